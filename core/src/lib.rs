@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The engine of Syncline: keeps Salesforce objects and Postgres tables equal, in both directions.
+//!
+//! Without the feature `runtime` this crate is model, config and plan alone: no async, no clock, no
+//! randomness, no I/O. With it come the store, the Salesforce client and the engine over both.
+
+pub mod config;
+pub mod model;
+pub mod plan;
+
+#[cfg(feature = "runtime")]
+pub mod engine;

@@ -1,0 +1,3 @@
+//! The engine over its ports: one method per job, called by the functions and the command line.
+
+pub mod ports;

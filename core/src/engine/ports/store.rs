@@ -1,0 +1,568 @@
+//! The control plane and the mapped tables, as the engine needs them.
+//!
+//! Each call is one transaction with a constant number of statements, whatever the number of records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ObjectSync;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{
+    FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId, SalesforceId,
+    TenantId,
+};
+use crate::model::intent::{Intent, WriteAction};
+use crate::model::link::{Bounce, SyncLink};
+use crate::model::observation::SalesforceObservation;
+use crate::model::schema::ObjectSchema;
+use crate::model::value::Payload;
+use crate::plan::record::RecordPlan;
+use crate::plan::route::ApplyLane;
+
+use super::salesforce::Refusal;
+
+/// One mapped object of one tenant, with everything a set-based call needs to know of it.
+#[derive(Debug, Clone)]
+pub struct ObjectScope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Table, columns, rules.
+    pub sync: Arc<ObjectSync>,
+    /// Field types.
+    pub schema: Arc<ObjectSchema>,
+    /// The org.
+    pub organization_id: SalesforceId,
+    /// Its epoch.
+    pub org_epoch: OrgEpoch,
+    /// The configuration that decisions are made under.
+    pub config_hash: Arc<str>,
+}
+
+/// One tenant's Postgres: control plane and tables.
+#[async_trait]
+pub trait StorePort: Send + Sync {
+    /// Returns the tenant's switches and the org it belongs to.
+    async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError>;
+
+    /// Records the org's identity. Another org than before starts a new org epoch: streams lose their
+    /// positions and every scope is stale.
+    async fn adopt_org(
+        &self,
+        tenant: &TenantId,
+        organization: &SalesforceId,
+    ) -> Result<OrgEpoch, StoreError>;
+
+    // Capture.
+
+    /// Claims at most `limit` outbox rows, and in the same transaction journals them, resolves or
+    /// creates their links (renames included), bumps their tasks and refuses broken ones to the dead
+    /// letter, with the reason.
+    async fn capture_outbox(
+        &self,
+        scopes: &[ObjectScope],
+        limit: usize,
+    ) -> Result<OutboxReport, StoreError>;
+
+    /// Takes or renews the stream's lease for `owner`. `None`: somebody else holds it.
+    async fn acquire_stream(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<StreamLease>, StoreError>;
+
+    /// Gives the lease back. A lease that was lost meanwhile is left alone.
+    async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError>;
+
+    /// Returns which of `ids` no link knows yet.
+    async fn unlinked(
+        &self,
+        scope: &ObjectScope,
+        ids: &[SalesforceId],
+    ) -> Result<Vec<SalesforceId>, StoreError>;
+
+    /// In one transaction: dedupes, journals, folds each observation into its link's image
+    /// ([`crate::plan::fold`]), echoes intents, bumps tasks, logs overwritten values, and, given a
+    /// stream, moves its checkpoint by compare-and-set. [`StoreError::LeaseLost`] if the lease or the
+    /// previous position is not what it was; then nothing has happened.
+    async fn record_observations(
+        &self,
+        scopes: &[ObjectScope],
+        observations: &[SalesforceObservation],
+        stream: Option<(&mut StreamLease, StreamPosition)>,
+    ) -> Result<ObservationReport, StoreError>;
+
+    /// Marks the objects as to be read again as a whole: their scan streams start over.
+    async fn mark_stale(
+        &self,
+        tenant: &TenantId,
+        objects: &[ObjectName],
+        reason: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Enqueues existing rows of a mapped table after `after` (the external id column's or primary key's
+    /// order is the store's business) as if they had just been written. Returns how many, and where to
+    /// go on; `None` when the table is done.
+    async fn enqueue_existing_rows(
+        &self,
+        scope: &ObjectScope,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(usize, Option<String>), StoreError>;
+
+    // Doorbells.
+
+    /// Claims at most `slots_max` doorbell slots per object that has ready work, as many as the work is
+    /// worth, for `rung_ms`. The engine rings what it gets.
+    async fn claim_doorbells(
+        &self,
+        tenant: &TenantId,
+        slots_max: i32,
+        tasks_per_slot: i64,
+        rung_ms: i64,
+    ) -> Result<Vec<(ObjectName, i32)>, StoreError>;
+
+    /// Holds the slot for another `rung_ms` while the object has due work (true), else frees it (false).
+    async fn keep_or_free_doorbell(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+        rung_ms: i64,
+    ) -> Result<bool, StoreError>;
+
+    // Apply.
+
+    /// Leases at most `limit` due tasks of the object, oldest first. Records with an open intent are
+    /// not leasable; records with an unknown one are, flagged [`LeasedTask::look`].
+    async fn lease_tasks(
+        &self,
+        scope: &ObjectScope,
+        limit: usize,
+        worker: &str,
+        lease_ms: i64,
+    ) -> Result<Vec<LeasedTask>, StoreError>;
+
+    /// One transaction: locks the target rows in key order (`for no key update skip locked`), loads links
+    /// and intents, lets `planner` decide on exactly those, writes the rows, links, bases, conflicts,
+    /// journal of decisions, intents and tasks. A row that Postgres refuses is parked alone (or waits for
+    /// its parent); its neighbours go on.
+    async fn plan_and_write(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
+        planner: &dyn RecordPlanner,
+    ) -> Result<Vec<PlannedRecord>, StoreError>;
+
+    /// Settles remote writes: link, base and intent under the epoch alone; then the task is deleted only if
+    /// its generation is unchanged, else it is ready again. Returns how many were stale and settled nothing.
+    async fn settle(
+        &self,
+        scope: &ObjectScope,
+        settlements: &[Settlement],
+    ) -> Result<usize, StoreError>;
+
+    /// Gives leases back without a verdict.
+    async fn release_tasks(
+        &self,
+        scope: &ObjectScope,
+        releases: &[TaskRelease],
+    ) -> Result<(), StoreError>;
+
+    // Reconcile.
+
+    /// Lapsed leases, due retries, unknown intents, un-echoed intents, lapsed doorbells, trigger health,
+    /// retention.
+    async fn sweep(&self, scopes: &[ObjectScope]) -> Result<SweepReport, StoreError>;
+
+    /// Reads links and live rows of the records with these Salesforce ids, without locks.
+    async fn observe(
+        &self,
+        scope: &ObjectScope,
+        ids: &[SalesforceId],
+    ) -> Result<Vec<ObservedRecord>, StoreError>;
+
+    /// Returns linked records whose Salesforce id lies in `(after, upto]` and is not among `seen`: the scan
+    /// did not show them. `upto = None`: to the end.
+    async fn vanished(
+        &self,
+        scope: &ObjectScope,
+        after: Option<&SalesforceId>,
+        upto: Option<&SalesforceId>,
+        seen: &[SalesforceId],
+    ) -> Result<Vec<RecordId>, StoreError>;
+
+    /// Marks records as to be looked at on both sides and makes their tasks ready. Never writes a record.
+    async fn enqueue_repair(
+        &self,
+        scope: &ObjectScope,
+        records: &[RecordId],
+    ) -> Result<usize, StoreError>;
+
+    /// Returns those of `records` that have no task, no open or unknown intent: drift on them is real.
+    async fn idle_records(
+        &self,
+        scope: &ObjectScope,
+        records: &[RecordId],
+    ) -> Result<BTreeSet<RecordId>, StoreError>;
+
+    /// Publishes the result of a full comparison.
+    async fn publish_proof(
+        &self,
+        scope: &ObjectScope,
+        compared: u64,
+        differing: u64,
+    ) -> Result<(), StoreError>;
+}
+
+/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::plan`]; pure.
+pub trait RecordPlanner: Send + Sync {
+    /// Decides what one record needs.
+    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict;
+
+    /// Compares what was written with what the row holds after its triggers ran.
+    fn settle_postgres(
+        &self,
+        observed: &ObservedRecord,
+        verdict: &RecordVerdict,
+        returned: &PostgresRow,
+    ) -> PostgresSettlement;
+}
+
+/// The tenant's switches.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Control {
+    /// Somebody paused the tenant: nothing is leased, capture goes on.
+    pub paused: bool,
+    /// The org it belongs to, once known.
+    pub org: Option<(SalesforceId, OrgEpoch)>,
+}
+
+/// What became of the changes of one batch. The counts balance before a cursor moves:
+/// `seen = journaled + duplicate + refused + out_of_scope`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureCounts {
+    /// Changes seen.
+    pub seen: usize,
+    /// Journaled.
+    pub journaled: usize,
+    /// Seen before.
+    pub duplicate: usize,
+    /// Refused to the dead letter.
+    pub refused: usize,
+    /// Of no mapped object or field.
+    pub out_of_scope: usize,
+}
+
+/// What draining the outbox did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OutboxReport {
+    /// The counts.
+    pub counts: CaptureCounts,
+    /// Records with new work.
+    pub dirty: usize,
+    /// More rows may be waiting.
+    pub more: bool,
+}
+
+/// What recording observations did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObservationReport {
+    /// The counts.
+    pub counts: CaptureCounts,
+    /// Records with new work.
+    pub dirty: usize,
+    /// Observations that showed nothing but our own writes.
+    pub echoes: usize,
+    /// Observations that were older than the image.
+    pub superseded: usize,
+}
+
+/// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamName(pub String);
+
+/// The right to read a stream and to move its checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamLease {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The stream.
+    pub stream: StreamName,
+    /// The fence.
+    pub epoch: LeaseEpoch,
+    /// The stored position; none for a stream that never had one.
+    pub position: Option<SourceCursor>,
+    /// The scope is not known to be whole up to the position.
+    pub stale: bool,
+}
+
+/// Where a stream stands after a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamPosition {
+    /// The new position.
+    pub cursor: SourceCursor,
+    /// The scope is whole up to it (`Some(false)` clears staleness), or unchanged (`None`).
+    pub stale: Option<bool>,
+    /// Changes of the batch that no observation stands for (unmapped objects or fields).
+    pub out_of_scope: usize,
+}
+
+/// The right to work on one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeasedTask {
+    /// The record.
+    pub record_id: RecordId,
+    /// The fence.
+    pub epoch: LeaseEpoch,
+    /// The work as it was when leased.
+    pub generation: Generation,
+    /// How often it was tried before.
+    pub attempt: u32,
+    /// The record must be read in Salesforce before it is planned.
+    pub look: bool,
+    /// Its Salesforce id, where it has one.
+    pub salesforce_id: Option<SalesforceId>,
+    /// Its external id.
+    pub external_id: String,
+    /// The Postgres transaction the work came from: a hint for graphs.
+    pub transaction: Option<i64>,
+}
+
+/// A live row, raw: JSON as Postgres makes it, by column name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresRow {
+    /// The external id column's content.
+    pub external_id: Option<String>,
+    /// Mapped columns, the external id column included.
+    pub columns: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One record as the transaction sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedRecord {
+    /// The lease it is planned under; none outside apply.
+    pub lease: Option<LeasedTask>,
+    /// What is known of it.
+    pub link: SyncLink,
+    /// Its writes that are not retired or refused.
+    pub intents: Vec<Intent>,
+    /// The live rows that carry its key; locked, inside apply. More than one is a duplicate key.
+    pub rows: Vec<PostgresRow>,
+    /// A row of it exists but somebody else holds its lock.
+    pub row_locked: bool,
+    /// When Postgres last changed it, by `clock_timestamp()` in the trigger.
+    pub postgres_changed_at_ms: Option<i64>,
+    /// External ids of the parents that the image points to, by Salesforce id, as far as linked.
+    pub parents: BTreeMap<SalesforceId, String>,
+    /// Clock skew measured between the sides.
+    pub clock_skew_ms: i64,
+}
+
+/// What the planner says of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordVerdict {
+    /// Do this.
+    Planned {
+        /// The plan: base, conflicts and overruled values are recorded from it.
+        plan: Box<RecordPlan>,
+        /// The write to the row, in wire form.
+        postgres: Option<PlannedPostgres>,
+        /// The write to Salesforce to say now and make after the commit.
+        intent: Option<NewIntent>,
+        /// Bounces afterwards.
+        bounces: BTreeMap<FieldName, Bounce>,
+    },
+    /// Not now: the row is locked, a parent is missing, a write is under way.
+    Wait {
+        /// Why, in words without values.
+        reason: String,
+        /// When to try again, from now.
+        delay_ms: i64,
+        /// It counts as an attempt (bounded waits do, a locked row does not).
+        counts: bool,
+    },
+    /// Read the record in Salesforce first.
+    Look,
+    /// Stop this record.
+    Park(ParkReason),
+}
+
+/// A write to a row, values raw for `jsonb_populate_record`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedPostgres {
+    /// Insert, `on conflict do nothing`; a conflict means plan again.
+    Insert(serde_json::Map<String, serde_json::Value>),
+    /// Change these columns of the locked row.
+    Update(serde_json::Map<String, serde_json::Value>),
+    /// Delete the locked row.
+    Delete,
+    /// Fill the soft-delete column of the locked row.
+    SoftDelete,
+}
+
+/// A remote write to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewIntent {
+    /// Its identity.
+    pub intent_id: IntentId,
+    /// What it does.
+    pub action: WriteAction,
+    /// What it writes: canonical, references as external ids.
+    pub fields: Payload,
+    /// The lane.
+    pub lane: ApplyLane,
+}
+
+/// After a row was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresSettlement {
+    /// Base values that the write confirms.
+    pub base: Payload,
+    /// The row holds something else than was sent: a trigger changed it, and that is a change of
+    /// Postgres to be planned next.
+    pub altered: bool,
+}
+
+/// Why a record stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkReason {
+    /// A stable word: `duplicate_key`, `invalid_value`, `refused`, `attempts_exhausted`, `missing_parent` …
+    pub code: String,
+    /// The field, where one is to blame.
+    pub field: Option<FieldName>,
+    /// What to do about it, in words. May quote values: kept in the dead letter, never logged.
+    pub message: String,
+}
+
+/// What `plan_and_write` left of one lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedRecord {
+    /// Nothing remains to be done; the task is gone, or ready again if it grew meanwhile.
+    Settled {
+        /// The record.
+        record_id: RecordId,
+        /// A row was written.
+        wrote_row: bool,
+    },
+    /// The intent is committed: make the write now.
+    Intended {
+        /// The lease it is made under.
+        lease: LeasedTask,
+        /// The write.
+        intent: NewIntent,
+        /// The record's Salesforce id for an update or delete.
+        salesforce_id: Option<SalesforceId>,
+        /// A row was written too.
+        wrote_row: bool,
+    },
+    /// It is planned again later.
+    Requeued {
+        /// The record.
+        record_id: RecordId,
+    },
+    /// Parked.
+    Parked {
+        /// The record.
+        record_id: RecordId,
+        /// The code of the reason.
+        code: String,
+    },
+}
+
+/// The result of a remote write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The lease it was made under.
+    pub lease: LeasedTask,
+    /// The intent.
+    pub intent_id: IntentId,
+    /// What is known.
+    pub outcome: SettledOutcome,
+}
+
+/// What is known of a remote write, and what follows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettledOutcome {
+    /// It took effect.
+    Applied {
+        /// The record's id.
+        salesforce_id: SalesforceId,
+    },
+    /// It had no effect; try again after the delay.
+    RetryLater {
+        /// The refusal.
+        refusal: Refusal,
+        /// From now.
+        delay_ms: i64,
+    },
+    /// It had no effect; read the record before planning it again.
+    Reread {
+        /// The refusal.
+        refusal: Refusal,
+    },
+    /// It had no effect; stop the record.
+    Park {
+        /// The refusal.
+        refusal: Refusal,
+    },
+    /// Nobody knows: the intent becomes unknown, the task looks.
+    Unknown,
+}
+
+/// A lease given back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRelease {
+    /// The lease.
+    pub lease: LeasedTask,
+    /// When the task is due again, from now.
+    pub delay_ms: i64,
+    /// Why, in words without values.
+    pub reason: String,
+    /// It counts as an attempt.
+    pub counts: bool,
+    /// Park it instead.
+    pub park: Option<ParkReason>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Leases that had lapsed.
+    pub leases_lapsed: usize,
+    /// Intents that became unknown.
+    pub intents_unknown: usize,
+    /// Applied intents whose echo never came: their records are looked at.
+    pub echoes_missing: usize,
+    /// Mapped tables whose triggers, identity or partitions changed, with what is wrong.
+    pub capture_broken: Vec<String>,
+    /// Journal, dedupe and settled rows removed.
+    pub rows_retired: usize,
+}
+
+/// The store could not do it. Nothing of the call has happened, unless it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else holds the lease now, or the position moved.
+    #[error("the lease of {0} was lost to another worker")]
+    LeaseLost(String),
+    /// The database is out of reach or restarting: try again.
+    #[error("Postgres cannot be reached: {0}")]
+    Unreachable(String),
+    /// The database said no.
+    #[error("Postgres refused {what}")]
+    Database {
+        /// What was attempted.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The mapping does not fit the database.
+    #[error("{0}")]
+    Mapping(String),
+}

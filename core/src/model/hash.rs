@@ -1,0 +1,1 @@
+//! Canonical JSON and its hash: equal content, equal bytes, equal hash.

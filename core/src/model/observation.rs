@@ -1,0 +1,80 @@
+//! What was seen on the Salesforce side, and how two sightings are ordered.
+
+use serde::{Deserialize, Serialize};
+
+use super::cursor::SourceCursor;
+use super::ids::{ObjectName, SalesforceId};
+use super::value::Payload;
+
+/// The version of an observation.
+///
+/// Events carry both parts and are ordered by commit number within one org epoch; a read carries
+/// only the stamp. Equal stamps are incomparable: Salesforce shows whole seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// LastModifiedDate or SystemModstamp in milliseconds since the epoch.
+    pub modified_ms: Option<i64>,
+    /// commitNumber of a change event.
+    pub commit_number: Option<i64>,
+}
+
+/// How one version stands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionOrder {
+    /// The first is older.
+    Older,
+    /// Both are the same event.
+    Same,
+    /// The first is newer.
+    Newer,
+    /// They cannot be ordered: read the record again.
+    Incomparable,
+}
+
+/// How a Salesforce record was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObservationKind {
+    /// A change event: only the changed fields are present.
+    Changed,
+    /// CREATE or UNDELETE event: every mapped field is present, cleared ones as null.
+    Created,
+    /// Brought back: every mapped field is present.
+    Undeleted,
+    /// A read by poll, scan or reconcile: every mapped field is present, but the read may be older
+    /// than our own last write.
+    Snapshot,
+    /// A read made under the record's lease, with no write of ours under way: authoritative.
+    Look,
+    /// DELETE event, or a deleted row in a queryAll.
+    Deleted,
+    /// A look that found neither the id nor the external id, deleted rows included.
+    Missing,
+    /// GAP_* or an undecodable event: the record changed, nobody knows how.
+    Gap,
+}
+
+/// One sighting of one Salesforce record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SalesforceObservation {
+    /// The object.
+    pub object: ObjectName,
+    /// The record's Salesforce id. A [`ObservationKind::Missing`] names the id that was looked for.
+    pub salesforce_id: SalesforceId,
+    /// The external id, where the observation carried it.
+    pub external_id: Option<String>,
+    /// How it was seen.
+    pub kind: ObservationKind,
+    /// Canonical values; references hold the 18-character id of the parent.
+    pub fields: Payload,
+    /// Its version.
+    pub version: Version,
+    /// Where it was seen.
+    pub cursor: SourceCursor,
+    /// Place within one event (an event may carry many record ids).
+    pub ordinal: i32,
+    /// A hint that the change came from our own write (client tag or user), never a proof.
+    pub ours: bool,
+    /// transactionKey of the event.
+    pub transaction_key: Option<String>,
+}

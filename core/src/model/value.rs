@@ -1,0 +1,192 @@
+//! Canonical values: one form for one content, whatever lane it came by.
+//!
+//! Canonical is what Salesforce holds: its scale, milliseconds, trimmed text. The same record read
+//! by REST, Bulk CSV, change event or Postgres row gives equal values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::ids::FieldName;
+
+/// Canonical values by field. An absent field is one that nothing was said about.
+pub type Payload = BTreeMap<FieldName, Value>;
+
+/// The canonical value of one field. As JSON it is null, a boolean, a number or a string.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Cleared. A null is a value: it differs from an absent field.
+    Null,
+    /// A checkbox.
+    Boolean(bool),
+    /// A number with all its digits.
+    Number(Decimal),
+    /// Text, picklists, ids, and dates and times in their canonical ISO form.
+    Text(String),
+}
+
+impl Value {
+    /// Returns a text value.
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    /// Returns the value as JSON, numbers with all their digits.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Boolean(boolean) => serde_json::Value::Bool(*boolean),
+            Self::Number(number) => serde_json::Value::Number(number.to_json()),
+            Self::Text(text) => serde_json::Value::String(text.clone()),
+        }
+    }
+
+    /// Returns the value that `json` is, if it is a scalar.
+    pub fn from_json(json: &serde_json::Value) -> Option<Self> {
+        match json {
+            serde_json::Value::Null => Some(Self::Null),
+            serde_json::Value::Bool(boolean) => Some(Self::Boolean(*boolean)),
+            serde_json::Value::Number(number) => {
+                Decimal::parse(&number.to_string()).map(Self::Number)
+            }
+            serde_json::Value::String(text) => Some(Self::Text(text.clone())),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        Self::from_json(&json).ok_or_else(|| {
+            de::Error::custom("a field value must be null, a boolean, a number or a string")
+        })
+    }
+}
+
+/// A decimal number in canonical form: no exponent, no leading or trailing zeros, no `-0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal(String);
+
+/// Most digits, on both sides of the point together, that a number may need when written out.
+///
+/// Salesforce holds 18; the rest is room for what Postgres's numeric may hold until it is refused
+/// by the field's own precision.
+const DIGITS_MAX: usize = 1_000;
+
+impl Decimal {
+    /// Returns the number that `text` writes (`12`, `-0.50`, `1.2E3`), or none if it is not a finite
+    /// number of a sane length.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let (mantissa, exponent) = match rest.find(['e', 'E']) {
+            Some(at) => (&rest[..at], rest[at + 1..].parse::<i32>().ok()?),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits: String = [whole, fraction].concat();
+        let well_formed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        if !well_formed
+            || digits.len() > DIGITS_MAX
+            || exponent.unsigned_abs() as usize > DIGITS_MAX
+        {
+            return None;
+        }
+        let point = whole.len() as i64 + i64::from(exponent);
+        Some(Self(written_out(negative, &digits, point)))
+    }
+
+    /// Returns the number written out, without an exponent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the number of digits after the point.
+    pub fn scale(&self) -> usize {
+        self.0
+            .split_once('.')
+            .map_or(0, |(_, fraction)| fraction.len())
+    }
+
+    /// Returns the number of digits before the point, 0 for a fraction.
+    pub fn whole_digits(&self) -> usize {
+        let unsigned = self.0.strip_prefix('-').unwrap_or(&self.0);
+        let whole = unsigned
+            .split_once('.')
+            .map_or(unsigned, |(whole, _)| whole);
+        if whole == "0" { 0 } else { whole.len() }
+    }
+
+    fn to_json(&self) -> serde_json::Number {
+        serde_json::from_str(&self.0).expect("a canonical decimal is a JSON number")
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Writes `digits` with the point after `point` of them (which may lie outside), canonically.
+fn written_out(negative: bool, digits: &str, point: i64) -> String {
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let padded = format!(
+        "{}{digits}{}",
+        zeros(-point),
+        zeros(point - digits.len() as i64)
+    );
+    let (whole, fraction) = padded.split_at(usize::try_from(point).unwrap_or(0));
+    let whole = whole.trim_start_matches('0');
+    let fraction = fraction.trim_end_matches('0');
+    let sign = if negative && !(whole.is_empty() && fraction.is_empty()) {
+        "-"
+    } else {
+        ""
+    };
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if fraction.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_has_one_form() {
+        let form = |text| Decimal::parse(text).map(|number| number.to_string());
+        for (text, canonical) in [
+            ("0", "0"),
+            ("-0.00", "0"),
+            ("007", "7"),
+            ("1.50", "1.5"),
+            (".5", "0.5"),
+            ("1.2E3", "1200"),
+            ("9.12260031E8", "912260031"),
+            ("12e-4", "0.0012"),
+            ("-1E-2", "-0.01"),
+            ("123456789012345678.123", "123456789012345678.123"),
+        ] {
+            assert_eq!(form(text).as_deref(), Some(canonical), "{text}");
+        }
+        for nonsense in [
+            "", "-", ".", "1e", "NaN", "Infinity", "1_000", "1e99999", "0x1",
+        ] {
+            assert_eq!(form(nonsense), None, "{nonsense}");
+        }
+    }
+}

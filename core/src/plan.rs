@@ -1,0 +1,12 @@
+//! What to do about one record, and by which lane.
+//!
+//! Pure: no clock, no I/O, no randomness, and it cannot fail. The same inputs give the same plan in
+//! a Lambda, in a simulation and in the browser. Start at [`record::plan_record`]; lanes are chosen
+//! afterwards, for many plans at once, by [`route::route`]; what one sighting in Salesforce means
+//! for a record is [`fold::fold_observation`]. [`merge`] and [`change`] are two-way façades.
+
+pub mod change;
+pub mod fold;
+pub mod merge;
+pub mod record;
+pub mod route;

@@ -1,0 +1,1 @@
+//! Two-way façade over the record plan.
