@@ -16,6 +16,9 @@ create table syncline.sync_link (
     -- The external id was minted and neither side has confirmed it yet.
     minted boolean not null default false,
     salesforce_id text collate "C",
+    -- The row took an external id that another live record goes by: a person must say, and until then
+    -- its absence under the old one is no delete.
+    clashes boolean not null default false,
     -- Primary key of a row that was born without an external id.
     local_key jsonb,
     -- Per field, the last value both sides agreed on, with the codec and the mapping that made it.

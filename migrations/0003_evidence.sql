@@ -22,6 +22,12 @@ create table syncline.sync_outbox (
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
+-- Renames that were not drained yet: a record whose row is absent under its known name may have been
+-- renamed a moment ago, and that is no delete.
+create index sync_outbox_renamed_idx
+    on syncline.sync_outbox (tenant, object, old_external_id)
+    where old_external_id is not null;
+
 -- Append-only evidence of observations and decisions, by day. It has no unique key but its id: dedupe
 -- is the job of sync_seen, correctness the job of versions.
 create table syncline.sync_journal (
