@@ -9,6 +9,8 @@ pub mod plan;
 
 #[cfg(feature = "runtime")]
 pub mod engine;
+#[cfg(feature = "runtime")]
+pub mod store;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
