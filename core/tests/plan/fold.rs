@@ -25,7 +25,7 @@ pub(crate) struct Story {
 }
 
 fn id(text: &str) -> SalesforceId {
-    SalesforceId::parse(text).unwrap()
+    SalesforceId::parse(text).expect("an id")
 }
 
 const ACCOUNT: &str = "001000000000001";
@@ -35,8 +35,8 @@ impl Story {
     pub(crate) fn agreed(fields: &str) -> Self {
         let link = SyncLink {
             record_id: RecordId(uuid::Uuid::from_u128(2)),
-            tenant: TenantId::parse("acme").unwrap(),
-            object: ObjectName::parse("Account").unwrap(),
+            tenant: TenantId::parse("acme").expect("a tenant"),
+            object: ObjectName::parse("Account").expect("an object"),
             org_epoch: OrgEpoch(1),
             external_id: "K1".to_owned(),
             canonical_id: "k1".to_owned(),
@@ -155,7 +155,7 @@ fn observation(text: &str) -> SalesforceObservation {
         other => panic!("no such kind: {other:?}"),
     };
     let mut seen = SalesforceObservation {
-        object: ObjectName::parse("Account").unwrap(),
+        object: ObjectName::parse("Account").expect("an object"),
         salesforce_id: id(ACCOUNT),
         external_id: None,
         kind,
