@@ -255,7 +255,10 @@ fn parts(row: &Claimed) -> OutboxRow<'_> {
 }
 
 fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewLetter {
-    let named = row.tenant.as_deref().filter(|tenant| !tenant.is_empty());
+    let named = row
+        .tenant
+        .as_deref()
+        .filter(|tenant| !tenant.trim().is_empty());
     NewLetter {
         // A row that names no tenant goes to the one that found it: somebody must see it.
         tenant: named.unwrap_or(finder).to_owned(),
@@ -558,6 +561,7 @@ async fn write_links(
         .filter_map(|entry| entry.known.as_ref())
         .map(|known| known.link.record_id)
         .collect();
+    revisit_spellings(tx, entries).await?;
     free_keys(tx, &moved).await?;
     let known: Vec<KnownRecord> = entries
         .iter()
@@ -582,6 +586,45 @@ async fn write_links(
                 .ok_or_else(|| contended("making links")),
         })
         .collect()
+}
+
+#[derive(Serialize)]
+struct Left<'a> {
+    record_id: RecordId,
+    spellings: &'a BTreeSet<String>,
+}
+
+/// A record that moves away may leave a row behind that carries its old external id in another
+/// spelling: that row becomes a record of its own. It is drained as if it had just been written.
+async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
+    let left: Vec<Left<'_>> = entries
+        .iter()
+        .filter(|entry| entry.moved)
+        .filter_map(|entry| {
+            Some(Left {
+                record_id: entry.known.as_ref()?.link.record_id,
+                spellings: &entry.left_behind,
+            })
+        })
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "revisiting rows with another spelling",
+        sqlx::query(
+            "insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone)
+            select alias.tenant, alias.object, 'backfill', alias.value, false
+            from jsonb_to_recordset($1) as left_behind (record_id uuid, spellings jsonb)
+            join syncline.sync_link_alias as alias using (record_id)
+            where alias.kind = 'external_id'
+            and alias.valid_to is null
+            and not left_behind.spellings ? alias.value",
+        )
+        .bind(recordset(&left)),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Returns the known record as the batch leaves it.

@@ -224,9 +224,12 @@ async fn a_records_history_is_found_by_any_of_its_names() {
             .iter()
             .map(|line| line.source.as_str())
             .collect();
-        assert_eq!(sources, ["settlement", "decision", "postgres"]);
+        assert_eq!(
+            sources,
+            ["salesforce", "settlement", "decision", "postgres"]
+        );
         assert_eq!(history.state.as_deref(), Some("in_sync"));
-        let decided = &history.journal[1];
+        let decided = &history.journal[2];
         assert_eq!(
             decided.config_hash.as_deref(),
             Some("hash-of-the-configuration")
