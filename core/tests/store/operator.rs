@@ -13,7 +13,7 @@ async fn conflicts(world: &World) -> Vec<SyncConflict> {
         .store
         .conflicts(&world.scope.tenant, &ConflictFilter::default(), 100)
         .await
-        .unwrap()
+        .expect("conflicts are listed")
 }
 
 /// A record whose name was changed on both sides.
@@ -36,7 +36,7 @@ async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -
         .store
         .resolve_conflict(&world.scope, conflict.conflict_id, conflict.version, winner)
         .await
-        .unwrap()
+        .expect("a decision is taken or not")
 }
 
 #[tokio::test]

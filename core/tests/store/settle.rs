@@ -30,7 +30,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
         .store
         .settle(&world.scope, &settlements)
         .await
-        .unwrap()
+        .expect("writes are settled")
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 
 /// Where Debian and its kin put server binaries, one folder per major version.
@@ -27,8 +27,8 @@ rm -rf "$folder"
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
-    /// The watcher's input: closed when this process ends.
-    _alive: ChildStdin,
+    /// Holds the watcher's input, which is closed when this process ends.
+    _watcher: Child,
 }
 
 impl Server {
@@ -49,11 +49,10 @@ impl Server {
         );
         let mut watcher = launch(&binaries, &folder);
         let said = watcher.stderr.take().expect("the error output is piped");
-        let alive = watcher.stdin.take().expect("the input is piped");
         wait_until_ready(said);
         Self {
             folder,
-            _alive: alive,
+            _watcher: watcher,
         }
     }
 
@@ -154,7 +153,8 @@ fn template(binaries: &Path) -> PathBuf {
         .filter(|c| c.is_ascii_digit() || *c == '.')
         .collect();
     let user = if is_root() { "postgres" } else { "own" };
-    let template = std::env::temp_dir().join(format!("throwaway-postgres-{version}-{user}-{}", uid()));
+    let template =
+        std::env::temp_dir().join(format!("throwaway-postgres-{version}-{user}-{}", uid()));
     if template.exists() {
         return template;
     }
@@ -163,7 +163,16 @@ fn template(binaries: &Path) -> PathBuf {
     let made = as_server_user(binaries.join("initdb"))
         .arg("-D")
         .arg(&fresh)
-        .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"])
+        .args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ])
         .stdout(Stdio::null())
         .status();
     assert!(made.is_ok_and(|status| status.success()), "initdb failed");
@@ -197,7 +206,12 @@ fn as_server_user(program: impl AsRef<std::ffi::OsStr>) -> Command {
     }
     let mut command = Command::new("setpriv");
     command
-        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+        .args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+            "--",
+        ])
         .arg(program)
         .current_dir("/");
     command
