@@ -9,5 +9,9 @@ pub mod plan;
 
 #[cfg(feature = "runtime")]
 pub mod engine;
+#[cfg(feature = "runtime")]
+pub mod salesforce;
 
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+#[cfg(feature = "runtime")]
+pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
