@@ -1,5 +1,6 @@
 //! Writes and what is known of them afterwards.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use serde_json::json;
@@ -51,7 +52,7 @@ async fn records_are_updated_and_deleted_by_id_in_both_lanes() {
         ];
         let update = by_id(WriteTarget::UpdateById(id.clone()), &values);
         let delete = by_id(WriteTarget::DeleteById(id.clone()), &[]);
-        let outcomes = stand.client.write(&[update.clone()], lane, TIMEOUT).await;
+        let outcomes = stand.client.write(from_ref(&update), lane, TIMEOUT).await;
         assert_eq!(words(&outcomes), ["applied"], "{lane:?}");
         assert_eq!(stand.value_of(&id, "Phone").as_deref(), Some("2"));
         assert_eq!(stand.value_of(&id, "Type"), None);
@@ -86,7 +87,7 @@ async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
     };
     let child = account("c-1", &[("Name", text("Child")), ("ParentId", parent)]);
     for lane in [WriteLane::Single, WriteLane::Collections] {
-        let outcomes = stand.client.write(&[child.clone()], lane, TIMEOUT).await;
+        let outcomes = stand.client.write(from_ref(&child), lane, TIMEOUT).await;
         assert_eq!(
             words(&outcomes),
             ["INVALID_FIELD WaitForParent"],
@@ -192,7 +193,7 @@ async fn a_call_that_outlasts_its_time_is_unknown_and_one_without_time_is_not_be
     let lane = WriteLane::Collections;
     let outcomes = stand
         .client
-        .write(&[write.clone()], lane, Duration::from_millis(300))
+        .write(from_ref(&write), lane, Duration::from_millis(300))
         .await;
     assert_eq!(words(&outcomes), ["unknown"]);
     let outcomes = stand.client.write(&[write], lane, Duration::ZERO).await;
