@@ -54,7 +54,10 @@ impl Request {
 
     fn bindgen(&self) -> Result<Bindgen> {
         let mut bindgen = Bindgen::new();
-        bindgen.input_path(&self.input).typescript(true);
+        bindgen
+            .input_path(&self.input)
+            .typescript(true)
+            .remove_name_section(true);
         match self.target {
             Target::Web => bindgen.web(true)?,
             Target::Nodejs => bindgen.nodejs(true)?,
@@ -99,7 +102,11 @@ mod tests {
 
     #[test]
     fn an_incomplete_or_unknown_line_is_refused() {
-        for line in ["planner.wasm --target web", "--target dom", "planner.wasm --fast"] {
+        for line in [
+            "planner.wasm --target web",
+            "--target dom",
+            "planner.wasm --fast",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
