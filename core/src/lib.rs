@@ -9,3 +9,5 @@ pub mod plan;
 
 #[cfg(feature = "runtime")]
 pub mod engine;
+
+pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};

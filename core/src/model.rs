@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing here reads a clock, a socket or an environment.
 
+pub mod canonical;
 pub mod change;
 pub mod cursor;
 pub mod hash;
@@ -9,6 +10,7 @@ pub mod ids;
 pub mod intent;
 pub mod key;
 pub mod link;
+pub mod mint;
 pub mod observation;
 pub mod schema;
 pub mod value;

@@ -1,5 +1,7 @@
 //! What was seen on the Salesforce side, and how two sightings are ordered.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::cursor::SourceCursor;
@@ -16,6 +18,35 @@ pub struct Version {
     pub modified_ms: Option<i64>,
     /// commitNumber of a change event.
     pub commit_number: Option<i64>,
+}
+
+impl Version {
+    /// Returns the version of a read: it has a stamp alone.
+    pub fn stamped(modified_ms: i64) -> Self {
+        Self {
+            modified_ms: Some(modified_ms),
+            commit_number: None,
+        }
+    }
+
+    /// Returns how this version stands to `other`, both of one org epoch.
+    ///
+    /// Commit numbers decide where both have one; else stamps, whose equality says nothing: within
+    /// one second anything may have happened.
+    pub fn order(self, other: Self) -> VersionOrder {
+        if let (Some(this), Some(other)) = (self.commit_number, other.commit_number) {
+            return match this.cmp(&other) {
+                Ordering::Less => VersionOrder::Older,
+                Ordering::Equal => VersionOrder::Same,
+                Ordering::Greater => VersionOrder::Newer,
+            };
+        }
+        match (self.modified_ms, other.modified_ms) {
+            (Some(this), Some(other)) if this < other => VersionOrder::Older,
+            (Some(this), Some(other)) if this > other => VersionOrder::Newer,
+            (_, _) => VersionOrder::Incomparable,
+        }
+    }
 }
 
 /// How one version stands to another.
