@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::Context;
 
-/// Before Lambda's deadline: room for a batch of writes that is under way to be answered and settled.
-const SOFT_MARGIN: Duration = Duration::from_secs(8);
+/// Before Lambda's deadline: room to end what is under way. Jobs themselves begin nothing that would
+/// not end in time.
+const SOFT_MARGIN: Duration = Duration::from_secs(4);
 
 /// Before Lambda's deadline: room to serialize and post the response.
 const HARD_MARGIN: Duration = Duration::from_millis(1_500);

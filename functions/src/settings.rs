@@ -65,6 +65,14 @@ pub enum SettingsError {
     /// The environment does not hold it.
     #[error("the environment variable {0} is not set")]
     Variable(String),
+    /// The configuration does not name the tenant.
+    #[error("the configuration has no tenant {tenant}; it has {known}")]
+    UnknownTenant {
+        /// The tenant that was asked for.
+        tenant: String,
+        /// The tenants there are.
+        known: String,
+    },
     /// It is there and holds nothing.
     #[error("{0} is empty")]
     Empty(String),

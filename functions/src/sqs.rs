@@ -5,15 +5,14 @@
 //! the batch fails the whole batch; an empty list says that everything succeeded; an invocation that
 //! dies returns every message. This module knows nothing of what a message means.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tracing::{error, warn};
 
+use crate::attempt::{Failure, attempt};
 use crate::deadline::Deadline;
 
 /// Messages of a batch that are handled at once. They are doorbells of different tenants, objects or
@@ -26,19 +25,6 @@ pub enum BatchError {
     /// A message has no id, so that its failure could not be told.
     #[error("message {0} of the batch has no id; the whole batch returns to the queue")]
     MissingId(usize),
-}
-
-/// Why one message returns to the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
-    /// The handler said so.
-    Refused(String),
-    /// The handler panicked.
-    Panicked,
-    /// The handler had not ended at the hard end.
-    GivenUp,
-    /// The soft end came before its turn.
-    Untried,
 }
 
 /// Handles each message of a batch by itself and returns which of them are to be delivered again.
@@ -57,9 +43,9 @@ where
     let messages = identified(event.records)?;
     let failed: BTreeSet<String> = stream::iter(messages)
         .map(|(id, body)| {
-            let attempt = handle_one(deadline, body, &handle);
+            let handled = attempt(deadline, || handle(body));
             async move {
-                let failure = attempt.await.err()?;
+                let failure = handled.await.err()?;
                 report(&id, &failure);
                 Some(id)
             }
@@ -85,58 +71,13 @@ fn identified(records: Vec<SqsMessage>) -> Result<BTreeMap<String, String>, Batc
         .collect()
 }
 
-async fn handle_one<H, F>(deadline: Deadline, body: String, handle: &H) -> Result<(), Failure>
-where
-    H: Fn(String) -> F,
-    F: Future<Output = anyhow::Result<()>>,
-{
-    if deadline.is_over() {
-        return Err(Failure::Untried);
-    }
-    // The panic may come when the future is made or when it is polled. Whatever state it leaves behind
-    // belongs to this message: leases and intents outlive it in Postgres and lapse there.
-    let attempt = AssertUnwindSafe(async { handle(body).await }).catch_unwind();
-    match tokio::time::timeout_at(deadline.hard().into(), attempt).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(refused))) => Err(Failure::Refused(format!("{refused}"))),
-        Ok(Err(panic)) => {
-            forget(panic);
-            Err(Failure::Panicked)
-        }
-        Err(_elapsed) => Err(Failure::GivenUp),
-    }
-}
-
-/// Drops a panic's payload unread: it may quote values. The panic hook has logged where it happened.
-fn forget(panic: Box<dyn Any + Send>) {
-    drop(panic);
-}
-
 fn report(id: &str, failure: &Failure) {
     match failure {
-        Failure::Refused(reason) => {
-            warn!(
-                message.id = id,
-                reason, "a message failed and returns to the queue"
-            );
+        Failure::Refused(_) | Failure::Untried => {
+            warn!(message.id = id, reason = %failure, "a message failed and returns to the queue");
         }
-        Failure::Panicked => {
-            error!(
-                message.id = id,
-                "a message panicked and returns to the queue"
-            );
-        }
-        Failure::GivenUp => {
-            error!(
-                message.id = id,
-                "a message was not done at the deadline and returns to the queue"
-            );
-        }
-        Failure::Untried => {
-            warn!(
-                message.id = id,
-                "no time was left for a message; it returns to the queue"
-            );
+        Failure::Panicked | Failure::GivenUp => {
+            error!(message.id = id, reason = %failure, "a message broke and returns to the queue");
         }
     }
 }
