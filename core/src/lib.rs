@@ -8,6 +8,12 @@ pub mod model;
 pub mod plan;
 
 #[cfg(feature = "runtime")]
+pub mod apply;
+#[cfg(feature = "runtime")]
+pub mod capture;
+#[cfg(feature = "runtime")]
 pub mod engine;
+#[cfg(feature = "runtime")]
+pub mod reconcile;
 
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
