@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
+use syncline::engine::in_process::SilentDoorbell;
 use syncline::engine::ports::DoorbellPort;
 use syncline::engine::sqs::SqsDoorbell;
 use syncline::model::ids::TenantId;
@@ -33,6 +34,8 @@ pub enum Bell {
     Queue,
     /// Something in this process.
     Here(Arc<dyn DoorbellPort>),
+    /// Nobody: a sweep finds what is due.
+    Silent,
 }
 
 /// Everything one process needs.
@@ -203,6 +206,7 @@ impl Instance {
     async fn doorbell(&self) -> anyhow::Result<Arc<dyn DoorbellPort>> {
         match &self.bell {
             Bell::Here(doorbell) => Ok(Arc::clone(doorbell)),
+            Bell::Silent => Ok(Arc::new(SilentDoorbell)),
             Bell::Queue => {
                 let url = std::env::var(QUEUE_VARIABLE)
                     .map_err(|_| SettingsError::Variable(QUEUE_VARIABLE.to_owned()))?;

@@ -181,10 +181,19 @@ impl Drop for Aws {
 pub async fn function_zips() -> anyhow::Result<PathBuf> {
     match std::env::var_os("SYNCLINE_FUNCTION_ZIPS") {
         Some(zips) => Ok(PathBuf::from(zips)),
-        None => scripts::run_async("package-functions", vec!["ci".to_owned()])
-            .await
-            .map(PathBuf::from),
+        None => build_function_zips().await,
     }
+}
+
+/// Builds the function zips and returns their folder.
+///
+/// # Errors
+///
+/// When they cannot be built.
+pub async fn build_function_zips() -> anyhow::Result<PathBuf> {
+    scripts::run_async("package-functions", vec!["ci".to_owned()])
+        .await
+        .map(PathBuf::from)
 }
 
 fn described(printed: String) -> anyhow::Result<Described> {

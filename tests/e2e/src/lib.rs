@@ -5,8 +5,13 @@
 
 pub mod aws;
 pub mod compare;
+pub mod deployed;
+pub mod in_process;
+pub mod load;
 pub mod mapping;
+pub mod observe;
 pub mod postgres;
 pub mod records;
 pub mod salesforce;
 pub mod scripts;
+pub mod world;
