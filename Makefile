@@ -10,7 +10,7 @@ demo: ## Moves real records between a local org and Postgres, both ways, through
 	@scripts/demo
 
 dev: ## Leaves that stack running, prints its addresses, redeploys a function after a change
-	@scripts/demo --keep
+	@scripts/dev
 
 test: ## Runs every gate and every test, as CI does
 	@scripts/test

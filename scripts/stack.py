@@ -24,6 +24,8 @@ STACK = "syncline"
 BUCKET = "syncline-artifacts"
 REGION = "us-east-1"
 READY_SECONDS_MAX = 60
+# What ministack does not have.
+LOCAL_PARAMETERS = {"SilenceAlarm": "DISABLED"}
 DEPLOY_SECONDS_MAX = 60
 END_SECONDS_MAX = 5
 START_TRIES_MAX = 5
@@ -167,9 +169,13 @@ def deploy(arguments):
     if state is None or not members(state["pid"]):
         raise Problem(f"no stack runs in {arguments.dir}; run: scripts/stack start {arguments.dir}")
     client = clients(state["environment"])
-    body = json.dumps(packaged_template(client("s3"), arguments.zips))
-    outputs = apply_template(client("cloudformation"), body, pairs(arguments.parameter, "--parameter"))
-    state |= {"stack": STACK, "outputs": outputs}
+    # What an earlier deployment was told holds until it is told otherwise.
+    told = state.get("parameters", {}) | pairs(arguments.parameter, "--parameter")
+    parameters = LOCAL_PARAMETERS | told
+    template = packaged_template(client("s3"), arguments.zips)
+    body = json.dumps(with_numbers(template, parameters))
+    outputs = apply_template(client("cloudformation"), body, parameters)
+    state |= {"stack": STACK, "parameters": told, "outputs": outputs}
     write_state(arguments.dir, state)
     print(json.dumps(state, indent=2))
 
@@ -204,6 +210,24 @@ def template_with_code(key_of):
     return template
 
 
+def with_numbers(template, parameters):
+    """Writes the parameters that are numbers into the resources: ministack would hand them over as text."""
+    numbers = {
+        name: int(parameters.get(name, declared["Default"]))
+        for name, declared in template["Parameters"].items()
+        if declared["Type"] == "Number"
+    }
+
+    def written(node):
+        if isinstance(node, dict):
+            if set(node) == {"Ref"} and node["Ref"] in numbers:
+                return numbers[node["Ref"]]
+            return {key: written(value) for key, value in node.items()}
+        return [written(value) for value in node] if isinstance(node, list) else node
+
+    return template | {"Resources": written(template["Resources"])}
+
+
 def upload(s3, path):
     """Stores the zip under its content's name, so that a deployment replaces only what changed."""
     if not path.is_file():
@@ -223,19 +247,25 @@ def apply_template(cloudformation, body, parameters):
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
-    exists = any(
-        stack["StackName"] == STACK and stack["StackStatus"] != "DELETE_COMPLETE"
-        for stack in cloudformation.describe_stacks()["Stacks"]
-    )
+    status = stack_status(cloudformation)
+    # A stack that failed to be created can only be deleted.
+    if status == "ROLLBACK_COMPLETE":
+        cloudformation.delete_stack(StackName=STACK)
+        status = None
     try:
-        if exists:
-            cloudformation.update_stack(**request)
-        else:
+        if status in (None, "DELETE_COMPLETE"):
             cloudformation.create_stack(**request)
+        else:
+            cloudformation.update_stack(**request)
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise Problem(f"the template was refused: {error}") from error
     return outputs_when_complete(cloudformation)
+
+
+def stack_status(cloudformation):
+    stacks = cloudformation.describe_stacks()["Stacks"]
+    return next((stack["StackStatus"] for stack in stacks if stack["StackName"] == STACK), None)
 
 
 def outputs_when_complete(cloudformation):

@@ -5,11 +5,10 @@
 //! left, and the next worker looks before it writes.
 
 pub(crate) mod look;
+mod outcome;
 pub(crate) mod perform;
 pub(crate) mod planner;
 pub(crate) mod state;
-mod outcome;
-mod waits;
 
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::engine::ports::store::{LeasedTask, PlannedRecord};
 use crate::model::ids::ObjectName;
 
 use look::look;
-use perform::{Intended, perform};
+use perform::{Batch, Intended, perform};
 use planner::ScopePlanner;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
@@ -128,7 +127,12 @@ async fn round(
     let planner = ScopePlanner::new(scope);
     let planned = job.store().plan_and_write(scope, &leases, &planner).await?;
     let intended = tally(&leases, planned, report);
-    perform(job, scope, intended, lease_end.min(deadline), report).await?;
+    let batch = Batch {
+        scope,
+        plans: planner.into_plans(),
+        end: lease_end.min(deadline),
+    };
+    perform(job, &batch, intended, report).await?;
     Ok(leased)
 }
 

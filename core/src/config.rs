@@ -111,22 +111,31 @@ pub struct ObjectSync {
     /// Field and column that hold the external id.
     pub external_id: ExternalId,
     /// Which way changes travel.
+    #[serde(default)]
     pub direction: Direction,
     /// What decides a conflict on a field without an owner.
+    #[serde(default)]
     pub conflicts: ConflictPolicy,
     /// What decides a field that has no base yet.
+    #[serde(default)]
     pub seed: Seed,
     /// What happens to deletes.
+    #[serde(default)]
     pub deletes: Deletes,
     /// Where the lanes part.
+    #[serde(default)]
     pub lanes: LaneThresholds,
     /// SOQL filter; records outside it are out of scope.
+    #[serde(default)]
     pub filter: Option<String>,
     /// What happens in Postgres to a record that leaves the filter.
+    #[serde(default)]
     pub on_leave: OnLeave,
     /// Assignment rules run on our writes.
+    #[serde(default)]
     pub auto_assign: bool,
     /// Duplicate rules are enforced on our writes, or allowed to be saved over.
+    #[serde(default)]
     pub duplicate_rules: DuplicateRules,
     /// Mapped fields; the external id field is not among them.
     pub fields: BTreeMap<FieldName, FieldSync>,
@@ -222,11 +231,13 @@ pub enum Seed {
 }
 
 /// What happens to deletes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Deletes {
     /// Whether a delete travels.
+    #[serde(default)]
     pub mode: DeleteMode,
     /// What happens when one side deletes what the other side edited.
+    #[serde(default)]
     pub on_edit: DeleteOnEdit,
     /// The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]

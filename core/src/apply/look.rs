@@ -21,13 +21,16 @@ use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
 
-use super::{ApplyReport, waits};
+use super::ApplyReport;
 
 /// External ids of one read: a GET's URL holds about this many.
 const EXTERNAL_IDS_BATCH: usize = 200;
 
 /// How long records wait when the org cannot be asked.
 const UNREADABLE_MS: i64 = 5_000;
+
+/// How long they wait when the org has no calls to give.
+const QUOTA_MS: i64 = 60_000;
 
 /// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
 /// planned now; if the org cannot be asked, the others are given back, uncounted.
@@ -226,7 +229,7 @@ async fn give_back(
     let delay_ms = match error.disposition {
         Disposition::WaitForQuota => {
             report.quota_spent = true;
-            waits::QUOTA_MS
+            QUOTA_MS
         }
         Disposition::RetryLater
         | Disposition::RefreshSession

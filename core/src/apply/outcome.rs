@@ -1,43 +1,75 @@
 //! What follows from the outcome of a write.
 
-use crate::engine::ports::IdSource;
 use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 use crate::engine::ports::store::SettledOutcome;
-
-use super::waits;
+use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
 
 /// Returns what a write's outcome means for its record, which was tried `attempt` times before.
-pub(super) fn settled(
-    outcome: WriteOutcome,
-    attempt: u32,
-    ids: &dyn IdSource,
-) -> SettledOutcome {
+/// `jitter` is any random number.
+pub(super) fn settled(outcome: WriteOutcome, attempt: u32, jitter: u64) -> SettledOutcome {
     match outcome {
         WriteOutcome::Applied { salesforce_id, .. } => SettledOutcome::Applied { salesforce_id },
         WriteOutcome::Unknown { .. } => SettledOutcome::Unknown,
-        WriteOutcome::Refused(refusal) => refused(refusal, attempt, ids),
+        WriteOutcome::Refused(refusal) => refused(refusal, attempt, jitter),
     }
 }
 
-/// Returns what a refusal means.
-fn refused(refusal: Refusal, attempt: u32, ids: &dyn IdSource) -> SettledOutcome {
-    match refusal.disposition {
-        // What the client could not refresh is refreshed by the time of the next try.
-        Disposition::RetryLater | Disposition::RefreshSession => {
-            let delay_ms = waits::for_retry_ms(attempt, ids);
-            SettledOutcome::RetryLater { refusal, delay_ms }
-        }
-        Disposition::WaitForQuota => SettledOutcome::RetryLater {
+fn refused(refusal: Refusal, attempt: u32, jitter: u64) -> SettledOutcome {
+    let class = match refusal.disposition {
+        // A session that the client could not refresh may be refreshed by the next try.
+        Disposition::RetryLater | Disposition::RefreshSession => RetryClass::Transient,
+        Disposition::WaitForQuota => RetryClass::Quota,
+        Disposition::WaitForParent => RetryClass::MissingParent,
+        Disposition::Reread => return SettledOutcome::Reread { refusal },
+        Disposition::Park => return SettledOutcome::Park { refusal },
+    };
+    match next_attempt(attempt.saturating_add(1), class, jitter) {
+        NextAttempt::Retry { after_ms, .. } => SettledOutcome::RetryLater {
             refusal,
-            delay_ms: waits::QUOTA_MS,
+            delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
         },
-        Disposition::WaitForParent if attempt < waits::PARENT_WAITS_MAX => {
-            SettledOutcome::RetryLater {
-                refusal,
-                delay_ms: waits::for_parent_ms(attempt),
-            }
+        NextAttempt::Park => SettledOutcome::Park { refusal },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
+        let refusal = Refusal {
+            code: "CODE".to_owned(),
+            message: String::new(),
+            fields: Vec::new(),
+            disposition,
+        };
+        settled(WriteOutcome::Refused(refusal), attempt, 0)
+    }
+
+    #[test]
+    fn a_refusal_that_passes_is_tried_again_until_the_tries_are_used_up() {
+        use SettledOutcome::{Park, RetryLater};
+        for disposition in [
+            Disposition::RetryLater,
+            Disposition::RefreshSession,
+            Disposition::WaitForParent,
+        ] {
+            assert!(matches!(outcome_of(disposition, 0), RetryLater { .. }));
+            assert!(matches!(outcome_of(disposition, 1_000), Park { .. }));
         }
-        Disposition::Reread => SettledOutcome::Reread { refusal },
-        Disposition::WaitForParent | Disposition::Park => SettledOutcome::Park { refusal },
+    }
+
+    #[test]
+    fn a_spent_quota_never_parks_a_record() {
+        let outcome = outcome_of(Disposition::WaitForQuota, 1_000);
+        assert!(matches!(outcome, SettledOutcome::RetryLater { .. }));
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_neither_success_nor_failure() {
+        let outcome = WriteOutcome::Unknown {
+            reason: "timed out".to_owned(),
+        };
+        assert_eq!(settled(outcome, 0, 0), SettledOutcome::Unknown);
     }
 }

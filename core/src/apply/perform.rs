@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::config::DuplicateRules;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
@@ -11,12 +12,13 @@ use crate::engine::ports::salesforce::{
     Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use crate::engine::ports::store::{LeasedTask, NewIntent, SettledOutcome, Settlement};
-use crate::config::DuplicateRules;
 use crate::engine::tenant::scope_of;
-use crate::model::ids::{FieldName, SalesforceId};
+use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
+use crate::plan::record::RecordPlan;
+use crate::plan::route::{LaneBudget, RestCall, Routable, route};
 
 use super::ApplyReport;
 use super::outcome::settled;
@@ -41,15 +43,22 @@ pub(super) struct Intended {
     pub(super) salesforce_id: Option<SalesforceId>,
 }
 
+/// One round's writes: what they belong to, and until when they may be made.
+pub(super) struct Batch<'a> {
+    pub(super) scope: &'a ObjectScope,
+    pub(super) plans: BTreeMap<RecordId, RecordPlan>,
+    /// The end of the lease or of the job, whichever comes first.
+    pub(super) end: Deadline,
+}
+
 /// Makes the writes lane by lane, chunk by chunk, and settles each chunk before the next is sent.
 pub(super) async fn perform(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    batch: &Batch<'_>,
     intended: Vec<Intended>,
-    end: Deadline,
     report: &mut ApplyReport,
 ) -> Result<(), ForceSyncError> {
-    let (single, collections) = by_lane(scope, intended);
+    let (single, collections) = by_lane(batch, intended);
     report.single += single.len();
     report.collections += collections.len();
     for (lane, intended) in [
@@ -57,35 +66,52 @@ pub(super) async fn perform(
         (WriteLane::Collections, collections),
     ] {
         for chunk in intended.chunks(CHUNK_WRITES) {
-            let outcomes = send(job, scope, chunk, lane, end, report.quota_spent).await;
-            settle(job, scope, chunk, outcomes, report).await?;
+            let outcomes = send(job, batch, chunk, lane, report.quota_spent).await;
+            settle(job, batch.scope, chunk, outcomes, report).await?;
         }
     }
     Ok(())
 }
 
-/// Splits the writes: a record that was refused before goes alone, so that it delays nobody; all others
-/// share their calls.
-fn by_lane(scope: &ObjectScope, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
-    let mut seats = scope.sync.lanes.rest_max_batch_size;
-    intended.into_iter().partition(|intended| {
-        let alone = intended.lease.attempt > 0 && seats > 0;
-        seats -= usize::from(alone);
-        alone
-    })
+/// Splits the writes by the lane that is chosen for each among all of them. A record that was refused
+/// before is urgent: alone, it delays nobody.
+fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
+    let unplanned = RecordPlan::default();
+    let routables: Vec<Routable<'_>> = intended
+        .iter()
+        .map(|intended| Routable {
+            plan: batch
+                .plans
+                .get(&intended.lease.record_id)
+                .unwrap_or(&unplanned),
+            urgent: intended.lease.attempt > 0,
+            has_dependencies: false,
+        })
+        .collect();
+    let routes = route(&routables, batch.scope.sync.lanes, LaneBudget::REST);
+    let (mut single, mut collections) = (Vec::new(), Vec::new());
+    for (intended, route) in intended.into_iter().zip(routes) {
+        match route.call {
+            Some(RestCall::Single) => single.push(intended),
+            Some(RestCall::Collections) | None => collections.push(intended),
+        }
+    }
+    (single, collections)
 }
 
 /// Sends one chunk. Once the lease or the org's calls run out nothing leaves any more: then every
 /// write of the chunk is known to have had no effect.
 async fn send(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    batch: &Batch<'_>,
     chunk: &[Intended],
     lane: WriteLane,
-    end: Deadline,
     quota_spent: bool,
 ) -> Vec<WriteOutcome> {
-    let left = end.remaining(job.now_ms()).saturating_sub(SETTLE_MARGIN);
+    let left = batch
+        .end
+        .remaining(job.now_ms())
+        .saturating_sub(SETTLE_MARGIN);
     if quota_spent {
         return not_sent(chunk, "QUOTA_SPENT", Disposition::WaitForQuota);
     }
@@ -94,7 +120,7 @@ async fn send(
     }
     let writes: Vec<Write> = chunk
         .iter()
-        .map(|intended| write(job, scope, intended))
+        .map(|intended| write(job, batch.scope, intended))
         .collect();
     let outcomes = job
         .salesforce()
@@ -131,7 +157,11 @@ async fn settle(
         .map(|(intended, outcome)| Settlement {
             lease: intended.lease.clone(),
             intent_id: intended.intent.intent_id,
-            outcome: settled(outcome, intended.lease.attempt, &*job.shared.ids),
+            outcome: settled(
+                outcome,
+                intended.lease.attempt,
+                job.shared.ids.jitter(u64::MAX),
+            ),
         })
         .collect();
     for settlement in &settlements {
@@ -206,12 +236,7 @@ fn external_id_to_send(intent: &NewIntent, field: &FieldName, lease: &LeasedTask
 }
 
 /// Returns how a field is written: a mapped lookup by its parent's external id, all else by value.
-fn field_write(
-    job: &Job<'_>,
-    scope: &ObjectScope,
-    name: &FieldName,
-    value: &Value,
-) -> FieldWrite {
+fn field_write(job: &Job<'_>, scope: &ObjectScope, name: &FieldName, value: &Value) -> FieldWrite {
     let plain = || FieldWrite::Value(value.clone());
     let Value::Text(external_id) = value else {
         return plain();

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
+use crate::engine::ports::ObjectScope;
 use crate::engine::ports::store::{
     NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PostgresRow, PostgresSettlement,
     RecordPlanner, RecordVerdict,
 };
-use crate::engine::ports::ObjectScope;
 use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::Bounce;
@@ -21,13 +22,19 @@ use crate::model::value::{Payload, Value};
 use crate::plan::record::{
     Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
 };
+use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::plan::route::ApplyLane;
 
 use super::state::{
     MappedField, Unseeable, canonical_row, is_soft_deleted, mapped_fields, postgres_side,
     salesforce_side, wire_columns,
 };
-use super::waits;
+
+/// A row that somebody else holds is free again when their transaction ends.
+const ROW_LOCKED_MS: i64 = 500;
+
+/// A write that is under way ends with its lease at the latest.
+const WRITE_UNDER_WAY_MS: i64 = 5_000;
 
 /// Plans the records of one object.
 pub(crate) struct ScopePlanner<'a> {
@@ -35,6 +42,8 @@ pub(crate) struct ScopePlanner<'a> {
     /// The mapping, with fields that nobody may write given to Salesforce.
     policy: ObjectSync,
     fields: Vec<MappedField>,
+    /// Plans that write to Salesforce, kept to choose their lanes by.
+    plans: Mutex<BTreeMap<RecordId, RecordPlan>>,
 }
 
 impl<'a> ScopePlanner<'a> {
@@ -44,7 +53,15 @@ impl<'a> ScopePlanner<'a> {
             scope,
             policy: writeable_policy(&scope.sync, &fields),
             fields,
+            plans: Mutex::default(),
         }
+    }
+
+    /// Returns the plans that write to Salesforce.
+    pub(crate) fn into_plans(self) -> BTreeMap<RecordId, RecordPlan> {
+        self.plans
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fields(&self) -> &[MappedField] {
@@ -59,7 +76,12 @@ impl<'a> ScopePlanner<'a> {
         salesforce: SideState,
     ) -> RecordPlan {
         let link = &observed.link;
-        let open: Vec<Intent> = observed.intents.iter().filter(is_unsettled).cloned().collect();
+        let open: Vec<Intent> = observed
+            .intents
+            .iter()
+            .filter(is_unsettled)
+            .cloned()
+            .collect();
         plan_record(&RecordState {
             policy: &self.policy,
             external_id: &link.external_id,
@@ -100,6 +122,10 @@ impl<'a> ScopePlanner<'a> {
             Ok(intent) => intent,
             Err(reason) => return RecordVerdict::Park(reason),
         };
+        if intent.is_some() {
+            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.insert(observed.link.record_id, plan.clone());
+        }
         RecordVerdict::Planned {
             postgres: self.row_write(observed, &plan),
             bounces: self.bounces(observed, &plan, &postgres_now, &salesforce_now),
@@ -113,7 +139,7 @@ impl<'a> ScopePlanner<'a> {
         if observed.row_locked {
             return Some(RecordVerdict::Wait {
                 reason: "another transaction holds the row".to_owned(),
-                delay_ms: waits::ROW_LOCKED_MS,
+                delay_ms: ROW_LOCKED_MS,
                 counts: false,
             });
         }
@@ -131,7 +157,7 @@ impl<'a> ScopePlanner<'a> {
                 IntentState::Unknown => Some(RecordVerdict::Look),
                 IntentState::Open => Some(RecordVerdict::Wait {
                     reason: "a write of the record is under way".to_owned(),
-                    delay_ms: waits::WRITE_UNDER_WAY_MS,
+                    delay_ms: WRITE_UNDER_WAY_MS,
                     counts: false,
                 }),
                 IntentState::Applied
@@ -142,17 +168,21 @@ impl<'a> ScopePlanner<'a> {
     }
 
     fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordVerdict {
-        let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
+        let park = || RecordVerdict::Park(unseeable.park_reason(self.scope));
         match unseeable {
-            Unseeable::ParentUnknown { .. } if attempt < waits::PARENT_WAITS_MAX => {
-                RecordVerdict::Wait {
-                    reason: "the record it points to is not known yet".to_owned(),
-                    delay_ms: waits::for_parent_ms(attempt),
-                    counts: true,
+            Unseeable::Invalid { .. } => park(),
+            Unseeable::ParentUnknown { .. } => {
+                let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
+                // The record's own id spreads the waits: planning draws no random number.
+                let jitter = observed.link.record_id.0.as_u64_pair().1;
+                match next_attempt(attempt.saturating_add(1), RetryClass::MissingParent, jitter) {
+                    NextAttempt::Retry { after_ms, counts } => RecordVerdict::Wait {
+                        reason: "the record it points to is not known yet".to_owned(),
+                        delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
+                        counts,
+                    },
+                    NextAttempt::Park => park(),
                 }
-            }
-            Unseeable::ParentUnknown { .. } | Unseeable::Invalid { .. } => {
-                RecordVerdict::Park(unseeable.park_reason(self.scope))
             }
         }
     }
@@ -269,8 +299,9 @@ impl RecordPlanner for ScopePlanner<'_> {
             RecordVerdict::Park(ParkReason {
                 code: "panic".to_owned(),
                 field: None,
-                message: "planning the record failed; this is a fault of the engine, please report it"
-                    .to_owned(),
+                message:
+                    "planning the record failed; this is a fault of the engine, please report it"
+                        .to_owned(),
             })
         })
     }
@@ -357,7 +388,10 @@ fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
 
 /// Returns the identity of the write that a record makes under a lease: it makes one at most.
 fn intent_id(record: RecordId, epoch: LeaseEpoch) -> IntentId {
-    IntentId(Uuid::new_v5(&record.0, format!("intent:{}", epoch.0).as_bytes()))
+    IntentId(Uuid::new_v5(
+        &record.0,
+        format!("intent:{}", epoch.0).as_bytes(),
+    ))
 }
 
 fn duplicate_key(sync: &ObjectSync, first: &PostgresRow, second: &PostgresRow) -> ParkReason {

@@ -218,11 +218,13 @@ pub(crate) fn named_by_external_id(
             continue;
         };
         let value = match (field.is_lookup, value) {
-            (true, Value::Text(id)) => parent_name(id, parents)
-                .map(Value::Text)
-                .ok_or_else(|| Unseeable::ParentUnknown {
-                    field: field.name.clone(),
-                })?,
+            (true, Value::Text(id)) => {
+                parent_name(id, parents).map(Value::Text).ok_or_else(|| {
+                    Unseeable::ParentUnknown {
+                        field: field.name.clone(),
+                    }
+                })?
+            }
             (true, Value::Null | Value::Boolean(_) | Value::Number(_)) | (false, _) => {
                 value.clone()
             }

@@ -56,7 +56,10 @@ impl SyncEngine {
                     level: Level::Error,
                     object: sync.object.clone(),
                     field: None,
-                    what: format!("the org has no object {} that our user may see", sync.object),
+                    what: format!(
+                        "the org has no object {} that our user may see",
+                        sync.object
+                    ),
                     fix: "correct its name in syncline.toml, or grant the integration user access"
                         .to_owned(),
                 }),
@@ -71,11 +74,7 @@ impl SyncEngine {
 }
 
 /// Returns what does not fit between a mapping, its object and its table.
-pub fn check_object(
-    sync: &ObjectSync,
-    schema: &ObjectSchema,
-    table: &TableFacts,
-) -> Vec<Finding> {
+pub fn check_object(sync: &ObjectSync, schema: &ObjectSchema, table: &TableFacts) -> Vec<Finding> {
     let mut findings = Findings {
         object: &sync.object,
         found: Vec::new(),
@@ -151,7 +150,10 @@ fn check_external_id(
         );
     }
     let columns_known = !table.columns.is_empty();
-    if columns_known && !table.external_id_unique && table.columns.contains_key(&sync.external_id.column) {
+    if columns_known
+        && !table.external_id_unique
+        && table.columns.contains_key(&sync.external_id.column)
+    {
         findings.error(
             Some(name),
             format!("column {} has no unique index", sync.external_id.column),
@@ -224,7 +226,8 @@ fn check_field(
         );
         return;
     }
-    if let (Some(parent), FieldType::Reference { to, .. }) = (&mapping.references, &field.field_type)
+    if let (Some(parent), FieldType::Reference { to, .. }) =
+        (&mapping.references, &field.field_type)
         && !to.contains(parent)
     {
         findings.error(
@@ -304,7 +307,10 @@ fn check_column(
     if !kind_fits(&field.field_type, &facts.type_name) {
         findings.error(
             Some(name),
-            format!("column {column} of type {} cannot hold {name}", facts.type_name),
+            format!(
+                "column {column} of type {} cannot hold {name}",
+                facts.type_name
+            ),
             column_advice(&field.field_type),
         );
         return;

@@ -49,7 +49,10 @@ impl SyncEngine {
             let Some((doorbell, delay_seconds)) = heard else {
                 break;
             };
-            jobs.spawn(self.clone().answer(doorbell, delay_seconds, Arc::clone(&seats)));
+            jobs.spawn(
+                self.clone()
+                    .answer(doorbell, delay_seconds, Arc::clone(&seats)),
+            );
             while jobs.try_join_next().is_some() {}
         }
         self.stop();

@@ -45,7 +45,10 @@ impl SqsDoorbell {
                 .failed()
                 .first()
                 .map(|failed| (answer.failed().len(), failed.code().to_owned())),
-            Err(error) => Some((count, aws_sdk_sqs::error::DisplayErrorContext(error).to_string())),
+            Err(error) => Some((
+                count,
+                aws_sdk_sqs::error::DisplayErrorContext(error).to_string(),
+            )),
         }
     }
 }

@@ -225,8 +225,7 @@ impl<'a> Walk<'a> {
     async fn page(&mut self, report: &mut ReconcileReport) -> Result<bool, ForceSyncError> {
         let (job, scope) = (self.job, self.scope);
         let page = scan_page(job, scope, self.at.after.as_ref()).await?;
-        let findings =
-            inspect(job, scope, &self.planner, self.at.after.as_ref(), &page).await?;
+        let findings = inspect(job, scope, &self.planner, self.at.after.as_ref(), &page).await?;
         let differing = findings.drifted.len() + findings.unlinked.len() + findings.vanished.len();
         self.at.compared += findings.compared;
         self.at.differing += findings.held + u64::try_from(differing).unwrap_or(u64::MAX);

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::ObjectSync;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{
-    ColumnName, FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId, SalesforceId,
-    TenantId,
+    ColumnName, FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId,
+    SalesforceId, TenantId,
 };
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::link::{Bounce, SyncLink};
