@@ -124,6 +124,24 @@ pub async fn applied_by_lane(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i
     .await
 }
 
+/// Returns how many times a row was written.
+///
+/// # Errors
+///
+/// When Postgres cannot be read.
+pub async fn rows_written(pool: &PgPool) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar(
+        "select count(*)
+        from syncline.sync_journal
+        where tenant = $1
+        and source = 'decision'
+        and operation <> 'none'",
+    )
+    .bind(TENANT)
+    .fetch_one(pool)
+    .await?)
+}
+
 /// What the org has metered.
 #[derive(Debug, Clone, Default)]
 pub struct Metered {

@@ -2,6 +2,8 @@
 //!
 //! What the engine did is judged through this client: it shares no code with the engine's own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -24,6 +26,7 @@ pub struct Person {
     http: reqwest::Client,
     instance_url: String,
     token: String,
+    calls: Arc<AtomicI64>,
 }
 
 /// A record as SOQL returns it, without its `attributes`.
@@ -73,7 +76,13 @@ impl Person {
             http,
             instance_url: text("instance_url")?,
             token: text("access_token")?,
+            calls: Arc::default(),
         })
+    }
+
+    /// Returns how many API calls were made since signing in.
+    pub fn calls(&self) -> i64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Returns every record of a query.
@@ -191,6 +200,9 @@ impl Person {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        if path.starts_with("/services/data/") {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+        }
         self.http
             .request(method, format!("{}{path}", self.instance_url))
             .bearer_auth(&self.token)
