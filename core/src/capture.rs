@@ -14,10 +14,12 @@ mod window;
 use std::time::Duration;
 
 use crate::config::CaptureMode;
+use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
+use crate::model::ids::TenantId;
 
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,17 @@ pub struct CaptureOptions {
     pub linger: Duration,
     /// Whether it lingers for a tenant that has been idle.
     pub idle: Idle,
+}
+
+impl CaptureOptions {
+    /// Returns the options of a capture that drains what is there and returns.
+    pub fn draining(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            linger: Duration::ZERO,
+            idle: Idle::Return,
+        }
+    }
 }
 
 /// What a capture does for a tenant that has not changed anything lately.
@@ -81,6 +94,28 @@ impl CaptureReport {
         self.echoes += report.echoes;
         self.superseded += report.superseded;
     }
+}
+
+/// Captures what is in the tenant's outbox now, without waiting for more.
+pub async fn capture_batch(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<CaptureReport, ForceSyncError> {
+    engine
+        .capture_postgres(tenant, &CaptureOptions::draining(deadline))
+        .await
+}
+
+/// Captures what the org has to tell now: events or polled changes, and objects that are stale.
+pub async fn capture_stream(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<CaptureReport, ForceSyncError> {
+    engine
+        .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
+        .await
 }
 
 /// Captures the org's side in the way the tenant's configuration names.

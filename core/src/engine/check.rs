@@ -3,14 +3,17 @@
 //! [`check_object`] is pure: it compares the mapping with what describe says and with what the
 //! database says of the table.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::config::{DeleteMode, Direction, FieldSync, ObjectSync, Owner};
-use crate::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
+use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
 use super::error::ForceSyncError;
+use super::ports::ObjectScope;
 use super::ports::store::{ColumnFacts, TableFacts};
 
 /// How bad a finding is.
@@ -46,30 +49,42 @@ impl SyncEngine {
             .tenants
             .get(tenant)
             .ok_or_else(|| ForceSyncError::UnknownTenant(tenant.clone()))?;
-        tenant.salesforce.identity().await?;
+        let identity = tenant.salesforce.identity().await?;
         let mut findings = Vec::new();
         for sync in &tenant.config.objects {
-            let table = tenant.store.table_facts(sync).await?;
-            match tenant.salesforce.describe(&sync.object).await {
-                Ok(schema) => findings.extend(check_object(sync, &schema, &table)),
-                Err(error) if error.status == Some(404) => findings.push(Finding {
-                    level: Level::Error,
-                    object: sync.object.clone(),
-                    field: None,
-                    what: format!(
-                        "the org has no object {} that our user may see",
-                        sync.object
-                    ),
-                    fix: "correct its name in syncline.toml, or grant the integration user access"
-                        .to_owned(),
-                }),
+            let schema = match tenant.salesforce.describe(&sync.object).await {
+                Ok(schema) => schema,
+                Err(error) if error.status == Some(404) => {
+                    findings.push(unknown_object(&sync.object));
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
-            }
+            };
+            let scope = ObjectScope {
+                tenant: tenant.config.tenant.clone(),
+                sync: Arc::new(sync.clone()),
+                schema: Arc::new(schema),
+                organization_id: identity.organization_id.clone(),
+                org_epoch: OrgEpoch(0),
+                config_hash: Arc::from(tenant.config.config_hash.as_str()),
+            };
+            let table = tenant.store.table_facts(&scope).await?;
+            findings.extend(check_object(sync, &scope.schema, &table));
         }
         findings.sort_by(|one, other| {
             (one.level, &one.object, &one.field).cmp(&(other.level, &other.object, &other.field))
         });
         Ok(findings)
+    }
+}
+
+fn unknown_object(object: &ObjectName) -> Finding {
+    Finding {
+        level: Level::Error,
+        object: object.clone(),
+        field: None,
+        what: format!("the org has no object {object} that our user may see"),
+        fix: "correct its name in syncline.toml, or grant the integration user access".to_owned(),
     }
 }
 

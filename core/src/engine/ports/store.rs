@@ -55,8 +55,8 @@ pub trait StorePort: Send + Sync {
         organization: &SalesforceId,
     ) -> Result<OrgEpoch, StoreError>;
 
-    /// Returns what the database says of a mapped table, for `syncline check`.
-    async fn table_facts(&self, sync: &ObjectSync) -> Result<TableFacts, StoreError>;
+    /// Returns what the database says of a mapped table, for `syncline check`; needs no control plane.
+    async fn table_facts(&self, scope: &ObjectScope) -> Result<TableFacts, StoreError>;
 
     // Capture.
 
