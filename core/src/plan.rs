@@ -6,7 +6,10 @@
 //! for a record is [`fold::fold_observation`]. [`merge`] and [`change`] are two-way façades.
 
 pub mod change;
+mod field;
 pub mod fold;
 pub mod merge;
 pub mod record;
+pub mod retry;
 pub mod route;
+pub mod rule;

@@ -31,6 +31,10 @@ pub struct ImageField {
     /// The value is a late effect of a superseded intent of ours: re-assert, never adopt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_effect: bool,
+    /// The value came while a write of ours to the field was open: if that write is confirmed, it
+    /// replaced this value unseen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raced: bool,
 }
 
 /// What Salesforce was last seen to hold.

@@ -1,4 +1,9 @@
-//! The plan of one record: three-way, per field.
+//! What one record needs next: three-way, per field.
+//!
+//! Start at [`plan_record`]; what becomes of one field is decided next door, in `field`. Nothing
+//! here knows other records, the time or a lane.
+
+mod half;
 
 use std::collections::BTreeMap;
 
@@ -7,9 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::ObjectSync;
 use crate::model::SourceSystem;
 use crate::model::ids::FieldName;
-use crate::model::intent::Intent;
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::key::KeyForm;
 use crate::model::link::{Bounce, Presence};
 use crate::model::value::{Payload, Value};
+
+use super::field::{self, Authority, Comparison, FieldRules, Verdict};
+pub use super::rule::Rule;
 
 /// Everything that decides what one record needs next.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +32,8 @@ pub struct RecordState<'a> {
     /// Both sides have held this record and agreed since it was last deleted. Without it, "added
     /// over there" and "deleted over here" look the same.
     pub agreed: bool,
-    /// The live row. `Unseen` and `Deleted` are both "no row".
+    /// The live row. `Unseen` and `Deleted` are both "no row". A row whose soft-delete column is
+    /// filled is `Deleted`.
     pub postgres: SideState,
     /// The image.
     pub salesforce: SideState,
@@ -58,6 +68,9 @@ pub struct RecordPlan {
     pub to_salesforce: SideWrite,
     /// How the base moves, per field, and after which confirmation.
     pub base_advance: BTreeMap<FieldName, BaseAdvance>,
+    /// Whether [`RecordState::agreed`] begins or ends, and after which confirmation.
+    #[serde(default)]
+    pub agreement: Agreement,
     /// Fields that wait for a person.
     pub conflicts: Vec<FieldConflict>,
     /// Values that a policy or an owner overruled: logged, so that they can be restored.
@@ -92,6 +105,19 @@ pub struct BaseAdvance {
     pub after: Confirmation,
 }
 
+/// Whether both sides hold the record as one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "agreement", content = "after")]
+pub enum Agreement {
+    /// As it was.
+    #[default]
+    Stays,
+    /// Both sides hold it from now on: one of them lacking it later is a delete.
+    Begins(Confirmation),
+    /// The delete is done: the base is forgotten, and the record may be created again.
+    Ends(Confirmation),
+}
+
 /// What must be confirmed before a base may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -111,9 +137,10 @@ pub struct FieldConflict {
     pub field: Option<FieldName>,
     /// What both agreed on last.
     pub base: Option<Value>,
-    /// What Postgres holds; none when it deleted the record.
+    /// What Postgres holds; none when it deleted the record. In a conflict of the whole record:
+    /// what it edited, as canonical JSON text.
     pub postgres: Option<Value>,
-    /// What Salesforce holds; none when it deleted the record.
+    /// What Salesforce holds, likewise.
     pub salesforce: Option<Value>,
 }
 
@@ -139,69 +166,383 @@ pub struct Explanation {
     pub fields: BTreeMap<FieldName, Rule>,
 }
 
-/// The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`].
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// Both sides hold the same.
-    #[default]
-    Equal,
-    /// Only Postgres changed it.
-    PostgresChanged,
-    /// Only Salesforce changed it.
-    SalesforceChanged,
-    /// Both changed it, to the same value.
-    SameChange,
-    /// Salesforce owns the field.
-    SalesforceOwns,
-    /// Postgres owns the field.
-    PostgresOwns,
-    /// Both changed it and a person must decide.
-    Conflict,
-    /// Both changed it and Salesforce wins by policy.
-    SalesforceWins,
-    /// Both changed it and Postgres wins by policy.
-    PostgresWins,
-    /// Both changed it and the later edit wins.
-    LaterEditWins,
-    /// Both changed it, too close in time to tell, and the tie goes to Salesforce.
-    TieGoesToSalesforce,
-    /// The field has no base and is seeded from Salesforce.
-    SeededFromSalesforce,
-    /// The field has no base and is seeded from Postgres.
-    SeededFromPostgres,
-    /// The field has no base and the other side holds nothing.
-    FilledIn,
-    /// The record is new in Postgres.
-    CreatedInPostgres,
-    /// The record is new in Salesforce.
-    CreatedInSalesforce,
-    /// The record was deleted in Postgres.
-    DeletedInPostgres,
-    /// The record was deleted in Salesforce.
-    DeletedInSalesforce,
-    /// The record was deleted on both sides.
-    DeletedOnBoth,
-    /// One side deleted what the other edited, and the delete wins.
-    DeleteBeatsEdit,
-    /// One side deleted what the other edited, and the edit wins.
-    EditBeatsDelete,
-    /// One side deleted what the other edited, and a person must decide.
-    DeleteAgainstEdit,
-    /// Deletes do not travel for this object.
-    DeletesIgnored,
-    /// Changes do not travel in this direction; the source's value is restored.
-    DirectionForbids,
-    /// Salesforce automation keeps changing it back; it is shown, not fought over.
-    ContestedByAutomation,
-    /// A late effect of an earlier write of ours: the agreed value is written again.
-    LateEffect,
-    /// A write of it is under way.
-    WriteUnderWay,
-    /// One side has never shown the field: nothing can be said about it.
-    NotSeen,
-    /// Neither side holds the record.
-    NothingThere,
+impl SideWrite {
+    /// Returns whether nothing is written.
+    pub fn is_none(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Create(_) | Self::Update(_) | Self::Delete | Self::SoftDelete => false,
+        }
+    }
+
+    /// Returns the values that are written.
+    pub fn fields(&self) -> Option<&Payload> {
+        match self {
+            Self::Create(fields) | Self::Update(fields) => Some(fields),
+            Self::None | Self::Delete | Self::SoftDelete => None,
+        }
+    }
+
+    fn set(&mut self, field: &FieldName, value: Value) {
+        match self {
+            Self::Create(fields) | Self::Update(fields) => {
+                fields.insert(field.clone(), value);
+            }
+            Self::None | Self::Delete | Self::SoftDelete => {
+                *self = Self::Update(Payload::from([(field.clone(), value)]));
+            }
+        }
+    }
+}
+
+impl RecordPlan {
+    /// Returns whether the record needs neither a write nor a person.
+    pub fn is_settled(&self) -> bool {
+        self.writes_nothing() && self.conflicts.is_empty()
+    }
+
+    /// Returns whether neither side is written.
+    pub fn writes_nothing(&self) -> bool {
+        self.to_postgres.is_none() && self.to_salesforce.is_none()
+    }
+
+    fn because(rule: Rule) -> Self {
+        let mut plan = Self::default();
+        plan.explanation.record = rule;
+        plan
+    }
+
+    fn side(&mut self, side: SourceSystem) -> &mut SideWrite {
+        match side {
+            SourceSystem::Postgres => &mut self.to_postgres,
+            SourceSystem::Salesforce => &mut self.to_salesforce,
+        }
+    }
+
+    fn advance(&mut self, field: &FieldName, value: &Value, after: Confirmation) {
+        let value = value.clone();
+        self.base_advance
+            .insert(field.clone(), BaseAdvance { value, after });
+    }
+}
+
+impl Confirmation {
+    fn of(side: SourceSystem) -> Self {
+        match side {
+            SourceSystem::Postgres => Self::Postgres,
+            SourceSystem::Salesforce => Self::Salesforce,
+        }
+    }
+}
+
+/// Decides what one record needs next.
+///
+/// The base is what makes the question answerable: without it, "added over there" and "deleted over
+/// here" look the same, and so do "changed here" and "changed there". Total: every state has a plan,
+/// and carrying it out leaves a state whose plan writes nothing.
+pub fn plan_record(state: &RecordState<'_>) -> RecordPlan {
+    let postgres = state.postgres.presence == Presence::Present;
+    let salesforce = state.salesforce.presence == Presence::Present;
+    if waits_for_a_write(state, postgres && salesforce) {
+        return RecordPlan::because(Rule::WriteUnderWay);
+    }
+    match (postgres, salesforce) {
+        (true, true) => plan_fields(state),
+        (true, false) => half::plan_half(state, SourceSystem::Postgres),
+        (false, true) => half::plan_half(state, SourceSystem::Salesforce),
+        (false, false) if state.agreed => RecordPlan {
+            agreement: Agreement::Ends(Confirmation::Agreed),
+            ..RecordPlan::because(Rule::DeletedOnBoth)
+        },
+        (false, false) => RecordPlan::because(Rule::NothingThere),
+    }
+}
+
+impl<'a> RecordState<'a> {
+    fn holds(&self, side: SourceSystem) -> &SideState {
+        match side {
+            SourceSystem::Postgres => &self.postgres,
+            SourceSystem::Salesforce => &self.salesforce,
+        }
+    }
+
+    /// Mapped fields, the external id among them.
+    fn mapped(&self) -> impl Iterator<Item = &'a FieldName> {
+        std::iter::once(&self.policy.external_id.field).chain(self.policy.fields.keys())
+    }
+
+    fn may_write(&self, side: SourceSystem) -> bool {
+        field::may_write(self.policy.direction, side)
+    }
+
+    /// The value of the external id that `side` holds. An empty one is none.
+    fn external_id_on(&self, side: SourceSystem) -> Option<&Value> {
+        self.holds(side)
+            .fields
+            .get(&self.policy.external_id.field)
+            .filter(|value| **value != Value::Null)
+    }
+
+    fn under_way(&self, field: &FieldName) -> bool {
+        self.open_intents
+            .iter()
+            .any(|intent| is_under_way(intent) && intent.fields.contains_key(field))
+    }
+
+    /// Automation has changed the field back twice, and neither side has moved since.
+    fn is_contested(&self, field: &FieldName) -> bool {
+        self.bounces.get(field).is_some_and(|bounce| {
+            bounce.count >= BOUNCES_MAX
+                && self.postgres.fields.get(field) == Some(&bounce.sent)
+                && self.salesforce.fields.get(field) == Some(&bounce.stored)
+        })
+    }
+
+    fn is_late_effect(&self, field: &FieldName) -> bool {
+        self.late_effects.contains(field) && self.may_write(SourceSystem::Salesforce)
+    }
+}
+
+/// After so many bounces a field is shown, not fought over: one may be a coincidence.
+pub const BOUNCES_MAX: u32 = 2;
+
+fn is_under_way(intent: &Intent) -> bool {
+    match intent.state {
+        IntentState::Open | IntentState::Unknown => true,
+        IntentState::Applied
+        | IntentState::Retired
+        | IntentState::Refused
+        | IntentState::Superseded => false,
+    }
+}
+
+/// Whether the record exists is not known while a create or delete is under way, and whether a
+/// delete meets an edit is not known while an edit is.
+fn waits_for_a_write(state: &RecordState<'_>, both_here: bool) -> bool {
+    state.open_intents.iter().any(|intent| {
+        is_under_way(intent)
+            && match intent.action {
+                WriteAction::Create | WriteAction::Delete => true,
+                WriteAction::Update => !both_here,
+            }
+    })
+}
+
+// Both sides hold the record.
+
+fn plan_fields(state: &RecordState<'_>) -> RecordPlan {
+    let mut plan = RecordPlan::default();
+    if !state.agreed {
+        plan.agreement = Agreement::Begins(Confirmation::Agreed);
+    }
+    for field in state.mapped() {
+        let rule = plan_field(state, field, &mut plan);
+        plan.explanation.fields.insert(field.clone(), rule);
+    }
+    plan.explanation.record = record_rule(&plan);
+    plan
+}
+
+fn record_rule(plan: &RecordPlan) -> Rule {
+    let writes = (plan.to_postgres.is_none(), plan.to_salesforce.is_none());
+    match (plan.conflicts.is_empty(), writes) {
+        (false, _) => Rule::Conflict,
+        (true, (true, true)) => Rule::Equal,
+        (true, (false, true)) => Rule::SalesforceChanged,
+        (true, (true, false)) => Rule::PostgresChanged,
+        (true, (false, false)) => Rule::BothChanged,
+    }
+}
+
+fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan) -> Rule {
+    let sides = (
+        state.postgres.fields.get(field),
+        state.salesforce.fields.get(field),
+    );
+    let (Some(postgres), Some(salesforce)) = sides else {
+        return Rule::NotSeen;
+    };
+    if state.under_way(field) {
+        return Rule::WriteUnderWay;
+    }
+    if *field == state.policy.external_id.field
+        && (*postgres == Value::Null || *salesforce == Value::Null)
+    {
+        return fill_in_external_id(state, plan);
+    }
+    if state.is_contested(field) {
+        return Rule::ContestedByAutomation;
+    }
+    if state.is_late_effect(field) && postgres != salesforce {
+        return reassert(state, field, postgres, plan);
+    }
+    let held = Held {
+        postgres,
+        salesforce,
+        seen: Comparison::of(state.base.get(field), postgres, salesforce, is_null),
+    };
+    match field_verdict(state, field, held.seen) {
+        Verdict::Agree(rule) => {
+            if state.base.get(field) != Some(postgres) {
+                plan.advance(field, postgres, Confirmation::Agreed);
+            }
+            rule
+        }
+        Verdict::Take { from, rule } => {
+            take(state, field, held, (from, rule), plan);
+            rule
+        }
+        Verdict::Conflict => {
+            plan.conflicts.push(FieldConflict {
+                field: Some(field.clone()),
+                base: state.base.get(field).cloned(),
+                postgres: Some(postgres.clone()),
+                salesforce: Some(salesforce.clone()),
+            });
+            Rule::Conflict
+        }
+    }
+}
+
+/// One field as both sides hold it.
+#[derive(Clone, Copy)]
+struct Held<'v> {
+    postgres: &'v Value,
+    salesforce: &'v Value,
+    seen: Comparison,
+}
+
+impl<'v> Held<'v> {
+    fn on(self, side: SourceSystem) -> &'v Value {
+        match side {
+            SourceSystem::Postgres => self.postgres,
+            SourceSystem::Salesforce => self.salesforce,
+        }
+    }
+}
+
+fn is_null(value: &Value) -> bool {
+    *value == Value::Null
+}
+
+fn field_verdict(state: &RecordState<'_>, field: &FieldName, seen: Comparison) -> Verdict {
+    let authority = Authority::over(field, state.policy);
+    let unbased = seen.postgres_is_base.is_none() && !seen.same;
+    if unbased && *field == state.policy.external_id.field && spelled_alike(state) {
+        // Postgres's spelling may be what foreign keys of the customer point to.
+        return Verdict::Take {
+            from: authority.map_or(SourceSystem::Postgres, Authority::side),
+            rule: Rule::FilledIn,
+        };
+    }
+    let rules = FieldRules {
+        authority,
+        conflicts: state.policy.conflicts,
+        seed: state.policy.seed,
+        later: field::later_edit(
+            state.postgres.changed_at_ms,
+            state.salesforce.changed_at_ms,
+            state.clock_skew_ms,
+        ),
+    };
+    field::decide(seen, rules)
+}
+
+/// The side that is not `from` takes its value; what is lost by that is listed.
+fn take(
+    state: &RecordState<'_>,
+    field: &FieldName,
+    held: Held<'_>,
+    (from, rule): (SourceSystem, Rule),
+    plan: &mut RecordPlan,
+) {
+    let to = from.other();
+    let value = held.on(from);
+    plan.side(to).set(field, value.clone());
+    if state.base.get(field) != Some(value) {
+        plan.advance(field, value, Confirmation::of(to));
+    }
+    if held.seen.would_be_lost(to) {
+        plan.overruled.push(Overruled {
+            field: field.clone(),
+            side: to,
+            value: held.on(to).clone(),
+            rule,
+        });
+    }
+}
+
+/// Salesforce shows a late effect of a write that was given up: what counts is what it would hold
+/// without it, the base.
+fn reassert(
+    state: &RecordState<'_>,
+    field: &FieldName,
+    postgres: &Value,
+    plan: &mut RecordPlan,
+) -> Rule {
+    let owner = Authority::over(field, state.policy).map(Authority::side);
+    let agreed = match (owner, state.base.get(field)) {
+        (Some(SourceSystem::Salesforce), Some(base)) => base,
+        (Some(SourceSystem::Salesforce | SourceSystem::Postgres) | None, _) => postgres,
+    };
+    if state.salesforce.fields.get(field) != Some(agreed) {
+        plan.to_salesforce.set(field, agreed.clone());
+    }
+    if state.base.get(field) != Some(agreed) {
+        plan.advance(field, agreed, Confirmation::Salesforce);
+    }
+    if postgres != agreed {
+        plan.to_postgres.set(field, agreed.clone());
+        plan.overruled.push(Overruled {
+            field: field.clone(),
+            side: SourceSystem::Postgres,
+            value: postgres.clone(),
+            rule: Rule::SalesforceOwns,
+        });
+    }
+    Rule::LateEffect
+}
+
+// The external id: both sides must come to hold it.
+
+/// Returns whether both external ids name the same record, written differently.
+fn spelled_alike(state: &RecordState<'_>) -> bool {
+    let spelled = |side, form: KeyForm| match state.external_id_on(side) {
+        Some(Value::Text(text)) => form.canonical(text).ok(),
+        Some(Value::Null | Value::Boolean(_) | Value::Number(_)) | None => None,
+    };
+    [KeyForm::CaseFolded, KeyForm::Numeric].iter().any(|form| {
+        let postgres = spelled(SourceSystem::Postgres, *form);
+        postgres.is_some() && postgres == spelled(SourceSystem::Salesforce, *form)
+    })
+}
+
+/// Writes the record's external id to each side that lacks it. An emptied external id is no edit.
+fn fill_in_external_id(state: &RecordState<'_>, plan: &mut RecordPlan) -> Rule {
+    let field = &state.policy.external_id.field;
+    let value = external_id_value(state);
+    let mut after = Confirmation::Agreed;
+    // Salesforce last: its confirmation comes after the commit that wrote the row.
+    for side in [SourceSystem::Postgres, SourceSystem::Salesforce] {
+        if state.external_id_on(side).is_some() {
+            continue;
+        }
+        if !state.may_write(side) {
+            return Rule::DirectionForbids;
+        }
+        plan.side(side).set(field, value.clone());
+        after = Confirmation::of(side);
+    }
+    if state.base.get(field) != Some(&value) {
+        plan.advance(field, &value, after);
+    }
+    Rule::FilledIn
+}
+
+fn external_id_value(state: &RecordState<'_>) -> Value {
+    state
+        .external_id_on(SourceSystem::Postgres)
+        .or_else(|| state.external_id_on(SourceSystem::Salesforce))
+        .cloned()
+        .unwrap_or_else(|| Value::text(state.external_id))
 }
