@@ -27,6 +27,9 @@ use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
 /// When the clock of an org stands before anybody sets it: 2026-05-01T09:30:00Z.
 const START_MS: i64 = 1_777_627_800_000;
 
+/// How far from the time outside the clock can be set: a century keeps every date in range.
+const AHEAD_MS_MAX: i64 = 100 * 366 * 86_400_000;
+
 /// A local Salesforce org.
 ///
 /// It has no clock: the time is what [`Org::set_wall_ms`] said last, plus what
@@ -172,13 +175,16 @@ impl Org {
 
     /// Moves the org's clock ahead of the time outside.
     pub fn advance_ms(&mut self, ms: i64) {
-        self.ahead_ms += ms;
-        self.keep_time();
+        self.move_to(self.ahead_ms.saturating_add(ms));
     }
 
     /// Puts the org's clock to `ms`; it goes on from there with the time outside.
     pub fn set_now_ms(&mut self, ms: i64) {
-        self.ahead_ms = ms - self.wall_ms;
+        self.move_to(ms.saturating_sub(self.wall_ms));
+    }
+
+    fn move_to(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
         self.keep_time();
     }
 

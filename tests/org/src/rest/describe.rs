@@ -185,34 +185,34 @@ fn extra_type_info(field: &Field) -> Option<&'static str> {
 
 /// Returns every member that describe shows for a field.
 fn field_members(object: &Object, field: &Field) -> Json {
+    let mut members = members_a_to_h(object, field);
+    if let (Json::Object(members), Json::Object(rest)) =
+        (&mut members, members_i_to_w(object, field))
+    {
+        members.extend(rest);
+    }
+    members
+}
+
+/// Returns the members from `aggregatable` to `htmlFormatted`.
+fn members_a_to_h(object: &Object, field: &Field) -> Json {
     let kind = field.kind;
     let byte_length = match kind {
         FieldType::Id | FieldType::Reference => 18,
         _ => field.length * 3,
     };
-    let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
-    let long = kind == FieldType::Textarea && field.length > 255;
     let filterable = soql::filterable(field);
     let compound = field
         .part_of
         .as_ref()
         .map(|(parent, _)| object.field(*parent).name.clone());
-    let picklist: Vec<Json> = field
-        .values
-        .iter()
-        .filter(|_| choices)
-        .map(|value| {
-            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
-                   "value": value})
-        })
-        .collect();
     let mut default = String::new();
     match &field.default {
         Value::Text(text) => push_json_text(&mut default, text),
         other => other.push_json(field, &mut default),
     }
     let default: Json = serde_json::from_str(&default).unwrap_or_default();
-    let mut members = json!({
+    json!({
         "aggregatable": filterable && kind != FieldType::Boolean,
         "aiPredictionField": false,
         "autoNumber": false,
@@ -241,8 +241,24 @@ fn field_members(object: &Object, field: &Field) -> Json {
         "groupable": filterable && !matches!(kind, FieldType::Datetime | FieldType::Double),
         "highScaleNumber": false,
         "htmlFormatted": false,
-    });
-    let more = json!({
+    })
+}
+
+/// Returns the members from `idLookup` to `writeRequiresMasterRead`.
+fn members_i_to_w(object: &Object, field: &Field) -> Json {
+    let kind = field.kind;
+    let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
+    let long = kind == FieldType::Textarea && field.length > 255;
+    let picklist: Vec<Json> = field
+        .values
+        .iter()
+        .filter(|_| choices)
+        .map(|value| {
+            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
+                   "value": value})
+        })
+        .collect();
+    json!({
         "idLookup": field.id_lookup,
         "inlineHelpText": null,
         "label": field.label,
@@ -272,9 +288,5 @@ fn field_members(object: &Object, field: &Field) -> Json {
         "unique": field.unique,
         "updateable": field.updateable && object.writable,
         "writeRequiresMasterRead": false,
-    });
-    if let (Json::Object(members), Json::Object(more)) = (&mut members, more) {
-        members.extend(more);
-    }
-    members
+    })
 }

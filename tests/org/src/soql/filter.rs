@@ -98,24 +98,34 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             path,
             negated,
             literals,
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            if field.kind != FieldType::Multipicklist {
-                return Err(wrong_operator(field));
-            }
-            let set = |literal: &Literal| match literal {
-                Literal::Text(text) => {
-                    Ok(text.to_lowercase().split(';').map(str::to_owned).collect())
-                }
-                _ => Err(wrong_type(field)),
-            };
-            let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
-            Condition::Includes {
-                path,
-                negated: *negated,
-                sets,
-            }
-        }
+        } => includes(model, object, path, *negated, literals)?,
+    })
+}
+
+fn includes(
+    model: &Model,
+    object: ObjectNo,
+    path: &str,
+    negated: bool,
+    literals: &[Literal],
+) -> Result<Condition, SfError> {
+    let (path, field) = resolve(model, object, path)?;
+    if field.kind != FieldType::Multipicklist {
+        return Err(wrong_operator(field));
+    }
+    let set = |literal: &Literal| match literal {
+        Literal::Text(text) => Ok(text.to_lowercase().split(';').map(str::to_owned).collect()),
+        Literal::Null
+        | Literal::Bool(_)
+        | Literal::Number(_)
+        | Literal::Date(_)
+        | Literal::Datetime(_) => Err(wrong_type(field)),
+    };
+    let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
+    Ok(Condition::Includes {
+        path,
+        negated,
+        sets,
     })
 }
 
