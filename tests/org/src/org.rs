@@ -14,7 +14,6 @@ use crate::model::log::{
 };
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::schema::ObjectNo;
-use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -25,7 +24,7 @@ use crate::rest::usage::Usage;
 use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
 
 /// When the clock of an org stands before anybody sets it: 2026-05-01T09:30:00Z.
-const START_MS: i64 = 1_777_627_800_000;
+pub(crate) const START_MS: i64 = 1_777_627_800_000;
 
 /// How far from the time outside the clock can be set: a century keeps every date in range.
 const AHEAD_MS_MAX: i64 = 100 * 366 * 86_400_000;
@@ -428,10 +427,5 @@ impl Org {
         let done = write(&mut self.model, &mut tx, &actor)?;
         self.model.commit(tx, &actor);
         Ok(done)
-    }
-
-    /// Returns the org's time as an HTTP date.
-    pub(crate) fn http_now(&self) -> String {
-        stamp::http_date(self.now_ms())
     }
 }

@@ -7,7 +7,9 @@ use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldType, Object};
+use crate::model::stamp;
 use crate::model::value::{Value, push_json_text};
+use crate::org::START_MS;
 use crate::soql;
 
 /// The record type that every object has.
@@ -21,7 +23,7 @@ impl Org {
             .map(|object| Json::Object(object_members(call, object)))
             .collect();
         let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
-        Response::json(200, body.to_string()).with_header("last-modified", &self.http_now())
+        dated(call, body.to_string())
     }
 
     /// Answers `GET /sobjects/O`.
@@ -32,7 +34,7 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object(self.model.object_named(object)?);
         let body = json!({"objectDescribe": object_members(call, object), "recentItems": []});
-        Ok(Response::json(200, body.to_string()))
+        Ok(dated(call, body.to_string()))
     }
 
     /// Answers `GET /sobjects/O/describe`.
@@ -81,8 +83,7 @@ impl Org {
         if let Json::Object(more) = more {
             members.extend(more);
         }
-        let response = Response::json(200, Json::Object(members).to_string());
-        Ok(response.with_header("last-modified", &self.http_now()))
+        Ok(dated(call, Json::Object(members).to_string()))
     }
 
     fn child_relationships(&self, object: &Object) -> Vec<Json> {
@@ -107,6 +108,18 @@ impl Org {
         }
         children
     }
+}
+
+/// Answers with a describe, or with 304 if the caller knows it: schemas are as old as the org.
+fn dated(call: &Call<'_>, body: String) -> Response {
+    let known = call
+        .request
+        .get("if-modified-since")
+        .and_then(stamp::parse_http_date);
+    if known.is_some_and(|date| START_MS <= date) {
+        return Response::empty(304);
+    }
+    Response::json(200, body).with_header("last-modified", &stamp::http_date(START_MS))
 }
 
 /// Returns the members that every form of describe shows for an object.
