@@ -103,6 +103,33 @@ impl Value {
         })
     }
 
+    /// Returns the text, if the value is text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the id, if the value is one.
+    pub(crate) fn as_id(&self) -> Option<RecordId> {
+        if let Self::Id(id) = self {
+            Some(*id)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the milliseconds, if the value is a datetime.
+    pub(crate) fn as_datetime(&self) -> Option<i64> {
+        if let Self::Datetime(ms) = self {
+            Some(*ms)
+        } else {
+            None
+        }
+    }
+
     /// Appends the value as JSON.
     pub(crate) fn push_json(&self, field: &Field, out: &mut String) {
         match self {

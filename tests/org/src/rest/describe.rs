@@ -188,11 +188,14 @@ fn soap_type(kind: FieldType) -> &'static str {
 }
 
 fn extra_type_info(field: &Field) -> Option<&'static str> {
-    match field.kind {
-        FieldType::PersonName => Some("personname"),
-        FieldType::String if field.switchable_name => Some("switchablepersonname"),
-        FieldType::Textarea => Some("plaintextarea"),
-        _ => None,
+    if field.switchable_name {
+        return Some("switchablepersonname");
+    }
+    let plain = (field.kind == FieldType::Textarea).then_some("plaintextarea");
+    if field.kind == FieldType::PersonName {
+        Some("personname")
+    } else {
+        plain
     }
 }
 
@@ -210,9 +213,12 @@ fn field_members(object: &Object, field: &Field) -> Json {
 /// Returns the members from `aggregatable` to `htmlFormatted`.
 fn members_a_to_h(object: &Object, field: &Field) -> Json {
     let kind = field.kind;
-    let byte_length = match kind {
-        FieldType::Id | FieldType::Reference => 18,
-        _ => field.length * 3,
+    // An id is ASCII; other text may take three bytes for a character.
+    let is_id = matches!(kind, FieldType::Id | FieldType::Reference);
+    let byte_length = if is_id {
+        field.length
+    } else {
+        field.length * 3
     };
     let filterable = soql::filterable(field);
     let compound = field
