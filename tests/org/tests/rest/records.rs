@@ -263,3 +263,56 @@ fn conditions_on_dates_stop_a_write() {
     assert_eq!(with("GET", "If-Modified-Since", before), 200);
     assert_eq!(with("PATCH", "If-Unmodified-Since", same), 204);
 }
+
+#[test]
+fn a_custom_object_has_its_own_keys_relationships_and_topic() {
+    let org = Org::from_toml(
+        r#"
+        [[object]]
+        name = "Invoice__c"
+          [[object.field]]
+          name = "Number__c"
+          type = "double"
+          scale = 0
+          external_id = true
+          unique = true
+          [[object.field]]
+          name = "Code__c"
+          type = "string"
+          external_id = true
+          case_sensitive = true
+          [[object.field]]
+          name = "Account__c"
+          type = "reference"
+          reference_to = ["Account"]
+          [[object.field]]
+          name = "Paid__c"
+          type = "boolean"
+          default = true
+        "#,
+    );
+    let mut f = Fixture::of(org.unwrap());
+    f.account(json!({"Name": "Acme", "External_Id__c": "A"}));
+    let body = json!({"Code__c": "x", "Account__r": {"External_Id__c": "a"}});
+    let made = f.send("PATCH", "sobjects/Invoice__c/Number__c/7", &body);
+    assert_eq!(made.status, 201, "{}", made.to_json());
+    let again = f.send("PATCH", "sobjects/invoice__c/number__c/7.0", &json!({}));
+    assert_eq!(again.status, 200);
+    let upper = f.send("PATCH", "sobjects/Invoice__c/Code__c/X", &json!({}));
+    assert_eq!(upper.status, 201, "another case is another key");
+    let found = f.query(
+        "SELECT Number__c, Account__r.Name FROM Invoice__c WHERE Paid__c = true AND Code__c = 'x'",
+    );
+    assert_eq!(found["totalSize"], json!(1));
+    assert_eq!(found["records"][0]["Number__c"], json!(7.0));
+    assert_eq!(found["records"][0]["Account__r"]["Name"], "Acme");
+    let topic = f.org.get_topic("/data/Invoice__ChangeEvent").unwrap();
+    assert!(
+        f.org
+            .get_schema(&topic.schema_id)
+            .unwrap()
+            .schema_json
+            .contains("Invoice__ChangeEvent")
+    );
+    assert_eq!(f.events().last().unwrap().entity, "Invoice__c");
+}
