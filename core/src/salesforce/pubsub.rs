@@ -109,6 +109,7 @@ impl EventBus {
             credit,
             waiting: VecDeque::new(),
             after_waiting: Vec::new(),
+            ended: None,
             last_message: Instant::now(),
         })
     }

@@ -195,6 +195,15 @@ async fn more_events_than_may_be_owed_come_in_order_and_in_batches_no_larger_tha
 }
 
 #[tokio::test]
+async fn a_backlog_comes_in_large_batches() {
+    let stand = Stand::new().await;
+    stand.create_accounts(400).await;
+    let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
+    let batch = stream.next(500, WAIT).await.unwrap().unwrap();
+    assert!(batch.events > 100, "{}", batch.events);
+}
+
+#[tokio::test]
 async fn events_after_the_subscription_come_as_they_happen() {
     let stand = Stand::new().await;
     stand.person_inserts(&json!({"Name": "Before"}));

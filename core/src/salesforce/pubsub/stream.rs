@@ -38,6 +38,8 @@ pub(in crate::salesforce) struct Subscription {
     pub(super) waiting: VecDeque<ConsumerEvent>,
     /// The position once all that waits is handed out.
     pub(super) after_waiting: Vec<u8>,
+    /// How it ended; said once all that waits is handed out.
+    pub(super) ended: Option<StreamEnd>,
     pub(super) last_message: Instant,
 }
 
@@ -49,6 +51,12 @@ pub(super) enum Link {
 
 /// Longest silence of a live stream: keep-alives come every 270 s at the latest.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// From how many waiting events on more are gathered into one batch: half of what may be owed.
+const BACKLOG_EVENTS: usize = 50;
+
+/// How long the next message of a backlog is waited for: a long round trip.
+const GATHERED_FOR: Duration = Duration::from_millis(150);
 
 /// A stream that nobody polled for long may hold a message all the same: it is given this long to
 /// show it.
@@ -62,20 +70,36 @@ impl EventStream for Subscription {
         wait: Duration,
     ) -> Result<Option<EventBatch>, StreamEnd> {
         let deadline = Instant::now() + wait;
-        loop {
-            if !self.waiting.is_empty() {
-                return self.hand_out(events_max).await.map(Some);
-            }
+        while self.ended.is_none() && self.waiting.len() < events_max.max(1) {
+            let until = match self.waiting.len() {
+                0 => deadline,
+                // A few events are handed out at once; many are the sign of a backlog, whose next
+                // events are on their way already.
+                few if few < BACKLOG_EVENTS => break,
+                _ => Instant::now() + GATHERED_FOR,
+            };
             self.ask_for_more()?;
-            match self.message_before(deadline).await? {
-                Some(response) => {
+            match self.message_before(until).await {
+                Ok(Some(response)) => {
+                    let keep_alive = response.events.is_empty();
                     self.take(response);
-                    if self.waiting.is_empty() {
+                    if keep_alive && self.waiting.is_empty() {
                         return Ok(self.keep_alive());
                     }
+                    if keep_alive {
+                        break;
+                    }
                 }
-                None => return Ok(None),
+                Ok(None) => break,
+                Err(end) => self.ended = Some(end),
             }
+        }
+        if !self.waiting.is_empty() {
+            return self.hand_out(events_max).await.map(Some);
+        }
+        match &self.ended {
+            Some(end) => Err(end.clone()),
+            None => Ok(None),
         }
     }
 }
@@ -126,6 +150,8 @@ impl Subscription {
 
     async fn reopen(&mut self) -> Result<(), SalesforceError> {
         self.session_renewed = true;
+        // What waits would come again from where the caller is.
+        self.waiting.clear();
         self.session = self.bus.sessions.renew(Some(&self.session)).await?;
         (self.requests, self.link, self.credit) = self
             .bus
@@ -143,7 +169,7 @@ impl Subscription {
             Some(last) if response.latest_replay_id.is_empty() => last.replay_id.clone(),
             Some(_) | None => response.latest_replay_id,
         };
-        self.waiting = response.events.into();
+        self.waiting.extend(response.events);
     }
 
     /// Returns the batch of a message without events: its position alone, if it has one.
