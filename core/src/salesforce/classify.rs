@@ -370,6 +370,12 @@ mod tests {
         assert_eq!(Fault::from_body(404, array).code, "ENTITY_IS_DELETED");
         let oauth = br#"{"error":"invalid_grant","error_description":"audience is invalid"}"#;
         assert_eq!(Fault::from_body(400, oauth).message, "audience is invalid");
+        let duplicates = br#"[{"message":"Use one of these records?","errorCode":"DUPLICATES_DETECTED",
+            "duplicateResult":{"matchResults":[{"size":1,"matchConfidence":100.0}]},"fields":null}]"#;
+        assert_eq!(
+            Fault::from_body(400, duplicates).code,
+            "DUPLICATES_DETECTED"
+        );
         for shapeless in [&b""[..], b"<html>", b"[]", b"{}", b"[{}]", b"null"] {
             assert_eq!(Fault::from_body(502, shapeless).code, "HTTP_502");
         }

@@ -92,7 +92,8 @@ impl Writer<'_> {
             WriteTarget::DeleteById(id) => (Method::DELETE, format!("/sobjects/{object}/{id}")),
         };
         let call = RestCall {
-            body: (method == Method::PATCH).then(|| payload::single_body(write, self.schemas)),
+            body: (method == Method::PATCH)
+                .then(|| payload::single_body(write, self.schemas).into()),
             method,
             path: self.transport.path(&resource),
             headers: payload::headers(write.auto_assign, write.allow_duplicates),
@@ -161,7 +162,7 @@ impl Writer<'_> {
             ),
         };
         let call = RestCall {
-            body: (method == Method::PATCH).then(|| batch.body()),
+            body: (method == Method::PATCH).then(|| batch.body().into()),
             method,
             path: self.transport.path(&resource),
             headers: payload::headers(batch.group.auto_assign, batch.group.allow_duplicates),

@@ -319,13 +319,18 @@ async fn several_objects_share_one_topic() {
 #[tokio::test]
 async fn a_topic_that_does_not_exist_is_refused() {
     let stand = Stand::new().await;
-    let subscription = stand
+    let topic = "/data/NothingChangeEvent";
+    let refused = match stand
         .client
-        .subscribe("/data/NothingChangeEvent", &ReplayFrom::Earliest, &mapped())
-        .await;
-    let Err(error) = subscription else {
-        panic!("there is no such topic");
+        .subscribe(topic, &ReplayFrom::Earliest, &mapped())
+        .await
+    {
+        Ok(mut stream) => match stream.next(100, WAIT).await.unwrap_err() {
+            StreamEnd::Refused(error) => error,
+            other => panic!("it is refused: {other}"),
+        },
+        Err(error) => error,
     };
-    assert_eq!(error.code, "topic.not.found");
-    assert_eq!(error.disposition, Disposition::Park);
+    assert_eq!(refused.code, "topic.not.found");
+    assert_eq!(refused.disposition, Disposition::Park);
 }

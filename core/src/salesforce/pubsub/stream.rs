@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use super::proto::{ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent};
-use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of};
+use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost};
 use crate::engine::ports::salesforce::{
     Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
 };
@@ -31,9 +31,7 @@ pub(in crate::salesforce) struct Subscription {
     pub(super) session: Arc<Session>,
     /// The session was renewed, and no message has come since.
     pub(super) session_renewed: bool,
-    pub(super) requests: mpsc::Sender<FetchRequest>,
-    pub(super) link: Link,
-    pub(super) credit: Credit,
+    pub(super) opened: OpenedStream,
     /// Received and not handed out.
     pub(super) waiting: VecDeque<ConsumerEvent>,
     /// The position once all that waits is handed out.
@@ -43,11 +41,20 @@ pub(in crate::salesforce) struct Subscription {
     pub(super) last_message: Instant,
 }
 
+/// Both directions of a stream, and what is owed on it.
+pub(super) struct OpenedStream {
+    pub(super) requests: mpsc::Sender<FetchRequest>,
+    pub(super) link: Link,
+    pub(super) credit: Credit,
+}
+
 /// The stream, or what will be one.
 pub(super) enum Link {
     Opening(Opening),
     Open(Box<Streaming<FetchResponse>>),
 }
+
+const STREAM: &str = "the event stream";
 
 /// Longest silence of a live stream: keep-alives come every 270 s at the latest.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
@@ -106,7 +113,7 @@ impl EventStream for Subscription {
 
 impl Subscription {
     fn ask_for_more(&mut self) -> Result<(), StreamEnd> {
-        let Some(num_requested) = self.credit.ask() else {
+        let Some(num_requested) = self.opened.credit.ask() else {
             return Ok(());
         };
         let request = FetchRequest {
@@ -114,7 +121,8 @@ impl Subscription {
             num_requested,
             ..FetchRequest::default()
         };
-        self.requests
+        self.opened
+            .requests
             .try_send(request)
             .map_err(|_| StreamEnd::Closed("it takes no more requests".to_owned()))
     }
@@ -127,7 +135,8 @@ impl Subscription {
     ) -> Result<Option<FetchResponse>, StreamEnd> {
         let silent_at = (self.last_message + SILENCE_MAX).max(Instant::now() + GRACE);
         loop {
-            let status = match timeout_at(deadline.min(silent_at), self.link.message()).await {
+            let status = match timeout_at(deadline.min(silent_at), self.opened.link.message()).await
+            {
                 Ok(Ok(Some(response))) => return Ok(Some(response)),
                 Ok(Ok(None)) => {
                     return Err(StreamEnd::Closed("the server ended it".to_owned()));
@@ -153,17 +162,19 @@ impl Subscription {
         // What waits would come again from where the caller is.
         self.waiting.clear();
         self.session = self.bus.sessions.renew(Some(&self.session)).await?;
-        (self.requests, self.link, self.credit) = self
+        self.opened = self
             .bus
             .open(&self.session, &self.topic, &self.resume)
-            .await?;
+            .await
+            .map_err(|status| fault_of(&status).into_error(STREAM))?;
         Ok(())
     }
 
     fn take(&mut self, response: FetchResponse) {
         self.last_message = Instant::now();
         self.session_renewed = false;
-        self.credit
+        self.opened
+            .credit
             .answered(response.events.len(), response.pending_num_requested);
         self.after_waiting = match response.events.last() {
             Some(last) if response.latest_replay_id.is_empty() => last.replay_id.clone(),
@@ -331,17 +342,22 @@ fn never_readable(error: &SalesforceError) -> bool {
 }
 
 fn end_of(status: &Status) -> StreamEnd {
-    ended_by(fault_of(status).into_error("the event stream"))
+    ended_by(fault_of(status).into_error(STREAM))
 }
 
 fn ended_by(error: SalesforceError) -> StreamEnd {
-    match (error.code.as_str(), error.disposition) {
-        (
-            "subscription.fetch.replayid.corrupted"
-            | "subscription.fetch.replayid.validation.failed",
-            _,
-        ) => StreamEnd::PositionLost(error.code),
-        (_, Disposition::RetryLater) => StreamEnd::Closed(error.to_string()),
-        (_, _) => StreamEnd::Refused(error),
+    if position_is_lost(&error.code) {
+        return StreamEnd::PositionLost(error.code);
+    }
+    match error.disposition {
+        Disposition::RetryLater => StreamEnd::Closed(error.to_string()),
+        Disposition::WaitForQuota
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => StreamEnd::Refused(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
