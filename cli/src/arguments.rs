@@ -67,9 +67,7 @@ pub(crate) enum Command {
     ///
     /// Rows that already stand there are enqueued too, so that they find their way to Salesforce. Doing
     /// it again mends triggers that were dropped.
-    #[command(
-        after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only"
-    )]
+    #[command(after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only")]
     Install {
         /// Leave the rows that already stand there until they change.
         #[arg(long)]

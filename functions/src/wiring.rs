@@ -59,9 +59,8 @@ struct Wired {
 impl Instance {
     /// Returns an instance for what the environment of a function says.
     pub fn from_environment() -> Self {
-        let variable = |name: &str, default: &str| {
-            std::env::var(name).unwrap_or_else(|_| default.to_owned())
-        };
+        let variable =
+            |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         Self::new(
             &variable(CONFIG_VARIABLE, CONFIG_DEFAULT),
             Path::new(&variable(FOLDER_VARIABLE, ".")),

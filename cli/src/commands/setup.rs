@@ -64,7 +64,12 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
         let wheel = wheel(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
         let scopes = engine.scopes(tenant).await?;
-        context.instance.store(tenant).await?.install(&scopes).await?;
+        context
+            .instance
+            .store(tenant)
+            .await?
+            .install(&scopes)
+            .await?;
         let enqueued = match new_changes_only {
             true => 0,
             false => {

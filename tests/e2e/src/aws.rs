@@ -54,11 +54,7 @@ impl Aws {
     /// # Errors
     ///
     /// When a zip is missing or the template is refused.
-    pub async fn deploy(
-        &mut self,
-        zips: &Path,
-        parameters: &[(&str, &str)],
-    ) -> anyhow::Result<()> {
+    pub async fn deploy(&mut self, zips: &Path, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut arguments = vec![
             "deploy".to_owned(),
             self.folder.path().display().to_string(),

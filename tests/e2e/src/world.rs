@@ -94,7 +94,10 @@ impl World {
     /// When it cannot be written.
     pub fn config_of_functions(&self, secret: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join("functions.toml");
-        std::fs::write(&path, configuration(&self.places(secret, "env:DATABASE_URL")))?;
+        std::fs::write(
+            &path,
+            configuration(&self.places(secret, "env:DATABASE_URL")),
+        )?;
         Ok(path)
     }
 

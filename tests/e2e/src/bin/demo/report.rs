@@ -54,7 +54,10 @@ pub(crate) async fn print(
     line("captured from Salesforce", count(&captured, "salesforce"));
     line("rows written in Postgres", rows.to_string());
     for (lane, applied) in &lanes {
-        line(&format!("written to Salesforce by {lane}"), applied.to_string());
+        line(
+            &format!("written to Salesforce by {lane}"),
+            applied.to_string(),
+        );
     }
     line(
         "Salesforce API calls of the engine",
@@ -66,7 +69,10 @@ pub(crate) async fn print(
     );
     line("conflicts open", conflicts.len().to_string());
     line("first load equal after", seconds(Some(findings.initial)));
-    line("Postgres to Salesforce, p50 / p99", latency(&findings.there));
+    line(
+        "Postgres to Salesforce, p50 / p99",
+        latency(&findings.there),
+    );
     line("Salesforce to Postgres, p50 / p99", latency(&findings.back));
     line(
         "compared independently",
@@ -115,5 +121,8 @@ fn latency(latencies: &Latencies) -> String {
 }
 
 fn seconds(time: Option<Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| format!("{:.2} s", time.as_secs_f64()),
+    )
 }

@@ -79,10 +79,11 @@ fn has_come(counts: &Counts, goal: Goal) -> bool {
 }
 
 async fn count(world: &World) -> anyhow::Result<Counts> {
-    let in_postgres: i64 =
-        sqlx::query_scalar("select (select count(*) from account) + (select count(*) from contact)")
-            .fetch_one(&world.pool)
-            .await?;
+    let in_postgres: i64 = sqlx::query_scalar(
+        "select (select count(*) from account) + (select count(*) from contact)",
+    )
+    .fetch_one(&world.pool)
+    .await?;
     let accounts = world.person.count("Account", "").await?;
     let contacts = world.person.count("Contact", "").await?;
     Ok(Counts {
