@@ -57,6 +57,16 @@ impl Deployed {
         Ok(())
     }
 
+    /// Wakes the sweep, which rings for whatever is due.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocation.
+    pub async fn wake_sweep(&self) -> anyhow::Result<()> {
+        let reconcile = self.aws.output("ReconcileFunctionName")?;
+        self.aws.wake(reconcile, &json!({"job": "sweep"})).await
+    }
+
     /// Builds the functions again and deploys those that changed.
     ///
     /// # Errors

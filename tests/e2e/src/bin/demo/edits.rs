@@ -118,7 +118,7 @@ impl Day {
         let store = world.operator(Bell::Silent).store(&tenant()).await?;
         let ids = Ids::read(&world.person).await?;
         store
-            .pause(&tenant(), "both sides are edited at once")
+            .set_paused(&tenant(), true, Some("both sides are edited at once"))
             .await?;
         set(
             &world.pool,
@@ -141,7 +141,7 @@ impl Day {
             ids.accounts(&self.both_conflicting, "Phone", json!("+44 20 7946 0000"))?;
         world.person.update("Account", &disjoint).await?;
         world.person.update("Account", &conflicting).await?;
-        store.resume(&tenant()).await?;
+        store.set_paused(&tenant(), false, None).await?;
         Ok(())
     }
 
