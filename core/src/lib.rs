@@ -15,10 +15,17 @@ pub mod capture;
 pub mod engine;
 #[cfg(feature = "runtime")]
 pub mod reconcile;
+#[cfg(feature = "runtime")]
+pub mod salesforce;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+<<<<<<< HEAD
 pub use plan::change::{PlanDecision, PlannerContext, plan_change};
 pub use plan::merge::{MergeOutcome, merge_payload};
 pub use plan::record::{RecordPlan, RecordState, plan_record};
 pub use plan::route::{ApplyLane, route};
+=======
+#[cfg(feature = "runtime")]
+pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
+>>>>>>> sf

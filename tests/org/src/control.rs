@@ -27,18 +27,40 @@ struct LatencyOrder {
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum FlowOrder {
-    Flow { object: String, when_field_changes: Option<String>, set: Json },
-    Normaliser { object: String, field: String, transform: Transform },
+    Flow {
+        object: String,
+        when_field_changes: Option<String>,
+        set: Json,
+    },
+    Normaliser {
+        object: String,
+        field: String,
+        transform: Transform,
+    },
 }
 
 /// Something a person does in Salesforce.
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 enum PersonOrder {
-    Insert { user: String, object: String, fields: Json },
-    Update { user: String, id: String, fields: Json },
-    Delete { user: String, id: String },
-    Undelete { user: String, id: String },
+    Insert {
+        user: String,
+        object: String,
+        fields: Json,
+    },
+    Update {
+        user: String,
+        id: String,
+        fields: Json,
+    },
+    Delete {
+        user: String,
+        id: String,
+    },
+    Undelete {
+        user: String,
+        id: String,
+    },
 }
 
 type Outcome = Result<Json, String>;
@@ -57,7 +79,10 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             json!({"ms": order.ms})
         }),
         ("POST", "faults") => read(request).and_then(|rules: Json| {
-            org.faults.declare(rules).map_err(|e| e.to_string()).map(|()| json!({}))
+            org.faults
+                .declare(rules)
+                .map_err(|e| e.to_string())
+                .map(|()| json!({}))
         }),
         ("DELETE", "faults") => {
             org.faults.clear();
@@ -118,18 +143,38 @@ fn said(error: SfError) -> String {
 fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
     let model = &mut org.model;
     match order {
-        FlowOrder::Flow { object, when_field_changes, set } => {
+        FlowOrder::Flow {
+            object,
+            when_field_changes,
+            set,
+        } => {
             let no = model.object_named(&object).map_err(said)?;
-            let members = set.as_object().ok_or("set is an object of fields and values")?;
+            let members = set
+                .as_object()
+                .ok_or("set is an object of fields and values")?;
             let draft = Draft::read(model, no, Purpose::Update, members, &[]).map_err(said)?;
-            let when = when_field_changes.map(|name| model.field_named(no, &name)).transpose();
+            let when = when_field_changes
+                .map(|name| model.field_named(no, &name))
+                .transpose();
             let when = when.map_err(said)?;
-            model.flows.push(Flow { object: no, when, sets: draft.sets });
+            model.flows.push(Flow {
+                object: no,
+                when,
+                sets: draft.sets,
+            });
         }
-        FlowOrder::Normaliser { object, field, transform } => {
+        FlowOrder::Normaliser {
+            object,
+            field,
+            transform,
+        } => {
             let no = model.object_named(&object).map_err(said)?;
             let field = model.field_named(no, &field).map_err(said)?;
-            model.normalisers.push(Normaliser { object: no, field, transform });
+            model.normalisers.push(Normaliser {
+                object: no,
+                field,
+                transform,
+            });
         }
     }
     Ok(json!({}))
@@ -138,9 +183,11 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
 fn person(org: &mut Org, order: PersonOrder) -> Outcome {
     let id_of = |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is no id"));
     let id = match order {
-        PersonOrder::Insert { user, object, fields } => {
-            org.insert_as(&user, &object, &fields).map_err(said)?
-        }
+        PersonOrder::Insert {
+            user,
+            object,
+            fields,
+        } => org.insert_as(&user, &object, &fields).map_err(said)?,
         PersonOrder::Update { user, id, fields } => {
             let id = id_of(&id)?;
             org.update_as(&user, id, &fields).map_err(said)?;

@@ -192,7 +192,10 @@ impl Matching {
     fn fits(&self, request: &Request) -> bool {
         let method = self.method.as_ref();
         method.is_none_or(|method| method.eq_ignore_ascii_case(&request.method))
-            && self.path_contains.as_ref().is_none_or(|part| request.path.contains(part))
+            && self
+                .path_contains
+                .as_ref()
+                .is_none_or(|part| request.path.contains(part))
     }
 }
 
@@ -201,16 +204,22 @@ impl Rule {
         let body = match &self.body {
             Some(Json::String(text)) => text.clone(),
             Some(json) => json.to_string(),
-            None => r#"[{"message":"Service unavailable","errorCode":"SERVER_UNAVAILABLE"}]"#.into(),
+            None => {
+                r#"[{"message":"Service unavailable","errorCode":"SERVER_UNAVAILABLE"}]"#.into()
+            }
         };
         (self.status.unwrap_or(503), body)
     }
 
     fn row_fault(&self, rule: usize) -> RowFault {
-        let code = self.code.clone().unwrap_or_else(|| "UNABLE_TO_LOCK_ROW".to_owned());
-        let message = self.message.clone().unwrap_or_else(|| {
-            "unable to obtain exclusive access to this record".to_owned()
-        });
+        let code = self
+            .code
+            .clone()
+            .unwrap_or_else(|| "UNABLE_TO_LOCK_ROW".to_owned());
+        let message = self
+            .message
+            .clone()
+            .unwrap_or_else(|| "unable to obtain exclusive access to this record".to_owned());
         RowFault {
             rule,
             external_id: self.external_id.clone(),

@@ -7,9 +7,9 @@
 
 mod control;
 mod faults;
+pub mod local;
 mod model;
 mod org;
-pub mod local;
 pub mod pubsub;
 mod rest;
 pub mod server;

@@ -35,7 +35,9 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let arguments = Arguments::parse();
     let org = match &arguments.org {
         None => Org::default(),
@@ -51,7 +53,9 @@ async fn main() -> anyhow::Result<()> {
         keep_alive: Duration::from_millis(arguments.keep_alive_ms),
         latency: Duration::from_millis(arguments.latency_ms),
     };
-    let running = server::start(org, &options).await.context("an address cannot be bound")?;
+    let running = server::start(org, &options)
+        .await
+        .context("an address cannot be bound")?;
     let mut out = std::io::stdout();
     let (http, grpc) = (running.http_url(), running.grpc_url());
     writeln!(out, r#"{{"http":"{http}","grpc":"{grpc}"}}"#)?;

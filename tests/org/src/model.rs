@@ -134,7 +134,8 @@ impl Model {
         if id.prefix() != self.object(object).key_prefix {
             return None;
         }
-        id.number().filter(|row| self.table(object).row(*row).is_some())
+        id.number()
+            .filter(|row| self.table(object).row(*row).is_some())
     }
 
     /// Returns the live record that an id in a reference names.
@@ -159,7 +160,9 @@ impl Model {
     /// Returns the field of that name, or Salesforce's complaint that there is none.
     pub(crate) fn field_named(&self, object: ObjectNo, name: &str) -> Result<FieldNo, SfError> {
         let object = self.object(object);
-        object.find(name).ok_or_else(|| no_such_column(name, object))
+        object
+            .find(name)
+            .ok_or_else(|| no_such_column(name, object))
     }
 
     /// Returns a field.

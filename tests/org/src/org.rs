@@ -9,7 +9,9 @@ use crate::model::decode::DecodedEvent;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
-use crate::model::log::{ChangeEvent, ChangeLog, Fetched, Position, StreamError, Topic, replay_bytes};
+use crate::model::log::{
+    ChangeEvent, ChangeLog, Fetched, Position, StreamError, Topic, replay_bytes,
+};
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::schema::ObjectNo;
 use crate::model::stamp;
@@ -31,6 +33,7 @@ const START_MS: i64 = 1_777_627_800_000;
 /// [`Org::advance_ms`] added.
 #[derive(Debug)]
 pub struct Org {
+    id: RecordId,
     pub(crate) file: OrgFile,
     pub(crate) model: Model,
     pub(crate) sessions: Sessions,
@@ -88,7 +91,10 @@ impl Org {
 
     fn of(file: OrgFile) -> Result<Self, OrgFileError> {
         let schema = file.schema()?;
+        let id = file.org.id.as_deref().and_then(RecordId::parse);
+        let id = id.ok_or_else(|| OrgFileError::Content("org.id is no id".to_owned()))?;
         let mut org = Self {
+            id,
             model: Model::new(schema, START_MS),
             sessions: Sessions::default(),
             cursors: Cursors::default(),
@@ -110,8 +116,10 @@ impl Org {
         let object = self.user_object();
         for user in self.file.users.clone() {
             let row = self.model.table(object).next_row();
-            let actor =
-                Actor { user: self.model.id_of(object, row), origin: String::new() };
+            let actor = Actor {
+                user: self.model.id_of(object, row),
+                origin: String::new(),
+            };
             let mut members = Map::new();
             members.insert("Username".to_owned(), user.username.clone().into());
             members.insert("LastName".to_owned(), user.last_name.into());
@@ -128,15 +136,19 @@ impl Org {
     }
 
     pub(crate) fn user_object(&self) -> ObjectNo {
-        self.model.schema.find("User").expect("the built-in org file declares User")
+        self.model
+            .schema
+            .find("User")
+            .expect("the built-in org file declares User")
     }
 
     /// Forgets all records, events, sessions, faults and counts; keeps clock, schema and addresses.
     pub fn reset(&mut self) {
-        let mut fresh =
-            Self::of(self.file.clone()).expect("the org file was consistent before");
+        let mut fresh = Self::of(self.file.clone()).expect("the org file was consistent before");
         fresh.model = Model::new(self.model.schema.clone(), self.now_ms());
-        fresh.add_users().expect("the org file was consistent before");
+        fresh
+            .add_users()
+            .expect("the org file was consistent before");
         fresh.base_url.clone_from(&self.base_url);
         fresh.latency_ms = self.latency_ms;
         (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
@@ -194,8 +206,7 @@ impl Org {
     /// Returns the 18-character id of the org.
     #[must_use]
     pub fn org_id(&self) -> String {
-        let text = self.file.org.id.as_deref().unwrap_or_default();
-        RecordId::parse(text).map_or_else(|| "00D5g00000Ab1cdEAA".to_owned(), |id| id.to_string())
+        self.id.to_string()
     }
 
     /// Opens a session for a user without a token call; `None` if there is no such user.
@@ -241,13 +252,17 @@ impl Org {
     }
 
     pub(crate) fn topic(&self, name: &str) -> Result<Topic, StreamError> {
-        let event = name.strip_prefix("/data/").ok_or(StreamError::TopicNotFound)?;
+        let event = name
+            .strip_prefix("/data/")
+            .ok_or(StreamError::TopicNotFound)?;
         if event == "ChangeEvents" {
             return Ok(Topic::Everything);
         }
         let mut objects = self.model.schema.numbered();
         let found = objects.find(|(_, o)| o.change_events && o.event_name() == event);
-        found.map(|(no, _)| Topic::One(no)).ok_or(StreamError::TopicNotFound)
+        found
+            .map(|(no, _)| Topic::One(no))
+            .ok_or(StreamError::TopicNotFound)
     }
 
     /// Returns an Avro schema; `None` if no event ever had it.
@@ -273,7 +288,10 @@ impl Org {
         let topic = self.topic(topic)?;
         let after = self.model.log.resolve(position)?;
         let (events, read_to) = self.model.log.read(topic, after, max);
-        Ok(Fetched { events, latest_replay_id: replay_bytes(read_to) })
+        Ok(Fetched {
+            events,
+            latest_replay_id: replay_bytes(read_to),
+        })
     }
 
     /// Returns an event in readable form: header, changed names, values by field.
@@ -282,8 +300,11 @@ impl Org {
     /// When the payload is not a datum of its schema, which would be a fault of the org.
     #[must_use]
     pub fn decode(&self, event: &ChangeEvent) -> DecodedEvent {
-        let (_, layout) =
-            self.model.log.schema(&event.schema_id).expect("an event's schema is kept");
+        let (_, layout) = self
+            .model
+            .log
+            .schema(&event.schema_id)
+            .expect("an event's schema is kept");
         DecodedEvent::read(&layout.schema_json, &event.payload)
             .expect("the org writes data of its own schema")
     }
@@ -316,7 +337,9 @@ impl Org {
     ) -> Result<(), SfError> {
         let (object, row) = self.place_of(id)?;
         let draft = self.draft(object, Purpose::Update, fields)?;
-        self.by_hand(username, |model, tx, actor| model.update(tx, actor, row, draft))
+        self.by_hand(username, |model, tx, actor| {
+            model.update(tx, actor, row, draft)
+        })
     }
 
     /// Moves a record to the recycle bin as a person in Salesforce would.
@@ -325,7 +348,9 @@ impl Org {
     /// What Salesforce would answer.
     pub fn delete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
         let (object, row) = self.place_of(id)?;
-        self.by_hand(username, |model, tx, actor| model.delete(tx, actor, object, row))
+        self.by_hand(username, |model, tx, actor| {
+            model.delete(tx, actor, object, row)
+        })
     }
 
     /// Takes a record out of the recycle bin as a person in Salesforce would.
@@ -334,7 +359,9 @@ impl Org {
     /// What Salesforce would answer.
     pub fn undelete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
         let (object, row) = self.place_of(id)?;
-        self.by_hand(username, |model, tx, actor| model.undelete(tx, actor, object, row))
+        self.by_hand(username, |model, tx, actor| {
+            model.undelete(tx, actor, object, row)
+        })
     }
 
     /// Returns one field of a record as plain text; `None` if the record or field does not exist
@@ -352,19 +379,32 @@ impl Org {
     /// Returns how many live records an object has; 0 for an unknown object.
     #[must_use]
     pub fn count(&self, object: &str) -> usize {
-        self.model.schema.find(object).map_or(0, |no| self.model.table(no).live())
+        self.model
+            .schema
+            .find(object)
+            .map_or(0, |no| self.model.table(no).live())
     }
 
     fn draft(&self, object: ObjectNo, purpose: Purpose, json: &Json) -> Result<Draft, SfError> {
         let members = json.as_object().ok_or_else(|| {
-            SfError::new("JSON_PARSER_ERROR", "The fields of a record are a JSON object.")
+            SfError::new(
+                "JSON_PARSER_ERROR",
+                "The fields of a record are a JSON object.",
+            )
         })?;
         Draft::read(&self.model, object, purpose, members, &[])
     }
 
     pub(crate) fn place_of(&self, id: RecordId) -> Result<(ObjectNo, RowNo), SfError> {
-        let object = self.model.schema.with_prefix(id.prefix()).ok_or_else(SfError::unknown_id)?;
-        let row = self.model.row_of(object, id).ok_or_else(SfError::unknown_id)?;
+        let object = self
+            .model
+            .schema
+            .with_prefix(id.prefix())
+            .ok_or_else(SfError::unknown_id)?;
+        let row = self
+            .model
+            .row_of(object, id)
+            .ok_or_else(SfError::unknown_id)?;
         Ok((object, row))
     }
 
@@ -374,7 +414,10 @@ impl Org {
         write: impl FnOnce(&mut Model, &mut Transaction, &Actor) -> Result<T, SfError>,
     ) -> Result<T, SfError> {
         let user = self.user_named(username).ok_or_else(SfError::unknown_id)?;
-        let actor = Actor { user, origin: String::new() };
+        let actor = Actor {
+            user,
+            origin: String::new(),
+        };
         let mut tx = Transaction::default();
         let done = write(&mut self.model, &mut tx, &actor)?;
         self.model.commit(tx, &actor);

@@ -52,7 +52,10 @@ impl Call<'_> {
                 "The HTTP entity body is required, but this request has no entity body.",
             ));
         }
-        let kind = self.request.get("content-type").unwrap_or("application/json");
+        let kind = self
+            .request
+            .get("content-type")
+            .unwrap_or("application/json");
         if !kind.to_ascii_lowercase().starts_with("application/json") {
             return Err(SfError::new(
                 "UNSUPPORTED_MEDIA_TYPE",
@@ -61,7 +64,8 @@ impl Call<'_> {
         }
         serde_json::from_slice(body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            let message = format!("Unexpected character or end of input at [line:{line}, column:{column}]");
+            let message =
+                format!("Unexpected character or end of input at [line:{line}, column:{column}]");
             SfError::new("JSON_PARSER_ERROR", message)
         })
     }
@@ -135,7 +139,10 @@ impl Org {
         }
         let fired = self.faults.fire(request);
         if fired.drop_before {
-            return Response { delivery: Delivery::Dropped, ..Response::default() };
+            return Response {
+                delivery: Delivery::Dropped,
+                ..Response::default()
+            };
         }
         let mut response = match &fired.answer {
             Some((status, body)) => {
@@ -188,17 +195,25 @@ impl Org {
             Ok(user) => user,
             Err(error) => return refusal(&error),
         };
-        let segments: Option<Vec<String>> =
-            rest.split('/').filter(|part| !part.is_empty()).map(decode_segment).collect();
+        let segments: Option<Vec<String>> = rest
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(decode_segment)
+            .collect();
         let segments = segments.unwrap_or_default();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         let method = effective_method(request);
         let within = self.usage.spend(self.now_ms());
         let resource = Resource::of(&parts);
-        self.count_call(resource.as_ref().map_or("(unknown)", Resource::template), &method);
+        self.count_call(
+            resource.as_ref().map_or("(unknown)", Resource::template),
+            &method,
+        );
         let outcome = if within {
-            let actor =
-                Actor { user, origin: origin(request, &version[1..], resource.as_ref()) };
+            let actor = Actor {
+                user,
+                origin: origin(request, &version[1..], resource.as_ref()),
+            };
             let mut call = Call {
                 request,
                 method,
@@ -211,7 +226,10 @@ impl Org {
             self.faults.keep_rows(call.row_faults);
             outcome.map_err(|error| located(request, error))
         } else {
-            Err(SfError::new("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."))
+            Err(SfError::new(
+                "REQUEST_LIMIT_EXCEEDED",
+                "TotalRequests Limit exceeded.",
+            ))
         };
         let response = outcome.unwrap_or_else(|error| refusal(&error));
         let (used, max) = (self.usage.used(self.now_ms()), self.usage.max);
@@ -224,7 +242,11 @@ impl Org {
         resource: Option<Resource<'_>>,
     ) -> Result<Response, SfError> {
         let resource = resource.ok_or_else(SfError::not_found)?;
-        let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
+        let method = if call.method == "HEAD" {
+            "GET"
+        } else {
+            call.method.as_str()
+        };
         match (resource, method) {
             (Resource::Root, "GET") => Ok(discovery::resources(call)),
             (Resource::Limits, "GET") => Ok(self.limits()),
@@ -256,7 +278,11 @@ impl Org {
     }
 
     fn count_call(&mut self, template: &str, method: &str) {
-        *self.stats.calls.entry(format!("{method} {template}")).or_default() += 1;
+        *self
+            .stats
+            .calls
+            .entry(format!("{method} {template}"))
+            .or_default() += 1;
     }
 }
 
@@ -303,14 +329,22 @@ fn effective_method(request: &Request) -> String {
     if request.method != "POST" {
         return request.method.clone();
     }
-    request.param("_HttpMethod").map_or_else(|| "POST".to_owned(), |m| m.to_ascii_uppercase())
+    request
+        .param("_HttpMethod")
+        .map_or_else(|| "POST".to_owned(), |m| m.to_ascii_uppercase())
 }
 
 /// Returns the change origin of writes made by this call.
 fn origin(request: &Request, version: &str, resource: Option<&Resource<'_>>) -> String {
     let honoured = resource.is_none_or(Resource::honours_client_tag);
-    let options = request.get("sforce-call-options").filter(|_| honoured).unwrap_or_default();
-    let client = options.split(',').filter_map(|o| o.trim().strip_prefix("client=")).next();
+    let options = request
+        .get("sforce-call-options")
+        .filter(|_| honoured)
+        .unwrap_or_default();
+    let client = options
+        .split(',')
+        .filter_map(|o| o.trim().strip_prefix("client="))
+        .next();
     match client {
         Some(client) => format!("com/salesforce/api/rest/{version};client={client}"),
         None => format!("com/salesforce/api/rest/{version}"),

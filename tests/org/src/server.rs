@@ -60,7 +60,8 @@ impl Shared {
 
     /// Wakes the subscriptions if the log grew.
     pub(crate) fn announce(&self, head: u64) {
-        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        self.head
+            .send_if_modified(|known| std::mem::replace(known, head) != head);
     }
 
     /// Returns a watch on the newest replay number.
@@ -70,7 +71,9 @@ impl Shared {
 }
 
 fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -143,12 +146,24 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     org.start_clock(wall_ms());
     org.latency_ms = u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX);
     let head = watch::Sender::new(org.model.log.head());
-    let shared = Shared { org: Arc::new(Mutex::new(org)), head };
+    let shared = Shared {
+        org: Arc::new(Mutex::new(org)),
+        head,
+    };
     let tasks = vec![
         spawn(http::serve(http_listener, shared.clone())),
-        spawn(pubsub::service::serve(grpc_listener, shared.clone(), options.keep_alive)),
+        spawn(pubsub::service::serve(
+            grpc_listener,
+            shared.clone(),
+            options.keep_alive,
+        )),
     ];
-    Ok(Running { http, grpc, shared, tasks })
+    Ok(Running {
+        http,
+        grpc,
+        shared,
+        tasks,
+    })
 }
 
 fn spawn(server: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {

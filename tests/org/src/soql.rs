@@ -57,9 +57,21 @@ pub(crate) enum Filter {
     All(Vec<Filter>),
     Any(Vec<Filter>),
     Not(Box<Filter>),
-    Compare { path: String, operator: Operator, literal: Literal },
-    In { path: String, negated: bool, literals: Vec<Literal> },
-    Includes { path: String, negated: bool, literals: Vec<Literal> },
+    Compare {
+        path: String,
+        operator: Operator,
+        literal: Literal,
+    },
+    In {
+        path: String,
+        negated: bool,
+        literals: Vec<Literal>,
+    },
+    Includes {
+        path: String,
+        negated: bool,
+        literals: Vec<Literal>,
+    },
 }
 
 /// A comparison.

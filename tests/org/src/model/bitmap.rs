@@ -24,7 +24,11 @@ pub(crate) fn encode(bits: impl IntoIterator<Item = Bit>) -> Vec<String> {
     if !top.is_empty() {
         maps.push(hex(&top));
     }
-    maps.extend(compounds.iter().map(|(parent, bytes)| format!("{parent}-{}", hex(bytes))));
+    maps.extend(
+        compounds
+            .iter()
+            .map(|(parent, bytes)| format!("{parent}-{}", hex(bytes))),
+    );
     maps
 }
 
@@ -38,10 +42,18 @@ pub(crate) fn decode(map: &str) -> Option<Vec<Bit>> {
     let mut bits = Vec::new();
     for (place, digit) in digits.bytes().rev().enumerate() {
         let value = char::from(digit).to_digit(16)?;
-        let set = (0..4).filter(|bit| value >> bit & 1 == 1).map(|bit| place * 4 + bit);
+        let set = (0..4)
+            .filter(|bit| value >> bit & 1 == 1)
+            .map(|bit| place * 4 + bit);
         bits.extend(set.map(|index| match parent {
-            Some(top) => Bit { top, child: Some(index) },
-            None => Bit { top: index, child: None },
+            Some(top) => Bit {
+                top,
+                child: Some(index),
+            },
+            None => Bit {
+                top: index,
+                child: None,
+            },
         }));
     }
     Some(bits)
@@ -67,11 +79,20 @@ mod tests {
     use super::{Bit, decode, encode};
 
     fn top(indexes: &[usize]) -> Vec<Bit> {
-        indexes.iter().map(|&top| Bit { top, child: None }).collect()
+        indexes
+            .iter()
+            .map(|&top| Bit { top, child: None })
+            .collect()
     }
 
     fn child(top: usize, indexes: &[usize]) -> Vec<Bit> {
-        indexes.iter().map(|&child| Bit { top, child: Some(child) }).collect()
+        indexes
+            .iter()
+            .map(|&child| Bit {
+                top,
+                child: Some(child),
+            })
+            .collect()
     }
 
     #[test]

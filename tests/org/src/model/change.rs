@@ -45,20 +45,29 @@ impl Body {
         row: &[Value],
         changed: &[FieldNo],
     ) -> Self {
-        let mut body = Self { kind, nulled: Vec::new(), changed: Vec::new(), fields: Vec::new() };
+        let mut body = Self {
+            kind,
+            nulled: Vec::new(),
+            changed: Vec::new(),
+            fields: Vec::new(),
+        };
         match kind {
             ChangeKind::Delete => body.push_fields(object, layout, row, |_| false),
             ChangeKind::Create | ChangeKind::Undelete => {
                 body.push_fields(object, layout, row, |_| true);
             }
             ChangeKind::Update => {
-                let mut shown: Vec<(Bit, FieldNo)> =
-                    changed.iter().filter_map(|no| Some((layout.bit(*no)?, *no))).collect();
+                let mut shown: Vec<(Bit, FieldNo)> = changed
+                    .iter()
+                    .filter_map(|no| Some((layout.bit(*no)?, *no)))
+                    .collect();
                 shown.sort_unstable();
                 body.changed = bitmap::encode(shown.iter().map(|(bit, _)| *bit));
                 let nulled = shown.iter().filter(|(_, no)| row[no.0] == Value::Null);
                 body.nulled = bitmap::encode(nulled.map(|(bit, _)| *bit));
-                body.push_fields(object, layout, row, |no| shown.iter().any(|(_, s)| *s == no));
+                body.push_fields(object, layout, row, |no| {
+                    shown.iter().any(|(_, s)| *s == no)
+                });
             }
         }
         body

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
-use apache_avro::{Schema, from_avro_datum};
 use serde_json::Value as Json;
 
 use super::bitmap;
@@ -42,7 +43,10 @@ impl DecodedEvent {
     pub(crate) fn read(schema_json: &str, payload: &[u8]) -> Result<Self, String> {
         let schema = Schema::parse_str(schema_json).map_err(|error| error.to_string())?;
         let mut bytes = payload;
-        let datum = from_avro_datum(&schema, &mut bytes, None).map_err(|error| error.to_string())?;
+        let reader = GenericDatumReader::builder(&schema).build();
+        let datum = reader
+            .and_then(|r| r.read_value(&mut bytes))
+            .map_err(|e| e.to_string())?;
         if !bytes.is_empty() {
             return Err("bytes are left behind the datum".to_owned());
         }
@@ -85,8 +89,12 @@ impl DecodedEvent {
 
 fn name_of(record: &apache_avro::schema::RecordSchema, bit: bitmap::Bit) -> Option<String> {
     let field = record.fields.get(bit.top)?;
-    let Some(child) = bit.child else { return Some(field.name.clone()) };
-    let Schema::Union(union) = &field.schema else { return None };
+    let Some(child) = bit.child else {
+        return Some(field.name.clone());
+    };
+    let Schema::Union(union) = &field.schema else {
+        return None;
+    };
     // A compound that was spelt out earlier is only named here; its parts are found there.
     let parts = union.variants().iter().find_map(|variant| match variant {
         Schema::Record(inner) => Some(inner),

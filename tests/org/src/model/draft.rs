@@ -32,7 +32,11 @@ impl Draft {
         members: &Map<String, Json>,
         skip: &[&str],
     ) -> Result<Self, SfError> {
-        let mut draft = Self { object, purpose, sets: Vec::with_capacity(members.len()) };
+        let mut draft = Self {
+            object,
+            purpose,
+            sets: Vec::with_capacity(members.len()),
+        };
         for (name, json) in members {
             if name == "attributes" || skip.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 continue;
@@ -45,7 +49,9 @@ impl Draft {
     fn read_member(&mut self, model: &Model, name: &str, json: &Json) -> Result<(), SfError> {
         let object = model.object(self.object);
         let Some(no) = object.find(name) else {
-            let no = object.find_relationship(name).ok_or_else(|| no_such_column(name, object))?;
+            let no = object
+                .find_relationship(name)
+                .ok_or_else(|| no_such_column(name, object))?;
             self.check_writable(object.field(no))?;
             let value = parent_by_external_id(model, object.field(no), json)?;
             self.put(no, value);
@@ -89,7 +95,11 @@ impl Draft {
              and verify that it is read/write for your profile or permission set.",
             field.name
         );
-        Err(SfError::of_field("INVALID_FIELD_FOR_INSERT_UPDATE", message, &field.name))
+        Err(SfError::of_field(
+            "INVALID_FIELD_FOR_INSERT_UPDATE",
+            message,
+            &field.name,
+        ))
     }
 }
 
@@ -103,7 +113,10 @@ fn type_error(expected: &str, text: &str) -> SfError {
 }
 
 fn check_reference(model: &Model, field: &Field, id: RecordId) -> Result<(), SfError> {
-    let target = model.schema.with_prefix(id.prefix()).map(|no| model.object(no));
+    let target = model
+        .schema
+        .with_prefix(id.prefix())
+        .map(|no| model.object(no));
     if !target.is_some_and(|target| field.reference_to.contains(&target.name)) {
         let message = format!("{} ID: id value of incorrect type: {id}", field.name);
         return Err(SfError::of_field("MALFORMED_ID", message, &field.name));
@@ -124,7 +137,10 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
             return Err(type_error("reference", "VALUE_STRING"));
         }
     };
-    let named = members.get("attributes").and_then(|a| a.get("type")).and_then(Json::as_str);
+    let named = members
+        .get("attributes")
+        .and_then(|a| a.get("type"))
+        .and_then(Json::as_str);
     let wanted = named.unwrap_or(&field.reference_to[0]);
     let target = model.schema.find(wanted).ok_or_else(SfError::not_found)?;
     let object = model.object(target);
@@ -160,9 +176,14 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
             ),
         )),
         many => {
-            let ids: Vec<_> = many.iter().map(|r| model.id_of(target, *r).to_string()).collect();
-            let message =
-                format!("More than one record found for external id field: [{}]", ids.join(", "));
+            let ids: Vec<_> = many
+                .iter()
+                .map(|r| model.id_of(target, *r).to_string())
+                .collect();
+            let message = format!(
+                "More than one record found for external id field: [{}]",
+                ids.join(", ")
+            );
             Err(SfError::of_record("DUPLICATE_EXTERNAL_ID", message))
         }
     }

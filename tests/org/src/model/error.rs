@@ -32,7 +32,10 @@ impl SfError {
 
     /// Returns a refusal of a write, whose `fields` member is always there.
     pub(crate) fn of_record(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { fields: Some(Vec::new()), ..Self::new(code, message) }
+        Self {
+            fields: Some(Vec::new()),
+            ..Self::new(code, message)
+        }
     }
 
     /// Returns a refusal of a write because of one field.
@@ -41,17 +44,26 @@ impl SfError {
         message: impl Into<String>,
         field: &str,
     ) -> Self {
-        Self { fields: Some(vec![field.to_owned()]), ..Self::new(code, message) }
+        Self {
+            fields: Some(vec![field.to_owned()]),
+            ..Self::new(code, message)
+        }
     }
 
     /// Overrides the status that the code would have.
     pub(crate) fn with_status(self, status: u16) -> Self {
-        Self { status: Some(status), ..self }
+        Self {
+            status: Some(status),
+            ..self
+        }
     }
 
     /// Names several fields.
     pub(crate) fn with_fields(self, fields: Vec<String>) -> Self {
-        Self { fields: Some(fields), ..self }
+        Self {
+            fields: Some(fields),
+            ..self
+        }
     }
 
     /// Carries the URLs of the records that an ambiguous external id matched.

@@ -45,8 +45,11 @@ impl RecordId {
                 if upper && !byte.is_ascii_alphabetic() {
                     return None;
                 }
-                id[position] =
-                    if upper { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+                id[position] = if upper {
+                    byte.to_ascii_uppercase()
+                } else {
+                    byte.to_ascii_lowercase()
+                };
             }
         }
         Some(Self(id))
@@ -96,10 +99,9 @@ impl RecordId {
     fn checksum(self) -> [u8; 3] {
         let mut letters = [0_u8; 3];
         for (letter, group) in letters.iter_mut().zip(self.0.chunks_exact(5)) {
-            let bits = group
-                .iter()
-                .enumerate()
-                .fold(0, |bits, (j, c)| bits | usize::from(c.is_ascii_uppercase()) << j);
+            let bits = group.iter().enumerate().fold(0, |bits, (j, c)| {
+                bits | usize::from(c.is_ascii_uppercase()) << j
+            });
             *letter = CHECKSUM[bits];
         }
         letters
@@ -137,17 +139,33 @@ mod tests {
         ] {
             assert_eq!(RecordId::parse(short).unwrap().to_string(), long);
             assert_eq!(RecordId::parse(long).unwrap().short(), short);
-            assert_eq!(RecordId::parse(&long.to_lowercase()).unwrap().short(), short);
-            assert_eq!(RecordId::parse(&long.to_uppercase()).unwrap().short(), short);
+            assert_eq!(
+                RecordId::parse(&long.to_lowercase()).unwrap().short(),
+                short
+            );
+            assert_eq!(
+                RecordId::parse(&long.to_uppercase()).unwrap().short(),
+                short
+            );
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", "001", "0015f00002J9YY", "0015f00002J9YYEAA", "0015f00002J9Y-E"] {
+        for text in [
+            "",
+            "001",
+            "0015f00002J9YY",
+            "0015f00002J9YYEAA",
+            "0015f00002J9Y-E",
+        ] {
             assert_eq!(RecordId::parse(text), None, "{text}");
         }
-        assert_eq!(RecordId::parse("000000000000000BAA"), None, "a digit has no upper case");
+        assert_eq!(
+            RecordId::parse("000000000000000BAA"),
+            None,
+            "a digit has no upper case"
+        );
     }
 
     #[test]

@@ -30,7 +30,11 @@ impl Layout {
     /// Returns the layout of the change events of `object`.
     pub(crate) fn new(object: &Object) -> Self {
         let shown = object.numbered().filter(|(no, field)| {
-            let hidden = [object.system.id, object.system.is_deleted, object.system.modstamp];
+            let hidden = [
+                object.system.id,
+                object.system.is_deleted,
+                object.system.modstamp,
+            ];
             !hidden.contains(no) && field.part_of.is_none()
         });
         Self::of(object, shown.map(|(no, _)| no))
@@ -75,7 +79,10 @@ fn bits(object: &Object, fields: &[EventField]) -> Vec<Option<Bit>> {
             EventField::Compound(_, parts) => {
                 for (child, part) in parts.iter().enumerate() {
                     if let Some(no) = part {
-                        bits[no.0] = Some(Bit { top, child: Some(child) });
+                        bits[no.0] = Some(Bit {
+                            top,
+                            child: Some(child),
+                        });
                     }
                 }
             }
@@ -91,7 +98,9 @@ fn children(object: &Object, kind: FieldType) -> Vec<(String, &'static str)> {
     let mut children: Vec<(String, &'static str)> = Vec::new();
     for compound in object.fields.iter().filter(|field| field.kind == kind) {
         for part in compound.parts.iter().map(|no| object.field(*no)) {
-            let Some((_, name)) = &part.part_of else { continue };
+            let Some((_, name)) = &part.part_of else {
+                continue;
+            };
             if !children.iter().any(|(known, _)| known == name) {
                 children.push((name.clone(), avro_type(part.kind)));
             }
@@ -103,9 +112,16 @@ fn children(object: &Object, kind: FieldType) -> Vec<(String, &'static str)> {
 fn placed(object: &Object, compound: FieldNo, children: &[(String, &str)]) -> Vec<Option<FieldNo>> {
     let parts = &object.field(compound).parts;
     let named = |no: &&FieldNo, name: &str| {
-        object.field(**no).part_of.as_ref().is_some_and(|(_, part)| part == name)
+        object
+            .field(**no)
+            .part_of
+            .as_ref()
+            .is_some_and(|(_, part)| part == name)
     };
-    children.iter().map(|(name, _)| parts.iter().find(|no| named(no, name)).copied()).collect()
+    children
+        .iter()
+        .map(|(name, _)| parts.iter().find(|no| named(no, name)).copied())
+        .collect()
 }
 
 /// Returns the Avro type of the values of a field.
@@ -189,8 +205,15 @@ fn schema_json(
         let (no, branches) = match event_field {
             EventField::Plain(no) => (*no, format!("\"{}\"", avro_type(object.field(*no).kind))),
             EventField::SwitchableName(no) => {
-                let parts = ["Salutation", "FirstName", "LastName"].map(|p| (p.to_owned(), "string"));
-                (*no, format!("\"string\",{}", record("Switchable_PersonName", &parts, &mut known)))
+                let parts =
+                    ["Salutation", "FirstName", "LastName"].map(|p| (p.to_owned(), "string"));
+                (
+                    *no,
+                    format!(
+                        "\"string\",{}",
+                        record("Switchable_PersonName", &parts, &mut known)
+                    ),
+                )
             }
             EventField::Compound(no, _) if object.field(*no).kind == FieldType::Address => {
                 (*no, record("Address", address, &mut known))
@@ -220,14 +243,19 @@ fn record<'a>(name: &'a str, children: &[(String, &str)], known: &mut Vec<&'a st
             format!(r#"{{"name":"{child}","type":["null","{kind}"],"default":null}}"#)
         })
         .collect();
-    format!(r#"{{"type":"record","name":"{name}","fields":[{}]}}"#, fields.join(","))
+    format!(
+        r#"{{"type":"record","name":"{name}","fields":[{}]}}"#,
+        fields.join(",")
+    )
 }
 
 /// Returns a short opaque id that stands for exactly this text (two FNV-1a hashes).
 fn fingerprint(text: &[u8]) -> String {
     const PRIME: u64 = 0x0100_0000_01b3;
     let hash = |basis: u64| {
-        text.iter().fold(basis, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+        text.iter().fold(basis, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
+        })
     };
     let halves = [hash(0xcbf2_9ce4_8422_2325), hash(0x6c62_272e_07bb_0142)];
     URL_SAFE_NO_PAD.encode(halves.map(u64::to_be_bytes).concat())

@@ -99,25 +99,40 @@ pub(crate) struct ChangeLog {
 impl ChangeLog {
     /// Returns an empty log whose history starts at `now_ms`.
     pub(crate) fn new(schema: &Schema, now_ms: i64) -> Self {
-        let start = Entry { replay: FIRST_REPLAY, at_ms: now_ms, event: None };
+        let start = Entry {
+            replay: FIRST_REPLAY,
+            at_ms: now_ms,
+            event: None,
+        };
         Self {
             entries: VecDeque::from([start]),
             head: FIRST_REPLAY,
-            schemas: schema.numbered().map(|(no, object)| (no, Layout::new(object))).collect(),
+            schemas: schema
+                .numbered()
+                .map(|(no, object)| (no, Layout::new(object)))
+                .collect(),
             published: 0,
         }
     }
 
     /// Returns the number of the current schema of an object and the layout.
     pub(crate) fn layout(&self, object: ObjectNo) -> (usize, &Layout) {
-        let current = self.schemas.iter().enumerate().rev().find(|(_, (no, _))| *no == object);
+        let current = self
+            .schemas
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, (no, _))| *no == object);
         let (number, (_, layout)) = current.expect("every object has a layout from the start");
         (number, layout)
     }
 
     /// Returns the layout behind a schema id, with its object.
     pub(crate) fn schema(&self, schema_id: &str) -> Option<(ObjectNo, &Layout)> {
-        let (object, layout) = self.schemas.iter().find(|(_, l)| l.schema_id == schema_id)?;
+        let (object, layout) = self
+            .schemas
+            .iter()
+            .find(|(_, l)| l.schema_id == schema_id)?;
         Some((*object, layout))
     }
 
@@ -140,7 +155,12 @@ impl ChangeLog {
         id: Uuid,
         payload: Vec<u8>,
     ) {
-        let event = Logged { object, schema, id, payload: payload.into() };
+        let event = Logged {
+            object,
+            schema,
+            id,
+            payload: payload.into(),
+        };
         self.push(now_ms, Some(event));
         self.published += 1;
     }
@@ -148,15 +168,27 @@ impl ChangeLog {
     fn push(&mut self, at_ms: i64, event: Option<Logged>) {
         // Numbers are not contiguous: a client that counts is wrong.
         self.head += 1 + self.head % 3;
-        self.entries.push_back(Entry { replay: self.head, at_ms, event });
+        self.entries.push_back(Entry {
+            replay: self.head,
+            at_ms,
+            event,
+        });
     }
 
     /// Forgets what is older than the retention and lets the head move on in a quiet time.
     pub(crate) fn keep_time(&mut self, now_ms: i64) {
-        if self.entries.back().is_none_or(|entry| entry.at_ms + TICK_MS <= now_ms) {
+        if self
+            .entries
+            .back()
+            .is_none_or(|entry| entry.at_ms + TICK_MS <= now_ms)
+        {
             self.push(now_ms, None);
         }
-        while self.entries.front().is_some_and(|entry| entry.at_ms + RETENTION_MS < now_ms) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.at_ms + RETENTION_MS < now_ms)
+        {
             self.entries.pop_front();
         }
     }
@@ -241,7 +273,9 @@ mod tests {
         assert_eq!((all.len(), end), (3, log.head()));
         let (one, _) = log.read(Topic::One(ObjectNo(1)), FIRST_REPLAY, 10);
         assert_eq!(one.len(), 2);
-        let after = log.resolve(&Position::After(one[0].replay_id.clone())).unwrap();
+        let after = log
+            .resolve(&Position::After(one[0].replay_id.clone()))
+            .unwrap();
         assert_eq!(log.read(Topic::Everything, after, 10).0.len(), 2);
         assert_eq!(log.read(Topic::Everything, FIRST_REPLAY, 1).0.len(), 1);
     }
@@ -251,7 +285,10 @@ mod tests {
         let mut log = log();
         add(&mut log, 0, 1);
         let bytes = replay_bytes(log.head());
-        assert_eq!(log.resolve(&Position::After(bytes[..8].to_vec())), Ok(log.head()));
+        assert_eq!(
+            log.resolve(&Position::After(bytes[..8].to_vec())),
+            Ok(log.head())
+        );
         assert_eq!(log.resolve(&Position::After(bytes)), Ok(log.head()));
     }
 
@@ -270,10 +307,18 @@ mod tests {
     #[test]
     fn positions_that_never_were_are_refused() {
         let log = log();
-        for bytes in [vec![1], vec![0xff; 10], replay_bytes(FIRST_REPLAY + 50), vec![0; 8]] {
+        for bytes in [
+            vec![1],
+            vec![0xff; 10],
+            replay_bytes(FIRST_REPLAY + 50),
+            vec![0; 8],
+        ] {
             let refused = log.resolve(&Position::After(bytes));
             assert_eq!(refused, Err(StreamError::ReplayIdCorrupted));
         }
-        assert_eq!(log.resolve(&Position::After(vec![])), Err(StreamError::ReplayIdInvalid));
+        assert_eq!(
+            log.resolve(&Position::After(vec![])),
+            Err(StreamError::ReplayIdInvalid)
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::schema::{Field, FieldNo, FieldType, Object, Schema, SystemFields};
-use super::value::{Misfit, Value};
+use super::value::Value;
 
 /// The org file that everything starts from.
 const DEFAULT: &str = include_str!("../../default-org.toml");
@@ -138,13 +138,20 @@ impl OrgFile {
             id: over.org.id.or(file.org.id),
             name: over.org.name.or(file.org.name),
             daily_api_requests: over.org.daily_api_requests.or(file.org.daily_api_requests),
-            session_idle_minutes: over.org.session_idle_minutes.or(file.org.session_idle_minutes),
+            session_idle_minutes: over
+                .org
+                .session_idle_minutes
+                .or(file.org.session_idle_minutes),
             audiences: over.org.audiences,
         };
         file.users.extend(over.users);
         file.apps.extend(over.apps);
         for object in over.objects {
-            match file.objects.iter_mut().find(|known| known.name == object.name) {
+            match file
+                .objects
+                .iter_mut()
+                .find(|known| known.name == object.name)
+            {
                 Some(known) => {
                     known.change_events = object.change_events.or(known.change_events);
                     for field in object.fields {
@@ -165,14 +172,20 @@ impl OrgFile {
         for (number, entry) in self.objects.iter().enumerate() {
             let object = build_object(entry, number)?;
             if let Some(other) = prefixes.insert(object.key_prefix, object.name.clone()) {
-                return Err(content(format!("{} and {other} share a key prefix", object.name)));
+                return Err(content(format!(
+                    "{} and {other} share a key prefix",
+                    object.name
+                )));
             }
             objects.push(object);
         }
         for object in &objects {
             for target in object.fields.iter().flat_map(|field| &field.reference_to) {
                 if !objects.iter().any(|known| known.name == *target) {
-                    return Err(content(format!("{} refers to unknown {target}", object.name)));
+                    return Err(content(format!(
+                        "{} refers to unknown {target}",
+                        object.name
+                    )));
                 }
             }
         }
@@ -187,7 +200,10 @@ fn content(text: String) -> OrgFileError {
 fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileError> {
     let custom = entry.name.ends_with("__c");
     let label = entry.label.clone().unwrap_or_else(|| label_of(&entry.name));
-    let prefix = entry.key_prefix.clone().unwrap_or_else(|| format!("a{number:02}"));
+    let prefix = entry
+        .key_prefix
+        .clone()
+        .unwrap_or_else(|| format!("a{number:02}"));
     let key_prefix = prefix
         .as_bytes()
         .try_into()
@@ -200,8 +216,14 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
     for (no, field) in entries.iter().enumerate() {
         let folded = field.name.to_ascii_lowercase();
         by_name.insert(field.name.clone(), FieldNo(no));
-        if by_name.insert(folded, FieldNo(no)).is_some_and(|other| other != FieldNo(no)) {
-            return Err(content(format!("{}.{} is declared twice", entry.name, field.name)));
+        if by_name
+            .insert(folded, FieldNo(no))
+            .is_some_and(|other| other != FieldNo(no))
+        {
+            return Err(content(format!(
+                "{}.{} is declared twice",
+                entry.name, field.name
+            )));
         }
         fields.push(build_field(field, &entry.name)?);
     }
@@ -215,7 +237,10 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
     let at = |name: &str| by_name[name];
     Ok(Object {
         name: entry.name.clone(),
-        label_plural: entry.label_plural.clone().unwrap_or_else(|| format!("{label}s")),
+        label_plural: entry
+            .label_plural
+            .clone()
+            .unwrap_or_else(|| format!("{label}s")),
         label,
         key_prefix,
         writable: entry.writable.unwrap_or(true),
@@ -243,19 +268,36 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
 /// Puts the fields of an object into the order that describe and change events show.
 fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
     let owned = entry.owned.unwrap_or(true);
-    let owner = || FieldEntry { createable: Some(true), updateable: Some(true), ..user("OwnerId") };
+    let owner = || FieldEntry {
+        createable: Some(true),
+        updateable: Some(true),
+        ..user("OwnerId")
+    };
     let mut fields = vec![plain("Id", FieldType::Id)];
     if custom && owned {
         fields.push(owner());
     }
     fields.push(plain("IsDeleted", FieldType::Boolean));
     if custom && !entry.fields.iter().any(|field| field.name == "Name") {
-        let name = FieldEntry { length: Some(80), ..plain("Name", FieldType::String) };
-        let writable = FieldEntry { createable: None, updateable: None, ..name };
-        fields.push(FieldEntry { name_field: true, ..writable });
+        let name = FieldEntry {
+            length: Some(80),
+            ..plain("Name", FieldType::String)
+        };
+        let writable = FieldEntry {
+            createable: None,
+            updateable: None,
+            ..name
+        };
+        fields.push(FieldEntry {
+            name_field: true,
+            ..writable
+        });
     }
-    let (own, standard): (Vec<_>, Vec<_>) =
-        entry.fields.iter().cloned().partition(|field| field.name.ends_with("__c"));
+    let (own, standard): (Vec<_>, Vec<_>) = entry
+        .fields
+        .iter()
+        .cloned()
+        .partition(|field| field.name.ends_with("__c"));
     fields.extend(standard);
     if !custom && owned {
         fields.push(owner());
@@ -352,11 +394,16 @@ fn length_of(kind: FieldType) -> u32 {
 fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
     let at = format!("{object}.{}", entry.name);
     let kind = entry.kind;
-    let decimal = matches!(kind, FieldType::Double | FieldType::Currency | FieldType::Percent);
+    let decimal = matches!(
+        kind,
+        FieldType::Double | FieldType::Currency | FieldType::Percent
+    );
     let precision = entry.precision.unwrap_or(if decimal { 18 } else { 0 });
     let scale = entry.scale.unwrap_or(0);
     if precision > 18 || scale > precision {
-        return Err(content(format!("{at}: precision is at most 18 and scale within it")));
+        return Err(content(format!(
+            "{at}: precision is at most 18 and scale within it"
+        )));
     }
     if kind == FieldType::Reference && entry.reference_to.is_empty() {
         return Err(content(format!("{at}: a reference needs reference_to")));
@@ -373,7 +420,9 @@ fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> 
         length,
         precision,
         scale,
-        digits: entry.digits.unwrap_or(if kind == FieldType::Int { 9 } else { 0 }),
+        digits: entry
+            .digits
+            .unwrap_or(if kind == FieldType::Int { 9 } else { 0 }),
         nillable: !entry.required && kind != FieldType::Boolean && kind != FieldType::Id,
         unique: entry.unique,
         external_id: entry.external_id,
@@ -396,9 +445,8 @@ fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> 
     field.default = match (&entry.default, kind) {
         (None, FieldType::Boolean) => Value::Bool(false),
         (None, _) => Value::Null,
-        (Some(toml), _) => default_value(&field, toml).ok_or_else(|| {
-            content(format!("{at}: the default does not fit the field"))
-        })?,
+        (Some(toml), _) => default_value(&field, toml)
+            .ok_or_else(|| content(format!("{at}: the default does not fit the field")))?,
     };
     Ok(field)
 }
@@ -420,10 +468,7 @@ fn default_value(field: &Field, toml: &toml::Value) -> Option<Value> {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match Value::from_text(field, &text) {
-        Ok(value) => Some(value),
-        Err(Misfit::Type { .. } | Misfit::Refused(_)) => None,
-    }
+    Value::from_text(field, &text).ok()
 }
 
 /// The order in which a compound shows its parts; parts it does not know come last.
@@ -452,21 +497,39 @@ fn link_parts(
     object: &str,
 ) -> Result<(), OrgFileError> {
     for (no, entry) in entries.iter().enumerate() {
-        let Some(compound) = &entry.compound else { continue };
-        let parent = by_name.get(compound).copied().filter(|p| fields[p.0].kind.is_compound());
+        let Some(compound) = &entry.compound else {
+            continue;
+        };
+        let parent = by_name
+            .get(compound)
+            .copied()
+            .filter(|p| fields[p.0].kind.is_compound());
         let parent = parent.ok_or_else(|| {
-            content(format!("{object}.{}: {compound} is no compound field", entry.name))
+            content(format!(
+                "{object}.{}: {compound} is no compound field",
+                entry.name
+            ))
         })?;
         let stem = compound.strip_suffix("Address").unwrap_or("");
-        let part = entry.name.strip_prefix(stem).unwrap_or(&entry.name).to_owned();
+        let part = entry
+            .name
+            .strip_prefix(stem)
+            .unwrap_or(&entry.name)
+            .to_owned();
         fields[no].part_of = Some((parent, part));
         fields[parent.0].parts.push(FieldNo(no));
     }
     for no in 0..fields.len() {
         let mut parts = std::mem::take(&mut fields[no].parts);
         parts.sort_by_key(|part| {
-            let name = fields[part.0].part_of.as_ref().map_or("", |(_, name)| name.as_str());
-            PART_ORDER.iter().position(|known| *known == name).unwrap_or(PART_ORDER.len())
+            let name = fields[part.0]
+                .part_of
+                .as_ref()
+                .map_or("", |(_, name)| name.as_str());
+            PART_ORDER
+                .iter()
+                .position(|known| *known == name)
+                .unwrap_or(PART_ORDER.len())
         });
         fields[no].parts = parts;
     }
@@ -524,7 +587,11 @@ mod tests {
                 "X__c.Y__c",
             ),
         ] {
-            let error = OrgFile::parse(text).unwrap().schema().unwrap_err().to_string();
+            let error = OrgFile::parse(text)
+                .unwrap()
+                .schema()
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(named), "{error}");
         }
         assert!(OrgFile::parse("[[objekt]]").is_err());

@@ -218,7 +218,9 @@ impl Object {
 
     /// Returns the reference field behind a relationship name, in whatever case it is written.
     pub(crate) fn find_relationship(&self, name: &str) -> Option<FieldNo> {
-        self.by_relationship.get(&name.to_ascii_lowercase()).copied()
+        self.by_relationship
+            .get(&name.to_ascii_lowercase())
+            .copied()
     }
 
     /// Returns a field.
@@ -228,7 +230,10 @@ impl Object {
 
     /// Returns every field with its place.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (FieldNo, &Field)> {
-        self.fields.iter().enumerate().map(|(no, field)| (FieldNo(no), field))
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(no, field)| (FieldNo(no), field))
     }
 
     /// Returns the name of the change event, `AccountChangeEvent` or `Foo__ChangeEvent`.
@@ -254,7 +259,9 @@ impl Schema {
         let mut schema = Self::default();
         for (number, object) in objects.iter().enumerate() {
             schema.by_name.insert(object.name.clone(), ObjectNo(number));
-            schema.by_name.insert(object.name.to_ascii_lowercase(), ObjectNo(number));
+            schema
+                .by_name
+                .insert(object.name.to_ascii_lowercase(), ObjectNo(number));
             schema.by_prefix.insert(object.key_prefix, ObjectNo(number));
         }
         Self { objects, ..schema }
@@ -280,6 +287,9 @@ impl Schema {
 
     /// Returns every object with its place.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (ObjectNo, &Object)> {
-        self.objects.iter().enumerate().map(|(no, object)| (ObjectNo(no), object))
+        self.objects
+            .iter()
+            .enumerate()
+            .map(|(no, object)| (ObjectNo(no), object))
     }
 }

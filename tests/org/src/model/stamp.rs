@@ -13,7 +13,7 @@ const EPOCH_DAYS_FROM_CE: i32 = 719_163;
 
 /// The range that Salesforce accepts: 1700-01-01 up to and including 4000-12-31, in days.
 const DAYS_MIN: i32 = -98_615;
-const DAYS_MAX: i32 = 741_811;
+const DAYS_MAX: i32 = 741_807;
 
 /// Returns the whole second that `ms` lies in: system stamps carry no milliseconds.
 pub(crate) fn floor_to_second(ms: i64) -> i64 {
@@ -34,7 +34,13 @@ pub(crate) fn day_of(ms: i64) -> i32 {
 pub(crate) fn push_date(out: &mut String, days: i32) {
     let date = NaiveDate::from_num_days_from_ce_opt(days.saturating_add(EPOCH_DAYS_FROM_CE))
         .unwrap_or_default();
-    let _ = write!(out, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day());
+    let _ = write!(
+        out,
+        "{:04}-{:02}-{:02}",
+        date.year(),
+        date.month(),
+        date.day()
+    );
 }
 
 /// Appends `2026-05-01T09:30:00.000+0000`.
@@ -115,8 +121,9 @@ pub(crate) fn http_date(ms: i64) -> String {
     )
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Reads `hh:mm:ss[.fraction]` and returns its milliseconds and the text behind it.
 fn clock_time(text: &str) -> Option<(i64, &str)> {
@@ -124,8 +131,11 @@ fn clock_time(text: &str) -> Option<(i64, &str)> {
     if bytes.len() < 8 || bytes[2] != b':' || bytes[5] != b':' {
         return None;
     }
-    let (hour, minute, second) =
-        (digits(&bytes[..2])?, digits(&bytes[3..5])?, digits(&bytes[6..8])?);
+    let (hour, minute, second) = (
+        digits(&bytes[..2])?,
+        digits(&bytes[3..5])?,
+        digits(&bytes[6..8])?,
+    );
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -168,7 +178,8 @@ fn offset_ms(text: &str) -> Option<i64> {
 
 fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0_u32, |sum, byte| {
-        byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
+        byte.is_ascii_digit()
+            .then(|| sum * 10 + u32::from(byte - b'0'))
     })
 }
 
@@ -203,10 +214,22 @@ mod tests {
 
     #[test]
     fn impossible_dates_are_refused() {
-        for text in ["2026-02-30", "2026-2-03", "26-02-03", "1699-12-31", "4001-01-01", "x"] {
+        for text in [
+            "2026-02-30",
+            "2026-2-03",
+            "26-02-03",
+            "1699-12-31",
+            "4001-01-01",
+            "x",
+        ] {
             assert_eq!(parse_date(text), None, "{text}");
         }
-        for text in ["2026-05-01", "2026-05-01T09:30:01", "2026-05-01T24:00:00Z", "2026-05-01T1Z"] {
+        for text in [
+            "2026-05-01",
+            "2026-05-01T09:30:01",
+            "2026-05-01T24:00:00Z",
+            "2026-05-01T1Z",
+        ] {
             assert_eq!(parse_datetime(text), None, "{text}");
         }
         assert!(parse_date("1700-01-01").is_some() && parse_date("4000-12-31").is_some());

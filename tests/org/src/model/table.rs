@@ -42,14 +42,24 @@ impl Table {
         let lookups = object
             .numbered()
             .filter(|(_, field)| field.finds_records())
-            .map(|(field, _)| Lookup { field, rows: HashMap::new() })
+            .map(|(field, _)| Lookup {
+                field,
+                rows: HashMap::new(),
+            })
             .collect();
         let children = object
             .numbered()
             .filter(|(_, field)| field.cascade_delete)
-            .map(|(field, _)| Children { field, rows: HashMap::new() })
+            .map(|(field, _)| Children {
+                field,
+                rows: HashMap::new(),
+            })
             .collect();
-        Self { lookups, children, ..Self::default() }
+        Self {
+            lookups,
+            children,
+            ..Self::default()
+        }
     }
 
     /// Returns the row number that the next record will get.
@@ -88,7 +98,10 @@ impl Table {
 
     /// Returns the values of a record, unless there is none.
     pub(crate) fn row(&self, row: RowNo) -> Option<&[Value]> {
-        self.rows.get(row as usize).map(|values| &**values).filter(|values| !values.is_empty())
+        self.rows
+            .get(row as usize)
+            .map(|values| &**values)
+            .filter(|values| !values.is_empty())
     }
 
     /// Returns one value of an existing record.
@@ -149,11 +162,19 @@ impl Table {
 
     fn move_value(&mut self, object: &Object, row: RowNo, field: FieldNo, old: &Value) {
         let new = &self.rows[row as usize][field.0];
-        for lookup in self.lookups.iter_mut().filter(|lookup| lookup.field == field) {
+        for lookup in self
+            .lookups
+            .iter_mut()
+            .filter(|lookup| lookup.field == field)
+        {
             lookup.remove(old.index_key(object.field(field)), row);
             lookup.add(new.index_key(object.field(field)), row);
         }
-        for children in self.children.iter_mut().filter(|children| children.field == field) {
+        for children in self
+            .children
+            .iter_mut()
+            .filter(|children| children.field == field)
+        {
             children.remove(old, row);
             children.add(new, row);
         }
@@ -162,7 +183,10 @@ impl Table {
     fn index_row(&mut self, object: &Object, row: RowNo) {
         let values = &self.rows[row as usize];
         for lookup in &mut self.lookups {
-            lookup.add(values[lookup.field.0].index_key(object.field(lookup.field)), row);
+            lookup.add(
+                values[lookup.field.0].index_key(object.field(lookup.field)),
+                row,
+            );
         }
         for children in &mut self.children {
             children.add(&values[children.field.0], row);
@@ -172,7 +196,10 @@ impl Table {
     fn unindex_row(&mut self, object: &Object, row: RowNo) {
         let values = &self.rows[row as usize];
         for lookup in &mut self.lookups {
-            lookup.remove(values[lookup.field.0].index_key(object.field(lookup.field)), row);
+            lookup.remove(
+                values[lookup.field.0].index_key(object.field(lookup.field)),
+                row,
+            );
         }
         for children in &mut self.children {
             children.remove(&values[children.field.0], row);
@@ -193,7 +220,11 @@ impl Table {
 
     /// Returns all records, deleted ones included, in the order of creation.
     pub(crate) fn all(&self) -> impl Iterator<Item = RowNo> {
-        let rows = self.rows.iter().enumerate().filter(|(_, values)| !values.is_empty());
+        let rows = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, values)| !values.is_empty());
         rows.map(|(row, _)| RowNo::try_from(row).expect("row numbers fit"))
     }
 

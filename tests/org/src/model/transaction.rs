@@ -31,7 +31,12 @@ struct Touch {
 impl Transaction {
     fn touch(&mut self, object: ObjectNo, row: RowNo, kind: ChangeKind) -> &mut Touch {
         let place = *self.places.entry((object, row)).or_insert_with(|| {
-            self.touches.push(Touch { object, row, kind, old: Vec::new() });
+            self.touches.push(Touch {
+                object,
+                row,
+                kind,
+                old: Vec::new(),
+            });
             self.touches.len() - 1
         });
         &mut self.touches[place]
@@ -58,8 +63,11 @@ impl Model {
         let draft = self.normalised(draft);
         self.check_unique(&draft, None)?;
         let object = self.object(no);
-        let mut values: Box<[Value]> =
-            object.fields.iter().map(|field| field.default.clone()).collect();
+        let mut values: Box<[Value]> = object
+            .fields
+            .iter()
+            .map(|field| field.default.clone())
+            .collect();
         for (field, value) in draft.sets {
             values[field.0] = value;
         }
@@ -136,7 +144,12 @@ impl Model {
         while let Some((no, row)) = waiting.pop() {
             let id = self.id_of(no, row);
             for (child, _) in self.schema.numbered() {
-                waiting.extend(self.table(child).dependents(id).into_iter().map(|r| (child, r)));
+                waiting.extend(
+                    self.table(child)
+                        .dependents(id)
+                        .into_iter()
+                        .map(|r| (child, r)),
+                );
             }
             tx.touch(no, row, ChangeKind::Delete);
             let field = self.object(no).system.is_deleted;
@@ -156,7 +169,10 @@ impl Model {
     ) -> Result<(), SfError> {
         let object = self.object(no);
         if !self.table(no).is_deleted(object, row) {
-            return Err(SfError::of_record("UNDELETE_FAILED", "Entity is not in the recycle bin"));
+            return Err(SfError::of_record(
+                "UNDELETE_FAILED",
+                "Entity is not in the recycle bin",
+            ));
         }
         let values = self.table(no).row(row).unwrap_or_default();
         let sets = object
@@ -164,7 +180,11 @@ impl Model {
             .filter(|(_, field)| field.unique)
             .map(|(field, _)| (field, values[field.0].clone()))
             .collect();
-        let draft = Draft { object: no, purpose: Purpose::Update, sets };
+        let draft = Draft {
+            object: no,
+            purpose: Purpose::Update,
+            sets,
+        };
         self.check_unique(&draft, Some(row))?;
         let field = object.system.is_deleted;
         tx.touch(no, row, ChangeKind::Undelete);
@@ -206,27 +226,39 @@ impl Model {
         let mut merged: Vec<Pending> = Vec::with_capacity(tx.touches.len());
         let mut places: HashMap<(ObjectNo, Body), usize> = HashMap::new();
         for (place, touch) in tx.touches.iter().enumerate() {
-            let Some(body) = self.body_of(touch) else { continue };
+            let Some(body) = self.body_of(touch) else {
+                continue;
+            };
             let id = self.id_of(touch.object, touch.row).to_string();
             let sequence = i32::try_from(place + 1).unwrap_or(i32::MAX);
             // A create names all its values, among them a stamp and an owner, but never its id:
             // equal creates stay apart, as they are records of their own.
             let mergeable = matches!(body.kind, ChangeKind::Update | ChangeKind::Delete);
             if mergeable {
-                let known = *places.entry((touch.object, body.clone())).or_insert(merged.len());
+                let known = *places
+                    .entry((touch.object, body.clone()))
+                    .or_insert(merged.len());
                 if known < merged.len() {
                     merged[known].ids.push(id);
                     continue;
                 }
             }
-            merged.push(Pending { object: touch.object, body, sequence, ids: vec![id] });
+            merged.push(Pending {
+                object: touch.object,
+                body,
+                sequence,
+                ids: vec![id],
+            });
         }
         for pending in merged {
             let object = self.schema.object(pending.object);
-            let datum = pending.body.datum(object, &commit, pending.sequence, &pending.ids);
+            let datum = pending
+                .body
+                .datum(object, &commit, pending.sequence, &pending.ids);
             let (schema, _) = self.log.layout(pending.object);
             let id = self.dice.uuid();
-            self.log.append(self.now_ms, pending.object, schema, id, datum);
+            self.log
+                .append(self.now_ms, pending.object, schema, id, datum);
         }
     }
 
@@ -274,7 +306,11 @@ impl Model {
     }
 
     fn normalised(&self, mut draft: Draft) -> Draft {
-        for rule in self.normalisers.iter().filter(|rule| rule.object == draft.object) {
+        for rule in self
+            .normalisers
+            .iter()
+            .filter(|rule| rule.object == draft.object)
+        {
             for (field, value) in &mut draft.sets {
                 if let (Value::Text(text), true) = (&*value, *field == rule.field) {
                     *value = Value::Text(match rule.transform {
@@ -347,7 +383,11 @@ fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {
         .filter(|(_, field)| !field.defaulted_on_create())
         .map(|(_, field)| field.name.clone())
         .collect();
-    if missing.is_empty() { Ok(()) } else { Err(required_missing(missing)) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(required_missing(missing))
+    }
 }
 
 fn required_missing(fields: Vec<String>) -> SfError {
@@ -365,6 +405,13 @@ fn full_name<'a>(object: &Object, name: FieldNo, get: impl Fn(FieldNo) -> &'a Va
             _ => None,
         }
     };
-    let parts: Vec<String> = [part("FirstName"), part("LastName")].into_iter().flatten().collect();
-    if parts.is_empty() { Value::Null } else { Value::Text(parts.join(" ").into()) }
+    let parts: Vec<String> = [part("FirstName"), part("LastName")]
+        .into_iter()
+        .flatten()
+        .collect();
+    if parts.is_empty() {
+        Value::Null
+    } else {
+        Value::Text(parts.join(" ").into())
+    }
 }

@@ -26,7 +26,10 @@ pub(crate) enum Value {
 /// Why a JSON value does not fit its field.
 pub(crate) enum Misfit {
     /// The JSON itself is of the wrong type; the text is what the parser would complain about.
-    Type { expected: &'static str, text: String },
+    Type {
+        expected: &'static str,
+        text: String,
+    },
     /// The value was read and refused.
     Refused(SfError),
 }
@@ -131,7 +134,11 @@ impl Value {
     /// Returns the key under which an index of `field` keeps this value.
     pub(crate) fn index_key(&self, field: &Field) -> Option<Box<str>> {
         if let Self::Text(text) = self {
-            let folded = if field.case_sensitive { text.to_string() } else { text.to_lowercase() };
+            let folded = if field.case_sensitive {
+                text.to_string()
+            } else {
+                text.to_lowercase()
+            };
             return Some(folded.into());
         }
         if *self == Self::Null {
@@ -173,7 +180,10 @@ fn read_reference(field: &Field, text: &str) -> Result<RecordId, SfError> {
 }
 
 fn out_of_range(field: &Field, text: &str) -> SfError {
-    let message = format!("{}: value outside of valid range on numeric field: {text}", field.label);
+    let message = format!(
+        "{}: value outside of valid range on numeric field: {text}",
+        field.label
+    );
     SfError::of_field("NUMBER_OUTSIDE_VALID_RANGE", message, &field.name)
 }
 
@@ -181,7 +191,10 @@ fn out_of_range(field: &Field, text: &str) -> SfError {
 fn read_int(field: &Field, text: &str) -> Option<Result<i32, SfError>> {
     let units = decimal_units(text, 0)?;
     let limit = 10_i64.pow(field.digits.clamp(1, 9));
-    let int = units.ok().filter(|units| units.abs() < limit).and_then(|u| i32::try_from(u).ok());
+    let int = units
+        .ok()
+        .filter(|units| units.abs() < limit)
+        .and_then(|u| i32::try_from(u).ok());
     Some(int.ok_or_else(|| out_of_range(field, text)))
 }
 
@@ -235,8 +248,13 @@ fn read_text(field: &Field, text: &str) -> Result<Box<str>, SfError> {
         return read_multipicklist(field, text);
     }
     if field.kind == FieldType::Picklist && field.restricted {
-        let value = field.values.iter().find(|value| value.eq_ignore_ascii_case(text));
-        return value.map(|value| value.as_str().into()).ok_or_else(|| bad_picklist(field, text));
+        let value = field
+            .values
+            .iter()
+            .find(|value| value.eq_ignore_ascii_case(text));
+        return value
+            .map(|value| value.as_str().into())
+            .ok_or_else(|| bad_picklist(field, text));
     }
     if text.len() > field.length as usize && text.chars().count() > field.length as usize {
         let (label, length) = (&field.label, field.length);
@@ -245,20 +263,38 @@ fn read_text(field: &Field, text: &str) -> Result<Box<str>, SfError> {
     }
     if field.kind == FieldType::Email && !looks_like_email(text) {
         let message = format!("{}: invalid email address: {text}", field.label);
-        return Err(SfError::of_field("INVALID_EMAIL_ADDRESS", message, &field.name));
+        return Err(SfError::of_field(
+            "INVALID_EMAIL_ADDRESS",
+            message,
+            &field.name,
+        ));
     }
     Ok(text.into())
 }
 
 fn bad_picklist(field: &Field, text: &str) -> SfError {
-    let message = format!("{}: bad value for restricted picklist field: {text}", field.label);
-    SfError::of_field("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, &field.name)
+    let message = format!(
+        "{}: bad value for restricted picklist field: {text}",
+        field.label
+    );
+    SfError::of_field(
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        message,
+        &field.name,
+    )
 }
 
 fn read_multipicklist(field: &Field, text: &str) -> Result<Box<str>, SfError> {
     let mut chosen: Vec<&str> = Vec::new();
-    for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-        let known = field.values.iter().find(|value| value.eq_ignore_ascii_case(part));
+    for part in text
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let known = field
+            .values
+            .iter()
+            .find(|value| value.eq_ignore_ascii_case(part));
         if known.is_none() && field.restricted {
             return Err(bad_picklist(field, part));
         }
@@ -275,14 +311,20 @@ fn read_multipicklist(field: &Field, text: &str) -> Result<Box<str>, SfError> {
 }
 
 fn looks_like_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let plain = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
     plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.')
 }
 
 /// Appends a decimal without needless zeros but with at least one digit behind the point.
 fn push_decimal(out: &mut String, units: i64, scale: u32) {
-    let digits = format!("{:0width$}", units.unsigned_abs(), width = scale as usize + 1);
+    let digits = format!(
+        "{:0width$}",
+        units.unsigned_abs(),
+        width = scale as usize + 1
+    );
     let (whole, fraction) = digits.split_at(digits.len() - scale as usize);
     if units < 0 {
         out.push('-');
@@ -345,15 +387,22 @@ mod tests {
             assert!(decimal_units(text, 2).is_none(), "{text}");
         }
         for text in ["1e400", "99999999999999999999"] {
-            assert!(matches!(decimal_units(text, 2), Some(Err(Oversize))), "{text}");
+            assert!(
+                matches!(decimal_units(text, 2), Some(Err(Oversize))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_decimal_is_written_without_needless_zeros() {
-        for (units, scale, expected) in
-            [(150, 2, "1.5"), (100, 2, "1.0"), (-5, 3, "-0.005"), (0, 0, "0.0"), (7, 0, "7.0")]
-        {
+        for (units, scale, expected) in [
+            (150, 2, "1.5"),
+            (100, 2, "1.0"),
+            (-5, 3, "-0.005"),
+            (0, 0, "0.0"),
+            (7, 0, "7.0"),
+        ] {
             let mut out = String::new();
             push_decimal(&mut out, units, scale);
             assert_eq!(out, expected);
@@ -365,6 +414,9 @@ mod tests {
         let mut out = String::new();
         push_json_text(&mut out, "a\"b\\c\nd\u{1}é");
         assert_eq!(out, r#""a\"b\\c\nd\u0001é""#);
-        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), "a\"b\\c\nd\u{1}é");
+        assert_eq!(
+            serde_json::from_str::<String>(&out).unwrap(),
+            "a\"b\\c\nd\u{1}é"
+        );
     }
 }

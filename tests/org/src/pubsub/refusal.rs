@@ -24,8 +24,11 @@ pub(crate) const BAD_HEADERS: Refusal = Refusal {
     message: AUTH_MESSAGE,
 };
 
-pub(crate) const BAD_TOKEN: Refusal =
-    Refusal { status: Code::Unauthenticated, code: "service.auth.error", message: AUTH_MESSAGE };
+pub(crate) const BAD_TOKEN: Refusal = Refusal {
+    status: Code::Unauthenticated,
+    code: "service.auth.error",
+    message: AUTH_MESSAGE,
+};
 
 const AUTH_MESSAGE: &str =
     "An authentication exception occurred. Provide valid authentication via metadata headers.";
@@ -97,6 +100,10 @@ impl Refusal {
         trailers.insert("error-code", code.parse().expect("error codes are ASCII"));
         let id = rpc_id.to_string();
         trailers.insert(RPC_ID_TRAILER, id.parse().expect("a UUID is ASCII"));
-        Status::with_metadata(self.status, format!("{} rpcId: {rpc_id}", self.message), trailers)
+        Status::with_metadata(
+            self.status,
+            format!("{} rpcId: {rpc_id}", self.message),
+            trailers,
+        )
     }
 }

@@ -54,16 +54,20 @@ impl Service {
         let mut org = self.shared.lock();
         let rpc_id = org.model.dice.uuid();
         let metadata = |name: &str| request.metadata().get(name)?.to_str().ok();
-        let (Some(token), Some(_), Some(tenant)) =
-            (metadata("accesstoken"), metadata("instanceurl"), metadata("tenantid"))
-        else {
+        let (Some(token), Some(_), Some(tenant)) = (
+            metadata("accesstoken"),
+            metadata("instanceurl"),
+            metadata("tenantid"),
+        ) else {
             return Err(BAD_HEADERS.status(rpc_id));
         };
         let tenant_known = matches!(tenant.len(), 15 | 18) && tenant[..15] == org.org_id()[..15];
         if !tenant_known {
             return Err(BAD_HEADERS.status(rpc_id));
         }
-        org.user_behind(token).map(|_| rpc_id).ok_or_else(|| BAD_TOKEN.status(rpc_id))
+        org.user_behind(token)
+            .map(|_| rpc_id)
+            .ok_or_else(|| BAD_TOKEN.status(rpc_id))
     }
 }
 
@@ -145,7 +149,9 @@ impl PubSub for Service {
         &self,
         _request: Request<Streaming<ManagedFetchRequest>>,
     ) -> Result<Response<Self::ManagedSubscribeStream>, Status> {
-        Err(Status::unimplemented("The local org has no managed subscriptions."))
+        Err(Status::unimplemented(
+            "The local org has no managed subscriptions.",
+        ))
     }
 }
 
@@ -196,7 +202,12 @@ impl Subscription {
         };
         let after = org.model.log.resolve(&position)?;
         let pending = granted(0, first)?;
-        Ok(Cursor { topic, topic_name: first.topic_name.clone(), after, pending })
+        Ok(Cursor {
+            topic,
+            topic_name: first.topic_name.clone(),
+            after,
+            pending,
+        })
     }
 
     /// Sends what is owed until either side ends; returns the status to end with.
@@ -220,7 +231,11 @@ impl Subscription {
                 }
             }
             let idle = Duration::from_millis(IDLE_SUBSCRIPTION_MS);
-            let wait = if cursor.pending > 0 { self.keep_alive } else { idle };
+            let wait = if cursor.pending > 0 {
+                self.keep_alive
+            } else {
+                idle
+            };
             tokio::select! {
                 request = requests.message(), if open => match request {
                     Ok(Some(request)) => match self.grant(&cursor, &request) {
@@ -266,8 +281,15 @@ impl Subscription {
     async fn send_events(&self, cursor: &mut Cursor) -> Result<bool, Option<Status>> {
         let (events, read_to, fault) = {
             let mut org = self.shared.lock();
-            let (events, read_to) = org.model.log.read(cursor.topic, cursor.after, cursor.pending);
-            let fault = if events.is_empty() { None } else { org.faults.fire_stream() };
+            let (events, read_to) = org
+                .model
+                .log
+                .read(cursor.topic, cursor.after, cursor.pending);
+            let fault = if events.is_empty() {
+                None
+            } else {
+                org.faults.fire_stream()
+            };
             org.stats.events_delivered += events.len() as u64;
             (events, read_to, fault)
         };
@@ -279,10 +301,19 @@ impl Subscription {
             return Ok(false);
         }
         cursor.pending -= events.len();
-        let repeat = if fault == Some(StreamFault::Duplicate) { 2 } else { 1 };
-        let events: Vec<ConsumerEvent> =
-            events.into_iter().flat_map(|event| vec![consumer_event(event); repeat]).collect();
-        self.respond(events, cursor).await.map(|()| true).map_err(|()| None)
+        let repeat = if fault == Some(StreamFault::Duplicate) {
+            2
+        } else {
+            1
+        };
+        let events: Vec<ConsumerEvent> = events
+            .into_iter()
+            .flat_map(|event| vec![consumer_event(event); repeat])
+            .collect();
+        self.respond(events, cursor)
+            .await
+            .map(|()| true)
+            .map_err(|()| None)
     }
 
     /// Tells the subscriber that all is well up to the newest position.
@@ -290,7 +321,9 @@ impl Subscription {
         // Locking moves the clock of the log, and with it the position that may be stored.
         let (events, read_to) = {
             let org = self.shared.lock();
-            org.model.log.read(cursor.topic, cursor.after, cursor.pending)
+            org.model
+                .log
+                .read(cursor.topic, cursor.after, cursor.pending)
         };
         if !events.is_empty() {
             return Ok(());

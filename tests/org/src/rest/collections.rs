@@ -44,7 +44,16 @@ impl Org {
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for members in &batch.records {
             let outcome = self.type_of(members).and_then(|object| {
-                self.save_new(&mut tx, call, Edit { object, members, skip: &[] }, None)
+                self.save_new(
+                    &mut tx,
+                    call,
+                    Edit {
+                        object,
+                        members,
+                        skip: &[],
+                    },
+                    None,
+                )
             });
             outcomes.push(outcome);
         }
@@ -82,8 +91,20 @@ impl Org {
         id: &str,
     ) -> Outcome {
         let id = RecordId::parse(id).ok_or_else(|| malformed_id(id))?;
-        let row = self.model.row_of(object, id).ok_or_else(SfError::unknown_id)?;
-        self.save_row(tx, call, Edit { object, members, skip: &["Id"] }, row)
+        let row = self
+            .model
+            .row_of(object, id)
+            .ok_or_else(SfError::unknown_id)?;
+        self.save_row(
+            tx,
+            call,
+            Edit {
+                object,
+                members,
+                skip: &["Id"],
+            },
+            row,
+        )
     }
 
     /// Answers `PATCH /composite/sobjects/O/Field`.
@@ -98,8 +119,11 @@ impl Org {
         let name = self.model.field(object, field).name.clone();
         let by_id = field == self.model.object(object).system.id;
         let batch = read_batch(call)?;
-        let keys: Vec<Option<String>> =
-            batch.records.iter().map(|members| key_text(members, &name)).collect();
+        let keys: Vec<Option<String>> = batch
+            .records
+            .iter()
+            .map(|members| key_text(members, &name))
+            .collect();
         let folded = |key: &String| key.to_lowercase();
         let repeated = repeated(keys.iter().flatten().map(folded));
         let mut tx = Transaction::default();
@@ -110,7 +134,11 @@ impl Org {
                     let message = "All records of an upsert have the type of its resource";
                     return Err(SfError::of_record("INVALID_TYPE", message));
                 }
-                let edit = Edit { object, members, skip: &[&name] };
+                let edit = Edit {
+                    object,
+                    members,
+                    skip: &[&name],
+                };
                 match key {
                     None if by_id => self.save_new(&mut tx, call, edit, None),
                     None => {
@@ -123,7 +151,11 @@ impl Org {
                     }
                     Some(key) if by_id => self.update_one(&mut tx, call, object, members, key),
                     Some(key) => {
-                        let key = Key { object, field, value: key };
+                        let key = Key {
+                            object,
+                            field,
+                            value: key,
+                        };
                         self.save_by_key(&mut tx, call, edit, key)
                     }
                 }
@@ -136,7 +168,11 @@ impl Org {
     /// Answers `DELETE /composite/sobjects?ids=…`.
     pub(crate) fn delete_many(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let ids = call.request.param("ids").unwrap_or_default();
-        let ids: Vec<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+        let ids: Vec<&str> = ids
+            .split(',')
+            .map(str::trim)
+            .filter(|id| !id.is_empty())
+            .collect();
         check_count(ids.len(), RECORDS_MAX)?;
         let all_or_none = call.request.param("allOrNone").is_some_and(|v| v == "true");
         let mut tx = Transaction::default();
@@ -152,11 +188,7 @@ impl Org {
     }
 
     /// Answers `GET` and `POST /composite/sobjects/O`.
-    pub(crate) fn retrieve_many(
-        &self,
-        call: &Call<'_>,
-        object: &str,
-    ) -> Result<Response, SfError> {
+    pub(crate) fn retrieve_many(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let (ids, fields) = if call.method == "POST" {
             let members = call.members()?;
@@ -164,10 +196,16 @@ impl Org {
                 let items = members.get(name)?.as_array()?.iter();
                 Some(items.filter_map(Json::as_str).map(str::to_owned).collect())
             };
-            (texts("ids").unwrap_or_default(), texts("fields").map(|f| f.join(",")))
+            (
+                texts("ids").unwrap_or_default(),
+                texts("fields").map(|f| f.join(",")),
+            )
         } else {
             let ids = call.request.param("ids").unwrap_or_default();
-            (ids.split(',').map(|id| id.trim().to_owned()).collect(), call.request.param("fields"))
+            (
+                ids.split(',').map(|id| id.trim().to_owned()).collect(),
+                call.request.param("fields"),
+            )
         };
         check_count(ids.len(), RETRIEVE_MAX)?;
         let fields = fields.filter(|fields| !fields.is_empty()).ok_or_else(|| {
@@ -180,8 +218,12 @@ impl Org {
                 body.push(',');
             }
             let row = RecordId::parse(id).and_then(|id| self.model.row_of(object, id));
-            let live =
-                |row: &u32| !self.model.table(object).is_deleted(self.model.object(object), *row);
+            let live = |row: &u32| {
+                !self
+                    .model
+                    .table(object)
+                    .is_deleted(self.model.object(object), *row)
+            };
             match row.filter(live) {
                 Some(row) => {
                     push_record(&mut body, &self.model, &call.version, (object, row), &nodes);
@@ -211,7 +253,10 @@ impl Org {
         told: bool,
     ) -> Result<Response, SfError> {
         let type_error = outcomes.iter().find_map(|outcome| {
-            outcome.as_ref().err().filter(|error| error.code() == "JSON_PARSER_ERROR")
+            outcome
+                .as_ref()
+                .err()
+                .filter(|error| error.code() == "JSON_PARSER_ERROR")
         });
         if let Some(error) = type_error.filter(|_| TYPE_ERROR_REFUSES_COLLECTION) {
             let error = error.clone();
@@ -237,7 +282,14 @@ impl Org {
             }
         }
         body.push(']');
-        Ok(Response::json(if rolled_back { ALL_OR_NONE_ROLLBACK_STATUS } else { 200 }, body))
+        Ok(Response::json(
+            if rolled_back {
+                ALL_OR_NONE_ROLLBACK_STATUS
+            } else {
+                200
+            },
+            body,
+        ))
     }
 }
 
@@ -258,7 +310,10 @@ fn rolled_back_error() -> SfError {
 fn malformed_id(text: &str) -> SfError {
     let mut shown = String::new();
     push_json_text(&mut shown, text);
-    SfError::of_record("MALFORMED_ID", format!("malformed id {}", shown.trim_matches('"')))
+    SfError::of_record(
+        "MALFORMED_ID",
+        format!("malformed id {}", shown.trim_matches('"')),
+    )
 }
 
 fn type_name(members: &Map<String, Json>) -> Option<&str> {
@@ -266,12 +321,18 @@ fn type_name(members: &Map<String, Json>) -> Option<&str> {
 }
 
 fn id_text(members: &Map<String, Json>) -> Option<&str> {
-    ["Id", "id", "ID"].iter().find_map(|name| members.get(*name))?.as_str()
+    ["Id", "id", "ID"]
+        .iter()
+        .find_map(|name| members.get(*name))?
+        .as_str()
 }
 
 /// Returns the trimmed key of a record, unless it is missing, null or empty.
 fn key_text(members: &Map<String, Json>, field: &str) -> Option<String> {
-    let json = members.iter().find(|(name, _)| name.eq_ignore_ascii_case(field))?.1;
+    let json = members
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(field))?
+        .1;
     let text = match json {
         Json::String(text) => text.trim().to_owned(),
         Json::Number(number) => number.to_string(),
@@ -286,7 +347,11 @@ fn repeated<T: std::hash::Hash + Eq + Clone>(items: impl Iterator<Item = T>) -> 
     for item in items {
         *counts.entry(item).or_default() += 1;
     }
-    counts.into_iter().filter(|(_, count)| *count > 1).map(|(item, _)| item).collect()
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .map(|(item, _)| item)
+        .collect()
 }
 
 fn check_count(count: usize, max: usize) -> Result<(), SfError> {
@@ -304,7 +369,10 @@ fn check_count(count: usize, max: usize) -> Result<(), SfError> {
 
 fn read_batch(call: &Call<'_>) -> Result<Batch, SfError> {
     let mut body = call.members()?;
-    let all_or_none = body.get("allOrNone").and_then(Json::as_bool).unwrap_or(false);
+    let all_or_none = body
+        .get("allOrNone")
+        .and_then(Json::as_bool)
+        .unwrap_or(false);
     let records = match body.remove("records") {
         Some(Json::Array(records)) => records,
         _ => Vec::new(),
@@ -320,10 +388,15 @@ fn read_batch(call: &Call<'_>) -> Result<Batch, SfError> {
             }
         }
     }
-    let changes = read.windows(2).filter(|pair| type_name(&pair[0]) != type_name(&pair[1]));
+    let changes = read
+        .windows(2)
+        .filter(|pair| type_name(&pair[0]) != type_name(&pair[1]));
     if changes.count() + 1 > TYPE_RUNS_MAX {
         let message = "The request has more than 10 runs of records of one type";
         return Err(SfError::new("LIMIT_EXCEEDED", message).with_status(400));
     }
-    Ok(Batch { records: read, all_or_none })
+    Ok(Batch {
+        records: read,
+        all_or_none,
+    })
 }

@@ -17,8 +17,9 @@ impl Org {
     /// Answers `/sobjects`.
     pub(crate) fn describe_global(&self, call: &Call<'_>) -> Response {
         let entries = self.model.schema.objects.iter();
-        let objects: Vec<Json> =
-            entries.map(|object| Json::Object(object_members(call, object))).collect();
+        let objects: Vec<Json> = entries
+            .map(|object| Json::Object(object_members(call, object)))
+            .collect();
         let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
         Response::json(200, body.to_string()).with_header("last-modified", &self.http_now())
     }
@@ -38,8 +39,11 @@ impl Org {
     pub(crate) fn describe(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object(self.model.object_named(object)?);
         let mut members = object_members(call, object);
-        let fields: Vec<Json> =
-            object.fields.iter().map(|field| field_members(object, field)).collect();
+        let fields: Vec<Json> = object
+            .fields
+            .iter()
+            .map(|field| field_members(object, field))
+            .collect();
         let more = json!({
             "actionOverrides": [],
             "childRelationships": self.child_relationships(object),
@@ -84,7 +88,11 @@ impl Org {
     fn child_relationships(&self, object: &Object) -> Vec<Json> {
         let mut children = Vec::new();
         for child in &self.model.schema.objects {
-            for field in child.fields.iter().filter(|f| f.reference_to.contains(&object.name)) {
+            for field in child
+                .fields
+                .iter()
+                .filter(|f| f.reference_to.contains(&object.name))
+            {
                 children.push(json!({
                     "cascadeDelete": field.cascade_delete,
                     "childSObject": child.name,
@@ -185,7 +193,10 @@ fn field_members(object: &Object, field: &Field) -> Json {
     let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
     let long = kind == FieldType::Textarea && field.length > 255;
     let filterable = soql::filterable(field);
-    let compound = field.part_of.as_ref().map(|(parent, _)| object.field(*parent).name.clone());
+    let compound = field
+        .part_of
+        .as_ref()
+        .map(|(parent, _)| object.field(*parent).name.clone());
     let picklist: Vec<Json> = field
         .values
         .iter()

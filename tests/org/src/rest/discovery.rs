@@ -32,8 +32,10 @@ fn release(number: u32) -> String {
 pub(crate) fn resources(call: &Call<'_>) -> Response {
     let base = format!("/services/data/{}", call.version);
     let names = ["composite", "limits", "query", "queryAll", "sobjects"];
-    let mut map: Map<String, Json> =
-        names.iter().map(|name| ((*name).to_owned(), format!("{base}/{name}").into())).collect();
+    let mut map: Map<String, Json> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), format!("{base}/{name}").into()))
+        .collect();
     map.insert("identity".to_owned(), "/services/oauth2/userinfo".into());
     Response::json(200, Json::Object(map).to_string())
 }
@@ -42,7 +44,8 @@ impl Org {
     /// Answers `/limits`.
     pub(crate) fn limits(&mut self) -> Response {
         let used = self.usage.used(self.now_ms());
-        let requests = json!({"Max": self.usage.max, "Remaining": self.usage.max.saturating_sub(used)});
+        let requests =
+            json!({"Max": self.usage.max, "Remaining": self.usage.max.saturating_sub(used)});
         let full = |max: u64| json!({"Max": max, "Remaining": max});
         let delivered = self.stats.events_delivered;
         let body = json!({
@@ -65,7 +68,9 @@ impl Org {
     pub(crate) fn record_count(&self, call: &Call<'_>) -> Response {
         let wanted = call.request.param("sObjects");
         let asked = |name: &str| {
-            wanted.as_ref().is_none_or(|w| w.split(',').any(|n| n.trim().eq_ignore_ascii_case(name)))
+            wanted
+                .as_ref()
+                .is_none_or(|w| w.split(',').any(|n| n.trim().eq_ignore_ascii_case(name)))
         };
         let counts: Vec<Json> = self
             .model
@@ -84,8 +89,12 @@ mod tests {
 
     #[test]
     fn releases_are_named_by_season_and_year() {
-        for (number, label) in [(66, "Spring '26"), (67, "Summer '26"), (65, "Winter '26"), (31, "Summer '14")]
-        {
+        for (number, label) in [
+            (66, "Spring '26"),
+            (67, "Summer '26"),
+            (65, "Winter '26"),
+            (31, "Summer '14"),
+        ] {
             assert_eq!(release(number), label);
         }
     }

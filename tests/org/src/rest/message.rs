@@ -28,7 +28,8 @@ impl Request {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 
@@ -54,12 +55,18 @@ impl Request {
 
     /// Returns the value of a header, given in lower case.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Returns the decoded value of a query parameter.
     pub(crate) fn param(&self, name: &str) -> Option<String> {
-        form_pairs(&self.query).into_iter().find(|(known, _)| known == name).map(|(_, v)| v)
+        form_pairs(&self.query)
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, v)| v)
     }
 }
 
@@ -91,13 +98,20 @@ pub struct Response {
 impl Response {
     /// Returns a JSON response.
     pub(crate) fn json(status: u16, body: String) -> Self {
-        Self { status, body: body.into_bytes(), ..Self::default() }
-            .with_header("content-type", "application/json;charset=UTF-8")
+        Self {
+            status,
+            body: body.into_bytes(),
+            ..Self::default()
+        }
+        .with_header("content-type", "application/json;charset=UTF-8")
     }
 
     /// Returns a response without a body.
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     /// Adds a header.
@@ -109,7 +123,10 @@ impl Response {
     /// Returns the value of a header, given in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Returns the body as JSON, `null` if it is none.
@@ -158,8 +175,14 @@ mod tests {
 
     #[test]
     fn path_and_form_differ_in_what_a_plus_means() {
-        assert_eq!(decode_segment("a+b%2Fc%20%C3%A9").as_deref(), Some("a+b/c é"));
-        assert_eq!(form_pairs("q=a+b%2Bc&x"), [("q".into(), "a b+c".into()), ("x".into(), "".into())]);
+        assert_eq!(
+            decode_segment("a+b%2Fc%20%C3%A9").as_deref(),
+            Some("a+b/c é")
+        );
+        assert_eq!(
+            form_pairs("q=a+b%2Bc&x"),
+            [("q".into(), "a b+c".into()), ("x".into(), "".into())]
+        );
         assert_eq!(decode_segment("%zz"), None);
         assert_eq!(decode_segment("%ff"), None);
     }

@@ -16,7 +16,10 @@ use crate::model::id::RecordId;
 use crate::model::org_file::AppEntry;
 
 /// Hosts that any assertion may name as its audience, beside the org's own address.
-const LOGIN_HOSTS: [&str; 2] = ["https://login.salesforce.com", "https://test.salesforce.com"];
+const LOGIN_HOSTS: [&str; 2] = [
+    "https://login.salesforce.com",
+    "https://test.salesforce.com",
+];
 
 /// Stands in the org file for the key pair that comes with this crate.
 const BUILT_IN_KEY: &str = "local-only";
@@ -37,7 +40,13 @@ struct Session {
 
 impl Sessions {
     pub(crate) fn open(&mut self, token: String, user: RecordId, now_ms: i64) {
-        self.by_token.insert(token, Session { user, used_ms: now_ms });
+        self.by_token.insert(
+            token,
+            Session {
+                user,
+                used_ms: now_ms,
+            },
+        );
     }
 
     pub(crate) fn close(&mut self, token: &str) {
@@ -93,7 +102,11 @@ impl Org {
     pub(crate) fn oauth(&mut self, request: &Request, path: &str) -> Option<Response> {
         match path {
             "/services/oauth2/token" => {
-                *self.stats.calls.entry("POST /services/oauth2/token".to_owned()).or_default() += 1;
+                *self
+                    .stats
+                    .calls
+                    .entry("POST /services/oauth2/token".to_owned())
+                    .or_default() += 1;
                 Some(self.token(request))
             }
             "/services/oauth2/userinfo" => Some(self.identity(request)),
@@ -104,13 +117,17 @@ impl Org {
 
     fn token(&mut self, request: &Request) -> Response {
         let denied = |Denied(error, description): Denied| {
-            json_response(400, &json!({"error": error, "error_description": description}))
+            json_response(
+                400,
+                &json!({"error": error, "error_description": description}),
+            )
         };
         if request.method != "POST" {
             return denied(Denied("invalid_request", "must use HTTP POST"));
         }
-        let form: HashMap<String, String> =
-            form_pairs(&String::from_utf8_lossy(&request.body)).into_iter().collect();
+        let form: HashMap<String, String> = form_pairs(&String::from_utf8_lossy(&request.body))
+            .into_iter()
+            .collect();
         let user = match form.get("grant_type").map(String::as_str) {
             Some(JWT_BEARER) => self.jwt_bearer(form.get("assertion").map_or("", String::as_str)),
             Some("client_credentials") => self.client_credentials(request, &form),
@@ -138,7 +155,11 @@ impl Org {
 
     fn app(&self, client_id: &str) -> Option<&AppEntry> {
         // The last one wins, so that a file may replace a built-in app.
-        self.file.apps.iter().rev().find(|app| app.client_id == client_id)
+        self.file
+            .apps
+            .iter()
+            .rev()
+            .find(|app| app.client_id == client_id)
     }
 
     fn client_credentials(
@@ -148,16 +169,24 @@ impl Org {
     ) -> Result<RecordId, Denied> {
         let basic = request.get("authorization").and_then(basic_credentials);
         let (id, secret) = match (form.get("client_id"), basic) {
-            (Some(id), None) => (id.clone(), form.get("client_secret").cloned().unwrap_or_default()),
+            (Some(id), None) => (
+                id.clone(),
+                form.get("client_secret").cloned().unwrap_or_default(),
+            ),
             (_, Some(pair)) => pair,
             (None, None) => return Err(Denied("invalid_client_id", "client identifier invalid")),
         };
-        let app = self.app(&id).ok_or(Denied("invalid_client_id", "client identifier invalid"))?;
+        let app = self
+            .app(&id)
+            .ok_or(Denied("invalid_client_id", "client identifier invalid"))?;
         if app.client_secret.as_ref() != Some(&secret) {
             return Err(Denied("invalid_client", "invalid client credentials"));
         }
         let user = app.run_as.as_ref().and_then(|name| self.user_named(name));
-        user.ok_or(Denied("invalid_grant", "no client credentials user enabled"))
+        user.ok_or(Denied(
+            "invalid_grant",
+            "no client credentials user enabled",
+        ))
     }
 
     /// Judges a signed assertion. Its expiry is measured against the time outside, by which the
@@ -194,9 +223,15 @@ impl Org {
             return Err(Denied("invalid_grant", "audience is invalid"));
         }
         let subject = claim("sub");
-        let approved = app.users.iter().any(|user| user.eq_ignore_ascii_case(subject));
+        let approved = app
+            .users
+            .iter()
+            .any(|user| user.eq_ignore_ascii_case(subject));
         let user = self.user_named(subject).filter(|_| approved);
-        user.ok_or(Denied("invalid_grant", "user hasn't approved this consumer"))
+        user.ok_or(Denied(
+            "invalid_grant",
+            "user hasn't approved this consumer",
+        ))
     }
 
     fn accepts_audience(&self, claim: Option<&Json>) -> bool {
@@ -204,7 +239,12 @@ impl Org {
             let audience = audience.trim_end_matches('/');
             LOGIN_HOSTS.contains(&audience)
                 || audience == self.base_url
-                || self.file.org.audiences.iter().any(|known| known == audience)
+                || self
+                    .file
+                    .org
+                    .audiences
+                    .iter()
+                    .any(|known| known == audience)
         };
         match claim {
             Some(Json::String(one)) => accepted(one),
@@ -246,7 +286,9 @@ fn json_response(status: u16, json: &Json) -> Response {
 }
 
 fn basic_credentials(header: &str) -> Option<(String, String)> {
-    let encoded = header.strip_prefix("Basic ").or_else(|| header.strip_prefix("basic "))?;
+    let encoded = header
+        .strip_prefix("Basic ")
+        .or_else(|| header.strip_prefix("basic "))?;
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))

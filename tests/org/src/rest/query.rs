@@ -48,8 +48,18 @@ impl Cursors {
     fn open(&mut self, user: RecordId, now_ms: i64, page: Pages) -> RecordId {
         self.opened += 1;
         let id = RecordId::numbered(*b"01g", self.opened);
-        self.open.push_back(Cursor { id, user, used_ms: now_ms, page });
-        if self.open.iter().filter(|cursor| cursor.user == user).count() > CURSORS_MAX
+        self.open.push_back(Cursor {
+            id,
+            user,
+            used_ms: now_ms,
+            page,
+        });
+        if self
+            .open
+            .iter()
+            .filter(|cursor| cursor.user == user)
+            .count()
+            > CURSORS_MAX
             && let Some(oldest) = self.open.iter().position(|cursor| cursor.user == user)
         {
             self.open.remove(oldest);
@@ -58,8 +68,12 @@ impl Cursors {
     }
 
     fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<&Pages> {
-        self.open.retain(|cursor| cursor.used_ms + CURSOR_MS >= now_ms);
-        let cursor = self.open.iter_mut().find(|c| c.id == id && c.user == user)?;
+        self.open
+            .retain(|cursor| cursor.used_ms + CURSOR_MS >= now_ms);
+        let cursor = self
+            .open
+            .iter_mut()
+            .find(|c| c.id == id && c.user == user)?;
         cursor.used_ms = now_ms;
         Some(&cursor.page)
     }
@@ -72,9 +86,16 @@ impl Org {
         call: &Call<'_>,
         with_deleted: bool,
     ) -> Result<Response, SfError> {
-        let text = call.request.param("q").filter(|q| !q.trim().is_empty()).ok_or_else(|| {
-            SfError::new("MALFORMED_QUERY", "A query has to be given in the parameter q.")
-        })?;
+        let text = call
+            .request
+            .param("q")
+            .filter(|q| !q.trim().is_empty())
+            .ok_or_else(|| {
+                SfError::new(
+                    "MALFORMED_QUERY",
+                    "A query has to be given in the parameter q.",
+                )
+            })?;
         let plan = soql::bind(&self.model, &soql::parse(&text)?)?;
         let rows = soql::rows(&self.model, &plan, with_deleted);
         let Some(nodes) = plan.select else {
@@ -83,13 +104,21 @@ impl Org {
             return Ok(Response::json(200, body));
         };
         let size = page_size(call.request.get("sforce-query-options"));
-        let pages = Pages { object: plan.object, nodes, rows, size };
+        let pages = Pages {
+            object: plan.object,
+            nodes,
+            rows,
+            size,
+        };
         if pages.rows.len() <= size {
             return Ok(Response::json(200, self.page(call, &pages, 0, None)));
         }
         let now_ms = self.now_ms();
         let locator = self.cursors.open(call.actor.user, now_ms, pages.clone());
-        Ok(Response::json(200, self.page(call, &pages, 0, Some(locator))))
+        Ok(Response::json(
+            200,
+            self.page(call, &pages, 0, Some(locator)),
+        ))
     }
 
     /// Answers `/query/<locator>`.
@@ -103,12 +132,18 @@ impl Org {
         let id = RecordId::parse(id).ok_or_else(invalid)?;
         let start: usize = start.parse().map_err(|_| invalid())?;
         let now_ms = self.now_ms();
-        let pages = self.cursors.find(id, call.actor.user, now_ms).ok_or_else(invalid)?;
+        let pages = self
+            .cursors
+            .find(id, call.actor.user, now_ms)
+            .ok_or_else(invalid)?;
         if start >= pages.rows.len() {
             return Err(invalid());
         }
         let pages = pages.clone();
-        Ok(Response::json(200, self.page(call, &pages, start, Some(id))))
+        Ok(Response::json(
+            200,
+            self.page(call, &pages, start, Some(id)),
+        ))
     }
 
     fn page(
@@ -145,7 +180,11 @@ impl Org {
 /// Reads `batchSize=500`.
 fn page_size(options: Option<&str>) -> usize {
     let asked = options
-        .and_then(|options| options.split(',').find_map(|o| o.trim().strip_prefix("batchSize=")))
+        .and_then(|options| {
+            options
+                .split(',')
+                .find_map(|o| o.trim().strip_prefix("batchSize="))
+        })
         .and_then(|size| size.trim().parse::<usize>().ok());
     asked.unwrap_or(PAGE_MAX).clamp(PAGE_MIN, PAGE_MAX)
 }

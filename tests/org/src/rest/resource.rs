@@ -39,13 +39,17 @@ impl<'a> Resource<'a> {
             ["sobjects", object] => Self::Object(object),
             ["sobjects", object, "describe"] => Self::Describe(object),
             ["sobjects", object, id] => Self::Row(object, id),
-            ["sobjects", object, field, value] => {
-                Self::ByExternalId(ExternalKey { object, field, value })
-            }
+            ["sobjects", object, field, value] => Self::ByExternalId(ExternalKey {
+                object,
+                field,
+                value,
+            }),
             ["composite", "sobjects"] => Self::Collection,
             ["composite", "sobjects", object] => Self::CollectionOf(object),
             ["composite", "sobjects", object, field] => Self::CollectionUpsert(object, field),
-            ["query"] => Self::Query { with_deleted: false },
+            ["query"] => Self::Query {
+                with_deleted: false,
+            },
             ["queryAll"] => Self::Query { with_deleted: true },
             ["query" | "queryAll", locator] => Self::QueryMore { locator },
             _ => return None,
@@ -66,7 +70,9 @@ impl<'a> Resource<'a> {
             Self::Collection => "/composite/sobjects",
             Self::CollectionOf(_) => "/composite/sobjects/{object}",
             Self::CollectionUpsert(..) => "/composite/sobjects/{object}/{field}",
-            Self::Query { with_deleted: false } => "/query",
+            Self::Query {
+                with_deleted: false,
+            } => "/query",
             Self::Query { with_deleted: true } => "/queryAll",
             Self::QueryMore { .. } => "/query/{locator}",
         }

@@ -49,12 +49,14 @@ impl Org {
     ) -> Result<Saved, SfError> {
         let model = &mut self.model;
         check_object_writable(model, edit.object)?;
-        let mut draft =
-            Draft::read(model, edit.object, Purpose::Create, edit.members, edit.skip)?;
+        let mut draft = Draft::read(model, edit.object, Purpose::Create, edit.members, edit.skip)?;
         draft.sets.extend(key);
         row_fault(model, &mut call.row_faults, &draft, None)?;
         let row = model.create(tx, &call.actor, draft)?;
-        Ok(Saved { id: model.id_of(edit.object, row), created: true })
+        Ok(Saved {
+            id: model.id_of(edit.object, row),
+            created: true,
+        })
     }
 
     /// Changes one record.
@@ -67,13 +69,19 @@ impl Org {
     ) -> Result<Saved, SfError> {
         let model = &mut self.model;
         check_object_writable(model, edit.object)?;
-        if model.table(edit.object).is_deleted(model.object(edit.object), row) {
+        if model
+            .table(edit.object)
+            .is_deleted(model.object(edit.object), row)
+        {
             return Err(SfError::deleted());
         }
         let draft = Draft::read(model, edit.object, Purpose::Update, edit.members, edit.skip)?;
         row_fault(model, &mut call.row_faults, &draft, Some(row))?;
         model.update(tx, &call.actor, row, draft)?;
-        Ok(Saved { id: model.id_of(edit.object, row), created: false })
+        Ok(Saved {
+            id: model.id_of(edit.object, row),
+            created: false,
+        })
     }
 
     /// Creates or changes the record that has this key.
@@ -84,7 +92,11 @@ impl Org {
         edit: Edit<'_>,
         key: Key<'_>,
     ) -> Result<Saved, SfError> {
-        match self.model.find_by(key.object, key.field, key.value).as_slice() {
+        match self
+            .model
+            .find_by(key.object, key.field, key.value)
+            .as_slice()
+        {
             [] => {
                 let field = self.model.field(key.object, key.field);
                 let value = match Value::from_text(field, key.value.trim()) {
@@ -116,10 +128,17 @@ impl Org {
     ) -> Result<Saved, SfError> {
         let model = &mut self.model;
         check_object_writable(model, object)?;
-        let draft = Draft { object, purpose: Purpose::Update, sets: Vec::new() };
+        let draft = Draft {
+            object,
+            purpose: Purpose::Update,
+            sets: Vec::new(),
+        };
         row_fault(model, &mut call.row_faults, &draft, Some(row))?;
         model.delete(tx, &call.actor, object, row)?;
-        Ok(Saved { id: model.id_of(object, row), created: false })
+        Ok(Saved {
+            id: model.id_of(object, row),
+            created: false,
+        })
     }
 }
 
@@ -128,8 +147,14 @@ fn check_object_writable(model: &Model, object: ObjectNo) -> Result<(), SfError>
     if object.writable {
         return Ok(());
     }
-    let message = format!("entity type {} does not support this operation", object.name);
-    Err(SfError::of_record("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message))
+    let message = format!(
+        "entity type {} does not support this operation",
+        object.name
+    );
+    Err(SfError::of_record(
+        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+        message,
+    ))
 }
 
 /// Refuses the record if a declared fault waits for it.

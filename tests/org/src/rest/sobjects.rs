@@ -28,7 +28,11 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let members = call.members()?;
-        let edit = Edit { object, members: &members, skip: &[] };
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
         let saved =
             self.in_transaction(call, |org, tx, call| org.save_new(tx, call, edit, None))?;
         Ok(self.created(call, object, saved, false))
@@ -60,7 +64,11 @@ impl Org {
         }
         let row = self.row_at(object, id, unknown_row)?;
         check_conditions(&self.model, call, object, row)?;
-        let edit = Edit { object, members: &members, skip: &[] };
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
         self.in_transaction(call, |org, tx, call| org.save_row(tx, call, edit, row))?;
         Ok(Response::empty(204))
     }
@@ -100,11 +108,15 @@ impl Org {
         let object = found.object;
         let members = call.members()?;
         let own = &self.model.field(object, found.field).name;
-        let given = |name: &&String| name.eq_ignore_ascii_case("Id") || name.eq_ignore_ascii_case(own);
+        let given =
+            |name: &&String| name.eq_ignore_ascii_case("Id") || name.eq_ignore_ascii_case(own);
         if let Some(name) = members.keys().find(given) {
             return Err(not_in_body(name));
         }
-        let update_only = call.request.param("updateOnly").is_some_and(|v| v == "true");
+        let update_only = call
+            .request
+            .param("updateOnly")
+            .is_some_and(|v| v == "true");
         let by_id = found.field == self.model.object(object).system.id;
         if update_only || by_id {
             self.only_row(call, found)?;
@@ -112,7 +124,11 @@ impl Org {
         if let [row] = *self.model.find_by(object, found.field, key.value) {
             check_conditions(&self.model, call, object, row)?;
         }
-        let edit = Edit { object, members: &members, skip: &[] };
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
         let saved = self.in_transaction(call, |org, tx, call| {
             if by_id {
                 let row = org.only_row(call, found)?;
@@ -169,12 +185,15 @@ impl Org {
         if !matches!(text.len(), 15 | 18) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(no_external_id(text));
         }
-        let id = RecordId::parse(text).filter(|id| {
-            id.prefix() == self.model.object(object).key_prefix
-        });
+        let id =
+            RecordId::parse(text).filter(|id| id.prefix() == self.model.object(object).key_prefix);
         let id = id.ok_or_else(|| SfError::new("MALFORMED_ID", format!("malformed id {text}")))?;
         let row = self.model.row_of(object, id).ok_or_else(unknown)?;
-        if self.model.table(object).is_deleted(self.model.object(object), row) {
+        if self
+            .model
+            .table(object)
+            .is_deleted(self.model.object(object), row)
+        {
             return Err(SfError::deleted());
         }
         Ok(row)
@@ -188,7 +207,11 @@ impl Org {
             return Err(SfError::not_found());
         }
         let field = self.external_field(object, key.field)?;
-        Ok(Key { object, field, value: key.value })
+        Ok(Key {
+            object,
+            field,
+            value: key.value,
+        })
     }
 
     /// Returns the field of that name if records can be found by it.
@@ -209,19 +232,18 @@ impl Org {
         if key.field == self.model.object(key.object).system.id {
             return self.row_at(key.object, key.value, SfError::not_found);
         }
-        match self.model.find_by(key.object, key.field, key.value).as_slice() {
+        match self
+            .model
+            .find_by(key.object, key.field, key.value)
+            .as_slice()
+        {
             [row] => Ok(*row),
             [] => Err(SfError::not_found()),
             many => Err(self.ambiguous(call, key.object, many)),
         }
     }
 
-    fn show_row(
-        &self,
-        call: &Call<'_>,
-        object: ObjectNo,
-        row: RowNo,
-    ) -> Result<Response, SfError> {
+    fn show_row(&self, call: &Call<'_>, object: ObjectNo, row: RowNo) -> Result<Response, SfError> {
         let nodes = self.nodes_of(object, call.request.param("fields").as_deref())?;
         check_conditions(&self.model, call, object, row)?;
         let mut body = String::new();
@@ -241,7 +263,10 @@ impl Org {
             let all = self.model.object(object).numbered();
             return Ok(all.map(|(no, _)| SelectNode::Field(no)).collect());
         };
-        let names = fields.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = fields
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let nodes: Result<Vec<_>, _> = names
             .map(|name| self.model.field_named(object, name).map(SelectNode::Field))
             .collect();
@@ -258,7 +283,10 @@ fn saved_json(saved: Saved, told: bool) -> String {
 
 /// Appends a successful save; `told` adds whether the record is new.
 pub(crate) fn push_saved(out: &mut String, saved: Saved, told: bool) {
-    out.push_str(&format!(r#"{{"id":"{}","success":true,"errors":[]"#, saved.id));
+    out.push_str(&format!(
+        r#"{{"id":"{}","success":true,"errors":[]"#,
+        saved.id
+    ));
     if told {
         out.push_str(&format!(r#","created":{}"#, saved.created));
     }
@@ -280,7 +308,10 @@ fn unknown_row() -> SfError {
 }
 
 fn modified_ms(model: &Model, object: ObjectNo, row: RowNo) -> i64 {
-    match model.table(object).get(row, model.object(object).system.modified_date) {
+    match model
+        .table(object)
+        .get(row, model.object(object).system.modified_date)
+    {
         Value::Datetime(ms) => *ms,
         _ => 0,
     }
@@ -296,7 +327,9 @@ fn check_conditions(
     let reading = matches!(call.method.as_str(), "GET" | "HEAD");
     let modified = modified_ms(model, object, row);
     let condition = |name: &str| -> Result<Option<i64>, SfError> {
-        let Some(text) = call.request.get(name) else { return Ok(None) };
+        let Some(text) = call.request.get(name) else {
+            return Ok(None);
+        };
         match stamp::parse_http_date(text) {
             None if !reading => {
                 let message = format!("The date of the header {name} is malformed: {text}");

@@ -15,7 +15,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// Returns an unused allowance.
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, hours: VecDeque::new(), total: 0 }
+        Self {
+            max,
+            hours: VecDeque::new(),
+            total: 0,
+        }
     }
 
     /// Counts a call; `false` says that the allowance was spent before it.

@@ -51,7 +51,13 @@ impl Listener for CuttableListener {
         let (stream, address) = <TcpListener as Listener>::accept(&mut self.0).await;
         // Without it small answers wait for acknowledgements; a failure only costs time.
         let _ = stream.set_nodelay(true);
-        (Cuttable { stream, cut: Cut(Arc::default()) }, address)
+        (
+            Cuttable {
+                stream,
+                cut: Cut(Arc::default()),
+            },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

@@ -29,7 +29,12 @@ pub(crate) struct Plan {
 pub(crate) enum SelectNode {
     Field(FieldNo),
     /// Fields of the record that a reference leads to.
-    Parent { name: String, hop: FieldNo, object: ObjectNo, children: Vec<SelectNode> },
+    Parent {
+        name: String,
+        hop: FieldNo,
+        object: ObjectNo,
+        children: Vec<SelectNode>,
+    },
 }
 
 /// A field of a record or of one of its parents.
@@ -50,12 +55,19 @@ pub(super) struct SortKey {
 
 /// Returns the plan of a query.
 pub(crate) fn bind(model: &Model, query: &Query) -> Result<Plan, SfError> {
-    let object = model.schema.find(&query.from).ok_or_else(|| unknown_type(&query.from))?;
+    let object = model
+        .schema
+        .find(&query.from)
+        .ok_or_else(|| unknown_type(&query.from))?;
     let select = match &query.select {
         Select::Count => None,
         Select::Items(items) => Some(select(model, object, items, query.limit)?),
     };
-    let condition = query.filter.as_ref().map(|f| filter::bind(model, object, f)).transpose()?;
+    let condition = query
+        .filter
+        .as_ref()
+        .map(|f| filter::bind(model, object, f))
+        .transpose()?;
     let mut order = Vec::with_capacity(query.order.len());
     for key in &query.order {
         let path = FieldPath::resolve(model, object, &key.path)?;
@@ -65,15 +77,25 @@ pub(crate) fn bind(model: &Model, query: &Query) -> Result<Plan, SfError> {
             return Err(SfError::new("INVALID_FIELD", message));
         }
         let (descending, nulls_last) = (key.descending, key.nulls_last);
-        order.push(SortKey { path, descending, nulls_last });
+        order.push(SortKey {
+            path,
+            descending,
+            nulls_last,
+        });
     }
-    Ok(Plan { object, select, condition, order, limit: query.limit, offset: query.offset })
+    Ok(Plan {
+        object,
+        select,
+        condition,
+        order,
+        limit: query.limit,
+        offset: query.offset,
+    })
 }
 
 /// Tells whether a field can stand in a condition.
 pub(crate) fn filterable(field: &Field) -> bool {
-    !(field.kind == FieldType::Address
-        || (field.kind == FieldType::Textarea && field.length > 255))
+    !(field.kind == FieldType::Address || (field.kind == FieldType::Textarea && field.length > 255))
 }
 
 /// Tells whether a field can stand in ORDER BY.
@@ -134,8 +156,14 @@ impl FieldPath {
             at = target;
         }
         let named = model.object(at);
-        let field = named.find(last).ok_or_else(|| unknown_column(last, named))?;
-        Ok(Self { hops, object: at, field })
+        let field = named
+            .find(last)
+            .ok_or_else(|| unknown_column(last, named))?;
+        Ok(Self {
+            hops,
+            object: at,
+            field,
+        })
     }
 }
 
@@ -143,7 +171,10 @@ fn hop(model: &Model, object: ObjectNo, name: &str) -> Result<(FieldNo, ObjectNo
     let hop = model.object(object).find_relationship(name);
     let hop = hop.ok_or_else(|| unknown_relationship(name))?;
     let target = model.schema.find(&model.field(object, hop).reference_to[0]);
-    Ok((hop, target.expect("the org file was checked for unknown targets")))
+    Ok((
+        hop,
+        target.expect("the org file was checked for unknown targets"),
+    ))
 }
 
 fn select(
@@ -165,11 +196,14 @@ fn select(
                 ));
             }
             Item::Group(group) => {
-                let fields = model.object(object).numbered().filter(|(_, field)| match group {
-                    FieldGroup::All => true,
-                    FieldGroup::Standard => !field.custom(),
-                    FieldGroup::Custom => field.custom(),
-                });
+                let fields = model
+                    .object(object)
+                    .numbered()
+                    .filter(|(_, field)| match group {
+                        FieldGroup::All => true,
+                        FieldGroup::Standard => !field.custom(),
+                        FieldGroup::Custom => field.custom(),
+                    });
                 nodes.extend(fields.map(|(no, _)| SelectNode::Field(no)));
             }
         }
@@ -188,14 +222,22 @@ fn add(
     let Some((hop, rest)) = hops.split_first() else {
         let node = SelectNode::Field(end);
         if nodes.contains(&node) {
-            let message = format!("duplicate field selected: {}", model.field(object, end).name);
+            let message = format!(
+                "duplicate field selected: {}",
+                model.field(object, end).name
+            );
             return Err(SfError::new("INVALID_FIELD", message));
         }
         nodes.push(node);
         return Ok(());
     };
     for node in &mut *nodes {
-        if let SelectNode::Parent { hop: known, object, children, .. } = node
+        if let SelectNode::Parent {
+            hop: known,
+            object,
+            children,
+            ..
+        } = node
             && known == hop
         {
             return add(model, *object, children, rest, end);
@@ -207,6 +249,11 @@ fn add(
     let mut children = Vec::new();
     add(model, target, &mut children, rest, end)?;
     let name = field.relationship_name.clone().unwrap_or_default();
-    nodes.push(SelectNode::Parent { name, hop: *hop, object: target, children });
+    nodes.push(SelectNode::Parent {
+        name,
+        hop: *hop,
+        object: target,
+        children,
+    });
     Ok(())
 }

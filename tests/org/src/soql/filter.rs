@@ -18,51 +18,103 @@ pub(super) enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),
     Not(Box<Condition>),
-    Compare { path: FieldPath, operator: Operator, value: Value },
-    Like { path: FieldPath, pattern: Pattern },
-    In { path: FieldPath, negated: bool, values: Vec<Value> },
-    Includes { path: FieldPath, negated: bool, sets: Vec<Vec<String>> },
+    Compare {
+        path: FieldPath,
+        operator: Operator,
+        value: Value,
+    },
+    Like {
+        path: FieldPath,
+        pattern: Pattern,
+    },
+    In {
+        path: FieldPath,
+        negated: bool,
+        values: Vec<Value>,
+    },
+    Includes {
+        path: FieldPath,
+        negated: bool,
+        sets: Vec<Vec<String>>,
+    },
 }
 
 /// Resolves a filter.
 pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<Condition, SfError> {
     let all = |filters: &[Filter]| -> Result<Vec<Condition>, SfError> {
-        filters.iter().map(|filter| bind(model, object, filter)).collect()
+        filters
+            .iter()
+            .map(|filter| bind(model, object, filter))
+            .collect()
     };
     Ok(match filter {
         Filter::All(filters) => Condition::All(all(filters)?),
         Filter::Any(filters) => Condition::Any(all(filters)?),
         Filter::Not(inner) => Condition::Not(Box::new(bind(model, object, inner)?)),
-        Filter::Compare { path, operator: Operator::Like, literal } => {
+        Filter::Compare {
+            path,
+            operator: Operator::Like,
+            literal,
+        } => {
             let (path, field) = resolve(model, object, path)?;
             match literal {
-                Literal::Text(text) if field.kind.is_text() => {
-                    Condition::Like { path, pattern: Pattern::new(text) }
-                }
+                Literal::Text(text) if field.kind.is_text() => Condition::Like {
+                    path,
+                    pattern: Pattern::new(text),
+                },
                 _ => return Err(wrong_operator(field)),
             }
         }
-        Filter::Compare { path, operator, literal } => {
+        Filter::Compare {
+            path,
+            operator,
+            literal,
+        } => {
             let (path, field) = resolve(model, object, path)?;
             let value = constant(field, literal)?;
-            Condition::Compare { path, operator: *operator, value }
+            Condition::Compare {
+                path,
+                operator: *operator,
+                value,
+            }
         }
-        Filter::In { path, negated, literals } => {
+        Filter::In {
+            path,
+            negated,
+            literals,
+        } => {
             let (path, field) = resolve(model, object, path)?;
-            let values = literals.iter().map(|l| constant(field, l)).collect::<Result<_, _>>()?;
-            Condition::In { path, negated: *negated, values }
+            let values = literals
+                .iter()
+                .map(|l| constant(field, l))
+                .collect::<Result<_, _>>()?;
+            Condition::In {
+                path,
+                negated: *negated,
+                values,
+            }
         }
-        Filter::Includes { path, negated, literals } => {
+        Filter::Includes {
+            path,
+            negated,
+            literals,
+        } => {
             let (path, field) = resolve(model, object, path)?;
             if field.kind != FieldType::Multipicklist {
                 return Err(wrong_operator(field));
             }
             let set = |literal: &Literal| match literal {
-                Literal::Text(text) => Ok(text.to_lowercase().split(';').map(str::to_owned).collect()),
+                Literal::Text(text) => {
+                    Ok(text.to_lowercase().split(';').map(str::to_owned).collect())
+                }
                 _ => Err(wrong_type(field)),
             };
             let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
-            Condition::Includes { path, negated: *negated, sets }
+            Condition::Includes {
+                path,
+                negated: *negated,
+                sets,
+            }
         }
     })
 }
@@ -120,10 +172,9 @@ fn constant(field: &Field, literal: &Literal) -> Result<Value, SfError> {
             let whole = units(text, 0).and_then(|units| i32::try_from(units).ok());
             Value::Int(whole.ok_or_else(|| wrong_type(field))?)
         }
-        (
-            Literal::Number(text),
-            FieldType::Double | FieldType::Currency | FieldType::Percent,
-        ) => Value::Decimal(units(text, field.scale).ok_or_else(|| wrong_type(field))?),
+        (Literal::Number(text), FieldType::Double | FieldType::Currency | FieldType::Percent) => {
+            Value::Decimal(units(text, field.scale).ok_or_else(|| wrong_type(field))?)
+        }
         (Literal::Date(days), FieldType::Date) => Value::Date(*days),
         (Literal::Datetime(ms), FieldType::Datetime) => Value::Datetime(*ms),
         _ => return Err(wrong_type(field)),
@@ -135,7 +186,10 @@ fn units(text: &str, scale: u32) -> Option<i64> {
 }
 
 fn invalid_id(text: &str) -> SfError {
-    SfError::new("INVALID_QUERY_FILTER_OPERATOR", format!("invalid ID field: {text}"))
+    SfError::new(
+        "INVALID_QUERY_FILTER_OPERATOR",
+        format!("invalid ID field: {text}"),
+    )
 }
 
 impl Condition {
@@ -145,7 +199,11 @@ impl Condition {
             Self::All(all) => all.iter().all(|c| c.holds(model, object, row)),
             Self::Any(any) => any.iter().any(|c| c.holds(model, object, row)),
             Self::Not(inner) => !inner.holds(model, object, row),
-            Self::Compare { path, operator, value } => {
+            Self::Compare {
+                path,
+                operator,
+                value,
+            } => {
                 let (held, field) = path.value(model, object, row);
                 compare(field, held, *operator, value)
             }
@@ -153,12 +211,20 @@ impl Condition {
                 Value::Text(text) => pattern.matches(text),
                 _ => false,
             },
-            Self::In { path, negated, values } => {
+            Self::In {
+                path,
+                negated,
+                values,
+            } => {
                 let (held, field) = path.value(model, object, row);
                 let among = |value| compare(field, held, Operator::Equal, value);
                 values.iter().any(among) != *negated
             }
-            Self::Includes { path, negated, sets } => {
+            Self::Includes {
+                path,
+                negated,
+                sets,
+            } => {
                 let held = match path.value(model, object, row).0 {
                     Value::Text(text) => text.to_lowercase(),
                     _ => String::new(),
@@ -174,12 +240,20 @@ impl Condition {
     pub(super) fn required(&self) -> Vec<(&FieldPath, Bound<'_>)> {
         match self {
             Self::All(all) => all.iter().flat_map(Self::required).collect(),
-            Self::Compare { path, operator, value } => match operator {
+            Self::Compare {
+                path,
+                operator,
+                value,
+            } => match operator {
                 Operator::Equal => vec![(path, Bound::Among(std::slice::from_ref(value)))],
                 Operator::Greater | Operator::AtLeast => vec![(path, Bound::From(value))],
                 Operator::NotEqual | Operator::Less | Operator::AtMost | Operator::Like => vec![],
             },
-            Self::In { path, negated: false, values } => vec![(path, Bound::Among(values))],
+            Self::In {
+                path,
+                negated: false,
+                values,
+            } => vec![(path, Bound::Among(values))],
             Self::Any(_)
             | Self::Not(_)
             | Self::Like { .. }
@@ -206,8 +280,13 @@ impl FieldPath {
         row: RowNo,
     ) -> (&'a Value, &'a Field) {
         let field = model.field(self.object, self.field);
-        let at = self.hops.iter().try_fold((object, row), |at, hop| parent(model, at, *hop));
-        let value = at.map_or(&NULL, |(object, row)| model.table(object).get(row, self.field));
+        let at = self
+            .hops
+            .iter()
+            .try_fold((object, row), |at, hop| parent(model, at, *hop));
+        let value = at.map_or(&NULL, |(object, row)| {
+            model.table(object).get(row, self.field)
+        });
         (value, field)
     }
 }
@@ -252,5 +331,7 @@ fn order(field: &Field, held: &Value, wanted: &Value) -> Ordering {
 
 /// Orders text without regard to case; `folded` is in lower case already.
 fn fold_order(text: &str, folded: &str) -> Ordering {
-    text.chars().flat_map(char::to_lowercase).cmp(folded.chars())
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .cmp(folded.chars())
 }

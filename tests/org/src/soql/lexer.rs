@@ -78,7 +78,9 @@ fn string(text: &str) -> Result<(Token, usize), SfError> {
                     Some(kept @ ('\\' | '_' | '%')) => out.extend(['\\', kept]),
                     Some('u') => {
                         let hex: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
-                        let code = u32::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 4);
+                        let code = u32::from_str_radix(&hex, 16)
+                            .ok()
+                            .filter(|_| hex.len() == 4);
                         let c = code.and_then(char::from_u32);
                         out.push(c.ok_or_else(illegal_escape)?);
                     }

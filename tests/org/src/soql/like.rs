@@ -42,7 +42,9 @@ impl Pattern {
                 Some(Piece::One) => (piece, at) = (piece + 1, at + 1),
                 Some(Piece::Char(c)) if *c == chars[at] => (piece, at) = (piece + 1, at + 1),
                 Some(Piece::Char(_)) | None => {
-                    let Some((any, start)) = last_any else { return false };
+                    let Some((any, start)) = last_any else {
+                        return false;
+                    };
                     last_any = Some((any, start + 1));
                     (piece, at) = (any + 1, start + 1);
                 }
@@ -71,7 +73,11 @@ mod tests {
             (r"a\_b", "a_b", true),
             (r"a\\b", r"a\b", true),
         ] {
-            assert_eq!(Pattern::new(pattern).matches(text), fits, "{pattern} {text}");
+            assert_eq!(
+                Pattern::new(pattern).matches(text),
+                fits,
+                "{pattern} {text}"
+            );
         }
     }
 }

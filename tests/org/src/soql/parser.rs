@@ -16,10 +16,15 @@ const OFFSET_MAX: usize = 2_000;
 /// Returns the query that `text` writes.
 pub(crate) fn parse(text: &str) -> Result<Query, SfError> {
     if text.chars().count() > STATEMENT_CHARS_MAX {
-        return Err(malformed("SOQL statements cannot be longer than 100,000 characters."));
+        return Err(malformed(
+            "SOQL statements cannot be longer than 100,000 characters.",
+        ));
     }
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, depth: 0 };
+    let mut parser = Parser {
+        tokens: &tokens,
+        depth: 0,
+    };
     let query = parser.query()?;
     match parser.tokens.first() {
         None => Ok(query),
@@ -38,17 +43,40 @@ impl Parser<'_> {
         let select = self.select()?;
         self.expect("from")?;
         let from = self.word()?;
-        let filter = if self.accept("where") { Some(self.filter()?) } else { None };
-        let order = if self.accept("order") { self.order()? } else { Vec::new() };
-        let limit = if self.accept("limit") { Some(self.count()?) } else { None };
-        let offset = if self.accept("offset") { self.count()? } else { 0 };
+        let filter = if self.accept("where") {
+            Some(self.filter()?)
+        } else {
+            None
+        };
+        let order = if self.accept("order") {
+            self.order()?
+        } else {
+            Vec::new()
+        };
+        let limit = if self.accept("limit") {
+            Some(self.count()?)
+        } else {
+            None
+        };
+        let offset = if self.accept("offset") {
+            self.count()?
+        } else {
+            0
+        };
         if offset > OFFSET_MAX {
             return Err(SfError::new(
                 "NUMBER_OUTSIDE_VALID_RANGE",
                 "Maximum SOQL offset allowed is 2000",
             ));
         }
-        Ok(Query { select, from, filter, order, limit, offset })
+        Ok(Query {
+            select,
+            from,
+            filter,
+            order,
+            limit,
+            offset,
+        })
     }
 
     fn select(&mut self) -> Result<Select, SfError> {
@@ -57,7 +85,11 @@ impl Parser<'_> {
             let word = self.word()?;
             if word.eq_ignore_ascii_case("count") && self.accept_symbol("(") {
                 self.expect_symbol(")")?;
-                return if items.is_empty() { Ok(Select::Count) } else { Err(self.here()) };
+                return if items.is_empty() {
+                    Ok(Select::Count)
+                } else {
+                    Err(self.here())
+                };
             }
             if word.eq_ignore_ascii_case("fields") && self.accept_symbol("(") {
                 let group = match self.word()?.to_ascii_lowercase().as_str() {
@@ -94,7 +126,11 @@ impl Parser<'_> {
             if self.peek(other) {
                 return Err(self.here());
             }
-            if and { Filter::All(conditions) } else { Filter::Any(conditions) }
+            if and {
+                Filter::All(conditions)
+            } else {
+                Filter::Any(conditions)
+            }
         } else {
             first
         };
@@ -119,19 +155,35 @@ impl Parser<'_> {
         }
         let path = self.word()?;
         if self.accept("in") {
-            return Ok(Filter::In { path, negated: false, literals: self.literals()? });
+            return Ok(Filter::In {
+                path,
+                negated: false,
+                literals: self.literals()?,
+            });
         }
         if self.accept("not") {
             self.expect("in")?;
-            return Ok(Filter::In { path, negated: true, literals: self.literals()? });
+            return Ok(Filter::In {
+                path,
+                negated: true,
+                literals: self.literals()?,
+            });
         }
         for (word, negated) in [("includes", false), ("excludes", true)] {
             if self.accept(word) {
-                return Ok(Filter::Includes { path, negated, literals: self.literals()? });
+                return Ok(Filter::Includes {
+                    path,
+                    negated,
+                    literals: self.literals()?,
+                });
             }
         }
         let operator = self.operator()?;
-        Ok(Filter::Compare { path, operator, literal: self.literal()? })
+        Ok(Filter::Compare {
+            path,
+            operator,
+            literal: self.literal()?,
+        })
     }
 
     fn operator(&mut self) -> Result<Operator, SfError> {
@@ -189,7 +241,11 @@ impl Parser<'_> {
                     self.expect("first")?;
                 }
             }
-            keys.push(OrderBy { path, descending, nulls_last });
+            keys.push(OrderBy {
+                path,
+                descending,
+                nulls_last,
+            });
             if !self.accept_symbol(",") {
                 return Ok(keys);
             }
@@ -207,7 +263,9 @@ impl Parser<'_> {
     }
 
     fn word(&mut self) -> Result<String, SfError> {
-        let Some(Token::Word(word)) = self.tokens.first() else { return Err(self.here()) };
+        let Some(Token::Word(word)) = self.tokens.first() else {
+            return Err(self.here());
+        };
         self.tokens = &self.tokens[1..];
         Ok(word.clone())
     }
@@ -229,11 +287,19 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, word: &str) -> Result<(), SfError> {
-        if self.accept(word) { Ok(()) } else { Err(self.here()) }
+        if self.accept(word) {
+            Ok(())
+        } else {
+            Err(self.here())
+        }
     }
 
     fn expect_symbol(&mut self, symbol: &str) -> Result<(), SfError> {
-        if self.accept_symbol(symbol) { Ok(()) } else { Err(self.here()) }
+        if self.accept_symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.here())
+        }
     }
 
     fn here(&self) -> SfError {

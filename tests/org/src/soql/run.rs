@@ -18,7 +18,11 @@ pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo>
     let enough = wanted.filter(|_| sorted).unwrap_or(usize::MAX);
     let mut found: Vec<RowNo> = candidates
         .filter(|row| with_deleted || !table.is_deleted(object, *row))
-        .filter(|row| plan.condition.as_ref().is_none_or(|c| c.holds(model, plan.object, *row)))
+        .filter(|row| {
+            plan.condition
+                .as_ref()
+                .is_none_or(|c| c.holds(model, plan.object, *row))
+        })
         .take(enough)
         .collect();
     if !sorted {
@@ -32,16 +36,16 @@ pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo>
 type Candidates<'a> = Box<dyn Iterator<Item = RowNo> + 'a>;
 
 /// Returns rows among which all results are, and whether they come in the order of the plan.
-fn candidates<'a>(
-    model: &'a Model,
-    plan: &'a Plan,
-    with_deleted: bool,
-) -> (Candidates<'a>, bool) {
+fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Candidates<'a>, bool) {
     let object = model.object(plan.object);
     let table = model.table(plan.object);
     let unordered = plan.order.is_empty();
     let mut stamped_from = None;
-    for (path, bound) in plan.condition.iter().flat_map(|condition| condition.required()) {
+    for (path, bound) in plan
+        .condition
+        .iter()
+        .flat_map(|condition| condition.required())
+    {
         if !path.hops.is_empty() {
             continue;
         }
@@ -103,7 +107,10 @@ fn sort(model: &Model, plan: &Plan, rows: &mut [RowNo]) {
         };
         plan.order.iter().map(folded).collect()
     };
-    rows.sort_by_cached_key(|row| Sorted { keys: keys(row), order: &plan.order });
+    rows.sort_by_cached_key(|row| Sorted {
+        keys: keys(row),
+        order: &plan.order,
+    });
 }
 
 /// The sort keys of one row; nulls stand first unless the query says otherwise.
@@ -172,7 +179,12 @@ pub(crate) fn push_record(
                     model.table(object_no).get(row, *no).push_json(field, out);
                 }
             }
-            SelectNode::Parent { name, hop, children, .. } => {
+            SelectNode::Parent {
+                name,
+                hop,
+                children,
+                ..
+            } => {
                 push_json_text(out, name);
                 out.push(':');
                 match parent(model, at, *hop) {
@@ -189,7 +201,10 @@ fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: Fiel
     let object = model.object(at.0);
     let table = model.table(at.0);
     let parts = &object.field(no).parts;
-    if parts.iter().all(|part| *table.get(at.1, *part) == Value::Null) {
+    if parts
+        .iter()
+        .all(|part| *table.get(at.1, *part) == Value::Null)
+    {
         out.push_str("null");
         return;
     }

@@ -1,0 +1,1 @@
+//! Tests of what change events say.
