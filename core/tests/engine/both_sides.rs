@@ -33,14 +33,21 @@ async fn a_conflicting_field_waits_for_a_person_and_the_others_go_on() {
     stage
         .sql("update account set name = 'Here', phone = '2'")
         .await;
-    stage.org.update(&id, json!({"Name": "There", "AnnualRevenue": 5}));
+    stage
+        .org
+        .update(&id, json!({"Name": "There", "AnnualRevenue": 5}));
     stage.drain().await;
     assert_eq!(
         stage.conflicts().await,
-        vec![json!({"field": "Name", "base_value": "Ada", "postgres_value": "Here", "salesforce_value": "There"})]
+        vec![
+            json!({"field": "Name", "base_value": "Ada", "postgres_value": "Here", "salesforce_value": "There"})
+        ]
     );
     assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
-    assert_eq!(stage.one("select revenue::text from account").await, json!("5"));
+    assert_eq!(
+        stage.one("select revenue::text from account").await,
+        json!("5")
+    );
     assert_eq!(stage.one("select name from account").await, json!("Here"));
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("There"));
 
@@ -53,20 +60,25 @@ async fn a_conflicting_field_waits_for_a_person_and_the_others_go_on() {
 #[tokio::test]
 async fn an_edit_of_a_field_that_the_other_side_owns_is_written_back() {
     let (stage, id) = agreed().await;
-    stage.org.update(&id, json!({"Rating": "Hot", "Industry": "Energy"}));
+    stage
+        .org
+        .update(&id, json!({"Rating": "Hot", "Industry": "Energy"}));
     stage.sql("update account set industry = 'Banking'").await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Warm"));
-    assert_eq!(stage.one("select industry from account").await, json!("Energy"));
+    assert_eq!(
+        stage.one("select industry from account").await,
+        json!("Energy")
+    );
 }
 
 #[tokio::test]
 async fn automation_that_keeps_changing_a_field_back_is_shown_and_not_fought_over() {
     let (stage, id) = agreed().await;
-    stage
-        .org
-        .flow(json!({"object": "Account", "when_field_changes": "Rating", "set": {"Rating": "Hot"}}));
+    stage.org.flow(
+        json!({"object": "Account", "when_field_changes": "Rating", "set": {"Rating": "Hot"}}),
+    );
     let before = stage.org.writing_calls();
     stage.sql("update account set rating = 'Cold'").await;
     stage.drain().await;
@@ -102,7 +114,10 @@ async fn what_a_before_trigger_makes_of_our_write_is_an_edit_of_postgres() {
         .await;
     stage.org.update(&id, json!({"Name": "Ada Ltd"}));
     stage.drain().await;
-    assert_eq!(stage.one("select name from account").await, json!("ADA LTD"));
+    assert_eq!(
+        stage.one("select name from account").await,
+        json!("ADA LTD")
+    );
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("ADA LTD"));
     stage.assert_equal().await;
 }

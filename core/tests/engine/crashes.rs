@@ -6,7 +6,7 @@ use serde_json::json;
 use syncline::engine::SyncEngine;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 
-use crate::failing::{Hold, HeldSalesforce};
+use crate::failing::{HeldSalesforce, Hold};
 use crate::stage::Stage;
 
 /// Returns a worker whose writes are held at `hold`, and the port that holds them.
@@ -14,7 +14,11 @@ fn held_worker(stage: &Stage, hold: Hold) -> (SyncEngine, Arc<HeldSalesforce>) {
     let inner = Arc::clone(&stage.salesforce) as Arc<dyn SalesforcePort>;
     let port = HeldSalesforce::new(inner, hold);
     let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
-    let engine = stage.worker("doomed", store, Arc::clone(&port) as Arc<dyn SalesforcePort>);
+    let engine = stage.worker(
+        "doomed",
+        store,
+        Arc::clone(&port) as Arc<dyn SalesforcePort>,
+    );
     (engine, port)
 }
 
@@ -41,7 +45,11 @@ async fn a_crash_between_salesforces_commit_and_our_settle_makes_no_second_recor
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 2);
-    assert_eq!(stage.org.writing_calls(), writes, "it looked and wrote nothing");
+    assert_eq!(
+        stage.org.writing_calls(),
+        writes,
+        "it looked and wrote nothing"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +126,9 @@ async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
     stage.assert_equal().await;
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Two"));
     assert_eq!(
-        stage.rows("select field, side, value from syncline.sync_overruled").await,
+        stage
+            .rows("select field, side, value from syncline.sync_overruled")
+            .await,
         vec![json!({"field": "Name", "side": "salesforce", "value": "Three"})]
     );
 }

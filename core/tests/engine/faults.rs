@@ -47,9 +47,9 @@ async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
 #[tokio::test]
 async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twice() {
     let stage = with_rows(450).await;
-    stage
-        .org
-        .fault(json!({"match": {"path_contains": "composite"}, "action": "expire_token", "count": 2}));
+    stage.org.fault(
+        json!({"match": {"path_contains": "composite"}, "action": "expire_token", "count": 2}),
+    );
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 450);
@@ -72,7 +72,12 @@ async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
         stage.drain().await;
     }
     stage.assert_equal().await;
-    assert_eq!(stage.one("select count(*) from syncline.sync_dead_letter").await, json!(0));
+    assert_eq!(
+        stage
+            .one("select count(*) from syncline.sync_dead_letter")
+            .await,
+        json!(0)
+    );
 }
 
 #[tokio::test]
@@ -97,9 +102,19 @@ async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_me
     }));
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.parked), (2, 1), "{applied:?}");
-    let letters = stage.rows("select code, message from syncline.sync_dead_letter").await;
-    assert!(letters[0]["message"].as_str().unwrap().contains("Accounts need a phone"), "{letters:?}");
-    stage.sql("update account set phone = '1' where external_id = 'a-2'").await;
+    let letters = stage
+        .rows("select code, message from syncline.sync_dead_letter")
+        .await;
+    assert!(
+        letters[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("Accounts need a phone"),
+        "{letters:?}"
+    );
+    stage
+        .sql("update account set phone = '1' where external_id = 'a-2'")
+        .await;
     stage.drain().await;
     stage.assert_equal().await;
 }
@@ -127,7 +142,9 @@ async fn every_event_delivered_twice_changes_nothing() {
 #[tokio::test]
 async fn every_job_run_twice_at_once_does_everything_once() {
     let stage = with_rows(40).await;
-    stage.org.insert("Account", json!({"Name": "Ada", "External_Id__c": "x-1"}));
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "x-1"}));
     tokio::join!(stage.capture_postgres(), stage.capture_postgres());
     tokio::join!(stage.capture_salesforce(), stage.capture_salesforce());
     tokio::join!(stage.apply("Account"), stage.apply("Account"));
@@ -143,9 +160,9 @@ async fn an_org_that_cannot_be_asked_delays_looks_and_loses_nothing() {
         .org
         .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_after"}));
     stage.apply("Account").await;
-    stage
-        .org
-        .fault(json!({"match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1}));
+    stage.org.fault(
+        json!({"match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1}),
+    );
     let applied = stage.apply("Account").await;
     assert_eq!((applied.requeued, applied.parked), (2, 0), "{applied:?}");
     stage.hurry().await;

@@ -291,9 +291,9 @@ impl ModelSalesforce {
             (Ok(answer), WriteTarget::UpsertByExternalId { .. }) if answer.status < 300 => {
                 applied(&answer.to_json())
             }
-            (Ok(answer), _) => WriteOutcome::Refused(
-                Fault::from_body(answer.status, &answer.body).into_refusal(),
-            ),
+            (Ok(answer), _) => {
+                WriteOutcome::Refused(Fault::from_body(answer.status, &answer.body).into_refusal())
+            }
         }
     }
 
@@ -385,10 +385,7 @@ fn members(write: &Write) -> Map<String, Json> {
                 relationship,
                 field,
                 external_id,
-            } => (
-                relationship.clone(),
-                json!({ field.as_str(): external_id }),
-            ),
+            } => (relationship.clone(), json!({ field.as_str(): external_id })),
         })
         .collect()
 }
@@ -463,10 +460,9 @@ impl SalesforcePort for ModelSalesforce {
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
         let (field, values): (&str, Vec<&str>) = match by {
             ReadBy::Id(ids) => ("Id", ids.iter().map(SalesforceId::as_str).collect()),
-            ReadBy::ExternalId { field, values } => (
-                field.as_str(),
-                values.iter().map(String::as_str).collect(),
-            ),
+            ReadBy::ExternalId { field, values } => {
+                (field.as_str(), values.iter().map(String::as_str).collect())
+            }
         };
         let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
         let rest = format!("where {field} in ({})", values.join(","));
@@ -497,9 +493,9 @@ impl SalesforcePort for ModelSalesforce {
     ) -> Result<ScanPage, SalesforceError> {
         let since = chrono_text(since_ms);
         let condition = match after {
-            Some(id) => format!(
-                "SystemModstamp > {since} or (SystemModstamp = {since} and Id > '{id}')"
-            ),
+            Some(id) => {
+                format!("SystemModstamp > {since} or (SystemModstamp = {since} and Id > '{id}')")
+            }
             None => format!("SystemModstamp >= {since}"),
         };
         let rest = format!("where {condition} order by SystemModstamp, Id");

@@ -23,7 +23,9 @@ async fn rows_that_are_inserted_updated_and_deleted_are_so_in_salesforce() {
     stage.drain().await;
     stage.assert_equal().await;
 
-    stage.sql("delete from account where external_id = 'a-2'").await;
+    stage
+        .sql("delete from account where external_id = 'a-2'")
+        .await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 1);
@@ -72,7 +74,9 @@ async fn our_own_write_comes_back_as_an_event_and_causes_nothing() {
     stage.drain().await;
     assert_eq!(stage.org.writing_calls(), calls + 1, "one update");
     assert_eq!(
-        stage.one("select count(*) from syncline.sync_intent where state <> 'retired'").await,
+        stage
+            .one("select count(*) from syncline.sync_intent where state <> 'retired'")
+            .await,
         json!(0),
         "every write has been echoed"
     );
@@ -142,7 +146,10 @@ async fn a_child_follows_its_parent_in_both_directions_whatever_comes_first() {
     stage.drain().await;
     stage.assert_equal().await;
 
-    let parent = stage.org.insert("Account", json!({"Name": "Bob Ltd", "External_Id__c": "a-2"}));
+    let parent = stage.org.insert(
+        "Account",
+        json!({"Name": "Bob Ltd", "External_Id__c": "a-2"}),
+    );
     stage.org.insert(
         "Contact",
         json!({"LastName": "Bob", "AccountId": parent, "External_Id__c": "c-2"}),
@@ -184,7 +191,11 @@ async fn a_poison_row_stops_alone() {
 #[tokio::test]
 async fn a_paused_tenant_is_captured_but_not_applied() {
     let stage = Stage::open().await;
-    stage.store.pause(&stage.tenant, "maintenance").await.unwrap();
+    stage
+        .store
+        .pause(&stage.tenant, "maintenance")
+        .await
+        .unwrap();
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
         .await;

@@ -153,7 +153,8 @@ impl Stage {
 
     /// Reads one value as an onlooker.
     pub async fn one(&self, query: &str) -> Json {
-        let wrapped = format!("select to_jsonb(found) -> 'value' from (select ({query}) as value) as found");
+        let wrapped =
+            format!("select to_jsonb(found) -> 'value' from (select ({query}) as value) as found");
         let found: Option<Json> = sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
             .fetch_one(&self.pool)
             .await
@@ -192,7 +193,9 @@ impl Stage {
 
     pub async fn apply_by(&self, engine: &SyncEngine, object: &str) -> ApplyReport {
         let object = ObjectName::parse(object).unwrap();
-        let applied = engine.apply(&self.tenant, &object, 0, self.deadline()).await;
+        let applied = engine
+            .apply(&self.tenant, &object, 0, self.deadline())
+            .await;
         applied.unwrap()
     }
 

@@ -52,12 +52,18 @@ async fn an_update_of_a_record_that_was_never_seen_is_read_whole() {
 #[tokio::test]
 async fn a_lost_position_reads_everything_again_and_finds_deletes_too() {
     let stage = Stage::open().await;
-    let ada = stage.org.insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let bob = stage.org.insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    let bob = stage
+        .org
+        .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
     stage.drain().await;
     stage.org.update(&ada, json!({"Name": "Ada Ltd"}));
     stage.org.delete(&bob);
-    stage.org.insert("Account", json!({"Name": "Dora", "External_Id__c": "a-3"}));
+    stage
+        .org
+        .insert("Account", json!({"Name": "Dora", "External_Id__c": "a-3"}));
     stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
     stage.drain().await;
     stage.assert_equal().await;
@@ -81,7 +87,10 @@ async fn one_event_of_many_records_reaches_each_of_them() {
     let ids: Vec<String> = (0..3)
         .map(|n| {
             let external_id = format!("a-{n}");
-            stage.org.insert("Account", json!({"Name": external_id, "External_Id__c": external_id}))
+            stage.org.insert(
+                "Account",
+                json!({"Name": external_id, "External_Id__c": external_id}),
+            )
         })
         .collect();
     stage.drain().await;
@@ -90,21 +99,35 @@ async fn one_event_of_many_records_reaches_each_of_them() {
     }
     stage.drain().await;
     stage.assert_equal().await;
-    assert_eq!(stage.one("select count(*) from account where phone = '7'").await, json!(3));
+    assert_eq!(
+        stage
+            .one("select count(*) from account where phone = '7'")
+            .await,
+        json!(3)
+    );
 }
 
 #[tokio::test]
 async fn an_org_without_events_is_polled() {
-    let mapping = crate::stage::MAPPING.replace("[[tenant.acme.object]]\nobject      = \"Account\"", "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
+    let mapping = crate::stage::MAPPING.replace(
+        "[[tenant.acme.object]]\nobject      = \"Account\"",
+        "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
+    );
     let stage = Stage::with_mapping(&mapping).await;
     stage.drain_polling().await;
-    let ada = stage.org.insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    stage.sql("insert into account (external_id, name) values ('a-2', 'Bob')").await;
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage
+        .sql("insert into account (external_id, name) values ('a-2', 'Bob')")
+        .await;
     stage.drain_polling().await;
     stage.assert_equal().await;
     stage.org.advance_ms(5_000);
     stage.org.update(&ada, json!({"Phone": "1"}));
-    stage.sql("update account set phone = '2' where external_id = 'a-2'").await;
+    stage
+        .sql("update account set phone = '2' where external_id = 'a-2'")
+        .await;
     stage.drain_polling().await;
     stage.assert_equal().await;
     stage.org.advance_ms(5_000);
@@ -117,9 +140,15 @@ async fn an_org_without_events_is_polled() {
 #[tokio::test]
 async fn a_capture_whose_time_is_up_does_nothing_and_keeps_its_place() {
     let stage = Stage::open().await;
-    stage.org.insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
     let options = CaptureOptions::draining(stage.engine.deadline_in(std::time::Duration::ZERO));
-    let report = stage.engine.capture_salesforce(&stage.tenant, &options).await.unwrap();
+    let report = stage
+        .engine
+        .capture_salesforce(&stage.tenant, &options)
+        .await
+        .unwrap();
     assert_eq!(report.counts.seen, 0);
     stage.drain().await;
     stage.assert_equal().await;
