@@ -3,22 +3,33 @@
 //! Parsing turns every mistake into an error that names the line and the fix. This module knows
 //! nothing of files, environments or secrets' values: it holds where a secret is, never the secret.
 
+mod keys;
+mod mistake;
+mod parse;
+mod read;
+mod rules;
+mod schema;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::SourceSystem;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, TableName, TenantId};
 
+pub use mistake::{ConfigError, Mistake};
+pub use schema::json_schema;
+
 /// Everything `syncline.toml` says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Config {
     /// Tenants by name.
     pub tenants: BTreeMap<TenantId, TenantConfig>,
 }
 
 /// One tenant: one org, one set of tables.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TenantConfig {
     /// Its name.
     pub tenant: TenantId,
@@ -37,7 +48,7 @@ pub struct TenantConfig {
 }
 
 /// Where the org is and how to enter it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SalesforceConfig {
     /// Login or My Domain URL.
     pub login_url: String,
@@ -52,7 +63,8 @@ pub struct SalesforceConfig {
 }
 
 /// The OAuth flows of a server without a person.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "flow")]
 pub enum AuthFlow {
     /// JWT bearer, as this user.
     Jwt {
@@ -76,8 +88,43 @@ pub enum SecretRef {
     File(String),
 }
 
+impl SecretRef {
+    /// Returns the place that `text` names, or none if it names no place.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, place) = text.split_once(':')?;
+        if place.is_empty() {
+            return None;
+        }
+        let place = place.to_owned();
+        match kind {
+            "env" => Some(Self::Environment(place)),
+            "secretsmanager" => Some(Self::SecretsManager(place)),
+            "ssm" => Some(Self::Ssm(place)),
+            "file" => Some(Self::File(place)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "env:{name}"),
+            Self::SecretsManager(id) => write!(f, "secretsmanager:{id}"),
+            Self::Ssm(name) => write!(f, "ssm:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+        }
+    }
+}
+
+impl Serialize for SecretRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Where the database is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PostgresConfig {
     /// Where the connection URL is kept.
     pub url: SecretRef,
