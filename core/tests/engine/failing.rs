@@ -17,19 +17,19 @@ use tokio::sync::Notify;
 type Deed = Box<dyn FnOnce() + Send>;
 
 /// Passes everything on, but holds writes where it was told to.
-pub struct HeldSalesforce {
+pub(crate) struct HeldSalesforce {
     inner: Arc<dyn SalesforcePort>,
     hold: Hold,
     before: Mutex<Option<Deed>>,
     /// Told once a write is held.
-    pub held: Notify,
+    pub(crate) held: Notify,
     /// Lets a held write go on.
-    pub release: Notify,
+    pub(crate) release: Notify,
 }
 
 /// Where writes are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// Nowhere.
     Never,
     /// The intent is committed, nothing has left.
@@ -40,7 +40,7 @@ pub enum Hold {
 
 impl HeldSalesforce {
     /// Wraps a port.
-    pub fn new(inner: Arc<dyn SalesforcePort>, hold: Hold) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn SalesforcePort>, hold: Hold) -> Arc<Self> {
         Arc::new(Self {
             inner,
             hold,
@@ -51,7 +51,7 @@ impl HeldSalesforce {
     }
 
     /// Does `deed` just before the next write leaves.
-    pub fn before_next_write(&self, deed: impl FnOnce() + Send + 'static) {
+    pub(crate) fn before_next_write(&self, deed: impl FnOnce() + Send + 'static) {
         *self.before.lock().unwrap() = Some(Box::new(deed));
     }
 

@@ -4,12 +4,15 @@
 //! onlooker reads on each.
 
 mod both_sides;
+mod checking;
 mod crashes;
 mod failing;
 mod faults;
 mod identity;
+mod mapping;
 mod model_salesforce;
 mod one_side;
 mod reconcile;
+mod running;
 mod stage;
 mod streams;

@@ -96,7 +96,7 @@ async fn a_row_that_the_engine_wrote_is_not_captured() {
 
 #[tokio::test]
 async fn rows_that_stood_before_the_triggers_are_enqueued_once_asked_for() {
-    let stage = Stage::prepared(crate::stage::MAPPING).await;
+    let stage = Stage::prepared(crate::mapping::MAPPING).await;
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 250) as n")
         .await;

@@ -15,84 +15,32 @@ use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::PgStore;
 use syncline_postgres_test::TestDatabase;
 
+use crate::mapping::{MAPPING, TABLES};
 use crate::model_salesforce::{LocalOrg, ModelSalesforce};
-
-/// The mapping that tests use unless they name another.
-pub const MAPPING: &str = r#"
-[tenant.acme]
-salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "id", auth = "client_credentials", secret = "env:SECRET" }
-postgres   = { url = "env:DATABASE_URL", schema = "public" }
-
-[[tenant.acme.object]]
-object      = "Account"
-table       = "account"
-external_id = { field = "External_Id__c", column = "external_id" }
-
-[tenant.acme.object.fields]
-Name          = { column = "name" }
-Phone         = { column = "phone" }
-Industry      = { column = "industry", owner = "salesforce" }
-Rating        = { column = "rating", owner = "postgres" }
-AnnualRevenue = { column = "revenue" }
-Active__c     = { column = "active" }
-ParentId      = { column = "parent_external_id", references = "Account" }
-
-[[tenant.acme.object]]
-object      = "Contact"
-table       = "contact"
-external_id = { field = "External_Id__c", column = "external_id" }
-
-[tenant.acme.object.fields]
-LastName  = { column = "last_name" }
-Email     = { column = "email" }
-AccountId = { column = "account_external_id", references = "Account" }
-"#;
-
-/// The tables that [`MAPPING`] maps.
-const TABLES: &str = "
-create table account (
-    id bigint generated always as identity primary key,
-    external_id text unique,
-    name text,
-    phone text,
-    industry text,
-    rating text,
-    revenue numeric,
-    active boolean not null default false,
-    parent_external_id text
-);
-create table contact (
-    id bigint generated always as identity primary key,
-    external_id text unique,
-    last_name text,
-    email text,
-    account_external_id text
-);
-";
 
 /// Rounds after which a stage that is not quiet never will be.
 const ROUNDS_MAX: usize = 30;
 
 /// A tenant between a database and an org.
-pub struct Stage {
-    pub org: LocalOrg,
-    pub salesforce: Arc<ModelSalesforce>,
-    pub store: PgStore,
-    pub pool: PgPool,
-    pub engine: SyncEngine,
-    pub tenant: TenantId,
-    pub config: TenantConfig,
+pub(crate) struct Stage {
+    pub(crate) org: LocalOrg,
+    pub(crate) salesforce: Arc<ModelSalesforce>,
+    pub(crate) store: PgStore,
+    pub(crate) pool: PgPool,
+    pub(crate) engine: SyncEngine,
+    pub(crate) tenant: TenantId,
+    pub(crate) config: TenantConfig,
     _database: TestDatabase,
 }
 
 impl Stage {
     /// Opens a stage with the usual mapping, migrated and installed.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with_mapping(MAPPING).await
     }
 
     /// Opens a stage with this configuration.
-    pub async fn with_mapping(mapping: &str) -> Self {
+    pub(crate) async fn with_mapping(mapping: &str) -> Self {
         let stage = Self::prepared(mapping).await;
         stage.store.migrate().await.unwrap();
         let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
@@ -101,7 +49,7 @@ impl Stage {
     }
 
     /// Opens a stage whose database knows nothing of the engine yet.
-    pub async fn prepared(mapping: &str) -> Self {
+    pub(crate) async fn prepared(mapping: &str) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store();
         let pool = database.pool();
@@ -131,7 +79,7 @@ impl Stage {
     }
 
     /// Returns another worker over the same sides, seen through these ports.
-    pub fn worker(
+    pub(crate) fn worker(
         &self,
         name: &str,
         store: Arc<dyn StorePort>,
@@ -144,7 +92,7 @@ impl Stage {
     }
 
     /// A person or an application changes rows.
-    pub async fn sql(&self, statement: &str) {
+    pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
             .execute(&self.pool)
             .await
@@ -152,7 +100,7 @@ impl Stage {
     }
 
     /// Reads one value as an onlooker.
-    pub async fn one(&self, query: &str) -> Json {
+    pub(crate) async fn one(&self, query: &str) -> Json {
         let wrapped =
             format!("select to_jsonb(found) -> 'value' from (select ({query}) as value) as found");
         let found: Option<Json> = sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
@@ -163,7 +111,7 @@ impl Stage {
     }
 
     /// Reads rows as an onlooker.
-    pub async fn rows(&self, query: &str) -> Vec<Json> {
+    pub(crate) async fn rows(&self, query: &str) -> Vec<Json> {
         let wrapped = format!("select to_jsonb(found) from ({query}) as found");
         sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
             .fetch_all(&self.pool)
@@ -171,27 +119,27 @@ impl Stage {
             .unwrap()
     }
 
-    pub fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         self.engine.deadline_in(Duration::from_secs(600))
     }
 
-    pub async fn capture_postgres(&self) -> CaptureReport {
+    pub(crate) async fn capture_postgres(&self) -> CaptureReport {
         let options = CaptureOptions::draining(self.deadline());
         let captured = self.engine.capture_postgres(&self.tenant, &options).await;
         captured.unwrap()
     }
 
-    pub async fn capture_salesforce(&self) -> CaptureReport {
+    pub(crate) async fn capture_salesforce(&self) -> CaptureReport {
         let options = CaptureOptions::draining(self.deadline());
         let captured = self.engine.capture_salesforce(&self.tenant, &options).await;
         captured.unwrap()
     }
 
-    pub async fn apply(&self, object: &str) -> ApplyReport {
+    pub(crate) async fn apply(&self, object: &str) -> ApplyReport {
         self.apply_by(&self.engine, object).await
     }
 
-    pub async fn apply_by(&self, engine: &SyncEngine, object: &str) -> ApplyReport {
+    pub(crate) async fn apply_by(&self, engine: &SyncEngine, object: &str) -> ApplyReport {
         let object = ObjectName::parse(object).unwrap();
         let applied = engine
             .apply(&self.tenant, &object, 0, self.deadline())
@@ -200,7 +148,7 @@ impl Stage {
     }
 
     /// Runs every job in turn until nothing moves any more.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         for _ in 0..ROUNDS_MAX {
             let postgres = self.capture_postgres().await;
             let salesforce = self.capture_salesforce().await;
@@ -217,7 +165,7 @@ impl Stage {
 
     /// The same for a polled org, whose overlap shows the same records again and again: it rests when
     /// nothing is leased.
-    pub async fn drain_polling(&self) {
+    pub(crate) async fn drain_polling(&self) {
         for _ in 0..ROUNDS_MAX {
             let postgres = self.capture_postgres().await;
             let salesforce = self.capture_salesforce().await;
@@ -233,13 +181,13 @@ impl Stage {
     }
 
     /// Makes every waiting task due now, as time would.
-    pub async fn hurry(&self) {
+    pub(crate) async fn hurry(&self) {
         self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
             .await;
     }
 
     /// Lets every lease of a record lapse, as time would.
-    pub async fn lapse_leases(&self) {
+    pub(crate) async fn lapse_leases(&self) {
         self.sql(
             "update syncline.sync_task set lease_until = now() - interval '1 second'
             where state = 'leased';
@@ -250,12 +198,12 @@ impl Stage {
     }
 
     /// Sweeps once.
-    pub async fn sweep(&self) {
+    pub(crate) async fn sweep(&self) {
         self.engine.sweep(&self.tenant).await.unwrap();
     }
 
     /// Open work, for messages of failing tests.
-    pub async fn tasks(&self) -> Vec<Json> {
+    pub(crate) async fn tasks(&self) -> Vec<Json> {
         self.rows(
             "select link.object, link.external_id, task.state, task.attempts, task.code, task.reason
             from syncline.sync_task as task
@@ -266,14 +214,14 @@ impl Stage {
     }
 
     /// Open conflicts by field.
-    pub async fn conflicts(&self) -> Vec<Json> {
+    pub(crate) async fn conflicts(&self) -> Vec<Json> {
         self.rows("select field, base_value, postgres_value, salesforce_value from syncline.sync_conflict where state = 'open' order by field")
             .await
     }
 
     /// Asserts that both sides hold the same accounts and contacts, read past the engine, and that
     /// nothing is left to do.
-    pub async fn assert_equal(&self) {
+    pub(crate) async fn assert_equal(&self) {
         assert_eq!(self.tasks().await, Vec::<Json>::new(), "work is left");
         assert_eq!(self.accounts_here().await, self.accounts_there());
         assert_eq!(self.contacts_here().await, self.contacts_there());

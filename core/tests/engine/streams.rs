@@ -109,7 +109,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
 
 #[tokio::test]
 async fn an_org_without_events_is_polled() {
-    let mapping = crate::stage::MAPPING.replace(
+    let mapping = crate::mapping::MAPPING.replace(
         "[[tenant.acme.object]]\nobject      = \"Account\"",
         "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
     );
