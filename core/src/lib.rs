@@ -19,14 +19,11 @@ pub mod reconcile;
 pub mod salesforce;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
-pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
 pub use plan::change::{PlanDecision, PlannerContext, plan_change};
 pub use plan::merge::{MergeOutcome, merge_payload};
 pub use plan::record::{RecordPlan, RecordState, plan_record};
 pub use plan::route::{ApplyLane, route};
-#[cfg(feature = "runtime")]
-pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
 
 #[cfg(feature = "runtime")]
 pub use apply::project_sync_link;
