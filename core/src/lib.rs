@@ -17,6 +17,7 @@ pub mod engine;
 pub mod reconcile;
 #[cfg(feature = "runtime")]
 pub mod salesforce;
+pub mod store;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
