@@ -17,6 +17,7 @@ pub mod engine;
 pub mod reconcile;
 #[cfg(feature = "runtime")]
 pub mod salesforce;
+#[cfg(feature = "runtime")]
 pub mod store;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
