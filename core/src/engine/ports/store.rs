@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::ObjectSync;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{
-    FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId, SalesforceId,
-    TenantId,
+    ColumnName, FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId,
+    SalesforceId, TenantId,
 };
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::link::{Bounce, SyncLink};
@@ -54,6 +54,9 @@ pub trait StorePort: Send + Sync {
         tenant: &TenantId,
         organization: &SalesforceId,
     ) -> Result<OrgEpoch, StoreError>;
+
+    /// Returns what the database says of a mapped table, for `syncline check`; needs no control plane.
+    async fn table_facts(&self, scope: &ObjectScope) -> Result<TableFacts, StoreError>;
 
     // Capture.
 
@@ -240,6 +243,37 @@ pub struct Control {
     pub paused: bool,
     /// The org it belongs to, once known.
     pub org: Option<(SalesforceId, OrgEpoch)>,
+    /// Objects whose `scan:` stream is stale or has never run: what Salesforce holds of them is not
+    /// known as a whole, so that a record we never saw may exist there all the same.
+    pub stale: BTreeSet<ObjectName>,
+}
+
+/// What the database says of a mapped table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableFacts {
+    /// Its columns; none if the table does not exist.
+    pub columns: BTreeMap<ColumnName, ColumnFacts>,
+    /// A unique index covers exactly the external id column, for all rows.
+    pub external_id_unique: bool,
+    /// The capture triggers stand as installed.
+    pub triggers_installed: bool,
+    /// Pairs of rows whose external ids are one for Salesforce; at most a few.
+    pub duplicate_keys: Vec<(String, String)>,
+}
+
+/// What the database says of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnFacts {
+    /// The type's name in the catalogue: `text`, `varchar`, `numeric`, `int4`, `timestamptz` …
+    pub type_name: String,
+    /// Longest content in characters, for `varchar(n)`.
+    pub length: Option<u32>,
+    /// Digits after the point, for `numeric(p, s)`.
+    pub scale: Option<u32>,
+    /// It refuses null.
+    pub not_null: bool,
+    /// It is computed by the database and cannot be written.
+    pub generated: bool,
 }
 
 /// What became of the changes of one batch. The counts balance before a cursor moves:
