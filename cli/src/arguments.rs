@@ -1,5 +1,9 @@
 //! What can be said to `syncline`, and its help.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps Salesforce objects and Postgres tables equal, in both directions.
@@ -67,9 +71,7 @@ pub(crate) enum Command {
     ///
     /// Rows that already stand there are enqueued too, so that they find their way to Salesforce. Doing
     /// it again mends triggers that were dropped.
-    #[command(
-        after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only"
-    )]
+    #[command(after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only")]
     Install {
         /// Leave the rows that already stand there until they change.
         #[arg(long)]
@@ -121,18 +123,50 @@ pub(crate) enum Conflicts {
     List(Listing),
     /// Decide conflicts: the side that wins is an ordinary edit from then on.
     ///
-    /// Fails, and changes nothing, for a conflict whose values moved since it was listed.
+    /// 17@2 is conflict 17 as it was listed in its version 2: if a side has moved since, nothing is
+    /// changed. 17 alone is the conflict as it stands now.
     #[command(
-        after_help = "Examples:\n  syncline conflicts resolve 17 --winner postgres\n  syncline conflicts resolve 17 18 19 --winner salesforce"
+        after_help = "Examples:\n  syncline conflicts resolve 17@2 --winner postgres\n  syncline conflicts resolve 17 18 19 --winner salesforce"
     )]
     Resolve {
-        /// The numbers that `list` shows.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<i64>,
+        /// The numbers that `list` shows, with or without the version.
+        #[arg(required = true, value_name = "ID[@VERSION]")]
+        ids: Vec<ConflictNumber>,
         /// Whose value stays.
         #[arg(long)]
         winner: Winner,
     },
+}
+
+/// A conflict, as it stands or as it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConflictNumber {
+    pub(crate) id: i64,
+    pub(crate) version: Option<i64>,
+}
+
+impl FromStr for ConflictNumber {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (id, version) = match text.split_once('@') {
+            Some((id, version)) => (id, Some(version.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            id: id.parse()?,
+            version,
+        })
+    }
+}
+
+impl fmt::Display for ConflictNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "{}@{version}", self.id),
+            None => self.id.fmt(f),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

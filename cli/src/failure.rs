@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use syncline::config::ConfigError;
 use syncline::engine::error::ForceSyncError;
 use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
 use syncline::engine::ports::{DoorbellError, StoreError};
@@ -13,6 +14,9 @@ use syncline_functions::settings::SettingsError;
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
+    if let Some(config) = error.downcast_ref::<ConfigError>() {
+        return print_mistakes(error, config, as_json);
+    }
     let problem = format!("{error:#}");
     let fix = fix(error);
     if as_json {
@@ -25,7 +29,25 @@ pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Returns what to do about an error. Errors of the configuration say it themselves, line by line.
+/// Prints every mistake of a configuration with its line and its fix.
+fn print_mistakes(error: &anyhow::Error, config: &ConfigError, as_json: bool) -> ExitCode {
+    if as_json {
+        println!(
+            "{:#}",
+            json!({"error": error.to_string(), "mistakes": config.mistakes})
+        );
+    }
+    eprintln!("error: {error}");
+    for mistake in &config.mistakes {
+        eprintln!(
+            "  line {}: {}: {}\n    fix: {}",
+            mistake.line, mistake.path, mistake.problem, mistake.fix
+        );
+    }
+    ExitCode::FAILURE
+}
+
+/// Returns what to do about an error.
 fn fix(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(settings) = cause.downcast_ref::<SettingsError>() {

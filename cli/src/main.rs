@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logs(&arguments.command);
     let as_json = arguments.common.json;
-    match commands::execute(arguments).await {
+    match Box::pin(commands::execute(arguments)).await {
         Ok(outcome) => outcome.print(as_json),
         Err(error) => failure::print(&error, as_json),
     }

@@ -8,6 +8,7 @@ pub(crate) mod look;
 mod outcome;
 pub(crate) mod perform;
 pub(crate) mod planner;
+mod project;
 pub(crate) mod state;
 
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::model::ids::ObjectName;
 use look::look;
 use perform::{Batch, Intended, perform};
 use planner::ScopePlanner;
+
+pub use project::project_sync_link;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
 const ROUND_RECORDS_MAX: usize = 2_000;

@@ -4,11 +4,11 @@
 //! An invocation fails only if nobody's job was done.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
@@ -43,18 +43,21 @@ pub async fn capture(
         SourceSystem::Salesforce => "salesforce",
     };
     let linger = Duration::from_secs(u64::from(job.linger_seconds));
-    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| async move {
-        let engine = instance.engine(&tenant).await?;
-        let options = CaptureOptions {
-            deadline: engine.deadline_in(deadline.remaining()),
-            linger,
-            idle: Idle::Return,
-        };
-        let report = match job.side {
-            SourceSystem::Postgres => engine.capture_postgres(&tenant, &options).await?,
-            SourceSystem::Salesforce => engine.capture_salesforce(&tenant, &options).await?,
-        };
-        Ok(captured(&report))
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+        async move {
+            let engine = instance.engine(&tenant).await?;
+            let options = CaptureOptions {
+                deadline: engine.deadline_in(deadline.remaining()),
+                linger,
+                idle: Idle::Return,
+            };
+            let report = match job.side {
+                SourceSystem::Postgres => engine.capture_postgres(&tenant, &options).await?,
+                SourceSystem::Salesforce => engine.capture_salesforce(&tenant, &options).await?,
+            };
+            Ok(captured(&report))
+        }
+        .boxed()
     })
     .await?;
     outcome.answer(json!({"job": "capture", "side": side}))
@@ -70,13 +73,16 @@ pub async fn reconcile(
     job: &ReconcileJob,
     deadline: Deadline,
 ) -> anyhow::Result<Value> {
-    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| async move {
-        if job.kind == ReconcileKind::Migrate {
-            instance.store(&tenant).await?.migrate().await?;
-            return Ok(json!({"migrated": true}));
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+        async move {
+            if job.kind == ReconcileKind::Migrate {
+                instance.store(&tenant).await?.migrate().await?;
+                return Ok(json!({"migrated": true}));
+            }
+            let engine = instance.engine(&tenant).await?;
+            reconcile_one(&engine, &tenant, job.kind, deadline).await
         }
-        let engine = instance.engine(&tenant).await?;
-        reconcile_one(&engine, &tenant, job.kind, deadline).await
+        .boxed()
     })
     .await?;
     outcome.answer(json!({"job": job.kind.as_str()}))
@@ -92,17 +98,20 @@ pub async fn apply(
     event: SqsEvent,
     deadline: Deadline,
 ) -> anyhow::Result<SqsBatchResponse> {
-    let response = sqs::handle_batch(event, deadline, |body| async move {
-        let Doorbell::Apply {
-            tenant,
-            object,
-            slot,
-            ..
-        } = payload::doorbell(&body)?;
-        let engine = instance.engine(&tenant).await?;
-        let end = engine.deadline_in(deadline.remaining());
-        engine.apply(&tenant, &object, slot, end).await?;
-        Ok(())
+    let response = sqs::handle_batch(event, deadline, |body| {
+        async move {
+            let Doorbell::Apply {
+                tenant,
+                object,
+                slot,
+                ..
+            } = payload::doorbell(&body)?;
+            let engine = instance.engine(&tenant).await?;
+            let end = engine.deadline_in(deadline.remaining());
+            engine.apply(&tenant, &object, slot, end).await?;
+            Ok(())
+        }
+        .boxed()
     })
     .await?;
     Ok(response)
@@ -146,15 +155,12 @@ impl Outcome {
     }
 }
 
-async fn for_each_tenant<F>(
+async fn for_each_tenant<'a>(
     instance: &Instance,
     only: Option<&TenantId>,
     deadline: Deadline,
-    work: impl Fn(TenantId) -> F,
-) -> anyhow::Result<Outcome>
-where
-    F: Future<Output = anyhow::Result<Value>>,
-{
+    work: impl Fn(TenantId) -> BoxFuture<'a, anyhow::Result<Value>>,
+) -> anyhow::Result<Outcome> {
     let tenants = instance.tenants(only).await?;
     let work = &work;
     let results: Vec<_> = stream::iter(tenants)

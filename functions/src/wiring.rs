@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process::SilentDoorbell;
@@ -59,9 +60,8 @@ struct Wired {
 impl Instance {
     /// Returns an instance for what the environment of a function says.
     pub fn from_environment() -> Self {
-        let variable = |name: &str, default: &str| {
-            std::env::var(name).unwrap_or_else(|_| default.to_owned())
-        };
+        let variable =
+            |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         Self::new(
             &variable(CONFIG_VARIABLE, CONFIG_DEFAULT),
             Path::new(&variable(FOLDER_VARIABLE, ".")),
@@ -91,7 +91,9 @@ impl Instance {
             .get_or_try_init(|| async {
                 let source = ConfigSource::parse(&self.place, &self.folder)?;
                 let text = source.read(&self.aws).await?;
-                Ok(Arc::new(Config::parse(&text)?))
+                let config = Config::parse(&text)
+                    .with_context(|| format!("the configuration {source} has mistakes"))?;
+                Ok(Arc::new(config))
             })
             .await
     }

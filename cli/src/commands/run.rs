@@ -20,7 +20,11 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
         engine.scopes(tenant).await?;
     }
-    let names: Vec<&str> = context.tenants.iter().map(|tenant| tenant.as_str()).collect();
+    let names: Vec<&str> = context
+        .tenants
+        .iter()
+        .map(|tenant| tenant.as_str())
+        .collect();
     eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
     let stopper = engine.clone();
     let stopping = tokio::spawn(async move {

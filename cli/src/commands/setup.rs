@@ -64,7 +64,12 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
         let wheel = wheel(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
         let scopes = engine.scopes(tenant).await?;
-        context.instance.store(tenant).await?.install(&scopes).await?;
+        context
+            .instance
+            .store(tenant)
+            .await?
+            .install(&scopes)
+            .await?;
         let enqueued = match new_changes_only {
             true => 0,
             false => {
@@ -100,6 +105,7 @@ pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Ou
              run it with --yes if that is what you want"
         );
     }
+    refuse_to_take_others_along(context).await?;
     for tenant in &context.tenants {
         // The org is not asked: what is gone can be removed even from beside a dead org.
         context.instance.store(tenant).await?.uninstall().await?;
@@ -108,6 +114,26 @@ pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Ou
         context,
         "triggers and the schema `syncline` are gone; tables and records stay",
     ))
+}
+
+/// The schema holds every tenant of a database: one of them cannot leave alone.
+async fn refuse_to_take_others_along(context: &Context) -> anyhow::Result<()> {
+    for (name, tenant) in &context.instance.config().await?.tenants {
+        if context.tenants.contains(name) {
+            continue;
+        }
+        for leaving in &context.tenants {
+            let shared =
+                context.instance.tenant(leaving).await?.postgres.url == tenant.postgres.url;
+            if shared {
+                bail!(
+                    "tenant {name} keeps its state in the database of {leaving}; \
+                     uninstall without --tenant, or give {name} a database of its own first"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 fn done(context: &Context, what: &str) -> Outcome {

@@ -10,7 +10,7 @@ use super::Context;
 pub(super) async fn pause(context: &Context, reason: &str) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        store.pause(tenant, reason).await?;
+        store.set_paused(tenant, true, Some(reason)).await?;
     }
     Ok(switched(context, "paused", "changes are captured and wait"))
 }
@@ -18,7 +18,8 @@ pub(super) async fn pause(context: &Context, reason: &str) -> anyhow::Result<Out
 /// Goes on writing.
 pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
-        context.instance.store(tenant).await?.resume(tenant).await?;
+        let store = context.instance.store(tenant).await?;
+        store.set_paused(tenant, false, None).await?;
     }
     Ok(switched(
         context,

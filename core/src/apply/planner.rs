@@ -422,3 +422,6 @@ fn not_writeable(sync: &ObjectSync, field: &FieldName) -> ParkReason {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,10 @@ const TOPIC: &str = "/data/ChangeEvents";
 /// Most events of one batch: what a transaction can fold without holding locks for long.
 const EVENTS_MAX: usize = 500;
 
+/// How long a capture waits for the first events of a subscription: opening it and the first answer
+/// take some round trips.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+
 /// How long a drained capture waits to be sure that nothing is under way.
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
@@ -63,6 +67,7 @@ pub(super) async fn capture(
         lease,
         leased_at_ms,
         opened: 0,
+        heard: false,
     };
     let ended = drain.run().await;
     let Drain {
@@ -98,6 +103,8 @@ struct Drain<'a> {
     lease: StreamLease,
     leased_at_ms: i64,
     opened: usize,
+    /// Something came on the open subscription.
+    heard: bool,
 }
 
 /// Whether the subscription is read on.
@@ -111,6 +118,7 @@ impl Drain<'_> {
     async fn run(&mut self) -> Result<(), ForceSyncError> {
         loop {
             self.opened += 1;
+            self.heard = false;
             let mut stream = self.subscribe().await?;
             loop {
                 match self.step(&mut *stream).await? {
@@ -142,17 +150,10 @@ impl Drain<'_> {
         if !self.window.is_open(self.job) || !self.keep_lease().await? {
             return Ok(Next::Done);
         }
-        let wait = self
-            .window
-            .wait(self.job, self.options, LINGER_WAIT)
-            .unwrap_or(DRAINED_AFTER);
-        let wait = if self.backfill.is_pending() {
-            BACKFILL_WAIT
-        } else {
-            wait
-        };
+        let wait = self.patience();
         let quiet = match stream.next(EVENTS_MAX, wait).await {
             Ok(Some(batch)) => {
+                self.heard = true;
                 self.record(batch).await?;
                 false
             }
@@ -172,6 +173,21 @@ impl Drain<'_> {
         } else {
             Next::Same
         })
+    }
+
+    /// Returns how long to wait for the next events.
+    fn patience(&self) -> Duration {
+        if self.backfill.is_pending() {
+            return BACKFILL_WAIT;
+        }
+        let drained = if self.heard {
+            DRAINED_AFTER
+        } else {
+            FIRST_WAIT
+        };
+        self.window
+            .wait(self.job, self.options, LINGER_WAIT)
+            .map_or(drained, |linger| linger.max(drained))
     }
 
     /// Renews the lease in time. False if somebody else holds the stream now.

@@ -151,11 +151,7 @@ async fn hold_outbox(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<Vec<String>,
     .await
 }
 
-async fn claim(
-    tx: &mut Tx,
-    tenants: &[String],
-    limit: usize,
-) -> Result<Vec<Claimed>, StoreError> {
+async fn claim(tx: &mut Tx, tenants: &[String], limit: usize) -> Result<Vec<Claimed>, StoreError> {
     tx.rows(
         "claiming outbox rows",
         sqlx::query_as(
@@ -275,11 +271,7 @@ fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> New
 }
 
 /// Parses the keys of a row.
-fn keyed(
-    scope: &ObjectScope,
-    valid: &ValidOutbox,
-    row: &Claimed,
-) -> Result<KeyedChange, String> {
+fn keyed(scope: &ObjectScope, valid: &ValidOutbox, row: &Claimed) -> Result<KeyedChange, String> {
     let form = key_form(scope);
     let parse = |raw: &str| {
         form.canonical(raw)
@@ -355,10 +347,7 @@ struct Seen<'a> {
 
 /// Drops rows to which an application gave a cursor that it gave before with the same content. Rows
 /// of the triggers have a cursor of their own and cannot repeat.
-async fn drop_repeats(
-    tx: &mut Tx,
-    accepted: &mut Vec<Accepted<'_>>,
-) -> Result<usize, StoreError> {
+async fn drop_repeats(tx: &mut Tx, accepted: &mut Vec<Accepted<'_>>) -> Result<usize, StoreError> {
     let mut first = BTreeSet::new();
     let seen: Vec<Seen<'_>> = accepted
         .iter()
@@ -420,7 +409,13 @@ async fn drop_repeats(
         .filter_map(|place| usize::try_from(place).ok())
         .collect();
     for row in &seen {
-        let content = (row.tenant, row.object, row.record, &row.cursor, &row.payload_hash);
+        let content = (
+            row.tenant,
+            row.object,
+            row.record,
+            &row.cursor,
+            &row.payload_hash,
+        );
         if !first.insert(content) {
             repeats.insert(row.place);
         }

@@ -45,10 +45,8 @@ pub(super) fn refused(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError 
 }
 
 fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
-    let database = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Database {
-        what,
-        source,
-    };
+    let database =
+        |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Database { what, source };
     match error {
         sqlx::Error::Database(said) => {
             let code = said.code().unwrap_or_default().into_owned();

@@ -45,8 +45,14 @@ mod tests {
 
     #[test]
     fn a_hostile_name_stays_one_name() {
-        assert_eq!(identifier(r#"a"; drop table b; --"#), r#""a""; drop table b; --""#);
+        assert_eq!(
+            identifier(r#"a"; drop table b; --"#),
+            r#""a""; drop table b; --""#
+        );
         assert_eq!(literal(r"it's \ here"), r" E'it''s \\ here'");
-        assert_eq!(text_array([r#"a"b"#, r"c\d", "e,f"]), r#"{"a\"b","c\\d","e,f"}"#);
+        assert_eq!(
+            text_array([r#"a"b"#, r"c\d", "e,f"]),
+            r#"{"a\"b","c\\d","e,f"}"#
+        );
     }
 }

@@ -212,7 +212,10 @@ fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
 }
 
 async fn align_aliases(tx: &mut Tx, records: &[KnownRecord]) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = records.iter().map(|record| record.link.record_id.0).collect();
+    let ids: Vec<Uuid> = records
+        .iter()
+        .map(|record| record.link.record_id.0)
+        .collect();
     tx.run(
         "ending aliases",
         sqlx::query(

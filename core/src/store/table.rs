@@ -86,12 +86,20 @@ pub(super) fn mapped_columns(sync: &ObjectSync) -> Vec<&ColumnName> {
 }
 
 /// Returns `alias."a", alias."b"`.
-pub(super) fn qualified(alias: &str, columns: &[&ColumnName]) -> String {
+fn qualified(alias: &str, columns: &[&ColumnName]) -> String {
     let names: Vec<String> = columns
         .iter()
         .map(|column| format!("{alias}.{}", quote::column(column)))
         .collect();
     names.join(", ")
+}
+
+/// Returns the SQL of a JSON object of these columns. A function call could not take more than fifty.
+pub(super) fn picked_json(alias: &str, columns: &[&ColumnName]) -> String {
+    format!(
+        "(select to_jsonb(picked) from (select {}) as picked)",
+        qualified(alias, columns)
+    )
 }
 
 #[derive(sqlx::FromRow)]
@@ -106,19 +114,14 @@ struct ColumnRow {
 /// Reads the table's shape.
 ///
 /// Errors: the table or a mapped column does not exist.
-pub(super) async fn read_shape(
-    tx: &mut Tx,
-    scope: &ObjectScope,
-) -> Result<TableShape, StoreError> {
+pub(super) async fn read_shape(tx: &mut Tx, scope: &ObjectScope) -> Result<TableShape, StoreError> {
     let table = &scope.sync.table;
     let rows: Vec<ColumnRow> = tx
         .rows(
             "reading the shape of a mapped table",
-            sqlx::query_as(
-                READ_SHAPE,
-            )
-            .bind(table.schema.as_str())
-            .bind(table.table.as_str()),
+            sqlx::query_as(READ_SHAPE)
+                .bind(table.schema.as_str())
+                .bind(table.table.as_str()),
         )
         .await?;
     shape_of(scope, rows)

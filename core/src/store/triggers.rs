@@ -262,10 +262,7 @@ async fn drop_strays(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<(), StoreErr
     let drops: Vec<String> = tx
         .values(
             "finding stray capture triggers",
-            sqlx::query_scalar(
-                FIND_STRAYS,
-            )
-            .bind(recordset(&expected)),
+            sqlx::query_scalar(FIND_STRAYS).bind(recordset(&expected)),
         )
         .await?;
     run_all(tx, "dropping stray capture triggers", drops).await?;
@@ -316,10 +313,7 @@ pub(super) async fn capture_problems(
     let rows: Vec<ProblemRow> = tx
         .rows(
             "checking capture triggers",
-            sqlx::query_as(
-                FIND_PROBLEMS,
-            )
-            .bind(recordset(&expected)),
+            sqlx::query_as(FIND_PROBLEMS).bind(recordset(&expected)),
         )
         .await?;
     rows.into_iter()

@@ -31,13 +31,13 @@ const PAGE_RECORDS: usize = 50;
 
 /// The org behind the port, shared with the test that plays its people.
 #[derive(Clone)]
-pub struct LocalOrg {
+pub(crate) struct LocalOrg {
     org: Arc<Mutex<Org>>,
 }
 
 impl LocalOrg {
     /// Returns the built-in org with nobody's records.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             org: Arc::new(Mutex::new(Org::default())),
         }
@@ -48,41 +48,41 @@ impl LocalOrg {
     }
 
     /// A person creates a record.
-    pub fn insert(&self, object: &str, fields: Json) -> String {
+    pub(crate) fn insert(&self, object: &str, fields: Json) -> String {
         let id = self.lock().insert_as(local::PERSON, object, &fields);
         id.unwrap().to_string()
     }
 
     /// A person edits a record.
-    pub fn update(&self, id: &str, fields: Json) {
+    pub(crate) fn update(&self, id: &str, fields: Json) {
         let id = RecordId::parse(id).unwrap();
         self.lock().update_as(local::PERSON, id, &fields).unwrap();
     }
 
     /// A person deletes a record.
-    pub fn delete(&self, id: &str) {
+    pub(crate) fn delete(&self, id: &str) {
         let id = RecordId::parse(id).unwrap();
         self.lock().delete_as(local::PERSON, id).unwrap();
     }
 
     /// A person takes a record out of the recycle bin.
-    pub fn undelete(&self, id: &str) {
+    pub(crate) fn undelete(&self, id: &str) {
         let id = RecordId::parse(id).unwrap();
         self.lock().undelete_as(local::PERSON, id).unwrap();
     }
 
     /// What a field holds, as text.
-    pub fn value(&self, id: &str, field: &str) -> Option<String> {
+    pub(crate) fn value(&self, id: &str, field: &str) -> Option<String> {
         self.lock().value_of(RecordId::parse(id).unwrap(), field)
     }
 
     /// Live records of an object.
-    pub fn count(&self, object: &str) -> usize {
+    pub(crate) fn count(&self, object: &str) -> usize {
         self.lock().count(object)
     }
 
     /// The id of the live record with this external id.
-    pub fn id_of(&self, object: &str, external_id: &str) -> Option<String> {
+    pub(crate) fn id_of(&self, object: &str, external_id: &str) -> Option<String> {
         let soql = format!("select Id from {object} where External_Id__c = '{external_id}'");
         let rows = self.query(&soql);
         rows.first()
@@ -90,7 +90,7 @@ impl LocalOrg {
     }
 
     /// Reads live records as an onlooker, past faults and counters.
-    pub fn query(&self, soql: &str) -> Vec<Json> {
+    pub(crate) fn query(&self, soql: &str) -> Vec<Json> {
         let mut org = self.lock();
         let token = org.open_session(local::PERSON).unwrap();
         let target = format!("{BASE}/query?q={}", encoded(soql));
@@ -99,32 +99,32 @@ impl LocalOrg {
     }
 
     /// Lets time pass in the org.
-    pub fn advance_ms(&self, ms: i64) {
+    pub(crate) fn advance_ms(&self, ms: i64) {
         self.lock().advance_ms(ms);
     }
 
     /// Declares what goes wrong next.
-    pub fn fault(&self, rule: Json) {
+    pub(crate) fn fault(&self, rule: Json) {
         self.control("POST", "faults", &rule);
     }
 
     /// Ends all faults.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.control("DELETE", "faults", &json!({}));
     }
 
     /// Declares automation.
-    pub fn flow(&self, order: Json) {
+    pub(crate) fn flow(&self, order: Json) {
         self.control("POST", "flow", &order);
     }
 
     /// Ends every session.
-    pub fn expire_sessions(&self) {
+    pub(crate) fn expire_sessions(&self) {
         self.control("POST", "sessions/expire", &json!({}));
     }
 
     /// Calls by method and resource.
-    pub fn calls(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
         let stats = self.control("GET", "stats", &json!({}));
         let calls = stats["calls"].as_object().unwrap();
         calls
@@ -134,7 +134,7 @@ impl LocalOrg {
     }
 
     /// Calls that write records.
-    pub fn writing_calls(&self) -> u64 {
+    pub(crate) fn writing_calls(&self) -> u64 {
         self.calls()
             .iter()
             .filter(|(name, _)| !name.starts_with("GET") && name.contains("sobjects"))
@@ -151,7 +151,7 @@ impl LocalOrg {
 }
 
 /// The port over a [`LocalOrg`].
-pub struct ModelSalesforce {
+pub(crate) struct ModelSalesforce {
     org: LocalOrg,
     token: Mutex<String>,
     /// Every batch of events is delivered twice.
@@ -160,7 +160,7 @@ pub struct ModelSalesforce {
 
 impl ModelSalesforce {
     /// Logs in as the integration user.
-    pub fn new(org: &LocalOrg) -> Self {
+    pub(crate) fn new(org: &LocalOrg) -> Self {
         let token = org.lock().open_session(local::INTEGRATION_USER).unwrap();
         Self {
             org: org.clone(),
@@ -170,7 +170,7 @@ impl ModelSalesforce {
     }
 
     /// From now on every event is delivered twice.
-    pub fn duplicate_events(&self) {
+    pub(crate) fn duplicate_events(&self) {
         self.duplicates.store(true, Ordering::Relaxed);
     }
 
@@ -291,9 +291,9 @@ impl ModelSalesforce {
             (Ok(answer), WriteTarget::UpsertByExternalId { .. }) if answer.status < 300 => {
                 applied(&answer.to_json())
             }
-            (Ok(answer), _) => WriteOutcome::Refused(
-                Fault::from_body(answer.status, &answer.body).into_refusal(),
-            ),
+            (Ok(answer), _) => {
+                WriteOutcome::Refused(Fault::from_body(answer.status, &answer.body).into_refusal())
+            }
         }
     }
 
@@ -385,10 +385,7 @@ fn members(write: &Write) -> Map<String, Json> {
                 relationship,
                 field,
                 external_id,
-            } => (
-                relationship.clone(),
-                json!({ field.as_str(): external_id }),
-            ),
+            } => (relationship.clone(), json!({ field.as_str(): external_id })),
         })
         .collect()
 }
@@ -463,10 +460,9 @@ impl SalesforcePort for ModelSalesforce {
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
         let (field, values): (&str, Vec<&str>) = match by {
             ReadBy::Id(ids) => ("Id", ids.iter().map(SalesforceId::as_str).collect()),
-            ReadBy::ExternalId { field, values } => (
-                field.as_str(),
-                values.iter().map(String::as_str).collect(),
-            ),
+            ReadBy::ExternalId { field, values } => {
+                (field.as_str(), values.iter().map(String::as_str).collect())
+            }
         };
         let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
         let rest = format!("where {field} in ({})", values.join(","));
@@ -497,9 +493,9 @@ impl SalesforcePort for ModelSalesforce {
     ) -> Result<ScanPage, SalesforceError> {
         let since = chrono_text(since_ms);
         let condition = match after {
-            Some(id) => format!(
-                "SystemModstamp > {since} or (SystemModstamp = {since} and Id > '{id}')"
-            ),
+            Some(id) => {
+                format!("SystemModstamp > {since} or (SystemModstamp = {since} and Id > '{id}')")
+            }
             None => format!("SystemModstamp >= {since}"),
         };
         let rest = format!("where {condition} order by SystemModstamp, Id");

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
     let instance = Instance::from_environment();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = Deadline::of(&event.context);
-        jobs::apply(&instance, event.payload, deadline)
+        Box::pin(jobs::apply(&instance, event.payload, deadline))
             .await
             .map_err(told)
     }))

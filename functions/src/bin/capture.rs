@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let deadline = Deadline::of(&event.context);
         let job = CaptureJob::parse(event.payload)?;
-        jobs::capture(&instance, &job, deadline)
+        Box::pin(jobs::capture(&instance, &job, deadline))
             .await
             .map_err(told)
     }))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use base64::Engine;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -54,11 +55,7 @@ impl Aws {
     /// # Errors
     ///
     /// When a zip is missing or the template is refused.
-    pub async fn deploy(
-        &mut self,
-        zips: &Path,
-        parameters: &[(&str, &str)],
-    ) -> anyhow::Result<()> {
+    pub async fn deploy(&mut self, zips: &Path, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut arguments = vec![
             "deploy".to_owned(),
             self.folder.path().display().to_string(),
@@ -139,7 +136,52 @@ impl Aws {
         Ok(())
     }
 
-    /// Invokes a function and waits for its answer: status, payload.
+    /// Creates a function from a zip, beside those of the template.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator refuses.
+    pub async fn create_function(&self, name: &str, zip: &Path) -> anyhow::Result<()> {
+        let zip = std::fs::read(zip).with_context(|| format!("{} is missing", zip.display()))?;
+        let body = serde_json::json!({
+            "FunctionName": name,
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Role": "arn:aws:iam::000000000000:role/of-a-test",
+            "Timeout": 30,
+            "Code": {"ZipFile": base64::engine::general_purpose::STANDARD.encode(zip)},
+        });
+        let answer = reqwest::Client::new()
+            .post(format!("{}/2015-03-31/functions", self.endpoint()))
+            .json(&body)
+            .send()
+            .await?;
+        let status = answer.status();
+        anyhow::ensure!(
+            status.is_success(),
+            "the function {name} was not created: {status} {}",
+            answer.text().await?
+        );
+        Ok(())
+    }
+
+    /// Wakes a function and does not wait for its answer, as a schedule does.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocation.
+    pub async fn wake(&self, function: &str, payload: &serde_json::Value) -> anyhow::Result<()> {
+        reqwest::Client::new()
+            .post(self.invocations(function))
+            .header("X-Amz-Invocation-Type", "Event")
+            .json(payload)
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(())
+    }
+
+    /// Invokes a function and waits for its answer.
     ///
     /// # Errors
     ///
@@ -149,17 +191,20 @@ impl Aws {
         function: &str,
         payload: &serde_json::Value,
     ) -> anyhow::Result<serde_json::Value> {
-        let url = format!(
-            "{}/2015-03-31/functions/{function}/invocations",
-            self.endpoint()
-        );
         let answer = reqwest::Client::new()
-            .post(url)
+            .post(self.invocations(function))
             .json(payload)
             .send()
             .await
             .context("the emulator cannot be reached")?;
         answer.json().await.context("a function answers with JSON")
+    }
+
+    fn invocations(&self, function: &str) -> String {
+        format!(
+            "{}/2015-03-31/functions/{function}/invocations",
+            self.endpoint()
+        )
     }
 }
 

@@ -199,7 +199,10 @@ fn canonical(kind: Kind, text: &str) -> Option<String> {
         Kind::Moment => Some(
             DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z")
                 .or_else(|_| DateTime::parse_from_rfc3339(text))
-                .map_or_else(|_| text.to_owned(), |moment| moment.timestamp_millis().to_string()),
+                .map_or_else(
+                    |_| text.to_owned(),
+                    |moment| moment.timestamp_millis().to_string(),
+                ),
         ),
     }
 }

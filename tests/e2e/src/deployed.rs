@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::aws::{self, Aws};
 use crate::world::World;
 
@@ -39,6 +41,30 @@ impl Deployed {
             zips,
             parameters,
         })
+    }
+
+    /// Wakes capture of both sides as the schedules do, so that nobody waits for their first tick.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocations.
+    pub async fn wake_capture(&self) -> anyhow::Result<()> {
+        let capture = self.aws.output("CaptureFunctionName")?;
+        for side in ["postgres", "salesforce"] {
+            let payload = json!({"job": "capture", "side": side, "linger_seconds": 50});
+            self.aws.wake(capture, &payload).await?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the sweep, which rings for whatever is due.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocation.
+    pub async fn wake_sweep(&self) -> anyhow::Result<()> {
+        let reconcile = self.aws.output("ReconcileFunctionName")?;
+        self.aws.wake(reconcile, &json!({"job": "sweep"})).await
     }
 
     /// Builds the functions again and deploys those that changed.

@@ -31,6 +31,16 @@ impl InProcess {
         Ok(Self { engine, running })
     }
 
+    /// Sweeps once, which rings for whatever is due.
+    ///
+    /// # Errors
+    ///
+    /// When a side cannot be reached.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        self.engine.sweep(&tenant()).await?;
+        Ok(())
+    }
+
     /// Ends the jobs at their next safe point.
     pub async fn stop(mut self) {
         self.engine.stop();

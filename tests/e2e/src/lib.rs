@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod compare;
+pub mod converge;
 pub mod deployed;
 pub mod in_process;
 pub mod load;

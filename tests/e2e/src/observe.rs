@@ -50,6 +50,32 @@ pub async fn progress(pool: &PgPool) -> anyhow::Result<Progress> {
     })
 }
 
+/// Returns why some records are not in step, in words, at most `most` of them.
+///
+/// # Errors
+///
+/// When Postgres cannot be read.
+pub async fn waiting(pool: &PgPool, most: usize) -> anyhow::Result<Vec<String>> {
+    let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+        "select object, external_id, state, reason
+        from syncline.record_status
+        where tenant = $1
+        and state in ('pending', 'parked')
+        order by since
+        limit $2",
+    )
+    .bind(TENANT)
+    .bind(i64::try_from(most)?)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(object, id, state, reason)| {
+            format!("  {object} {id} is {state}: {}", reason.unwrap_or_default())
+        })
+        .collect())
+}
+
 /// Returns the open conflicts, as the differences that they are.
 ///
 /// # Errors

@@ -44,7 +44,11 @@ impl Cluster {
         scripts::run_async("postgres", vec!["stop".to_owned(), folder]).await?;
         let port = port_of(&self.url)?;
         let url = start_in(self.folder.path(), port).await?;
-        anyhow::ensure!(url == self.url, "Postgres came back as {url}, not as {}", self.url);
+        anyhow::ensure!(
+            url == self.url,
+            "Postgres came back as {url}, not as {}",
+            self.url
+        );
         Ok(())
     }
 }

@@ -49,8 +49,7 @@ impl Person {
             .build()
             .context("an HTTP client")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let claims =
-            json!({"iss": client_id, "sub": username, "aud": login_url, "exp": now + 120});
+        let claims = json!({"iss": client_id, "sub": username, "aud": login_url, "exp": now + 120});
         let assertion = jsonwebtoken::encode(
             &Header::new(Algorithm::RS256),
             &claims,

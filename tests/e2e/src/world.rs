@@ -50,13 +50,7 @@ impl World {
             .context("Postgres runs and cannot be reached")?;
         sqlx::raw_sql(TABLES).execute(&pool).await?;
         let org = server::start(Org::default(), &Options::default()).await?;
-        let person = Person::sign_in(
-            &org.http_url(),
-            local::CLIENT_ID,
-            local::PERSON,
-            local::PRIVATE_KEY,
-        )
-        .await?;
+        let person = Self::sign_in(&org).await?;
         let folder = tempfile::Builder::new()
             .prefix("syncline.")
             .tempdir()
@@ -70,6 +64,21 @@ impl World {
         };
         world.write_settings()?;
         Ok(world)
+    }
+
+    /// Signs a person in to the org.
+    ///
+    /// # Errors
+    ///
+    /// When the org refuses.
+    pub async fn sign_in(org: &Running) -> anyhow::Result<Person> {
+        Person::sign_in(
+            &org.http_url(),
+            local::CLIENT_ID,
+            local::PERSON,
+            local::PRIVATE_KEY,
+        )
+        .await
     }
 
     /// Returns the Postgres server.
@@ -94,7 +103,10 @@ impl World {
     /// When it cannot be written.
     pub fn config_of_functions(&self, secret: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join("functions.toml");
-        std::fs::write(&path, configuration(&self.places(secret, "env:DATABASE_URL")))?;
+        std::fs::write(
+            &path,
+            configuration(&self.places(secret, "env:DATABASE_URL")),
+        )?;
         Ok(path)
     }
 

@@ -118,25 +118,54 @@ impl Day {
         let store = world.operator(Bell::Silent).store(&tenant()).await?;
         let ids = Ids::read(&world.person).await?;
         store
-            .pause(&tenant(), "both sides are edited at once")
+            .set_paused(&tenant(), true, Some("both sides are edited at once"))
             .await?;
-        set(&world.pool, "account", "phone", "+1 555 0100", &self.both_disjoint).await?;
-        set(&world.pool, "account", "phone", "+1 555 0101", &self.both_conflicting).await?;
+        set(
+            &world.pool,
+            "account",
+            "phone",
+            "+1 555 0100",
+            &self.both_disjoint,
+        )
+        .await?;
+        set(
+            &world.pool,
+            "account",
+            "phone",
+            "+1 555 0101",
+            &self.both_conflicting,
+        )
+        .await?;
         let disjoint = ids.accounts(&self.both_disjoint, "Description", json!("Seen by sales"))?;
-        let conflicting = ids.accounts(&self.both_conflicting, "Phone", json!("+44 20 7946 0000"))?;
+        let conflicting =
+            ids.accounts(&self.both_conflicting, "Phone", json!("+44 20 7946 0000"))?;
         world.person.update("Account", &disjoint).await?;
         world.person.update("Account", &conflicting).await?;
-        store.resume(&tenant()).await?;
+        store.set_paused(&tenant(), false, None).await?;
         Ok(())
     }
 
     async fn edit_rows(&self, pool: &PgPool) -> anyhow::Result<()> {
         // One transaction for some, one for each of the others: both happen.
         let (at_once, one_by_one) = self.edited_in_postgres.split_at(EDITED / 2);
-        set(pool, "account", "description", "Checked by operations", at_once).await?;
+        set(
+            pool,
+            "account",
+            "description",
+            "Checked by operations",
+            at_once,
+        )
+        .await?;
         for id in one_by_one {
             let text = format!("Checked by operations: {id}");
-            set(pool, "account", "description", &text, std::slice::from_ref(id)).await?;
+            set(
+                pool,
+                "account",
+                "description",
+                &text,
+                std::slice::from_ref(id),
+            )
+            .await?;
         }
         sqlx::query("update account set city = null where external_id = any($1)")
             .bind(&self.cleared_in_postgres)
@@ -146,7 +175,14 @@ impl Day {
             .bind(&self.deleted_in_postgres)
             .execute(pool)
             .await?;
-        set(pool, "contact", "title", "Buyer", &self.contacts_in_postgres).await
+        set(
+            pool,
+            "contact",
+            "title",
+            "Buyer",
+            &self.contacts_in_postgres,
+        )
+        .await
     }
 
     async fn edit_records(&self, person: &Person, ids: &Ids) -> anyhow::Result<()> {

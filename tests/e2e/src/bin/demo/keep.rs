@@ -52,7 +52,10 @@ fn introduce(world: &World, engine: &Engine) {
     println!();
     println!("Postgres     {}", world.postgres().url());
     println!("Salesforce   {}", world.org.http_url());
-    println!("             consumer key {}", salesforce_org::local::CLIENT_ID);
+    println!(
+        "             consumer key {}",
+        salesforce_org::local::CLIENT_ID
+    );
     println!(
         "             consumer secret {} (client credentials, as {})",
         salesforce_org::local::CLIENT_SECRET,

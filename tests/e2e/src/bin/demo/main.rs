@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use syncline_e2e::compare::Comparison;
+use syncline_e2e::converge::Goal;
 use syncline_e2e::deployed::Deployed;
 use syncline_e2e::in_process::InProcess;
 use syncline_e2e::load::Births;
@@ -23,7 +24,7 @@ use syncline_e2e::world::World;
 
 use edits::Day;
 use report::Findings;
-use settle::{Goal, until_equal};
+use settle::until_equal;
 use stage::Stage;
 
 /// Moves real records between a local Salesforce org and Postgres, both ways, and proves both equal.
@@ -44,6 +45,16 @@ struct Arguments {
 enum Engine {
     Deployed(Box<Deployed>),
     InProcess(InProcess),
+}
+
+impl Engine {
+    /// A tenant that is resumed is taken up by the next sweep; this one does not wait for its minute.
+    async fn sweep(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Deployed(deployed) => deployed.wake_sweep().await,
+            Self::InProcess(engine) => engine.sweep().await,
+        }
+    }
 }
 
 #[tokio::main]
@@ -80,8 +91,7 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
     let before = Metered::read(&world.person).await?;
     let mut engine = start_engine(&stage, &world, arguments.in_process).await?;
     let mut goal = Goal {
-        accounts: births.accounts(),
-        contacts: births.contacts(),
+        records: births.accounts() + births.contacts(),
         conflicts: 0,
     };
     stage.say("waiting until both sides hold all of them");
@@ -91,10 +101,11 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
 
     stage.say("editing, clearing and deleting a few hundred on each side");
     day.edit_each_side(&world).await?;
-    goal.accounts -= day.deleted();
+    goal.records -= day.deleted();
     until_equal(&stage, &world, goal).await?;
     stage.say("editing the same records on both sides, some in the same field");
     day.edit_both_sides(&world).await?;
+    engine.sweep().await?;
     goal.conflicts = day.conflicts();
     until_equal(&stage, &world, goal).await?;
 
@@ -145,7 +156,10 @@ async fn start_engine(stage: &Stage, world: &World, in_process: bool) -> anyhow:
         return Ok(Engine::InProcess(InProcess::start(world).await?));
     }
     stage.say("deploying infra/template.yaml with the functions");
-    Ok(Engine::Deployed(Box::new(Deployed::start(world).await?)))
+    let deployed = Deployed::start(world).await?;
+    stage.say("waking capture once; from here on schedules, queue and mapping do the work");
+    deployed.wake_capture().await?;
+    Ok(Engine::Deployed(Box::new(deployed)))
 }
 
 /// The exit status is an opinion of its own: nothing but the listed conflicts may differ.

@@ -55,7 +55,14 @@ async fn postgres_to_salesforce(world: &World, ids: &[String]) -> anyhow::Result
     let edits = async {
         let mut made = BTreeMap::new();
         for id in ids {
-            set(&world.pool, "account", "description", &probe(id), std::slice::from_ref(id)).await?;
+            set(
+                &world.pool,
+                "account",
+                "description",
+                &probe(id),
+                std::slice::from_ref(id),
+            )
+            .await?;
             made.insert(id.clone(), Instant::now());
             tokio::time::sleep(EDIT_EVERY).await;
         }
@@ -130,12 +137,11 @@ async fn seen_in_salesforce(person: &Person, ids: &[String]) -> anyhow::Result<B
 }
 
 async fn seen_in_postgres(pool: &PgPool, ids: &[String]) -> anyhow::Result<BTreeSet<String>> {
-    let rows: Vec<(String, Option<String>)> = sqlx::query_as(
-        "select external_id, description from account where external_id = any($1)",
-    )
-    .bind(ids)
-    .fetch_all(pool)
-    .await?;
+    let rows: Vec<(String, Option<String>)> =
+        sqlx::query_as("select external_id, description from account where external_id = any($1)")
+            .bind(ids)
+            .fetch_all(pool)
+            .await?;
     Ok(rows
         .into_iter()
         .filter(|(id, description)| description.as_deref() == Some(probe(id).as_str()))

@@ -6,11 +6,11 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use syncline_e2e::compare::Comparison;
+use syncline_e2e::converge::Goal;
 use syncline_e2e::observe::{self, Metered};
 use syncline_e2e::world::World;
 
 use crate::probes::Latencies;
-use crate::settle::Goal;
 use crate::stage::Stage;
 
 /// Conflicts that are shown by name.
@@ -39,46 +39,11 @@ pub(crate) async fn print(
     stage: &Stage,
     findings: &Findings<'_>,
 ) -> anyhow::Result<()> {
-    let captured = observe::captured(&world.pool).await?;
-    let lanes = observe::applied_by_lane(&world.pool).await?;
-    let rows = observe::rows_written(&world.pool).await?;
     let conflicts = observe::conflicts(&world.pool).await?;
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
-    let mut line = |what: &str, value: String| {
-        table.add_row([what.to_owned(), value]);
-    };
-    line("Accounts on each side", findings.goal.accounts.to_string());
-    line("Contacts on each side", findings.goal.contacts.to_string());
-    line("captured from Postgres", count(&captured, "postgres"));
-    line("captured from Salesforce", count(&captured, "salesforce"));
-    line("rows written in Postgres", rows.to_string());
-    for (lane, applied) in &lanes {
-        line(&format!("written to Salesforce by {lane}"), applied.to_string());
-    }
-    line(
-        "Salesforce API calls of the engine",
-        (findings.metered.api_calls - findings.own_calls).to_string(),
-    );
-    line(
-        "change events delivered",
-        findings.metered.events_delivered.to_string(),
-    );
-    line("conflicts open", conflicts.len().to_string());
-    line("first load equal after", seconds(Some(findings.initial)));
-    line("Postgres to Salesforce, p50 / p99", latency(&findings.there));
-    line("Salesforce to Postgres, p50 / p99", latency(&findings.back));
-    line(
-        "compared independently",
-        format!(
-            "{} values of {} records",
-            findings.comparison.values, findings.comparison.records
-        ),
-    );
-    line(
-        "differences",
-        findings.comparison.differences.len().to_string(),
-    );
+    table.add_rows(moved(world, findings).await?);
+    table.add_rows(measured(findings, conflicts.len()));
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -89,20 +54,67 @@ pub(crate) async fn print(
     if conflicts.len() > CONFLICTS_SHOWN {
         println!("… and {} more", conflicts.len() - CONFLICTS_SHOWN);
     }
-    let equal = findings.comparison.differences == conflicts;
-    println!(
-        "{}, after {:.1} s",
-        match equal {
-            true => "Both sides are equal apart from these conflicts",
-            false => "THE SIDES DIFFER beyond these conflicts",
-        },
-        stage.elapsed().as_secs_f64()
-    );
+    let verdict = match findings.comparison.differences == conflicts {
+        true => "Both sides are equal apart from these conflicts",
+        false => "THE SIDES DIFFER beyond these conflicts",
+    };
+    println!("{verdict}, after {:.1} s", stage.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn count(counts: &BTreeMap<String, i64>, name: &str) -> String {
-    counts.get(name).copied().unwrap_or_default().to_string()
+/// What moved, by which way, at what price.
+async fn moved(world: &World, findings: &Findings<'_>) -> anyhow::Result<Vec<[String; 2]>> {
+    let captured = observe::captured(&world.pool).await?;
+    let engine_calls = findings.metered.api_calls - findings.own_calls;
+    let mut rows = vec![
+        row("records on each side", findings.goal.records),
+        row("captured from Postgres", count(&captured, "postgres")),
+        row("captured from Salesforce", count(&captured, "salesforce")),
+        row(
+            "rows written in Postgres",
+            observe::rows_written(&world.pool).await?,
+        ),
+    ];
+    for (lane, applied) in observe::applied_by_lane(&world.pool).await? {
+        rows.push(row(&format!("written to Salesforce by {lane}"), applied));
+    }
+    rows.push(row("Salesforce API calls of the engine", engine_calls));
+    rows.push(row(
+        "change events delivered",
+        findings.metered.events_delivered,
+    ));
+    Ok(rows)
+}
+
+/// How fast it was, and whether both sides are equal.
+fn measured(findings: &Findings<'_>, conflicts: usize) -> Vec<[String; 2]> {
+    let Comparison {
+        records,
+        values,
+        differences,
+    } = findings.comparison;
+    vec![
+        row("first load equal after", seconds(Some(findings.initial))),
+        row(
+            "Postgres to Salesforce, p50 / p99",
+            latency(&findings.there),
+        ),
+        row("Salesforce to Postgres, p50 / p99", latency(&findings.back)),
+        row(
+            "compared independently",
+            format!("{values} values of {records} records"),
+        ),
+        row("conflicts open", conflicts),
+        row("differences", differences.len()),
+    ]
+}
+
+fn row(what: &str, value: impl ToString) -> [String; 2] {
+    [what.to_owned(), value.to_string()]
+}
+
+fn count(counts: &BTreeMap<String, i64>, name: &str) -> i64 {
+    counts.get(name).copied().unwrap_or_default()
 }
 
 fn latency(latencies: &Latencies) -> String {
@@ -115,5 +127,8 @@ fn latency(latencies: &Latencies) -> String {
 }
 
 fn seconds(time: Option<Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| format!("{:.2} s", time.as_secs_f64()),
+    )
 }

@@ -56,11 +56,7 @@ impl Stage {
                 "          {prefix:24} {bar:32} {human_pos} of {human_len}",
             )
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bars.add(
-                ProgressBar::new(goal)
-                    .with_style(style)
-                    .with_prefix(name),
-            )
+            bars.add(ProgressBar::new(goal).with_style(style).with_prefix(name))
         });
         Bar {
             stage: self,
