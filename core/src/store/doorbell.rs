@@ -39,7 +39,7 @@ const CLAIM: &str = "with recursive working as (
                 and task.state = 'ready'
                 and task.due_at <= now()
                 limit $2 * $3
-            ) as some
+            ) as enough
         ) as due
         where working.object is not null
     )
