@@ -6,6 +6,7 @@
 mod both_sides;
 mod checking;
 mod crashes;
+mod database;
 mod failing;
 mod faults;
 mod identity;

@@ -103,6 +103,11 @@ impl LocalOrg {
         self.lock().advance_ms(ms);
     }
 
+    /// Puts the org's clock to that of the machine: a poll asks by time.
+    pub(crate) fn set_wall_ms(&self, ms: i64) {
+        self.lock().set_wall_ms(ms);
+    }
+
     /// Declares what goes wrong next.
     pub(crate) fn fault(&self, rule: Json) {
         self.control("POST", "faults", &rule);

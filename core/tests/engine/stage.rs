@@ -13,7 +13,7 @@ use syncline::engine::deadline::Deadline;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::PgStore;
-use syncline_postgres_test::TestDatabase;
+use crate::database::TestDatabase;
 
 use crate::mapping::{MAPPING, TABLES};
 use crate::model_salesforce::{LocalOrg, ModelSalesforce};
