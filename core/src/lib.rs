@@ -14,9 +14,13 @@ pub mod capture;
 #[cfg(feature = "runtime")]
 pub mod engine;
 #[cfg(feature = "runtime")]
+pub mod migrate;
+#[cfg(feature = "runtime")]
 pub mod reconcile;
 #[cfg(feature = "runtime")]
 pub mod salesforce;
+#[cfg(feature = "runtime")]
+pub mod store;
 
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
@@ -28,7 +32,7 @@ pub use plan::route::{ApplyLane, route};
 #[cfg(feature = "runtime")]
 pub use apply::project_sync_link;
 #[cfg(feature = "runtime")]
-pub use capture::{capture_batch, capture_stream};
+pub use capture::{capture_batch, capture_stream, load_replay_id};
 #[cfg(feature = "runtime")]
 pub use engine::error::ForceSyncError;
 #[cfg(feature = "runtime")]
@@ -36,9 +40,13 @@ pub use engine::ports::store::LeasedTask;
 #[cfg(feature = "runtime")]
 pub use engine::{SyncEngine, SyncEngineBuilder};
 #[cfg(feature = "runtime")]
+pub use migrate::migrate;
+#[cfg(feature = "runtime")]
 pub use reconcile::{DriftItem, detect_drift, enqueue_repair, run_reconcile_once};
 #[cfg(feature = "runtime")]
 pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
+#[cfg(feature = "runtime")]
+pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};
 
 /// Returns the version of the crate.
 pub const fn version() -> &'static str {

@@ -69,11 +69,7 @@ impl Config {
     }
 }
 
-fn read_tenant(
-    reader: &mut Reader<'_>,
-    name: Text<'_>,
-    section: Section<'_>,
-) -> Option<TenantConfig> {
+fn read_tenant(reader: &mut Reader, name: Text<'_>, section: Section<'_>) -> Option<TenantConfig> {
     let path = below("tenant", name.text);
     let tenant = parsed(reader, &path, Some(name), TenantId::parse);
     let salesforce = section
@@ -130,7 +126,7 @@ fn is_api_version(text: &str) -> bool {
 }
 
 fn read_salesforce(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     section: Section<'_>,
 ) -> Option<SalesforceConfig> {
@@ -169,11 +165,7 @@ fn read_salesforce(
     })
 }
 
-fn read_postgres(
-    reader: &mut Reader<'_>,
-    path: &str,
-    section: Section<'_>,
-) -> Option<PostgresConfig> {
+fn read_postgres(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<PostgresConfig> {
     let url = read_secret(reader, path, section, "url");
     let schema = match section.text("schema") {
         Some(text) => parsed(
@@ -193,12 +185,7 @@ fn read_postgres(
 }
 
 /// A URL must be one that keeps secrets to itself, except to this very machine.
-fn read_url(
-    reader: &mut Reader<'_>,
-    path: &str,
-    section: Section<'_>,
-    key: &str,
-) -> Option<String> {
+fn read_url(reader: &mut Reader, path: &str, section: Section<'_>, key: &str) -> Option<String> {
     let url = section.text(key)?;
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         .iter()
@@ -218,7 +205,7 @@ fn read_url(
 
 /// The text is never repeated: it may be the secret itself.
 fn read_secret(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     section: Section<'_>,
     key: &str,
@@ -233,7 +220,7 @@ fn read_secret(
 }
 
 fn read_object(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     section: Section<'_>,
     schema: &str,
@@ -281,7 +268,7 @@ fn read_object(
 }
 
 fn read_table(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     text: Option<Text<'_>>,
     schema: &str,
@@ -302,11 +289,7 @@ fn read_table(
     })
 }
 
-fn read_external_id(
-    reader: &mut Reader<'_>,
-    path: &str,
-    section: Section<'_>,
-) -> Option<ExternalId> {
+fn read_external_id(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<ExternalId> {
     let field = parsed(
         reader,
         &below(path, "field"),
@@ -320,7 +303,7 @@ fn read_external_id(
     })
 }
 
-fn read_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<Deletes> {
+fn read_deletes(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<Deletes> {
     let column = match section.text("column") {
         Some(_) => Some(read_column(reader, path, section)?),
         None => None,
@@ -333,7 +316,7 @@ fn read_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Op
 }
 
 fn read_fields(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     section: Section<'_>,
 ) -> BTreeMap<FieldName, FieldSync> {
@@ -361,7 +344,7 @@ fn read_fields(
     fields
 }
 
-fn read_column(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<ColumnName> {
+fn read_column(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<ColumnName> {
     parsed(
         reader,
         &below(path, "column"),
@@ -372,7 +355,7 @@ fn read_column(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Opt
 
 /// Parses an identifier, or notes why it is none.
 fn parsed<T, E: std::fmt::Display>(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     text: Option<Text<'_>>,
     parse: fn(&str) -> Result<T, E>,

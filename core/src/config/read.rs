@@ -9,8 +9,9 @@ use super::keys::{Key, Kind};
 use super::mistake::Mistake;
 
 /// Collects mistakes while a file is read.
-pub(super) struct Reader<'t> {
-    text: &'t str,
+pub(super) struct Reader {
+    /// Where each line but the first begins.
+    lines: Vec<usize>,
     pub(super) mistakes: Vec<Mistake>,
 }
 
@@ -28,10 +29,10 @@ pub(super) struct Text<'t> {
     pub(super) at: usize,
 }
 
-impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+impl Reader {
+    pub(super) fn new(text: &str) -> Self {
         Self {
-            text,
+            lines: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
             mistakes: Vec::new(),
         }
     }
@@ -44,7 +45,7 @@ impl<'t> Reader<'t> {
         fix: impl Into<String>,
     ) {
         self.mistakes.push(Mistake {
-            line: 1 + self.text[..at.min(self.text.len())].matches('\n').count(),
+            line: 1 + self.lines.partition_point(|begin| *begin <= at),
             path: path.to_owned(),
             problem: problem.into(),
             fix: fix.into(),
@@ -52,7 +53,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes every key of the section that is unknown, missing or of another kind, at any depth.
-    pub(super) fn check(&mut self, path: &str, section: Section<'t>, keys: &'static [Key]) {
+    pub(super) fn check(&mut self, path: &str, section: Section<'_>, keys: &'static [Key]) {
         for (name, value) in section.table {
             let path = below(path, name.get_ref());
             match keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
@@ -76,7 +77,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn check_kind(&mut self, path: &str, value: &'t Spanned<DeValue<'t>>, kind: &'static Kind) {
+    fn check_kind(&mut self, path: &str, value: &Spanned<DeValue<'_>>, kind: &'static Kind) {
         let at = value.span().start;
         match (kind, value.get_ref()) {
             (Kind::Text | Kind::Secret, DeValue::String(text)) if !text.trim().is_empty() => {}
@@ -102,7 +103,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn check_named(&mut self, path: &str, at: usize, table: &'t DeTable<'t>, keys: &'static [Key]) {
+    fn check_named(&mut self, path: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) {
         if table.is_empty() {
             self.mistake(at, path, "it is empty", "name at least one");
         }
@@ -132,7 +133,7 @@ impl<'t> Reader<'t> {
         &mut self,
         path: &str,
         place: usize,
-        item: &'t Spanned<DeValue<'t>>,
+        item: &Spanned<DeValue<'_>>,
         keys: &'static [Key],
     ) {
         let at = item.span().start;

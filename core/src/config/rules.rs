@@ -10,7 +10,7 @@ use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnLeave, Seed};
 
 /// Notes what cannot be within one object.
 pub(super) fn check_object(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     section: Section<'_>,
     object: &ObjectSync,
@@ -30,7 +30,7 @@ pub(super) fn check_object(
 /// Notes what cannot be between the objects of one tenant. `declared` are all that the file names,
 /// those with mistakes of their own too.
 pub(super) fn check_objects(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     path: &str,
     declared: &[&str],
     objects: &[(Section<'_>, ObjectSync)],
@@ -93,7 +93,7 @@ pub(super) fn parents_first(mut waiting: Vec<ObjectSync>) -> Vec<ObjectSync> {
     ordered
 }
 
-fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
     let path = below(path, "fields");
     let external_id = &object.external_id;
     let mut names = BTreeSet::from([folded(external_id.field.as_str())]);
@@ -126,7 +126,7 @@ fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, objec
     }
 }
 
-fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_direction(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
     let source = match object.direction {
         Direction::Both => return,
         Direction::ToPostgres => SourceSystem::Salesforce,
@@ -163,7 +163,7 @@ fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, ob
     }
 }
 
-fn check_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_deletes(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
     let deletes = section.place("deletes");
     let at_deletes = below(path, "deletes");
     let soft = object.deletes.mode == DeleteMode::Soft;

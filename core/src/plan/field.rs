@@ -98,7 +98,8 @@ impl Authority {
         }
     }
 
-    fn rule(self) -> Rule {
+    /// Returns the rule it decides by.
+    pub(super) fn rule(self) -> Rule {
         match self {
             Self::Owner(SourceSystem::Salesforce) => Rule::SalesforceOwns,
             Self::Owner(SourceSystem::Postgres) => Rule::PostgresOwns,

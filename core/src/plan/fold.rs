@@ -401,6 +401,7 @@ impl<'a> Fold<'a> {
         }
         if let Some(replaced) = self.echo(field, value) {
             if !replaced {
+                self.log_raced(field, value, held);
                 self.put(field, value, held, order);
             }
             return;
@@ -540,6 +541,15 @@ impl<'a> Fold<'a> {
             .any(|intent| intent.state == IntentState::Applied);
         self.folded.echoed.extend(echoed);
         Some(replaced)
+    }
+
+    /// An edit that came while our write was open turns out to have been replaced by it.
+    fn log_raced(&mut self, field: &FieldName, value: &Value, held: Option<&ImageField>) {
+        if let Some(held) = held.filter(|held| held.raced && held.value != *value) {
+            self.folded
+                .overwritten
+                .push((field.clone(), held.value.clone()));
+        }
     }
 
     /// Salesforce stored another value than the one we sent.

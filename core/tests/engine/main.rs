@@ -6,7 +6,6 @@
 mod both_sides;
 mod checking;
 mod crashes;
-mod database;
 mod failing;
 mod faults;
 mod identity;

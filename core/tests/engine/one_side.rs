@@ -203,7 +203,11 @@ async fn a_paused_tenant_is_captured_but_not_applied() {
     let applied = stage.apply("Account").await;
     assert!(applied.paused);
     assert_eq!(applied.leased, 0);
-    stage.store.set_paused(&stage.tenant, false, None).await.unwrap();
+    stage
+        .store
+        .set_paused(&stage.tenant, false, None)
+        .await
+        .unwrap();
     stage.drain().await;
     stage.assert_equal().await;
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::Value as Json;
 use sqlx::PgPool;
 use syncline::apply::ApplyReport;
@@ -12,8 +13,8 @@ use syncline::engine::SyncEngine;
 use syncline::engine::deadline::Deadline;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline::store::PgStore;
-use crate::database::TestDatabase;
+use syncline::store::{PgStore, PgStoreOptions};
+use throwaway_postgres::TestDatabase;
 
 use crate::mapping::{MAPPING, TABLES};
 use crate::model_salesforce::{LocalOrg, ModelSalesforce};
@@ -30,7 +31,6 @@ pub(crate) struct Stage {
     pub(crate) engine: SyncEngine,
     pub(crate) tenant: TenantId,
     pub(crate) config: TenantConfig,
-    _database: TestDatabase,
 }
 
 impl Stage {
@@ -50,9 +50,14 @@ impl Stage {
 
     /// Opens a stage whose database knows nothing of the engine yet.
     pub(crate) async fn prepared(mapping: &str) -> Self {
-        let database = TestDatabase::create().await;
-        let store = database.store();
-        let pool = database.pool();
+        let database = TestDatabase::new().await;
+        let store = PgStore::open(&PgStoreOptions {
+            url: SecretString::from(database.url()),
+            statement_cache: true,
+            connections_max: 4,
+        });
+        let store = store.unwrap();
+        let pool = PgPool::connect_lazy(database.url()).unwrap();
         let org = LocalOrg::new();
         let salesforce = Arc::new(ModelSalesforce::new(&org));
         let tenant = TenantId::parse("acme").unwrap();
@@ -74,7 +79,6 @@ impl Stage {
             engine,
             tenant,
             config,
-            _database: database,
         }
     }
 

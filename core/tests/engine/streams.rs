@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
-use syncline::engine::ports::{Clock, StorePort};
 use syncline::engine::ports::store::StreamName;
+use syncline::engine::ports::{Clock, StorePort};
 use syncline::engine::system::SystemClock;
 
 use crate::stage::Stage;

@@ -81,7 +81,7 @@ fn context(rules: &str, current: Option<Json>, base: Option<Json>) -> PlannerCon
 
 fn envelope(payload: Json) -> ChangeEnvelope {
     ChangeEnvelope {
-        key: SyncKey::new("acme", "Account", "K1").unwrap(),
+        key: SyncKey::new("acme", "Account", "K1").expect("a key"),
         source: SourceSystem::Postgres,
         operation: ChangeOperation::Update,
         cursor: SourceCursor::PostgresLsn("1".to_owned()),

@@ -247,6 +247,17 @@ fn delete_against_edit_has_its_own_policy() {
 }
 
 #[test]
+fn an_edit_that_has_no_say_does_not_stop_a_delete_and_is_logged() {
+    check(
+        "rules Rating:salesforce
+           base Name=Ada Rating=Hot
+           pg   Name=Ada Rating=Cold
+           sf   -",
+        "delete postgres; lost postgres Rating=Cold",
+    );
+}
+
+#[test]
 fn a_settled_delete_is_over_and_the_record_may_come_again() {
     let ended = World::read(
         "base Name=Ada

@@ -36,68 +36,96 @@ fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     if !state.may_write(holder) {
         return create(state, deleter, Rule::DirectionForbids);
     }
-    let edited = edited_fields(state, holder);
-    if edited.is_empty() {
-        return delete(
-            state,
-            holder,
-            match deleter {
-                SourceSystem::Postgres => Rule::DeletedInPostgres,
-                SourceSystem::Salesforce => Rule::DeletedInSalesforce,
-            },
-        );
-    }
-    let mut plan = match state.policy.deletes.on_edit {
-        DeleteOnEdit::EditWins => return create(state, deleter, Rule::EditBeatsDelete),
-        DeleteOnEdit::DeleteWins => RecordPlan {
-            overruled: edited
-                .iter()
-                .map(|(field, value)| Overruled {
-                    field: field.clone(),
-                    side: holder,
-                    value: value.clone(),
-                    rule: Rule::DeleteBeatsEdit,
-                })
-                .collect(),
-            ..delete(state, holder, Rule::DeleteBeatsEdit)
-        },
-        DeleteOnEdit::Manual => RecordPlan {
-            conflicts: vec![delete_against_edit(holder, &edited)],
-            ..RecordPlan::because(Rule::DeleteAgainstEdit)
-        },
+    let edits = edits(state, holder);
+    let (weighed, unweighed): (Vec<Edit<'_>>, Vec<Edit<'_>>) =
+        edits.iter().partition(|edit| edit.counts);
+    let rule = match (weighed.is_empty(), deleter, state.policy.deletes.on_edit) {
+        (true, SourceSystem::Postgres, _) => Rule::DeletedInPostgres,
+        (true, SourceSystem::Salesforce, _) => Rule::DeletedInSalesforce,
+        (false, _, DeleteOnEdit::DeleteWins) => Rule::DeleteBeatsEdit,
+        (false, _, DeleteOnEdit::EditWins) => {
+            return create(state, deleter, Rule::EditBeatsDelete);
+        }
+        (false, _, DeleteOnEdit::Manual) => {
+            let mut plan = RecordPlan::because(Rule::DeleteAgainstEdit);
+            plan.conflicts = vec![delete_against_edit(holder, &weighed)];
+            plan.explain(&weighed);
+            return plan;
+        }
     };
-    let rule = plan.explanation.record;
-    plan.explanation.fields = edited.into_keys().map(|field| (field, rule)).collect();
+    let mut plan = delete(state, holder, rule);
+    plan.explain(&weighed);
+    plan.explain(&unweighed);
+    plan.overruled = edits.iter().map(|edit| edit.overruled(holder)).collect();
     plan
 }
 
-/// Returns what `holder` edited since the base, as far as its word counts there. A field that was
-/// never agreed on counts if it holds something.
-fn edited_fields(state: &RecordState<'_>, holder: SourceSystem) -> Payload {
-    let counts = |field: &FieldName| {
-        Authority::over(field, state.policy).is_none_or(|authority| authority.side() == holder)
-            && !state.is_contested(field)
-            && !(holder == SourceSystem::Salesforce && state.late_effects.contains(field))
-    };
+/// An edit on the side that still holds a record which the other side deleted.
+#[derive(Clone, Copy)]
+struct Edit<'a> {
+    field: &'a FieldName,
+    value: &'a Value,
+    /// The side's word counts for the field, so that the edit stands against the delete.
+    counts: bool,
+    /// The rule that the edit would lose by.
+    rule: Rule,
+}
+
+impl Edit<'_> {
+    fn overruled(&self, side: SourceSystem) -> Overruled {
+        Overruled {
+            field: self.field.clone(),
+            side,
+            value: self.value.clone(),
+            rule: self.rule,
+        }
+    }
+}
+
+impl RecordPlan {
+    fn explain(&mut self, edits: &[Edit<'_>]) {
+        let record = self.explanation.record;
+        for edit in edits {
+            let rule = if edit.counts { record } else { edit.rule };
+            self.explanation.fields.insert(edit.field.clone(), rule);
+        }
+    }
+}
+
+/// Returns what `holder` edited since the base. A field that was never agreed on counts if it holds
+/// something.
+fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec<Edit<'a>> {
+    let external_id = &state.policy.external_id.field;
+    let fields = &state.holds(holder).fields;
     state
         .mapped()
-        .filter(|field| counts(field))
-        .filter_map(|field| Some((field, state.holds(holder).fields.get(field)?)))
-        .filter(|(field, value)| *value != state.base.get(*field).unwrap_or(&Value::Null))
-        .filter(|(field, value)| {
-            // The external id is filled in by us; where it is empty nobody edited it, and a record
-            // that only carries its own name was not edited either.
-            *field != &state.policy.external_id.field
-                || (**value != Value::Null && state.base.contains_key(*field))
+        .filter(|field| {
+            let late = holder == SourceSystem::Salesforce && state.late_effects.contains(field);
+            !late && !state.is_contested(field)
         })
-        .map(|(field, value)| (field.clone(), value.clone()))
+        .filter_map(|field| Some((field, fields.get(field)?)))
+        .filter(|(field, value)| {
+            // An external id is filled in by us: one that is empty or new is nobody's edit.
+            let base = state.base.get(*field);
+            let named = **value != Value::Null && base.is_some();
+            base.unwrap_or(&Value::Null) != *value && (*field != external_id || named)
+        })
+        .map(|(field, value)| {
+            let other = Authority::over(field, state.policy).filter(|over| over.side() != holder);
+            Edit {
+                field,
+                value,
+                counts: other.is_none(),
+                rule: other.map_or(Rule::DeleteBeatsEdit, Authority::rule),
+            }
+        })
         .collect()
 }
 
-fn delete_against_edit(holder: SourceSystem, edited: &Payload) -> FieldConflict {
-    let object = edited
+fn delete_against_edit(holder: SourceSystem, edits: &[Edit<'_>]) -> FieldConflict {
+    let object = edits
         .iter()
-        .map(|(field, value)| (field.to_string(), value.to_json()))
+        .map(|edit| (edit.field.to_string(), edit.value.to_json()))
         .collect();
     let edit = Some(Value::Text(canonical_json(&serde_json::Value::Object(
         object,

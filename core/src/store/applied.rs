@@ -1,0 +1,512 @@
+//! Recording what a batch came to: links, bases, conflicts, lost values, journal, intents and tasks.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::apply::{Candidate, park_reason};
+use super::capture::key_form;
+use super::conflicts::{ConflictRow, write_conflicts};
+use super::error::{RefusalKind, RowRefusal};
+use super::journal::{JournalLine, write_journal};
+use super::links::{RawAlias, add_raw_aliases};
+use super::records::{KnownRecord, LostValue, free_keys, log_lost_values, save_records, word_of};
+use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases};
+use super::transaction::{Tx, recordset};
+use super::write_rows::RowOutcome;
+use crate::engine::ports::store::{
+    LeasedTask, NewIntent, PlannedRecord, PostgresRow, PostgresSettlement, RecordVerdict,
+};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::ids::{LeaseEpoch, RecordId};
+use crate::model::link::Presence;
+use crate::model::value::Payload;
+use crate::plan::record::{Agreement, Confirmation, RecordPlan};
+use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+
+/// When to come back to a record whose row appeared while it was being inserted, or was locked.
+const SHORTLY_MS: i64 = 300;
+
+/// A record and what became of it.
+pub(super) struct Planned<'c> {
+    /// The record as it was.
+    pub(super) candidate: &'c Candidate,
+    /// What became of it.
+    pub(super) outcome: Outcome,
+}
+
+/// What became of a record.
+pub(super) enum Outcome {
+    /// Postgres refused its row.
+    Refused(RowRefusal),
+    /// The planner spoke, and its row was written as it said.
+    Judged {
+        /// There was a row before.
+        row_stood: bool,
+        /// That row.
+        before: Option<PostgresRow>,
+        /// The planner's word.
+        verdict: Box<RecordVerdict>,
+        /// What became of the row; none if none was written.
+        row: Option<RowOutcome>,
+        /// What the row says of the write.
+        settlement: Option<PostgresSettlement>,
+    },
+}
+
+/// Everything a batch leaves behind.
+#[derive(Default)]
+struct Leavings {
+    planned: Vec<PlannedRecord>,
+    links: Vec<KnownRecord>,
+    moved: Vec<RecordId>,
+    aliases: Vec<RawAlias>,
+    intents: Vec<IntentLine>,
+    conflicts: Vec<ConflictRow>,
+    /// Records whose conflicts were judged anew.
+    judged: Vec<Uuid>,
+    lost: Vec<LostValue>,
+    journal: Vec<JournalLine>,
+    ends: Vec<(LeasedTask, LeaseEnd)>,
+    again: Vec<NewWork>,
+}
+
+/// Writes what the batch came to, and says it in the engine's terms.
+pub(super) async fn record_outcomes(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    outcomes: Vec<Planned<'_>>,
+) -> Result<Vec<PlannedRecord>, StoreError> {
+    let mut left = Leavings::default();
+    for planned in outcomes {
+        left.take(scope, planned);
+    }
+    make_room(tx, scope, &left).await?;
+    free_keys(tx, &left.moved).await?;
+    save_records(tx, &left.links, &scope.config_hash).await?;
+    add_raw_aliases(tx, &left.aliases).await?;
+    say_intents(tx, scope, &left.intents).await?;
+    write_conflicts(tx, scope, &left.conflicts, &left.judged).await?;
+    log_lost_values(tx, &left.lost, &scope.config_hash).await?;
+    write_journal(tx, &left.journal).await?;
+    add_work(tx, &left.again).await?;
+    end_leases(tx, scope, &left.ends).await?;
+    Ok(left.planned)
+}
+
+impl Leavings {
+    fn take(&mut self, scope: &ObjectScope, planned: Planned<'_>) {
+        let candidate = planned.candidate;
+        match planned.outcome {
+            Outcome::Refused(refusal) => self.refused(scope, candidate, &refusal),
+            Outcome::Judged {
+                row_stood,
+                before,
+                verdict,
+                row,
+                settlement,
+            } => match *verdict {
+                RecordVerdict::Wait {
+                    reason,
+                    delay_ms,
+                    counts,
+                } => self.later(candidate, delay_ms, counts, false, None, reason),
+                RecordVerdict::Look => {
+                    let reason = "it is read in Salesforce first".to_owned();
+                    self.later(candidate, 0, false, true, None, reason);
+                }
+                RecordVerdict::Park(park) => self.park(
+                    candidate,
+                    Parking {
+                        code: park.code,
+                        field: park.field.map(|field| field.to_string()),
+                        message: park.message,
+                        payload: None,
+                    },
+                ),
+                RecordVerdict::Planned {
+                    plan,
+                    postgres: _,
+                    intent,
+                    bounces,
+                } => {
+                    let done = Done {
+                        row_stood,
+                        before,
+                        plan,
+                        intent,
+                        bounces,
+                        row,
+                        settlement,
+                    };
+                    self.planned(scope, candidate, done);
+                }
+            },
+        }
+    }
+
+    fn later(
+        &mut self,
+        candidate: &Candidate,
+        delay_ms: i64,
+        counts: bool,
+        look: bool,
+        code: Option<&str>,
+        reason: String,
+    ) {
+        self.planned.push(PlannedRecord::Requeued {
+            record_id: candidate.lease.record_id,
+        });
+        let end = LeaseEnd::Later {
+            delay_ms,
+            counts,
+            look,
+            code: code.map(str::to_owned),
+            reason,
+        };
+        self.ends.push((candidate.lease.clone(), end));
+    }
+
+    fn park(&mut self, candidate: &Candidate, parking: Parking) {
+        self.planned.push(PlannedRecord::Parked {
+            record_id: candidate.lease.record_id,
+            code: parking.code.clone(),
+        });
+        self.ends
+            .push((candidate.lease.clone(), LeaseEnd::Park(parking)));
+    }
+
+    fn refused(&mut self, scope: &ObjectScope, candidate: &Candidate, refusal: &RowRefusal) {
+        let (code, field, message) = park_reason(scope, refusal);
+        let waits = match refusal.kind {
+            RefusalKind::Contended => {
+                let reason = "another transaction is in the way".to_owned();
+                return self.later(candidate, SHORTLY_MS, false, false, None, reason);
+            }
+            RefusalKind::ParentMissing => {
+                let jitter = candidate.lease.record_id.0.as_u64_pair().1;
+                next_attempt(
+                    candidate.lease.attempt.saturating_add(1),
+                    RetryClass::MissingParent,
+                    jitter,
+                )
+            }
+            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => NextAttempt::Park,
+        };
+        match waits {
+            NextAttempt::Retry { after_ms, counts } => {
+                let delay_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
+                let reason = "the row it points to is not there yet".to_owned();
+                self.later(candidate, delay_ms, counts, false, Some(&code), reason);
+            }
+            NextAttempt::Park => self.park(
+                candidate,
+                Parking {
+                    code,
+                    field,
+                    message,
+                    payload: None,
+                },
+            ),
+        }
+    }
+
+    fn planned(&mut self, scope: &ObjectScope, candidate: &Candidate, done: Done) {
+        match done.row {
+            Some(RowOutcome::KeyTaken) => {
+                let reason = "a row with its key appeared meanwhile".to_owned();
+                return self.later(candidate, SHORTLY_MS, true, false, None, reason);
+            }
+            Some(RowOutcome::Suppressed) => {
+                return self.park(candidate, suppressed(scope));
+            }
+            Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None => {}
+        }
+        let known = done.leave(scope, candidate);
+        self.names(candidate, &known, &done);
+        self.evidence(scope, candidate, &done);
+        let altered = done.settlement.as_ref().is_some_and(|row| row.altered);
+        let wrote_row = done.row.is_some();
+        match done.intent {
+            Some(intent) => {
+                if altered {
+                    self.again.push(NewWork {
+                        record_id: candidate.lease.record_id,
+                        look: false,
+                        xid: None,
+                    });
+                }
+                self.intents.push(IntentLine::of(&candidate.lease, &intent));
+                self.planned.push(PlannedRecord::Intended {
+                    lease: candidate.lease.clone(),
+                    intent,
+                    salesforce_id: known.link.salesforce_id.clone(),
+                    wrote_row,
+                });
+            }
+            None => {
+                let end = LeaseEnd::Done { again: altered };
+                self.ends.push((candidate.lease.clone(), end));
+                self.planned.push(PlannedRecord::Settled {
+                    record_id: candidate.lease.record_id,
+                    wrote_row,
+                });
+            }
+        }
+        self.links.push(known);
+    }
+
+    fn names(&mut self, candidate: &Candidate, known: &KnownRecord, done: &Done) {
+        let record_id = known.link.record_id;
+        if known.link.canonical_id != candidate.known.link.canonical_id {
+            self.moved.push(record_id);
+        }
+        if let Some(RowOutcome::Stands(row)) = &done.row
+            && let Some(raw) = &row.external_id
+        {
+            self.aliases.push(RawAlias {
+                record_id,
+                value: raw.clone(),
+            });
+        }
+    }
+
+    fn evidence(&mut self, scope: &ObjectScope, candidate: &Candidate, done: &Done) {
+        let record_id = candidate.lease.record_id;
+        self.judged.push(record_id.0);
+        self.conflicts.extend(ConflictRow::all(
+            scope,
+            &candidate.known.link,
+            done.before.as_ref(),
+            &done.plan,
+        ));
+        self.lost
+            .extend(done.plan.overruled.iter().map(|overruled| LostValue {
+                record_id,
+                field: overruled.field.clone(),
+                side: word_of(overruled.side),
+                value: [overruled.value.to_json()],
+                rule: word_of(overruled.rule),
+            }));
+        if done.plan.is_settled() && done.plan.base_advance.is_empty() {
+            return;
+        }
+        self.journal.push(JournalLine {
+            tenant: scope.tenant.to_string(),
+            object: scope.sync.object.to_string(),
+            record_id: Some(record_id),
+            source: "decision",
+            operation: word_of(done.plan.explanation.record),
+            external_id: Some(candidate.known.link.external_id.clone()),
+            salesforce_id: candidate
+                .known
+                .link
+                .salesforce_id
+                .as_ref()
+                .map(ToString::to_string),
+            org_epoch: Some(scope.org_epoch.0),
+            payload: serde_json::to_value(&done.plan).ok(),
+            config_hash: Some(scope.config_hash.to_string()),
+            ..JournalLine::default()
+        });
+    }
+}
+
+fn suppressed(scope: &ObjectScope) -> Parking {
+    Parking {
+        code: "row_write_suppressed".to_owned(),
+        field: None,
+        message: format!(
+            "a trigger or rule of table {}.{} prevents the write of the row",
+            scope.sync.table.schema, scope.sync.table.table
+        ),
+        payload: None,
+    }
+}
+
+/// A plan that was carried out on the row.
+struct Done {
+    row_stood: bool,
+    before: Option<PostgresRow>,
+    plan: Box<RecordPlan>,
+    intent: Option<NewIntent>,
+    bounces: std::collections::BTreeMap<crate::model::ids::FieldName, crate::model::link::Bounce>,
+    row: Option<RowOutcome>,
+    settlement: Option<PostgresSettlement>,
+}
+
+impl Done {
+    /// Returns the record as the plan leaves it: what is confirmed by now, nothing that is not.
+    fn leave(&self, scope: &ObjectScope, candidate: &Candidate) -> KnownRecord {
+        let mut known = candidate.known.clone();
+        let confirmed = |after| match after {
+            Confirmation::Agreed => true,
+            Confirmation::Postgres => self.row.is_some(),
+            Confirmation::Salesforce => false,
+        };
+        known.link.bounces.clone_from(&self.bounces);
+        for (field, advance) in &self.plan.base_advance {
+            if advance.after == Confirmation::Agreed {
+                known.link.base.insert(field.clone(), advance.value.clone());
+            }
+        }
+        if let Some(settlement) = &self.settlement {
+            known.link.base.extend(settlement.base.clone());
+        }
+        match self.plan.agreement {
+            Agreement::Stays => {}
+            Agreement::Begins(after) => known.link.agreed |= confirmed(after),
+            Agreement::Ends(after) if confirmed(after) => end_agreement(&mut known),
+            Agreement::Ends(_) => {}
+        }
+        known.postgres_presence = self.presence(known.postgres_presence);
+        self.take_name(scope, &mut known);
+        known
+    }
+
+    fn presence(&self, before: Presence) -> Presence {
+        match (&self.row, self.row_stood) {
+            (Some(RowOutcome::Gone), _) => Presence::Deleted,
+            (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
+            (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {
+                Presence::Unseen => Presence::Unseen,
+                Presence::Present | Presence::Deleted => Presence::Deleted,
+            },
+        }
+    }
+
+    /// The row carries an external id now: the record goes by that one, and a minted one is
+    /// confirmed.
+    fn take_name(&self, scope: &ObjectScope, known: &mut KnownRecord) {
+        let standing = match &self.row {
+            Some(RowOutcome::Stands(row)) => Some(row),
+            Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) => None,
+            None => self.before.as_ref(),
+        };
+        let Some(raw) = standing.and_then(|row| row.external_id.as_ref()) else {
+            return;
+        };
+        let Ok(canonical) = key_form(scope).canonical(raw) else {
+            return;
+        };
+        known.minted = false;
+        known.clashes = false;
+        known.link.local_key = None;
+        if matches!(self.row, Some(RowOutcome::Stands(_))) || canonical == known.link.canonical_id {
+            known.link.external_id.clone_from(raw);
+            known.link.canonical_id = canonical;
+        }
+    }
+}
+
+/// Both sides are done with the record: what they agreed on is forgotten, so that it may be created
+/// again.
+pub(super) fn end_agreement(known: &mut KnownRecord) {
+    known.link.base = Payload::new();
+    known.link.agreed = false;
+    known.link.bounces.clear();
+    match known.link.image.presence {
+        Presence::Present => {}
+        Presence::Unseen | Presence::Deleted => known.link.salesforce_id = None,
+    }
+}
+
+/// Another record may still go by an external id that a confirmed rename brings here. Its row cannot
+/// (the table would have refused), so it is moved aside, and looked at.
+async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<(), StoreError> {
+    let moved: BTreeSet<RecordId> = left.moved.iter().copied().collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let (records, keys): (Vec<Uuid>, Vec<&str>) = left
+        .links
+        .iter()
+        .filter(|known| moved.contains(&known.link.record_id))
+        .map(|known| (known.link.record_id.0, known.link.canonical_id.as_str()))
+        .unzip();
+    let holders: Vec<Uuid> = tx
+        .values(
+            "making room for a rename",
+            sqlx::query_scalar(
+                "update syncline.sync_link as link
+                set external_id = link.record_id::text,
+                    canonical_id = link.record_id::text,
+                    minted = true,
+                    version = link.version + 1,
+                    updated_at = now()
+                where link.tenant = $1
+                and link.object = $2
+                and link.canonical_id = any($3)
+                and link.record_id <> all($4)
+                returning link.record_id",
+            )
+            .bind(scope.tenant.as_str())
+            .bind(scope.sync.object.as_str())
+            .bind(keys)
+            .bind(records),
+        )
+        .await?;
+    let work: Vec<NewWork> = holders
+        .into_iter()
+        .map(|record| NewWork {
+            record_id: RecordId(record),
+            look: true,
+            xid: None,
+        })
+        .collect();
+    add_work(tx, &work).await
+}
+
+#[derive(Serialize)]
+struct IntentLine {
+    intent_id: crate::model::ids::IntentId,
+    record_id: RecordId,
+    epoch: LeaseEpoch,
+    action: String,
+    fields: Payload,
+    lane: String,
+}
+
+impl IntentLine {
+    fn of(lease: &LeasedTask, intent: &NewIntent) -> Self {
+        Self {
+            intent_id: intent.intent_id,
+            record_id: lease.record_id,
+            epoch: lease.epoch,
+            action: word_of(intent.action),
+            fields: intent.fields.clone(),
+            lane: word_of(intent.lane),
+        }
+    }
+}
+
+/// Says the writes before they are made. Each must be made before its lease ends.
+async fn say_intents(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    intents: &[IntentLine],
+) -> Result<(), StoreError> {
+    if intents.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "saying intents",
+        sqlx::query(
+            "insert into syncline.sync_intent (
+                intent_id, record_id, tenant, object, lease_epoch, action, fields, lane, deadline, config_hash
+            )
+            select
+                said.intent_id, task.record_id, task.tenant, task.object, said.epoch, said.action, said.fields,
+                said.lane, task.lease_until, $2
+            from jsonb_to_recordset($1) as said (
+                intent_id uuid, record_id uuid, epoch bigint, action text, fields jsonb, lane text
+            )
+            join syncline.sync_task as task using (record_id)",
+        )
+        .bind(recordset(intents))
+        .bind(&*scope.config_hash),
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Planning and writing one batch of leased records in one transaction.
+//!
+//! The rows are locked, the plan is made from exactly those rows, and what it says is written before
+//! anybody else can change them. A row that Postgres refuses is found by halving the batch: it stops
+//! alone, and its neighbours are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::PgStore;
+use super::applied::{Outcome, Planned, record_outcomes};
+use super::error::{CONTENTION_RETRIES_MAX, RefusalKind, RowRefusal, is_contention};
+use super::records::{KnownRecord, live_intents, lock_records};
+use super::rows::{FoundRows, Locking, RowError, read_rows};
+use super::sightings::{parents_of, references, resolve_parents};
+use super::table::{TableShape, read_shape};
+use super::transaction::{Tx, recordset};
+use super::write_rows::{RowOutcome, RowWrite, write_rows};
+use crate::engine::ports::store::{
+    LeasedTask, ObservedRecord, ParkReason, PlannedRecord, RecordPlanner, RecordVerdict,
+};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::ids::{LeaseEpoch, RecordId, SalesforceId};
+use crate::model::intent::Intent;
+
+/// How often one call waits for locks of others before it puts off what remains.
+///
+/// Each wait is at most the two seconds of the lock timeout, so a call stays far within its lease.
+const LOCK_WAITS_MAX: usize = 8;
+
+/// When to come back to a record whose row was renamed by a change that is not drained yet: capture
+/// runs in less.
+const RENAME_WAIT_MS: i64 = 500;
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::plan_and_write`].
+    pub(super) async fn plan_and_write_rows(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
+        planner: &dyn RecordPlanner,
+    ) -> Result<Vec<PlannedRecord>, StoreError> {
+        for _ in 0..CONTENTION_RETRIES_MAX {
+            match self.plan_once(scope, leases, planner).await {
+                Err(error) if is_contention(&error) => {}
+                done => return done,
+            }
+        }
+        self.plan_once(scope, leases, planner).await
+    }
+
+    async fn plan_once(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
+        planner: &dyn RecordPlanner,
+    ) -> Result<Vec<PlannedRecord>, StoreError> {
+        let mut tx = self.begin().await?;
+        mark_as_ours(&mut tx).await?;
+        let candidates = load_candidates(&mut tx, scope, leases).await?;
+        let shape = read_shape(&mut tx, scope).await?;
+        let batch: Vec<&Candidate> = candidates.iter().collect();
+        let outcomes = write_halving(&mut tx, scope, &shape, batch, planner).await?;
+        let planned = record_outcomes(&mut tx, scope, outcomes).await?;
+        unmark(&mut tx).await?;
+        tx.commit().await?;
+        Ok(planned)
+    }
+}
+
+/// Says that this transaction is ours, so that the capture triggers skip what it writes.
+async fn mark_as_ours(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(
+        "marking the transaction",
+        sqlx::query("insert into syncline.engine_tx (xid) values (pg_current_xact_id())"),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn unmark(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(
+        "unmarking the transaction",
+        sqlx::query("delete from syncline.engine_tx where xid = pg_current_xact_id()"),
+    )
+    .await?;
+    Ok(())
+}
+
+/// A leased record with everything but its rows.
+pub(super) struct Candidate {
+    /// The lease.
+    pub(super) lease: LeasedTask,
+    /// The record, locked.
+    pub(super) known: KnownRecord,
+    /// Its live writes.
+    pub(super) intents: Vec<Intent>,
+    /// External ids of the parents its image points to.
+    pub(super) parents: BTreeMap<SalesforceId, String>,
+    /// Measured clock skew.
+    pub(super) clock_skew_ms: i64,
+}
+
+/// Locks links and tasks of the leases that still stand, and loads what belongs to them.
+async fn load_candidates(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    leases: &[LeasedTask],
+) -> Result<Vec<Candidate>, StoreError> {
+    let ids: Vec<RecordId> = leases.iter().map(|lease| lease.record_id).collect();
+    let known = lock_records(tx, &ids).await?;
+    let standing = hold_leases(tx, leases).await?;
+    let mut intents = live_intents(tx, &ids).await?;
+    let clock_skew_ms = clock_skew(tx, scope).await?;
+    let pointed: BTreeSet<_> = known
+        .iter()
+        .flat_map(|record| {
+            let image = &record.link.image.fields;
+            references(scope, |field| image.get(field).map(|field| &field.value))
+        })
+        .collect();
+    let parents = resolve_parents(tx, &scope.tenant, &pointed).await?;
+    let leases: BTreeMap<RecordId, &LeasedTask> = leases
+        .iter()
+        .filter(|lease| standing.contains(&(lease.record_id, lease.epoch)))
+        .map(|lease| (lease.record_id, lease))
+        .collect();
+    Ok(known
+        .into_iter()
+        .filter_map(|known| {
+            let lease = (*leases.get(&known.link.record_id)?).clone();
+            Some(Candidate {
+                intents: intents.remove(&lease.record_id).unwrap_or_default(),
+                parents: parents_of(scope, &known, &parents),
+                lease,
+                known,
+                clock_skew_ms,
+            })
+        })
+        .collect())
+}
+
+/// Returns the clock skew of the tenant.
+pub(super) async fn clock_skew(tx: &mut Tx, scope: &ObjectScope) -> Result<i64, StoreError> {
+    let skew: Vec<i64> = tx
+        .values(
+            "reading the clock skew",
+            sqlx::query_scalar(
+                "select clock_skew_ms
+                from syncline.sync_control
+                where tenant = $1",
+            )
+            .bind(scope.tenant.as_str()),
+        )
+        .await?;
+    Ok(skew.first().copied().unwrap_or(0))
+}
+
+/// Holds the tasks whose lease still stands. A write is said only under a lease that has time left.
+async fn hold_leases(
+    tx: &mut Tx,
+    leases: &[LeasedTask],
+) -> Result<BTreeSet<(RecordId, LeaseEpoch)>, StoreError> {
+    #[derive(serde::Serialize)]
+    struct Held {
+        record_id: RecordId,
+        epoch: LeaseEpoch,
+    }
+    let held: Vec<Held> = leases
+        .iter()
+        .map(|lease| Held {
+            record_id: lease.record_id,
+            epoch: lease.epoch,
+        })
+        .collect();
+    let rows: Vec<(Uuid, i64)> = tx
+        .rows(
+            "holding leases",
+            sqlx::query_as(
+                "select task.record_id, task.lease_epoch
+                from jsonb_to_recordset($1) as held (record_id uuid, epoch bigint)
+                join syncline.sync_task as task using (record_id)
+                where task.state = 'leased'
+                and task.lease_epoch = held.epoch
+                and task.lease_until > clock_timestamp()
+                order by task.record_id
+                -- Excludes the sweep and new work until the verdicts are recorded.
+                for update of task",
+            )
+            .bind(recordset(&held)),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(record, epoch)| (RecordId(record), LeaseEpoch(epoch)))
+        .collect())
+}
+
+/// Plans and writes the batch; where Postgres refuses a row, tries the halves.
+async fn write_halving<'c>(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    candidates: Vec<&'c Candidate>,
+    planner: &dyn RecordPlanner,
+) -> Result<Vec<Planned<'c>>, StoreError> {
+    let mut planned = Vec::with_capacity(candidates.len());
+    let mut batches = vec![candidates];
+    let mut lock_waits = 0;
+    // Each refusal halves a batch, so there are at most twice as many batches as records.
+    while let Some(batch) = batches.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        tx.savepoint().await?;
+        let refusal = match write_batch(tx, scope, shape, &batch, planner).await {
+            Ok(written) => {
+                tx.keep().await?;
+                planned.extend(written);
+                continue;
+            }
+            Err(RowError::Refused(refusal)) => refusal,
+            Err(RowError::Store(error)) => return Err(error),
+        };
+        tx.back().await?;
+        lock_waits += usize::from(refusal.kind == RefusalKind::Contended);
+        let give_up = refusal.kind == RefusalKind::Contended && lock_waits > LOCK_WAITS_MAX;
+        if batch.len() == 1 || give_up {
+            planned.extend(batch.into_iter().map(|candidate| Planned {
+                candidate,
+                outcome: Outcome::Refused(refusal.clone()),
+            }));
+        } else {
+            let (first, second) = batch.split_at(batch.len() / 2);
+            batches.push(second.to_vec());
+            batches.push(first.to_vec());
+        }
+    }
+    Ok(planned)
+}
+
+/// Locks the rows of the batch, asks the planner about each record and writes what it says.
+async fn write_batch<'c>(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    batch: &[&'c Candidate],
+    planner: &dyn RecordPlanner,
+) -> Result<Vec<Planned<'c>>, RowError> {
+    let records: Vec<&KnownRecord> = batch.iter().map(|candidate| &candidate.known).collect();
+    let mut found = read_rows(tx, scope, shape, &records, Locking::Lock).await?;
+    let mut judged = Vec::with_capacity(batch.len());
+    for candidate in batch {
+        judged.push(judge(candidate, &mut found, planner));
+    }
+    let writes: Vec<RowWrite<'_>> = judged.iter().filter_map(Judged::row_write).collect();
+    let mut outcomes = write_rows(tx, scope, shape, &writes).await?;
+    Ok(judged
+        .into_iter()
+        .map(|judged| {
+            let row = outcomes.remove(&judged.observed.link.record_id);
+            settle_row(judged, row, planner)
+        })
+        .collect())
+}
+
+/// A record with its rows and the planner's word.
+struct Judged<'c> {
+    candidate: &'c Candidate,
+    observed: ObservedRecord,
+    identity: Option<serde_json::Value>,
+    verdict: RecordVerdict,
+}
+
+impl Judged<'_> {
+    fn row_write(&self) -> Option<RowWrite<'_>> {
+        let RecordVerdict::Planned {
+            postgres: Some(write),
+            ..
+        } = &self.verdict
+        else {
+            return None;
+        };
+        Some(RowWrite {
+            record_id: self.observed.link.record_id,
+            external_id: &self.observed.link.external_id,
+            identity: self.identity.as_ref(),
+            write,
+        })
+    }
+}
+
+fn judge<'c>(
+    candidate: &'c Candidate,
+    found: &mut FoundRows,
+    planner: &dyn RecordPlanner,
+) -> Judged<'c> {
+    let record_id = candidate.known.link.record_id;
+    let rows = found.rows.remove(&record_id).unwrap_or_default();
+    let identity = rows.first().map(|row| row.identity.clone());
+    let observed = ObservedRecord {
+        lease: Some(candidate.lease.clone()),
+        link: candidate.known.link.clone(),
+        intents: candidate.intents.clone(),
+        rows: rows.into_iter().map(|found| found.row).collect(),
+        row_locked: found.held_elsewhere.contains(&record_id),
+        postgres_changed_at_ms: candidate.known.postgres_changed_at_ms,
+        parents: candidate.parents.clone(),
+        clock_skew_ms: candidate.clock_skew_ms,
+    };
+    let verdict = if found.being_renamed.contains(&record_id) {
+        RecordVerdict::Wait {
+            reason: "its row was renamed a moment ago".to_owned(),
+            delay_ms: RENAME_WAIT_MS,
+            counts: false,
+        }
+    } else if candidate.known.clashes && observed.rows.is_empty() {
+        RecordVerdict::Park(clash(&observed))
+    } else {
+        planner.plan(&observed)
+    };
+    Judged {
+        candidate,
+        observed,
+        identity,
+        verdict,
+    }
+}
+
+fn clash(observed: &ObservedRecord) -> ParkReason {
+    ParkReason {
+        code: "duplicate_key".to_owned(),
+        field: None,
+        message: format!(
+            "the row of record {} took the external id of another row that still stands; give one of \
+             the two another external id",
+            observed.link.external_id
+        ),
+    }
+}
+
+fn settle_row<'c>(
+    judged: Judged<'c>,
+    row: Option<RowOutcome>,
+    planner: &dyn RecordPlanner,
+) -> Planned<'c> {
+    let settlement = match &row {
+        Some(RowOutcome::Stands(returned)) => {
+            Some(planner.settle_postgres(&judged.observed, &judged.verdict, returned))
+        }
+        Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
+    };
+    Planned {
+        candidate: judged.candidate,
+        outcome: Outcome::Judged {
+            row_stood: !judged.observed.rows.is_empty(),
+            before: judged.observed.rows.into_iter().next(),
+            verdict: Box::new(judged.verdict),
+            row,
+            settlement,
+        },
+    }
+}
+
+/// Returns what a refused row calls for, in words: the constraint or column is named.
+pub(super) fn park_reason(
+    scope: &ObjectScope,
+    refusal: &RowRefusal,
+) -> (String, Option<String>, String) {
+    let code = match refusal.kind {
+        RefusalKind::ValueRejected => "invalid_value",
+        RefusalKind::ConstraintRejected => "constraint_violation",
+        RefusalKind::ParentMissing => "missing_parent",
+        RefusalKind::Contended => "row_contended",
+    };
+    let field = scope
+        .sync
+        .fields
+        .iter()
+        .find(|(_, mapped)| refusal.column.as_deref() == Some(mapped.column.as_str()))
+        .map(|(name, _)| name.to_string());
+    let place = refusal
+        .place
+        .as_ref()
+        .map_or_else(String::new, |place| format!(" ({place})"));
+    let message = format!(
+        "table {}.{} refuses the row{place}: {}",
+        scope.sync.table.schema, scope.sync.table.table, refusal.message
+    );
+    (code.to_owned(), field, message)
+}

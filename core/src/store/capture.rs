@@ -1,0 +1,653 @@
+//! Draining the outbox: what users' transactions left there becomes links, tasks and evidence.
+//!
+//! One capture drains a tenant's outbox at a time, so that renames meet in the order they were made.
+//! What is not committed yet is not there yet: rows are claimed one by one, never up to an id, so a
+//! transaction that commits late is drained late and never skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::PgStore;
+use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
+use super::journal::{JournalLine, write_journal};
+use super::key_book::{Entry, KeyBook, KeyedChange, RawKey};
+use super::letters::{NewLetter, write_letters};
+use super::links::{NewLink, RawAlias, Wanted, add_raw_aliases, lock_by_names, make_links};
+use super::records::{KnownRecord, free_keys, save_records};
+use super::tasks::{NewWork, add_work};
+use super::transaction::{Tx, recordset};
+use crate::engine::ports::store::{CaptureCounts, OutboxReport};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
+use crate::model::hash::canonical_hash;
+use crate::model::ids::{OrgEpoch, RecordId};
+use crate::model::key::KeyForm;
+use crate::model::link::Image;
+use crate::model::mint;
+
+/// The stream that the outbox counts as.
+const OUTBOX: &str = "outbox";
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::capture_outbox`].
+    pub(super) async fn drain_outbox(
+        &self,
+        scopes: &[ObjectScope],
+        limit: usize,
+    ) -> Result<OutboxReport, StoreError> {
+        for _ in 0..CONTENTION_RETRIES_MAX {
+            match self.drain_once(scopes, limit).await {
+                Err(error) if is_contention(&error) => {}
+                done => return done,
+            }
+        }
+        self.drain_once(scopes, limit).await
+    }
+
+    async fn drain_once(
+        &self,
+        scopes: &[ObjectScope],
+        limit: usize,
+    ) -> Result<OutboxReport, StoreError> {
+        let mut tx = self.begin().await?;
+        let tenants = hold_outbox(&mut tx, scopes).await?;
+        let claimed = if tenants.is_empty() {
+            Vec::new()
+        } else {
+            claim(&mut tx, &tenants, limit).await?
+        };
+        if claimed.is_empty() {
+            tx.rollback().await?;
+            return Ok(OutboxReport::default());
+        }
+        let mut sorted = sort(scopes, &claimed);
+        let duplicates = drop_repeats(&mut tx, &mut sorted.accepted).await?;
+        let dirty = take_in(&mut tx, scopes, &sorted.accepted).await?;
+        write_journal(&mut tx, &sorted.out_of_scope).await?;
+        write_letters(&mut tx, &sorted.refused).await?;
+        note_capture(&mut tx, &tenants).await?;
+        tx.commit().await?;
+        Ok(OutboxReport {
+            counts: CaptureCounts {
+                seen: claimed.len(),
+                journaled: sorted.accepted.len(),
+                duplicate: duplicates,
+                refused: sorted.refused.len(),
+                out_of_scope: sorted.out_of_scope.len(),
+            },
+            dirty,
+            more: claimed.len() == limit,
+        })
+    }
+}
+
+/// An outbox row as it was claimed.
+#[derive(Debug, Clone, sqlx::FromRow, Serialize)]
+struct Claimed {
+    outbox_id: i64,
+    tenant: Option<String>,
+    object: Option<String>,
+    operation: Option<String>,
+    external_id: Option<String>,
+    old_external_id: Option<String>,
+    local_key: Option<serde_json::Value>,
+    changed: Option<serde_json::Value>,
+    tombstone: Option<bool>,
+    cursor: Option<String>,
+    xid: Option<i64>,
+    changed_at: Option<DateTime<Utc>>,
+}
+
+/// Returns the tenants whose outbox holds something and is ours to drain now.
+async fn hold_outbox(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<Vec<String>, StoreError> {
+    let tenants: BTreeSet<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
+    let tenants: Vec<&str> = tenants.into_iter().collect();
+    let waiting: Vec<bool> = tx
+        .values(
+            "looking into the outbox",
+            sqlx::query_scalar(
+                "select exists (
+                    select
+                    from syncline.sync_outbox
+                    where tenant = any($1)
+                    or coalesce(btrim(tenant), '') = ''
+                )",
+            )
+            .bind(&tenants),
+        )
+        .await?;
+    if waiting != [true] {
+        return Ok(Vec::new());
+    }
+    tx.run(
+        "opening the outbox stream",
+        sqlx::query(
+            "insert into syncline.sync_checkpoint (tenant, stream, stale)
+            select tenant, $2, false
+            from unnest($1::text[]) as tenant
+            order by tenant
+            on conflict (tenant, stream) do nothing",
+        )
+        .bind(&tenants)
+        .bind(OUTBOX),
+    )
+    .await?;
+    tx.values(
+        "holding the outbox stream",
+        sqlx::query_scalar(
+            "select tenant
+            from syncline.sync_checkpoint
+            where tenant = any($1)
+            and stream = $2
+            order by tenant
+            -- One capture drains a tenant's outbox at a time; a second one has nothing to do.
+            for update skip locked",
+        )
+        .bind(&tenants)
+        .bind(OUTBOX),
+    )
+    .await
+}
+
+async fn claim(tx: &mut Tx, tenants: &[String], limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    tx.rows(
+        "claiming outbox rows",
+        sqlx::query_as(
+            "with claimed as materialized (
+                select outbox_id
+                from syncline.sync_outbox
+                where tenant = any($1)
+                or coalesce(btrim(tenant), '') = ''
+                order by outbox_id
+                limit $2
+                for update skip locked
+            ),
+            -- Claiming deletes: what happens to these rows commits with it or not at all.
+            taken as (
+                delete from syncline.sync_outbox as outbox
+                using claimed
+                where outbox.outbox_id = claimed.outbox_id
+                returning outbox.*
+            )
+            select *
+            from taken
+            order by outbox_id",
+        )
+        .bind(tenants)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
+    )
+    .await
+}
+
+/// A claimed row that is a change.
+struct Accepted<'a> {
+    row: &'a Claimed,
+    scope: &'a ObjectScope,
+    valid: ValidOutbox,
+    change: KeyedChange,
+}
+
+/// The rows of a batch by what they are.
+struct Sorted<'a> {
+    accepted: Vec<Accepted<'a>>,
+    refused: Vec<NewLetter>,
+    out_of_scope: Vec<JournalLine>,
+}
+
+/// Tells changes from rows that break the contract and from those of no mapped object.
+fn sort<'a>(scopes: &'a [ObjectScope], claimed: &'a [Claimed]) -> Sorted<'a> {
+    let by_place: BTreeMap<(&str, &str), &ObjectScope> = scopes
+        .iter()
+        .map(|scope| {
+            let place = (scope.tenant.as_str(), scope.sync.object.as_str());
+            (place, scope)
+        })
+        .collect();
+    let finder = scopes.first().map_or("", |scope| scope.tenant.as_str());
+    let mut sorted = Sorted {
+        accepted: Vec::with_capacity(claimed.len()),
+        refused: Vec::new(),
+        out_of_scope: Vec::new(),
+    };
+    for row in claimed {
+        let valid = match validate_outbox(&parts(row)) {
+            Ok(valid) => valid,
+            Err(refusal) => {
+                let letter = refusal_letter(row, finder, refusal.code(), &refusal.to_string());
+                sorted.refused.push(letter);
+                continue;
+            }
+        };
+        let place = (valid.tenant.as_str(), valid.object.as_str());
+        let Some(scope) = by_place.get(&place) else {
+            sorted.out_of_scope.push(journal_line(row, &valid, None));
+            continue;
+        };
+        match keyed(scope, &valid, row) {
+            Ok(change) => sorted.accepted.push(Accepted {
+                row,
+                scope,
+                valid,
+                change,
+            }),
+            Err(reason) => {
+                let letter = refusal_letter(row, finder, "outbox_bad_key", &reason);
+                sorted.refused.push(letter);
+            }
+        }
+    }
+    sorted
+}
+
+fn parts(row: &Claimed) -> OutboxRow<'_> {
+    OutboxRow {
+        outbox_id: row.outbox_id,
+        tenant: row.tenant.as_deref().unwrap_or_default(),
+        object: row.object.as_deref().unwrap_or_default(),
+        operation: row.operation.as_deref().unwrap_or_default(),
+        external_id: row.external_id.as_deref(),
+        local_key: row.local_key.as_ref(),
+        tombstone: row.tombstone.unwrap_or_default(),
+        cursor: row.cursor.as_deref(),
+    }
+}
+
+fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewLetter {
+    let named = row.tenant.as_deref().filter(|tenant| !tenant.is_empty());
+    NewLetter {
+        // A row that names no tenant goes to the one that found it: somebody must see it.
+        tenant: named.unwrap_or(finder).to_owned(),
+        object: row.object.clone().unwrap_or_default(),
+        record_id: None,
+        origin: "outbox",
+        code: code.to_owned(),
+        field: None,
+        message: format!("an outbox row was refused: {message}"),
+        payload: serde_json::to_value(row).ok(),
+        attempts: 0,
+    }
+}
+
+/// Parses the keys of a row.
+fn keyed(scope: &ObjectScope, valid: &ValidOutbox, row: &Claimed) -> Result<KeyedChange, String> {
+    let form = key_form(scope);
+    let parse = |raw: &str| {
+        form.canonical(raw)
+            .map(|canonical| RawKey {
+                raw: raw.to_owned(),
+                canonical,
+            })
+            .map_err(|error| error.to_string())
+    };
+    let key = row.external_id.as_deref().map(parse).transpose()?;
+    let minted = row.local_key.as_ref().map(|local| {
+        let raw = mint::for_postgres(&scope.tenant, &scope.sync.table, local);
+        RawKey {
+            canonical: form.canonical(&raw).unwrap_or_else(|_| raw.clone()),
+            raw,
+        }
+    });
+    Ok(KeyedChange {
+        tenant: valid.tenant.clone(),
+        object: valid.object.clone(),
+        operation: valid.operation,
+        key,
+        // A former id that was none names no record.
+        old_key: row
+            .old_external_id
+            .as_deref()
+            .and_then(|old| parse(old).ok()),
+        local_key: row.local_key.clone(),
+        minted,
+        changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
+        xid: row.xid,
+    })
+}
+
+/// Returns how the object's external ids compare.
+pub(super) fn key_form(scope: &ObjectScope) -> KeyForm {
+    scope
+        .schema
+        .fields
+        .get(&scope.sync.external_id.field)
+        .map_or(KeyForm::default(), KeyForm::of)
+}
+
+fn journal_line(row: &Claimed, valid: &ValidOutbox, scope: Option<&ObjectScope>) -> JournalLine {
+    JournalLine {
+        tenant: valid.tenant.to_string(),
+        object: valid.object.to_string(),
+        source: "postgres",
+        operation: valid.operation.as_str().to_owned(),
+        external_id: row.external_id.clone(),
+        stream: Some(OUTBOX.to_owned()),
+        cursor: Some(valid.cursor.to_string()),
+        org_epoch: scope.map(|scope| scope.org_epoch.0),
+        payload_hash: row.changed.as_ref().map(canonical_hash),
+        payload: row.changed.clone(),
+        fate: scope.is_none().then(|| "out_of_scope".to_owned()),
+        observed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
+        config_hash: scope.map(|scope| scope.config_hash.to_string()),
+        ..JournalLine::default()
+    }
+}
+
+#[derive(Serialize)]
+struct Seen<'a> {
+    place: usize,
+    tenant: &'a str,
+    org_epoch: OrgEpoch,
+    cursor: String,
+    object: &'a str,
+    record: &'a str,
+    payload_hash: String,
+}
+
+/// Drops rows to which an application gave a cursor that it gave before with the same content. Rows
+/// of the triggers have a cursor of their own and cannot repeat.
+async fn drop_repeats(tx: &mut Tx, accepted: &mut Vec<Accepted<'_>>) -> Result<usize, StoreError> {
+    let mut first = BTreeSet::new();
+    let seen: Vec<Seen<'_>> = accepted
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| change.row.cursor.is_some())
+        .map(|(place, change)| Seen {
+            place,
+            tenant: change.scope.tenant.as_str(),
+            org_epoch: change.scope.org_epoch,
+            cursor: change.valid.cursor.to_string(),
+            object: change.scope.sync.object.as_str(),
+            record: change.row.external_id.as_deref().unwrap_or_default(),
+            payload_hash: canonical_hash(&serde_json::json!([
+                change.valid.operation.as_str(),
+                change.row.changed
+            ])),
+        })
+        .collect();
+    if seen.is_empty() {
+        return Ok(0);
+    }
+    // One cursor may stand for several rows, so the content is part of what was seen: it takes the
+    // place of the stream's own ordinal.
+    let known: Vec<i64> = tx
+        .values(
+            "remembering what was seen",
+            sqlx::query_scalar(
+                "with row as (
+                    select *
+                    from jsonb_to_recordset($1) as row (
+                        place bigint, tenant text, org_epoch bigint, cursor text, object text, record text, payload_hash text
+                    )
+                ),
+                fresh as (
+                    insert into syncline.sync_seen (tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash)
+                    select distinct tenant, org_epoch, $2, cursor || ' ' || payload_hash, object, record, 0, payload_hash
+                    from row
+                    on conflict do nothing
+                    returning tenant, org_epoch, cursor, object, record
+                )
+                select row.place
+                from row
+                where not exists (
+                    select
+                    from fresh
+                    where fresh.tenant = row.tenant
+                    and fresh.org_epoch = row.org_epoch
+                    and fresh.cursor = row.cursor || ' ' || row.payload_hash
+                    and fresh.object = row.object
+                    and fresh.record = row.record
+                )",
+            )
+            .bind(recordset(&seen))
+            .bind(OUTBOX),
+        )
+        .await?;
+    let mut repeats: BTreeSet<usize> = known
+        .into_iter()
+        .filter_map(|place| usize::try_from(place).ok())
+        .collect();
+    for row in &seen {
+        let content = (
+            row.tenant,
+            row.object,
+            row.record,
+            &row.cursor,
+            &row.payload_hash,
+        );
+        if !first.insert(content) {
+            repeats.insert(row.place);
+        }
+    }
+    let mut place = 0;
+    accepted.retain(|_| {
+        place += 1;
+        !repeats.contains(&(place - 1))
+    });
+    Ok(repeats.len())
+}
+
+/// Resolves the changes to records, and writes links, names, tasks and journal. Returns how many
+/// records have new work.
+async fn take_in(
+    tx: &mut Tx,
+    scopes: &[ObjectScope],
+    accepted: &[Accepted<'_>],
+) -> Result<usize, StoreError> {
+    let emptied = empty_places(tx, accepted).await?;
+    let wanted: Vec<Wanted> = accepted.iter().flat_map(|one| names(&one.change)).collect();
+    let mut book = KeyBook::new(lock_by_names(tx, &wanted).await?);
+    let places: Vec<Option<usize>> = accepted
+        .iter()
+        .map(|one| match one.valid.operation {
+            OutboxOperation::Truncate => {
+                book.truncate(&one.valid.tenant, &one.valid.object);
+                None
+            }
+            OutboxOperation::Insert
+            | OutboxOperation::Update
+            | OutboxOperation::Delete
+            | OutboxOperation::Backfill => Some(book.take(&one.change)),
+        })
+        .collect();
+    let records = write_links(tx, scopes, book.entries()).await?;
+    write_names(tx, book.entries(), &records).await?;
+    let work: Vec<NewWork> = book
+        .entries()
+        .iter()
+        .zip(&records)
+        .filter(|(entry, _)| entry.dirty)
+        .map(|(entry, record_id)| NewWork {
+            record_id: *record_id,
+            look: false,
+            xid: entry.xid,
+        })
+        .collect();
+    add_work(tx, &work).await?;
+    let lines: Vec<JournalLine> = accepted
+        .iter()
+        .zip(&places)
+        .map(|(one, place)| JournalLine {
+            record_id: place.map(|place| records[place]),
+            ..journal_line(one.row, &one.valid, Some(one.scope))
+        })
+        .collect();
+    write_journal(tx, &lines).await?;
+    Ok(work.len() + emptied)
+}
+
+/// Returns the names by which the record of a change may be known.
+fn names(change: &KeyedChange) -> Vec<Wanted> {
+    let place = || Wanted {
+        tenant: change.tenant.to_string(),
+        object: change.object.to_string(),
+        ..Wanted::default()
+    };
+    let keys = [&change.key, &change.old_key, &change.minted];
+    let mut names: Vec<Wanted> = keys
+        .into_iter()
+        .flatten()
+        .map(|key| Wanted {
+            canonical_id: Some(key.canonical.clone()),
+            ..place()
+        })
+        .collect();
+    if change.local_key.is_some() {
+        names.push(Wanted {
+            local_key: change.local_key.clone(),
+            ..place()
+        });
+    }
+    names
+}
+
+/// Gives every record of a truncated table work, in one statement: they may be millions.
+async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, StoreError> {
+    let places: BTreeSet<(&str, &str)> = accepted
+        .iter()
+        .filter(|one| one.valid.operation == OutboxOperation::Truncate)
+        .map(|one| (one.valid.tenant.as_str(), one.valid.object.as_str()))
+        .collect();
+    if places.is_empty() {
+        return Ok(0);
+    }
+    let (tenants, objects): (Vec<&str>, Vec<&str>) = places.into_iter().unzip();
+    let emptied = tx
+        .run(
+            "giving the records of a truncated table work",
+            sqlx::query(
+                "with emptied as (
+                    update syncline.sync_link as link
+                    set postgres_presence = 'deleted',
+                        postgres_changed_at = now(),
+                        version = link.version + 1
+                    from unnest($1::text[], $2::text[]) as place (tenant, object)
+                    where link.tenant = place.tenant
+                    and link.object = place.object
+                    and link.postgres_presence = 'present'
+                    returning link.record_id, link.tenant, link.object
+                )
+                insert into syncline.sync_task as task (record_id, tenant, object)
+                select record_id, tenant, object
+                from emptied
+                order by record_id
+                -- One task per record: the truncate is a new generation of it.
+                on conflict (record_id) do update
+                set generation = task.generation + 1,
+                    state = case when task.state = 'leased' then 'leased' else 'ready' end,
+                    due_at = least(task.due_at, now()),
+                    updated_at = now()",
+            )
+            .bind(tenants)
+            .bind(objects),
+        )
+        .await?;
+    Ok(usize::try_from(emptied).unwrap_or(usize::MAX))
+}
+
+/// Saves known links under their new names and makes the new ones. Returns each entry's record.
+async fn write_links(
+    tx: &mut Tx,
+    scopes: &[ObjectScope],
+    entries: &[Entry],
+) -> Result<Vec<RecordId>, StoreError> {
+    let moved: Vec<RecordId> = entries
+        .iter()
+        .filter(|entry| entry.moved)
+        .filter_map(|entry| entry.known.as_ref())
+        .map(|known| known.link.record_id)
+        .collect();
+    free_keys(tx, &moved).await?;
+    let known: Vec<KnownRecord> = entries
+        .iter()
+        .filter(|entry| entry.dirty)
+        .filter_map(updated)
+        .collect();
+    let config_hash = scopes.first().map_or("", |scope| &scope.config_hash);
+    save_records(tx, &known, config_hash).await?;
+    let new: Vec<NewLink> = entries
+        .iter()
+        .filter(|entry| entry.known.is_none())
+        .map(|entry| new_link(scopes, entry))
+        .collect();
+    let mut made = make_links(tx, &new).await?.into_iter();
+    entries
+        .iter()
+        .map(|entry| match &entry.known {
+            Some(known) => Ok(known.link.record_id),
+            None => made
+                .next()
+                .flatten()
+                .ok_or_else(|| contended("making links")),
+        })
+        .collect()
+}
+
+/// Returns the known record as the batch leaves it.
+fn updated(entry: &Entry) -> Option<KnownRecord> {
+    let mut record = entry.known.clone()?;
+    record.link.external_id.clone_from(&entry.external_id);
+    record.link.canonical_id.clone_from(&entry.canonical_id);
+    record.link.local_key.clone_from(&entry.local_key);
+    record.minted = entry.minted;
+    record.clashes = entry.clashes;
+    record.postgres_presence = entry.presence;
+    record.postgres_changed_at_ms = entry.changed_at_ms;
+    Some(record)
+}
+
+fn new_link(scopes: &[ObjectScope], entry: &Entry) -> NewLink {
+    let org_epoch = scopes
+        .iter()
+        .find(|scope| scope.tenant == entry.tenant)
+        .map_or(OrgEpoch::default(), |scope| scope.org_epoch);
+    NewLink {
+        tenant: entry.tenant.to_string(),
+        object: entry.object.to_string(),
+        org_epoch,
+        external_id: entry.external_id.clone(),
+        canonical_id: entry.canonical_id.clone(),
+        minted: entry.minted,
+        salesforce_id: None,
+        local_key: entry.local_key.clone(),
+        postgres_presence: entry.presence,
+        postgres_changed_at_ms: entry.changed_at_ms,
+        image: Image::default(),
+    }
+}
+
+async fn write_names(
+    tx: &mut Tx,
+    entries: &[Entry],
+    records: &[RecordId],
+) -> Result<(), StoreError> {
+    let aliases: Vec<RawAlias> = entries
+        .iter()
+        .zip(records)
+        .flat_map(|(entry, record_id)| {
+            entry.raw_ids.iter().map(|raw| RawAlias {
+                record_id: *record_id,
+                value: raw.clone(),
+            })
+        })
+        .collect();
+    add_raw_aliases(tx, &aliases).await
+}
+
+async fn note_capture(tx: &mut Tx, tenants: &[String]) -> Result<(), StoreError> {
+    tx.run(
+        "noting the capture",
+        sqlx::query(
+            "update syncline.sync_checkpoint
+            set captured_at = now(),
+                updated_at = now()
+            where tenant = any($1)
+            and stream = $2",
+        )
+        .bind(tenants)
+        .bind(OUTBOX),
+    )
+    .await?;
+    Ok(())
+}

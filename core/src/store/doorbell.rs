@@ -1,0 +1,153 @@
+//! Doorbell slots: a ring needs a free one, so that doorbells cannot multiply.
+
+use super::PgStore;
+use super::records::corrupt;
+use super::stream::interval;
+use crate::engine::ports::StoreError;
+use crate::model::ids::{ObjectName, TenantId};
+
+/// Objects with due work, by a loose scan of the index; for each as many slots as its work is worth,
+/// counted no further than the slots go.
+const CLAIM: &str = "with recursive working as (
+        (
+            select min(task.object) as object
+            from syncline.sync_task as task
+            where task.tenant = $1
+            and task.state = 'ready'
+        )
+        union all
+        select (
+            select min(task.object)
+            from syncline.sync_task as task
+            where task.tenant = $1
+            and task.state = 'ready'
+            and task.object > working.object
+        )
+        from working
+        where working.object is not null
+    ),
+    worth as (
+        select working.object, (due.tasks + $3 - 1) / $3 as slots
+        from working
+        cross join lateral (
+            select count(*) as tasks
+            from (
+                select
+                from syncline.sync_task as task
+                where task.tenant = $1
+                and task.object = working.object
+                and task.state = 'ready'
+                and task.due_at <= now()
+                limit $2 * $3
+            ) as counted
+        ) as due
+        where working.object is not null
+    )
+    insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
+    select $1, worth.object, slot::integer, clock_timestamp() + $4
+    from worth
+    cross join lateral generate_series(0, least($2, worth.slots) - 1) as slot
+    where not exists (
+        select
+        from syncline.sync_control as control
+        where control.tenant = $1
+        and control.paused_at is not null
+    )
+    order by worth.object, slot
+    -- A slot that somebody was rung for is held until that ring lapses.
+    on conflict (tenant, object, slot) do update
+    set rung_until = excluded.rung_until
+    where held.rung_until <= clock_timestamp()
+    returning object, slot";
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::claim_doorbells`].
+    pub(super) async fn take_doorbells(
+        &self,
+        tenant: &TenantId,
+        slots_max: i32,
+        tasks_per_slot: i64,
+        rung_ms: i64,
+    ) -> Result<Vec<(ObjectName, i32)>, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows: Vec<(String, i32)> = tx
+            .rows(
+                "claiming doorbells",
+                sqlx::query_as(CLAIM)
+                    .bind(tenant.as_str())
+                    .bind(i64::from(slots_max))
+                    .bind(tasks_per_slot.max(1))
+                    .bind(interval(rung_ms)),
+            )
+            .await?;
+        tx.commit().await?;
+        rows.into_iter()
+            .map(|(object, slot)| Ok((ObjectName::parse(&object).map_err(corrupt)?, slot)))
+            .collect()
+    }
+
+    /// See [`crate::engine::ports::StorePort::keep_or_free_doorbell`].
+    pub(super) async fn renew_doorbell(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+        rung_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let kept: Vec<bool> = tx
+            .values(
+                "keeping or freeing a doorbell",
+                sqlx::query_scalar(
+                    "with due as (
+                        select exists (
+                            select
+                            from syncline.sync_task as task
+                            where task.tenant = $1
+                            and task.object = $2
+                            and task.state = 'ready'
+                            and task.due_at <= now()
+                            and not exists (
+                                select
+                                from syncline.sync_intent as intent
+                                where intent.record_id = task.record_id
+                                and intent.state = 'open'
+                            )
+                        )
+                        and not exists (
+                            select
+                            from syncline.sync_control as control
+                            where control.tenant = $1
+                            and control.paused_at is not null
+                        ) as work
+                    ),
+                    kept as (
+                        insert into syncline.sync_doorbell (tenant, object, slot, rung_until)
+                        select $1, $2, $3, clock_timestamp() + $4
+                        from due
+                        where due.work
+                        -- Its own slot, whether or not it lapsed meanwhile.
+                        on conflict (tenant, object, slot) do update
+                        set rung_until = excluded.rung_until
+                    ),
+                    freed as (
+                        delete from syncline.sync_doorbell
+                        using due
+                        where tenant = $1
+                        and object = $2
+                        and slot = $3
+                        and not due.work
+                    )
+                    select work
+                    from due",
+                )
+                .bind(tenant.as_str())
+                .bind(object.as_str())
+                .bind(slot)
+                .bind(interval(rung_ms)),
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(kept == [true])
+    }
+}

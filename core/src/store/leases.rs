@@ -1,0 +1,162 @@
+//! Leasing tasks and giving leases back.
+
+use uuid::Uuid;
+
+use super::PgStore;
+use super::records::corrupt;
+use super::stream::interval;
+use super::tasks::{LeaseEnd, Parking, end_leases};
+use crate::engine::ports::store::{LeasedTask, TaskRelease};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::ids::{Generation, LeaseEpoch, RecordId, SalesforceId};
+
+#[derive(sqlx::FromRow)]
+struct TaskRow {
+    record_id: Uuid,
+    lease_epoch: i64,
+    generation: i64,
+    attempts: i32,
+    look: bool,
+    salesforce_id: Option<String>,
+    external_id: String,
+    xid: Option<i64>,
+}
+
+/// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still
+/// land. One with an unknown intent is, to be looked at. The lease's time runs by the database's clock.
+const LEASE: &str = "with due as materialized (
+        select task.record_id, task.look, task.due_at
+        from syncline.sync_task as task
+        where task.tenant = $1
+        and task.object = $2
+        and task.state = 'ready'
+        and task.due_at <= now()
+        and not exists (
+            select
+            from syncline.sync_intent as intent
+            where intent.record_id = task.record_id
+            and intent.state = 'open'
+        )
+        and not exists (
+            select
+            from syncline.sync_control as control
+            where control.tenant = $1
+            and control.paused_at is not null
+        )
+        order by task.due_at, task.record_id
+        limit $3
+        -- What another worker is leasing right now is its.
+        for update of task skip locked
+    ),
+    leased as (
+        update syncline.sync_task as task
+        set state = 'leased',
+            lease_owner = $4,
+            lease_until = clock_timestamp() + $5,
+            lease_epoch = default,
+            -- The look goes with the lease; what is asked for from now on is for the next one.
+            look = false,
+            updated_at = now()
+        from due
+        where task.record_id = due.record_id
+        returning task.record_id, task.lease_epoch, task.generation, task.attempts, task.xid
+    )
+    select
+        leased.record_id,
+        leased.lease_epoch,
+        leased.generation,
+        leased.attempts,
+        leased.xid,
+        link.salesforce_id,
+        link.external_id,
+        due.look or exists (
+            select
+            from syncline.sync_intent as intent
+            where intent.record_id = leased.record_id
+            and intent.state = 'unknown'
+        ) as look
+    from leased
+    join due on due.record_id = leased.record_id
+    join syncline.sync_link as link on link.record_id = leased.record_id
+    order by due.due_at, leased.record_id";
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::lease_tasks`].
+    pub(super) async fn take_leases(
+        &self,
+        scope: &ObjectScope,
+        limit: usize,
+        worker: &str,
+        lease_ms: i64,
+    ) -> Result<Vec<LeasedTask>, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows: Vec<TaskRow> = tx
+            .rows(
+                "leasing tasks",
+                sqlx::query_as(LEASE)
+                    .bind(scope.tenant.as_str())
+                    .bind(scope.sync.object.as_str())
+                    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                    .bind(worker)
+                    .bind(interval(lease_ms)),
+            )
+            .await?;
+        tx.commit().await?;
+        rows.into_iter().map(LeasedTask::try_from).collect()
+    }
+
+    /// See [`crate::engine::ports::StorePort::release_tasks`].
+    pub(super) async fn give_leases_back(
+        &self,
+        scope: &ObjectScope,
+        releases: &[TaskRelease],
+    ) -> Result<(), StoreError> {
+        let ends: Vec<(LeasedTask, LeaseEnd)> = releases
+            .iter()
+            .map(|release| (release.lease.clone(), lease_end(release)))
+            .collect();
+        let mut tx = self.begin().await?;
+        end_leases(&mut tx, scope, &ends).await?;
+        tx.commit().await
+    }
+}
+
+fn lease_end(release: &TaskRelease) -> LeaseEnd {
+    match &release.park {
+        Some(park) => LeaseEnd::Park(Parking {
+            code: park.code.clone(),
+            field: park.field.as_ref().map(ToString::to_string),
+            message: park.message.clone(),
+            payload: None,
+        }),
+        None => LeaseEnd::Later {
+            delay_ms: release.delay_ms,
+            counts: release.counts,
+            // The look that was asked for was perhaps not made.
+            look: release.lease.look,
+            code: None,
+            reason: release.reason.clone(),
+        },
+    }
+}
+
+impl TryFrom<TaskRow> for LeasedTask {
+    type Error = StoreError;
+
+    fn try_from(row: TaskRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            record_id: RecordId(row.record_id),
+            epoch: LeaseEpoch(row.lease_epoch),
+            generation: Generation(row.generation),
+            attempt: u32::try_from(row.attempts).unwrap_or(0),
+            look: row.look,
+            salesforce_id: row
+                .salesforce_id
+                .map(|id| SalesforceId::parse(&id))
+                .transpose()
+                .map_err(corrupt)?,
+            external_id: row.external_id,
+            transaction: row.xid,
+        })
+    }
+}

@@ -1,0 +1,303 @@
+//! Reading rows of a mapped table for the records they belong to, locked or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::error::{RowRefusal, row_refusal};
+use super::quote;
+use super::records::KnownRecord;
+use super::table::{TableShape, mapped_columns, picked_json};
+use super::transaction::{Tx, recordset};
+use crate::engine::ports::store::PostgresRow;
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::ids::RecordId;
+
+/// Names that no mapped column is expected to have, for what goes beside them.
+const RECORD: &str = "\"syncline record\"";
+const KEY: &str = "\"syncline key\"";
+
+/// Why rows could not be read or written.
+#[derive(Debug)]
+pub(super) enum RowError {
+    /// Postgres refused some row of the batch.
+    Refused(RowRefusal),
+    /// Anything else.
+    Store(StoreError),
+}
+
+impl From<StoreError> for RowError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sqlx::Error> for RowError {
+    fn from(error: sqlx::Error) -> Self {
+        match row_refusal(error) {
+            Ok(refusal) => Self::Refused(refusal),
+            Err(error) => Self::Store(error),
+        }
+    }
+}
+
+/// A row with what identifies it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FoundRow {
+    /// The row.
+    pub(super) row: PostgresRow,
+    /// Its primary key, or its external id, by column.
+    pub(super) identity: serde_json::Value,
+}
+
+/// The rows of some records.
+#[derive(Debug, Default)]
+pub(super) struct FoundRows {
+    /// By record.
+    pub(super) rows: BTreeMap<RecordId, Vec<FoundRow>>,
+    /// Records of which somebody else holds a row.
+    pub(super) held_elsewhere: BTreeSet<RecordId>,
+    /// Records without a row, whose row was renamed by a change that is not drained yet.
+    pub(super) being_renamed: BTreeSet<RecordId>,
+}
+
+/// Whether rows are locked as they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locking {
+    /// They are, except those that somebody else holds.
+    Lock,
+    /// They are not.
+    Look,
+}
+
+/// Reads the rows that carry the records' external ids, in any spelling they are known by, or their
+/// primary keys while they have none.
+pub(super) async fn read_rows(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    records: &[&KnownRecord],
+    locking: Locking,
+) -> Result<FoundRows, RowError> {
+    let spellings = spellings(tx, records).await?;
+    let by_key = Search::by_key(scope, shape, &spellings)?;
+    let by_local_key = Search::by_local_key(scope, shape, records)?;
+    let mut found = FoundRows::default();
+    let mut existing = FoundRows::default();
+    for search in [Some(by_key), by_local_key].into_iter().flatten() {
+        add_rows(&mut found, search.run(tx, locking).await?);
+        if locking == Locking::Lock {
+            add_rows(&mut existing, search.run(tx, Locking::Look).await?);
+        }
+    }
+    for (record, rows) in &existing.rows {
+        let held = found.rows.get(record).map_or(0, Vec::len);
+        if held < rows.len() {
+            found.held_elsewhere.insert(*record);
+        }
+    }
+    let missing: Vec<&Spelling> = spellings
+        .iter()
+        .filter(|spelling| !found.rows.contains_key(&spelling.record_id))
+        .collect();
+    if locking == Locking::Lock && !missing.is_empty() {
+        found.being_renamed = being_renamed(tx, scope, &missing).await?;
+    }
+    Ok(found)
+}
+
+/// A spelling of a record's external id.
+#[derive(Debug, Serialize)]
+struct Spelling {
+    #[serde(rename = "syncline record")]
+    record_id: RecordId,
+    #[serde(rename = "syncline key")]
+    key: String,
+}
+
+async fn spellings(tx: &mut Tx, records: &[&KnownRecord]) -> Result<Vec<Spelling>, StoreError> {
+    let ids: Vec<Uuid> = records
+        .iter()
+        .map(|record| record.link.record_id.0)
+        .collect();
+    let aliases: Vec<(Uuid, String)> = tx
+        .rows(
+            "reading external ids as written",
+            sqlx::query_as(
+                "select record_id, value
+                from syncline.sync_link_alias
+                where record_id = any($1)
+                and kind = 'external_id'
+                and valid_to is null",
+            )
+            .bind(ids),
+        )
+        .await?;
+    let known = records
+        .iter()
+        .map(|record| (record.link.record_id, record.link.external_id.clone()));
+    let spellings: BTreeSet<(RecordId, String)> = aliases
+        .into_iter()
+        .map(|(record, value)| (RecordId(record), value))
+        .chain(known)
+        .collect();
+    Ok(spellings
+        .into_iter()
+        .map(|(record_id, key)| Spelling { record_id, key })
+        .collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct RowRow {
+    record_id: Uuid,
+    columns: Json<serde_json::Map<String, serde_json::Value>>,
+    identity: serde_json::Value,
+    external_id: Option<String>,
+}
+
+/// One way to find rows.
+struct Search {
+    sql: String,
+    wanted: serde_json::Value,
+}
+
+impl Search {
+    fn by_key(
+        scope: &ObjectScope,
+        shape: &TableShape,
+        spellings: &[Spelling],
+    ) -> Result<Self, StoreError> {
+        let column = &scope.sync.external_id.column;
+        let key_type = shape.type_of(&scope.sync.table, column)?;
+        let wanted = format!("{RECORD} uuid, {KEY} {key_type}");
+        let condition = format!("target.{} = wanted.{KEY}", quote::column(column));
+        Ok(Self {
+            sql: select_rows(scope, shape, &wanted, &condition),
+            wanted: serde_json::to_value(spellings).unwrap_or_default(),
+        })
+    }
+
+    fn by_local_key(
+        scope: &ObjectScope,
+        shape: &TableShape,
+        records: &[&KnownRecord],
+    ) -> Result<Option<Self>, StoreError> {
+        let wanted: Vec<serde_json::Value> = records
+            .iter()
+            .filter_map(|record| local_key_row(shape, record))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let keys = shape.definitions(&scope.sync.table, &shape.primary_key)?;
+        let condition: Vec<String> = shape
+            .primary_key
+            .iter()
+            .map(quote::column)
+            .map(|name| format!("target.{name} = wanted.{name}"))
+            .collect();
+        Ok(Some(Self {
+            sql: select_rows(
+                scope,
+                shape,
+                &format!("{RECORD} uuid, {keys}"),
+                &condition.join(" and "),
+            ),
+            wanted: serde_json::Value::Array(wanted),
+        }))
+    }
+
+    async fn run(&self, tx: &mut Tx, locking: Locking) -> Result<Vec<RowRow>, RowError> {
+        let lock = match locking {
+            // Excludes other writers of the row but not children that point to it. Rows that somebody
+            // holds are skipped: one locked row must not hold up its neighbours.
+            Locking::Lock => "for no key update of target skip locked",
+            Locking::Look => "",
+        };
+        let sql = format!("{}\n{lock}", self.sql);
+        let rows = tx
+            .rows_raw(sqlx::query_as(AssertSqlSafe(sql)).bind(Json(&self.wanted)))
+            .await?;
+        Ok(rows)
+    }
+}
+
+fn local_key_row(shape: &TableShape, record: &KnownRecord) -> Option<serde_json::Value> {
+    let local = record.link.local_key.as_ref()?.as_object()?;
+    let complete = shape
+        .primary_key
+        .iter()
+        .all(|column| local.contains_key(column.as_str()));
+    if shape.primary_key.is_empty() || !complete {
+        return None;
+    }
+    let mut row = local.clone();
+    row.insert(
+        "syncline record".to_owned(),
+        serde_json::Value::String(record.link.record_id.to_string()),
+    );
+    Some(serde_json::Value::Object(row))
+}
+
+fn select_rows(scope: &ObjectScope, shape: &TableShape, wanted: &str, condition: &str) -> String {
+    let external = quote::column(&scope.sync.external_id.column);
+    format!(
+        "select
+            wanted.{RECORD} as record_id,
+            {columns} as columns,
+            {identity} as identity,
+            target.{external}::text as external_id
+        from jsonb_to_recordset($1) as wanted ({wanted})
+        join {table} as target on {condition}
+        order by target.{external}",
+        columns = picked_json("target", &mapped_columns(&scope.sync)),
+        identity = picked_json("target", &shape.identity(&scope.sync)),
+        table = quote::table(&scope.sync.table),
+    )
+}
+
+fn add_rows(found: &mut FoundRows, rows: Vec<RowRow>) {
+    for row in rows {
+        let of_record = found.rows.entry(RecordId(row.record_id)).or_default();
+        if of_record.iter().any(|known| known.identity == row.identity) {
+            continue;
+        }
+        of_record.push(FoundRow {
+            row: PostgresRow {
+                external_id: row.external_id.filter(|id| !id.trim().is_empty()),
+                columns: row.columns.0,
+            },
+            identity: row.identity,
+        });
+    }
+}
+
+/// Returns the records whose row went to another external id by a change that waits in the outbox.
+/// The rename and its outbox row were committed together: whoever does not see the row under its old
+/// name sees the outbox row, until capture has moved the record's name with it.
+async fn being_renamed(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    missing: &[&Spelling],
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let rows: Vec<Uuid> = tx
+        .values(
+            "looking for renames that wait",
+            sqlx::query_scalar(
+                "select wanted.\"syncline record\"
+                from jsonb_to_recordset($1) as wanted (\"syncline record\" uuid, \"syncline key\" text)
+                join syncline.sync_outbox as renamed
+                    on renamed.tenant = $2
+                    and renamed.object = $3
+                    and renamed.old_external_id = wanted.\"syncline key\"",
+            )
+            .bind(recordset(missing))
+            .bind(scope.tenant.as_str())
+            .bind(scope.sync.object.as_str()),
+        )
+        .await?;
+    Ok(rows.into_iter().map(RecordId).collect())
+}

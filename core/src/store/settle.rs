@@ -1,0 +1,442 @@
+//! Settling remote writes: what was said becomes what is known.
+//!
+//! Link, base and intent are settled under the lease's epoch alone, so that a record that changes all
+//! the time still learns what was confirmed. The task goes only if nothing came meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::PgStore;
+use super::applied::end_agreement;
+use super::error::{CONTENTION_RETRIES_MAX, is_contention};
+use super::journal::{JournalLine, write_journal};
+use super::records::{
+    KnownRecord, LostValue, live_intents, lock_records, log_lost_values, save_intents,
+    save_records, word_of,
+};
+use super::sightings::{references, resolve_parents};
+use super::tasks::{LeaseEnd, Parking, end_leases};
+use super::transaction::{Tx, recordset};
+use crate::engine::ports::salesforce::{Disposition, Refusal};
+use crate::engine::ports::store::{LeasedTask, SettledOutcome, Settlement};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::SourceSystem;
+use crate::model::ids::{IntentId, LeaseEpoch, ObjectName, RecordId, SalesforceId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::value::Value;
+use crate::plan::fold::settle_applied;
+use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::settle`].
+    pub(super) async fn settle_writes(
+        &self,
+        scope: &ObjectScope,
+        settlements: &[Settlement],
+    ) -> Result<usize, StoreError> {
+        for _ in 0..CONTENTION_RETRIES_MAX {
+            match self.settle_once(scope, settlements).await {
+                Err(error) if is_contention(&error) => {}
+                done => return done,
+            }
+        }
+        self.settle_once(scope, settlements).await
+    }
+
+    async fn settle_once(
+        &self,
+        scope: &ObjectScope,
+        settlements: &[Settlement],
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.begin().await?;
+        let ids: Vec<RecordId> = settlements.iter().map(|one| one.lease.record_id).collect();
+        let known = lock_records(&mut tx, &ids).await?;
+        let standing = hold_epochs(&mut tx, settlements).await?;
+        let intents = live_intents(&mut tx, &ids).await?;
+        let intents: BTreeMap<IntentId, Intent> = intents
+            .into_values()
+            .flatten()
+            .map(|intent| (intent.intent_id, intent))
+            .collect();
+        let parents = parents(&mut tx, scope, &known, &intents).await?;
+        let taken = taken_ids(&mut tx, scope, settlements).await?;
+        let mut settling = Settling {
+            scope,
+            parents,
+            taken,
+            known: known
+                .into_iter()
+                .map(|known| (known.link.record_id, known))
+                .collect(),
+            intents,
+            left: Left::default(),
+        };
+        let mut stale = 0;
+        for one in settlements {
+            if standing.contains(&(one.lease.record_id, one.lease.epoch)) {
+                settling.take(one);
+            } else {
+                stale += 1;
+            }
+        }
+        settling.write(&mut tx).await?;
+        tx.commit().await?;
+        Ok(stale)
+    }
+}
+
+#[derive(Serialize)]
+struct Held {
+    record_id: RecordId,
+    epoch: LeaseEpoch,
+}
+
+/// Holds the tasks that are still leased under the epochs named. The epoch is the fence: a worker whose
+/// lease was swept or taken holds an old number and settles nothing.
+async fn hold_epochs(
+    tx: &mut Tx,
+    settlements: &[Settlement],
+) -> Result<BTreeSet<(RecordId, LeaseEpoch)>, StoreError> {
+    let held: Vec<Held> = settlements
+        .iter()
+        .map(|one| Held {
+            record_id: one.lease.record_id,
+            epoch: one.lease.epoch,
+        })
+        .collect();
+    let rows: Vec<(Uuid, i64)> = tx
+        .rows(
+            "holding leases to settle",
+            sqlx::query_as(
+                "select task.record_id, task.lease_epoch
+                from jsonb_to_recordset($1) as held (record_id uuid, epoch bigint)
+                join syncline.sync_task as task using (record_id)
+                where task.state = 'leased'
+                and task.lease_epoch = held.epoch
+                order by task.record_id
+                -- Excludes the sweep until the settlement is recorded.
+                for update of task",
+            )
+            .bind(recordset(&held)),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(record, epoch)| (RecordId(record), LeaseEpoch(epoch)))
+        .collect())
+}
+
+/// Returns the parents that images and intents point to: by Salesforce id, as the intents spell them.
+async fn parents(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    known: &[KnownRecord],
+    intents: &BTreeMap<IntentId, Intent>,
+) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
+    let shown: BTreeSet<(ObjectName, SalesforceId)> = known
+        .iter()
+        .flat_map(|record| {
+            let image = &record.link.image.fields;
+            references(scope, |field| image.get(field).map(|field| &field.value))
+        })
+        .collect();
+    let mut parents = resolve_parents(tx, &scope.tenant, &shown).await?;
+    let sent: BTreeSet<(&str, &str)> = intents
+        .values()
+        .flat_map(|intent| {
+            scope.sync.fields.iter().filter_map(|(name, field)| {
+                let Some(Value::Text(external_id)) = intent.fields.get(name) else {
+                    return None;
+                };
+                Some((field.references.as_ref()?.as_str(), external_id.as_str()))
+            })
+        })
+        .collect();
+    if sent.is_empty() {
+        return Ok(parents);
+    }
+    let (objects, external_ids): (Vec<&str>, Vec<&str>) = sent.into_iter().unzip();
+    let rows: Vec<(String, String)> = tx
+        .rows(
+            "resolving parents that were sent",
+            sqlx::query_as(
+                "select link.salesforce_id, alias.value
+                from unnest($2::text[], $3::text[]) as sent (object, external_id)
+                join syncline.sync_link_alias as alias
+                    on alias.tenant = $1
+                    and alias.object = sent.object
+                    and alias.kind = 'external_id'
+                    and alias.value = sent.external_id
+                    and alias.valid_to is null
+                join syncline.sync_link as link on link.record_id = alias.record_id
+                where link.salesforce_id is not null",
+            )
+            .bind(scope.tenant.as_str())
+            .bind(objects)
+            .bind(external_ids),
+        )
+        .await?;
+    for (id, external_id) in rows {
+        let id = SalesforceId::parse(&id).map_err(super::records::corrupt)?;
+        parents.insert(id, external_id);
+    }
+    Ok(parents)
+}
+
+/// Returns the ids among the answers that another record goes by already.
+async fn taken_ids(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    settlements: &[Settlement],
+) -> Result<BTreeMap<SalesforceId, RecordId>, StoreError> {
+    let ids: Vec<&str> = settlements
+        .iter()
+        .filter_map(|one| match &one.outcome {
+            SettledOutcome::Applied { salesforce_id } => Some(salesforce_id.as_str()),
+            SettledOutcome::RetryLater { .. }
+            | SettledOutcome::Reread { .. }
+            | SettledOutcome::Park { .. }
+            | SettledOutcome::Unknown => None,
+        })
+        .collect();
+    let rows: Vec<(String, Uuid)> = tx
+        .rows(
+            "looking for ids that are taken",
+            sqlx::query_as(
+                "select salesforce_id, record_id
+                from syncline.sync_link
+                where tenant = $1
+                and object = $2
+                and salesforce_id = any($3)",
+            )
+            .bind(scope.tenant.as_str())
+            .bind(scope.sync.object.as_str())
+            .bind(ids),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(id, record)| {
+            let id = SalesforceId::parse(&id).map_err(super::records::corrupt)?;
+            Ok((id, RecordId(record)))
+        })
+        .collect()
+}
+
+/// What the settlements leave to be written.
+#[derive(Default)]
+struct Left {
+    links: Vec<KnownRecord>,
+    intents: Vec<Intent>,
+    refusals: Vec<RefusalLine>,
+    lost: Vec<LostValue>,
+    journal: Vec<JournalLine>,
+    ends: Vec<(LeasedTask, LeaseEnd)>,
+}
+
+#[derive(Serialize)]
+struct RefusalLine {
+    intent_id: IntentId,
+    refusal: serde_json::Value,
+}
+
+struct Settling<'a> {
+    scope: &'a ObjectScope,
+    parents: BTreeMap<SalesforceId, String>,
+    taken: BTreeMap<SalesforceId, RecordId>,
+    known: BTreeMap<RecordId, KnownRecord>,
+    intents: BTreeMap<IntentId, Intent>,
+    left: Left,
+}
+
+impl Settling<'_> {
+    fn take(&mut self, one: &Settlement) {
+        let Some(intent) = self.intents.get(&one.intent_id).cloned() else {
+            return;
+        };
+        let end = match &one.outcome {
+            SettledOutcome::Applied { salesforce_id } => self.applied(intent, salesforce_id),
+            SettledOutcome::RetryLater { refusal, delay_ms } => {
+                self.refused(intent, refusal);
+                later(refusal, *delay_ms, false)
+            }
+            SettledOutcome::Reread { refusal } => {
+                self.refused(intent, refusal);
+                reread(&one.lease, refusal)
+            }
+            SettledOutcome::Park { refusal } => {
+                self.refused(intent, refusal);
+                LeaseEnd::Park(parking(refusal))
+            }
+            SettledOutcome::Unknown => {
+                self.set_state(intent, IntentState::Unknown);
+                LeaseEnd::Later {
+                    delay_ms: 0,
+                    counts: true,
+                    look: true,
+                    code: None,
+                    reason: "nobody knows what became of its write".to_owned(),
+                }
+            }
+        };
+        self.note(one);
+        self.left.ends.push((one.lease.clone(), end));
+    }
+
+    fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId) -> LeaseEnd {
+        let record_id = intent.record_id;
+        let holder = self.taken.insert(salesforce_id.clone(), record_id);
+        if let Some(holder) = holder.filter(|holder| *holder != record_id) {
+            self.taken.insert(salesforce_id.clone(), holder);
+            self.set_state(intent, IntentState::Retired);
+            return LeaseEnd::Park(Parking {
+                code: "duplicate_key".to_owned(),
+                field: None,
+                message: format!(
+                    "Salesforce record {salesforce_id} belongs to another record of ours ({holder})"
+                ),
+                payload: None,
+            });
+        }
+        let Some(mut known) = self.known.remove(&record_id) else {
+            return LeaseEnd::Done { again: true };
+        };
+        let settled = settle_applied(&known.link, &self.scope.sync, &intent, &self.parents);
+        known.link.base = settled.base;
+        known.link.image = settled.image;
+        match intent.action {
+            WriteAction::Delete => end_agreement(&mut known),
+            WriteAction::Create | WriteAction::Update => {
+                known.link.agreed |= settled.agreed;
+                known.link.salesforce_id = Some(salesforce_id.clone());
+                let field = &self.scope.sync.external_id.field;
+                known.minted &= !intent.fields.contains_key(field);
+            }
+        }
+        self.left.lost.extend(
+            settled
+                .overwritten
+                .into_iter()
+                .map(|(field, value)| LostValue {
+                    record_id,
+                    field,
+                    side: word_of(SourceSystem::Salesforce),
+                    value: [value.to_json()],
+                    rule: "overwritten".to_owned(),
+                }),
+        );
+        self.left.links.push(known);
+        self.set_state(intent, settled.state);
+        LeaseEnd::Done { again: false }
+    }
+
+    fn refused(&mut self, intent: Intent, refusal: &Refusal) {
+        self.left.refusals.push(RefusalLine {
+            intent_id: intent.intent_id,
+            refusal: serde_json::json!({
+                "code": refusal.code,
+                "message": refusal.message,
+                "fields": refusal.fields,
+            }),
+        });
+        self.set_state(intent, IntentState::Refused);
+    }
+
+    fn set_state(&mut self, mut intent: Intent, state: IntentState) {
+        intent.state = state;
+        self.left.intents.push(intent);
+    }
+
+    fn note(&mut self, one: &Settlement) {
+        let fate = match &one.outcome {
+            SettledOutcome::Applied { .. } => "applied".to_owned(),
+            SettledOutcome::RetryLater { refusal, .. }
+            | SettledOutcome::Reread { refusal }
+            | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
+            SettledOutcome::Unknown => "unknown".to_owned(),
+        };
+        self.left.journal.push(JournalLine {
+            tenant: self.scope.tenant.to_string(),
+            object: self.scope.sync.object.to_string(),
+            record_id: Some(one.lease.record_id),
+            source: "settlement",
+            operation: "write".to_owned(),
+            external_id: Some(one.lease.external_id.clone()),
+            cursor: Some(one.intent_id.to_string()),
+            org_epoch: Some(self.scope.org_epoch.0),
+            fate: Some(fate),
+            config_hash: Some(self.scope.config_hash.to_string()),
+            ..JournalLine::default()
+        });
+    }
+
+    async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let left = self.left;
+        save_records(tx, &left.links, &self.scope.config_hash).await?;
+        save_intents(tx, &left.intents).await?;
+        save_refusals(tx, &left.refusals).await?;
+        log_lost_values(tx, &left.lost, &self.scope.config_hash).await?;
+        write_journal(tx, &left.journal).await?;
+        end_leases(tx, self.scope, &left.ends).await
+    }
+}
+
+fn later(refusal: &Refusal, delay_ms: i64, look: bool) -> LeaseEnd {
+    let counts = match refusal.disposition {
+        // Waiting for calls says nothing about the record.
+        Disposition::WaitForQuota => false,
+        Disposition::RetryLater
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => true,
+    };
+    LeaseEnd::Later {
+        delay_ms,
+        counts,
+        look,
+        code: Some(refusal.code.clone()),
+        reason: format!("Salesforce refused the write ({})", refusal.code),
+    }
+}
+
+/// Reads at once the first time; a record that keeps being refused waits longer each time and stops.
+fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
+    let jitter = lease.record_id.0.as_u64_pair().1;
+    let tried = lease.attempt.saturating_add(1);
+    match next_attempt(tried, RetryClass::Transient, jitter) {
+        NextAttempt::Retry { .. } if lease.attempt == 0 => later(refusal, 0, true),
+        NextAttempt::Retry { after_ms, .. } => {
+            later(refusal, i64::try_from(after_ms).unwrap_or(i64::MAX), true)
+        }
+        NextAttempt::Park => LeaseEnd::Park(parking(refusal)),
+    }
+}
+
+fn parking(refusal: &Refusal) -> Parking {
+    Parking {
+        code: refusal.code.clone(),
+        field: refusal.fields.first().cloned(),
+        message: refusal.message.clone(),
+        payload: None,
+    }
+}
+
+async fn save_refusals(tx: &mut Tx, refusals: &[RefusalLine]) -> Result<(), StoreError> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "saving refusals",
+        sqlx::query(
+            "update syncline.sync_intent as intent
+            set refusal = said.refusal
+            from jsonb_to_recordset($1) as said (intent_id uuid, refusal jsonb)
+            where intent.intent_id = said.intent_id",
+        )
+        .bind(recordset(refusals)),
+    )
+    .await?;
+    Ok(())
+}

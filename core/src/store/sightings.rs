@@ -1,0 +1,546 @@
+//! Recording what was seen in Salesforce: dedupe, fold, journal, tasks and the stream's checkpoint,
+//! in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::PgStore;
+use super::capture::key_form;
+use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
+use super::journal::{JournalLine, write_journal};
+use super::letters::{NewLetter, write_letters};
+use super::links::{NewLink, Wanted, lock_by_names, make_links};
+use super::records::{
+    KnownRecord, LostValue, free_keys, live_intents, log_lost_values, save_intents, save_records,
+    word_of,
+};
+use super::sighting_book::{Loaded, Seen, SeenRecord, SightingBook, external_id};
+use super::stream::{hold_checkpoint, move_checkpoint};
+use super::tasks::{NewWork, add_work};
+use super::transaction::{Tx, recordset};
+use crate::engine::ports::store::{CaptureCounts, ObservationReport, StreamLease, StreamPosition};
+use crate::engine::ports::{ObjectScope, StoreError};
+use crate::model::cursor::SourceCursor;
+use crate::model::hash::canonical_hash;
+use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
+use crate::model::intent::Intent;
+use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::model::value::Value;
+use crate::plan::fold::Fate;
+
+impl PgStore {
+    /// See [`crate::engine::ports::StorePort::record_observations`].
+    pub(super) async fn record_sightings(
+        &self,
+        scopes: &[ObjectScope],
+        observations: &[SalesforceObservation],
+        stream: Option<(&mut StreamLease, StreamPosition)>,
+    ) -> Result<ObservationReport, StoreError> {
+        let held = stream
+            .as_ref()
+            .map(|(lease, position)| (&**lease, position));
+        let mut done = self.record_once(scopes, observations, held).await;
+        for _ in 0..CONTENTION_RETRIES_MAX {
+            if !done.as_ref().is_err_and(is_contention) {
+                break;
+            }
+            done = self.record_once(scopes, observations, held).await;
+        }
+        let report = done?;
+        if let Some((lease, position)) = stream {
+            lease.position = Some(position.cursor);
+            lease.stale = position.stale.unwrap_or(lease.stale);
+        }
+        Ok(report)
+    }
+
+    async fn record_once(
+        &self,
+        scopes: &[ObjectScope],
+        observations: &[SalesforceObservation],
+        stream: Option<(&StreamLease, &StreamPosition)>,
+    ) -> Result<ObservationReport, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Some((lease, _)) = stream {
+            hold_checkpoint(&mut tx, lease).await?;
+        }
+        let name = stream.map(|(lease, _)| lease.stream.0.as_str());
+        let mut sorted = sort(scopes, observations);
+        let duplicate = drop_seen(&mut tx, name, &mut sorted.accepted).await?;
+        let loaded = load(&mut tx, &sorted.accepted).await?;
+        let mut book = SightingBook::new(loaded);
+        let seen: Vec<Seen> = sorted
+            .accepted
+            .iter()
+            .map(|one| book.take(one.scope, key_form(one.scope), one.seen))
+            .collect();
+        write(&mut tx, scopes, &mut book).await?;
+        write_evidence(&mut tx, name, &sorted, &seen, &book).await?;
+        if let Some((lease, position)) = stream {
+            move_checkpoint(&mut tx, lease, position).await?;
+        }
+        tx.commit().await?;
+        let unmapped = stream.map_or(0, |(_, position)| position.out_of_scope);
+        let count = |fate| seen.iter().filter(|seen| seen.fate == fate).count();
+        Ok(ObservationReport {
+            counts: CaptureCounts {
+                seen: observations.len() + unmapped,
+                journaled: sorted.accepted.len(),
+                duplicate,
+                refused: sorted.refused.len(),
+                out_of_scope: sorted.out_of_scope + unmapped,
+            },
+            dirty: book.records().iter().filter(|record| record.dirty).count(),
+            echoes: count(Fate::Echo),
+            superseded: count(Fate::Superseded),
+        })
+    }
+}
+
+/// A sighting of a mapped object.
+struct Accepted<'a> {
+    scope: &'a ObjectScope,
+    seen: &'a SalesforceObservation,
+}
+
+struct Sorted<'a> {
+    accepted: Vec<Accepted<'a>>,
+    refused: Vec<NewLetter>,
+    out_of_scope: usize,
+}
+
+fn sort<'a>(scopes: &'a [ObjectScope], observations: &'a [SalesforceObservation]) -> Sorted<'a> {
+    let by_object: BTreeMap<&ObjectName, &ObjectScope> = scopes
+        .iter()
+        .map(|scope| (&scope.sync.object, scope))
+        .collect();
+    let mut sorted = Sorted {
+        accepted: Vec::with_capacity(observations.len()),
+        refused: Vec::new(),
+        out_of_scope: 0,
+    };
+    for seen in observations {
+        let Some(scope) = by_object.get(&seen.object) else {
+            sorted.out_of_scope += 1;
+            continue;
+        };
+        let bad_key = external_id(seen).and_then(|raw| key_form(scope).canonical(raw).err());
+        match bad_key {
+            None => sorted.accepted.push(Accepted { scope, seen }),
+            Some(error) => sorted.refused.push(NewLetter {
+                tenant: scope.tenant.to_string(),
+                object: seen.object.to_string(),
+                record_id: None,
+                origin: "observation",
+                code: "observation_bad_key".to_owned(),
+                field: Some(scope.sync.external_id.field.to_string()),
+                message: format!("record {}: {error}", seen.salesforce_id),
+                payload: serde_json::to_value(&seen.fields).ok(),
+                attempts: 0,
+            }),
+        }
+    }
+    sorted
+}
+
+#[derive(Serialize)]
+struct SeenRow<'a> {
+    tenant: &'a TenantId,
+    org_epoch: i64,
+    cursor: String,
+    object: &'a ObjectName,
+    record: &'a SalesforceId,
+    ordinal: i32,
+    payload_hash: String,
+}
+
+/// Drops events that were recorded before with the same content. Reads are not remembered: reading
+/// a page again shows what is there now, and versions tell what is old.
+async fn drop_seen(
+    tx: &mut Tx,
+    stream: Option<&str>,
+    accepted: &mut Vec<Accepted<'_>>,
+) -> Result<usize, StoreError> {
+    let Some(stream) = stream else {
+        return Ok(0);
+    };
+    let mut rows = BTreeMap::new();
+    let mut keys = Vec::with_capacity(accepted.len());
+    let mut repeats = BTreeSet::new();
+    for (place, one) in accepted.iter().enumerate() {
+        let SourceCursor::SalesforceReplayId(_) = one.seen.cursor else {
+            keys.push(None);
+            continue;
+        };
+        let row = seen_row(one);
+        let key = (
+            row.cursor.clone(),
+            row.object.clone(),
+            row.record.clone(),
+            row.ordinal,
+        );
+        keys.push(Some(key.clone()));
+        if let Some(SeenRow { payload_hash, .. }) = rows.get(&key)
+            && *payload_hash == row.payload_hash
+        {
+            repeats.insert(place);
+        }
+        rows.insert(key, row);
+    }
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let rows: Vec<SeenRow<'_>> = rows.into_values().collect();
+    let fresh: Vec<(String, String, String, i32)> = tx
+        .rows(
+            "remembering what was seen",
+            sqlx::query_as(REMEMBER).bind(recordset(&rows)).bind(stream),
+        )
+        .await?;
+    let fresh: BTreeSet<(String, String, String, i32)> = fresh.into_iter().collect();
+    for (place, key) in keys.into_iter().enumerate() {
+        let Some((cursor, object, record, ordinal)) = key else {
+            continue;
+        };
+        if !fresh.contains(&(cursor, object.into(), record.into(), ordinal)) {
+            repeats.insert(place);
+        }
+    }
+    let mut place = 0;
+    accepted.retain(|_| {
+        place += 1;
+        !repeats.contains(&(place - 1))
+    });
+    Ok(repeats.len())
+}
+
+/// Returns what is new. The same place with another content is new as well.
+const REMEMBER: &str = "insert into syncline.sync_seen as known (
+        tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash
+    )
+    select tenant, org_epoch, $2, cursor, object, record, ordinal, payload_hash
+    from jsonb_to_recordset($1) as row (
+        tenant text, org_epoch bigint, cursor text, object text, record text, ordinal integer, payload_hash text
+    )
+    order by cursor, object, record, ordinal
+    -- Known with the same content: a duplicate, and not returned.
+    on conflict (tenant, org_epoch, stream, cursor, object, record, ordinal) do update
+    set payload_hash = excluded.payload_hash,
+        seen_at = now()
+    where known.payload_hash <> excluded.payload_hash
+    returning cursor, object, record, ordinal";
+
+fn seen_row<'a>(one: &Accepted<'a>) -> SeenRow<'a> {
+    SeenRow {
+        tenant: &one.scope.tenant,
+        org_epoch: one.scope.org_epoch.0,
+        cursor: one.seen.cursor.to_string(),
+        object: &one.seen.object,
+        record: &one.seen.salesforce_id,
+        ordinal: one.seen.ordinal,
+        payload_hash: canonical_hash(&serde_json::json!([
+            one.seen.kind,
+            one.seen.version,
+            one.seen.fields
+        ])),
+    }
+}
+
+/// Loads and locks what the sightings may belong to.
+async fn load(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<Loaded, StoreError> {
+    if accepted.is_empty() {
+        return Ok(Loaded::default());
+    }
+    let wanted: Vec<Wanted> = accepted
+        .iter()
+        .map(|one| Wanted {
+            tenant: one.scope.tenant.to_string(),
+            object: one.seen.object.to_string(),
+            canonical_id: external_id(one.seen)
+                .and_then(|raw| key_form(one.scope).canonical(raw).ok()),
+            local_key: None,
+            salesforce_id: Some(one.seen.salesforce_id.clone()),
+        })
+        .collect();
+    let records = lock_by_names(tx, &wanted).await?;
+    let ids: Vec<RecordId> = records.iter().map(|record| record.link.record_id).collect();
+    let intents = live_intents(tx, &ids).await?;
+    let former = former_ids(tx, &wanted).await?;
+    let parents = parents(tx, accepted, &records).await?;
+    Ok(Loaded {
+        records,
+        intents,
+        former,
+        parents,
+    })
+}
+
+async fn former_ids(
+    tx: &mut Tx,
+    wanted: &[Wanted],
+) -> Result<BTreeMap<(ObjectName, SalesforceId), RecordId>, StoreError> {
+    let rows: Vec<(String, String, Uuid)> = tx
+        .rows(
+            "finding former Salesforce ids",
+            sqlx::query_as(
+                "select former.object, former.value, former.record_id
+                from jsonb_to_recordset($1) as wanted (tenant text, object text, salesforce_id text)
+                join syncline.sync_link_alias as former
+                    on former.tenant = wanted.tenant
+                    and former.object = wanted.object
+                    and former.kind = 'salesforce_id'
+                    and former.value = wanted.salesforce_id
+                    and former.valid_to is not null
+                order by former.valid_to",
+            )
+            .bind(recordset(wanted)),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(object, id, record)| {
+            let object = ObjectName::parse(&object).map_err(super::records::corrupt)?;
+            let id = SalesforceId::parse(&id).map_err(super::records::corrupt)?;
+            Ok(((object, id), RecordId(record)))
+        })
+        .collect()
+}
+
+/// Returns the external ids of the parents that sightings and images point to.
+async fn parents(
+    tx: &mut Tx,
+    accepted: &[Accepted<'_>],
+    records: &[KnownRecord],
+) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
+    let mut pointed = BTreeSet::new();
+    let scopes: BTreeMap<&ObjectName, &ObjectScope> = accepted
+        .iter()
+        .map(|one| (&one.seen.object, one.scope))
+        .collect();
+    for one in accepted {
+        pointed.extend(references(one.scope, |field| one.seen.fields.get(field)));
+    }
+    for record in records {
+        if let Some(scope) = scopes.get(&record.link.object) {
+            let image = &record.link.image.fields;
+            pointed.extend(references(scope, |field| {
+                image.get(field).map(|field| &field.value)
+            }));
+        }
+    }
+    match accepted.first() {
+        Some(one) => resolve_parents(tx, &one.scope.tenant, &pointed).await,
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// Returns the objects and ids that a record's references point to.
+pub(super) fn references<'a>(
+    scope: &ObjectScope,
+    value: impl Fn(&crate::model::ids::FieldName) -> Option<&'a Value>,
+) -> Vec<(ObjectName, SalesforceId)> {
+    scope
+        .sync
+        .fields
+        .iter()
+        .filter_map(|(name, field)| {
+            let Some(Value::Text(id)) = value(name) else {
+                return None;
+            };
+            Some((field.references.clone()?, SalesforceId::parse(id).ok()?))
+        })
+        .collect()
+}
+
+/// Returns those of `parents` that the record's image points to.
+pub(super) fn parents_of(
+    scope: &ObjectScope,
+    known: &KnownRecord,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> BTreeMap<SalesforceId, String> {
+    let image = &known.link.image.fields;
+    references(scope, |field| image.get(field).map(|field| &field.value))
+        .into_iter()
+        .filter_map(|(_, id)| Some((id.clone(), parents.get(&id)?.clone())))
+        .collect()
+}
+
+/// Returns the external ids of linked records by their Salesforce ids.
+pub(super) async fn resolve_parents(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    pointed: &BTreeSet<(ObjectName, SalesforceId)>,
+) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
+    if pointed.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (objects, ids): (Vec<&str>, Vec<&str>) = pointed
+        .iter()
+        .map(|(object, id)| (object.as_str(), id.as_str()))
+        .unzip();
+    let rows: Vec<(String, String)> = tx
+        .rows(
+            "resolving references",
+            sqlx::query_as(
+                "select link.salesforce_id, link.external_id
+                from unnest($2::text[], $3::text[]) as pointed (object, salesforce_id)
+                join syncline.sync_link as link
+                    on link.tenant = $1
+                    and link.object = pointed.object
+                    and link.salesforce_id = pointed.salesforce_id",
+            )
+            .bind(tenant.as_str())
+            .bind(objects)
+            .bind(ids),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(id, external_id)| {
+            let id = SalesforceId::parse(&id).map_err(super::records::corrupt)?;
+            Ok((id, external_id))
+        })
+        .collect()
+}
+
+/// Writes links, intents, lost values and tasks.
+async fn write(
+    tx: &mut Tx,
+    scopes: &[ObjectScope],
+    book: &mut SightingBook,
+) -> Result<(), StoreError> {
+    let config_hash = scopes.first().map_or("", |scope| &*scope.config_hash);
+    let of = |wanted: fn(&SeenRecord) -> bool| -> Vec<RecordId> {
+        book.records()
+            .iter()
+            .filter(|record| wanted(record))
+            .map(|record| record.known.link.record_id)
+            .collect()
+    };
+    remove_merged(tx, &of(|record| record.merged && !record.is_new())).await?;
+    free_keys(tx, &of(|record| record.moved && !record.merged)).await?;
+    let changed: Vec<KnownRecord> = book
+        .records()
+        .iter()
+        .filter(|record| !record.merged && record.is_changed())
+        .map(|record| record.known.clone())
+        .collect();
+    save_records(tx, &changed, config_hash).await?;
+    make_new(tx, book).await?;
+    let kept = || book.records().iter().filter(|record| !record.merged);
+    let intents: Vec<Intent> = kept()
+        .flat_map(SeenRecord::touched_intents)
+        .cloned()
+        .collect();
+    save_intents(tx, &intents).await?;
+    let lost: Vec<LostValue> = kept().flat_map(SeenRecord::lost_values).collect();
+    log_lost_values(tx, &lost, config_hash).await?;
+    let work: Vec<NewWork> = kept()
+        .filter(|record| record.dirty)
+        .map(|record| NewWork {
+            record_id: record.known.link.record_id,
+            look: record.look,
+            xid: None,
+        })
+        .collect();
+    add_work(tx, &work).await
+}
+
+/// Makes the links of new records and gives them their ids.
+async fn make_new(tx: &mut Tx, book: &mut SightingBook) -> Result<(), StoreError> {
+    let new: Vec<NewLink> = book
+        .records()
+        .iter()
+        .filter(|record| record.is_new() && !record.merged)
+        .map(|record| NewLink {
+            tenant: record.known.link.tenant.to_string(),
+            object: record.known.link.object.to_string(),
+            org_epoch: record.known.link.org_epoch,
+            external_id: record.known.link.external_id.clone(),
+            canonical_id: record.known.link.canonical_id.clone(),
+            minted: record.known.minted,
+            salesforce_id: record.known.link.salesforce_id.clone(),
+            local_key: None,
+            postgres_presence: record.known.postgres_presence,
+            postgres_changed_at_ms: None,
+            image: record.known.link.image.clone(),
+        })
+        .collect();
+    let mut made = make_links(tx, &new).await?.into_iter();
+    let records = book.records_mut().iter_mut();
+    for record in records.filter(|record| record.is_new() && !record.merged) {
+        record.known.link.record_id = made
+            .next()
+            .flatten()
+            .ok_or_else(|| contended("making links"))?;
+    }
+    Ok(())
+}
+
+/// Removes records that turned out to be another one's Salesforce side; their tasks go with them.
+async fn remove_merged(tx: &mut Tx, records: &[RecordId]) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
+    tx.run(
+        "removing merged links",
+        sqlx::query("delete from syncline.sync_link where record_id = any($1)").bind(ids),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes journal and dead letters.
+async fn write_evidence(
+    tx: &mut Tx,
+    stream: Option<&str>,
+    sorted: &Sorted<'_>,
+    seen: &[Seen],
+    book: &SightingBook,
+) -> Result<(), StoreError> {
+    let lines: Vec<JournalLine> = sorted
+        .accepted
+        .iter()
+        .zip(seen)
+        // A scan that finds what is known already is no news: millions of those would bury the rest.
+        .filter(|(one, seen)| {
+            one.seen.kind != ObservationKind::Snapshot || seen.fate != Fate::Unchanged
+        })
+        .map(|(one, seen)| journal_line(stream, one, *seen, book))
+        .collect();
+    write_journal(tx, &lines).await?;
+    write_letters(tx, &sorted.refused).await
+}
+
+fn journal_line(
+    stream: Option<&str>,
+    one: &Accepted<'_>,
+    seen: Seen,
+    book: &SightingBook,
+) -> JournalLine {
+    let record = seen.place.map(|place| &book.records()[place]);
+    JournalLine {
+        tenant: one.scope.tenant.to_string(),
+        object: one.seen.object.to_string(),
+        record_id: record
+            .filter(|record| !record.merged)
+            .map(|record| record.known.link.record_id),
+        source: "salesforce",
+        operation: word_of(one.seen.kind),
+        external_id: record.map(|record| record.known.link.external_id.clone()),
+        salesforce_id: Some(one.seen.salesforce_id.to_string()),
+        stream: stream.map(str::to_owned),
+        cursor: Some(one.seen.cursor.to_string()),
+        org_epoch: Some(one.scope.org_epoch.0),
+        payload: serde_json::to_value(&one.seen.fields).ok(),
+        payload_hash: Some(crate::model::hash::payload_hash(&one.seen.fields)),
+        fate: Some(if record.is_none() {
+            "unknown_record".to_owned()
+        } else {
+            format!("{:?}", seen.fate).to_lowercase()
+        }),
+        observed_at_ms: one.seen.version.modified_ms,
+        config_hash: Some(one.scope.config_hash.to_string()),
+    }
+}

@@ -1,0 +1,283 @@
+//! Tasks: one row per record that has work, and how a lease on it ends.
+//!
+//! Whoever ends a lease names its epoch. A worker whose lease was lost still holds the old number, so
+//! its late answer touches nothing.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::letters::{NewLetter, write_letters};
+use super::transaction::{Tx, recordset};
+use crate::engine::ports::StoreError;
+use crate::engine::ports::store::LeasedTask;
+use crate::model::ids::{Generation, LeaseEpoch, RecordId};
+
+/// New work for a record.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct NewWork {
+    /// The record.
+    pub(super) record_id: RecordId,
+    /// It must be read in Salesforce first.
+    pub(super) look: bool,
+    /// The Postgres transaction the work came from.
+    pub(super) xid: Option<i64>,
+}
+
+/// Gives records new work: a task where there was none, else a new generation of it. A parked record
+/// is ready again, and its dead letter is closed.
+pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreError> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "adding work",
+        sqlx::query(
+            "insert into syncline.sync_task as task (record_id, tenant, object, look, xid)
+            select link.record_id, link.tenant, link.object, work.look, work.xid
+            from jsonb_to_recordset($1) as work (record_id uuid, look boolean, xid bigint)
+            join syncline.sync_link as link using (record_id)
+            order by link.record_id
+            -- One task per record: what came meanwhile is a new generation of it, and a lease goes on.
+            on conflict (record_id) do update
+            set generation = task.generation + 1,
+                state = case when task.state = 'leased' then 'leased' else 'ready' end,
+                attempts = case when task.state = 'parked' then 0 else task.attempts end,
+                due_at = least(task.due_at, now()),
+                look = task.look or excluded.look,
+                xid = coalesce(excluded.xid, task.xid),
+                code = null,
+                reason = null,
+                updated_at = now()",
+        )
+        .bind(recordset(work)),
+    )
+    .await?;
+    let ids: Vec<Uuid> = work.iter().map(|work| work.record_id.0).collect();
+    close_letters_of(tx, &ids, "superseded by a new change").await
+}
+
+/// Closes the open dead letters of these records' tasks.
+pub(super) async fn close_letters_of(
+    tx: &mut Tx,
+    records: &[Uuid],
+    outcome: &str,
+) -> Result<(), StoreError> {
+    tx.run(
+        "closing dead letters",
+        sqlx::query(
+            "update syncline.sync_dead_letter
+            set closed_at = now(),
+                outcome = $2
+            where record_id = any($1)
+            and origin = 'task'
+            and closed_at is null",
+        )
+        .bind(records)
+        .bind(outcome),
+    )
+    .await?;
+    Ok(())
+}
+
+/// How the work of one lease ended.
+#[derive(Debug, Clone)]
+pub(super) enum LeaseEnd {
+    /// Nothing remains, unless the task grew meanwhile or `again` says so.
+    Done {
+        /// There is more to do all the same.
+        again: bool,
+    },
+    /// Try again later.
+    Later {
+        /// From now.
+        delay_ms: i64,
+        /// It was an attempt.
+        counts: bool,
+        /// Read the record in Salesforce first.
+        look: bool,
+        /// A stable word, where there is one.
+        code: Option<String>,
+        /// Why, in words without values.
+        reason: String,
+    },
+    /// Stop the record, unless the task grew meanwhile.
+    Park(Parking),
+}
+
+/// Why a record stops.
+#[derive(Debug, Clone)]
+pub(super) struct Parking {
+    /// A stable word.
+    pub(super) code: String,
+    /// The field to blame.
+    pub(super) field: Option<String>,
+    /// What to do about it. May quote values.
+    pub(super) message: String,
+    /// Evidence for whoever looks.
+    pub(super) payload: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Ended<'a> {
+    record_id: RecordId,
+    epoch: LeaseEpoch,
+    generation: Generation,
+    again: bool,
+    park: bool,
+    delay_ms: i64,
+    counts: bool,
+    look: bool,
+    code: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ParkedRow {
+    record_id: Uuid,
+    attempts: i32,
+}
+
+/// Ends leases: three statements for any number of them. Ends of leases that were lost are ignored.
+pub(super) async fn end_leases(
+    tx: &mut Tx,
+    scope: &crate::engine::ports::ObjectScope,
+    ends: &[(LeasedTask, LeaseEnd)],
+) -> Result<(), StoreError> {
+    if ends.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Ended<'_>> = ends.iter().map(|(lease, end)| ended(lease, end)).collect();
+    tx.run(
+        "deleting finished tasks",
+        sqlx::query(
+            "delete from syncline.sync_task as task
+            using jsonb_to_recordset($1) as ended (
+                record_id uuid, epoch bigint, generation bigint, again boolean, park boolean, delay_ms bigint
+            )
+            where task.record_id = ended.record_id
+            and task.state = 'leased'
+            and task.lease_epoch = ended.epoch
+            -- Work that came while it was leased keeps the task.
+            and task.generation = ended.generation
+            and not ended.again
+            and not ended.park
+            and ended.delay_ms < 0",
+        )
+        .bind(recordset(&rows)),
+    )
+    .await?;
+    let parked: Vec<ParkedRow> = tx
+        .rows(
+            "giving leases back",
+            sqlx::query_as(END_LEASES).bind(recordset(&rows)),
+        )
+        .await?;
+    let letters: Vec<NewLetter> = parked
+        .iter()
+        .filter_map(|row| letter(scope, row, ends))
+        .collect();
+    write_letters(tx, &letters).await
+}
+
+/// Gives back the leases that did not finish, and returns the records that were parked. A lease that
+/// is gone draws a new epoch, so that nobody can end it twice.
+const END_LEASES: &str = "with ended as (
+        select *
+        from jsonb_to_recordset($1) as ended (
+            record_id uuid, epoch bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
+            counts boolean, look boolean, code text, reason text
+        )
+    ),
+    returned as (
+        update syncline.sync_task as task
+        set state = case when ended.park and task.generation = ended.generation then 'parked' else 'ready' end,
+            due_at = case
+                when ended.delay_ms < 0 or task.generation > ended.generation then now()
+                else now() + ended.delay_ms * interval '1 millisecond'
+            end,
+            attempts = case
+                when ended.counts then task.attempts + 1
+                when ended.delay_ms < 0 and not ended.park then 0
+                else task.attempts
+            end,
+            look = task.look or ended.look,
+            code = ended.code,
+            reason = ended.reason,
+            lease_owner = null,
+            lease_until = null,
+            lease_epoch = default,
+            updated_at = now()
+        from ended
+        where task.record_id = ended.record_id
+        and task.state = 'leased'
+        and task.lease_epoch = ended.epoch
+        returning task.record_id, task.state, task.attempts
+    )
+    select record_id, attempts
+    from returned
+    where state = 'parked'";
+
+fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
+    let blank = Ended {
+        record_id: lease.record_id,
+        epoch: lease.epoch,
+        generation: lease.generation,
+        again: false,
+        park: false,
+        delay_ms: -1,
+        counts: false,
+        look: false,
+        code: None,
+        reason: None,
+    };
+    match end {
+        LeaseEnd::Done { again } => Ended {
+            again: *again,
+            ..blank
+        },
+        LeaseEnd::Later {
+            delay_ms,
+            counts,
+            look,
+            code,
+            reason,
+        } => Ended {
+            delay_ms: (*delay_ms).max(0),
+            counts: *counts,
+            look: *look,
+            code: code.as_deref(),
+            reason: Some(reason),
+            ..blank
+        },
+        LeaseEnd::Park(parking) => Ended {
+            park: true,
+            counts: true,
+            code: Some(&parking.code),
+            ..blank
+        },
+    }
+}
+
+fn letter(
+    scope: &crate::engine::ports::ObjectScope,
+    row: &ParkedRow,
+    ends: &[(LeasedTask, LeaseEnd)],
+) -> Option<NewLetter> {
+    let (_, end) = ends
+        .iter()
+        .find(|(lease, _)| lease.record_id.0 == row.record_id)?;
+    let LeaseEnd::Park(parking) = end else {
+        return None;
+    };
+    Some(NewLetter {
+        tenant: scope.tenant.to_string(),
+        object: scope.sync.object.to_string(),
+        record_id: Some(RecordId(row.record_id)),
+        origin: "task",
+        code: parking.code.clone(),
+        field: parking.field.clone(),
+        message: parking.message.clone(),
+        payload: parking.payload.clone(),
+        attempts: row.attempts,
+    })
+}

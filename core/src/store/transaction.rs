@@ -1,0 +1,166 @@
+//! One transaction: its limits, and every statement's error with what was attempted.
+
+use serde::Serialize;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryAs, QueryScalar};
+use sqlx::types::Json;
+use sqlx::{FromRow, Postgres, Transaction};
+
+use super::PgStore;
+use super::error::refused;
+use crate::engine::ports::StoreError;
+
+/// Opens every transaction of ours.
+///
+/// Read committed is asked for by name, because a database may default to another level. The limits
+/// are far below the 180 s of a lease, so that no statement outlives the right to make it; both, and
+/// the zone that dates are written in, are local to the transaction.
+const BEGIN: &str = "begin isolation level read committed; \
+    set local lock_timeout = '2s'; \
+    set local statement_timeout = '60s'; \
+    set local timezone = 'UTC'";
+
+/// A transaction that is rolled back unless it is committed.
+pub(super) struct Tx {
+    inner: Transaction<'static, Postgres>,
+    statement_cache: bool,
+}
+
+impl PgStore {
+    /// Opens a transaction.
+    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = self
+            .pool
+            .begin_with(BEGIN)
+            .await
+            .map_err(refused("opening a transaction"))?;
+        Ok(Tx {
+            inner,
+            statement_cache: self.statement_cache,
+        })
+    }
+}
+
+impl Tx {
+    /// Runs a statement and returns the number of rows it changed.
+    pub(super) async fn run(
+        &mut self,
+        what: &'static str,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<u64, StoreError> {
+        query
+            .persistent(self.statement_cache)
+            .execute(&mut *self.inner)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(refused(what))
+    }
+
+    /// Runs a query and returns its rows.
+    pub(super) async fn rows<T>(
+        &mut self,
+        what: &'static str,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        self.rows_raw(query).await.map_err(refused(what))
+    }
+
+    /// Runs a query and returns its rows, or the driver's error as it is.
+    pub(super) async fn rows_raw<T>(
+        &mut self,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        query
+            .persistent(self.statement_cache)
+            .fetch_all(&mut *self.inner)
+            .await
+    }
+
+    /// Runs a query and returns its one row, if there is one.
+    pub(super) async fn row<T>(
+        &mut self,
+        what: &'static str,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        query
+            .persistent(self.statement_cache)
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(refused(what))
+    }
+
+    /// Runs a query and returns the first column of its rows.
+    pub(super) async fn values<T>(
+        &mut self,
+        what: &'static str,
+        query: QueryScalar<'_, Postgres, T, PgArguments>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: Send + Unpin,
+        (T,): for<'r> FromRow<'r, PgRow>,
+    {
+        query
+            .persistent(self.statement_cache)
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(refused(what))
+    }
+
+    /// Runs statements that take no arguments.
+    pub(super) async fn script(
+        &mut self,
+        what: &'static str,
+        sql: impl sqlx::SqlSafeStr,
+    ) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql)
+            .execute(&mut *self.inner)
+            .await
+            .map(|_| ())
+            .map_err(refused(what))
+    }
+
+    /// Marks the place that [`Tx::back`] returns to.
+    pub(super) async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.script("marking a place to return to", "savepoint rows")
+            .await
+    }
+
+    /// Undoes everything since the last [`Tx::savepoint`], its row locks included.
+    pub(super) async fn back(&mut self) -> Result<(), StoreError> {
+        self.script(
+            "undoing the rows of a batch",
+            "rollback to savepoint rows; release savepoint rows",
+        )
+        .await
+    }
+
+    /// Keeps everything since the last [`Tx::savepoint`].
+    pub(super) async fn keep(&mut self) -> Result<(), StoreError> {
+        self.script("keeping the rows of a batch", "release savepoint rows")
+            .await
+    }
+
+    /// Commits.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await.map_err(refused("committing"))
+    }
+
+    /// Gives everything up.
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        self.inner.rollback().await.map_err(refused("rolling back"))
+    }
+}
+
+/// Binds rows as one JSON array, for `jsonb_to_recordset`.
+pub(super) fn recordset<T: Serialize>(rows: &[T]) -> Json<&[T]> {
+    Json(rows)
+}

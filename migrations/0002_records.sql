@@ -1,0 +1,289 @@
+-- Records: who they are, what is known of them, what is to be done.
+
+-- Fences of record leases. Drawn as a column default, so that no statement names the sequence: some
+-- connection proxies hold a session back for that.
+create sequence syncline.lease_epoch as bigint;
+
+-- One record: its current ids, what each side was last seen to hold, what both agreed on.
+create table syncline.sync_link (
+    record_id uuid not null default gen_random_uuid(),
+    tenant text not null,
+    object text not null,
+    org_epoch bigint not null default 0,
+    -- The external id as given and as compared; the latter is unique.
+    external_id text not null,
+    canonical_id text collate "C" not null,
+    -- The external id was minted and neither side has confirmed it yet.
+    minted boolean not null default false,
+    salesforce_id text collate "C",
+    -- The row took an external id that another live record goes by: a person must say, and until then
+    -- its absence under the old one is no delete.
+    clashes boolean not null default false,
+    -- Primary key of a row that was born without an external id.
+    local_key jsonb,
+    -- Per field, the last value both sides agreed on, with the codec and the mapping that made it.
+    base jsonb not null default '{}',
+    base_codec integer not null default 1,
+    base_config_hash text,
+    -- Both sides have held the record at once since it was last deleted.
+    agreed boolean not null default false,
+    image jsonb not null,
+    bounces jsonb not null default '{}',
+    -- What capture last said of the row: a hint for renames and for `vanished` rows, never for the plan.
+    postgres_presence text not null default 'unseen',
+    postgres_changed_at timestamptz,
+    version bigint not null default 1,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint sync_link_pkey primary key (record_id),
+    constraint sync_link_postgres_presence_check check (postgres_presence in ('unseen', 'present', 'deleted'))
+);
+
+create unique index sync_link_canonical_key
+    on syncline.sync_link (tenant, object, canonical_id);
+
+create unique index sync_link_salesforce_key
+    on syncline.sync_link (tenant, object, salesforce_id)
+    where salesforce_id is not null;
+
+create unique index sync_link_local_key
+    on syncline.sync_link (tenant, object, local_key)
+    where local_key is not null;
+
+-- Every name a record goes or went by. Current ones are unique; former ones are history.
+create table syncline.sync_link_alias (
+    alias_id bigint generated always as identity,
+    tenant text not null,
+    object text not null,
+    kind text not null,
+    -- An external id as written on some side, or a Salesforce id.
+    value text collate "C" not null,
+    record_id uuid not null,
+    valid_from timestamptz not null default now(),
+    valid_to timestamptz,
+    constraint sync_link_alias_pkey primary key (alias_id),
+    constraint sync_link_alias_kind_check check (kind in ('external_id', 'salesforce_id')),
+    constraint sync_link_alias_record_id_fkey foreign key (record_id)
+        references syncline.sync_link (record_id) on delete cascade
+);
+
+create unique index sync_link_alias_current_key
+    on syncline.sync_link_alias (tenant, object, kind, value)
+    where valid_to is null;
+
+create index sync_link_alias_record_id_idx
+    on syncline.sync_link_alias (record_id, kind);
+
+create index sync_link_alias_history_idx
+    on syncline.sync_link_alias (tenant, object, kind, value)
+    where valid_to is not null;
+
+-- A record that has work: one row, whatever happened to it.
+create table syncline.sync_task (
+    record_id uuid not null,
+    tenant text not null,
+    object text not null,
+    state text not null default 'ready',
+    -- Grows with every new piece of work: a settle deletes the task only if it has not grown meanwhile.
+    generation bigint not null default 1,
+    attempts integer not null default 0,
+    due_at timestamptz not null default now(),
+    -- The record must be read in Salesforce before it is planned.
+    look boolean not null default false,
+    -- Why it waits or is parked: a stable word, and words without values.
+    code text,
+    reason text,
+    -- The fence. Every lease draws a new one, and so does every loss of a lease.
+    lease_epoch bigint not null default nextval('syncline.lease_epoch'),
+    lease_owner text,
+    lease_until timestamptz,
+    -- The Postgres transaction the work came from: a hint for graphs.
+    xid bigint,
+    dirty_since timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint sync_task_pkey primary key (record_id),
+    constraint sync_task_state_check check (state in ('ready', 'leased', 'parked')),
+    constraint sync_task_lease_check check ((state = 'leased') = (lease_until is not null)),
+    constraint sync_task_record_id_fkey foreign key (record_id)
+        references syncline.sync_link (record_id) on delete cascade
+);
+
+create index sync_task_ready_idx
+    on syncline.sync_task (tenant, object, due_at, record_id)
+    where state = 'ready';
+
+create index sync_task_leased_idx
+    on syncline.sync_task (lease_until)
+    where state = 'leased';
+
+create index sync_task_parked_idx
+    on syncline.sync_task (tenant, object)
+    where state = 'parked';
+
+create index sync_task_dirty_idx
+    on syncline.sync_task (dirty_since);
+
+-- A bulk job holds its records until each row is settled or the abort is confirmed.
+create table syncline.sync_bulk_job (
+    bulk_job uuid not null,
+    tenant text not null,
+    object text not null,
+    salesforce_job_id text,
+    operation text not null,
+    state text not null,
+    row_count bigint not null,
+    lease_epoch bigint not null default 0,
+    lease_until timestamptz,
+    poll_at timestamptz not null default now(),
+    deadline timestamptz not null,
+    created_at timestamptz not null default now(),
+    settled_at timestamptz,
+    constraint sync_bulk_job_pkey primary key (bulk_job)
+);
+
+create index sync_bulk_job_poll_idx
+    on syncline.sync_bulk_job (tenant, poll_at)
+    where settled_at is null;
+
+-- A remote write, said before it is made.
+create table syncline.sync_intent (
+    intent_id uuid not null,
+    record_id uuid not null,
+    tenant text not null,
+    object text not null,
+    lease_epoch bigint not null,
+    action text not null,
+    fields jsonb not null,
+    echoed jsonb not null default '[]',
+    state text not null default 'open',
+    lane text not null,
+    bulk_job uuid,
+    deadline timestamptz not null,
+    config_hash text not null,
+    refusal jsonb,
+    said_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default now(),
+    constraint sync_intent_pkey primary key (intent_id),
+    constraint sync_intent_state_check
+        check (state in ('open', 'applied', 'retired', 'refused', 'unknown', 'superseded')),
+    constraint sync_intent_record_id_fkey foreign key (record_id)
+        references syncline.sync_link (record_id) on delete cascade,
+    constraint sync_intent_bulk_job_fkey foreign key (bulk_job)
+        references syncline.sync_bulk_job (bulk_job)
+);
+
+-- At most one write of a record is under way.
+create unique index sync_intent_open_key
+    on syncline.sync_intent (record_id)
+    where state = 'open';
+
+create index sync_intent_live_idx
+    on syncline.sync_intent (record_id)
+    where state in ('open', 'applied', 'unknown', 'superseded');
+
+create index sync_intent_record_id_idx
+    on syncline.sync_intent (record_id);
+
+create index sync_intent_waiting_idx
+    on syncline.sync_intent (state, updated_at);
+
+create index sync_intent_bulk_job_idx
+    on syncline.sync_intent (bulk_job)
+    where bulk_job is not null;
+
+-- What two sides differ about and a person must decide: one open row per record and field.
+create table syncline.sync_conflict (
+    conflict_id bigint generated always as identity,
+    record_id uuid not null,
+    tenant text not null,
+    object text not null,
+    -- Null when one side deleted the record that the other edited.
+    field text,
+    state text not null default 'open',
+    -- Canonical values; SQL null where there is none, JSON null where the field is cleared.
+    base_value jsonb,
+    postgres_value jsonb,
+    salesforce_value jsonb,
+    -- What exactly was seen on each side: resolving compares with it.
+    postgres_seen jsonb,
+    salesforce_seen jsonb,
+    version bigint not null default 1,
+    config_hash text not null,
+    opened_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    closed_at timestamptz,
+    resolution text,
+    constraint sync_conflict_pkey primary key (conflict_id),
+    constraint sync_conflict_state_check check (state in ('open', 'resolved', 'closed')),
+    constraint sync_conflict_record_id_fkey foreign key (record_id)
+        references syncline.sync_link (record_id) on delete cascade
+);
+
+create unique index sync_conflict_open_key
+    on syncline.sync_conflict (record_id, coalesce(field, ''))
+    where state = 'open';
+
+create index sync_conflict_inbox_idx
+    on syncline.sync_conflict (tenant, object, conflict_id)
+    where state = 'open';
+
+create index sync_conflict_record_id_idx
+    on syncline.sync_conflict (record_id);
+
+create index sync_conflict_closed_idx
+    on syncline.sync_conflict (closed_at)
+    where state <> 'open';
+
+-- Values that lost: by a rule, by an owner, or because a write of ours replaced them unseen. Each can
+-- be restored from here.
+create table syncline.sync_overruled (
+    overruled_id bigint generated always as identity,
+    record_id uuid not null,
+    tenant text not null,
+    object text not null,
+    field text not null,
+    side text not null,
+    value jsonb not null,
+    rule text not null,
+    config_hash text not null,
+    logged_at timestamptz not null default now(),
+    constraint sync_overruled_pkey primary key (overruled_id),
+    constraint sync_overruled_side_check check (side in ('salesforce', 'postgres'))
+);
+
+create index sync_overruled_record_id_idx
+    on syncline.sync_overruled (record_id, field);
+
+create index sync_overruled_logged_at_idx
+    on syncline.sync_overruled (logged_at);
+
+-- What stopped, with the reason and what is needed to go on.
+create table syncline.sync_dead_letter (
+    dead_letter_id bigint generated always as identity,
+    tenant text not null,
+    object text not null,
+    record_id uuid,
+    origin text not null,
+    code text not null,
+    field text,
+    message text not null,
+    payload jsonb,
+    attempts integer not null default 0,
+    created_at timestamptz not null default now(),
+    closed_at timestamptz,
+    outcome text,
+    constraint sync_dead_letter_pkey primary key (dead_letter_id),
+    constraint sync_dead_letter_origin_check check (origin in ('outbox', 'observation', 'task'))
+);
+
+create index sync_dead_letter_open_idx
+    on syncline.sync_dead_letter (tenant, object, dead_letter_id)
+    where closed_at is null;
+
+create index sync_dead_letter_record_id_idx
+    on syncline.sync_dead_letter (record_id)
+    where closed_at is null;
+
+create index sync_dead_letter_closed_at_idx
+    on syncline.sync_dead_letter (closed_at)
+    where closed_at is not null;

@@ -1,0 +1,165 @@
+-- What was observed: the outbox that capture drains, the journal, and what was seen before.
+
+-- Written inside the customer's transactions, so nothing here may fail or wait: one table without
+-- partitions, no constraint but the key, no foreign key. Claiming deletes.
+create table syncline.sync_outbox (
+    outbox_id bigint generated always as identity,
+    tenant text,
+    object text,
+    operation text,
+    external_id text,
+    -- The external id before, where a change moved it.
+    old_external_id text,
+    -- Primary key of a row that has, or had before the change, no external id.
+    local_key jsonb,
+    -- Column to value: evidence, never the plan's input.
+    changed jsonb,
+    tombstone boolean,
+    cursor text,
+    xid bigint,
+    changed_at timestamptz,
+    constraint sync_outbox_pkey primary key (outbox_id)
+)
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- Renames that were not drained yet: a record whose row is absent under its known name may have been
+-- renamed a moment ago, and that is no delete.
+create index sync_outbox_renamed_idx
+    on syncline.sync_outbox (tenant, object, old_external_id)
+    where old_external_id is not null;
+
+-- Append-only evidence of observations and decisions, by day. It has no unique key but its id: dedupe
+-- is the job of sync_seen, correctness the job of versions.
+create table syncline.sync_journal (
+    journal_id bigint generated always as identity,
+    journaled_at timestamptz not null default now(),
+    -- The writing transaction: an export reads only behind the oldest one still running, because ids
+    -- are not given in commit order.
+    xid xid8 not null default pg_current_xact_id(),
+    tenant text not null,
+    object text not null,
+    record_id uuid,
+    -- postgres | salesforce | decision | settlement
+    source text not null,
+    operation text not null,
+    external_id text,
+    salesforce_id text collate "C",
+    stream text,
+    cursor text,
+    org_epoch bigint,
+    payload jsonb,
+    payload_hash text,
+    fate text,
+    observed_at timestamptz,
+    config_hash text,
+    constraint sync_journal_pkey primary key (journaled_at, journal_id)
+)
+partition by range (journaled_at);
+
+create index sync_journal_record_id_idx
+    on syncline.sync_journal (record_id, journal_id);
+
+create index sync_journal_export_idx
+    on syncline.sync_journal (xid, journal_id);
+
+-- Takes what no day partition takes, so that a day without one stops nothing.
+create table syncline.sync_journal_default
+    partition of syncline.sync_journal default;
+
+-- Creates the day partitions from today to `days` ahead and returns how many are new.
+create function syncline.ensure_journal_partitions(days integer)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    day date;
+    partition text;
+    created integer := 0;
+begin
+    for day in
+        select current_date + ahead from generate_series(0, days) as ahead
+    loop
+        partition := 'sync_journal_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('syncline.' || partition) is not null;
+        begin
+            -- Created apart and attached: attaching locks the parent only against other changes of its
+            -- shape, while `create table ... partition of` would stop every reader and writer.
+            execute format(
+                'create table syncline.%I (like syncline.sync_journal including defaults including constraints)',
+                partition
+            );
+            execute format(
+                'alter table syncline.sync_journal attach partition syncline.%I for values from (%L) to (%L)',
+                partition, day::timestamptz, (day + 1)::timestamptz
+            );
+            created := created + 1;
+        exception
+            -- The default partition holds rows of that day already, another session was faster, or a
+            -- long reader is in the way: the default partition serves, and the next sweep tries again.
+            when check_violation or duplicate_table or unique_violation or lock_not_available then
+                null;
+        end;
+    end loop;
+    return created;
+end
+$$;
+
+-- Drops the day partitions that end before `keep_from` and returns how many.
+create function syncline.drop_journal_partitions(keep_from timestamptz)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    partition text;
+    dropped integer := 0;
+begin
+    for partition in
+        select child.relname
+        from pg_inherits as tie
+        join pg_class as child on child.oid = tie.inhrelid
+        where tie.inhparent = 'syncline.sync_journal'::regclass
+        and child.relname ~ '^sync_journal_\d{8}$'
+        and to_date(right(child.relname, 8), 'YYYYMMDD') + 1 <= keep_from::date
+        order by child.relname
+    loop
+        begin
+            execute format('drop table syncline.%I', partition);
+            dropped := dropped + 1;
+        exception
+            when undefined_table or lock_not_available or deadlock_detected then
+                null;
+        end;
+    end loop;
+    return dropped;
+end
+$$;
+
+-- What was seen before. One event may carry many records, so the key goes down to the place within
+-- it. The same place with another content is no duplicate.
+create table syncline.sync_seen (
+    tenant text not null,
+    org_epoch bigint not null,
+    stream text not null,
+    cursor text not null,
+    object text not null,
+    record text not null,
+    ordinal integer not null,
+    payload_hash text not null,
+    seen_at timestamptz not null default now(),
+    constraint sync_seen_pkey primary key (tenant, org_epoch, stream, cursor, object, record, ordinal)
+);
+
+create index sync_seen_seen_at_idx
+    on syncline.sync_seen (seen_at);
+
+-- How far each reader of the journal has come.
+create table syncline.sync_export_watermark (
+    tenant text not null,
+    name text not null,
+    xid xid8 not null default '0',
+    journal_id bigint not null default 0,
+    updated_at timestamptz not null default now(),
+    constraint sync_export_watermark_pkey primary key (tenant, name)
+);
