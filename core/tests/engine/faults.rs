@@ -122,7 +122,7 @@ async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_me
 #[tokio::test]
 async fn every_event_delivered_twice_changes_nothing() {
     let stage = Stage::open().await;
-    stage.salesforce.duplicate_events();
+    stage.org.duplicate_events();
     let ada = stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
