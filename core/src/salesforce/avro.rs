@@ -279,7 +279,9 @@ fn chosen(value: &Avro) -> &Avro {
 
 #[cfg(test)]
 pub(super) mod fixtures {
-    //! A schema and an update of it, as Salesforce writes them.
+    //! A schema and an update of it, as Salesforce writes them, and other events of that schema.
+
+    use super::{Avro, ChangeType, Event, EventHeader};
 
     /// Two addresses, the second one by name, and a name of three branches.
     pub(in crate::salesforce) const SCHEMA: &str = r#"{"type":"record","name":"AccountChangeEvent",
@@ -315,6 +317,48 @@ pub(super) mod fixtures {
         643531642d653663342d316239632d3761396231643265336634300280a0abfef962aaf9e0d8f8f0042430303544\
         303030303030314c6a645749415302083078303400000408307836340c332d30783032000000020002084c796f6e\
         00000200000000000016400280a0abfef962";
+
+    /// What an event of this schema says: the bitmaps, and the fields that are not null.
+    pub(in crate::salesforce) struct Said<'a> {
+        pub(in crate::salesforce) nulled: &'a [&'a str],
+        pub(in crate::salesforce) diff: &'a [&'a str],
+        pub(in crate::salesforce) changed: &'a [&'a str],
+        pub(in crate::salesforce) body: &'a [(&'a str, Avro)],
+    }
+
+    /// Returns an event by Kim about one record.
+    pub(in crate::salesforce) fn event(change_type: ChangeType, said: &Said<'_>) -> Event {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let header = EventHeader {
+            entity_name: "Account".to_owned(),
+            record_ids: vec!["001D000000IqhSLIAZ".to_owned()],
+            change_type,
+            change_origin: "com/salesforce/api/soap/60.0;client=SfdcInternalAPI/".to_owned(),
+            transaction_key: "0006a5f3-d51d-e6c4-1b9c-7a9b1d2e3f40".to_owned(),
+            commit_timestamp: 1_700_000_001_000,
+            commit_number: 42,
+            commit_user: "005D0000001LjdWIAS".to_owned(),
+            nulled_fields: texts(said.nulled),
+            diff_fields: texts(said.diff),
+            changed_fields: texts(said.changed),
+        };
+        let mut body = vec![("ChangeEventHeader".to_owned(), Avro::Null)];
+        body.extend(FIELDS.iter().map(|field| {
+            let stated = said.body.iter().find(|(name, _)| name == field);
+            let value = stated.map_or(Avro::Null, |(_, value)| value.clone());
+            ((*field).to_owned(), value)
+        }));
+        Event { header, body }
+    }
+
+    const FIELDS: [&str; 6] = [
+        "Name",
+        "Type",
+        "BillingAddress",
+        "ShippingAddress",
+        "AnnualRevenue",
+        "LastModifiedDate",
+    ];
 
     pub(in crate::salesforce) fn update() -> Vec<u8> {
         let digits: Vec<u8> = UPDATE.bytes().collect();

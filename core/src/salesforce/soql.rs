@@ -221,6 +221,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_quoted_text_is_one_literal_that_reads_back_the_same(text in any::<String>()) {
             prop_assert_eq!(unquoted(&quoted(&text)), Some(text));
@@ -228,7 +230,7 @@ mod tests {
 
         #[test]
         fn every_value_is_asked_for_once_and_every_statement_fits(
-            values in proptest::collection::vec("[a-z'%é]{1,200}", 0..400)
+            values in proptest::collection::vec("[a-z'%é]{1,90}", 0..300)
         ) {
             let columns = columns(&["Id", "Name"]);
             let object = account();

@@ -176,15 +176,20 @@ impl Faults {
 
     /// Returns what happens to a subscription now, and counts it.
     pub(crate) fn fire_stream(&mut self) -> Option<StreamFault> {
-        let rule = self.rules.iter_mut().find(|rule| {
-            rule.count > 0 && matches!(rule.action, Action::StreamReset | Action::DuplicateEvents)
+        let waiting = self.rules.iter_mut().filter(|rule| rule.count > 0);
+        let (rule, fault) = waiting.into_iter().find_map(|rule| match rule.action {
+            Action::StreamReset => Some((rule, StreamFault::Reset)),
+            Action::DuplicateEvents => Some((rule, StreamFault::Duplicate)),
+            Action::Status
+            | Action::DropBefore
+            | Action::DropAfter
+            | Action::ExpireToken
+            | Action::DelayMs
+            | Action::RowError => None,
         })?;
         rule.count -= 1;
         *self.fired.entry(rule.action.name()).or_default() += 1;
-        Some(match rule.action {
-            Action::StreamReset => StreamFault::Reset,
-            _ => StreamFault::Duplicate,
-        })
+        Some(fault)
     }
 }
 

@@ -14,7 +14,6 @@ use crate::model::log::{
 };
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::schema::ObjectNo;
-use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -25,7 +24,10 @@ use crate::rest::usage::Usage;
 use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
 
 /// When the clock of an org stands before anybody sets it: 2026-05-01T09:30:00Z.
-const START_MS: i64 = 1_777_627_800_000;
+pub(crate) const START_MS: i64 = 1_777_627_800_000;
+
+/// How far from the time outside the clock can be set: a century keeps every date in range.
+const AHEAD_MS_MAX: i64 = 100 * 366 * 86_400_000;
 
 /// A local Salesforce org.
 ///
@@ -172,13 +174,16 @@ impl Org {
 
     /// Moves the org's clock ahead of the time outside.
     pub fn advance_ms(&mut self, ms: i64) {
-        self.ahead_ms += ms;
-        self.keep_time();
+        self.move_to(self.ahead_ms.saturating_add(ms));
     }
 
     /// Puts the org's clock to `ms`; it goes on from there with the time outside.
     pub fn set_now_ms(&mut self, ms: i64) {
-        self.ahead_ms = ms - self.wall_ms;
+        self.move_to(ms.saturating_sub(self.wall_ms));
+    }
+
+    fn move_to(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
         self.keep_time();
     }
 
@@ -422,10 +427,5 @@ impl Org {
         let done = write(&mut self.model, &mut tx, &actor)?;
         self.model.commit(tx, &actor);
         Ok(done)
-    }
-
-    /// Returns the org's time as an HTTP date.
-    pub(crate) fn http_now(&self) -> String {
-        stamp::http_date(self.now_ms())
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const TYPE_ERROR_REFUSES_COLLECTION: bool = true;
 /// Whether custom datetime fields keep milliseconds (system stamps never do).
 pub(crate) const DATETIME_FIELDS_KEEP_MILLISECONDS: bool = true;
 
+/// Code of the refusal of null for a checkbox.
+pub(crate) const NULL_CHECKBOX_CODE: &str = "INVALID_TYPE_ON_FIELD_IN_RECORD";
+
 /// Whether the values of a multi-select picklist are put into the order of their definition.
 pub(crate) const MULTIPICKLIST_IN_DEFINED_ORDER: bool = true;
 

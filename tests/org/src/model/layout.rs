@@ -45,11 +45,17 @@ impl Layout {
         let address = children(object, FieldType::Address);
         let person = children(object, FieldType::PersonName);
         let fields: Vec<_> = shown
-            .map(|no| match object.field(no).kind {
-                FieldType::Address => EventField::Compound(no, placed(object, no, &address)),
-                FieldType::PersonName => EventField::Compound(no, placed(object, no, &person)),
-                _ if object.field(no).switchable_name => EventField::SwitchableName(no),
-                _ => EventField::Plain(no),
+            .map(|no| {
+                let field = object.field(no);
+                if field.kind == FieldType::Address {
+                    EventField::Compound(no, placed(object, no, &address))
+                } else if field.kind == FieldType::PersonName {
+                    EventField::Compound(no, placed(object, no, &person))
+                } else if field.switchable_name {
+                    EventField::SwitchableName(no)
+                } else {
+                    EventField::Plain(no)
+                }
             })
             .collect();
         let schema_json = schema_json(object, &fields, &address, &person);

@@ -279,18 +279,13 @@ fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
     }
     fields.push(plain("IsDeleted", FieldType::Boolean));
     if custom && !entry.fields.iter().any(|field| field.name == "Name") {
-        let name = FieldEntry {
+        fields.push(FieldEntry {
             length: Some(80),
-            ..plain("Name", FieldType::String)
-        };
-        let writable = FieldEntry {
+            required: false,
+            name_field: true,
             createable: None,
             updateable: None,
-            ..name
-        };
-        fields.push(FieldEntry {
-            name_field: true,
-            ..writable
+            ..plain("Name", FieldType::String)
         });
     }
     let (own, standard): (Vec<_>, Vec<_>) = entry
@@ -323,7 +318,7 @@ fn plain(name: &str, kind: FieldType) -> FieldEntry {
         precision: None,
         scale: None,
         digits: None,
-        required: kind != FieldType::String && name != "Name",
+        required: true,
         unique: false,
         external_id: false,
         id_lookup: kind == FieldType::Id,
@@ -374,8 +369,8 @@ fn label_of(name: &str) -> String {
 fn length_of(kind: FieldType) -> u32 {
     match kind {
         FieldType::Id | FieldType::Reference => 18,
-        FieldType::String | FieldType::Textarea | FieldType::Url => 255,
-        FieldType::Picklist | FieldType::Phone => 40,
+        FieldType::String | FieldType::Textarea | FieldType::Url | FieldType::Picklist => 255,
+        FieldType::Phone => 40,
         FieldType::Multipicklist => 4099,
         FieldType::Email => 80,
         FieldType::PersonName => 121,
@@ -408,10 +403,7 @@ fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> 
     if kind == FieldType::Reference && entry.reference_to.is_empty() {
         return Err(content(format!("{at}: a reference needs reference_to")));
     }
-    let length = match kind {
-        FieldType::Picklist if entry.length.is_none() => 255,
-        _ => entry.length.unwrap_or_else(|| length_of(kind)),
-    };
+    let length = entry.length.unwrap_or_else(|| length_of(kind));
     let writable = !kind.is_compound();
     let mut field = Field {
         name: entry.name.clone(),

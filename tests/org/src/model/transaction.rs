@@ -400,10 +400,7 @@ fn full_name<'a>(object: &Object, name: FieldNo, get: impl Fn(FieldNo) -> &'a Va
     let part = |wanted: &str| {
         let named = |no: &&FieldNo| object.field(**no).name == wanted;
         let no = object.field(name).parts.iter().find(named)?;
-        match get(*no) {
-            Value::Text(text) => Some(text.to_string()),
-            _ => None,
-        }
+        get(*no).as_text().map(str::to_owned)
     };
     let parts: Vec<String> = [part("FirstName"), part("LastName")]
         .into_iter()

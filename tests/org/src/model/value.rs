@@ -6,7 +6,9 @@ use super::error::SfError;
 use super::id::RecordId;
 use super::schema::{Field, FieldType};
 use super::stamp;
-use crate::unconfirmed::{DATETIME_FIELDS_KEEP_MILLISECONDS, MULTIPICKLIST_IN_DEFINED_ORDER};
+use crate::unconfirmed::{
+    DATETIME_FIELDS_KEEP_MILLISECONDS, MULTIPICKLIST_IN_DEFINED_ORDER, NULL_CHECKBOX_CODE,
+};
 
 /// A stored value. Numbers are exact: a decimal is counted in units of its field's scale.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -61,7 +63,9 @@ impl Value {
     fn cleared(field: &Field) -> Result<Self, Misfit> {
         // A checkbox is never null.
         if field.kind == FieldType::Boolean {
-            return Err(misfit(field.kind, "VALUE_NULL".to_owned()));
+            let message = format!("{}: value not of required type: ", field.name);
+            let error = SfError::of_field(NULL_CHECKBOX_CODE, message, &field.name);
+            return Err(Misfit::Refused(error));
         }
         Ok(Self::Null)
     }
@@ -97,6 +101,33 @@ impl Value {
             | FieldType::Address
             | FieldType::PersonName => Self::Text(read_text(field, text)?),
         })
+    }
+
+    /// Returns the text, if the value is text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the id, if the value is one.
+    pub(crate) fn as_id(&self) -> Option<RecordId> {
+        if let Self::Id(id) = self {
+            Some(*id)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the milliseconds, if the value is a datetime.
+    pub(crate) fn as_datetime(&self) -> Option<i64> {
+        if let Self::Datetime(ms) = self {
+            Some(*ms)
+        } else {
+            None
+        }
     }
 
     /// Appends the value as JSON.

@@ -7,7 +7,9 @@ use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldType, Object};
+use crate::model::stamp;
 use crate::model::value::{Value, push_json_text};
+use crate::org::START_MS;
 use crate::soql;
 
 /// The record type that every object has.
@@ -21,7 +23,7 @@ impl Org {
             .map(|object| Json::Object(object_members(call, object)))
             .collect();
         let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
-        Response::json(200, body.to_string()).with_header("last-modified", &self.http_now())
+        dated(call, body.to_string())
     }
 
     /// Answers `GET /sobjects/O`.
@@ -32,7 +34,7 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object(self.model.object_named(object)?);
         let body = json!({"objectDescribe": object_members(call, object), "recentItems": []});
-        Ok(Response::json(200, body.to_string()))
+        Ok(dated(call, body.to_string()))
     }
 
     /// Answers `GET /sobjects/O/describe`.
@@ -81,8 +83,7 @@ impl Org {
         if let Json::Object(more) = more {
             members.extend(more);
         }
-        let response = Response::json(200, Json::Object(members).to_string());
-        Ok(response.with_header("last-modified", &self.http_now()))
+        Ok(dated(call, Json::Object(members).to_string()))
     }
 
     fn child_relationships(&self, object: &Object) -> Vec<Json> {
@@ -107,6 +108,18 @@ impl Org {
         }
         children
     }
+}
+
+/// Answers with a describe, or with 304 if the caller knows it: schemas are as old as the org.
+fn dated(call: &Call<'_>, body: String) -> Response {
+    let known = call
+        .request
+        .get("if-modified-since")
+        .and_then(stamp::parse_http_date);
+    if known.is_some_and(|date| START_MS <= date) {
+        return Response::empty(304);
+    }
+    Response::json(200, body).with_header("last-modified", &stamp::http_date(START_MS))
 }
 
 /// Returns the members that every form of describe shows for an object.
@@ -175,44 +188,50 @@ fn soap_type(kind: FieldType) -> &'static str {
 }
 
 fn extra_type_info(field: &Field) -> Option<&'static str> {
-    match field.kind {
-        FieldType::PersonName => Some("personname"),
-        FieldType::String if field.switchable_name => Some("switchablepersonname"),
-        FieldType::Textarea => Some("plaintextarea"),
-        _ => None,
+    if field.switchable_name {
+        return Some("switchablepersonname");
+    }
+    let plain = (field.kind == FieldType::Textarea).then_some("plaintextarea");
+    if field.kind == FieldType::PersonName {
+        Some("personname")
+    } else {
+        plain
     }
 }
 
 /// Returns every member that describe shows for a field.
 fn field_members(object: &Object, field: &Field) -> Json {
+    let mut members = members_a_to_h(object, field);
+    if let (Json::Object(members), Json::Object(rest)) =
+        (&mut members, members_i_to_w(object, field))
+    {
+        members.extend(rest);
+    }
+    members
+}
+
+/// Returns the members from `aggregatable` to `htmlFormatted`.
+fn members_a_to_h(object: &Object, field: &Field) -> Json {
     let kind = field.kind;
-    let byte_length = match kind {
-        FieldType::Id | FieldType::Reference => 18,
-        _ => field.length * 3,
+    // An id is ASCII; other text may take three bytes for a character.
+    let is_id = matches!(kind, FieldType::Id | FieldType::Reference);
+    let byte_length = if is_id {
+        field.length
+    } else {
+        field.length * 3
     };
-    let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
-    let long = kind == FieldType::Textarea && field.length > 255;
     let filterable = soql::filterable(field);
     let compound = field
         .part_of
         .as_ref()
         .map(|(parent, _)| object.field(*parent).name.clone());
-    let picklist: Vec<Json> = field
-        .values
-        .iter()
-        .filter(|_| choices)
-        .map(|value| {
-            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
-                   "value": value})
-        })
-        .collect();
     let mut default = String::new();
     match &field.default {
         Value::Text(text) => push_json_text(&mut default, text),
         other => other.push_json(field, &mut default),
     }
     let default: Json = serde_json::from_str(&default).unwrap_or_default();
-    let mut members = json!({
+    json!({
         "aggregatable": filterable && kind != FieldType::Boolean,
         "aiPredictionField": false,
         "autoNumber": false,
@@ -241,8 +260,24 @@ fn field_members(object: &Object, field: &Field) -> Json {
         "groupable": filterable && !matches!(kind, FieldType::Datetime | FieldType::Double),
         "highScaleNumber": false,
         "htmlFormatted": false,
-    });
-    let more = json!({
+    })
+}
+
+/// Returns the members from `idLookup` to `writeRequiresMasterRead`.
+fn members_i_to_w(object: &Object, field: &Field) -> Json {
+    let kind = field.kind;
+    let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
+    let long = kind == FieldType::Textarea && field.length > 255;
+    let picklist: Vec<Json> = field
+        .values
+        .iter()
+        .filter(|_| choices)
+        .map(|value| {
+            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
+                   "value": value})
+        })
+        .collect();
+    json!({
         "idLookup": field.id_lookup,
         "inlineHelpText": null,
         "label": field.label,
@@ -272,9 +307,5 @@ fn field_members(object: &Object, field: &Field) -> Json {
         "unique": field.unique,
         "updateable": field.updateable && object.writable,
         "writeRequiresMasterRead": false,
-    });
-    if let (Json::Object(members), Json::Object(more)) = (&mut members, more) {
-        members.extend(more);
-    }
-    members
+    })
 }

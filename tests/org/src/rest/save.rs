@@ -175,10 +175,7 @@ fn row_fault(
     let keys: Vec<&str> = object
         .numbered()
         .filter(|(_, field)| field.external_id)
-        .filter_map(|(no, _)| match held(no)? {
-            Value::Text(text) => Some(&**text),
-            _ => None,
-        })
+        .filter_map(|(no, _)| held(no)?.as_text())
         .collect();
     match faults.iter_mut().find(|fault| fault.waits_for(&keys)) {
         Some(fault) => Err(fault.strike()),

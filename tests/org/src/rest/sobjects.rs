@@ -12,7 +12,6 @@ use crate::model::schema::ObjectNo;
 use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
-use crate::model::value::Value;
 use crate::soql::{SelectNode, push_record};
 use crate::unconfirmed::{PRECONDITION_FAILED_CODE, UNKNOWN_ROW_ID_STATUS};
 
@@ -308,13 +307,12 @@ fn unknown_row() -> SfError {
 }
 
 fn modified_ms(model: &Model, object: ObjectNo, row: RowNo) -> i64 {
-    match model
+    let field = model.object(object).system.modified_date;
+    model
         .table(object)
-        .get(row, model.object(object).system.modified_date)
-    {
-        Value::Datetime(ms) => *ms,
-        _ => 0,
-    }
+        .get(row, field)
+        .as_datetime()
+        .unwrap_or_default()
 }
 
 /// Stops a call whose date conditions the record does not meet.

@@ -57,13 +57,14 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             literal,
         } => {
             let (path, field) = resolve(model, object, path)?;
-            match literal {
-                Literal::Text(text) if field.kind.is_text() => Condition::Like {
-                    path,
-                    pattern: Pattern::new(text),
-                },
-                _ => return Err(wrong_operator(field)),
+            let Literal::Text(text) = literal else {
+                return Err(wrong_operator(field));
+            };
+            if !field.kind.is_text() {
+                return Err(wrong_operator(field));
             }
+            let pattern = Pattern::new(text);
+            Condition::Like { path, pattern }
         }
         Filter::Compare {
             path,
@@ -98,24 +99,34 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             path,
             negated,
             literals,
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            if field.kind != FieldType::Multipicklist {
-                return Err(wrong_operator(field));
-            }
-            let set = |literal: &Literal| match literal {
-                Literal::Text(text) => {
-                    Ok(text.to_lowercase().split(';').map(str::to_owned).collect())
-                }
-                _ => Err(wrong_type(field)),
-            };
-            let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
-            Condition::Includes {
-                path,
-                negated: *negated,
-                sets,
-            }
-        }
+        } => includes(model, object, path, *negated, literals)?,
+    })
+}
+
+fn includes(
+    model: &Model,
+    object: ObjectNo,
+    path: &str,
+    negated: bool,
+    literals: &[Literal],
+) -> Result<Condition, SfError> {
+    let (path, field) = resolve(model, object, path)?;
+    if field.kind != FieldType::Multipicklist {
+        return Err(wrong_operator(field));
+    }
+    let set = |literal: &Literal| match literal {
+        Literal::Text(text) => Ok(text.to_lowercase().split(';').map(str::to_owned).collect()),
+        Literal::Null
+        | Literal::Bool(_)
+        | Literal::Number(_)
+        | Literal::Date(_)
+        | Literal::Datetime(_) => Err(wrong_type(field)),
+    };
+    let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
+    Ok(Condition::Includes {
+        path,
+        negated,
+        sets,
     })
 }
 
@@ -207,10 +218,10 @@ impl Condition {
                 let (held, field) = path.value(model, object, row);
                 compare(field, held, *operator, value)
             }
-            Self::Like { path, pattern } => match path.value(model, object, row).0 {
-                Value::Text(text) => pattern.matches(text),
-                _ => false,
-            },
+            Self::Like { path, pattern } => {
+                let held = path.value(model, object, row).0.as_text();
+                held.is_some_and(|text| pattern.matches(text))
+            }
             Self::In {
                 path,
                 negated,
@@ -225,10 +236,8 @@ impl Condition {
                 negated,
                 sets,
             } => {
-                let held = match path.value(model, object, row).0 {
-                    Value::Text(text) => text.to_lowercase(),
-                    _ => String::new(),
-                };
+                let held = path.value(model, object, row).0.as_text();
+                let held = held.unwrap_or_default().to_lowercase();
                 let held: Vec<&str> = held.split(';').collect();
                 let covers = |set: &Vec<String>| set.iter().all(|v| held.contains(&v.as_str()));
                 sets.iter().any(covers) != *negated
@@ -297,10 +306,7 @@ pub(super) fn parent(
     (object, row): (ObjectNo, RowNo),
     hop: FieldNo,
 ) -> Option<(ObjectNo, RowNo)> {
-    match model.table(object).get(row, hop) {
-        Value::Id(id) => model.live_row(*id),
-        _ => None,
-    }
+    model.live_row(model.table(object).get(row, hop).as_id()?)
 }
 
 fn compare(field: &Field, held: &Value, operator: Operator, wanted: &Value) -> bool {

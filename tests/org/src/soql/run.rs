@@ -54,20 +54,15 @@ fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Cand
             Bound::Among(values) if path.field == object.system.id => {
                 let mut rows: Vec<RowNo> = values
                     .iter()
-                    .filter_map(|value| match value {
-                        Value::Id(id) => model.row_of(plan.object, *id),
-                        _ => None,
-                    })
+                    .filter_map(|value| model.row_of(plan.object, value.as_id()?))
                     .collect();
                 rows.sort_unstable();
                 rows.dedup();
                 return (Box::new(rows.into_iter()), unordered);
             }
             Bound::Among(values) if !with_deleted && field.kind.is_text() => {
-                let found = |value: &Value| match value {
-                    Value::Text(key) => Some(table.find(path.field, key)?.to_vec()),
-                    _ => None,
-                };
+                let found =
+                    |value: &Value| Some(table.find(path.field, value.as_text()?)?.to_vec());
                 if let Some(found) = values.iter().map(found).collect::<Option<Vec<_>>>() {
                     let mut rows = found.concat();
                     rows.sort_unstable();

@@ -10,3 +10,4 @@ mod fixture;
 mod properties;
 mod queries;
 mod records;
+mod replica;

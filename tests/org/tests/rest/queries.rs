@@ -122,3 +122,15 @@ fn every_field_of_a_describe_has_every_member() {
     );
     assert_eq!(f.call("GET", "sobjects/Nope/describe").status, 404);
 }
+
+#[test]
+fn a_describe_that_the_caller_knows_is_not_sent_again() {
+    let mut f = Fixture::new();
+    for path in ["sobjects", "sobjects/Account", "sobjects/Account/describe"] {
+        let first = f.call("GET", path);
+        let date = first.header("last-modified").unwrap();
+        let again = f.request("GET", path).header("If-Modified-Since", date);
+        let again = f.org.request(&again);
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+    }
+}
