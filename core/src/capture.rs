@@ -19,7 +19,9 @@ use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
+use crate::model::cursor::SourceCursor;
 use crate::model::ids::TenantId;
+use crate::store::PgStore;
 
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +118,18 @@ pub async fn capture_stream(
     engine
         .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
         .await
+}
+
+/// Returns the replay id that the tenant's event stream stands at. None before the first one is stored.
+pub async fn load_replay_id(
+    store: &PgStore,
+    tenant: &TenantId,
+) -> Result<Option<Vec<u8>>, ForceSyncError> {
+    let checkpoint = store.checkpoint(tenant, &events::stream()).await?;
+    Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
+        Some(SourceCursor::SalesforceReplayId(bytes)) => Some(bytes),
+        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => None,
+    }))
 }
 
 /// Captures the org's side in the way the tenant's configuration names.

@@ -14,6 +14,8 @@ pub mod capture;
 #[cfg(feature = "runtime")]
 pub mod engine;
 #[cfg(feature = "runtime")]
+pub mod migrate;
+#[cfg(feature = "runtime")]
 pub mod reconcile;
 #[cfg(feature = "runtime")]
 pub mod salesforce;
@@ -30,7 +32,7 @@ pub use plan::route::{ApplyLane, route};
 #[cfg(feature = "runtime")]
 pub use apply::project_sync_link;
 #[cfg(feature = "runtime")]
-pub use capture::{capture_batch, capture_stream};
+pub use capture::{capture_batch, capture_stream, load_replay_id};
 #[cfg(feature = "runtime")]
 pub use engine::error::ForceSyncError;
 #[cfg(feature = "runtime")]
@@ -38,9 +40,13 @@ pub use engine::ports::store::LeasedTask;
 #[cfg(feature = "runtime")]
 pub use engine::{SyncEngine, SyncEngineBuilder};
 #[cfg(feature = "runtime")]
+pub use migrate::migrate;
+#[cfg(feature = "runtime")]
 pub use reconcile::{DriftItem, detect_drift, enqueue_repair, run_reconcile_once};
 #[cfg(feature = "runtime")]
 pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
+#[cfg(feature = "runtime")]
+pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};
 
 /// Returns the version of the crate.
 pub const fn version() -> &'static str {

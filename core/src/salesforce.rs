@@ -22,7 +22,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -193,9 +193,13 @@ impl SalesforcePort for HttpSalesforce {
         lane: WriteLane,
         timeout: Duration,
     ) -> Vec<WriteOutcome> {
-        Writer::new(&self.transport, self.calls_in_flight, timeout)
-            .write(writes, lane)
-            .await
+        let writer = Writer {
+            transport: &self.transport,
+            schemas: &self.schemas,
+            calls_in_flight: self.calls_in_flight,
+            deadline: Instant::now() + timeout,
+        };
+        writer.write(writes, lane).await
     }
 
     async fn read(

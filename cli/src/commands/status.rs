@@ -96,7 +96,9 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
 fn remarks(object: &ObjectStatus) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(broken) = &object.capture_broken {
-        remarks.push(format!("capture is broken ({broken}): run `syncline install`"));
+        remarks.push(format!(
+            "capture is broken ({broken}): run `syncline install`"
+        ));
     }
     if object.stale {
         remarks.push("is being read as a whole".to_owned());
@@ -108,7 +110,10 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
         ));
     }
     if object.unknown_writes > 0 {
-        remarks.push(format!("{} writes without an answer", object.unknown_writes));
+        remarks.push(format!(
+            "{} writes without an answer",
+            object.unknown_writes
+        ));
     }
     if object.detection_narrowed {
         remarks.push("polled: an edit between two polls may go unseen".to_owned());

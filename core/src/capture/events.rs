@@ -44,14 +44,18 @@ const REOPENED_MAX: usize = 5;
 /// Records of one read by id.
 const READ_BATCH: usize = 200;
 
+/// Returns the name of the tenant's event stream.
+pub(super) fn stream() -> StreamName {
+    StreamName(format!("events:{TOPIC}"))
+}
+
 /// Takes the stream's lease and drains it, reading stale objects between the batches.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, ForceSyncError> {
-    let stream = StreamName(format!("events:{TOPIC}"));
     let leased_at_ms = job.now_ms();
-    let Some(lease) = job.acquire(&stream).await? else {
+    let Some(lease) = job.acquire(&stream()).await? else {
         return Ok(CaptureReport {
             held_elsewhere: true,
             ..CaptureReport::default()

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::transport::{Fetched, RestCall, Transport};
 use crate::engine::ports::salesforce::{Disposition, SalesforceError};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::value::{Decimal, Value};
 
 /// Describes of objects, kept until one is contradicted.
 #[derive(Default)]
@@ -64,6 +66,42 @@ impl Schemas {
     pub(super) fn forget(&self, object: &ObjectName) {
         let mut known = self.known.write().expect("no holder of this lock panics");
         known.remove(object);
+    }
+
+    /// Returns the JSON that an external id is sent as: a number where the field is known to hold
+    /// numbers. Asks nobody: a mapped object has been described before it is written.
+    pub(super) fn external_id_json(
+        &self,
+        object: &ObjectName,
+        field: &FieldName,
+        external_id: &str,
+    ) -> Json {
+        let schema = self.cached(object);
+        let field_type = schema
+            .as_ref()
+            .and_then(|schema| schema.fields.get(field))
+            .map(|field| &field.field_type);
+        let number = match field_type {
+            Some(FieldType::Integer | FieldType::Decimal { .. }) => Decimal::parse(external_id),
+            Some(_) | None => None,
+        };
+        number.map_or_else(
+            || Json::from(external_id),
+            |number| Value::Number(number).to_json(),
+        )
+    }
+
+    /// Returns the object that a reference points to, where it is known and only one.
+    pub(super) fn parent_of(
+        &self,
+        object: &ObjectName,
+        reference: &FieldName,
+    ) -> Option<ObjectName> {
+        let schema = self.cached(object)?;
+        let FieldType::Reference { to, .. } = &schema.fields.get(reference)?.field_type else {
+            return None;
+        };
+        to.first().filter(|_| to.len() == 1).cloned()
     }
 
     fn cached(&self, object: &ObjectName) -> Option<Arc<ObjectSchema>> {

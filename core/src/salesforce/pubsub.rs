@@ -27,8 +27,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use self::credit::Credit;
 use self::proto::pub_sub_client::PubSubClient;
-use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest};
-use self::stream::{Link, Subscription};
+use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest};
+use self::stream::{Link, OpenedStream, Subscription};
 use super::auth::{Session, SessionKeeper};
 use super::avro::EventSchema;
 use super::classify::Fault;
@@ -54,7 +54,7 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest call for one topic or one schema.
+/// Longest call: for a schema, or until a stream may be watched.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the opening of a stream is watched for a refusal. The server may keep silent until the
@@ -83,16 +83,18 @@ impl EventBus {
         })
     }
 
-    /// Opens a subscription. Errors: the topic does not exist or may not be read, or the bus is out
-    /// of reach. That the position is lost is said by the stream itself.
+    /// Opens a subscription, with a new session where the old one is dead. Errors: the topic does not
+    /// exist or may not be read, or the bus is out of reach; a server that takes its time says so
+    /// through the stream. That the position is lost is always said by the stream.
     pub(super) async fn subscribe(
         &self,
         topic: &str,
         from: &ReplayFrom,
         scope: EventScope,
     ) -> Result<Subscription, SalesforceError> {
-        let session = self.check_topic(topic).await?;
-        let (requests, link, credit) = self.open(&session, topic, from).await?;
+        let what = format!("subscribing to {topic}");
+        let open = |session: Arc<Session>| async move { self.open(&session, topic, from).await };
+        let (opened, session) = self.ask(&what, open).await?;
         Ok(Subscription {
             bus: self.clone(),
             topic: topic.to_owned(),
@@ -104,11 +106,10 @@ impl EventBus {
             },
             session,
             session_renewed: false,
-            requests,
-            link,
-            credit,
+            opened,
             waiting: VecDeque::new(),
             after_waiting: Vec::new(),
+            ended: None,
             last_message: Instant::now(),
         })
     }
@@ -147,32 +148,6 @@ impl EventBus {
         Ok(schema)
     }
 
-    /// Asks for the topic, which also proves the session, and returns the session.
-    async fn check_topic(&self, topic: &str) -> Result<Arc<Session>, SalesforceError> {
-        let what = format!("subscribing to {topic}");
-        let request = TopicRequest {
-            topic_name: topic.to_owned(),
-        };
-        let ask = |session: Arc<Session>| {
-            let (mut client, message) = (self.client(), request.clone());
-            async move {
-                let request = authorized(message, &session)?;
-                client.get_topic(request).await.map(Response::into_inner)
-            }
-        };
-        let (info, session) = self.ask(&what, ask).await?;
-        if info.can_subscribe {
-            return Ok(session);
-        }
-        Err(SalesforceError {
-            what,
-            status: None,
-            code: "subscription.topic.cannot.subscribe".to_owned(),
-            message: "this user may not subscribe to the topic".to_owned(),
-            disposition: Disposition::Park,
-        })
-    }
-
     /// Makes a call, with a new session where the old one is dead, and returns the answer with the
     /// session that got it.
     async fn ask<T, Call>(
@@ -204,8 +179,8 @@ impl EventBus {
         session: &Session,
         topic: &str,
         from: &ReplayFrom,
-    ) -> Result<(mpsc::Sender<FetchRequest>, Link, Credit), SalesforceError> {
-        let (sender, receiver) = mpsc::channel(REQUESTS_WAITING);
+    ) -> Result<OpenedStream, Status> {
+        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING);
         let mut credit = Credit::default();
         let (preset, replay_id) = match from {
             ReplayFrom::Earliest => (ReplayPreset::Earliest, Vec::new()),
@@ -219,21 +194,26 @@ impl EventBus {
             num_requested: credit.ask().unwrap_or_default(),
             auth_refresh: String::new(),
         };
-        sender
+        requests
             .try_send(first)
             .expect("a new channel has room for one");
-        let requests = tokio_stream_of(receiver);
-        let request = authorized(requests, session)
-            .map_err(|status| fault_of(&status).into_error("opening the event stream"))?;
+        let request = authorized(stream_of(receiver), session)?;
         let mut client = self.client();
         let mut opening: Opening =
             Box::pin(async move { client.subscribe(request).await.map(Response::into_inner) });
         let link = match timeout(OPENING_WATCHED, &mut opening).await {
             Ok(Ok(stream)) => Link::Open(Box::new(stream)),
-            Ok(Err(status)) => Link::Opening(Box::pin(future::ready(Err(status)))),
+            Ok(Err(status)) if position_is_lost(&fault_of(&status).code) => {
+                Link::Opening(Box::pin(future::ready(Err(status))))
+            }
+            Ok(Err(status)) => return Err(status),
             Err(_) => Link::Opening(opening),
         };
-        Ok((sender, link, credit))
+        Ok(OpenedStream {
+            requests,
+            link,
+            credit,
+        })
     }
 
     fn client(&self) -> PubSubClient<Channel> {
@@ -285,7 +265,7 @@ fn authorized<T>(message: T, session: &Session) -> Result<Request<T>, Status> {
     Ok(request)
 }
 
-fn tokio_stream_of(
+fn stream_of(
     mut receiver: mpsc::Receiver<FetchRequest>,
 ) -> impl futures_util::Stream<Item = FetchRequest> + Send + 'static {
     futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
@@ -298,6 +278,14 @@ async fn within<T>(
     timeout(limit, call)
         .await
         .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+}
+
+/// The position is malformed, or older than what is kept.
+fn position_is_lost(code: &str) -> bool {
+    matches!(
+        code,
+        "subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed"
+    )
 }
 
 /// Returns the fault that a status states: in the trailer `error-code`, else by its code alone.

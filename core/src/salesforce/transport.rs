@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use bytes::Bytes;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 
@@ -38,7 +39,7 @@ pub(super) struct RestCall {
     /// From the root of the instance, encoded, query included.
     pub(super) path: String,
     /// JSON.
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Bytes>,
     pub(super) headers: Vec<(&'static str, &'static str)>,
     pub(super) deadline: Instant,
 }

@@ -8,13 +8,14 @@ mod answer;
 mod batch;
 mod payload;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 use reqwest::Method;
 
 use self::answer::{BatchAnswer, batch_answer, single_answer};
 use self::batch::{Batch, Convoy, Row, WriteKind, waves};
+use super::describe::Schemas;
 use super::transport::{CallFailure, RestCall, Transport};
 use super::wire::Effect;
 use crate::engine::ports::salesforce::{
@@ -25,6 +26,7 @@ use crate::engine::ports::salesforce::{
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
     pub(super) transport: &'a Transport,
+    pub(super) schemas: &'a Schemas,
     /// Most calls under way at a time.
     pub(super) calls_in_flight: usize,
     /// No call is waited for beyond it, and none is begun after it.
@@ -36,15 +38,7 @@ pub(super) struct Writer<'a> {
 /// Eight halvings part one record from 200; the rest is for a second one.
 const SPLITS_MAX: usize = 16;
 
-impl<'a> Writer<'a> {
-    pub(super) fn new(transport: &'a Transport, calls_in_flight: usize, timeout: Duration) -> Self {
-        Self {
-            transport,
-            calls_in_flight,
-            deadline: Instant::now() + timeout,
-        }
-    }
-
+impl Writer<'_> {
     /// Performs the writes and returns one outcome per write, in order.
     pub(super) async fn write(&self, writes: &[Write], lane: WriteLane) -> Vec<WriteOutcome> {
         let alone =
@@ -57,7 +51,7 @@ impl<'a> Writer<'a> {
             }
         };
         settle(self.write_single(writes, single).await);
-        for wave in waves(writes, &together) {
+        for wave in waves(writes, &together, self.schemas) {
             settle(self.write_wave(wave).await);
         }
         outcomes
@@ -98,7 +92,8 @@ impl<'a> Writer<'a> {
             WriteTarget::DeleteById(id) => (Method::DELETE, format!("/sobjects/{object}/{id}")),
         };
         let call = RestCall {
-            body: (method == Method::PATCH).then(|| payload::single_body(write)),
+            body: (method == Method::PATCH)
+                .then(|| payload::single_body(write, self.schemas).into()),
             method,
             path: self.transport.path(&resource),
             headers: payload::headers(write.auto_assign, write.allow_duplicates),
@@ -167,7 +162,7 @@ impl<'a> Writer<'a> {
             ),
         };
         let call = RestCall {
-            body: (method == Method::PATCH).then(|| batch.body()),
+            body: (method == Method::PATCH).then(|| batch.body().into()),
             method,
             path: self.transport.path(&resource),
             headers: payload::headers(batch.group.auto_assign, batch.group.allow_duplicates),

@@ -39,12 +39,12 @@ const CLAIM: &str = "with recursive working as (
                 and task.state = 'ready'
                 and task.due_at <= now()
                 limit $2 * $3
-            ) as enough
+            ) as counted
         ) as due
         where working.object is not null
     )
     insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
-    select $1, worth.object, slot, clock_timestamp() + $4
+    select $1, worth.object, slot::integer, clock_timestamp() + $4
     from worth
     cross join lateral generate_series(0, least($2, worth.slots) - 1) as slot
     where not exists (

@@ -1,6 +1,9 @@
 //! Both sides change the same record.
 
 use serde_json::json;
+use syncline::SourceSystem;
+use syncline::engine::ports::ObjectScope;
+use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
 use crate::stage::Stage;
 
@@ -164,4 +167,75 @@ async fn a_reload_of_the_table_is_not_a_delete() {
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.id_of("Account", "a-1"), Some(id));
+}
+
+#[tokio::test]
+async fn an_undeleted_record_comes_back() {
+    let (stage, id) = agreed().await;
+    stage.org.delete(&id);
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    stage.org.undelete(&id);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Ada"));
+    assert_eq!(stage.org.id_of("Account", "a-1"), Some(id));
+}
+
+/// Opens a stage with one conflict about Name; returns it with the record's id and the scope.
+async fn in_conflict() -> (Stage, String, SyncConflict, ObjectScope) {
+    let (stage, id) = agreed().await;
+    stage.sql("update account set name = 'Here'").await;
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    let conflicts = stage
+        .store
+        .conflicts(&stage.tenant, &ConflictFilter::default(), 10)
+        .await
+        .unwrap();
+    let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
+    (stage, id, conflicts[0].clone(), scopes[0].clone())
+}
+
+#[tokio::test]
+async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_log() {
+    for (winner, name) in [
+        (SourceSystem::Postgres, "Here"),
+        (SourceSystem::Salesforce, "There"),
+    ] {
+        let (stage, _, conflict, scope) = in_conflict().await;
+        let resolution = stage
+            .store
+            .resolve_conflict(&scope, conflict.conflict_id, conflict.version, winner)
+            .await;
+        assert_eq!(resolution.unwrap(), Resolution::Resolved);
+        stage.drain().await;
+        stage.assert_equal().await;
+        assert_eq!(stage.one("select name from account").await, json!(name));
+        let lost = if name == "Here" { "There" } else { "Here" };
+        let logged = stage
+            .rows("select value from syncline.sync_overruled")
+            .await;
+        assert_eq!(logged, vec![json!({"value": lost})]);
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_that_moved_on_is_not_resolved_by_an_old_decision() {
+    let (stage, id, conflict, scope) = in_conflict().await;
+    stage.org.update(&id, json!({"Name": "Elsewhere"}));
+    stage.drain().await;
+    let resolution = stage
+        .store
+        .resolve_conflict(
+            &scope,
+            conflict.conflict_id,
+            conflict.version,
+            SourceSystem::Postgres,
+        )
+        .await;
+    assert_eq!(resolution.unwrap(), Resolution::Moved);
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Elsewhere"));
+    assert_eq!(stage.one("select name from account").await, json!("Here"));
 }

@@ -6,8 +6,10 @@ use syncline::engine::ports::SalesforcePort;
 use syncline::engine::ports::store::{ColumnFacts, TableFacts};
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
 
+use crate::local_org::LocalOrg;
 use crate::mapping::MAPPING;
-use crate::model_salesforce::{LocalOrg, ModelSalesforce};
+use crate::model_salesforce::ModelSalesforce;
+use crate::stage::Stage;
 
 /// Returns the table that [`MAPPING`] wants, as the database would describe it.
 fn table() -> TableFacts {
@@ -168,4 +170,40 @@ async fn keys_that_are_one_for_salesforce_and_missing_triggers_are_named() {
         found[1].contains("triggers of public.account are not installed"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn a_real_table_is_checked_before_and_after_it_is_made_to_fit() {
+    let stage = Stage::prepared(MAPPING).await;
+    stage
+        .sql(
+            "alter table account drop constraint account_external_id_key;
+            alter table account alter column revenue type numeric(10, 1);
+            alter table account drop column phone;
+            insert into account (external_id) values ('ab-1'), ('AB-1')",
+        )
+        .await;
+    let found = stage.engine.check(&stage.tenant).await.unwrap();
+    let what: Vec<&str> = found.iter().map(|finding| finding.what.as_str()).collect();
+    for expected in [
+        "column external_id has no unique index",
+        "column phone does not exist",
+        "column revenue keeps 1 digits",
+        "triggers of public.account are not installed",
+        "carry one external id",
+    ] {
+        assert!(
+            what.iter().any(|what| what.contains(expected)),
+            "{expected}: {what:?}"
+        );
+    }
+    stage
+        .sql(
+            "delete from account;
+            alter table account add unique (external_id), add column phone text,
+            alter column revenue type numeric(18, 2)",
+        )
+        .await;
+    stage.install().await;
+    assert_eq!(stage.engine.check(&stage.tenant).await.unwrap(), Vec::new());
 }

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 
 /// Returns a worker whose writes are held at `hold`, and the port that holds them.
 fn held_worker(stage: &Stage, hold: Hold) -> (SyncEngine, Arc<HeldSalesforce>) {
-    let inner = Arc::clone(&stage.salesforce) as Arc<dyn SalesforcePort>;
+    let inner = Arc::clone(&stage.salesforce);
     let port = HeldSalesforce::new(inner, hold);
     let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
     let engine = stage.worker(
@@ -149,4 +149,79 @@ async fn two_workers_at_once_make_one_record_each_time() {
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 300);
+}
+
+#[tokio::test]
+async fn a_revert_made_while_our_write_was_under_way_stands() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Nought')")
+        .await;
+    stage.drain().await;
+    stage.sql("update account set name = 'One'").await;
+    stage.capture_postgres().await;
+    let (worker, port) = held_worker(&stage, Hold::AfterWriting);
+    let (report, ()) = tokio::join!(stage.apply_by(&worker, "Account"), async {
+        port.held.notified().await;
+        // The echo and the revert are both captured before the answer arrives.
+        stage.capture_salesforce().await;
+        stage.sql("update account set name = 'Nought'").await;
+        stage.capture_postgres().await;
+        port.release.notify_one();
+        // The revert's own write.
+        port.held.notified().await;
+        port.release.notify_one();
+    });
+    assert_eq!((report.applied, report.stale), (2, 0), "{report:?}");
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Nought"));
+}
+
+#[tokio::test]
+async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopted() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'One')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set name = 'Two'").await;
+    stage.capture_postgres().await;
+    let (frozen, port) = held_worker(&stage, Hold::BeforeWriting);
+    let (report, ()) = tokio::join!(stage.apply_by(&frozen, "Account"), async {
+        port.held.notified().await;
+        stage.lapse_leases().await;
+        stage.sweep().await;
+        stage.sql("update account set name = 'Three'").await;
+        stage.drain().await;
+        assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
+        port.release.notify_one();
+    });
+    assert_eq!(report.stale, 1, "{report:?}");
+    assert_eq!(
+        stage.org.value(&id, "Name").as_deref(),
+        Some("Two"),
+        "it landed"
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Three"));
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_with_its_leases_gives_them_up_to_the_sweep() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    die_at(&stage, Hold::BeforeWriting).await;
+    let state = "select state from syncline.sync_task";
+    assert_eq!(stage.one(state).await, json!("ready"));
+    assert_eq!(
+        stage.one("select state from syncline.sync_intent").await,
+        json!("unknown"),
+        "what may have left is never ready, it is looked at"
+    );
 }

@@ -6,12 +6,15 @@
 mod both_sides;
 mod checking;
 mod crashes;
+mod doorbells;
 mod failing;
 mod faults;
 mod identity;
+mod local_org;
 mod mapping;
 mod model_salesforce;
 mod one_side;
+mod over_the_network;
 mod reconcile;
 mod running;
 mod stage;

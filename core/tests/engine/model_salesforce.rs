@@ -4,12 +4,12 @@
 //! and count them. Faults are declared at the org's own control door.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use salesforce_org::{DecodedEvent, Delivery, Org, Position, RecordId, Request, Response, local};
+use salesforce_org::{DecodedEvent, Delivery, Position, Request, Response, StreamError, local};
 use serde_json::{Map, Value as Json, json};
 use syncline::engine::ports::salesforce::{
     Deleted, Disposition, EventBatch, EventStream, FieldWrite, OrgIdentity, OrgLimits, ReadBy,
@@ -24,159 +24,29 @@ use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
 use syncline::salesforce::Fault;
 
-const BASE: &str = "/services/data/v62.0";
+use crate::local_org::{BASE, LocalOrg, encoded};
 
 /// Records of one page: small, so that every test with a few records pages.
 const PAGE_RECORDS: usize = 50;
-
-/// The org behind the port, shared with the test that plays its people.
-#[derive(Clone)]
-pub(crate) struct LocalOrg {
-    org: Arc<Mutex<Org>>,
-}
-
-impl LocalOrg {
-    /// Returns the built-in org with nobody's records.
-    pub(crate) fn new() -> Self {
-        Self {
-            org: Arc::new(Mutex::new(Org::default())),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Org> {
-        self.org.lock().unwrap()
-    }
-
-    /// A person creates a record.
-    pub(crate) fn insert(&self, object: &str, fields: Json) -> String {
-        let id = self.lock().insert_as(local::PERSON, object, &fields);
-        id.unwrap().to_string()
-    }
-
-    /// A person edits a record.
-    pub(crate) fn update(&self, id: &str, fields: Json) {
-        let id = RecordId::parse(id).unwrap();
-        self.lock().update_as(local::PERSON, id, &fields).unwrap();
-    }
-
-    /// A person deletes a record.
-    pub(crate) fn delete(&self, id: &str) {
-        let id = RecordId::parse(id).unwrap();
-        self.lock().delete_as(local::PERSON, id).unwrap();
-    }
-
-    /// A person takes a record out of the recycle bin.
-    pub(crate) fn undelete(&self, id: &str) {
-        let id = RecordId::parse(id).unwrap();
-        self.lock().undelete_as(local::PERSON, id).unwrap();
-    }
-
-    /// What a field holds, as text.
-    pub(crate) fn value(&self, id: &str, field: &str) -> Option<String> {
-        self.lock().value_of(RecordId::parse(id).unwrap(), field)
-    }
-
-    /// Live records of an object.
-    pub(crate) fn count(&self, object: &str) -> usize {
-        self.lock().count(object)
-    }
-
-    /// The id of the live record with this external id.
-    pub(crate) fn id_of(&self, object: &str, external_id: &str) -> Option<String> {
-        let soql = format!("select Id from {object} where External_Id__c = '{external_id}'");
-        let rows = self.query(&soql);
-        rows.first()
-            .map(|row| row["Id"].as_str().unwrap().to_owned())
-    }
-
-    /// Reads live records as an onlooker, past faults and counters.
-    pub(crate) fn query(&self, soql: &str) -> Vec<Json> {
-        let mut org = self.lock();
-        let token = org.open_session(local::PERSON).unwrap();
-        let target = format!("{BASE}/query?q={}", encoded(soql));
-        let answer = org.request(&Request::new("GET", &target).bearer(&token));
-        answer.to_json()["records"].as_array().unwrap().clone()
-    }
-
-    /// Lets time pass in the org.
-    pub(crate) fn advance_ms(&self, ms: i64) {
-        self.lock().advance_ms(ms);
-    }
-
-    /// Declares what goes wrong next.
-    pub(crate) fn fault(&self, rule: Json) {
-        self.control("POST", "faults", &rule);
-    }
-
-    /// Ends all faults.
-    pub(crate) fn heal(&self) {
-        self.control("DELETE", "faults", &json!({}));
-    }
-
-    /// Declares automation.
-    pub(crate) fn flow(&self, order: Json) {
-        self.control("POST", "flow", &order);
-    }
-
-    /// Ends every session.
-    pub(crate) fn expire_sessions(&self) {
-        self.control("POST", "sessions/expire", &json!({}));
-    }
-
-    /// Calls by method and resource.
-    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
-        let stats = self.control("GET", "stats", &json!({}));
-        let calls = stats["calls"].as_object().unwrap();
-        calls
-            .iter()
-            .map(|(name, count)| (name.clone(), count.as_u64().unwrap()))
-            .collect()
-    }
-
-    /// Calls that write records.
-    pub(crate) fn writing_calls(&self) -> u64 {
-        self.calls()
-            .iter()
-            .filter(|(name, _)| !name.starts_with("GET") && name.contains("sobjects"))
-            .map(|(_, count)| count)
-            .sum()
-    }
-
-    fn control(&self, method: &str, rest: &str, body: &Json) -> Json {
-        let request = Request::new(method, &format!("/_org/{rest}")).json(body);
-        let answer = self.lock().request(&request);
-        assert_eq!(answer.status, 200, "{:?}", answer.to_json());
-        answer.to_json()
-    }
-}
 
 /// The port over a [`LocalOrg`].
 pub(crate) struct ModelSalesforce {
     org: LocalOrg,
     token: Mutex<String>,
-    /// Every batch of events is delivered twice.
-    duplicates: Arc<AtomicBool>,
 }
 
 impl ModelSalesforce {
     /// Logs in as the integration user.
     pub(crate) fn new(org: &LocalOrg) -> Self {
-        let token = org.lock().open_session(local::INTEGRATION_USER).unwrap();
+        let token = org.with(|org| org.open_session(local::INTEGRATION_USER));
         Self {
             org: org.clone(),
-            token: Mutex::new(token),
-            duplicates: Arc::new(AtomicBool::new(false)),
+            token: Mutex::new(token.unwrap()),
         }
-    }
-
-    /// From now on every event is delivered twice.
-    pub(crate) fn duplicate_events(&self) {
-        self.duplicates.store(true, Ordering::Relaxed);
     }
 
     /// Makes a call; a session that has ended is opened again, once, because the call had no effect.
     fn call(&self, method: &str, target: &str, body: Option<&Json>) -> Result<Response, Lost> {
-        let mut org = self.org.lock();
         for last in [false, true] {
             let token = self.token.lock().unwrap().clone();
             let mut request = Request::new(method, &format!("{BASE}{target}"))
@@ -185,14 +55,17 @@ impl ModelSalesforce {
             if let Some(body) = body {
                 request = request.json(body);
             }
-            let answer = org.request(&request);
+            let answer = self.org.with(|org| org.request(&request));
             if answer.delivery == Delivery::Dropped {
                 return Err(Lost);
             }
             if answer.status != 401 || last {
                 return Ok(answer);
             }
-            *self.token.lock().unwrap() = org.open_session(local::INTEGRATION_USER).unwrap();
+            let renewed = self
+                .org
+                .with(|org| org.open_session(local::INTEGRATION_USER));
+            *self.token.lock().unwrap() = renewed.unwrap();
         }
         unreachable!("the second round returns")
     }
@@ -416,7 +289,7 @@ impl SalesforcePort for ModelSalesforce {
         );
         let user = self.rows("query", &soql)?;
         Ok(OrgIdentity {
-            organization_id: SalesforceId::parse(&self.org.lock().org_id()).unwrap(),
+            organization_id: SalesforceId::parse(&self.org.with(|org| org.org_id())).unwrap(),
             user_id: SalesforceId::parse(user[0]["Id"].as_str().unwrap()).unwrap(),
             instance_url: "http://org.invalid".to_owned(),
         })
@@ -521,7 +394,6 @@ impl SalesforcePort for ModelSalesforce {
                 ReplayFrom::After(bytes) => Position::After(bytes.clone()),
             },
             schemas,
-            duplicates: Arc::clone(&self.duplicates),
             again: None,
         }))
     }
@@ -545,7 +417,6 @@ struct ModelStream {
     topic: String,
     position: Position,
     schemas: BTreeMap<ObjectName, (ObjectSchema, Vec<FieldName>)>,
-    duplicates: Arc<AtomicBool>,
     again: Option<EventBatch>,
 }
 
@@ -559,10 +430,15 @@ impl EventStream for ModelStream {
         if let Some(again) = self.again.take() {
             return Ok(Some(again));
         }
-        let org = self.org.lock();
-        let fetched = org
-            .fetch(&self.topic, &self.position, events_max)
-            .map_err(|error| StreamEnd::PositionLost(error.to_string()))?;
+        let (fetched, events) = self
+            .org
+            .with(|org| {
+                let fetched = org.fetch(&self.topic, &self.position, events_max)?;
+                let decoded = fetched.events.iter().map(|event| org.decode(event));
+                let decoded: Vec<DecodedEvent> = decoded.collect();
+                Ok((fetched, decoded))
+            })
+            .map_err(|error: StreamError| StreamEnd::PositionLost(error.to_string()))?;
         let position = Position::After(fetched.latest_replay_id.clone());
         if position == self.position {
             return Ok(None);
@@ -574,15 +450,13 @@ impl EventStream for ModelStream {
             events: fetched.events.len(),
             position: SourceCursor::SalesforceReplayId(fetched.latest_replay_id),
         };
-        for event in &fetched.events {
-            let decoded = org.decode(event);
-            let seen = self.observations(&decoded, &event.replay_id);
+        for (event, decoded) in fetched.events.iter().zip(&events) {
+            let seen = self.observations(decoded, &event.replay_id);
             batch.out_of_scope += usize::from(seen.is_empty());
             batch.observations.extend(seen);
         }
-        drop(org);
         self.position = position;
-        if self.duplicates.load(Ordering::Relaxed) {
+        if self.org.duplicates.load(Ordering::Relaxed) {
             self.again = Some(batch.clone());
         }
         Ok(Some(batch))
@@ -747,15 +621,4 @@ fn chrono_text(ms: i64) -> String {
         Value::Text(text) => text,
         Value::Null | Value::Boolean(_) | Value::Number(_) => unreachable!("a moment is text"),
     }
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

@@ -100,9 +100,7 @@ async fn rows_that_stood_before_the_triggers_are_enqueued_once_asked_for() {
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 250) as n")
         .await;
-    stage.store.migrate().await.unwrap();
-    let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
-    stage.store.install(&scopes).await.unwrap();
+    stage.install().await;
     let enqueued = stage.engine.enqueue_existing_rows(&stage.tenant).await;
     assert_eq!(enqueued.unwrap(), 250);
     stage.drain().await;
@@ -193,7 +191,7 @@ async fn a_paused_tenant_is_captured_but_not_applied() {
     let stage = Stage::open().await;
     stage
         .store
-        .pause(&stage.tenant, "maintenance")
+        .set_paused(&stage.tenant, true, Some("maintenance"))
         .await
         .unwrap();
     stage
@@ -203,7 +201,95 @@ async fn a_paused_tenant_is_captured_but_not_applied() {
     let applied = stage.apply("Account").await;
     assert!(applied.paused);
     assert_eq!(applied.leased, 0);
-    stage.store.resume(&stage.tenant).await.unwrap();
+    stage
+        .store
+        .set_paused(&stage.tenant, false, None)
+        .await
+        .unwrap();
     stage.drain().await;
     stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_commits_late_is_not_skipped() {
+    let stage = Stage::open().await;
+    let mut late = stage.pool.begin().await.unwrap();
+    sqlx::query("insert into account (external_id, name) values ('a-1', 'Late')")
+        .execute(&mut *late)
+        .await
+        .unwrap();
+    stage
+        .sql("insert into account (external_id, name) values ('a-2', 'Early')")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    late.commit().await.unwrap();
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 2);
+}
+
+#[tokio::test]
+async fn an_edit_that_is_not_committed_yet_is_neither_waited_for_nor_overwritten() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1'), ('a-2', 'Bob', '1')")
+        .await;
+    stage.drain().await;
+    let mut edit = stage.pool.begin().await.unwrap();
+    sqlx::query("update account set name = 'Ada Ltd' where external_id = 'a-1'")
+        .execute(&mut *edit)
+        .await
+        .unwrap();
+    for external_id in ["a-1", "a-2"] {
+        let id = stage.org.id_of("Account", external_id).unwrap();
+        stage
+            .org
+            .update(&id, json!({"Phone": "2", "Name": "There"}));
+    }
+    stage.capture_salesforce().await;
+    let applied = stage.apply("Account").await;
+    assert_eq!(
+        (applied.rows_written, applied.requeued),
+        (1, 1),
+        "{applied:?}"
+    );
+    edit.commit().await.unwrap();
+    stage.hurry().await;
+    stage.drain().await;
+    // Both changed the name: that is for a person, and neither value is lost.
+    assert_eq!(stage.conflicts().await.len(), 1);
+    let row = stage
+        .rows("select name, phone from account where external_id = 'a-1'")
+        .await;
+    assert_eq!(row, vec![json!({"name": "Ada Ltd", "phone": "2"})]);
+}
+
+#[tokio::test]
+async fn what_a_users_trigger_writes_after_our_write_is_captured() {
+    let stage = Stage::open().await;
+    stage
+        .sql(
+            "insert into account (external_id, name) values ('a-1', 'Ada');
+            insert into contact (external_id, last_name, account_external_id) values ('c-1', 'Ada', 'a-1')",
+        )
+        .await;
+    stage.drain().await;
+    stage.hurry().await;
+    stage.drain().await;
+    stage
+        .sql(
+            "create function rename_contacts() returns trigger language plpgsql as $$
+            begin update contact set last_name = new.name where account_external_id = new.external_id; return new; end $$;
+            create trigger rename_contacts after update on account for each row execute function rename_contacts()",
+        )
+        .await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.org.update(&id, json!({"Name": "Bob"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.one("select last_name from contact").await,
+        json!("Bob")
+    );
 }

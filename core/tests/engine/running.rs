@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::json;
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process;
-use syncline::engine::ports::SalesforcePort;
 
 use crate::stage::Stage;
 
@@ -21,7 +20,7 @@ async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
         .tenant(
             stage.config.clone(),
             Arc::new(stage.store.clone()),
-            Arc::clone(&stage.salesforce) as Arc<dyn SalesforcePort>,
+            Arc::clone(&stage.salesforce),
         )
         .doorbell(Arc::new(doorbell))
         .build();

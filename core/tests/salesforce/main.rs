@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod applier;
+mod custom_objects;
 mod events;
 mod reads;
 mod sessions;

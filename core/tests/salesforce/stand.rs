@@ -27,11 +27,15 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Stand {
     pub(crate) async fn new() -> Self {
+        Self::of(Org::default()).await
+    }
+
+    pub(crate) async fn of(org: Org) -> Self {
         let options = Options {
             keep_alive: Duration::from_millis(50),
             ..Options::default()
         };
-        let running = start(Org::default(), &options).await.unwrap();
+        let running = start(org, &options).await.unwrap();
         let client = client_of(options_of(&running));
         Self {
             running,

@@ -154,7 +154,8 @@ fn template(binaries: &Path) -> PathBuf {
         .filter(|c| c.is_ascii_digit() || *c == '.')
         .collect();
     let user = if is_root() { "postgres" } else { "own" };
-    let template = std::env::temp_dir().join(format!("throwaway-postgres-{version}-{user}-{}", uid()));
+    let template =
+        std::env::temp_dir().join(format!("throwaway-postgres-{version}-{user}-{}", uid()));
     if template.exists() {
         return template;
     }
@@ -163,7 +164,16 @@ fn template(binaries: &Path) -> PathBuf {
     let made = as_server_user(binaries.join("initdb"))
         .arg("-D")
         .arg(&fresh)
-        .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"])
+        .args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ])
         .stdout(Stdio::null())
         .status();
     assert!(made.is_ok_and(|status| status.success()), "initdb failed");
@@ -197,7 +207,12 @@ fn as_server_user(program: impl AsRef<std::ffi::OsStr>) -> Command {
     }
     let mut command = Command::new("setpriv");
     command
-        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+        .args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+            "--",
+        ])
         .arg(program)
         .current_dir("/");
     command

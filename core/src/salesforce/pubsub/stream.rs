@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use super::proto::{ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent};
-use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of};
+use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost};
 use crate::engine::ports::salesforce::{
     Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
 };
@@ -31,14 +31,21 @@ pub(in crate::salesforce) struct Subscription {
     pub(super) session: Arc<Session>,
     /// The session was renewed, and no message has come since.
     pub(super) session_renewed: bool,
-    pub(super) requests: mpsc::Sender<FetchRequest>,
-    pub(super) link: Link,
-    pub(super) credit: Credit,
+    pub(super) opened: OpenedStream,
     /// Received and not handed out.
     pub(super) waiting: VecDeque<ConsumerEvent>,
     /// The position once all that waits is handed out.
     pub(super) after_waiting: Vec<u8>,
+    /// How it ended; said once all that waits is handed out.
+    pub(super) ended: Option<StreamEnd>,
     pub(super) last_message: Instant,
+}
+
+/// Both directions of a stream, and what is owed on it.
+pub(super) struct OpenedStream {
+    pub(super) requests: mpsc::Sender<FetchRequest>,
+    pub(super) link: Link,
+    pub(super) credit: Credit,
 }
 
 /// The stream, or what will be one.
@@ -47,8 +54,16 @@ pub(super) enum Link {
     Open(Box<Streaming<FetchResponse>>),
 }
 
+const STREAM: &str = "the event stream";
+
 /// Longest silence of a live stream: keep-alives come every 270 s at the latest.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// From how many waiting events on more are gathered into one batch: half of what may be owed.
+const BACKLOG_EVENTS: usize = 50;
+
+/// How long the next message of a backlog is waited for: a long round trip.
+const GATHERED_FOR: Duration = Duration::from_millis(150);
 
 /// A stream that nobody polled for long may hold a message all the same: it is given this long to
 /// show it.
@@ -62,27 +77,43 @@ impl EventStream for Subscription {
         wait: Duration,
     ) -> Result<Option<EventBatch>, StreamEnd> {
         let deadline = Instant::now() + wait;
-        loop {
-            if !self.waiting.is_empty() {
-                return self.hand_out(events_max).await.map(Some);
-            }
+        while self.ended.is_none() && self.waiting.len() < events_max.max(1) {
+            let until = match self.waiting.len() {
+                0 => deadline,
+                // A few events are handed out at once; many are the sign of a backlog, whose next
+                // events are on their way already.
+                few if few < BACKLOG_EVENTS => break,
+                _ => Instant::now() + GATHERED_FOR,
+            };
             self.ask_for_more()?;
-            match self.message_before(deadline).await? {
-                Some(response) => {
+            match self.message_before(until).await {
+                Ok(Some(response)) => {
+                    let keep_alive = response.events.is_empty();
                     self.take(response);
-                    if self.waiting.is_empty() {
+                    if keep_alive && self.waiting.is_empty() {
                         return Ok(self.keep_alive());
                     }
+                    if keep_alive {
+                        break;
+                    }
                 }
-                None => return Ok(None),
+                Ok(None) => break,
+                Err(end) => self.ended = Some(end),
             }
+        }
+        if !self.waiting.is_empty() {
+            return self.hand_out(events_max).await.map(Some);
+        }
+        match &self.ended {
+            Some(end) => Err(end.clone()),
+            None => Ok(None),
         }
     }
 }
 
 impl Subscription {
     fn ask_for_more(&mut self) -> Result<(), StreamEnd> {
-        let Some(num_requested) = self.credit.ask() else {
+        let Some(num_requested) = self.opened.credit.ask() else {
             return Ok(());
         };
         let request = FetchRequest {
@@ -90,7 +121,8 @@ impl Subscription {
             num_requested,
             ..FetchRequest::default()
         };
-        self.requests
+        self.opened
+            .requests
             .try_send(request)
             .map_err(|_| StreamEnd::Closed("it takes no more requests".to_owned()))
     }
@@ -103,7 +135,8 @@ impl Subscription {
     ) -> Result<Option<FetchResponse>, StreamEnd> {
         let silent_at = (self.last_message + SILENCE_MAX).max(Instant::now() + GRACE);
         loop {
-            let status = match timeout_at(deadline.min(silent_at), self.link.message()).await {
+            let status = match timeout_at(deadline.min(silent_at), self.opened.link.message()).await
+            {
                 Ok(Ok(Some(response))) => return Ok(Some(response)),
                 Ok(Ok(None)) => {
                     return Err(StreamEnd::Closed("the server ended it".to_owned()));
@@ -126,24 +159,28 @@ impl Subscription {
 
     async fn reopen(&mut self) -> Result<(), SalesforceError> {
         self.session_renewed = true;
+        // What waits would come again from where the caller is.
+        self.waiting.clear();
         self.session = self.bus.sessions.renew(Some(&self.session)).await?;
-        (self.requests, self.link, self.credit) = self
+        self.opened = self
             .bus
             .open(&self.session, &self.topic, &self.resume)
-            .await?;
+            .await
+            .map_err(|status| fault_of(&status).into_error(STREAM))?;
         Ok(())
     }
 
     fn take(&mut self, response: FetchResponse) {
         self.last_message = Instant::now();
         self.session_renewed = false;
-        self.credit
+        self.opened
+            .credit
             .answered(response.events.len(), response.pending_num_requested);
         self.after_waiting = match response.events.last() {
             Some(last) if response.latest_replay_id.is_empty() => last.replay_id.clone(),
             Some(_) | None => response.latest_replay_id,
         };
-        self.waiting = response.events.into();
+        self.waiting.extend(response.events);
     }
 
     /// Returns the batch of a message without events: its position alone, if it has one.
@@ -305,17 +342,22 @@ fn never_readable(error: &SalesforceError) -> bool {
 }
 
 fn end_of(status: &Status) -> StreamEnd {
-    ended_by(fault_of(status).into_error("the event stream"))
+    ended_by(fault_of(status).into_error(STREAM))
 }
 
 fn ended_by(error: SalesforceError) -> StreamEnd {
-    match (error.code.as_str(), error.disposition) {
-        (
-            "subscription.fetch.replayid.corrupted"
-            | "subscription.fetch.replayid.validation.failed",
-            _,
-        ) => StreamEnd::PositionLost(error.code),
-        (_, Disposition::RetryLater) => StreamEnd::Closed(error.to_string()),
-        (_, _) => StreamEnd::Refused(error),
+    if position_is_lost(&error.code) {
+        return StreamEnd::PositionLost(error.code);
+    }
+    match error.disposition {
+        Disposition::RetryLater => StreamEnd::Closed(error.to_string()),
+        Disposition::WaitForQuota
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => StreamEnd::Refused(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

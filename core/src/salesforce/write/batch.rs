@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::payload;
 use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::model::ids::{FieldName, ObjectName};
+use crate::salesforce::describe::Schemas;
 
 /// Most records of one collection call (REST API Developer Guide, "sObject Collections").
 const RECORDS_MAX: usize = 200;
@@ -57,11 +58,12 @@ pub(super) type Convoy = Vec<Batch>;
 /// A record that is written twice has its second write in a later wave: Salesforce refuses all rows
 /// of a key that stands twice in a call. Children of one parent share a call where they fit, and
 /// follow one another where they do not, or they would fight for the parent's lock.
-pub(super) fn waves(writes: &[Write], indexes: &[usize]) -> Vec<Vec<Convoy>> {
+pub(super) fn waves(writes: &[Write], indexes: &[usize], schemas: &Schemas) -> Vec<Vec<Convoy>> {
     let mut times_seen: BTreeMap<(Group, String), usize> = BTreeMap::new();
     let mut waves: Vec<BTreeMap<Group, Vec<Row>>> = Vec::new();
     for &index in indexes {
-        let (group, row) = (group_of(&writes[index]), row_of(&writes[index], index));
+        let write = &writes[index];
+        let (group, row) = (group_of(write), row_of(write, index, schemas));
         let seen = times_seen
             .entry((group.clone(), row.key.clone()))
             .or_default();
@@ -123,13 +125,13 @@ fn group_of(write: &Write) -> Group {
     }
 }
 
-fn row_of(write: &Write, index: usize) -> Row {
+fn row_of(write: &Write, index: usize, schemas: &Schemas) -> Row {
     let (key, json) = match &write.target {
         WriteTarget::UpsertByExternalId { value, .. } => (
             value.trim().to_lowercase(),
-            payload::collection_record(write),
+            payload::collection_record(write, schemas),
         ),
-        WriteTarget::UpdateById(id) => (id.to_string(), payload::collection_record(write)),
+        WriteTarget::UpdateById(id) => (id.to_string(), payload::collection_record(write, schemas)),
         WriteTarget::DeleteById(id) => (id.to_string(), String::new()),
     };
     let parent = write.fields.values().find_map(|field| match field {
@@ -211,7 +213,7 @@ mod tests {
     /// Waves as lists of convoys as lists of batch sizes.
     fn shape(writes: &[Write]) -> Vec<Vec<Vec<usize>>> {
         let indexes: Vec<usize> = (0..writes.len()).collect();
-        waves(writes, &indexes)
+        waves(writes, &indexes, &Schemas::default())
             .iter()
             .map(|wave| {
                 wave.iter()

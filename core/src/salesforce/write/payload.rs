@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
-use crate::model::ids::{FieldName, SalesforceId};
+use crate::model::ids::SalesforceId;
+use crate::salesforce::describe::Schemas;
 
 /// Longest external id that goes into a path, encoded; longer ones go into a body.
 const PATH_VALUE_BYTES_MAX: usize = 1_000;
@@ -42,8 +43,8 @@ pub(super) fn path_segment(text: &str) -> String {
 }
 
 /// Returns the body of a single write. The external id stands in the path and must not stand here.
-pub(super) fn single_body(write: &Write) -> String {
-    let mut fields = members(&write.fields);
+pub(super) fn single_body(write: &Write, schemas: &Schemas) -> String {
+    let mut fields = members(write, schemas);
     if let WriteTarget::UpsertByExternalId { field, .. } = &write.target {
         fields.remove(field.as_str());
     }
@@ -51,13 +52,11 @@ pub(super) fn single_body(write: &Write) -> String {
 }
 
 /// Returns the body of one record of a collection, `attributes` first.
-pub(super) fn collection_record(write: &Write) -> String {
-    let mut fields = members(&write.fields);
+pub(super) fn collection_record(write: &Write, schemas: &Schemas) -> String {
+    let mut fields = members(write, schemas);
     if let WriteTarget::UpsertByExternalId { field, value } = &write.target {
-        let named = fields
-            .entry(field.as_str())
-            .or_insert_with(|| Json::from(value.as_str()));
-        debug_assert!(!named.is_null(), "a record always has an external id");
+        let external_id = schemas.external_id_json(&write.object, field, value);
+        fields.insert(field.as_str(), external_id);
     }
     to_text(&CollectionRecord {
         attributes: Attributes {
@@ -88,8 +87,10 @@ pub(super) fn headers(
 }
 
 /// Returns the members of a record: values by field, parents by relationship.
-fn members(fields: &BTreeMap<FieldName, FieldWrite>) -> BTreeMap<&str, Json> {
-    fields
+fn members<'a>(write: &'a Write, schemas: &Schemas) -> BTreeMap<&'a str, Json> {
+    let object = &write.object;
+    write
+        .fields
         .iter()
         .filter(|(name, _)| name.as_str() != "Id")
         .map(|(name, write)| match write {
@@ -98,10 +99,16 @@ fn members(fields: &BTreeMap<FieldName, FieldWrite>) -> BTreeMap<&str, Json> {
                 relationship,
                 field,
                 external_id,
-            } => (
-                relationship.as_str(),
-                serde_json::json!({ field.as_str(): external_id }),
-            ),
+            } => {
+                let external_id = match schemas.parent_of(object, name) {
+                    Some(parent) => schemas.external_id_json(&parent, field, external_id),
+                    None => Json::from(external_id.as_str()),
+                };
+                (
+                    relationship.as_str(),
+                    serde_json::json!({ field.as_str(): external_id }),
+                )
+            }
         })
         .collect()
 }
@@ -131,7 +138,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::ids::{IntentId, ObjectName};
+    use crate::model::ids::{FieldName, IntentId, ObjectName};
     use crate::model::value::{Decimal, Value};
 
     fn upsert(external_id: &str, fields: &[(&str, FieldWrite)]) -> Write {
@@ -170,11 +177,11 @@ mod tests {
             ],
         );
         assert_eq!(
-            single_body(&write),
+            single_body(&write, &Schemas::default()),
             r#"{"Amount__c":123456789012345678.5,"Parent":{"External_Id__c":"p-1"},"Phone":null}"#
         );
         assert_eq!(
-            collection_record(&write),
+            collection_record(&write, &Schemas::default()),
             r#"{"attributes":{"type":"Account"},"Amount__c":123456789012345678.5,"External_Id__c":"a-1","Parent":{"External_Id__c":"p-1"},"Phone":null}"#
         );
     }
@@ -185,14 +192,19 @@ mod tests {
             "a-1",
             &[("External_Id__c", FieldWrite::Value(Value::text("a-1")))],
         );
-        assert_eq!(single_body(&write), "{}");
-        assert!(collection_record(&write).contains(r#""External_Id__c":"a-1""#));
+        assert_eq!(single_body(&write, &Schemas::default()), "{}");
+        assert!(
+            collection_record(&write, &Schemas::default()).contains(r#""External_Id__c":"a-1""#)
+        );
     }
 
     #[test]
     fn a_cleared_reference_is_a_null_of_the_field_itself() {
         let write = upsert("a-1", &[("ParentId", FieldWrite::Value(Value::Null))]);
-        assert_eq!(single_body(&write), r#"{"ParentId":null}"#);
+        assert_eq!(
+            single_body(&write, &Schemas::default()),
+            r#"{"ParentId":null}"#
+        );
     }
 
     #[test]

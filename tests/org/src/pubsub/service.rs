@@ -7,8 +7,9 @@ use futures_util::Stream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -36,8 +37,9 @@ const RESPONSES_MAX: usize = 4;
 /// Serves the Pub/Sub API until the task is aborted.
 pub(crate) async fn serve(listener: TcpListener, shared: Shared, keep_alive: Duration) {
     let service = PubSubServer::new(Service { shared, keep_alive });
-    let incoming = TcpListenerStream::new(listener);
-    let server = Server::builder().tcp_nodelay(true).add_service(service);
+    // The builder's own setting is for listeners that it opens itself.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder().add_service(service);
     if let Err(error) = server.serve_with_incoming(incoming).await {
         tracing::error!(%error, "the gRPC server ended");
     }
