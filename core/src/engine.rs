@@ -1,3 +1,251 @@
 //! The engine over its ports: one method per job, called by the functions and the command line.
+//!
+//! [`SyncEngine`] knows tenants, each with its store and its org, and the doorbell, clock and id
+//! source they share. It decides nothing: jobs observe, ask [`crate::plan`], perform and record.
 
+pub mod check;
+pub mod deadline;
+pub mod error;
+pub mod in_process;
+pub mod job;
 pub mod ports;
+pub mod run;
+pub mod sqs;
+pub mod system;
+pub mod tenant;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::apply::{self, ApplyReport};
+use crate::capture::{self, CaptureOptions, CaptureReport};
+use crate::config::TenantConfig;
+use crate::model::ids::{ObjectName, TenantId};
+use crate::model::observation::SalesforceObservation;
+use crate::reconcile::{self, ReconcileReport, SweepOutcome};
+
+use deadline::Deadline;
+use error::ForceSyncError;
+use job::Job;
+use ports::{Clock, DoorbellPort, IdSource, ObjectScope, SalesforcePort, StorePort};
+use system::{RandomIds, SystemClock};
+use tenant::Tenant;
+
+/// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
+#[derive(Clone)]
+pub struct SyncEngine {
+    shared: Arc<Shared>,
+}
+
+/// What all jobs of one engine share.
+pub(crate) struct Shared {
+    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
+    pub(crate) doorbell: Arc<dyn DoorbellPort>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) worker: String,
+    stop: watch::Sender<bool>,
+}
+
+impl SyncEngine {
+    /// Returns a builder with the system's clock, random ids and no doorbell queue.
+    pub fn builder() -> SyncEngineBuilder {
+        SyncEngineBuilder::default()
+    }
+
+    /// Returns the tenants it knows, in order.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.shared.tenants.keys().cloned().collect()
+    }
+
+    /// Returns the moment `remaining` from now.
+    pub fn deadline_in(&self, remaining: Duration) -> Deadline {
+        Deadline::after(self.shared.clock.now_ms(), remaining)
+    }
+
+    /// Asks every running job to end at its next safe point. Nothing is lost by it.
+    pub fn stop(&self) {
+        self.shared.stop.send_replace(true);
+    }
+
+    /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
+    /// org's identity, the configuration's hash.
+    pub async fn scopes(&self, tenant: &TenantId) -> Result<Vec<ObjectScope>, ForceSyncError> {
+        Ok(self.job(tenant).await?.scopes().to_vec())
+    }
+
+    /// Drains the tenant's outbox and rings for what it found; then, for `options.linger`, waits for
+    /// more.
+    pub async fn capture_postgres(
+        &self,
+        tenant: &TenantId,
+        options: &CaptureOptions,
+    ) -> Result<CaptureReport, ForceSyncError> {
+        capture::postgres::capture(&self.job(tenant).await?, options).await
+    }
+
+    /// Drains the tenant's change events (or its polling window) and reads whole objects where their
+    /// scope is stale; then, for `options.linger`, waits for more.
+    pub async fn capture_salesforce(
+        &self,
+        tenant: &TenantId,
+        options: &CaptureOptions,
+    ) -> Result<CaptureReport, ForceSyncError> {
+        capture::salesforce(&self.job(tenant).await?, options).await
+    }
+
+    /// Records change events that somebody else delivered (Event Relay through a queue). Durable
+    /// when it returns.
+    pub async fn capture_relayed(
+        &self,
+        tenant: &TenantId,
+        observations: Vec<SalesforceObservation>,
+        stale: &[ObjectName],
+    ) -> Result<CaptureReport, ForceSyncError> {
+        capture::events::record_relayed(&self.job(tenant).await?, observations, stale).await
+    }
+
+    /// Enqueues the rows that stood in the mapped tables before their triggers did. Returns how many.
+    pub async fn enqueue_existing_rows(&self, tenant: &TenantId) -> Result<usize, ForceSyncError> {
+        capture::postgres::enqueue_existing_rows(&self.job(tenant).await?).await
+    }
+
+    /// Works on the object's due records until none is left or the deadline is near, and rings its own
+    /// slot again if some are.
+    pub async fn apply(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+        deadline: Deadline,
+    ) -> Result<ApplyReport, ForceSyncError> {
+        apply::apply(&self.job(tenant).await?, object, slot, deadline).await
+    }
+
+    /// Frees what crashed workers left behind, checks the triggers, retires old rows and rings for
+    /// whatever is due.
+    pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, ForceSyncError> {
+        reconcile::sweep(&self.job(tenant).await?).await
+    }
+
+    /// Compares what Salesforce changed lately with the rows, and enqueues what differs.
+    pub async fn reconcile_incremental(
+        &self,
+        tenant: &TenantId,
+        deadline: Deadline,
+    ) -> Result<ReconcileReport, ForceSyncError> {
+        reconcile::incremental(&self.job(tenant).await?, deadline).await
+    }
+
+    /// Compares every record of both sides, enqueues what differs and publishes the proof. A run that
+    /// meets its deadline goes on where it stopped when called again.
+    pub async fn reconcile_full(
+        &self,
+        tenant: &TenantId,
+        deadline: Deadline,
+    ) -> Result<ReconcileReport, ForceSyncError> {
+        reconcile::full(&self.job(tenant).await?, deadline).await
+    }
+
+    pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, ForceSyncError> {
+        Job::begin(&self.shared, tenant).await
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// Returns true once somebody asked the jobs to end.
+    pub(crate) fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits, but not beyond the wish to stop.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let mut stop = self.stop.subscribe();
+        let stopped = async {
+            // The sender lives as long as `self`, so waiting cannot fail.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let _ = tokio::time::timeout(pause, stopped).await;
+    }
+}
+
+/// Puts a [`SyncEngine`] together.
+#[derive(Default)]
+pub struct SyncEngineBuilder {
+    tenants: BTreeMap<TenantId, Tenant>,
+    doorbell: Option<Arc<dyn DoorbellPort>>,
+    clock: Option<Arc<dyn Clock>>,
+    ids: Option<Arc<dyn IdSource>>,
+    worker: Option<String>,
+}
+
+impl SyncEngineBuilder {
+    /// Adds a tenant with its configuration, its Postgres and its org.
+    #[must_use]
+    pub fn tenant(
+        mut self,
+        config: TenantConfig,
+        store: Arc<dyn StorePort>,
+        salesforce: Arc<dyn SalesforcePort>,
+    ) -> Self {
+        let tenant = config.tenant.clone();
+        self.tenants
+            .insert(tenant, Tenant::new(config, store, salesforce));
+        self
+    }
+
+    /// Sets the queue that wakes apply. Without one nothing is rung and the caller drives apply.
+    #[must_use]
+    pub fn doorbell(mut self, doorbell: Arc<dyn DoorbellPort>) -> Self {
+        self.doorbell = Some(doorbell);
+        self
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Sets the source of ids and jitter.
+    #[must_use]
+    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// Sets the name that leases are taken under; unique among running workers. Random unless set.
+    #[must_use]
+    pub fn worker(mut self, worker: &str) -> Self {
+        self.worker = Some(worker.to_owned());
+        self
+    }
+
+    /// Returns the engine.
+    pub fn build(self) -> SyncEngine {
+        let ids = self.ids.unwrap_or_else(|| Arc::new(RandomIds));
+        let worker = self
+            .worker
+            .unwrap_or_else(|| format!("worker-{}", ids.uuid()));
+        SyncEngine {
+            shared: Arc::new(Shared {
+                tenants: self.tenants,
+                doorbell: self
+                    .doorbell
+                    .unwrap_or_else(|| Arc::new(in_process::SilentDoorbell)),
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                ids,
+                worker,
+                stop: watch::Sender::new(false),
+            }),
+        }
+    }
+}

@@ -41,7 +41,6 @@ impl Problem {
 }
 
 /// One record and its rules, as [`plan_record`] and [`explain`] take it.
-#[derive(Debug, Clone)]
 struct RecordInput {
     /// The object's rules.
     object: ObjectSync,

@@ -28,13 +28,19 @@ pub fn check_config(toml: &str) -> Result<String, JsError> {
     shown(calls::check_config(toml))
 }
 
-/// Plans one record. See `RecordInput` for the input; returns the plan.
+/// Plans one record and returns the plan. The input is an object of
+///
+/// - `object`: the object's rules, as in `check_config`'s answer; `external_id`;
+/// - `base`, `postgres`, `salesforce`: fields and values; a base that is null says that both sides never
+///   agreed, a side that is null lacks the record;
+/// - optional: `changed_at_ms` by side, `clock_skew_ms`, `late_effects` and `under_way` (fields),
+///   `bounces` (`{"Field": {"count", "sent", "stored"}}`).
 #[wasm_bindgen]
 pub fn plan_record(input: &str) -> Result<String, JsError> {
     shown(calls::plan_record(input))
 }
 
-/// Plans one record, and returns why, in words, per field and for the record.
+/// Plans one record, as `plan_record`, and returns why, in words, per field and for the record.
 #[wasm_bindgen]
 pub fn explain(input: &str) -> Result<String, JsError> {
     shown(calls::explain(input))

@@ -156,9 +156,9 @@ pub fn datetime_ms(text: &str) -> Option<i64> {
 }
 
 /// Returns the text without the white space and control characters around it: Salesforce keeps
-/// none.
+/// none. A NUL stays, to be refused.
 pub fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c.is_control())
+    text.trim_matches(|c: char| c != '\0' && (c.is_whitespace() || c.is_control()))
 }
 
 fn from_text(field: &FieldType, raw: Option<&str>) -> Result<Value, ValueError> {

@@ -3,14 +3,17 @@
 //! A sighting is ordered by its version, never by when it arrived; our own writes are recognised by
 //! value, never by origin alone. What cannot be ordered is read again, never guessed.
 
+mod settle;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::ObjectSync;
 use crate::model::ids::{FieldName, IntentId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::{Bounce, Image, ImageField, Presence, SyncLink};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version, VersionOrder};
 use crate::model::value::{Payload, Value};
+
+pub use settle::{Settled, settle_applied};
 
 /// What a sighting did.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,21 +53,6 @@ pub enum Fate {
     Unchanged,
     /// It cannot be ordered: the record is to be read again.
     Reread,
-}
-
-/// What a confirmed write leaves behind.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    /// The base afterwards.
-    pub base: Payload,
-    /// Whether both sides hold the record as one afterwards.
-    pub agreed: bool,
-    /// The image afterwards.
-    pub image: Image,
-    /// Values that the write replaced before anybody saw them: logged, so that they can be restored.
-    pub overwritten: Vec<(FieldName, Value)>,
-    /// The intent's state afterwards: applied, or retired if nothing more is awaited.
-    pub state: IntentState,
 }
 
 /// Folds one sighting into what is known of the record.
@@ -113,102 +101,6 @@ pub fn fold_observation(
         }
     }
     fold.finish()
-}
-
-/// Settles a write that Salesforce has confirmed: base and image take what it sent.
-///
-/// A field whose echo came before the answer is in the image already, perhaps with a later edit on
-/// top of it, and is left alone. `parents` must hold the parents that the intent's references name.
-pub fn settle_applied(
-    link: &SyncLink,
-    sync: &ObjectSync,
-    intent: &Intent,
-    parents: &BTreeMap<SalesforceId, String>,
-) -> Settled {
-    match intent.action {
-        WriteAction::Delete => Settled {
-            base: Payload::new(),
-            agreed: false,
-            image: Image {
-                presence: Presence::Deleted,
-                presence_version: link.image.presence_version,
-                fields: BTreeMap::new(),
-            },
-            overwritten: Vec::new(),
-            state: IntentState::Retired,
-        },
-        WriteAction::Create | WriteAction::Update => settle_write(link, sync, intent, parents),
-    }
-}
-
-fn settle_write(
-    link: &SyncLink,
-    sync: &ObjectSync,
-    intent: &Intent,
-    parents: &BTreeMap<SalesforceId, String>,
-) -> Settled {
-    let mut base = link.base.clone();
-    let mut image = link.image.clone();
-    let mut overwritten = Vec::new();
-    if intent.action == WriteAction::Create {
-        image.presence = Presence::Present;
-    }
-    for (field, sent) in &intent.fields {
-        base.insert(field.clone(), sent.clone());
-        if intent.echoed.contains(field) {
-            continue;
-        }
-        let held = image.fields.remove(field);
-        let version = held.as_ref().map(|held| held.version).unwrap_or_default();
-        if let Some(held) = held.filter(|held| held.raced && !shows(&held.value, sent, parents)) {
-            overwritten.push((field.clone(), held.value));
-        }
-        // A parent that is not linked yet: the field counts as not seen until its echo.
-        if let Some(value) = stored_form(sync, field, sent, parents) {
-            let taken = ImageField {
-                value,
-                version,
-                late_effect: false,
-                raced: false,
-            };
-            image.fields.insert(field.clone(), taken);
-        }
-    }
-    let awaited = intent
-        .fields
-        .keys()
-        .any(|field| !intent.echoed.contains(field));
-    Settled {
-        base,
-        agreed: true,
-        image,
-        overwritten,
-        state: if awaited {
-            IntentState::Applied
-        } else {
-            IntentState::Retired
-        },
-    }
-}
-
-/// Returns a sent value as Salesforce shows it: a reference becomes the parent's id.
-fn stored_form(
-    sync: &ObjectSync,
-    field: &FieldName,
-    sent: &Value,
-    parents: &BTreeMap<SalesforceId, String>,
-) -> Option<Value> {
-    let reference = sync
-        .fields
-        .get(field)
-        .is_some_and(|field| field.references.is_some());
-    match sent {
-        Value::Text(external_id) if reference => parents
-            .iter()
-            .find(|(_, parent)| *parent == external_id)
-            .map(|(id, _)| Value::text(id.as_str())),
-        Value::Text(_) | Value::Null | Value::Boolean(_) | Value::Number(_) => Some(sent.clone()),
-    }
 }
 
 /// Returns whether a value as Salesforce shows it is the one that was sent.
@@ -264,15 +156,22 @@ impl<'a> Fold<'a> {
     // The record as a whole.
 
     fn deleted(&mut self) {
-        let stale =
-            self.seen.version.order(self.link.image.presence_version) == VersionOrder::Older;
-        let gone = self.link.image.presence == Presence::Deleted;
-        match (self.is_current(), stale) {
-            (true, false) => self.set_deleted(),
-            (true, true) => self.older = true,
+        let image = &self.link.image;
+        let stale = self.seen.version.order(image.presence_version) == VersionOrder::Older;
+        match (self.is_current(), stale, image.presence) {
+            (true, false, _) => self.set_deleted(),
+            (true, true, _) => self.older = true,
+            // Our own delete, settled before its event came.
+            (false, false, Presence::Deleted) if self.link.salesforce_id.is_none() => {
+                self.take_presence_version();
+            }
             // A look found only a deleted record: our create of unknown outcome made no live one.
-            (false, _) if self.link.salesforce_id.is_none() && !gone => self.give_up_unknown(),
-            (false, _) => self.older = !gone,
+            (false, _, Presence::Unseen) if self.link.salesforce_id.is_none() => {
+                self.give_up_unknown();
+            }
+            (false, _, Presence::Unseen | Presence::Present | Presence::Deleted) => {
+                self.older = image.presence != Presence::Deleted;
+            }
         }
     }
 
@@ -292,7 +191,7 @@ impl<'a> Fold<'a> {
             .any(|intent| intent.action == WriteAction::Delete && is_pending(intent));
         self.took = self.link.image.presence != Presence::Deleted && !ours;
         self.folded.image.presence = Presence::Deleted;
-        self.folded.image.presence_version = self.seen.version;
+        self.take_presence_version();
         for intent in self.intents {
             let state = match (intent.state, intent.action) {
                 (IntentState::Applied, _) | (IntentState::Unknown, WriteAction::Delete) => {
@@ -323,30 +222,34 @@ impl<'a> Fold<'a> {
         }
     }
 
+    fn take_presence_version(&mut self) {
+        let known = self.link.image.presence_version;
+        let stale = self.seen.version.order(known) == VersionOrder::Older;
+        if !stale && self.seen.version != Version::default() {
+            self.folded.image.presence_version = self.seen.version;
+        }
+    }
+
     /// Takes what the sighting says of the record as a whole; returns whether its fields count.
     fn present(&mut self) -> bool {
-        let look = self.seen.kind == ObservationKind::Look;
-        let presence = self.link.image.presence;
-        let order = self.seen.version.order(self.link.image.presence_version);
-        match (&self.link.salesforce_id, presence) {
-            (Some(_), Presence::Present | Presence::Unseen) if !self.is_current() && !look => {
-                // Another live record claims the same external id.
-                self.reread();
-                return false;
-            }
-            (Some(_), Presence::Deleted) if self.is_current() => {
-                if order == VersionOrder::Older {
-                    self.older = true;
-                    return false;
-                }
-                if order == VersionOrder::Incomparable && !look {
+        let named = self.link.salesforce_id.is_some();
+        match self.link.image.presence {
+            // Another live record claims the same external id.
+            Presence::Present | Presence::Unseen if named && !self.is_current() => {
+                if self.seen.kind != ObservationKind::Look {
                     self.reread();
                     return false;
                 }
             }
-            (Some(_) | None, Presence::Present | Presence::Unseen | Presence::Deleted) => {}
+            Presence::Deleted if self.is_current() || !named => {
+                if !self.comes_back() {
+                    return false;
+                }
+            }
+            Presence::Present | Presence::Unseen | Presence::Deleted => {}
         }
-        if self.link.salesforce_id.is_some() && !self.is_current() {
+        let deleted = self.link.image.presence == Presence::Deleted;
+        if !self.is_current() && (named || deleted) {
             // A new record under the old external id: nothing of the old image holds for it.
             self.folded.image = Image::default();
         }
@@ -361,10 +264,42 @@ impl<'a> Fold<'a> {
             self.folded.look = self.seen.kind == ObservationKind::Changed;
         }
         self.folded.image.presence = Presence::Present;
-        if order != VersionOrder::Older {
-            self.folded.image.presence_version = self.seen.version;
-        }
+        self.take_presence_version();
         true
+    }
+
+    /// Decides whether a deleted record is live again. A sighting from before the delete must not
+    /// bring it back: where only a read can tell, it is read again.
+    fn comes_back(&mut self) -> bool {
+        let order = self.seen.version.order(self.link.image.presence_version);
+        match (self.seen.kind, order) {
+            (_, VersionOrder::Older) => {
+                self.older = true;
+                false
+            }
+            (ObservationKind::Look, _)
+            | (
+                ObservationKind::Created | ObservationKind::Undeleted,
+                VersionOrder::Newer | VersionOrder::Same,
+            ) => true,
+            (
+                ObservationKind::Changed | ObservationKind::Snapshot,
+                VersionOrder::Newer | VersionOrder::Same,
+            ) if self.is_current() => true,
+            (
+                ObservationKind::Changed
+                | ObservationKind::Created
+                | ObservationKind::Undeleted
+                | ObservationKind::Snapshot
+                | ObservationKind::Deleted
+                | ObservationKind::Missing
+                | ObservationKind::Gap,
+                VersionOrder::Newer | VersionOrder::Same | VersionOrder::Incomparable,
+            ) => {
+                self.reread();
+                false
+            }
+        }
     }
 
     // Its fields.
@@ -378,10 +313,7 @@ impl<'a> Fold<'a> {
             match order {
                 // The same event again.
                 VersionOrder::Same => {}
-                VersionOrder::Older => {
-                    self.echo(field, value);
-                    self.older = true;
-                }
+                VersionOrder::Older => self.older = true,
                 VersionOrder::Newer | VersionOrder::Incomparable => {
                     self.field(field, value, held.as_ref(), order);
                 }

@@ -1,6 +1,6 @@
 //! When to try again, and when to stop.
 
-/// Tries after which a record is parked. With the waits below, about an hour and a half.
+/// Tries after which a record is parked. With the waits below, after three quarters of an hour at most.
 pub const ATTEMPTS_MAX: u32 = 12;
 
 /// Waits for a missing parent after which a record is parked.

@@ -44,7 +44,7 @@ const CLAIM: &str = "with recursive working as (
         where working.object is not null
     )
     insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
-    select $1, worth.object, slot, clock_timestamp() + $4
+    select $1, worth.object, slot::integer, clock_timestamp() + $4
     from worth
     cross join lateral generate_series(0, least($2, worth.slots) - 1) as slot
     where not exists (

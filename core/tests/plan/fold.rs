@@ -381,6 +381,32 @@ fn our_own_delete_coming_back_is_no_work() {
 }
 
 #[test]
+fn a_sighting_from_before_our_delete_does_not_bring_the_record_back() {
+    let mut story = Story::agreed("Phone=1");
+    let write = story.writes(IntentState::Open, "delete");
+    story.settles(write);
+    story.link.salesforce_id = None;
+    for seen in ["snapshot Phone=1 @3s", "changed Phone=2 @3"] {
+        assert!(story.sees(seen).look, "{seen}");
+        assert_eq!(story.link.image.presence, Presence::Deleted, "{seen}");
+    }
+    story.sees("deleted ours @5");
+    assert_eq!(story.sees("created Phone=1 @4").fate, Fate::Superseded);
+    assert!(story.sees("created id=001000000000009 Phone=1 @6").dirty);
+    assert_eq!(story.link.salesforce_id, Some(id("001000000000009")));
+}
+
+#[test]
+fn an_old_sighting_is_no_echo() {
+    let mut story = Story::agreed("Phone=1");
+    story.sees("changed Phone=2 @5");
+    let write = story.writes(IntentState::Open, "update Phone=1");
+    story.settles(write);
+    assert_eq!(story.sees("snapshot Phone=1 @4s").fate, Fate::Superseded);
+    assert_eq!(story.intents[write].state, IntentState::Applied);
+}
+
+#[test]
 fn a_second_live_record_of_the_same_external_id_is_looked_at() {
     let mut story = Story::agreed("Phone=1");
     assert!(story.sees("created id=001000000000009 Phone=2 @5").look);

@@ -532,6 +532,19 @@ fn without_created_nulls(mut plan: RecordPlan) -> RecordPlan {
 }
 
 #[test]
+fn nothing_travels_against_the_direction() {
+    everywhere(&|state| {
+        let plan = state.plan();
+        let closed = match state.rules.direction {
+            Direction::Both => return,
+            Direction::ToPostgres => &plan.to_salesforce,
+            Direction::ToSalesforce => &plan.to_postgres,
+        };
+        assert!(closed.is_none(), "{state:?}\n{plan:?}");
+    });
+}
+
+#[test]
 fn deletes_against_edits_follow_their_policy_everywhere() {
     everywhere(&|state| {
         let plan = state.plan();

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! A local Salesforce org: one model under a REST server and a Pub/Sub server.
+//!
+//! [`Org`] is the whole org as a state machine without sockets or clock: [`Org::request`] answers
+//! any REST call, [`Org::fetch`] reads the change events that the writes left. [`server::start`]
+//! puts the same org behind an HTTP and a gRPC port. What Salesforce documents, the org does; what
+//! nobody could confirm stands in one file of named switches.
+
+mod control;
+mod faults;
+pub mod local;
+mod model;
+mod org;
+pub mod pubsub;
+mod rest;
+pub mod server;
+mod soql;
+mod unconfirmed;
+
+pub use model::decode::DecodedEvent;
+pub use model::error::SfError;
+pub use model::id::RecordId;
+pub use model::log::{ChangeEvent, Fetched, Position, RETENTION_MS, StreamError};
+pub use model::org_file::OrgFileError;
+pub use org::{Org, SchemaInfo, TopicInfo};
+pub use rest::message::{Delivery, Request, Response};

@@ -1,0 +1,25 @@
+# The front door. Every target calls cargo or one script; `make` alone tells which there are.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check wasm package
+
+help: ## Shows this list
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Moves real records between a local org and Postgres, both ways, through the deployed stack, and proves both sides equal
+	@scripts/demo
+
+dev: ## Leaves that stack running, prints its addresses, redeploys a function after a change
+	@scripts/dev
+
+test: ## Runs every gate and every test, as CI does
+	@scripts/test
+
+check: ## Runs the gates: format, lints, docs, house rules, wasm purity, dependencies, template
+	@scripts/check
+
+wasm: ## Builds the planner for browsers and Node into target/wasm
+	@scripts/wasm
+
+package: ## Builds the three function zips for AWS into target/lambda
+	@scripts/package-functions release

@@ -1,0 +1,210 @@
+//! What can be said to `syncline`, and its help.
+
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps Salesforce objects and Postgres tables equal, in both directions.
+///
+/// Reads syncline.toml, works on the tenants it names, and says what it found. Exit status: 0 all is
+/// well, 1 something was found or failed, 2 the command line is wrong.
+#[derive(Debug, Parser)]
+#[command(
+    name = "syncline",
+    version,
+    arg_required_else_help = true,
+    after_help = FIRST_STEPS
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  syncline migrate      make the schema `syncline` in the database
+  syncline check        does the mapping fit the database and the org?
+  syncline install      capture every change of the mapped tables from now on
+  syncline run          keep both sides equal, until Ctrl-C
+  syncline status       what is in step, waiting, in conflict, parked?";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The configuration: a path, ssm:/name or s3://bucket/key.
+    #[arg(
+        long,
+        global = true,
+        env = "SYNCLINE_CONFIG",
+        default_value = "syncline.toml",
+        value_name = "PLACE"
+    )]
+    pub(crate) config: String,
+    /// Only this tenant of the configuration; all of them unless given.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare the configuration with the database and the org.
+    ///
+    /// Looks at types, lengths, permissions, uniqueness of external ids and triggers, and says for each
+    /// mistake what to do. Changes nothing.
+    #[command(after_help = "Examples:\n  syncline check\n  syncline check --tenant acme --json")]
+    Check,
+    /// Bring the schema `syncline` in the database up to date.
+    ///
+    /// Doing it twice does it once.
+    #[command(
+        after_help = "Examples:\n  syncline migrate\n  syncline migrate --config ssm:/syncline/config"
+    )]
+    Migrate,
+    /// Put capture triggers on the mapped tables.
+    ///
+    /// Rows that already stand there are enqueued too, so that they find their way to Salesforce. Doing
+    /// it again mends triggers that were dropped.
+    #[command(after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only")]
+    Install {
+        /// Leave the rows that already stand there until they change.
+        #[arg(long)]
+        new_changes_only: bool,
+    },
+    /// Run capture, apply and sweep in this process, until Ctrl-C.
+    ///
+    /// For those who have no AWS. Two at once do no harm: leases share the work between them.
+    #[command(after_help = "Examples:\n  syncline run\n  RUST_LOG=syncline=debug syncline run")]
+    Run,
+    /// Show what is in step, waiting, in conflict and parked.
+    ///
+    /// Exit status 1 if capture is broken.
+    #[command(after_help = "Examples:\n  syncline status\n  syncline status --json")]
+    Status,
+    /// Show and decide conflicts: fields that both sides changed.
+    #[command(subcommand)]
+    Conflicts(Conflicts),
+    /// Show and replay what stopped with a reason.
+    #[command(subcommand)]
+    Deadletters(Deadletters),
+    /// Stop writing to either side. Changes are still captured, and wait.
+    #[command(
+        after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
+    )]
+    Pause {
+        /// Why, for those who ask `status`.
+        #[arg(long, default_value = "paused by an operator", value_name = "TEXT")]
+        reason: String,
+    },
+    /// Go on writing after a pause.
+    #[command(after_help = "Examples:\n  syncline resume --tenant acme")]
+    Resume,
+    /// Remove triggers and the schema `syncline`. Tables and records stay as they are.
+    #[command(after_help = "Examples:\n  syncline uninstall --yes")]
+    Uninstall {
+        /// Do it: history, conflicts and dead letters are gone afterwards.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Conflicts {
+    /// List open conflicts with the value of each side and the last one both agreed on.
+    #[command(
+        after_help = "Examples:\n  syncline conflicts list\n  syncline conflicts list --object Account --limit 20"
+    )]
+    List(Listing),
+    /// Decide conflicts: the side that wins is an ordinary edit from then on.
+    ///
+    /// 17@2 is conflict 17 as it was listed in its version 2: if a side has moved since, nothing is
+    /// changed. 17 alone is the conflict as it stands now.
+    #[command(
+        after_help = "Examples:\n  syncline conflicts resolve 17@2 --winner postgres\n  syncline conflicts resolve 17 18 19 --winner salesforce"
+    )]
+    Resolve {
+        /// The numbers that `list` shows, with or without the version.
+        #[arg(required = true, value_name = "ID[@VERSION]")]
+        ids: Vec<ConflictNumber>,
+        /// Whose value stays.
+        #[arg(long)]
+        winner: Winner,
+    },
+}
+
+/// A conflict, as it stands or as it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConflictNumber {
+    pub(crate) id: i64,
+    pub(crate) version: Option<i64>,
+}
+
+impl FromStr for ConflictNumber {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (id, version) = match text.split_once('@') {
+            Some((id, version)) => (id, Some(version.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            id: id.parse()?,
+            version,
+        })
+    }
+}
+
+impl fmt::Display for ConflictNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "{}@{version}", self.id),
+            None => self.id.fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Winner {
+    /// The value in Postgres.
+    Postgres,
+    /// The value in Salesforce.
+    Salesforce,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deadletters {
+    /// List what stopped, with the reason and what to do.
+    #[command(
+        after_help = "Examples:\n  syncline deadletters list\n  syncline deadletters list --object Contact --json"
+    )]
+    List(Listing),
+    /// Try again what stopped, after its cause is gone.
+    #[command(
+        after_help = "Examples:\n  syncline deadletters replay 4\n  syncline deadletters replay --all"
+    )]
+    Replay {
+        /// The numbers that `list` shows.
+        #[arg(required_unless_present = "all", value_name = "ID")]
+        ids: Vec<i64>,
+        /// All of them.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+}
+
+/// Which entries of an inbox are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    /// Only this object.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) object: Option<String>,
+    /// At most so many of a tenant, oldest first.
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) limit: u32,
+}

@@ -1,0 +1,51 @@
+//! One function per command, for the tenants that are asked for.
+
+mod inboxes;
+mod run;
+mod setup;
+mod status;
+mod switches;
+
+use std::path::Path;
+
+use syncline::model::ids::TenantId;
+use syncline_functions::wiring::{Bell, Instance};
+
+use crate::arguments::{Arguments, Command, Common};
+use crate::outcome::Outcome;
+
+/// What a command works with.
+struct Context {
+    instance: Instance,
+    tenants: Vec<TenantId>,
+}
+
+/// Does what is asked.
+pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let Arguments { common, command } = arguments;
+    match command {
+        Command::Run => run::run(&common).await,
+        Command::Check => setup::check(&context(&common).await?).await,
+        Command::Migrate => setup::migrate(&context(&common).await?).await,
+        Command::Install { new_changes_only } => {
+            setup::install(&context(&common).await?, new_changes_only).await
+        }
+        Command::Uninstall { yes } => setup::uninstall(&context(&common).await?, yes).await,
+        Command::Status => status::status(&context(&common).await?).await,
+        Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
+        Command::Resume => switches::resume(&context(&common).await?).await,
+        Command::Conflicts(asked) => inboxes::conflicts(&context(&common).await?, asked).await,
+        Command::Deadletters(asked) => inboxes::dead_letters(&context(&common).await?, asked).await,
+    }
+}
+
+async fn context(common: &Common) -> anyhow::Result<Context> {
+    wired(common, Bell::Silent).await
+}
+
+async fn wired(common: &Common, bell: Bell) -> anyhow::Result<Context> {
+    let only = common.tenant.as_deref().map(TenantId::parse).transpose()?;
+    let instance = Instance::new(&common.config, Path::new(""), bell);
+    let tenants = instance.tenants(only.as_ref()).await?;
+    Ok(Context { instance, tenants })
+}

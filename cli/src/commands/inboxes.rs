@@ -1,0 +1,234 @@
+//! Conflicts and dead letters: listing them, deciding them, trying again.
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::json;
+use syncline::model::SourceSystem;
+use syncline::model::ids::{ObjectName, TenantId};
+use syncline::model::value::Value;
+use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
+
+use crate::arguments::{ConflictNumber, Conflicts, Deadletters, Listing, Winner};
+use crate::outcome::{Outcome, Verdict, table};
+
+use super::Context;
+
+/// Dead letters that are replayed by one `--all`.
+const REPLAYED_MAX: i64 = 100_000;
+
+/// Lists or decides conflicts.
+pub(super) async fn conflicts(context: &Context, asked: Conflicts) -> anyhow::Result<Outcome> {
+    match asked {
+        Conflicts::List(listing) => list_conflicts(context, &listing).await,
+        Conflicts::Resolve { ids, winner } => resolve(context, &ids, winner).await,
+    }
+}
+
+/// Lists or replays dead letters.
+pub(super) async fn dead_letters(context: &Context, asked: Deadletters) -> anyhow::Result<Outcome> {
+    match asked {
+        Deadletters::List(listing) => list_dead_letters(context, &listing).await,
+        Deadletters::Replay { ids, all } => replay(context, ids, all).await,
+    }
+}
+
+async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
+    let filter = ConflictFilter {
+        object: object(listing)?,
+        ..ConflictFilter::default()
+    };
+    let mut found: Vec<SyncConflict> = Vec::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        let some = store.conflicts(tenant, &filter, listing.limit.into());
+        found.extend(some.await?);
+    }
+    let mut shown = table([
+        "id",
+        "record",
+        "field",
+        "base",
+        "Postgres",
+        "Salesforce",
+        "since",
+    ]);
+    for conflict in &found {
+        let number = ConflictNumber {
+            id: conflict.conflict_id,
+            version: Some(conflict.version),
+        };
+        shown.add_row([
+            number.to_string(),
+            format!("{} {}", conflict.object, conflict.external_id),
+            conflict
+                .field
+                .as_ref()
+                .map_or_else(|| "the whole record".to_owned(), ToString::to_string),
+            value(conflict.base.as_ref(), "none"),
+            value(conflict.postgres.as_ref(), "deleted"),
+            value(conflict.salesforce.as_ref(), "deleted"),
+            moment(&conflict.opened_at),
+        ]);
+    }
+    let text = match found.is_empty() {
+        true => "no open conflicts".to_owned(),
+        false => shown.to_string(),
+    };
+    Ok(Outcome::well(json!(found), text))
+}
+
+async fn resolve(
+    context: &Context,
+    numbers: &[ConflictNumber],
+    winner: Winner,
+) -> anyhow::Result<Outcome> {
+    let (tenant, store) = only_tenant(context).await?;
+    let engine = context.instance.engine(tenant).await?;
+    let scopes = engine.scopes(tenant).await?;
+    let winner = match winner {
+        Winner::Postgres => SourceSystem::Postgres,
+        Winner::Salesforce => SourceSystem::Salesforce,
+    };
+    let (mut text, mut json, mut verdict) = (String::new(), Vec::new(), Verdict::Well);
+    for number in numbers {
+        let resolution = match open_conflict(&store, tenant, number.id).await? {
+            None => Resolution::Closed,
+            Some(conflict) => {
+                let scope = scopes
+                    .iter()
+                    .find(|scope| scope.sync.object == conflict.object)
+                    .with_context(|| format!("{} is no longer mapped", conflict.object))?;
+                let version = number.version.unwrap_or(conflict.version);
+                store
+                    .resolve_conflict(scope, number.id, version, winner)
+                    .await?
+            }
+        };
+        let told = match resolution {
+            Resolution::Resolved => "resolved; the winner's value travels now",
+            Resolution::Moved => "a side has moved since: list it again",
+            Resolution::Busy => "somebody holds the row right now: try again",
+            Resolution::Closed => "there is no such open conflict",
+        };
+        if resolution != Resolution::Resolved {
+            verdict = Verdict::Found;
+        }
+        text.push_str(&format!("{}: {told}\n", number.id));
+        json.push(json!({"conflict_id": number.id, "resolution": resolution}));
+    }
+    Ok(Outcome {
+        json: json!(json),
+        text,
+        verdict,
+    })
+}
+
+async fn open_conflict(
+    store: &PgStore,
+    tenant: &TenantId,
+    id: i64,
+) -> anyhow::Result<Option<SyncConflict>> {
+    let from_here = ConflictFilter {
+        after: Some(id - 1),
+        ..ConflictFilter::default()
+    };
+    let next = store.conflicts(tenant, &from_here, 1).await?;
+    Ok(next.into_iter().find(|conflict| conflict.conflict_id == id))
+}
+
+async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
+    let object = object(listing)?;
+    let mut found: Vec<DeadLetter> = Vec::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        let some = store.dead_letters(tenant, object.as_ref(), listing.limit.into());
+        found.extend(some.await?);
+    }
+    let mut shown = table(["id", "record", "field", "reason", "what to do", "since"]);
+    for letter in &found {
+        let record = letter.external_id.as_deref().unwrap_or_default();
+        shown.add_row([
+            letter.dead_letter_id.to_string(),
+            format!("{} {record}", letter.object),
+            letter
+                .field
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            letter.code.clone(),
+            letter.message.clone(),
+            moment(&letter.created_at),
+        ]);
+    }
+    let text = match found.is_empty() {
+        true => "no dead letters".to_owned(),
+        false => shown.to_string(),
+    };
+    Ok(Outcome::well(json!(found), text))
+}
+
+async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<Outcome> {
+    let mut replayed = Vec::new();
+    let mut missing = Vec::new();
+    let wanted: Vec<(&TenantId, Vec<i64>)> = match all {
+        false => vec![(only_tenant(context).await?.0, ids)],
+        true => {
+            let mut wanted = Vec::new();
+            for tenant in &context.tenants {
+                let store = context.instance.store(tenant).await?;
+                let letters = store.dead_letters(tenant, None, REPLAYED_MAX).await?;
+                let ids = letters.iter().map(|letter| letter.dead_letter_id);
+                wanted.push((tenant, ids.collect()));
+            }
+            wanted
+        }
+    };
+    for (tenant, ids) in wanted {
+        let store = context.instance.store(tenant).await?;
+        for id in ids {
+            match store.replay_dead_letter(tenant, id).await? {
+                true => replayed.push(id),
+                false => missing.push(id),
+            }
+        }
+    }
+    let mut text = format!("{} replayed\n", replayed.len());
+    for id in &missing {
+        text.push_str(&format!("{id}: there is no such dead letter\n"));
+    }
+    Ok(Outcome {
+        json: json!({"replayed": replayed, "missing": missing}),
+        text,
+        verdict: match missing.is_empty() {
+            true => Verdict::Well,
+            false => Verdict::Found,
+        },
+    })
+}
+
+/// Numbers are a database's own, so they name nothing among several tenants.
+async fn only_tenant(context: &Context) -> anyhow::Result<(&TenantId, PgStore)> {
+    let [tenant] = context.tenants.as_slice() else {
+        bail!("the configuration has several tenants: name one with --tenant");
+    };
+    Ok((tenant, context.instance.store(tenant).await?))
+}
+
+fn object(listing: &Listing) -> anyhow::Result<Option<ObjectName>> {
+    let name = listing.object.as_deref();
+    Ok(name.map(ObjectName::parse).transpose()?)
+}
+
+fn value(value: Option<&Value>, absent: &str) -> String {
+    match value {
+        None => absent.to_owned(),
+        Some(Value::Null) => "null".to_owned(),
+        Some(Value::Boolean(boolean)) => boolean.to_string(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Text(text)) => text.clone(),
+    }
+}
+
+fn moment(moment: &DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

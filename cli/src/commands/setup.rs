@@ -1,0 +1,174 @@
+//! Checking, migrating, installing and removing.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use syncline::engine::check::{Finding, Level};
+use syncline::model::ids::TenantId;
+
+use crate::outcome::{Outcome, Verdict, table};
+
+use super::Context;
+
+/// Between two turns of the wheel that shows that something is going on.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Compares the configuration with both live sides.
+pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
+    let mut found: Vec<(TenantId, Vec<Finding>)> = Vec::new();
+    for tenant in &context.tenants {
+        let wheel = wheel(&format!("checking {tenant}"));
+        let engine = context.instance.engine(tenant).await?;
+        found.push((tenant.clone(), engine.check(tenant).await?));
+        wheel.finish_and_clear();
+    }
+    let mut text = String::new();
+    for (tenant, findings) in &found {
+        text.push_str(&findings_text(tenant, findings));
+    }
+    let mistakes = found
+        .iter()
+        .flat_map(|(_, findings)| findings)
+        .any(|finding| finding.level == Level::Error);
+    let json = found
+        .iter()
+        .map(|(tenant, findings)| (tenant.to_string(), json!(findings)))
+        .collect();
+    Ok(Outcome {
+        json: serde_json::Value::Object(json),
+        text,
+        verdict: match mistakes {
+            true => Verdict::Found,
+            false => Verdict::Well,
+        },
+    })
+}
+
+/// Brings the control plane's schema up to date.
+pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
+    for tenant in &context.tenants {
+        let wheel = wheel(&format!("migrating the database of {tenant}"));
+        context.instance.store(tenant).await?.migrate().await?;
+        wheel.finish_and_clear();
+    }
+    Ok(done(context, "the schema `syncline` is up to date"))
+}
+
+/// Puts the capture triggers in and enqueues the rows that stood there before.
+pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow::Result<Outcome> {
+    let mut text = String::new();
+    let mut json = serde_json::Map::new();
+    for tenant in &context.tenants {
+        let wheel = wheel(&format!("installing triggers for {tenant}"));
+        let engine = context.instance.engine(tenant).await?;
+        let scopes = engine.scopes(tenant).await?;
+        context
+            .instance
+            .store(tenant)
+            .await?
+            .install(&scopes)
+            .await?;
+        let enqueued = match new_changes_only {
+            true => 0,
+            false => {
+                wheel.set_message(format!("enqueuing the rows of {tenant}"));
+                engine.enqueue_existing_rows(tenant).await?
+            }
+        };
+        wheel.finish_and_clear();
+        let tables: Vec<String> = scopes
+            .iter()
+            .map(|scope| {
+                let table = &scope.sync.table;
+                format!("{}.{}", table.schema.as_str(), table.table.as_str())
+            })
+            .collect();
+        text.push_str(&format!(
+            "{tenant}: changes of {} are captured; {enqueued} rows enqueued\n",
+            tables.join(", ")
+        ));
+        json.insert(
+            tenant.to_string(),
+            json!({"tables": tables, "enqueued": enqueued}),
+        );
+    }
+    Ok(Outcome::well(serde_json::Value::Object(json), text))
+}
+
+/// Removes everything that install and migrate brought.
+pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Outcome> {
+    if !yes {
+        bail!(
+            "this removes triggers, history, open conflicts and dead letters; \
+             run it with --yes if that is what you want"
+        );
+    }
+    refuse_to_take_others_along(context).await?;
+    for tenant in &context.tenants {
+        // The org is not asked: what is gone can be removed even from beside a dead org.
+        context.instance.store(tenant).await?.uninstall().await?;
+    }
+    Ok(done(
+        context,
+        "triggers and the schema `syncline` are gone; tables and records stay",
+    ))
+}
+
+/// The schema holds every tenant of a database: one of them cannot leave alone.
+async fn refuse_to_take_others_along(context: &Context) -> anyhow::Result<()> {
+    for (name, tenant) in &context.instance.config().await?.tenants {
+        if context.tenants.contains(name) {
+            continue;
+        }
+        for leaving in &context.tenants {
+            let shared =
+                context.instance.tenant(leaving).await?.postgres.url == tenant.postgres.url;
+            if shared {
+                bail!(
+                    "tenant {name} keeps its state in the database of {leaving}; \
+                     uninstall without --tenant, or give {name} a database of its own first"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn done(context: &Context, what: &str) -> Outcome {
+    let names: Vec<String> = context.tenants.iter().map(ToString::to_string).collect();
+    let text = names
+        .iter()
+        .map(|name| format!("{name}: {what}\n"))
+        .collect();
+    Outcome::well(json!({"tenants": names, "done": true}), text)
+}
+
+fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return format!("{tenant}: the mapping fits both sides\n");
+    }
+    let mut shown = table(["", "where", "what", "fix"]);
+    for finding in findings {
+        let level = match finding.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        let place = match &finding.field {
+            Some(field) => format!("{}.{field}", finding.object),
+            None => finding.object.to_string(),
+        };
+        shown.add_row([level, &place, &finding.what, &finding.fix]);
+    }
+    format!("{tenant}:\n{shown}\n")
+}
+
+/// Returns a turning wheel on a terminal, and nothing elsewhere.
+fn wheel(message: &str) -> ProgressBar {
+    let wheel = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    wheel.set_style(ProgressStyle::default_spinner());
+    wheel.set_message(message.to_owned());
+    wheel.enable_steady_tick(TURN);
+    wheel
+}

@@ -1,0 +1,162 @@
+//! Where each tenant stands.
+
+use serde_json::json;
+use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
+
+use crate::outcome::{Outcome, Verdict, table};
+
+use super::Context;
+
+/// Shows what is in step, waiting, in conflict and parked, and how fresh the streams are.
+pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
+    let mut found: Vec<TenantStatus> = Vec::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        found.push(store.status(tenant).await?);
+    }
+    let broken = found
+        .iter()
+        .flat_map(|tenant| &tenant.objects)
+        .any(|object| object.capture_broken.is_some());
+    Ok(Outcome {
+        json: json!(found),
+        text: found.iter().map(tenant_text).collect(),
+        verdict: match broken {
+            true => Verdict::Found,
+            false => Verdict::Well,
+        },
+    })
+}
+
+fn tenant_text(status: &TenantStatus) -> String {
+    let org = match &status.organization_id {
+        Some(org) => format!("org {org}"),
+        None => "org not yet seen".to_owned(),
+    };
+    let state = match status.paused.as_deref() {
+        None => "running".to_owned(),
+        Some("") => "PAUSED".to_owned(),
+        Some(reason) => format!("PAUSED: {reason}"),
+    };
+    let waiting = match status.outbox.oldest_seconds {
+        Some(seconds) => format!(
+            "{} changes wait in the outbox, the oldest for {}",
+            status.outbox.waiting,
+            age(seconds)
+        ),
+        None => "the outbox is empty".to_owned(),
+    };
+    format!(
+        "{}: {state}; {org}; {waiting}\n{}\n{}\n",
+        status.tenant,
+        objects_table(&status.objects),
+        streams_table(&status.streams)
+    )
+}
+
+fn objects_table(objects: &[ObjectStatus]) -> String {
+    let mut shown = table([
+        "object",
+        "records",
+        "in step",
+        "waiting",
+        "conflicts",
+        "parked",
+        "oldest work",
+        "last proven equal",
+        "remarks",
+    ]);
+    for object in objects {
+        let proof = object.proof.map_or_else(
+            || "never".to_owned(),
+            |proof| {
+                format!(
+                    "{}, {} of {} differed",
+                    proof.proven_at.format("%F %R"),
+                    proof.differing,
+                    proof.compared
+                )
+            },
+        );
+        shown.add_row([
+            object.object.to_string(),
+            object.records.to_string(),
+            object.in_sync.to_string(),
+            object.pending.to_string(),
+            object.conflicts.to_string(),
+            object.parked.to_string(),
+            object.oldest_work_seconds.map(age).unwrap_or_default(),
+            proof,
+            remarks(object).join("; "),
+        ]);
+    }
+    shown.to_string()
+}
+
+fn remarks(object: &ObjectStatus) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(broken) = &object.capture_broken {
+        remarks.push(format!(
+            "capture is broken ({broken}): run `syncline install`"
+        ));
+    }
+    if object.stale {
+        remarks.push("is being read as a whole".to_owned());
+    }
+    if object.contested > 0 {
+        remarks.push(format!(
+            "{} contested by automation in Salesforce",
+            object.contested
+        ));
+    }
+    if object.unknown_writes > 0 {
+        remarks.push(format!(
+            "{} writes without an answer",
+            object.unknown_writes
+        ));
+    }
+    if object.detection_narrowed {
+        remarks.push("polled: an edit between two polls may go unseen".to_owned());
+    }
+    remarks
+}
+
+fn streams_table(streams: &[CheckpointState]) -> String {
+    let mut shown = table(["stream", "moved", "reader", "remarks"]);
+    for stream in streams {
+        shown.add_row([
+            stream.stream.0.clone(),
+            stream
+                .captured_at
+                .map_or_else(|| "never".to_owned(), |at| at.format("%F %T").to_string()),
+            stream.owner.clone().unwrap_or_default(),
+            match (stream.stale, &stream.stale_reason) {
+                (false, _) => String::new(),
+                (true, Some(reason)) => format!("stale: {reason}"),
+                (true, None) => "stale".to_owned(),
+            },
+        ]);
+    }
+    shown.to_string()
+}
+
+/// Returns an age in the largest unit that says enough.
+fn age(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.0} s"),
+        ..7_200.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.0} h", seconds / 3_600.0),
+        _ => format!("{:.0} d", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_the_unit_that_says_enough() {
+        let told = [3.4, 119.0, 180.0, 7_300.0, 200_000.0].map(age);
+        assert_eq!(told, ["3 s", "119 s", "3 min", "2 h", "2 d"]);
+    }
+}

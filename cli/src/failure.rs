@@ -1,0 +1,140 @@
+//! What went wrong, and what to do about it.
+//!
+//! The causes come as errors of the engine and of its wiring; the advice for a person at a terminal is
+//! added here, and only here.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use syncline::config::ConfigError;
+use syncline::engine::error::ForceSyncError;
+use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
+use syncline::engine::ports::{DoorbellError, StoreError};
+use syncline_functions::settings::SettingsError;
+
+/// Prints an error with its causes and its fix, and returns the exit status.
+pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
+    if let Some(config) = error.downcast_ref::<ConfigError>() {
+        return print_mistakes(error, config, as_json);
+    }
+    let problem = format!("{error:#}");
+    let fix = fix(error);
+    if as_json {
+        println!("{:#}", json!({"error": problem, "fix": fix}));
+    }
+    eprintln!("error: {problem}");
+    if let Some(fix) = fix {
+        eprintln!("  fix: {fix}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Prints every mistake of a configuration with its line and its fix.
+fn print_mistakes(error: &anyhow::Error, config: &ConfigError, as_json: bool) -> ExitCode {
+    if as_json {
+        println!(
+            "{:#}",
+            json!({"error": error.to_string(), "mistakes": config.mistakes})
+        );
+    }
+    eprintln!("error: {error}");
+    for mistake in &config.mistakes {
+        eprintln!(
+            "  line {}: {}: {}\n    fix: {}",
+            mistake.line, mistake.path, mistake.problem, mistake.fix
+        );
+    }
+    ExitCode::FAILURE
+}
+
+/// Returns what to do about an error.
+fn fix(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(settings) = cause.downcast_ref::<SettingsError>() {
+            return Some(settings_fix(settings));
+        }
+        if let Some(engine) = cause.downcast_ref::<ForceSyncError>() {
+            return engine_fix(engine);
+        }
+        if let Some(store) = cause.downcast_ref::<StoreError>() {
+            return store_fix(store);
+        }
+        cause
+            .downcast_ref::<SalesforceError>()
+            .and_then(salesforce_fix)
+    })
+}
+
+fn settings_fix(error: &SettingsError) -> String {
+    match error {
+        SettingsError::Place { .. } => {
+            "name a path, ssm:/name or s3://bucket/key with --config".to_owned()
+        }
+        SettingsError::File { what, .. } if what.starts_with("the configuration") => {
+            "write it (docs/configuration.md has an example), or name another with --config"
+                .to_owned()
+        }
+        SettingsError::File { .. } => {
+            "correct the path in syncline.toml, or make the file readable".to_owned()
+        }
+        SettingsError::Aws { .. } => {
+            "check the name, AWS_REGION and that these credentials may read it".to_owned()
+        }
+        SettingsError::Variable(name) => format!("set it: export {name}=…"),
+        SettingsError::Empty(_) => "put the secret there, or name another place".to_owned(),
+        SettingsError::UnknownTenant { .. } => "name one of these with --tenant".to_owned(),
+    }
+}
+
+fn engine_fix(error: &ForceSyncError) -> Option<String> {
+    match error {
+        ForceSyncError::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
+        ForceSyncError::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
+        // It says what to correct.
+        ForceSyncError::UnknownField { .. } => None,
+        ForceSyncError::Store(error) => store_fix(error),
+        ForceSyncError::Salesforce(error) => salesforce_fix(error),
+        ForceSyncError::Stream(_) => Some("try again; the stored position is kept".to_owned()),
+        ForceSyncError::Doorbell(DoorbellError { .. }) => {
+            Some("check the queue and that these credentials may send to it".to_owned())
+        }
+    }
+}
+
+fn store_fix(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Unreachable(_) => Some(
+            "start Postgres, or correct host and port in the URL that `postgres.url` names"
+                .to_owned(),
+        ),
+        StoreError::LeaseLost(_) => Some("try again: another worker was faster".to_owned()),
+        StoreError::Database { .. } => Some(
+            "run `syncline migrate` and `syncline check`; the database's log says more".to_owned(),
+        ),
+        // It says what does not fit.
+        StoreError::Mapping(_) => None,
+    }
+}
+
+fn salesforce_fix(error: &SalesforceError) -> Option<String> {
+    match (error.status, error.disposition) {
+        (None, _) => Some(
+            "check `login_url` and `pubsub_url` in syncline.toml, and the way to them".to_owned(),
+        ),
+        (Some(400 | 401 | 403), Disposition::Park | Disposition::RefreshSession) => Some(
+            "check `client_id`, the user and the secret, and that the app is approved for that user"
+                .to_owned(),
+        ),
+        (Some(_), Disposition::WaitForQuota) => {
+            Some("wait: the org has no API calls left in its 24 hours".to_owned())
+        }
+        (Some(_), Disposition::RetryLater) => Some("try again in a minute".to_owned()),
+        (
+            Some(_),
+            Disposition::Park
+            | Disposition::RefreshSession
+            | Disposition::Reread
+            | Disposition::WaitForParent,
+        ) => Some("run `syncline check`: it names what the org does not allow".to_owned()),
+    }
+}

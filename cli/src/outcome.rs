@@ -1,0 +1,59 @@
+//! What a command found, for people and for programs, and how either is printed.
+
+use std::process::ExitCode;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+
+/// What a command found.
+pub(crate) struct Outcome {
+    /// For programs.
+    pub(crate) json: Value,
+    /// For people.
+    pub(crate) text: String,
+    /// Whether something wants attention.
+    pub(crate) verdict: Verdict,
+}
+
+/// Whether something wants attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All is well: exit status 0.
+    Well,
+    /// Something was found: exit status 1.
+    Found,
+}
+
+impl Outcome {
+    pub(crate) fn well(json: Value, text: String) -> Self {
+        Self {
+            json,
+            text,
+            verdict: Verdict::Well,
+        }
+    }
+
+    /// Prints it and returns the exit status.
+    pub(crate) fn print(&self, as_json: bool) -> ExitCode {
+        let printed = match as_json {
+            true => format!("{:#}", self.json),
+            false => self.text.trim_end().to_owned(),
+        };
+        println!("{printed}");
+        match self.verdict {
+            Verdict::Well => ExitCode::SUCCESS,
+            Verdict::Found => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Returns a table with these headings, as wide as the terminal allows.
+pub(crate) fn table<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(headings);
+    table
+}

@@ -1,0 +1,257 @@
+//! Reads records in Salesforce under their lease, where nobody can say otherwise what they hold: after
+//! an unknown outcome, a gap, sightings that cannot be ordered, or a delete that found nothing.
+//!
+//! A look shows; it never repeats a write.
+
+use std::collections::BTreeMap;
+
+use crate::capture::backfill::{external_id_of, observation};
+use crate::capture::events::read_by_id;
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{
+    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
+};
+use crate::engine::ports::store::{LeasedTask, TaskRelease};
+use crate::engine::tenant::read_fields;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::SalesforceId;
+use crate::model::key::KeyForm;
+use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
+use crate::model::value::Payload;
+
+use super::ApplyReport;
+
+/// External ids of one read: a GET's URL holds about this many.
+const EXTERNAL_IDS_BATCH: usize = 200;
+
+/// How long records wait when the org cannot be asked.
+const UNREADABLE_MS: i64 = 5_000;
+
+/// How long they wait when the org has no calls to give.
+const QUOTA_MS: i64 = 60_000;
+
+/// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
+/// planned now; if the org cannot be asked, the others are given back, uncounted.
+///
+/// While the object has not been read as a whole, a record without a Salesforce id is looked for by
+/// its external id first: a create would overwrite what a record of that external id holds.
+pub(super) async fn look(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    leases: Vec<LeasedTask>,
+    is_stale: bool,
+    report: &mut ApplyReport,
+) -> Result<Vec<LeasedTask>, ForceSyncError> {
+    let (unknown, known): (Vec<_>, Vec<_>) = leases
+        .into_iter()
+        .partition(|lease| lease.look || (is_stale && lease.salesforce_id.is_none()));
+    if unknown.is_empty() {
+        return Ok(known);
+    }
+    let observations = match read(job, scope, &unknown).await {
+        Ok(observations) => observations,
+        Err(ForceSyncError::Salesforce(error)) => {
+            give_back(job, scope, unknown, &error, report).await?;
+            return Ok(known);
+        }
+        Err(error) => return Err(error),
+    };
+    job.store()
+        .record_observations(std::slice::from_ref(scope), &observations, None)
+        .await?;
+    report.looked += unknown.len();
+    Ok(known.into_iter().chain(unknown).collect())
+}
+
+/// Reads the records by id, and by external id where the id shows no live record.
+async fn read(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    leases: &[LeasedTask],
+) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+    let ids: Vec<SalesforceId> = leases
+        .iter()
+        .filter_map(|lease| lease.salesforce_id.clone())
+        .collect();
+    let by_id = read_by_id(job, scope, &ids).await?;
+    let without_live: Vec<&LeasedTask> = leases
+        .iter()
+        .filter(|lease| live(&by_id, lease).is_none())
+        .collect();
+    let by_external_id = read_by_external_id(job, scope, &without_live).await?;
+    let form = scope
+        .schema
+        .fields
+        .get(&scope.sync.external_id.field)
+        .map_or_else(KeyForm::default, KeyForm::of);
+    let cursor = format!("look:{}", job.shared.ids.uuid());
+    let observations = leases.iter().flat_map(|lease| {
+        let named = form
+            .canonical(&lease.external_id)
+            .ok()
+            .and_then(|canonical| by_external_id.get(&canonical));
+        Sighting {
+            lease,
+            by_id: lease.salesforce_id.as_ref().and_then(|id| by_id.get(id)),
+            named,
+        }
+        .observations(job, scope, &cursor)
+    });
+    Ok(observations.collect())
+}
+
+fn live<'a>(
+    found: &'a BTreeMap<SalesforceId, SalesforceRecord>,
+    lease: &LeasedTask,
+) -> Option<&'a SalesforceRecord> {
+    found
+        .get(lease.salesforce_id.as_ref()?)
+        .filter(|record| record.deleted == Deleted::No)
+}
+
+/// Reads records by external id. A live one is preferred to a deleted one of the same external id.
+async fn read_by_external_id(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    leases: &[&LeasedTask],
+) -> Result<BTreeMap<String, SalesforceRecord>, ForceSyncError> {
+    let field = &scope.sync.external_id.field;
+    let form = scope
+        .schema
+        .fields
+        .get(field)
+        .map_or_else(KeyForm::default, KeyForm::of);
+    let mut found: BTreeMap<String, SalesforceRecord> = BTreeMap::new();
+    for batch in leases.chunks(EXTERNAL_IDS_BATCH) {
+        let by = ReadBy::ExternalId {
+            field: field.clone(),
+            values: batch
+                .iter()
+                .map(|lease| lease.external_id.clone())
+                .collect(),
+        };
+        let records = job
+            .salesforce()
+            .read(&scope.sync.object, &by, &read_fields(&scope.sync))
+            .await?;
+        for record in records {
+            let canonical =
+                external_id_of(scope, &record).and_then(|given| form.canonical(&given).ok());
+            let Some(canonical) = canonical else { continue };
+            let replaces = record.deleted == Deleted::No || !found.contains_key(&canonical);
+            if replaces {
+                found.insert(canonical, record);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What a look at one record showed.
+struct Sighting<'a> {
+    lease: &'a LeasedTask,
+    by_id: Option<&'a SalesforceRecord>,
+    named: Option<&'a SalesforceRecord>,
+}
+
+impl Sighting<'_> {
+    /// Says what was seen: the record itself; or that the known id is gone, and which other record
+    /// holds the external id now, if one does.
+    fn observations(
+        &self,
+        job: &Job<'_>,
+        scope: &ObjectScope,
+        cursor: &str,
+    ) -> Vec<SalesforceObservation> {
+        let seen = |record, kind, ordinal| SalesforceObservation {
+            external_id: Some(self.lease.external_id.clone()),
+            ordinal,
+            ..observation(job, scope, record, kind, cursor)
+        };
+        let live = |record: &&SalesforceRecord| record.deleted == Deleted::No;
+        if let Some(record) = self.by_id.filter(live) {
+            // Its own external id may have been changed there: that is for the plan to see.
+            return vec![observation(
+                job,
+                scope,
+                record,
+                ObservationKind::Look,
+                cursor,
+            )];
+        }
+        let gone = match (self.by_id, self.named.filter(live)) {
+            (Some(deleted), _) => Some(seen(deleted, ObservationKind::Deleted, 0)),
+            // Found under its external id, or never there and nothing to settle by its absence.
+            (None, found) if self.lease.salesforce_id.is_none() => {
+                (found.is_none() && self.lease.look).then(|| self.missing(scope, cursor))
+            }
+            (None, Some(_) | None) => Some(self.missing(scope, cursor)),
+        };
+        let successor = self
+            .named
+            .filter(live)
+            .map(|record| seen(record, ObservationKind::Look, 1));
+        gone.into_iter().chain(successor).collect()
+    }
+
+    /// Says that nothing was found. A record that never had an id is named by its external id alone.
+    fn missing(&self, scope: &ObjectScope, cursor: &str) -> SalesforceObservation {
+        SalesforceObservation {
+            object: scope.sync.object.clone(),
+            salesforce_id: self.lease.salesforce_id.clone().unwrap_or_else(no_id),
+            external_id: Some(self.lease.external_id.clone()),
+            kind: ObservationKind::Missing,
+            fields: Payload::new(),
+            version: Version::default(),
+            cursor: SourceCursor::Snapshot(cursor.to_owned()),
+            ordinal: 0,
+            ours: false,
+            transaction_key: None,
+        }
+    }
+}
+
+/// Returns the id that Salesforce writes for "no record".
+fn no_id() -> SalesforceId {
+    SalesforceId::parse("000000000000000AAA").expect("the empty id is well formed")
+}
+
+/// Gives leases back that could not be looked at: the org's trouble is not the record's.
+async fn give_back(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    leases: Vec<LeasedTask>,
+    error: &SalesforceError,
+    report: &mut ApplyReport,
+) -> Result<(), ForceSyncError> {
+    let delay_ms = match error.disposition {
+        Disposition::WaitForQuota => {
+            report.quota_spent = true;
+            QUOTA_MS
+        }
+        Disposition::RetryLater
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => UNREADABLE_MS,
+    };
+    tracing::warn!(
+        tenant = %job.id(), object = %scope.sync.object, count = leases.len(), %error,
+        "records could not be looked at; they wait"
+    );
+    report.requeued += leases.len();
+    let releases: Vec<TaskRelease> = leases
+        .into_iter()
+        .map(|lease| TaskRelease {
+            lease,
+            delay_ms,
+            reason: error.to_string(),
+            counts: false,
+            park: None,
+        })
+        .collect();
+    job.store().release_tasks(scope, &releases).await?;
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Makes the writes that were said, each once, and settles what became of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::DuplicateRules;
+use crate::engine::deadline::Deadline;
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use crate::engine::ports::store::{LeasedTask, NewIntent, SettledOutcome, Settlement};
+use crate::engine::tenant::scope_of;
+use crate::model::ids::{FieldName, RecordId, SalesforceId};
+use crate::model::intent::WriteAction;
+use crate::model::schema::FieldType;
+use crate::model::value::Value;
+use crate::plan::record::RecordPlan;
+use crate::plan::route::{LaneBudget, RestCall, Routable, route};
+
+use super::ApplyReport;
+use super::outcome::settled;
+
+/// Writes that are sent and settled together: what is known of a write is never older than these.
+const CHUNK_WRITES: usize = 1_000;
+
+/// What settling needs of a lease after the last answer.
+const SETTLE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for one answer: Salesforce ends a synchronous request after two minutes, most are done
+/// in one second.
+const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Less than that is not worth a call: its outcome would most likely be unknown.
+const CALL_TIME_MIN: Duration = Duration::from_secs(3);
+
+/// A committed intent whose write has not left.
+pub(super) struct Intended {
+    pub(super) lease: LeasedTask,
+    pub(super) intent: NewIntent,
+    pub(super) salesforce_id: Option<SalesforceId>,
+}
+
+/// One round's writes: what they belong to, and until when they may be made.
+pub(super) struct Batch<'a> {
+    pub(super) scope: &'a ObjectScope,
+    pub(super) plans: BTreeMap<RecordId, RecordPlan>,
+    /// The end of the lease or of the job, whichever comes first.
+    pub(super) end: Deadline,
+}
+
+/// Makes the writes lane by lane, chunk by chunk, and settles each chunk before the next is sent.
+pub(super) async fn perform(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    intended: Vec<Intended>,
+    report: &mut ApplyReport,
+) -> Result<(), ForceSyncError> {
+    let (single, collections) = by_lane(batch, intended);
+    report.single += single.len();
+    report.collections += collections.len();
+    for (lane, intended) in [
+        (WriteLane::Single, single),
+        (WriteLane::Collections, collections),
+    ] {
+        for chunk in intended.chunks(CHUNK_WRITES) {
+            let outcomes = send(job, batch, chunk, lane, report.quota_spent).await;
+            settle(job, batch.scope, chunk, outcomes, report).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Splits the writes by the lane that is chosen for each among all of them. A record that was refused
+/// before is urgent: alone, it delays nobody.
+fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
+    let unplanned = RecordPlan::default();
+    let routables: Vec<Routable<'_>> = intended
+        .iter()
+        .map(|intended| Routable {
+            plan: batch
+                .plans
+                .get(&intended.lease.record_id)
+                .unwrap_or(&unplanned),
+            urgent: intended.lease.attempt > 0,
+            has_dependencies: false,
+        })
+        .collect();
+    let routes = route(&routables, batch.scope.sync.lanes, LaneBudget::REST);
+    let (mut single, mut collections) = (Vec::new(), Vec::new());
+    for (intended, route) in intended.into_iter().zip(routes) {
+        match route.call {
+            Some(RestCall::Single) => single.push(intended),
+            Some(RestCall::Collections) | None => collections.push(intended),
+        }
+    }
+    (single, collections)
+}
+
+/// Sends one chunk. Once the lease or the org's calls run out nothing leaves any more: then every
+/// write of the chunk is known to have had no effect.
+async fn send(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    chunk: &[Intended],
+    lane: WriteLane,
+    quota_spent: bool,
+) -> Vec<WriteOutcome> {
+    let left = batch
+        .end
+        .remaining(job.now_ms())
+        .saturating_sub(SETTLE_MARGIN);
+    if quota_spent {
+        return not_sent(chunk, "QUOTA_SPENT", Disposition::WaitForQuota);
+    }
+    if left < CALL_TIME_MIN {
+        return not_sent(chunk, "OUT_OF_TIME", Disposition::RetryLater);
+    }
+    let writes: Vec<Write> = chunk
+        .iter()
+        .map(|intended| write(job, batch.scope, intended))
+        .collect();
+    let outcomes = job
+        .salesforce()
+        .write(&writes, lane, left.min(CALL_TIME_MAX))
+        .await;
+    assert_eq!(
+        outcomes.len(),
+        writes.len(),
+        "every write has exactly one outcome"
+    );
+    outcomes
+}
+
+fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
+    let refusal = Refusal {
+        code: code.to_owned(),
+        message: "the write was not sent".to_owned(),
+        fields: Vec::new(),
+        disposition,
+    };
+    vec![WriteOutcome::Refused(refusal); chunk.len()]
+}
+
+async fn settle(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    chunk: &[Intended],
+    outcomes: Vec<WriteOutcome>,
+    report: &mut ApplyReport,
+) -> Result<(), ForceSyncError> {
+    let settlements: Vec<Settlement> = chunk
+        .iter()
+        .zip(outcomes)
+        .map(|(intended, outcome)| Settlement {
+            lease: intended.lease.clone(),
+            intent_id: intended.intent.intent_id,
+            outcome: settled(
+                outcome,
+                intended.lease.attempt,
+                job.shared.ids.jitter(u64::MAX),
+            ),
+        })
+        .collect();
+    for settlement in &settlements {
+        count(&settlement.outcome, report);
+    }
+    report.stale += job.store().settle(scope, &settlements).await?;
+    Ok(())
+}
+
+fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
+    match outcome {
+        SettledOutcome::Applied { .. } => report.applied += 1,
+        SettledOutcome::Unknown => report.unknown += 1,
+        SettledOutcome::Park { .. } => {
+            report.refused += 1;
+            report.parked += 1;
+        }
+        SettledOutcome::Reread { .. } => {
+            report.refused += 1;
+            report.requeued += 1;
+        }
+        SettledOutcome::RetryLater { refusal, .. } => {
+            report.refused += 1;
+            report.requeued += 1;
+            report.quota_spent |= refusal.disposition == Disposition::WaitForQuota;
+        }
+    }
+}
+
+/// Returns the write that an intent says.
+fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
+    let Intended {
+        lease,
+        intent,
+        salesforce_id,
+    } = intended;
+    let external_id = &scope.sync.external_id.field;
+    let target = match (intent.action, salesforce_id) {
+        (WriteAction::Update, Some(id)) => WriteTarget::UpdateById(id.clone()),
+        (WriteAction::Delete, Some(id)) => WriteTarget::DeleteById(id.clone()),
+        (WriteAction::Create, _) => WriteTarget::UpsertByExternalId {
+            field: external_id.clone(),
+            value: external_id_to_send(intent, external_id, lease),
+        },
+        (WriteAction::Update | WriteAction::Delete, None) => {
+            unreachable!("the store gives the id of what is updated or deleted")
+        }
+    };
+    let is_create = intent.action == WriteAction::Create;
+    let fields: BTreeMap<FieldName, FieldWrite> = intent
+        .fields
+        .iter()
+        .filter(|(name, _)| !(is_create && *name == external_id))
+        .map(|(name, value)| (name.clone(), field_write(job, scope, name, value)))
+        .collect();
+    Write {
+        intent_id: intent.intent_id,
+        object: scope.sync.object.clone(),
+        target,
+        fields,
+        auto_assign: scope.sync.auto_assign,
+        allow_duplicates: scope.sync.duplicate_rules == DuplicateRules::Allow,
+    }
+}
+
+fn external_id_to_send(intent: &NewIntent, field: &FieldName, lease: &LeasedTask) -> String {
+    match intent.fields.get(field) {
+        Some(Value::Text(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Null | Value::Boolean(_)) | None => lease.external_id.clone(),
+    }
+}
+
+/// Returns how a field is written: a mapped lookup by its parent's external id, all else by value.
+fn field_write(job: &Job<'_>, scope: &ObjectScope, name: &FieldName, value: &Value) -> FieldWrite {
+    let plain = || FieldWrite::Value(value.clone());
+    let Value::Text(external_id) = value else {
+        return plain();
+    };
+    let parent = scope
+        .sync
+        .fields
+        .get(name)
+        .and_then(|field| field.references.as_ref())
+        .and_then(|object| scope_of(job.scopes(), object));
+    let relationship = scope
+        .schema
+        .fields
+        .get(name)
+        .and_then(|field| match &field.field_type {
+            FieldType::Reference { relationship, .. } => relationship.clone(),
+            FieldType::Text { .. }
+            | FieldType::MultiPicklist
+            | FieldType::Id
+            | FieldType::Boolean
+            | FieldType::Integer
+            | FieldType::Decimal { .. }
+            | FieldType::Date
+            | FieldType::DateTime
+            | FieldType::Time
+            | FieldType::Unsupported { .. } => None,
+        });
+    match (parent, relationship) {
+        (Some(parent), Some(relationship)) => FieldWrite::Parent {
+            relationship,
+            field: parent.sync.external_id.field.clone(),
+            external_id: external_id.clone(),
+        },
+        (Some(_), None) | (None, _) => plain(),
+    }
+}

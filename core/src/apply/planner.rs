@@ -1,0 +1,427 @@
+//! Asks the plan about records that are locked, in the plan's own terms, and says its answer in the
+//! store's.
+//!
+//! Pure: the store calls it inside its transaction with exactly the rows it holds.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use crate::config::{ObjectSync, Owner};
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::store::{
+    NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PostgresRow, PostgresSettlement,
+    RecordPlanner, RecordVerdict,
+};
+use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::link::Bounce;
+use crate::model::value::{Payload, Value};
+use crate::plan::record::{
+    Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
+};
+use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::plan::route::ApplyLane;
+
+use super::state::{
+    MappedField, Unseeable, canonical_row, is_soft_deleted, mapped_fields, postgres_side,
+    salesforce_side, wire_columns,
+};
+
+/// A row that somebody else holds is free again when their transaction ends.
+const ROW_LOCKED_MS: i64 = 500;
+
+/// A write that is under way ends with its lease at the latest.
+const WRITE_UNDER_WAY_MS: i64 = 5_000;
+
+/// Plans the records of one object.
+pub(crate) struct ScopePlanner<'a> {
+    scope: &'a ObjectScope,
+    /// The mapping, with fields that nobody may write given to Salesforce.
+    policy: ObjectSync,
+    fields: Vec<MappedField>,
+    /// Plans that write to Salesforce, kept to choose their lanes by.
+    plans: Mutex<BTreeMap<RecordId, RecordPlan>>,
+}
+
+impl<'a> ScopePlanner<'a> {
+    pub(crate) fn new(scope: &'a ObjectScope) -> Self {
+        let fields = mapped_fields(scope);
+        Self {
+            scope,
+            policy: writeable_policy(&scope.sync, &fields),
+            fields,
+            plans: Mutex::default(),
+        }
+    }
+
+    /// Returns the plans that write to Salesforce.
+    pub(crate) fn into_plans(self) -> BTreeMap<RecordId, RecordPlan> {
+        self.plans
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fields(&self) -> &[MappedField] {
+        &self.fields
+    }
+
+    /// Asks the plan about a record whose two sides are given.
+    pub(crate) fn plan_sides(
+        &self,
+        observed: &ObservedRecord,
+        postgres: SideState,
+        salesforce: SideState,
+    ) -> RecordPlan {
+        let link = &observed.link;
+        let open: Vec<Intent> = observed
+            .intents
+            .iter()
+            .filter(is_unsettled)
+            .cloned()
+            .collect();
+        plan_record(&RecordState {
+            policy: &self.policy,
+            external_id: &link.external_id,
+            base: &link.base,
+            agreed: link.agreed,
+            postgres,
+            salesforce,
+            late_effects: link
+                .image
+                .fields
+                .iter()
+                .filter(|(_, field)| field.late_effect)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            bounces: &link.bounces,
+            open_intents: &open,
+            clock_skew_ms: observed.clock_skew_ms,
+        })
+    }
+
+    fn verdict(&self, observed: &ObservedRecord) -> RecordVerdict {
+        if let Some(verdict) = self.obstacle(observed) {
+            return verdict;
+        }
+        let sides = postgres_side(self.scope, &self.fields, observed).and_then(|postgres| {
+            let link = &observed.link;
+            let salesforce = salesforce_side(&self.fields, &link.image, &observed.parents)?;
+            Ok((postgres, salesforce))
+        });
+        let (postgres, salesforce) = match sides {
+            Ok(sides) => sides,
+            Err(unseeable) => return self.unseeable(observed, &unseeable),
+        };
+        let postgres_now = postgres.fields.clone();
+        let salesforce_now = salesforce.fields.clone();
+        let plan = self.plan_sides(observed, postgres, salesforce);
+        let intent = match self.intent(observed, &plan) {
+            Ok(intent) => intent,
+            Err(reason) => return RecordVerdict::Park(reason),
+        };
+        if intent.is_some() {
+            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.insert(observed.link.record_id, plan.clone());
+        }
+        RecordVerdict::Planned {
+            postgres: self.row_write(observed, &plan),
+            bounces: self.bounces(observed, &plan, &postgres_now, &salesforce_now),
+            intent,
+            plan: Box::new(plan),
+        }
+    }
+
+    /// Returns what stands in the way of planning the record at all.
+    fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordVerdict> {
+        if observed.row_locked {
+            return Some(RecordVerdict::Wait {
+                reason: "another transaction holds the row".to_owned(),
+                delay_ms: ROW_LOCKED_MS,
+                counts: false,
+            });
+        }
+        if let [first, second, ..] = observed.rows.as_slice() {
+            return Some(RecordVerdict::Park(duplicate_key(
+                &self.scope.sync,
+                first,
+                second,
+            )));
+        }
+        observed
+            .intents
+            .iter()
+            .find_map(|intent| match intent.state {
+                IntentState::Unknown => Some(RecordVerdict::Look),
+                IntentState::Open => Some(RecordVerdict::Wait {
+                    reason: "a write of the record is under way".to_owned(),
+                    delay_ms: WRITE_UNDER_WAY_MS,
+                    counts: false,
+                }),
+                IntentState::Applied
+                | IntentState::Retired
+                | IntentState::Refused
+                | IntentState::Superseded => None,
+            })
+    }
+
+    fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordVerdict {
+        let park = || RecordVerdict::Park(unseeable.park_reason(self.scope));
+        match unseeable {
+            Unseeable::Invalid { .. } => park(),
+            Unseeable::ParentUnknown { .. } => {
+                let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
+                // The record's own id spreads the waits: planning draws no random number.
+                let jitter = observed.link.record_id.0.as_u64_pair().1;
+                match next_attempt(attempt.saturating_add(1), RetryClass::MissingParent, jitter) {
+                    NextAttempt::Retry { after_ms, counts } => RecordVerdict::Wait {
+                        reason: "the record it points to is not known yet".to_owned(),
+                        delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
+                        counts,
+                    },
+                    NextAttempt::Park => park(),
+                }
+            }
+        }
+    }
+
+    /// Returns the plan's write to the row, in wire form.
+    fn row_write(&self, observed: &ObservedRecord, plan: &RecordPlan) -> Option<PlannedPostgres> {
+        match &plan.to_postgres {
+            SideWrite::None => None,
+            SideWrite::Create(values) => {
+                let mut columns = wire_columns(&self.fields, values);
+                match observed.rows.first() {
+                    // The row still stands, marked as deleted: it comes back to life.
+                    Some(row) if is_soft_deleted(&self.scope.sync, row) => {
+                        if let Some(column) = &self.scope.sync.deletes.column {
+                            columns.insert(column.as_str().to_owned(), serde_json::Value::Null);
+                        }
+                        Some(PlannedPostgres::Update(columns))
+                    }
+                    Some(_) | None => Some(PlannedPostgres::Insert(columns)),
+                }
+            }
+            SideWrite::Update(values) => {
+                Some(PlannedPostgres::Update(wire_columns(&self.fields, values)))
+            }
+            SideWrite::Delete => Some(PlannedPostgres::Delete),
+            SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
+        }
+    }
+
+    /// Returns the plan's write to Salesforce as an intent, without what Salesforce does not let
+    /// anybody write. Errors: nothing else is left of an update.
+    fn intent(
+        &self,
+        observed: &ObservedRecord,
+        plan: &RecordPlan,
+    ) -> Result<Option<NewIntent>, ParkReason> {
+        let (action, values) = match &plan.to_salesforce {
+            SideWrite::None | SideWrite::SoftDelete => return Ok(None),
+            SideWrite::Create(values) => (WriteAction::Create, values),
+            SideWrite::Update(values) => (WriteAction::Update, values),
+            SideWrite::Delete => (WriteAction::Delete, &Payload::new()),
+        };
+        let fields: Payload = values
+            .iter()
+            .filter(|(name, _)| self.may_write(name, action))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if let (WriteAction::Update, true, Some(field)) =
+            (action, fields.is_empty(), values.keys().next())
+        {
+            return Err(not_writeable(&self.scope.sync, field));
+        }
+        let epoch = observed
+            .lease
+            .as_ref()
+            .map_or(LeaseEpoch(0), |lease| lease.epoch);
+        Ok(Some(NewIntent {
+            intent_id: intent_id(observed.link.record_id, epoch),
+            action,
+            fields,
+            lane: ApplyLane::Rest,
+        }))
+    }
+
+    fn may_write(&self, name: &FieldName, action: WriteAction) -> bool {
+        self.fields
+            .iter()
+            .find(|field| field.name == *name)
+            .is_some_and(|field| match action {
+                WriteAction::Create => field.createable,
+                WriteAction::Update => field.updateable,
+                WriteAction::Delete => false,
+            })
+    }
+
+    /// Counts the writes that send Salesforce nothing new, only an owner's word once more; forgets
+    /// the count of a field that somebody has changed in Postgres since.
+    fn bounces(
+        &self,
+        observed: &ObservedRecord,
+        plan: &RecordPlan,
+        postgres: &Payload,
+        salesforce: &Payload,
+    ) -> BTreeMap<FieldName, Bounce> {
+        let link = &observed.link;
+        let mut bounces = link.bounces.clone();
+        bounces.retain(|field, bounce| postgres.get(field) == Some(&bounce.sent));
+        let SideWrite::Update(sent) = &plan.to_salesforce else {
+            return bounces;
+        };
+        for (field, value) in sent {
+            let nothing_new = link.base.get(field) == Some(value);
+            let stored = salesforce.get(field).filter(|stored| *stored != value);
+            if let (true, Some(stored)) = (nothing_new, stored) {
+                let count = bounces.get(field).map_or(0, |bounce| bounce.count);
+                bounces.insert(
+                    field.clone(),
+                    Bounce {
+                        count: count.saturating_add(1),
+                        sent: value.clone(),
+                        stored: stored.clone(),
+                    },
+                );
+            }
+        }
+        bounces
+    }
+}
+
+impl RecordPlanner for ScopePlanner<'_> {
+    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict {
+        // A record that the rules cannot digest must not take its neighbours' transaction down.
+        catch_unwind(AssertUnwindSafe(|| self.verdict(observed))).unwrap_or_else(|_| {
+            RecordVerdict::Park(ParkReason {
+                code: "panic".to_owned(),
+                field: None,
+                message:
+                    "planning the record failed; this is a fault of the engine, please report it"
+                        .to_owned(),
+            })
+        })
+    }
+
+    fn settle_postgres(
+        &self,
+        observed: &ObservedRecord,
+        verdict: &RecordVerdict,
+        returned: &PostgresRow,
+    ) -> PostgresSettlement {
+        let RecordVerdict::Planned { plan, .. } = verdict else {
+            return PostgresSettlement {
+                base: Payload::new(),
+                altered: false,
+            };
+        };
+        // Both sides held what was sent, if only for a moment: that is what they agreed on. What a
+        // trigger made of it is an edit of Postgres on top.
+        let base: Payload = plan
+            .base_advance
+            .iter()
+            .filter(|(_, advance)| advance.after == Confirmation::Postgres)
+            .map(|(field, advance)| (field.clone(), advance.value.clone()))
+            .collect();
+        let altered = match canonical_row(&self.fields, returned) {
+            Ok(holds) => self.is_altered(observed, plan, &holds),
+            Err(_) => true,
+        };
+        PostgresSettlement { base, altered }
+    }
+}
+
+impl ScopePlanner<'_> {
+    /// Returns true if the row holds anything that neither stood there nor was sent.
+    fn is_altered(&self, observed: &ObservedRecord, plan: &RecordPlan, holds: &Payload) -> bool {
+        let (expected, created) = match &plan.to_postgres {
+            SideWrite::Create(values) => (values, true),
+            SideWrite::Update(values) => (values, false),
+            SideWrite::None | SideWrite::Delete | SideWrite::SoftDelete => return false,
+        };
+        let before = observed
+            .rows
+            .first()
+            .and_then(|row| canonical_row(&self.fields, row).ok())
+            .unwrap_or_default();
+        holds.iter().any(|(field, held)| {
+            let wanted = expected.get(field).or_else(|| before.get(field));
+            match wanted {
+                Some(wanted) => wanted != held,
+                // A new row's defaults are news; null is what an unsaid column holds.
+                None => created && !is_blank(held),
+            }
+        })
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Boolean(false))
+}
+
+fn is_unsettled(intent: &&Intent) -> bool {
+    match intent.state {
+        IntentState::Open | IntentState::Unknown => true,
+        IntentState::Applied
+        | IntentState::Retired
+        | IntentState::Refused
+        | IntentState::Superseded => false,
+    }
+}
+
+/// Returns the mapping with every shared field that Salesforce lets nobody update (formulas, roll-ups,
+/// fields closed to our user) owned by Salesforce: an edit in Postgres could never arrive.
+fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
+    let mut policy = sync.clone();
+    for field in fields.iter().filter(|field| !field.updateable) {
+        if let Some(mapped) = policy.fields.get_mut(&field.name)
+            && mapped.owner == Owner::Shared
+        {
+            mapped.owner = Owner::Salesforce;
+        }
+    }
+    policy
+}
+
+/// Returns the identity of the write that a record makes under a lease: it makes one at most.
+fn intent_id(record: RecordId, epoch: LeaseEpoch) -> IntentId {
+    IntentId(Uuid::new_v5(
+        &record.0,
+        format!("intent:{}", epoch.0).as_bytes(),
+    ))
+}
+
+fn duplicate_key(sync: &ObjectSync, first: &PostgresRow, second: &PostgresRow) -> ParkReason {
+    let name = |row: &PostgresRow| row.external_id.clone().unwrap_or_default();
+    ParkReason {
+        code: "duplicate_key".to_owned(),
+        field: Some(sync.external_id.field.clone()),
+        message: format!(
+            "two rows of {}.{} are one record for Salesforce: {:?} and {:?} in column {}. Change or \
+             delete one of them; it is tried again by itself",
+            sync.table.schema,
+            sync.table.table,
+            name(first),
+            name(second),
+            sync.external_id.column,
+        ),
+    }
+}
+
+fn not_writeable(sync: &ObjectSync, field: &FieldName) -> ParkReason {
+    ParkReason {
+        code: "not_writeable".to_owned(),
+        field: Some(field.clone()),
+        message: format!(
+            "{}.{field} cannot be updated by the integration user. Grant edit access, or set owner = \
+             \"salesforce\" for it in syncline.toml",
+            sync.object
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

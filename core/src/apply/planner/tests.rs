@@ -1,0 +1,375 @@
+//! What the planner makes of locked rows and images: obstacles, wire forms, bounces, triggers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::config::Config;
+use crate::engine::ports::store::LeasedTask;
+use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::link::{Image, ImageField, Presence, SyncLink};
+use crate::model::observation::Version;
+use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::plan::retry::PARENT_WAITS_MAX;
+
+const MAPPING: &str = r#"
+[tenant.acme]
+salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "id", auth = "client_credentials", secret = "env:SECRET" }
+postgres   = { url = "env:DATABASE_URL" }
+
+[[tenant.acme.object]]
+object      = "Account"
+table       = "account"
+external_id = { field = "Key__c", column = "key" }
+
+[tenant.acme.object.fields]
+Name     = { column = "name" }
+Rating   = { column = "rating", owner = "postgres" }
+Score__c = { column = "score" }
+ParentId = { column = "parent_key", references = "Account" }
+"#;
+
+const PARENT: &str = "001xx000003DGb2AAG";
+
+fn name(text: &str) -> FieldName {
+    FieldName::parse(text).unwrap()
+}
+
+fn scope() -> ObjectScope {
+    let config = Config::parse(MAPPING).unwrap();
+    let tenant = TenantId::parse("acme").unwrap();
+    let account = ObjectName::parse("Account").unwrap();
+    let text = || FieldType::Text { length: 20 };
+    let reference = FieldType::Reference {
+        to: vec![account.clone()],
+        relationship: Some("Parent".to_owned()),
+    };
+    let fields = [
+        ("Key__c", text(), true),
+        ("Name", text(), true),
+        ("Rating", text(), true),
+        ("Score__c", FieldType::Integer, false),
+        ("ParentId", reference, true),
+    ];
+    let schema = ObjectSchema {
+        object: account,
+        key_prefix: "001".to_owned(),
+        fields: fields
+            .into_iter()
+            .map(|(field, field_type, writeable)| {
+                (name(field), schema(field, field_type, writeable))
+            })
+            .collect(),
+    };
+    ObjectScope {
+        sync: Arc::new(config.tenants[&tenant].objects[0].clone()),
+        schema: Arc::new(schema),
+        organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
+        org_epoch: OrgEpoch(1),
+        config_hash: Arc::from("hash"),
+        tenant,
+    }
+}
+
+fn schema(field: &str, field_type: FieldType, writeable: bool) -> FieldSchema {
+    FieldSchema {
+        name: name(field),
+        field_type,
+        createable: writeable,
+        updateable: writeable,
+        nillable: true,
+        defaulted_on_create: false,
+        external_id: field == "Key__c",
+        unique: field == "Key__c",
+        case_sensitive: false,
+        calculated: !writeable,
+    }
+}
+
+/// A record that both sides agreed on, as JSON objects of base, row and image by field and column.
+fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
+    let payload = |json: Json| -> Payload {
+        let members = json.as_object().unwrap();
+        members
+            .iter()
+            .map(|(field, value)| (name(field), Value::from_json(value).unwrap()))
+            .collect()
+    };
+    let image = payload(image);
+    let tenant = TenantId::parse("acme").unwrap();
+    let object = ObjectName::parse("Account").unwrap();
+    let seen = !image.is_empty();
+    ObservedRecord {
+        lease: Some(LeasedTask {
+            record_id: RecordId(Uuid::nil()),
+            epoch: LeaseEpoch(7),
+            generation: Generation(1),
+            attempt: 0,
+            look: false,
+            salesforce_id: None,
+            external_id: "k-1".to_owned(),
+            transaction: None,
+        }),
+        link: SyncLink {
+            record_id: RecordId(Uuid::nil()),
+            tenant,
+            object,
+            org_epoch: OrgEpoch(1),
+            external_id: "k-1".to_owned(),
+            canonical_id: "k-1".to_owned(),
+            salesforce_id: seen.then(|| SalesforceId::parse("0015f00002J9YYE").unwrap()),
+            local_key: None,
+            agreed: seen,
+            base: payload(base),
+            image: Image {
+                presence: if seen {
+                    Presence::Present
+                } else {
+                    Presence::Unseen
+                },
+                presence_version: Version::default(),
+                fields: image
+                    .into_iter()
+                    .map(|(field, value)| (field, held(value)))
+                    .collect(),
+            },
+            bounces: BTreeMap::new(),
+            version: 1,
+        },
+        intents: Vec::new(),
+        rows: rows.iter().map(row).collect(),
+        row_locked: false,
+        postgres_changed_at_ms: None,
+        parents: BTreeMap::new(),
+        clock_skew_ms: 0,
+    }
+}
+
+fn held(value: Value) -> ImageField {
+    ImageField {
+        value,
+        version: Version::default(),
+        late_effect: false,
+        raced: false,
+    }
+}
+
+fn row(columns: &Json) -> PostgresRow {
+    let columns: Map<String, Json> = columns.as_object().unwrap().clone();
+    PostgresRow {
+        external_id: columns["key"].as_str().map(str::to_owned),
+        columns,
+    }
+}
+
+fn agreed() -> ObservedRecord {
+    observed(
+        json!({"Key__c": "k-1", "Name": "Ada", "Rating": "Warm", "Score__c": 1, "ParentId": null}),
+        &[json!({"key": "k-1", "name": "Ada", "rating": "Warm", "score": 1, "parent_key": null})],
+        json!({"Key__c": "k-1", "Name": "Ada", "Rating": "Warm", "Score__c": 1, "ParentId": null}),
+    )
+}
+
+fn parked(verdict: RecordVerdict) -> ParkReason {
+    match verdict {
+        RecordVerdict::Park(reason) => reason,
+        RecordVerdict::Planned { .. } | RecordVerdict::Wait { .. } | RecordVerdict::Look => {
+            panic!("not parked: {verdict:?}")
+        }
+    }
+}
+
+#[test]
+fn a_value_that_the_field_cannot_hold_stops_the_record_and_names_the_field() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("x".repeat(21));
+    let scope = scope();
+    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    assert_eq!(reason.code, "invalid_value");
+    assert_eq!(reason.field, Some(name("Name")));
+    assert!(reason.message.contains("column name"), "{}", reason.message);
+}
+
+#[test]
+fn two_rows_of_one_key_stop_and_are_both_named() {
+    let mut record = agreed();
+    let second = row(&json!({"key": "K-1", "name": "Bob"}));
+    record.rows.push(second);
+    let scope = scope();
+    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    assert_eq!(reason.code, "duplicate_key");
+    assert!(
+        reason.message.contains("\"k-1\" and \"K-1\""),
+        "{}",
+        reason.message
+    );
+}
+
+#[test]
+fn a_row_that_somebody_holds_waits_without_counting() {
+    let record = ObservedRecord {
+        row_locked: true,
+        ..agreed()
+    };
+    let scope = scope();
+    let verdict = ScopePlanner::new(&scope).plan(&record);
+    assert!(
+        matches!(verdict, RecordVerdict::Wait { counts: false, .. }),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn an_unknown_parent_is_waited_for_and_in_the_end_named() {
+    let mut record = agreed();
+    record
+        .link
+        .image
+        .fields
+        .insert(name("ParentId"), held(Value::text(PARENT)));
+    let scope = scope();
+    let verdict = ScopePlanner::new(&scope).plan(&record);
+    assert!(
+        matches!(verdict, RecordVerdict::Wait { counts: true, .. }),
+        "{verdict:?}"
+    );
+    record.lease.as_mut().unwrap().attempt = PARENT_WAITS_MAX;
+    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    assert_eq!(reason.code, "missing_parent");
+    assert_eq!(reason.field, Some(name("ParentId")));
+}
+
+#[test]
+fn a_known_parent_travels_by_its_external_id() {
+    let mut record = agreed();
+    record
+        .link
+        .image
+        .fields
+        .insert(name("ParentId"), held(Value::text(PARENT)));
+    record
+        .parents
+        .insert(SalesforceId::parse(PARENT).unwrap(), "k-0".to_owned());
+    let scope = scope();
+    let RecordVerdict::Planned { postgres, .. } = ScopePlanner::new(&scope).plan(&record) else {
+        panic!("not planned")
+    };
+    let columns = json!({"parent_key": "k-0"}).as_object().unwrap().clone();
+    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
+}
+
+#[test]
+fn an_edit_of_a_field_that_nobody_may_update_is_undone_and_not_sent() {
+    let mut record = agreed();
+    record.rows[0].columns["score"] = json!(2);
+    let scope = scope();
+    let RecordVerdict::Planned {
+        postgres, intent, ..
+    } = ScopePlanner::new(&scope).plan(&record)
+    else {
+        panic!("not planned")
+    };
+    let columns = json!({"score": 1}).as_object().unwrap().clone();
+    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
+    assert_eq!(intent, None);
+}
+
+#[test]
+fn a_create_leaves_out_what_salesforce_computes() {
+    let record = observed(
+        json!({}),
+        &[json!({"key": "k-1", "name": "Ada", "rating": null, "score": 5, "parent_key": "k-0"})],
+        json!({}),
+    );
+    let scope = scope();
+    let RecordVerdict::Planned {
+        intent: Some(intent),
+        ..
+    } = ScopePlanner::new(&scope).plan(&record)
+    else {
+        panic!("nothing is written")
+    };
+    assert_eq!(intent.action, WriteAction::Create);
+    assert!(!intent.fields.contains_key(&name("Score__c")));
+    assert_eq!(intent.fields[&name("Name")], Value::text("Ada"));
+    assert_eq!(intent.fields[&name("ParentId")], Value::text("k-0"));
+}
+
+#[test]
+fn writing_an_owners_word_once_more_counts_until_the_owner_says_something_new() {
+    let mut record = agreed();
+    record
+        .link
+        .image
+        .fields
+        .insert(name("Rating"), held(Value::text("Hot")));
+    let scope = scope();
+    let bounces_of = |record: &ObservedRecord| match ScopePlanner::new(&scope).plan(record) {
+        RecordVerdict::Planned { bounces, .. } => bounces,
+        other => panic!("not planned: {other:?}"),
+    };
+    let first = bounces_of(&record);
+    assert_eq!(
+        first[&name("Rating")],
+        Bounce {
+            count: 1,
+            sent: Value::text("Warm"),
+            stored: Value::text("Hot"),
+        }
+    );
+    record.link.bounces = first;
+    record.rows[0].columns["rating"] = json!("Cold");
+    assert_eq!(bounces_of(&record), BTreeMap::new());
+}
+
+#[test]
+fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
+    let mut record = agreed();
+    record
+        .link
+        .image
+        .fields
+        .insert(name("Name"), held(Value::text("Bob")));
+    let scope = scope();
+    let planner = ScopePlanner::new(&scope);
+    let verdict = planner.plan(&record);
+    let returned = |written: &str, rating: &str| {
+        row(
+            &json!({"key": "k-1", "name": written, "rating": rating, "score": 1, "parent_key": null}),
+        )
+    };
+    let sent = Payload::from([(name("Name"), Value::text("Bob"))]);
+    for (written, rating, altered) in [
+        ("Bob", "Warm", false),
+        ("BOB", "Warm", true),
+        ("Bob", "Hot", true),
+    ] {
+        let settled = planner.settle_postgres(&record, &verdict, &returned(written, rating));
+        assert_eq!(
+            (settled.base, settled.altered),
+            (sent.clone(), altered),
+            "{written} {rating}"
+        );
+    }
+}
+
+#[test]
+fn a_lease_has_one_write_and_planning_it_twice_names_it_the_same() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("Ada Ltd");
+    let scope = scope();
+    let id = |record: &ObservedRecord| match ScopePlanner::new(&scope).plan(record) {
+        RecordVerdict::Planned {
+            intent: Some(intent),
+            ..
+        } => intent.intent_id,
+        other => panic!("nothing is written: {other:?}"),
+    };
+    let first = id(&record);
+    assert_eq!(id(&record), first);
+    record.lease.as_mut().unwrap().epoch = LeaseEpoch(8);
+    assert_ne!(id(&record), first);
+}

@@ -1,0 +1,239 @@
+//! One record as the planner wants it: canonical on both sides, references named by external id.
+//!
+//! Pure. Both apply and reconcile see records through here, so both mean the same by "equal".
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::config::{FieldSync, ObjectSync};
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::store::{ObservedRecord, ParkReason, PostgresRow};
+use crate::model::canonical::{self, ValueError};
+use crate::model::ids::{ColumnName, FieldName, SalesforceId};
+use crate::model::link::{Image, Presence};
+use crate::model::schema::FieldType;
+use crate::model::value::{Payload, Value};
+use crate::plan::record::SideState;
+
+/// One mapped field with all that turns its values from one form into another.
+#[derive(Debug, Clone)]
+pub(crate) struct MappedField {
+    pub(crate) name: FieldName,
+    pub(crate) column: ColumnName,
+    pub(crate) field_type: FieldType,
+    /// The column holds a parent's external id.
+    pub(crate) is_lookup: bool,
+    pub(crate) createable: bool,
+    pub(crate) updateable: bool,
+}
+
+/// Why a record cannot be seen whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Unseeable {
+    /// A column holds what the field cannot.
+    Invalid {
+        field: FieldName,
+        column: ColumnName,
+        error: ValueError,
+    },
+    /// The image points to a parent that nobody has linked yet.
+    ParentUnknown { field: FieldName },
+}
+
+impl Unseeable {
+    /// Returns why the record stops.
+    pub(crate) fn park_reason(&self, scope: &ObjectScope) -> ParkReason {
+        let object = &scope.sync.object;
+        match self {
+            Self::Invalid {
+                field,
+                column,
+                error,
+            } => ParkReason {
+                code: "invalid_value".to_owned(),
+                field: Some(field.clone()),
+                message: format!(
+                    "column {column} cannot go to {object}.{field}: {error}. Correct the row; it is \
+                     tried again by itself"
+                ),
+            },
+            Self::ParentUnknown { field } => ParkReason {
+                code: "missing_parent".to_owned(),
+                field: Some(field.clone()),
+                message: format!(
+                    "the record that {object}.{field} points to is not synchronised. Map its object, or \
+                     bring the record into its filter, and retry"
+                ),
+            },
+        }
+    }
+}
+
+/// Returns every mapped field of the object, the external id among them.
+pub(crate) fn mapped_fields(scope: &ObjectScope) -> Vec<MappedField> {
+    let ObjectSync {
+        fields,
+        external_id,
+        ..
+    } = &*scope.sync;
+    let mapped = fields.iter().map(|(name, field)| {
+        let FieldSync {
+            column, references, ..
+        } = field;
+        (name, column, references.is_some())
+    });
+    mapped
+        .chain([(&external_id.field, &external_id.column, false)])
+        .filter_map(|(name, column, is_lookup)| {
+            let schema = scope.schema.fields.get(name)?;
+            Some(MappedField {
+                name: name.clone(),
+                column: column.clone(),
+                field_type: schema.field_type.clone(),
+                is_lookup,
+                createable: schema.createable,
+                updateable: schema.updateable,
+            })
+        })
+        .collect()
+}
+
+/// Returns the canonical content of a row.
+pub(crate) fn canonical_row(
+    fields: &[MappedField],
+    row: &PostgresRow,
+) -> Result<Payload, Unseeable> {
+    fields
+        .iter()
+        .filter_map(|field| Some((field, row.columns.get(field.column.as_str())?)))
+        .map(|(field, raw)| match canonical_column(field, raw) {
+            Ok(value) => Ok((field.name.clone(), value)),
+            Err(error) => Err(Unseeable::Invalid {
+                field: field.name.clone(),
+                column: field.column.clone(),
+                error,
+            }),
+        })
+        .collect()
+}
+
+/// Returns the canonical value of one column.
+fn canonical_column(field: &MappedField, raw: &Json) -> Result<Value, ValueError> {
+    let value = canonical::from_postgres(&field.field_type, raw)?;
+    match (&field.field_type, field.is_lookup, &value) {
+        // A lookup to an object that is not mapped holds the id itself, in either of its forms.
+        (FieldType::Reference { .. }, false, Value::Text(id)) => SalesforceId::parse(id)
+            .map(|id| Value::text(id.as_str()))
+            .map_err(|_| ValueError::NotA {
+                wanted: "a Salesforce id",
+            }),
+        _ => Ok(value),
+    }
+}
+
+/// Returns a row's columns with these values, in wire form.
+pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<String, Json> {
+    fields
+        .iter()
+        .filter_map(|field| Some((field, values.get(&field.name)?)))
+        .map(|(field, value)| {
+            let json = canonical::to_postgres_json(&field.field_type, value);
+            (field.column.as_str().to_owned(), json)
+        })
+        .collect()
+}
+
+/// Returns the Postgres side of a record.
+pub(crate) fn postgres_side(
+    scope: &ObjectScope,
+    fields: &[MappedField],
+    observed: &ObservedRecord,
+) -> Result<SideState, Unseeable> {
+    let gone = if observed.link.agreed {
+        Presence::Deleted
+    } else {
+        Presence::Unseen
+    };
+    let (presence, content) = match observed.rows.first() {
+        Some(row) if is_soft_deleted(&scope.sync, row) => (Presence::Deleted, Payload::new()),
+        Some(row) => (Presence::Present, canonical_row(fields, row)?),
+        None => (gone, Payload::new()),
+    };
+    Ok(SideState {
+        presence,
+        fields: content,
+        changed_at_ms: observed.postgres_changed_at_ms,
+    })
+}
+
+/// Returns true if the row's soft-delete column is filled.
+pub(crate) fn is_soft_deleted(sync: &ObjectSync, row: &PostgresRow) -> bool {
+    sync.deletes
+        .column
+        .as_ref()
+        .and_then(|column| row.columns.get(column.as_str()))
+        .is_some_and(|filled| !filled.is_null())
+}
+
+/// Returns the Salesforce side of a record, from its image.
+pub(crate) fn salesforce_side(
+    fields: &[MappedField],
+    image: &Image,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Result<SideState, Unseeable> {
+    if image.presence != Presence::Present {
+        return Ok(SideState {
+            presence: image.presence,
+            fields: Payload::new(),
+            changed_at_ms: image.presence_version.modified_ms,
+        });
+    }
+    let seen: Payload = image
+        .fields
+        .iter()
+        .map(|(name, field)| (name.clone(), field.value.clone()))
+        .collect();
+    Ok(SideState {
+        presence: Presence::Present,
+        fields: named_by_external_id(fields, &seen, parents)?,
+        changed_at_ms: image
+            .fields
+            .values()
+            .map(|field| field.version.modified_ms)
+            .max()
+            .flatten(),
+    })
+}
+
+/// Returns the values with each mapped lookup's id replaced by its parent's external id.
+pub(crate) fn named_by_external_id(
+    fields: &[MappedField],
+    seen: &Payload,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Result<Payload, Unseeable> {
+    let mut named = Payload::new();
+    for field in fields {
+        let Some(value) = seen.get(&field.name) else {
+            continue;
+        };
+        let value = match (field.is_lookup, value) {
+            (true, Value::Text(id)) => {
+                parent_name(id, parents).map(Value::Text).ok_or_else(|| {
+                    Unseeable::ParentUnknown {
+                        field: field.name.clone(),
+                    }
+                })?
+            }
+            (true, Value::Null | Value::Boolean(_) | Value::Number(_)) | (false, _) => {
+                value.clone()
+            }
+        };
+        named.insert(field.name.clone(), value);
+    }
+    Ok(named)
+}
+
+fn parent_name(id: &str, parents: &BTreeMap<SalesforceId, String>) -> Option<String> {
+    parents.get(&SalesforceId::parse(id).ok()?).cloned()
+}

@@ -1,0 +1,174 @@
+//! From both sides into journal, images and tasks: what changed, made durable before it is
+//! acknowledged.
+//!
+//! [`postgres`] drains the outbox, [`events`] the change-event subscription, [`poll`] the window of
+//! recent changes, [`backfill`] reads whole objects whose scope is stale. None of them decides
+//! anything about a record: they observe, record, and ring.
+
+pub(crate) mod backfill;
+pub(crate) mod events;
+pub(crate) mod poll;
+pub(crate) mod postgres;
+mod window;
+
+use std::time::Duration;
+
+use crate::config::CaptureMode;
+use crate::engine::SyncEngine;
+use crate::engine::deadline::Deadline;
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::TenantId;
+use crate::store::PgStore;
+
+/// How long a capture may work, and how long it waits for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureOptions {
+    /// When it must have ended.
+    pub deadline: Deadline,
+    /// How long it waits for more once everything is drained; zero: not at all.
+    pub linger: Duration,
+    /// Whether it lingers for a tenant that has been idle.
+    pub idle: Idle,
+}
+
+impl CaptureOptions {
+    /// Returns the options of a capture that drains what is there and returns.
+    pub fn draining(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            linger: Duration::ZERO,
+            idle: Idle::Return,
+        }
+    }
+}
+
+/// What a capture does for a tenant that has not changed anything lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// Returns at once: an idle tenant costs its schedules.
+    Return,
+    /// Lingers all the same.
+    Stay,
+}
+
+/// What a capture did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CaptureReport {
+    /// What became of the changes.
+    pub counts: CaptureCounts,
+    /// Records with new work.
+    pub dirty: usize,
+    /// Observations that showed nothing but our own writes.
+    pub echoes: usize,
+    /// Observations that were older than what was known.
+    pub superseded: usize,
+    /// Records read because their whole scope was stale.
+    pub scanned: usize,
+    /// Transactions.
+    pub batches: usize,
+    /// Doorbells rung.
+    pub rung: usize,
+    /// Another worker holds the stream: nothing was done.
+    pub held_elsewhere: bool,
+}
+
+impl CaptureReport {
+    fn add_counts(&mut self, counts: &CaptureCounts) {
+        self.counts.seen += counts.seen;
+        self.counts.journaled += counts.journaled;
+        self.counts.duplicate += counts.duplicate;
+        self.counts.refused += counts.refused;
+        self.counts.out_of_scope += counts.out_of_scope;
+        self.batches += 1;
+    }
+
+    fn add_outbox(&mut self, report: &OutboxReport) {
+        self.add_counts(&report.counts);
+        self.dirty += report.dirty;
+    }
+
+    fn add_observations(&mut self, report: &ObservationReport) {
+        self.add_counts(&report.counts);
+        self.dirty += report.dirty;
+        self.echoes += report.echoes;
+        self.superseded += report.superseded;
+    }
+}
+
+/// Captures what is in the tenant's outbox now, without waiting for more.
+pub async fn capture_batch(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<CaptureReport, ForceSyncError> {
+    engine
+        .capture_postgres(tenant, &CaptureOptions::draining(deadline))
+        .await
+}
+
+/// Captures what the org has to tell now: events or polled changes, and objects that are stale.
+pub async fn capture_stream(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<CaptureReport, ForceSyncError> {
+    engine
+        .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
+        .await
+}
+
+/// Returns the replay id that the tenant's event stream stands at. None before the first one is stored.
+pub async fn load_replay_id(
+    store: &PgStore,
+    tenant: &TenantId,
+) -> Result<Option<Vec<u8>>, ForceSyncError> {
+    let checkpoint = store.checkpoint(tenant, &events::stream()).await?;
+    Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
+        Some(SourceCursor::SalesforceReplayId(bytes)) => Some(bytes),
+        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => None,
+    }))
+}
+
+/// Captures the org's side in the way the tenant's configuration names.
+pub(crate) async fn salesforce(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+) -> Result<CaptureReport, ForceSyncError> {
+    let report = match job.tenant.config.capture {
+        CaptureMode::Pubsub => events::capture(job, options).await?,
+        CaptureMode::Poll => poll::capture(job, options).await?,
+        // The events themselves come through a queue; stale scopes are still read here.
+        CaptureMode::Relay => backfill::capture(job, options).await?,
+    };
+    tracing::info!(
+        tenant = %job.id(),
+        side = "salesforce",
+        seen = report.counts.seen,
+        journaled = report.counts.journaled,
+        duplicate = report.counts.duplicate,
+        refused = report.counts.refused,
+        out_of_scope = report.counts.out_of_scope,
+        dirty = report.dirty,
+        echoes = report.echoes,
+        scanned = report.scanned,
+        held_elsewhere = report.held_elsewhere,
+        "captured changes of Salesforce"
+    );
+    Ok(report)
+}
+
+/// Rings if a batch left new work, and notes that the tenant is active.
+async fn ring_for(
+    job: &Job<'_>,
+    dirty: usize,
+    report: &mut CaptureReport,
+) -> Result<(), ForceSyncError> {
+    if dirty > 0 {
+        job.tenant.note_activity(job.now_ms());
+        report.rung += job.ring_for_due_work().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,393 @@
+//! Drains the change-event subscription: one owner, one position, moved only with what it covers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::{Job, STREAM_LEASE_MS};
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{
+    Deleted, EventBatch, EventStream, ReadBy, ReplayFrom, SalesforceRecord, StreamEnd,
+};
+use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
+use crate::engine::tenant::{read_fields, scope_of};
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::observation::{ObservationKind, SalesforceObservation};
+
+use super::backfill::{Backfill, external_id_of};
+use super::window::Window;
+use super::{CaptureOptions, CaptureReport, ring_for};
+
+/// The channel that carries every object selected in the org: one subscription, one position.
+const TOPIC: &str = "/data/ChangeEvents";
+
+/// Most events of one batch: what a transaction can fold without holding locks for long.
+const EVENTS_MAX: usize = 500;
+
+/// How long a capture waits for the first events of a subscription: opening it and the first answer
+/// take some round trips.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a drained capture waits to be sure that nothing is under way.
+const DRAINED_AFTER: Duration = Duration::from_millis(400);
+
+/// How long one wait of a lingering capture lasts at most, so that it hears the wish to stop.
+const LINGER_WAIT: Duration = Duration::from_secs(1);
+
+/// How long events are waited for between two pages of a backfill.
+const BACKFILL_WAIT: Duration = Duration::from_millis(20);
+
+/// How often a closed subscription is opened again in one run.
+const REOPENED_MAX: usize = 5;
+
+/// Records of one read by id.
+const READ_BATCH: usize = 200;
+
+/// Returns the name of the tenant's event stream.
+pub(super) fn stream() -> StreamName {
+    StreamName(format!("events:{TOPIC}"))
+}
+
+/// Takes the stream's lease and drains it, reading stale objects between the batches.
+pub(super) async fn capture(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+) -> Result<CaptureReport, ForceSyncError> {
+    let leased_at_ms = job.now_ms();
+    let Some(lease) = job.acquire(&stream()).await? else {
+        return Ok(CaptureReport {
+            held_elsewhere: true,
+            ..CaptureReport::default()
+        });
+    };
+    let mut drain = Drain {
+        job,
+        options,
+        window: Window::open(job, options),
+        backfill: Backfill::of_all(job),
+        report: CaptureReport::default(),
+        from: replay_from(&lease),
+        lease,
+        leased_at_ms,
+        opened: 0,
+        heard: false,
+    };
+    let ended = drain.run().await;
+    let Drain {
+        backfill,
+        report,
+        lease,
+        ..
+    } = drain;
+    backfill.close(job).await;
+    job.release(&lease).await;
+    ended.map(|()| report)
+}
+
+/// Returns where to subscribe: strictly after the stored position, or, for a stream that has none, at
+/// the oldest event kept, so that nothing falls between the subscription and the backfill.
+fn replay_from(lease: &StreamLease) -> ReplayFrom {
+    match &lease.position {
+        Some(SourceCursor::SalesforceReplayId(bytes)) => ReplayFrom::After(bytes.clone()),
+        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => {
+            ReplayFrom::Earliest
+        }
+    }
+}
+
+/// One run over the stream.
+struct Drain<'a> {
+    job: &'a Job<'a>,
+    options: &'a CaptureOptions,
+    window: Window,
+    backfill: Backfill,
+    report: CaptureReport,
+    from: ReplayFrom,
+    lease: StreamLease,
+    leased_at_ms: i64,
+    opened: usize,
+    /// Something came on the open subscription.
+    heard: bool,
+}
+
+/// Whether the subscription is read on.
+enum Next {
+    Same,
+    Reopen,
+    Done,
+}
+
+impl Drain<'_> {
+    async fn run(&mut self) -> Result<(), ForceSyncError> {
+        loop {
+            self.opened += 1;
+            self.heard = false;
+            let mut stream = self.subscribe().await?;
+            loop {
+                match self.step(&mut *stream).await? {
+                    Next::Same => {}
+                    Next::Reopen => break,
+                    Next::Done => return Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn EventStream>, ForceSyncError> {
+        let objects: BTreeMap<ObjectName, Vec<FieldName>> = self
+            .job
+            .scopes()
+            .iter()
+            .map(|scope| (scope.sync.object.clone(), read_fields(&scope.sync)))
+            .collect();
+        let stream = self
+            .job
+            .salesforce()
+            .subscribe(TOPIC, &self.from, &objects)
+            .await?;
+        Ok(stream)
+    }
+
+    /// Takes one batch, or one page of the backfill, or both.
+    async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, ForceSyncError> {
+        if !self.window.is_open(self.job) || !self.keep_lease().await? {
+            return Ok(Next::Done);
+        }
+        let wait = self.patience();
+        let quiet = match stream.next(EVENTS_MAX, wait).await {
+            Ok(Some(batch)) => {
+                self.heard = true;
+                self.record(batch).await?;
+                false
+            }
+            Ok(None) => true,
+            Err(end) => {
+                self.ended(end).await?;
+                return Ok(Next::Reopen);
+            }
+        };
+        if self.backfill.is_pending() {
+            self.backfill.step(self.job, &mut self.report).await?;
+            return Ok(Next::Same);
+        }
+        let lingers = self.window.wait(self.job, self.options, LINGER_WAIT);
+        Ok(if quiet && lingers.is_none() {
+            Next::Done
+        } else {
+            Next::Same
+        })
+    }
+
+    /// Returns how long to wait for the next events.
+    fn patience(&self) -> Duration {
+        if self.backfill.is_pending() {
+            return BACKFILL_WAIT;
+        }
+        let drained = if self.heard {
+            DRAINED_AFTER
+        } else {
+            FIRST_WAIT
+        };
+        self.window
+            .wait(self.job, self.options, LINGER_WAIT)
+            .map_or(drained, |linger| linger.max(drained))
+    }
+
+    /// Renews the lease in time. False if somebody else holds the stream now.
+    async fn keep_lease(&mut self) -> Result<bool, ForceSyncError> {
+        let now_ms = self.job.now_ms();
+        if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
+            return Ok(true);
+        }
+        let Some(lease) = self.job.acquire(&self.lease.stream).await? else {
+            return Ok(false);
+        };
+        let unmoved = lease.position == self.lease.position;
+        self.lease = lease;
+        self.leased_at_ms = now_ms;
+        Ok(unmoved)
+    }
+
+    /// Makes a batch durable and moves the position over it, in one transaction.
+    async fn record(&mut self, batch: EventBatch) -> Result<(), ForceSyncError> {
+        if !batch.stale.is_empty() {
+            self.mark_stale(&batch.stale, "events of the object were lost")
+                .await?;
+        }
+        let observations = complete_unlinked(self.job, batch.observations).await?;
+        let position = StreamPosition {
+            cursor: batch.position.clone(),
+            stale: Some(false),
+            out_of_scope: batch.out_of_scope,
+        };
+        let recorded = self
+            .job
+            .store()
+            .record_observations(
+                self.job.scopes(),
+                &observations,
+                Some((&mut self.lease, position)),
+            )
+            .await?;
+        self.from = replay_from(&self.lease);
+        self.report.add_observations(&recorded);
+        ring_for(self.job, recorded.dirty, &mut self.report).await
+    }
+
+    /// Decides how a closed subscription is opened again.
+    async fn ended(&mut self, end: StreamEnd) -> Result<(), ForceSyncError> {
+        if self.opened > REOPENED_MAX {
+            return Err(end.into());
+        }
+        match end {
+            StreamEnd::PositionLost(reason) => {
+                tracing::warn!(
+                    tenant = %self.job.id(), reason,
+                    "the stored replay position is lost: every object is read again as a whole"
+                );
+                let all: Vec<ObjectName> = self
+                    .job
+                    .scopes()
+                    .iter()
+                    .map(|scope| scope.sync.object.clone())
+                    .collect();
+                self.mark_stale(&all, "the stored replay position was lost")
+                    .await?;
+                self.from = ReplayFrom::Earliest;
+                Ok(())
+            }
+            StreamEnd::Closed(reason) => {
+                tracing::info!(tenant = %self.job.id(), reason, "the subscription is opened again");
+                Ok(())
+            }
+            StreamEnd::Refused(error) => Err(error.into()),
+        }
+    }
+
+    async fn mark_stale(
+        &mut self,
+        objects: &[ObjectName],
+        reason: &str,
+    ) -> Result<(), ForceSyncError> {
+        self.job
+            .store()
+            .mark_stale(self.job.id(), objects, reason)
+            .await?;
+        self.backfill.add(objects);
+        Ok(())
+    }
+}
+
+/// Records events that came without a stream position of ours.
+pub(crate) async fn record_relayed(
+    job: &Job<'_>,
+    observations: Vec<SalesforceObservation>,
+    stale: &[ObjectName],
+) -> Result<CaptureReport, ForceSyncError> {
+    let mut report = CaptureReport::default();
+    if !stale.is_empty() {
+        job.store()
+            .mark_stale(job.id(), stale, "events of the object were lost")
+            .await?;
+    }
+    let observations = complete_unlinked(job, observations).await?;
+    let recorded = job
+        .store()
+        .record_observations(job.scopes(), &observations, None)
+        .await?;
+    report.add_observations(&recorded);
+    ring_for(job, recorded.dirty, &mut report).await?;
+    Ok(report)
+}
+
+/// Reads the records of events that say too little to begin a link with: an update carries only what
+/// changed, most often without the external id, and a gap carries nothing.
+pub(super) async fn complete_unlinked(
+    job: &Job<'_>,
+    mut observations: Vec<SalesforceObservation>,
+) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+    let mut partial: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
+    for observation in observations.iter().filter(|seen| is_partial(seen)) {
+        partial
+            .entry(observation.object.clone())
+            .or_default()
+            .insert(observation.salesforce_id.clone());
+    }
+    for (object, ids) in partial {
+        // Events of unmapped objects are out of scope; the store counts them.
+        let Some(scope) = scope_of(job.scopes(), &object) else {
+            continue;
+        };
+        let ids: Vec<SalesforceId> = ids.into_iter().collect();
+        let unlinked = job.store().unlinked(scope, &ids).await?;
+        if unlinked.is_empty() {
+            continue;
+        }
+        let records = read_by_id(job, scope, &unlinked).await?;
+        for id in &unlinked {
+            complete(scope, &mut observations, id, records.get(id));
+        }
+    }
+    Ok(observations)
+}
+
+fn is_partial(seen: &SalesforceObservation) -> bool {
+    match seen.kind {
+        ObservationKind::Changed | ObservationKind::Gap => true,
+        ObservationKind::Created
+        | ObservationKind::Undeleted
+        | ObservationKind::Snapshot
+        | ObservationKind::Look
+        | ObservationKind::Deleted
+        | ObservationKind::Missing => false,
+    }
+}
+
+/// Reads records by id, batch by batch. Deleted ones come too; absent ones do not exist for us.
+pub(crate) async fn read_by_id(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
+    let fields = read_fields(&scope.sync);
+    let mut found = BTreeMap::new();
+    for batch in ids.chunks(READ_BATCH) {
+        let records = job
+            .salesforce()
+            .read(&scope.sync.object, &ReadBy::Id(batch.to_vec()), &fields)
+            .await?;
+        found.extend(
+            records
+                .into_iter()
+                .map(|record| (record.salesforce_id.clone(), record)),
+        );
+    }
+    Ok(found)
+}
+
+/// Puts what the read showed in place of the record's first partial event. Its later ones stay: by
+/// their versions they are older than the read.
+fn complete(
+    scope: &ObjectScope,
+    observations: &mut [SalesforceObservation],
+    id: &SalesforceId,
+    record: Option<&SalesforceRecord>,
+) {
+    let first = observations
+        .iter_mut()
+        .find(|seen| seen.salesforce_id == *id && is_partial(seen));
+    let Some(seen) = first else { return };
+    match record {
+        Some(record) if record.deleted == Deleted::No => {
+            seen.kind = ObservationKind::Snapshot;
+            seen.external_id = external_id_of(scope, record);
+            seen.fields = record.fields.clone();
+            seen.version = record.version;
+        }
+        Some(_) | None => {
+            seen.kind = ObservationKind::Deleted;
+            seen.fields.clear();
+        }
+    }
+}

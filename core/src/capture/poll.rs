@@ -1,0 +1,187 @@
+//! Reads what changed lately, by SystemModstamp: for orgs without change events.
+//!
+//! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
+//! point that the last one reached. What is read twice is recognised by its version.
+
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::{Job, STREAM_LEASE_MS};
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
+use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
+use crate::engine::tenant::read_fields;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::SalesforceId;
+use crate::model::observation::{ObservationKind, SalesforceObservation};
+
+use super::backfill::{Backfill, observation};
+use super::window::Window;
+use super::{CaptureOptions, CaptureReport, ring_for};
+
+/// How far before the last seen stamp a pass begins: longer than a synchronous Salesforce
+/// transaction takes from its first write to its commit.
+const OVERLAP_MS: i64 = 5 * 60 * 1_000;
+
+/// How far before now the first pass of an object begins: room for clocks that differ, because the
+/// backfill that follows reads everything older.
+const FIRST_PASS_MS: i64 = 60 * 60 * 1_000;
+
+/// How long a lingering capture waits between two passes: each pass costs one API call per object.
+const PASS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Polls every object once, reads stale ones as a whole, then lingers from pass to pass.
+pub(super) async fn capture(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+) -> Result<CaptureReport, ForceSyncError> {
+    let window = Window::open(job, options);
+    let mut report = CaptureReport::default();
+    while window.is_open(job) {
+        for scope in job.scopes() {
+            if !pass(job, scope, &window, &mut report).await? {
+                report.held_elsewhere = true;
+            }
+        }
+        let mut backfill = Backfill::of_all(job);
+        while window.is_open(job) && backfill.step(job, &mut report).await? {}
+        backfill.close(job).await;
+        match window.wait(job, options, PASS_EVERY) {
+            Some(wait) => job.shared.pause(wait).await,
+            None => break,
+        }
+    }
+    Ok(report)
+}
+
+/// Reads one object's window under its lease. False if somebody else does.
+async fn pass(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    window: &Window,
+    report: &mut CaptureReport,
+) -> Result<bool, ForceSyncError> {
+    let stream = StreamName(format!("poll:{}", scope.sync.object));
+    let Some(lease) = job.acquire(&stream).await? else {
+        return Ok(false);
+    };
+    let mut pass = Pass {
+        job,
+        scope,
+        since_ms: since(&lease, job.now_ms()),
+        after: None,
+        cursor: format!("{}:{}", stream.0, job.now_ms()),
+        lease,
+        leased_at_ms: job.now_ms(),
+    };
+    let mut ended = Ok(true);
+    while window.is_open(job) {
+        ended = pass.page(report).await;
+        match ended {
+            Ok(true) => {}
+            Ok(false) | Err(_) => break,
+        }
+    }
+    job.release(&pass.lease).await;
+    ended.map(|_| true)
+}
+
+/// Returns where the pass begins, in milliseconds.
+fn since(lease: &StreamLease, now_ms: i64) -> i64 {
+    match &lease.position {
+        Some(SourceCursor::Snapshot(position)) => position
+            .parse::<i64>()
+            .map_or(now_ms - FIRST_PASS_MS, |seen_ms| seen_ms - OVERLAP_MS),
+        Some(SourceCursor::SalesforceReplayId(_) | SourceCursor::PostgresLsn(_)) | None => {
+            now_ms - FIRST_PASS_MS
+        }
+    }
+}
+
+/// One pass over one object's window.
+struct Pass<'a> {
+    job: &'a Job<'a>,
+    scope: &'a ObjectScope,
+    since_ms: i64,
+    after: Option<SalesforceId>,
+    /// Names this pass: the same stamp in another pass may show another value.
+    cursor: String,
+    lease: StreamLease,
+    leased_at_ms: i64,
+}
+
+impl Pass<'_> {
+    /// Reads and records one page. Returns whether more follow.
+    async fn page(&mut self, report: &mut CaptureReport) -> Result<bool, ForceSyncError> {
+        if !self.keep_lease().await? {
+            return Ok(false);
+        }
+        let page = self
+            .job
+            .salesforce()
+            .changed_since(
+                &self.scope.sync.object,
+                &read_fields(&self.scope.sync),
+                self.since_ms,
+                self.after.as_ref(),
+            )
+            .await?;
+        let observations: Vec<SalesforceObservation> = page
+            .records
+            .iter()
+            .map(|record| self.observation(record))
+            .collect();
+        let position = StreamPosition {
+            cursor: SourceCursor::Snapshot(self.reached(&page).to_string()),
+            stale: Some(false),
+            out_of_scope: 0,
+        };
+        let recorded = self
+            .job
+            .store()
+            .record_observations(
+                std::slice::from_ref(self.scope),
+                &observations,
+                Some((&mut self.lease, position)),
+            )
+            .await?;
+        report.add_observations(&recorded);
+        ring_for(self.job, recorded.dirty, report).await?;
+        if let Some(last) = page.records.last() {
+            self.since_ms = last.version.modified_ms.unwrap_or(self.since_ms);
+            self.after = Some(last.salesforce_id.clone());
+        }
+        Ok(!page.done)
+    }
+
+    async fn keep_lease(&mut self) -> Result<bool, ForceSyncError> {
+        let now_ms = self.job.now_ms();
+        if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
+            return Ok(true);
+        }
+        let Some(lease) = self.job.acquire(&self.lease.stream).await? else {
+            return Ok(false);
+        };
+        let unmoved = lease.position == self.lease.position;
+        self.lease = lease;
+        self.leased_at_ms = now_ms;
+        Ok(unmoved)
+    }
+
+    fn observation(&self, record: &SalesforceRecord) -> SalesforceObservation {
+        let kind = match record.deleted {
+            Deleted::Yes => ObservationKind::Deleted,
+            Deleted::No => ObservationKind::Snapshot,
+        };
+        observation(self.job, self.scope, record, kind, &self.cursor)
+    }
+
+    /// Returns the latest stamp seen so far: never earlier than what is stored.
+    fn reached(&self, page: &ScanPage) -> i64 {
+        let stored = since(&self.lease, self.job.now_ms()).saturating_add(OVERLAP_MS);
+        page.records
+            .iter()
+            .filter_map(|record| record.version.modified_ms)
+            .chain([stored, self.since_ms])
+            .max()
+            .unwrap_or(self.since_ms)
+    }
+}

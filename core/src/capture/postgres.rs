@@ -1,0 +1,84 @@
+//! Drains the outbox that the triggers fill.
+
+use std::time::Duration;
+
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+
+use super::window::Window;
+use super::{CaptureOptions, CaptureReport, ring_for};
+
+/// Outbox rows of one transaction.
+const OUTBOX_BATCH: usize = 2_000;
+
+/// Existing rows enqueued in one transaction.
+const EXISTING_ROWS_BATCH: usize = 5_000;
+
+/// How long a lingering capture waits between two looks at the outbox: short after a change, doubling
+/// while nothing comes. The look is one probe of a partial index.
+const POLL_MS_MIN: u64 = 100;
+const POLL_MS_MAX: u64 = 1_000;
+
+/// Drains the outbox batch by batch and rings after each; then lingers.
+pub(crate) async fn capture(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+) -> Result<CaptureReport, ForceSyncError> {
+    let window = Window::open(job, options);
+    let mut report = CaptureReport::default();
+    let mut poll = Duration::from_millis(POLL_MS_MIN);
+    while window.is_open(job) {
+        let batch = job
+            .store()
+            .capture_outbox(job.scopes(), OUTBOX_BATCH)
+            .await?;
+        report.add_outbox(&batch);
+        ring_for(job, batch.dirty, &mut report).await?;
+        if batch.more {
+            continue;
+        }
+        poll = if batch.counts.seen > 0 {
+            Duration::from_millis(POLL_MS_MIN)
+        } else {
+            (poll * 2).min(Duration::from_millis(POLL_MS_MAX))
+        };
+        match window.wait(job, options, poll) {
+            Some(wait) => job.shared.pause(wait).await,
+            None => break,
+        }
+    }
+    tracing::info!(
+        tenant = %job.id(),
+        side = "postgres",
+        seen = report.counts.seen,
+        journaled = report.counts.journaled,
+        refused = report.counts.refused,
+        dirty = report.dirty,
+        "captured changes of Postgres"
+    );
+    Ok(report)
+}
+
+/// Enqueues every row of every mapped table as if it had just been written.
+pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, ForceSyncError> {
+    let mut enqueued = 0;
+    for scope in job.scopes() {
+        let mut after: Option<String> = None;
+        loop {
+            let (count, next) = job
+                .store()
+                .enqueue_existing_rows(scope, after.as_deref(), EXISTING_ROWS_BATCH)
+                .await?;
+            enqueued += count;
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        tracing::info!(
+            tenant = %job.id(), object = %scope.sync.object, count = enqueued,
+            "enqueued rows that stood in the table before its triggers"
+        );
+    }
+    Ok(enqueued)
+}

@@ -1,0 +1,50 @@
+//! How long one capture goes on: while there is more, then while it lingers, never past its deadline.
+
+use std::time::Duration;
+
+use crate::engine::deadline::Deadline;
+use crate::engine::job::Job;
+
+use super::{CaptureOptions, Idle};
+
+/// What a capture needs at most to finish the batch it is in and give its lease back.
+const CLOSING_MARGIN: Duration = Duration::from_secs(2);
+
+/// The time one capture has.
+pub(super) struct Window {
+    end: Deadline,
+    linger_until: Deadline,
+}
+
+impl Window {
+    /// Opens the window now. A tenant that has been idle gets no linger, unless asked for.
+    pub(super) fn open(job: &Job<'_>, options: &CaptureOptions) -> Self {
+        let end = options.deadline.earlier_by(CLOSING_MARGIN);
+        let linger_until = Deadline::after(job.now_ms(), options.linger);
+        Self {
+            end,
+            linger_until: linger_until.min(end),
+        }
+    }
+
+    /// Returns true while another batch may begin.
+    pub(super) fn is_open(&self, job: &Job<'_>) -> bool {
+        !job.shared.stopping() && !self.end.remaining(job.now_ms()).is_zero()
+    }
+
+    /// Returns how long to wait for more, at most `wait`; none when the capture is over.
+    pub(super) fn wait(
+        &self,
+        job: &Job<'_>,
+        options: &CaptureOptions,
+        wait: Duration,
+    ) -> Option<Duration> {
+        let now_ms = job.now_ms();
+        let lingers = match options.idle {
+            Idle::Stay => true,
+            Idle::Return => job.tenant.is_active(now_ms),
+        };
+        let left = self.linger_until.remaining(now_ms);
+        (lingers && !left.is_zero() && !job.shared.stopping()).then(|| left.min(wait))
+    }
+}

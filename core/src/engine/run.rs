@@ -1,0 +1,147 @@
+//! All jobs in one process, until it is asked to stop: for those who have no queue and no schedules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::capture::{CaptureOptions, Idle};
+use crate::model::ids::TenantId;
+
+use super::SyncEngine;
+use super::error::ForceSyncError;
+use super::in_process::Bells;
+use super::ports::Doorbell;
+
+/// How long one capture runs before its leases and scopes are taken afresh.
+const CAPTURE_TURN: Duration = Duration::from_secs(60);
+
+/// How long an apply may work on one ring.
+const APPLY_TURN: Duration = Duration::from_secs(120);
+
+/// How often the sweep runs; in the cloud it is a schedule of one minute.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a job that failed waits before it is tried again.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Applies that work at a time: they wait for Salesforce most of the time, and share the pool of
+/// connections.
+const APPLIES_AT_A_TIME: usize = 4;
+
+impl SyncEngine {
+    /// Runs capture of both sides, apply and sweep for every tenant until [`SyncEngine::stop`].
+    /// `bells` must hear the doorbell that the engine was built with.
+    pub async fn run(&self, mut bells: Bells) {
+        let mut jobs = JoinSet::new();
+        for tenant in self.tenants() {
+            jobs.spawn(self.clone().keep_capturing_postgres(tenant.clone()));
+            jobs.spawn(self.clone().keep_capturing_salesforce(tenant.clone()));
+            jobs.spawn(self.clone().keep_sweeping(tenant));
+        }
+        let seats = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
+        loop {
+            let heard = tokio::select! {
+                heard = bells.next() => heard,
+                () = self.until_stopped() => None,
+            };
+            let Some((doorbell, delay_seconds)) = heard else {
+                break;
+            };
+            jobs.spawn(
+                self.clone()
+                    .answer(doorbell, delay_seconds, Arc::clone(&seats)),
+            );
+            while jobs.try_join_next().is_some() {}
+        }
+        self.stop();
+        while jobs.join_next().await.is_some() {}
+    }
+
+    /// Answers one ring: works on its object once a seat is free.
+    async fn answer(self, doorbell: Doorbell, delay_seconds: u32, seats: Arc<Semaphore>) {
+        let delay = Duration::from_secs(u64::from(delay_seconds));
+        if !delay.is_zero() {
+            self.shared().pause(delay).await;
+        }
+        let Ok(_seat) = seats.acquire_owned().await else {
+            return;
+        };
+        let Doorbell::Apply {
+            tenant,
+            object,
+            slot,
+            ..
+        } = doorbell;
+        let deadline = self.deadline_in(APPLY_TURN);
+        if let Err(error) = self.apply(&tenant, &object, slot, deadline).await {
+            // The slot lapses and the sweep rings again.
+            tracing::error!(tenant = %tenant, object = %object, error = %chain(&error), "apply failed");
+        }
+    }
+
+    async fn keep_capturing_postgres(self, tenant: TenantId) {
+        while !self.shared().stopping() {
+            let captured = self.capture_postgres(&tenant, &self.turn()).await;
+            self.rest_after(&tenant, "capture of Postgres", captured.err())
+                .await;
+        }
+    }
+
+    async fn keep_capturing_salesforce(self, tenant: TenantId) {
+        while !self.shared().stopping() {
+            let failure = match self.capture_salesforce(&tenant, &self.turn()).await {
+                Ok(report) if report.held_elsewhere => {
+                    self.shared().pause(REST_AFTER_FAILURE).await;
+                    None
+                }
+                Ok(_) => None,
+                Err(error) => Some(error),
+            };
+            self.rest_after(&tenant, "capture of Salesforce", failure)
+                .await;
+        }
+    }
+
+    async fn keep_sweeping(self, tenant: TenantId) {
+        while !self.shared().stopping() {
+            let swept = self.sweep(&tenant).await;
+            self.rest_after(&tenant, "sweep", swept.err()).await;
+            self.shared().pause(SWEEP_EVERY).await;
+        }
+    }
+
+    fn turn(&self) -> CaptureOptions {
+        CaptureOptions {
+            deadline: self.deadline_in(CAPTURE_TURN * 2),
+            linger: CAPTURE_TURN,
+            idle: Idle::Stay,
+        }
+    }
+
+    async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<ForceSyncError>) {
+        if let Some(error) = failure {
+            tracing::error!(tenant = %tenant, job, error = %chain(&error), "a job failed; it is tried again");
+            self.shared().pause(REST_AFTER_FAILURE).await;
+        }
+    }
+
+    async fn until_stopped(&self) {
+        while !self.shared().stopping() {
+            self.shared().pause(Duration::from_secs(60)).await;
+        }
+    }
+}
+
+/// Returns an error with all its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

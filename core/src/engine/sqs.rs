@@ -1,0 +1,112 @@
+//! The doorbell as an SQS queue.
+
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::stream::{self, StreamExt};
+
+use super::ports::{Doorbell, DoorbellError, DoorbellPort};
+
+/// Most messages of one SendMessageBatch call (SQS API reference).
+const BATCH_MESSAGES_MAX: usize = 10;
+/// Longest delay of a message in seconds (SQS API reference).
+const DELAY_SECONDS_MAX: u32 = 900;
+/// Calls in flight at a time: a ring is never urgent enough to take more connections than that.
+const CALLS_IN_FLIGHT: usize = 4;
+
+/// Rings by sending messages to one standard queue, message group = tenant.
+#[derive(Debug, Clone)]
+pub struct SqsDoorbell {
+    client: Client,
+    queue_url: String,
+}
+
+impl SqsDoorbell {
+    /// Returns the doorbell over the queue at `queue_url`.
+    pub fn new(client: Client, queue_url: &str) -> Self {
+        Self {
+            client,
+            queue_url: queue_url.to_owned(),
+        }
+    }
+
+    /// Sends one batch; returns how many of its messages were not taken, and why.
+    async fn send(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Option<(usize, String)> {
+        let count = entries.len();
+        let sent = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(Some(entries))
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => answer
+                .failed()
+                .first()
+                .map(|failed| (answer.failed().len(), failed.code().to_owned())),
+            Err(error) => Some((
+                count,
+                aws_sdk_sqs::error::DisplayErrorContext(error).to_string(),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl DoorbellPort for SqsDoorbell {
+    async fn ring(&self, doorbells: &[(Doorbell, u32)]) -> Result<(), DoorbellError> {
+        let batches: Vec<_> = doorbells
+            .chunks(BATCH_MESSAGES_MAX)
+            .map(|chunk| chunk.iter().enumerate().map(entry).collect::<Vec<_>>())
+            .collect();
+        let refused: Vec<(usize, String)> = stream::iter(batches)
+            .map(|entries| self.send(entries))
+            .buffer_unordered(CALLS_IN_FLIGHT)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        let count = refused.iter().map(|(count, _)| count).sum();
+        match refused.into_iter().next() {
+            None => Ok(()),
+            Some((_, reason)) => Err(DoorbellError { count, reason }),
+        }
+    }
+}
+
+fn entry((place, (doorbell, delay)): (usize, &(Doorbell, u32))) -> SendMessageBatchRequestEntry {
+    let Doorbell::Apply { tenant, .. } = doorbell;
+    let body = serde_json::to_string(doorbell).expect("a doorbell is plain text and numbers");
+    let delay = (*delay).min(DELAY_SECONDS_MAX);
+    SendMessageBatchRequestEntry::builder()
+        .id(place.to_string())
+        .message_body(body)
+        .message_group_id(tenant.as_str())
+        .set_delay_seconds((delay > 0).then_some(i32::try_from(delay).unwrap_or(0)))
+        .build()
+        .expect("id and body are given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::{ObjectName, TenantId};
+
+    #[test]
+    fn a_message_carries_version_job_tenant_object_and_slot_and_nothing_else() {
+        let doorbell = Doorbell::Apply {
+            v: 1,
+            tenant: TenantId::parse("acme").unwrap(),
+            object: ObjectName::parse("Account").unwrap(),
+            slot: 2,
+        };
+        let entry = entry((3, &(doorbell, 5_000)));
+        assert_eq!(
+            entry.message_body(),
+            r#"{"job":"apply","v":1,"tenant":"acme","object":"Account","slot":2}"#
+        );
+        assert_eq!(entry.message_group_id(), Some("acme"));
+        assert_eq!(entry.delay_seconds(), Some(900));
+        assert_eq!(entry.id(), "3");
+    }
+}

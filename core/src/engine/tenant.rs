@@ -1,0 +1,147 @@
+//! One tenant of the engine: its configuration, its two sides, and what both say its objects are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::Mutex;
+
+use crate::config::{ObjectSync, TenantConfig};
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::schema::ObjectSchema;
+
+use super::error::ForceSyncError;
+use super::ports::{ObjectScope, SalesforcePort, StorePort};
+
+/// How long describes and the org's identity are believed. A changed field shows after at most that
+/// long; a changed org at the latest then, and its replay ids are refused before.
+const SCOPES_BELIEVED_MS: i64 = 10 * 60 * 1_000;
+
+/// How long after its last change a tenant counts as active: capture lingers only for active ones.
+const ACTIVE_MS: i64 = 5 * 60 * 1_000;
+
+/// One tenant with its ports.
+pub(crate) struct Tenant {
+    pub(crate) config: TenantConfig,
+    pub(crate) store: Arc<dyn StorePort>,
+    pub(crate) salesforce: Arc<dyn SalesforcePort>,
+    /// Held while loading, so that many jobs at once load only once.
+    loaded: Mutex<Option<Arc<Scopes>>>,
+    active_until_ms: AtomicI64,
+}
+
+/// The mapped objects as both live sides have them.
+pub(crate) struct Scopes {
+    /// In the configuration's order: parents before children where the references allow it.
+    pub(crate) list: Vec<ObjectScope>,
+    /// Our user in the org.
+    pub(crate) user: SalesforceId,
+    loaded_at_ms: i64,
+}
+
+impl Tenant {
+    pub(crate) fn new(
+        config: TenantConfig,
+        store: Arc<dyn StorePort>,
+        salesforce: Arc<dyn SalesforcePort>,
+    ) -> Self {
+        Self {
+            config,
+            store,
+            salesforce,
+            loaded: Mutex::new(None),
+            active_until_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Returns the scopes, loading them when they are older than they are believed.
+    pub(crate) async fn scopes(&self, now_ms: i64) -> Result<Arc<Scopes>, ForceSyncError> {
+        let mut loaded = self.loaded.lock().await;
+        if let Some(scopes) = loaded.as_ref() {
+            if now_ms - scopes.loaded_at_ms < SCOPES_BELIEVED_MS {
+                return Ok(Arc::clone(scopes));
+            }
+            for scope in &scopes.list {
+                self.salesforce.forget_schema(&scope.sync.object);
+            }
+        }
+        let scopes = Arc::new(self.load(now_ms).await?);
+        *loaded = Some(Arc::clone(&scopes));
+        Ok(scopes)
+    }
+
+    async fn load(&self, now_ms: i64) -> Result<Scopes, ForceSyncError> {
+        let tenant = &self.config.tenant;
+        let identity = self.salesforce.identity().await?;
+        let org_epoch = self
+            .store
+            .adopt_org(tenant, &identity.organization_id)
+            .await?;
+        let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
+        let mut list = Vec::with_capacity(self.config.objects.len());
+        for sync in &self.config.objects {
+            let schema = self.salesforce.describe(&sync.object).await?;
+            list.push(ObjectScope {
+                tenant: tenant.clone(),
+                sync: Arc::new(self.with_known_fields(sync, &schema)?),
+                schema: Arc::new(schema),
+                organization_id: identity.organization_id.clone(),
+                org_epoch,
+                config_hash: Arc::clone(&config_hash),
+            });
+        }
+        Ok(Scopes {
+            list,
+            user: identity.user_id,
+            loaded_at_ms: now_ms,
+        })
+    }
+
+    /// Returns the mapping, if the org has every field of it.
+    fn with_known_fields(
+        &self,
+        sync: &ObjectSync,
+        schema: &ObjectSchema,
+    ) -> Result<ObjectSync, ForceSyncError> {
+        match read_fields(sync)
+            .into_iter()
+            .find(|field| !schema.fields.contains_key(field))
+        {
+            None => Ok(sync.clone()),
+            Some(field) => Err(ForceSyncError::UnknownField {
+                tenant: self.config.tenant.clone(),
+                object: sync.object.clone(),
+                field,
+            }),
+        }
+    }
+
+    /// Notes that the tenant changed something at `now_ms`.
+    pub(crate) fn note_activity(&self, now_ms: i64) {
+        self.active_until_ms
+            .fetch_max(now_ms.saturating_add(ACTIVE_MS), Ordering::Relaxed);
+    }
+
+    /// Returns true while the last change is recent.
+    pub(crate) fn is_active(&self, now_ms: i64) -> bool {
+        now_ms < self.active_until_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns every field that a read of the object must show: the external id and all mapped ones.
+pub(crate) fn read_fields(sync: &ObjectSync) -> Vec<FieldName> {
+    let fields: BTreeSet<&FieldName> = sync
+        .fields
+        .keys()
+        .chain([&sync.external_id.field])
+        .collect();
+    fields.into_iter().cloned().collect()
+}
+
+/// Returns the scope of `object`.
+pub(crate) fn scope_of<'a>(
+    scopes: &'a [ObjectScope],
+    object: &ObjectName,
+) -> Option<&'a ObjectScope> {
+    scopes.iter().find(|scope| scope.sync.object == *object)
+}

@@ -1,0 +1,99 @@
+//! What keeps both sides honest between changes: the sweep, and the comparison of both live sides.
+//!
+//! Reconcile never writes a record. It marks records to be looked at and enqueues them; drift counts
+//! only when it stands on a second read with no work open.
+
+pub(crate) mod compare;
+pub(crate) mod drift;
+
+use crate::engine::SyncEngine;
+use crate::engine::deadline::Deadline;
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::store::SweepReport;
+use crate::model::ids::TenantId;
+
+pub use compare::DriftItem;
+pub(crate) use drift::{full, incremental};
+
+/// What a sweep found and rang for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SweepOutcome {
+    /// What the store found.
+    pub found: SweepReport,
+    /// Doorbells rung for due work.
+    pub rung: usize,
+}
+
+/// What a comparison of both live sides showed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReconcileReport {
+    /// Records compared.
+    pub compared: u64,
+    /// Records whose difference stood on a second read, with no work open.
+    pub drifted: Vec<DriftItem>,
+    /// Records that differ because a person must decide first, or a rule keeps them apart.
+    pub held: u64,
+    /// Records enqueued to be looked at on both sides.
+    pub enqueued: usize,
+    /// Every record of every object was compared; false if the deadline came first.
+    pub complete: bool,
+}
+
+/// Finds the records of the tenant that are not the same on both live sides, and should be. Nothing is
+/// enqueued. Each stood on a second read, with no work open for it.
+pub async fn detect_drift(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<Vec<DriftItem>, ForceSyncError> {
+    drift::detect(&engine.job(tenant).await?, deadline).await
+}
+
+/// Marks drifted records to be looked at on both sides, and rings for them. Touches the records'
+/// tasks, never an old payload. Returns how many were enqueued.
+pub async fn enqueue_repair(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    items: &[DriftItem],
+) -> Result<usize, ForceSyncError> {
+    drift::repair(&engine.job(tenant).await?, items).await
+}
+
+/// Compares every record of both sides once, and enqueues what has drifted.
+pub async fn run_reconcile_once(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    deadline: Deadline,
+) -> Result<ReconcileReport, ForceSyncError> {
+    engine.reconcile_full(tenant, deadline).await
+}
+
+/// Sweeps and rings.
+pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, ForceSyncError> {
+    let found = job.store().sweep(job.scopes()).await?;
+    for broken in &found.capture_broken {
+        tracing::error!(
+            tenant = %job.id(), broken,
+            "capture of a table is broken: run `syncline install` to mend it"
+        );
+    }
+    let rung = job.ring_for_due_work().await?;
+    tracing::info!(
+        tenant = %job.id(),
+        leases_lapsed = found.leases_lapsed,
+        intents_unknown = found.intents_unknown,
+        echoes_missing = found.echoes_missing,
+        capture_broken = found.capture_broken.len(),
+        rows_retired = found.rows_retired,
+        rung,
+        "swept"
+    );
+    Ok(SweepOutcome { found, rung })
+}
+
+/// Returns true while another page may be compared.
+fn has_time(job: &Job<'_>, deadline: Deadline) -> bool {
+    const PAGE_TIME_MIN: std::time::Duration = std::time::Duration::from_secs(10);
+    !job.shared.stopping() && deadline.remaining(job.now_ms()) >= PAGE_TIME_MIN
+}

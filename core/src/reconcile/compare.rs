@@ -1,0 +1,127 @@
+//! Whether one record is the same on both live sides, and if not, whether that is drift.
+//!
+//! Pure. Two sides differ rightly while a person must decide, while a rule keeps them apart, or while
+//! a write is under way. They have drifted if the plan, shown both, would write something.
+
+use crate::apply::planner::ScopePlanner;
+use crate::apply::state::{named_by_external_id, postgres_side};
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
+use crate::engine::ports::store::ObservedRecord;
+use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
+use crate::model::link::Presence;
+use crate::model::value::Payload;
+use crate::plan::record::{SideState, SideWrite};
+
+/// A record that is not the same on both sides, and should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftItem {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The object.
+    pub object: ObjectName,
+    /// The record.
+    pub record_id: RecordId,
+    /// Its external id.
+    pub external_id: String,
+    /// The fields that differ; empty if one side does not hold the record.
+    pub fields: Vec<FieldName>,
+    /// The side that lacks the record, in words, if one does.
+    pub absent: Option<&'static str>,
+}
+
+/// What a comparison of one record says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Comparison {
+    /// Both sides hold the same.
+    Equal,
+    /// They differ, and nothing is to be written: somebody or some rule keeps them apart.
+    Held,
+    /// They differ, and should not.
+    Drifted(DriftItem),
+}
+
+/// Compares a record's row with what Salesforce was just read to hold. `None`: it holds nothing.
+pub(crate) fn compare(
+    scope: &ObjectScope,
+    planner: &ScopePlanner<'_>,
+    observed: &ObservedRecord,
+    read: Option<&SalesforceRecord>,
+) -> Comparison {
+    let fields = planner.fields();
+    let drifted = |fields, absent| Comparison::Drifted(item(scope, observed, fields, absent));
+    // A value that cannot be canonical, or a second row, is parked with its reason by apply.
+    let Ok(postgres) = postgres_side(scope, fields, observed) else {
+        return Comparison::Held;
+    };
+    let live = read.filter(|record| record.deleted == Deleted::No);
+    let named = live.map(|record| named_by_external_id(fields, &record.fields, &observed.parents));
+    let salesforce = match (named, live) {
+        (Some(Ok(named)), Some(record)) => SideState {
+            presence: Presence::Present,
+            fields: named,
+            changed_at_ms: record.version.modified_ms,
+        },
+        // The parent is not the one that the image shows: an event is missing or under way.
+        (Some(Err(_)), _) | (Some(_), None) => return drifted(Vec::new(), None),
+        (None, _) => SideState {
+            presence: if observed.link.agreed {
+                Presence::Deleted
+            } else {
+                Presence::Unseen
+            },
+            ..SideState::default()
+        },
+    };
+    let differing = differing(&postgres, &salesforce);
+    let absent = absent(&postgres, &salesforce);
+    if differing.is_empty() && absent.is_none() {
+        return Comparison::Equal;
+    }
+    let plan = planner.plan_sides(observed, postgres, salesforce);
+    match (&plan.to_postgres, &plan.to_salesforce) {
+        (SideWrite::None, SideWrite::None) => Comparison::Held,
+        _ => drifted(differing, absent),
+    }
+}
+
+fn item(
+    scope: &ObjectScope,
+    observed: &ObservedRecord,
+    fields: Vec<FieldName>,
+    absent: Option<&'static str>,
+) -> DriftItem {
+    DriftItem {
+        tenant: scope.tenant.clone(),
+        object: scope.sync.object.clone(),
+        record_id: observed.link.record_id,
+        external_id: observed.link.external_id.clone(),
+        fields,
+        absent,
+    }
+}
+
+fn differing(postgres: &SideState, salesforce: &SideState) -> Vec<FieldName> {
+    let there = |side: &SideState| side.presence == Presence::Present;
+    if !(there(postgres) && there(salesforce)) {
+        return Vec::new();
+    }
+    let value = |fields: &Payload, name: &FieldName| fields.get(name).cloned();
+    postgres
+        .fields
+        .keys()
+        .filter(|name| value(&postgres.fields, name) != value(&salesforce.fields, name))
+        .cloned()
+        .collect()
+}
+
+fn absent(postgres: &SideState, salesforce: &SideState) -> Option<&'static str> {
+    match (
+        postgres.presence == Presence::Present,
+        salesforce.presence == Presence::Present,
+    ) {
+        (true, true) | (false, false) => None,
+        (true, false) => Some("Salesforce"),
+        (false, true) => Some("Postgres"),
+    }
+}

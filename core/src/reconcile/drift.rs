@@ -1,0 +1,451 @@
+//! Walks both live sides page by page, reads suspects twice, and enqueues what has drifted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::planner::ScopePlanner;
+use crate::capture::backfill::snapshot;
+use crate::capture::events::read_by_id;
+use crate::engine::deadline::Deadline;
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
+use crate::engine::ports::store::{ObservedRecord, StreamLease, StreamName, StreamPosition};
+use crate::engine::tenant::read_fields;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{RecordId, SalesforceId};
+use crate::model::observation::SalesforceObservation;
+
+use super::compare::{Comparison, DriftItem, compare};
+use super::{ReconcileReport, has_time};
+
+/// How far back an incremental comparison goes: twice the hour that commonly lies between two runs.
+const INCREMENTAL_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
+
+/// The position of a full comparison that is done.
+const COMPARED_ALL: &str = "end";
+
+/// What one page showed.
+#[derive(Default)]
+struct PageFindings {
+    compared: u64,
+    held: u64,
+    drifted: Vec<DriftItem>,
+    /// Records of Salesforce that capture never saw.
+    unlinked: Vec<SalesforceRecord>,
+    /// Linked records that Salesforce no longer shows.
+    vanished: Vec<RecordId>,
+}
+
+/// Compares every record of every object, from where the last run stopped.
+pub(crate) async fn full(
+    job: &Job<'_>,
+    deadline: Deadline,
+) -> Result<ReconcileReport, ForceSyncError> {
+    let mut report = ReconcileReport {
+        complete: true,
+        ..ReconcileReport::default()
+    };
+    for scope in job.scopes() {
+        let stream = StreamName(format!("reconcile:{}", scope.sync.object));
+        let Some(lease) = job.acquire(&stream).await? else {
+            report.complete = false;
+            continue;
+        };
+        let mut walk = Walk::resume(job, scope, lease);
+        let ended = walk.run(deadline, &mut report).await;
+        job.release(&walk.lease).await;
+        report.complete &= ended?;
+    }
+    if report.enqueued > 0 {
+        job.ring_for_due_work().await?;
+    }
+    log(job, "full", &report);
+    Ok(report)
+}
+
+/// Compares what Salesforce changed lately.
+pub(crate) async fn incremental(
+    job: &Job<'_>,
+    deadline: Deadline,
+) -> Result<ReconcileReport, ForceSyncError> {
+    let mut report = ReconcileReport {
+        complete: true,
+        ..ReconcileReport::default()
+    };
+    for scope in job.scopes() {
+        let planner = ScopePlanner::new(scope);
+        let mut since_ms = job.now_ms() - INCREMENTAL_WINDOW_MS;
+        let mut after: Option<SalesforceId> = None;
+        loop {
+            if !has_time(job, deadline) {
+                report.complete = false;
+                break;
+            }
+            let page = changed_page(job, scope, since_ms, after.as_ref()).await?;
+            let mut findings = PageFindings::default();
+            compare_records(job, scope, &planner, &page.records, &mut findings).await?;
+            enqueue(job, scope, findings, &mut report).await?;
+            if let Some(last) = page.records.last() {
+                since_ms = last.version.modified_ms.unwrap_or(since_ms);
+                after = Some(last.salesforce_id.clone());
+            }
+            if page.done {
+                break;
+            }
+        }
+    }
+    if report.enqueued > 0 {
+        job.ring_for_due_work().await?;
+    }
+    log(job, "incremental", &report);
+    Ok(report)
+}
+
+/// Finds drift on every object without enqueueing anything.
+pub(crate) async fn detect(
+    job: &Job<'_>,
+    deadline: Deadline,
+) -> Result<Vec<DriftItem>, ForceSyncError> {
+    let mut drifted = Vec::new();
+    for scope in job.scopes() {
+        let planner = ScopePlanner::new(scope);
+        let mut after = None;
+        while has_time(job, deadline) {
+            let page = scan_page(job, scope, after.as_ref()).await?;
+            let findings = inspect(job, scope, &planner, after.as_ref(), &page).await?;
+            drifted.extend(findings.drifted);
+            after = page.records.last().map(|last| last.salesforce_id.clone());
+            if page.done {
+                break;
+            }
+        }
+    }
+    Ok(drifted)
+}
+
+/// Marks drifted records to be looked at on both sides. Returns how many were enqueued.
+pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, ForceSyncError> {
+    let mut enqueued = 0;
+    for scope in job.scopes() {
+        let records: Vec<RecordId> = items
+            .iter()
+            .filter(|item| item.object == scope.sync.object && item.tenant == scope.tenant)
+            .map(|item| item.record_id)
+            .collect();
+        if !records.is_empty() {
+            enqueued += job.store().enqueue_repair(scope, &records).await?;
+        }
+    }
+    if enqueued > 0 {
+        job.ring_for_due_work().await?;
+    }
+    Ok(enqueued)
+}
+
+/// One object's full comparison under its lease.
+struct Walk<'a> {
+    job: &'a Job<'a>,
+    scope: &'a ObjectScope,
+    lease: StreamLease,
+    planner: ScopePlanner<'a>,
+    at: Milestone,
+}
+
+/// Where a full comparison stands: what was compared, and up to which id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Milestone {
+    after: Option<SalesforceId>,
+    compared: u64,
+    differing: u64,
+}
+
+impl Milestone {
+    /// Reads it from a stored position; one that is done, or none, begins anew.
+    fn of(position: Option<&SourceCursor>) -> Self {
+        let Some(SourceCursor::Snapshot(text)) = position else {
+            return Self::default();
+        };
+        let mut parts = text.split(' ');
+        let (after, compared, differing) = (parts.next(), parts.next(), parts.next());
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u64>().ok());
+        match (
+            after.and_then(|id| SalesforceId::parse(id).ok()),
+            number(compared),
+            number(differing),
+        ) {
+            (Some(after), Some(compared), Some(differing)) => Self {
+                after: Some(after),
+                compared,
+                differing,
+            },
+            _ => Self::default(),
+        }
+    }
+
+    fn cursor(&self, done: bool) -> SourceCursor {
+        SourceCursor::Snapshot(match (&self.after, done) {
+            (Some(after), false) => format!("{after} {} {}", self.compared, self.differing),
+            (Some(_) | None, _) => COMPARED_ALL.to_owned(),
+        })
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn resume(job: &'a Job<'a>, scope: &'a ObjectScope, lease: StreamLease) -> Self {
+        Self {
+            job,
+            scope,
+            at: Milestone::of(lease.position.as_ref()),
+            lease,
+            planner: ScopePlanner::new(scope),
+        }
+    }
+
+    /// Compares page by page. Returns whether the object was compared to its end.
+    async fn run(
+        &mut self,
+        deadline: Deadline,
+        report: &mut ReconcileReport,
+    ) -> Result<bool, ForceSyncError> {
+        while has_time(self.job, deadline) {
+            if self.page(report).await? {
+                return Ok(true);
+            }
+            // Renewed with every page: a page takes far less than the lease.
+            match self.job.acquire(&self.lease.stream).await? {
+                Some(lease) if lease.position == self.lease.position => self.lease = lease,
+                Some(_) | None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Compares one page and stores how far it came. Returns whether it was the last.
+    async fn page(&mut self, report: &mut ReconcileReport) -> Result<bool, ForceSyncError> {
+        let (job, scope) = (self.job, self.scope);
+        let page = scan_page(job, scope, self.at.after.as_ref()).await?;
+        let findings = inspect(job, scope, &self.planner, self.at.after.as_ref(), &page).await?;
+        let differing = findings.drifted.len() + findings.unlinked.len() + findings.vanished.len();
+        self.at.compared += findings.compared;
+        self.at.differing += findings.held + u64::try_from(differing).unwrap_or(u64::MAX);
+        self.at.after = page.records.last().map(|last| last.salesforce_id.clone());
+        enqueue(job, scope, findings, report).await?;
+        let position = StreamPosition {
+            cursor: self.at.cursor(page.done),
+            stale: Some(false),
+            out_of_scope: 0,
+        };
+        job.store()
+            .record_observations(
+                std::slice::from_ref(scope),
+                &[],
+                Some((&mut self.lease, position)),
+            )
+            .await?;
+        if page.done {
+            job.store()
+                .publish_proof(scope, self.at.compared, self.at.differing)
+                .await?;
+        }
+        Ok(page.done)
+    }
+}
+
+async fn scan_page(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    after: Option<&SalesforceId>,
+) -> Result<ScanPage, ForceSyncError> {
+    let sync = &scope.sync;
+    let page = job
+        .salesforce()
+        .scan(
+            &sync.object,
+            &read_fields(sync),
+            sync.filter.as_deref(),
+            after,
+        )
+        .await?;
+    Ok(page)
+}
+
+async fn changed_page(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    since_ms: i64,
+    after: Option<&SalesforceId>,
+) -> Result<ScanPage, ForceSyncError> {
+    let page = job
+        .salesforce()
+        .changed_since(
+            &scope.sync.object,
+            &read_fields(&scope.sync),
+            since_ms,
+            after,
+        )
+        .await?;
+    Ok(page)
+}
+
+/// Compares one page of a scan, and finds the linked records that it should have shown.
+async fn inspect(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    planner: &ScopePlanner<'_>,
+    after: Option<&SalesforceId>,
+    page: &ScanPage,
+) -> Result<PageFindings, ForceSyncError> {
+    let mut findings = PageFindings::default();
+    compare_records(job, scope, planner, &page.records, &mut findings).await?;
+    let seen: Vec<SalesforceId> = page
+        .records
+        .iter()
+        .map(|record| record.salesforce_id.clone())
+        .collect();
+    let upto = if page.done { None } else { seen.last() };
+    let vanished = job.store().vanished(scope, after, upto, &seen).await?;
+    let idle = job.store().idle_records(scope, &vanished).await?;
+    findings.vanished = idle.into_iter().collect();
+    Ok(findings)
+}
+
+/// Compares records just read with their rows; those that differ are read again, on both sides, and
+/// count only if they still differ and nothing is under way for them.
+async fn compare_records(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    planner: &ScopePlanner<'_>,
+    records: &[SalesforceRecord],
+    findings: &mut PageFindings,
+) -> Result<(), ForceSyncError> {
+    let by_id: BTreeMap<SalesforceId, SalesforceRecord> = records
+        .iter()
+        .map(|record| (record.salesforce_id.clone(), record.clone()))
+        .collect();
+    let first = Comparisons::of(job, scope, planner, &by_id).await?;
+    findings.compared += u64::try_from(records.len()).unwrap_or(u64::MAX);
+    findings.held += first.held;
+    findings.unlinked = first.unlinked;
+    if first.drifted.is_empty() {
+        return Ok(());
+    }
+    let suspects: Vec<SalesforceId> = first.drifted.into_keys().collect();
+    let again = read_by_id(job, scope, &suspects).await?;
+    let second = Comparisons::of(job, scope, planner, &again).await?;
+    let suspects: Vec<RecordId> = second.drifted.values().map(|item| item.record_id).collect();
+    let idle: BTreeSet<RecordId> = job.store().idle_records(scope, &suspects).await?;
+    findings.drifted = second
+        .drifted
+        .into_values()
+        .filter(|item| idle.contains(&item.record_id))
+        .collect();
+    Ok(())
+}
+
+/// What comparing a set of records said.
+#[derive(Default)]
+struct Comparisons {
+    drifted: BTreeMap<SalesforceId, DriftItem>,
+    held: u64,
+    unlinked: Vec<SalesforceRecord>,
+}
+
+impl Comparisons {
+    async fn of(
+        job: &Job<'_>,
+        scope: &ObjectScope,
+        planner: &ScopePlanner<'_>,
+        read: &BTreeMap<SalesforceId, SalesforceRecord>,
+    ) -> Result<Self, ForceSyncError> {
+        let ids: Vec<SalesforceId> = read.keys().cloned().collect();
+        let observed: BTreeMap<SalesforceId, ObservedRecord> = job
+            .store()
+            .observe(scope, &ids)
+            .await?
+            .into_iter()
+            .filter_map(|observed| Some((observed.link.salesforce_id.clone()?, observed)))
+            .collect();
+        let mut comparisons = Self::default();
+        for (id, record) in read {
+            let Some(observed) = observed.get(id) else {
+                comparisons.unlinked.push(record.clone());
+                continue;
+            };
+            match compare(scope, planner, observed, Some(record)) {
+                Comparison::Equal => {}
+                Comparison::Held => comparisons.held += 1,
+                Comparison::Drifted(item) => {
+                    comparisons.drifted.insert(id.clone(), item);
+                }
+            }
+        }
+        Ok(comparisons)
+    }
+}
+
+/// Marks what a page showed to be wrong: drifted and vanished records are looked at, records that were
+/// never seen are recorded as seen.
+async fn enqueue(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    findings: PageFindings,
+    report: &mut ReconcileReport,
+) -> Result<(), ForceSyncError> {
+    let records: Vec<RecordId> = findings
+        .drifted
+        .iter()
+        .map(|item| item.record_id)
+        .chain(findings.vanished)
+        .collect();
+    if !records.is_empty() {
+        report.enqueued += job.store().enqueue_repair(scope, &records).await?;
+    }
+    if !findings.unlinked.is_empty() {
+        let cursor = format!("reconcile:{}", job.shared.ids.uuid());
+        let observations: Vec<SalesforceObservation> = findings
+            .unlinked
+            .iter()
+            .map(|record| snapshot(job, scope, record, &cursor))
+            .collect();
+        let recorded = job
+            .store()
+            .record_observations(std::slice::from_ref(scope), &observations, None)
+            .await?;
+        report.enqueued += recorded.dirty;
+    }
+    report.compared += findings.compared;
+    report.held += findings.held;
+    report.drifted.extend(findings.drifted);
+    Ok(())
+}
+
+fn log(job: &Job<'_>, kind: &str, report: &ReconcileReport) {
+    tracing::info!(
+        tenant = %job.id(),
+        kind,
+        compared = report.compared,
+        drifted = report.drifted.len(),
+        held = report.held,
+        enqueued = report.enqueued,
+        complete = report.complete,
+        "compared both live sides"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_comparison_goes_on_where_it_stopped_and_begins_anew_when_done() {
+        let at = Milestone {
+            after: Some(SalesforceId::parse("001xx000003DGb2AAG").unwrap()),
+            compared: 2_000,
+            differing: 3,
+        };
+        assert_eq!(Milestone::of(Some(&at.cursor(false))), at);
+        assert_eq!(Milestone::of(Some(&at.cursor(true))), Milestone::default());
+        assert_eq!(Milestone::of(None), Milestone::default());
+    }
+}

@@ -1,0 +1,254 @@
+//! The Salesforce client: the only place that speaks HTTP, gRPC or SOQL to an org.
+//!
+//! [`HttpSalesforce`] implements [`SalesforcePort`] over the network. Below it: `auth` has and shares
+//! the session, `wire` and `transport` make calls, `classify` says what errors mean, `write`, `read`
+//! and `describe` are the REST resources, `pubsub` is the event stream with `avro`, `bitmap` and
+//! `event` to decode it. Nothing here decides what to write; it says what happened.
+
+mod applier;
+mod auth;
+mod avro;
+mod bitmap;
+mod classify;
+mod describe;
+mod event;
+mod pubsub;
+mod read;
+mod soql;
+mod transport;
+mod wire;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use self::auth::SessionKeeper;
+use self::describe::Schemas;
+use self::pubsub::{EventBus, EventScope};
+use self::read::Reader;
+use self::transport::Transport;
+use self::wire::Wire;
+use self::write::Writer;
+use crate::config::{AuthFlow, SalesforceConfig};
+use crate::engine::ports::salesforce::{
+    EventStream, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError, SalesforcePort,
+    SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+};
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::schema::ObjectSchema;
+
+pub use self::applier::{ApplyError, RestApplyResult, SalesforceApplier};
+pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
+pub use self::classify::Fault;
+pub use self::transport::ApiUsage;
+
+/// How to reach and enter an org.
+#[derive(Debug, Clone)]
+pub struct SalesforceOptions {
+    /// Login or My Domain URL.
+    pub login_url: String,
+    /// Pub/Sub endpoint; `http://` speaks in clear text.
+    pub pubsub_url: String,
+    /// REST API version, as `68.0`.
+    pub api_version: String,
+    /// Consumer key.
+    pub client_id: String,
+    /// How to enter.
+    pub login: Login,
+    /// What our writes are marked with, and our own changes recognised by.
+    pub client_tag: String,
+    /// Most calls under way at a time, for writes and for reads.
+    pub calls_in_flight: usize,
+}
+
+/// The global endpoint of the Pub/Sub API.
+pub const PUBSUB_URL: &str = "https://api.pubsub.salesforce.com:7443";
+
+/// The tag that our writes carry in `Sforce-Call-Options`.
+pub const CLIENT_TAG: &str = "syncline";
+
+/// Calls side by side: enough to hide a round trip, and far from the 25 long-running ones that an
+/// org allows all its clients together.
+const CALLS_IN_FLIGHT: usize = 4;
+
+impl SalesforceOptions {
+    /// Returns the options for an org, all else as usual.
+    pub fn new(login_url: &str, client_id: &str, login: Login, api_version: &str) -> Self {
+        Self {
+            login_url: login_url.to_owned(),
+            pubsub_url: PUBSUB_URL.to_owned(),
+            api_version: api_version.to_owned(),
+            client_id: client_id.to_owned(),
+            login,
+            client_tag: CLIENT_TAG.to_owned(),
+            calls_in_flight: CALLS_IN_FLIGHT,
+        }
+    }
+
+    /// Returns the options that a tenant's configuration gives, with the secret it points to: the
+    /// private key (PEM) or the client secret.
+    pub fn from_config(config: &SalesforceConfig, api_version: &str, secret: SecretString) -> Self {
+        let login = match &config.auth {
+            AuthFlow::Jwt { username } => Login::JwtBearer {
+                username: username.clone(),
+                private_key: secret,
+                audience: None,
+            },
+            AuthFlow::ClientCredentials => Login::ClientCredentials { secret },
+        };
+        Self {
+            pubsub_url: config.pubsub_url.clone(),
+            ..Self::new(&config.login_url, &config.client_id, login, api_version)
+        }
+    }
+}
+
+/// One org, over the network.
+pub struct HttpSalesforce {
+    transport: Transport,
+    sessions: Arc<SessionKeeper>,
+    schemas: Schemas,
+    events: EventBus,
+    calls_in_flight: usize,
+}
+
+impl HttpSalesforce {
+    /// Prepares the client; nothing is sent yet. Errors: the private key or the Pub/Sub address is
+    /// none.
+    pub fn new(
+        options: SalesforceOptions,
+        tokens: Arc<dyn TokenStore>,
+    ) -> Result<Self, SalesforceError> {
+        let wire = Arc::new(Wire::new()?);
+        let sessions = Arc::new(SessionKeeper::new(
+            Arc::clone(&wire),
+            &options.login_url,
+            &options.client_id,
+            options.login,
+            tokens,
+        )?);
+        Ok(Self {
+            transport: Transport::new(
+                wire,
+                Arc::clone(&sessions),
+                &options.api_version,
+                &options.client_tag,
+            ),
+            events: EventBus::new(
+                &options.pubsub_url,
+                &options.client_tag,
+                Arc::clone(&sessions),
+            )?,
+            sessions,
+            schemas: Schemas::default(),
+            calls_in_flight: options.calls_in_flight.max(1),
+        })
+    }
+
+    /// Returns the API requests used, as the last answer counted them; costs no call.
+    pub fn api_usage(&self) -> Option<ApiUsage> {
+        self.transport.usage()
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            transport: &self.transport,
+            schemas: &self.schemas,
+            calls_in_flight: self.calls_in_flight,
+        }
+    }
+}
+
+impl fmt::Debug for HttpSalesforce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSalesforce")
+            .field("usage", &self.api_usage())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SalesforcePort for HttpSalesforce {
+    async fn identity(&self) -> Result<OrgIdentity, SalesforceError> {
+        Ok(self.sessions.current().await?.identity())
+    }
+
+    async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {
+        let schema = self.schemas.get(&self.transport, object).await?;
+        Ok(ObjectSchema::clone(&schema))
+    }
+
+    fn forget_schema(&self, object: &ObjectName) {
+        self.schemas.forget(object);
+    }
+
+    async fn write(
+        &self,
+        writes: &[Write],
+        lane: WriteLane,
+        timeout: Duration,
+    ) -> Vec<WriteOutcome> {
+        let writer = Writer {
+            transport: &self.transport,
+            schemas: &self.schemas,
+            calls_in_flight: self.calls_in_flight,
+            deadline: Instant::now() + timeout,
+        };
+        writer.write(writes, lane).await
+    }
+
+    async fn read(
+        &self,
+        object: &ObjectName,
+        by: &ReadBy,
+        fields: &[FieldName],
+    ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        self.reader().by(object, by, fields).await
+    }
+
+    async fn scan(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: Option<&str>,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        self.reader().page(object, fields, filter, after).await
+    }
+
+    async fn changed_since(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        since_ms: i64,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        self.reader()
+            .changed_since(object, fields, since_ms, after)
+            .await
+    }
+
+    async fn subscribe(
+        &self,
+        topic: &str,
+        from: &ReplayFrom,
+        objects: &BTreeMap<ObjectName, Vec<FieldName>>,
+    ) -> Result<Box<dyn EventStream>, SalesforceError> {
+        let mut scope = EventScope::default();
+        for (object, fields) in objects {
+            let schema = self.schemas.get(&self.transport, object).await?;
+            scope.add(schema, fields)?;
+        }
+        let stream = self.events.subscribe(topic, from, scope).await?;
+        Ok(Box::new(stream))
+    }
+
+    async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
+        self.reader().limits().await
+    }
+}

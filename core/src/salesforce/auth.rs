@@ -1,0 +1,406 @@
+//! How a session is had, shared and renewed.
+//!
+//! All calls of a client use one access token. Whoever finds it dead first reads the shared one, and
+//! logs in only if that is the dead one too; everybody else waits for the result. Secrets and tokens
+//! are kept so that no Debug output can show them.
+
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::classify::Fault;
+use super::wire::{Wire, WireFailure};
+use crate::engine::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
+use crate::model::ids::SalesforceId;
+
+/// How a server without a person enters the org.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// OAuth 2.0 JWT bearer flow.
+    JwtBearer {
+        /// The Salesforce user name.
+        username: String,
+        /// RSA private key, PEM.
+        private_key: SecretString,
+        /// The audience, where it is not the login URL.
+        audience: Option<String>,
+    },
+    /// OAuth 2.0 client credentials flow.
+    ClientCredentials {
+        /// Consumer secret.
+        secret: SecretString,
+    },
+}
+
+/// An entered org.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The bearer token.
+    pub access_token: SecretString,
+    /// Where the org lives, without a trailing slash.
+    pub instance_url: String,
+    /// The org's id.
+    pub organization_id: SalesforceId,
+    /// Our user's id.
+    pub user_id: SalesforceId,
+}
+
+impl Session {
+    /// Returns who the org is and as whom we are in it.
+    pub fn identity(&self) -> OrgIdentity {
+        OrgIdentity {
+            organization_id: self.organization_id.clone(),
+            user_id: self.user_id.clone(),
+            instance_url: self.instance_url.clone(),
+        }
+    }
+
+    fn has_token_of(&self, other: &Self) -> bool {
+        self.access_token.expose_secret() == other.access_token.expose_secret()
+    }
+}
+
+/// Where the session is shared between processes, so that a tenant has one token and not one per
+/// function instance.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    /// Returns the session shared now, if there is one.
+    async fn load(&self) -> Result<Option<Session>, TokenStoreError>;
+
+    /// Shares a session that was just had.
+    async fn store(&self, session: &Session) -> Result<(), TokenStoreError>;
+}
+
+/// The shared session could not be read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the shared session is out of reach: {reason}")]
+pub struct TokenStoreError {
+    /// What went wrong, without the token.
+    pub reason: String,
+}
+
+/// A [`TokenStore`] for one process.
+#[derive(Debug, Default)]
+pub struct MemoryTokenStore {
+    shared: RwLock<Option<Session>>,
+}
+
+#[async_trait]
+impl TokenStore for MemoryTokenStore {
+    async fn load(&self) -> Result<Option<Session>, TokenStoreError> {
+        let shared = self.shared.read().expect("no holder of this lock panics");
+        Ok(shared.clone())
+    }
+
+    async fn store(&self, session: &Session) -> Result<(), TokenStoreError> {
+        let mut shared = self.shared.write().expect("no holder of this lock panics");
+        *shared = Some(session.clone());
+        Ok(())
+    }
+}
+
+/// Keeps the one session of a client.
+pub(super) struct SessionKeeper {
+    wire: Arc<Wire>,
+    login_url: String,
+    client_id: String,
+    login: PreparedLogin,
+    store: Arc<dyn TokenStore>,
+    current: RwLock<Option<Arc<Session>>>,
+    /// Held while one task reads the shared session or logs in. Excludes a second login; holds the
+    /// last refusal that another try would only repeat.
+    renewal: Mutex<Option<(Instant, SalesforceError)>>,
+}
+
+enum PreparedLogin {
+    JwtBearer {
+        username: String,
+        key: EncodingKey,
+        audience: String,
+    },
+    ClientCredentials {
+        secret: SecretString,
+    },
+}
+
+/// How long a login that was refused for good answers for all that follow.
+///
+/// Salesforce locks out and alerts on hammered logins; half a minute lets a corrected
+/// configuration through soon enough.
+const REFUSED_LOGIN_STANDS: Duration = Duration::from_secs(30);
+
+/// How long an assertion is valid: Salesforce recommends at most a few minutes.
+const ASSERTION_SECONDS: u64 = 180;
+
+/// Longest login, in all.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl SessionKeeper {
+    /// Prepares the login; nothing is sent yet. Errors: the private key is none.
+    pub(super) fn new(
+        wire: Arc<Wire>,
+        login_url: &str,
+        client_id: &str,
+        login: Login,
+        store: Arc<dyn TokenStore>,
+    ) -> Result<Self, SalesforceError> {
+        let login_url = login_url.trim_end_matches('/').to_owned();
+        Ok(Self {
+            wire,
+            client_id: client_id.to_owned(),
+            login: prepare(login, &login_url)?,
+            login_url,
+            store,
+            current: RwLock::new(None),
+            renewal: Mutex::new(None),
+        })
+    }
+
+    /// Returns the session, entering the org if there is none yet.
+    pub(super) async fn current(&self) -> Result<Arc<Session>, SalesforceError> {
+        match self.cached() {
+            Some(session) => Ok(session),
+            None => self.renew(None).await,
+        }
+    }
+
+    /// Returns a session other than `dead`: the shared one, or a new one.
+    pub(super) async fn renew(
+        &self,
+        dead: Option<&Session>,
+    ) -> Result<Arc<Session>, SalesforceError> {
+        let mut refused = self.renewal.lock().await;
+        let is_dead = |session: &Session| dead.is_some_and(|dead| session.has_token_of(dead));
+        if let Some(session) = self.cached().filter(|session| !is_dead(session)) {
+            return Ok(session);
+        }
+        match self.store.load().await {
+            Ok(Some(session)) if !is_dead(&session) => return Ok(self.keep(session)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the shared session cannot be read, logging in"),
+        }
+        if let Some((since, error)) = refused.as_ref()
+            && since.elapsed() < REFUSED_LOGIN_STANDS
+        {
+            return Err(error.clone());
+        }
+        match self.log_in().await {
+            Ok(session) => {
+                *refused = None;
+                if let Err(error) = self.store.store(&session).await {
+                    tracing::warn!(%error, "the new session cannot be shared");
+                }
+                Ok(self.keep(session))
+            }
+            Err(error) => {
+                *refused = (error.disposition == Disposition::Park)
+                    .then(|| (Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn cached(&self) -> Option<Arc<Session>> {
+        let current = self.current.read().expect("no holder of this lock panics");
+        current.clone()
+    }
+
+    fn keep(&self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        let mut current = self.current.write().expect("no holder of this lock panics");
+        *current = Some(Arc::clone(&session));
+        session
+    }
+
+    async fn log_in(&self) -> Result<Session, SalesforceError> {
+        let form = self.login_form()?;
+        let request = self
+            .wire
+            .client()
+            .post(format!("{}/services/oauth2/token", self.login_url))
+            .form(&form);
+        let answer = self
+            .wire
+            .send(request, LOGIN_TIMEOUT)
+            .await
+            .map_err(|failure| failure.into_error(LOGIN))?;
+        if answer.status != 200 {
+            return Err(Fault::from_body(answer.status, &answer.body).into_error(LOGIN));
+        }
+        let token: TokenAnswer = serde_json::from_slice(&answer.body)
+            .map_err(|_| unreadable("the token answer is not what OAuth prescribes"))?;
+        self.session_of(token).await
+    }
+
+    fn login_form(&self) -> Result<Vec<(&'static str, String)>, SalesforceError> {
+        match &self.login {
+            PreparedLogin::JwtBearer {
+                username,
+                key,
+                audience,
+            } => {
+                let claims = Claims {
+                    iss: &self.client_id,
+                    sub: username,
+                    aud: audience,
+                    exp: jsonwebtoken::get_current_timestamp() + ASSERTION_SECONDS,
+                };
+                let assertion = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key)
+                    .map_err(|_| broken_login("the private key cannot sign"))?;
+                Ok(vec![
+                    ("grant_type", JWT_BEARER.to_owned()),
+                    ("assertion", assertion),
+                ])
+            }
+            PreparedLogin::ClientCredentials { secret } => Ok(vec![
+                ("grant_type", "client_credentials".to_owned()),
+                ("client_id", self.client_id.clone()),
+                ("client_secret", secret.expose_secret().to_owned()),
+            ]),
+        }
+    }
+
+    async fn session_of(&self, token: TokenAnswer) -> Result<Session, SalesforceError> {
+        let instance_url = token.instance_url.trim_end_matches('/').to_owned();
+        // A token never leaves in clear text because an answer said so.
+        let secure = instance_url.starts_with("https://") || self.login_url.starts_with("http://");
+        if !secure {
+            return Err(unreadable("the token answer names an instance without TLS"));
+        }
+        let access_token = SecretString::from(token.access_token);
+        let ids = token.id.as_deref().and_then(ids_of_identity_url);
+        let (organization_id, user_id) = match ids {
+            Some(ids) => ids,
+            None => self.user_info(&instance_url, &access_token).await?,
+        };
+        Ok(Session {
+            access_token,
+            instance_url,
+            organization_id,
+            user_id,
+        })
+    }
+
+    async fn user_info(
+        &self,
+        instance_url: &str,
+        access_token: &SecretString,
+    ) -> Result<(SalesforceId, SalesforceId), SalesforceError> {
+        let request = self
+            .wire
+            .client()
+            .get(format!("{instance_url}/services/oauth2/userinfo"))
+            .bearer_auth(access_token.expose_secret());
+        let answer = self
+            .wire
+            .send(request, LOGIN_TIMEOUT)
+            .await
+            .map_err(|failure: WireFailure| failure.into_error(LOGIN))?;
+        if answer.status != 200 {
+            return Err(Fault::from_body(answer.status, &answer.body).into_error(LOGIN));
+        }
+        let info: UserInfo = serde_json::from_slice(&answer.body)
+            .map_err(|_| unreadable("userinfo does not name organization and user"))?;
+        Ok((info.organization_id, info.user_id))
+    }
+}
+
+const LOGIN: &str = "the login";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+fn prepare(login: Login, login_url: &str) -> Result<PreparedLogin, SalesforceError> {
+    match login {
+        Login::ClientCredentials { secret } => Ok(PreparedLogin::ClientCredentials { secret }),
+        Login::JwtBearer {
+            username,
+            private_key,
+            audience,
+        } => Ok(PreparedLogin::JwtBearer {
+            username,
+            key: EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes())
+                .map_err(|_| broken_login("the private key is not an RSA key in PEM"))?,
+            audience: audience.unwrap_or_else(|| login_url.to_owned()),
+        }),
+    }
+}
+
+fn broken_login(message: &str) -> SalesforceError {
+    SalesforceError {
+        what: LOGIN.to_owned(),
+        status: None,
+        code: "login_configuration".to_owned(),
+        message: message.to_owned(),
+        disposition: Disposition::Park,
+    }
+}
+
+fn unreadable(message: &str) -> SalesforceError {
+    SalesforceError {
+        what: LOGIN.to_owned(),
+        status: Some(200),
+        code: "unreadable_answer".to_owned(),
+        message: message.to_owned(),
+        disposition: Disposition::RetryLater,
+    }
+}
+
+/// `https://login.salesforce.com/id/00D…/005…`: the last two segments are org and user.
+fn ids_of_identity_url(url: &str) -> Option<(SalesforceId, SalesforceId)> {
+    let mut segments = url.trim_end_matches('/').rsplit('/');
+    let user = SalesforceId::parse(segments.next()?).ok()?;
+    let organization = SalesforceId::parse(segments.next()?).ok()?;
+    Some((organization, user))
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    exp: u64,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    instance_url: String,
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    organization_id: SalesforceId,
+    user_id: SalesforceId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn org_and_user_are_the_last_segments_of_the_identity_url() {
+        let (org, user) = ids_of_identity_url(
+            "https://login.salesforce.com/id/00DRM000000Gv5X2AS/005D0000001LjdWIAS",
+        )
+        .unwrap();
+        assert_eq!(org.as_str(), "00DRM000000Gv5X2AS");
+        assert_eq!(user.as_str(), "005D0000001LjdWIAS");
+        assert_eq!(ids_of_identity_url("https://login.salesforce.com/id"), None);
+    }
+
+    #[test]
+    fn a_session_shows_no_token() {
+        let session = Session {
+            access_token: SecretString::from("00D!secret"),
+            instance_url: "https://acme.my.salesforce.com".to_owned(),
+            organization_id: SalesforceId::parse("00DRM000000Gv5X2AS").unwrap(),
+            user_id: SalesforceId::parse("005D0000001LjdWIAS").unwrap(),
+        };
+        assert!(!format!("{session:?}").contains("secret"));
+    }
+}

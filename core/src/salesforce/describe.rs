@@ -1,0 +1,297 @@
+//! What an object looks like: describe, read into the types that canonical values depend on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::transport::{Fetched, RestCall, Transport};
+use crate::engine::ports::salesforce::{Disposition, SalesforceError};
+use crate::model::ids::{FieldName, ObjectName};
+use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::value::{Decimal, Value};
+
+/// Describes of objects, kept until one is contradicted.
+#[derive(Default)]
+pub(super) struct Schemas {
+    known: RwLock<BTreeMap<ObjectName, Arc<ObjectSchema>>>,
+}
+
+/// Longest describe: a few MB for objects with many picklist values.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Schemas {
+    /// Returns the schema of an object, asking the org the first time. Errors: the object does not
+    /// exist or is hidden, or the org is out of reach.
+    pub(super) async fn get(
+        &self,
+        transport: &Transport,
+        object: &ObjectName,
+    ) -> Result<Arc<ObjectSchema>, SalesforceError> {
+        if let Some(schema) = self.cached(object) {
+            return Ok(schema);
+        }
+        let what = format!("the describe of {object}");
+        let call = RestCall {
+            method: Method::GET,
+            path: transport.path(&format!("/sobjects/{object}/describe")),
+            body: None,
+            headers: Vec::new(),
+            deadline: Instant::now() + DESCRIBE_TIMEOUT,
+        };
+        let body = match transport.fetch(&what, &call).await {
+            Ok(body) => body,
+            Err(Fetched::Refused(fault)) if fault.status == Some(404) => {
+                return Err(no_such_object(what, object));
+            }
+            Err(other) => return Err(other.into_error(&what)),
+        };
+        let schema = parse(&body).ok_or_else(|| SalesforceError {
+            what,
+            status: Some(200),
+            code: "unreadable_answer".to_owned(),
+            message: "the answer is not a describe".to_owned(),
+            disposition: Disposition::RetryLater,
+        })?;
+        let schema = Arc::new(schema);
+        let mut known = self.known.write().expect("no holder of this lock panics");
+        known.insert(object.clone(), Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// Forgets the schema of an object.
+    pub(super) fn forget(&self, object: &ObjectName) {
+        let mut known = self.known.write().expect("no holder of this lock panics");
+        known.remove(object);
+    }
+
+    /// Returns the JSON that an external id is sent as: a number where the field is known to hold
+    /// numbers. Asks nobody: a mapped object has been described before it is written.
+    pub(super) fn external_id_json(
+        &self,
+        object: &ObjectName,
+        field: &FieldName,
+        external_id: &str,
+    ) -> Json {
+        let schema = self.cached(object);
+        let field_type = schema
+            .as_ref()
+            .and_then(|schema| schema.fields.get(field))
+            .map(|field| &field.field_type);
+        let number = match field_type {
+            Some(FieldType::Integer | FieldType::Decimal { .. }) => Decimal::parse(external_id),
+            Some(_) | None => None,
+        };
+        number.map_or_else(
+            || Json::from(external_id),
+            |number| Value::Number(number).to_json(),
+        )
+    }
+
+    /// Returns the object that a reference points to, where it is known and only one.
+    pub(super) fn parent_of(
+        &self,
+        object: &ObjectName,
+        reference: &FieldName,
+    ) -> Option<ObjectName> {
+        let schema = self.cached(object)?;
+        let FieldType::Reference { to, .. } = &schema.fields.get(reference)?.field_type else {
+            return None;
+        };
+        to.first().filter(|_| to.len() == 1).cloned()
+    }
+
+    fn cached(&self, object: &ObjectName) -> Option<Arc<ObjectSchema>> {
+        let known = self.known.read().expect("no holder of this lock panics");
+        known.get(object).cloned()
+    }
+}
+
+/// Returns the schema of a field. Errors: the object has no such field, which is named.
+pub(super) fn field_of<'a>(
+    schema: &'a ObjectSchema,
+    field: &FieldName,
+) -> Result<&'a FieldSchema, SalesforceError> {
+    schema.fields.get(field).ok_or_else(|| SalesforceError {
+        what: format!("reading {}", schema.object),
+        status: None,
+        code: "INVALID_FIELD".to_owned(),
+        message: format!(
+            "{} has no field {field}, or it is hidden from this user",
+            schema.object
+        ),
+        disposition: Disposition::Park,
+    })
+}
+
+fn no_such_object(what: String, object: &ObjectName) -> SalesforceError {
+    SalesforceError {
+        what,
+        status: Some(404),
+        code: "NOT_FOUND".to_owned(),
+        message: format!("the org has no object {object}, or it is hidden from this user"),
+        disposition: Disposition::Park,
+    }
+}
+
+fn parse(body: &[u8]) -> Option<ObjectSchema> {
+    let described: DescribedObject = serde_json::from_slice(body).ok()?;
+    let fields = described
+        .fields
+        .into_iter()
+        .filter_map(DescribedField::into_schema)
+        .map(|field| (field.name.clone(), field))
+        .collect();
+    Some(ObjectSchema {
+        object: ObjectName::parse(&described.name).ok()?,
+        key_prefix: described.key_prefix.unwrap_or_default(),
+        fields,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedObject {
+    name: String,
+    key_prefix: Option<String>,
+    fields: Vec<DescribedField>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedField {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    length: u32,
+    #[serde(default)]
+    precision: u32,
+    #[serde(default)]
+    scale: u32,
+    #[serde(default)]
+    reference_to: Vec<String>,
+    #[serde(default)]
+    relationship_name: Option<String>,
+    #[serde(default)]
+    createable: bool,
+    #[serde(default)]
+    updateable: bool,
+    #[serde(default)]
+    nillable: bool,
+    #[serde(default)]
+    defaulted_on_create: bool,
+    #[serde(default)]
+    external_id: bool,
+    #[serde(default)]
+    unique: bool,
+    #[serde(default)]
+    case_sensitive: bool,
+    #[serde(default)]
+    calculated: bool,
+    #[serde(default)]
+    auto_number: bool,
+}
+
+impl DescribedField {
+    fn into_schema(self) -> Option<FieldSchema> {
+        Some(FieldSchema {
+            name: FieldName::parse(&self.name).ok()?,
+            field_type: self.field_type(),
+            createable: self.createable,
+            updateable: self.updateable,
+            nillable: self.nillable,
+            defaulted_on_create: self.defaulted_on_create,
+            external_id: self.external_id,
+            unique: self.unique,
+            case_sensitive: self.case_sensitive,
+            calculated: self.calculated || self.auto_number,
+        })
+    }
+
+    fn field_type(&self) -> FieldType {
+        match self.kind.as_str() {
+            "string" | "textarea" | "picklist" | "phone" | "email" | "url" | "combobox"
+            | "encryptedstring" => FieldType::Text {
+                length: self.length,
+            },
+            "multipicklist" => FieldType::MultiPicklist,
+            "reference" => FieldType::Reference {
+                to: self
+                    .reference_to
+                    .iter()
+                    .filter_map(|object| ObjectName::parse(object).ok())
+                    .collect(),
+                relationship: self.relationship_name.clone(),
+            },
+            "id" => FieldType::Id,
+            "boolean" => FieldType::Boolean,
+            "int" | "long" => FieldType::Integer,
+            "double" | "currency" | "percent" => FieldType::Decimal {
+                precision: self.precision,
+                scale: self.scale,
+            },
+            "date" => FieldType::Date,
+            "datetime" => FieldType::DateTime,
+            "time" => FieldType::Time,
+            other => FieldType::Unsupported {
+                name: other.to_owned(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_describe_becomes_types() {
+        let body = br#"{"name":"Account","keyPrefix":"001","label":"Account","fields":[
+            {"name":"Id","type":"id","length":18},
+            {"name":"Name","type":"string","length":255,"createable":true,"updateable":true},
+            {"name":"ParentId","type":"reference","referenceTo":["Account"],
+             "relationshipName":"Parent"},
+            {"name":"AnnualRevenue","type":"currency","precision":18,"scale":2,"nillable":true},
+            {"name":"Number__c","type":"string","autoNumber":true},
+            {"name":"BillingAddress","type":"address"}]}"#;
+        let schema = parse(body).unwrap();
+        let field_type = |name| {
+            let field = FieldName::parse(name).unwrap();
+            schema.fields[&field].field_type.clone()
+        };
+        assert_eq!(schema.key_prefix, "001");
+        assert_eq!(field_type("Name"), FieldType::Text { length: 255 });
+        assert_eq!(
+            field_type("ParentId"),
+            FieldType::Reference {
+                to: vec![ObjectName::parse("Account").unwrap()],
+                relationship: Some("Parent".to_owned()),
+            }
+        );
+        assert_eq!(
+            field_type("AnnualRevenue"),
+            FieldType::Decimal {
+                precision: 18,
+                scale: 2
+            }
+        );
+        assert_eq!(
+            field_type("BillingAddress"),
+            FieldType::Unsupported {
+                name: "address".to_owned()
+            }
+        );
+        assert!(schema.fields[&FieldName::parse("Number__c").unwrap()].calculated);
+    }
+
+    #[test]
+    fn a_field_that_does_not_exist_is_named() {
+        let schema = parse(br#"{"name":"Account","keyPrefix":"001","fields":[]}"#).unwrap();
+        let error = field_of(&schema, &FieldName::parse("Foo__c").unwrap()).unwrap_err();
+        assert!(error.message.contains("Account has no field Foo__c"));
+    }
+}

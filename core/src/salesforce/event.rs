@@ -1,0 +1,346 @@
+//! What a change event says about the records of mapped objects: one observation per record.
+//!
+//! An absent field, an unchanged one and a cleared one are three things, and only the bitmaps tell.
+//! Whatever cannot be told for sure becomes a gap: the record is read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use apache_avro::types::Value as Avro;
+use serde_json::Value as Json;
+
+use super::avro::{ChangeType, Event, EventHeader, EventSchema};
+use super::bitmap::{FieldPlace, places};
+use super::describe::field_of;
+use crate::engine::ports::salesforce::SalesforceError;
+use crate::model::canonical;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
+use crate::model::schema::{FieldType, ObjectSchema};
+use crate::model::value::{Decimal, Payload, Value};
+
+/// The mapped objects and fields that events are read for.
+#[derive(Default)]
+pub(super) struct EventScope {
+    objects: BTreeMap<ObjectName, ScopedObject>,
+}
+
+struct ScopedObject {
+    schema: Arc<ObjectSchema>,
+    fields: Vec<FieldName>,
+    /// The one mapped field that is an external id, if it is only one.
+    external_id: Option<FieldName>,
+}
+
+/// By what our own changes are recognised.
+pub(super) struct Ourselves {
+    /// End of changeOrigin of our writes, `;client=syncline`.
+    pub(super) origin_suffix: String,
+    /// Our user.
+    pub(super) user_id: SalesforceId,
+}
+
+/// Where an event was seen.
+pub(super) struct Sighting<'a> {
+    pub(super) replay_id: &'a [u8],
+    /// Observations that the same replay id has given already.
+    pub(super) ordinal: i32,
+}
+
+/// What one event says.
+#[derive(Debug, PartialEq)]
+pub(super) enum EventReading {
+    /// One observation per record.
+    Observed(Vec<SalesforceObservation>),
+    /// The object must be read again as a whole.
+    Stale(ObjectName),
+    /// No mapped object or field.
+    OutOfScope,
+}
+
+impl EventScope {
+    /// Adds an object with its mapped fields. Errors: the object has no such field.
+    pub(super) fn add(
+        &mut self,
+        schema: Arc<ObjectSchema>,
+        fields: &[FieldName],
+    ) -> Result<(), SalesforceError> {
+        let mut external_ids = Vec::new();
+        for field in fields {
+            if field_of(&schema, field)?.external_id {
+                external_ids.push(field.clone());
+            }
+        }
+        let external_id = match external_ids.len() {
+            1 => external_ids.pop(),
+            _ => None,
+        };
+        let scoped = ScopedObject {
+            fields: fields.to_vec(),
+            external_id,
+            schema: Arc::clone(&schema),
+        };
+        self.objects.insert(schema.object.clone(), scoped);
+        Ok(())
+    }
+
+    /// Returns the objects that an unreadable event may be about: its schema's, else all.
+    pub(super) fn suspects(&self, object: Option<&ObjectName>) -> Vec<ObjectName> {
+        match object {
+            Some(object) => self
+                .objects
+                .get_key_value(object)
+                .map(|(name, _)| name.clone())
+                .into_iter()
+                .collect(),
+            None => self.objects.keys().cloned().collect(),
+        }
+    }
+
+    /// Returns what an event says.
+    pub(super) fn read(
+        &self,
+        schema: &EventSchema,
+        event: &Event,
+        seen: &Sighting<'_>,
+        ourselves: &Ourselves,
+    ) -> EventReading {
+        let header = &event.header;
+        let object = ObjectName::parse(&header.entity_name).ok();
+        let Some((object, scoped)) = object.and_then(|name| self.objects.get_key_value(&name))
+        else {
+            return EventReading::OutOfScope;
+        };
+        let ids: Option<Vec<SalesforceId>> =
+            header.record_ids.iter().map(|id| real_id(id)).collect();
+        let ids = match ids {
+            Some(ids) if header.change_type != ChangeType::GapOverflow && !ids.is_empty() => ids,
+            // `001*` and the id of zeroes stand for records that are not named.
+            Some(_) | None => return EventReading::Stale(object.clone()),
+        };
+        let (kind, fields) = match scoped.content(schema, event) {
+            Content::Said(kind, fields) => (kind, fields),
+            Content::NothingMapped => return EventReading::OutOfScope,
+            Content::Unclear => (ObservationKind::Gap, Payload::new()),
+        };
+        let one = SalesforceObservation {
+            object: object.clone(),
+            salesforce_id: ids[0].clone(),
+            external_id: scoped.external_id_in(&fields),
+            kind,
+            fields,
+            version: version_of(schema, event),
+            cursor: SourceCursor::SalesforceReplayId(seen.replay_id.to_vec()),
+            ordinal: seen.ordinal,
+            ours: ourselves.made(header),
+            transaction_key: Some(header.transaction_key.clone()).filter(|key| !key.is_empty()),
+        };
+        let observations =
+            (seen.ordinal..)
+                .zip(ids)
+                .map(|(ordinal, salesforce_id)| SalesforceObservation {
+                    salesforce_id,
+                    ordinal,
+                    ..one.clone()
+                });
+        EventReading::Observed(observations.collect())
+    }
+}
+
+impl Ourselves {
+    fn made(&self, header: &EventHeader) -> bool {
+        let by_our_user =
+            SalesforceId::parse(&header.commit_user).is_ok_and(|user| user == self.user_id);
+        by_our_user || header.change_origin.ends_with(&self.origin_suffix)
+    }
+}
+
+/// What an event says about the mapped fields of a record.
+enum Content {
+    Said(ObservationKind, Payload),
+    NothingMapped,
+    /// It changed, nobody knows how.
+    Unclear,
+}
+
+impl ScopedObject {
+    fn content(&self, schema: &EventSchema, event: &Event) -> Content {
+        match event.header.change_type {
+            ChangeType::Create => self.whole(schema, event, ObservationKind::Created),
+            ChangeType::Undelete => self.whole(schema, event, ObservationKind::Undeleted),
+            ChangeType::Update => self.changes(schema, event).unwrap_or(Content::Unclear),
+            ChangeType::Delete => Content::Said(ObservationKind::Deleted, Payload::new()),
+            ChangeType::Gap | ChangeType::GapOverflow => Content::Unclear,
+        }
+    }
+
+    /// A create carries every field that is not null.
+    fn whole(&self, schema: &EventSchema, event: &Event, kind: ObservationKind) -> Content {
+        let fields: Option<Payload> = self
+            .fields
+            .iter()
+            .map(|field| {
+                let place = schema.place_of(field.as_str())?;
+                let value = self.value(field, event.scalar_at(place)?)?;
+                Some((field.clone(), value))
+            })
+            .collect();
+        match fields {
+            Some(fields) => Content::Said(kind, fields),
+            None => Content::Unclear,
+        }
+    }
+
+    /// An update carries the fields that its bitmaps name; none if it cannot be told which.
+    fn changes(&self, schema: &EventSchema, event: &Event) -> Option<Content> {
+        let header = &event.header;
+        let changed = places(&header.changed_fields).ok()?;
+        let nulled = places(&header.nulled_fields).ok()?;
+        let differing = places(&header.diff_fields).ok()?;
+        let mut fields = Payload::new();
+        for field in &self.fields {
+            // A formula may have changed with anything, and events never carry it.
+            let place = schema.place_of(field.as_str())?;
+            if touches(&differing, place) || only_the_whole(&changed, &nulled, place) {
+                return None;
+            }
+            let is_nulled = nulled.contains(&place);
+            if !is_nulled && !changed.contains(&place) {
+                continue;
+            }
+            let scalar = event.scalar_at(place)?;
+            // Changed, not cleared, and yet without a value: it was not delivered.
+            if matches!(scalar, Avro::Null) && !is_nulled {
+                return None;
+            }
+            let scalar = if is_nulled { &Avro::Null } else { scalar };
+            fields.insert(field.clone(), self.value(field, scalar)?);
+        }
+        Some(match fields.is_empty() {
+            true => Content::NothingMapped,
+            false => Content::Said(ObservationKind::Changed, fields),
+        })
+    }
+
+    fn value(&self, field: &FieldName, avro: &Avro) -> Option<Value> {
+        canonical_value(&self.schema.fields.get(field)?.field_type, avro)
+    }
+
+    fn external_id_in(&self, fields: &Payload) -> Option<String> {
+        match fields.get(self.external_id.as_ref()?)? {
+            Value::Text(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Boolean(_) => None,
+        }
+    }
+}
+
+fn touches(places: &BTreeSet<FieldPlace>, place: FieldPlace) -> bool {
+    let whole = FieldPlace {
+        child: None,
+        ..place
+    };
+    places.contains(&place) || places.contains(&whole)
+}
+
+/// The compound is named as a whole and none of its parts is: which part changed is not said.
+fn only_the_whole(
+    changed: &BTreeSet<FieldPlace>,
+    nulled: &BTreeSet<FieldPlace>,
+    place: FieldPlace,
+) -> bool {
+    let named = || {
+        changed
+            .iter()
+            .chain(nulled)
+            .filter(|named| named.field == place.field)
+    };
+    place.child.is_some()
+        && named().any(|named| named.child.is_none())
+        && !named().any(|named| named.child.is_some())
+}
+
+/// Digits that a double carries whatever they are (IEEE 754 binary64, DBL_DIG).
+const DOUBLE_DIGITS: usize = 15;
+
+/// Returns the canonical value of an event's scalar, or none if it cannot be told for sure.
+fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
+    let of_json = |json: Json| canonical::from_salesforce_json(field, &json).ok();
+    match avro {
+        Avro::Null => of_json(Json::Null),
+        Avro::Boolean(boolean) => of_json(Json::Bool(*boolean)),
+        Avro::String(text) => of_json(Json::from(text.as_str())),
+        Avro::Int(int) => whole_number(field, i64::from(*int)),
+        Avro::Long(long) => whole_number(field, *long),
+        Avro::Double(double) => {
+            // The shortest decimal that gives this double is the one meant, if the field's digits at
+            // this magnitude are no more than a double can tell apart.
+            let number = Decimal::parse(&double.to_string())?;
+            let told_apart = number.whole_digits() + scale_of(field)? <= DOUBLE_DIGITS;
+            told_apart
+                .then(|| of_json(Value::Number(number).to_json()))
+                .flatten()
+        }
+        _ => None,
+    }
+}
+
+/// Returns the digits after the point of a field of numbers.
+fn scale_of(field: &FieldType) -> Option<usize> {
+    match field {
+        FieldType::Decimal { scale, .. } => Some(*scale as usize),
+        FieldType::Integer => Some(0),
+        FieldType::Text { .. }
+        | FieldType::MultiPicklist
+        | FieldType::Reference { .. }
+        | FieldType::Id
+        | FieldType::Boolean
+        | FieldType::Date
+        | FieldType::DateTime
+        | FieldType::Time
+        | FieldType::Unsupported { .. } => None,
+    }
+}
+
+fn whole_number(field: &FieldType, number: i64) -> Option<Value> {
+    match field {
+        FieldType::Date | FieldType::DateTime | FieldType::Time => {
+            canonical::from_epoch_ms(field, number).ok()
+        }
+        FieldType::Integer | FieldType::Decimal { .. } => {
+            canonical::from_salesforce_json(field, &Json::from(number)).ok()
+        }
+        FieldType::Text { .. }
+        | FieldType::MultiPicklist
+        | FieldType::Reference { .. }
+        | FieldType::Id
+        | FieldType::Boolean
+        | FieldType::Unsupported { .. } => None,
+    }
+}
+
+/// The stamp is the record's own where the event carries it; a delete has only the commit's.
+fn version_of(schema: &EventSchema, event: &Event) -> Version {
+    let modified = schema
+        .place_of("LastModifiedDate")
+        .and_then(|place| event.scalar_at(place));
+    let modified_ms = match modified {
+        Some(Avro::Long(ms)) => *ms,
+        Some(_) | None => event.header.commit_timestamp,
+    };
+    Version {
+        modified_ms: Some(modified_ms),
+        commit_number: Some(event.header.commit_number),
+    }
+}
+
+/// Returns a record's id, or none for a wildcard or the placeholder of an overflow.
+fn real_id(text: &str) -> Option<SalesforceId> {
+    SalesforceId::parse(text)
+        .ok()
+        .filter(|id| !id.as_str().starts_with("000000000000000"))
+}
+
+#[cfg(test)]
+mod tests;

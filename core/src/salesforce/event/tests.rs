@@ -1,0 +1,329 @@
+//! Tests of what change events say.
+
+use super::*;
+use crate::model::schema::FieldSchema;
+use crate::salesforce::avro::fixtures::{SCHEMA, Said, event, update};
+
+const KIM: &str = "005D0000001LjdWIAS";
+const SILENT: Said<'_> = Said {
+    nulled: &[],
+    diff: &[],
+    changed: &[],
+    body: &[],
+};
+
+fn field(name: &str, field_type: FieldType) -> FieldSchema {
+    FieldSchema {
+        name: FieldName::parse(name).unwrap(),
+        field_type,
+        createable: true,
+        updateable: true,
+        nillable: true,
+        defaulted_on_create: false,
+        external_id: name == "Type",
+        unique: false,
+        case_sensitive: false,
+        calculated: false,
+    }
+}
+
+/// Account with these fields mapped; Type is the external id.
+fn scope(mapped: &[&str]) -> EventScope {
+    let text = FieldType::Text { length: 255 };
+    let currency = FieldType::Decimal {
+        precision: 18,
+        scale: 2,
+    };
+    let fields = [
+        field("Name", text.clone()),
+        field("Type", text.clone()),
+        field("BillingCity", text.clone()),
+        field("BillingStreet", text.clone()),
+        field("AnnualRevenue", currency.clone()),
+        field("Formula__c", text),
+        field("LastModifiedDate", FieldType::DateTime),
+    ];
+    let schema = ObjectSchema {
+        object: ObjectName::parse("Account").unwrap(),
+        key_prefix: "001".to_owned(),
+        fields: fields
+            .into_iter()
+            .map(|field| (field.name.clone(), field))
+            .collect(),
+    };
+    let mapped: Vec<FieldName> = mapped
+        .iter()
+        .map(|name| FieldName::parse(name).unwrap())
+        .collect();
+    let mut scope = EventScope::default();
+    scope.add(Arc::new(schema), &mapped).unwrap();
+    scope
+}
+
+fn reading(mapped: &[&str], event: &Event) -> EventReading {
+    let ourselves = Ourselves {
+        origin_suffix: ";client=syncline".to_owned(),
+        user_id: SalesforceId::parse("0055g00000Xy2zZAAR").unwrap(),
+    };
+    let seen = Sighting {
+        replay_id: &[0, 1],
+        ordinal: 0,
+    };
+    let schema = EventSchema::parse(SCHEMA).unwrap();
+    scope(mapped).read(&schema, event, &seen, &ourselves)
+}
+
+/// Returns what the event says in a line: the kind, then the fields.
+fn line(mapped: &[&str], event: &Event) -> String {
+    match reading(mapped, event) {
+        EventReading::Observed(observations) => {
+            let one = &observations[0];
+            let fields: Vec<String> = one
+                .fields
+                .iter()
+                .map(|(name, value)| format!("{name}={}", value.to_json()))
+                .collect();
+            format!("{:?} {}", one.kind, fields.join(" "))
+        }
+        EventReading::Stale(object) => format!("stale {object}"),
+        EventReading::OutOfScope => "out of scope".to_owned(),
+    }
+}
+
+fn some(value: Avro) -> Avro {
+    Avro::Union(1, Box::new(value))
+}
+
+fn text(text: &str) -> Avro {
+    some(Avro::String(text.to_owned()))
+}
+
+fn address(street: Avro, city: Avro) -> Avro {
+    some(Avro::Record(vec![
+        ("Street".to_owned(), street),
+        ("City".to_owned(), city),
+        ("Latitude".to_owned(), Avro::Null),
+    ]))
+}
+
+#[test]
+fn an_update_says_only_what_its_bitmaps_name() {
+    let schema = EventSchema::parse(SCHEMA).unwrap();
+    let golden = schema.decode(&update()).unwrap();
+    let mapped = [
+        "Name",
+        "Type",
+        "BillingCity",
+        "BillingStreet",
+        "AnnualRevenue",
+    ];
+    assert_eq!(
+        line(&mapped, &golden),
+        r#"Changed AnnualRevenue=5.5 BillingCity="Lyon" Type=null"#
+    );
+}
+
+#[test]
+fn an_update_carries_the_records_stamp_and_the_commit_number() {
+    let schema = EventSchema::parse(SCHEMA).unwrap();
+    let golden = schema.decode(&update()).unwrap();
+    let EventReading::Observed(observations) = reading(&["Type"], &golden) else {
+        panic!("it is about a mapped field");
+    };
+    let version = observations[0].version;
+    assert_eq!(version.modified_ms, Some(1_700_000_000_000));
+    assert_eq!(version.commit_number, Some(golden.header.commit_number));
+}
+
+#[test]
+fn an_update_of_other_fields_is_out_of_scope() {
+    let said = Said {
+        changed: &["0x40"],
+        ..SILENT
+    };
+    let event = event(ChangeType::Update, &said);
+    assert_eq!(line(&["Name", "BillingCity"], &event), "out of scope");
+}
+
+#[test]
+fn a_create_says_every_mapped_field() {
+    let said = Said {
+        body: &[
+            ("Name", text(" Acme ")),
+            ("Type", text("a-1")),
+            ("BillingAddress", address(Avro::Null, text("Lyon"))),
+        ],
+        ..SILENT
+    };
+    let mapped = [
+        "Name",
+        "Type",
+        "BillingCity",
+        "BillingStreet",
+        "AnnualRevenue",
+    ];
+    let event = event(ChangeType::Create, &said);
+    assert_eq!(
+        line(&mapped, &event),
+        r#"Created AnnualRevenue=null BillingCity="Lyon" BillingStreet=null Name="Acme" Type="a-1""#
+    );
+    let EventReading::Observed(observations) = reading(&mapped, &event) else {
+        panic!("it is about mapped fields");
+    };
+    assert_eq!(observations[0].external_id.as_deref(), Some("a-1"));
+}
+
+#[test]
+fn what_cannot_be_told_for_sure_is_a_gap() {
+    let gap = |mapped: &[&str], said: &Said<'_>, why: &str| {
+        let event = event(ChangeType::Update, said);
+        assert_eq!(line(mapped, &event), "Gap ", "{why}");
+    };
+    let changed = |changed| Said { changed, ..SILENT };
+    gap(
+        &["Type"],
+        &changed(&["0x04"]),
+        "changed, not nulled, no value",
+    );
+    gap(&["Type"], &changed(&["0xZZ"]), "a malformed bitmap");
+    gap(
+        &["BillingCity"],
+        &changed(&["0x08"]),
+        "a compound changed, the part is not said",
+    );
+    gap(
+        &["Formula__c"],
+        &changed(&["0x40"]),
+        "a formula may have changed and is not carried",
+    );
+    let said = Said {
+        diff: &["0x04"],
+        changed: &["0x04"],
+        body: &[("Type", text("--- \n+++ "))],
+        ..SILENT
+    };
+    gap(&["Type"], &said, "a diff");
+    let wrong_type = Said {
+        changed: &["0x20"],
+        body: &[("AnnualRevenue", text("many"))],
+        ..SILENT
+    };
+    gap(&["AnnualRevenue"], &wrong_type, "text in a number");
+    let person = Said {
+        changed: &["0x02"],
+        body: &[("Name", Avro::Union(2, Box::new(Avro::Record(vec![]))))],
+        ..SILENT
+    };
+    gap(&["Name"], &person, "a name of parts, asked for as a whole");
+}
+
+#[test]
+fn a_double_is_believed_as_far_as_it_can_tell_the_fields_numbers_apart() {
+    for (double, expected) in [
+        (0.1, "Changed AnnualRevenue=0.1"),
+        (0.1 + 0.2, "Gap "),
+        (1e12, "Changed AnnualRevenue=1000000000000"),
+        (
+            1_234_567_890_123.45,
+            "Changed AnnualRevenue=1234567890123.45",
+        ),
+        (12_345_678_901_234.5, "Gap "),
+        (f64::NAN, "Gap "),
+    ] {
+        let body = [("AnnualRevenue", some(Avro::Double(double)))];
+        let said = Said {
+            changed: &["0x20"],
+            body: &body,
+            ..SILENT
+        };
+        let event = event(ChangeType::Update, &said);
+        assert_eq!(line(&["AnnualRevenue"], &event), expected, "{double}");
+    }
+}
+
+#[test]
+fn a_nulled_part_of_a_compound_is_cleared_whatever_the_body_shows() {
+    for body in [
+        vec![],
+        vec![("BillingAddress", address(Avro::Null, Avro::Null))],
+    ] {
+        let said = Said {
+            nulled: &["3-0x02"],
+            changed: &["0x40", "3-0x02"],
+            body: &body,
+            ..SILENT
+        };
+        let event = event(ChangeType::Update, &said);
+        let mapped = ["BillingCity", "BillingStreet"];
+        assert_eq!(line(&mapped, &event), "Changed BillingCity=null");
+    }
+}
+
+#[test]
+fn a_delete_has_no_fields_and_the_commits_stamp() {
+    let event = event(ChangeType::Delete, &SILENT);
+    let EventReading::Observed(observations) = reading(&["Name"], &event) else {
+        panic!("it is about a mapped object");
+    };
+    assert_eq!(observations[0].kind, ObservationKind::Deleted);
+    assert_eq!(observations[0].version.modified_ms, Some(1_700_000_001_000));
+    assert!(!observations[0].ours);
+}
+
+#[test]
+fn every_record_of_an_event_is_one_observation() {
+    let mut event = event(ChangeType::Gap, &SILENT);
+    event
+        .header
+        .record_ids
+        .push("0015f00002J9YYEAA3".to_owned());
+    let EventReading::Observed(observations) = reading(&["Name"], &event) else {
+        panic!("it is about a mapped object");
+    };
+    let seen: Vec<(i32, &str)> = observations
+        .iter()
+        .map(|one| (one.ordinal, one.salesforce_id.as_str()))
+        .collect();
+    assert_eq!(seen, [(0, "001D000000IqhSLIAZ"), (1, "0015f00002J9YYEAA3")]);
+}
+
+#[test]
+fn records_that_are_not_named_make_the_object_stale() {
+    for ids in [
+        &["001*"][..],
+        &["000000000000000AAA"],
+        &[],
+        &["001D000000IqhSLIAZ", "001*"],
+    ] {
+        let mut event = event(ChangeType::Update, &SILENT);
+        event.header.record_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!(line(&["Name"], &event), "stale Account", "{ids:?}");
+    }
+    let overflow = event(ChangeType::GapOverflow, &SILENT);
+    assert_eq!(line(&["Name"], &overflow), "stale Account");
+}
+
+#[test]
+fn an_object_that_is_not_mapped_is_out_of_scope() {
+    let mut event = event(ChangeType::Create, &SILENT);
+    event.header.entity_name = "Lead".to_owned();
+    assert_eq!(line(&["Name"], &event), "out of scope");
+}
+
+#[test]
+fn our_changes_are_known_by_tag_or_by_user() {
+    for (origin, user, ours) in [
+        ("com/salesforce/api/rest/68.0;client=syncline", KIM, true),
+        ("com/salesforce/api/rest/68.0", "0055g00000Xy2zZ", true),
+        ("com/salesforce/api/rest/68.0;client=syncline2", KIM, false),
+        ("", "", false),
+    ] {
+        let mut event = event(ChangeType::Delete, &SILENT);
+        event.header.change_origin = origin.to_owned();
+        event.header.commit_user = user.to_owned();
+        let EventReading::Observed(observations) = reading(&["Name"], &event) else {
+            panic!("it is about a mapped object");
+        };
+        assert_eq!(observations[0].ours, ours, "{origin} {user}");
+    }
+}

@@ -1,0 +1,318 @@
+//! How change events are subscribed to: the Pub/Sub API over gRPC.
+//!
+//! Positions are opaque bytes. A batch is handed out with the position that may be stored once all of
+//! it is durable, keep-alives included. A stream that ends is not reopened behind the caller's back,
+//! but for one renewal of a dead session.
+
+mod credit;
+mod stream;
+
+/// Messages and client of `proto/eventbus.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+mod proto {
+    tonic::include_proto!("eventbus.v1");
+}
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use futures_util::future;
+use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use self::credit::Credit;
+use self::proto::pub_sub_client::PubSubClient;
+use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest};
+use self::stream::{Link, OpenedStream, Subscription};
+use super::auth::{Session, SessionKeeper};
+use super::avro::EventSchema;
+use super::classify::Fault;
+pub(super) use super::event::EventScope;
+use super::event::Ourselves;
+use crate::engine::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
+
+/// The event bus of one org. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct EventBus {
+    channel: Channel,
+    sessions: Arc<SessionKeeper>,
+    origin_suffix: String,
+    /// Event schemas by id; an id stands for the same schema for ever.
+    schemas: Arc<Mutex<BTreeMap<String, Arc<EventSchema>>>>,
+}
+
+/// Largest message: twice what an event batch of the API is asked to keep below.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest single allocation while decoding an event, which has at most 1 MB.
+const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest call: for a schema, or until a stream may be watched.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the opening of a stream is watched for a refusal. The server may keep silent until the
+/// first event, so silence is no error.
+const OPENING_WATCHED: Duration = Duration::from_secs(1);
+
+/// Replay requests that can wait in the channel: one opens the stream, one tops it up.
+const REQUESTS_WAITING: usize = 4;
+
+impl EventBus {
+    /// Prepares the channel; it connects at first use. Errors: the address is none.
+    pub(super) fn new(
+        url: &str,
+        client_tag: &str,
+        sessions: Arc<SessionKeeper>,
+    ) -> Result<Self, SalesforceError> {
+        static BOUNDED: Once = Once::new();
+        BOUNDED.call_once(|| {
+            apache_avro::util::max_allocation_bytes(EVENT_BYTES_MAX);
+        });
+        Ok(Self {
+            channel: endpoint(url)?.connect_lazy(),
+            sessions,
+            origin_suffix: format!(";client={client_tag}"),
+            schemas: Arc::default(),
+        })
+    }
+
+    /// Opens a subscription, with a new session where the old one is dead. Errors: the topic does not
+    /// exist or may not be read, or the bus is out of reach; a server that takes its time says so
+    /// through the stream. That the position is lost is always said by the stream.
+    pub(super) async fn subscribe(
+        &self,
+        topic: &str,
+        from: &ReplayFrom,
+        scope: EventScope,
+    ) -> Result<Subscription, SalesforceError> {
+        let what = format!("subscribing to {topic}");
+        let open = |session: Arc<Session>| async move { self.open(&session, topic, from).await };
+        let (opened, session) = self.ask(&what, open).await?;
+        Ok(Subscription {
+            bus: self.clone(),
+            topic: topic.to_owned(),
+            resume: from.clone(),
+            scope,
+            ourselves: Ourselves {
+                origin_suffix: self.origin_suffix.clone(),
+                user_id: session.user_id.clone(),
+            },
+            session,
+            session_renewed: false,
+            opened,
+            waiting: VecDeque::new(),
+            after_waiting: Vec::new(),
+            ended: None,
+            last_message: Instant::now(),
+        })
+    }
+
+    /// Returns the schema with this id, asking for it the first time.
+    async fn schema(&self, schema_id: &str) -> Result<Arc<EventSchema>, SalesforceError> {
+        let known = {
+            let schemas = self.schemas.lock().expect("no holder of this lock panics");
+            schemas.get(schema_id).cloned()
+        };
+        if let Some(schema) = known {
+            return Ok(schema);
+        }
+        let what = "reading an event schema";
+        let request = SchemaRequest {
+            schema_id: schema_id.to_owned(),
+        };
+        let ask = |session: Arc<Session>| {
+            let (mut client, message) = (self.client(), request.clone());
+            async move {
+                let request = authorized(message, &session)?;
+                client.get_schema(request).await.map(Response::into_inner)
+            }
+        };
+        let (info, _) = self.ask(what, ask).await?;
+        let schema = EventSchema::parse(&info.schema_json).map_err(|error| SalesforceError {
+            what: what.to_owned(),
+            status: None,
+            code: SCHEMA_UNREADABLE.to_owned(),
+            message: error.to_string(),
+            disposition: Disposition::Park,
+        })?;
+        let schema = Arc::new(schema);
+        let mut schemas = self.schemas.lock().expect("no holder of this lock panics");
+        schemas.insert(schema_id.to_owned(), Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// Makes a call, with a new session where the old one is dead, and returns the answer with the
+    /// session that got it.
+    async fn ask<T, Call>(
+        &self,
+        what: &str,
+        call: impl Fn(Arc<Session>) -> Call,
+    ) -> Result<(T, Arc<Session>), SalesforceError>
+    where
+        Call: Future<Output = Result<T, Status>>,
+    {
+        let mut session = self.sessions.current().await?;
+        let mut answer = within(CALL_TIMEOUT, call(Arc::clone(&session))).await;
+        if answer
+            .as_ref()
+            .is_err_and(|status| status.code() == Code::Unauthenticated)
+        {
+            session = self.sessions.renew(Some(&session)).await?;
+            answer = within(CALL_TIMEOUT, call(Arc::clone(&session))).await;
+        }
+        match answer {
+            Ok(answer) => Ok((answer, session)),
+            Err(status) => Err(fault_of(&status).into_error(what)),
+        }
+    }
+
+    /// Opens the stream and watches it for a moment.
+    async fn open(
+        &self,
+        session: &Session,
+        topic: &str,
+        from: &ReplayFrom,
+    ) -> Result<OpenedStream, Status> {
+        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING);
+        let mut credit = Credit::default();
+        let (preset, replay_id) = match from {
+            ReplayFrom::Earliest => (ReplayPreset::Earliest, Vec::new()),
+            ReplayFrom::Latest => (ReplayPreset::Latest, Vec::new()),
+            ReplayFrom::After(position) => (ReplayPreset::Custom, position.clone()),
+        };
+        let first = FetchRequest {
+            topic_name: topic.to_owned(),
+            replay_preset: preset.into(),
+            replay_id,
+            num_requested: credit.ask().unwrap_or_default(),
+            auth_refresh: String::new(),
+        };
+        requests
+            .try_send(first)
+            .expect("a new channel has room for one");
+        let request = authorized(stream_of(receiver), session)?;
+        let mut client = self.client();
+        let mut opening: Opening =
+            Box::pin(async move { client.subscribe(request).await.map(Response::into_inner) });
+        let link = match timeout(OPENING_WATCHED, &mut opening).await {
+            Ok(Ok(stream)) => Link::Open(Box::new(stream)),
+            Ok(Err(status)) if position_is_lost(&fault_of(&status).code) => {
+                Link::Opening(Box::pin(future::ready(Err(status))))
+            }
+            Ok(Err(status)) => return Err(status),
+            Err(_) => Link::Opening(opening),
+        };
+        Ok(OpenedStream {
+            requests,
+            link,
+            credit,
+        })
+    }
+
+    fn client(&self) -> PubSubClient<Channel> {
+        PubSubClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+type Opening = future::BoxFuture<'static, Result<Streaming<FetchResponse>, Status>>;
+
+/// Code of a schema that is no Avro schema of a change event.
+const SCHEMA_UNREADABLE: &str = "schema_unreadable";
+
+fn endpoint(url: &str) -> Result<Endpoint, SalesforceError> {
+    let bad_address = || SalesforceError {
+        what: "setting up the Pub/Sub client".to_owned(),
+        status: None,
+        code: "bad_address".to_owned(),
+        message: "pubsub_url must be https://host:port or http://host:port".to_owned(),
+        disposition: Disposition::Park,
+    };
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|_| bad_address())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
+        .map_err(|_| bad_address())?;
+    match endpoint.uri().scheme_str() {
+        Some("http") => Ok(endpoint),
+        Some("https") => endpoint
+            .tls_config(ClientTlsConfig::new().with_webpki_roots())
+            .map_err(|_| bad_address()),
+        Some(_) | None => Err(bad_address()),
+    }
+}
+
+/// Returns a request with the metadata that every RPC carries.
+fn authorized<T>(message: T, session: &Session) -> Result<Request<T>, Status> {
+    let value = |text: &str| {
+        MetadataValue::<Ascii>::try_from(text)
+            .map_err(|_| Status::invalid_argument("the session holds no header text"))
+    };
+    let mut token = value(session.access_token.expose_secret())?;
+    token.set_sensitive(true);
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert("accesstoken", token);
+    metadata.insert("instanceurl", value(&session.instance_url)?);
+    metadata.insert("tenantid", value(session.organization_id.as_str())?);
+    Ok(request)
+}
+
+fn stream_of(
+    mut receiver: mpsc::Receiver<FetchRequest>,
+) -> impl futures_util::Stream<Item = FetchRequest> + Send + 'static {
+    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    timeout(limit, call)
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+}
+
+/// The position is malformed, or older than what is kept.
+fn position_is_lost(code: &str) -> bool {
+    matches!(
+        code,
+        "subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed"
+    )
+}
+
+/// Returns the fault that a status states: in the trailer `error-code`, else by its code alone.
+fn fault_of(status: &Status) -> Fault {
+    let trailer = status
+        .metadata()
+        .get("error-code")
+        .and_then(|code| code.to_str().ok());
+    let code = trailer.unwrap_or(match status.code() {
+        Code::Unauthenticated => "service.auth.error",
+        Code::ResourceExhausted => "service.protection.triggered",
+        // Streams are cut without a trailer whenever a server restarts.
+        Code::Unavailable
+        | Code::Internal
+        | Code::Unknown
+        | Code::Cancelled
+        | Code::Aborted
+        | Code::DeadlineExceeded => "service.unavailable",
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss => "rpc.refused",
+    });
+    Fault::of_stream(code, status.message())
+}

@@ -1,0 +1,363 @@
+//! One open subscription: messages in, batches of observations out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status, Streaming};
+
+use super::proto::{ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent};
+use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost};
+use crate::engine::ports::salesforce::{
+    Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
+};
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::ObjectName;
+use crate::salesforce::auth::Session;
+use crate::salesforce::avro::EventSchema;
+use crate::salesforce::event::{EventReading, Ourselves, Sighting};
+
+/// An open subscription. Dropping it closes it.
+pub(in crate::salesforce) struct Subscription {
+    pub(super) bus: EventBus,
+    pub(super) topic: String,
+    /// From where a new stream would have to start: after what was handed out.
+    pub(super) resume: ReplayFrom,
+    pub(super) scope: EventScope,
+    pub(super) ourselves: Ourselves,
+    pub(super) session: Arc<Session>,
+    /// The session was renewed, and no message has come since.
+    pub(super) session_renewed: bool,
+    pub(super) opened: OpenedStream,
+    /// Received and not handed out.
+    pub(super) waiting: VecDeque<ConsumerEvent>,
+    /// The position once all that waits is handed out.
+    pub(super) after_waiting: Vec<u8>,
+    /// How it ended; said once all that waits is handed out.
+    pub(super) ended: Option<StreamEnd>,
+    pub(super) last_message: Instant,
+}
+
+/// Both directions of a stream, and what is owed on it.
+pub(super) struct OpenedStream {
+    pub(super) requests: mpsc::Sender<FetchRequest>,
+    pub(super) link: Link,
+    pub(super) credit: Credit,
+}
+
+/// The stream, or what will be one.
+pub(super) enum Link {
+    Opening(Opening),
+    Open(Box<Streaming<FetchResponse>>),
+}
+
+const STREAM: &str = "the event stream";
+
+/// Longest silence of a live stream: keep-alives come every 270 s at the latest.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// From how many waiting events on more are gathered into one batch: half of what may be owed.
+const BACKLOG_EVENTS: usize = 50;
+
+/// How long the next message of a backlog is waited for: a long round trip.
+const GATHERED_FOR: Duration = Duration::from_millis(150);
+
+/// A stream that nobody polled for long may hold a message all the same: it is given this long to
+/// show it.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl EventStream for Subscription {
+    async fn next(
+        &mut self,
+        events_max: usize,
+        wait: Duration,
+    ) -> Result<Option<EventBatch>, StreamEnd> {
+        let deadline = Instant::now() + wait;
+        while self.ended.is_none() && self.waiting.len() < events_max.max(1) {
+            let until = match self.waiting.len() {
+                0 => deadline,
+                // A few events are handed out at once; many are the sign of a backlog, whose next
+                // events are on their way already.
+                few if few < BACKLOG_EVENTS => break,
+                _ => Instant::now() + GATHERED_FOR,
+            };
+            self.ask_for_more()?;
+            match self.message_before(until).await {
+                Ok(Some(response)) => {
+                    let keep_alive = response.events.is_empty();
+                    self.take(response);
+                    if keep_alive && self.waiting.is_empty() {
+                        return Ok(self.keep_alive());
+                    }
+                    if keep_alive {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(end) => self.ended = Some(end),
+            }
+        }
+        if !self.waiting.is_empty() {
+            return self.hand_out(events_max).await.map(Some);
+        }
+        match &self.ended {
+            Some(end) => Err(end.clone()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Subscription {
+    fn ask_for_more(&mut self) -> Result<(), StreamEnd> {
+        let Some(num_requested) = self.opened.credit.ask() else {
+            return Ok(());
+        };
+        let request = FetchRequest {
+            topic_name: self.topic.clone(),
+            num_requested,
+            ..FetchRequest::default()
+        };
+        self.opened
+            .requests
+            .try_send(request)
+            .map_err(|_| StreamEnd::Closed("it takes no more requests".to_owned()))
+    }
+
+    /// Waits for the next message. A dead session is renewed once and the stream reopened where it
+    /// was.
+    async fn message_before(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<FetchResponse>, StreamEnd> {
+        let silent_at = (self.last_message + SILENCE_MAX).max(Instant::now() + GRACE);
+        loop {
+            let status = match timeout_at(deadline.min(silent_at), self.opened.link.message()).await
+            {
+                Ok(Ok(Some(response))) => return Ok(Some(response)),
+                Ok(Ok(None)) => {
+                    return Err(StreamEnd::Closed("the server ended it".to_owned()));
+                }
+                Ok(Err(status)) => status,
+                Err(_) if deadline <= silent_at => return Ok(None),
+                Err(_) => {
+                    return Err(StreamEnd::Closed(format!(
+                        "nothing came for {} s",
+                        SILENCE_MAX.as_secs()
+                    )));
+                }
+            };
+            if status.code() != Code::Unauthenticated || self.session_renewed {
+                return Err(end_of(&status));
+            }
+            self.reopen().await.map_err(StreamEnd::Refused)?;
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<(), SalesforceError> {
+        self.session_renewed = true;
+        // What waits would come again from where the caller is.
+        self.waiting.clear();
+        self.session = self.bus.sessions.renew(Some(&self.session)).await?;
+        self.opened = self
+            .bus
+            .open(&self.session, &self.topic, &self.resume)
+            .await
+            .map_err(|status| fault_of(&status).into_error(STREAM))?;
+        Ok(())
+    }
+
+    fn take(&mut self, response: FetchResponse) {
+        self.last_message = Instant::now();
+        self.session_renewed = false;
+        self.opened
+            .credit
+            .answered(response.events.len(), response.pending_num_requested);
+        self.after_waiting = match response.events.last() {
+            Some(last) if response.latest_replay_id.is_empty() => last.replay_id.clone(),
+            Some(_) | None => response.latest_replay_id,
+        };
+        self.waiting.extend(response.events);
+    }
+
+    /// Returns the batch of a message without events: its position alone, if it has one.
+    fn keep_alive(&mut self) -> Option<EventBatch> {
+        let position = self.after_waiting.clone();
+        if position.is_empty() {
+            return None;
+        }
+        self.resume = ReplayFrom::After(position.clone());
+        Some(empty_batch(position))
+    }
+
+    /// Returns the next `events_max` events that wait, and those after them with the same replay id:
+    /// between two of them there is no position.
+    async fn hand_out(&mut self, events_max: usize) -> Result<EventBatch, StreamEnd> {
+        let count = batch_length(&self.waiting, events_max);
+        let ids = schema_ids(self.waiting.iter().take(count));
+        let schemas = schemas_of(&self.bus, ids).await?;
+        let events: Vec<ConsumerEvent> = self.waiting.drain(..count).collect();
+        let position = match (self.waiting.is_empty(), events.last()) {
+            (false, Some(last)) => last.replay_id.clone(),
+            (_, _) => self.after_waiting.clone(),
+        };
+        let mut batch = empty_batch(position.clone());
+        batch.events = events.len();
+        let mut ordinals = Ordinals::default();
+        for event in &events {
+            self.read_into(&mut batch, event, &schemas, &mut ordinals);
+        }
+        self.resume = ReplayFrom::After(position);
+        Ok(batch)
+    }
+
+    fn read_into(
+        &self,
+        batch: &mut EventBatch,
+        event: &ConsumerEvent,
+        schemas: &BTreeMap<String, Option<Arc<EventSchema>>>,
+        ordinals: &mut Ordinals,
+    ) {
+        let ProducerEvent {
+            schema_id, payload, ..
+        } = event.event.clone().unwrap_or_default();
+        let schema = schemas.get(&schema_id).and_then(Option::as_ref);
+        let decoded = schema.and_then(|schema| Some((schema, schema.decode(&payload).ok()?)));
+        let Some((schema, decoded)) = decoded else {
+            let about = schema.and_then(|schema| schema.object.as_ref());
+            tracing::warn!(
+                schema_id,
+                "an event cannot be decoded; what it may be about is stale"
+            );
+            return mark_stale(batch, self.scope.suspects(about));
+        };
+        let seen = Sighting {
+            replay_id: &event.replay_id,
+            ordinal: ordinals.next_of(&event.replay_id),
+        };
+        match self.scope.read(schema, &decoded, &seen, &self.ourselves) {
+            EventReading::Observed(observations) => {
+                ordinals.used(observations.len());
+                batch.observations.extend(observations);
+            }
+            EventReading::Stale(object) => mark_stale(batch, vec![object]),
+            EventReading::OutOfScope => batch.out_of_scope += 1,
+        }
+    }
+}
+
+impl Link {
+    /// Waits for the next message; may be dropped and called again.
+    async fn message(&mut self) -> Result<Option<FetchResponse>, Status> {
+        loop {
+            match self {
+                Self::Opening(opening) => *self = Self::Open(Box::new(opening.await?)),
+                Self::Open(stream) => return stream.message().await,
+            }
+        }
+    }
+}
+
+/// Counts the observations of one replay id: merged and enriched events may share one.
+#[derive(Default)]
+struct Ordinals {
+    replay_id: Vec<u8>,
+    next: i32,
+}
+
+impl Ordinals {
+    fn next_of(&mut self, replay_id: &[u8]) -> i32 {
+        if self.replay_id != replay_id {
+            self.replay_id = replay_id.to_vec();
+            self.next = 0;
+        }
+        self.next
+    }
+
+    fn used(&mut self, count: usize) {
+        self.next += i32::try_from(count).unwrap_or(i32::MAX);
+    }
+}
+
+fn empty_batch(position: Vec<u8>) -> EventBatch {
+    EventBatch {
+        observations: Vec::new(),
+        stale: Vec::new(),
+        out_of_scope: 0,
+        events: 0,
+        position: SourceCursor::SalesforceReplayId(position),
+    }
+}
+
+fn batch_length(waiting: &VecDeque<ConsumerEvent>, events_max: usize) -> usize {
+    let mut count = events_max.clamp(1, waiting.len());
+    while count < waiting.len() && waiting[count].replay_id == waiting[count - 1].replay_id {
+        count += 1;
+    }
+    count
+}
+
+fn schema_ids<'a>(events: impl Iterator<Item = &'a ConsumerEvent>) -> BTreeSet<String> {
+    events
+        .filter_map(|event| event.event.as_ref())
+        .map(|event| event.schema_id.clone())
+        .collect()
+}
+
+/// Returns the schemas with these ids; none for one that will never be readable.
+async fn schemas_of(
+    bus: &EventBus,
+    ids: BTreeSet<String>,
+) -> Result<BTreeMap<String, Option<Arc<EventSchema>>>, StreamEnd> {
+    let mut schemas = BTreeMap::new();
+    for id in ids {
+        let schema = match bus.schema(&id).await {
+            Ok(schema) => Some(schema),
+            Err(error) if never_readable(&error) => None,
+            Err(error) => return Err(ended_by(error)),
+        };
+        schemas.insert(id, schema);
+    }
+    Ok(schemas)
+}
+
+fn mark_stale(batch: &mut EventBatch, objects: Vec<ObjectName>) {
+    if objects.is_empty() {
+        batch.out_of_scope += 1;
+    }
+    for object in objects {
+        if !batch.stale.contains(&object) {
+            batch.stale.push(object);
+        }
+    }
+}
+
+/// A schema that is refused or is no schema stays so; asking again would hold up all other events.
+fn never_readable(error: &SalesforceError) -> bool {
+    error.disposition == Disposition::Park
+        && (error.code == SCHEMA_UNREADABLE || error.code.starts_with("schema."))
+}
+
+fn end_of(status: &Status) -> StreamEnd {
+    ended_by(fault_of(status).into_error(STREAM))
+}
+
+fn ended_by(error: SalesforceError) -> StreamEnd {
+    if position_is_lost(&error.code) {
+        return StreamEnd::PositionLost(error.code);
+    }
+    match error.disposition {
+        Disposition::RetryLater => StreamEnd::Closed(error.to_string()),
+        Disposition::WaitForQuota
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => StreamEnd::Refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! What happens to a stream whose session dies, against a local org.
+
+use std::future;
+
+use salesforce_org::Org;
+use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, PERSON};
+use salesforce_org::server::{Options, Running, start};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::*;
+use crate::salesforce::auth::{Login, MemoryTokenStore, SessionKeeper};
+use crate::salesforce::wire::Wire;
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// An org with one account, and a subscription on all that happens to accounts.
+async fn subscribed() -> (Running, Subscription) {
+    let running = start(Org::default(), &Options::default()).await.unwrap();
+    running
+        .with_org(|org| org.insert_as(PERSON, "Account", &json!({"Name": "Acme"})))
+        .unwrap();
+    let login = Login::ClientCredentials {
+        secret: SecretString::from(CLIENT_SECRET),
+    };
+    let sessions = SessionKeeper::new(
+        Arc::new(Wire::new().unwrap()),
+        &running.http_url(),
+        CLIENT_ID,
+        login,
+        Arc::new(MemoryTokenStore::default()),
+    );
+    let bus = EventBus::new(&running.grpc_url(), "syncline", Arc::new(sessions.unwrap())).unwrap();
+    let scope = EventScope::default();
+    let topic = "/data/AccountChangeEvent";
+    let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, scope).await;
+    (running, subscription.unwrap())
+}
+
+fn dead() -> Link {
+    Link::Opening(Box::pin(future::ready(Err(Status::unauthenticated("")))))
+}
+
+#[tokio::test]
+async fn a_stream_whose_session_is_refused_goes_on_with_a_new_one_where_it_was() {
+    let (running, mut stream) = subscribed().await;
+    let first = stream.next(100, WAIT).await.unwrap().unwrap();
+    assert_eq!((first.events, first.out_of_scope), (1, 1));
+    running
+        .with_org(|org| org.insert_as(PERSON, "Account", &json!({"Name": "Corp"})))
+        .unwrap();
+    stream.opened.link = dead();
+    let second = stream.next(100, WAIT).await.unwrap().unwrap();
+    assert_eq!(second.events, 1, "the second account alone");
+    assert_ne!(second.position, first.position);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_with_a_new_session_too_ends() {
+    let (_running, mut stream) = subscribed().await;
+    stream.session_renewed = true;
+    stream.opened.link = dead();
+    let end = stream.next(100, WAIT).await.unwrap_err();
+    let StreamEnd::Refused(error) = end else {
+        panic!("it is refused: {end}");
+    };
+    assert_eq!(error.disposition, Disposition::RefreshSession);
+}

@@ -1,0 +1,357 @@
+//! How records are read: by id, by external id, page by page, and by when they last changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use super::describe::{Schemas, field_of};
+use super::soql::{Literal, PAGE_ROWS, Selection};
+use super::transport::{Fetched, RestCall, Transport};
+use crate::engine::ports::salesforce::{
+    Deleted, Disposition, OrgLimits, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
+};
+use crate::model::canonical;
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::observation::Version;
+use crate::model::schema::ObjectSchema;
+use crate::model::value::Payload;
+
+/// Reads through one org's transport.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) schemas: &'a Schemas,
+    /// Most statements under way at a time.
+    pub(super) calls_in_flight: usize,
+}
+
+/// Which rows a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Live,
+    DeletedToo,
+}
+
+/// Longest query, all its pages together. Salesforce itself ends a query after two minutes.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Most pages of one query: far more than any statement here asks rows for.
+const PAGES_MAX: usize = 500;
+
+impl Reader<'_> {
+    /// Reads the named records, deleted ones included, each once.
+    pub(super) async fn by(
+        &self,
+        object: &ObjectName,
+        by: &ReadBy,
+        fields: &[FieldName],
+    ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        let columns = self.columns(object, fields).await?;
+        let (key, literals) = columns.literals(by)?;
+        let statements = columns
+            .selection()
+            .by_values(&key, &literals)
+            .ok_or_else(|| too_long(object))?;
+        let answers: Vec<Vec<Row>> = stream::iter(statements)
+            .map(|statement| self.query(object, statement, Rows::DeletedToo))
+            .buffered(self.calls_in_flight)
+            .try_collect()
+            .await?;
+        let unique: BTreeMap<SalesforceId, SalesforceRecord> = answers
+            .iter()
+            .flatten()
+            .filter_map(|row| columns.record(row))
+            .map(|record| (record.salesforce_id.clone(), record))
+            .collect();
+        Ok(unique.into_values().collect())
+    }
+
+    /// Reads the next page of all live records in id order.
+    pub(super) async fn page(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: Option<&str>,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        let columns = self.columns(object, fields).await?;
+        let statement = columns.selection().page(filter, after);
+        let rows = self.query(object, statement, Rows::Live).await?;
+        Ok(columns.page(&rows))
+    }
+
+    /// Reads the next page of what changed since a moment, deleted records included.
+    pub(super) async fn changed_since(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        since_ms: i64,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        let columns = self.columns(object, fields).await?;
+        let stamp = columns.stamp()?;
+        let statement = columns
+            .selection()
+            .changed_since(&stamp, since_ms, after)
+            .ok_or_else(|| reading(object, "bad_moment", "the moment is no date"))?;
+        let rows = self.query(object, statement, Rows::DeletedToo).await?;
+        Ok(columns.page(&rows))
+    }
+
+    /// Reads the org's limits.
+    pub(super) async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
+        let what = "reading the limits";
+        let call = self.get(self.transport.path("/limits"));
+        let body = self
+            .transport
+            .fetch(what, &call)
+            .await
+            .map_err(|fetched| fetched.into_error(what))?;
+        let limits: BTreeMap<String, Limit> = serde_json::from_slice(&body).unwrap_or_default();
+        let pair = |name: &str| limits.get(name).and_then(Limit::pair);
+        Ok(OrgLimits {
+            api_requests: pair("DailyApiRequests"),
+            delivered_events: pair("DailyDeliveredPlatformEvents"),
+        })
+    }
+
+    async fn columns(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+    ) -> Result<Columns, SalesforceError> {
+        let schema = self.schemas.get(self.transport, object).await?;
+        for field in fields {
+            field_of(&schema, field)?;
+        }
+        Ok(Columns::new(&schema, fields))
+    }
+
+    /// Runs a statement to its last page.
+    async fn query(
+        &self,
+        object: &ObjectName,
+        statement: String,
+        rows: Rows,
+    ) -> Result<Vec<Row>, SalesforceError> {
+        let what = format!("reading {object}");
+        let resource = match rows {
+            Rows::Live => "/query",
+            Rows::DeletedToo => "/queryAll",
+        };
+        let encoded = encoded_statement(&statement);
+        let mut call = self.get(self.transport.path(&format!("{resource}?{encoded}")));
+        let mut found = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let body = match self.transport.fetch(&what, &call).await {
+                Ok(body) => body,
+                Err(Fetched::Refused(fault)) if fault.missing_column().is_some() => {
+                    self.schemas.forget(object);
+                    return Err(fault.into_error(&what));
+                }
+                Err(other) => return Err(other.into_error(&what)),
+            };
+            let page: QueryPage = serde_json::from_slice(&body).map_err(|_| {
+                reading(
+                    object,
+                    "unreadable_answer",
+                    "the answer is not a query result",
+                )
+            })?;
+            found.extend(page.records);
+            match page.next_records_url {
+                // Root-relative by contract; anything else would carry the token elsewhere.
+                Some(next) if !page.done && next.starts_with("/services/data/") => call.path = next,
+                Some(_) | None => return Ok(found),
+            }
+        }
+        Err(reading(object, "too_many_pages", "the query does not end"))
+    }
+
+    fn get(&self, path: String) -> RestCall {
+        RestCall {
+            method: Method::GET,
+            path,
+            body: None,
+            headers: Vec::new(),
+            deadline: Instant::now() + QUERY_TIMEOUT,
+        }
+    }
+}
+
+type Row = Map<String, Json>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryPage {
+    records: Vec<Row>,
+    done: bool,
+    #[serde(default)]
+    next_records_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Limit {
+    #[serde(default)]
+    max: Option<i64>,
+    #[serde(default)]
+    remaining: Option<i64>,
+}
+
+impl Limit {
+    fn pair(&self) -> Option<(i64, i64)> {
+        Some((self.max?, self.remaining?))
+    }
+}
+
+/// The columns of one read: those asked for, and those that say which record it is and how old.
+struct Columns {
+    schema: Arc<ObjectSchema>,
+    wanted: Vec<FieldName>,
+    all: Vec<FieldName>,
+}
+
+const ID: &str = "Id";
+const IS_DELETED: &str = "IsDeleted";
+const MODIFIED_BY: &str = "LastModifiedById";
+const STAMP: &str = "SystemModstamp";
+
+impl Columns {
+    fn new(schema: &Arc<ObjectSchema>, fields: &[FieldName]) -> Self {
+        // Not every object has all of them: users cannot be deleted.
+        let mut all: Vec<FieldName> = [ID, IS_DELETED, STAMP, MODIFIED_BY]
+            .iter()
+            .filter_map(|name| FieldName::parse(name).ok())
+            .filter(|name| schema.fields.contains_key(name))
+            .collect();
+        for field in fields {
+            if !all.contains(field) {
+                all.push(field.clone());
+            }
+        }
+        Self {
+            schema: Arc::clone(schema),
+            wanted: fields.to_vec(),
+            all,
+        }
+    }
+
+    fn selection(&self) -> Selection<'_> {
+        Selection {
+            object: &self.schema.object,
+            columns: &self.all,
+        }
+    }
+
+    fn stamp(&self) -> Result<FieldName, SalesforceError> {
+        let stamp = FieldName::parse(STAMP).expect("it is a field name");
+        field_of(&self.schema, &stamp).map(|field| field.name.clone())
+    }
+
+    fn literals(&self, by: &ReadBy) -> Result<(FieldName, Vec<Literal>), SalesforceError> {
+        match by {
+            ReadBy::Id(ids) => {
+                let texts = ids.iter().map(|id| Literal::Text(id.as_str().to_owned()));
+                let id = FieldName::parse(ID).expect("it is a field name");
+                Ok((id, texts.collect()))
+            }
+            ReadBy::ExternalId { field, values } => {
+                let field_type = &field_of(&self.schema, field)?.field_type;
+                let literals = values
+                    .iter()
+                    .filter_map(|value| Literal::of(field_type, value));
+                Ok((field.clone(), literals.collect()))
+            }
+        }
+    }
+
+    fn page(&self, rows: &[Row]) -> ScanPage {
+        ScanPage {
+            records: rows.iter().filter_map(|row| self.record(row)).collect(),
+            done: rows.len() < PAGE_ROWS,
+        }
+    }
+
+    /// Returns the row as a record, or none if it has no id. A value that has no canonical form is
+    /// left out: nothing is said about that field, and the others go on.
+    fn record(&self, row: &Row) -> Option<SalesforceRecord> {
+        let salesforce_id = id_in(row, ID)?;
+        let mut fields = Payload::new();
+        for field in &self.wanted {
+            let (Some(json), Some(described)) =
+                (row.get(field.as_str()), self.schema.fields.get(field))
+            else {
+                continue;
+            };
+            let field_type = &described.field_type;
+            match canonical::from_salesforce_json(field_type, json) {
+                Ok(value) => {
+                    fields.insert(field.clone(), value);
+                }
+                Err(error) => tracing::warn!(
+                    object = %self.schema.object, salesforce_id = %salesforce_id, field = %field, %error,
+                    "a value read from Salesforce has no canonical form and is left out"
+                ),
+            }
+        }
+        let deleted = match row.get(IS_DELETED).and_then(Json::as_bool) {
+            Some(true) => Deleted::Yes,
+            Some(false) | None => Deleted::No,
+        };
+        let modified_ms = row
+            .get(STAMP)
+            .and_then(Json::as_str)
+            .and_then(canonical::datetime_ms);
+        Some(SalesforceRecord {
+            salesforce_id,
+            deleted,
+            fields,
+            version: Version {
+                modified_ms,
+                commit_number: None,
+            },
+            modified_by: id_in(row, MODIFIED_BY),
+        })
+    }
+}
+
+fn id_in(row: &Row, column: &str) -> Option<SalesforceId> {
+    row.get(column)
+        .and_then(Json::as_str)
+        .and_then(|id| SalesforceId::parse(id).ok())
+}
+
+/// Returns the query part of the URI that carries a statement.
+fn encoded_statement(statement: &str) -> String {
+    let mut url = reqwest::Url::parse("http://query").expect("it is an address");
+    url.query_pairs_mut().append_pair("q", statement);
+    url.query().unwrap_or_default().to_owned()
+}
+
+fn too_long(object: &ObjectName) -> SalesforceError {
+    reading(
+        object,
+        "statement_too_long",
+        "so many fields are mapped that no query for them fits into an address",
+    )
+}
+
+fn reading(object: &ObjectName, code: &str, message: &str) -> SalesforceError {
+    let disposition = match code {
+        "unreadable_answer" => Disposition::RetryLater,
+        _ => Disposition::Park,
+    };
+    SalesforceError {
+        what: format!("reading {object}"),
+        status: None,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        disposition,
+    }
+}

@@ -1,0 +1,305 @@
+//! How a question becomes SOQL: identifiers are typed, literals pass through one escaping function.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat};
+
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::schema::FieldType;
+use crate::model::value::Decimal;
+
+/// Most bytes of a percent-encoded statement in a URI.
+///
+/// Salesforce refuses URIs over 16,384 bytes with 414; the rest is room for host and path.
+pub(super) const ENCODED_BYTES_MAX: usize = 15_000;
+
+/// Rows of one page of a scan: what one query answer holds at most (SOQL reference, "batchSize").
+pub(super) const PAGE_ROWS: usize = 2_000;
+
+/// A value inside a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Literal {
+    /// Quoted.
+    Text(String),
+    /// Bare.
+    Number(Decimal),
+}
+
+impl Literal {
+    /// Returns the literal that compares with a field of this type, or none if no record can hold
+    /// the value.
+    pub(super) fn of(field: &FieldType, value: &str) -> Option<Self> {
+        match field {
+            FieldType::Integer | FieldType::Decimal { .. } => {
+                Decimal::parse(value).map(Self::Number)
+            }
+            FieldType::Text { .. }
+            | FieldType::MultiPicklist
+            | FieldType::Reference { .. }
+            | FieldType::Id
+            | FieldType::Boolean
+            | FieldType::Date
+            | FieldType::DateTime
+            | FieldType::Time
+            | FieldType::Unsupported { .. } => {
+                (!value.is_empty()).then(|| Self::Text(value.to_owned()))
+            }
+        }
+    }
+
+    fn soql(&self) -> String {
+        match self {
+            Self::Text(text) => quoted(text),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// What is read of which object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selection<'a> {
+    /// The object.
+    pub(super) object: &'a ObjectName,
+    /// The columns, none twice.
+    pub(super) columns: &'a [FieldName],
+}
+
+impl Selection<'_> {
+    /// Returns the statements that together ask for all records whose `field` is one of `literals`,
+    /// each short enough for a URI, or none if not even one literal fits beside the columns.
+    pub(super) fn by_values(&self, field: &FieldName, literals: &[Literal]) -> Option<Vec<String>> {
+        let head = format!("{} WHERE {field} IN (", self.head());
+        let room = ENCODED_BYTES_MAX.checked_sub(encoded_length(&head) + encoded_length(")"))?;
+        let mut statements: Vec<String> = Vec::new();
+        let mut used = room;
+        for literal in literals {
+            let text = literal.soql();
+            let length = encoded_length(&text) + encoded_length(",");
+            if length > room {
+                return None;
+            }
+            match statements.last_mut().filter(|_| used + length <= room) {
+                Some(statement) => {
+                    write!(statement, ",{text}").expect("a String takes all text");
+                    used += length;
+                }
+                None => {
+                    statements.push(format!("{head}{text}"));
+                    used = length;
+                }
+            }
+        }
+        for statement in &mut statements {
+            statement.push(')');
+        }
+        Some(statements)
+    }
+
+    /// Returns the statement for the next page of all live records in id order.
+    pub(super) fn page(&self, filter: Option<&str>, after: Option<&SalesforceId>) -> String {
+        let conditions: Vec<String> = filter
+            .map(|filter| format!("({filter})"))
+            .into_iter()
+            .chain(after.map(|id| format!("Id > {}", quoted(id.as_str()))))
+            .collect();
+        let condition = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        format!("{}{condition} ORDER BY Id LIMIT {PAGE_ROWS}", self.head())
+    }
+
+    /// Returns the statement for the records stamped at or after a moment; with `after`, those of
+    /// that very moment only beyond the id.
+    pub(super) fn changed_since(
+        &self,
+        stamp: &FieldName,
+        since_ms: i64,
+        after: Option<&SalesforceId>,
+    ) -> Option<String> {
+        let since = moment(since_ms)?;
+        let condition = match after {
+            None => format!("{stamp} >= {since}"),
+            Some(id) => format!(
+                "({stamp} > {since} OR ({stamp} = {since} AND Id > {}))",
+                quoted(id.as_str())
+            ),
+        };
+        Some(format!(
+            "{} WHERE {condition} ORDER BY {stamp}, Id LIMIT {PAGE_ROWS}",
+            self.head()
+        ))
+    }
+
+    fn head(&self) -> String {
+        let columns: Vec<&str> = self.columns.iter().map(FieldName::as_str).collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.object)
+    }
+}
+
+/// Returns how long a text is as a part of a URI's query.
+pub(super) fn encoded_length(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b' ' => 1,
+            _ if byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte) => 1,
+            _ => 3,
+        })
+        .sum()
+}
+
+/// Quotes a text (SOQL and SOSL Reference, "Quoted String Escape Sequences").
+fn quoted(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' => literal.push_str("\\'"),
+            '\\' => literal.push_str("\\\\"),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\t' => literal.push_str("\\t"),
+            c if c.is_control() => {
+                write!(literal, "\\u{:04X}", u32::from(c)).expect("a String takes all text");
+            }
+            c => literal.push(c),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+fn moment(ms: i64) -> Option<String> {
+    DateTime::from_timestamp_millis(ms)
+        .map(|moment| moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn columns(names: &[&str]) -> Vec<FieldName> {
+        names
+            .iter()
+            .map(|name| FieldName::parse(name).unwrap())
+            .collect()
+    }
+
+    fn account() -> ObjectName {
+        ObjectName::parse("Account").unwrap()
+    }
+
+    fn texts(values: &[&str]) -> Vec<Literal> {
+        values
+            .iter()
+            .map(|value| Literal::Text((*value).to_owned()))
+            .collect()
+    }
+
+    /// Reads a quoted literal back as Salesforce does, to the end of the statement.
+    fn unquoted(literal: &str) -> Option<String> {
+        let mut text = String::new();
+        let mut chars = literal.strip_prefix('\'')?.chars();
+        loop {
+            match chars.next()? {
+                '\'' => return chars.next().is_none().then_some(text),
+                '\\' => match chars.next()? {
+                    'n' => text.push('\n'),
+                    'r' => text.push('\r'),
+                    't' => text.push('\t'),
+                    'u' => {
+                        let digits: String = chars.by_ref().take(4).collect();
+                        text.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
+                    }
+                    other => text.push(other),
+                },
+                other => text.push(other),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_quoted_text_is_one_literal_that_reads_back_the_same(text in any::<String>()) {
+            prop_assert_eq!(unquoted(&quoted(&text)), Some(text));
+        }
+
+        #[test]
+        fn every_value_is_asked_for_once_and_every_statement_fits(
+            values in proptest::collection::vec("[a-z'%é]{1,90}", 0..300)
+        ) {
+            let columns = columns(&["Id", "Name"]);
+            let object = account();
+            let selection = Selection { object: &object, columns: &columns };
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let field = FieldName::parse("External_Id__c").unwrap();
+            let statements = selection.by_values(&field, &texts(&values)).unwrap();
+            let asked: Vec<String> = statements
+                .iter()
+                .flat_map(|statement| {
+                    let list = statement.split_once("IN (").unwrap().1;
+                    list.strip_suffix(')').unwrap().split(',').map(|l| unquoted(l).unwrap())
+                })
+                .collect();
+            prop_assert_eq!(asked, values);
+            for statement in &statements {
+                prop_assert!(encoded_length(statement) <= ENCODED_BYTES_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_follow_the_id_and_keep_the_filter_apart() {
+        let columns = columns(&["Id", "Name"]);
+        let object = account();
+        let selection = Selection {
+            object: &object,
+            columns: &columns,
+        };
+        let after = SalesforceId::parse("001D000000IqhSLIAZ").unwrap();
+        assert_eq!(
+            selection.page(Some("Type = 'a' OR Type = 'b'"), Some(&after)),
+            "SELECT Id, Name FROM Account WHERE (Type = 'a' OR Type = 'b') \
+             AND Id > '001D000000IqhSLIAZ' ORDER BY Id LIMIT 2000"
+        );
+        assert_eq!(
+            selection.page(None, None),
+            "SELECT Id, Name FROM Account ORDER BY Id LIMIT 2000"
+        );
+    }
+
+    #[test]
+    fn polling_continues_inside_a_second() {
+        let columns = columns(&["Id"]);
+        let object = account();
+        let selection = Selection {
+            object: &object,
+            columns: &columns,
+        };
+        let stamp = FieldName::parse("SystemModstamp").unwrap();
+        let after = SalesforceId::parse("001D000000IqhSLIAZ").unwrap();
+        assert_eq!(
+            selection
+                .changed_since(&stamp, 1_777_627_800_000, Some(&after))
+                .unwrap(),
+            "SELECT Id FROM Account WHERE (SystemModstamp > 2026-05-01T09:30:00.000Z OR \
+             (SystemModstamp = 2026-05-01T09:30:00.000Z AND Id > '001D000000IqhSLIAZ')) \
+             ORDER BY SystemModstamp, Id LIMIT 2000"
+        );
+    }
+
+    #[test]
+    fn a_number_is_compared_bare_and_what_is_none_is_not_asked_for() {
+        let number = FieldType::Decimal {
+            precision: 18,
+            scale: 0,
+        };
+        assert_eq!(Literal::of(&number, "007").unwrap().soql(), "7");
+        assert_eq!(Literal::of(&number, "x' OR 'a'='a"), None);
+        assert_eq!(Literal::of(&FieldType::Id, ""), None);
+    }
+}

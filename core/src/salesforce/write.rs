@@ -1,0 +1,202 @@
+//! How records are written, and what is known of each write afterwards.
+//!
+//! A write ends in one of three ways: applied, refused, unknown. What never left, and what
+//! Salesforce refused, had no effect; a timeout, a broken connection, a 5xx and an unreadable answer
+//! leave it unknown. Nothing unknown is ever sent again from here.
+
+mod answer;
+mod batch;
+mod payload;
+
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt};
+use reqwest::Method;
+
+use self::answer::{BatchAnswer, batch_answer, single_answer};
+use self::batch::{Batch, Convoy, Row, WriteKind, waves};
+use super::describe::Schemas;
+use super::transport::{CallFailure, RestCall, Transport};
+use super::wire::Effect;
+use crate::engine::ports::salesforce::{
+    Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+
+/// Writes through one org's transport.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) schemas: &'a Schemas,
+    /// Most calls under way at a time.
+    pub(super) calls_in_flight: usize,
+    /// No call is waited for beyond it, and none is begun after it.
+    pub(super) deadline: Instant,
+}
+
+/// How often one call may be halved to find the record that made Salesforce refuse it whole.
+///
+/// Eight halvings part one record from 200; the rest is for a second one.
+const SPLITS_MAX: usize = 16;
+
+impl Writer<'_> {
+    /// Performs the writes and returns one outcome per write, in order.
+    pub(super) async fn write(&self, writes: &[Write], lane: WriteLane) -> Vec<WriteOutcome> {
+        let alone =
+            |index: &usize| lane == WriteLane::Single && payload::goes_alone(&writes[*index]);
+        let (single, together): (Vec<usize>, Vec<usize>) = (0..writes.len()).partition(alone);
+        let mut outcomes: Vec<Option<WriteOutcome>> = vec![None; writes.len()];
+        let mut settle = |settled: Vec<(usize, WriteOutcome)>| {
+            for (index, outcome) in settled {
+                outcomes[index] = Some(outcome);
+            }
+        };
+        settle(self.write_single(writes, single).await);
+        for wave in waves(writes, &together, self.schemas) {
+            settle(self.write_wave(wave).await);
+        }
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.expect("every write is in exactly one call"))
+            .collect()
+    }
+
+    async fn write_single(
+        &self,
+        writes: &[Write],
+        indexes: Vec<usize>,
+    ) -> Vec<(usize, WriteOutcome)> {
+        stream::iter(indexes)
+            .map(|index| async move { (index, self.send_single(&writes[index]).await) })
+            .buffer_unordered(self.calls_in_flight)
+            .collect()
+            .await
+    }
+
+    async fn write_wave(&self, wave: Vec<Convoy>) -> Vec<(usize, WriteOutcome)> {
+        let settled: Vec<Vec<(usize, WriteOutcome)>> = stream::iter(wave)
+            .map(|convoy| self.send_convoy(convoy))
+            .buffer_unordered(self.calls_in_flight)
+            .collect()
+            .await;
+        settled.into_iter().flatten().collect()
+    }
+
+    async fn send_single(&self, write: &Write) -> WriteOutcome {
+        let object = &write.object;
+        let (method, resource) = match &write.target {
+            WriteTarget::UpsertByExternalId { field, value } => {
+                let value = payload::path_segment(value);
+                (Method::PATCH, format!("/sobjects/{object}/{field}/{value}"))
+            }
+            WriteTarget::UpdateById(id) => (Method::PATCH, format!("/sobjects/{object}/{id}")),
+            WriteTarget::DeleteById(id) => (Method::DELETE, format!("/sobjects/{object}/{id}")),
+        };
+        let call = RestCall {
+            body: (method == Method::PATCH)
+                .then(|| payload::single_body(write, self.schemas).into()),
+            method,
+            path: self.transport.path(&resource),
+            headers: payload::headers(write.auto_assign, write.allow_duplicates),
+            deadline: self.deadline,
+        };
+        match self.transport.perform("the write", &call).await {
+            Ok(answer) => single_answer(&write.target, &answer),
+            Err(failure) => unanswered(&failure),
+        }
+    }
+
+    /// Sends the batches of one convoy one after the other: they share a parent, which Salesforce
+    /// locks while it writes its children.
+    async fn send_convoy(&self, convoy: Convoy) -> Vec<(usize, WriteOutcome)> {
+        let mut settled = Vec::new();
+        for batch in convoy {
+            settled.extend(self.send_splitting(batch).await);
+        }
+        settled
+    }
+
+    /// Sends a batch; if Salesforce refuses it whole for what one record holds, sends it in halves,
+    /// so that one bad record takes nobody with it. A refused call had no effect.
+    async fn send_splitting(&self, batch: Batch) -> Vec<(usize, WriteOutcome)> {
+        let mut settled = Vec::new();
+        let mut splits = 0;
+        let mut waiting = vec![batch];
+        while let Some(batch) = waiting.pop() {
+            let fault = match self.send_batch(&batch).await {
+                BatchAnswer::Each(outcomes) => {
+                    settled.extend(batch.rows.iter().map(|row| row.index).zip(outcomes));
+                    continue;
+                }
+                BatchAnswer::RefusedForContent(fault) => fault,
+            };
+            let several = batch.rows.len() > 1;
+            if several && splits < SPLITS_MAX {
+                splits += 1;
+                waiting.extend(batch.halves());
+                continue;
+            }
+            let mut refusal = fault.into_refusal();
+            if several {
+                // The culprit is among them, unnamed: nobody is parked for it.
+                refusal.disposition = Disposition::RetryLater;
+            }
+            settled.extend(all_end_so(&batch.rows, &WriteOutcome::Refused(refusal)));
+        }
+        settled
+    }
+
+    async fn send_batch(&self, batch: &Batch) -> BatchAnswer {
+        let object = &batch.group.object;
+        let (method, resource) = match &batch.group.kind {
+            WriteKind::Upsert(field) => (
+                Method::PATCH,
+                format!("/composite/sobjects/{object}/{field}"),
+            ),
+            WriteKind::Update => (Method::PATCH, "/composite/sobjects".to_owned()),
+            WriteKind::Delete => (
+                Method::DELETE,
+                format!(
+                    "/composite/sobjects?ids={}&allOrNone=false",
+                    batch.keys().join(",")
+                ),
+            ),
+        };
+        let call = RestCall {
+            body: (method == Method::PATCH).then(|| batch.body().into()),
+            method,
+            path: self.transport.path(&resource),
+            headers: payload::headers(batch.group.auto_assign, batch.group.allow_duplicates),
+            deadline: self.deadline,
+        };
+        match self.transport.perform("the write", &call).await {
+            Ok(answer) => batch_answer(batch, &answer),
+            Err(failure) => BatchAnswer::all(batch, &unanswered(&failure)),
+        }
+    }
+}
+
+fn all_end_so(rows: &[Row], outcome: &WriteOutcome) -> Vec<(usize, WriteOutcome)> {
+    rows.iter()
+        .map(|row| (row.index, outcome.clone()))
+        .collect()
+}
+
+/// Returns what is known of a write whose call brought no answer.
+fn unanswered(failure: &CallFailure) -> WriteOutcome {
+    let error = &failure.error;
+    match failure.effect {
+        Effect::Possible => WriteOutcome::Unknown {
+            reason: format!("{}: {}", error.code, error.message),
+        },
+        Effect::None => WriteOutcome::Refused(Refusal {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            fields: Vec::new(),
+            // That we cannot enter the org is no record's fault.
+            disposition: match error.disposition {
+                Disposition::Park => Disposition::RetryLater,
+                other => other,
+            },
+        }),
+    }
+}

@@ -1,0 +1,252 @@
+//! How a write looks on the wire: bodies, path segments and headers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
+use crate::model::ids::SalesforceId;
+use crate::salesforce::describe::Schemas;
+
+/// Longest external id that goes into a path, encoded; longer ones go into a body.
+const PATH_VALUE_BYTES_MAX: usize = 1_000;
+
+/// Decides whether a write can be a call of its own. An external id that a path cannot carry safely
+/// (empty, with slashes, or ending like a file name, which the edge of Salesforce filters) travels
+/// in the body of a collection instead.
+pub(super) fn goes_alone(write: &Write) -> bool {
+    match &write.target {
+        WriteTarget::UpsertByExternalId { value, .. } => {
+            let ends_like_a_file = value.rsplit_once('.').is_some_and(|(_, extension)| {
+                extension.chars().all(|c| c.is_alphabetic()) || extension.is_empty()
+            });
+            !value.is_empty()
+                && !value.contains(['/', '\\'])
+                && !value.contains(char::is_control)
+                && !ends_like_a_file
+                && path_segment(value).len() <= PATH_VALUE_BYTES_MAX
+        }
+        WriteTarget::UpdateById(_) | WriteTarget::DeleteById(_) => true,
+    }
+}
+
+/// Percent-encodes everything but letters, digits and `-_.~` (RFC 3986, unreserved).
+pub(super) fn path_segment(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Returns the body of a single write. The external id stands in the path and must not stand here.
+pub(super) fn single_body(write: &Write, schemas: &Schemas) -> String {
+    let mut fields = members(write, schemas);
+    if let WriteTarget::UpsertByExternalId { field, .. } = &write.target {
+        fields.remove(field.as_str());
+    }
+    to_text(&fields)
+}
+
+/// Returns the body of one record of a collection, `attributes` first.
+pub(super) fn collection_record(write: &Write, schemas: &Schemas) -> String {
+    let mut fields = members(write, schemas);
+    if let WriteTarget::UpsertByExternalId { field, value } = &write.target {
+        let external_id = schemas.external_id_json(&write.object, field, value);
+        fields.insert(field.as_str(), external_id);
+    }
+    to_text(&CollectionRecord {
+        attributes: Attributes {
+            object: write.object.as_str(),
+        },
+        id: match &write.target {
+            WriteTarget::UpdateById(id) => Some(id),
+            WriteTarget::UpsertByExternalId { .. } | WriteTarget::DeleteById(_) => None,
+        },
+        fields,
+    })
+}
+
+/// Returns the headers that change what a write does. Without them Salesforce runs assignment rules
+/// and enforces duplicate rules.
+pub(super) fn headers(
+    auto_assign: bool,
+    allow_duplicates: bool,
+) -> Vec<(&'static str, &'static str)> {
+    let mut headers = Vec::new();
+    if !auto_assign {
+        headers.push(("Sforce-Auto-Assign", "FALSE"));
+    }
+    if allow_duplicates {
+        headers.push(("Sforce-Duplicate-Rule-Header", "allowSave=true"));
+    }
+    headers
+}
+
+/// Returns the members of a record: values by field, parents by relationship.
+fn members<'a>(write: &'a Write, schemas: &Schemas) -> BTreeMap<&'a str, Json> {
+    let object = &write.object;
+    write
+        .fields
+        .iter()
+        .filter(|(name, _)| name.as_str() != "Id")
+        .map(|(name, write)| match write {
+            FieldWrite::Value(value) => (name.as_str(), value.to_json()),
+            FieldWrite::Parent {
+                relationship,
+                field,
+                external_id,
+            } => {
+                let external_id = match schemas.parent_of(object, name) {
+                    Some(parent) => schemas.external_id_json(&parent, field, external_id),
+                    None => Json::from(external_id.as_str()),
+                };
+                (
+                    relationship.as_str(),
+                    serde_json::json!({ field.as_str(): external_id }),
+                )
+            }
+        })
+        .collect()
+}
+
+fn to_text(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("text keys and JSON values serialize")
+}
+
+#[derive(Serialize)]
+struct CollectionRecord<'a> {
+    attributes: Attributes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a SalesforceId>,
+    #[serde(flatten)]
+    fields: BTreeMap<&'a str, Json>,
+}
+
+#[derive(Serialize)]
+struct Attributes<'a> {
+    #[serde(rename = "type")]
+    object: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::ids::{FieldName, IntentId, ObjectName};
+    use crate::model::value::{Decimal, Value};
+
+    fn upsert(external_id: &str, fields: &[(&str, FieldWrite)]) -> Write {
+        Write {
+            intent_id: IntentId(Uuid::nil()),
+            object: ObjectName::parse("Account").unwrap(),
+            target: WriteTarget::UpsertByExternalId {
+                field: FieldName::parse("External_Id__c").unwrap(),
+                value: external_id.to_owned(),
+            },
+            fields: fields
+                .iter()
+                .map(|(name, write)| (FieldName::parse(name).unwrap(), write.clone()))
+                .collect(),
+            auto_assign: false,
+            allow_duplicates: false,
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_nulls_clear_and_parents_go_by_external_id() {
+        let digits = Decimal::parse("123456789012345678.5").unwrap();
+        let write = upsert(
+            "a-1",
+            &[
+                ("Amount__c", FieldWrite::Value(Value::Number(digits))),
+                ("Phone", FieldWrite::Value(Value::Null)),
+                (
+                    "ParentId",
+                    FieldWrite::Parent {
+                        relationship: "Parent".to_owned(),
+                        field: FieldName::parse("External_Id__c").unwrap(),
+                        external_id: "p-1".to_owned(),
+                    },
+                ),
+            ],
+        );
+        assert_eq!(
+            single_body(&write, &Schemas::default()),
+            r#"{"Amount__c":123456789012345678.5,"Parent":{"External_Id__c":"p-1"},"Phone":null}"#
+        );
+        assert_eq!(
+            collection_record(&write, &Schemas::default()),
+            r#"{"attributes":{"type":"Account"},"Amount__c":123456789012345678.5,"External_Id__c":"a-1","Parent":{"External_Id__c":"p-1"},"Phone":null}"#
+        );
+    }
+
+    #[test]
+    fn the_external_id_stands_in_the_path_or_in_the_body_never_in_both() {
+        let write = upsert(
+            "a-1",
+            &[("External_Id__c", FieldWrite::Value(Value::text("a-1")))],
+        );
+        assert_eq!(single_body(&write, &Schemas::default()), "{}");
+        assert!(
+            collection_record(&write, &Schemas::default()).contains(r#""External_Id__c":"a-1""#)
+        );
+    }
+
+    #[test]
+    fn a_cleared_reference_is_a_null_of_the_field_itself() {
+        let write = upsert("a-1", &[("ParentId", FieldWrite::Value(Value::Null))]);
+        assert_eq!(
+            single_body(&write, &Schemas::default()),
+            r#"{"ParentId":null}"#
+        );
+    }
+
+    #[test]
+    fn an_external_id_that_a_path_would_garble_travels_in_a_body() {
+        for fits in ["a-1", "ünï cödé", "50%", "a.1", "x@y.z1", "a b+c'd"] {
+            assert!(goes_alone(&upsert(fits, &[])), "{fits}");
+        }
+        for garbled in [
+            "",
+            "a/b",
+            "a\\b",
+            "x@y.inc",
+            "report.csv",
+            ".",
+            "..",
+            "a\nb",
+        ] {
+            assert!(!goes_alone(&upsert(garbled, &[])), "{garbled}");
+        }
+        assert!(!goes_alone(&upsert(&"x".repeat(1_001), &[])));
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_segment_reads_back_the_same(text in any::<String>()) {
+            let url = reqwest::Url::parse(&format!("http://host/a/x{}/b", path_segment(&text)));
+            let url = url.unwrap();
+            let segments: Vec<&str> = url.path_segments().unwrap().collect();
+            prop_assert_eq!(segments.len(), 3);
+            let mut bytes = Vec::new();
+            let mut rest = segments[1].as_bytes();
+            while let Some((&byte, after)) = rest.split_first() {
+                rest = after;
+                if byte == b'%' {
+                    let digits = std::str::from_utf8(&rest[..2]).unwrap();
+                    bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                    rest = &rest[2..];
+                } else {
+                    bytes.push(byte);
+                }
+            }
+            prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("x{text}"));
+        }
+    }
+}

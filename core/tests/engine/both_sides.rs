@@ -1,0 +1,241 @@
+//! Both sides change the same record.
+
+use serde_json::json;
+use syncline::SourceSystem;
+use syncline::engine::ports::ObjectScope;
+use syncline::store::{ConflictFilter, Resolution, SyncConflict};
+
+use crate::stage::Stage;
+
+/// Opens a stage with one account that both sides hold; returns its Salesforce id.
+async fn agreed() -> (Stage, String) {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name, phone, industry, rating) values ('a-1', 'Ada', '1', null, 'Warm')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    (stage, id)
+}
+
+#[tokio::test]
+async fn edits_of_different_fields_meet_without_a_conflict() {
+    let (stage, id) = agreed().await;
+    stage.sql("update account set name = 'Ada Ltd'").await;
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada Ltd"));
+}
+
+#[tokio::test]
+async fn a_conflicting_field_waits_for_a_person_and_the_others_go_on() {
+    let (stage, id) = agreed().await;
+    stage
+        .sql("update account set name = 'Here', phone = '2'")
+        .await;
+    stage
+        .org
+        .update(&id, json!({"Name": "There", "AnnualRevenue": 5}));
+    stage.drain().await;
+    assert_eq!(
+        stage.conflicts().await,
+        vec![
+            json!({"field": "Name", "base_value": "Ada", "postgres_value": "Here", "salesforce_value": "There"})
+        ]
+    );
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
+    assert_eq!(
+        stage.one("select revenue::text from account").await,
+        json!("5")
+    );
+    assert_eq!(stage.one("select name from account").await, json!("Here"));
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("There"));
+
+    stage.org.update(&id, json!({"Name": "Here"}));
+    stage.drain().await;
+    assert!(stage.conflicts().await.is_empty(), "equal values close it");
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_edit_of_a_field_that_the_other_side_owns_is_written_back() {
+    let (stage, id) = agreed().await;
+    stage
+        .org
+        .update(&id, json!({"Rating": "Hot", "Industry": "Energy"}));
+    stage.sql("update account set industry = 'Banking'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Warm"));
+    assert_eq!(
+        stage.one("select industry from account").await,
+        json!("Energy")
+    );
+}
+
+#[tokio::test]
+async fn automation_that_keeps_changing_a_field_back_is_shown_and_not_fought_over() {
+    let (stage, id) = agreed().await;
+    stage.org.flow(
+        json!({"object": "Account", "when_field_changes": "Rating", "set": {"Rating": "Hot"}}),
+    );
+    let before = stage.org.writing_calls();
+    stage.sql("update account set rating = 'Cold'").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Hot"));
+    let writes = stage.org.writing_calls() - before;
+    assert!((1..=3).contains(&writes), "{writes} writes");
+    // It rests: nothing moves it but an edit.
+    stage.drain().await;
+    assert_eq!(stage.org.writing_calls() - before, writes);
+}
+
+#[tokio::test]
+async fn a_value_that_salesforce_stores_differently_is_adopted() {
+    let (stage, id) = agreed().await;
+    stage
+        .org
+        .flow(json!({"object": "Account", "field": "Name", "transform": "uppercase"}));
+    stage.sql("update account set name = 'Ada Ltd'").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("ADA LTD"));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn what_a_before_trigger_makes_of_our_write_is_an_edit_of_postgres() {
+    let (stage, id) = agreed().await;
+    stage
+        .sql(
+            "create function shout() returns trigger language plpgsql as $$
+            begin new.name := upper(new.name); return new; end $$;
+            create trigger shout before insert or update on account for each row execute function shout()",
+        )
+        .await;
+    stage.org.update(&id, json!({"Name": "Ada Ltd"}));
+    stage.drain().await;
+    assert_eq!(
+        stage.one("select name from account").await,
+        json!("ADA LTD")
+    );
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("ADA LTD"));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_delete_here_against_an_edit_there_waits_for_a_person() {
+    let (stage, id) = agreed().await;
+    stage.sql("delete from account").await;
+    stage.org.update(&id, json!({"Name": "Ada Ltd"}));
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    let conflicts = stage.conflicts().await;
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0]["field"], json!(null));
+}
+
+#[tokio::test]
+async fn an_edit_here_of_a_record_deleted_there_is_not_a_create() {
+    let (stage, id) = agreed().await;
+    stage.org.delete(&id);
+    stage.sql("update account set phone = '2'").await;
+    // The edit is captured and applied before the delete is heard of.
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 0, "nothing was brought back");
+    assert_eq!(stage.conflicts().await.len(), 1);
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+}
+
+#[tokio::test]
+async fn a_reload_of_the_table_is_not_a_delete() {
+    let (stage, id) = agreed().await;
+    stage
+        .sql(
+            "begin;
+            create temporary table saved as select external_id, name, phone, rating from account;
+            delete from account;
+            insert into account (external_id, name, phone, rating) select external_id, name, phone, rating from saved;
+            commit",
+        )
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.id_of("Account", "a-1"), Some(id));
+}
+
+#[tokio::test]
+async fn an_undeleted_record_comes_back() {
+    let (stage, id) = agreed().await;
+    stage.org.delete(&id);
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    stage.org.undelete(&id);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Ada"));
+    assert_eq!(stage.org.id_of("Account", "a-1"), Some(id));
+}
+
+/// Opens a stage with one conflict about Name; returns it with the record's id and the scope.
+async fn in_conflict() -> (Stage, String, SyncConflict, ObjectScope) {
+    let (stage, id) = agreed().await;
+    stage.sql("update account set name = 'Here'").await;
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    let conflicts = stage
+        .store
+        .conflicts(&stage.tenant, &ConflictFilter::default(), 10)
+        .await
+        .unwrap();
+    let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
+    (stage, id, conflicts[0].clone(), scopes[0].clone())
+}
+
+#[tokio::test]
+async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_log() {
+    for (winner, name) in [
+        (SourceSystem::Postgres, "Here"),
+        (SourceSystem::Salesforce, "There"),
+    ] {
+        let (stage, _, conflict, scope) = in_conflict().await;
+        let resolution = stage
+            .store
+            .resolve_conflict(&scope, conflict.conflict_id, conflict.version, winner)
+            .await;
+        assert_eq!(resolution.unwrap(), Resolution::Resolved);
+        stage.drain().await;
+        stage.assert_equal().await;
+        assert_eq!(stage.one("select name from account").await, json!(name));
+        let lost = if name == "Here" { "There" } else { "Here" };
+        let logged = stage
+            .rows("select value from syncline.sync_overruled")
+            .await;
+        assert_eq!(logged, vec![json!({"value": lost})]);
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_that_moved_on_is_not_resolved_by_an_old_decision() {
+    let (stage, id, conflict, scope) = in_conflict().await;
+    stage.org.update(&id, json!({"Name": "Elsewhere"}));
+    stage.drain().await;
+    let resolution = stage
+        .store
+        .resolve_conflict(
+            &scope,
+            conflict.conflict_id,
+            conflict.version,
+            SourceSystem::Postgres,
+        )
+        .await;
+    assert_eq!(resolution.unwrap(), Resolution::Moved);
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Elsewhere"));
+    assert_eq!(stage.one("select name from account").await, json!("Here"));
+}

@@ -1,0 +1,209 @@
+//! `check` names what does not fit between mapping, object and table, and how to mend it.
+
+use syncline::config::Config;
+use syncline::engine::check::{Level, check_object};
+use syncline::engine::ports::SalesforcePort;
+use syncline::engine::ports::store::{ColumnFacts, TableFacts};
+use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
+
+use crate::local_org::LocalOrg;
+use crate::mapping::MAPPING;
+use crate::model_salesforce::ModelSalesforce;
+use crate::stage::Stage;
+
+/// Returns the table that [`MAPPING`] wants, as the database would describe it.
+fn table() -> TableFacts {
+    let columns = [
+        ("external_id", "text"),
+        ("name", "text"),
+        ("phone", "text"),
+        ("industry", "text"),
+        ("rating", "text"),
+        ("revenue", "numeric"),
+        ("active", "bool"),
+        ("parent_external_id", "text"),
+    ];
+    TableFacts {
+        columns: columns
+            .into_iter()
+            .map(|(name, type_name)| (ColumnName::parse(name).unwrap(), column(type_name)))
+            .collect(),
+        external_id_unique: true,
+        triggers_installed: true,
+        duplicate_keys: Vec::new(),
+    }
+}
+
+fn column(type_name: &str) -> ColumnFacts {
+    ColumnFacts {
+        type_name: type_name.to_owned(),
+        length: None,
+        scale: None,
+        not_null: false,
+        generated: false,
+    }
+}
+
+/// Checks the mapping of Account, changed by `spoil`, and returns what was found, one line each.
+async fn found(
+    spoil: impl FnOnce(
+        &mut syncline::ObjectSync,
+        &mut syncline::model::schema::ObjectSchema,
+        &mut TableFacts,
+    ),
+) -> Vec<String> {
+    let config = Config::parse(MAPPING).unwrap();
+    let tenant = TenantId::parse("acme").unwrap();
+    let mut sync = config.tenants[&tenant].objects[0].clone();
+    let org = ModelSalesforce::new(&LocalOrg::new());
+    let object = ObjectName::parse("Account").unwrap();
+    let mut schema = org.describe(&object).await.unwrap();
+    let mut table = table();
+    spoil(&mut sync, &mut schema, &mut table);
+    check_object(&sync, &schema, &table)
+        .into_iter()
+        .map(|finding| {
+            let level = match finding.level {
+                Level::Error => "error",
+                Level::Warning => "warning",
+            };
+            format!("{level}: {}", finding.what)
+        })
+        .collect()
+}
+
+fn field(name: &str) -> FieldName {
+    FieldName::parse(name).unwrap()
+}
+
+fn named(name: &str) -> ColumnName {
+    ColumnName::parse(name).unwrap()
+}
+
+#[tokio::test]
+async fn a_mapping_that_fits_is_not_complained_about() {
+    let none: Vec<String> = Vec::new();
+    assert_eq!(found(|_, _, _| {}).await, none);
+}
+
+#[tokio::test]
+async fn a_field_that_does_not_exist_is_named() {
+    let found = found(|_, schema, _| drop(schema.fields.remove(&field("Phone")))).await;
+    assert_eq!(
+        found,
+        ["error: Phone does not exist in the org or is hidden from our user"]
+    );
+}
+
+#[tokio::test]
+async fn a_missing_external_id_column_is_named() {
+    let found = found(|_, _, table| drop(table.columns.remove(&named("external_id")))).await;
+    assert_eq!(found, ["error: column external_id does not exist"]);
+}
+
+#[tokio::test]
+async fn an_external_id_that_is_not_unique_on_either_side_is_an_error() {
+    let found = found(|_, schema, table| {
+        let external_id = schema.fields.get_mut(&field("External_Id__c")).unwrap();
+        external_id.unique = false;
+        external_id.external_id = false;
+        table.external_id_unique = false;
+    })
+    .await;
+    assert_eq!(
+        found,
+        [
+            "error: External_Id__c is not marked as an external id",
+            "error: External_Id__c is not unique: two records could carry one external id",
+            "error: column external_id has no unique index",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn columns_that_would_round_or_cut_are_named() {
+    let found = found(|_, _, table| {
+        table.columns.get_mut(&named("revenue")).unwrap().scale = Some(1);
+        let name = table.columns.get_mut(&named("name")).unwrap();
+        name.type_name = "varchar".to_owned();
+        name.length = Some(50);
+        table.columns.insert(named("phone"), column("timestamptz"));
+    })
+    .await;
+    assert_eq!(
+        found,
+        [
+            "error: column revenue keeps 1 digits after the point, AnnualRevenue 2: Postgres would round",
+            "warning: column name holds 50 characters, Name 255: longer values are stopped",
+            "error: column phone of type timestamptz cannot hold Phone",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn fields_that_nobody_may_update_are_an_error_only_where_postgres_owns_them() {
+    let found = found(|_, schema, _| {
+        for name in ["Phone", "Rating", "Industry"] {
+            schema.fields.get_mut(&field(name)).unwrap().updateable = false;
+        }
+    })
+    .await;
+    assert_eq!(
+        found,
+        [
+            "warning: Phone cannot be updated in Salesforce: edits in Postgres are undone",
+            "error: Rating is owned by Postgres but cannot be updated in Salesforce",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn keys_that_are_one_for_salesforce_and_missing_triggers_are_named() {
+    let found = found(|_, _, table| {
+        table.triggers_installed = false;
+        table.duplicate_keys = vec![("ab-1".to_owned(), "AB-1".to_owned())];
+    })
+    .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("\"ab-1\" and \"AB-1\""), "{found:?}");
+    assert!(
+        found[1].contains("triggers of public.account are not installed"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_real_table_is_checked_before_and_after_it_is_made_to_fit() {
+    let stage = Stage::prepared(MAPPING).await;
+    stage
+        .sql(
+            "alter table account drop constraint account_external_id_key;
+            alter table account alter column revenue type numeric(10, 1);
+            alter table account drop column phone;
+            insert into account (external_id) values ('ab-1'), ('AB-1')",
+        )
+        .await;
+    let found = stage.engine.check(&stage.tenant).await.unwrap();
+    let what: Vec<&str> = found.iter().map(|finding| finding.what.as_str()).collect();
+    for expected in [
+        "column external_id has no unique index",
+        "column phone does not exist",
+        "column revenue keeps 1 digits",
+        "triggers of public.account are not installed",
+        "carry one external id",
+    ] {
+        assert!(
+            what.iter().any(|what| what.contains(expected)),
+            "{expected}: {what:?}"
+        );
+    }
+    stage
+        .sql(
+            "delete from account;
+            alter table account add unique (external_id), add column phone text,
+            alter column revenue type numeric(18, 2)",
+        )
+        .await;
+    stage.install().await;
+    assert_eq!(stage.engine.check(&stage.tenant).await.unwrap(), Vec::new());
+}

@@ -1,0 +1,227 @@
+//! Workers that die, and workers that come back from the dead.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use syncline::engine::SyncEngine;
+use syncline::engine::ports::{SalesforcePort, StorePort};
+
+use crate::failing::{HeldSalesforce, Hold};
+use crate::stage::Stage;
+
+/// Returns a worker whose writes are held at `hold`, and the port that holds them.
+fn held_worker(stage: &Stage, hold: Hold) -> (SyncEngine, Arc<HeldSalesforce>) {
+    let inner = Arc::clone(&stage.salesforce);
+    let port = HeldSalesforce::new(inner, hold);
+    let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
+    let engine = stage.worker(
+        "doomed",
+        store,
+        Arc::clone(&port) as Arc<dyn SalesforcePort>,
+    );
+    (engine, port)
+}
+
+/// Lets a worker apply until its write is held, and kills it there.
+async fn die_at(stage: &Stage, hold: Hold) {
+    let (doomed, port) = held_worker(stage, hold);
+    tokio::select! {
+        applied = stage.apply_by(&doomed, "Account") => panic!("the worker lived: {applied:?}"),
+        () = port.held.notified() => {}
+    }
+    stage.lapse_leases().await;
+    stage.sweep().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_salesforces_commit_and_our_settle_makes_no_second_record() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
+        .await;
+    stage.capture_postgres().await;
+    die_at(&stage, Hold::AfterWriting).await;
+    let writes = stage.org.writing_calls();
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 2);
+    assert_eq!(
+        stage.org.writing_calls(),
+        writes,
+        "it looked and wrote nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_crash_before_the_write_left_loses_nothing() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    die_at(&stage, Hold::BeforeWriting).await;
+    assert_eq!(stage.org.count("Account"), 0);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 1);
+}
+
+#[tokio::test]
+async fn an_edit_made_after_a_write_of_unknown_outcome_is_not_overwritten() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set name = 'Two'").await;
+    stage.capture_postgres().await;
+    die_at(&stage, Hold::AfterWriting).await;
+    stage.org.update(&id, json!({"Name": "Three"}));
+    // The look comes before any event is read.
+    stage.apply("Account").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_lapsed_settles_nothing() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    stage.sql("update account set name = 'Two'").await;
+    stage.capture_postgres().await;
+    let (late, port) = held_worker(&stage, Hold::AfterWriting);
+    let (late_report, ()) = tokio::join!(stage.apply_by(&late, "Account"), async {
+        port.held.notified().await;
+        stage.lapse_leases().await;
+        stage.sweep().await;
+        stage.sql("update account set name = 'Three'").await;
+        stage.drain().await;
+        port.release.notify_one();
+    });
+    assert_eq!(late_report.stale, 1, "{late_report:?}");
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Three"));
+}
+
+#[tokio::test]
+async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set name = 'Two'").await;
+    stage.capture_postgres().await;
+    let (worker, port) = held_worker(&stage, Hold::Never);
+    let (org, edited) = (stage.org.clone(), id.clone());
+    port.before_next_write(move || org.update(&edited, json!({"Name": "Three"})));
+    stage.apply_by(&worker, "Account").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Two"));
+    assert_eq!(
+        stage
+            .rows("select field, side, value from syncline.sync_overruled")
+            .await,
+        vec![json!({"field": "Name", "side": "salesforce", "value": "Three"})]
+    );
+}
+
+#[tokio::test]
+async fn two_workers_at_once_make_one_record_each_time() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 300) as n")
+        .await;
+    stage.capture_postgres().await;
+    let (other, _) = held_worker(&stage, Hold::Never);
+    tokio::join!(
+        stage.apply("Account"),
+        stage.apply_by(&other, "Account"),
+        stage.apply_by(&other, "Account")
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 300);
+}
+
+#[tokio::test]
+async fn a_revert_made_while_our_write_was_under_way_stands() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Nought')")
+        .await;
+    stage.drain().await;
+    stage.sql("update account set name = 'One'").await;
+    stage.capture_postgres().await;
+    let (worker, port) = held_worker(&stage, Hold::AfterWriting);
+    let (report, ()) = tokio::join!(stage.apply_by(&worker, "Account"), async {
+        port.held.notified().await;
+        // The echo and the revert are both captured before the answer arrives.
+        stage.capture_salesforce().await;
+        stage.sql("update account set name = 'Nought'").await;
+        stage.capture_postgres().await;
+        port.release.notify_one();
+        // The revert's own write.
+        port.held.notified().await;
+        port.release.notify_one();
+    });
+    assert_eq!((report.applied, report.stale), (2, 0), "{report:?}");
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Nought"));
+}
+
+#[tokio::test]
+async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopted() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'One')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set name = 'Two'").await;
+    stage.capture_postgres().await;
+    let (frozen, port) = held_worker(&stage, Hold::BeforeWriting);
+    let (report, ()) = tokio::join!(stage.apply_by(&frozen, "Account"), async {
+        port.held.notified().await;
+        stage.lapse_leases().await;
+        stage.sweep().await;
+        stage.sql("update account set name = 'Three'").await;
+        stage.drain().await;
+        assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
+        port.release.notify_one();
+    });
+    assert_eq!(report.stale, 1, "{report:?}");
+    assert_eq!(
+        stage.org.value(&id, "Name").as_deref(),
+        Some("Two"),
+        "it landed"
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Three"));
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_with_its_leases_gives_them_up_to_the_sweep() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    die_at(&stage, Hold::BeforeWriting).await;
+    let state = "select state from syncline.sync_task";
+    assert_eq!(stage.one(state).await, json!("ready"));
+    assert_eq!(
+        stage.one("select state from syncline.sync_intent").await,
+        json!("unknown"),
+        "what may have left is never ready, it is looked at"
+    );
+}

@@ -1,0 +1,174 @@
+//! The network and the org misbehave.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+
+async fn with_rows(count: usize) -> Stage {
+    let stage = Stage::open().await;
+    // The first capture reads the empty org as a whole.
+    stage.drain().await;
+    stage
+        .sql(&format!(
+            "insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, {count}) as n"
+        ))
+        .await;
+    stage.capture_postgres().await;
+    stage
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_at_and_not_sent_again() {
+    let stage = with_rows(3).await;
+    stage
+        .org
+        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_after"}));
+    let applied = stage.apply("Account").await;
+    assert_eq!(applied.unknown, 3, "{applied:?}");
+    let writes = stage.org.writing_calls();
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 3);
+    assert_eq!(stage.org.writing_calls(), writes);
+}
+
+#[tokio::test]
+async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
+    let stage = with_rows(3).await;
+    stage
+        .org
+        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_before"}));
+    assert_eq!(stage.apply("Account").await.unknown, 3);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 3);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twice() {
+    let stage = with_rows(450).await;
+    stage.org.fault(
+        json!({"match": {"path_contains": "composite"}, "action": "expire_token", "count": 2}),
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 450);
+}
+
+#[tokio::test]
+async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
+    let stage = with_rows(3).await;
+    stage.org.fault(json!({
+        "match": {"path_contains": "composite"}, "action": "status", "status": 403, "count": 2,
+        "body": [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}],
+    }));
+    let applied = stage.apply("Account").await;
+    assert!(applied.quota_spent);
+    assert_eq!((applied.requeued, applied.parked), (3, 0));
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 0, "they wait");
+    for _ in 0..2 {
+        stage.hurry().await;
+        stage.drain().await;
+    }
+    stage.assert_equal().await;
+    assert_eq!(
+        stage
+            .one("select count(*) from syncline.sync_dead_letter")
+            .await,
+        json!(0)
+    );
+}
+
+#[tokio::test]
+async fn a_locked_row_of_salesforce_waits_alone() {
+    let stage = with_rows(5).await;
+    stage
+        .org
+        .fault(json!({"action": "row_error", "code": "UNABLE_TO_LOCK_ROW", "external_id": "a-3"}));
+    let applied = stage.apply("Account").await;
+    assert_eq!((applied.applied, applied.requeued), (4, 1), "{applied:?}");
+    stage.hurry().await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_mended() {
+    let stage = with_rows(3).await;
+    stage.org.fault(json!({
+        "action": "row_error", "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "message": "Accounts need a phone", "external_id": "a-2",
+    }));
+    let applied = stage.apply("Account").await;
+    assert_eq!((applied.applied, applied.parked), (2, 1), "{applied:?}");
+    let letters = stage
+        .rows("select code, message from syncline.sync_dead_letter")
+        .await;
+    assert!(
+        letters[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("Accounts need a phone"),
+        "{letters:?}"
+    );
+    stage
+        .sql("update account set phone = '1' where external_id = 'a-2'")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn every_event_delivered_twice_changes_nothing() {
+    let stage = Stage::open().await;
+    stage.org.duplicate_events();
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    stage.org.update(&ada, json!({"Phone": "1"}));
+    stage.org.update(&ada, json!({"Phone": "2"}));
+    stage.sql("update account set name = 'Ada Ltd'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+    assert_eq!(stage.org.writing_calls(), 1);
+    stage.org.delete(&ada);
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn every_job_run_twice_at_once_does_everything_once() {
+    let stage = with_rows(40).await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "x-1"}));
+    tokio::join!(stage.capture_postgres(), stage.capture_postgres());
+    tokio::join!(stage.capture_salesforce(), stage.capture_salesforce());
+    tokio::join!(stage.apply("Account"), stage.apply("Account"));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 41);
+}
+
+#[tokio::test]
+async fn an_org_that_cannot_be_asked_delays_looks_and_loses_nothing() {
+    let stage = with_rows(2).await;
+    stage
+        .org
+        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_after"}));
+    stage.org.fault(
+        json!({"match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1}),
+    );
+    let applied = stage.apply("Account").await;
+    assert_eq!(
+        (applied.unknown, applied.requeued, applied.parked),
+        (2, 2, 0),
+        "{applied:?}"
+    );
+    stage.hurry().await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}

@@ -1,0 +1,117 @@
+//! Who a record is: minted ids, renames, keys that are one for Salesforce.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_record_born_in_salesforce_without_an_external_id_gets_one_on_both_sides() {
+    let stage = Stage::open().await;
+    let id = stage.org.insert("Account", json!({"Name": "Ada"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    let minted = stage.org.value(&id, "External_Id__c").unwrap();
+    assert_eq!(
+        stage.one("select external_id from account").await,
+        json!(minted)
+    );
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}
+
+#[tokio::test]
+async fn a_row_born_without_an_external_id_gets_one_on_both_sides() {
+    let stage = Stage::open().await;
+    stage.sql("insert into account (name) values ('Ada')").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert!(
+        stage
+            .one("select external_id from account")
+            .await
+            .is_string()
+    );
+}
+
+#[tokio::test]
+async fn a_changed_key_is_a_rename_and_not_a_second_record() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set external_id = 'b-1'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert_eq!(
+        stage.org.value(&id, "External_Id__c").as_deref(),
+        Some("b-1")
+    );
+
+    stage.org.update(&id, json!({"External_Id__c": "c-1"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.one("select external_id from account").await,
+        json!("c-1")
+    );
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}
+
+#[tokio::test]
+async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('ab-1', 'Ada'), ('AB-1', 'Bob'), ('a-2', 'Dora')")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    let letters = stage
+        .rows("select code, message from syncline.sync_dead_letter where closed_at is null")
+        .await;
+    assert!(!letters.is_empty());
+    let message = letters[0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("ab-1") && message.contains("AB-1"),
+        "{message}"
+    );
+
+    stage
+        .sql("delete from account where external_id = 'AB-1'")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 2);
+}
+
+#[tokio::test]
+async fn rows_and_records_of_one_key_that_never_met_are_one_record() {
+    let stage = Stage::open().await;
+    let id = stage.org.insert(
+        "Account",
+        json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"}),
+    );
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    stage
+        .sql("insert into account (external_id, name, revenue) values ('a-1', 'Ada Ltd', 5)")
+        .await;
+    // The row is applied before anything of Salesforce was read.
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert_eq!(
+        stage.org.value(&id, "Name").as_deref(),
+        Some("Ada"),
+        "nothing was overwritten"
+    );
+    assert_eq!(
+        stage.conflicts().await.len(),
+        1,
+        "the names differ and nobody knows why"
+    );
+    assert_eq!(stage.one("select phone from account").await, json!("1"));
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}

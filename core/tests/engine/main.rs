@@ -1,0 +1,21 @@
+//! The engine over the real store and the local org's model, driven step by step until both are quiet.
+//!
+//! Nothing here waits for a clock: a test acts on one side or both, drains, and compares what an
+//! onlooker reads on each.
+
+mod both_sides;
+mod checking;
+mod crashes;
+mod doorbells;
+mod failing;
+mod faults;
+mod identity;
+mod local_org;
+mod mapping;
+mod model_salesforce;
+mod one_side;
+mod over_the_network;
+mod reconcile;
+mod running;
+mod stage;
+mod streams;

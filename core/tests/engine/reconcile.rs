@@ -1,0 +1,117 @@
+//! Comparing both live sides: drift is found, nothing is written by it, and the proof is published.
+
+use serde_json::json;
+use syncline::reconcile::{detect_drift, enqueue_repair, run_reconcile_once};
+
+use crate::stage::Stage;
+
+async fn with_accounts() -> Stage {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 120) as n")
+        .await;
+    stage.drain().await;
+    stage
+}
+
+/// Changes rows behind the triggers' back.
+async fn unnoticed(stage: &Stage, statement: &str) {
+    stage
+        .sql(&format!(
+            "begin;
+            insert into syncline.engine_tx (xid) values (pg_current_xact_id());
+            {statement};
+            delete from syncline.engine_tx;
+            commit"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn equal_sides_are_proven_equal() {
+    let stage = with_accounts().await;
+    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert!(report.complete);
+    assert_eq!(
+        (report.compared, report.drifted.len(), report.enqueued),
+        (120, 0, 0)
+    );
+    assert_eq!(
+        stage.one("select compared || '/' || differing from syncline.sync_proof where object = 'Account'").await,
+        json!("120/0")
+    );
+}
+
+#[tokio::test]
+async fn drift_is_found_and_repaired_by_the_ordinary_way() {
+    let stage = with_accounts().await;
+    unnoticed(
+        &stage,
+        "update account set name = 'Unnoticed' where external_id = 'a-7'",
+    )
+    .await;
+    assert_eq!(stage.capture_postgres().await.counts.seen, 0);
+    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!(drifted.len(), 1, "{drifted:?}");
+    assert_eq!(drifted[0].external_id, "a-7");
+    assert_eq!(drifted[0].fields[0].as_str(), "Name");
+    let writes = stage.org.writing_calls();
+    let enqueued = enqueue_repair(&stage.engine, &stage.tenant, &drifted)
+        .await
+        .unwrap();
+    assert_eq!(enqueued, 1);
+    assert_eq!(
+        stage.org.writing_calls(),
+        writes,
+        "reconcile writes nothing"
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_record_with_open_work_has_not_drifted() {
+    let stage = with_accounts().await;
+    stage
+        .sql("update account set name = 'Soon' where external_id = 'a-7'")
+        .await;
+    stage.capture_postgres().await;
+    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!(drifted, Vec::new());
+}
+
+#[tokio::test]
+async fn a_conflict_is_held_apart_and_is_not_drift() {
+    let stage = with_accounts().await;
+    let id = stage.org.id_of("Account", "a-7").unwrap();
+    stage
+        .sql("update account set name = 'Here' where external_id = 'a-7'")
+        .await;
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!((report.held, report.drifted.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_record_that_vanished_unseen_is_looked_at() {
+    let stage = with_accounts().await;
+    let id = stage.org.id_of("Account", "a-7").unwrap();
+    stage.org.delete(&id);
+    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!(report.enqueued, 1);
+    stage.apply("Account").await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(119));
+    stage.drain().await;
+    stage.assert_equal().await;
+}

@@ -1,0 +1,54 @@
+//! All jobs in one process: changes travel by themselves until somebody asks to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use syncline::engine::SyncEngine;
+use syncline::engine::in_process;
+
+use crate::stage::Stage;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
+    let stage = Stage::open().await;
+    let (doorbell, bells) = in_process::doorbell();
+    let engine = SyncEngine::builder()
+        .tenant(
+            stage.config.clone(),
+            Arc::new(stage.store.clone()),
+            Arc::clone(&stage.salesforce),
+        )
+        .doorbell(Arc::new(doorbell))
+        .build();
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run(bells).await }
+    });
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    let met = async {
+        while stage.org.count("Account") < 2
+            || stage.one("select count(*) from account").await != json!(2)
+            || !stage.tasks().await.is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, met)
+        .await
+        .expect("both changes travel");
+    engine.stop();
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .expect("it ends when asked to")
+        .unwrap();
+    stage.assert_equal().await;
+}

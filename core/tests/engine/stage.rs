@@ -1,0 +1,339 @@
+//! One tenant on a fresh database and a fresh org, with an engine between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use salesforce_org::local;
+use secrecy::SecretString;
+use serde_json::Value as Json;
+use sqlx::PgPool;
+use syncline::apply::ApplyReport;
+use syncline::capture::{CaptureOptions, CaptureReport};
+use syncline::config::{Config, TenantConfig};
+use syncline::engine::SyncEngine;
+use syncline::engine::deadline::Deadline;
+use syncline::engine::ports::{SalesforcePort, StorePort};
+use syncline::model::ids::{ObjectName, TenantId};
+use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
+use syncline::store::{PgStore, PgStoreOptions};
+use throwaway_postgres::TestDatabase;
+
+use crate::local_org::LocalOrg;
+use crate::mapping::{MAPPING, TABLES};
+use crate::model_salesforce::ModelSalesforce;
+
+/// Rounds after which a stage that is not quiet never will be.
+const ROUNDS_MAX: usize = 30;
+
+/// A tenant between a database and an org.
+pub(crate) struct Stage {
+    pub(crate) org: LocalOrg,
+    pub(crate) salesforce: Arc<dyn SalesforcePort>,
+    pub(crate) store: PgStore,
+    pub(crate) pool: PgPool,
+    pub(crate) engine: SyncEngine,
+    pub(crate) tenant: TenantId,
+    pub(crate) config: TenantConfig,
+}
+
+impl Stage {
+    /// Opens a stage with the usual mapping, migrated and installed.
+    pub(crate) async fn open() -> Self {
+        Self::with_mapping(MAPPING).await
+    }
+
+    /// Opens a stage with this configuration.
+    pub(crate) async fn with_mapping(mapping: &str) -> Self {
+        let stage = Self::prepared(mapping).await;
+        stage.install().await;
+        stage
+    }
+
+    /// Opens a stage whose org is reached over the network, by the real client.
+    pub(crate) async fn over_the_network() -> Self {
+        let (org, running) = LocalOrg::served().await;
+        let mut options = SalesforceOptions::new(
+            &running.http_url(),
+            local::CLIENT_ID,
+            Login::ClientCredentials {
+                secret: SecretString::from(local::CLIENT_SECRET),
+            },
+            "62.0",
+        );
+        options.pubsub_url = running.grpc_url();
+        let tokens = Arc::new(MemoryTokenStore::default());
+        let salesforce = HttpSalesforce::new(options, tokens).unwrap();
+        let stage = Self::between(org, Arc::new(salesforce), MAPPING).await;
+        stage.install().await;
+        stage
+    }
+
+    /// Opens a stage whose database knows nothing of the engine yet.
+    pub(crate) async fn prepared(mapping: &str) -> Self {
+        let org = LocalOrg::new();
+        let salesforce = Arc::new(ModelSalesforce::new(&org));
+        Self::between(org, salesforce, mapping).await
+    }
+
+    async fn between(org: LocalOrg, salesforce: Arc<dyn SalesforcePort>, mapping: &str) -> Self {
+        let database = TestDatabase::new().await;
+        let store = PgStore::open(&PgStoreOptions {
+            url: SecretString::from(database.url()),
+            statement_cache: true,
+            connections_max: 4,
+        });
+        let store = store.unwrap();
+        let pool = PgPool::connect_lazy(database.url()).unwrap();
+        let tenant = TenantId::parse("acme").unwrap();
+        let config = Config::parse(mapping).unwrap().tenants[&tenant].clone();
+        sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
+        let engine = SyncEngine::builder()
+            .tenant(
+                config.clone(),
+                Arc::new(store.clone()),
+                Arc::clone(&salesforce),
+            )
+            .worker("first")
+            .build();
+        Self {
+            org,
+            salesforce,
+            store,
+            pool,
+            engine,
+            tenant,
+            config,
+        }
+    }
+
+    /// Migrates the control plane and puts the triggers on the tables.
+    pub(crate) async fn install(&self) {
+        self.store.migrate().await.unwrap();
+        let scopes = self.engine.scopes(&self.tenant).await.unwrap();
+        self.store.install(&scopes).await.unwrap();
+    }
+
+    /// Returns another worker over the same sides, seen through these ports.
+    pub(crate) fn worker(
+        &self,
+        name: &str,
+        store: Arc<dyn StorePort>,
+        salesforce: Arc<dyn SalesforcePort>,
+    ) -> SyncEngine {
+        SyncEngine::builder()
+            .tenant(self.config.clone(), store, salesforce)
+            .worker(name)
+            .build()
+    }
+
+    /// A person or an application changes rows.
+    pub(crate) async fn sql(&self, statement: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Reads one value as an onlooker.
+    pub(crate) async fn one(&self, query: &str) -> Json {
+        let wrapped =
+            format!("select to_jsonb(found) -> 'value' from (select ({query}) as value) as found");
+        let found: Option<Json> = sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        found.unwrap_or(Json::Null)
+    }
+
+    /// Reads rows as an onlooker.
+    pub(crate) async fn rows(&self, query: &str) -> Vec<Json> {
+        let wrapped = format!("select to_jsonb(found) from ({query}) as found");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.engine.deadline_in(Duration::from_secs(600))
+    }
+
+    pub(crate) async fn capture_postgres(&self) -> CaptureReport {
+        let options = CaptureOptions::draining(self.deadline());
+        let captured = self.engine.capture_postgres(&self.tenant, &options).await;
+        captured.unwrap()
+    }
+
+    pub(crate) async fn capture_salesforce(&self) -> CaptureReport {
+        let options = CaptureOptions::draining(self.deadline());
+        let captured = self.engine.capture_salesforce(&self.tenant, &options).await;
+        captured.unwrap()
+    }
+
+    pub(crate) async fn apply(&self, object: &str) -> ApplyReport {
+        self.apply_by(&self.engine, object).await
+    }
+
+    pub(crate) async fn apply_by(&self, engine: &SyncEngine, object: &str) -> ApplyReport {
+        let object = ObjectName::parse(object).unwrap();
+        let applied = engine
+            .apply(&self.tenant, &object, 0, self.deadline())
+            .await;
+        applied.unwrap()
+    }
+
+    /// Runs every job in turn until nothing moves any more.
+    pub(crate) async fn drain(&self) {
+        for _ in 0..ROUNDS_MAX {
+            let postgres = self.capture_postgres().await;
+            let salesforce = self.capture_salesforce().await;
+            let mut leased = 0;
+            for object in &self.config.objects {
+                leased += self.apply(object.object.as_str()).await.leased;
+            }
+            if postgres.counts.seen + salesforce.counts.seen + salesforce.scanned + leased == 0 {
+                return;
+            }
+        }
+        panic!("the stage does not come to rest: {:?}", self.tasks().await);
+    }
+
+    /// The same for a polled org, whose overlap shows the same records again and again: it rests when
+    /// nothing is leased.
+    pub(crate) async fn drain_polling(&self) {
+        for _ in 0..ROUNDS_MAX {
+            let postgres = self.capture_postgres().await;
+            let salesforce = self.capture_salesforce().await;
+            let mut leased = 0;
+            for object in &self.config.objects {
+                leased += self.apply(object.object.as_str()).await.leased;
+            }
+            if postgres.counts.seen + salesforce.dirty + leased == 0 {
+                return;
+            }
+        }
+        panic!("the stage does not come to rest: {:?}", self.tasks().await);
+    }
+
+    /// Makes every waiting task due now, as time would.
+    pub(crate) async fn hurry(&self) {
+        self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
+            .await;
+    }
+
+    /// Lets every lease of a record lapse, as time would.
+    pub(crate) async fn lapse_leases(&self) {
+        self.sql(
+            "update syncline.sync_task set lease_until = now() - interval '1 second'
+            where state = 'leased';
+            update syncline.sync_intent set deadline = now() - interval '1 second'
+            where state = 'open'",
+        )
+        .await;
+    }
+
+    /// Sweeps once.
+    pub(crate) async fn sweep(&self) {
+        self.engine.sweep(&self.tenant).await.unwrap();
+    }
+
+    /// Open work, for messages of failing tests.
+    pub(crate) async fn tasks(&self) -> Vec<Json> {
+        self.rows(
+            "select link.object, link.external_id, task.state, task.attempts, task.code, task.reason
+            from syncline.sync_task as task
+            join syncline.sync_link as link using (record_id)
+            order by link.object, link.external_id",
+        )
+        .await
+    }
+
+    /// Open conflicts by field.
+    pub(crate) async fn conflicts(&self) -> Vec<Json> {
+        self.rows("select field, base_value, postgres_value, salesforce_value from syncline.sync_conflict where state = 'open' order by field")
+            .await
+    }
+
+    /// Asserts that both sides hold the same accounts and contacts, read past the engine, and that
+    /// nothing is left to do.
+    pub(crate) async fn assert_equal(&self) {
+        assert_eq!(self.tasks().await, Vec::<Json>::new(), "work is left");
+        assert_eq!(self.accounts_here().await, self.accounts_there());
+        assert_eq!(self.contacts_here().await, self.contacts_there());
+    }
+
+    async fn accounts_here(&self) -> Vec<Json> {
+        let mut rows = self
+            .rows(
+                "select external_id, name, phone, industry, rating, trim_scale(revenue) as revenue, active,
+                    parent_external_id as parent from account order by external_id collate \"C\"",
+            )
+            .await;
+        rows.iter_mut().for_each(plain_number);
+        rows
+    }
+
+    fn accounts_there(&self) -> Vec<Json> {
+        let mut rows: Vec<Json> = self
+            .org
+            .query(
+                "select External_Id__c, Name, Phone, Industry, Rating, AnnualRevenue, Active__c, \
+                 Parent.External_Id__c from Account",
+            )
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "external_id": row["External_Id__c"],
+                    "name": row["Name"],
+                    "phone": row["Phone"],
+                    "industry": row["Industry"],
+                    "rating": row["Rating"],
+                    "revenue": row["AnnualRevenue"],
+                    "active": row["Active__c"],
+                    "parent": row["Parent"]["External_Id__c"],
+                })
+            })
+            .collect();
+        rows.iter_mut().for_each(plain_number);
+        rows.sort_by_key(|row| row["external_id"].to_string());
+        rows
+    }
+
+    async fn contacts_here(&self) -> Vec<Json> {
+        self.rows(
+            "select external_id, last_name, email, account_external_id as account
+            from contact order by external_id collate \"C\"",
+        )
+        .await
+    }
+
+    fn contacts_there(&self) -> Vec<Json> {
+        let mut rows: Vec<Json> = self
+            .org
+            .query("select External_Id__c, LastName, Email, Account.External_Id__c from Contact")
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "external_id": row["External_Id__c"],
+                    "last_name": row["LastName"],
+                    "email": row["Email"],
+                    "account": row["Account"]["External_Id__c"],
+                })
+            })
+            .collect();
+        rows.sort_by_key(|row| row["external_id"].to_string());
+        rows
+    }
+}
+
+/// Numbers are compared as numbers: `1.0` is `1`.
+fn plain_number(row: &mut Json) {
+    if let Some(number) = row["revenue"].as_number() {
+        let text = number.to_string();
+        let trimmed = match text.split_once('.') {
+            Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
+            _ => &text,
+        };
+        row["revenue"] = Json::from(trimmed.to_owned());
+    }
+}

@@ -1,0 +1,157 @@
+//! Subscriptions, positions, gaps.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use syncline::capture::CaptureOptions;
+use syncline::engine::ports::store::StreamName;
+use syncline::engine::ports::{Clock, StorePort};
+use syncline::engine::system::SystemClock;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_stream_has_one_owner() {
+    let stage = Stage::open().await;
+    stage.org.insert("Account", json!({"Name": "Ada"}));
+    let store = Arc::new(stage.store.clone());
+    let stream = StreamName("events:/data/ChangeEvents".to_owned());
+    let lease = store
+        .acquire_stream(&stage.tenant, &stream, "another", 60_000)
+        .await
+        .unwrap()
+        .unwrap();
+    let report = stage.capture_salesforce().await;
+    assert!(report.held_elsewhere);
+    assert_eq!(report.counts.seen, 0);
+    store.release_stream(&lease).await.unwrap();
+    assert_ne!(stage.capture_salesforce().await.counts.seen, 0);
+}
+
+#[tokio::test]
+async fn an_update_of_a_record_that_was_never_seen_is_read_whole() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    let id = stage.org.insert(
+        "Account",
+        json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"}),
+    );
+    // Its create event is gone, and so is what scan would have shown of it: only the update is left.
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    stage
+        .sql(
+            "delete from syncline.sync_checkpoint where stream like 'events:%';
+            update syncline.sync_checkpoint set stale = false where stream like 'scan:%'",
+        )
+        .await;
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select name from account").await, json!("Ada"));
+}
+
+#[tokio::test]
+async fn a_lost_position_reads_everything_again_and_finds_deletes_too() {
+    let stage = Stage::open().await;
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    let bob = stage
+        .org
+        .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    stage.drain().await;
+    stage.org.update(&ada, json!({"Name": "Ada Ltd"}));
+    stage.org.delete(&bob);
+    stage
+        .org
+        .insert("Account", json!({"Name": "Dora", "External_Id__c": "a-3"}));
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(2));
+}
+
+#[tokio::test]
+async fn a_quiet_stream_stores_its_position() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    let position = "select position from syncline.sync_checkpoint where stream like 'events:%'";
+    let before = stage.one(position).await;
+    stage.org.advance_ms(60_000);
+    stage.capture_salesforce().await;
+    assert_ne!(stage.one(position).await, before);
+}
+
+#[tokio::test]
+async fn one_event_of_many_records_reaches_each_of_them() {
+    let stage = Stage::open().await;
+    let ids: Vec<String> = (0..3)
+        .map(|n| {
+            let external_id = format!("a-{n}");
+            stage.org.insert(
+                "Account",
+                json!({"Name": external_id, "External_Id__c": external_id}),
+            )
+        })
+        .collect();
+    stage.drain().await;
+    for id in &ids {
+        stage.org.update(id, json!({"Phone": "7"}));
+    }
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage
+            .one("select count(*) from account where phone = '7'")
+            .await,
+        json!(3)
+    );
+}
+
+#[tokio::test]
+async fn an_org_without_events_is_polled() {
+    let mapping = crate::mapping::MAPPING.replace(
+        "[[tenant.acme.object]]\nobject      = \"Account\"",
+        "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
+    );
+    let stage = Stage::with_mapping(&mapping).await;
+    stage.org.set_wall_ms(SystemClock.now_ms());
+    stage.drain_polling().await;
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage
+        .sql("insert into account (external_id, name) values ('a-2', 'Bob')")
+        .await;
+    stage.drain_polling().await;
+    stage.assert_equal().await;
+    stage.org.advance_ms(5_000);
+    stage.org.update(&ada, json!({"Phone": "1"}));
+    stage
+        .sql("update account set phone = '2' where external_id = 'a-2'")
+        .await;
+    stage.drain_polling().await;
+    stage.assert_equal().await;
+    stage.org.advance_ms(5_000);
+    stage.org.delete(&ada);
+    stage.drain_polling().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}
+
+#[tokio::test]
+async fn a_capture_whose_time_is_up_does_nothing_and_keeps_its_place() {
+    let stage = Stage::open().await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    let options = CaptureOptions::draining(stage.engine.deadline_in(std::time::Duration::ZERO));
+    let report = stage
+        .engine
+        .capture_salesforce(&stage.tenant, &options)
+        .await
+        .unwrap();
+    assert_eq!(report.counts.seen, 0);
+    stage.drain().await;
+    stage.assert_equal().await;
+}

@@ -1,0 +1,11 @@
+//! The Salesforce client against a local org, over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod applier;
+mod custom_objects;
+mod events;
+mod reads;
+mod sessions;
+mod stand;
+mod writes;

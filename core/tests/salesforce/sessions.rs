@@ -1,0 +1,172 @@
+//! Sessions: had once, shared, renewed once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY};
+use secrecy::SecretString;
+use serde_json::json;
+use syncline::engine::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
+use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
+
+use crate::stand::{Stand, account, client_of, fault, object, options_of, text, words};
+
+const LOGINS: &str = "/services/oauth2/token";
+const DEAD: &str = "/sobjects/Account";
+
+#[tokio::test]
+async fn both_login_flows_enter_the_org_as_the_integration_user() {
+    let stand = Stand::new().await;
+    let by_credentials = stand.client.identity().await.unwrap();
+    let mut options = options_of(&stand.running);
+    options.login = Login::JwtBearer {
+        username: INTEGRATION_USER.to_owned(),
+        private_key: SecretString::from(PRIVATE_KEY),
+        audience: None,
+    };
+    let by_assertion = client_of(options).identity().await.unwrap();
+    assert_eq!(by_credentials, by_assertion);
+    assert_eq!(by_assertion.organization_id.as_str(), "00D5g00000Ab1cdEAB");
+    assert_eq!(by_assertion.instance_url, stand.running.http_url());
+}
+
+#[tokio::test]
+async fn calls_that_start_together_share_one_login() {
+    let stand = Stand::new().await;
+    let account = object("Account");
+    let described = join_all((0..8).map(|_| stand.client.describe(&account))).await;
+    assert!(described.iter().all(Result::is_ok));
+    assert_eq!(stand.calls(LOGINS).await, 1);
+}
+
+#[tokio::test]
+async fn a_dead_session_is_renewed_once_and_the_call_made_again() {
+    let stand = Stand::new().await;
+    stand.client.identity().await.unwrap();
+    stand.order("sessions/expire", json!({})).await;
+    stand.client.describe(&object("Account")).await.unwrap();
+    assert_eq!(stand.calls(LOGINS).await, 2);
+}
+
+#[tokio::test]
+async fn a_second_401_is_an_error() {
+    let stand = Stand::new().await;
+    let mut always = fault("status", DEAD);
+    always["status"] = json!(401);
+    always["count"] = json!(10);
+    always["body"] =
+        json!([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]);
+    stand.order("faults", always).await;
+    let error = stand.client.describe(&object("Account")).await.unwrap_err();
+    assert_eq!(error.disposition, Disposition::RefreshSession, "{error}");
+    assert_eq!(stand.calls(LOGINS).await, 2);
+}
+
+#[tokio::test]
+async fn clients_with_one_token_store_share_one_session() {
+    let stand = Stand::new().await;
+    let tokens = Arc::new(MemoryTokenStore::default());
+    let client = || HttpSalesforce::new(options_of(&stand.running), Arc::clone(&tokens) as _);
+    let (first, second) = (client().unwrap(), client().unwrap());
+    first.identity().await.unwrap();
+    second.identity().await.unwrap();
+    assert_eq!(stand.calls(LOGINS).await, 1);
+    stand.order("sessions/expire", json!({})).await;
+    first.describe(&object("Account")).await.unwrap();
+    second.describe(&object("Account")).await.unwrap();
+    assert_eq!(
+        stand.calls(LOGINS).await,
+        2,
+        "the second read the first one's"
+    );
+}
+
+#[tokio::test]
+async fn a_login_refused_for_good_is_not_hammered() {
+    let stand = Stand::new().await;
+    let mut options = options_of(&stand.running);
+    options.login = Login::ClientCredentials {
+        secret: SecretString::from("wrong"),
+    };
+    let client = client_of(options);
+    for _ in 0..5 {
+        let error = client.identity().await.unwrap_err();
+        assert_eq!(error.disposition, Disposition::Park, "{error}");
+        assert_eq!(error.code, "invalid_client");
+    }
+    assert_eq!(stand.calls(LOGINS).await, 1);
+}
+
+#[tokio::test]
+async fn an_org_out_of_reach_is_named_and_nothing_was_written() {
+    let login = Login::ClientCredentials {
+        secret: SecretString::from("any"),
+    };
+    // Port 9 of the loopback interface is the discard service, which nobody runs.
+    let options = SalesforceOptions::new("http://127.0.0.1:9", "any", login, "62.0");
+    let client = client_of(options);
+    let error = client.identity().await.unwrap_err();
+    assert_eq!(
+        (error.code.as_str(), error.disposition),
+        ("connect", Disposition::RetryLater)
+    );
+    let writes = [account("a-1", &[("Name", text("Acme"))])];
+    let outcomes = client
+        .write(&writes, WriteLane::Collections, Duration::from_secs(5))
+        .await;
+    assert_eq!(words(&outcomes), ["connect RetryLater"]);
+}
+
+#[tokio::test]
+async fn a_write_that_finds_no_connection_is_known_to_have_had_no_effect() {
+    let Stand {
+        running, client, ..
+    } = Stand::new().await;
+    let tokens = Arc::new(MemoryTokenStore::default());
+    let options = options_of(&running);
+    let first = HttpSalesforce::new(options.clone(), Arc::clone(&tokens) as _).unwrap();
+    first.identity().await.unwrap();
+    running.stop().await;
+    drop((first, client));
+    let second = HttpSalesforce::new(options, tokens).unwrap();
+    let writes = [account("a-1", &[("Name", text("Acme"))])];
+    for lane in [WriteLane::Single, WriteLane::Collections] {
+        let outcomes = second.write(&writes, lane, Duration::from_secs(5)).await;
+        assert_eq!(words(&outcomes), ["connect RetryLater"], "{lane:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_debug_output_holds_a_secret() {
+    let stand = Stand::new().await;
+    stand.client.identity().await.unwrap();
+    let mut options = options_of(&stand.running);
+    let shown = format!("{:?} {options:?}", stand.client);
+    assert!(!shown.contains(CLIENT_SECRET), "{shown}");
+    assert!(!shown.contains("00D5g00000Ab1cd!"), "{shown}");
+    options.login = Login::JwtBearer {
+        username: INTEGRATION_USER.to_owned(),
+        private_key: SecretString::from(PRIVATE_KEY),
+        audience: None,
+    };
+    let shown = format!("{options:?}");
+    assert!(
+        shown.contains(CLIENT_ID) && !shown.contains("PRIVATE KEY"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_private_key_that_is_none_is_refused_before_anything_is_sent() {
+    let stand = Stand::new().await;
+    let mut options = options_of(&stand.running);
+    options.login = Login::JwtBearer {
+        username: INTEGRATION_USER.to_owned(),
+        private_key: SecretString::from("-----BEGIN NOTHING-----"),
+        audience: None,
+    };
+    let error = HttpSalesforce::new(options, Arc::new(MemoryTokenStore::default())).unwrap_err();
+    assert!(error.message.contains("private key"), "{error}");
+    assert!(!error.to_string().contains("NOTHING"), "{error}");
+}

@@ -1,0 +1,292 @@
+//! Writes and what is known of them afterwards.
+
+use std::slice::from_ref;
+use std::time::Duration;
+
+use serde_json::json;
+use syncline::engine::ports::salesforce::{
+    FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use syncline::model::value::{Decimal, Value};
+
+use crate::stand::{
+    Stand, TIMEOUT, account, applied, by_id, fault, field, object, text, word, words,
+};
+
+const COLLECTIONS: &str = "/composite/sobjects";
+
+#[tokio::test]
+async fn a_collection_has_one_outcome_per_record_in_order() {
+    let stand = Stand::new().await;
+    let outcomes = stand
+        .write(&[
+            account("a-1", &[("Name", text("Acme"))]),
+            account("a-2", &[("Phone", text("1"))]),
+            account("a-3", &[("Name", text("Corp"))]),
+        ])
+        .await;
+    assert_eq!(
+        words(&outcomes),
+        ["applied", "REQUIRED_FIELD_MISSING Park", "applied"]
+    );
+    let WriteOutcome::Applied { created, .. } = outcomes[0] else {
+        panic!("it was applied");
+    };
+    assert_eq!(created, Some(true));
+    let third = applied(&outcomes[2]);
+    assert_eq!(stand.value_of(&third, "Name").as_deref(), Some("Corp"));
+    assert_eq!(
+        stand.value_of(&third, "External_Id__c").as_deref(),
+        Some("a-3")
+    );
+}
+
+#[tokio::test]
+async fn records_are_updated_and_deleted_by_id_in_both_lanes() {
+    let stand = Stand::new().await;
+    for lane in [WriteLane::Single, WriteLane::Collections] {
+        let id = stand.person_inserts(&json!({"Name": "Acme", "Phone": "1", "Type": "Other"}));
+        let values = [
+            ("Phone", text("2")),
+            ("Type", FieldWrite::Value(Value::Null)),
+        ];
+        let update = by_id(WriteTarget::UpdateById(id.clone()), &values);
+        let delete = by_id(WriteTarget::DeleteById(id.clone()), &[]);
+        let outcomes = stand.client.write(from_ref(&update), lane, TIMEOUT).await;
+        assert_eq!(words(&outcomes), ["applied"], "{lane:?}");
+        assert_eq!(stand.value_of(&id, "Phone").as_deref(), Some("2"));
+        assert_eq!(stand.value_of(&id, "Type"), None);
+        let outcomes = stand.client.write(&[delete], lane, TIMEOUT).await;
+        assert_eq!(words(&outcomes), ["applied"], "{lane:?}");
+        let outcomes = stand.client.write(&[update], lane, TIMEOUT).await;
+        assert_eq!(words(&outcomes), ["ENTITY_IS_DELETED Reread"], "{lane:?}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_keep_their_digits() {
+    let stand = Stand::new().await;
+    let digits = "1234567890123.45";
+    let number = FieldWrite::Value(Value::Number(Decimal::parse(digits).unwrap()));
+    let values = [("Name", text("Acme")), ("AnnualRevenue", number)];
+    let outcomes = stand.write(&[account("a-1", &values)]).await;
+    let id = applied(&outcomes[0]);
+    assert_eq!(
+        stand.value_of(&id, "AnnualRevenue").as_deref(),
+        Some(digits)
+    );
+}
+
+#[tokio::test]
+async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
+    let stand = Stand::new().await;
+    let parent = FieldWrite::Parent {
+        relationship: "Parent".to_owned(),
+        field: field("External_Id__c"),
+        external_id: "p-1".to_owned(),
+    };
+    let child = account("c-1", &[("Name", text("Child")), ("ParentId", parent)]);
+    for lane in [WriteLane::Single, WriteLane::Collections] {
+        let outcomes = stand.client.write(from_ref(&child), lane, TIMEOUT).await;
+        assert_eq!(
+            words(&outcomes),
+            ["INVALID_FIELD WaitForParent"],
+            "{lane:?}"
+        );
+    }
+    let parent = stand
+        .write(&[account("p-1", &[("Name", text("Parent"))])])
+        .await;
+    let outcomes = stand.write(&[child]).await;
+    let child = applied(&outcomes[0]);
+    let parent = applied(&parent[0]);
+    assert_eq!(
+        stand.value_of(&child, "ParentId").as_deref(),
+        Some(parent.as_str())
+    );
+    let orphaned = by_id(
+        WriteTarget::UpdateById(child.clone()),
+        &[("ParentId", FieldWrite::Value(Value::Null))],
+    );
+    assert_eq!(words(&stand.write(&[orphaned]).await), ["applied"]);
+    assert_eq!(stand.value_of(&child, "ParentId"), None);
+}
+
+#[tokio::test]
+async fn external_ids_of_all_shapes_reach_their_record_in_both_lanes() {
+    let stand = Stand::new().await;
+    let shapes = [
+        "a b", "50%", "a+b", "é", "O'Neil", "a/b", "x@y.inc", "..", "a?b#c", "a\\b", "%2F",
+    ];
+    let writes: Vec<Write> = shapes
+        .iter()
+        .map(|shape| account(shape, &[("Name", text("Acme"))]))
+        .collect();
+    let created = stand
+        .client
+        .write(&writes, WriteLane::Single, TIMEOUT)
+        .await;
+    assert!(
+        created.iter().all(|outcome| word(outcome) == "applied"),
+        "{created:?}"
+    );
+    let again = stand.write(&writes).await;
+    for ((shape, created), again) in shapes.iter().zip(&created).zip(&again) {
+        let id = applied(created);
+        assert_eq!(applied(again), id, "{shape}");
+        assert_eq!(
+            stand.value_of(&id, "External_Id__c").as_deref(),
+            Some(*shape)
+        );
+    }
+    assert_eq!(stand.accounts(), shapes.len());
+}
+
+#[tokio::test]
+async fn a_connection_lost_after_the_call_leaves_the_outcome_unknown_and_nothing_is_sent_again() {
+    let stand = Stand::new().await;
+    for (lane, path) in [
+        (WriteLane::Collections, COLLECTIONS),
+        (WriteLane::Single, "/sobjects/Account/External_Id__c"),
+    ] {
+        stand.order("faults", fault("drop_after", path)).await;
+        let write = account(&format!("{lane:?}"), &[("Name", text("Acme"))]);
+        let outcomes = stand.client.write(&[write], lane, TIMEOUT).await;
+        assert_eq!(words(&outcomes), ["unknown"], "{lane:?}");
+    }
+    assert_eq!(stand.accounts(), 2, "both had taken effect");
+    assert_eq!(stand.calls("PATCH").await, 2);
+}
+
+#[tokio::test]
+async fn whatever_may_have_arrived_is_unknown() {
+    let stand = Stand::new().await;
+    let mut unavailable = fault("status", COLLECTIONS);
+    unavailable["status"] = json!(503);
+    let mut unreadable = fault("status", COLLECTIONS);
+    unreadable["status"] = json!(200);
+    unreadable["body"] = json!("<html>");
+    let mut too_few = fault("status", COLLECTIONS);
+    too_few["status"] = json!(200);
+    too_few["body"] = json!([]);
+    let faults = [
+        fault("drop_before", COLLECTIONS),
+        unavailable,
+        unreadable,
+        too_few,
+    ];
+    for fault in faults {
+        stand.order("faults", fault.clone()).await;
+        let write = account("a-1", &[("Name", text("Acme"))]);
+        assert_eq!(words(&stand.write(&[write]).await), ["unknown"], "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_its_time_is_unknown_and_one_without_time_is_not_begun() {
+    let stand = Stand::new().await;
+    stand.client.identity().await.unwrap();
+    let mut slow = fault("delay_ms", COLLECTIONS);
+    slow["ms"] = json!(5_000);
+    stand.order("faults", slow).await;
+    let write = account("a-1", &[("Name", text("Acme"))]);
+    let lane = WriteLane::Collections;
+    let outcomes = stand
+        .client
+        .write(from_ref(&write), lane, Duration::from_millis(300))
+        .await;
+    assert_eq!(words(&outcomes), ["unknown"]);
+    let outcomes = stand.client.write(&[write], lane, Duration::ZERO).await;
+    assert_eq!(words(&outcomes), ["no_time_left RetryLater"]);
+}
+
+#[tokio::test]
+async fn a_session_that_dies_in_mid_batch_costs_no_record() {
+    let stand = Stand::new().await;
+    stand.client.identity().await.unwrap();
+    stand
+        .order("faults", fault("expire_token", COLLECTIONS))
+        .await;
+    let ids = stand.create_accounts(450).await;
+    assert_eq!(ids.len(), 450);
+    assert_eq!(stand.accounts(), 450);
+    for (n, id) in ids.iter().enumerate().step_by(77) {
+        let name = stand.value_of(id, "Name");
+        assert_eq!(name, Some(format!("Account {n}")));
+    }
+    assert_eq!(stand.calls("/services/oauth2/token").await, 2);
+}
+
+#[tokio::test]
+async fn a_record_that_makes_the_whole_call_fail_takes_nobody_with_it() {
+    let stand = Stand::new().await;
+    let writes: Vec<Write> = (0..200)
+        .map(|n| {
+            let mut values = vec![("Name", text("Acme"))];
+            if n == 133 {
+                values.push(("Opened__c", FieldWrite::Value(Value::Boolean(true))));
+            }
+            account(&format!("a-{n}"), &values)
+        })
+        .collect();
+    let outcomes = stand.write(&writes).await;
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(word(outcome) == "applied", n != 133, "{n}: {outcome:?}");
+    }
+    assert!(matches!(outcomes[133], WriteOutcome::Refused(_)));
+    assert_eq!(stand.accounts(), 199);
+}
+
+#[tokio::test]
+async fn a_locked_record_is_retried_later_and_the_others_are_written() {
+    let stand = Stand::new().await;
+    let locked = json!({"action": "row_error", "external_id": "a-1"});
+    stand.order("faults", locked).await;
+    let name = [("Name", text("Acme"))];
+    let outcomes = stand
+        .write(&[account("a-0", &name), account("a-1", &name)])
+        .await;
+    assert_eq!(
+        words(&outcomes),
+        ["applied", "UNABLE_TO_LOCK_ROW RetryLater"]
+    );
+}
+
+#[tokio::test]
+async fn a_record_named_twice_is_written_twice_in_order() {
+    let stand = Stand::new().await;
+    let outcomes = stand
+        .write(&[
+            account("a-1", &[("Name", text("First"))]),
+            account("A-1", &[("Name", text("Second"))]),
+        ])
+        .await;
+    let id = applied(&outcomes[1]);
+    assert_eq!(applied(&outcomes[0]), id);
+    assert_eq!(stand.value_of(&id, "Name").as_deref(), Some("Second"));
+}
+
+#[tokio::test]
+async fn a_spent_quota_is_waited_for() {
+    let stand = Stand::new().await;
+    let mut spent = fault("status", COLLECTIONS);
+    spent["status"] = json!(403);
+    spent["body"] = json!([{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]);
+    stand.order("faults", spent).await;
+    let outcomes = stand
+        .write(&[account("a-1", &[("Name", text("Acme"))])])
+        .await;
+    assert_eq!(words(&outcomes), ["REQUEST_LIMIT_EXCEEDED WaitForQuota"]);
+}
+
+#[tokio::test]
+async fn objects_are_not_mixed_in_an_answer() {
+    let stand = Stand::new().await;
+    let mut contact = account("c-1", &[("LastName", text("Ito"))]);
+    contact.object = object("Contact");
+    let outcomes = stand
+        .write(&[account("a-1", &[("Name", text("Acme"))]), contact])
+        .await;
+    assert_eq!(applied(&outcomes[0]).key_prefix(), "001");
+    assert_eq!(applied(&outcomes[1]).key_prefix(), "003");
+}

@@ -1,0 +1,24 @@
+//! A queue function that panics on the message `panic` and accepts every other one.
+//!
+//! Deployed by a test, to prove on the real build and runtime that a panic takes one message with it
+//! and not the batch, the process or the next invocation.
+
+use aws_lambda_events::sqs::SqsEvent;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use syncline_functions::deadline::Deadline;
+use syncline_functions::{logs, sqs};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logs::start();
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let deadline = Deadline::of(&event.context);
+        let response = sqs::handle_batch(event.payload, deadline, |body| async move {
+            assert_ne!(body, "panic", "a message asked for it");
+            Ok(())
+        })
+        .await?;
+        Ok::<_, Error>(response)
+    }))
+    .await
+}

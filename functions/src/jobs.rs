@@ -1,0 +1,227 @@
+//! The jobs of the three functions, for one tenant or for all of them at once.
+//!
+//! Tenants are kept apart: one that fails is told in the result and in the log, and the others go on.
+//! An invocation fails only if nobody's job was done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::{Value, json};
+use syncline::capture::{CaptureOptions, CaptureReport, Idle};
+use syncline::engine::SyncEngine;
+use syncline::engine::ports::Doorbell;
+use syncline::model::SourceSystem;
+use syncline::model::ids::TenantId;
+use syncline::reconcile::{ReconcileReport, SweepOutcome};
+use tracing::error;
+
+use crate::attempt::attempt;
+use crate::deadline::Deadline;
+use crate::payload::{self, CaptureJob, ReconcileJob, ReconcileKind};
+use crate::sqs;
+use crate::wiring::Instance;
+
+/// Tenants that one invocation works for at once. Most are idle and return at once; the others mostly
+/// wait.
+const TENANTS_AT_ONCE: usize = 256;
+
+/// Captures one side of every named tenant.
+///
+/// # Errors
+///
+/// When the configuration cannot be read, does not know the tenant, or no tenant could be captured.
+pub async fn capture(
+    instance: &Instance,
+    job: &CaptureJob,
+    deadline: Deadline,
+) -> anyhow::Result<Value> {
+    let side = match job.side {
+        SourceSystem::Postgres => "postgres",
+        SourceSystem::Salesforce => "salesforce",
+    };
+    let linger = Duration::from_secs(u64::from(job.linger_seconds));
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+        async move {
+            let engine = instance.engine(&tenant).await?;
+            let options = CaptureOptions {
+                deadline: engine.deadline_in(deadline.remaining()),
+                linger,
+                idle: Idle::Return,
+            };
+            let report = match job.side {
+                SourceSystem::Postgres => engine.capture_postgres(&tenant, &options).await?,
+                SourceSystem::Salesforce => engine.capture_salesforce(&tenant, &options).await?,
+            };
+            Ok(captured(&report))
+        }
+        .boxed()
+    })
+    .await?;
+    outcome.answer(json!({"job": "capture", "side": side}))
+}
+
+/// Does a reconcile job for every named tenant.
+///
+/// # Errors
+///
+/// When the configuration cannot be read, does not know the tenant, or no tenant's job was done.
+pub async fn reconcile(
+    instance: &Instance,
+    job: &ReconcileJob,
+    deadline: Deadline,
+) -> anyhow::Result<Value> {
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+        async move {
+            if job.kind == ReconcileKind::Migrate {
+                instance.store(&tenant).await?.migrate().await?;
+                return Ok(json!({"migrated": true}));
+            }
+            let engine = instance.engine(&tenant).await?;
+            reconcile_one(&engine, &tenant, job.kind, deadline).await
+        }
+        .boxed()
+    })
+    .await?;
+    outcome.answer(json!({"job": job.kind.as_str()}))
+}
+
+/// Answers a batch of doorbells.
+///
+/// # Errors
+///
+/// When a message has no id, so that its failure could not be told.
+pub async fn apply(
+    instance: &Instance,
+    event: SqsEvent,
+    deadline: Deadline,
+) -> anyhow::Result<SqsBatchResponse> {
+    let response = sqs::handle_batch(event, deadline, |body| {
+        async move {
+            let Doorbell::Apply {
+                tenant,
+                object,
+                slot,
+                ..
+            } = payload::doorbell(&body)?;
+            let engine = instance.engine(&tenant).await?;
+            let end = engine.deadline_in(deadline.remaining());
+            engine.apply(&tenant, &object, slot, end).await?;
+            Ok(())
+        }
+        .boxed()
+    })
+    .await?;
+    Ok(response)
+}
+
+async fn reconcile_one(
+    engine: &SyncEngine,
+    tenant: &TenantId,
+    kind: ReconcileKind,
+    deadline: Deadline,
+) -> anyhow::Result<Value> {
+    let end = engine.deadline_in(deadline.remaining());
+    Ok(match kind {
+        ReconcileKind::Sweep => swept(&engine.sweep(tenant).await?),
+        ReconcileKind::Incremental => compared(&engine.reconcile_incremental(tenant, end).await?),
+        ReconcileKind::Full => compared(&engine.reconcile_full(tenant, end).await?),
+        ReconcileKind::Migrate => unreachable!("migrating needs no engine and was done before"),
+    })
+}
+
+/// What became of each tenant's job.
+struct Outcome {
+    done: BTreeMap<TenantId, Value>,
+    failed: BTreeMap<TenantId, String>,
+}
+
+impl Outcome {
+    /// Returns the invocation's answer: `head` with what was done and what failed.
+    fn answer(self, mut head: Value) -> anyhow::Result<Value> {
+        if self.done.is_empty() && !self.failed.is_empty() {
+            let told: Vec<String> = self
+                .failed
+                .iter()
+                .map(|(tenant, reason)| format!("{tenant}: {reason}"))
+                .collect();
+            anyhow::bail!("no tenant's job was done: {}", told.join("; "));
+        }
+        head["tenants"] = json!(self.done);
+        head["failed"] = json!(self.failed);
+        Ok(head)
+    }
+}
+
+async fn for_each_tenant<'a>(
+    instance: &Instance,
+    only: Option<&TenantId>,
+    deadline: Deadline,
+    work: impl Fn(TenantId) -> BoxFuture<'a, anyhow::Result<Value>>,
+) -> anyhow::Result<Outcome> {
+    let tenants = instance.tenants(only).await?;
+    let work = &work;
+    let results: Vec<_> = stream::iter(tenants)
+        .map(|tenant| async move {
+            let done = attempt(deadline, || work(tenant.clone())).await;
+            (tenant, done)
+        })
+        .buffer_unordered(TENANTS_AT_ONCE)
+        .collect()
+        .await;
+    let mut outcome = Outcome {
+        done: BTreeMap::new(),
+        failed: BTreeMap::new(),
+    };
+    for (tenant, done) in results {
+        match done {
+            Ok(counts) => {
+                outcome.done.insert(tenant, counts);
+            }
+            Err(failure) => {
+                error!(tenant = %tenant, reason = %failure, "a tenant's job failed; the others go on");
+                outcome.failed.insert(tenant, failure.to_string());
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn captured(report: &CaptureReport) -> Value {
+    json!({
+        "seen": report.counts.seen,
+        "journaled": report.counts.journaled,
+        "duplicate": report.counts.duplicate,
+        "refused": report.counts.refused,
+        "out_of_scope": report.counts.out_of_scope,
+        "dirty": report.dirty,
+        "echoes": report.echoes,
+        "superseded": report.superseded,
+        "scanned": report.scanned,
+        "rung": report.rung,
+        "held_elsewhere": report.held_elsewhere,
+    })
+}
+
+fn swept(outcome: &SweepOutcome) -> Value {
+    json!({
+        "leases_lapsed": outcome.found.leases_lapsed,
+        "intents_unknown": outcome.found.intents_unknown,
+        "echoes_missing": outcome.found.echoes_missing,
+        "capture_broken": outcome.found.capture_broken,
+        "rows_retired": outcome.found.rows_retired,
+        "rung": outcome.rung,
+    })
+}
+
+fn compared(report: &ReconcileReport) -> Value {
+    json!({
+        "compared": report.compared,
+        "drifted": report.drifted.len(),
+        "held": report.held,
+        "enqueued": report.enqueued,
+        "complete": report.complete,
+    })
+}

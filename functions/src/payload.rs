@@ -1,0 +1,315 @@
+//! What a function is asked to do, parsed from the JSON it was given.
+//!
+//! A payload that is not exactly one of the known ones is refused with a text that names the field at
+//! fault: a misspelt `linger_seconds` must not quietly become no lingering.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use syncline::engine::ports::Doorbell;
+use syncline::model::SourceSystem;
+use syncline::model::ids::{ObjectName, TenantId};
+
+/// The version of doorbells that this build rings and answers.
+const DOORBELL_VERSION: u8 = 1;
+
+/// Longest time a capture may linger: the longest that a function may run at all.
+const LINGER_SECONDS_MAX: u32 = 900;
+
+/// What is wrong with a payload, and what a right one looks like.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a payload of {expected}: {problem}")]
+pub struct PayloadError {
+    problem: String,
+    expected: Expected,
+}
+
+/// The payloads there are, as an operator would write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Capture,
+    Reconcile,
+    Doorbell,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Capture => {
+                r#"capture, {"job":"capture","side":"postgres"|"salesforce","tenant"?:"…","linger_seconds"?:50}"#
+            }
+            Self::Reconcile => {
+                r#"reconcile, {"job":"sweep"|"incremental"|"full"|"migrate","tenant"?:"…"}"#
+            }
+            Self::Doorbell => {
+                r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","slot":0}"#
+            }
+        })
+    }
+}
+
+/// A capture job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureJob {
+    /// The side to capture.
+    pub side: SourceSystem,
+    /// The only tenant, or all of them.
+    pub tenant: Option<TenantId>,
+    /// How long to go on looking for new changes once everything has been drained.
+    pub linger_seconds: u32,
+}
+
+/// A reconcile job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconcileJob {
+    /// What to do.
+    pub kind: ReconcileKind,
+    /// The only tenant, or all of them.
+    pub tenant: Option<TenantId>,
+}
+
+/// What reconcile does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileKind {
+    /// Repairs what was lost or lapsed.
+    Sweep,
+    /// Compares what changed lately.
+    Incremental,
+    /// Compares everything.
+    Full,
+    /// Brings the control plane's schema up to date.
+    Migrate,
+}
+
+impl ReconcileKind {
+    /// Returns its word in payloads, results and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+            Self::Incremental => "incremental",
+            Self::Full => "full",
+            Self::Migrate => "migrate",
+        }
+    }
+}
+
+impl CaptureJob {
+    /// Parses the payload of a schedule.
+    pub fn parse(payload: Value) -> Result<Self, PayloadError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            side: SourceSystem,
+            tenant: Option<TenantId>,
+            #[serde(default)]
+            linger_seconds: u32,
+        }
+        let (job, rest) = split(payload, Expected::Capture)?;
+        if job != "capture" {
+            return Err(unknown_job(&job, Expected::Capture));
+        }
+        let fields: Fields = fields(rest, Expected::Capture)?;
+        if fields.linger_seconds > LINGER_SECONDS_MAX {
+            return Err(PayloadError {
+                problem: format!("`linger_seconds` is more than {LINGER_SECONDS_MAX}"),
+                expected: Expected::Capture,
+            });
+        }
+        Ok(Self {
+            side: fields.side,
+            tenant: fields.tenant,
+            linger_seconds: fields.linger_seconds,
+        })
+    }
+}
+
+impl ReconcileJob {
+    /// Parses the payload of a schedule or of an operator.
+    pub fn parse(payload: Value) -> Result<Self, PayloadError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            tenant: Option<TenantId>,
+        }
+        let (job, rest) = split(payload, Expected::Reconcile)?;
+        let kind = [
+            ReconcileKind::Sweep,
+            ReconcileKind::Incremental,
+            ReconcileKind::Full,
+            ReconcileKind::Migrate,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == job)
+        .ok_or_else(|| unknown_job(&job, Expected::Reconcile))?;
+        let fields: Fields = fields(rest, Expected::Reconcile)?;
+        Ok(Self {
+            kind,
+            tenant: fields.tenant,
+        })
+    }
+}
+
+/// Parses the body of a doorbell.
+pub fn doorbell(body: &str) -> Result<Doorbell, PayloadError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fields {
+        v: u8,
+        tenant: TenantId,
+        object: ObjectName,
+        slot: i32,
+    }
+    let payload = serde_json::from_str(body).map_err(|error| PayloadError {
+        problem: format!("it is not JSON ({error})"),
+        expected: Expected::Doorbell,
+    })?;
+    let (job, rest) = split(payload, Expected::Doorbell)?;
+    if job != "apply" {
+        return Err(unknown_job(&job, Expected::Doorbell));
+    }
+    let fields: Fields = fields(rest, Expected::Doorbell)?;
+    if fields.v != DOORBELL_VERSION {
+        return Err(PayloadError {
+            problem: format!(
+                "version {} is not known here; deploy the functions together",
+                fields.v
+            ),
+            expected: Expected::Doorbell,
+        });
+    }
+    Ok(Doorbell::Apply {
+        v: fields.v,
+        tenant: fields.tenant,
+        object: fields.object,
+        slot: fields.slot,
+    })
+}
+
+/// Takes the job's word off, so that the rest can be parsed by its own strict type.
+fn split(payload: Value, expected: Expected) -> Result<(String, Map<String, Value>), PayloadError> {
+    let problem = |problem: &str| PayloadError {
+        problem: problem.to_owned(),
+        expected,
+    };
+    let Value::Object(mut fields) = payload else {
+        return Err(problem("it is not a JSON object"));
+    };
+    match fields.remove("job") {
+        Some(Value::String(job)) => Ok((job, fields)),
+        Some(_) => Err(problem("`job` is not a text")),
+        None if fields.contains_key("Records") => {
+            Err(problem("it is a batch of messages of a queue or a stream"))
+        }
+        None => Err(problem("`job` is missing")),
+    }
+}
+
+fn fields<T: DeserializeOwned>(
+    rest: Map<String, Value>,
+    expected: Expected,
+) -> Result<T, PayloadError> {
+    serde_json::from_value(Value::Object(rest)).map_err(|error| PayloadError {
+        problem: error.to_string(),
+        expected,
+    })
+}
+
+fn unknown_job(job: &str, expected: Expected) -> PayloadError {
+    PayloadError {
+        problem: format!("there is no job `{}` here", job.escape_debug()),
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem<T: fmt::Debug>(parsed: Result<T, PayloadError>) -> String {
+        parsed.expect_err("it must be refused").problem
+    }
+
+    #[test]
+    fn a_capture_payload_says_side_tenant_and_lingering() {
+        let full =
+            json!({"job": "capture", "side": "salesforce", "tenant": "acme", "linger_seconds": 50});
+        assert_eq!(
+            CaptureJob::parse(full),
+            Ok(CaptureJob {
+                side: SourceSystem::Salesforce,
+                tenant: TenantId::parse("acme").ok(),
+                linger_seconds: 50,
+            })
+        );
+        assert_eq!(
+            CaptureJob::parse(json!({"job": "capture", "side": "postgres"})),
+            Ok(CaptureJob {
+                side: SourceSystem::Postgres,
+                tenant: None,
+                linger_seconds: 0,
+            })
+        );
+    }
+
+    #[test]
+    fn a_capture_payload_with_anything_else_is_refused_by_the_name_of_the_field() {
+        let refused = |payload| problem(CaptureJob::parse(payload));
+        let misspelt = json!({"job": "capture", "side": "postgres", "linger": 50});
+        assert!(refused(misspelt).contains("`linger`"));
+        assert!(refused(json!({"job": "capture"})).contains("`side`"));
+        assert!(refused(json!({"side": "postgres"})).contains("`job`"));
+        assert!(refused(json!({"job": "sweep"})).contains("`sweep`"));
+        assert!(refused(json!({"job": 1})).contains("`job`"));
+        assert!(refused(json!(["capture"])).contains("object"));
+        assert!(refused(json!({"Records": []})).contains("batch of messages"));
+        let tenant = json!({"job": "capture", "side": "postgres", "tenant": "ACME"});
+        assert!(refused(tenant).contains("ACME"));
+        let lingering = json!({"job": "capture", "side": "postgres", "linger_seconds": 901});
+        assert!(refused(lingering).contains("`linger_seconds`"));
+    }
+
+    #[test]
+    fn each_reconcile_job_is_known_by_its_word() {
+        for kind in [
+            ReconcileKind::Sweep,
+            ReconcileKind::Incremental,
+            ReconcileKind::Full,
+            ReconcileKind::Migrate,
+        ] {
+            let parsed = ReconcileJob::parse(json!({"job": kind.as_str(), "tenant": "acme"}));
+            assert_eq!(parsed.map(|job| job.kind), Ok(kind));
+        }
+        assert!(problem(ReconcileJob::parse(json!({"job": "capture"}))).contains("`capture`"));
+        let unknown = json!({"job": "sweep", "linger_seconds": 5});
+        assert!(problem(ReconcileJob::parse(unknown)).contains("`linger_seconds`"));
+    }
+
+    #[test]
+    fn a_doorbell_that_was_rung_is_understood() {
+        let rung = Doorbell::Apply {
+            v: 1,
+            tenant: TenantId::parse("acme").unwrap(),
+            object: ObjectName::parse("Account").unwrap(),
+            slot: 3,
+        };
+        let body = serde_json::to_string(&rung).unwrap();
+        assert_eq!(doorbell(&body), Ok(rung));
+    }
+
+    #[test]
+    fn a_doorbell_of_another_version_or_with_unknown_fields_is_refused() {
+        let refused = |body: &str| problem(doorbell(body));
+        assert!(refused("hello").contains("not JSON"));
+        let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","slot":0}"#;
+        assert!(refused(newer).contains("version 2"));
+        let more =
+            r#"{"v":1,"job":"apply","tenant":"acme","object":"Account","slot":0,"record":"x"}"#;
+        assert!(refused(more).contains("`record`"));
+        let bulk = r#"{"v":1,"job":"bulk","bulk_job":"750x"}"#;
+        assert!(refused(bulk).contains("`bulk`"));
+    }
+}

@@ -1,0 +1,247 @@
+//! Where configuration and secrets are, and how they get here.
+//!
+//! The configuration is a file beside the function, an SSM parameter or an S3 object; it names secrets
+//! and never holds one. Secrets are read into types that do not print.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use syncline::config::SecretRef;
+
+use crate::aws::{Aws, AwsError};
+
+/// The variable that says where the configuration is.
+pub const CONFIG_VARIABLE: &str = "SYNCLINE_CONFIG";
+
+/// Where the configuration is unless [`CONFIG_VARIABLE`] says otherwise.
+pub const CONFIG_DEFAULT: &str = "syncline.toml";
+
+/// Where a configuration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// A file.
+    File(PathBuf),
+    /// `ssm:/name`.
+    Ssm(String),
+    /// `s3://bucket/key`.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// A place that settings were to be read from, and why they were not.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The place of the configuration is not one.
+    #[error("{CONFIG_VARIABLE}={text} names no configuration: {problem}")]
+    Place {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{what} cannot be read")]
+    File {
+        /// What it was to give, and its path.
+        what: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// AWS did not give it.
+    #[error("{what} cannot be read")]
+    Aws {
+        /// What it was to give, and its name.
+        what: String,
+        /// Why not.
+        #[source]
+        source: AwsError,
+    },
+    /// The environment does not hold it.
+    #[error("the environment variable {0} is not set")]
+    Variable(String),
+    /// The configuration does not name the tenant.
+    #[error("the configuration has no tenant {tenant}; it has {known}")]
+    UnknownTenant {
+        /// The tenant that was asked for.
+        tenant: String,
+        /// The tenants there are.
+        known: String,
+    },
+    /// It is there and holds nothing.
+    #[error("{0} is empty")]
+    Empty(String),
+}
+
+impl ConfigSource {
+    /// Parses what [`CONFIG_VARIABLE`] says; a relative path starts at `folder`.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, SettingsError> {
+        let wrong = |problem| SettingsError::Place {
+            text: text.to_owned(),
+            problem,
+        };
+        if let Some(name) = text.strip_prefix("ssm:") {
+            return match name.is_empty() {
+                true => Err(wrong("after ssm: comes the name of a parameter")),
+                false => Ok(Self::Ssm(name.to_owned())),
+            };
+        }
+        if let Some(rest) = text.strip_prefix("s3:") {
+            return match rest.trim_start_matches('/').split_once('/') {
+                Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Self::S3 {
+                    bucket: bucket.to_owned(),
+                    key: key.to_owned(),
+                }),
+                Some(_) | None => Err(wrong("it is written s3://bucket/key")),
+            };
+        }
+        match text.is_empty() {
+            true => Err(wrong("it is empty")),
+            false => Ok(Self::File(folder.join(text))),
+        }
+    }
+
+    /// Reads the configuration's text.
+    pub async fn read(&self, aws: &Aws) -> Result<String, SettingsError> {
+        let what = || format!("the configuration {self}");
+        match self {
+            Self::File(path) => read_file(path, what()).await,
+            Self::Ssm(name) => aws
+                .parameter(name)
+                .await
+                .map_err(|source| SettingsError::Aws {
+                    what: what(),
+                    source,
+                }),
+            Self::S3 { bucket, key } => {
+                aws.object(bucket, key)
+                    .await
+                    .map_err(|source| SettingsError::Aws {
+                        what: what(),
+                        source,
+                    })
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Ssm(name) => write!(f, "ssm:{name}"),
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+        }
+    }
+}
+
+/// Reads a secret from where it is kept.
+///
+/// Text around it (a file's last newline) does not belong to it. A key in PEM may be given in one line,
+/// with `\n` for its line ends, as environments like it.
+pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, SettingsError> {
+    let what = || format!("the secret {}", written(place));
+    let text = match place {
+        SecretRef::Environment(name) => {
+            std::env::var(name).map_err(|_| SettingsError::Variable(name.clone()))?
+        }
+        SecretRef::SecretsManager(id) => {
+            aws.secret(id).await.map_err(|source| SettingsError::Aws {
+                what: what(),
+                source,
+            })?
+        }
+        SecretRef::Ssm(name) => aws
+            .parameter(name)
+            .await
+            .map_err(|source| SettingsError::Aws {
+                what: what(),
+                source,
+            })?,
+        SecretRef::File(path) => read_file(Path::new(path), what()).await?,
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(SettingsError::Empty(what()));
+    }
+    let text = if text.starts_with("-----BEGIN") && !text.contains('\n') {
+        text.replace("\\n", "\n")
+    } else {
+        text.to_owned()
+    };
+    Ok(SecretString::from(text))
+}
+
+/// Returns a place of a secret as the configuration writes it.
+pub fn written(place: &SecretRef) -> String {
+    match place {
+        SecretRef::Environment(name) => format!("env:{name}"),
+        SecretRef::SecretsManager(id) => format!("secretsmanager:{id}"),
+        SecretRef::Ssm(name) => format!("ssm:{name}"),
+        SecretRef::File(path) => format!("file:{path}"),
+    }
+}
+
+async fn read_file(path: &Path, what: String) -> Result<String, SettingsError> {
+    tokio::fs::read_to_string(path)
+        .await
+        .map_err(|source| SettingsError::File { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_a_file_a_parameter_or_an_object() {
+        let parse = |text: &str| ConfigSource::parse(text, Path::new("/var/task"));
+        let place = |text: &str| parse(text).map(|source| source.to_string()).ok();
+        assert_eq!(
+            place("syncline.toml").as_deref(),
+            Some("/var/task/syncline.toml")
+        );
+        assert_eq!(place("/etc/s.toml").as_deref(), Some("/etc/s.toml"));
+        assert_eq!(place("ssm:/a/b").as_deref(), Some("ssm:/a/b"));
+        assert_eq!(place("s3://b/k/l").as_deref(), Some("s3://b/k/l"));
+        assert_eq!(place("s3:b/k").as_deref(), Some("s3://b/k"));
+        for nothing in ["", "ssm:", "s3:", "s3://b", "s3://b/", "s3:///k"] {
+            assert!(parse(nothing).is_err(), "{nothing}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_a_file_is_its_text_without_the_last_newline() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let place = SecretRef::File(file.path().display().to_string());
+        std::fs::write(file.path(), "hush\n").unwrap();
+        let secret_of = |place: SecretRef| async move { secret(&place, &Aws::default()).await };
+        let read = secret_of(place.clone()).await.unwrap();
+        assert_eq!(read.expose_secret(), "hush");
+        assert!(!format!("{read:?}").contains("hush"));
+        std::fs::write(file.path(), "-----BEGIN X-----\\nabc\\n-----END X-----").unwrap();
+        let key = secret_of(place.clone()).await.unwrap();
+        assert_eq!(key.expose_secret().lines().count(), 3);
+        std::fs::write(file.path(), " \n").unwrap();
+        assert!(matches!(
+            secret_of(place).await,
+            Err(SettingsError::Empty(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_missing_is_named() {
+        let place = SecretRef::Environment("SYNCLINE_NO_SUCH_VARIABLE".to_owned());
+        let error = secret(&place, &Aws::default()).await.unwrap_err();
+        assert!(error.to_string().contains("SYNCLINE_NO_SUCH_VARIABLE"));
+        let place = SecretRef::File("/no/such/file".to_owned());
+        let error = secret(&place, &Aws::default()).await.unwrap_err();
+        assert!(error.to_string().contains("file:/no/such/file"));
+    }
+}

@@ -1,0 +1,226 @@
+//! What one instance of a function, or one run of the command line, is put together from.
+//!
+//! Everything is made when it is first needed and kept: configuration, secrets, pools, clients, and
+//! one engine per tenant, so that a tenant whose secret or database is gone stops nobody else. What
+//! could not be made is tried again by the next invocation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use syncline::config::{Config, TenantConfig};
+use syncline::engine::SyncEngine;
+use syncline::engine::in_process::SilentDoorbell;
+use syncline::engine::ports::DoorbellPort;
+use syncline::engine::sqs::SqsDoorbell;
+use syncline::model::ids::TenantId;
+use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
+use syncline::store::{PgStore, PgStoreOptions};
+use tokio::sync::OnceCell;
+
+use crate::aws::Aws;
+use crate::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource, SettingsError};
+
+/// The variable that names the doorbell queue.
+const QUEUE_VARIABLE: &str = "SYNCLINE_DOORBELL_QUEUE_URL";
+
+/// The variable in which Lambda names the function's folder.
+const FOLDER_VARIABLE: &str = "LAMBDA_TASK_ROOT";
+
+/// Whom the engine rings.
+#[derive(Clone)]
+pub enum Bell {
+    /// The queue that [`QUEUE_VARIABLE`] names.
+    Queue,
+    /// Something in this process.
+    Here(Arc<dyn DoorbellPort>),
+    /// Nobody: a sweep finds what is due.
+    Silent,
+}
+
+/// Everything one process needs.
+pub struct Instance {
+    place: String,
+    folder: PathBuf,
+    bell: Bell,
+    aws: Aws,
+    config: OnceCell<Arc<Config>>,
+    tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
+}
+
+/// What a tenant is reached through.
+#[derive(Default)]
+struct Wired {
+    store: OnceCell<PgStore>,
+    salesforce: OnceCell<Arc<HttpSalesforce>>,
+    engine: OnceCell<SyncEngine>,
+}
+
+impl Instance {
+    /// Returns an instance for what the environment of a function says.
+    pub fn from_environment() -> Self {
+        let variable =
+            |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        Self::new(
+            &variable(CONFIG_VARIABLE, CONFIG_DEFAULT),
+            Path::new(&variable(FOLDER_VARIABLE, ".")),
+            Bell::Queue,
+        )
+    }
+
+    /// Returns an instance with the configuration at `place`; relative paths start at `folder`.
+    pub fn new(place: &str, folder: &Path, bell: Bell) -> Self {
+        Self {
+            place: place.to_owned(),
+            folder: folder.to_owned(),
+            bell,
+            aws: Aws::default(),
+            config: OnceCell::new(),
+            tenants: Mutex::default(),
+        }
+    }
+
+    /// Returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or holds a mistake: the text names line and fix.
+    pub async fn config(&self) -> anyhow::Result<&Arc<Config>> {
+        self.config
+            .get_or_try_init(|| async {
+                let source = ConfigSource::parse(&self.place, &self.folder)?;
+                let text = source.read(&self.aws).await?;
+                let config = Config::parse(&text)
+                    .with_context(|| format!("the configuration {source} has mistakes"))?;
+                Ok(Arc::new(config))
+            })
+            .await
+    }
+
+    /// Returns the only tenant that is asked for, or all of them.
+    ///
+    /// # Errors
+    ///
+    /// When there is no configuration, or no such tenant in it.
+    pub async fn tenants(&self, only: Option<&TenantId>) -> anyhow::Result<Vec<TenantId>> {
+        match only {
+            Some(tenant) => {
+                self.tenant(tenant).await?;
+                Ok(vec![tenant.clone()])
+            }
+            None => Ok(self.config().await?.tenants.keys().cloned().collect()),
+        }
+    }
+
+    /// Returns a tenant's configuration.
+    ///
+    /// # Errors
+    ///
+    /// When there is no configuration, or no such tenant in it.
+    pub async fn tenant(&self, tenant: &TenantId) -> anyhow::Result<&TenantConfig> {
+        let tenants = &self.config().await?.tenants;
+        tenants.get(tenant).ok_or_else(|| {
+            let known: Vec<&str> = tenants.keys().map(TenantId::as_str).collect();
+            SettingsError::UnknownTenant {
+                tenant: tenant.to_string(),
+                known: known.join(", "),
+            }
+            .into()
+        })
+    }
+
+    /// Returns a tenant's Postgres. Connections are made when they are used.
+    ///
+    /// # Errors
+    ///
+    /// When the URL's secret cannot be read or is no URL.
+    pub async fn store(&self, tenant: &TenantId) -> anyhow::Result<PgStore> {
+        let postgres = &self.tenant(tenant).await?.postgres;
+        let wired = self.wired(tenant);
+        let store = wired
+            .store
+            .get_or_try_init(|| async {
+                let url = settings::secret(&postgres.url, &self.aws).await?;
+                let store = PgStore::open(&PgStoreOptions {
+                    url,
+                    statement_cache: postgres.statement_cache,
+                    connections_max: postgres.connections_max,
+                })?;
+                anyhow::Ok(store)
+            })
+            .await?;
+        Ok(store.clone())
+    }
+
+    /// Returns a tenant's org. It is signed in to when it is first asked something.
+    ///
+    /// # Errors
+    ///
+    /// When the secret cannot be read.
+    pub async fn salesforce(&self, tenant: &TenantId) -> anyhow::Result<Arc<HttpSalesforce>> {
+        let config = self.tenant(tenant).await?;
+        let wired = self.wired(tenant);
+        let salesforce = wired
+            .salesforce
+            .get_or_try_init(|| async {
+                let secret = settings::secret(&config.salesforce.secret, &self.aws).await?;
+                let options =
+                    SalesforceOptions::from_config(&config.salesforce, &config.api_version, secret);
+                let tokens = Arc::new(MemoryTokenStore::default());
+                let client = HttpSalesforce::new(options, tokens)?;
+                anyhow::Ok(Arc::new(client))
+            })
+            .await?;
+        Ok(Arc::clone(salesforce))
+    }
+
+    /// Returns a tenant's engine.
+    ///
+    /// # Errors
+    ///
+    /// When a secret cannot be read or no queue is named.
+    pub async fn engine(&self, tenant: &TenantId) -> anyhow::Result<SyncEngine> {
+        let wired = self.wired(tenant);
+        let engine = wired
+            .engine
+            .get_or_try_init(|| self.engine_of(std::slice::from_ref(tenant)))
+            .await?;
+        Ok(engine.clone())
+    }
+
+    /// Returns one engine for several tenants.
+    ///
+    /// # Errors
+    ///
+    /// When a secret of any of them cannot be read or no queue is named.
+    pub async fn engine_of(&self, tenants: &[TenantId]) -> anyhow::Result<SyncEngine> {
+        let mut builder = SyncEngine::builder().doorbell(self.doorbell().await?);
+        for tenant in tenants {
+            let config = self.tenant(tenant).await?.clone();
+            let store = Arc::new(self.store(tenant).await?);
+            let salesforce = self.salesforce(tenant).await?;
+            builder = builder.tenant(config, store, salesforce);
+        }
+        Ok(builder.build())
+    }
+
+    async fn doorbell(&self) -> anyhow::Result<Arc<dyn DoorbellPort>> {
+        match &self.bell {
+            Bell::Here(doorbell) => Ok(Arc::clone(doorbell)),
+            Bell::Silent => Ok(Arc::new(SilentDoorbell)),
+            Bell::Queue => {
+                let url = std::env::var(QUEUE_VARIABLE)
+                    .map_err(|_| SettingsError::Variable(QUEUE_VARIABLE.to_owned()))?;
+                let client = aws_sdk_sqs::Client::new(self.aws.config().await);
+                Ok(Arc::new(SqsDoorbell::new(client, &url)))
+            }
+        }
+    }
+
+    /// Returns a tenant's place in the table. The lock is held for the look-up alone.
+    fn wired(&self, tenant: &TenantId) -> Arc<Wired> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tenants.entry(tenant.clone()).or_default())
+    }
+}

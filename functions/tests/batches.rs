@@ -1,0 +1,229 @@
+//! What the queue is told about batches: the rules of partial batch responses, for any batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_lambda_events::sqs::SqsEvent;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use syncline_functions::deadline::Deadline;
+use syncline_functions::payload;
+use syncline_functions::sqs::{BatchError, handle_batch};
+
+/// What handling a message comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Succeeds,
+    Fails,
+    Panics,
+    PanicsLater,
+    NeverEnds,
+}
+
+impl Fate {
+    fn body(self) -> &'static str {
+        match self {
+            Self::Succeeds => "succeeds",
+            Self::Fails => "fails",
+            Self::Panics => "panics",
+            Self::PanicsLater => "panics later",
+            Self::NeverEnds => "never ends",
+        }
+    }
+}
+
+/// Handles a message as its body says. The first panic comes before the first await, the second after.
+fn handle(body: String) -> impl Future<Output = anyhow::Result<()>> {
+    assert_ne!(body, "panics", "asked to");
+    async move {
+        tokio::task::yield_now().await;
+        assert_ne!(body, "panics later", "asked to");
+        match body.as_str() {
+            "succeeds" => Ok(()),
+            "never ends" => std::future::pending().await,
+            _ => Err(anyhow::anyhow!("asked to")),
+        }
+    }
+}
+
+fn event(messages: &[(&str, &str)]) -> SqsEvent {
+    let records: Vec<Value> = messages
+        .iter()
+        .map(|(id, body)| json!({"messageId": id, "body": body}))
+        .collect();
+    serde_json::from_value(json!({"Records": records})).expect("a batch as Lambda sends it")
+}
+
+fn plenty() -> Deadline {
+    Deadline::with_remaining(Duration::from_secs(60))
+}
+
+async fn response(event: SqsEvent, deadline: Deadline) -> Value {
+    let response = handle_batch(event, deadline, handle)
+        .await
+        .expect("the batch has ids");
+    serde_json::to_value(response).expect("a response is JSON")
+}
+
+fn reported(response: &Value) -> Vec<String> {
+    response["batchItemFailures"]
+        .as_array()
+        .expect("the list is always there")
+        .iter()
+        .map(|item| item["itemIdentifier"].as_str().expect("a text").to_owned())
+        .collect()
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        4 => Just(Fate::Succeeds),
+        2 => Just(Fate::Fails),
+        1 => Just(Fate::Panics),
+        1 => Just(Fate::PanicsLater),
+    ];
+    proptest::collection::vec(fate, 0..=10)
+}
+
+fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+/// Panics that are asked for say nothing on the way.
+fn quietly() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+proptest! {
+    #[test]
+    fn exactly_the_failed_messages_are_reported(fates in fates()) {
+        quietly();
+        let ids: Vec<String> = (0..fates.len()).map(|place| format!("id-{place}")).collect();
+        let messages: Vec<(&str, &str)> = ids
+            .iter()
+            .zip(&fates)
+            .map(|(id, fate)| (id.as_str(), fate.body()))
+            .collect();
+        let reported = reported(&on_a_runtime(response(event(&messages), plenty())));
+        let expected: BTreeSet<&String> = ids
+            .iter()
+            .zip(&fates)
+            .filter(|(_, fate)| **fate != Fate::Succeeds)
+            .map(|(id, _)| id)
+            .collect();
+        prop_assert_eq!(reported.len(), expected.len(), "no id twice, none invented");
+        prop_assert_eq!(reported.iter().collect::<BTreeSet<_>>(), expected);
+    }
+
+    #[test]
+    fn when_no_time_is_left_every_message_returns(fates in fates()) {
+        let ids: Vec<String> = (0..fates.len()).map(|place| format!("id-{place}")).collect();
+        let messages: Vec<(&str, &str)> = ids
+            .iter()
+            .zip(&fates)
+            .map(|(id, fate)| (id.as_str(), fate.body()))
+            .collect();
+        let over = Deadline::with_remaining(Duration::ZERO);
+        let reported = reported(&on_a_runtime(response(event(&messages), over)));
+        prop_assert_eq!(reported.into_iter().collect::<BTreeSet<_>>(), ids.into_iter().collect());
+    }
+
+}
+
+proptest! {
+    // Each case waits for its deadline.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_message_that_never_ends_takes_no_other_with_it(fates in fates(), place in 0_usize..10) {
+        quietly();
+        let mut fates = fates;
+        fates.insert(place.min(fates.len()), Fate::NeverEnds);
+        let ids: Vec<String> = (0..fates.len()).map(|place| format!("id-{place}")).collect();
+        let bodies: BTreeMap<&str, Fate> =
+            ids.iter().map(String::as_str).zip(fates.iter().copied()).collect();
+        let messages: Vec<(&str, &str)> =
+            bodies.iter().map(|(id, fate)| (*id, fate.body())).collect();
+        let soon = Deadline::with_remaining(Duration::from_millis(40));
+        let reported = reported(&on_a_runtime(response(event(&messages), soon)));
+        for id in &ids {
+            // With time so short a good message may stay untried; a bad one never counts as done.
+            let failed = bodies[id.as_str()] != Fate::Succeeds;
+            prop_assert!(!failed || reported.contains(id), "{} was not reported", id);
+        }
+        prop_assert!(reported.iter().all(|id| ids.contains(id)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_one_message_to_a_parser(bodies in proptest::collection::vec(".{0,40}", 1..10)) {
+        let ids: Vec<String> = (0..bodies.len()).map(|place| format!("id-{place}")).collect();
+        let messages: Vec<(&str, &str)> =
+            ids.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
+        let parse = |body: String| async move {
+            payload::doorbell(&body).map(drop).map_err(anyhow::Error::from)
+        };
+        let response = on_a_runtime(handle_batch(event(&messages), plenty(), parse))
+            .expect("the batch has ids");
+        prop_assert_eq!(response.batch_item_failures.len(), bodies.len());
+    }
+}
+
+#[tokio::test]
+async fn success_is_an_empty_list_and_only_success_is() {
+    let all_good = event(&[("a", "succeeds"), ("b", "succeeds")]);
+    assert_eq!(
+        response(all_good, plenty()).await.to_string(),
+        r#"{"batchItemFailures":[]}"#
+    );
+}
+
+#[tokio::test]
+async fn a_failure_is_named_by_the_id_it_came_with() {
+    quietly();
+    let mixed = event(&[
+        ("059f36b4", "succeeds"),
+        ("19dd0b57", "fails"),
+        ("2e1424d4", "panics"),
+        ("37a9c2c3", "panics later"),
+    ]);
+    assert_eq!(
+        response(mixed, plenty()).await.to_string(),
+        concat!(
+            r#"{"batchItemFailures":[{"itemIdentifier":"19dd0b57"},"#,
+            r#"{"itemIdentifier":"2e1424d4"},{"itemIdentifier":"37a9c2c3"}]}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn an_empty_batch_succeeds() {
+    assert_eq!(
+        response(event(&[]), plenty()).await.to_string(),
+        r#"{"batchItemFailures":[]}"#
+    );
+}
+
+#[tokio::test]
+async fn a_message_without_an_id_fails_the_invocation_before_anything_is_handled() {
+    for id in [Value::Null, json!("")] {
+        let records = json!({"Records": [
+            {"messageId": "a", "body": "succeeds"},
+            {"messageId": id, "body": "succeeds"},
+        ]});
+        let event = serde_json::from_value(records).expect("a batch as Lambda sends it");
+        let untouched = |_: String| async { panic!("nothing of such a batch is handled") };
+        let error = handle_batch(event, plenty(), untouched)
+            .await
+            .expect_err("it must fail as a whole");
+        assert_eq!(error, BatchError::MissingId(1));
+        assert_eq!(
+            error.to_string(),
+            "message 1 of the batch has no id; the whole batch returns to the queue"
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The demo: thousands of real records between a Salesforce org and Postgres, both ways, through the
+//! functions, queue and schedules of the very template that goes to AWS.
+//!
+//! It starts everything, loads, waits, edits, waits, measures, and compares both sides without the
+//! engine's help. Exit status 0 means that they are equal apart from the conflicts it lists.
+
+mod edits;
+mod keep;
+mod probes;
+mod report;
+mod settle;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use syncline_e2e::compare::Comparison;
+use syncline_e2e::converge::Goal;
+use syncline_e2e::deployed::Deployed;
+use syncline_e2e::in_process::InProcess;
+use syncline_e2e::load::Births;
+use syncline_e2e::observe::Metered;
+use syncline_e2e::world::World;
+
+use edits::Day;
+use report::Findings;
+use settle::until_equal;
+use stage::Stage;
+
+/// Moves real records between a local Salesforce org and Postgres, both ways, and proves both equal.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Leave everything running at the end, print its addresses, and deploy changed code again.
+    #[arg(long)]
+    keep: bool,
+    /// Run the engine in this process instead of the deployed functions.
+    #[arg(long)]
+    in_process: bool,
+    /// Airports that are born on each side.
+    #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
+    records: usize,
+}
+
+/// Where the engine runs.
+enum Engine {
+    Deployed(Box<Deployed>),
+    InProcess(InProcess),
+}
+
+impl Engine {
+    /// A tenant that is resumed is taken up by the next sweep; this one does not wait for its minute.
+    async fn sweep(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Deployed(deployed) => deployed.wake_sweep().await,
+            Self::InProcess(engine) => engine.sweep().await,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let shown = tokio::select! {
+        shown = show(&arguments) => shown,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("ended by Ctrl-C");
+            return ExitCode::from(130);
+        }
+    };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(arguments: &Arguments) -> anyhow::Result<()> {
+    let stage = Stage::new();
+    stage.say("starting Postgres and a local Salesforce org");
+    let world = World::start().await?;
+    let births = Births::real_records(arguments.records)?;
+    let day = Day::of(&births)?;
+    load(&stage, &world, &births).await?;
+
+    let before = Metered::read(&world.person).await?;
+    let mut engine = start_engine(&stage, &world, arguments.in_process).await?;
+    let mut goal = Goal {
+        records: births.accounts() + births.contacts(),
+        conflicts: 0,
+    };
+    stage.say("waiting until both sides hold all of them");
+    let started = std::time::Instant::now();
+    until_equal(&stage, &world, goal).await?;
+    let initial = started.elapsed();
+
+    stage.say("editing, clearing and deleting a few hundred on each side");
+    day.edit_each_side(&world).await?;
+    goal.records -= day.deleted();
+    until_equal(&stage, &world, goal).await?;
+    stage.say("editing the same records on both sides, some in the same field");
+    day.edit_both_sides(&world).await?;
+    engine.sweep().await?;
+    goal.conflicts = day.conflicts();
+    until_equal(&stage, &world, goal).await?;
+
+    stage.say("timing single edits in both directions");
+    let (there, back) = probes::measure(&world, &day).await?;
+    let comparison = until_equal(&stage, &world, goal).await?;
+
+    let metered = Metered::read(&world.person).await?.since(&before);
+    let findings = Findings {
+        goal,
+        comparison: &comparison,
+        metered,
+        own_calls: world.person.calls(),
+        initial,
+        there,
+        back,
+    };
+    report::print(&world, &stage, &findings).await?;
+    if arguments.keep {
+        keep::keep(&stage, &world, &mut engine).await?;
+    }
+    stage.say("ending everything");
+    if let Engine::InProcess(engine) = engine {
+        engine.stop().await;
+    }
+    conclude(&comparison, goal)
+}
+
+async fn load(stage: &Stage, world: &World, births: &Births) -> anyhow::Result<()> {
+    stage.say(&format!(
+        "{} records are born in Postgres, {} in Salesforce",
+        births.accounts_in_postgres.len() + births.contacts_in_postgres.len(),
+        births.accounts_in_salesforce.len() + births.contacts_in_salesforce.len()
+    ));
+    let (rows, records) = tokio::join!(
+        births.into_postgres(&world.pool),
+        births.into_salesforce(&world.person)
+    );
+    rows?;
+    records?;
+    stage.say("installing the control plane and the capture triggers");
+    world.install().await
+}
+
+async fn start_engine(stage: &Stage, world: &World, in_process: bool) -> anyhow::Result<Engine> {
+    if in_process {
+        stage.say("starting the engine in this process");
+        return Ok(Engine::InProcess(InProcess::start(world).await?));
+    }
+    stage.say("deploying infra/template.yaml with the functions");
+    let deployed = Deployed::start(world).await?;
+    stage.say("waking capture once; from here on schedules, queue and mapping do the work");
+    deployed.wake_capture().await?;
+    Ok(Engine::Deployed(Box::new(deployed)))
+}
+
+/// The exit status is an opinion of its own: nothing but the listed conflicts may differ.
+fn conclude(comparison: &Comparison, goal: Goal) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        comparison.differences.len() == goal.conflicts,
+        "the sides differ in {} values, and {} conflicts explain it",
+        comparison.differences.len(),
+        goal.conflicts
+    );
+    Ok(())
+}

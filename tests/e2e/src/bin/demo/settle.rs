@@ -1,0 +1,33 @@
+//! Waiting with a progress display until both sides are equal.
+
+use std::time::Duration;
+
+use syncline_e2e::compare::Comparison;
+use syncline_e2e::converge::{self, Goal};
+use syncline_e2e::world::World;
+
+use crate::stage::Stage;
+
+/// How long both sides may stand still without being equal: two ticks of the schedules.
+const STANDSTILL_MAX: Duration = Duration::from_secs(40);
+
+/// Waits until both sides hold what they must and are equal but for the conflicts.
+///
+/// # Errors
+///
+/// When nothing has moved for too long; the text says what differs.
+pub(crate) async fn until_equal(
+    stage: &Stage,
+    world: &World,
+    goal: Goal,
+) -> anyhow::Result<Comparison> {
+    let bar = |name| stage.bar(name, u64::try_from(goal.records).unwrap_or(u64::MAX));
+    let (in_salesforce, in_postgres, in_step) =
+        (bar("in Salesforce"), bar("in Postgres"), bar("in step"));
+    converge::converge(world, goal, STANDSTILL_MAX, |standing| {
+        in_salesforce.set(u64::try_from(standing.in_salesforce).unwrap_or_default());
+        in_postgres.set(u64::try_from(standing.in_postgres).unwrap_or_default());
+        in_step.set(u64::try_from(standing.progress.in_sync).unwrap_or_default());
+    })
+    .await
+}

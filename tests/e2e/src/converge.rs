@@ -1,0 +1,115 @@
+//! Waiting until both sides are equal, judged from outside.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::compare::{Comparison, compare};
+use crate::observe::{self, Progress};
+use crate::world::World;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Differences that are told by name.
+const TOLD: usize = 10;
+
+/// What both sides must come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// Records on either side.
+    pub records: usize,
+    /// Conflicts that a person must decide.
+    pub conflicts: usize,
+}
+
+/// Where both sides are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Records in Postgres.
+    pub in_postgres: usize,
+    /// Records in Salesforce.
+    pub in_salesforce: usize,
+    /// What the control plane says.
+    pub progress: Progress,
+}
+
+/// Waits until both sides hold what they must, nothing is left to do, and they are equal apart from
+/// the conflicts. `watch` hears where they are at each look.
+///
+/// # Errors
+///
+/// When nothing has moved for `patience`; the text says what differs.
+pub async fn converge(
+    world: &World,
+    goal: Goal,
+    patience: Duration,
+    watch: impl Fn(&Standing),
+) -> anyhow::Result<Comparison> {
+    let (mut before, mut moved) = (Standing::default(), Instant::now());
+    loop {
+        let standing = standing(world).await?;
+        watch(&standing);
+        if has_come(&standing, goal) {
+            let comparison = compare(&world.pool, &world.person).await?;
+            if comparison.differences == observe::conflicts(&world.pool).await? {
+                return Ok(comparison);
+            }
+        }
+        if standing != before {
+            (before, moved) = (standing, Instant::now());
+        }
+        if moved.elapsed() > patience {
+            return standstill(world, &standing, goal, patience).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Returns where both sides are.
+///
+/// # Errors
+///
+/// When a side cannot be read.
+pub async fn standing(world: &World) -> anyhow::Result<Standing> {
+    let in_postgres: i64 = sqlx::query_scalar(
+        "select (select count(*) from account) + (select count(*) from contact)",
+    )
+    .fetch_one(&world.pool)
+    .await?;
+    let accounts = world.person.count("Account", "").await?;
+    let contacts = world.person.count("Contact", "").await?;
+    Ok(Standing {
+        in_postgres: usize::try_from(in_postgres)?,
+        in_salesforce: usize::try_from(accounts + contacts)?,
+        progress: observe::progress(&world.pool).await?,
+    })
+}
+
+fn has_come(standing: &Standing, goal: Goal) -> bool {
+    standing.progress.pending == 0
+        && usize::try_from(standing.progress.in_conflict) == Ok(goal.conflicts)
+        && standing.in_postgres == goal.records
+        && standing.in_salesforce == goal.records
+}
+
+async fn standstill(
+    world: &World,
+    standing: &Standing,
+    goal: Goal,
+    patience: Duration,
+) -> anyhow::Result<Comparison> {
+    let differences = compare(&world.pool, &world.person).await?.differences;
+    let told: Vec<String> = differences
+        .iter()
+        .take(TOLD)
+        .map(|difference| format!("  {difference}"))
+        .chain(observe::waiting(&world.pool, TOLD).await?)
+        .collect();
+    bail!(
+        "nothing has moved for {} s; wanted {goal:?}, there is {standing:?}; {} differences:\n{}",
+        patience.as_secs(),
+        differences.len(),
+        told.join("\n")
+    )
+}

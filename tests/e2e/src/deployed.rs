@@ -1,0 +1,91 @@
+//! The engine as it goes to AWS: the template and the real function zips, in the emulator.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::aws::{self, Aws};
+use crate::world::World;
+
+/// Where the private key of the engine's Salesforce user is kept.
+const SECRET: &str = "acme/salesforce";
+
+/// The template's functions, deployed and driven by its own schedules and queue.
+#[derive(Debug)]
+pub struct Deployed {
+    /// The emulator.
+    pub aws: Aws,
+    zips: PathBuf,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Deployed {
+    /// Starts the emulator and deploys the template for both sides of `world`.
+    ///
+    /// # Errors
+    ///
+    /// When the zips cannot be built, or the template is refused.
+    pub async fn start(world: &World) -> anyhow::Result<Self> {
+        let zips = aws::function_zips().await?;
+        let mut aws = Aws::start(&[]).await?;
+        aws.keep_secret(SECRET, salesforce_org::local::PRIVATE_KEY)
+            .await?;
+        let config = world.config_of_functions(&format!("secretsmanager:{SECRET}"))?;
+        let parameters = vec![
+            ("Config", config.display().to_string()),
+            ("DatabaseUrl", world.postgres().url().to_owned()),
+        ];
+        deploy(&mut aws, &zips, &parameters).await?;
+        Ok(Self {
+            aws,
+            zips,
+            parameters,
+        })
+    }
+
+    /// Wakes capture of both sides as the schedules do, so that nobody waits for their first tick.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocations.
+    pub async fn wake_capture(&self) -> anyhow::Result<()> {
+        let capture = self.aws.output("CaptureFunctionName")?;
+        for side in ["postgres", "salesforce"] {
+            let payload = json!({"job": "capture", "side": side, "linger_seconds": 50});
+            self.aws.wake(capture, &payload).await?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the sweep, which rings for whatever is due.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not take the invocation.
+    pub async fn wake_sweep(&self) -> anyhow::Result<()> {
+        let reconcile = self.aws.output("ReconcileFunctionName")?;
+        self.aws.wake(reconcile, &json!({"job": "sweep"})).await
+    }
+
+    /// Builds the functions again and deploys those that changed.
+    ///
+    /// # Errors
+    ///
+    /// When they do not build; the stack goes on with what it has.
+    pub async fn redeploy(&mut self) -> anyhow::Result<()> {
+        self.zips = aws::build_function_zips().await?;
+        deploy(&mut self.aws, &self.zips, &self.parameters).await
+    }
+}
+
+async fn deploy(
+    aws: &mut Aws,
+    zips: &std::path::Path,
+    parameters: &[(&'static str, String)],
+) -> anyhow::Result<()> {
+    let parameters: Vec<(&str, &str)> = parameters
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    aws.deploy(zips, &parameters).await
+}

@@ -1,0 +1,56 @@
+//! The engine in one process, as `syncline run` has it: no queue, no schedules.
+
+use std::sync::Arc;
+
+use syncline::engine::{SyncEngine, in_process};
+use syncline_functions::wiring::Bell;
+use tokio::task::JoinHandle;
+
+use crate::world::{World, tenant};
+
+/// A running engine. Dropping it ends it where it stands, as a crash would.
+pub struct InProcess {
+    engine: SyncEngine,
+    running: JoinHandle<()>,
+}
+
+impl InProcess {
+    /// Starts all jobs.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration or a secret cannot be read.
+    pub async fn start(world: &World) -> anyhow::Result<Self> {
+        let (doorbell, bells) = in_process::doorbell();
+        let operator = world.operator(Bell::Here(Arc::new(doorbell)));
+        let engine = operator.engine(&tenant()).await?;
+        let running = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.run(bells).await }
+        });
+        Ok(Self { engine, running })
+    }
+
+    /// Sweeps once, which rings for whatever is due.
+    ///
+    /// # Errors
+    ///
+    /// When a side cannot be reached.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        self.engine.sweep(&tenant()).await?;
+        Ok(())
+    }
+
+    /// Ends the jobs at their next safe point.
+    pub async fn stop(mut self) {
+        self.engine.stop();
+        // A job that panicked has been logged; there is nothing left to wait for.
+        let _ = (&mut self.running).await;
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}

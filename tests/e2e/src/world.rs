@@ -1,0 +1,163 @@
+//! The two sides: a throw-away Postgres with the mapped tables, and a local org with a person in it.
+//!
+//! Nothing of the engine runs here yet. [`World::install`] puts the control plane and the triggers in,
+//! as an operator would; [`crate::deployed`] and [`crate::in_process`] then do the work.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use salesforce_org::server::{self, Options, Running};
+use salesforce_org::{Org, local};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use syncline::model::ids::TenantId;
+use syncline_functions::wiring::{Bell, Instance};
+use tempfile::TempDir;
+
+use crate::mapping::{Places, TABLES, TENANT, configuration};
+use crate::postgres::Cluster;
+use crate::salesforce::Person;
+
+/// Connections of the application that edits rows and of the comparison.
+const CONNECTIONS: u32 = 5;
+
+/// Both sides, empty but for the tables.
+pub struct World {
+    /// The application's connections to Postgres.
+    pub pool: PgPool,
+    /// The org, with its control door.
+    pub org: Running,
+    /// A person who works in the org; not the engine's user.
+    pub person: Person,
+    /// The operator's folder: configuration and secrets.
+    folder: TempDir,
+    /// Last: it ends after everything that uses it.
+    postgres: Cluster,
+}
+
+impl World {
+    /// Starts both sides.
+    ///
+    /// # Errors
+    ///
+    /// When either does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        let postgres = Cluster::start().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect(postgres.url())
+            .await
+            .context("Postgres runs and cannot be reached")?;
+        sqlx::raw_sql(TABLES).execute(&pool).await?;
+        let org = server::start(Org::default(), &Options::default()).await?;
+        let person = Self::sign_in(&org).await?;
+        let folder = tempfile::Builder::new()
+            .prefix("syncline.")
+            .tempdir()
+            .context("a folder for the configuration")?;
+        let world = Self {
+            pool,
+            org,
+            person,
+            folder,
+            postgres,
+        };
+        world.write_settings()?;
+        Ok(world)
+    }
+
+    /// Signs a person in to the org.
+    ///
+    /// # Errors
+    ///
+    /// When the org refuses.
+    pub async fn sign_in(org: &Running) -> anyhow::Result<Person> {
+        Person::sign_in(
+            &org.http_url(),
+            local::CLIENT_ID,
+            local::PERSON,
+            local::PRIVATE_KEY,
+        )
+        .await
+    }
+
+    /// Returns the Postgres server.
+    pub fn postgres(&self) -> &Cluster {
+        &self.postgres
+    }
+
+    /// Returns the operator's `syncline.toml`; its secrets are files beside it.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("syncline.toml")
+    }
+
+    /// Returns the folder that the configuration lies in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes the configuration for functions, which keep their secrets elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn config_of_functions(&self, secret: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join("functions.toml");
+        std::fs::write(
+            &path,
+            configuration(&self.places(secret, "env:DATABASE_URL")),
+        )?;
+        Ok(path)
+    }
+
+    /// Returns the operator's wiring: everything but a queue.
+    pub fn operator(&self, bell: Bell) -> Instance {
+        Instance::new(&self.config().display().to_string(), Path::new("."), bell)
+    }
+
+    /// Does what `syncline migrate` and `syncline install` do.
+    ///
+    /// # Errors
+    ///
+    /// When a side refuses.
+    pub async fn install(&self) -> anyhow::Result<()> {
+        let tenant = tenant();
+        let operator = self.operator(Bell::Silent);
+        let store = operator.store(&tenant).await?;
+        store.migrate().await?;
+        let engine = operator.engine(&tenant).await?;
+        store.install(&engine.scopes(&tenant).await?).await?;
+        engine.enqueue_existing_rows(&tenant).await?;
+        Ok(())
+    }
+
+    fn write_settings(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path();
+        let key = folder.join("salesforce.pem");
+        let url = folder.join("database.url");
+        std::fs::write(&key, local::PRIVATE_KEY)?;
+        std::fs::write(&url, self.postgres.url())?;
+        let places = self.places(
+            &format!("file:{}", key.display()),
+            &format!("file:{}", url.display()),
+        );
+        std::fs::write(self.config(), configuration(&places))?;
+        Ok(())
+    }
+
+    fn places(&self, secret: &str, database: &str) -> Places {
+        Places {
+            login_url: self.org.http_url(),
+            pubsub_url: self.org.grpc_url(),
+            client_id: local::CLIENT_ID.to_owned(),
+            username: local::INTEGRATION_USER.to_owned(),
+            secret: secret.to_owned(),
+            database: database.to_owned(),
+        }
+    }
+}
+
+/// Returns the tenant of everything here.
+pub fn tenant() -> TenantId {
+    TenantId::parse(TENANT).expect("the name of the demo's tenant is legal")
+}

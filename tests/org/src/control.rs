@@ -1,0 +1,208 @@
+//! The control door: what tests may see and do that no Salesforce would let them.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use crate::Org;
+use crate::model::draft::{Draft, Purpose};
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::{Flow, Normaliser, Transform};
+use crate::rest::message::{Request, Response};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockOrder {
+    advance_ms: Option<i64>,
+    set_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LatencyOrder {
+    ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum FlowOrder {
+    Flow {
+        object: String,
+        when_field_changes: Option<String>,
+        set: Json,
+    },
+    Normaliser {
+        object: String,
+        field: String,
+        transform: Transform,
+    },
+}
+
+/// Something a person does in Salesforce.
+#[derive(Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+enum PersonOrder {
+    Insert {
+        user: String,
+        object: String,
+        fields: Json,
+    },
+    Update {
+        user: String,
+        id: String,
+        fields: Json,
+    },
+    Delete {
+        user: String,
+        id: String,
+    },
+    Undelete {
+        user: String,
+        id: String,
+    },
+}
+
+type Outcome = Result<Json, String>;
+
+/// Answers a request to the control door; `rest` is the path behind `/_org/`.
+pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
+    let outcome = match (request.method.as_str(), rest) {
+        ("GET", "stats") => Ok(stats(org)),
+        ("POST", "clock") => read(request).and_then(|order| clock(org, &order)),
+        ("POST", "reset") => {
+            org.reset();
+            Ok(json!({}))
+        }
+        ("POST", "latency") => read(request).map(|order: LatencyOrder| {
+            org.latency_ms = order.ms;
+            json!({"ms": order.ms})
+        }),
+        ("POST", "faults") => read(request).and_then(|rules: Json| {
+            org.faults
+                .declare(rules)
+                .map_err(|e| e.to_string())
+                .map(|()| json!({}))
+        }),
+        ("DELETE", "faults") => {
+            org.faults.clear();
+            Ok(json!({}))
+        }
+        ("POST", "sessions/expire") => {
+            org.sessions.close_all();
+            Ok(json!({}))
+        }
+        ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
+        ("POST", "person") => read(request).and_then(|order| person(org, order)),
+        _ => return Response::json(404, json!({"error": "no such control"}).to_string()),
+    };
+    match outcome {
+        Ok(json) => Response::json(200, json.to_string()),
+        Err(text) => Response::json(400, json!({"error": text}).to_string()),
+    }
+}
+
+fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
+    serde_json::from_slice(&request.body).map_err(|error| error.to_string())
+}
+
+fn stats(org: &mut Org) -> Json {
+    let now_ms = org.now_ms();
+    let records: serde_json::Map<String, Json> = org
+        .model
+        .schema
+        .numbered()
+        .map(|(no, object)| (object.name.clone(), org.model.table(no).live().into()))
+        .collect();
+    json!({
+        "now_ms": now_ms,
+        "calls": org.stats.calls,
+        "api_calls": org.usage.total(),
+        "api_calls_24h": org.usage.used(now_ms),
+        "events_published": org.model.log.published(),
+        "events_delivered": org.stats.events_delivered,
+        "faults_fired": org.faults.fired(),
+        "records": records,
+    })
+}
+
+fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
+    if let Some(ms) = order.set_ms {
+        org.set_now_ms(ms);
+    }
+    if let Some(ms) = order.advance_ms {
+        org.advance_ms(ms);
+    }
+    Ok(json!({"now_ms": org.now_ms()}))
+}
+
+fn said(error: SfError) -> String {
+    error.to_string()
+}
+
+fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
+    let model = &mut org.model;
+    match order {
+        FlowOrder::Flow {
+            object,
+            when_field_changes,
+            set,
+        } => {
+            let no = model.object_named(&object).map_err(said)?;
+            let members = set
+                .as_object()
+                .ok_or("set is an object of fields and values")?;
+            let draft = Draft::read(model, no, Purpose::Update, members, &[]).map_err(said)?;
+            let when = when_field_changes
+                .map(|name| model.field_named(no, &name))
+                .transpose();
+            let when = when.map_err(said)?;
+            model.flows.push(Flow {
+                object: no,
+                when,
+                sets: draft.sets,
+            });
+        }
+        FlowOrder::Normaliser {
+            object,
+            field,
+            transform,
+        } => {
+            let no = model.object_named(&object).map_err(said)?;
+            let field = model.field_named(no, &field).map_err(said)?;
+            model.normalisers.push(Normaliser {
+                object: no,
+                field,
+                transform,
+            });
+        }
+    }
+    Ok(json!({}))
+}
+
+fn person(org: &mut Org, order: PersonOrder) -> Outcome {
+    let id_of = |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is no id"));
+    let id = match order {
+        PersonOrder::Insert {
+            user,
+            object,
+            fields,
+        } => org.insert_as(&user, &object, &fields).map_err(said)?,
+        PersonOrder::Update { user, id, fields } => {
+            let id = id_of(&id)?;
+            org.update_as(&user, id, &fields).map_err(said)?;
+            id
+        }
+        PersonOrder::Delete { user, id } => {
+            let id = id_of(&id)?;
+            org.delete_as(&user, id).map_err(said)?;
+            id
+        }
+        PersonOrder::Undelete { user, id } => {
+            let id = id_of(&id)?;
+            org.undelete_as(&user, id).map_err(said)?;
+            id
+        }
+    };
+    Ok(json!({"id": id.to_string()}))
+}

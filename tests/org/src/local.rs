@@ -1,0 +1,19 @@
+//! The credentials of the built-in org. They open nothing but a local org and are no secret.
+
+/// Consumer key of the built-in connected app.
+pub const CLIENT_ID: &str = "local-only-client-id";
+
+/// Consumer secret of the built-in connected app.
+pub const CLIENT_SECRET: &str = "local-only-client-secret";
+
+/// The integration user, whom the app runs as.
+pub const INTEGRATION_USER: &str = "integration@acme.example";
+
+/// A person who works in the org.
+pub const PERSON: &str = "kim@acme.example";
+
+/// The private key (PEM) whose public half the built-in app trusts.
+pub const PRIVATE_KEY: &str = include_str!("../keys/local-only-private.pem");
+
+/// The public key (PEM) that the built-in app trusts.
+pub const PUBLIC_KEY: &str = include_str!("../keys/local-only-public.pem");

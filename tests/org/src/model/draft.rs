@@ -1,0 +1,190 @@
+//! Turns the JSON of one record into values that may be written, or into Salesforce's refusal.
+
+use serde_json::{Map, Value as Json};
+
+use super::error::SfError;
+use super::id::RecordId;
+use super::schema::{Field, FieldNo, ObjectNo};
+use super::value::{Misfit, Value};
+use super::{Model, no_such_column};
+
+/// What a draft is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Create,
+    Update,
+}
+
+/// The values that one write puts.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) object: ObjectNo,
+    pub(crate) purpose: Purpose,
+    pub(crate) sets: Vec<(FieldNo, Value)>,
+}
+
+impl Draft {
+    /// Reads the members of a record; `skip` names members that the caller has dealt with.
+    pub(crate) fn read(
+        model: &Model,
+        object: ObjectNo,
+        purpose: Purpose,
+        members: &Map<String, Json>,
+        skip: &[&str],
+    ) -> Result<Self, SfError> {
+        let mut draft = Self {
+            object,
+            purpose,
+            sets: Vec::with_capacity(members.len()),
+        };
+        for (name, json) in members {
+            if name == "attributes" || skip.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            draft.read_member(model, name, json)?;
+        }
+        Ok(draft)
+    }
+
+    fn read_member(&mut self, model: &Model, name: &str, json: &Json) -> Result<(), SfError> {
+        let object = model.object(self.object);
+        let Some(no) = object.find(name) else {
+            let no = object
+                .find_relationship(name)
+                .ok_or_else(|| no_such_column(name, object))?;
+            self.check_writable(object.field(no))?;
+            let value = parent_by_external_id(model, object.field(no), json)?;
+            self.put(no, value);
+            return Ok(());
+        };
+        let field = object.field(no);
+        if no == object.system.id && self.purpose == Purpose::Create {
+            return Err(SfError::of_field(
+                "INVALID_FIELD_FOR_INSERT_UPDATE",
+                "cannot specify Id in an insert call",
+                "Id",
+            ));
+        }
+        self.check_writable(field)?;
+        let value = Value::from_json(field, json).map_err(|misfit| match misfit {
+            Misfit::Refused(error) => error,
+            Misfit::Type { expected, text } => type_error(expected, &text),
+        })?;
+        if let Value::Id(id) = &value {
+            check_reference(model, field, *id)?;
+        }
+        self.put(no, value);
+        Ok(())
+    }
+
+    fn put(&mut self, no: FieldNo, value: Value) {
+        self.sets.retain(|(known, _)| *known != no);
+        self.sets.push((no, value));
+    }
+
+    fn check_writable(&self, field: &Field) -> Result<(), SfError> {
+        let allowed = match self.purpose {
+            Purpose::Create => field.createable,
+            Purpose::Update => field.updateable,
+        };
+        if allowed {
+            return Ok(());
+        }
+        let message = format!(
+            "Unable to create/update fields: {}. Please check the security settings of this field \
+             and verify that it is read/write for your profile or permission set.",
+            field.name
+        );
+        Err(SfError::of_field(
+            "INVALID_FIELD_FOR_INSERT_UPDATE",
+            message,
+            &field.name,
+        ))
+    }
+}
+
+/// Returns the refusal of JSON of the wrong type; the caller knows the place in the text.
+fn type_error(expected: &str, text: &str) -> SfError {
+    let message = format!(
+        "Cannot deserialize instance of {expected} from {text} or request may be missing a \
+         required field"
+    );
+    SfError::new("JSON_PARSER_ERROR", message)
+}
+
+fn check_reference(model: &Model, field: &Field, id: RecordId) -> Result<(), SfError> {
+    let target = model
+        .schema
+        .with_prefix(id.prefix())
+        .map(|no| model.object(no));
+    if !target.is_some_and(|target| field.reference_to.contains(&target.name)) {
+        let message = format!("{} ID: id value of incorrect type: {id}", field.name);
+        return Err(SfError::of_field("MALFORMED_ID", message, &field.name));
+    }
+    if model.live_row(id).is_none() {
+        let error = SfError::unknown_id();
+        return Err(error.with_fields(vec![field.name.clone()]));
+    }
+    Ok(())
+}
+
+/// Returns the id of the parent that `{"Ext__c": "x"}` names.
+fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Value, SfError> {
+    let members = match json {
+        Json::Null => return Ok(Value::Null),
+        Json::Object(members) => members,
+        Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+            return Err(type_error("reference", "VALUE_STRING"));
+        }
+    };
+    let named = members
+        .get("attributes")
+        .and_then(|a| a.get("type"))
+        .and_then(Json::as_str);
+    let wanted = named.unwrap_or(&field.reference_to[0]);
+    let target = model.schema.find(wanted).ok_or_else(SfError::not_found)?;
+    let object = model.object(target);
+    let mut keys = members.iter().filter(|(name, _)| *name != "attributes");
+    let (Some((name, key)), None) = (keys.next(), keys.next()) else {
+        return Err(SfError::of_record(
+            "INVALID_FIELD",
+            "A relationship needs exactly one external ID field",
+        ));
+    };
+    let by = model.field_named(target, name)?;
+    let usable = object.field(by).finds_records() || by == object.system.id;
+    if !usable {
+        let message = format!(
+            "{name} is not an external ID or indexed field on sobject of type {}",
+            object.name
+        );
+        return Err(SfError::of_record("INVALID_FIELD", message));
+    }
+    let text = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+    if by == object.system.id {
+        let id = RecordId::parse(&text).filter(|id| model.live_row(*id).is_some());
+        return id.map(Value::Id).ok_or_else(SfError::unknown_id);
+    }
+    match model.find_by(target, by, &text).as_slice() {
+        [row] => Ok(Value::Id(model.id_of(target, *row))),
+        [] => Err(SfError::of_record(
+            "INVALID_FIELD",
+            format!(
+                "Foreign key external ID: {text} not found for field {} in entity {}",
+                object.field(by).name,
+                object.name
+            ),
+        )),
+        many => {
+            let ids: Vec<_> = many
+                .iter()
+                .map(|r| model.id_of(target, *r).to_string())
+                .collect();
+            let message = format!(
+                "More than one record found for external id field: [{}]",
+                ids.join(", ")
+            );
+            Err(SfError::of_record("DUPLICATE_EXTERNAL_ID", message))
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How Salesforce says no: a code, a message, the fields, and the status that goes with the code.
+
+use std::fmt;
+
+/// A refusal, in Salesforce's own words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SfError {
+    code: String,
+    message: String,
+    fields: Option<Vec<String>>,
+    status: Option<u16>,
+    related: Vec<String>,
+}
+
+impl fmt::Display for SfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl SfError {
+    /// Returns a refusal without a `fields` member, as query, parse and routing errors are.
+    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            fields: None,
+            status: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// Returns a refusal of a write, whose `fields` member is always there.
+    pub(crate) fn of_record(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            fields: Some(Vec::new()),
+            ..Self::new(code, message)
+        }
+    }
+
+    /// Returns a refusal of a write because of one field.
+    pub(crate) fn of_field(
+        code: impl Into<String>,
+        message: impl Into<String>,
+        field: &str,
+    ) -> Self {
+        Self {
+            fields: Some(vec![field.to_owned()]),
+            ..Self::new(code, message)
+        }
+    }
+
+    /// Overrides the status that the code would have.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// Names several fields.
+    pub(crate) fn with_fields(self, fields: Vec<String>) -> Self {
+        Self {
+            fields: Some(fields),
+            ..self
+        }
+    }
+
+    /// Carries the URLs of the records that an ambiguous external id matched.
+    pub(crate) fn ambiguous(urls: Vec<String>) -> Self {
+        Self {
+            related: urls,
+            ..Self::of_record(
+                "DUPLICATE_EXTERNAL_ID",
+                "The external id matches more than one record",
+            )
+            .with_status(300)
+        }
+    }
+
+    /// Returns the refusal of a resource that does not exist.
+    pub(crate) fn not_found() -> Self {
+        Self::new("NOT_FOUND", "The requested resource does not exist")
+    }
+
+    /// Returns the refusal of a record in the recycle bin.
+    pub(crate) fn deleted() -> Self {
+        Self::of_record("ENTITY_IS_DELETED", "entity is deleted")
+    }
+
+    /// Returns the refusal of an id that names no record.
+    pub(crate) fn unknown_id() -> Self {
+        Self::of_record("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+    }
+
+    /// Returns the error code: `errorCode` in error arrays, `statusCode` in save results.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns the names of the fields, if the error has that member.
+    #[must_use]
+    pub fn fields(&self) -> Option<&[String]> {
+        self.fields.as_deref()
+    }
+
+    /// Returns the URLs of the records that an ambiguous external id matched.
+    pub(crate) fn related(&self) -> &[String] {
+        &self.related
+    }
+
+    /// Returns the status of a single-record call that ends with this error.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.unwrap_or(match self.code.as_str() {
+            "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" => 401,
+            "REQUEST_LIMIT_EXCEEDED"
+            | "API_DISABLED_FOR_ORG"
+            | "API_CURRENTLY_DISABLED"
+            | "STORAGE_LIMIT_EXCEEDED"
+            | "INSUFFICIENT_ACCESS_OR_READONLY" => 403,
+            "NOT_FOUND" | "ENTITY_IS_DELETED" => 404,
+            "METHOD_NOT_ALLOWED" => 405,
+            "UNSUPPORTED_MEDIA_TYPE" => 415,
+            "UNKNOWN_EXCEPTION" => 500,
+            "SERVER_UNAVAILABLE" => 503,
+            _ => 400,
+        })
+    }
+}

@@ -1,0 +1,591 @@
+//! Reads an org file: its users, apps, objects and fields.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::schema::{Field, FieldNo, FieldType, Object, Schema, SystemFields};
+use super::value::Value;
+
+/// The org file that everything starts from.
+const DEFAULT: &str = include_str!("../../default-org.toml");
+
+/// Why an org file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OrgFileError {
+    /// The text is not TOML of the documented form.
+    #[error("the org file cannot be read: {0}")]
+    Form(#[from] toml::de::Error),
+    /// The file contradicts itself; the text names the object and field.
+    #[error("the org file is wrong: {0}")]
+    Content(String),
+}
+
+/// An org file as it stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrgFile {
+    #[serde(default)]
+    pub(crate) org: OrgEntry,
+    #[serde(default, rename = "user")]
+    pub(crate) users: Vec<UserEntry>,
+    #[serde(default, rename = "app")]
+    pub(crate) apps: Vec<AppEntry>,
+    #[serde(default, rename = "object")]
+    objects: Vec<ObjectEntry>,
+}
+
+/// The org itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrgEntry {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) daily_api_requests: Option<u64>,
+    pub(crate) session_idle_minutes: Option<i64>,
+    #[serde(default)]
+    pub(crate) audiences: Vec<String>,
+}
+
+/// A person or an integration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserEntry {
+    pub(crate) username: String,
+    pub(crate) last_name: String,
+    pub(crate) first_name: Option<String>,
+    pub(crate) email: Option<String>,
+}
+
+/// A connected app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppEntry {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<String>,
+    pub(crate) run_as: Option<String>,
+    #[serde(default)]
+    pub(crate) users: Vec<String>,
+    pub(crate) public_key: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectEntry {
+    name: String,
+    label: Option<String>,
+    label_plural: Option<String>,
+    key_prefix: Option<String>,
+    owned: Option<bool>,
+    writable: Option<bool>,
+    change_events: Option<bool>,
+    #[serde(default, rename = "field")]
+    fields: Vec<FieldEntry>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldEntry {
+    name: String,
+    label: Option<String>,
+    #[serde(rename = "type")]
+    kind: FieldType,
+    length: Option<u32>,
+    precision: Option<u32>,
+    scale: Option<u32>,
+    digits: Option<u32>,
+    #[serde(default)]
+    required: bool,
+    #[serde(default)]
+    unique: bool,
+    #[serde(default)]
+    external_id: bool,
+    #[serde(default)]
+    id_lookup: bool,
+    #[serde(default)]
+    case_sensitive: bool,
+    #[serde(default)]
+    values: Vec<String>,
+    #[serde(default)]
+    restricted: bool,
+    #[serde(default)]
+    reference_to: Vec<String>,
+    relationship_name: Option<String>,
+    child_relationship_name: Option<String>,
+    #[serde(default)]
+    cascade_delete: bool,
+    createable: Option<bool>,
+    updateable: Option<bool>,
+    default: Option<toml::Value>,
+    #[serde(default)]
+    name_field: bool,
+    #[serde(default)]
+    switchable_name: bool,
+    compound: Option<String>,
+}
+
+impl OrgFile {
+    /// Returns the built-in org file.
+    pub(crate) fn built_in() -> Self {
+        toml::from_str(DEFAULT).expect("the built-in org file is well formed")
+    }
+
+    /// Returns the built-in org file with `text` laid over it.
+    pub(crate) fn parse(text: &str) -> Result<Self, OrgFileError> {
+        let over: Self = toml::from_str(text)?;
+        let mut file = Self::built_in();
+        file.org = OrgEntry {
+            id: over.org.id.or(file.org.id),
+            name: over.org.name.or(file.org.name),
+            daily_api_requests: over.org.daily_api_requests.or(file.org.daily_api_requests),
+            session_idle_minutes: over
+                .org
+                .session_idle_minutes
+                .or(file.org.session_idle_minutes),
+            audiences: over.org.audiences,
+        };
+        file.users.extend(over.users);
+        file.apps.extend(over.apps);
+        for object in over.objects {
+            match file
+                .objects
+                .iter_mut()
+                .find(|known| known.name == object.name)
+            {
+                Some(known) => {
+                    known.change_events = object.change_events.or(known.change_events);
+                    for field in object.fields {
+                        known.fields.retain(|old| old.name != field.name);
+                        known.fields.push(field);
+                    }
+                }
+                None => file.objects.push(object),
+            }
+        }
+        Ok(file)
+    }
+
+    /// Builds the schema, or names the first contradiction.
+    pub(crate) fn schema(&self) -> Result<Schema, OrgFileError> {
+        let mut objects = Vec::with_capacity(self.objects.len());
+        let mut prefixes = HashMap::new();
+        for (number, entry) in self.objects.iter().enumerate() {
+            let object = build_object(entry, number)?;
+            if let Some(other) = prefixes.insert(object.key_prefix, object.name.clone()) {
+                return Err(content(format!(
+                    "{} and {other} share a key prefix",
+                    object.name
+                )));
+            }
+            objects.push(object);
+        }
+        for object in &objects {
+            for target in object.fields.iter().flat_map(|field| &field.reference_to) {
+                if !objects.iter().any(|known| known.name == *target) {
+                    return Err(content(format!(
+                        "{} refers to unknown {target}",
+                        object.name
+                    )));
+                }
+            }
+        }
+        Ok(Schema::new(objects))
+    }
+}
+
+fn content(text: String) -> OrgFileError {
+    OrgFileError::Content(text)
+}
+
+fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileError> {
+    let custom = entry.name.ends_with("__c");
+    let label = entry.label.clone().unwrap_or_else(|| label_of(&entry.name));
+    let prefix = entry
+        .key_prefix
+        .clone()
+        .unwrap_or_else(|| format!("a{number:02}"));
+    let key_prefix = prefix
+        .as_bytes()
+        .try_into()
+        .ok()
+        .filter(|bytes: &[u8; 3]| bytes.iter().all(u8::is_ascii_alphanumeric))
+        .ok_or_else(|| content(format!("{}: key_prefix needs three characters", entry.name)))?;
+    let entries = ordered_fields(entry, custom);
+    let mut fields: Vec<Field> = Vec::with_capacity(entries.len());
+    let mut by_name = HashMap::new();
+    for (no, field) in entries.iter().enumerate() {
+        let folded = field.name.to_ascii_lowercase();
+        by_name.insert(field.name.clone(), FieldNo(no));
+        if by_name
+            .insert(folded, FieldNo(no))
+            .is_some_and(|other| other != FieldNo(no))
+        {
+            return Err(content(format!(
+                "{}.{} is declared twice",
+                entry.name, field.name
+            )));
+        }
+        fields.push(build_field(field, &entry.name)?);
+    }
+    link_parts(&mut fields, &entries, &by_name, &entry.name)?;
+    let by_relationship = fields
+        .iter()
+        .enumerate()
+        .filter_map(|(no, f)| Some((f.relationship_name.as_ref()?, FieldNo(no))))
+        .map(|(name, no)| (name.to_ascii_lowercase(), no))
+        .collect();
+    let at = |name: &str| by_name[name];
+    Ok(Object {
+        name: entry.name.clone(),
+        label_plural: entry
+            .label_plural
+            .clone()
+            .unwrap_or_else(|| format!("{label}s")),
+        label,
+        key_prefix,
+        writable: entry.writable.unwrap_or(true),
+        change_events: entry.change_events.unwrap_or(true),
+        system: SystemFields {
+            id: at("Id"),
+            is_deleted: at("IsDeleted"),
+            created_date: at("CreatedDate"),
+            created_by: at("CreatedById"),
+            modified_date: at("LastModifiedDate"),
+            modified_by: at("LastModifiedById"),
+            modstamp: at("SystemModstamp"),
+            owner: by_name.get("OwnerId").copied(),
+            person_name: fields
+                .iter()
+                .position(|field| field.kind == FieldType::PersonName)
+                .map(FieldNo),
+        },
+        fields,
+        by_name,
+        by_relationship,
+    })
+}
+
+/// Puts the fields of an object into the order that describe and change events show.
+fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
+    let owned = entry.owned.unwrap_or(true);
+    let owner = || FieldEntry {
+        createable: Some(true),
+        updateable: Some(true),
+        ..user("OwnerId")
+    };
+    let mut fields = vec![plain("Id", FieldType::Id)];
+    if custom && owned {
+        fields.push(owner());
+    }
+    fields.push(plain("IsDeleted", FieldType::Boolean));
+    if custom && !entry.fields.iter().any(|field| field.name == "Name") {
+        fields.push(FieldEntry {
+            length: Some(80),
+            required: false,
+            name_field: true,
+            createable: None,
+            updateable: None,
+            ..plain("Name", FieldType::String)
+        });
+    }
+    let (own, standard): (Vec<_>, Vec<_>) = entry
+        .fields
+        .iter()
+        .cloned()
+        .partition(|field| field.name.ends_with("__c"));
+    fields.extend(standard);
+    if !custom && owned {
+        fields.push(owner());
+    }
+    fields.extend([
+        plain("CreatedDate", FieldType::Datetime),
+        user("CreatedById"),
+        plain("LastModifiedDate", FieldType::Datetime),
+        user("LastModifiedById"),
+        plain("SystemModstamp", FieldType::Datetime),
+    ]);
+    fields.extend(own);
+    fields
+}
+
+/// Returns the entry of a field that only the org writes.
+fn plain(name: &str, kind: FieldType) -> FieldEntry {
+    FieldEntry {
+        name: name.to_owned(),
+        label: Some(system_label(name)),
+        kind,
+        length: None,
+        precision: None,
+        scale: None,
+        digits: None,
+        required: true,
+        unique: false,
+        external_id: false,
+        id_lookup: kind == FieldType::Id,
+        case_sensitive: false,
+        values: Vec::new(),
+        restricted: false,
+        reference_to: Vec::new(),
+        relationship_name: None,
+        child_relationship_name: None,
+        cascade_delete: false,
+        createable: Some(false),
+        updateable: Some(false),
+        default: None,
+        name_field: false,
+        switchable_name: false,
+        compound: None,
+    }
+}
+
+fn user(name: &str) -> FieldEntry {
+    FieldEntry {
+        reference_to: vec!["User".to_owned()],
+        relationship_name: name.strip_suffix("Id").map(str::to_owned),
+        ..plain(name, FieldType::Reference)
+    }
+}
+
+fn system_label(name: &str) -> String {
+    match name {
+        "Id" => "Record ID",
+        "IsDeleted" => "Deleted",
+        "OwnerId" => "Owner ID",
+        "CreatedDate" => "Created Date",
+        "CreatedById" => "Created By ID",
+        "LastModifiedDate" => "Last Modified Date",
+        "LastModifiedById" => "Last Modified By ID",
+        "SystemModstamp" => "System Modstamp",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn label_of(name: &str) -> String {
+    name.strip_suffix("__c").unwrap_or(name).replace('_', " ")
+}
+
+/// Length of a text field whose entry names none.
+fn length_of(kind: FieldType) -> u32 {
+    match kind {
+        FieldType::Id | FieldType::Reference => 18,
+        FieldType::String | FieldType::Textarea | FieldType::Url | FieldType::Picklist => 255,
+        FieldType::Phone => 40,
+        FieldType::Multipicklist => 4099,
+        FieldType::Email => 80,
+        FieldType::PersonName => 121,
+        FieldType::Boolean
+        | FieldType::Int
+        | FieldType::Double
+        | FieldType::Currency
+        | FieldType::Percent
+        | FieldType::Date
+        | FieldType::Datetime
+        | FieldType::Time
+        | FieldType::Address => 0,
+    }
+}
+
+fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
+    let at = format!("{object}.{}", entry.name);
+    let kind = entry.kind;
+    let decimal = matches!(
+        kind,
+        FieldType::Double | FieldType::Currency | FieldType::Percent
+    );
+    let precision = entry.precision.unwrap_or(if decimal { 18 } else { 0 });
+    let scale = entry.scale.unwrap_or(0);
+    if precision > 18 || scale > precision {
+        return Err(content(format!(
+            "{at}: precision is at most 18 and scale within it"
+        )));
+    }
+    if kind == FieldType::Reference && entry.reference_to.is_empty() {
+        return Err(content(format!("{at}: a reference needs reference_to")));
+    }
+    let length = entry.length.unwrap_or_else(|| length_of(kind));
+    let writable = !kind.is_compound();
+    let mut field = Field {
+        name: entry.name.clone(),
+        label: entry.label.clone().unwrap_or_else(|| label_of(&entry.name)),
+        kind,
+        length,
+        precision,
+        scale,
+        digits: entry
+            .digits
+            .unwrap_or(if kind == FieldType::Int { 9 } else { 0 }),
+        nillable: !entry.required && kind != FieldType::Boolean && kind != FieldType::Id,
+        unique: entry.unique,
+        external_id: entry.external_id,
+        id_lookup: entry.id_lookup || entry.external_id,
+        case_sensitive: entry.case_sensitive,
+        values: entry.values.clone(),
+        restricted: entry.restricted,
+        reference_to: entry.reference_to.clone(),
+        relationship_name: relationship_of(entry),
+        child_relationship_name: entry.child_relationship_name.clone(),
+        cascade_delete: entry.cascade_delete,
+        createable: writable && entry.createable.unwrap_or(true),
+        updateable: writable && entry.updateable.unwrap_or(true),
+        default: Value::Null,
+        name_field: entry.name_field || kind == FieldType::PersonName,
+        switchable_name: entry.switchable_name,
+        part_of: None,
+        parts: Vec::new(),
+    };
+    field.default = match (&entry.default, kind) {
+        (None, FieldType::Boolean) => Value::Bool(false),
+        (None, _) => Value::Null,
+        (Some(toml), _) => default_value(&field, toml)
+            .ok_or_else(|| content(format!("{at}: the default does not fit the field")))?,
+    };
+    Ok(field)
+}
+
+/// `Foo__c` is followed by `Foo__r`, unless the file says otherwise.
+fn relationship_of(entry: &FieldEntry) -> Option<String> {
+    if entry.kind != FieldType::Reference {
+        return None;
+    }
+    let by_rule = || match entry.name.strip_suffix("__c") {
+        Some(stem) => Some(format!("{stem}__r")),
+        None => entry.name.strip_suffix("Id").map(str::to_owned),
+    };
+    entry.relationship_name.clone().or_else(by_rule)
+}
+
+fn default_value(field: &Field, toml: &toml::Value) -> Option<Value> {
+    let text = match toml {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Value::from_text(field, &text).ok()
+}
+
+/// The order in which a compound shows its parts; parts it does not know come last.
+const PART_ORDER: [&str; 15] = [
+    "Salutation",
+    "FirstName",
+    "LastName",
+    "MiddleName",
+    "InformalName",
+    "Suffix",
+    "Street",
+    "City",
+    "State",
+    "PostalCode",
+    "Country",
+    "StateCode",
+    "CountryCode",
+    "Latitude",
+    "Longitude",
+];
+
+fn link_parts(
+    fields: &mut [Field],
+    entries: &[FieldEntry],
+    by_name: &HashMap<String, FieldNo>,
+    object: &str,
+) -> Result<(), OrgFileError> {
+    for (no, entry) in entries.iter().enumerate() {
+        let Some(compound) = &entry.compound else {
+            continue;
+        };
+        let parent = by_name
+            .get(compound)
+            .copied()
+            .filter(|p| fields[p.0].kind.is_compound());
+        let parent = parent.ok_or_else(|| {
+            content(format!(
+                "{object}.{}: {compound} is no compound field",
+                entry.name
+            ))
+        })?;
+        let stem = compound.strip_suffix("Address").unwrap_or("");
+        let part = entry
+            .name
+            .strip_prefix(stem)
+            .unwrap_or(&entry.name)
+            .to_owned();
+        fields[no].part_of = Some((parent, part));
+        fields[parent.0].parts.push(FieldNo(no));
+    }
+    for no in 0..fields.len() {
+        let mut parts = std::mem::take(&mut fields[no].parts);
+        parts.sort_by_key(|part| {
+            let name = fields[part.0]
+                .part_of
+                .as_ref()
+                .map_or("", |(_, name)| name.as_str());
+            PART_ORDER
+                .iter()
+                .position(|known| *known == name)
+                .unwrap_or(PART_ORDER.len())
+        });
+        fields[no].parts = parts;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OrgFile;
+
+    #[test]
+    fn the_built_in_org_has_the_objects_of_the_main_job() {
+        let schema = OrgFile::built_in().schema().unwrap();
+        for name in ["Account", "contact", "USER"] {
+            assert!(schema.find(name).is_some(), "{name}");
+        }
+        let account = schema.object(schema.find("Account").unwrap());
+        let external = account.field(account.find("external_id__c").unwrap());
+        assert!(external.external_id && external.unique && !external.case_sensitive);
+    }
+
+    #[test]
+    fn a_file_adds_objects_and_fields_to_the_built_in_org() {
+        let text = r#"
+            [[object]]
+            name = "Account"
+              [[object.field]]
+              name = "Region__c"
+              type = "string"
+            [[object]]
+            name = "Invoice__c"
+              [[object.field]]
+              name = "Account__c"
+              type = "reference"
+              reference_to = ["Account"]
+        "#;
+        let schema = OrgFile::parse(text).unwrap().schema().unwrap();
+        let account = schema.object(schema.find("Account").unwrap());
+        assert!(account.find("Region__c").is_some() && account.find("Name").is_some());
+        let invoice = schema.object(schema.find("Invoice__c").unwrap());
+        assert!(invoice.find_relationship("account__r").is_some());
+        assert_eq!(invoice.event_name(), "Invoice__ChangeEvent");
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_by_name() {
+        for (text, named) in [
+            ("[[object]]\nname = \"X__c\"\nkey_prefix = \"a\"", "X__c"),
+            (
+                "[[object]]\nname = \"X__c\"\n[[object.field]]\nname = \"Y__c\"\ntype = \"reference\"",
+                "X__c.Y__c",
+            ),
+            (
+                "[[object]]\nname = \"X__c\"\n[[object.field]]\nname = \"Y__c\"\ntype = \"double\"\nscale = 19",
+                "X__c.Y__c",
+            ),
+        ] {
+            let error = OrgFile::parse(text)
+                .unwrap()
+                .schema()
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(OrgFile::parse("[[objekt]]").is_err());
+    }
+}

@@ -1,0 +1,295 @@
+//! What objects and fields an org has.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::value::Value;
+
+/// Place of an object in [`Schema::objects`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ObjectNo(pub(crate) usize);
+
+/// Place of a field in [`Object::fields`] and of its value in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FieldNo(pub(crate) usize);
+
+/// What kind of value a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FieldType {
+    Id,
+    Reference,
+    String,
+    Textarea,
+    Picklist,
+    Multipicklist,
+    Email,
+    Phone,
+    Url,
+    Boolean,
+    Int,
+    Double,
+    Currency,
+    Percent,
+    Date,
+    Datetime,
+    Time,
+    /// A compound of street, city and so on; never stored, never writable.
+    Address,
+    /// A full name made of its parts; never writable.
+    PersonName,
+}
+
+impl FieldType {
+    /// Returns the name that describe shows.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Reference => "reference",
+            Self::String | Self::PersonName => "string",
+            Self::Textarea => "textarea",
+            Self::Picklist => "picklist",
+            Self::Multipicklist => "multipicklist",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::Url => "url",
+            Self::Boolean => "boolean",
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::Currency => "currency",
+            Self::Percent => "percent",
+            Self::Date => "date",
+            Self::Datetime => "datetime",
+            Self::Time => "time",
+            Self::Address => "address",
+        }
+    }
+
+    /// Tells whether values are text.
+    pub(crate) fn is_text(self) -> bool {
+        match self {
+            Self::String
+            | Self::Textarea
+            | Self::Picklist
+            | Self::Multipicklist
+            | Self::Email
+            | Self::Phone
+            | Self::Url
+            | Self::PersonName => true,
+            Self::Id
+            | Self::Reference
+            | Self::Boolean
+            | Self::Int
+            | Self::Double
+            | Self::Currency
+            | Self::Percent
+            | Self::Date
+            | Self::Datetime
+            | Self::Time
+            | Self::Address => false,
+        }
+    }
+
+    /// Tells whether the field is a compound of others.
+    pub(crate) fn is_compound(self) -> bool {
+        self == Self::Address || self == Self::PersonName
+    }
+}
+
+/// One field of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) kind: FieldType,
+    pub(crate) length: u32,
+    pub(crate) precision: u32,
+    pub(crate) scale: u32,
+    pub(crate) digits: u32,
+    pub(crate) nillable: bool,
+    pub(crate) unique: bool,
+    pub(crate) external_id: bool,
+    pub(crate) id_lookup: bool,
+    pub(crate) case_sensitive: bool,
+    pub(crate) values: Vec<String>,
+    pub(crate) restricted: bool,
+    pub(crate) reference_to: Vec<String>,
+    pub(crate) relationship_name: Option<String>,
+    pub(crate) child_relationship_name: Option<String>,
+    pub(crate) cascade_delete: bool,
+    pub(crate) createable: bool,
+    pub(crate) updateable: bool,
+    pub(crate) default: Value,
+    pub(crate) name_field: bool,
+    pub(crate) switchable_name: bool,
+    /// The compound this field is a part of, and the name of the part in it.
+    pub(crate) part_of: Option<(FieldNo, String)>,
+    /// The fields this compound consists of, in the order of the compound.
+    pub(crate) parts: Vec<FieldNo>,
+}
+
+impl Field {
+    /// Tells whether the field is custom, which its name shows.
+    pub(crate) fn custom(&self) -> bool {
+        self.name.ends_with("__c")
+    }
+
+    /// Tells whether records can be found by a value of this field.
+    pub(crate) fn finds_records(&self) -> bool {
+        self.external_id || self.id_lookup || self.unique
+    }
+
+    /// Tells whether Salesforce fills the field when a create leaves it out.
+    pub(crate) fn defaulted_on_create(&self) -> bool {
+        self.default != Value::Null || (self.system() && self.name != "OwnerId") || self.owner()
+    }
+
+    /// Tells whether this is the owner field.
+    pub(crate) fn owner(&self) -> bool {
+        self.name == "OwnerId"
+    }
+
+    /// Tells whether the org itself keeps this field.
+    pub(crate) fn system(&self) -> bool {
+        SYSTEM_FIELDS.contains(&self.name.as_str())
+    }
+}
+
+/// Names of the fields that the org keeps by itself.
+const SYSTEM_FIELDS: [&str; 7] = [
+    "Id",
+    "IsDeleted",
+    "CreatedDate",
+    "CreatedById",
+    "LastModifiedDate",
+    "LastModifiedById",
+    "SystemModstamp",
+];
+
+/// Places of the fields that the org keeps by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemFields {
+    pub(crate) id: FieldNo,
+    pub(crate) is_deleted: FieldNo,
+    pub(crate) created_date: FieldNo,
+    pub(crate) created_by: FieldNo,
+    pub(crate) modified_date: FieldNo,
+    pub(crate) modified_by: FieldNo,
+    pub(crate) modstamp: FieldNo,
+    pub(crate) owner: Option<FieldNo>,
+    /// The compound full name, where the object has one.
+    pub(crate) person_name: Option<FieldNo>,
+}
+
+/// One object.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) label_plural: String,
+    pub(crate) key_prefix: [u8; 3],
+    pub(crate) writable: bool,
+    pub(crate) change_events: bool,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) system: SystemFields,
+    pub(crate) by_name: HashMap<String, FieldNo>,
+    pub(crate) by_relationship: HashMap<String, FieldNo>,
+}
+
+impl Object {
+    /// Tells whether the object is custom.
+    pub(crate) fn custom(&self) -> bool {
+        self.name.ends_with("__c")
+    }
+
+    /// Returns the key prefix as text.
+    pub(crate) fn prefix(&self) -> &str {
+        std::str::from_utf8(&self.key_prefix).expect("a key prefix is ASCII")
+    }
+
+    /// Returns the field of that name, in whatever case it is written.
+    pub(crate) fn find(&self, name: &str) -> Option<FieldNo> {
+        self.by_name
+            .get(name)
+            .or_else(|| self.by_name.get(&name.to_ascii_lowercase()))
+            .copied()
+    }
+
+    /// Returns the reference field behind a relationship name, in whatever case it is written.
+    pub(crate) fn find_relationship(&self, name: &str) -> Option<FieldNo> {
+        self.by_relationship
+            .get(&name.to_ascii_lowercase())
+            .copied()
+    }
+
+    /// Returns a field.
+    pub(crate) fn field(&self, no: FieldNo) -> &Field {
+        &self.fields[no.0]
+    }
+
+    /// Returns every field with its place.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (FieldNo, &Field)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(no, field)| (FieldNo(no), field))
+    }
+
+    /// Returns the name of the change event, `AccountChangeEvent` or `Foo__ChangeEvent`.
+    pub(crate) fn event_name(&self) -> String {
+        match self.name.strip_suffix("__c") {
+            Some(stem) => format!("{stem}__ChangeEvent"),
+            None => format!("{}ChangeEvent", self.name),
+        }
+    }
+}
+
+/// All objects of the org.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) objects: Vec<Object>,
+    by_name: HashMap<String, ObjectNo>,
+    by_prefix: HashMap<[u8; 3], ObjectNo>,
+}
+
+impl Schema {
+    /// Returns the schema of these objects.
+    pub(crate) fn new(objects: Vec<Object>) -> Self {
+        let mut schema = Self::default();
+        for (number, object) in objects.iter().enumerate() {
+            schema.by_name.insert(object.name.clone(), ObjectNo(number));
+            schema
+                .by_name
+                .insert(object.name.to_ascii_lowercase(), ObjectNo(number));
+            schema.by_prefix.insert(object.key_prefix, ObjectNo(number));
+        }
+        Self { objects, ..schema }
+    }
+
+    /// Returns the object of that name, in whatever case it is written.
+    pub(crate) fn find(&self, name: &str) -> Option<ObjectNo> {
+        self.by_name
+            .get(name)
+            .or_else(|| self.by_name.get(&name.to_ascii_lowercase()))
+            .copied()
+    }
+
+    /// Returns the object whose ids start with that prefix.
+    pub(crate) fn with_prefix(&self, prefix: [u8; 3]) -> Option<ObjectNo> {
+        self.by_prefix.get(&prefix).copied()
+    }
+
+    /// Returns an object.
+    pub(crate) fn object(&self, no: ObjectNo) -> &Object {
+        &self.objects[no.0]
+    }
+
+    /// Returns every object with its place.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (ObjectNo, &Object)> {
+        self.objects
+            .iter()
+            .enumerate()
+            .map(|(no, object)| (ObjectNo(no), object))
+    }
+}

@@ -1,0 +1,268 @@
+//! Where the records of one object are kept, and how they are found.
+//!
+//! A record is a row of values by field number; its id is its row number in another form, so no map
+//! leads from id to row. Rows are never reused: a row whose creation was rolled back stays empty.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::id::RecordId;
+use super::schema::{FieldNo, Object};
+use super::value::Value;
+
+/// Number of a record within its object.
+pub(crate) type RowNo = u32;
+
+/// All records of one object, the deleted ones included.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    rows: Vec<Box<[Value]>>,
+    lookups: Vec<Lookup>,
+    children: Vec<Children>,
+    by_modstamp: BTreeSet<(i64, RowNo)>,
+    live: usize,
+}
+
+/// Finds live records by the value of a field.
+#[derive(Debug)]
+struct Lookup {
+    field: FieldNo,
+    rows: HashMap<Box<str>, Vec<RowNo>>,
+}
+
+/// Finds live records by the record they refer to.
+#[derive(Debug)]
+struct Children {
+    field: FieldNo,
+    rows: HashMap<RecordId, BTreeSet<RowNo>>,
+}
+
+impl Table {
+    /// Returns an empty table for `object`.
+    pub(crate) fn new(object: &Object) -> Self {
+        let lookups = object
+            .numbered()
+            .filter(|(_, field)| field.finds_records())
+            .map(|(field, _)| Lookup {
+                field,
+                rows: HashMap::new(),
+            })
+            .collect();
+        let children = object
+            .numbered()
+            .filter(|(_, field)| field.cascade_delete)
+            .map(|(field, _)| Children {
+                field,
+                rows: HashMap::new(),
+            })
+            .collect();
+        Self {
+            lookups,
+            children,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the row number that the next record will get.
+    pub(crate) fn next_row(&self) -> RowNo {
+        RowNo::try_from(self.rows.len()).expect("an object holds fewer than 2^32 records")
+    }
+
+    /// Returns how many records there are that are not deleted.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Adds a live record.
+    pub(crate) fn push(&mut self, object: &Object, values: Box<[Value]>) -> RowNo {
+        let row = self.next_row();
+        if let Value::Datetime(ms) = values[object.system.modstamp.0] {
+            self.by_modstamp.insert((ms, row));
+        }
+        self.rows.push(values);
+        self.live += 1;
+        self.index_row(object, row);
+        row
+    }
+
+    /// Empties a row, as if its record had never been.
+    pub(crate) fn purge(&mut self, object: &Object, row: RowNo) {
+        if !self.is_deleted(object, row) {
+            self.unindex_row(object, row);
+            self.live -= 1;
+        }
+        if let Value::Datetime(ms) = self.rows[row as usize][object.system.modstamp.0] {
+            self.by_modstamp.remove(&(ms, row));
+        }
+        self.rows[row as usize] = Box::default();
+    }
+
+    /// Returns the values of a record, unless there is none.
+    pub(crate) fn row(&self, row: RowNo) -> Option<&[Value]> {
+        self.rows
+            .get(row as usize)
+            .map(|values| &**values)
+            .filter(|values| !values.is_empty())
+    }
+
+    /// Returns one value of an existing record.
+    pub(crate) fn get(&self, row: RowNo, field: FieldNo) -> &Value {
+        &self.rows[row as usize][field.0]
+    }
+
+    /// Tells whether an existing record is in the recycle bin.
+    pub(crate) fn is_deleted(&self, object: &Object, row: RowNo) -> bool {
+        *self.get(row, object.system.is_deleted) == Value::Bool(true)
+    }
+
+    /// Puts a value and returns the one that was there.
+    pub(crate) fn set(&mut self, object: &Object, row: RowNo, field: FieldNo, new: Value) -> Value {
+        if field == object.system.is_deleted {
+            return self.set_deleted(object, row, new);
+        }
+        let place = &mut self.rows[row as usize][field.0];
+        let old = std::mem::replace(place, new);
+        if field == object.system.modstamp {
+            self.move_modstamp(row, &old, field);
+        } else if self.is_indexed(field) && !self.is_deleted(object, row) {
+            self.move_value(object, row, field, &old);
+        }
+        old
+    }
+
+    fn set_deleted(&mut self, object: &Object, row: RowNo, new: Value) -> Value {
+        let deleted = object.system.is_deleted;
+        if self.rows[row as usize][deleted.0] == new {
+            return new;
+        }
+        if new == Value::Bool(true) {
+            self.unindex_row(object, row);
+            self.live -= 1;
+            std::mem::replace(&mut self.rows[row as usize][deleted.0], new)
+        } else {
+            let old = std::mem::replace(&mut self.rows[row as usize][deleted.0], new);
+            self.live += 1;
+            self.index_row(object, row);
+            old
+        }
+    }
+
+    fn move_modstamp(&mut self, row: RowNo, old: &Value, field: FieldNo) {
+        if let Value::Datetime(ms) = old {
+            self.by_modstamp.remove(&(*ms, row));
+        }
+        if let Value::Datetime(ms) = self.rows[row as usize][field.0] {
+            self.by_modstamp.insert((ms, row));
+        }
+    }
+
+    fn is_indexed(&self, field: FieldNo) -> bool {
+        self.lookups.iter().any(|lookup| lookup.field == field)
+            || self.children.iter().any(|children| children.field == field)
+    }
+
+    fn move_value(&mut self, object: &Object, row: RowNo, field: FieldNo, old: &Value) {
+        let new = &self.rows[row as usize][field.0];
+        for lookup in self
+            .lookups
+            .iter_mut()
+            .filter(|lookup| lookup.field == field)
+        {
+            lookup.remove(old.index_key(object.field(field)), row);
+            lookup.add(new.index_key(object.field(field)), row);
+        }
+        for children in self
+            .children
+            .iter_mut()
+            .filter(|children| children.field == field)
+        {
+            children.remove(old, row);
+            children.add(new, row);
+        }
+    }
+
+    fn index_row(&mut self, object: &Object, row: RowNo) {
+        let values = &self.rows[row as usize];
+        for lookup in &mut self.lookups {
+            lookup.add(
+                values[lookup.field.0].index_key(object.field(lookup.field)),
+                row,
+            );
+        }
+        for children in &mut self.children {
+            children.add(&values[children.field.0], row);
+        }
+    }
+
+    fn unindex_row(&mut self, object: &Object, row: RowNo) {
+        let values = &self.rows[row as usize];
+        for lookup in &mut self.lookups {
+            lookup.remove(
+                values[lookup.field.0].index_key(object.field(lookup.field)),
+                row,
+            );
+        }
+        for children in &mut self.children {
+            children.remove(&values[children.field.0], row);
+        }
+    }
+
+    /// Returns the live records whose `field` holds that key; `None` if the field has no index.
+    pub(crate) fn find(&self, field: FieldNo, key: &str) -> Option<&[RowNo]> {
+        let lookup = self.lookups.iter().find(|lookup| lookup.field == field)?;
+        Some(lookup.rows.get(key).map_or(&[], Vec::as_slice))
+    }
+
+    /// Returns the live records that refer to `parent` and go when it goes.
+    pub(crate) fn dependents(&self, parent: RecordId) -> Vec<RowNo> {
+        let of = |children: &Children| children.rows.get(&parent).cloned().unwrap_or_default();
+        self.children.iter().flat_map(of).collect()
+    }
+
+    /// Returns all records, deleted ones included, in the order of creation.
+    pub(crate) fn all(&self) -> impl Iterator<Item = RowNo> {
+        let rows = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, values)| !values.is_empty());
+        rows.map(|(row, _)| RowNo::try_from(row).expect("row numbers fit"))
+    }
+
+    /// Returns the records stamped at `from_ms` or later, deleted ones included, oldest first.
+    pub(crate) fn since(&self, from_ms: i64) -> impl Iterator<Item = RowNo> {
+        self.by_modstamp.range((from_ms, 0)..).map(|(_, row)| *row)
+    }
+}
+
+impl Lookup {
+    fn add(&mut self, key: Option<Box<str>>, row: RowNo) {
+        if let Some(key) = key {
+            self.rows.entry(key).or_default().push(row);
+        }
+    }
+
+    fn remove(&mut self, key: Option<Box<str>>, row: RowNo) {
+        let Some(key) = key else { return };
+        if let Some(rows) = self.rows.get_mut(&key) {
+            rows.retain(|other| *other != row);
+            if rows.is_empty() {
+                self.rows.remove(&key);
+            }
+        }
+    }
+}
+
+impl Children {
+    fn add(&mut self, parent: &Value, row: RowNo) {
+        if let Value::Id(id) = parent {
+            self.rows.entry(*id).or_default().insert(row);
+        }
+    }
+
+    fn remove(&mut self, parent: &Value, row: RowNo) {
+        let Value::Id(id) = parent else { return };
+        if let Some(rows) = self.rows.get_mut(id) {
+            rows.remove(&row);
+        }
+    }
+}

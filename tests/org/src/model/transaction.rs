@@ -1,0 +1,414 @@
+//! Writes: what a transaction does to records, how it is undone, and the events its commit leaves.
+
+use std::collections::HashMap;
+
+use super::change::{Body, ChangeKind, Commit};
+use super::draft::{Draft, Purpose};
+use super::error::SfError;
+use super::schema::{FieldNo, Object, ObjectNo};
+use super::stamp;
+use super::table::RowNo;
+use super::value::Value;
+use super::{Actor, Model, Transform};
+
+/// The records that one transaction touched, in the order of the first touch.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    touches: Vec<Touch>,
+    places: HashMap<(ObjectNo, RowNo), usize>,
+}
+
+/// What a transaction did to one record.
+#[derive(Debug)]
+struct Touch {
+    object: ObjectNo,
+    row: RowNo,
+    kind: ChangeKind,
+    /// What the fields held before, each as it was first overwritten.
+    old: Vec<(FieldNo, Value)>,
+}
+
+impl Transaction {
+    fn touch(&mut self, object: ObjectNo, row: RowNo, kind: ChangeKind) -> &mut Touch {
+        let place = *self.places.entry((object, row)).or_insert_with(|| {
+            self.touches.push(Touch {
+                object,
+                row,
+                kind,
+                old: Vec::new(),
+            });
+            self.touches.len() - 1
+        });
+        &mut self.touches[place]
+    }
+}
+
+impl Touch {
+    fn remember(&mut self, field: FieldNo, old: Value) {
+        if self.kind != ChangeKind::Create && !self.old.iter().any(|(known, _)| *known == field) {
+            self.old.push((field, old));
+        }
+    }
+}
+
+impl Model {
+    /// Creates a record and returns its row.
+    pub(crate) fn create(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        draft: Draft,
+    ) -> Result<RowNo, SfError> {
+        let no = draft.object;
+        let draft = self.normalised(draft);
+        self.check_unique(&draft, None)?;
+        let object = self.object(no);
+        let mut values: Box<[Value]> = object
+            .fields
+            .iter()
+            .map(|field| field.default.clone())
+            .collect();
+        for (field, value) in draft.sets {
+            values[field.0] = value;
+        }
+        check_required(object, &values)?;
+        let now = stamp::floor_to_second(self.now_ms);
+        let system = object.system;
+        let row = self.table(no).next_row();
+        values[system.id.0] = Value::Id(self.id_of(no, row));
+        values[system.is_deleted.0] = Value::Bool(false);
+        for field in [system.created_date, system.modified_date, system.modstamp] {
+            values[field.0] = Value::Datetime(now);
+        }
+        for field in [system.created_by, system.modified_by] {
+            values[field.0] = Value::Id(actor.user);
+        }
+        if let Some(owner) = system.owner
+            && values[owner.0] == Value::Null
+        {
+            values[owner.0] = Value::Id(actor.user);
+        }
+        if let Some(name) = system.person_name {
+            values[name.0] = full_name(object, name, |no| &values[no.0]);
+        }
+        let row = self.tables[no.0].push(&self.schema.objects[no.0], values);
+        tx.touch(no, row, ChangeKind::Create);
+        self.run_flows(tx, no, row, None);
+        Ok(row)
+    }
+
+    /// Changes a live record.
+    pub(crate) fn update(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        row: RowNo,
+        draft: Draft,
+    ) -> Result<(), SfError> {
+        let no = draft.object;
+        if self.table(no).is_deleted(self.object(no), row) {
+            return Err(SfError::deleted());
+        }
+        let draft = self.normalised(draft);
+        self.check_unique(&draft, Some(row))?;
+        for (field, value) in &draft.sets {
+            let field = self.field(no, *field);
+            if *value == Value::Null && !field.nillable {
+                return Err(required_missing(vec![field.name.clone()]));
+            }
+        }
+        let mut changed = Vec::with_capacity(draft.sets.len());
+        for (field, value) in draft.sets {
+            if *self.table(no).get(row, field) != value {
+                changed.push(field);
+                self.put(tx, (no, row), field, value);
+            }
+        }
+        self.stamp(tx, actor, (no, row));
+        self.run_flows(tx, no, row, Some(&changed));
+        Ok(())
+    }
+
+    /// Moves a live record, and the records that depend on it, to the recycle bin.
+    pub(crate) fn delete(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        no: ObjectNo,
+        row: RowNo,
+    ) -> Result<(), SfError> {
+        if self.table(no).is_deleted(self.object(no), row) {
+            return Err(SfError::deleted());
+        }
+        let mut waiting = vec![(no, row)];
+        while let Some((no, row)) = waiting.pop() {
+            let id = self.id_of(no, row);
+            for (child, _) in self.schema.numbered() {
+                waiting.extend(
+                    self.table(child)
+                        .dependents(id)
+                        .into_iter()
+                        .map(|r| (child, r)),
+                );
+            }
+            tx.touch(no, row, ChangeKind::Delete);
+            let field = self.object(no).system.is_deleted;
+            self.put(tx, (no, row), field, Value::Bool(true));
+            self.stamp(tx, actor, (no, row));
+        }
+        Ok(())
+    }
+
+    /// Takes a record out of the recycle bin.
+    pub(crate) fn undelete(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        no: ObjectNo,
+        row: RowNo,
+    ) -> Result<(), SfError> {
+        let object = self.object(no);
+        if !self.table(no).is_deleted(object, row) {
+            return Err(SfError::of_record(
+                "UNDELETE_FAILED",
+                "Entity is not in the recycle bin",
+            ));
+        }
+        let values = self.table(no).row(row).unwrap_or_default();
+        let sets = object
+            .numbered()
+            .filter(|(_, field)| field.unique)
+            .map(|(field, _)| (field, values[field.0].clone()))
+            .collect();
+        let draft = Draft {
+            object: no,
+            purpose: Purpose::Update,
+            sets,
+        };
+        self.check_unique(&draft, Some(row))?;
+        let field = object.system.is_deleted;
+        tx.touch(no, row, ChangeKind::Undelete);
+        self.put(tx, (no, row), field, Value::Bool(false));
+        self.stamp(tx, actor, (no, row));
+        Ok(())
+    }
+
+    /// Undoes everything a transaction did.
+    pub(crate) fn roll_back(&mut self, tx: Transaction) {
+        for touch in tx.touches.into_iter().rev() {
+            let object = &self.schema.objects[touch.object.0];
+            let table = &mut self.tables[touch.object.0];
+            if touch.kind == ChangeKind::Create {
+                table.purge(object, touch.row);
+                continue;
+            }
+            for (field, old) in touch.old.into_iter().rev() {
+                table.set(object, touch.row, field, old);
+            }
+        }
+    }
+
+    /// Appends the events of a transaction to the log.
+    ///
+    /// Records of one object that underwent the very same change share one event.
+    pub(crate) fn commit(&mut self, tx: Transaction, actor: &Actor) {
+        if tx.touches.is_empty() {
+            return;
+        }
+        self.commit_number += 1 + (self.commit_number & 3);
+        let commit = Commit {
+            origin: actor.origin.clone(),
+            transaction_key: self.dice.uuid().to_string(),
+            timestamp_ms: stamp::floor_to_second(self.now_ms),
+            number: self.commit_number,
+            user: actor.user.to_string(),
+        };
+        let mut merged: Vec<Pending> = Vec::with_capacity(tx.touches.len());
+        let mut places: HashMap<(ObjectNo, Body), usize> = HashMap::new();
+        for (place, touch) in tx.touches.iter().enumerate() {
+            let Some(body) = self.body_of(touch) else {
+                continue;
+            };
+            let id = self.id_of(touch.object, touch.row).to_string();
+            let sequence = i32::try_from(place + 1).unwrap_or(i32::MAX);
+            // A create names all its values, among them a stamp and an owner, but never its id:
+            // equal creates stay apart, as they are records of their own.
+            let mergeable = matches!(body.kind, ChangeKind::Update | ChangeKind::Delete);
+            if mergeable {
+                let known = *places
+                    .entry((touch.object, body.clone()))
+                    .or_insert(merged.len());
+                if known < merged.len() {
+                    merged[known].ids.push(id);
+                    continue;
+                }
+            }
+            merged.push(Pending {
+                object: touch.object,
+                body,
+                sequence,
+                ids: vec![id],
+            });
+        }
+        for pending in merged {
+            let object = self.schema.object(pending.object);
+            let datum = pending
+                .body
+                .datum(object, &commit, pending.sequence, &pending.ids);
+            let (schema, _) = self.log.layout(pending.object);
+            let id = self.dice.uuid();
+            self.log
+                .append(self.now_ms, pending.object, schema, id, datum);
+        }
+    }
+
+    /// Returns the event body of a touched record; `None` if nobody will be told.
+    fn body_of(&self, touch: &Touch) -> Option<Body> {
+        let object = self.object(touch.object);
+        let row = self.table(touch.object).row(touch.row)?;
+        let deleted = row[object.system.is_deleted.0] == Value::Bool(true);
+        if !object.change_events || (touch.kind == ChangeKind::Create && deleted) {
+            return None;
+        }
+        let changed: Vec<FieldNo> = touch
+            .old
+            .iter()
+            .filter(|(no, old)| row[no.0] != *old || *no == object.system.modified_date)
+            .map(|(no, _)| *no)
+            .collect();
+        let (_, layout) = self.log.layout(touch.object);
+        Some(Body::new(touch.kind, object, layout, row, &changed))
+    }
+
+    /// Puts one value, remembers the old one, and keeps a full name in step with its parts.
+    fn put(&mut self, tx: &mut Transaction, at: (ObjectNo, RowNo), field: FieldNo, new: Value) {
+        let (no, row) = at;
+        let object = &self.schema.objects[no.0];
+        let table = &mut self.tables[no.0];
+        let old = table.set(object, row, field, new);
+        tx.touch(no, row, ChangeKind::Update).remember(field, old);
+        if let Some(name) = object.system.person_name
+            && object.field(name).parts.contains(&field)
+        {
+            let full = full_name(object, name, |part| table.get(row, part));
+            let old = table.set(object, row, name, full);
+            tx.touch(no, row, ChangeKind::Update).remember(name, old);
+        }
+    }
+
+    /// Marks a record as modified now by this actor.
+    fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
+        let now = Value::Datetime(stamp::floor_to_second(self.now_ms));
+        let system = self.object(at.0).system;
+        self.put(tx, at, system.modified_date, now.clone());
+        self.put(tx, at, system.modstamp, now);
+        self.put(tx, at, system.modified_by, Value::Id(actor.user));
+    }
+
+    fn normalised(&self, mut draft: Draft) -> Draft {
+        for rule in self
+            .normalisers
+            .iter()
+            .filter(|rule| rule.object == draft.object)
+        {
+            for (field, value) in &mut draft.sets {
+                if let (Value::Text(text), true) = (&*value, *field == rule.field) {
+                    *value = Value::Text(match rule.transform {
+                        Transform::Uppercase => text.to_uppercase().into(),
+                        Transform::Lowercase => text.to_lowercase().into(),
+                    });
+                }
+            }
+        }
+        draft
+    }
+
+    /// Lets the declared flows add their fields; `changed` is `None` for a create.
+    fn run_flows(
+        &mut self,
+        tx: &mut Transaction,
+        no: ObjectNo,
+        row: RowNo,
+        changed: Option<&[FieldNo]>,
+    ) {
+        let fires = |when: Option<FieldNo>| match (when, changed) {
+            (Some(field), Some(changed)) => changed.contains(&field),
+            (Some(field), None) => *self.table(no).get(row, field) != Value::Null,
+            (None, _) => true,
+        };
+        let sets: Vec<(FieldNo, Value)> = self
+            .flows
+            .iter()
+            .filter(|flow| flow.object == no && fires(flow.when))
+            .flat_map(|flow| flow.sets.clone())
+            .collect();
+        for (field, value) in sets {
+            self.put(tx, (no, row), field, value);
+        }
+    }
+
+    fn check_unique(&self, draft: &Draft, own: Option<RowNo>) -> Result<(), SfError> {
+        let object = self.object(draft.object);
+        for (no, value) in &draft.sets {
+            let field = object.field(*no);
+            let Some(key) = field.unique.then(|| value.index_key(field)).flatten() else {
+                continue;
+            };
+            let holders = self.table(draft.object).find(*no, &key).unwrap_or_default();
+            if let Some(other) = holders.iter().find(|row| Some(**row) != own) {
+                let message = format!(
+                    "duplicate value found: {} duplicates value on record with id: {}",
+                    field.name,
+                    self.id_of(draft.object, *other).short()
+                );
+                return Err(SfError::of_record("DUPLICATE_VALUE", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An event that waits for the records it will name.
+struct Pending {
+    object: ObjectNo,
+    body: Body,
+    sequence: i32,
+    ids: Vec<String>,
+}
+
+fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {
+    let missing: Vec<String> = object
+        .numbered()
+        .filter(|(no, field)| !field.nillable && field.createable && values[no.0] == Value::Null)
+        .filter(|(_, field)| !field.defaulted_on_create())
+        .map(|(_, field)| field.name.clone())
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(required_missing(missing))
+    }
+}
+
+fn required_missing(fields: Vec<String>) -> SfError {
+    let message = format!("Required fields are missing: [{}]", fields.join(", "));
+    SfError::of_record("REQUIRED_FIELD_MISSING", message).with_fields(fields)
+}
+
+/// Returns first and last name with a blank between, as full names show.
+fn full_name<'a>(object: &Object, name: FieldNo, get: impl Fn(FieldNo) -> &'a Value) -> Value {
+    let part = |wanted: &str| {
+        let named = |no: &&FieldNo| object.field(**no).name == wanted;
+        let no = object.field(name).parts.iter().find(named)?;
+        get(*no).as_text().map(str::to_owned)
+    };
+    let parts: Vec<String> = [part("FirstName"), part("LastName")]
+        .into_iter()
+        .flatten()
+        .collect();
+    if parts.is_empty() {
+        Value::Null
+    } else {
+        Value::Text(parts.join(" ").into())
+    }
+}

@@ -1,0 +1,431 @@
+//! The org as a whole: the model, who is logged in, what was used, and what is to go wrong.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::faults::Faults;
+use crate::model::decode::DecodedEvent;
+use crate::model::draft::{Draft, Purpose};
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::log::{
+    ChangeEvent, ChangeLog, Fetched, Position, StreamError, Topic, replay_bytes,
+};
+use crate::model::org_file::{OrgFile, OrgFileError};
+use crate::model::schema::ObjectNo;
+use crate::model::table::RowNo;
+use crate::model::transaction::Transaction;
+use crate::model::value::Value;
+use crate::model::{Actor, Model};
+use crate::rest::oauth::Sessions;
+use crate::rest::query::Cursors;
+use crate::rest::usage::Usage;
+use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
+
+/// When the clock of an org stands before anybody sets it: 2026-05-01T09:30:00Z.
+pub(crate) const START_MS: i64 = 1_777_627_800_000;
+
+/// How far from the time outside the clock can be set: a century keeps every date in range.
+const AHEAD_MS_MAX: i64 = 100 * 366 * 86_400_000;
+
+/// A local Salesforce org.
+///
+/// It has no clock: the time is what [`Org::set_wall_ms`] said last, plus what
+/// [`Org::advance_ms`] added.
+#[derive(Debug)]
+pub struct Org {
+    id: RecordId,
+    pub(crate) file: OrgFile,
+    pub(crate) model: Model,
+    pub(crate) sessions: Sessions,
+    pub(crate) cursors: Cursors,
+    pub(crate) usage: Usage,
+    pub(crate) faults: Faults,
+    pub(crate) stats: Stats,
+    pub(crate) base_url: String,
+    pub(crate) latency_ms: u64,
+    wall_ms: i64,
+    ahead_ms: i64,
+}
+
+/// What the org has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) calls: BTreeMap<String, u64>,
+    pub(crate) events_delivered: u64,
+}
+
+/// What `GetTopic` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// The name as asked for.
+    pub topic_name: String,
+    /// Names the org.
+    pub tenant_guid: String,
+    /// Schema of the events; empty for topics with several objects.
+    pub schema_id: String,
+}
+
+/// What `GetSchema` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaInfo {
+    /// Avro schema as JSON.
+    pub schema_json: String,
+    /// Its id.
+    pub schema_id: String,
+}
+
+impl Default for Org {
+    fn default() -> Self {
+        Self::of(OrgFile::built_in()).expect("the built-in org file is consistent")
+    }
+}
+
+impl Org {
+    /// Returns an org with what `text` declares laid over the built-in org.
+    ///
+    /// # Errors
+    /// When the text is not TOML of the documented form or contradicts itself.
+    pub fn from_toml(text: &str) -> Result<Self, OrgFileError> {
+        Self::of(OrgFile::parse(text)?)
+    }
+
+    fn of(file: OrgFile) -> Result<Self, OrgFileError> {
+        let schema = file.schema()?;
+        let id = file.org.id.as_deref().and_then(RecordId::parse);
+        let id = id.ok_or_else(|| OrgFileError::Content("org.id is no id".to_owned()))?;
+        let mut org = Self {
+            id,
+            model: Model::new(schema, START_MS),
+            sessions: Sessions::default(),
+            cursors: Cursors::default(),
+            usage: Usage::new(file.org.daily_api_requests.unwrap_or(100_000)),
+            faults: Faults::default(),
+            stats: Stats::default(),
+            base_url: "http://127.0.0.1:0".to_owned(),
+            latency_ms: 0,
+            wall_ms: START_MS,
+            ahead_ms: 0,
+            file,
+        };
+        org.add_users()?;
+        Ok(org)
+    }
+
+    /// Puts the users of the org file into the User object.
+    fn add_users(&mut self) -> Result<(), OrgFileError> {
+        let object = self.user_object();
+        for user in self.file.users.clone() {
+            let row = self.model.table(object).next_row();
+            let actor = Actor {
+                user: self.model.id_of(object, row),
+                origin: String::new(),
+            };
+            let mut members = Map::new();
+            members.insert("Username".to_owned(), user.username.clone().into());
+            members.insert("LastName".to_owned(), user.last_name.into());
+            members.insert("FirstName".to_owned(), user.first_name.into());
+            let email = user.email.unwrap_or_else(|| user.username.clone());
+            members.insert("Email".to_owned(), email.into());
+            members.insert("IsActive".to_owned(), true.into());
+            let mut tx = Transaction::default();
+            Draft::read(&self.model, object, Purpose::Create, &members, &[])
+                .and_then(|draft| self.model.create(&mut tx, &actor, draft))
+                .map_err(|e| OrgFileError::Content(format!("user {}: {e}", user.username)))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn user_object(&self) -> ObjectNo {
+        self.model
+            .schema
+            .find("User")
+            .expect("the built-in org file declares User")
+    }
+
+    /// Forgets all records, events, sessions, faults and counts; keeps clock, schema and addresses.
+    pub fn reset(&mut self) {
+        let mut fresh = Self::of(self.file.clone()).expect("the org file was consistent before");
+        fresh.model = Model::new(self.model.schema.clone(), self.now_ms());
+        fresh
+            .add_users()
+            .expect("the org file was consistent before");
+        fresh.base_url.clone_from(&self.base_url);
+        fresh.latency_ms = self.latency_ms;
+        (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
+        *self = fresh;
+        self.keep_time();
+    }
+
+    /// Says what the time is outside; the org's clock moves by as much.
+    pub fn set_wall_ms(&mut self, ms: i64) {
+        self.wall_ms = ms;
+        self.keep_time();
+    }
+
+    /// Starts the history of a fresh org at this time instead of the built-in one.
+    pub(crate) fn start_clock(&mut self, wall_ms: i64) {
+        if self.model.log.published() == 0 {
+            self.model.log = ChangeLog::new(&self.model.schema, wall_ms + self.ahead_ms);
+        }
+        self.set_wall_ms(wall_ms);
+    }
+
+    /// Moves the org's clock ahead of the time outside.
+    pub fn advance_ms(&mut self, ms: i64) {
+        self.move_to(self.ahead_ms.saturating_add(ms));
+    }
+
+    /// Puts the org's clock to `ms`; it goes on from there with the time outside.
+    pub fn set_now_ms(&mut self, ms: i64) {
+        self.move_to(ms.saturating_sub(self.wall_ms));
+    }
+
+    fn move_to(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
+        self.keep_time();
+    }
+
+    /// Returns the org's time.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.wall_ms + self.ahead_ms
+    }
+
+    /// Returns the time outside, which signed assertions are judged by.
+    pub(crate) fn wall_ms(&self) -> i64 {
+        self.wall_ms
+    }
+
+    fn keep_time(&mut self) {
+        self.model.now_ms = self.now_ms();
+        self.model.log.keep_time(self.model.now_ms);
+    }
+
+    /// Says under which address the org is reached; token answers name it as `instance_url`.
+    pub fn set_base_url(&mut self, url: &str) {
+        url.trim_end_matches('/').clone_into(&mut self.base_url);
+    }
+
+    /// Returns the 18-character id of the org.
+    #[must_use]
+    pub fn org_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Opens a session for a user without a token call; `None` if there is no such user.
+    pub fn open_session(&mut self, username: &str) -> Option<String> {
+        let user = self.user_named(username)?;
+        Some(self.new_session(user))
+    }
+
+    pub(crate) fn new_session(&mut self, user: RecordId) -> String {
+        let org_id = self.org_id();
+        let (first, second) = (self.model.dice.uuid(), self.model.dice.uuid());
+        let token = format!("{}!AQE{}{}", &org_id[..15], first.simple(), second.simple());
+        self.sessions.open(token.clone(), user, self.now_ms());
+        token
+    }
+
+    pub(crate) fn user_named(&self, username: &str) -> Option<RecordId> {
+        let object = self.user_object();
+        let field = self.model.object(object).find("Username")?;
+        let rows = self.model.find_by(object, field, username);
+        rows.first().map(|row| self.model.id_of(object, *row))
+    }
+
+    pub(crate) fn session_idle_ms(&self) -> i64 {
+        self.file.org.session_idle_minutes.unwrap_or(120) * 60_000
+    }
+
+    /// Returns what `GetTopic` tells about a topic.
+    ///
+    /// # Errors
+    /// [`StreamError::TopicNotFound`] for any name but `/data/ChangeEvents` and
+    /// `/data/<Object>ChangeEvent` of an object with change events.
+    pub fn get_topic(&self, name: &str) -> Result<TopicInfo, StreamError> {
+        let schema_id = match self.topic(name)? {
+            Topic::Everything => MULTI_OBJECT_SCHEMA_ID.to_owned(),
+            Topic::One(object) => self.model.log.layout(object).1.schema_id.clone(),
+        };
+        Ok(TopicInfo {
+            topic_name: name.to_owned(),
+            tenant_guid: format!("core/prod/{}", self.org_id()),
+            schema_id,
+        })
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic, StreamError> {
+        let event = name
+            .strip_prefix("/data/")
+            .ok_or(StreamError::TopicNotFound)?;
+        if event == "ChangeEvents" {
+            return Ok(Topic::Everything);
+        }
+        let mut objects = self.model.schema.numbered();
+        let found = objects.find(|(_, o)| o.change_events && o.event_name() == event);
+        found
+            .map(|(no, _)| Topic::One(no))
+            .ok_or(StreamError::TopicNotFound)
+    }
+
+    /// Returns an Avro schema; `None` if no event ever had it.
+    #[must_use]
+    pub fn get_schema(&self, schema_id: &str) -> Option<SchemaInfo> {
+        let (_, layout) = self.model.log.schema(schema_id)?;
+        Some(SchemaInfo {
+            schema_json: layout.schema_json.clone(),
+            schema_id: layout.schema_id.clone(),
+        })
+    }
+
+    /// Returns at most `max` events of a topic.
+    ///
+    /// # Errors
+    /// Unknown topics and positions that are malformed or older than the retention.
+    pub fn fetch(
+        &self,
+        topic: &str,
+        position: &Position,
+        max: usize,
+    ) -> Result<Fetched, StreamError> {
+        let topic = self.topic(topic)?;
+        let after = self.model.log.resolve(position)?;
+        let (events, read_to) = self.model.log.read(topic, after, max);
+        Ok(Fetched {
+            events,
+            latest_replay_id: replay_bytes(read_to),
+        })
+    }
+
+    /// Returns an event in readable form: header, changed names, values by field.
+    ///
+    /// # Panics
+    /// When the payload is not a datum of its schema, which would be a fault of the org.
+    #[must_use]
+    pub fn decode(&self, event: &ChangeEvent) -> DecodedEvent {
+        let (_, layout) = self
+            .model
+            .log
+            .schema(&event.schema_id)
+            .expect("an event's schema is kept");
+        DecodedEvent::read(&layout.schema_json, &event.payload)
+            .expect("the org writes data of its own schema")
+    }
+
+    /// Creates a record as a person in Salesforce would.
+    ///
+    /// # Errors
+    /// What Salesforce would answer.
+    pub fn insert_as(
+        &mut self,
+        username: &str,
+        object: &str,
+        fields: &Json,
+    ) -> Result<RecordId, SfError> {
+        let object = self.model.object_named(object)?;
+        let draft = self.draft(object, Purpose::Create, fields)?;
+        let row = self.by_hand(username, |model, tx, actor| model.create(tx, actor, draft))?;
+        Ok(self.model.id_of(object, row))
+    }
+
+    /// Changes a record as a person in Salesforce would.
+    ///
+    /// # Errors
+    /// What Salesforce would answer.
+    pub fn update_as(
+        &mut self,
+        username: &str,
+        id: RecordId,
+        fields: &Json,
+    ) -> Result<(), SfError> {
+        let (object, row) = self.place_of(id)?;
+        let draft = self.draft(object, Purpose::Update, fields)?;
+        self.by_hand(username, |model, tx, actor| {
+            model.update(tx, actor, row, draft)
+        })
+    }
+
+    /// Moves a record to the recycle bin as a person in Salesforce would.
+    ///
+    /// # Errors
+    /// What Salesforce would answer.
+    pub fn delete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
+        let (object, row) = self.place_of(id)?;
+        self.by_hand(username, |model, tx, actor| {
+            model.delete(tx, actor, object, row)
+        })
+    }
+
+    /// Takes a record out of the recycle bin as a person in Salesforce would.
+    ///
+    /// # Errors
+    /// What Salesforce would answer.
+    pub fn undelete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
+        let (object, row) = self.place_of(id)?;
+        self.by_hand(username, |model, tx, actor| {
+            model.undelete(tx, actor, object, row)
+        })
+    }
+
+    /// Returns one field of a record as plain text; `None` if the record or field does not exist
+    /// or the value is null.
+    #[must_use]
+    pub fn value_of(&self, id: RecordId, field: &str) -> Option<String> {
+        let (object, row) = self.place_of(id).ok()?;
+        let no = self.model.object(object).find(field)?;
+        let value = self.model.table(object).get(row, no);
+        let mut text = String::new();
+        value.push_plain(self.model.field(object, no), &mut text);
+        (*value != Value::Null).then_some(text)
+    }
+
+    /// Returns how many live records an object has; 0 for an unknown object.
+    #[must_use]
+    pub fn count(&self, object: &str) -> usize {
+        self.model
+            .schema
+            .find(object)
+            .map_or(0, |no| self.model.table(no).live())
+    }
+
+    fn draft(&self, object: ObjectNo, purpose: Purpose, json: &Json) -> Result<Draft, SfError> {
+        let members = json.as_object().ok_or_else(|| {
+            SfError::new(
+                "JSON_PARSER_ERROR",
+                "The fields of a record are a JSON object.",
+            )
+        })?;
+        Draft::read(&self.model, object, purpose, members, &[])
+    }
+
+    pub(crate) fn place_of(&self, id: RecordId) -> Result<(ObjectNo, RowNo), SfError> {
+        let object = self
+            .model
+            .schema
+            .with_prefix(id.prefix())
+            .ok_or_else(SfError::unknown_id)?;
+        let row = self
+            .model
+            .row_of(object, id)
+            .ok_or_else(SfError::unknown_id)?;
+        Ok((object, row))
+    }
+
+    fn by_hand<T>(
+        &mut self,
+        username: &str,
+        write: impl FnOnce(&mut Model, &mut Transaction, &Actor) -> Result<T, SfError>,
+    ) -> Result<T, SfError> {
+        let user = self.user_named(username).ok_or_else(SfError::unknown_id)?;
+        let actor = Actor {
+            user,
+            origin: String::new(),
+        };
+        let mut tx = Transaction::default();
+        let done = write(&mut self.model, &mut tx, &actor)?;
+        self.model.commit(tx, &actor);
+        Ok(done)
+    }
+}

@@ -1,0 +1,16 @@
+//! The Pub/Sub API: what goes over the wire, and the server that speaks it.
+
+pub(crate) mod refusal;
+pub(crate) mod rpc;
+
+/// Messages, client and server of `eventbus.v1`, generated from `proto/pubsub.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::clone_on_ref_ptr,
+    clippy::str_to_string
+)]
+pub mod proto {
+    tonic::include_proto!("eventbus.v1");
+}

@@ -1,0 +1,352 @@
+//! The REST surface as a function: a request and the org in, a response out.
+
+pub(crate) mod collections;
+pub(crate) mod describe;
+pub(crate) mod discovery;
+pub(crate) mod message;
+pub(crate) mod oauth;
+pub(crate) mod query;
+pub(crate) mod resource;
+pub(crate) mod save;
+pub(crate) mod sobjects;
+pub(crate) mod usage;
+
+use serde_json::Value as Json;
+
+use crate::Org;
+use crate::control;
+use crate::faults::{Fired, RowFault};
+use crate::model::Actor;
+use crate::model::error::SfError;
+use crate::model::value::push_json_text;
+use crate::unconfirmed::RETIRED_VERSION_CODE;
+use message::{Delivery, Request, Response, decode_segment};
+use resource::Resource;
+
+/// The oldest and newest API versions that answer; older ones are retired.
+pub(crate) const VERSION_MIN: u32 = 31;
+pub(crate) const VERSION_MAX: u32 = 68;
+
+/// The oldest version that ever was, as far as the answer 410 goes.
+const VERSION_RETIRED_MIN: u32 = 21;
+
+/// One authenticated call.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) method: String,
+    /// `v62.0`, as the request wrote it.
+    pub(crate) version: String,
+    pub(crate) version_number: u32,
+    pub(crate) actor: Actor,
+    pub(crate) row_faults: Vec<RowFault>,
+}
+
+impl Call<'_> {
+    /// Returns the JSON body.
+    pub(crate) fn json(&self) -> Result<Json, SfError> {
+        let body = &self.request.body;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(SfError::new(
+                "JSON_PARSER_ERROR",
+                "The HTTP entity body is required, but this request has no entity body.",
+            ));
+        }
+        let kind = self
+            .request
+            .get("content-type")
+            .unwrap_or("application/json");
+        if !kind.to_ascii_lowercase().starts_with("application/json") {
+            return Err(SfError::new(
+                "UNSUPPORTED_MEDIA_TYPE",
+                format!("Content-Type {kind} is not supported by this resource"),
+            ));
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message =
+                format!("Unexpected character or end of input at [line:{line}, column:{column}]");
+            SfError::new("JSON_PARSER_ERROR", message)
+        })
+    }
+
+    /// Returns the JSON body, which has to be an object.
+    pub(crate) fn members(&self) -> Result<serde_json::Map<String, Json>, SfError> {
+        match self.json()? {
+            Json::Object(members) => Ok(members),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+                Err(SfError::new(
+                    "JSON_PARSER_ERROR",
+                    "Can not deserialize SObject out of this token at [line:1, column:1]",
+                ))
+            }
+        }
+    }
+
+    /// Returns the URL of a record.
+    pub(crate) fn record_url(&self, object: &str, id: impl std::fmt::Display) -> String {
+        format!("/services/data/{}/sobjects/{object}/{id}", self.version)
+    }
+}
+
+/// Returns an error array.
+pub(crate) fn refusal(error: &SfError) -> Response {
+    if error.status() == 300 {
+        let mut body = String::from("[");
+        for (place, url) in error.related().iter().enumerate() {
+            if place > 0 {
+                body.push(',');
+            }
+            push_json_text(&mut body, url);
+        }
+        body.push(']');
+        return Response::json(300, body);
+    }
+    if error.status() == 304 {
+        return Response::empty(304);
+    }
+    let mut body = String::from("[");
+    push_error(&mut body, error, "errorCode");
+    body.push(']');
+    Response::json(error.status(), body)
+}
+
+/// Appends one error; `code_key` is `errorCode` in error arrays and `statusCode` in save results.
+pub(crate) fn push_error(out: &mut String, error: &SfError, code_key: &str) {
+    out.push_str("{\"message\":");
+    push_json_text(out, error.message());
+    out.push_str(&format!(",\"{code_key}\":"));
+    push_json_text(out, error.code());
+    let save_result = code_key == "statusCode";
+    if let Some(fields) = error.fields().or(save_result.then_some(&[])) {
+        out.push_str(",\"fields\":[");
+        for (place, field) in fields.iter().enumerate() {
+            if place > 0 {
+                out.push(',');
+            }
+            push_json_text(out, field);
+        }
+        out.push(']');
+    }
+    out.push('}');
+}
+
+impl Org {
+    /// Answers one REST, OAuth or control-door request.
+    pub fn request(&mut self, request: &Request) -> Response {
+        if let Some(rest) = request.path.strip_prefix("/_org/") {
+            return control::answer(self, request, rest.trim_end_matches('/'));
+        }
+        let fired = self.faults.fire(request);
+        if fired.drop_before {
+            return Response {
+                delivery: Delivery::Dropped,
+                ..Response::default()
+            };
+        }
+        let mut response = match &fired.answer {
+            Some((status, body)) => {
+                self.usage.spend(self.now_ms());
+                self.count_call("(fault)", &request.method);
+                Response::json(*status, body.clone())
+            }
+            None => self.answer(request, &fired),
+        };
+        response.delay_ms += fired.delay_ms;
+        if fired.drop_after {
+            response.delivery = Delivery::Dropped;
+        }
+        if request.method == "HEAD" {
+            response.body.clear();
+        }
+        response
+    }
+
+    fn answer(&mut self, request: &Request, fired: &Fired) -> Response {
+        let path = request.path.trim_end_matches('/');
+        if fired.expire_token
+            && let Some(token) = oauth::token_of(request)
+        {
+            self.sessions.close(token);
+        }
+        if let Some(outcome) = self.oauth(request, path) {
+            return outcome;
+        }
+        match path {
+            "/services/data" => {
+                self.count_call("/services/data", &request.method);
+                discovery::versions()
+            }
+            _ => match path.strip_prefix("/services/data/") {
+                Some(rest) => self.data(request, rest, fired),
+                None => refusal(&SfError::not_found()),
+            },
+        }
+    }
+
+    /// Answers what stands below `/services/data/`.
+    fn data(&mut self, request: &Request, rest: &str, fired: &Fired) -> Response {
+        let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let number = match api_version(version) {
+            Ok(number) => number,
+            Err(error) => return refusal(&error),
+        };
+        let user = match self.user_of(request) {
+            Ok(user) => user,
+            Err(error) => return refusal(&error),
+        };
+        let segments: Option<Vec<String>> = rest
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(decode_segment)
+            .collect();
+        let segments = segments.unwrap_or_default();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let method = effective_method(request);
+        let within = self.usage.spend(self.now_ms());
+        let resource = Resource::of(&parts);
+        self.count_call(
+            resource.as_ref().map_or("(unknown)", Resource::template),
+            &method,
+        );
+        let outcome = if within {
+            let actor = Actor {
+                user,
+                origin: origin(request, &version[1..], resource.as_ref()),
+            };
+            let mut call = Call {
+                request,
+                method,
+                version: version.to_owned(),
+                version_number: number,
+                actor,
+                row_faults: fired.rows.clone(),
+            };
+            let outcome = self.dispatch(&mut call, resource);
+            self.faults.keep_rows(call.row_faults);
+            outcome.map_err(|error| located(request, error))
+        } else {
+            Err(SfError::new(
+                "REQUEST_LIMIT_EXCEEDED",
+                "TotalRequests Limit exceeded.",
+            ))
+        };
+        let response = outcome.unwrap_or_else(|error| refusal(&error));
+        let (used, max) = (self.usage.used(self.now_ms()), self.usage.max);
+        response.with_header("sforce-limit-info", &format!("api-usage={used}/{max}"))
+    }
+
+    fn dispatch(
+        &mut self,
+        call: &mut Call<'_>,
+        resource: Option<Resource<'_>>,
+    ) -> Result<Response, SfError> {
+        let resource = resource.ok_or_else(SfError::not_found)?;
+        let method = if call.method == "HEAD" {
+            "GET"
+        } else {
+            call.method.as_str()
+        };
+        match (resource, method) {
+            (Resource::Root, "GET") => Ok(discovery::resources(call)),
+            (Resource::Limits, "GET") => Ok(self.limits()),
+            (Resource::RecordCount, "GET") => Ok(self.record_count(call)),
+            (Resource::Objects, "GET") => Ok(self.describe_global(call)),
+            (Resource::Object(object), "GET") => self.describe_basic(call, object),
+            (Resource::Describe(object), "GET") => self.describe(call, object),
+            (Resource::Object(object), "POST") => self.create_row(call, object),
+            (Resource::Row(object, id), "GET") => self.read_row(call, object, id),
+            (Resource::Row(object, id), "PATCH") => self.update_row(call, object, id),
+            (Resource::Row(object, id), "DELETE") => self.delete_row(call, object, id),
+            (Resource::Row(object, id), "POST") if id.eq_ignore_ascii_case("Id") => {
+                self.create_row(call, object)
+            }
+            (Resource::ByExternalId(key), "GET") => self.read_by_external_id(call, &key),
+            (Resource::ByExternalId(key), "PATCH") => self.upsert_by_external_id(call, &key),
+            (Resource::ByExternalId(key), "DELETE") => self.delete_by_external_id(call, &key),
+            (Resource::Collection, "POST") => self.create_many(call),
+            (Resource::Collection, "PATCH") => self.update_many(call),
+            (Resource::Collection, "DELETE") => self.delete_many(call),
+            (Resource::CollectionOf(object), "GET" | "POST") => self.retrieve_many(call, object),
+            (Resource::CollectionUpsert(object, field), "PATCH") => {
+                self.upsert_many(call, object, field)
+            }
+            (Resource::Query { with_deleted }, "GET") => self.query(call, with_deleted),
+            (Resource::QueryMore { locator }, "GET") => self.query_more(call, locator),
+            (resource, method) => Err(method_not_allowed(method, &resource)),
+        }
+    }
+
+    fn count_call(&mut self, template: &str, method: &str) {
+        *self
+            .stats
+            .calls
+            .entry(format!("{method} {template}"))
+            .or_default() += 1;
+    }
+}
+
+/// Adds to a type error where in the body the value stands.
+fn located(request: &Request, error: SfError) -> SfError {
+    if error.code() != "JSON_PARSER_ERROR" || !error.message().starts_with("Cannot deserialize") {
+        return error;
+    }
+    let text = String::from_utf8_lossy(&request.body);
+    let value = error.message().split("value ").nth(1).unwrap_or_default();
+    let value = value.split(" or request").next().unwrap_or_default();
+    let at = text.find(value).unwrap_or(0);
+    let line = text[..at].matches('\n').count() + 1;
+    let column = at - text[..at].rfind('\n').map_or(0, |newline| newline + 1) + 1;
+    let message = format!("{} at [line:{line}, column:{column}]", error.message());
+    SfError::new("JSON_PARSER_ERROR", message)
+}
+
+fn method_not_allowed(method: &str, resource: &Resource<'_>) -> SfError {
+    let allowed = resource.allowed().join(",");
+    let message = format!("HTTP Method '{method}' not allowed. Allowed are {allowed}");
+    SfError::new("METHOD_NOT_ALLOWED", message)
+}
+
+/// Reads `v62.0`.
+fn api_version(text: &str) -> Result<u32, SfError> {
+    let number = text
+        .strip_prefix('v')
+        .and_then(|rest| rest.strip_suffix(".0"))
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .ok_or_else(SfError::not_found)?;
+    match number {
+        VERSION_MIN..=VERSION_MAX => Ok(number),
+        VERSION_RETIRED_MIN..VERSION_MIN => {
+            let message = format!("The requested API version {text} has been retired");
+            Err(SfError::new(RETIRED_VERSION_CODE, message).with_status(410))
+        }
+        _ => Err(SfError::not_found()),
+    }
+}
+
+/// A POST with `_HttpMethod=PATCH` is a PATCH.
+fn effective_method(request: &Request) -> String {
+    if request.method != "POST" {
+        return request.method.clone();
+    }
+    request
+        .param("_HttpMethod")
+        .map_or_else(|| "POST".to_owned(), |m| m.to_ascii_uppercase())
+}
+
+/// Returns the change origin of writes made by this call.
+fn origin(request: &Request, version: &str, resource: Option<&Resource<'_>>) -> String {
+    let honoured = resource.is_none_or(Resource::honours_client_tag);
+    let options = request
+        .get("sforce-call-options")
+        .filter(|_| honoured)
+        .unwrap_or_default();
+    let client = options
+        .split(',')
+        .filter_map(|o| o.trim().strip_prefix("client="))
+        .next();
+    match client {
+        Some(client) => format!("com/salesforce/api/rest/{version};client={client}"),
+        None => format!("com/salesforce/api/rest/{version}"),
+    }
+}

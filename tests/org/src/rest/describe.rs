@@ -1,0 +1,311 @@
+//! What objects and fields look like: global describe, basic information, full describe.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Call;
+use super::message::Response;
+use crate::Org;
+use crate::model::error::SfError;
+use crate::model::schema::{Field, FieldType, Object};
+use crate::model::stamp;
+use crate::model::value::{Value, push_json_text};
+use crate::org::START_MS;
+use crate::soql;
+
+/// The record type that every object has.
+const MASTER_RECORD_TYPE: &str = "012000000000000AAA";
+
+impl Org {
+    /// Answers `/sobjects`.
+    pub(crate) fn describe_global(&self, call: &Call<'_>) -> Response {
+        let entries = self.model.schema.objects.iter();
+        let objects: Vec<Json> = entries
+            .map(|object| Json::Object(object_members(call, object)))
+            .collect();
+        let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
+        dated(call, body.to_string())
+    }
+
+    /// Answers `GET /sobjects/O`.
+    pub(crate) fn describe_basic(
+        &self,
+        call: &Call<'_>,
+        object: &str,
+    ) -> Result<Response, SfError> {
+        let object = self.model.object(self.model.object_named(object)?);
+        let body = json!({"objectDescribe": object_members(call, object), "recentItems": []});
+        Ok(dated(call, body.to_string()))
+    }
+
+    /// Answers `GET /sobjects/O/describe`.
+    pub(crate) fn describe(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
+        let object = self.model.object(self.model.object_named(object)?);
+        let mut members = object_members(call, object);
+        let fields: Vec<Json> = object
+            .fields
+            .iter()
+            .map(|field| field_members(object, field))
+            .collect();
+        let more = json!({
+            "actionOverrides": [],
+            "childRelationships": self.child_relationships(object),
+            "compactLayoutable": true,
+            "defaultImplementation": null,
+            "extendedBy": null,
+            "extendsInterfaces": null,
+            "fields": fields,
+            "implementedBy": null,
+            "implementsInterfaces": null,
+            "listviewable": null,
+            "lookupLayoutable": null,
+            "namedLayoutInfos": [],
+            "networkScopeFieldName": null,
+            "recordTypeInfos": [{
+                "active": true,
+                "available": true,
+                "defaultRecordTypeMapping": true,
+                "developerName": "Master",
+                "master": true,
+                "name": "Master",
+                "recordTypeId": MASTER_RECORD_TYPE,
+                "urls": {"layout": format!(
+                    "/services/data/{}/sobjects/{}/describe/layouts/{MASTER_RECORD_TYPE}",
+                    call.version, object.name
+                )},
+            }],
+            "searchLayoutable": true,
+            "sobjectDescribeOption": "FULL",
+            "supportedScopes": [
+                {"label": format!("All {}", object.label_plural), "name": "everything"},
+                {"label": format!("My {}", object.label_plural), "name": "mine"},
+            ],
+        });
+        if let Json::Object(more) = more {
+            members.extend(more);
+        }
+        Ok(dated(call, Json::Object(members).to_string()))
+    }
+
+    fn child_relationships(&self, object: &Object) -> Vec<Json> {
+        let mut children = Vec::new();
+        for child in &self.model.schema.objects {
+            for field in child
+                .fields
+                .iter()
+                .filter(|f| f.reference_to.contains(&object.name))
+            {
+                children.push(json!({
+                    "cascadeDelete": field.cascade_delete,
+                    "childSObject": child.name,
+                    "deprecatedAndHidden": false,
+                    "field": field.name,
+                    "junctionIdListNames": [],
+                    "junctionReferenceTo": [],
+                    "relationshipName": field.child_relationship_name,
+                    "restrictedDelete": false,
+                }));
+            }
+        }
+        children
+    }
+}
+
+/// Answers with a describe, or with 304 if the caller knows it: schemas are as old as the org.
+fn dated(call: &Call<'_>, body: String) -> Response {
+    let known = call
+        .request
+        .get("if-modified-since")
+        .and_then(stamp::parse_http_date);
+    if known.is_some_and(|date| START_MS <= date) {
+        return Response::empty(304);
+    }
+    Response::json(200, body).with_header("last-modified", &stamp::http_date(START_MS))
+}
+
+/// Returns the members that every form of describe shows for an object.
+fn object_members(call: &Call<'_>, object: &Object) -> Map<String, Json> {
+    let base = format!("/services/data/{}/sobjects/{}", call.version, object.name);
+    let writable = object.writable;
+    let members = json!({
+        "activateable": false,
+        "associateEntityType": null,
+        "associateParentEntity": null,
+        "createable": writable,
+        "custom": object.custom(),
+        "customSetting": false,
+        "deepCloneable": false,
+        "deletable": writable,
+        "deprecatedAndHidden": false,
+        "feedEnabled": false,
+        "hasSubtypes": false,
+        "isInterface": false,
+        "isSubtype": false,
+        "keyPrefix": object.prefix(),
+        "label": object.label,
+        "labelPlural": object.label_plural,
+        "layoutable": true,
+        "mergeable": matches!(object.name.as_str(), "Account" | "Contact"),
+        "mruEnabled": true,
+        "name": object.name,
+        "queryable": true,
+        "replicateable": true,
+        "retrieveable": true,
+        "searchable": true,
+        "triggerable": true,
+        "undeletable": writable,
+        "updateable": writable,
+        "urls": {
+            "sobject": base,
+            "describe": format!("{base}/describe"),
+            "rowTemplate": format!("{base}/{{ID}}"),
+        },
+    });
+    match members {
+        Json::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn soap_type(kind: FieldType) -> &'static str {
+    match kind {
+        FieldType::Id | FieldType::Reference => "tns:ID",
+        FieldType::Boolean => "xsd:boolean",
+        FieldType::Int => "xsd:int",
+        FieldType::Double | FieldType::Currency | FieldType::Percent => "xsd:double",
+        FieldType::Date => "xsd:date",
+        FieldType::Datetime => "xsd:dateTime",
+        FieldType::Time => "xsd:time",
+        FieldType::Address => "urn:address",
+        FieldType::String
+        | FieldType::Textarea
+        | FieldType::Picklist
+        | FieldType::Multipicklist
+        | FieldType::Email
+        | FieldType::Phone
+        | FieldType::Url
+        | FieldType::PersonName => "xsd:string",
+    }
+}
+
+fn extra_type_info(field: &Field) -> Option<&'static str> {
+    if field.switchable_name {
+        return Some("switchablepersonname");
+    }
+    let plain = (field.kind == FieldType::Textarea).then_some("plaintextarea");
+    if field.kind == FieldType::PersonName {
+        Some("personname")
+    } else {
+        plain
+    }
+}
+
+/// Returns every member that describe shows for a field.
+fn field_members(object: &Object, field: &Field) -> Json {
+    let mut members = members_a_to_h(object, field);
+    if let (Json::Object(members), Json::Object(rest)) =
+        (&mut members, members_i_to_w(object, field))
+    {
+        members.extend(rest);
+    }
+    members
+}
+
+/// Returns the members from `aggregatable` to `htmlFormatted`.
+fn members_a_to_h(object: &Object, field: &Field) -> Json {
+    let kind = field.kind;
+    // An id is ASCII; other text may take three bytes for a character.
+    let is_id = matches!(kind, FieldType::Id | FieldType::Reference);
+    let byte_length = if is_id {
+        field.length
+    } else {
+        field.length * 3
+    };
+    let filterable = soql::filterable(field);
+    let compound = field
+        .part_of
+        .as_ref()
+        .map(|(parent, _)| object.field(*parent).name.clone());
+    let mut default = String::new();
+    match &field.default {
+        Value::Text(text) => push_json_text(&mut default, text),
+        other => other.push_json(field, &mut default),
+    }
+    let default: Json = serde_json::from_str(&default).unwrap_or_default();
+    json!({
+        "aggregatable": filterable && kind != FieldType::Boolean,
+        "aiPredictionField": false,
+        "autoNumber": false,
+        "byteLength": byte_length,
+        "calculated": false,
+        "calculatedFormula": null,
+        "cascadeDelete": field.cascade_delete,
+        "caseSensitive": field.case_sensitive,
+        "compoundFieldName": compound,
+        "controllerName": null,
+        "createable": field.createable && object.writable,
+        "custom": field.custom(),
+        "defaultValue": default,
+        "defaultValueFormula": null,
+        "defaultedOnCreate": field.defaulted_on_create(),
+        "dependentPicklist": false,
+        "deprecatedAndHidden": false,
+        "digits": field.digits,
+        "displayLocationInDecimal": false,
+        "encrypted": false,
+        "externalId": field.external_id,
+        "extraTypeInfo": extra_type_info(field),
+        "filterable": filterable,
+        "filteredLookupInfo": null,
+        "formulaTreatNullNumberAsZero": false,
+        "groupable": filterable && !matches!(kind, FieldType::Datetime | FieldType::Double),
+        "highScaleNumber": false,
+        "htmlFormatted": false,
+    })
+}
+
+/// Returns the members from `idLookup` to `writeRequiresMasterRead`.
+fn members_i_to_w(object: &Object, field: &Field) -> Json {
+    let kind = field.kind;
+    let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
+    let long = kind == FieldType::Textarea && field.length > 255;
+    let picklist: Vec<Json> = field
+        .values
+        .iter()
+        .filter(|_| choices)
+        .map(|value| {
+            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
+                   "value": value})
+        })
+        .collect();
+    json!({
+        "idLookup": field.id_lookup,
+        "inlineHelpText": null,
+        "label": field.label,
+        "length": field.length,
+        "mask": null,
+        "maskType": null,
+        "name": field.name,
+        "nameField": field.name_field,
+        "namePointing": false,
+        "nillable": field.nillable,
+        "permissionable": field.nillable && !field.system(),
+        "picklistValues": picklist,
+        "polymorphicForeignKey": field.reference_to.len() > 1,
+        "precision": field.precision,
+        "queryByDistance": false,
+        "referenceTargetField": null,
+        "referenceTo": field.reference_to,
+        "relationshipName": field.relationship_name,
+        "relationshipOrder": null,
+        "restrictedDelete": false,
+        "restrictedPicklist": field.restricted,
+        "scale": field.scale,
+        "searchPrefilterable": false,
+        "soapType": soap_type(kind),
+        "sortable": !long && soql::sortable(field),
+        "type": kind.name(),
+        "unique": field.unique,
+        "updateable": field.updateable && object.writable,
+        "writeRequiresMasterRead": false,
+    })
+}

@@ -1,0 +1,101 @@
+//! What the org offers: versions, resources, limits, record counts.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::message::Response;
+use super::{Call, VERSION_MAX, VERSION_MIN};
+use crate::Org;
+
+/// Answers `/services/data`, the only data path that needs no token.
+pub(crate) fn versions() -> Response {
+    let entries: Vec<String> = (VERSION_MIN..=VERSION_MAX)
+        .map(|number| {
+            let label = release(number);
+            format!(
+                r#"{{"label":"{label}","url":"/services/data/v{number}.0","version":"{number}.0"}}"#
+            )
+        })
+        .collect();
+    Response::json(200, format!("[{}]", entries.join(",")))
+}
+
+/// Returns the name of a release: three a year, v66.0 being Spring '26.
+fn release(number: u32) -> String {
+    let since_spring_2014 = number - 30;
+    let season = ["Spring", "Summer", "Winter"][since_spring_2014 as usize % 3];
+    // A winter release carries the number of the following year.
+    let year = 14 + (since_spring_2014 + 1) / 3;
+    format!("{season} '{year}")
+}
+
+/// Answers `/services/data/vXX.X/`.
+pub(crate) fn resources(call: &Call<'_>) -> Response {
+    let base = format!("/services/data/{}", call.version);
+    let names = ["composite", "limits", "query", "queryAll", "sobjects"];
+    let mut map: Map<String, Json> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), format!("{base}/{name}").into()))
+        .collect();
+    map.insert("identity".to_owned(), "/services/oauth2/userinfo".into());
+    Response::json(200, Json::Object(map).to_string())
+}
+
+impl Org {
+    /// Answers `/limits`.
+    pub(crate) fn limits(&mut self) -> Response {
+        let used = self.usage.used(self.now_ms());
+        let requests =
+            json!({"Max": self.usage.max, "Remaining": self.usage.max.saturating_sub(used)});
+        let full = |max: u64| json!({"Max": max, "Remaining": max});
+        let delivered = self.stats.events_delivered;
+        let body = json!({
+            "DailyApiRequests": requests,
+            "DailyBulkApiBatches": full(15_000),
+            "DailyBulkV2QueryJobs": full(10_000),
+            "DailyBulkV2QueryFileStorageMB": full(976_562),
+            "DailyAsyncApexExecutions": full(250_000),
+            "DailyStreamingApiEvents": full(200_000),
+            "DailyDeliveredPlatformEvents":
+                json!({"Max": 50_000, "Remaining": 50_000_u64.saturating_sub(delivered)}),
+            "HourlyPublishedPlatformEvents": full(250_000),
+            "DataStorageMB": full(10_240),
+            "FileStorageMB": full(10_240),
+        });
+        Response::json(200, body.to_string())
+    }
+
+    /// Answers `/limits/recordCount?sObjects=…`; objects without records are missing.
+    pub(crate) fn record_count(&self, call: &Call<'_>) -> Response {
+        let wanted = call.request.param("sObjects");
+        let asked = |name: &str| {
+            wanted
+                .as_ref()
+                .is_none_or(|w| w.split(',').any(|n| n.trim().eq_ignore_ascii_case(name)))
+        };
+        let counts: Vec<Json> = self
+            .model
+            .schema
+            .numbered()
+            .filter(|(no, object)| asked(&object.name) && self.model.table(*no).live() > 0)
+            .map(|(no, object)| json!({"count": self.model.table(no).live(), "name": object.name}))
+            .collect();
+        Response::json(200, json!({"sObjects": counts}).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release;
+
+    #[test]
+    fn releases_are_named_by_season_and_year() {
+        for (number, label) in [
+            (66, "Spring '26"),
+            (67, "Summer '26"),
+            (65, "Winter '26"),
+            (31, "Summer '14"),
+        ] {
+            assert_eq!(release(number), label);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A REST call and its answer as plain values.
+
+use serde_json::Value as Json;
+
+/// One HTTP request.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// Returns a request without headers and body; `target` is the path with an optional query.
+    #[must_use]
+    pub fn new(method: &str, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Self {
+            method: method.to_ascii_uppercase(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
+        self
+    }
+
+    /// Adds the access token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        let value = format!("Bearer {token}");
+        self.header("authorization", &value)
+    }
+
+    /// Sets the body and names its type.
+    #[must_use]
+    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.header("content-type", content_type)
+    }
+
+    /// Sets a JSON body.
+    #[must_use]
+    pub fn json(self, json: &Json) -> Self {
+        self.body("application/json", json.to_string())
+    }
+
+    /// Returns the value of a header, given in lower case.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the decoded value of a query parameter.
+    pub(crate) fn param(&self, name: &str) -> Option<String> {
+        form_pairs(&self.query)
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, v)| v)
+    }
+}
+
+/// Whether the caller gets to see the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// The answer arrives.
+    #[default]
+    Answered,
+    /// The connection closes without an answer; whether the work was done, only the org knows.
+    Dropped,
+}
+
+/// One HTTP response.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body; empty for none.
+    pub body: Vec<u8>,
+    /// Whether the caller sees any of this.
+    pub delivery: Delivery,
+    /// How long the answer is held back, beyond any general latency.
+    pub delay_ms: u64,
+}
+
+impl Response {
+    /// Returns a JSON response.
+    pub(crate) fn json(status: u16, body: String) -> Self {
+        Self {
+            status,
+            body: body.into_bytes(),
+            ..Self::default()
+        }
+        .with_header("content-type", "application/json;charset=UTF-8")
+    }
+
+    /// Returns a response without a body.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a header.
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns the value of a header, given in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the body as JSON, `null` if it is none.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Decodes one path segment; `None` if an escape is broken or the bytes are not UTF-8.
+pub(crate) fn decode_segment(text: &str) -> Option<String> {
+    decode(text, false)
+}
+
+/// Decodes `a=b&c=d`; pairs that do not decode are left out.
+pub(crate) fn form_pairs(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name, true)?, decode(value, true)?))
+        })
+        .collect()
+}
+
+fn decode(text: &str, plus_is_blank: bool) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' if plus_is_blank => b' ',
+            b'%' => {
+                let high = char::from(rest.next()?).to_digit(16)?;
+                let low = char::from(rest.next()?).to_digit(16)?;
+                u8::try_from(high * 16 + low).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_and_form_differ_in_what_a_plus_means() {
+        assert_eq!(
+            decode_segment("a+b%2Fc%20%C3%A9").as_deref(),
+            Some("a+b/c é")
+        );
+        assert_eq!(
+            form_pairs("q=a+b%2Bc&x"),
+            [("q".into(), "a b+c".into()), ("x".into(), "".into())]
+        );
+        assert_eq!(decode_segment("%zz"), None);
+        assert_eq!(decode_segment("%ff"), None);
+    }
+}

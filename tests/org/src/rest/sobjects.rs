@@ -1,0 +1,347 @@
+//! Single records: by id and by external id.
+
+use super::Call;
+use super::message::Response;
+use super::resource::ExternalKey;
+use super::save::{Edit, Key, Saved};
+use crate::Org;
+use crate::model::Model;
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::schema::ObjectNo;
+use crate::model::stamp;
+use crate::model::table::RowNo;
+use crate::model::transaction::Transaction;
+use crate::soql::{SelectNode, push_record};
+use crate::unconfirmed::{PRECONDITION_FAILED_CODE, UNKNOWN_ROW_ID_STATUS};
+
+/// Since this version an upsert that updates answers 200 with a body, and one that creates says so.
+const UPSERT_BODY_SINCE: u32 = 46;
+
+impl Org {
+    /// Answers `POST /sobjects/O`.
+    pub(crate) fn create_row(
+        &mut self,
+        call: &mut Call<'_>,
+        object: &str,
+    ) -> Result<Response, SfError> {
+        let object = self.model.object_named(object)?;
+        let members = call.members()?;
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
+        let saved =
+            self.in_transaction(call, |org, tx, call| org.save_new(tx, call, edit, None))?;
+        Ok(self.created(call, object, saved, false))
+    }
+
+    /// Answers `GET /sobjects/O/id`.
+    pub(crate) fn read_row(
+        &self,
+        call: &Call<'_>,
+        object: &str,
+        id: &str,
+    ) -> Result<Response, SfError> {
+        let object = self.model.object_named(object)?;
+        let row = self.row_at(object, id, SfError::not_found)?;
+        self.show_row(call, object, row)
+    }
+
+    /// Answers `PATCH /sobjects/O/id`.
+    pub(crate) fn update_row(
+        &mut self,
+        call: &mut Call<'_>,
+        object: &str,
+        id: &str,
+    ) -> Result<Response, SfError> {
+        let object = self.model.object_named(object)?;
+        let members = call.members()?;
+        if let Some(name) = members.keys().find(|name| name.eq_ignore_ascii_case("Id")) {
+            return Err(not_in_body(name));
+        }
+        let row = self.row_at(object, id, unknown_row)?;
+        check_conditions(&self.model, call, object, row)?;
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
+        self.in_transaction(call, |org, tx, call| org.save_row(tx, call, edit, row))?;
+        Ok(Response::empty(204))
+    }
+
+    /// Answers `DELETE /sobjects/O/id`.
+    pub(crate) fn delete_row(
+        &mut self,
+        call: &mut Call<'_>,
+        object: &str,
+        id: &str,
+    ) -> Result<Response, SfError> {
+        let object = self.model.object_named(object)?;
+        let row = self.row_at(object, id, unknown_row)?;
+        check_conditions(&self.model, call, object, row)?;
+        self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
+        Ok(Response::empty(204))
+    }
+
+    /// Answers `GET /sobjects/O/Field/value`.
+    pub(crate) fn read_by_external_id(
+        &self,
+        call: &Call<'_>,
+        key: &ExternalKey<'_>,
+    ) -> Result<Response, SfError> {
+        let found = self.key_of(key)?;
+        let row = self.only_row(call, found)?;
+        self.show_row(call, found.object, row)
+    }
+
+    /// Answers `PATCH /sobjects/O/Field/value`.
+    pub(crate) fn upsert_by_external_id(
+        &mut self,
+        call: &mut Call<'_>,
+        key: &ExternalKey<'_>,
+    ) -> Result<Response, SfError> {
+        let found = self.key_of(key)?;
+        let object = found.object;
+        let members = call.members()?;
+        let own = &self.model.field(object, found.field).name;
+        let given =
+            |name: &&String| name.eq_ignore_ascii_case("Id") || name.eq_ignore_ascii_case(own);
+        if let Some(name) = members.keys().find(given) {
+            return Err(not_in_body(name));
+        }
+        let update_only = call
+            .request
+            .param("updateOnly")
+            .is_some_and(|v| v == "true");
+        let by_id = found.field == self.model.object(object).system.id;
+        if update_only || by_id {
+            self.only_row(call, found)?;
+        }
+        if let [row] = *self.model.find_by(object, found.field, key.value) {
+            check_conditions(&self.model, call, object, row)?;
+        }
+        let edit = Edit {
+            object,
+            members: &members,
+            skip: &[],
+        };
+        let saved = self.in_transaction(call, |org, tx, call| {
+            if by_id {
+                let row = org.only_row(call, found)?;
+                return org.save_row(tx, call, edit, row);
+            }
+            org.save_by_key(tx, call, edit, found)
+        })?;
+        let told = call.version_number >= UPSERT_BODY_SINCE;
+        Ok(match (saved.created, told) {
+            (true, _) => self.created(call, object, saved, told),
+            (false, true) => Response::json(200, saved_json(saved, true)),
+            (false, false) => Response::empty(204),
+        })
+    }
+
+    /// Answers `DELETE /sobjects/O/Field/value`.
+    pub(crate) fn delete_by_external_id(
+        &mut self,
+        call: &mut Call<'_>,
+        key: &ExternalKey<'_>,
+    ) -> Result<Response, SfError> {
+        let found = self.key_of(key)?;
+        let row = self.only_row(call, found)?;
+        check_conditions(&self.model, call, found.object, row)?;
+        let object = found.object;
+        self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
+        Ok(Response::empty(204))
+    }
+
+    /// Does one write in a transaction of its own.
+    fn in_transaction(
+        &mut self,
+        call: &mut Call<'_>,
+        write: impl FnOnce(&mut Self, &mut Transaction, &mut Call<'_>) -> Result<Saved, SfError>,
+    ) -> Result<Saved, SfError> {
+        let mut tx = Transaction::default();
+        let saved = write(self, &mut tx, call)?;
+        self.model.commit(tx, &call.actor);
+        Ok(saved)
+    }
+
+    fn created(&self, call: &Call<'_>, object: ObjectNo, saved: Saved, told: bool) -> Response {
+        let url = call.record_url(&self.model.object(object).name, saved.id);
+        Response::json(201, saved_json(saved, told)).with_header("location", &url)
+    }
+
+    /// Returns the record that an id in a path names; a deleted one is named and gone.
+    fn row_at(
+        &self,
+        object: ObjectNo,
+        text: &str,
+        unknown: fn() -> SfError,
+    ) -> Result<RowNo, SfError> {
+        if !matches!(text.len(), 15 | 18) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(no_external_id(text));
+        }
+        let id =
+            RecordId::parse(text).filter(|id| id.prefix() == self.model.object(object).key_prefix);
+        let id = id.ok_or_else(|| SfError::new("MALFORMED_ID", format!("malformed id {text}")))?;
+        let row = self.model.row_of(object, id).ok_or_else(unknown)?;
+        if self
+            .model
+            .table(object)
+            .is_deleted(self.model.object(object), row)
+        {
+            return Err(SfError::deleted());
+        }
+        Ok(row)
+    }
+
+    /// Resolves object and field of an external key.
+    fn key_of<'a>(&self, key: &ExternalKey<'a>) -> Result<Key<'a>, SfError> {
+        let object = self.model.object_named(key.object)?;
+        // The edge takes such a value for a file name.
+        if key.value.ends_with(".inc") {
+            return Err(SfError::not_found());
+        }
+        let field = self.external_field(object, key.field)?;
+        Ok(Key {
+            object,
+            field,
+            value: key.value,
+        })
+    }
+
+    /// Returns the field of that name if records can be found by it.
+    pub(crate) fn external_field(
+        &self,
+        object: ObjectNo,
+        name: &str,
+    ) -> Result<crate::model::schema::FieldNo, SfError> {
+        let found = self.model.object(object).find(name).filter(|no| {
+            let field = self.model.field(object, *no);
+            field.external_id || field.id_lookup
+        });
+        found.ok_or_else(|| no_external_id(name))
+    }
+
+    /// Returns the one live record with this key.
+    fn only_row(&self, call: &Call<'_>, key: Key<'_>) -> Result<RowNo, SfError> {
+        if key.field == self.model.object(key.object).system.id {
+            return self.row_at(key.object, key.value, SfError::not_found);
+        }
+        match self
+            .model
+            .find_by(key.object, key.field, key.value)
+            .as_slice()
+        {
+            [row] => Ok(*row),
+            [] => Err(SfError::not_found()),
+            many => Err(self.ambiguous(call, key.object, many)),
+        }
+    }
+
+    fn show_row(&self, call: &Call<'_>, object: ObjectNo, row: RowNo) -> Result<Response, SfError> {
+        let nodes = self.nodes_of(object, call.request.param("fields").as_deref())?;
+        check_conditions(&self.model, call, object, row)?;
+        let mut body = String::new();
+        push_record(&mut body, &self.model, &call.version, (object, row), &nodes);
+        let modified = modified_ms(&self.model, object, row);
+        let response = Response::json(200, body);
+        Ok(response.with_header("last-modified", &stamp::http_date(modified)))
+    }
+
+    /// Returns what to show for a `fields` parameter; without one, everything.
+    pub(crate) fn nodes_of(
+        &self,
+        object: ObjectNo,
+        fields: Option<&str>,
+    ) -> Result<Vec<SelectNode>, SfError> {
+        let Some(fields) = fields else {
+            let all = self.model.object(object).numbered();
+            return Ok(all.map(|(no, _)| SelectNode::Field(no)).collect());
+        };
+        let names = fields
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        let nodes: Result<Vec<_>, _> = names
+            .map(|name| self.model.field_named(object, name).map(SelectNode::Field))
+            .collect();
+        nodes
+    }
+}
+
+/// Returns the body of a successful save.
+fn saved_json(saved: Saved, told: bool) -> String {
+    let mut body = String::new();
+    push_saved(&mut body, saved, told);
+    body
+}
+
+/// Appends a successful save; `told` adds whether the record is new.
+pub(crate) fn push_saved(out: &mut String, saved: Saved, told: bool) {
+    out.push_str(&format!(
+        r#"{{"id":"{}","success":true,"errors":[]"#,
+        saved.id
+    ));
+    if told {
+        out.push_str(&format!(r#","created":{}"#, saved.created));
+    }
+    out.push('}');
+}
+
+fn not_in_body(name: &str) -> SfError {
+    let message = format!("The {name} field should not be specified in the sobject data.");
+    SfError::of_field("INVALID_FIELD", message, name)
+}
+
+fn no_external_id(name: &str) -> SfError {
+    let message = format!("Provided external ID field does not exist or is not accessible: {name}");
+    SfError::new("NOT_FOUND", message)
+}
+
+fn unknown_row() -> SfError {
+    SfError::unknown_id().with_status(UNKNOWN_ROW_ID_STATUS)
+}
+
+fn modified_ms(model: &Model, object: ObjectNo, row: RowNo) -> i64 {
+    let field = model.object(object).system.modified_date;
+    model
+        .table(object)
+        .get(row, field)
+        .as_datetime()
+        .unwrap_or_default()
+}
+
+/// Stops a call whose date conditions the record does not meet.
+fn check_conditions(
+    model: &Model,
+    call: &Call<'_>,
+    object: ObjectNo,
+    row: RowNo,
+) -> Result<(), SfError> {
+    let reading = matches!(call.method.as_str(), "GET" | "HEAD");
+    let modified = modified_ms(model, object, row);
+    let condition = |name: &str| -> Result<Option<i64>, SfError> {
+        let Some(text) = call.request.get(name) else {
+            return Ok(None);
+        };
+        match stamp::parse_http_date(text) {
+            None if !reading => {
+                let message = format!("The date of the header {name} is malformed: {text}");
+                Err(SfError::new("INVALID_ARGUMENT", message).with_status(400))
+            }
+            date => Ok(date),
+        }
+    };
+    if condition("if-unmodified-since")?.is_some_and(|date| modified > date) {
+        let message = "The record was modified after the given date";
+        return Err(SfError::new(PRECONDITION_FAILED_CODE, message).with_status(412));
+    }
+    if reading && condition("if-modified-since")?.is_some_and(|date| modified <= date) {
+        return Err(SfError::new("NOT_MODIFIED", "").with_status(304));
+    }
+    Ok(())
+}

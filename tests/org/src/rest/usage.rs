@@ -1,0 +1,65 @@
+//! How many API calls the org has used in the last 24 hours.
+
+use std::collections::VecDeque;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Calls by hour, of the last day.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub(crate) max: u64,
+    hours: VecDeque<(i64, u64)>,
+    total: u64,
+}
+
+impl Usage {
+    /// Returns an unused allowance.
+    pub(crate) fn new(max: u64) -> Self {
+        Self {
+            max,
+            hours: VecDeque::new(),
+            total: 0,
+        }
+    }
+
+    /// Counts a call; `false` says that the allowance was spent before it.
+    pub(crate) fn spend(&mut self, now_ms: i64) -> bool {
+        let spent = self.used(now_ms) >= self.max;
+        let hour = now_ms.div_euclid(HOUR_MS);
+        match self.hours.back_mut() {
+            Some((known, count)) if *known == hour => *count += 1,
+            _ => self.hours.push_back((hour, 1)),
+        }
+        self.total += 1;
+        !spent
+    }
+
+    /// Returns the calls of the last 24 hours.
+    pub(crate) fn used(&mut self, now_ms: i64) -> u64 {
+        let first = now_ms.div_euclid(HOUR_MS) - 24;
+        while self.hours.front().is_some_and(|(hour, _)| *hour <= first) {
+            self.hours.pop_front();
+        }
+        self.hours.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Returns all calls since the start.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HOUR_MS, Usage};
+
+    #[test]
+    fn calls_count_for_a_day_and_the_one_beyond_the_allowance_is_refused() {
+        let mut usage = Usage::new(2);
+        assert!(usage.spend(0) && usage.spend(HOUR_MS) && !usage.spend(2 * HOUR_MS));
+        assert_eq!(usage.used(23 * HOUR_MS), 3);
+        assert_eq!(usage.used(25 * HOUR_MS), 1);
+        assert!(usage.spend(25 * HOUR_MS));
+        assert_eq!(usage.total(), 4);
+    }
+}

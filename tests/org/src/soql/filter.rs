@@ -1,0 +1,343 @@
+//! Conditions whose names and literals are resolved, and whether a record meets them.
+
+use std::cmp::Ordering;
+
+use super::bind::{FieldPath, filterable};
+use super::like::Pattern;
+use super::{Filter, Literal, Operator};
+use crate::model::Model;
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::value::{Value, decimal_units};
+
+/// A condition that can be tested.
+#[derive(Clone, Debug)]
+pub(super) enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    Compare {
+        path: FieldPath,
+        operator: Operator,
+        value: Value,
+    },
+    Like {
+        path: FieldPath,
+        pattern: Pattern,
+    },
+    In {
+        path: FieldPath,
+        negated: bool,
+        values: Vec<Value>,
+    },
+    Includes {
+        path: FieldPath,
+        negated: bool,
+        sets: Vec<Vec<String>>,
+    },
+}
+
+/// Resolves a filter.
+pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<Condition, SfError> {
+    let all = |filters: &[Filter]| -> Result<Vec<Condition>, SfError> {
+        filters
+            .iter()
+            .map(|filter| bind(model, object, filter))
+            .collect()
+    };
+    Ok(match filter {
+        Filter::All(filters) => Condition::All(all(filters)?),
+        Filter::Any(filters) => Condition::Any(all(filters)?),
+        Filter::Not(inner) => Condition::Not(Box::new(bind(model, object, inner)?)),
+        Filter::Compare {
+            path,
+            operator: Operator::Like,
+            literal,
+        } => {
+            let (path, field) = resolve(model, object, path)?;
+            let Literal::Text(text) = literal else {
+                return Err(wrong_operator(field));
+            };
+            if !field.kind.is_text() {
+                return Err(wrong_operator(field));
+            }
+            let pattern = Pattern::new(text);
+            Condition::Like { path, pattern }
+        }
+        Filter::Compare {
+            path,
+            operator,
+            literal,
+        } => {
+            let (path, field) = resolve(model, object, path)?;
+            let value = constant(field, literal)?;
+            Condition::Compare {
+                path,
+                operator: *operator,
+                value,
+            }
+        }
+        Filter::In {
+            path,
+            negated,
+            literals,
+        } => {
+            let (path, field) = resolve(model, object, path)?;
+            let values = literals
+                .iter()
+                .map(|l| constant(field, l))
+                .collect::<Result<_, _>>()?;
+            Condition::In {
+                path,
+                negated: *negated,
+                values,
+            }
+        }
+        Filter::Includes {
+            path,
+            negated,
+            literals,
+        } => includes(model, object, path, *negated, literals)?,
+    })
+}
+
+fn includes(
+    model: &Model,
+    object: ObjectNo,
+    path: &str,
+    negated: bool,
+    literals: &[Literal],
+) -> Result<Condition, SfError> {
+    let (path, field) = resolve(model, object, path)?;
+    if field.kind != FieldType::Multipicklist {
+        return Err(wrong_operator(field));
+    }
+    let set = |literal: &Literal| match literal {
+        Literal::Text(text) => Ok(text.to_lowercase().split(';').map(str::to_owned).collect()),
+        Literal::Null
+        | Literal::Bool(_)
+        | Literal::Number(_)
+        | Literal::Date(_)
+        | Literal::Datetime(_) => Err(wrong_type(field)),
+    };
+    let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
+    Ok(Condition::Includes {
+        path,
+        negated,
+        sets,
+    })
+}
+
+fn resolve<'a>(
+    model: &'a Model,
+    object: ObjectNo,
+    path: &str,
+) -> Result<(FieldPath, &'a Field), SfError> {
+    let path = FieldPath::resolve(model, object, path)?;
+    let field = model.field(path.object, path.field);
+    if !filterable(field) {
+        let message = format!("field '{}' can not be filtered in a query call", field.name);
+        return Err(SfError::new("INVALID_FIELD", message));
+    }
+    Ok((path, field))
+}
+
+fn wrong_operator(field: &Field) -> SfError {
+    let message = format!("invalid operator on {} field", field.kind.name());
+    SfError::new("INVALID_FIELD", message)
+}
+
+fn wrong_type(field: &Field) -> SfError {
+    let (kind, quotes) = match field.kind {
+        kind if kind.is_text() => ("string", "should be enclosed in quotes"),
+        FieldType::Id | FieldType::Reference => ("id", "should be enclosed in quotes"),
+        kind => (kind.name(), "should not be enclosed in quotes"),
+    };
+    let message = format!(
+        "value of filter criterion for field '{}' must be of type {kind} and {quotes}",
+        field.name
+    );
+    SfError::new("INVALID_FIELD", message)
+}
+
+/// Turns a literal into a value of the field, folded where the comparison ignores case.
+fn constant(field: &Field, literal: &Literal) -> Result<Value, SfError> {
+    Ok(match (literal, field.kind) {
+        (Literal::Null, _) => Value::Null,
+        (Literal::Text(text), kind) if kind.is_text() => {
+            let plain = text.replace("\\\\", "\\");
+            match plain {
+                plain if plain.is_empty() => Value::Null,
+                plain if field.case_sensitive => Value::Text(plain.into()),
+                plain => Value::Text(plain.to_lowercase().into()),
+            }
+        }
+        (Literal::Text(text), FieldType::Id | FieldType::Reference) => match text.as_str() {
+            "" => Value::Null,
+            text => Value::Id(RecordId::parse(text).ok_or_else(|| invalid_id(text))?),
+        },
+        (Literal::Bool(yes), FieldType::Boolean) => Value::Bool(*yes),
+        (Literal::Number(text), FieldType::Int) => {
+            let whole = units(text, 0).and_then(|units| i32::try_from(units).ok());
+            Value::Int(whole.ok_or_else(|| wrong_type(field))?)
+        }
+        (Literal::Number(text), FieldType::Double | FieldType::Currency | FieldType::Percent) => {
+            Value::Decimal(units(text, field.scale).ok_or_else(|| wrong_type(field))?)
+        }
+        (Literal::Date(days), FieldType::Date) => Value::Date(*days),
+        (Literal::Datetime(ms), FieldType::Datetime) => Value::Datetime(*ms),
+        _ => return Err(wrong_type(field)),
+    })
+}
+
+fn units(text: &str, scale: u32) -> Option<i64> {
+    decimal_units(text, scale).and_then(Result::ok)
+}
+
+fn invalid_id(text: &str) -> SfError {
+    SfError::new(
+        "INVALID_QUERY_FILTER_OPERATOR",
+        format!("invalid ID field: {text}"),
+    )
+}
+
+impl Condition {
+    /// Tells whether a record meets the condition.
+    pub(super) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
+        match self {
+            Self::All(all) => all.iter().all(|c| c.holds(model, object, row)),
+            Self::Any(any) => any.iter().any(|c| c.holds(model, object, row)),
+            Self::Not(inner) => !inner.holds(model, object, row),
+            Self::Compare {
+                path,
+                operator,
+                value,
+            } => {
+                let (held, field) = path.value(model, object, row);
+                compare(field, held, *operator, value)
+            }
+            Self::Like { path, pattern } => {
+                let held = path.value(model, object, row).0.as_text();
+                held.is_some_and(|text| pattern.matches(text))
+            }
+            Self::In {
+                path,
+                negated,
+                values,
+            } => {
+                let (held, field) = path.value(model, object, row);
+                let among = |value| compare(field, held, Operator::Equal, value);
+                values.iter().any(among) != *negated
+            }
+            Self::Includes {
+                path,
+                negated,
+                sets,
+            } => {
+                let held = path.value(model, object, row).0.as_text();
+                let held = held.unwrap_or_default().to_lowercase();
+                let held: Vec<&str> = held.split(';').collect();
+                let covers = |set: &Vec<String>| set.iter().all(|v| held.contains(&v.as_str()));
+                sets.iter().any(covers) != *negated
+            }
+        }
+    }
+
+    /// Returns the equality lists and lower bounds that every matching record meets.
+    pub(super) fn required(&self) -> Vec<(&FieldPath, Bound<'_>)> {
+        match self {
+            Self::All(all) => all.iter().flat_map(Self::required).collect(),
+            Self::Compare {
+                path,
+                operator,
+                value,
+            } => match operator {
+                Operator::Equal => vec![(path, Bound::Among(std::slice::from_ref(value)))],
+                Operator::Greater | Operator::AtLeast => vec![(path, Bound::From(value))],
+                Operator::NotEqual | Operator::Less | Operator::AtMost | Operator::Like => vec![],
+            },
+            Self::In {
+                path,
+                negated: false,
+                values,
+            } => vec![(path, Bound::Among(values))],
+            Self::Any(_)
+            | Self::Not(_)
+            | Self::Like { .. }
+            | Self::In { negated: true, .. }
+            | Self::Includes { .. } => vec![],
+        }
+    }
+}
+
+/// What a condition asks of one field.
+pub(super) enum Bound<'a> {
+    Among(&'a [Value]),
+    From(&'a Value),
+}
+
+static NULL: Value = Value::Null;
+
+impl FieldPath {
+    /// Returns the value at the end of the path; a parent that is missing or deleted has none.
+    pub(super) fn value<'a>(
+        &self,
+        model: &'a Model,
+        object: ObjectNo,
+        row: RowNo,
+    ) -> (&'a Value, &'a Field) {
+        let field = model.field(self.object, self.field);
+        let at = self
+            .hops
+            .iter()
+            .try_fold((object, row), |at, hop| parent(model, at, *hop));
+        let value = at.map_or(&NULL, |(object, row)| {
+            model.table(object).get(row, self.field)
+        });
+        (value, field)
+    }
+}
+
+/// Returns the live record that a reference leads to.
+pub(super) fn parent(
+    model: &Model,
+    (object, row): (ObjectNo, RowNo),
+    hop: FieldNo,
+) -> Option<(ObjectNo, RowNo)> {
+    model.live_row(model.table(object).get(row, hop).as_id()?)
+}
+
+fn compare(field: &Field, held: &Value, operator: Operator, wanted: &Value) -> bool {
+    let null = *held == Value::Null || *wanted == Value::Null;
+    let order = || order(field, held, wanted);
+    match operator {
+        Operator::Equal if null => held == wanted,
+        Operator::NotEqual if null => held != wanted,
+        Operator::Equal => order() == Ordering::Equal,
+        Operator::NotEqual => order() != Ordering::Equal,
+        Operator::Less => !null && order() == Ordering::Less,
+        Operator::AtMost => !null && order() != Ordering::Greater,
+        Operator::Greater => !null && order() == Ordering::Greater,
+        Operator::AtLeast => !null && order() != Ordering::Less,
+        Operator::Like => false,
+    }
+}
+
+/// Orders a stored value against a constant of [`constant`].
+fn order(field: &Field, held: &Value, wanted: &Value) -> Ordering {
+    match (held, wanted) {
+        (Value::Text(held), Value::Text(wanted)) if !field.case_sensitive => {
+            fold_order(held, wanted)
+        }
+        (held, wanted) => held.cmp(wanted),
+    }
+}
+
+/// Orders text without regard to case; `folded` is in lower case already.
+fn fold_order(text: &str, folded: &str) -> Ordering {
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .cmp(folded.chars())
+}

@@ -1,0 +1,222 @@
+//! Finds the rows of a plan and writes them as JSON.
+
+use std::cmp::Ordering;
+
+use super::bind::{Plan, SelectNode, SortKey};
+use super::filter::{Bound, parent};
+use crate::model::Model;
+use crate::model::schema::{FieldNo, FieldType, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::value::{Value, push_json_text};
+
+/// Returns the rows that a plan selects, in its order.
+pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo> {
+    let object = model.object(plan.object);
+    let table = model.table(plan.object);
+    let wanted = plan.limit.map(|limit| limit.saturating_add(plan.offset));
+    let (candidates, sorted) = candidates(model, plan, with_deleted);
+    let enough = wanted.filter(|_| sorted).unwrap_or(usize::MAX);
+    let mut found: Vec<RowNo> = candidates
+        .filter(|row| with_deleted || !table.is_deleted(object, *row))
+        .filter(|row| {
+            plan.condition
+                .as_ref()
+                .is_none_or(|c| c.holds(model, plan.object, *row))
+        })
+        .take(enough)
+        .collect();
+    if !sorted {
+        sort(model, plan, &mut found);
+    }
+    found.truncate(wanted.unwrap_or(usize::MAX));
+    found.drain(..plan.offset.min(found.len()));
+    found
+}
+
+type Candidates<'a> = Box<dyn Iterator<Item = RowNo> + 'a>;
+
+/// Returns rows among which all results are, and whether they come in the order of the plan.
+fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Candidates<'a>, bool) {
+    let object = model.object(plan.object);
+    let table = model.table(plan.object);
+    let unordered = plan.order.is_empty();
+    let mut stamped_from = None;
+    for (path, bound) in plan
+        .condition
+        .iter()
+        .flat_map(|condition| condition.required())
+    {
+        if !path.hops.is_empty() {
+            continue;
+        }
+        let field = object.field(path.field);
+        match bound {
+            Bound::Among(values) if path.field == object.system.id => {
+                let mut rows: Vec<RowNo> = values
+                    .iter()
+                    .filter_map(|value| model.row_of(plan.object, value.as_id()?))
+                    .collect();
+                rows.sort_unstable();
+                rows.dedup();
+                return (Box::new(rows.into_iter()), unordered);
+            }
+            Bound::Among(values) if !with_deleted && field.kind.is_text() => {
+                let found =
+                    |value: &Value| Some(table.find(path.field, value.as_text()?)?.to_vec());
+                if let Some(found) = values.iter().map(found).collect::<Option<Vec<_>>>() {
+                    let mut rows = found.concat();
+                    rows.sort_unstable();
+                    rows.dedup();
+                    return (Box::new(rows.into_iter()), unordered);
+                }
+            }
+            Bound::From(Value::Datetime(ms)) if path.field == object.system.modstamp => {
+                stamped_from = stamped_from.max(Some(*ms));
+            }
+            Bound::Among(_) | Bound::From(_) => {}
+        }
+    }
+    let by_id = follows(&plan.order, &[object.system.id]);
+    let by_stamp = follows(&plan.order, &[object.system.modstamp, object.system.id]);
+    match stamped_from {
+        Some(ms) => (Box::new(table.since(ms)), by_stamp || unordered),
+        None if by_stamp && !unordered => (Box::new(table.since(i64::MIN)), true),
+        None => (Box::new(table.all()), unordered || by_id),
+    }
+}
+
+/// Tells whether the sort keys are a beginning of `fields`, ascending.
+fn follows(keys: &[SortKey], fields: &[FieldNo]) -> bool {
+    let pairs = keys.iter().zip(fields);
+    keys.len() <= fields.len()
+        && pairs.into_iter().all(|(key, field)| {
+            key.path.hops.is_empty() && key.path.field == *field && !key.descending
+        })
+}
+
+fn sort(model: &Model, plan: &Plan, rows: &mut [RowNo]) {
+    let keys = |row: &RowNo| -> Vec<Value> {
+        let folded = |key: &SortKey| match key.path.value(model, plan.object, *row).0 {
+            Value::Text(text) => Value::Text(text.to_lowercase().into()),
+            other => other.clone(),
+        };
+        plan.order.iter().map(folded).collect()
+    };
+    rows.sort_by_cached_key(|row| Sorted {
+        keys: keys(row),
+        order: &plan.order,
+    });
+}
+
+/// The sort keys of one row; nulls stand first unless the query says otherwise.
+struct Sorted<'a> {
+    keys: Vec<Value>,
+    order: &'a [SortKey],
+}
+
+impl Ord for Sorted<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let pairs = self.keys.iter().zip(&other.keys).zip(self.order);
+        pairs.fold(Ordering::Equal, |so_far, ((a, b), key)| {
+            so_far.then_with(|| match (*a == Value::Null, *b == Value::Null) {
+                (true, true) => Ordering::Equal,
+                (true, false) if key.nulls_last => Ordering::Greater,
+                (true, false) => Ordering::Less,
+                (false, true) if key.nulls_last => Ordering::Less,
+                (false, true) => Ordering::Greater,
+                (false, false) if key.descending => b.cmp(a),
+                (false, false) => a.cmp(b),
+            })
+        })
+    }
+}
+
+impl PartialOrd for Sorted<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Sorted<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Sorted<'_> {}
+
+/// Appends one record with its `attributes` and the selected members.
+pub(crate) fn push_record(
+    out: &mut String,
+    model: &Model,
+    version: &str,
+    at: (ObjectNo, RowNo),
+    nodes: &[SelectNode],
+) {
+    let (object_no, row) = at;
+    let object = model.object(object_no);
+    let id = model.id_of(object_no, row);
+    let name = &object.name;
+    out.push_str(&format!(
+        r#"{{"attributes":{{"type":"{name}","url":"/services/data/{version}/sobjects/{name}/{id}"}}"#
+    ));
+    for node in nodes {
+        out.push(',');
+        match node {
+            SelectNode::Field(no) => {
+                let field = object.field(*no);
+                out.push('"');
+                out.push_str(&field.name);
+                out.push_str("\":");
+                if field.kind == FieldType::Address {
+                    push_address(out, model, at, *no);
+                } else {
+                    model.table(object_no).get(row, *no).push_json(field, out);
+                }
+            }
+            SelectNode::Parent {
+                name,
+                hop,
+                children,
+                ..
+            } => {
+                push_json_text(out, name);
+                out.push(':');
+                match parent(model, at, *hop) {
+                    Some(up) => push_record(out, model, version, up, children),
+                    None => out.push_str("null"),
+                }
+            }
+        }
+    }
+    out.push('}');
+}
+
+fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: FieldNo) {
+    let object = model.object(at.0);
+    let table = model.table(at.0);
+    let parts = &object.field(no).parts;
+    if parts
+        .iter()
+        .all(|part| *table.get(at.1, *part) == Value::Null)
+    {
+        out.push_str("null");
+        return;
+    }
+    let mut named: Vec<(String, FieldNo)> = parts
+        .iter()
+        .filter_map(|part| {
+            let (_, name) = object.field(*part).part_of.as_ref()?;
+            let (first, rest) = name.split_at_checked(1)?;
+            Some((first.to_ascii_lowercase() + rest, *part))
+        })
+        .collect();
+    named.sort();
+    for (place, (name, part)) in named.iter().enumerate() {
+        out.push(if place == 0 { '{' } else { ',' });
+        push_json_text(out, name);
+        out.push(':');
+        table.get(at.1, *part).push_json(object.field(*part), out);
+    }
+    out.push('}');
+}

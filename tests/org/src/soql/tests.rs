@@ -1,0 +1,249 @@
+//! Statements that parse, statements that do not, and what they find.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{bind, parse, push_record, rows};
+use crate::Org;
+use crate::local::PERSON;
+
+fn org() -> Org {
+    let mut org = Org::default();
+    let names = [
+        ("Acme", 10, Some("Media"), "a-1"),
+        ("Borg", 20, None, "a-2"),
+        ("acme Two", 30, Some("Energy"), "a-3"),
+        ("100% Pure", 40, Some("Media"), "A'4"),
+    ];
+    for (name, employees, industry, external) in names {
+        let fields = json!({
+            "Name": name, "NumberOfEmployees": employees, "Industry": industry,
+            "External_Id__c": external, "AnnualRevenue": employees * 2, "Tags__c": "large;closed",
+            "Active__c": employees > 15, "Opened__c": format!("2020-01-{employees}"),
+        });
+        let fields = if employees > 31 {
+            without(fields, "Opened__c")
+        } else {
+            fields
+        };
+        org.insert_as(PERSON, "Account", &fields).unwrap();
+    }
+    let child = json!({"LastName": "Ito", "Account": {"External_Id__c": "A-1"}});
+    org.insert_as(PERSON, "Contact", &child).unwrap();
+    org.insert_as(PERSON, "Contact", &json!({"LastName": "Orphan"}))
+        .unwrap();
+    org
+}
+
+fn without(mut json: serde_json::Value, name: &str) -> serde_json::Value {
+    json.as_object_mut().unwrap().remove(name);
+    json
+}
+
+/// Returns the value of the first selected field of each row, or the code of the refusal.
+fn run(org: &Org, text: &str) -> Vec<String> {
+    let plan = match parse(text).and_then(|query| bind(&org.model, &query)) {
+        Ok(plan) => plan,
+        Err(error) => return vec![error.code().to_owned()],
+    };
+    let nodes = plan.select.clone().unwrap_or_default();
+    let shown = rows(&org.model, &plan, false).into_iter().map(|row| {
+        let mut out = String::new();
+        push_record(&mut out, &org.model, "v62.0", (plan.object, row), &nodes);
+        let json: serde_json::Map<_, _> = serde_json::from_str(&out).unwrap();
+        let member = json
+            .into_iter()
+            .find(|(name, _)| name != "attributes")
+            .unwrap()
+            .1;
+        member
+            .as_str()
+            .map_or_else(|| member.to_string(), str::to_owned)
+    });
+    shown.collect()
+}
+
+#[test]
+fn conditions_find_what_they_say() {
+    let org = org();
+    for (condition, expected) in [
+        ("Name = 'ACME'", vec!["Acme"]),
+        ("Name != 'acme' AND Industry = null", vec!["Borg"]),
+        ("Industry != 'Media'", vec!["Borg", "acme Two"]),
+        ("Name LIKE 'acme%'", vec!["Acme", "acme Two"]),
+        (r"Name LIKE '100\%%'", vec!["100% Pure"]),
+        (
+            "NumberOfEmployees > 10 AND NumberOfEmployees <= 30",
+            vec!["Borg", "acme Two"],
+        ),
+        (
+            "AnnualRevenue >= 59.99 AND AnnualRevenue < 1e3",
+            vec!["acme Two", "100% Pure"],
+        ),
+        (
+            "External_Id__c IN ('A-1', 'a-3', 'x')",
+            vec!["Acme", "acme Two"],
+        ),
+        (r"External_Id__c = 'a\'4'", vec!["100% Pure"]),
+        ("Industry NOT IN ('Media', null)", vec!["acme Two"]),
+        ("NOT Industry = 'Media'", vec!["Borg", "acme Two"]),
+        (
+            "(Name = 'Acme' OR Name = 'Borg') AND Active__c = TRUE",
+            vec!["Borg"],
+        ),
+        ("Opened__c < 2020-01-20", vec!["Acme"]),
+        (
+            "CreatedDate >= 2026-05-01T09:30:00+02:00 AND Name = 'Borg'",
+            vec!["Borg"],
+        ),
+        (
+            "Tags__c INCLUDES ('closed;large', 'small') AND Name = 'Acme'",
+            vec!["Acme"],
+        ),
+        ("Tags__c EXCLUDES ('small') AND Name = 'Acme'", vec!["Acme"]),
+        (
+            "Owner.Username = 'kim@acme.example' AND Name = 'Acme'",
+            vec!["Acme"],
+        ),
+        ("SystemModstamp > 2026-05-01T09:30:00Z", vec![]),
+    ] {
+        let text = format!("SELECT Name FROM Account WHERE {condition} ORDER BY Id");
+        assert_eq!(run(&org, &text), expected, "{condition}");
+    }
+}
+
+#[test]
+fn parents_are_followed_and_missing_ones_are_null() {
+    let org = org();
+    let found = run(
+        &org,
+        "SELECT Account.Owner.Username, LastName FROM Contact ORDER BY LastName",
+    );
+    assert!(
+        found[0].contains("\"Owner\":{") && found[0].contains("kim@acme.example"),
+        "{found:?}"
+    );
+    assert_eq!(found[1], "null");
+    assert_eq!(
+        run(
+            &org,
+            "SELECT LastName FROM Contact WHERE Account.Name = null"
+        ),
+        ["Orphan"]
+    );
+}
+
+#[test]
+fn order_limit_and_offset() {
+    let org = org();
+    let names = |tail: &str| run(&org, &format!("SELECT Name FROM Account {tail}"));
+    assert_eq!(names("ORDER BY Industry, Name")[0], "Borg");
+    assert_eq!(
+        names("ORDER BY Industry DESC NULLS LAST, Name DESC")[3],
+        "Borg"
+    );
+    assert_eq!(names("ORDER BY Name LIMIT 1 OFFSET 1"), ["Acme"]);
+    assert_eq!(
+        names("ORDER BY SystemModstamp, Id LIMIT 2"),
+        ["Acme", "Borg"]
+    );
+    assert_eq!(
+        names("WHERE Name LIKE '%' ORDER BY NumberOfEmployees DESC LIMIT 1"),
+        ["100% Pure"]
+    );
+}
+
+#[test]
+fn refusals_have_the_codes_of_salesforce() {
+    let org = org();
+    for (text, code) in [
+        ("SELECT Id", "MALFORMED_QUERY"),
+        ("SELECT FROM Account", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Account WHERE", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Account WHERE Name = 'x", "MALFORMED_QUERY"),
+        (
+            r"SELECT Id FROM Account WHERE Name = '\q'",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Name = 'a' OR Name = 'b' AND Name = 'c'",
+            "MALFORMED_QUERY",
+        ),
+        ("SELECT Id FROM Account LIMIT x", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Account; DROP", "MALFORMED_QUERY"),
+        ("SELECT FIELDS(ALL) FROM Account", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Accout", "INVALID_TYPE"),
+        ("SELECT Foo FROM Account", "INVALID_FIELD"),
+        ("SELECT Foo.Name FROM Account", "INVALID_FIELD"),
+        ("SELECT Id, Id FROM Account", "INVALID_FIELD"),
+        ("SELECT Id FROM Account WHERE Name = 5", "INVALID_FIELD"),
+        (
+            "SELECT Id FROM Account WHERE NumberOfEmployees = 'x'",
+            "INVALID_FIELD",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Description = 'x'",
+            "INVALID_FIELD",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Id = 'nope'",
+            "INVALID_QUERY_FILTER_OPERATOR",
+        ),
+        (
+            "SELECT Id FROM Account OFFSET 2001",
+            "NUMBER_OUTSIDE_VALID_RANGE",
+        ),
+        (
+            "SELECT Parent.Parent.Parent.Parent.Parent.Parent.Name FROM Account",
+            "MALFORMED_QUERY",
+        ),
+    ] {
+        assert_eq!(run(&org, text), [code], "{text}");
+    }
+}
+
+#[test]
+fn all_fields_need_a_limit_and_then_come_with_their_names() {
+    let org = org();
+    assert_eq!(
+        run(&org, "SELECT FIELDS(STANDARD) FROM Account LIMIT 200").len(),
+        4
+    );
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    let deep = format!(
+        "SELECT Id FROM Account WHERE {}Name = 'x'",
+        "(".repeat(50_000)
+    );
+    assert!(parse(&deep).is_err());
+    let deep = format!(
+        "SELECT Id FROM Account WHERE {} Name = 'x'",
+        "NOT ".repeat(20_000)
+    );
+    assert!(parse(&deep).is_err());
+}
+
+static ORG: std::sync::LazyLock<Org> = std::sync::LazyLock::new(org);
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC*") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_heap_of_words_is_answered(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "select", "Id", "Name", "from", "Account", "where", "and", "or", "not", "in", "(",
+                ")", ",", "=", "<", "like", "'a'", "'\\u12'", "5", "null", "2020-01-01", "order",
+                "by", "limit", "offset", "Owner.Name", "count", "fields", "é", "-",
+            ]),
+            0..20,
+        )
+    ) {
+        let _ = run(&ORG, &words.join(" "));
+    }
+}

@@ -1,0 +1,13 @@
+//! The REST surface, call by call, without sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod access;
+mod collections;
+mod control;
+mod events;
+mod fixture;
+mod properties;
+mod queries;
+mod records;
+mod replica;
