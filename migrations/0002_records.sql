@@ -39,15 +39,17 @@ create table syncline.sync_link (
     constraint sync_link_postgres_presence_check check (postgres_presence in ('unseen', 'present', 'deleted'))
 );
 
+-- The column that tells records apart comes first: until the tables are analyzed, the planner takes
+-- tenant and object for as selective as a key, and would scan one index for the sake of another.
 create unique index sync_link_canonical_key
-    on syncline.sync_link (tenant, object, canonical_id);
+    on syncline.sync_link (canonical_id, object, tenant);
 
 create unique index sync_link_salesforce_key
-    on syncline.sync_link (tenant, object, salesforce_id)
+    on syncline.sync_link (salesforce_id, object, tenant)
     where salesforce_id is not null;
 
 create unique index sync_link_local_key
-    on syncline.sync_link (tenant, object, local_key)
+    on syncline.sync_link (local_key, object, tenant)
     where local_key is not null;
 
 -- Every name a record goes or went by. Current ones are unique; former ones are history.
@@ -59,24 +61,28 @@ create table syncline.sync_link_alias (
     -- An external id as written on some side, or a Salesforce id.
     value text collate "C" not null,
     record_id uuid not null,
+    -- A boolean of its own, because an index over "valid_to is null" looks almost empty to the planner
+    -- until the table is analyzed, and is then scanned whole.
+    is_current boolean not null default true,
     valid_from timestamptz not null default now(),
     valid_to timestamptz,
     constraint sync_link_alias_pkey primary key (alias_id),
+    constraint sync_link_alias_current_check check (is_current = (valid_to is null)),
     constraint sync_link_alias_kind_check check (kind in ('external_id', 'salesforce_id')),
     constraint sync_link_alias_record_id_fkey foreign key (record_id)
         references syncline.sync_link (record_id) on delete cascade
 );
 
 create unique index sync_link_alias_current_key
-    on syncline.sync_link_alias (tenant, object, kind, value)
-    where valid_to is null;
+    on syncline.sync_link_alias (value, kind, object, tenant)
+    where is_current;
 
 create index sync_link_alias_record_id_idx
     on syncline.sync_link_alias (record_id, kind);
 
 create index sync_link_alias_history_idx
-    on syncline.sync_link_alias (tenant, object, kind, value)
-    where valid_to is not null;
+    on syncline.sync_link_alias (value, kind, object, tenant)
+    where not is_current;
 
 -- A record that has work: one row, whatever happened to it.
 create table syncline.sync_task (
@@ -93,6 +99,8 @@ create table syncline.sync_task (
     -- Why it waits or is parked: a stable word, and words without values.
     code text,
     reason text,
+    -- Names of parents it waits for, Salesforce ids or external ids: their arrival wakes it.
+    awaits text[],
     -- The fence. Every lease draws a new one, and so does every loss of a lease.
     lease_epoch bigint not null default nextval('syncline.lease_epoch'),
     lease_owner text,
@@ -119,6 +127,10 @@ create index sync_task_leased_idx
 create index sync_task_parked_idx
     on syncline.sync_task (tenant, object)
     where state = 'parked';
+
+create index sync_task_awaits_idx
+    on syncline.sync_task using gin (awaits)
+    where awaits is not null;
 
 create index sync_task_dirty_idx
     on syncline.sync_task (dirty_since);
@@ -185,7 +197,12 @@ create index sync_intent_record_id_idx
     on syncline.sync_intent (record_id);
 
 create index sync_intent_waiting_idx
-    on syncline.sync_intent (state, updated_at);
+    on syncline.sync_intent (updated_at)
+    where state in ('open', 'applied', 'unknown');
+
+create index sync_intent_settled_idx
+    on syncline.sync_intent (updated_at)
+    where state in ('retired', 'refused', 'superseded');
 
 create index sync_intent_bulk_job_idx
     on syncline.sync_intent (bulk_job)

@@ -155,6 +155,7 @@
 -- table sync_link_alias.kind text not null
 -- table sync_link_alias.value text not null
 -- table sync_link_alias.record_id uuid not null
+-- table sync_link_alias.is_current boolean not null default true
 -- table sync_link_alias.valid_from timestamp with time zone not null default now()
 -- table sync_link_alias.valid_to timestamp with time zone
 -- table sync_outbox.outbox_id bigint not null generated always as identity
@@ -204,6 +205,7 @@
 -- table sync_task.look boolean not null default false
 -- table sync_task.code text
 -- table sync_task.reason text
+-- table sync_task.awaits text[]
 -- table sync_task.lease_epoch bigint not null default nextval('syncline.lease_epoch'::regclass)
 -- table sync_task.lease_owner text
 -- table sync_task.lease_until timestamp with time zone
@@ -239,6 +241,7 @@
 -- constraint sync_journal_pkey on sync_journal PRIMARY KEY (journaled_at, journal_id)
 -- constraint sync_link_pkey on sync_link PRIMARY KEY (record_id)
 -- constraint sync_link_postgres_presence_check on sync_link CHECK ((postgres_presence = ANY (ARRAY['unseen'::text, 'present'::text, 'deleted'::text])))
+-- constraint sync_link_alias_current_check on sync_link_alias CHECK ((is_current = (valid_to IS NULL)))
 -- constraint sync_link_alias_kind_check on sync_link_alias CHECK ((kind = ANY (ARRAY['external_id'::text, 'salesforce_id'::text])))
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
@@ -274,19 +277,20 @@
 -- CREATE INDEX sync_intent_bulk_job_idx ON syncline.sync_intent USING btree (bulk_job) WHERE (bulk_job IS NOT NULL)
 -- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'superseded'::text]))
 -- CREATE INDEX sync_intent_record_id_idx ON syncline.sync_intent USING btree (record_id)
--- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (state, updated_at)
+-- CREATE INDEX sync_intent_settled_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['retired'::text, 'refused'::text, 'superseded'::text]))
+-- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text]))
 -- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
 -- CREATE INDEX sync_journal_export_idx ON ONLY syncline.sync_journal USING btree (xid, journal_id)
 -- CREATE INDEX sync_journal_record_id_idx ON ONLY syncline.sync_journal USING btree (record_id, journal_id)
 -- CREATE UNIQUE INDEX sync_journal_pkey ON ONLY syncline.sync_journal USING btree (journaled_at, journal_id)
--- CREATE UNIQUE INDEX sync_link_canonical_key ON syncline.sync_link USING btree (tenant, object, canonical_id)
--- CREATE UNIQUE INDEX sync_link_local_key ON syncline.sync_link USING btree (tenant, object, local_key) WHERE (local_key IS NOT NULL)
+-- CREATE UNIQUE INDEX sync_link_canonical_key ON syncline.sync_link USING btree (canonical_id, object, tenant)
+-- CREATE UNIQUE INDEX sync_link_local_key ON syncline.sync_link USING btree (local_key, object, tenant) WHERE (local_key IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_link_pkey ON syncline.sync_link USING btree (record_id)
--- CREATE UNIQUE INDEX sync_link_salesforce_key ON syncline.sync_link USING btree (tenant, object, salesforce_id) WHERE (salesforce_id IS NOT NULL)
--- CREATE INDEX sync_link_alias_history_idx ON syncline.sync_link_alias USING btree (tenant, object, kind, value) WHERE (valid_to IS NOT NULL)
+-- CREATE UNIQUE INDEX sync_link_salesforce_key ON syncline.sync_link USING btree (salesforce_id, object, tenant) WHERE (salesforce_id IS NOT NULL)
+-- CREATE INDEX sync_link_alias_history_idx ON syncline.sync_link_alias USING btree (value, kind, object, tenant) WHERE (NOT is_current)
 -- CREATE INDEX sync_link_alias_record_id_idx ON syncline.sync_link_alias USING btree (record_id, kind)
--- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (tenant, object, kind, value) WHERE (valid_to IS NULL)
+-- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (value, kind, object, tenant) WHERE is_current
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
@@ -296,6 +300,7 @@
 -- CREATE UNIQUE INDEX sync_proof_pkey ON syncline.sync_proof USING btree (tenant, object)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
 -- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)
+-- CREATE INDEX sync_task_awaits_idx ON syncline.sync_task USING gin (awaits) WHERE (awaits IS NOT NULL)
 -- CREATE INDEX sync_task_dirty_idx ON syncline.sync_task USING btree (dirty_since)
 -- CREATE INDEX sync_task_leased_idx ON syncline.sync_task USING btree (lease_until) WHERE (state = 'leased'::text)
 -- CREATE INDEX sync_task_parked_idx ON syncline.sync_task USING btree (tenant, object) WHERE (state = 'parked'::text)

@@ -12,7 +12,8 @@ use super::error::{RefusalKind, RowRefusal};
 use super::journal::{JournalLine, write_journal};
 use super::links::{RawAlias, add_raw_aliases};
 use super::records::{KnownRecord, LostValue, free_keys, log_lost_values, save_records, word_of};
-use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases};
+use super::sightings::references;
+use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases, wake_children};
 use super::transaction::{Tx, recordset};
 use super::write_rows::RowOutcome;
 use crate::engine::ports::store::{
@@ -70,6 +71,8 @@ struct Leavings {
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     again: Vec<NewWork>,
+    /// External ids of rows that stand from now on.
+    arrived: Vec<String>,
 }
 
 /// Writes what the batch came to, and says it in the engine's terms.
@@ -92,6 +95,7 @@ pub(super) async fn record_outcomes(
     write_journal(tx, &left.journal).await?;
     add_work(tx, &left.again).await?;
     end_leases(tx, scope, &left.ends).await?;
+    wake_children(tx, &left.arrived).await?;
     Ok(left.planned)
 }
 
@@ -119,6 +123,7 @@ impl Leavings {
                         look: false,
                         code: None,
                         reason,
+                        awaits: unknown_parents(scope, candidate),
                     },
                 ),
                 RecordVerdict::Look => self.later(
@@ -129,6 +134,7 @@ impl Leavings {
                         look: true,
                         code: None,
                         reason: "it is read in Salesforce first".to_owned(),
+                        awaits: Vec::new(),
                     },
                 ),
                 RecordVerdict::Park(park) => self.park(
@@ -204,6 +210,7 @@ impl Leavings {
                     look: false,
                     code: Some(code),
                     reason: "the row it points to is not there yet".to_owned(),
+                    awaits: candidate.parents.values().cloned().collect(),
                 };
                 self.later(candidate, end);
             }
@@ -274,6 +281,9 @@ impl Leavings {
         if let Some(RowOutcome::Stands(row)) = &done.row
             && let Some(raw) = &row.external_id
         {
+            if !done.row_stood {
+                self.arrived.push(raw.clone());
+            }
             self.aliases.push(RawAlias {
                 record_id,
                 value: raw.clone(),
@@ -329,7 +339,18 @@ fn shortly(counts: bool, reason: &str) -> LeaseEnd {
         look: false,
         code: None,
         reason: reason.to_owned(),
+        awaits: Vec::new(),
     }
+}
+
+/// Returns the Salesforce ids that the record's image points to and no link knows.
+fn unknown_parents(scope: &ObjectScope, candidate: &Candidate) -> Vec<String> {
+    let image = &candidate.known.link.image.fields;
+    references(scope, |field| image.get(field).map(|field| &field.value))
+        .into_iter()
+        .filter(|(_, id)| !candidate.parents.contains_key(id))
+        .map(|(_, id)| id.to_string())
+        .collect()
 }
 
 fn suppressed(scope: &ObjectScope) -> Parking {

@@ -459,7 +459,7 @@ async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreEr
             from jsonb_to_recordset($1) as left_behind (record_id uuid, spellings jsonb)
             join syncline.sync_link_alias as alias using (record_id)
             where alias.kind = 'external_id'
-            and alias.valid_to is null
+            and alias.is_current
             and not left_behind.spellings ? alias.value",
         )
         .bind(recordset(&left)),

@@ -56,10 +56,11 @@ const LEASE: &str = "with due as materialized (
             lease_epoch = default,
             -- The look goes with the lease; what is asked for from now on is for the next one.
             look = false,
+            awaits = null,
             updated_at = now()
         from due
         where task.record_id = due.record_id
-        returning task.record_id, task.lease_epoch, task.generation, task.attempts, task.xid
+        returning task.record_id, task.lease_epoch, task.generation, task.attempts, task.xid, due.look, due.due_at
     )
     select
         leased.record_id,
@@ -69,16 +70,15 @@ const LEASE: &str = "with due as materialized (
         leased.xid,
         link.salesforce_id,
         link.external_id,
-        due.look or exists (
+        leased.look or exists (
             select
             from syncline.sync_intent as intent
             where intent.record_id = leased.record_id
             and intent.state = 'unknown'
         ) as look
     from leased
-    join due on due.record_id = leased.record_id
     join syncline.sync_link as link on link.record_id = leased.record_id
-    order by due.due_at, leased.record_id";
+    order by leased.due_at, leased.record_id";
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::lease_tasks`].
@@ -136,6 +136,7 @@ fn lease_end(release: &TaskRelease) -> LeaseEnd {
             look: release.lease.look,
             code: None,
             reason: release.reason.clone(),
+            awaits: Vec::new(),
         },
     }
 }

@@ -70,7 +70,7 @@ const LOCK_BY_NAMES: &str = "with wanted as materialized (
             and former.object = wanted.object
             and former.kind = 'salesforce_id'
             and former.value = wanted.salesforce_id
-            and former.valid_to is not null
+            and not former.is_current
     )
     order by link.record_id
     for no key update of link";
@@ -187,7 +187,7 @@ pub(super) async fn add_raw_aliases(tx: &mut Tx, aliases: &[RawAlias]) -> Result
             join syncline.sync_link as link using (record_id)
             order by link.record_id, alias.value
             -- The spelling moves to the record that goes by it now.
-            on conflict (tenant, object, kind, value) where valid_to is null do update
+            on conflict (tenant, object, kind, value) where is_current do update
             set record_id = excluded.record_id
             where sync_link_alias.record_id <> excluded.record_id",
         )

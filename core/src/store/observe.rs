@@ -96,7 +96,7 @@ impl PgStore {
                         and former.object = $2
                         and former.kind = 'salesforce_id'
                         and former.value = wanted.id
-                        and former.valid_to is not null
+                        and not former.is_current
                     )",
                 )
                 .bind(scope.tenant.as_str())

@@ -220,12 +220,13 @@ async fn align_aliases(tx: &mut Tx, records: &[KnownRecord]) -> Result<(), Store
         "ending aliases",
         sqlx::query(
             "update syncline.sync_link_alias as alias
-            set valid_to = now()
+            set is_current = false,
+                valid_to = now()
             from syncline.sync_link as link
             where alias.record_id = link.record_id
             and link.record_id = any($1)
             and alias.kind = 'salesforce_id'
-            and alias.valid_to is null
+            and alias.is_current
             and alias.value is distinct from link.salesforce_id",
         )
         .bind(&ids),
@@ -266,10 +267,11 @@ pub(super) async fn free_keys(tx: &mut Tx, records: &[RecordId]) -> Result<(), S
             "with ended as (
                 -- Ends the names that go with the freed keys.
                 update syncline.sync_link_alias
-                set valid_to = now()
+                set is_current = false,
+                valid_to = now()
                 where record_id = any($1)
                 and kind = 'external_id'
-                and valid_to is null
+                and is_current
             )
             update syncline.sync_link
             set canonical_id = '~' || record_id

@@ -131,7 +131,7 @@ async fn spellings(tx: &mut Tx, records: &[&KnownRecord]) -> Result<Vec<Spelling
                 from syncline.sync_link_alias
                 where record_id = any($1)
                 and kind = 'external_id'
-                and valid_to is null",
+                and is_current",
             )
             .bind(ids),
         )

@@ -17,7 +17,7 @@ use super::records::{
     save_records, word_of,
 };
 use super::sightings::{references, resolve_parents};
-use super::tasks::{LeaseEnd, Parking, end_leases};
+use super::tasks::{LeaseEnd, Parking, end_leases, wake_children};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::salesforce::{Disposition, Refusal};
 use crate::engine::ports::store::{LeasedTask, SettledOutcome, Settlement};
@@ -145,14 +145,7 @@ async fn parents(
     let mut parents = resolve_parents(tx, &scope.tenant, &shown).await?;
     let sent: BTreeSet<(&str, &str)> = intents
         .values()
-        .flat_map(|intent| {
-            scope.sync.fields.iter().filter_map(|(name, field)| {
-                let Some(Value::Text(external_id)) = intent.fields.get(name) else {
-                    return None;
-                };
-                Some((field.references.as_ref()?.as_str(), external_id.as_str()))
-            })
-        })
+        .flat_map(|intent| sent_references(scope, intent))
         .collect();
     if sent.is_empty() {
         return Ok(parents);
@@ -169,7 +162,7 @@ async fn parents(
                     and alias.object = sent.object
                     and alias.kind = 'external_id'
                     and alias.value = sent.external_id
-                    and alias.valid_to is null
+                    and alias.is_current
                 join syncline.sync_link as link on link.record_id = alias.record_id
                 where link.salesforce_id is not null",
             )
@@ -183,6 +176,28 @@ async fn parents(
         parents.insert(id, external_id);
     }
     Ok(parents)
+}
+
+/// Returns the objects and external ids that an intent's references name.
+fn sent_references<'a>(scope: &'a ObjectScope, intent: &'a Intent) -> Vec<(&'a str, &'a str)> {
+    scope
+        .sync
+        .fields
+        .iter()
+        .filter_map(|(name, field)| {
+            let Some(Value::Text(external_id)) = intent.fields.get(name) else {
+                return None;
+            };
+            Some((field.references.as_ref()?.as_str(), external_id.as_str()))
+        })
+        .collect()
+}
+
+fn sent_parents(scope: &ObjectScope, intent: &Intent) -> Vec<String> {
+    sent_references(scope, intent)
+        .into_iter()
+        .map(|(_, external_id)| external_id.to_owned())
+        .collect()
 }
 
 /// Returns the ids among the answers that another record goes by already.
@@ -233,6 +248,8 @@ struct Left {
     lost: Vec<LostValue>,
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
+    /// Names that Salesforce knows from now on.
+    arrived: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -258,8 +275,16 @@ impl Settling<'_> {
         let end = match &one.outcome {
             SettledOutcome::Applied { salesforce_id } => self.applied(intent, salesforce_id),
             SettledOutcome::RetryLater { refusal, delay_ms } => {
+                let awaits = match refusal.disposition {
+                    Disposition::WaitForParent => sent_parents(self.scope, &intent),
+                    Disposition::RetryLater
+                    | Disposition::WaitForQuota
+                    | Disposition::RefreshSession
+                    | Disposition::Reread
+                    | Disposition::Park => Vec::new(),
+                };
                 self.refused(intent, refusal);
-                later(refusal, *delay_ms, false)
+                later(refusal, *delay_ms, false, awaits)
             }
             SettledOutcome::Reread { refusal } => {
                 self.refused(intent, refusal);
@@ -277,6 +302,7 @@ impl Settling<'_> {
                     look: true,
                     code: None,
                     reason: "nobody knows what became of its write".to_owned(),
+                    awaits: Vec::new(),
                 }
             }
         };
@@ -312,6 +338,10 @@ impl Settling<'_> {
                 known.link.salesforce_id = Some(salesforce_id.clone());
                 let field = &self.scope.sync.external_id.field;
                 known.minted &= !intent.fields.contains_key(field);
+                if intent.action == WriteAction::Create {
+                    self.left.arrived.push(known.link.external_id.clone());
+                    self.left.arrived.push(salesforce_id.to_string());
+                }
             }
         }
         self.left.lost.extend(
@@ -378,11 +408,12 @@ impl Settling<'_> {
         save_refusals(tx, &left.refusals).await?;
         log_lost_values(tx, &left.lost, &self.scope.config_hash).await?;
         write_journal(tx, &left.journal).await?;
-        end_leases(tx, self.scope, &left.ends).await
+        end_leases(tx, self.scope, &left.ends).await?;
+        wake_children(tx, &left.arrived).await
     }
 }
 
-fn later(refusal: &Refusal, delay_ms: i64, look: bool) -> LeaseEnd {
+fn later(refusal: &Refusal, delay_ms: i64, look: bool, awaits: Vec<String>) -> LeaseEnd {
     let counts = match refusal.disposition {
         // Waiting for calls says nothing about the record.
         Disposition::WaitForQuota => false,
@@ -398,6 +429,7 @@ fn later(refusal: &Refusal, delay_ms: i64, look: bool) -> LeaseEnd {
         look,
         code: Some(refusal.code.clone()),
         reason: format!("Salesforce refused the write ({})", refusal.code),
+        awaits,
     }
 }
 
@@ -406,9 +438,10 @@ fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
     let jitter = lease.record_id.0.as_u64_pair().1;
     let tried = lease.attempt.saturating_add(1);
     match next_attempt(tried, RetryClass::Transient, jitter) {
-        NextAttempt::Retry { .. } if lease.attempt == 0 => later(refusal, 0, true),
+        NextAttempt::Retry { .. } if lease.attempt == 0 => later(refusal, 0, true, Vec::new()),
         NextAttempt::Retry { after_ms, .. } => {
-            later(refusal, i64::try_from(after_ms).unwrap_or(i64::MAX), true)
+            let delay_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
+            later(refusal, delay_ms, true, Vec::new())
         }
         NextAttempt::Park => LeaseEnd::Park(parking(refusal)),
     }

@@ -58,6 +58,15 @@ impl SeenRecord {
             .is_some_and(|before| *before != self.known)
     }
 
+    /// Returns whether the batch gave the record a Salesforce id that it did not go by before.
+    pub(super) fn has_arrived(&self) -> bool {
+        let before = self
+            .before
+            .as_ref()
+            .and_then(|before| before.link.salesforce_id.as_ref());
+        before != self.known.link.salesforce_id.as_ref()
+    }
+
     /// Returns the writes to save.
     pub(super) fn touched_intents(&self) -> impl Iterator<Item = &Intent> {
         self.live

@@ -18,7 +18,7 @@ use super::records::{
 };
 use super::sighting_book::{Loaded, Seen, SeenRecord, SightingBook, external_id};
 use super::stream::{hold_checkpoint, move_checkpoint};
-use super::tasks::{NewWork, add_work};
+use super::tasks::{NewWork, add_work, wake_children};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, StreamLease, StreamPosition};
 use crate::engine::ports::{ObjectScope, StoreError};
@@ -288,7 +288,7 @@ async fn former_ids(
                     and former.object = wanted.object
                     and former.kind = 'salesforce_id'
                     and former.value = wanted.salesforce_id
-                    and former.valid_to is not null
+                    and not former.is_current
                 order by former.valid_to",
             )
             .bind(recordset(wanted)),
@@ -439,7 +439,13 @@ async fn write(
             xid: None,
         })
         .collect();
-    add_work(tx, &work).await
+    add_work(tx, &work).await?;
+    let arrived: Vec<String> = kept()
+        .filter(|record| record.has_arrived())
+        .filter_map(|record| record.known.link.salesforce_id.as_ref())
+        .map(ToString::to_string)
+        .collect();
+    wake_children(tx, &arrived).await
 }
 
 /// Makes the links of new records and gives them their ids.

@@ -403,7 +403,7 @@ const FIND_BY_NAME: &str = "select link.*
             where alias.tenant = $1
             and alias.object = $2
             and alias.value = $3
-            and alias.valid_to is null
+            and alias.is_current
         ) as found
         limit 1
     )";

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::letters::{NewLetter, write_letters};
 use super::transaction::{Tx, recordset};
-use crate::engine::ports::StoreError;
 use crate::engine::ports::store::LeasedTask;
+use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{Generation, LeaseEpoch, RecordId};
 
 /// New work for a record.
@@ -47,6 +47,7 @@ pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
                 xid = coalesce(excluded.xid, task.xid),
                 code = null,
                 reason = null,
+                awaits = null,
                 updated_at = now()",
         )
         .bind(recordset(work)),
@@ -54,6 +55,38 @@ pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
     .await?;
     let ids: Vec<Uuid> = work.iter().map(|work| work.record_id.0).collect();
     close_letters_of(tx, &ids, "superseded by a new change").await
+}
+
+/// Wakes the tasks that wait for any of these names: Salesforce ids or external ids that records go by
+/// from now on. A record of another tenant that waits for the same name is woken in vain, which harms
+/// nobody. The try that this brings does not count: a task that is woken in vain is not closer to
+/// giving up.
+pub(super) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "waking children",
+        sqlx::query(
+            "update syncline.sync_task as task
+            set due_at = now(),
+                attempts = greatest(task.attempts - 1, 0),
+                awaits = null,
+                updated_at = now()
+            from (
+                select waiting.record_id
+                from syncline.sync_task as waiting
+                where waiting.awaits && $1
+                order by waiting.record_id
+                -- One that is being leased right now needs no waking.
+                for update skip locked
+            ) as waiting
+            where task.record_id = waiting.record_id",
+        )
+        .bind(names),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Closes the open dead letters of these records' tasks.
@@ -99,6 +132,8 @@ pub(super) enum LeaseEnd {
         code: Option<String>,
         /// Why, in words without values.
         reason: String,
+        /// Parents it waits for, by any name: their arrival wakes it.
+        awaits: Vec<String>,
     },
     /// Stop the record, unless the task grew meanwhile.
     Park(Parking),
@@ -129,6 +164,7 @@ struct Ended<'a> {
     look: bool,
     code: Option<&'a str>,
     reason: Option<&'a str>,
+    awaits: Option<&'a [String]>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -140,7 +176,7 @@ struct ParkedRow {
 /// Ends leases: three statements for any number of them. Ends of leases that were lost are ignored.
 pub(super) async fn end_leases(
     tx: &mut Tx,
-    scope: &crate::engine::ports::ObjectScope,
+    scope: &ObjectScope,
     ends: &[(LeasedTask, LeaseEnd)],
 ) -> Result<(), StoreError> {
     if ends.is_empty() {
@@ -185,7 +221,7 @@ const END_LEASES: &str = "with ended as (
         select *
         from jsonb_to_recordset($1) as ended (
             record_id uuid, epoch bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
-            counts boolean, look boolean, code text, reason text
+            counts boolean, look boolean, code text, reason text, awaits text[]
         )
     ),
     returned as (
@@ -203,6 +239,7 @@ const END_LEASES: &str = "with ended as (
             look = task.look or ended.look,
             code = ended.code,
             reason = ended.reason,
+            awaits = ended.awaits,
             lease_owner = null,
             lease_until = null,
             lease_epoch = default,
@@ -229,6 +266,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         look: false,
         code: None,
         reason: None,
+        awaits: None,
     };
     match end {
         LeaseEnd::Done { again } => Ended {
@@ -241,7 +279,9 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
             look,
             code,
             reason,
+            awaits,
         } => Ended {
+            awaits: (!awaits.is_empty()).then_some(awaits),
             delay_ms: (*delay_ms).max(0),
             counts: *counts,
             look: *look,
@@ -259,7 +299,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
 }
 
 fn letter(
-    scope: &crate::engine::ports::ObjectScope,
+    scope: &ObjectScope,
     row: &ParkedRow,
     ends: &[(LeasedTask, LeaseEnd)],
 ) -> Option<NewLetter> {

@@ -250,9 +250,6 @@ async fn a_child_waits_for_its_parent() {
         "the parent's row is not there"
     );
     world.plan(&leases).await;
-    world
-        .sql("update syncline.sync_task set due_at = now()")
-        .await;
     assert_eq!(kinds(&world.apply().await), ["settled"]);
     assert_eq!(
         world
@@ -397,5 +394,69 @@ async fn an_external_id_renamed_in_salesforce_takes_the_row_with_it() {
         kinds(&world.sync().await),
         ["intended"],
         "the same record goes on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_side_by_side_do_each_record_once() {
+    const RECORDS: usize = 240;
+    let mut world = World::new().await;
+    let mut users = world.database.connect().await;
+    let editing = async {
+        for chunk in 0..RECORDS / 20 {
+            let insert = format!(
+                "insert into public.account (external_id, name)
+                select 'K' || n, 'Ada' from generate_series({}, {}) as n;
+                update public.account set phone = '1' where id % 7 = {};",
+                chunk * 20,
+                chunk * 20 + 19,
+                chunk % 7
+            );
+            execute(&mut users, &insert).await;
+        }
+    };
+    let agreed = "select count(*) from syncline.sync_link where agreed";
+    let capturing = async |connection: &mut sqlx::PgConnection| {
+        while super::world::ask(connection, agreed).await != RECORDS.to_string() {
+            world.capture().await;
+        }
+    };
+    let working = async |name: &str, connection: &mut sqlx::PgConnection| {
+        while super::world::ask(connection, agreed).await != RECORDS.to_string() {
+            let leases = world
+                .store
+                .lease_tasks(&world.scope, 30, name, 60_000)
+                .await
+                .expect("tasks are leased");
+            let planned = world.plan(&leases).await;
+            assert_eq!(world.settle(&planned).await, 0, "nobody's lease is lost");
+        }
+    };
+    let mut own = Vec::new();
+    for _ in 0..4 {
+        own.push(world.database.connect().await);
+    }
+    let [one, two, three, four] = own.as_mut_slice() else {
+        panic!("four connections");
+    };
+    tokio::join!(
+        editing,
+        capturing(one),
+        capturing(two),
+        working("one", three),
+        working("two", four),
+    );
+    world.sync().await;
+    assert_eq!(
+        world
+            .ask("select count(*) from syncline.sync_intent where action = 'create'")
+            .await,
+        RECORDS.to_string()
+    );
+    assert_eq!(
+        world
+            .ask("select count(distinct salesforce_id) from syncline.sync_link")
+            .await,
+        RECORDS.to_string()
     );
 }
