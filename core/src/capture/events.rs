@@ -21,7 +21,7 @@ use super::window::Window;
 use super::{CaptureOptions, CaptureReport, ring_for};
 
 /// Most events of one batch: what a transaction can fold without holding locks for long.
-const EVENTS_MAX: usize = 500;
+const EVENTS_MAX: usize = 1_000;
 
 /// How long a capture waits for the first events of a subscription: opening it and the first answer
 /// take some round trips.

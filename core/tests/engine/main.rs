@@ -17,6 +17,7 @@ mod mapping;
 mod model_salesforce;
 mod one_side;
 mod over_the_network;
+mod policies;
 mod reconcile;
 mod running;
 mod stage;
