@@ -96,9 +96,8 @@ pub(crate) async fn apply(
             break;
         }
     }
-    if !report.paused {
-        ring_again(job, object, slot, &mut report).await?;
-    }
+    // A paused tenant has no due work: its slot is freed, and the first ring after the pause finds it.
+    ring_again(job, object, slot, &mut report).await?;
     log(job, object, &report);
     Ok(report)
 }

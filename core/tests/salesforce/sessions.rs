@@ -119,6 +119,25 @@ async fn an_org_out_of_reach_is_named_and_nothing_was_written() {
 }
 
 #[tokio::test]
+async fn a_write_that_finds_no_connection_is_known_to_have_had_no_effect() {
+    let Stand {
+        running, client, ..
+    } = Stand::new().await;
+    let tokens = Arc::new(MemoryTokenStore::default());
+    let options = options_of(&running);
+    let first = HttpSalesforce::new(options.clone(), Arc::clone(&tokens) as _).unwrap();
+    first.identity().await.unwrap();
+    running.stop().await;
+    drop((first, client));
+    let second = HttpSalesforce::new(options, tokens).unwrap();
+    let writes = [account("a-1", &[("Name", text("Acme"))])];
+    for lane in [WriteLane::Single, WriteLane::Collections] {
+        let outcomes = second.write(&writes, lane, Duration::from_secs(5)).await;
+        assert_eq!(words(&outcomes), ["connect RetryLater"], "{lane:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_debug_output_holds_a_secret() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();

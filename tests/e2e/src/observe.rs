@@ -116,7 +116,7 @@ async fn counted(pool: &PgPool, sql: &'static str) -> anyhow::Result<BTreeMap<St
     Ok(rows.into_iter().collect())
 }
 
-/// Returns how many changes were journaled, by side.
+/// Returns how many observations were journaled, by where they came from.
 ///
 /// # Errors
 ///
@@ -124,11 +124,17 @@ async fn counted(pool: &PgPool, sql: &'static str) -> anyhow::Result<BTreeMap<St
 pub async fn captured(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
     counted(
         pool,
-        "select source, count(*)
+        "select
+            case
+                when source = 'postgres' then 'Postgres by triggers'
+                when stream like 'events:%' then 'Salesforce by change events'
+                else 'Salesforce by reading'
+            end,
+            count(*)
         from syncline.sync_journal
         where tenant = $1
         and source in ('postgres', 'salesforce')
-        group by source",
+        group by 1",
     )
     .await
 }
@@ -150,7 +156,7 @@ pub async fn applied_by_lane(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i
     .await
 }
 
-/// Returns how many times a row was written.
+/// Returns how many times a row was written in Postgres.
 ///
 /// # Errors
 ///
@@ -161,7 +167,7 @@ pub async fn rows_written(pool: &PgPool) -> anyhow::Result<i64> {
         from syncline.sync_journal
         where tenant = $1
         and source = 'decision'
-        and operation <> 'none'",
+        and payload -> 'to_postgres' ->> 'write' <> 'none'",
     )
     .bind(TENANT)
     .fetch_one(pool)

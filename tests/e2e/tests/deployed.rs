@@ -23,7 +23,7 @@ fn silent(_: &Standing) {}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
-    let world = World::start().await?;
+    let mut world = World::start().await?;
     let births = Births::real_records(OF_EACH_SIDE)?;
     births.into_postgres(&world.pool).await?;
     births.into_salesforce(&world.person).await?;
@@ -61,8 +61,7 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
         .person
         .control(reqwest::Method::POST, "sessions/expire", None)
         .await?;
-    let person = World::sign_in(&world.org).await?;
-    let world = World { person, ..world };
+    world.person = World::sign_in(&world.org).await?;
     world.postgres().restart().await?;
     converge(&world, goal, PATIENCE, silent).await?;
 

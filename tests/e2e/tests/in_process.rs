@@ -18,7 +18,7 @@ fn silent(_: &Standing) {}
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_postgres_and_an_expired_session_in_mid_run_cost_nothing_but_time()
 -> anyhow::Result<()> {
-    let world = World::start().await?;
+    let mut world = World::start().await?;
     let births = Births::real_records(OF_EACH_SIDE)?;
     births.into_postgres(&world.pool).await?;
     births.into_salesforce(&world.person).await?;
@@ -37,8 +37,7 @@ async fn a_restart_of_postgres_and_an_expired_session_in_mid_run_cost_nothing_bu
         .control(Method::POST, "sessions/expire", None)
         .await?;
     world.postgres().restart().await?;
-    let person = World::sign_in(&world.org).await?;
-    let world = World { person, ..world };
+    world.person = World::sign_in(&world.org).await?;
 
     let goal = Goal {
         records,

@@ -1,7 +1,7 @@
 //! The Pub/Sub API: what goes over the wire, and the server that speaks it.
 
 pub(crate) mod refusal;
-pub(crate) mod service;
+pub(crate) mod rpc;
 
 /// Messages, client and server of `eventbus.v1`, generated from `proto/pubsub.proto`.
 #[allow(

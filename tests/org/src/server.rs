@@ -152,7 +152,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     };
     let tasks = vec![
         spawn(http::serve(http_listener, shared.clone())),
-        spawn(pubsub::service::serve(
+        spawn(pubsub::rpc::serve(
             grpc_listener,
             shared.clone(),
             options.keep_alive,

@@ -1,9 +1,8 @@
 //! The table at the end: what moved, by which way, at what price, how fast.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use syncline_e2e::compare::Comparison;
 use syncline_e2e::converge::Goal;
@@ -41,7 +40,7 @@ pub(crate) async fn print(
 ) -> anyhow::Result<()> {
     let conflicts = observe::conflicts(&world.pool).await?;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_BORDERS_ONLY);
     table.add_rows(moved(world, findings).await?);
     table.add_rows(measured(findings, conflicts.len()));
     if let Some(column) = table.column_mut(1) {
@@ -64,17 +63,15 @@ pub(crate) async fn print(
 
 /// What moved, by which way, at what price.
 async fn moved(world: &World, findings: &Findings<'_>) -> anyhow::Result<Vec<[String; 2]>> {
-    let captured = observe::captured(&world.pool).await?;
     let engine_calls = findings.metered.api_calls - findings.own_calls;
-    let mut rows = vec![
-        row("records on each side", findings.goal.records),
-        row("captured from Postgres", count(&captured, "postgres")),
-        row("captured from Salesforce", count(&captured, "salesforce")),
-        row(
-            "rows written in Postgres",
-            observe::rows_written(&world.pool).await?,
-        ),
-    ];
+    let mut rows = vec![row("records on each side", findings.goal.records)];
+    for (way, count) in observe::captured(&world.pool).await? {
+        rows.push(row(&format!("captured from {way}"), count));
+    }
+    rows.push(row(
+        "rows written in Postgres",
+        observe::rows_written(&world.pool).await?,
+    ));
     for (lane, applied) in observe::applied_by_lane(&world.pool).await? {
         rows.push(row(&format!("written to Salesforce by {lane}"), applied));
     }
@@ -111,10 +108,6 @@ fn measured(findings: &Findings<'_>, conflicts: usize) -> Vec<[String; 2]> {
 
 fn row(what: &str, value: impl ToString) -> [String; 2] {
     [what.to_owned(), value.to_string()]
-}
-
-fn count(counts: &BTreeMap<String, i64>, name: &str) -> i64 {
-    counts.get(name).copied().unwrap_or_default()
 }
 
 fn latency(latencies: &Latencies) -> String {

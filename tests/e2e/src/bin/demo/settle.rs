@@ -9,7 +9,7 @@ use syncline_e2e::world::World;
 use crate::stage::Stage;
 
 /// How long both sides may stand still without being equal: two ticks of the schedules.
-const STANDSTILL_MAX: Duration = Duration::from_secs(150);
+const STANDSTILL_MAX: Duration = Duration::from_secs(40);
 
 /// Waits until both sides hold what they must and are equal but for the conflicts.
 ///

@@ -1,0 +1,401 @@
+//! Planning and writing: exactly the rows that are locked, one transaction, a bad row alone.
+
+use std::time::{Duration, Instant};
+
+use syncline::engine::ports::StorePort;
+use syncline::engine::ports::store::PlannedRecord;
+use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Snapshot};
+
+use super::world::{Planner, World, execute, intended, kinds, seen, values};
+
+#[tokio::test]
+async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    assert_eq!(kinds(&planned), ["intended"]);
+    assert!(
+        world.lease().await.is_empty(),
+        "it is leased and its intent is open"
+    );
+    assert_eq!(world.settle(&planned).await, 0, "nothing was stale");
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_task").await,
+        "0"
+    );
+    assert_eq!(
+        world
+            .ask("select base ->> 'Name' from syncline.sync_link where agreed")
+            .await,
+        "Ada"
+    );
+}
+
+#[tokio::test]
+async fn a_record_born_in_salesforce_is_inserted_and_captured_by_nobody() {
+    let mut world = World::new().await;
+    world
+        .see(&[seen(Created, "K", &[("Name", "Ada")], 1)])
+        .await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(world.ask("select name from public.account").await, "Ada");
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_outbox").await,
+        "0"
+    );
+    assert_eq!(
+        world.ask("select count(*) from syncline.engine_tx").await,
+        "0"
+    );
+    assert_eq!(
+        world.ask("select state from syncline.record_status").await,
+        "in_sync"
+    );
+}
+
+#[tokio::test]
+async fn what_the_customers_triggers_do_in_answer_to_our_write_is_captured() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "create function shout() returns trigger language plpgsql as $$
+            begin
+                new.name := upper(new.name);
+                return new;
+            end $$;
+            create trigger shout before insert or update on public.account
+            for each row execute function shout();
+            create function follow() returns trigger language plpgsql as $$
+            begin
+                if new.external_id = 'K' then
+                    update public.account set phone = new.phone where external_id = 'other';
+                end if;
+                return null;
+            end $$;
+            insert into public.account (external_id, name) values ('other', 'OTHER');
+            create trigger follow after insert or update on public.account
+            for each row execute function follow();",
+        )
+        .await;
+    world.sync().await;
+    world
+        .see(&[seen(Created, "K", &[("Name", "Ada"), ("Phone", "7")], 1)])
+        .await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(
+        world
+            .ask("select string_agg(external_id, ',') from syncline.sync_outbox")
+            .await,
+        "other",
+        "the nested change, not our own"
+    );
+    let planned = world.apply().await;
+    let writes = intended(&planned);
+    assert_eq!(
+        writes[0].1.fields,
+        values(&[("Name", "ADA")]),
+        "the rewritten value is an edit"
+    );
+}
+
+#[tokio::test]
+async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.synced("K2", "Bob").await;
+    world
+        .see(&[
+            seen(Changed, "K1", &[("Name", "from Salesforce")], 10),
+            seen(Changed, "K2", &[("Name", "from Salesforce")], 10),
+        ])
+        .await;
+    let mut other = world.database.connect().await;
+    execute(
+        &mut other,
+        "begin; update public.account set name = 'from a user' where external_id = 'K1'",
+    )
+    .await;
+    let began = Instant::now();
+    assert_eq!(kinds(&world.apply().await), ["requeued", "settled"]);
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "one locked row holds up nobody"
+    );
+    execute(&mut other, "commit").await;
+    world.capture().await;
+    world
+        .sql("update syncline.sync_task set due_at = now()")
+        .await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(
+        world
+            .ask("select name from public.account where external_id = 'K1'")
+            .await,
+        "from a user"
+    );
+    let conflicts = world
+        .store
+        .conflicts(&world.scope.tenant, &Default::default(), 10)
+        .await
+        .unwrap();
+    assert_eq!(conflicts.len(), 1, "both edits are known");
+}
+
+#[tokio::test]
+async fn a_move_between_partitions_is_no_delete() {
+    let table = "create table public.account (
+        id bigint generated always as identity,
+        external_id text,
+        name text,
+        phone text,
+        employees integer,
+        parent_external_id text,
+        region text not null default 'a',
+        primary key (id, region)
+    ) partition by list (region);
+    create table public.account_a partition of public.account for values in ('a');
+    create table public.account_b partition of public.account for values in ('b');
+    create index on public.account (external_id)";
+    let mut world = World::with(table, super::world::account()).await;
+    world.synced("K", "Ada").await;
+    world.sql("update public.account set region = 'b'").await;
+    assert_eq!(
+        world
+            .ask("select string_agg(operation, ',' order by outbox_id) from syncline.sync_outbox")
+            .await,
+        "delete,insert"
+    );
+    let report = world.store.capture_outbox(world.scopes(), 1).await.unwrap();
+    assert_eq!(report.counts.journaled, 1, "the batch ends between them");
+    assert_eq!(
+        kinds(&world.apply().await),
+        ["settled"],
+        "the row stands: nothing to do"
+    );
+    world.capture().await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+}
+
+#[tokio::test]
+async fn a_row_that_postgres_refuses_stops_alone() {
+    let mut world = World::new().await;
+    let names: Vec<String> = (0..20).map(|n| format!("K{n}")).collect();
+    let mut seen_all: Vec<_> = names
+        .iter()
+        .map(|name| seen(Created, name, &[("Name", name)], 1))
+        .collect();
+    seen_all.push(seen(
+        Created,
+        "long",
+        &[("Phone", "more than twenty characters long")],
+        1,
+    ));
+    seen_all.push({
+        let mut negative = seen(Created, "negative", &[], 1);
+        let five = syncline::model::value::Decimal::parse("-5").unwrap();
+        negative.fields.insert(
+            super::world::field("NumberOfEmployees"),
+            syncline::model::value::Value::Number(five),
+        );
+        negative
+    });
+    world.see(&seen_all).await;
+    let verdicts = kinds(&world.apply().await);
+    assert_eq!(
+        verdicts.iter().filter(|kind| *kind == "settled").count(),
+        20
+    );
+    assert_eq!(
+        verdicts[..2],
+        ["parked:constraint_violation", "parked:invalid_value"]
+    );
+    assert_eq!(world.ask("select count(*) from public.account").await, "20");
+    let letters = world
+        .store
+        .dead_letters(&world.scope.tenant, None, 10)
+        .await
+        .unwrap();
+    let named = letters
+        .iter()
+        .any(|letter| letter.message.contains("account_employees_check"));
+    assert!(named, "the constraint is named: {letters:?}");
+    assert_eq!(
+        world
+            .ask("select string_agg(distinct state, ',') from syncline.record_status")
+            .await,
+        "in_sync,parked"
+    );
+}
+
+#[tokio::test]
+async fn a_child_waits_for_its_parent() {
+    let mut world = World::new().await;
+    let parent = super::world::sf_id("parent");
+    world
+        .see(&[seen(Created, "parent", &[("Name", "P")], 1)])
+        .await;
+    let leases = world.lease().await;
+    let mut child = seen(Created, "child", &[("Name", "C")], 1);
+    child.fields.insert(
+        super::world::field("ParentId"),
+        syncline::model::value::Value::text(parent.as_str()),
+    );
+    world.see(&[child]).await;
+    assert_eq!(
+        kinds(&world.apply().await),
+        ["requeued"],
+        "the parent's row is not there"
+    );
+    world.plan(&leases).await;
+    world
+        .sql("update syncline.sync_task set due_at = now()")
+        .await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(
+        world
+            .ask("select parent_external_id from public.account where external_id = 'child'")
+            .await,
+        "parent"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
+    let mut world = World::new().await;
+    world
+        .see(&[seen(Created, "K", &[("Name", "from Salesforce")], 1)])
+        .await;
+    let mut other = world.database.connect().await;
+    execute(
+        &mut other,
+        "begin; insert into public.account (external_id, name) values ('K', 'from a user')",
+    )
+    .await;
+    let leases = world.lease().await;
+    let planner = Planner::new(&world.scope);
+    let planning = world.store.plan_and_write(&world.scope, &leases, &planner);
+    let committing = async {
+        // The insert waits for the user's; what it waits for is seen from a third connection.
+        let mut third = world.database.connect().await;
+        let waiting = "select exists (select from pg_locks where not granted)";
+        while super::world::ask(&mut third, waiting).await != "true" {
+            tokio::task::yield_now().await;
+        }
+        execute(&mut other, "commit").await;
+    };
+    let (planned, ()) = tokio::join!(planning, committing);
+    assert_eq!(kinds(&planned.unwrap()), ["requeued"]);
+    assert_eq!(
+        world.ask("select name from public.account").await,
+        "from a user"
+    );
+}
+
+#[tokio::test]
+async fn deletes_travel_both_ways_and_end_the_link() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.synced("K2", "Bob").await;
+    world.see(&[seen(Deleted, "K1", &[], 10)]).await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(
+        world
+            .ask("select string_agg(external_id, ',') from public.account")
+            .await,
+        "K2"
+    );
+    world.sql("delete from public.account").await;
+    let planned = world.sync().await;
+    assert_eq!(kinds(&planned), ["intended"]);
+    assert_eq!(
+        world
+            .ask(
+                "select count(*) from syncline.sync_link where agreed or salesforce_id is not null"
+            )
+            .await,
+        "0"
+    );
+    assert_eq!(
+        world
+            .ask("select count(*) from syncline.record_status")
+            .await,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_stale_lease_plans_nothing() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.capture().await;
+    let stale = world.lease().await;
+    world
+        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .await;
+    assert!(world.plan(&stale).await.is_empty(), "its time is up");
+    world.store.sweep(world.scopes()).await.unwrap();
+    let fresh = world.lease().await;
+    assert!(fresh[0].epoch > stale[0].epoch);
+    assert!(world.plan(&stale).await.is_empty(), "another worker has it");
+    assert_eq!(kinds(&world.plan(&fresh).await), ["intended"]);
+}
+
+#[tokio::test]
+async fn one_conflicting_field_holds_only_itself() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world
+        .sql("update public.account set name = 'Eve', phone = '1'")
+        .await;
+    world
+        .see(&[seen(Changed, "K", &[("Name", "Ida")], 10)])
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    let writes = intended(&planned);
+    assert_eq!(writes[0].1.fields, values(&[("Phone", "1")]));
+    let unchanged = seen(Snapshot, "K", &[("Name", "Ida")], 10);
+    world.settle(&planned).await;
+    assert_eq!(
+        world.ask("select state from syncline.record_status").await,
+        "conflict"
+    );
+    assert_eq!(world.see(&[unchanged]).await.counts.journaled, 1);
+}
+
+#[tokio::test]
+async fn an_external_id_renamed_in_salesforce_takes_the_row_with_it() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    let renamed = seen(Changed, "K1", &[("External_Id__c", "K9")], 10);
+    world.see(&[renamed]).await;
+    let planned = world.apply().await;
+    assert!(matches!(
+        planned[0],
+        PlannedRecord::Settled {
+            wrote_row: true,
+            ..
+        }
+    ));
+    assert_eq!(
+        world.ask("select external_id from public.account").await,
+        "K9"
+    );
+    assert_eq!(
+        world
+            .ask("select string_agg(canonical_id, ',') from syncline.sync_link")
+            .await,
+        "k9"
+    );
+    world.sql("update public.account set name = 'Eve'").await;
+    assert_eq!(
+        kinds(&world.sync().await),
+        ["intended"],
+        "the same record goes on"
+    );
+}

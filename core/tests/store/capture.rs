@@ -1,0 +1,353 @@
+//! Capture from the outbox: nothing is lost, nothing is skipped, names keep their records.
+
+use std::time::Duration;
+
+use syncline::engine::ports::StorePort;
+
+use super::world::{World, ask, execute, kinds};
+
+/// How many outbox rows wait.
+async fn waiting(world: &mut World) -> String {
+    world.ask("select count(*) from syncline.sync_outbox").await
+}
+
+#[tokio::test]
+async fn a_transaction_that_commits_late_is_captured_late_and_never_skipped() {
+    let mut world = World::new().await;
+    let mut late = world.database.connect().await;
+    execute(&mut late, "begin").await;
+    execute(
+        &mut late,
+        "insert into public.account (external_id, name) values ('first-id', 'late')",
+    )
+    .await;
+    world
+        .sql("insert into public.account (external_id, name) values ('second-id', 'early')")
+        .await;
+    assert_eq!(world.capture().await.counts.journaled, 1);
+    execute(&mut late, "commit").await;
+    assert_eq!(
+        world.capture().await.counts.journaled,
+        1,
+        "the row with the lower id, committed after the higher one was taken"
+    );
+    assert_eq!(waiting(&mut world).await, "0");
+}
+
+#[tokio::test]
+async fn only_one_capture_drains_a_tenant_at_a_time() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) select 'K' || n from generate_series(1, 50) as n")
+        .await;
+    let (one, two) = tokio::join!(
+        world.store.capture_outbox(world.scopes(), 50),
+        world.store.capture_outbox(world.scopes(), 50),
+    );
+    let journaled = [one, two].map(|report| report.unwrap().counts.journaled);
+    assert_eq!(journaled.iter().sum::<usize>(), 50);
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_link").await,
+        "50"
+    );
+}
+
+#[tokio::test]
+async fn several_rows_with_one_application_cursor_are_all_captured() {
+    let mut world = World::new().await;
+    for key in ["A", "B", "A"] {
+        world
+            .sql(&format!(
+                "select syncline.emit('Account', 'update', '{key}', '{{\"name\": \"x\"}}', 'lsn-1')"
+            ))
+            .await;
+    }
+    world
+        .sql("select syncline.emit('Account', 'update', 'A', '{\"name\": \"y\"}', 'lsn-1')")
+        .await;
+    let report = world.capture().await;
+    assert_eq!(report.counts.journaled, 3, "A, B, and A with other content");
+    assert_eq!(report.counts.duplicate, 1, "A with the same content");
+    assert_eq!(
+        report.counts.seen,
+        report.counts.journaled + report.counts.duplicate
+    );
+}
+
+#[tokio::test]
+async fn broken_rows_go_to_the_dead_letter_and_their_neighbours_on() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "select syncline.emit('Account', 'update', 'good-1');
+            select syncline.emit('Account', 'upsert', 'K');
+            select syncline.emit('Account', 'update', '  ');
+            select syncline.emit('', 'update', 'K');
+            select syncline.emit('Account', 'update', 'K', null, 'snapshot:1');
+            select syncline.emit('Lead', 'update', 'K');
+            insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone)
+            values ('acme', 'Account', 'delete', 'K', false), (' ', 'Account', 'update', 'K', false);
+            select syncline.emit('Account', 'update', 'good-2');",
+        )
+        .await;
+    let report = world.capture().await;
+    assert_eq!(report.counts.journaled, 2);
+    assert_eq!(report.counts.refused, 6);
+    assert_eq!(report.counts.out_of_scope, 1);
+    assert_eq!(report.counts.seen, 9);
+    let letters = world
+        .store
+        .dead_letters(&world.scope.tenant, None, 100)
+        .await
+        .unwrap();
+    assert_eq!(
+        letters.len(),
+        6,
+        "each is visible to the tenant, the nameless one too"
+    );
+    assert!(letters.iter().all(|letter| letter.payload.is_some()));
+}
+
+#[tokio::test]
+async fn a_refused_row_can_be_replayed() {
+    let mut world = World::new().await;
+    world
+        .sql("select syncline.emit('Account', 'upsert', 'K')")
+        .await;
+    world.capture().await;
+    let letter = world
+        .store
+        .dead_letters(&world.scope.tenant, None, 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let tenant = &world.scope.tenant;
+    let id = letter.dead_letter_id;
+    assert!(world.store.replay_dead_letter(tenant, id).await.unwrap());
+    assert!(!world.store.replay_dead_letter(tenant, id).await.unwrap());
+    assert_eq!(
+        world.capture().await.counts.refused,
+        1,
+        "it is still broken"
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_unmapped_columns_is_no_change() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.capture().await;
+    world.sql("update public.account set note = 'x'").await;
+    world.sql("update public.account set name = name").await;
+    assert_eq!(waiting(&mut world).await, "0");
+}
+
+#[tokio::test]
+async fn a_rename_keeps_the_record_and_its_salesforce_id() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    let record = world
+        .ask("select record_id || salesforce_id from syncline.sync_link")
+        .await;
+    world
+        .sql("update public.account set external_id = 'K2' where external_id = 'K1'")
+        .await;
+    world.capture().await;
+    assert_eq!(
+        world
+            .ask("select record_id || salesforce_id from syncline.sync_link where canonical_id = 'k2'")
+            .await,
+        record
+    );
+    assert_eq!(
+        world
+            .ask(
+                "select string_agg(value, ',' order by valid_from) from syncline.sync_link_alias
+                where kind = 'external_id' and valid_to is not null"
+            )
+            .await,
+        "K1",
+        "the former name is history"
+    );
+    let planned = world.apply().await;
+    assert_eq!(
+        kinds(&planned),
+        ["intended"],
+        "an update, not a delete and a create"
+    );
+}
+
+#[tokio::test]
+async fn two_rows_swap_their_external_ids_and_stay_two_records() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.synced("K2", "Bob").await;
+    let of = "select string_agg(external_id || salesforce_id, ',' order by record_id) from syncline.sync_link";
+    let before = world.ask(of).await;
+    world
+        .sql(
+            "begin;
+            update public.account set external_id = 'swap' where external_id = 'K1';
+            update public.account set external_id = 'K1' where external_id = 'K2';
+            update public.account set external_id = 'K2' where external_id = 'swap';
+            commit",
+        )
+        .await;
+    world.capture().await;
+    let after = world.ask(of).await;
+    let swapped = before
+        .replace("K1", "swap")
+        .replace("K2", "K1")
+        .replace("swap", "K2");
+    assert_eq!(after, swapped);
+    assert_eq!(kinds(&world.apply().await), ["intended", "intended"]);
+}
+
+#[tokio::test]
+async fn a_rename_that_is_not_drained_yet_is_no_delete() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.sql("update public.account set name = 'Eve'").await;
+    world.capture().await;
+    world
+        .sql("update public.account set external_id = 'K2'")
+        .await;
+    let leases = world.lease().await;
+    assert_eq!(kinds(&world.plan(&leases).await), ["requeued"]);
+    world.capture().await;
+    world
+        .sql("update syncline.sync_task set due_at = now()")
+        .await;
+    let planned = world.apply().await;
+    assert_eq!(kinds(&planned), ["intended"]);
+    assert_eq!(
+        world
+            .ask("select string_agg(action, ',' order by said_at) from syncline.sync_intent")
+            .await,
+        "create,update"
+    );
+}
+
+#[tokio::test]
+async fn rows_that_differ_by_case_alone_are_one_record_and_stop() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('ab-1'), ('AB-1')")
+        .await;
+    world.capture().await;
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_link").await,
+        "1"
+    );
+    assert_eq!(kinds(&world.apply().await), ["parked:duplicate_key"]);
+    let found = world.store.duplicate_keys(&world.scope, 10).await.unwrap();
+    assert_eq!(found[0].external_ids, ["AB-1", "ab-1"]);
+    world
+        .sql("update public.account set external_id = 'ab-2' where external_id = 'AB-1'")
+        .await;
+    world.capture().await;
+    assert_eq!(
+        kinds(&world.apply().await),
+        ["intended", "intended"],
+        "both go on"
+    );
+}
+
+#[tokio::test]
+async fn a_row_born_without_an_external_id_gets_the_same_one_twice() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (name) values ('Ada')")
+        .await;
+    world.capture().await;
+    let minted = world
+        .ask("select external_id from syncline.sync_link")
+        .await;
+    world.sql("update public.account set phone = '1'").await;
+    world.capture().await;
+    assert_eq!(
+        world
+            .ask("select string_agg(external_id, ',') from syncline.sync_link")
+            .await,
+        minted
+    );
+    let planned = world.apply().await;
+    world.settle(&planned).await;
+    let again = world.sync().await;
+    world.settle(&again).await;
+    assert_eq!(
+        world.ask("select external_id from public.account").await,
+        minted
+    );
+    assert_eq!(waiting(&mut world).await, "0", "our own write is no change");
+}
+
+#[tokio::test]
+async fn a_truncate_gives_every_record_work() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.synced("K2", "Bob").await;
+    world.sql("truncate public.account").await;
+    assert_eq!(world.capture().await.dirty, 2);
+    let planned = world.apply().await;
+    assert_eq!(kinds(&planned), ["intended", "intended"]);
+    world.settle(&planned).await;
+    assert_eq!(
+        world
+            .ask(
+                "select count(*) from syncline.sync_link where salesforce_id is null and not agreed"
+            )
+            .await,
+        "2"
+    );
+}
+
+#[tokio::test]
+async fn existing_rows_are_enqueued_page_by_page() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "alter table public.account disable trigger all;
+            insert into public.account (external_id) select 'K' || n from generate_series(1, 5) as n;
+            insert into public.account (name) values ('no key');
+            alter table public.account enable always trigger syncline_capture_account",
+        )
+        .await;
+    let mut after = None;
+    let mut pages = Vec::new();
+    loop {
+        let page = world
+            .store
+            .enqueue_existing_rows(&world.scope, after.as_deref(), 4)
+            .await
+            .unwrap();
+        pages.push(page.0);
+        after = page.1;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [4, 2]);
+    assert_eq!(world.capture().await.dirty, 6);
+}
+
+#[tokio::test]
+async fn a_capture_never_waits_for_a_user_that_is_in_the_middle() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    let mut other = world.database.connect().await;
+    execute(&mut other, "begin; update public.account set name = 'x'").await;
+    let captured = tokio::time::timeout(Duration::from_secs(1), world.capture())
+        .await
+        .expect("nothing to wait for");
+    assert_eq!(captured.counts.journaled, 1);
+    execute(&mut other, "rollback").await;
+    assert_eq!(
+        ask(&mut other, "select count(*) from syncline.sync_outbox").await,
+        "0"
+    );
+}

@@ -1,0 +1,296 @@
+//! Installing capture: in users' transactions without harm, and out again without a trace.
+
+use sqlx::Connection;
+use syncline::engine::ports::StorePort;
+
+use super::world::{World, account, ask, execute, kinds};
+
+/// Everything in the database that is not the system's and not the table's own.
+const TRACES: &str = "select string_agg(trace, ',') from (
+    select nspname::text as trace from pg_namespace where nspname = 'syncline'
+    union all
+    select tgname::text from pg_trigger where not tgisinternal
+    union all
+    select proname::text from pg_proc where pronamespace = 'public'::regnamespace
+) as traces";
+
+#[tokio::test]
+async fn uninstalling_leaves_nothing_behind() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    assert_ne!(world.ask(TRACES).await, "null");
+    world.store.uninstall().await.unwrap();
+    assert_eq!(world.ask(TRACES).await, "null");
+    world
+        .sql("update public.account set name = 'goes on'")
+        .await;
+    world.store.migrate().await.unwrap();
+    world.store.install(world.scopes()).await.unwrap();
+    world.store.remove_capture(world.scopes()).await.unwrap();
+    assert_eq!(
+        world.ask(TRACES).await,
+        "syncline",
+        "triggers alone are gone"
+    );
+}
+
+#[tokio::test]
+async fn installing_twice_is_installing_once() {
+    let mut world = World::new().await;
+    world.store.install(world.scopes()).await.unwrap();
+    assert!(
+        world
+            .store
+            .check_install(world.scopes())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_outbox").await,
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn a_table_or_column_that_does_not_exist_is_named() {
+    let mut world = World::new().await;
+    world
+        .sql("alter table public.account drop column phone")
+        .await;
+    let error = world.store.install(world.scopes()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "table public.account has no column phone, but the mapping names it"
+    );
+    world.sql("drop table public.account").await;
+    let error = world.store.install(world.scopes()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "table public.account does not exist, but object Account is mapped to it"
+    );
+    world
+        .sql("alter table if exists public.account add column phone text")
+        .await;
+    let facts = world.store.table_facts(&world.scope).await.unwrap();
+    assert!(facts.columns.is_empty());
+}
+
+#[tokio::test]
+async fn a_user_without_rights_on_our_schema_writes_as_before() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "create role app login;
+            grant select, insert, update, delete, truncate on public.account to app;",
+        )
+        .await;
+    let mut app = sqlx::PgConnection::connect(&world.database.url_as("app"))
+        .await
+        .unwrap();
+    execute(
+        &mut app,
+        "insert into public.account (external_id, name) values ('K', 'Ada')",
+    )
+    .await;
+    execute(&mut app, "update public.account set name = 'Eve'").await;
+    execute(&mut app, "select syncline.emit('Account', 'update', 'K')").await;
+    assert_eq!(
+        ask(&mut app, "select count(*) from syncline.record_status").await,
+        "0"
+    );
+    for forbidden in [
+        "insert into syncline.engine_tx values (pg_current_xact_id())",
+        "select * from syncline.sync_outbox",
+        "select * from syncline.sync_link",
+    ] {
+        let refused = sqlx::query(forbidden).execute(&mut app).await;
+        assert!(refused.is_err(), "{forbidden}");
+    }
+    assert_eq!(world.capture().await.counts.journaled, 3);
+}
+
+#[tokio::test]
+async fn a_users_write_goes_on_whatever_is_wrong_with_capture() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "create type public.odd as enum ('a', 'b');
+            create function public.fail(public.odd) returns json language plpgsql as $$
+            begin raise exception 'this cast fails'; end $$;
+            create cast (public.odd as json) with function public.fail(public.odd);
+            alter table public.account add column odd public.odd;
+            insert into public.account (external_id, odd) values ('K', 'a');",
+        )
+        .await;
+    assert_eq!(
+        world
+            .ask("select changed ->> 'capture_error' from syncline.sync_outbox")
+            .await,
+        "P0001"
+    );
+    assert_eq!(world.capture().await.counts.refused, 1, "somebody sees it");
+    world.sql("drop table syncline.sync_outbox").await;
+    world
+        .sql("update public.account set odd = null; truncate public.account")
+        .await;
+}
+
+#[tokio::test]
+async fn partitions_are_captured_and_watched() {
+    let table = "create table public.account (
+        id bigint generated always as identity,
+        external_id text,
+        name text,
+        phone text,
+        employees integer,
+        parent_external_id text,
+        region text not null default 'a'
+    ) partition by list (region);
+    create table public.account_a partition of public.account for values in ('a')";
+    let mut world = World::with(table, account()).await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.sync().await;
+    world.sql("truncate public.account_a").await;
+    assert_eq!(
+        world
+            .ask("select operation from syncline.sync_outbox")
+            .await,
+        "truncate"
+    );
+    assert!(
+        world
+            .store
+            .sweep(world.scopes())
+            .await
+            .unwrap()
+            .capture_broken
+            .is_empty()
+    );
+    world
+        .sql("create table public.account_b partition of public.account for values in ('b')")
+        .await;
+    world
+        .sql("insert into public.account (external_id, region) values ('L', 'b')")
+        .await;
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_outbox").await,
+        "2",
+        "row triggers come along"
+    );
+    let broken = world
+        .store
+        .sweep(world.scopes())
+        .await
+        .unwrap()
+        .capture_broken;
+    assert_eq!(
+        broken,
+        [
+            "acme Account: the partitions of public.account changed",
+            "acme Account: truncate trigger is missing on account_b",
+        ]
+    );
+    world.store.install(world.scopes()).await.unwrap();
+    assert!(
+        world
+            .store
+            .sweep(world.scopes())
+            .await
+            .unwrap()
+            .capture_broken
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn capture_that_was_broken_is_noticed_once_and_makes_the_object_stale() {
+    let mut world = World::new().await;
+    let scan = "select stale_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
+    for damage in [
+        "alter table public.account disable trigger syncline_capture_account",
+        "drop trigger syncline_capture_account on public.account",
+        "alter table public.account enable trigger syncline_truncate_account",
+        "alter table public.account rename to old; create table public.account (like public.old including all)",
+    ] {
+        world.sql(damage).await;
+        let found = world
+            .store
+            .sweep(world.scopes())
+            .await
+            .unwrap()
+            .capture_broken;
+        assert!(!found.is_empty(), "{damage}");
+        assert_eq!(world.ask(scan).await, "capture of its table was broken");
+        world
+            .sql("update syncline.sync_checkpoint set stale_reason = null")
+            .await;
+        world.store.sweep(world.scopes()).await.unwrap();
+        assert_eq!(world.ask(scan).await, "null", "marked once");
+        world.store.install(world.scopes()).await.unwrap();
+        assert!(
+            world
+                .store
+                .sweep(world.scopes())
+                .await
+                .unwrap()
+                .capture_broken
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn replication_and_restores_are_captured_too() {
+    let mut world = World::new().await;
+    world
+        .sql("set session_replication_role = replica; insert into public.account (external_id) values ('K'); reset session_replication_role")
+        .await;
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_outbox").await,
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn names_that_try_to_break_out_stay_names() {
+    let mut sync = account();
+    sync.table.table =
+        syncline::model::ids::RelationName::parse("odd \"table'; drop schema public").unwrap();
+    sync.fields
+        .get_mut(&super::world::field("Name"))
+        .unwrap()
+        .column = super::world::column("na\"me', \\ {x}");
+    let table = "create table public.\"odd \"\"table'; drop schema public\" (
+        \"external_id\" text unique,
+        \"na\"\"me', \\ {x}\" text,
+        phone text,
+        employees integer,
+        parent_external_id text
+    )";
+    let mut world = World::with(table, sync).await;
+    world
+        .sql("insert into public.\"odd \"\"table'; drop schema public\" values ('K', 'Ada')")
+        .await;
+    assert_eq!(kinds(&world.sync().await), ["intended"]);
+    world
+        .see(&[super::world::seen(
+            syncline::model::observation::ObservationKind::Changed,
+            "K",
+            &[("Name", "it's \\ \"quoted\"")],
+            9,
+        )])
+        .await;
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+    assert_eq!(
+        world
+            .ask("select \"na\"\"me', \\ {x}\" from public.\"odd \"\"table'; drop schema public\"")
+            .await,
+        "it's \\ \"quoted\""
+    );
+}

@@ -1,0 +1,15 @@
+//! The store on a real Postgres: what users do beside it, what dies in the middle, what comes twice.
+//!
+//! Each test has a database of its own. Salesforce is not needed here: what it would show is given
+//! as observations, what it would answer as settlements.
+
+mod apply;
+mod capture;
+mod install;
+mod operator;
+mod schema;
+mod settle;
+mod sightings;
+mod statements;
+mod streams;
+mod world;

@@ -1,0 +1,351 @@
+//! What an operator asks and does: status, conflicts, history, export.
+
+use syncline::engine::ports::StorePort;
+use syncline::model::observation::ObservationKind::{Changed, Deleted, Look};
+use syncline::model::value::Value;
+use syncline::model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+use syncline::store::{AppendResult, ConflictFilter, Resolution, SyncConflict};
+
+use super::world::{World, execute, intended, kinds, seen, values};
+
+async fn conflicts(world: &World) -> Vec<SyncConflict> {
+    world
+        .store
+        .conflicts(&world.scope.tenant, &ConflictFilter::default(), 100)
+        .await
+        .unwrap()
+}
+
+/// A record whose name was changed on both sides.
+async fn conflicting() -> World {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    world.apply().await;
+    world.sql("update public.account set name = 'Eve'").await;
+    world
+        .see(&[seen(Changed, "K", &[("Name", "Ida")], 10)])
+        .await;
+    world.capture().await;
+    world.apply().await;
+    world
+}
+
+async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -> Resolution {
+    world
+        .store
+        .resolve_conflict(&world.scope, conflict.conflict_id, conflict.version, winner)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_conflict_shows_both_sides_and_what_they_agreed_on() {
+    let world = conflicting().await;
+    let found = conflicts(&world).await;
+    let [conflict] = found.as_slice() else {
+        panic!("one conflict, not {found:?}");
+    };
+    assert_eq!(conflict.base, Some(Value::text("Ada")));
+    assert_eq!(conflict.postgres, Some(Value::text("Eve")));
+    assert_eq!(conflict.salesforce, Some(Value::text("Ida")));
+}
+
+#[tokio::test]
+async fn what_a_person_decides_travels_as_an_edit() {
+    for (winner, row, sent) in [
+        (SourceSystem::Postgres, "Eve", Some("Eve")),
+        (SourceSystem::Salesforce, "Ida", None),
+    ] {
+        let mut world = conflicting().await;
+        let conflict = conflicts(&world).await.remove(0);
+        assert_eq!(
+            resolve(&world, &conflict, winner).await,
+            Resolution::Resolved
+        );
+        let planned = world.apply().await;
+        let writes = intended(&planned);
+        assert_eq!(
+            writes.first().map(|(_, intent)| intent.fields.clone()),
+            sent.map(|name| values(&[("Name", name)]))
+        );
+        world.settle(&planned).await;
+        assert_eq!(world.ask("select name from public.account").await, row);
+        assert_eq!(
+            world.ask("select state from syncline.record_status").await,
+            "in_sync"
+        );
+        assert_eq!(resolve(&world, &conflict, winner).await, Resolution::Closed);
+        assert_eq!(
+            world.ask("select count(*) from syncline.sync_overruled where rule = 'resolved_by_a_person'").await,
+            "1",
+            "what lost can be restored"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_decision_about_values_that_have_moved_decides_nothing() {
+    let mut world = conflicting().await;
+    let conflict = conflicts(&world).await.remove(0);
+    let mut other = world.database.connect().await;
+    execute(
+        &mut other,
+        "begin; update public.account set name = 'moving'",
+    )
+    .await;
+    assert_eq!(
+        resolve(&world, &conflict, SourceSystem::Postgres).await,
+        Resolution::Busy
+    );
+    execute(&mut other, "commit").await;
+    assert_eq!(
+        resolve(&world, &conflict, SourceSystem::Postgres).await,
+        Resolution::Moved
+    );
+    world.capture().await;
+    world.apply().await;
+    let now = conflicts(&world).await.remove(0);
+    assert_eq!(
+        (now.conflict_id, now.version),
+        (conflict.conflict_id, conflict.version + 1)
+    );
+    assert_eq!(now.postgres, Some(Value::text("moving")));
+    world
+        .see(&[seen(Changed, "K", &[("Name", "Zoe")], 20)])
+        .await;
+    assert_eq!(
+        resolve(&world, &now, SourceSystem::Postgres).await,
+        Resolution::Moved
+    );
+    world.sql("update public.account set name = 'Zoe'").await;
+    world.capture().await;
+    world.apply().await;
+    assert!(conflicts(&world).await.is_empty(), "equal values close it");
+}
+
+#[tokio::test]
+async fn a_delete_against_an_edit_is_decided_either_way() {
+    for (winner, rows, links) in [
+        (SourceSystem::Salesforce, "0", "0"),
+        (SourceSystem::Postgres, "1", "1"),
+    ] {
+        let mut world = World::new().await;
+        world.synced("K", "Ada").await;
+        world.sql("update public.account set name = 'Eve'").await;
+        world.see(&[seen(Deleted, "K", &[], 10)]).await;
+        world.capture().await;
+        assert_eq!(kinds(&world.apply().await), ["settled"]);
+        let conflict = conflicts(&world).await.remove(0);
+        assert_eq!((&conflict.field, &conflict.salesforce), (&None, &None));
+        assert_eq!(
+            resolve(&world, &conflict, winner).await,
+            Resolution::Resolved
+        );
+        let planned = world.apply().await;
+        world.settle(&planned).await;
+        assert_eq!(
+            world.ask("select count(*) from public.account").await,
+            rows,
+            "{winner:?}"
+        );
+        assert_eq!(
+            world
+                .ask("select count(*) from syncline.sync_link where agreed")
+                .await,
+            links,
+            "{winner:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn status_counts_every_record_once() {
+    let mut world = World::new().await;
+    world.synced("good", "Ada").await;
+    world.synced("torn", "Ada").await;
+    world
+        .sql("update public.account set name = 'Eve' where external_id = 'torn'")
+        .await;
+    world
+        .see(&[seen(Changed, "torn", &[("Name", "Ida")], 10)])
+        .await;
+    world
+        .see(&[seen(
+            Changed,
+            "new",
+            &[("Phone", "longer than twenty characters")],
+            10,
+        )])
+        .await;
+    world.capture().await;
+    world.apply().await;
+    world
+        .sql("insert into public.account (external_id) values ('fresh')")
+        .await;
+    let before = world.store.status(&world.scope.tenant).await.unwrap();
+    assert_eq!(before.outbox.waiting, 1);
+    assert!(before.objects[0].stale, "never scanned: nothing is proven");
+    assert_eq!(before.objects[0].in_sync, 0);
+    world.capture().await;
+    world
+        .sql("insert into syncline.sync_checkpoint (tenant, stream, stale) values ('acme', 'scan:Account', false)")
+        .await;
+    world.store.publish_proof(&world.scope, 2, 1).await.unwrap();
+    let status = world.store.status(&world.scope.tenant).await.unwrap();
+    let object = &status.objects[0];
+    assert_eq!(
+        (object.records, object.in_sync, object.conflicts),
+        (4, 1, 1),
+        "{object:?}"
+    );
+    assert_eq!(
+        object.records,
+        object.in_sync + object.conflicts + object.parked + object.pending
+    );
+    assert_eq!(object.proof.map(|proof| proof.differing), Some(1));
+    assert!(object.oldest_work_seconds.is_some());
+}
+
+#[tokio::test]
+async fn a_records_history_is_found_by_any_of_its_names() {
+    let mut world = World::new().await;
+    world.synced("Key-1", "Ada").await;
+    let id = super::world::sf_id("Key-1");
+    for name in ["Key-1", "KEY-1", id.as_str()] {
+        let history = world
+            .store
+            .record_history(&world.scope.tenant, &world.scope.sync.object, name, 10)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{name}"));
+        let sources: Vec<&str> = history
+            .journal
+            .iter()
+            .map(|line| line.source.as_str())
+            .collect();
+        assert_eq!(sources, ["settlement", "decision", "postgres"]);
+        assert_eq!(history.state.as_deref(), Some("in_sync"));
+        let decided = &history.journal[1];
+        assert_eq!(
+            decided.config_hash.as_deref(),
+            Some("hash-of-the-configuration")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_export_never_skips_a_line_that_is_committed_late() {
+    let mut world = World::new().await;
+    let tenant = world.scope.tenant.clone();
+    let line = "insert into syncline.sync_journal (tenant, object, source, operation)
+        values ('acme', 'Account', 'postgres', 'update')";
+    let mut late = world.database.connect().await;
+    execute(&mut late, &format!("begin; {line}")).await;
+    world.sql(line).await;
+    assert!(
+        world
+            .store
+            .export_journal(&tenant, "s3", 10)
+            .await
+            .unwrap()
+            .is_empty(),
+        "a line before it is not committed yet"
+    );
+    execute(&mut late, "commit").await;
+    let lines = world.store.export_journal(&tenant, "s3", 10).await.unwrap();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        world
+            .store
+            .advance_export_watermark(&tenant, "s3", lines[0].position)
+            .await
+            .unwrap()
+    );
+    let rest = world.store.export_journal(&tenant, "s3", 10).await.unwrap();
+    assert_eq!(rest[..], lines[1..]);
+    assert!(
+        world
+            .store
+            .advance_export_watermark(&tenant, "s3", lines[1].position)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .store
+            .advance_export_watermark(&tenant, "s3", lines[0].position)
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_change_is_appended_once() {
+    let world = World::new().await;
+    let envelope = |name: &str, cursor: u8| ChangeEnvelope {
+        key: SyncKey::new("acme", "Account", "K").unwrap(),
+        source: SourceSystem::Salesforce,
+        operation: ChangeOperation::Update,
+        cursor: SourceCursor::SalesforceReplayId(vec![cursor]),
+        tombstone: false,
+        payload: serde_json::json!({"Name": name}),
+    };
+    let batch = [
+        envelope("Ada", 1),
+        envelope("Ada", 1),
+        envelope("Eve", 1),
+        envelope("Ada", 2),
+    ];
+    use AppendResult::{Appended, Duplicate};
+    assert_eq!(
+        world.store.append(&batch).await.unwrap(),
+        [Appended, Duplicate, Appended, Appended]
+    );
+    assert_eq!(world.store.append(&batch).await.unwrap(), [Duplicate; 4]);
+}
+
+#[tokio::test]
+async fn reconcile_sees_without_locking_and_marks_without_writing() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world.synced("K2", "Bob").await;
+    let ids = ["K1", "K2"].map(super::world::sf_id);
+    let mut other = world.database.connect().await;
+    execute(&mut other, "begin; update public.account set name = 'x'").await;
+    let observed = world.store.observe(&world.scope, &ids).await.unwrap();
+    execute(&mut other, "rollback").await;
+    assert!(
+        observed
+            .iter()
+            .all(|one| one.rows.len() == 1 && !one.row_locked)
+    );
+    let records: Vec<_> = observed.iter().map(|one| one.link.record_id).collect();
+    let vanished = world
+        .store
+        .vanished(&world.scope, None, None, &ids[..1])
+        .await
+        .unwrap();
+    assert_eq!(vanished.len(), 1);
+    let idle = world
+        .store
+        .idle_records(&world.scope, &records)
+        .await
+        .unwrap();
+    assert_eq!(idle.len(), 2);
+    assert_eq!(
+        world
+            .store
+            .enqueue_repair(&world.scope, &vanished)
+            .await
+            .unwrap(),
+        1
+    );
+    let idle = world
+        .store
+        .idle_records(&world.scope, &records)
+        .await
+        .unwrap();
+    assert_eq!(idle.len(), 1);
+    assert!(world.lease().await[0].look);
+}

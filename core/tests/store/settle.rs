@@ -1,0 +1,341 @@
+//! Settling: under the epoch alone, the task only if nothing came meanwhile; the dead are doubted.
+
+use syncline::engine::ports::StorePort;
+use syncline::engine::ports::salesforce::{Disposition, Refusal};
+use syncline::engine::ports::store::{ParkReason, SettledOutcome, Settlement, TaskRelease};
+use syncline::model::observation::ObservationKind::{Changed, Look};
+
+use super::world::{World, applied, intended, kinds, seen, sf_id, values};
+
+fn refusal(disposition: Disposition) -> Refusal {
+    Refusal {
+        code: "CODE".to_owned(),
+        message: "said no".to_owned(),
+        fields: Vec::new(),
+        disposition,
+    }
+}
+
+async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
+    let planned = world.apply().await;
+    let settlements: Vec<Settlement> = intended(&planned)
+        .into_iter()
+        .map(|(lease, intent)| Settlement {
+            lease: lease.clone(),
+            intent_id: intent.intent_id,
+            outcome: outcome.clone(),
+        })
+        .collect();
+    world
+        .store
+        .settle(&world.scope, &settlements)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_edit_during_the_write_keeps_the_base_and_the_task() {
+    let mut world = World::new().await;
+    world.synced("K", "zero").await;
+    world.sql("update public.account set name = 'one'").await;
+    world.capture().await;
+    let planned = world.apply().await;
+    world.sql("update public.account set name = 'zero'").await;
+    world.capture().await;
+    assert_eq!(world.settle(&planned).await, 0);
+    assert_eq!(
+        world
+            .ask("select base ->> 'Name' from syncline.sync_link")
+            .await,
+        "one",
+        "what was confirmed is known although the record is busy"
+    );
+    let reverted = world.apply().await;
+    assert_eq!(
+        intended(&reverted)[0].1.fields,
+        values(&[("Name", "zero")]),
+        "the revert travels"
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_settles_nothing() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    world
+        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .await;
+    let report = world.store.sweep(world.scopes()).await.unwrap();
+    assert_eq!((report.leases_lapsed, report.intents_unknown), (1, 1));
+    assert_eq!(world.settle(&planned).await, 1, "stale");
+    assert_eq!(
+        world.ask("select base::text from syncline.sync_link").await,
+        "{}"
+    );
+    let leases = world.lease().await;
+    assert!(
+        leases[0].look,
+        "nobody knows what became of the write: look"
+    );
+    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    assert_eq!(
+        kinds(&world.plan(&leases).await),
+        ["settled"],
+        "it had taken effect: no second create"
+    );
+    assert_eq!(
+        world
+            .ask("select string_agg(state, ',') from syncline.sync_intent")
+            .await,
+        "retired"
+    );
+    assert_eq!(
+        world
+            .ask("select salesforce_id from syncline.sync_link")
+            .await,
+        sf_id("K").to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_record_with_an_open_write_is_not_leased() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.capture().await;
+    world.apply().await;
+    world
+        .sql(
+            "update syncline.sync_task set state = 'ready', lease_owner = null, lease_until = null",
+        )
+        .await;
+    assert!(world.lease().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.capture().await;
+    let later = SettledOutcome::RetryLater {
+        refusal: refusal(Disposition::RetryLater),
+        delay_ms: 60_000,
+    };
+    settle_as(&world, later).await;
+    assert!(world.lease().await.is_empty(), "not due yet");
+    assert_eq!(
+        world.ask("select attempts from syncline.sync_task").await,
+        "1"
+    );
+    world
+        .sql("update syncline.sync_task set due_at = now()")
+        .await;
+    let quota = SettledOutcome::RetryLater {
+        refusal: refusal(Disposition::WaitForQuota),
+        delay_ms: 0,
+    };
+    settle_as(&world, quota).await;
+    assert_eq!(
+        world.ask("select attempts from syncline.sync_task").await,
+        "1"
+    );
+    let park = SettledOutcome::Park {
+        refusal: refusal(Disposition::Park),
+    };
+    settle_as(&world, park).await;
+    assert_eq!(
+        world
+            .ask("select state || code from syncline.sync_task")
+            .await,
+        "parkedCODE"
+    );
+    let letters = world
+        .store
+        .dead_letters(&world.scope.tenant, None, 9)
+        .await
+        .unwrap();
+    assert_eq!((letters.len(), letters[0].message.as_str()), (1, "said no"));
+    world.sql("update public.account set name = 'fixed'").await;
+    world.capture().await;
+    assert_eq!(
+        world
+            .ask("select state || attempts from syncline.sync_task")
+            .await,
+        "ready0"
+    );
+    let letters = world
+        .store
+        .dead_letters(&world.scope.tenant, None, 9)
+        .await
+        .unwrap();
+    assert!(
+        letters.is_empty(),
+        "a new change goes on where the old one stopped"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    world.apply().await;
+    world.sql("update public.account set name = 'two'").await;
+    world.capture().await;
+    settle_as(&world, SettledOutcome::Unknown).await;
+    let leases = world.lease().await;
+    assert!(leases[0].look);
+    world.see(&[seen(Look, "K", &[("Name", "three")], 6)]).await;
+    let planned = world.plan(&leases).await;
+    assert!(
+        intended(&planned).is_empty(),
+        "somebody's three is not overwritten by a resend"
+    );
+    assert_eq!(
+        world.ask("select state from syncline.record_status").await,
+        "conflict"
+    );
+    assert_eq!(
+        world.ask("select string_agg(distinct state, ',') from syncline.sync_intent where fields ->> 'Name' = 'two'").await,
+        "superseded"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_with_another_records_id_stops_the_record() {
+    let mut world = World::new().await;
+    world.synced("K1", "Ada").await;
+    world
+        .sql("insert into public.account (external_id) values ('K2')")
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    let (lease, intent) = intended(&planned)[0];
+    let settlement = applied(lease, intent.intent_id, sf_id("K1"));
+    world
+        .store
+        .settle(&world.scope, &[settlement])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.ask("select code from syncline.sync_task").await,
+        "duplicate_key"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_given_back_is_due_when_it_says() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    world.capture().await;
+    let lease = world.lease().await.remove(0);
+    let release = |delay_ms, park| TaskRelease {
+        lease: lease.clone(),
+        delay_ms,
+        reason: "no time left".to_owned(),
+        counts: false,
+        park,
+    };
+    world
+        .store
+        .release_tasks(&world.scope, &[release(0, None)])
+        .await
+        .unwrap();
+    let again = world.lease().await;
+    assert_eq!((again.len(), again[0].attempt), (1, 0));
+    let reason = ParkReason {
+        code: "attempts_exhausted".to_owned(),
+        field: None,
+        message: "tried too often".to_owned(),
+    };
+    world
+        .store
+        .release_tasks(&world.scope, &[release(0, Some(reason.clone()))])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.ask("select state from syncline.sync_task").await,
+        "leased",
+        "a lost lease parks nothing"
+    );
+    let park = TaskRelease {
+        lease: again[0].clone(),
+        ..release(0, Some(reason))
+    };
+    world
+        .store
+        .release_tasks(&world.scope, &[park])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.ask("select state from syncline.sync_task").await,
+        "parked"
+    );
+}
+
+#[tokio::test]
+async fn an_echo_that_never_comes_is_looked_for() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    assert_eq!(
+        world
+            .store
+            .sweep(world.scopes())
+            .await
+            .unwrap()
+            .echoes_missing,
+        0
+    );
+    world
+        .sql("update syncline.sync_intent set updated_at = now() - interval '1 hour'")
+        .await;
+    assert_eq!(
+        world
+            .store
+            .sweep(world.scopes())
+            .await
+            .unwrap()
+            .echoes_missing,
+        1
+    );
+    assert!(world.lease().await[0].look);
+}
+
+#[tokio::test]
+async fn a_paused_tenant_captures_and_leases_nothing() {
+    let mut world = World::new().await;
+    let tenant = world.scope.tenant.clone();
+    world
+        .store
+        .set_paused(&tenant, true, Some("maintenance"))
+        .await
+        .unwrap();
+    world
+        .sql("insert into public.account (external_id) values ('K')")
+        .await;
+    assert_eq!(world.capture().await.counts.journaled, 1);
+    assert!(world.lease().await.is_empty());
+    assert!(
+        world
+            .store
+            .claim_doorbells(&tenant, 1, 1, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let status = world.store.status(&tenant).await.unwrap();
+    assert_eq!(status.paused.as_deref(), Some("maintenance"));
+    world.store.set_paused(&tenant, false, None).await.unwrap();
+    assert!(!world.store.control(&tenant).await.unwrap().paused);
+    assert_eq!(world.lease().await.len(), 1);
+    world.see(&[seen(Changed, "other", &[], 1)]).await;
+}

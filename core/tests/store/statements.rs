@@ -1,0 +1,115 @@
+//! Cost: a call is a constant number of statements, whatever the number of records; and it works
+//! without a statement cache, as behind a pooler.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use secrecy::SecretString;
+use syncline::engine::ports::StorePort;
+use syncline::model::observation::ObservationKind::{Changed, Created};
+use syncline::store::{PgStore, PgStoreOptions};
+use tracing::span;
+use tracing::{Event, Metadata, Subscriber};
+
+use super::world::{World, kinds, seen};
+
+/// Counts the statements that the driver logs on this thread.
+struct Statements(Arc<AtomicUsize>);
+
+impl Subscriber for Statements {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::query"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+async fn count<T>(call: impl Future<Output = T>) -> (usize, T) {
+    let statements = Arc::new(AtomicUsize::new(0));
+    let guard = tracing::subscriber::set_default(Statements(Arc::clone(&statements)));
+    let done = call.await;
+    drop(guard);
+    (statements.load(Ordering::Relaxed), done)
+}
+
+/// The statements of each call of a round in both directions, with `records` records.
+async fn round(records: usize) -> Vec<(&'static str, usize)> {
+    let mut world = World::new().await;
+    world
+        .sql(&format!(
+            "insert into public.account (external_id, name) select 'P' || n, 'Ada' from generate_series(1, {records}) as n"
+        ))
+        .await;
+    let mut counts = Vec::new();
+    let (captured, _) = count(world.capture()).await;
+    counts.push(("capture", captured));
+    let (leased, leases) = count(world.lease()).await;
+    counts.push(("lease", leased));
+    let (planned, plans) = count(world.plan(&leases)).await;
+    counts.push(("plan creates", planned));
+    assert_eq!(kinds(&plans), vec!["intended"; records]);
+    let (settled, _) = count(world.settle(&plans)).await;
+    counts.push(("settle", settled));
+    let born: Vec<_> = (0..records)
+        .map(|n| seen(Created, &format!("S{n}"), &[("Name", "Ada")], 1))
+        .collect();
+    let (recorded, _) = count(world.see(&born)).await;
+    counts.push(("record", recorded));
+    let (inserted, plans) = count(world.apply()).await;
+    counts.push(("lease and insert", inserted));
+    assert_eq!(kinds(&plans), vec!["settled"; records]);
+    let changed: Vec<_> = (0..records)
+        .map(|n| seen(Changed, &format!("S{n}"), &[("Name", "Eve")], 2))
+        .collect();
+    world.see(&changed).await;
+    let (updated, plans) = count(world.apply()).await;
+    counts.push(("lease and update", updated));
+    assert_eq!(kinds(&plans), vec!["settled"; records]);
+    let (swept, _) = count(world.store.sweep(world.scopes())).await;
+    counts.push(("sweep", swept));
+    counts
+}
+
+#[tokio::test]
+async fn a_call_is_a_constant_number_of_statements() {
+    let few = round(2).await;
+    let many = round(150).await;
+    assert_eq!(few, many);
+    assert!(
+        few.iter().all(|(_, statements)| *statements > 1),
+        "they are counted: {few:?}"
+    );
+}
+
+#[tokio::test]
+async fn everything_works_without_a_statement_cache() {
+    let mut world = World::new().await;
+    world.store = PgStore::open(&PgStoreOptions {
+        url: SecretString::from(world.database.url().to_owned()),
+        statement_cache: false,
+        connections_max: 1,
+    })
+    .unwrap();
+    world.synced("K", "Ada").await;
+    assert_eq!(
+        world
+            .ask("select count(*) from syncline.record_status")
+            .await,
+        "1"
+    );
+    world.store.sweep(world.scopes()).await.unwrap();
+}

@@ -1,0 +1,271 @@
+//! Streams: one owner, a position that moves by compare-and-set; doorbells that cannot multiply.
+
+use syncline::engine::ports::store::{StreamLease, StreamName, StreamPosition};
+use syncline::engine::ports::{StoreError, StorePort};
+use syncline::model::SourceCursor;
+use syncline::model::observation::ObservationKind::Changed;
+use syncline::model::observation::SalesforceObservation;
+
+use super::world::{World, seen};
+
+pub(crate) fn replay(id: u8) -> SourceCursor {
+    SourceCursor::SalesforceReplayId(vec![0, id])
+}
+
+pub(crate) fn position(id: u8) -> StreamPosition {
+    StreamPosition {
+        cursor: replay(id),
+        stale: None,
+        out_of_scope: 0,
+    }
+}
+
+/// The sighting as it came by an event.
+pub(crate) fn event(seen: SalesforceObservation, id: u8) -> SalesforceObservation {
+    SalesforceObservation {
+        cursor: replay(id),
+        ..seen
+    }
+}
+
+pub(crate) fn events() -> StreamName {
+    StreamName("events:/data/ChangeEvents".to_owned())
+}
+
+pub(crate) async fn lease_events(world: &World, owner: &str) -> StreamLease {
+    try_lease(world, owner).await.expect("the stream is free")
+}
+
+async fn try_lease(world: &World, owner: &str) -> Option<StreamLease> {
+    world
+        .store
+        .acquire_stream(&world.scope.tenant, &events(), owner, 60_000)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_has_one_owner() {
+    let mut world = World::new().await;
+    let one = lease_events(&world, "one").await;
+    assert!(one.stale && one.position.is_none(), "never read: stale");
+    assert!(try_lease(&world, "two").await.is_none());
+    assert_eq!(
+        lease_events(&world, "one").await.epoch,
+        one.epoch,
+        "renewed"
+    );
+    world.store.release_stream(&one).await.unwrap();
+    let two = lease_events(&world, "two").await;
+    assert!(two.epoch > one.epoch);
+    world.store.release_stream(&one).await.unwrap();
+    assert!(
+        try_lease(&world, "three").await.is_none(),
+        "a lost lease releases nothing"
+    );
+    world
+        .sql("update syncline.sync_checkpoint set lease_until = now() - interval '1 second'")
+        .await;
+    assert!(lease_events(&world, "three").await.epoch > two.epoch);
+}
+
+#[tokio::test]
+async fn a_reader_that_lost_its_stream_moves_nothing_back() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    let mut slow = lease_events(&world, "slow").await;
+    world
+        .sql("update syncline.sync_checkpoint set lease_until = now() - interval '1 second'")
+        .await;
+    let mut fast = lease_events(&world, "fast").await;
+    let fresh = event(seen(Changed, "K", &[("Name", "new")], 20), 9);
+    world
+        .store
+        .record_observations(world.scopes(), &[fresh], Some((&mut fast, position(9))))
+        .await
+        .unwrap();
+    assert_eq!(fast.position, Some(replay(9)));
+    let old = event(seen(Changed, "K", &[("Name", "old")], 10), 8);
+    let lost = world
+        .store
+        .record_observations(world.scopes(), &[old], Some((&mut slow, position(8))))
+        .await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost(_))));
+    let state = world
+        .store
+        .checkpoint(&world.scope.tenant, &events())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(state.position, Some(replay(9)));
+    assert_eq!(
+        world
+            .ask("select count(*) from syncline.sync_journal where payload ->> 'Name' = 'old'")
+            .await,
+        "0",
+        "nothing of the batch has happened"
+    );
+}
+
+#[tokio::test]
+async fn a_position_moves_only_from_where_it_is_thought_to_be() {
+    let world = World::new().await;
+    let mut lease = lease_events(&world, "one").await;
+    let mut copy = lease.clone();
+    let move_to = async |lease: &mut StreamLease, id| {
+        world
+            .store
+            .record_observations(world.scopes(), &[], Some((lease, position(id))))
+            .await
+    };
+    move_to(&mut lease, 5).await.unwrap();
+    assert!(
+        move_to(&mut copy, 6).await.is_err(),
+        "it thinks there is no position"
+    );
+    move_to(&mut lease, 3).await.unwrap();
+    assert_eq!(lease.position, Some(replay(3)), "bytes have no order");
+}
+
+#[tokio::test]
+async fn the_cursor_moves_although_a_change_waits_for_a_person() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world.sql("update public.account set name = 'Eve'").await;
+    world.capture().await;
+    let mut lease = lease_events(&world, "one").await;
+    let batch = [
+        event(seen(Changed, "K", &[("Name", "Ida")], 10), 4),
+        SalesforceObservation {
+            object: syncline::model::ids::ObjectName::parse("Lead").unwrap(),
+            ..event(seen(Changed, "other", &[], 10), 4)
+        },
+    ];
+    let report = world
+        .store
+        .record_observations(
+            world.scopes(),
+            &batch,
+            Some((
+                &mut lease,
+                StreamPosition {
+                    out_of_scope: 3,
+                    stale: Some(false),
+                    ..position(4)
+                },
+            )),
+        )
+        .await
+        .unwrap();
+    let counts = report.counts;
+    assert_eq!(
+        (counts.seen, counts.journaled, counts.out_of_scope),
+        (5, 1, 4)
+    );
+    assert_eq!(
+        counts.seen,
+        counts.journaled + counts.duplicate + counts.refused + counts.out_of_scope
+    );
+    world.apply().await;
+    assert_eq!(
+        world.ask("select state from syncline.record_status").await,
+        "conflict"
+    );
+    assert!(!lease.stale);
+    assert_eq!(lease.position, Some(replay(4)));
+}
+
+#[tokio::test]
+async fn a_stale_object_starts_its_scan_over() {
+    let world = World::new().await;
+    let tenant = &world.scope.tenant;
+    let object = &world.scope.sync.object;
+    let scan = StreamName("scan:Account".to_owned());
+    let control = world.store.control(tenant).await.unwrap();
+    assert!(control.stale.contains(object), "never scanned");
+    let mut lease = world
+        .store
+        .acquire_stream(tenant, &scan, "one", 60_000)
+        .await
+        .unwrap()
+        .unwrap();
+    let whole = StreamPosition {
+        stale: Some(false),
+        ..position(1)
+    };
+    world
+        .store
+        .record_observations(world.scopes(), &[], Some((&mut lease, whole)))
+        .await
+        .unwrap();
+    let control = world.store.control(tenant).await.unwrap();
+    assert!(control.stale.is_empty());
+    world
+        .store
+        .mark_stale(tenant, std::slice::from_ref(object), "a gap")
+        .await
+        .unwrap();
+    let state = world
+        .store
+        .checkpoint(tenant, &scan)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(state.stale && state.position.is_none());
+    let late = world
+        .store
+        .record_observations(world.scopes(), &[], Some((&mut lease, position(2))))
+        .await;
+    assert!(late.is_err(), "a scan that was under way does not count");
+}
+
+#[tokio::test]
+async fn doorbells_do_not_multiply() {
+    let mut world = World::new().await;
+    let claim = async |world: &World| {
+        world
+            .store
+            .claim_doorbells(&world.scope.tenant, 4, 10, 60_000)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(_, slot)| slot)
+            .collect::<Vec<_>>()
+    };
+    assert!(claim(&world).await.is_empty(), "no work, no ring");
+    world
+        .sql("insert into public.account (external_id) select 'K' || n from generate_series(1, 25) as n")
+        .await;
+    world.capture().await;
+    assert_eq!(
+        claim(&world).await,
+        [0, 1, 2],
+        "25 tasks are worth three rings of ten"
+    );
+    assert!(claim(&world).await.is_empty(), "they are rung");
+    let tenant = world.scope.tenant.clone();
+    let object = world.scope.sync.object.clone();
+    let keep = async |slot| {
+        world
+            .store
+            .keep_or_free_doorbell(&tenant, &object, slot, 60_000)
+            .await
+            .unwrap()
+    };
+    assert!(keep(1).await, "work remains");
+    let leases = world.lease().await;
+    assert_eq!(leases.len(), 25);
+    assert!(!keep(1).await, "no due work: the slot is free");
+    world
+        .sql("update syncline.sync_doorbell set rung_until = now() - interval '1 second'")
+        .await;
+    world
+        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .await;
+    world.store.sweep(world.scopes()).await.unwrap();
+    assert_eq!(
+        claim(&world).await,
+        [0, 1, 2],
+        "lapsed slots are rung again"
+    );
+}

@@ -1,0 +1,576 @@
+//! One tenant with one mapped table, and short words for what happens to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use syncline::config::{
+    ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
+    FieldSync, LaneThresholds, ObjectSync, OnLeave, Owner, Seed,
+};
+use syncline::engine::ports::store::{
+    LeasedTask, NewIntent, ObservedRecord, PlannedPostgres, PlannedRecord, PostgresRow,
+    PostgresSettlement, RecordVerdict, SettledOutcome, Settlement,
+};
+use syncline::engine::ports::{ObjectScope, RecordPlanner, StorePort};
+use syncline::model::canonical::{from_postgres, to_postgres_json};
+use syncline::model::cursor::SourceCursor;
+use syncline::model::ids::{
+    ColumnName, FieldName, IntentId, ObjectName, OrgEpoch, RelationName, SalesforceId, TableName,
+    TenantId,
+};
+use syncline::model::intent::{IntentState, WriteAction};
+use syncline::model::link::Presence;
+use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
+use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use syncline::model::value::{Payload, Value};
+use syncline::plan::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
+use syncline::plan::route::ApplyLane;
+use syncline::store::{PgStore, PgStoreOptions};
+use throwaway_postgres::TestDatabase;
+
+/// The table that `Account` is mapped to.
+pub(crate) const ACCOUNT: &str = "create table public.account (
+    id bigint generated always as identity primary key,
+    external_id text unique,
+    name text not null default '',
+    phone varchar(20),
+    employees integer constraint account_employees_check check (employees >= 0),
+    parent_external_id text references public.account (external_id) deferrable,
+    note text
+)";
+
+/// A tenant, its database and its store.
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) store: PgStore,
+    pub(crate) scope: ObjectScope,
+    /// A user's connection.
+    pub(crate) user: PgConnection,
+}
+
+impl World {
+    /// A migrated database with the table, its triggers and an adopted org.
+    pub(crate) async fn new() -> Self {
+        Self::with(ACCOUNT, account()).await
+    }
+
+    pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
+        let database = TestDatabase::new().await;
+        let store = open(&database);
+        store.migrate().await.expect("an empty database migrates");
+        let mut user = database.connect().await;
+        execute(&mut user, table).await;
+        let scope = scope(sync);
+        let epoch = store
+            .adopt_org(&scope.tenant, &scope.organization_id)
+            .await
+            .expect("an org is adopted");
+        let scope = ObjectScope {
+            org_epoch: epoch,
+            ..scope
+        };
+        store
+            .install(std::slice::from_ref(&scope))
+            .await
+            .expect("triggers install");
+        Self {
+            database,
+            store,
+            scope,
+            user,
+        }
+    }
+
+    /// A user's statement.
+    pub(crate) async fn sql(&mut self, sql: &str) {
+        execute(&mut self.user, sql).await;
+    }
+
+    /// The one value a query gives, as text.
+    pub(crate) async fn ask(&mut self, sql: &str) -> String {
+        ask(&mut self.user, sql).await
+    }
+
+    /// Drains the outbox.
+    pub(crate) async fn capture(&self) -> syncline::engine::ports::store::OutboxReport {
+        self.store
+            .capture_outbox(self.scopes(), 1_000)
+            .await
+            .expect("the outbox drains")
+    }
+
+    pub(crate) fn scopes(&self) -> &[ObjectScope] {
+        std::slice::from_ref(&self.scope)
+    }
+
+    /// Leases everything that is due.
+    pub(crate) async fn lease(&self) -> Vec<LeasedTask> {
+        self.store
+            .lease_tasks(&self.scope, 1_000, "worker", 180_000)
+            .await
+            .expect("tasks are leased")
+    }
+
+    /// Plans and writes under leases.
+    pub(crate) async fn plan(&self, leases: &[LeasedTask]) -> Vec<PlannedRecord> {
+        self.store
+            .plan_and_write(&self.scope, leases, &Planner::new(&self.scope))
+            .await
+            .expect("records are planned")
+    }
+
+    /// Leases, plans and writes everything that is due.
+    pub(crate) async fn apply(&self) -> Vec<PlannedRecord> {
+        let leases = self.lease().await;
+        self.plan(&leases).await
+    }
+
+    /// Settles every intended write as applied, new records under ids made from their external ids.
+    pub(crate) async fn settle(&self, planned: &[PlannedRecord]) -> usize {
+        let settlements: Vec<Settlement> = planned
+            .iter()
+            .filter_map(|planned| match planned {
+                PlannedRecord::Intended {
+                    lease,
+                    intent,
+                    salesforce_id,
+                    ..
+                } => Some(applied(
+                    lease,
+                    intent.intent_id,
+                    salesforce_id
+                        .clone()
+                        .unwrap_or_else(|| sf_id(&lease.external_id)),
+                )),
+                PlannedRecord::Settled { .. }
+                | PlannedRecord::Requeued { .. }
+                | PlannedRecord::Parked { .. } => None,
+            })
+            .collect();
+        self.store
+            .settle(&self.scope, &settlements)
+            .await
+            .expect("writes are settled")
+    }
+
+    /// A row that both sides hold: born in Postgres, captured, created in Salesforce, settled.
+    pub(crate) async fn synced(&mut self, external_id: &str, name: &str) {
+        self.sql(&format!(
+            "insert into public.account (external_id, name) values ('{external_id}', '{name}')"
+        ))
+        .await;
+        self.sync().await;
+    }
+
+    /// Captures, applies and settles once.
+    pub(crate) async fn sync(&self) -> Vec<PlannedRecord> {
+        self.capture().await;
+        let planned = self.apply().await;
+        self.settle(&planned).await;
+        planned
+    }
+
+    /// Records what Salesforce shows, outside any stream.
+    pub(crate) async fn see(
+        &self,
+        seen: &[SalesforceObservation],
+    ) -> syncline::engine::ports::store::ObservationReport {
+        self.store
+            .record_observations(self.scopes(), seen, None)
+            .await
+            .expect("observations are recorded")
+    }
+}
+
+/// Opens the store of a database.
+pub(crate) fn open(database: &TestDatabase) -> PgStore {
+    PgStore::open(&PgStoreOptions {
+        url: SecretString::from(database.url().to_owned()),
+        statement_cache: true,
+        connections_max: 4,
+    })
+    .expect("the URL of a test database is one")
+}
+
+pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+pub(crate) async fn ask(connection: &mut PgConnection, sql: &str) -> String {
+    let sql = format!("select coalesce(({sql})::text, 'null')");
+    sqlx::query(AssertSqlSafe(sql.clone()))
+        .fetch_one(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .get(0)
+}
+
+/// A confirmed write.
+pub(crate) fn applied(
+    lease: &LeasedTask,
+    intent_id: IntentId,
+    salesforce_id: SalesforceId,
+) -> Settlement {
+    Settlement {
+        lease: lease.clone(),
+        intent_id,
+        outcome: SettledOutcome::Applied { salesforce_id },
+    }
+}
+
+/// The intended writes of a round.
+pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewIntent)> {
+    planned
+        .iter()
+        .filter_map(|planned| match planned {
+            PlannedRecord::Intended { lease, intent, .. } => Some((lease, intent)),
+            PlannedRecord::Settled { .. }
+            | PlannedRecord::Requeued { .. }
+            | PlannedRecord::Parked { .. } => None,
+        })
+        .collect()
+}
+
+/// A Salesforce id that differs for every name.
+pub(crate) fn sf_id(name: &str) -> SalesforceId {
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    SalesforceId::parse(&format!("001{}", &digest[..12])).expect("hexadecimal digits make an id")
+}
+
+pub(crate) fn field(name: &str) -> FieldName {
+    FieldName::parse(name).expect("a test's field name is one")
+}
+
+pub(crate) fn column(name: &str) -> ColumnName {
+    ColumnName::parse(name).expect("a test's column name is one")
+}
+
+/// `values(&[("Name", "Ada")])`; an empty text is null.
+pub(crate) fn values(fields: &[(&str, &str)]) -> Payload {
+    fields
+        .iter()
+        .map(|(name, value)| {
+            let value = if value.is_empty() {
+                Value::Null
+            } else {
+                Value::text(value)
+            };
+            (field(name), value)
+        })
+        .collect()
+}
+
+/// A sighting at `stamp` seconds.
+pub(crate) fn seen(
+    kind: ObservationKind,
+    external_id: &str,
+    fields: &[(&str, &str)],
+    stamp: i64,
+) -> SalesforceObservation {
+    let mut fields = values(fields);
+    let whole = match kind {
+        ObservationKind::Created
+        | ObservationKind::Undeleted
+        | ObservationKind::Snapshot
+        | ObservationKind::Look => true,
+        ObservationKind::Changed
+        | ObservationKind::Deleted
+        | ObservationKind::Missing
+        | ObservationKind::Gap => false,
+    };
+    if whole {
+        fields.insert(field("External_Id__c"), Value::text(external_id));
+        for name in ["Name", "Phone", "NumberOfEmployees", "ParentId"] {
+            fields.entry(field(name)).or_insert(Value::Null);
+        }
+    }
+    SalesforceObservation {
+        object: ObjectName::parse("Account").expect("Account is a name"),
+        salesforce_id: sf_id(external_id),
+        external_id: whole.then(|| external_id.to_owned()),
+        kind,
+        fields,
+        version: Version {
+            modified_ms: Some(stamp * 1_000),
+            commit_number: None,
+        },
+        cursor: SourceCursor::Snapshot("test".to_owned()),
+        ordinal: 0,
+        ours: false,
+        transaction_key: None,
+    }
+}
+
+/// The mapping of `Account`.
+pub(crate) fn account() -> ObjectSync {
+    let plain = |name: &str| FieldSync {
+        column: column(name),
+        owner: Owner::Shared,
+        references: None,
+    };
+    ObjectSync {
+        object: ObjectName::parse("Account").expect("Account is a name"),
+        table: TableName {
+            schema: RelationName::parse("public").expect("public is a name"),
+            table: RelationName::parse("account").expect("account is a name"),
+        },
+        external_id: ExternalId {
+            field: field("External_Id__c"),
+            column: column("external_id"),
+        },
+        direction: Direction::Both,
+        conflicts: ConflictPolicy::ManualReview,
+        seed: Seed::Refuse,
+        deletes: Deletes {
+            mode: DeleteMode::Propagate,
+            on_edit: DeleteOnEdit::Manual,
+            column: None,
+        },
+        lanes: LaneThresholds::default(),
+        filter: None,
+        on_leave: OnLeave::Keep,
+        auto_assign: false,
+        duplicate_rules: DuplicateRules::Enforce,
+        fields: BTreeMap::from([
+            (field("Name"), plain("name")),
+            (field("Phone"), plain("phone")),
+            (field("NumberOfEmployees"), plain("employees")),
+            (
+                field("ParentId"),
+                FieldSync {
+                    references: Some(ObjectName::parse("Account").expect("Account is a name")),
+                    ..plain("parent_external_id")
+                },
+            ),
+        ]),
+    }
+}
+
+fn scope(sync: ObjectSync) -> ObjectScope {
+    let schema = |name: &str, field_type: FieldType| {
+        let external_id = name == "External_Id__c";
+        (
+            field(name),
+            FieldSchema {
+                name: field(name),
+                field_type,
+                createable: true,
+                updateable: true,
+                nillable: true,
+                defaulted_on_create: false,
+                external_id,
+                unique: external_id,
+                case_sensitive: false,
+                calculated: false,
+            },
+        )
+    };
+    let text = || FieldType::Text { length: 80 };
+    ObjectScope {
+        tenant: TenantId::parse("acme").expect("acme is a name"),
+        schema: Arc::new(ObjectSchema {
+            object: sync.object.clone(),
+            key_prefix: "001".to_owned(),
+            fields: BTreeMap::from([
+                schema("External_Id__c", text()),
+                schema("Name", text()),
+                schema("Phone", text()),
+                schema("NumberOfEmployees", FieldType::Integer),
+                schema(
+                    "ParentId",
+                    FieldType::Reference {
+                        to: vec![sync.object.clone()],
+                        relationship: Some("Parent".to_owned()),
+                    },
+                ),
+            ]),
+        }),
+        sync: Arc::new(sync),
+        organization_id: SalesforceId::parse("00D000000000001AAA").expect("an id"),
+        org_epoch: OrgEpoch(0),
+        config_hash: Arc::from("hash-of-the-configuration"),
+    }
+}
+
+/// Plans as the engine does, without waiting for anything but what the store says.
+pub(crate) struct Planner<'a> {
+    scope: &'a ObjectScope,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(scope: &'a ObjectScope) -> Self {
+        Self { scope }
+    }
+
+    fn columns(&self) -> Vec<(FieldName, ColumnName, FieldType)> {
+        let sync = &self.scope.sync;
+        let external = (&sync.external_id.field, &sync.external_id.column);
+        let mapped = sync
+            .fields
+            .iter()
+            .map(|(name, field)| (name, &field.column));
+        std::iter::once(external)
+            .chain(mapped)
+            .map(|(name, column)| {
+                let field = &self.scope.schema.fields[name];
+                (name.clone(), column.clone(), field.field_type.clone())
+            })
+            .collect()
+    }
+
+    fn row(&self, row: &PostgresRow) -> Payload {
+        self.columns()
+            .into_iter()
+            .map(|(name, column, field_type)| {
+                let value = from_postgres(&field_type, &row.columns[column.as_str()])
+                    .expect("a test's row holds what the field can hold");
+                (name, value)
+            })
+            .collect()
+    }
+
+    fn image(&self, observed: &ObservedRecord) -> Payload {
+        let image = &observed.link.image;
+        image
+            .fields
+            .iter()
+            .map(|(name, seen)| match (&seen.value, name.as_str()) {
+                (Value::Text(id), "ParentId") => {
+                    let id = SalesforceId::parse(id).expect("a reference holds an id");
+                    (name.clone(), Value::text(&observed.parents[&id]))
+                }
+                (value, _) => (name.clone(), value.clone()),
+            })
+            .collect()
+    }
+
+    fn wire(&self, payload: &Payload) -> serde_json::Map<String, serde_json::Value> {
+        self.columns()
+            .into_iter()
+            .filter_map(|(name, column, field_type)| {
+                let value = to_postgres_json(&field_type, payload.get(&name)?);
+                Some((column.to_string(), value))
+            })
+            .collect()
+    }
+}
+
+impl RecordPlanner for Planner<'_> {
+    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict {
+        if observed.row_locked {
+            return RecordVerdict::Wait {
+                reason: "locked".to_owned(),
+                delay_ms: 0,
+                counts: false,
+            };
+        }
+        if observed.rows.len() > 1 {
+            return RecordVerdict::Park(syncline::engine::ports::store::ParkReason {
+                code: "duplicate_key".to_owned(),
+                field: None,
+                message: format!("{} rows", observed.rows.len()),
+            });
+        }
+        let unknown = |state| state == IntentState::Unknown;
+        if observed.intents.iter().any(|intent| unknown(intent.state)) {
+            return RecordVerdict::Look;
+        }
+        let postgres = observed
+            .rows
+            .first()
+            .map_or(SideState::default(), |row| SideState {
+                presence: Presence::Present,
+                fields: self.row(row),
+                changed_at_ms: observed.postgres_changed_at_ms,
+            });
+        let plan = plan_record(&RecordState {
+            policy: &self.scope.sync,
+            external_id: &observed.link.external_id,
+            base: &observed.link.base,
+            agreed: observed.link.agreed,
+            postgres,
+            salesforce: SideState {
+                presence: observed.link.image.presence,
+                fields: self.image(observed),
+                changed_at_ms: observed.link.image.presence_version.modified_ms,
+            },
+            late_effects: Vec::new(),
+            bounces: &observed.link.bounces,
+            open_intents: &[],
+            clock_skew_ms: observed.clock_skew_ms,
+        });
+        let intent = |action, fields: &Payload| NewIntent {
+            intent_id: intent_id(observed),
+            action,
+            fields: fields.clone(),
+            lane: ApplyLane::Rest,
+        };
+        RecordVerdict::Planned {
+            postgres: match &plan.to_postgres {
+                SideWrite::None => None,
+                SideWrite::Create(fields) => Some(PlannedPostgres::Insert(self.wire(fields))),
+                SideWrite::Update(fields) => Some(PlannedPostgres::Update(self.wire(fields))),
+                SideWrite::Delete => Some(PlannedPostgres::Delete),
+                SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
+            },
+            intent: match &plan.to_salesforce {
+                SideWrite::None | SideWrite::SoftDelete => None,
+                SideWrite::Create(fields) => Some(intent(WriteAction::Create, fields)),
+                SideWrite::Update(fields) => Some(intent(WriteAction::Update, fields)),
+                SideWrite::Delete => Some(intent(WriteAction::Delete, &Payload::new())),
+            },
+            bounces: observed.link.bounces.clone(),
+            plan: Box::new(plan),
+        }
+    }
+
+    fn settle_postgres(
+        &self,
+        _observed: &ObservedRecord,
+        verdict: &RecordVerdict,
+        returned: &PostgresRow,
+    ) -> PostgresSettlement {
+        let RecordVerdict::Planned { plan, .. } = verdict else {
+            panic!("only a plan is written");
+        };
+        let holds = self.row(returned);
+        let sent = plan.to_postgres.fields().cloned().unwrap_or_default();
+        PostgresSettlement {
+            base: plan
+                .base_advance
+                .iter()
+                .filter(|(_, advance)| advance.after == Confirmation::Postgres)
+                .map(|(field, advance)| (field.clone(), advance.value.clone()))
+                .collect(),
+            altered: sent.iter().any(|(field, value)| holds[field] != *value),
+        }
+    }
+}
+
+fn intent_id(observed: &ObservedRecord) -> IntentId {
+    let epoch = observed.lease.as_ref().map_or(0, |lease| lease.epoch.0);
+    IntentId(uuid::Uuid::new_v5(
+        &observed.link.record_id.0,
+        &epoch.to_be_bytes(),
+    ))
+}
+
+/// The kinds of verdict of a round, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
+pub(crate) fn kinds(planned: &[PlannedRecord]) -> Vec<String> {
+    let mut kinds: Vec<String> = planned
+        .iter()
+        .map(|planned| match planned {
+            PlannedRecord::Settled { .. } => "settled".to_owned(),
+            PlannedRecord::Intended { .. } => "intended".to_owned(),
+            PlannedRecord::Requeued { .. } => "requeued".to_owned(),
+            PlannedRecord::Parked { code, .. } => format!("parked:{code}"),
+        })
+        .collect();
+    kinds.sort();
+    kinds
+}
