@@ -23,6 +23,7 @@ mod letters;
 mod links;
 mod maintenance;
 mod observe;
+mod outbox;
 mod port;
 mod quote;
 mod records;

@@ -111,11 +111,26 @@ impl Leavings {
                     reason,
                     delay_ms,
                     counts,
-                } => self.later(candidate, delay_ms, counts, false, None, reason),
-                RecordVerdict::Look => {
-                    let reason = "it is read in Salesforce first".to_owned();
-                    self.later(candidate, 0, false, true, None, reason);
-                }
+                } => self.later(
+                    candidate,
+                    LeaseEnd::Later {
+                        delay_ms,
+                        counts,
+                        look: false,
+                        code: None,
+                        reason,
+                    },
+                ),
+                RecordVerdict::Look => self.later(
+                    candidate,
+                    LeaseEnd::Later {
+                        delay_ms: 0,
+                        counts: false,
+                        look: true,
+                        code: None,
+                        reason: "it is read in Salesforce first".to_owned(),
+                    },
+                ),
                 RecordVerdict::Park(park) => self.park(
                     candidate,
                     Parking {
@@ -146,25 +161,10 @@ impl Leavings {
         }
     }
 
-    fn later(
-        &mut self,
-        candidate: &Candidate,
-        delay_ms: i64,
-        counts: bool,
-        look: bool,
-        code: Option<&str>,
-        reason: String,
-    ) {
+    fn later(&mut self, candidate: &Candidate, end: LeaseEnd) {
         self.planned.push(PlannedRecord::Requeued {
             record_id: candidate.lease.record_id,
         });
-        let end = LeaseEnd::Later {
-            delay_ms,
-            counts,
-            look,
-            code: code.map(str::to_owned),
-            reason,
-        };
         self.ends.push((candidate.lease.clone(), end));
     }
 
@@ -181,8 +181,10 @@ impl Leavings {
         let (code, field, message) = park_reason(scope, refusal);
         let waits = match refusal.kind {
             RefusalKind::Contended => {
-                let reason = "another transaction is in the way".to_owned();
-                return self.later(candidate, SHORTLY_MS, false, false, None, reason);
+                return self.later(
+                    candidate,
+                    shortly(false, "another transaction is in the way"),
+                );
             }
             RefusalKind::ParentMissing => {
                 let jitter = candidate.lease.record_id.0.as_u64_pair().1;
@@ -196,9 +198,14 @@ impl Leavings {
         };
         match waits {
             NextAttempt::Retry { after_ms, counts } => {
-                let delay_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
-                let reason = "the row it points to is not there yet".to_owned();
-                self.later(candidate, delay_ms, counts, false, Some(&code), reason);
+                let end = LeaseEnd::Later {
+                    delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
+                    counts,
+                    look: false,
+                    code: Some(code),
+                    reason: "the row it points to is not there yet".to_owned(),
+                };
+                self.later(candidate, end);
             }
             NextAttempt::Park => self.park(
                 candidate,
@@ -215,8 +222,10 @@ impl Leavings {
     fn planned(&mut self, scope: &ObjectScope, candidate: &Candidate, done: Done) {
         match done.row {
             Some(RowOutcome::KeyTaken) => {
-                let reason = "a row with its key appeared meanwhile".to_owned();
-                return self.later(candidate, SHORTLY_MS, true, false, None, reason);
+                return self.later(
+                    candidate,
+                    shortly(true, "a row with its key appeared meanwhile"),
+                );
             }
             Some(RowOutcome::Suppressed) => {
                 return self.park(candidate, suppressed(scope));
@@ -310,6 +319,16 @@ impl Leavings {
             config_hash: Some(scope.config_hash.to_string()),
             ..JournalLine::default()
         });
+    }
+}
+
+fn shortly(counts: bool, reason: &str) -> LeaseEnd {
+    LeaseEnd::Later {
+        delay_ms: SHORTLY_MS,
+        counts,
+        look: false,
+        code: None,
+        reason: reason.to_owned(),
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::PgStore;
@@ -15,6 +14,7 @@ use super::journal::{JournalLine, write_journal};
 use super::key_book::{Entry, KeyBook, KeyedChange, RawKey};
 use super::letters::{NewLetter, write_letters};
 use super::links::{NewLink, RawAlias, Wanted, add_raw_aliases, lock_by_names, make_links};
+use super::outbox::{Claimed, Emitted, OUTBOX, claim, hold_outbox, note_capture, seen_before};
 use super::records::{KnownRecord, free_keys, save_records};
 use super::tasks::{NewWork, add_work};
 use super::transaction::{Tx, recordset};
@@ -26,9 +26,6 @@ use crate::model::ids::{OrgEpoch, RecordId};
 use crate::model::key::KeyForm;
 use crate::model::link::Image;
 use crate::model::mint;
-
-/// The stream that the outbox counts as.
-const OUTBOX: &str = "outbox";
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::capture_outbox`].
@@ -63,7 +60,10 @@ impl PgStore {
             return Ok(OutboxReport::default());
         }
         let mut sorted = sort(scopes, &claimed);
-        let duplicates = drop_repeats(&mut tx, &mut sorted.accepted).await?;
+        let emitted = emitted(&sorted.accepted);
+        let repeats = seen_before(&mut tx, &emitted).await?;
+        let duplicates = repeats.len();
+        drop_places(&mut sorted.accepted, &repeats);
         let dirty = take_in(&mut tx, scopes, &sorted.accepted).await?;
         write_journal(&mut tx, &sorted.out_of_scope).await?;
         write_letters(&mut tx, &sorted.refused).await?;
@@ -81,104 +81,6 @@ impl PgStore {
             more: claimed.len() == limit,
         })
     }
-}
-
-/// An outbox row as it was claimed.
-#[derive(Debug, Clone, sqlx::FromRow, Serialize)]
-struct Claimed {
-    outbox_id: i64,
-    tenant: Option<String>,
-    object: Option<String>,
-    operation: Option<String>,
-    external_id: Option<String>,
-    old_external_id: Option<String>,
-    local_key: Option<serde_json::Value>,
-    changed: Option<serde_json::Value>,
-    tombstone: Option<bool>,
-    cursor: Option<String>,
-    xid: Option<i64>,
-    changed_at: Option<DateTime<Utc>>,
-}
-
-/// Returns the tenants whose outbox holds something and is ours to drain now.
-async fn hold_outbox(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<Vec<String>, StoreError> {
-    let tenants: BTreeSet<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
-    let tenants: Vec<&str> = tenants.into_iter().collect();
-    let waiting: Vec<bool> = tx
-        .values(
-            "looking into the outbox",
-            sqlx::query_scalar(
-                "select exists (
-                    select
-                    from syncline.sync_outbox
-                    where tenant = any($1)
-                    or coalesce(btrim(tenant), '') = ''
-                )",
-            )
-            .bind(&tenants),
-        )
-        .await?;
-    if waiting != [true] {
-        return Ok(Vec::new());
-    }
-    tx.run(
-        "opening the outbox stream",
-        sqlx::query(
-            "insert into syncline.sync_checkpoint (tenant, stream, stale)
-            select tenant, $2, false
-            from unnest($1::text[]) as tenant
-            order by tenant
-            on conflict (tenant, stream) do nothing",
-        )
-        .bind(&tenants)
-        .bind(OUTBOX),
-    )
-    .await?;
-    tx.values(
-        "holding the outbox stream",
-        sqlx::query_scalar(
-            "select tenant
-            from syncline.sync_checkpoint
-            where tenant = any($1)
-            and stream = $2
-            order by tenant
-            -- One capture drains a tenant's outbox at a time; a second one has nothing to do.
-            for update skip locked",
-        )
-        .bind(&tenants)
-        .bind(OUTBOX),
-    )
-    .await
-}
-
-async fn claim(tx: &mut Tx, tenants: &[String], limit: usize) -> Result<Vec<Claimed>, StoreError> {
-    tx.rows(
-        "claiming outbox rows",
-        sqlx::query_as(
-            "with claimed as materialized (
-                select outbox_id
-                from syncline.sync_outbox
-                where tenant = any($1)
-                or coalesce(btrim(tenant), '') = ''
-                order by outbox_id
-                limit $2
-                for update skip locked
-            ),
-            -- Claiming deletes: what happens to these rows commits with it or not at all.
-            taken as (
-                delete from syncline.sync_outbox as outbox
-                using claimed
-                where outbox.outbox_id = claimed.outbox_id
-                returning outbox.*
-            )
-            select *
-            from taken
-            order by outbox_id",
-        )
-        .bind(tenants)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
-    )
-    .await
 }
 
 /// A claimed row that is a change.
@@ -255,7 +157,10 @@ fn parts(row: &Claimed) -> OutboxRow<'_> {
 }
 
 fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewLetter {
-    let named = row.tenant.as_deref().filter(|tenant| !tenant.is_empty());
+    let named = row
+        .tenant
+        .as_deref()
+        .filter(|tenant| !tenant.trim().is_empty());
     NewLetter {
         // A row that names no tenant goes to the one that found it: somebody must see it.
         tenant: named.unwrap_or(finder).to_owned(),
@@ -334,98 +239,37 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, scope: Option<&ObjectScope>)
     }
 }
 
-#[derive(Serialize)]
-struct Seen<'a> {
-    place: usize,
-    tenant: &'a str,
-    org_epoch: OrgEpoch,
-    cursor: String,
-    object: &'a str,
-    record: &'a str,
-    payload_hash: String,
-}
-
-/// Drops rows to which an application gave a cursor that it gave before with the same content. Rows
-/// of the triggers have a cursor of their own and cannot repeat.
-async fn drop_repeats(tx: &mut Tx, accepted: &mut Vec<Accepted<'_>>) -> Result<usize, StoreError> {
-    let mut first = BTreeSet::new();
-    let seen: Vec<Seen<'_>> = accepted
+/// Returns the rows to which an application gave a cursor, by place. Rows of the triggers have a cursor
+/// of their own and cannot repeat.
+fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
+    accepted
         .iter()
         .enumerate()
-        .filter(|(_, change)| change.row.cursor.is_some())
-        .map(|(place, change)| Seen {
-            place,
-            tenant: change.scope.tenant.as_str(),
-            org_epoch: change.scope.org_epoch,
-            cursor: change.valid.cursor.to_string(),
-            object: change.scope.sync.object.as_str(),
-            record: change.row.external_id.as_deref().unwrap_or_default(),
-            payload_hash: canonical_hash(&serde_json::json!([
-                change.valid.operation.as_str(),
-                change.row.changed
-            ])),
+        .filter(|(_, one)| one.row.cursor.is_some())
+        .map(|(place, one)| {
+            let emitted = Emitted {
+                tenant: one.scope.tenant.as_str(),
+                org_epoch: one.scope.org_epoch,
+                cursor: one.valid.cursor.to_string(),
+                object: one.scope.sync.object.as_str(),
+                record: one.row.external_id.as_deref().unwrap_or_default(),
+                payload_hash: canonical_hash(&serde_json::json!([
+                    one.valid.operation.as_str(),
+                    one.row.changed
+                ])),
+            };
+            (place, emitted)
         })
-        .collect();
-    if seen.is_empty() {
-        return Ok(0);
-    }
-    // One cursor may stand for several rows, so the content is part of what was seen: it takes the
-    // place of the stream's own ordinal.
-    let known: Vec<i64> = tx
-        .values(
-            "remembering what was seen",
-            sqlx::query_scalar(
-                "with row as (
-                    select *
-                    from jsonb_to_recordset($1) as row (
-                        place bigint, tenant text, org_epoch bigint, cursor text, object text, record text, payload_hash text
-                    )
-                ),
-                fresh as (
-                    insert into syncline.sync_seen (tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash)
-                    select distinct tenant, org_epoch, $2, cursor || ' ' || payload_hash, object, record, 0, payload_hash
-                    from row
-                    on conflict do nothing
-                    returning tenant, org_epoch, cursor, object, record
-                )
-                select row.place
-                from row
-                where not exists (
-                    select
-                    from fresh
-                    where fresh.tenant = row.tenant
-                    and fresh.org_epoch = row.org_epoch
-                    and fresh.cursor = row.cursor || ' ' || row.payload_hash
-                    and fresh.object = row.object
-                    and fresh.record = row.record
-                )",
-            )
-            .bind(recordset(&seen))
-            .bind(OUTBOX),
-        )
-        .await?;
-    let mut repeats: BTreeSet<usize> = known
-        .into_iter()
-        .filter_map(|place| usize::try_from(place).ok())
-        .collect();
-    for row in &seen {
-        let content = (
-            row.tenant,
-            row.object,
-            row.record,
-            &row.cursor,
-            &row.payload_hash,
-        );
-        if !first.insert(content) {
-            repeats.insert(row.place);
-        }
-    }
+        .collect()
+}
+
+/// Drops the items at these places.
+pub(super) fn drop_places<T>(items: &mut Vec<T>, places: &BTreeSet<usize>) {
     let mut place = 0;
-    accepted.retain(|_| {
+    items.retain(|_| {
         place += 1;
-        !repeats.contains(&(place - 1))
+        !places.contains(&(place - 1))
     });
-    Ok(repeats.len())
 }
 
 /// Resolves the changes to records, and writes links, names, tasks and journal. Returns how many
@@ -558,6 +402,7 @@ async fn write_links(
         .filter_map(|entry| entry.known.as_ref())
         .map(|known| known.link.record_id)
         .collect();
+    revisit_spellings(tx, entries).await?;
     free_keys(tx, &moved).await?;
     let known: Vec<KnownRecord> = entries
         .iter()
@@ -582,6 +427,45 @@ async fn write_links(
                 .ok_or_else(|| contended("making links")),
         })
         .collect()
+}
+
+#[derive(Serialize)]
+struct Left<'a> {
+    record_id: RecordId,
+    spellings: &'a BTreeSet<String>,
+}
+
+/// A record that moves away may leave a row behind that carries its old external id in another
+/// spelling: that row becomes a record of its own. It is drained as if it had just been written.
+async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
+    let left: Vec<Left<'_>> = entries
+        .iter()
+        .filter(|entry| entry.moved)
+        .filter_map(|entry| {
+            Some(Left {
+                record_id: entry.known.as_ref()?.link.record_id,
+                spellings: &entry.left_behind,
+            })
+        })
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "revisiting rows with another spelling",
+        sqlx::query(
+            "insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone)
+            select alias.tenant, alias.object, 'backfill', alias.value, false
+            from jsonb_to_recordset($1) as left_behind (record_id uuid, spellings jsonb)
+            join syncline.sync_link_alias as alias using (record_id)
+            where alias.kind = 'external_id'
+            and alias.valid_to is null
+            and not left_behind.spellings ? alias.value",
+        )
+        .bind(recordset(&left)),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Returns the known record as the batch leaves it.
@@ -633,21 +517,4 @@ async fn write_names(
         })
         .collect();
     add_raw_aliases(tx, &aliases).await
-}
-
-async fn note_capture(tx: &mut Tx, tenants: &[String]) -> Result<(), StoreError> {
-    tx.run(
-        "noting the capture",
-        sqlx::query(
-            "update syncline.sync_checkpoint
-            set captured_at = now(),
-                updated_at = now()
-            where tenant = any($1)
-            and stream = $2",
-        )
-        .bind(tenants)
-        .bind(OUTBOX),
-    )
-    .await?;
-    Ok(())
 }

@@ -69,6 +69,8 @@ pub(super) struct Entry {
     pub(super) xid: Option<i64>,
     /// External ids as written in this batch.
     pub(super) raw_ids: BTreeSet<String>,
+    /// External ids as written that its row gave up in this batch.
+    pub(super) left_behind: BTreeSet<String>,
     /// There is work.
     pub(super) dirty: bool,
     /// Its external id moved.
@@ -104,6 +106,7 @@ impl KeyBook {
                 changed_at_ms: record.postgres_changed_at_ms,
                 xid: None,
                 raw_ids: BTreeSet::new(),
+                left_behind: BTreeSet::new(),
                 dirty: false,
                 moved: false,
                 clashes: record.clashes,
@@ -168,6 +171,9 @@ impl KeyBook {
             (Some(before), Some(now)) => self.clash(before, now, key),
         };
         let entry = &mut self.entries[index];
+        if let Some(old) = &change.old_key {
+            entry.left_behind.insert(old.raw.clone());
+        }
         if entry.canonical_id == key.canonical {
             entry.raw_ids.insert(key.raw.clone());
             if change.operation != OutboxOperation::Delete {
@@ -219,6 +225,7 @@ impl KeyBook {
             changed_at_ms: None,
             xid: None,
             raw_ids: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
             dirty: false,
             moved: false,
             clashes: false,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::PgStore;
-use super::capture::key_form;
+use super::capture::{drop_places, key_form};
 use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
 use super::journal::{JournalLine, write_journal};
 use super::letters::{NewLetter, write_letters};
@@ -208,11 +208,7 @@ async fn drop_seen(
             repeats.insert(place);
         }
     }
-    let mut place = 0;
-    accepted.retain(|_| {
-        place += 1;
-        !repeats.contains(&(place - 1))
-    });
+    drop_places(accepted, &repeats);
     Ok(repeats.len())
 }
 

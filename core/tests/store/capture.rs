@@ -248,10 +248,11 @@ async fn rows_that_differ_by_case_alone_are_one_record_and_stop() {
         .sql("update public.account set external_id = 'ab-2' where external_id = 'AB-1'")
         .await;
     world.capture().await;
+    world.capture().await;
     assert_eq!(
         kinds(&world.apply().await),
         ["intended", "intended"],
-        "both go on"
+        "both go on: the one that stays has a record of its own now"
     );
 }
 

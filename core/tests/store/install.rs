@@ -278,6 +278,14 @@ async fn names_that_try_to_break_out_stay_names() {
         .sql("insert into public.\"odd \"\"table'; drop schema public\" values ('K', 'Ada')")
         .await;
     assert_eq!(kinds(&world.sync().await), ["intended"]);
+    let mut echo = super::world::seen(
+        syncline::model::observation::ObservationKind::Created,
+        "K",
+        &[("Name", "Ada")],
+        1,
+    );
+    echo.ours = true;
+    world.see(&[echo]).await;
     world
         .see(&[super::world::seen(
             syncline::model::observation::ObservationKind::Changed,

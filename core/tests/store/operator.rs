@@ -13,7 +13,7 @@ async fn conflicts(world: &World) -> Vec<SyncConflict> {
         .store
         .conflicts(&world.scope.tenant, &ConflictFilter::default(), 100)
         .await
-        .unwrap()
+        .expect("conflicts are listed")
 }
 
 /// A record whose name was changed on both sides.
@@ -36,7 +36,7 @@ async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -
         .store
         .resolve_conflict(&world.scope, conflict.conflict_id, conflict.version, winner)
         .await
-        .unwrap()
+        .expect("a decision is taken or not")
 }
 
 #[tokio::test]
@@ -224,9 +224,12 @@ async fn a_records_history_is_found_by_any_of_its_names() {
             .iter()
             .map(|line| line.source.as_str())
             .collect();
-        assert_eq!(sources, ["settlement", "decision", "postgres"]);
+        assert_eq!(
+            sources,
+            ["salesforce", "settlement", "decision", "postgres"]
+        );
         assert_eq!(history.state.as_deref(), Some("in_sync"));
-        let decided = &history.journal[1];
+        let decided = &history.journal[2];
         assert_eq!(
             decided.config_hash.as_deref(),
             Some("hash-of-the-configuration")

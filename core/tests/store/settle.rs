@@ -30,7 +30,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
         .store
         .settle(&world.scope, &settlements)
         .await
-        .unwrap()
+        .expect("writes are settled")
 }
 
 #[tokio::test]
@@ -285,7 +285,10 @@ async fn a_lease_given_back_is_due_when_it_says() {
 #[tokio::test]
 async fn an_echo_that_never_comes_is_looked_for() {
     let mut world = World::new().await;
-    world.synced("K", "Ada").await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.sync().await;
     assert_eq!(
         world
             .store

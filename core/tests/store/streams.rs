@@ -41,7 +41,7 @@ async fn try_lease(world: &World, owner: &str) -> Option<StreamLease> {
         .store
         .acquire_stream(&world.scope.tenant, &events(), owner, 60_000)
         .await
-        .unwrap()
+        .expect("a stream is leased or not")
 }
 
 #[tokio::test]

@@ -155,13 +155,16 @@ impl World {
             .expect("writes are settled")
     }
 
-    /// A row that both sides hold: born in Postgres, captured, created in Salesforce, settled.
+    /// A row that both sides hold: born in Postgres, captured, created in Salesforce, settled, echoed.
     pub(crate) async fn synced(&mut self, external_id: &str, name: &str) {
         self.sql(&format!(
             "insert into public.account (external_id, name) values ('{external_id}', '{name}')"
         ))
         .await;
         self.sync().await;
+        let mut echo = seen(ObservationKind::Created, external_id, &[("Name", name)], 1);
+        echo.ours = true;
+        assert_eq!(self.see(&[echo]).await.echoes, 1);
     }
 
     /// Captures, applies and settles once.
@@ -285,7 +288,10 @@ pub(crate) fn seen(
     };
     if whole {
         fields.insert(field("External_Id__c"), Value::text(external_id));
-        for name in ["Name", "Phone", "NumberOfEmployees", "ParentId"] {
+        fields
+            .entry(field("Name"))
+            .or_insert_with(|| Value::text("nobody"));
+        for name in ["Phone", "NumberOfEmployees", "ParentId"] {
             fields.entry(field(name)).or_insert(Value::Null);
         }
     }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 
 /// Where Debian and its kin put server binaries, one folder per major version.
@@ -27,8 +27,8 @@ rm -rf "$folder"
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
-    /// The watcher's input: closed when this process ends.
-    _alive: ChildStdin,
+    /// Holds the watcher's input, which is closed when this process ends.
+    _watcher: Child,
 }
 
 impl Server {
@@ -49,11 +49,10 @@ impl Server {
         );
         let mut watcher = launch(&binaries, &folder);
         let said = watcher.stderr.take().expect("the error output is piped");
-        let alive = watcher.stdin.take().expect("the input is piped");
         wait_until_ready(said);
         Self {
             folder,
-            _alive: alive,
+            _watcher: watcher,
         }
     }
 

@@ -1,0 +1,311 @@
+-- table engine_tx.xid xid8 not null
+-- view record_status.tenant text
+-- view record_status.object text
+-- view record_status.record_id uuid
+-- view record_status.external_id text
+-- view record_status.salesforce_id text
+-- view record_status.state text
+-- view record_status.reason text
+-- view record_status.contested_fields text[]
+-- view record_status.since timestamp with time zone
+-- view record_status.age interval
+-- view record_status.updated_at timestamp with time zone
+-- table sync_api_budget.tenant text not null
+-- table sync_api_budget.budget text not null
+-- table sync_api_budget.maximum bigint not null
+-- table sync_api_budget.remaining bigint not null
+-- table sync_api_budget.observed_at timestamp with time zone not null default now()
+-- table sync_bulk_job.bulk_job uuid not null
+-- table sync_bulk_job.tenant text not null
+-- table sync_bulk_job.object text not null
+-- table sync_bulk_job.salesforce_job_id text
+-- table sync_bulk_job.operation text not null
+-- table sync_bulk_job.state text not null
+-- table sync_bulk_job.row_count bigint not null
+-- table sync_bulk_job.lease_epoch bigint not null default 0
+-- table sync_bulk_job.lease_until timestamp with time zone
+-- table sync_bulk_job.poll_at timestamp with time zone not null default now()
+-- table sync_bulk_job.deadline timestamp with time zone not null
+-- table sync_bulk_job.created_at timestamp with time zone not null default now()
+-- table sync_bulk_job.settled_at timestamp with time zone
+-- table sync_capture.tenant text not null
+-- table sync_capture.object text not null
+-- table sync_capture.table_schema text not null
+-- table sync_capture.table_name text not null
+-- table sync_capture.table_oid oid not null
+-- table sync_capture.partitions oid[] not null
+-- table sync_capture.broken text
+-- table sync_capture.installed_at timestamp with time zone not null default now()
+-- table sync_checkpoint.tenant text not null
+-- table sync_checkpoint.stream text not null
+-- table sync_checkpoint."position" text
+-- table sync_checkpoint.stale boolean not null default true
+-- table sync_checkpoint.stale_reason text
+-- table sync_checkpoint.lease_owner text
+-- table sync_checkpoint.lease_epoch bigint not null default 0
+-- table sync_checkpoint.lease_until timestamp with time zone
+-- table sync_checkpoint.captured_at timestamp with time zone
+-- table sync_checkpoint.updated_at timestamp with time zone not null default now()
+-- table sync_conflict.conflict_id bigint not null generated always as identity
+-- table sync_conflict.record_id uuid not null
+-- table sync_conflict.tenant text not null
+-- table sync_conflict.object text not null
+-- table sync_conflict.field text
+-- table sync_conflict.state text not null default 'open'::text
+-- table sync_conflict.base_value jsonb
+-- table sync_conflict.postgres_value jsonb
+-- table sync_conflict.salesforce_value jsonb
+-- table sync_conflict.postgres_seen jsonb
+-- table sync_conflict.salesforce_seen jsonb
+-- table sync_conflict.version bigint not null default 1
+-- table sync_conflict.config_hash text not null
+-- table sync_conflict.opened_at timestamp with time zone not null default now()
+-- table sync_conflict.updated_at timestamp with time zone not null default now()
+-- table sync_conflict.closed_at timestamp with time zone
+-- table sync_conflict.resolution text
+-- table sync_control.tenant text not null
+-- table sync_control.paused_at timestamp with time zone
+-- table sync_control.paused_reason text
+-- table sync_control.organization_id text
+-- table sync_control.org_epoch bigint not null default 0
+-- table sync_control.clock_skew_ms bigint not null default 0
+-- table sync_control.updated_at timestamp with time zone not null default now()
+-- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
+-- table sync_dead_letter.tenant text not null
+-- table sync_dead_letter.object text not null
+-- table sync_dead_letter.record_id uuid
+-- table sync_dead_letter.origin text not null
+-- table sync_dead_letter.code text not null
+-- table sync_dead_letter.field text
+-- table sync_dead_letter.message text not null
+-- table sync_dead_letter.payload jsonb
+-- table sync_dead_letter.attempts integer not null default 0
+-- table sync_dead_letter.created_at timestamp with time zone not null default now()
+-- table sync_dead_letter.closed_at timestamp with time zone
+-- table sync_dead_letter.outcome text
+-- table sync_doorbell.tenant text not null
+-- table sync_doorbell.object text not null
+-- table sync_doorbell.slot integer not null
+-- table sync_doorbell.rung_until timestamp with time zone not null
+-- table sync_emitter.role_name text not null
+-- table sync_emitter.tenant text not null
+-- table sync_export_watermark.tenant text not null
+-- table sync_export_watermark.name text not null
+-- table sync_export_watermark.xid xid8 not null default '0'::xid8
+-- table sync_export_watermark.journal_id bigint not null default 0
+-- table sync_export_watermark.updated_at timestamp with time zone not null default now()
+-- table sync_intent.intent_id uuid not null
+-- table sync_intent.record_id uuid not null
+-- table sync_intent.tenant text not null
+-- table sync_intent.object text not null
+-- table sync_intent.lease_epoch bigint not null
+-- table sync_intent.action text not null
+-- table sync_intent.fields jsonb not null
+-- table sync_intent.echoed jsonb not null default '[]'::jsonb
+-- table sync_intent.state text not null default 'open'::text
+-- table sync_intent.lane text not null
+-- table sync_intent.bulk_job uuid
+-- table sync_intent.deadline timestamp with time zone not null
+-- table sync_intent.config_hash text not null
+-- table sync_intent.refusal jsonb
+-- table sync_intent.said_at timestamp with time zone not null default clock_timestamp()
+-- table sync_intent.updated_at timestamp with time zone not null default now()
+-- table sync_journal.journal_id bigint not null generated always as identity
+-- table sync_journal.journaled_at timestamp with time zone not null default now()
+-- table sync_journal.xid xid8 not null default pg_current_xact_id()
+-- table sync_journal.tenant text not null
+-- table sync_journal.object text not null
+-- table sync_journal.record_id uuid
+-- table sync_journal.source text not null
+-- table sync_journal.operation text not null
+-- table sync_journal.external_id text
+-- table sync_journal.salesforce_id text
+-- table sync_journal.stream text
+-- table sync_journal.cursor text
+-- table sync_journal.org_epoch bigint
+-- table sync_journal.payload jsonb
+-- table sync_journal.payload_hash text
+-- table sync_journal.fate text
+-- table sync_journal.observed_at timestamp with time zone
+-- table sync_journal.config_hash text
+-- table sync_link.record_id uuid not null default gen_random_uuid()
+-- table sync_link.tenant text not null
+-- table sync_link.object text not null
+-- table sync_link.org_epoch bigint not null default 0
+-- table sync_link.external_id text not null
+-- table sync_link.canonical_id text not null
+-- table sync_link.minted boolean not null default false
+-- table sync_link.salesforce_id text
+-- table sync_link.clashes boolean not null default false
+-- table sync_link.local_key jsonb
+-- table sync_link.base jsonb not null default '{}'::jsonb
+-- table sync_link.base_codec integer not null default 1
+-- table sync_link.base_config_hash text
+-- table sync_link.agreed boolean not null default false
+-- table sync_link.image jsonb not null
+-- table sync_link.bounces jsonb not null default '{}'::jsonb
+-- table sync_link.postgres_presence text not null default 'unseen'::text
+-- table sync_link.postgres_changed_at timestamp with time zone
+-- table sync_link.version bigint not null default 1
+-- table sync_link.created_at timestamp with time zone not null default now()
+-- table sync_link.updated_at timestamp with time zone not null default now()
+-- table sync_link_alias.alias_id bigint not null generated always as identity
+-- table sync_link_alias.tenant text not null
+-- table sync_link_alias.object text not null
+-- table sync_link_alias.kind text not null
+-- table sync_link_alias.value text not null
+-- table sync_link_alias.record_id uuid not null
+-- table sync_link_alias.valid_from timestamp with time zone not null default now()
+-- table sync_link_alias.valid_to timestamp with time zone
+-- table sync_outbox.outbox_id bigint not null generated always as identity
+-- table sync_outbox.tenant text
+-- table sync_outbox.object text
+-- table sync_outbox.operation text
+-- table sync_outbox.external_id text
+-- table sync_outbox.old_external_id text
+-- table sync_outbox.local_key jsonb
+-- table sync_outbox.changed jsonb
+-- table sync_outbox.tombstone boolean
+-- table sync_outbox.cursor text
+-- table sync_outbox.xid bigint
+-- table sync_outbox.changed_at timestamp with time zone
+-- table sync_overruled.overruled_id bigint not null generated always as identity
+-- table sync_overruled.record_id uuid not null
+-- table sync_overruled.tenant text not null
+-- table sync_overruled.object text not null
+-- table sync_overruled.field text not null
+-- table sync_overruled.side text not null
+-- table sync_overruled.value jsonb not null
+-- table sync_overruled.rule text not null
+-- table sync_overruled.config_hash text not null
+-- table sync_overruled.logged_at timestamp with time zone not null default now()
+-- table sync_proof.tenant text not null
+-- table sync_proof.object text not null
+-- table sync_proof.compared bigint not null
+-- table sync_proof.differing bigint not null
+-- table sync_proof.config_hash text not null
+-- table sync_proof.proven_at timestamp with time zone not null default now()
+-- table sync_seen.tenant text not null
+-- table sync_seen.org_epoch bigint not null
+-- table sync_seen.stream text not null
+-- table sync_seen.cursor text not null
+-- table sync_seen.object text not null
+-- table sync_seen.record text not null
+-- table sync_seen.ordinal integer not null
+-- table sync_seen.payload_hash text not null
+-- table sync_seen.seen_at timestamp with time zone not null default now()
+-- table sync_task.record_id uuid not null
+-- table sync_task.tenant text not null
+-- table sync_task.object text not null
+-- table sync_task.state text not null default 'ready'::text
+-- table sync_task.generation bigint not null default 1
+-- table sync_task.attempts integer not null default 0
+-- table sync_task.due_at timestamp with time zone not null default now()
+-- table sync_task.look boolean not null default false
+-- table sync_task.code text
+-- table sync_task.reason text
+-- table sync_task.lease_epoch bigint not null default nextval('syncline.lease_epoch'::regclass)
+-- table sync_task.lease_owner text
+-- table sync_task.lease_until timestamp with time zone
+-- table sync_task.xid bigint
+-- table sync_task.dirty_since timestamp with time zone not null default now()
+-- table sync_task.updated_at timestamp with time zone not null default now()
+-- table sync_token.tenant text not null
+-- table sync_token.ciphertext bytea
+-- table sync_token.instance_url text
+-- table sync_token.issued_at timestamp with time zone
+-- table sync_token.expires_at timestamp with time zone
+-- table sync_token.lease_owner text
+-- table sync_token.lease_epoch bigint not null default 0
+-- table sync_token.lease_until timestamp with time zone
+-- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
+-- constraint sync_api_budget_pkey on sync_api_budget PRIMARY KEY (tenant, budget)
+-- constraint sync_bulk_job_pkey on sync_bulk_job PRIMARY KEY (bulk_job)
+-- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
+-- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
+-- constraint sync_conflict_pkey on sync_conflict PRIMARY KEY (conflict_id)
+-- constraint sync_conflict_record_id_fkey on sync_conflict FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_conflict_state_check on sync_conflict CHECK ((state = ANY (ARRAY['open'::text, 'resolved'::text, 'closed'::text])))
+-- constraint sync_control_pkey on sync_control PRIMARY KEY (tenant)
+-- constraint sync_dead_letter_origin_check on sync_dead_letter CHECK ((origin = ANY (ARRAY['outbox'::text, 'observation'::text, 'task'::text])))
+-- constraint sync_dead_letter_pkey on sync_dead_letter PRIMARY KEY (dead_letter_id)
+-- constraint sync_doorbell_pkey on sync_doorbell PRIMARY KEY (tenant, object, slot)
+-- constraint sync_emitter_pkey on sync_emitter PRIMARY KEY (role_name)
+-- constraint sync_export_watermark_pkey on sync_export_watermark PRIMARY KEY (tenant, name)
+-- constraint sync_intent_bulk_job_fkey on sync_intent FOREIGN KEY (bulk_job) REFERENCES syncline.sync_bulk_job(bulk_job)
+-- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
+-- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'retired'::text, 'refused'::text, 'unknown'::text, 'superseded'::text])))
+-- constraint sync_journal_pkey on sync_journal PRIMARY KEY (journaled_at, journal_id)
+-- constraint sync_link_pkey on sync_link PRIMARY KEY (record_id)
+-- constraint sync_link_postgres_presence_check on sync_link CHECK ((postgres_presence = ANY (ARRAY['unseen'::text, 'present'::text, 'deleted'::text])))
+-- constraint sync_link_alias_kind_check on sync_link_alias CHECK ((kind = ANY (ARRAY['external_id'::text, 'salesforce_id'::text])))
+-- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
+-- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
+-- constraint sync_overruled_pkey on sync_overruled PRIMARY KEY (overruled_id)
+-- constraint sync_overruled_side_check on sync_overruled CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
+-- constraint sync_proof_pkey on sync_proof PRIMARY KEY (tenant, object)
+-- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
+-- constraint sync_task_lease_check on sync_task CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL)))
+-- constraint sync_task_pkey on sync_task PRIMARY KEY (record_id)
+-- constraint sync_task_record_id_fkey on sync_task FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_task_state_check on sync_task CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])))
+-- constraint sync_token_pkey on sync_token PRIMARY KEY (tenant)
+-- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
+-- CREATE UNIQUE INDEX sync_api_budget_pkey ON syncline.sync_api_budget USING btree (tenant, budget)
+-- CREATE INDEX sync_bulk_job_poll_idx ON syncline.sync_bulk_job USING btree (tenant, poll_at) WHERE (settled_at IS NULL)
+-- CREATE UNIQUE INDEX sync_bulk_job_pkey ON syncline.sync_bulk_job USING btree (bulk_job)
+-- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)
+-- CREATE UNIQUE INDEX sync_checkpoint_pkey ON syncline.sync_checkpoint USING btree (tenant, stream)
+-- CREATE INDEX sync_conflict_closed_idx ON syncline.sync_conflict USING btree (closed_at) WHERE (state <> 'open'::text)
+-- CREATE INDEX sync_conflict_inbox_idx ON syncline.sync_conflict USING btree (tenant, object, conflict_id) WHERE (state = 'open'::text)
+-- CREATE INDEX sync_conflict_record_id_idx ON syncline.sync_conflict USING btree (record_id)
+-- CREATE UNIQUE INDEX sync_conflict_open_key ON syncline.sync_conflict USING btree (record_id, COALESCE(field, ''::text)) WHERE (state = 'open'::text)
+-- CREATE UNIQUE INDEX sync_conflict_pkey ON syncline.sync_conflict USING btree (conflict_id)
+-- CREATE UNIQUE INDEX sync_control_pkey ON syncline.sync_control USING btree (tenant)
+-- CREATE INDEX sync_dead_letter_closed_at_idx ON syncline.sync_dead_letter USING btree (closed_at) WHERE (closed_at IS NOT NULL)
+-- CREATE INDEX sync_dead_letter_open_idx ON syncline.sync_dead_letter USING btree (tenant, object, dead_letter_id) WHERE (closed_at IS NULL)
+-- CREATE INDEX sync_dead_letter_record_id_idx ON syncline.sync_dead_letter USING btree (record_id) WHERE (closed_at IS NULL)
+-- CREATE UNIQUE INDEX sync_dead_letter_pkey ON syncline.sync_dead_letter USING btree (dead_letter_id)
+-- CREATE UNIQUE INDEX sync_doorbell_pkey ON syncline.sync_doorbell USING btree (tenant, object, slot)
+-- CREATE UNIQUE INDEX sync_emitter_pkey ON syncline.sync_emitter USING btree (role_name)
+-- CREATE UNIQUE INDEX sync_export_watermark_pkey ON syncline.sync_export_watermark USING btree (tenant, name)
+-- CREATE INDEX sync_intent_bulk_job_idx ON syncline.sync_intent USING btree (bulk_job) WHERE (bulk_job IS NOT NULL)
+-- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'superseded'::text]))
+-- CREATE INDEX sync_intent_record_id_idx ON syncline.sync_intent USING btree (record_id)
+-- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (state, updated_at)
+-- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
+-- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
+-- CREATE INDEX sync_journal_export_idx ON ONLY syncline.sync_journal USING btree (xid, journal_id)
+-- CREATE INDEX sync_journal_record_id_idx ON ONLY syncline.sync_journal USING btree (record_id, journal_id)
+-- CREATE UNIQUE INDEX sync_journal_pkey ON ONLY syncline.sync_journal USING btree (journaled_at, journal_id)
+-- CREATE UNIQUE INDEX sync_link_canonical_key ON syncline.sync_link USING btree (tenant, object, canonical_id)
+-- CREATE UNIQUE INDEX sync_link_local_key ON syncline.sync_link USING btree (tenant, object, local_key) WHERE (local_key IS NOT NULL)
+-- CREATE UNIQUE INDEX sync_link_pkey ON syncline.sync_link USING btree (record_id)
+-- CREATE UNIQUE INDEX sync_link_salesforce_key ON syncline.sync_link USING btree (tenant, object, salesforce_id) WHERE (salesforce_id IS NOT NULL)
+-- CREATE INDEX sync_link_alias_history_idx ON syncline.sync_link_alias USING btree (tenant, object, kind, value) WHERE (valid_to IS NOT NULL)
+-- CREATE INDEX sync_link_alias_record_id_idx ON syncline.sync_link_alias USING btree (record_id, kind)
+-- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (tenant, object, kind, value) WHERE (valid_to IS NULL)
+-- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
+-- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
+-- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
+-- CREATE INDEX sync_overruled_logged_at_idx ON syncline.sync_overruled USING btree (logged_at)
+-- CREATE INDEX sync_overruled_record_id_idx ON syncline.sync_overruled USING btree (record_id, field)
+-- CREATE UNIQUE INDEX sync_overruled_pkey ON syncline.sync_overruled USING btree (overruled_id)
+-- CREATE UNIQUE INDEX sync_proof_pkey ON syncline.sync_proof USING btree (tenant, object)
+-- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
+-- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)
+-- CREATE INDEX sync_task_dirty_idx ON syncline.sync_task USING btree (dirty_since)
+-- CREATE INDEX sync_task_leased_idx ON syncline.sync_task USING btree (lease_until) WHERE (state = 'leased'::text)
+-- CREATE INDEX sync_task_parked_idx ON syncline.sync_task USING btree (tenant, object) WHERE (state = 'parked'::text)
+-- CREATE INDEX sync_task_ready_idx ON syncline.sync_task USING btree (tenant, object, due_at, record_id) WHERE (state = 'ready'::text)
+-- CREATE UNIQUE INDEX sync_task_pkey ON syncline.sync_task USING btree (record_id)
+-- CREATE UNIQUE INDEX sync_token_pkey ON syncline.sync_token USING btree (tenant)
+-- function capture_row() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function drop_journal_partitions(keep_from timestamp with time zone) returns integer search_path=pg_catalog, pg_temp
+-- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
+-- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
+-- grant execute on emit to public
+-- grant select on record_status to public
