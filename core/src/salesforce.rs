@@ -69,6 +69,10 @@ pub struct SalesforceOptions {
 /// The global endpoint of the Pub/Sub API.
 pub const PUBSUB_URL: &str = "https://api.pubsub.salesforce.com:7443";
 
+/// The channel that carries the change events of every object selected in the org: one subscription,
+/// one position.
+pub const ALL_CHANGES_TOPIC: &str = "/data/ChangeEvents";
+
 /// The tag that our writes carry in `Sforce-Call-Options`.
 pub const CLIENT_TAG: &str = "syncline";
 

@@ -14,16 +14,14 @@ use crate::engine::tenant::{read_fields, scope_of};
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use super::backfill::{Backfill, external_id_of};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, ring_for};
 
-/// The channel that carries every object selected in the org: one subscription, one position.
-const TOPIC: &str = "/data/ChangeEvents";
-
 /// Most events of one batch: what a transaction can fold without holding locks for long.
-const EVENTS_MAX: usize = 500;
+const EVENTS_MAX: usize = 1_000;
 
 /// How long a capture waits for the first events of a subscription: opening it and the first answer
 /// take some round trips.
@@ -46,7 +44,7 @@ const READ_BATCH: usize = 200;
 
 /// Returns the name of the tenant's event stream.
 pub(super) fn stream() -> StreamName {
-    StreamName(format!("events:{TOPIC}"))
+    StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
 }
 
 /// Takes the stream's lease and drains it, reading stale objects between the batches.
@@ -144,7 +142,7 @@ impl Drain<'_> {
         let stream = self
             .job
             .salesforce()
-            .subscribe(TOPIC, &self.from, &objects)
+            .subscribe(ALL_CHANGES_TOPIC, &self.from, &objects)
             .await?;
         Ok(stream)
     }

@@ -15,10 +15,16 @@ use crate::engine::ports::StoreError;
 /// Read committed is asked for by name, because a database may default to another level. The limits
 /// are far below the 180 s of a lease, so that no statement outlives the right to make it; both, and
 /// the zone that dates are written in, are local to the transaction.
+///
+/// Every statement is planned for the tables as they are: a plan kept from when they were empty would
+/// scan a whole table for each record of a batch. Batches are worth the millisecond of planning, and
+/// not the compilation of their expressions.
 const BEGIN: &str = "begin isolation level read committed; \
     set local lock_timeout = '2s'; \
     set local statement_timeout = '60s'; \
-    set local timezone = 'UTC'";
+    set local timezone = 'UTC'; \
+    set local plan_cache_mode = 'force_custom_plan'; \
+    set local jit = off";
 
 /// A transaction that is rolled back unless it is committed.
 pub(super) struct Tx {

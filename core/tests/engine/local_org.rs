@@ -17,6 +17,8 @@ pub(crate) struct LocalOrg {
     place: Place,
     /// The model's port delivers every batch of events twice.
     pub(crate) duplicates: Arc<AtomicBool>,
+    /// The model's port delivers each batch as one event of many records.
+    pub(crate) merges: Arc<AtomicBool>,
 }
 
 /// Where the org lives.
@@ -34,6 +36,7 @@ impl LocalOrg {
         Self {
             place: Place::Alone(Arc::new(Mutex::new(Org::default()))),
             duplicates: Arc::default(),
+            merges: Arc::default(),
         }
     }
 
@@ -44,6 +47,7 @@ impl LocalOrg {
         let org = Self {
             place: Place::Served(Arc::clone(&running)),
             duplicates: Arc::default(),
+            merges: Arc::default(),
         };
         (org, running)
     }
@@ -59,6 +63,12 @@ impl LocalOrg {
     /// From now on the model's port delivers every event twice.
     pub(crate) fn duplicate_events(&self) {
         self.duplicates.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on what is delivered together is one event of many records, as Salesforce makes of
+    /// equal changes in one transaction.
+    pub(crate) fn merge_events(&self) {
+        self.merges.store(true, Ordering::Relaxed);
     }
 
     /// A person creates a record.

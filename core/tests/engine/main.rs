@@ -3,6 +3,8 @@
 //! Nothing here waits for a clock: a test acts on one side or both, drains, and compares what an
 //! onlooker reads on each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod both_sides;
 mod checking;
 mod crashes;
@@ -15,6 +17,7 @@ mod mapping;
 mod model_salesforce;
 mod one_side;
 mod over_the_network;
+mod policies;
 mod reconcile;
 mod running;
 mod stage;

@@ -42,7 +42,8 @@ create table account (
     rating text,
     revenue numeric,
     active boolean not null default false,
-    parent_external_id text
+    parent_external_id text,
+    deleted_at timestamptz
 );
 create table contact (
     id bigint generated always as identity primary key,
@@ -52,3 +53,9 @@ create table contact (
     account_external_id text
 );
 ";
+
+/// Returns [`MAPPING`] with one more line in the section of Account.
+pub(crate) fn with_line(line: &str) -> String {
+    let key = "external_id = { field = \"External_Id__c\", column = \"external_id\" }\n";
+    MAPPING.replacen(key, &format!("{key}{line}\n"), 1)
+}

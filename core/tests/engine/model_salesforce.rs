@@ -390,7 +390,10 @@ impl SalesforcePort for ModelSalesforce {
             topic: topic.to_owned(),
             position: match from {
                 ReplayFrom::Earliest => Position::Earliest,
-                ReplayFrom::Latest => Position::Latest,
+                ReplayFrom::Latest => self.org.with(|org| {
+                    let head = org.fetch(topic, &Position::Latest, 0);
+                    Position::After(head.unwrap().latest_replay_id)
+                }),
                 ReplayFrom::After(bytes) => Position::After(bytes.clone()),
             },
             schemas,
@@ -454,6 +457,12 @@ impl EventStream for ModelStream {
             let seen = self.observations(decoded, &event.replay_id);
             batch.out_of_scope += usize::from(seen.is_empty());
             batch.observations.extend(seen);
+        }
+        if self.org.merges.load(Ordering::Relaxed) {
+            for (seen, ordinal) in batch.observations.iter_mut().zip(0..) {
+                seen.cursor = batch.position.clone();
+                seen.ordinal = ordinal;
+            }
         }
         self.position = position;
         if self.org.duplicates.load(Ordering::Relaxed) {

@@ -1,13 +1,17 @@
 //! Subscriptions, positions, gaps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
+use syncline::engine::ports::salesforce::ReplayFrom;
 use syncline::engine::ports::store::StreamName;
 use syncline::engine::ports::{Clock, StorePort};
 use syncline::engine::system::SystemClock;
+use syncline::salesforce::ALL_CHANGES_TOPIC;
 
+use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 #[tokio::test]
@@ -95,6 +99,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
         })
         .collect();
     stage.drain().await;
+    stage.org.merge_events();
     for id in &ids {
         stage.org.update(id, json!({"Phone": "7"}));
     }
@@ -110,7 +115,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
 
 #[tokio::test]
 async fn an_org_without_events_is_polled() {
-    let mapping = crate::mapping::MAPPING.replace(
+    let mapping = MAPPING.replace(
         "[[tenant.acme.object]]\nobject      = \"Account\"",
         "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
     );
@@ -145,7 +150,7 @@ async fn a_capture_whose_time_is_up_does_nothing_and_keeps_its_place() {
     stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let options = CaptureOptions::draining(stage.engine.deadline_in(std::time::Duration::ZERO));
+    let options = CaptureOptions::draining(stage.engine.deadline_in(Duration::ZERO));
     let report = stage
         .engine
         .capture_salesforce(&stage.tenant, &options)
@@ -154,4 +159,70 @@ async fn a_capture_whose_time_is_up_does_nothing_and_keeps_its_place() {
     assert_eq!(report.counts.seen, 0);
     stage.drain().await;
     stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_conflict_stops_neither_the_stream_nor_other_records() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.sql("update account set name = 'Here'").await;
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    let position = "select position from syncline.sync_checkpoint where stream like 'events:%'";
+    let before = stage.one(position).await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    stage.drain().await;
+    assert_ne!(stage.one(position).await, before);
+    assert_eq!(stage.conflicts().await.len(), 1);
+    assert_eq!(stage.one("select count(*) from account").await, json!(2));
+}
+
+#[tokio::test]
+async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged() {
+    let mapping = MAPPING.replacen(
+        "[[tenant.acme.object]]",
+        "capture = \"relay\"\n\n[[tenant.acme.object]]",
+        1,
+    );
+    let stage = Stage::with_mapping(&mapping).await;
+    stage.drain().await;
+    let mapped = stage.engine.scopes(&stage.tenant).await.unwrap();
+    let mapped = mapped.iter().map(|scope| {
+        let fields = scope
+            .sync
+            .fields
+            .keys()
+            .chain([&scope.sync.external_id.field]);
+        (scope.sync.object.clone(), fields.cloned().collect())
+    });
+    let subscribed = stage
+        .salesforce
+        .subscribe(ALL_CHANGES_TOPIC, &ReplayFrom::Latest, &mapped.collect())
+        .await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    let batch = subscribed.unwrap().next(10, Duration::ZERO).await;
+    let batch = batch.unwrap().unwrap();
+    assert_eq!(
+        stage.capture_salesforce().await.counts.seen,
+        0,
+        "nothing is subscribed"
+    );
+    for _ in 0..2 {
+        let recorded = stage
+            .engine
+            .capture_relayed(&stage.tenant, batch.observations.clone(), &batch.stale)
+            .await;
+        assert_eq!(recorded.unwrap().counts.seen, 1);
+    }
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
 }

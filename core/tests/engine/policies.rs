@@ -1,0 +1,109 @@
+//! What the mapping says of directions and deletes is what happens.
+
+use serde_json::json;
+
+use crate::mapping::with_line;
+use crate::stage::Stage;
+
+/// Opens a stage whose accounts carry this line of configuration, with one account that both sides
+/// hold; returns its Salesforce id.
+async fn agreed_under(line: &str) -> (Stage, String) {
+    let stage = Stage::with_mapping(&with_line(line)).await;
+    let id = stage.org.insert(
+        "Account",
+        json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"}),
+    );
+    stage.drain().await;
+    assert_eq!(stage.one("select name from account").await, json!("Ada"));
+    (stage, id)
+}
+
+/// Opens a stage whose accounts change in one direction alone, where no field has an owner.
+async fn one_way(direction: &str) -> Stage {
+    let mapping = with_line(&format!("direction = \"{direction}\""))
+        .replace(", owner = \"salesforce\"", "")
+        .replace(", owner = \"postgres\"", "");
+    Stage::with_mapping(&mapping).await
+}
+
+#[tokio::test]
+async fn where_salesforce_is_the_source_an_edit_of_a_row_is_undone() {
+    let stage = one_way("to_postgres").await;
+    let id = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    stage.sql("update account set name = 'Here'").await;
+    stage.drain().await;
+    assert_eq!(stage.one("select name from account").await, json!("Ada"));
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.writing_calls(), 0);
+}
+
+#[tokio::test]
+async fn where_postgres_is_the_source_an_edit_in_salesforce_is_undone() {
+    let stage = one_way("to_salesforce").await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.org.update(&id, json!({"Name": "There"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada"));
+}
+
+#[tokio::test]
+async fn a_soft_delete_fills_the_column_and_an_undelete_clears_it() {
+    let (stage, id) = agreed_under("deletes = { mode = \"soft\", column = \"deleted_at\" }").await;
+    let deleted = "select deleted_at is not null from account";
+    stage.org.delete(&id);
+    stage.drain().await;
+    assert_eq!(stage.one(deleted).await, json!(true));
+    stage.org.undelete(&id);
+    stage.drain().await;
+    assert_eq!(stage.one(deleted).await, json!(false));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_marked_as_deleted_is_deleted_in_salesforce() {
+    let (stage, _) = agreed_under("deletes = { mode = \"soft\", column = \"deleted_at\" }").await;
+    stage.sql("update account set deleted_at = now()").await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 0);
+}
+
+#[tokio::test]
+async fn a_delete_that_does_not_travel_ends_the_link_and_brings_nothing_back() {
+    let (stage, id) = agreed_under("deletes = { mode = \"ignore\" }").await;
+    stage.sql("delete from account").await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+}
+
+#[tokio::test]
+async fn delete_against_edit_ends_as_the_policy_says() {
+    for (policy, rows) in [("delete_wins", 0), ("edit_wins", 1)] {
+        let (stage, id) = agreed_under(&format!(
+            "deletes = {{ mode = \"propagate\", on_edit = \"{policy}\" }}"
+        ))
+        .await;
+        stage.org.update(&id, json!({"Phone": "2"}));
+        stage.sql("delete from account").await;
+        stage.drain().await;
+        stage.assert_equal().await;
+        assert_eq!(
+            stage.one("select count(*) from account").await,
+            json!(rows),
+            "{policy}"
+        );
+    }
+}
