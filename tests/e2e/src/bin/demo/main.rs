@@ -12,9 +12,9 @@ mod settle;
 mod stage;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
-use syncline_e2e::compare::Comparison;
 use syncline_e2e::converge::Goal;
 use syncline_e2e::deployed::Deployed;
 use syncline_e2e::in_process::InProcess;
@@ -48,6 +48,18 @@ enum Engine {
 }
 
 impl Engine {
+    /// Keeps what the functions said, for whoever looks into a failure.
+    fn keep_log(&self) {
+        let Self::Deployed(deployed) = self else {
+            return;
+        };
+        let kept = std::env::temp_dir().join("syncline-demo-functions.log");
+        match std::fs::copy(deployed.aws.functions_log(), &kept) {
+            Ok(_) => eprintln!("the log of the functions: {}", kept.display()),
+            Err(error) => eprintln!("the log of the functions was not kept: {error}"),
+        }
+    }
+
     /// A tenant that is resumed is taken up by the next sweep; this one does not wait for its minute.
     async fn sweep(&self) -> anyhow::Result<()> {
         match self {
@@ -85,45 +97,15 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
     stage.say("starting Postgres and a local Salesforce org");
     let world = World::start().await?;
     let births = Births::real_records(arguments.records)?;
-    let day = Day::of(&births)?;
     load(&stage, &world, &births).await?;
 
     let before = Metered::read(&world.person).await?;
     let mut engine = start_engine(&stage, &world, arguments.in_process).await?;
-    let mut goal = Goal {
-        records: births.accounts() + births.contacts(),
-        conflicts: 0,
-    };
-    stage.say("waiting until both sides hold all of them");
-    let started = std::time::Instant::now();
-    until_equal(&stage, &world, goal).await?;
-    let initial = started.elapsed();
-
-    stage.say("editing, clearing and deleting a few hundred on each side");
-    day.edit_each_side(&world).await?;
-    goal.records -= day.deleted();
-    until_equal(&stage, &world, goal).await?;
-    stage.say("editing the same records on both sides, some in the same field");
-    day.edit_both_sides(&world).await?;
-    engine.sweep().await?;
-    goal.conflicts = day.conflicts();
-    until_equal(&stage, &world, goal).await?;
-
-    stage.say("timing single edits in both directions");
-    let (there, back) = probes::measure(&world, &day).await?;
-    let comparison = until_equal(&stage, &world, goal).await?;
-
-    let metered = Metered::read(&world.person).await?.since(&before);
-    let findings = Findings {
-        goal,
-        comparison: &comparison,
-        metered,
-        own_calls: world.person.calls(),
-        initial,
-        there,
-        back,
-    };
-    report::print(&world, &stage, &findings).await?;
+    let played = play(&stage, &world, &births, &engine, &before).await;
+    if played.is_err() {
+        engine.keep_log();
+    }
+    let differing = played?;
     if arguments.keep {
         keep::keep(&stage, &world, &mut engine).await?;
     }
@@ -131,7 +113,56 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
     if let Engine::InProcess(engine) = engine {
         engine.stop().await;
     }
-    conclude(&comparison, goal)
+    anyhow::ensure!(
+        differing == 0,
+        "the sides differ in {differing} values that no conflict explains"
+    );
+    Ok(())
+}
+
+/// The day itself. Returns how many values differ without a conflict that explains it.
+async fn play(
+    stage: &Stage,
+    world: &World,
+    births: &Births,
+    engine: &Engine,
+    before: &Metered,
+) -> anyhow::Result<usize> {
+    let day = Day::of(births)?;
+    let own_calls_before = world.person.calls();
+    let mut goal = Goal {
+        records: births.accounts() + births.contacts(),
+        conflicts: 0,
+    };
+    stage.say("waiting until both sides hold all of them");
+    let started = Instant::now();
+    until_equal(stage, world, goal).await?;
+    let initial = started.elapsed();
+
+    stage.say("editing, clearing and deleting a few hundred on each side");
+    day.edit_each_side(world).await?;
+    goal.records -= day.deleted();
+    until_equal(stage, world, goal).await?;
+    stage.say("editing the same records on both sides, some in the same field");
+    day.edit_both_sides(world).await?;
+    engine.sweep().await?;
+    goal.conflicts = day.conflicts();
+    until_equal(stage, world, goal).await?;
+
+    stage.say("timing single edits in both directions");
+    let (there, back) = probes::measure(world, &day).await?;
+    let comparison = until_equal(stage, world, goal).await?;
+
+    let findings = Findings {
+        goal,
+        comparison: &comparison,
+        metered: Metered::read(&world.person).await?.since(before),
+        own_calls: world.person.calls() - own_calls_before,
+        initial,
+        there,
+        back,
+    };
+    report::print(world, stage, &findings).await
 }
 
 async fn load(stage: &Stage, world: &World, births: &Births) -> anyhow::Result<()> {
@@ -160,15 +191,4 @@ async fn start_engine(stage: &Stage, world: &World, in_process: bool) -> anyhow:
     stage.say("waking capture once; from here on schedules, queue and mapping do the work");
     deployed.wake_capture().await?;
     Ok(Engine::Deployed(Box::new(deployed)))
-}
-
-/// The exit status is an opinion of its own: nothing but the listed conflicts may differ.
-fn conclude(comparison: &Comparison, goal: Goal) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        comparison.differences.len() == goal.conflicts,
-        "the sides differ in {} values, and {} conflicts explain it",
-        comparison.differences.len(),
-        goal.conflicts
-    );
-    Ok(())
 }

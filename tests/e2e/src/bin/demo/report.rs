@@ -28,7 +28,8 @@ pub(crate) struct Findings<'a> {
     pub(crate) back: Latencies,
 }
 
-/// Prints the table and the conflicts to standard output.
+/// Prints the table and the conflicts to standard output, and returns how many values differ without a
+/// conflict that explains it.
 ///
 /// # Errors
 ///
@@ -37,7 +38,7 @@ pub(crate) async fn print(
     world: &World,
     stage: &Stage,
     findings: &Findings<'_>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<usize> {
     let conflicts = observe::conflicts(&world.pool).await?;
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
@@ -53,12 +54,17 @@ pub(crate) async fn print(
     if conflicts.len() > CONFLICTS_SHOWN {
         println!("… and {} more", conflicts.len() - CONFLICTS_SHOWN);
     }
-    let verdict = match findings.comparison.differences == conflicts {
-        true => "Both sides are equal apart from these conflicts",
-        false => "THE SIDES DIFFER beyond these conflicts",
+    let differing = findings
+        .comparison
+        .differences
+        .symmetric_difference(&conflicts)
+        .count();
+    let verdict = match differing {
+        0 => "Both sides are equal apart from these conflicts",
+        _ => "THE SIDES DIFFER beyond these conflicts",
     };
     println!("{verdict}, after {:.1} s", stage.elapsed().as_secs_f64());
-    Ok(())
+    Ok(differing)
 }
 
 /// What moved, by which way, at what price.
