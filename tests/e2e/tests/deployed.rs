@@ -16,8 +16,8 @@ use syncline_e2e::world::World;
 /// Airports born on each side.
 const OF_EACH_SIDE: usize = 250;
 
-/// Two ticks of the schedules and some.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// What a restart took a worker's leases with is free after three minutes, and taken up by a sweep.
+const PATIENCE: Duration = Duration::from_secs(270);
 
 fn silent(_: &Standing) {}
 
