@@ -9,6 +9,15 @@ pub const CLIENT_SECRET: &str = "local-only-client-secret";
 /// The integration user, whom the app runs as.
 pub const INTEGRATION_USER: &str = "integration@acme.example";
 
+/// The password of the integration user.
+pub const PASSWORD: &str = "local-only-password";
+
+/// The security token of the integration user, which may follow the password.
+pub const SECURITY_TOKEN: &str = "local-only-security-token";
+
+/// A refresh token of the built-in app for the integration user.
+pub const REFRESH_TOKEN: &str = "local-only-refresh-token";
+
 /// A person who works in the org.
 pub const PERSON: &str = "kim@acme.example";
 

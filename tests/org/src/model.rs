@@ -5,6 +5,7 @@
 pub(crate) mod bitmap;
 pub(crate) mod change;
 pub(crate) mod decode;
+pub(crate) mod deletions;
 pub(crate) mod draft;
 pub(crate) mod error;
 pub(crate) mod id;
@@ -19,6 +20,7 @@ pub(crate) mod value;
 
 use uuid::Uuid;
 
+use deletions::Deletions;
 use error::SfError;
 use id::RecordId;
 use log::ChangeLog;
@@ -87,6 +89,7 @@ pub(crate) struct Model {
     pub(crate) schema: Schema,
     pub(crate) tables: Vec<Table>,
     pub(crate) log: ChangeLog,
+    pub(crate) deletions: Deletions,
     pub(crate) flows: Vec<Flow>,
     pub(crate) normalisers: Vec<Normaliser>,
     pub(crate) dice: Dice,
@@ -100,12 +103,27 @@ impl Model {
         Self {
             tables: schema.objects.iter().map(Table::new).collect(),
             log: ChangeLog::new(&schema, now_ms),
+            deletions: Deletions::new(now_ms),
             flows: Vec::new(),
             normalisers: Vec::new(),
             dice: Dice(SEED),
             now_ms,
             commit_number: 10_736_437_567_061,
             schema,
+        }
+    }
+
+    /// Puts the clock to `now_ms` and does what falls due: retention, purges.
+    pub(crate) fn keep_time(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.log.keep_time(now_ms);
+        for id in self.deletions.keep_time(now_ms) {
+            if let Some(object) = self.schema.with_prefix(id.prefix())
+                && let Some(row) = self.row_of(object, id)
+                && self.table(object).is_deleted(self.object(object), row)
+            {
+                self.tables[object.0].purge(&self.schema.objects[object.0], row);
+            }
         }
     }
 

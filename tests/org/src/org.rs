@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::faults::Faults;
 use crate::model::decode::DecodedEvent;
+use crate::model::deletions::Deletions;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
@@ -18,8 +19,8 @@ use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
 use crate::model::{Actor, Model};
-use crate::rest::oauth::Sessions;
 use crate::rest::query::Cursors;
+use crate::rest::session::Sessions;
 use crate::rest::usage::Usage;
 use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
 
@@ -110,6 +111,8 @@ impl Org {
             file,
         };
         org.add_users()?;
+        org.model.deletions = org.deletions(START_MS);
+        org.sessions = Sessions::new(&org.file.apps, |name| org.user_named(name));
         Ok(org)
     }
 
@@ -151,6 +154,8 @@ impl Org {
         fresh
             .add_users()
             .expect("the org file was consistent before");
+        fresh.model.deletions = fresh.deletions(self.now_ms());
+        fresh.sessions = Sessions::new(&fresh.file.apps, |name| fresh.user_named(name));
         fresh.base_url.clone_from(&self.base_url);
         fresh.latency_ms = self.latency_ms;
         (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
@@ -167,7 +172,9 @@ impl Org {
     /// Starts the history of a fresh org at this time instead of the built-in one.
     pub(crate) fn start_clock(&mut self, wall_ms: i64) {
         if self.model.log.published() == 0 {
-            self.model.log = ChangeLog::new(&self.model.schema, wall_ms + self.ahead_ms);
+            let now_ms = wall_ms + self.ahead_ms;
+            self.model.log = ChangeLog::new(&self.model.schema, now_ms);
+            self.model.deletions = self.deletions(now_ms);
         }
         self.set_wall_ms(wall_ms);
     }
@@ -180,6 +187,15 @@ impl Org {
     /// Puts the org's clock to `ms`; it goes on from there with the time outside.
     pub fn set_now_ms(&mut self, ms: i64) {
         self.move_to(ms.saturating_sub(self.wall_ms));
+    }
+
+    /// Returns an empty delete log with the maximum of the org file.
+    fn deletions(&self, now_ms: i64) -> Deletions {
+        let mut deletions = Deletions::new(now_ms);
+        if let Some(max) = self.file.org.delete_log_max {
+            deletions.limit(max);
+        }
+        deletions
     }
 
     fn move_to(&mut self, ahead_ms: i64) {
@@ -199,8 +215,7 @@ impl Org {
     }
 
     fn keep_time(&mut self) {
-        self.model.now_ms = self.now_ms();
-        self.model.log.keep_time(self.model.now_ms);
+        self.model.keep_time(self.now_ms());
     }
 
     /// Says under which address the org is reached; token answers name it as `instance_url`.

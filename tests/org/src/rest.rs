@@ -1,14 +1,23 @@
 //! The REST surface as a function: a request and the org in, a response out.
 
+mod batch;
 pub(crate) mod collections;
+mod composite;
+mod condition;
 pub(crate) mod describe;
 pub(crate) mod discovery;
+mod graph;
 pub(crate) mod message;
 pub(crate) mod oauth;
 pub(crate) mod query;
+mod reference;
+mod replication;
 pub(crate) mod resource;
 pub(crate) mod save;
+pub(crate) mod session;
+mod soap;
 pub(crate) mod sobjects;
+mod tree;
 pub(crate) mod usage;
 
 use serde_json::Value as Json;
@@ -16,12 +25,13 @@ use serde_json::Value as Json;
 use crate::Org;
 use crate::control;
 use crate::faults::{Fired, RowFault};
-use crate::model::Actor;
 use crate::model::error::SfError;
+use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
+use crate::model::{Actor, Model};
 use crate::unconfirmed::RETIRED_VERSION_CODE;
 use message::{Delivery, Request, Response, decode_segment};
-use resource::Resource;
+use resource::{Container, Resource};
 
 /// The oldest and newest API versions that answer; older ones are retired.
 pub(crate) const VERSION_MIN: u32 = 31;
@@ -40,9 +50,19 @@ pub(crate) struct Call<'a> {
     pub(crate) version_number: u32,
     pub(crate) actor: Actor,
     pub(crate) row_faults: Vec<RowFault>,
+    /// The transaction of which this call is a part; a call of its own has none.
+    pub(crate) outer: Option<Transaction>,
 }
 
 impl Call<'_> {
+    /// Ends what the call has done so far: at once, or together with the transaction around it.
+    pub(crate) fn conclude(&mut self, model: &mut Model, tx: Transaction) {
+        match &mut self.outer {
+            Some(outer) => outer.absorb(tx),
+            None => model.commit(tx, &self.actor),
+        }
+    }
+
     /// Returns the JSON body.
     pub(crate) fn json(&self) -> Result<Json, SfError> {
         let body = &self.request.body;
@@ -62,12 +82,7 @@ impl Call<'_> {
                 format!("Content-Type {kind} is not supported by this resource"),
             ));
         }
-        serde_json::from_slice(body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let message =
-                format!("Unexpected character or end of input at [line:{line}, column:{column}]");
-            SfError::new("JSON_PARSER_ERROR", message)
-        })
+        serde_json::from_slice(body).map_err(|error| unreadable(body, &error))
     }
 
     /// Returns the JSON body, which has to be an object.
@@ -89,6 +104,24 @@ impl Call<'_> {
     }
 }
 
+/// Returns the refusal of a body that is no JSON; it names the character and where it stands.
+fn unreadable(body: &[u8], error: &serde_json::Error) -> SfError {
+    let (line, column) = (error.line(), error.column());
+    let at = format!("[line:{line}, column:{column}]");
+    let found = String::from_utf8_lossy(body)
+        .lines()
+        .nth(line.saturating_sub(1))
+        .and_then(|text| text.chars().nth(column.saturating_sub(1)));
+    let message = match found {
+        Some(found) if !error.is_eof() => format!(
+            "Unexpected character ('{found}' (code {})): expected a valid value at {at}",
+            u32::from(found)
+        ),
+        Some(_) | None => format!("Unexpected end-of-input: expected close marker at {at}"),
+    };
+    SfError::new("JSON_PARSER_ERROR", message)
+}
+
 /// Returns an error array.
 pub(crate) fn refusal(error: &SfError) -> Response {
     if error.status() == 300 {
@@ -101,9 +134,6 @@ pub(crate) fn refusal(error: &SfError) -> Response {
         }
         body.push(']');
         return Response::json(300, body);
-    }
-    if error.status() == 304 {
-        return Response::empty(304);
     }
     let mut body = String::from("[");
     push_error(&mut body, error, "errorCode");
@@ -165,12 +195,15 @@ impl Org {
     fn answer(&mut self, request: &Request, fired: &Fired) -> Response {
         let path = request.path.trim_end_matches('/');
         if fired.expire_token
-            && let Some(token) = oauth::token_of(request)
+            && let Some(token) = session::token_of(request)
         {
             self.sessions.close(token);
         }
         if let Some(outcome) = self.oauth(request, path) {
             return outcome;
+        }
+        if let Some(answer) = self.soap(request, path) {
+            return answer;
         }
         match path {
             "/services/data" => {
@@ -186,24 +219,17 @@ impl Org {
 
     /// Answers what stands below `/services/data/`.
     fn data(&mut self, request: &Request, rest: &str, fired: &Fired) -> Response {
-        let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        let number = match api_version(version) {
-            Ok(number) => number,
+        let target = match Target::read(rest) {
+            Ok(target) => target,
             Err(error) => return refusal(&error),
         };
         let user = match self.user_of(request) {
             Ok(user) => user,
             Err(error) => return refusal(&error),
         };
-        let segments: Option<Vec<String>> = rest
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(decode_segment)
-            .collect();
-        let segments = segments.unwrap_or_default();
-        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         let method = effective_method(request);
         let within = self.usage.spend(self.now_ms());
+        let parts = target.parts();
         let resource = Resource::of(&parts);
         self.count_call(
             resource.as_ref().map_or("(unknown)", Resource::template),
@@ -212,28 +238,53 @@ impl Org {
         let outcome = if within {
             let actor = Actor {
                 user,
-                origin: origin(request, &version[1..], resource.as_ref()),
+                origin: origin(request, &target.version[1..], resource.as_ref()),
             };
             let mut call = Call {
                 request,
                 method,
-                version: version.to_owned(),
-                version_number: number,
+                version: target.version.clone(),
+                version_number: target.number,
                 actor,
                 row_faults: fired.rows.clone(),
+                outer: None,
             };
             let outcome = self.dispatch(&mut call, resource);
             self.faults.keep_rows(call.row_faults);
             outcome.map_err(|error| located(request, error))
         } else {
-            Err(SfError::new(
-                "REQUEST_LIMIT_EXCEEDED",
-                "TotalRequests Limit exceeded.",
-            ))
+            Err(allowance_spent())
         };
         let response = outcome.unwrap_or_else(|error| refusal(&error));
         let (used, max) = (self.usage.used(self.now_ms()), self.usage.max);
         response.with_header("sforce-limit-info", &format!("api-usage={used}/{max}"))
+    }
+
+    /// Answers a request that is contained in another one, if its resource fits in there.
+    fn within(&mut self, call: &mut Call<'_>, request: &Request, container: Container) -> Response {
+        let path = request.path.trim_end_matches('/');
+        let rest = path.strip_prefix("/services/data/");
+        let target = match rest.ok_or_else(SfError::not_found).and_then(Target::read) {
+            Ok(target) => target,
+            Err(error) => return refusal(&error),
+        };
+        let parts = target.parts();
+        let mut inner = Call {
+            request,
+            method: effective_method(request),
+            version: target.version.clone(),
+            version_number: target.number,
+            actor: call.actor.clone(),
+            row_faults: std::mem::take(&mut call.row_faults),
+            outer: call.outer.take(),
+        };
+        let resource = Resource::of(&parts).filter(|resource| resource.fits_in(container));
+        let outcome = self.dispatch(&mut inner, resource);
+        call.row_faults = inner.row_faults;
+        call.outer = inner.outer;
+        outcome
+            .map_err(|error| located(request, error))
+            .unwrap_or_else(|error| refusal(&error))
     }
 
     fn dispatch(
@@ -241,7 +292,9 @@ impl Org {
         call: &mut Call<'_>,
         resource: Option<Resource<'_>>,
     ) -> Result<Response, SfError> {
-        let resource = resource.ok_or_else(SfError::not_found)?;
+        let resource = resource
+            .filter(|resource| resource.since() <= call.version_number)
+            .ok_or_else(SfError::not_found)?;
         let method = if call.method == "HEAD" {
             "GET"
         } else {
@@ -251,7 +304,7 @@ impl Org {
             (Resource::Root, "GET") => Ok(discovery::resources(call)),
             (Resource::Limits, "GET") => Ok(self.limits()),
             (Resource::RecordCount, "GET") => Ok(self.record_count(call)),
-            (Resource::Objects, "GET") => Ok(self.describe_global(call)),
+            (Resource::Objects, "GET") => self.describe_global(call),
             (Resource::Object(object), "GET") => self.describe_basic(call, object),
             (Resource::Describe(object), "GET") => self.describe(call, object),
             (Resource::Object(object), "POST") => self.create_row(call, object),
@@ -264,6 +317,12 @@ impl Org {
             (Resource::ByExternalId(key), "GET") => self.read_by_external_id(call, &key),
             (Resource::ByExternalId(key), "PATCH") => self.upsert_by_external_id(call, &key),
             (Resource::ByExternalId(key), "DELETE") => self.delete_by_external_id(call, &key),
+            (Resource::Updated(object), "GET") => self.updated(call, object),
+            (Resource::Deleted(object), "GET") => self.deleted(call, object),
+            (Resource::Composite, "POST") => self.composite(call),
+            (Resource::Batch, "POST") => self.batch(call),
+            (Resource::Graph, "POST") => self.graphs(call),
+            (Resource::Tree(object), "POST") => self.trees(call, object),
             (Resource::Collection, "POST") => self.create_many(call),
             (Resource::Collection, "PATCH") => self.update_many(call),
             (Resource::Collection, "DELETE") => self.delete_many(call),
@@ -284,6 +343,38 @@ impl Org {
             .entry(format!("{method} {template}"))
             .or_default() += 1;
     }
+}
+
+/// Where below `/services/data/` a request goes.
+struct Target {
+    /// `v62.0`, as the request wrote it.
+    version: String,
+    number: u32,
+    segments: Vec<String>,
+}
+
+impl Target {
+    fn read(rest: &str) -> Result<Self, SfError> {
+        let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let segments: Option<Vec<String>> = rest
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(decode_segment)
+            .collect();
+        Ok(Self {
+            number: api_version(version)?,
+            version: version.to_owned(),
+            segments: segments.ok_or_else(SfError::not_found)?,
+        })
+    }
+
+    fn parts(&self) -> Vec<&str> {
+        self.segments.iter().map(String::as_str).collect()
+    }
+}
+
+fn allowance_spent() -> SfError {
+    SfError::new("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 }
 
 /// Adds to a type error where in the body the value stands.

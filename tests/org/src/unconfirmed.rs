@@ -41,3 +41,23 @@ pub(crate) const IDLE_SUBSCRIPTION_MS: u64 = 65_000;
 
 /// What `GetTopic` names as the schema of a topic with several objects.
 pub(crate) const MULTI_OBJECT_SCHEMA_ID: &str = "";
+
+/// Code of the refusal of a composite, batch, graph or tree whose JSON has the wrong form.
+pub(crate) const COMPOSITE_FORM_CODE: &str = "JSON_PARSER_ERROR";
+
+/// Code of the refusal of a composite, batch, graph or tree that has too much of something.
+pub(crate) const COMPOSITE_LIMIT_CODE: &str = "LIMIT_EXCEEDED";
+
+/// Code of the refusal of a reference id or graph id that is malformed or occurs twice.
+pub(crate) const COMPOSITE_REFERENCE_CODE: &str = "INVALID_INPUT";
+
+/// Most query and collections operations among the 25 of a composite call.
+pub(crate) const COMPOSITE_HEAVY_MAX: usize = 5;
+
+/// Texts of `INVALID_REPLICATION_DATE`: for a date that is none, for a window that is empty or
+/// reversed, for a start that lies too far back.
+pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
+    "{name} is not a valid dateTime",
+    "endDate must be at least one minute greater than startDate",
+    "startDate cannot be more than {days} days ago",
+];

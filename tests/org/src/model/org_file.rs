@@ -43,6 +43,8 @@ pub(crate) struct OrgEntry {
     pub(crate) name: Option<String>,
     pub(crate) daily_api_requests: Option<u64>,
     pub(crate) session_idle_minutes: Option<i64>,
+    /// How many entries the two-hourly purge leaves in the delete log.
+    pub(crate) delete_log_max: Option<usize>,
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
 }
@@ -55,6 +57,18 @@ pub(crate) struct UserEntry {
     pub(crate) last_name: String,
     pub(crate) first_name: Option<String>,
     pub(crate) email: Option<String>,
+    /// What opens a session by the password grant and by SOAP login; none closes that way.
+    pub(crate) password: Option<String>,
+    /// What a caller outside the trusted networks appends to the password; accepted, not required.
+    pub(crate) security_token: Option<String>,
+}
+
+/// A refresh token that is good from the start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefreshEntry {
+    pub(crate) token: String,
+    pub(crate) user: String,
 }
 
 /// A connected app.
@@ -67,6 +81,11 @@ pub(crate) struct AppEntry {
     #[serde(default)]
     pub(crate) users: Vec<String>,
     pub(crate) public_key: Option<String>,
+    #[serde(default, rename = "refresh_token")]
+    pub(crate) refresh_tokens: Vec<RefreshEntry>,
+    /// Whether every use of a refresh token replaces it by a new one.
+    #[serde(default)]
+    pub(crate) rotate_refresh_tokens: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -142,6 +161,7 @@ impl OrgFile {
                 .org
                 .session_idle_minutes
                 .or(file.org.session_idle_minutes),
+            delete_log_max: over.org.delete_log_max.or(file.org.delete_log_max),
             audiences: over.org.audiences,
         };
         file.users.extend(over.users);

@@ -280,6 +280,24 @@ impl Schema {
         self.by_prefix.get(&prefix).copied()
     }
 
+    /// Returns the child object and its reference that a parent's relationship name leads to.
+    pub(crate) fn child_relationship(
+        &self,
+        parent: ObjectNo,
+        name: &str,
+    ) -> Option<(ObjectNo, FieldNo)> {
+        let parent = &self.object(parent).name;
+        self.numbered().find_map(|(no, child)| {
+            let named = |field: &Field| {
+                let own = field.child_relationship_name.as_deref();
+                own.is_some_and(|own| own.eq_ignore_ascii_case(name))
+                    && field.reference_to.contains(parent)
+            };
+            let (field, _) = child.numbered().find(|(_, field)| named(field))?;
+            Some((no, field))
+        })
+    }
+
     /// Returns an object.
     pub(crate) fn object(&self, no: ObjectNo) -> &Object {
         &self.objects[no.0]

@@ -39,7 +39,32 @@ impl Transaction {
             });
             self.touches.len() - 1
         });
-        &mut self.touches[place]
+        let touch = &mut self.touches[place];
+        touch.kind = touch.kind.followed_by(kind);
+        touch
+    }
+
+    /// Takes over what a part of this transaction did, so that both end together.
+    pub(crate) fn absorb(&mut self, part: Self) {
+        for touch in part.touches {
+            let known = self.touch(touch.object, touch.row, touch.kind);
+            for (field, old) in touch.old {
+                known.remember(field, old);
+            }
+        }
+    }
+}
+
+impl ChangeKind {
+    /// Returns what two changes of one record in one transaction are together.
+    fn followed_by(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Update, Self::Delete) => Self::Delete,
+            (Self::Delete | Self::Undelete, Self::Undelete | Self::Delete) if self != later => {
+                Self::Update
+            }
+            (first, _) => first,
+        }
     }
 }
 
@@ -215,6 +240,7 @@ impl Model {
         if tx.touches.is_empty() {
             return;
         }
+        self.note_deletions(&tx);
         self.commit_number += 1 + (self.commit_number & 3);
         let commit = Commit {
             origin: actor.origin.clone(),
@@ -259,6 +285,19 @@ impl Model {
             let id = self.dice.uuid();
             self.log
                 .append(self.now_ms, pending.object, schema, id, datum);
+        }
+    }
+
+    /// Keeps the delete log in step with what is now in the recycle bin.
+    fn note_deletions(&mut self, tx: &Transaction) {
+        let now_ms = stamp::floor_to_second(self.now_ms);
+        for touch in &tx.touches {
+            let id = self.id_of(touch.object, touch.row);
+            match touch.kind {
+                ChangeKind::Delete => self.deletions.note(id, now_ms),
+                ChangeKind::Undelete => self.deletions.forget(id),
+                ChangeKind::Create | ChangeKind::Update => {}
+            }
         }
     }
 

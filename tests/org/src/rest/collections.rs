@@ -246,7 +246,7 @@ impl Org {
     /// Commits what succeeded, or nothing, and answers record by record.
     fn finish(
         &mut self,
-        call: &Call<'_>,
+        call: &mut Call<'_>,
         tx: Transaction,
         outcomes: Vec<Outcome>,
         all_or_none: bool,
@@ -267,7 +267,7 @@ impl Org {
         if rolled_back {
             self.model.roll_back(tx);
         } else {
-            self.model.commit(tx, &call.actor);
+            call.conclude(&mut self.model, tx);
         }
         let mut body = String::with_capacity(outcomes.len() * 64);
         body.push('[');

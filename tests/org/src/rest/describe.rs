@@ -3,11 +3,11 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::Call;
+use super::condition::{State, Verdict};
 use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldType, Object};
-use crate::model::stamp;
 use crate::model::value::{Value, push_json_text};
 use crate::org::START_MS;
 use crate::soql;
@@ -17,7 +17,7 @@ const MASTER_RECORD_TYPE: &str = "012000000000000AAA";
 
 impl Org {
     /// Answers `/sobjects`.
-    pub(crate) fn describe_global(&self, call: &Call<'_>) -> Response {
+    pub(crate) fn describe_global(&self, call: &Call<'_>) -> Result<Response, SfError> {
         let entries = self.model.schema.objects.iter();
         let objects: Vec<Json> = entries
             .map(|object| Json::Object(object_members(call, object)))
@@ -34,7 +34,7 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object(self.model.object_named(object)?);
         let body = json!({"objectDescribe": object_members(call, object), "recentItems": []});
-        Ok(dated(call, body.to_string()))
+        dated(call, body.to_string())
     }
 
     /// Answers `GET /sobjects/O/describe`.
@@ -83,7 +83,7 @@ impl Org {
         if let Json::Object(more) = more {
             members.extend(more);
         }
-        Ok(dated(call, Json::Object(members).to_string()))
+        dated(call, Json::Object(members).to_string())
     }
 
     fn child_relationships(&self, object: &Object) -> Vec<Json> {
@@ -111,15 +111,12 @@ impl Org {
 }
 
 /// Answers with a describe, or with 304 if the caller knows it: schemas are as old as the org.
-fn dated(call: &Call<'_>, body: String) -> Response {
-    let known = call
-        .request
-        .get("if-modified-since")
-        .and_then(stamp::parse_http_date);
-    if known.is_some_and(|date| START_MS <= date) {
-        return Response::empty(304);
-    }
-    Response::json(200, body).with_header("last-modified", &stamp::http_date(START_MS))
+fn dated(call: &Call<'_>, body: String) -> Result<Response, SfError> {
+    let state = State::dated(START_MS);
+    Ok(state.shown(match state.judge(call)? {
+        Verdict::Known => Response::empty(304),
+        Verdict::Answer => Response::json(200, body),
+    }))
 }
 
 /// Returns the members that every form of describe shows for an object.

@@ -1,17 +1,15 @@
-//! Logging in, and what a token is worth afterwards.
+//! The token endpoint: which grant opens a session for whom.
 
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde_json::{Value as Json, json};
 
 use super::message::{Request, Response, form_pairs};
-use super::refusal;
 use crate::Org;
 use crate::local;
-use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::model::org_file::AppEntry;
 
@@ -26,131 +24,128 @@ const BUILT_IN_KEY: &str = "local-only";
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// Who is logged in.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    by_token: HashMap<String, Session>,
-}
-
-#[derive(Debug)]
-struct Session {
-    user: RecordId,
-    used_ms: i64,
-}
-
-impl Sessions {
-    pub(crate) fn open(&mut self, token: String, user: RecordId, now_ms: i64) {
-        self.by_token.insert(
-            token,
-            Session {
-                user,
-                used_ms: now_ms,
-            },
-        );
-    }
-
-    pub(crate) fn close(&mut self, token: &str) {
-        self.by_token.remove(token);
-    }
-
-    /// Closes all sessions.
-    pub(crate) fn close_all(&mut self) {
-        self.by_token.clear();
-    }
-
-    /// Returns the user behind a live token and keeps the session alive.
-    pub(crate) fn user(&mut self, token: &str, now_ms: i64, idle_ms: i64) -> Option<RecordId> {
-        let session = self.by_token.get_mut(token)?;
-        if session.used_ms + idle_ms < now_ms {
-            self.by_token.remove(token);
-            return None;
-        }
-        session.used_ms = now_ms;
-        Some(session.user)
-    }
-}
+/// How long an authorization code can be redeemed: 15 minutes.
+const CODE_MS: i64 = 15 * 60_000;
 
 /// An OAuth refusal: `error`, `error_description`.
-struct Denied(&'static str, &'static str);
+pub(super) struct Denied(pub(super) &'static str, pub(super) &'static str);
 
-/// Returns the access token of a request.
-pub(crate) fn token_of(request: &Request) -> Option<&str> {
-    let value = request.get("authorization")?;
-    let (scheme, token) = value.split_once(' ')?;
-    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth");
-    known.then(|| token.trim())
+const UNKNOWN_CLIENT: Denied = Denied("invalid_client_id", "client identifier invalid");
+const WRONG_SECRET: Denied = Denied("invalid_client", "invalid client credentials");
+
+pub(super) type Form = HashMap<String, String>;
+
+/// What a grant gave: who is logged in, by which app, and what renews the session.
+struct Granted {
+    user: RecordId,
+    client_id: String,
+    refresh_token: Option<String>,
+    /// Whether the caller is told the refresh token.
+    told: bool,
+}
+
+impl Granted {
+    fn to(user: RecordId, client_id: &str) -> Self {
+        Self {
+            user,
+            client_id: client_id.to_owned(),
+            refresh_token: None,
+            told: false,
+        }
+    }
 }
 
 impl Org {
-    /// Returns the user of a request's session.
-    pub(crate) fn user_of(&mut self, request: &Request) -> Result<RecordId, SfError> {
-        if request.get("authorization").is_some() && token_of(request).is_none() {
-            return Err(SfError::new("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
-        }
-        let dead = || SfError::new("INVALID_SESSION_ID", "Session expired or invalid");
-        let token = token_of(request).ok_or_else(dead)?;
-        self.user_behind(token).ok_or_else(dead)
-    }
-
-    /// Returns the user behind an access token.
-    pub(crate) fn user_behind(&mut self, token: &str) -> Option<RecordId> {
-        let (now, idle) = (self.now_ms(), self.session_idle_ms());
-        self.sessions.user(token, now, idle)
-    }
-
     /// Answers the OAuth paths; `None` if the path is none of them.
     pub(crate) fn oauth(&mut self, request: &Request, path: &str) -> Option<Response> {
-        match path {
-            "/services/oauth2/token" => {
-                *self
-                    .stats
-                    .calls
-                    .entry("POST /services/oauth2/token".to_owned())
-                    .or_default() += 1;
-                Some(self.token(request))
-            }
-            "/services/oauth2/userinfo" => Some(self.identity(request)),
-            _ if path.starts_with("/id/") => Some(self.identity(request)),
-            _ => None,
+        let rest = path.strip_prefix("/services/oauth2/");
+        if rest.is_none() && !path.starts_with("/id/") {
+            return None;
         }
+        if matches!(rest, Some("token" | "revoke" | "introspect" | "authorize")) {
+            self.count_call(path, &request.method);
+        }
+        let outcome = match rest {
+            Some("token") => self.token(request),
+            Some("authorize") => self.authorize(request),
+            Some("revoke") => self.revoke(request),
+            Some("introspect") => self.introspect(request),
+            Some("userinfo") | None => return Some(self.identity(request)),
+            Some(_) => return None,
+        };
+        Some(outcome.unwrap_or_else(|denied| denied_json(&denied)))
     }
 
-    fn token(&mut self, request: &Request) -> Response {
-        let denied = |Denied(error, description): Denied| {
-            json_response(
-                400,
-                &json!({"error": error, "error_description": description}),
-            )
-        };
+    fn token(&mut self, request: &Request) -> Result<Response, Denied> {
         if request.method != "POST" {
-            return denied(Denied("invalid_request", "must use HTTP POST"));
+            return Err(Denied("invalid_request", "must use HTTP POST"));
         }
-        let form: HashMap<String, String> = form_pairs(&String::from_utf8_lossy(&request.body))
-            .into_iter()
-            .collect();
-        let user = match form.get("grant_type").map(String::as_str) {
+        let form = form_of(request);
+        let granted = match form.get("grant_type").map(String::as_str) {
             Some(JWT_BEARER) => self.jwt_bearer(form.get("assertion").map_or("", String::as_str)),
             Some("client_credentials") => self.client_credentials(request, &form),
+            Some("refresh_token") => self.refresh(request, &form),
+            Some("password") => self.password(request, &form),
+            Some("authorization_code") => self.exchange_code(request, &form),
             _ => Err(Denied("unsupported_grant_type", "grant type not supported")),
         };
-        match user {
-            Ok(user) => self.token_answer(user),
-            Err(error) => denied(error),
-        }
+        granted.map(|granted| self.token_answer(granted))
     }
 
-    fn token_answer(&mut self, user: RecordId) -> Response {
-        let token = self.new_session(user);
+    fn token_answer(&mut self, granted: Granted) -> Response {
+        let token = self.new_session(granted.user);
+        self.sessions
+            .describe(&token, &granted.client_id, granted.refresh_token.as_deref());
         let base = &self.base_url;
-        let answer = json!({
+        let identity = format!("{base}/id/{}/{}", self.org_id(), granted.user);
+        let issued_at = self.now_ms().to_string();
+        let signature = self
+            .app(&granted.client_id)
+            .and_then(|app| app.client_secret.as_deref())
+            .and_then(|secret| signature(secret, &format!("{identity}{issued_at}")));
+        let mut answer = json!({
             "access_token": token,
             "scope": "api web",
             "instance_url": base,
-            "id": format!("{base}/id/{}/{user}", self.org_id()),
+            "id": identity,
             "token_type": "Bearer",
-            "issued_at": self.now_ms().to_string(),
+            "issued_at": issued_at,
         });
+        if let Some(signature) = signature {
+            answer["signature"] = signature.into();
+        }
+        if let Some(refresh) = granted.refresh_token.filter(|_| granted.told) {
+            answer["refresh_token"] = refresh.into();
+            answer["scope"] = "api web refresh_token".into();
+        }
         json_response(200, &answer)
+    }
+
+    /// Returns the app that a form or a Basic header names; a secret that is given has to be right.
+    fn client(&self, request: &Request, form: &Form) -> Result<(&AppEntry, bool), Denied> {
+        let basic = request.get("authorization").and_then(basic_credentials);
+        let (id, secret) = match (form.get("client_id"), basic) {
+            (_, Some((id, secret))) => (id, Some(secret)),
+            (Some(id), None) => (id.clone(), form.get("client_secret").cloned()),
+            (None, None) => return Err(UNKNOWN_CLIENT),
+        };
+        let app = self.app(&id).ok_or(UNKNOWN_CLIENT)?;
+        if secret.is_some() && app.client_secret != secret {
+            return Err(WRONG_SECRET);
+        }
+        Ok((app, secret.is_some()))
+    }
+
+    /// Returns the app of a caller who has shown its secret.
+    pub(super) fn proven_client(
+        &self,
+        request: &Request,
+        form: &Form,
+    ) -> Result<&AppEntry, Denied> {
+        match self.client(request, form)? {
+            (app, true) => Ok(app),
+            (_, false) => Err(WRONG_SECRET),
+        }
     }
 
     fn app(&self, client_id: &str) -> Option<&AppEntry> {
@@ -162,43 +157,120 @@ impl Org {
             .find(|app| app.client_id == client_id)
     }
 
-    fn client_credentials(
-        &self,
-        request: &Request,
-        form: &HashMap<String, String>,
-    ) -> Result<RecordId, Denied> {
-        let basic = request.get("authorization").and_then(basic_credentials);
-        let (id, secret) = match (form.get("client_id"), basic) {
-            (Some(id), None) => (
-                id.clone(),
-                form.get("client_secret").cloned().unwrap_or_default(),
-            ),
-            (_, Some(pair)) => pair,
-            (None, None) => return Err(Denied("invalid_client_id", "client identifier invalid")),
-        };
-        let app = self
-            .app(&id)
-            .ok_or(Denied("invalid_client_id", "client identifier invalid"))?;
-        if app.client_secret.as_ref() != Some(&secret) {
-            return Err(Denied("invalid_client", "invalid client credentials"));
+    fn client_credentials(&self, request: &Request, form: &Form) -> Result<Granted, Denied> {
+        let host = request.get("host").unwrap_or_default();
+        if LOGIN_HOSTS.iter().any(|login| login.ends_with(host)) && !host.is_empty() {
+            return Err(Denied(
+                "invalid_grant",
+                "request not supported on this domain",
+            ));
         }
+        let app = self.proven_client(request, form)?;
         let user = app.run_as.as_ref().and_then(|name| self.user_named(name));
-        user.ok_or(Denied(
+        let user = user.ok_or(Denied(
             "invalid_grant",
             "no client credentials user enabled",
-        ))
+        ))?;
+        Ok(Granted::to(user, &app.client_id))
+    }
+
+    /// Opens another session for a refresh token; with rotation, the token is spent by that.
+    fn refresh(&mut self, request: &Request, form: &Form) -> Result<Granted, Denied> {
+        const DEAD: Denied = Denied("invalid_grant", "expired access/refresh token");
+        let (app, _) = self.client(request, form)?;
+        let (client_id, rotates) = (app.client_id.clone(), app.rotate_refresh_tokens);
+        let token = form.get("refresh_token").map_or("", String::as_str);
+        let user = self.sessions.renewer(token, &client_id).ok_or(DEAD)?;
+        let mut granted = Granted::to(user, &client_id);
+        granted.told = rotates;
+        granted.refresh_token = Some(if rotates {
+            self.sessions.spend(token);
+            self.new_refresh_token(user, &client_id)
+        } else {
+            token.to_owned()
+        });
+        Ok(granted)
+    }
+
+    fn new_refresh_token(&mut self, user: RecordId, client_id: &str) -> String {
+        let token = format!("5Aep861{}", self.model.dice.uuid().simple());
+        self.sessions.allow(token.clone(), user, client_id);
+        token
+    }
+
+    fn password(&self, request: &Request, form: &Form) -> Result<Granted, Denied> {
+        let app = self.proven_client(request, form)?;
+        let given = |name: &str| form.get(name).map_or("", String::as_str);
+        let user = self.user_by_password(given("username"), given("password"));
+        let user = user.ok_or(Denied("invalid_grant", "authentication failure"))?;
+        Ok(Granted::to(user, &app.client_id))
+    }
+
+    /// Returns the user whose password this is, with or without the security token behind it.
+    pub(super) fn user_by_password(&self, username: &str, password: &str) -> Option<RecordId> {
+        let mut users = self.file.users.iter();
+        let entry = users.find(|user| user.username.eq_ignore_ascii_case(username))?;
+        let own = entry.password.as_deref()?;
+        let tail = password.strip_prefix(own)?;
+        let token = entry.security_token.as_deref().unwrap_or_default();
+        (tail.is_empty() || tail == token)
+            .then(|| self.user_named(&entry.username))
+            .flatten()
+    }
+
+    /// Answers the page where a person would say yes: everybody has said yes already.
+    fn authorize(&mut self, request: &Request) -> Result<Response, Denied> {
+        let form: Form = form_pairs(&request.query).into_iter().collect();
+        let given = |name: &str| form.get(name).map_or("", String::as_str);
+        let app = self.app(given("client_id")).ok_or(UNKNOWN_CLIENT)?;
+        if given("response_type") != "code" || given("redirect_uri").is_empty() {
+            return Err(Denied(
+                "invalid_request",
+                "redirect_uri or response_type missing",
+            ));
+        }
+        let name = form.get("login_hint").or(app.run_as.as_ref());
+        let user = name.and_then(|name| self.user_named(name));
+        let user = user.ok_or(Denied("access_denied", "end-user denied authorization"))?;
+        let client_id = app.client_id.clone();
+        let code = format!("aPrx{}", self.model.dice.uuid().simple());
+        let until_ms = self.now_ms() + CODE_MS;
+        self.sessions
+            .promise(code.clone(), user, &client_id, until_ms);
+        let mut target = given("redirect_uri").to_owned();
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(&format!("code={code}"));
+        if let Some(state) = request
+            .query
+            .split('&')
+            .find(|pair| pair.starts_with("state="))
+        {
+            target.push_str(&format!("&{state}"));
+        }
+        Ok(Response::empty(302).with_header("location", &target))
+    }
+
+    fn exchange_code(&mut self, request: &Request, form: &Form) -> Result<Granted, Denied> {
+        const DEAD: Denied = Denied("invalid_grant", "expired authorization code");
+        let (app, _) = self.client(request, form)?;
+        let client_id = app.client_id.clone();
+        let code = form.get("code").map_or("", String::as_str);
+        let now_ms = self.now_ms();
+        let user = self.sessions.redeem(code, &client_id, now_ms).ok_or(DEAD)?;
+        let mut granted = Granted::to(user, &client_id);
+        granted.refresh_token = Some(self.new_refresh_token(user, &client_id));
+        granted.told = true;
+        Ok(granted)
     }
 
     /// Judges a signed assertion. Its expiry is measured against the time outside, by which the
     /// client signed it, so that moving the org's clock does not age assertions.
-    fn jwt_bearer(&self, assertion: &str) -> Result<RecordId, Denied> {
+    fn jwt_bearer(&self, assertion: &str) -> Result<Granted, Denied> {
         const INVALID: Denied = Denied("invalid_grant", "invalid assertion");
         let claims: Json =
             jsonwebtoken::dangerous::insecure_decode_claims(assertion).map_err(|_| INVALID)?;
         let claim = |name: &str| claims.get(name).and_then(Json::as_str).unwrap_or_default();
-        let app = self
-            .app(claim("iss"))
-            .ok_or(Denied("invalid_client_id", "client identifier invalid"))?;
+        let app = self.app(claim("iss")).ok_or(UNKNOWN_CLIENT)?;
         let pem = match app.public_key.as_deref() {
             Some(BUILT_IN_KEY) => local::PUBLIC_KEY,
             Some(pem) => pem,
@@ -228,10 +300,11 @@ impl Org {
             .iter()
             .any(|user| user.eq_ignore_ascii_case(subject));
         let user = self.user_named(subject).filter(|_| approved);
-        user.ok_or(Denied(
+        let user = user.ok_or(Denied(
             "invalid_grant",
             "user hasn't approved this consumer",
-        ))
+        ))?;
+        Ok(Granted::to(user, &app.client_id))
     }
 
     fn accepts_audience(&self, claim: Option<&Json>) -> bool {
@@ -252,36 +325,30 @@ impl Org {
             _ => false,
         }
     }
-
-    fn identity(&mut self, request: &Request) -> Response {
-        let user = match self.user_of(request) {
-            Ok(user) => user,
-            Err(error) => return refusal(&error),
-        };
-        let base = &self.base_url;
-        let of = |field: &str| self.value_of(user, field);
-        let answer = json!({
-            "id": format!("{base}/id/{}/{user}", self.org_id()),
-            "sub": format!("{base}/id/{}/{user}", self.org_id()),
-            "user_id": user.to_string(),
-            "organization_id": self.org_id(),
-            "preferred_username": of("Username"),
-            "username": of("Username"),
-            "name": of("Name"),
-            "display_name": of("Name"),
-            "email": of("Email"),
-            "active": true,
-            "urls": {
-                "rest": format!("{base}/services/data/v{{version}}/"),
-                "sobjects": format!("{base}/services/data/v{{version}}/sobjects/"),
-                "query": format!("{base}/services/data/v{{version}}/query/"),
-            },
-        });
-        json_response(200, &answer)
-    }
 }
 
-fn json_response(status: u16, json: &Json) -> Response {
+fn denied_json(Denied(error, description): &Denied) -> Response {
+    json_response(
+        400,
+        &json!({"error": error, "error_description": description}),
+    )
+}
+
+/// Returns the form of a body.
+pub(super) fn form_of(request: &Request) -> Form {
+    form_pairs(&String::from_utf8_lossy(&request.body))
+        .into_iter()
+        .collect()
+}
+
+/// Returns the signature by which an app can tell that an identity comes from Salesforce.
+fn signature(secret: &str, text: &str) -> Option<String> {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let signed = jsonwebtoken::crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()?;
+    Some(STANDARD.encode(URL_SAFE_NO_PAD.decode(signed).ok()?))
+}
+
+pub(super) fn json_response(status: u16, json: &Json) -> Response {
     Response::json(status, json.to_string()).with_header("cache-control", "no-store")
 }
 

@@ -1,5 +1,6 @@
 //! Which resource a path below `/services/data/vXX.X/` names.
 
+use super::VERSION_MIN;
 use crate::unconfirmed::CLIENT_TAG_ON_COMPOSITE;
 
 /// A record named by one of its values.
@@ -8,6 +9,14 @@ pub(crate) struct ExternalKey<'a> {
     pub(crate) object: &'a str,
     pub(crate) field: &'a str,
     pub(crate) value: &'a str,
+}
+
+/// A call that contains other calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Container {
+    Composite,
+    Batch,
+    Graph,
 }
 
 /// A resource.
@@ -21,6 +30,12 @@ pub(crate) enum Resource<'a> {
     Describe(&'a str),
     Row(&'a str, &'a str),
     ByExternalId(ExternalKey<'a>),
+    Updated(&'a str),
+    Deleted(&'a str),
+    Composite,
+    Batch,
+    Graph,
+    Tree(&'a str),
     Collection,
     CollectionOf(&'a str),
     CollectionUpsert(&'a str, &'a str),
@@ -38,12 +53,18 @@ impl<'a> Resource<'a> {
             ["sobjects"] => Self::Objects,
             ["sobjects", object] => Self::Object(object),
             ["sobjects", object, "describe"] => Self::Describe(object),
+            ["sobjects", object, "updated"] => Self::Updated(object),
+            ["sobjects", object, "deleted"] => Self::Deleted(object),
             ["sobjects", object, id] => Self::Row(object, id),
             ["sobjects", object, field, value] => Self::ByExternalId(ExternalKey {
                 object,
                 field,
                 value,
             }),
+            ["composite"] => Self::Composite,
+            ["composite", "batch"] => Self::Batch,
+            ["composite", "graph"] => Self::Graph,
+            ["composite", "tree", object] => Self::Tree(object),
             ["composite", "sobjects"] => Self::Collection,
             ["composite", "sobjects", object] => Self::CollectionOf(object),
             ["composite", "sobjects", object, field] => Self::CollectionUpsert(object, field),
@@ -67,6 +88,12 @@ impl<'a> Resource<'a> {
             Self::Describe(_) => "/sobjects/{object}/describe",
             Self::Row(..) => "/sobjects/{object}/{id}",
             Self::ByExternalId(_) => "/sobjects/{object}/{field}/{value}",
+            Self::Updated(_) => "/sobjects/{object}/updated",
+            Self::Deleted(_) => "/sobjects/{object}/deleted",
+            Self::Composite => "/composite",
+            Self::Batch => "/composite/batch",
+            Self::Graph => "/composite/graph",
+            Self::Tree(_) => "/composite/tree/{object}",
             Self::Collection => "/composite/sobjects",
             Self::CollectionOf(_) => "/composite/sobjects/{object}",
             Self::CollectionUpsert(..) => "/composite/sobjects/{object}/{field}",
@@ -86,8 +113,11 @@ impl<'a> Resource<'a> {
             | Self::RecordCount
             | Self::Objects
             | Self::Describe(_)
+            | Self::Updated(_)
+            | Self::Deleted(_)
             | Self::Query { .. }
             | Self::QueryMore { .. } => &["GET", "HEAD"],
+            Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) => &["POST"],
             Self::Object(_) => &["GET", "HEAD", "POST"],
             Self::Row(..) | Self::ByExternalId(_) => &["HEAD", "GET", "PATCH", "DELETE"],
             Self::Collection => &["POST", "PATCH", "DELETE"],
@@ -99,19 +129,105 @@ impl<'a> Resource<'a> {
     /// Tells whether a client tag in the call options reaches the change origin.
     pub(crate) fn honours_client_tag(&self) -> bool {
         match self {
-            Self::Collection | Self::CollectionOf(_) | Self::CollectionUpsert(..) => {
-                CLIENT_TAG_ON_COMPOSITE
-            }
+            Self::Composite
+            | Self::Batch
+            | Self::Graph
+            | Self::Tree(_)
+            | Self::Collection
+            | Self::CollectionOf(_)
+            | Self::CollectionUpsert(..) => CLIENT_TAG_ON_COMPOSITE,
             Self::Root
             | Self::Limits
             | Self::RecordCount
             | Self::Objects
             | Self::Object(_)
             | Self::Describe(_)
+            | Self::Updated(_)
+            | Self::Deleted(_)
             | Self::Row(..)
             | Self::ByExternalId(_)
             | Self::Query { .. }
             | Self::QueryMore { .. } => true,
+        }
+    }
+
+    /// Returns the first API version that has the resource.
+    pub(crate) fn since(&self) -> u32 {
+        match self {
+            Self::Graph => 50,
+            Self::CollectionUpsert(..) => 46,
+            Self::Collection | Self::CollectionOf(_) => 42,
+            Self::RecordCount => 40,
+            Self::Composite => 38,
+            Self::Batch | Self::Tree(_) => 34,
+            Self::Root
+            | Self::Limits
+            | Self::Objects
+            | Self::Object(_)
+            | Self::Describe(_)
+            | Self::Updated(_)
+            | Self::Deleted(_)
+            | Self::Row(..)
+            | Self::ByExternalId(_)
+            | Self::Query { .. }
+            | Self::QueryMore { .. } => VERSION_MIN,
+        }
+    }
+
+    /// Tells whether a call of that kind may contain the resource.
+    pub(crate) fn fits_in(&self, container: Container) -> bool {
+        match self {
+            Self::Object(_) | Self::Row(..) | Self::ByExternalId(_) => true,
+            Self::Describe(_) | Self::Query { .. } | Self::QueryMore { .. } => {
+                container != Container::Graph
+            }
+            Self::Collection | Self::CollectionOf(_) | Self::CollectionUpsert(..) => {
+                container == Container::Composite
+            }
+            Self::Root
+            | Self::Limits
+            | Self::RecordCount
+            | Self::Objects
+            | Self::Updated(_)
+            | Self::Deleted(_) => container == Container::Batch,
+            Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) => false,
+        }
+    }
+
+    /// Tells whether the resource is among those of which a composite call takes only a few.
+    pub(crate) fn is_heavy(&self) -> bool {
+        matches!(
+            self,
+            Self::Query { .. }
+                | Self::QueryMore { .. }
+                | Self::Collection
+                | Self::CollectionOf(_)
+                | Self::CollectionUpsert(..)
+        )
+    }
+
+    /// Returns the object that the path names.
+    pub(crate) fn object(&self) -> Option<&'a str> {
+        match self {
+            Self::Object(object)
+            | Self::Describe(object)
+            | Self::Updated(object)
+            | Self::Deleted(object)
+            | Self::Row(object, _)
+            | Self::Tree(object)
+            | Self::CollectionOf(object)
+            | Self::CollectionUpsert(object, _) => Some(object),
+            Self::ByExternalId(key) => Some(key.object),
+            Self::Root
+            | Self::Limits
+            | Self::RecordCount
+            | Self::Objects
+            | Self::Composite
+            | Self::Batch
+            | Self::Graph
+            | Self::Collection
+            | Self::Query { .. }
+            | Self::QueryMore { .. } => None,
         }
     }
 }

@@ -1,19 +1,18 @@
 //! Single records: by id and by external id.
 
 use super::Call;
+use super::condition::{State, Verdict};
 use super::message::Response;
 use super::resource::ExternalKey;
 use super::save::{Edit, Key, Saved};
 use crate::Org;
-use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
-use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::soql::{SelectNode, push_record};
-use crate::unconfirmed::{PRECONDITION_FAILED_CODE, UNKNOWN_ROW_ID_STATUS};
+use crate::unconfirmed::UNKNOWN_ROW_ID_STATUS;
 
 /// Since this version an upsert that updates answers 200 with a body, and one that creates says so.
 const UPSERT_BODY_SINCE: u32 = 46;
@@ -62,7 +61,7 @@ impl Org {
             return Err(not_in_body(name));
         }
         let row = self.row_at(object, id, unknown_row)?;
-        check_conditions(&self.model, call, object, row)?;
+        State::of(&self.model, object, row).judge(call)?;
         let edit = Edit {
             object,
             members: &members,
@@ -81,7 +80,7 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let row = self.row_at(object, id, unknown_row)?;
-        check_conditions(&self.model, call, object, row)?;
+        State::of(&self.model, object, row).judge(call)?;
         self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
         Ok(Response::empty(204))
     }
@@ -121,7 +120,7 @@ impl Org {
             self.only_row(call, found)?;
         }
         if let [row] = *self.model.find_by(object, found.field, key.value) {
-            check_conditions(&self.model, call, object, row)?;
+            State::of(&self.model, object, row).judge(call)?;
         }
         let edit = Edit {
             object,
@@ -151,7 +150,7 @@ impl Org {
     ) -> Result<Response, SfError> {
         let found = self.key_of(key)?;
         let row = self.only_row(call, found)?;
-        check_conditions(&self.model, call, found.object, row)?;
+        State::of(&self.model, found.object, row).judge(call)?;
         let object = found.object;
         self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
         Ok(Response::empty(204))
@@ -164,9 +163,16 @@ impl Org {
         write: impl FnOnce(&mut Self, &mut Transaction, &mut Call<'_>) -> Result<Saved, SfError>,
     ) -> Result<Saved, SfError> {
         let mut tx = Transaction::default();
-        let saved = write(self, &mut tx, call)?;
-        self.model.commit(tx, &call.actor);
-        Ok(saved)
+        match write(self, &mut tx, call) {
+            Ok(saved) => {
+                call.conclude(&mut self.model, tx);
+                Ok(saved)
+            }
+            Err(error) => {
+                self.model.roll_back(tx);
+                Err(error)
+            }
+        }
     }
 
     fn created(&self, call: &Call<'_>, object: ObjectNo, saved: Saved, told: bool) -> Response {
@@ -244,12 +250,13 @@ impl Org {
 
     fn show_row(&self, call: &Call<'_>, object: ObjectNo, row: RowNo) -> Result<Response, SfError> {
         let nodes = self.nodes_of(object, call.request.param("fields").as_deref())?;
-        check_conditions(&self.model, call, object, row)?;
+        let state = State::of(&self.model, object, row);
+        if state.judge(call)? == Verdict::Known {
+            return Ok(state.shown(Response::empty(304)));
+        }
         let mut body = String::new();
         push_record(&mut body, &self.model, &call.version, (object, row), &nodes);
-        let modified = modified_ms(&self.model, object, row);
-        let response = Response::json(200, body);
-        Ok(response.with_header("last-modified", &stamp::http_date(modified)))
+        Ok(state.shown(Response::json(200, body)))
     }
 
     /// Returns what to show for a `fields` parameter; without one, everything.
@@ -304,44 +311,4 @@ fn no_external_id(name: &str) -> SfError {
 
 fn unknown_row() -> SfError {
     SfError::unknown_id().with_status(UNKNOWN_ROW_ID_STATUS)
-}
-
-fn modified_ms(model: &Model, object: ObjectNo, row: RowNo) -> i64 {
-    let field = model.object(object).system.modified_date;
-    model
-        .table(object)
-        .get(row, field)
-        .as_datetime()
-        .unwrap_or_default()
-}
-
-/// Stops a call whose date conditions the record does not meet.
-fn check_conditions(
-    model: &Model,
-    call: &Call<'_>,
-    object: ObjectNo,
-    row: RowNo,
-) -> Result<(), SfError> {
-    let reading = matches!(call.method.as_str(), "GET" | "HEAD");
-    let modified = modified_ms(model, object, row);
-    let condition = |name: &str| -> Result<Option<i64>, SfError> {
-        let Some(text) = call.request.get(name) else {
-            return Ok(None);
-        };
-        match stamp::parse_http_date(text) {
-            None if !reading => {
-                let message = format!("The date of the header {name} is malformed: {text}");
-                Err(SfError::new("INVALID_ARGUMENT", message).with_status(400))
-            }
-            date => Ok(date),
-        }
-    };
-    if condition("if-unmodified-since")?.is_some_and(|date| modified > date) {
-        let message = "The record was modified after the given date";
-        return Err(SfError::new(PRECONDITION_FAILED_CODE, message).with_status(412));
-    }
-    if reading && condition("if-modified-since")?.is_some_and(|date| modified <= date) {
-        return Err(SfError::new("NOT_MODIFIED", "").with_status(304));
-    }
-    Ok(())
 }

@@ -4,10 +4,13 @@
 
 mod access;
 mod collections;
+mod composite;
 mod control;
 mod events;
 mod fixture;
+mod login;
 mod properties;
 mod queries;
 mod records;
 mod replica;
+mod replication;

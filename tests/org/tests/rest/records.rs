@@ -265,6 +265,35 @@ fn conditions_on_dates_stop_a_write() {
 }
 
 #[test]
+fn an_entity_tag_of_an_account_names_one_state_of_it() {
+    let mut f = Fixture::new();
+    let id = f.account(json!({"Name": "a"}));
+    let path = format!("sobjects/Account/{id}");
+    let first = f.call("GET", &path).header("etag").unwrap().to_owned();
+    f.send("PATCH", &path, &json!({"Name": "b"}));
+    let second = f.call("HEAD", &path).header("etag").unwrap().to_owned();
+    assert_ne!(
+        first, second,
+        "two writes in one second differ in their tags"
+    );
+    let mut with = |method: &str, header: &str, tag: &str| {
+        let request = f.request(method, &path).header(header, tag);
+        f.org.request(&request.json(&json!({"Name": "c"}))).status
+    };
+    assert_eq!(with("PATCH", "If-Match", &first), 412);
+    assert_eq!(with("GET", "If-None-Match", &second), 304);
+    assert_eq!(with("GET", "If-None-Match", &first), 200);
+    assert_eq!(with("PATCH", "If-None-Match", &second), 412);
+    assert_eq!(with("GET", "If-Match", &format!("\"x\", W/{second}")), 200);
+    assert_eq!(with("PATCH", "If-Match", &second), 204);
+    let contact = f
+        .send("POST", "sobjects/Contact", &json!({"LastName": "x"}))
+        .to_json();
+    let contact = format!("sobjects/Contact/{}", contact["id"].as_str().unwrap());
+    assert_eq!(f.call("GET", &contact).header("etag"), None);
+}
+
+#[test]
 fn a_custom_object_has_its_own_keys_relationships_and_topic() {
     let org = Org::from_toml(
         r#"

@@ -1,0 +1,143 @@
+//! The delete log: which records went when, for as long as Salesforce remembers.
+//!
+//! Older ends of the log are lost in two ways: records leave the recycle bin after 15 days, and
+//! every two hours a job cuts the log down to a maximum. What was cut off is known by its date, so
+//! that a caller who asks for that time is told to compare everything instead.
+
+use super::id::RecordId;
+
+/// How long a deleted record is remembered: 15 days.
+const REMEMBERED_MS: i64 = 15 * 86_400_000;
+
+/// How often the log is cut down to its maximum, and the least age of what is cut: two hours.
+const CUT_EVERY_MS: i64 = 2 * 3_600_000;
+
+/// A record that was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    pub(crate) at_ms: i64,
+    pub(crate) id: RecordId,
+}
+
+/// Deletions, oldest first.
+#[derive(Debug)]
+pub(crate) struct Deletions {
+    entries: Vec<Deletion>,
+    entries_max: usize,
+    complete_since_ms: i64,
+    cut_at_ms: i64,
+}
+
+impl Deletions {
+    /// Returns the log of an org that starts now.
+    pub(crate) fn new(now_ms: i64) -> Self {
+        Self {
+            entries: Vec::new(),
+            entries_max: usize::MAX,
+            complete_since_ms: now_ms,
+            cut_at_ms: now_ms,
+        }
+    }
+
+    /// Sets how many entries the two-hourly job leaves.
+    pub(crate) fn limit(&mut self, entries_max: usize) {
+        self.entries_max = entries_max;
+    }
+
+    /// Notes a deletion.
+    pub(crate) fn note(&mut self, id: RecordId, at_ms: i64) {
+        // The clock of a test may go back.
+        let place = self.entries.partition_point(|entry| entry.at_ms <= at_ms);
+        self.entries.insert(place, Deletion { at_ms, id });
+    }
+
+    /// Forgets the deletion of a record that is back.
+    pub(crate) fn forget(&mut self, id: RecordId) {
+        self.entries.retain(|entry| entry.id != id);
+    }
+
+    /// Lets time pass; returns the records whose time in the recycle bin is over.
+    pub(crate) fn keep_time(&mut self, now_ms: i64) -> Vec<RecordId> {
+        let kept_from = now_ms - REMEMBERED_MS;
+        let over = self
+            .entries
+            .partition_point(|entry| entry.at_ms < kept_from);
+        if over > 0 {
+            self.complete_since_ms = self.complete_since_ms.max(self.entries[over - 1].at_ms);
+        }
+        let expired = self.entries.drain(..over).map(|entry| entry.id).collect();
+        if now_ms - self.cut_at_ms >= CUT_EVERY_MS {
+            self.cut_at_ms = now_ms;
+            self.cut(now_ms);
+        }
+        expired
+    }
+
+    fn cut(&mut self, now_ms: i64) {
+        let old = self
+            .entries
+            .partition_point(|entry| entry.at_ms <= now_ms - CUT_EVERY_MS);
+        let cut = self.entries.len().saturating_sub(self.entries_max).min(old);
+        if cut > 0 {
+            self.complete_since_ms = self.complete_since_ms.max(self.entries[cut - 1].at_ms);
+            self.entries.drain(..cut);
+        }
+    }
+
+    /// Returns since when no deletion is missing.
+    pub(crate) fn complete_since_ms(&self) -> i64 {
+        self.complete_since_ms
+    }
+
+    /// Returns the deletions from `from_ms` up to but without `to_ms`.
+    pub(crate) fn between(&self, from_ms: i64, to_ms: i64) -> &[Deletion] {
+        let start = self.entries.partition_point(|entry| entry.at_ms < from_ms);
+        let end = self.entries.partition_point(|entry| entry.at_ms < to_ms);
+        self.entries.get(start..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CUT_EVERY_MS, Deletions, REMEMBERED_MS};
+    use crate::model::id::RecordId;
+
+    fn id(number: u32) -> RecordId {
+        RecordId::numbered(*b"001", number)
+    }
+
+    #[test]
+    fn the_log_is_cut_from_its_old_end_and_says_since_when_it_is_complete() {
+        let mut log = Deletions::new(0);
+        log.limit(2);
+        for n in 1..=4 {
+            log.note(id(n), i64::from(n));
+        }
+        log.note(id(5), CUT_EVERY_MS);
+        assert_eq!(log.keep_time(CUT_EVERY_MS - 1), []);
+        assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (4, 0));
+        log.keep_time(CUT_EVERY_MS + 4);
+        assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (1, 3));
+        log.forget(id(4));
+        assert!(log.between(0, 9).is_empty());
+    }
+
+    #[test]
+    fn nothing_younger_than_two_hours_is_cut() {
+        let mut log = Deletions::new(0);
+        log.limit(0);
+        log.note(id(1), 10);
+        log.keep_time(CUT_EVERY_MS);
+        assert_eq!(log.between(0, 99).len(), 1);
+    }
+
+    #[test]
+    fn what_leaves_the_recycle_bin_is_named_once() {
+        let mut log = Deletions::new(0);
+        log.note(id(1), 5);
+        assert_eq!(log.keep_time(REMEMBERED_MS + 5), []);
+        assert_eq!(log.keep_time(REMEMBERED_MS + 6), [id(1)]);
+        assert_eq!(log.keep_time(REMEMBERED_MS + 7), []);
+        assert_eq!(log.complete_since_ms(), 5);
+    }
+}

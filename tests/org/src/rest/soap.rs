@@ -1,0 +1,142 @@
+//! The one SOAP call that REST clients still make: logging in with a password.
+
+use super::VERSION_MIN;
+use super::message::{Request, Response};
+use crate::Org;
+
+impl Org {
+    /// Answers `/services/Soap/u/<version>` (partner) and `/c/` (enterprise); `None` elsewhere.
+    pub(super) fn soap(&mut self, request: &Request, path: &str) -> Option<Response> {
+        let rest = path.strip_prefix("/services/Soap/")?;
+        let (api, rest) = rest.split_once('/')?;
+        let version = rest.split('/').next()?;
+        if !matches!(api, "u" | "c") || version.parse::<f32>().is_err() {
+            return None;
+        }
+        self.count_call("/services/Soap", &request.method);
+        let text = String::from_utf8_lossy(&request.body);
+        let old = version
+            .parse::<f32>()
+            .is_ok_and(|number| number < VERSION_MIN as f32);
+        Some(
+            match (element(&text, "username"), element(&text, "password")) {
+                _ if old => fault(
+                    "UNSUPPORTED_API_VERSION",
+                    "Invalid Api version specified on URL",
+                ),
+                (Some(username), Some(password)) => {
+                    self.login(&username, &password, &format!("{api}/{version}"))
+                }
+                _ => fault("UNKNOWN_EXCEPTION", "The request is no login"),
+            },
+        )
+    }
+
+    fn login(&mut self, username: &str, password: &str, api: &str) -> Response {
+        let Some(user) = self.user_by_password(username, password) else {
+            return fault(
+                "INVALID_LOGIN",
+                "Invalid username, password, security token; or user locked out.",
+            );
+        };
+        let session = self.new_session(user);
+        let of = |field: &str| escaped(&self.value_of(user, field).unwrap_or_default());
+        let (org_id, base) = (self.org_id(), &self.base_url);
+        let result = format!(
+            "<passwordExpired>false</passwordExpired><sandbox>false</sandbox>\
+             <serverUrl>{base}/services/Soap/{api}/{short}</serverUrl>\
+             <sessionId>{session}</sessionId><userId>{user}</userId><userInfo>\
+             <organizationId>{org_id}</organizationId><userEmail>{}</userEmail>\
+             <userFullName>{}</userFullName><userId>{user}</userId><userName>{}</userName>\
+             </userInfo>",
+            of("Email"),
+            of("Name"),
+            of("Username"),
+            short = &org_id[..15],
+        );
+        let body = format!(
+            "<loginResponse><result><metadataServerUrl>{base}/services/Soap/m/{}/{}\
+             </metadataServerUrl>{result}</result></loginResponse>",
+            api.split('/').next_back().unwrap_or_default(),
+            &org_id[..15],
+        );
+        envelope(200, "urn:partner.soap.sforce.com", &body)
+    }
+}
+
+fn fault(code: &str, message: &str) -> Response {
+    let body = format!(
+        "<soapenv:Fault><faultcode>sf:{code}</faultcode><faultstring>{code}: {message}\
+         </faultstring><detail><sf:LoginFault xsi:type=\"sf:LoginFault\"><sf:exceptionCode>{code}\
+         </sf:exceptionCode><sf:exceptionMessage>{message}</sf:exceptionMessage></sf:LoginFault>\
+         </detail></soapenv:Fault>"
+    );
+    envelope(500, "urn:partner.soap.sforce.com", &body)
+}
+
+fn envelope(status: u16, namespace: &str, body: &str) -> Response {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope \
+         xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns=\"{namespace}\" \
+         xmlns:sf=\"urn:fault.partner.soap.sforce.com\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><soapenv:Body>{body}\
+         </soapenv:Body></soapenv:Envelope>"
+    );
+    Response {
+        status,
+        body: text.into_bytes(),
+        ..Response::default()
+    }
+    .with_header("content-type", "text/xml;charset=UTF-8")
+}
+
+/// Returns the text of the first element of that local name.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let open = |tag: &str| {
+        let local = tag.split_ascii_whitespace().next().unwrap_or_default();
+        local.rsplit(':').next() == Some(name)
+    };
+    let mut rest = xml;
+    while let Some((_, behind)) = rest.split_once('<') {
+        let (tag, text) = behind.split_once('>')?;
+        if open(tag) {
+            let (text, _) = text.split_once("</")?;
+            return Some(unescaped(text));
+        }
+        rest = text;
+    }
+    None
+}
+
+const ENTITIES: [(&str, &str); 5] = [
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&quot;", "\""),
+    ("&apos;", "'"),
+    // Last, so that what it uncovers is not taken for another entity.
+    ("&amp;", "&"),
+];
+
+fn unescaped(text: &str) -> String {
+    let folded = |text: String, (entity, plain): &(&str, &str)| text.replace(entity, plain);
+    ENTITIES.iter().fold(text.to_owned(), folded)
+}
+
+fn escaped(text: &str) -> String {
+    let folded = |text: String, (entity, plain): &(&str, &str)| text.replace(plain, entity);
+    ENTITIES.iter().rev().fold(text.to_owned(), folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{element, escaped, unescaped};
+
+    #[test]
+    fn an_element_is_found_by_its_local_name_and_its_entities_are_read() {
+        let xml = "<?xml?><e:Body><n1:login xmlns:n1=\"x\"><n1:username >a&amp;lt;b</n1:username>";
+        assert_eq!(element(xml, "username").as_deref(), Some("a&lt;b"));
+        assert_eq!(element(xml, "password"), None);
+        assert_eq!(element("<username", "username"), None);
+        assert_eq!(unescaped(&escaped("a<&'\">b")), "a<&'\">b");
+    }
+}
