@@ -1,0 +1,200 @@
+//! An org for one test, and what the test may ask it afterwards.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use salesforce_org::local::{
+    CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PERSON, PRIVATE_KEY, PUBLIC_KEY,
+};
+use salesforce_org::server::{Options, Running, start};
+use salesforce_org::{Org, Request};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::installed::Client;
+use crate::scenario;
+
+/// Soon enough that a subscriber which waits for nothing notices it within a test.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+
+/// A running org and a folder for its client.
+#[derive(Debug)]
+pub struct Stage {
+    running: Running,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// Starts an org with nothing in it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start() -> Self {
+        Self::of(Org::default()).await
+    }
+
+    /// Starts this org.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn of(org: Org) -> Self {
+        let options = Options {
+            keep_alive: KEEP_ALIVE,
+            ..Options::default()
+        };
+        let running = start(org, &options).await.expect("loopback has free ports");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        std::fs::write(folder.path().join("key.pem"), PRIVATE_KEY).expect("the folder is ours");
+        Self { running, folder }
+    }
+
+    /// Has a client play a scenario to its end, and returns the calls that it made.
+    ///
+    /// # Panics
+    ///
+    /// If the scenario found something wrong or did not end in time; the message is all it said.
+    pub async fn play(&self, client: Client, scenario: &str) -> Calls {
+        let before = Calls::of(&self.stats());
+        self.run(client, scenario).await;
+        Calls::of(&self.stats()).since(&before)
+    }
+
+    async fn run(&self, client: Client, scenario: &str) {
+        let (program, scenarios) = client.program();
+        let mut command = Command::new(&program);
+        if client == Client::Force {
+            command.arg(scenario);
+        } else {
+            command.arg(scenarios.join(scenario));
+        }
+        self.furnish(&mut command, &program);
+        let ended = scenario::run(command)
+            .await
+            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.display()));
+        match ended.status {
+            Some(status) if status.success() => {}
+            Some(status) => panic!("{scenario} ended with {status}:\n{}", ended.said),
+            None => panic!("{scenario} did not end in time:\n{}", ended.said),
+        }
+    }
+
+    /// Gives a scenario what it needs and nothing of the caller's: a proxy or a bundle of
+    /// certificates in the surroundings would change what a client does.
+    fn furnish(&self, command: &mut Command, program: &Path) {
+        let folder = self.folder.path();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", folder)
+            .env("TMPDIR", folder)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("CLIENT_FOLDER", program.parent().unwrap_or(folder))
+            .env("ORG_HTTP", self.running.http_url())
+            .env("ORG_GRPC", self.running.grpc_url())
+            .env("ORG_CLIENT_ID", CLIENT_ID)
+            .env("ORG_CLIENT_SECRET", CLIENT_SECRET)
+            .env("ORG_USERNAME", INTEGRATION_USER)
+            .env("ORG_PERSON", PERSON)
+            .env("ORG_KEY_FILE", folder.join("key.pem"))
+            .env("ORG_PUBLIC_KEY", PUBLIC_KEY);
+    }
+
+    /// Returns the records that a query finds, `attributes` left out.
+    ///
+    /// # Panics
+    ///
+    /// If the org refuses the query, or the result has more than one page.
+    pub fn records(&self, soql: &str) -> Vec<Json> {
+        self.select("query", soql)
+    }
+
+    /// Returns the records that a query finds, those in the recycle bin too.
+    ///
+    /// # Panics
+    ///
+    /// As [`Stage::records`].
+    pub fn records_and_deleted(&self, soql: &str) -> Vec<Json> {
+        self.select("queryAll", soql)
+    }
+
+    fn select(&self, resource: &str, soql: &str) -> Vec<Json> {
+        let answer = self.running.with_org(|org| {
+            let token = org
+                .open_session(INTEGRATION_USER)
+                .expect("the built-in user is there");
+            let escaped = soql.replace('%', "%25").replace(' ', "+");
+            let target = format!("/services/data/v62.0/{resource}?q={escaped}");
+            org.request(&Request::new("GET", &target).bearer(&token))
+        });
+        let mut json = answer.to_json();
+        assert_eq!(answer.status, 200, "{soql}: {json}");
+        assert_eq!(json["done"], true, "{soql} has more than one page");
+        let Json::Array(mut records) = json["records"].take() else {
+            panic!("{soql}: no records in {json}");
+        };
+        for record in &mut records {
+            if let Some(members) = record.as_object_mut() {
+                members.remove("attributes");
+            }
+        }
+        records
+    }
+
+    /// Returns the counts of the control door.
+    ///
+    /// # Panics
+    ///
+    /// If the control door does not answer.
+    pub fn stats(&self) -> Json {
+        let answer = self
+            .running
+            .with_org(|org| org.request(&Request::new("GET", "/_org/stats")));
+        assert_eq!(answer.status, 200);
+        answer.to_json()
+    }
+
+    /// Does something with the org itself.
+    pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
+        self.running.with_org(act)
+    }
+}
+
+/// How often each call was made.
+#[derive(Debug)]
+pub struct Calls {
+    by_resource: BTreeMap<String, u64>,
+    /// What Salesforce would count against the day's allowance.
+    pub counted: u64,
+}
+
+impl Calls {
+    fn of(stats: &Json) -> Self {
+        let calls = stats["calls"].as_object().into_iter().flatten();
+        Self {
+            by_resource: calls
+                .map(|(name, count)| (name.clone(), count.as_u64().unwrap_or_default()))
+                .collect(),
+            counted: stats["api_calls"].as_u64().unwrap_or_default(),
+        }
+    }
+
+    fn since(mut self, before: &Self) -> Self {
+        for (name, count) in &mut self.by_resource {
+            *count -= before.made(name);
+        }
+        self.counted -= before.counted;
+        self
+    }
+
+    /// Returns how often a call was made, such as `POST /sobjects/{object}`.
+    #[must_use]
+    pub fn made(&self, call: &str) -> u64 {
+        self.by_resource.get(call).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,64 @@
+//! jsforce, the client for Node.
+
+use serde_json::json;
+use syncline_clients::{Client, Stage};
+
+use crate::accounts;
+
+#[tokio::test]
+async fn jsforce_logs_in_by_client_credentials_and_renews_a_dead_session() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_login.mjs").await;
+    assert_eq!(calls.made("POST /services/oauth2/token"), 6);
+}
+
+#[tokio::test]
+async fn jsforce_writes_and_reads_single_records() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_records.mjs").await;
+    let accounts = stage.records_and_deleted(
+        "SELECT Name, External_Id__c, BillingCity, Industry, IsDeleted FROM Account ORDER BY Name",
+    );
+    assert_eq!(
+        accounts,
+        [
+            json!({"Name": "Acme", "External_Id__c": "js-1", "BillingCity": "Lyon", "Industry": null, "IsDeleted": false}),
+            json!({"Name": "Borg AG", "External_Id__c": "js 2 é", "BillingCity": null, "Industry": null, "IsDeleted": true}),
+        ]
+    );
+    assert_eq!(calls.made("PATCH /sobjects/{object}/{field}/{value}"), 2);
+    assert_eq!(calls.made("PATCH /sobjects/{object}/{id}"), 1);
+    assert_eq!(calls.made("DELETE /sobjects/{object}/{id}"), 2);
+}
+
+#[tokio::test]
+async fn jsforce_writes_collections_two_hundred_at_a_time() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_collections.mjs").await;
+    assert_eq!(calls.made("POST /composite/sobjects"), 4);
+    assert_eq!(calls.made("PATCH /composite/sobjects"), 1);
+    assert_eq!(calls.made("PATCH /composite/sobjects/{object}/{field}"), 1);
+    assert_eq!(calls.made("DELETE /composite/sobjects"), 2);
+    let count = |soql: &str| stage.records(soql).len();
+    assert_eq!(count("SELECT Id FROM Account"), 250 + 2 - 2);
+    assert_eq!(count("SELECT Id FROM Account WHERE Name = 'Innocent'"), 0);
+    assert_eq!(count("SELECT Id FROM Account WHERE Industry = 'Energy'"), 1);
+}
+
+#[tokio::test]
+async fn jsforce_reads_every_page_of_a_query_once() {
+    let stage = accounts::numbered().await;
+    let calls = stage.play(Client::Node, "jsforce_query.mjs").await;
+    assert_eq!(calls.made("GET /queryAll"), 1);
+    // Three by hand, two by autoFetch, one by a stream, one with a locator that nobody gave.
+    assert_eq!(calls.made("GET /query/{locator}"), 7);
+}
+
+#[tokio::test]
+async fn jsforce_reads_what_the_org_says_about_itself() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_describe.mjs").await;
+    assert_eq!(calls.made("GET /sobjects"), 1);
+    // The list of versions needs no session and is not counted.
+    assert_eq!(calls.made("GET /services/data"), 1);
+}

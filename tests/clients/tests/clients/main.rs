@@ -1,0 +1,7 @@
+//! Do clients that others wrote for Salesforce work against the local org, unchanged?
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod accounts;
+mod force;
+mod jsforce;
