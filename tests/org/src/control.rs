@@ -24,6 +24,14 @@ struct LatencyOrder {
     ms: u64,
 }
 
+/// A record to lock, for so long by the org's clock.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockOrder {
+    id: String,
+    ms: i64,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum FlowOrder {
@@ -67,6 +75,9 @@ type Outcome = Result<Json, String>;
 
 /// Answers a request to the control door; `rest` is the path behind `/_org/`.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
+    if (request.method.as_str(), rest) == ("GET", "certificate") {
+        return certificate(org);
+    }
     let outcome = match (request.method.as_str(), rest) {
         ("GET", "stats") => Ok(stats(org)),
         ("POST", "clock") => read(request).and_then(|order| clock(org, &order)),
@@ -78,14 +89,20 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.latency_ms = order.ms;
             json!({"ms": order.ms})
         }),
-        ("POST", "faults") => read(request).and_then(|rules: Json| {
-            org.faults
-                .declare(rules)
-                .map_err(|e| e.to_string())
-                .map(|()| json!({}))
-        }),
+        ("POST", "faults") => {
+            read(request).and_then(|rules: Json| org.faults.declare(rules).map(|()| json!({})))
+        }
         ("DELETE", "faults") => {
             org.faults.clear();
+            Ok(json!({}))
+        }
+        ("POST", "locks") => read(request).and_then(|order| lock(org, &order)),
+        ("DELETE", "locks") => {
+            org.locks.clear();
+            Ok(json!({}))
+        }
+        ("POST", "release") => {
+            org.releases += 1;
             Ok(json!({}))
         }
         ("POST", "sessions/expire") => {
@@ -100,6 +117,16 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         Ok(json) => Response::json(200, json.to_string()),
         Err(text) => Response::json(400, json!({"error": text}).to_string()),
     }
+}
+
+/// Answers what a client by TLS has to trust.
+fn certificate(org: &Org) -> Response {
+    Response {
+        status: 200,
+        body: org.certificate_pem.clone().into_bytes(),
+        ..Response::default()
+    }
+    .with_header("content-type", "application/x-pem-file")
 }
 
 fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
@@ -122,6 +149,7 @@ fn stats(org: &mut Org) -> Json {
         "events_published": org.model.log.published(),
         "events_delivered": org.stats.events_delivered,
         "faults_fired": org.faults.fired(),
+        "faults": org.faults.report(),
         "records": records,
     })
 }
@@ -134,6 +162,14 @@ fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
         org.advance_ms(ms);
     }
     Ok(json!({"now_ms": org.now_ms()}))
+}
+
+fn lock(org: &mut Org, order: &LockOrder) -> Outcome {
+    let id = RecordId::parse(&order.id).ok_or_else(|| format!("{} is no id", order.id))?;
+    org.place_of(id).map_err(said)?;
+    let until_ms = org.now_ms().saturating_add(order.ms);
+    org.locks.hold(id, until_ms);
+    Ok(json!({"id": id.to_string(), "until_ms": until_ms}))
 }
 
 fn said(error: SfError) -> String {

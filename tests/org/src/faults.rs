@@ -1,207 +1,313 @@
-//! What is to go wrong, when, and how often it did.
+//! Weather: what is to go wrong, when, and where it did.
+//!
+//! A rule waits for its chances: calls, records within calls, bulk jobs, deliveries of events,
+//! subscriptions. At each it strikes or not, by count and by a probability drawn from a seed, so
+//! that the same calls meet the same weather. [`Faults`] only decides and counts; whoever has the
+//! call, the record or the events in hand does what it says.
 
-use std::collections::BTreeMap;
+mod events;
+pub(crate) mod locks;
+mod operation;
+mod people;
+mod rows;
+mod rule;
 
-use serde::Deserialize;
-use serde_json::Value as Json;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::error::SfError;
+use serde_json::{Value as Json, json};
+
+use crate::model::Dice;
 use crate::rest::message::Request;
+use operation::{Named, Sight};
+use rule::{Action, Rule, Scope};
 
-/// One declared fault.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rule {
-    #[serde(default, rename = "match")]
-    matching: Matching,
-    action: Action,
-    /// How often it still fires.
-    #[serde(default = "once")]
-    count: u32,
-    status: Option<u16>,
-    body: Option<Json>,
-    ms: Option<u64>,
-    code: Option<String>,
-    message: Option<String>,
-    external_id: Option<String>,
+pub(crate) use events::Delivered;
+pub(crate) use rows::Writing;
+pub(crate) use rule::Moment;
+
+/// How many of a rule's strikes are remembered with their place, the newest.
+const PLACES_MAX: usize = 100;
+
+/// What the chances of a rule without a seed are drawn from, beside its number.
+const SEED: u64 = 0x5745_4154_4845_5221;
+
+/// The declared rules and what they did.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rules: Vec<Armed>,
+    fired: BTreeMap<&'static str, u64>,
+    current: Current,
 }
 
-/// Which requests a fault is for; an empty one is for all.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Matching {
-    method: Option<String>,
-    path_contains: Option<String>,
+/// The call that the org is working on.
+#[derive(Debug, Default)]
+struct Current {
+    /// Rules for records whose method and path the call has.
+    rows: Vec<usize>,
+    /// Under which number the call takes record locks, if it does.
+    holder: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Action {
-    Status,
-    DropBefore,
-    DropAfter,
-    ExpireToken,
-    DelayMs,
-    RowError,
-    StreamReset,
-    DuplicateEvents,
+/// A declared rule and how far it is used up.
+#[derive(Debug)]
+struct Armed {
+    rule: Rule,
+    /// How often it still strikes; `None` for ever.
+    left: Option<u32>,
+    skip: u32,
+    dice: Dice,
+    struck: u64,
+    places: VecDeque<(i64, String)>,
 }
 
-impl Action {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::DropBefore => "drop_before",
-            Self::DropAfter => "drop_after",
-            Self::ExpireToken => "expire_token",
-            Self::DelayMs => "delay_ms",
-            Self::RowError => "row_error",
-            Self::StreamReset => "stream_reset",
-            Self::DuplicateEvents => "duplicate_events",
+impl Armed {
+    fn new(rule: Rule, number: usize) -> Self {
+        let seed = rule.seed.unwrap_or(SEED ^ number as u64);
+        let once = rule.probability.is_none().then_some(1);
+        Self {
+            left: rule.count.or(once),
+            skip: rule.skip,
+            dice: Dice::seeded(seed),
+            struck: 0,
+            places: VecDeque::new(),
+            rule,
+        }
+    }
+
+    fn waits(&self, scope: Scope) -> bool {
+        self.left != Some(0) && self.rule.action.scope() == scope
+    }
+
+    /// Takes a chance; `true` says that the rule strikes.
+    fn take_chance(&mut self) -> bool {
+        if self.left == Some(0) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        if let Some(probability) = self.rule.probability
+            && self.dice.share() >= probability
+        {
+            return false;
+        }
+        self.left = self.left.map(|left| left - 1);
+        true
+    }
+
+    /// Returns a duration between `ms` and `ms_max`.
+    fn duration_ms(&mut self) -> u64 {
+        let least = self.rule.ms.unwrap_or(0);
+        let most = self.rule.ms_max.unwrap_or(least);
+        match most.saturating_sub(least) {
+            0 => least,
+            range => least + self.dice.next() % (range + 1),
         }
     }
 }
 
-fn once() -> u32 {
-    1
-}
-
-/// The declared faults and the count of those that fired.
+/// What happens to one call.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    rules: Vec<Rule>,
-    fired: BTreeMap<&'static str, u64>,
-}
-
-/// What happens to one request.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Fired {
     pub(crate) answer: Option<(u16, String)>,
     pub(crate) drop_before: bool,
     pub(crate) drop_after: bool,
     pub(crate) expire_token: bool,
     pub(crate) delay_ms: u64,
-    pub(crate) rows: Vec<RowFault>,
+    /// Whether the answer waits for a release.
+    pub(crate) hold: bool,
+    /// Whether the call keeps the locks of its records until its answer has left.
+    pub(crate) contend: bool,
+    /// How long before its commit the call's transaction started.
+    pub(crate) late_ms: i64,
+    /// The grid that the stamps of the call's records lie on.
+    pub(crate) grain_ms: i64,
+    people: Vec<Visitor>,
 }
 
-/// A refusal that waits for certain records within one call.
+/// A person who waits for a call, and the records that the call names.
 #[derive(Clone, Debug)]
-pub(crate) struct RowFault {
+struct Visitor {
     rule: usize,
-    external_id: Option<String>,
-    left: u32,
-    used: u32,
-    error: SfError,
+    named: Vec<Named>,
 }
 
-impl RowFault {
-    /// Tells whether the fault is for a record with one of these external ids.
-    pub(crate) fn waits_for(&self, keys: &[&str]) -> bool {
-        self.left > self.used
-            && self
-                .external_id
-                .as_ref()
-                .is_none_or(|wanted| keys.iter().any(|key| key.eq_ignore_ascii_case(wanted)))
-    }
-
-    /// Uses the fault once and returns the refusal.
-    pub(crate) fn strike(&mut self) -> SfError {
-        self.used += 1;
-        self.error.clone()
-    }
-}
-
-/// What happens to a subscription at its next delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StreamFault {
-    Reset,
-    Duplicate,
+/// A bulk job that is to fail.
+#[allow(dead_code, reason = "bulk jobs ask for it when they begin")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobFault {
+    /// How many rows are processed first; the rest stay unprocessed.
+    pub(crate) after_rows: usize,
+    /// What the job says went wrong.
+    pub(crate) message: String,
 }
 
 impl Faults {
-    /// Adds the rules that a JSON object or array declares.
-    pub(crate) fn declare(&mut self, json: Json) -> Result<(), serde_json::Error> {
+    /// Adds the rules that a JSON object or array declares, or says what is wrong with them.
+    pub(crate) fn declare(&mut self, json: Json) -> Result<(), String> {
         let rules: Vec<Rule> = match json {
-            Json::Array(_) => serde_json::from_value(json)?,
-            one => vec![serde_json::from_value(one)?],
-        };
-        self.rules.extend(rules);
+            Json::Array(_) => serde_json::from_value(json),
+            one => serde_json::from_value(one).map(|rule| vec![rule]),
+        }
+        .map_err(|error| error.to_string())?;
+        if let Some(complaint) = rules.iter().find_map(Rule::complaint) {
+            return Err(complaint);
+        }
+        for rule in rules {
+            let number = self.rules.len();
+            self.rules.push(Armed::new(rule, number));
+        }
         Ok(())
     }
 
-    /// Forgets all rules; what fired stays counted.
+    /// Lets no rule strike any more; what struck stays counted.
     pub(crate) fn clear(&mut self) {
-        self.rules.clear();
+        for armed in &mut self.rules {
+            armed.left = Some(0);
+        }
     }
 
-    /// Returns how often each action fired.
+    /// Returns how often each action struck.
     pub(crate) fn fired(&self) -> &BTreeMap<&'static str, u64> {
         &self.fired
     }
 
-    /// Returns what happens to this request and counts it.
-    pub(crate) fn fire(&mut self, request: &Request) -> Fired {
+    /// Returns every rule with what it did, and where.
+    pub(crate) fn report(&self) -> Json {
+        let place = |(at_ms, what): &(i64, String)| json!({"at_ms": at_ms, "what": what});
+        let rule = |(number, armed): (usize, &Armed)| {
+            json!({
+                "rule": number,
+                "name": armed.rule.name,
+                "action": armed.rule.action.name(),
+                "fired": armed.struck,
+                "left": armed.left,
+                "where": armed.places.iter().map(place).collect::<Vec<_>>(),
+            })
+        };
+        self.rules.iter().enumerate().map(rule).collect()
+    }
+
+    /// Returns the rules that wait for chances of this kind.
+    fn waiting(&self, scope: Scope) -> impl Iterator<Item = usize> {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(move |(number, armed)| armed.waits(scope).then_some(number))
+    }
+
+    /// Counts a strike.
+    fn note(&mut self, rule: usize, now_ms: i64, what: String) {
+        let armed = &mut self.rules[rule];
+        armed.struck += 1;
+        if armed.places.len() == PLACES_MAX {
+            armed.places.pop_front();
+        }
+        armed.places.push_back((now_ms, what));
+        *self.fired.entry(armed.rule.action.name()).or_default() += 1;
+    }
+
+    /// Returns what happens to this call, and counts what is certain.
+    pub(crate) fn fire(&mut self, request: &Request, now_ms: i64) -> Fired {
         let mut outcome = Fired::default();
-        for (number, rule) in self.rules.iter_mut().enumerate() {
-            if rule.count == 0 || !rule.matching.fits(request) {
+        self.current = Current::default();
+        if self.rules.iter().all(|armed| armed.left == Some(0)) {
+            return outcome;
+        }
+        let sight = Sight::of(request);
+        self.current.rows = self
+            .waiting(Scope::Row)
+            .filter(|number| self.rules[*number].rule.matching.fits_path(&sight))
+            .collect();
+        for number in self.waiting(Scope::Call).collect::<Vec<_>>() {
+            let armed = &mut self.rules[number];
+            if !armed.rule.matching.fits_call(&sight) {
                 continue;
             }
-            match rule.action {
-                Action::RowError => {
-                    outcome.rows.push(rule.row_fault(number));
-                    continue;
-                }
-                Action::StreamReset | Action::DuplicateEvents => continue,
-                Action::Status => outcome.answer = Some(rule.answer()),
-                Action::DropBefore => outcome.drop_before = true,
-                Action::DropAfter => outcome.drop_after = true,
-                Action::ExpireToken => outcome.expire_token = true,
-                Action::DelayMs => outcome.delay_ms += rule.ms.unwrap_or(0),
+            if armed.rule.action == Action::Person {
+                let named = sight.records();
+                outcome.people.push(Visitor {
+                    rule: number,
+                    named,
+                });
+                continue;
             }
-            rule.count -= 1;
-            *self.fired.entry(rule.action.name()).or_default() += 1;
+            if armed.take_chance() {
+                armed.strike(&mut outcome);
+                self.note(number, now_ms, sight.title());
+            }
         }
         outcome
     }
 
-    /// Takes back the row faults of a finished call and counts the used ones.
-    pub(crate) fn keep_rows(&mut self, rows: Vec<RowFault>) {
-        for row in rows.into_iter().filter(|row| row.used > 0) {
-            if let Some(rule) = self.rules.get_mut(row.rule) {
-                rule.count = rule.count.saturating_sub(row.used);
-            }
-            *self.fired.entry(Action::RowError.name()).or_default() += u64::from(row.used);
-        }
+    /// Says that the call is over.
+    pub(crate) fn leave(&mut self) {
+        self.current = Current::default();
     }
 
-    /// Returns what happens to a subscription now, and counts it.
-    pub(crate) fn fire_stream(&mut self) -> Option<StreamFault> {
-        let waiting = self.rules.iter_mut().filter(|rule| rule.count > 0);
-        let (rule, fault) = waiting.into_iter().find_map(|rule| match rule.action {
-            Action::StreamReset => Some((rule, StreamFault::Reset)),
-            Action::DuplicateEvents => Some((rule, StreamFault::Duplicate)),
-            Action::Status
-            | Action::DropBefore
-            | Action::DropAfter
-            | Action::ExpireToken
-            | Action::DelayMs
-            | Action::RowError => None,
-        })?;
-        rule.count -= 1;
-        *self.fired.entry(rule.action.name()).or_default() += 1;
-        Some(fault)
+    /// Says under which number the call takes record locks.
+    pub(crate) fn contend_as(&mut self, holder: u64) {
+        self.current.holder = Some(holder);
+    }
+
+    /// Returns how a bulk job is to fail, and counts it; `None` lets it run.
+    ///
+    /// Asked once when the job begins. `operation` is that of the job: `insert`, `upsert` and so on.
+    #[allow(dead_code, reason = "bulk jobs ask for it when they begin")]
+    pub(crate) fn fire_job(
+        &mut self,
+        object: &str,
+        operation: &str,
+        now_ms: i64,
+    ) -> Option<JobFault> {
+        for number in self.waiting(Scope::Job).collect::<Vec<_>>() {
+            let armed = &mut self.rules[number];
+            let fits = armed.rule.matching.fits_record(object, operation);
+            if !fits || !armed.take_chance() {
+                continue;
+            }
+            let message = armed.rule.message.clone();
+            let fault = JobFault {
+                after_rows: armed.rule.after_rows.unwrap_or(0),
+                message: message.unwrap_or_else(|| {
+                    "InternalServerError : The job failed after several retries.".to_owned()
+                }),
+            };
+            self.note(number, now_ms, format!("job: {operation} {object}"));
+            return Some(fault);
+        }
+        None
     }
 }
 
-impl Matching {
-    fn fits(&self, request: &Request) -> bool {
-        let method = self.method.as_ref();
-        method.is_none_or(|method| method.eq_ignore_ascii_case(&request.method))
-            && self
-                .path_contains
-                .as_ref()
-                .is_none_or(|part| request.path.contains(part))
+impl Armed {
+    /// Does to a call what the rule says.
+    fn strike(&mut self, outcome: &mut Fired) {
+        match self.rule.action {
+            Action::Status => outcome.answer = Some(self.rule.answer()),
+            Action::RequestLimit => outcome.answer = Some(self.rule.request_limit()),
+            Action::DropBefore => outcome.drop_before = true,
+            Action::DropAfter => outcome.drop_after = true,
+            Action::ExpireToken => outcome.expire_token = true,
+            Action::DelayMs => outcome.delay_ms += self.duration_ms(),
+            Action::Hold => outcome.hold = true,
+            Action::Contend => outcome.contend = true,
+            Action::LateVisible => outcome.late_ms = signed(self.duration_ms()),
+            Action::TieStamps => outcome.grain_ms = signed(self.duration_ms()),
+            Action::Person
+            | Action::RowError
+            | Action::Flow
+            | Action::FailJob
+            | Action::StreamReset
+            | Action::DuplicateEvents
+            | Action::MissingEvents
+            | Action::ReorderEvents
+            | Action::ExpireReplay => {}
+        }
     }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX / 2)
 }
 
 impl Rule {
@@ -216,21 +322,11 @@ impl Rule {
         (self.status.unwrap_or(503), body)
     }
 
-    fn row_fault(&self, rule: usize) -> RowFault {
-        let code = self
-            .code
-            .clone()
-            .unwrap_or_else(|| "UNABLE_TO_LOCK_ROW".to_owned());
-        let message = self
-            .message
-            .clone()
-            .unwrap_or_else(|| "unable to obtain exclusive access to this record".to_owned());
-        RowFault {
-            rule,
-            external_id: self.external_id.clone(),
-            left: self.count,
-            used: 0,
-            error: SfError::of_record(code, message),
-        }
+    fn request_limit(&self) -> (u16, String) {
+        let error = json!([{
+            "message": "TotalRequests Limit exceeded.",
+            "errorCode": "REQUEST_LIMIT_EXCEEDED",
+        }]);
+        (self.status.unwrap_or(403), error.to_string())
     }
 }

@@ -28,6 +28,10 @@ struct Arguments {
     /// After how many milliseconds a quiet subscription is told the newest position.
     #[arg(long, default_value_t = 270_000)]
     keep_alive_ms: u64,
+    /// File to write the certificate (PEM) to that clients by TLS have to trust. Both ports speak
+    /// TLS beside plaintext; the certificate is new at every start.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// How many milliseconds every REST answer is held back.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -56,9 +60,17 @@ async fn main() -> anyhow::Result<()> {
     let running = server::start(org, &options)
         .await
         .context("an address cannot be bound")?;
+    if let Some(path) = &arguments.certificate {
+        std::fs::write(path, running.certificate_pem())
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
     let mut out = std::io::stdout();
     let (http, grpc) = (running.http_url(), running.grpc_url());
-    writeln!(out, r#"{{"http":"{http}","grpc":"{grpc}"}}"#)?;
+    let (https, grpcs) = (running.https_url(), running.grpcs_url());
+    writeln!(
+        out,
+        r#"{{"http":"{http}","grpc":"{grpc}","https":"{https}","grpcs":"{grpcs}"}}"#
+    )?;
     out.flush()?;
     tokio::signal::ctrl_c().await?;
     running.stop().await;

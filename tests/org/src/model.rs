@@ -67,6 +67,16 @@ pub(crate) enum Transform {
 pub(crate) struct Dice(u64);
 
 impl Dice {
+    /// Returns a source that repeats with this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Returns a number of at least 0 and less than 1.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// Returns the next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -94,6 +104,10 @@ pub(crate) struct Model {
     pub(crate) normalisers: Vec<Normaliser>,
     pub(crate) dice: Dice,
     pub(crate) now_ms: i64,
+    /// How long before its commit the running transaction started: its records carry that time.
+    pub(crate) late_ms: i64,
+    /// The grid that system stamps lie on: a second, or wider, so that many records tie.
+    pub(crate) grain_ms: i64,
     commit_number: i64,
 }
 
@@ -108,6 +122,8 @@ impl Model {
             normalisers: Vec::new(),
             dice: Dice(SEED),
             now_ms,
+            late_ms: 0,
+            grain_ms: 0,
             commit_number: 10_736_437_567_061,
             schema,
         }
@@ -124,6 +140,15 @@ impl Model {
             {
                 self.tables[object.0].purge(&self.schema.objects[object.0], row);
             }
+        }
+    }
+
+    /// Returns the stamp of a record that is written now.
+    pub(crate) fn stamp_ms(&self) -> i64 {
+        let started = stamp::floor_to_second(self.now_ms.saturating_sub(self.late_ms));
+        match self.grain_ms {
+            ..=1_000 => started,
+            grain => started.div_euclid(grain) * grain,
         }
     }
 

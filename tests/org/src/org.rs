@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::faults::Faults;
+use crate::faults::locks::Locks;
 use crate::model::decode::DecodedEvent;
 use crate::model::deletions::Deletions;
 use crate::model::draft::{Draft, Purpose};
@@ -43,8 +44,15 @@ pub struct Org {
     pub(crate) cursors: Cursors,
     pub(crate) usage: Usage,
     pub(crate) faults: Faults,
+    pub(crate) locks: Locks,
+    /// How often held answers were released.
+    pub(crate) releases: u64,
     pub(crate) stats: Stats,
     pub(crate) base_url: String,
+    /// The address by the other of plaintext and TLS than the call at hand came by.
+    pub(crate) other_url: String,
+    /// What clients by TLS trust; empty without a server.
+    pub(crate) certificate_pem: String,
     pub(crate) latency_ms: u64,
     wall_ms: i64,
     ahead_ms: i64,
@@ -103,8 +111,12 @@ impl Org {
             cursors: Cursors::default(),
             usage: Usage::new(file.org.daily_api_requests.unwrap_or(100_000)),
             faults: Faults::default(),
+            locks: Locks::default(),
+            releases: 0,
             stats: Stats::default(),
             base_url: "http://127.0.0.1:0".to_owned(),
+            other_url: "https://127.0.0.1:0".to_owned(),
+            certificate_pem: String::new(),
             latency_ms: 0,
             wall_ms: START_MS,
             ahead_ms: 0,
@@ -157,7 +169,11 @@ impl Org {
         fresh.model.deletions = fresh.deletions(self.now_ms());
         fresh.sessions = Sessions::new(&fresh.file.apps, |name| fresh.user_named(name));
         fresh.base_url.clone_from(&self.base_url);
+        fresh.other_url.clone_from(&self.other_url);
+        fresh.certificate_pem.clone_from(&self.certificate_pem);
         fresh.latency_ms = self.latency_ms;
+        // Whoever waits for a release waits no longer.
+        fresh.releases = self.releases + 1;
         (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
         *self = fresh;
         self.keep_time();
@@ -221,6 +237,11 @@ impl Org {
     /// Says under which address the org is reached; token answers name it as `instance_url`.
     pub fn set_base_url(&mut self, url: &str) {
         url.trim_end_matches('/').clone_into(&mut self.base_url);
+    }
+
+    /// Says under which address the org is reached by TLS; who logs in by TLS is told this one.
+    pub fn set_secure_url(&mut self, url: &str) {
+        url.trim_end_matches('/').clone_into(&mut self.other_url);
     }
 
     /// Returns the 18-character id of the org.

@@ -24,7 +24,7 @@ use serde_json::Value as Json;
 
 use crate::Org;
 use crate::control;
-use crate::faults::{Fired, RowFault};
+use crate::faults::{Fired, Moment};
 use crate::model::error::SfError;
 use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
@@ -49,7 +49,6 @@ pub(crate) struct Call<'a> {
     pub(crate) version: String,
     pub(crate) version_number: u32,
     pub(crate) actor: Actor,
-    pub(crate) row_faults: Vec<RowFault>,
     /// The transaction of which this call is a part; a call of its own has none.
     pub(crate) outer: Option<Transaction>,
 }
@@ -164,31 +163,63 @@ pub(crate) fn push_error(out: &mut String, error: &SfError, code_key: &str) {
 impl Org {
     /// Answers one REST, OAuth or control-door request.
     pub fn request(&mut self, request: &Request) -> Response {
+        if !request.secure {
+            return self.request_by_address(request);
+        }
+        // The addresses in the answer are those by which the call came.
+        std::mem::swap(&mut self.base_url, &mut self.other_url);
+        let response = self.request_by_address(request);
+        std::mem::swap(&mut self.base_url, &mut self.other_url);
+        response
+    }
+
+    fn request_by_address(&mut self, request: &Request) -> Response {
         if let Some(rest) = request.path.strip_prefix("/_org/") {
             return control::answer(self, request, rest.trim_end_matches('/'));
         }
-        let fired = self.faults.fire(request);
+        let fired = self.faults.fire(request, self.now_ms());
         if fired.drop_before {
             return Response {
                 delivery: Delivery::Dropped,
                 ..Response::default()
             };
         }
-        let mut response = match &fired.answer {
-            Some((status, body)) => {
-                self.usage.spend(self.now_ms());
-                self.count_call("(fault)", &request.method);
-                Response::json(*status, body.clone())
-            }
-            None => self.answer(request, &fired),
-        };
+        let mut response = self.answer_in_weather(request, &fired);
+        self.faults.leave();
         response.delay_ms += fired.delay_ms;
+        response.hold = fired.hold;
         if fired.drop_after {
             response.delivery = Delivery::Dropped;
         }
         if request.method == "HEAD" {
             response.body.clear();
         }
+        response
+    }
+
+    /// Says that the answer to a call has left, or never will: its record locks are free.
+    pub fn answered(&mut self, response: &Response) {
+        if let Some(call) = response.in_flight {
+            self.locks.leave(call);
+        }
+    }
+
+    fn answer_in_weather(&mut self, request: &Request, fired: &Fired) -> Response {
+        if let Some((status, body)) = &fired.answer {
+            self.usage.spend(self.now_ms());
+            self.count_call("(fault)", &request.method);
+            return Response::json(*status, body.clone());
+        }
+        let in_flight = fired.contend.then(|| self.locks.enter());
+        if let Some(call) = in_flight {
+            self.faults.contend_as(call);
+        }
+        self.people_edit(Moment::BeforeWork, fired, request, None);
+        (self.model.late_ms, self.model.grain_ms) = (fired.late_ms, fired.grain_ms);
+        let mut response = self.answer(request, fired);
+        (self.model.late_ms, self.model.grain_ms) = (0, 0);
+        self.people_edit(Moment::BeforeAnswer, fired, request, Some(&response));
+        response.in_flight = in_flight;
         response
     }
 
@@ -211,14 +242,14 @@ impl Org {
                 discovery::versions()
             }
             _ => match path.strip_prefix("/services/data/") {
-                Some(rest) => self.data(request, rest, fired),
+                Some(rest) => self.data(request, rest),
                 None => refusal(&SfError::not_found()),
             },
         }
     }
 
     /// Answers what stands below `/services/data/`.
-    fn data(&mut self, request: &Request, rest: &str, fired: &Fired) -> Response {
+    fn data(&mut self, request: &Request, rest: &str) -> Response {
         let target = match Target::read(rest) {
             Ok(target) => target,
             Err(error) => return refusal(&error),
@@ -246,11 +277,9 @@ impl Org {
                 version: target.version.clone(),
                 version_number: target.number,
                 actor,
-                row_faults: fired.rows.clone(),
                 outer: None,
             };
             let outcome = self.dispatch(&mut call, resource);
-            self.faults.keep_rows(call.row_faults);
             outcome.map_err(|error| located(request, error))
         } else {
             Err(allowance_spent())
@@ -275,12 +304,10 @@ impl Org {
             version: target.version.clone(),
             version_number: target.number,
             actor: call.actor.clone(),
-            row_faults: std::mem::take(&mut call.row_faults),
             outer: call.outer.take(),
         };
         let resource = Resource::of(&parts).filter(|resource| resource.fits_in(container));
         let outcome = self.dispatch(&mut inner, resource);
-        call.row_faults = inner.row_faults;
         call.outer = inner.outer;
         outcome
             .map_err(|error| located(request, error))

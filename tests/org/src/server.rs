@@ -1,5 +1,8 @@
 //! The org behind sockets: one HTTP port, one gRPC port, one lock around the model.
+//!
+//! Both ports speak plaintext and TLS: the first byte of a connection tells which.
 
+mod certificate;
 mod connection;
 mod http;
 
@@ -11,9 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::Org;
 use crate::pubsub;
+use certificate::Certificate;
+pub(crate) use connection::Connections;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
     /// The newest replay number; changes wake the subscriptions.
     head: watch::Sender<u64>,
+    /// How often held answers were released.
+    released: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -62,6 +70,17 @@ impl Shared {
     pub(crate) fn announce(&self, head: u64) {
         self.head
             .send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+
+    /// Lets the held answers go if there was a release since.
+    fn release(&self, releases: u64) {
+        let newer = |known: &mut u64| std::mem::replace(known, releases) != releases;
+        self.released.send_if_modified(newer);
+    }
+
+    /// Returns a watch that the next release changes.
+    fn released(&self) -> watch::Receiver<u64> {
+        self.released.subscribe()
     }
 
     /// Returns a watch on the newest replay number.
@@ -83,6 +102,7 @@ pub struct Running {
     http: SocketAddr,
     grpc: SocketAddr,
     shared: Shared,
+    certificate_pem: String,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -99,11 +119,32 @@ impl Running {
         format!("http://{}", self.grpc)
     }
 
+    /// Returns the address of the REST server by TLS, such as `https://127.0.0.1:8180`.
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        format!("https://{}", self.http)
+    }
+
+    /// Returns the address of the Pub/Sub server by TLS, such as `https://127.0.0.1:8181`.
+    #[must_use]
+    pub fn grpcs_url(&self) -> String {
+        format!("https://{}", self.grpc)
+    }
+
+    /// Returns the certificate (PEM) that a client by TLS has to trust. It is made anew at every
+    /// start and good for `localhost`, `127.0.0.1` and `::1`.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
     /// Does something with the org itself, between requests; subscriptions learn of new events.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
         let (done, head) = {
             let mut org = self.shared.lock();
-            (act(&mut org), org.model.log.head())
+            let done = act(&mut org);
+            self.shared.release(org.releases);
+            (done, org.model.log.head())
         };
         self.shared.announce(head);
         done
@@ -137,31 +178,38 @@ impl Drop for Running {
 /// Serves an org.
 ///
 /// # Errors
-/// When an address cannot be bound.
+/// When an address cannot be bound, or no certificate can be made.
 pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> {
     let http_listener = TcpListener::bind(options.http).await?;
     let grpc_listener = TcpListener::bind(options.grpc).await?;
     let (http, grpc) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
+    let certificate = Certificate::generate()?;
     org.set_base_url(&format!("http://{http}"));
+    org.set_secure_url(&format!("https://{http}"));
+    org.certificate_pem = certificate.authority_pem().to_owned();
     org.start_clock(wall_ms());
     org.latency_ms = u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX);
     let head = watch::Sender::new(org.model.log.head());
     let shared = Shared {
+        released: watch::Sender::new(org.releases),
         org: Arc::new(Mutex::new(org)),
         head,
     };
+    let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
+    let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?)?;
+    let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?)?;
+    let keep_alive = options.keep_alive;
     let tasks = vec![
-        spawn(http::serve(http_listener, shared.clone())),
-        spawn(pubsub::rpc::serve(
-            grpc_listener,
-            shared.clone(),
-            options.keep_alive,
-        )),
+        spawn(accept_rest),
+        spawn(accept_events),
+        spawn(http::serve(rest, shared.clone())),
+        spawn(pubsub::rpc::serve(events, shared.clone(), keep_alive)),
     ];
     Ok(Running {
         http,
         grpc,
         shared,
+        certificate_pem: certificate.authority_pem().to_owned(),
         tasks,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::id::RecordId;
+
 /// A refusal, in Salesforce's own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SfError {
@@ -86,6 +88,17 @@ impl SfError {
     /// Returns the refusal of a record in the recycle bin.
     pub(crate) fn deleted() -> Self {
         Self::of_record("ENTITY_IS_DELETED", "entity is deleted")
+    }
+
+    /// Returns the refusal of a write that cannot lock what it needs; `ids` are the records that
+    /// others hold.
+    pub(crate) fn locked(ids: &[RecordId]) -> Self {
+        let mut message = "unable to obtain exclusive access to this record".to_owned();
+        if !ids.is_empty() {
+            let shown: Vec<String> = ids.iter().map(RecordId::to_string).collect();
+            message += &format!(" or {} records: {}", ids.len(), shown.join(","));
+        }
+        Self::of_record("UNABLE_TO_LOCK_ROW", message)
     }
 
     /// Returns the refusal of an id that names no record.

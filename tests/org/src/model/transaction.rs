@@ -97,7 +97,7 @@ impl Model {
             values[field.0] = value;
         }
         check_required(object, &values)?;
-        let now = stamp::floor_to_second(self.now_ms);
+        let now = self.stamp_ms();
         let system = object.system;
         let row = self.table(no).next_row();
         values[system.id.0] = Value::Id(self.id_of(no, row));
@@ -337,8 +337,16 @@ impl Model {
 
     /// Marks a record as modified now by this actor.
     fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
-        let now = Value::Datetime(stamp::floor_to_second(self.now_ms));
         let system = self.object(at.0).system;
+        let mut now = self.stamp_ms();
+        // A transaction that started before another one ended waited for its lock: it does not
+        // take the stamp of the record back.
+        if let Value::Datetime(before) = self.table(at.0).get(at.1, system.modstamp)
+            && self.late_ms > 0
+        {
+            now = now.max(*before);
+        }
+        let now = Value::Datetime(now);
         self.put(tx, at, system.modified_date, now.clone());
         self.put(tx, at, system.modstamp, now);
         self.put(tx, at, system.modified_by, Value::Id(actor.user));
@@ -381,6 +389,17 @@ impl Model {
             .filter(|flow| flow.object == no && fires(flow.when))
             .flat_map(|flow| flow.sets.clone())
             .collect();
+        self.set_by_flow(tx, no, row, sets);
+    }
+
+    /// Puts what automation sets in the transaction of a write.
+    pub(crate) fn set_by_flow(
+        &mut self,
+        tx: &mut Transaction,
+        no: ObjectNo,
+        row: RowNo,
+        sets: Vec<(FieldNo, Value)>,
+    ) {
         for (field, value) in sets {
             self.put(tx, (no, row), field, value);
         }

@@ -4,12 +4,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::Stream;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -23,9 +21,9 @@ use super::refusal::{
     BAD_HEADERS, BAD_REQUEST_COUNT, BAD_TOKEN, EMPTY_TOPIC, IDLE, NO_REQUEST, Refusal,
     TOPIC_MISMATCH, UNKNOWN_SCHEMA,
 };
-use crate::faults::StreamFault;
-use crate::model::log::{ChangeEvent, Position, Topic, replay_bytes};
-use crate::server::Shared;
+use crate::faults::Delivered;
+use crate::model::log::{ChangeEvent, Position, StreamError, Topic, replay_bytes};
+use crate::server::{Connections, Shared};
 use crate::unconfirmed::IDLE_SUBSCRIPTION_MS;
 
 /// Most events that a subscriber can be owed.
@@ -35,12 +33,10 @@ const PENDING_MAX: usize = 100;
 const RESPONSES_MAX: usize = 4;
 
 /// Serves the Pub/Sub API until the task is aborted.
-pub(crate) async fn serve(listener: TcpListener, shared: Shared, keep_alive: Duration) {
+pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: Duration) {
     let service = PubSubServer::new(Service { shared, keep_alive });
-    // The builder's own setting is for listeners that it opens itself.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder().add_service(service);
-    if let Err(error) = server.serve_with_incoming(incoming).await {
+    if let Err(error) = server.serve_with_incoming(connections).await {
         tracing::error!(%error, "the gRPC server ended");
     }
 }
@@ -195,13 +191,18 @@ impl Subscription {
         if first.topic_name.is_empty() {
             return Err(EMPTY_TOPIC);
         }
-        let org = self.shared.lock();
+        let mut org = self.shared.lock();
         let topic = org.topic(&first.topic_name)?;
         let position = match first.replay_preset() {
             ReplayPreset::Latest => Position::Latest,
             ReplayPreset::Earliest => Position::Earliest,
             ReplayPreset::Custom => Position::After(first.replay_id.clone()),
         };
+        let now_ms = org.now_ms();
+        let stored = matches!(position, Position::After(_));
+        if stored && org.faults.fire_subscription(&first.topic_name, now_ms) {
+            return Err(StreamError::ReplayIdCorrupted.into());
+        }
         let after = org.model.log.resolve(&position)?;
         let pending = granted(0, first)?;
         Ok(Cursor {
@@ -281,37 +282,25 @@ impl Subscription {
 
     /// Sends one response with events; `Ok(false)` if there are none, `Err` ends the stream.
     async fn send_events(&self, cursor: &mut Cursor) -> Result<bool, Option<Status>> {
-        let (events, read_to, fault) = {
+        let (due, delivered, read_to) = {
             let mut org = self.shared.lock();
             let (events, read_to) = org
                 .model
                 .log
                 .read(cursor.topic, cursor.after, cursor.pending);
-            let fault = if events.is_empty() {
-                None
-            } else {
-                org.faults.fire_stream()
-            };
-            org.stats.events_delivered += events.len() as u64;
-            (events, read_to, fault)
+            let due = events.len();
+            org.stats.events_delivered += due as u64;
+            (due, org.weathered(events), read_to)
         };
-        if fault == Some(StreamFault::Reset) {
+        let Delivered::Events(events) = delivered else {
             return Err(Some(Status::unavailable("Received RST_STREAM with code 0")));
-        }
+        };
         cursor.after = read_to;
-        if events.is_empty() {
+        if due == 0 {
             return Ok(false);
         }
-        cursor.pending -= events.len();
-        let repeat = if fault == Some(StreamFault::Duplicate) {
-            2
-        } else {
-            1
-        };
-        let events: Vec<ConsumerEvent> = events
-            .into_iter()
-            .flat_map(|event| vec![consumer_event(event); repeat])
-            .collect();
+        cursor.pending -= due;
+        let events = events.into_iter().map(consumer_event).collect();
         self.respond(events, cursor)
             .await
             .map(|()| true)

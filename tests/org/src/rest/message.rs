@@ -10,6 +10,8 @@ pub struct Request {
     pub(crate) query: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// Whether it came by TLS; the addresses in the answer are then such, too.
+    pub(crate) secure: bool,
 }
 
 impl Request {
@@ -93,6 +95,11 @@ pub struct Response {
     pub delivery: Delivery,
     /// How long the answer is held back, beyond any general latency.
     pub delay_ms: u64,
+    /// Whether the answer is held back until a release at the control door.
+    pub hold: bool,
+    /// Under which number the call holds record locks until its answer has left; tell the org by
+    /// [`Org::answered`](crate::Org::answered).
+    pub in_flight: Option<u64>,
 }
 
 impl Response {

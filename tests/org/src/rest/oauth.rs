@@ -312,6 +312,7 @@ impl Org {
             let audience = audience.trim_end_matches('/');
             LOGIN_HOSTS.contains(&audience)
                 || audience == self.base_url
+                || audience == self.other_url
                 || self
                     .file
                     .org

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Call;
 use crate::Org;
-use crate::faults::RowFault;
+use crate::faults::Writing;
 use crate::model::Model;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
@@ -43,18 +43,24 @@ impl Org {
     pub(crate) fn save_new(
         &mut self,
         tx: &mut Transaction,
-        call: &mut Call<'_>,
+        call: &Call<'_>,
         edit: Edit<'_>,
         key: Option<(FieldNo, Value)>,
     ) -> Result<Saved, SfError> {
-        let model = &mut self.model;
+        let model = &self.model;
         check_object_writable(model, edit.object)?;
         let mut draft = Draft::read(model, edit.object, Purpose::Create, edit.members, edit.skip)?;
         draft.sets.extend(key);
-        row_fault(model, &mut call.row_faults, &draft, None)?;
-        let row = model.create(tx, &call.actor, draft)?;
+        let writing = Writing {
+            operation: "create",
+            draft: &draft,
+            row: None,
+        };
+        let flows = self.row_weather(writing)?;
+        let row = self.model.create(tx, &call.actor, draft)?;
+        self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
-            id: model.id_of(edit.object, row),
+            id: self.model.id_of(edit.object, row),
             created: true,
         })
     }
@@ -63,11 +69,11 @@ impl Org {
     pub(crate) fn save_row(
         &mut self,
         tx: &mut Transaction,
-        call: &mut Call<'_>,
+        call: &Call<'_>,
         edit: Edit<'_>,
         row: RowNo,
     ) -> Result<Saved, SfError> {
-        let model = &mut self.model;
+        let model = &self.model;
         check_object_writable(model, edit.object)?;
         if model
             .table(edit.object)
@@ -76,10 +82,16 @@ impl Org {
             return Err(SfError::deleted());
         }
         let draft = Draft::read(model, edit.object, Purpose::Update, edit.members, edit.skip)?;
-        row_fault(model, &mut call.row_faults, &draft, Some(row))?;
-        model.update(tx, &call.actor, row, draft)?;
+        let writing = Writing {
+            operation: "update",
+            draft: &draft,
+            row: Some(row),
+        };
+        let flows = self.row_weather(writing)?;
+        self.model.update(tx, &call.actor, row, draft)?;
+        self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
-            id: model.id_of(edit.object, row),
+            id: self.model.id_of(edit.object, row),
             created: false,
         })
     }
@@ -88,7 +100,7 @@ impl Org {
     pub(crate) fn save_by_key(
         &mut self,
         tx: &mut Transaction,
-        call: &mut Call<'_>,
+        call: &Call<'_>,
         edit: Edit<'_>,
         key: Key<'_>,
     ) -> Result<Saved, SfError> {
@@ -122,21 +134,25 @@ impl Org {
     pub(crate) fn save_delete(
         &mut self,
         tx: &mut Transaction,
-        call: &mut Call<'_>,
+        call: &Call<'_>,
         object: ObjectNo,
         row: RowNo,
     ) -> Result<Saved, SfError> {
-        let model = &mut self.model;
-        check_object_writable(model, object)?;
+        check_object_writable(&self.model, object)?;
         let draft = Draft {
             object,
             purpose: Purpose::Update,
             sets: Vec::new(),
         };
-        row_fault(model, &mut call.row_faults, &draft, Some(row))?;
-        model.delete(tx, &call.actor, object, row)?;
+        let writing = Writing {
+            operation: "delete",
+            draft: &draft,
+            row: Some(row),
+        };
+        self.row_weather(writing)?;
+        self.model.delete(tx, &call.actor, object, row)?;
         Ok(Saved {
-            id: model.id_of(object, row),
+            id: self.model.id_of(object, row),
             created: false,
         })
     }
@@ -155,30 +171,4 @@ fn check_object_writable(model: &Model, object: ObjectNo) -> Result<(), SfError>
         "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
         message,
     ))
-}
-
-/// Refuses the record if a declared fault waits for it.
-fn row_fault(
-    model: &Model,
-    faults: &mut [RowFault],
-    draft: &Draft,
-    row: Option<RowNo>,
-) -> Result<(), SfError> {
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let object = model.object(draft.object);
-    let held = |no: FieldNo| match draft.sets.iter().find(|(set, _)| *set == no) {
-        Some((_, value)) => Some(value),
-        None => row.map(|row| model.table(draft.object).get(row, no)),
-    };
-    let keys: Vec<&str> = object
-        .numbered()
-        .filter(|(_, field)| field.external_id)
-        .filter_map(|(no, _)| held(no)?.as_text())
-        .collect();
-    match faults.iter_mut().find(|fault| fault.waits_for(&keys)) {
-        Some(fault) => Err(fault.strike()),
-        None => Ok(()),
-    }
 }

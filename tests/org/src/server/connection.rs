@@ -1,4 +1,5 @@
-//! TCP connections that can be cut without an answer.
+//! Connections of a port: plaintext or TLS, as their first byte says, and cut without an answer on
+//! request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,18 +7,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
-/// Accepts connections that know a [`Cut`].
-#[derive(Debug)]
-pub(super) struct CuttableListener(pub(super) TcpListener);
+/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long a client may take over its handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be served; more wait in their handshake.
+const READY_MAX: usize = 64;
 
 /// Cuts the connection it came with: nothing is written to it any more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
@@ -27,51 +37,130 @@ impl Cut {
     }
 }
 
-/// A connection that can be cut.
-#[derive(Debug)]
-pub(super) struct Cuttable {
-    stream: TcpStream,
-    cut: Cut,
+/// What a request knows of the connection it came by.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) cut: Cut,
+    pub(super) secure: bool,
 }
 
-impl Cuttable {
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection whose handshake, if any, is over.
+pub(crate) struct Connection {
+    stream: Box<dyn Duplex>,
+    origin: Origin,
+}
+
+impl Connection {
+    fn new(stream: impl Duplex + 'static, secure: bool) -> Self {
+        Self {
+            stream: Box::new(stream),
+            origin: Origin {
+                cut: Cut::default(),
+                secure,
+            },
+        }
+    }
+
     fn check(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::Acquire) {
+        if self.origin.cut.0.load(Ordering::Acquire) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())
     }
 }
 
-impl Listener for CuttableListener {
-    type Io = Cuttable;
+/// The connections of one port, in the order in which they became ready.
+pub(crate) struct Connections {
+    address: SocketAddr,
+    ready: mpsc::Receiver<(Connection, SocketAddr)>,
+}
+
+impl Connections {
+    /// Returns the connections of a listener and the loop that accepts them.
+    ///
+    /// A client that is slow to shake hands keeps nobody waiting but itself.
+    pub(super) fn of(
+        mut listener: TcpListener,
+        tls: TlsAcceptor,
+    ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
+        let address = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(READY_MAX);
+        let accepting = async move {
+            loop {
+                let (stream, peer) = <TcpListener as Listener>::accept(&mut listener).await;
+                let (tls, sender) = (tls.clone(), sender.clone());
+                tokio::spawn(async move {
+                    match opened(stream, &tls).await {
+                        // The server that would have served it may be gone.
+                        Ok(connection) => drop(sender.send((connection, peer)).await),
+                        Err(error) => tracing::debug!(%peer, %error, "no connection"),
+                    }
+                });
+            }
+        };
+        Ok((Self { address, ready }, accepting))
+    }
+}
+
+/// Finds out what the client speaks, and shakes hands if that is TLS.
+async fn opened(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Connection> {
+    // Without it small answers wait for acknowledgements; a failure only costs time.
+    let _ = stream.set_nodelay(true);
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if first[0] != TLS_HANDSHAKE {
+        return Ok(Connection::new(stream, false));
+    }
+    let shaken = tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await;
+    let stream = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Connection::new(stream, true))
+}
+
+impl Listener for Connections {
+    type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = <TcpListener as Listener>::accept(&mut self.0).await;
-        // Without it small answers wait for acknowledgements; a failure only costs time.
-        let _ = stream.set_nodelay(true);
-        (
-            Cuttable {
-                stream,
-                cut: Cut(Arc::default()),
-            },
-            address,
-        )
+        match self.ready.recv().await {
+            Some(ready) => ready,
+            // The accepting loop was stopped; the server is about to be, too.
+            None => std::future::pending().await,
+        }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
+        Ok(self.address)
     }
 }
 
-impl Connected<IncomingStream<'_, CuttableListener>> for Cut {
-    fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        stream.io().cut.clone()
+impl Stream for Connections {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let ready = self.ready.poll_recv(context);
+        ready.map(|ready| ready.map(|(connection, _)| Ok(connection)))
     }
 }
 
-impl AsyncRead for Cuttable {
+impl Connected<IncomingStream<'_, Connections>> for Origin {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
+        stream.io().origin.clone()
+    }
+}
+
+impl tonic::transport::server::Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) -> Self::ConnectInfo {}
+}
+
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,7 +171,7 @@ impl AsyncRead for Cuttable {
     }
 }
 
-impl AsyncWrite for Cuttable {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,5 +1,7 @@
 //! The thin HTTP shell: bytes in, [`Org::request`](crate::Org::request), bytes out.
 
+use std::any::Any;
+use std::error::Error;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,36 +9,43 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response as HttpResponse;
-use tokio::net::TcpListener;
+use http_body_util::LengthLimitError;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use super::Shared;
-use super::connection::{Cut, CuttableListener};
+use super::connection::{Connections, Origin};
+use crate::model::error::SfError;
 use crate::rest::message::{Delivery, Request, Response};
+use crate::rest::refusal;
 
 /// Largest request body: more than any documented request, less than memory.
 const BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 
 /// Serves REST until the task is aborted.
-pub(super) async fn serve(listener: TcpListener, shared: Shared) {
+pub(super) async fn serve(connections: Connections, shared: Shared) {
     let app = Router::new()
         .fallback(handle)
         .with_state(shared)
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new())
-        .into_make_service_with_connect_info::<Cut>();
-    if let Err(error) = axum::serve(CuttableListener(listener), app).await {
+        .layer(RequestDecompressionLayer::new())
+        .into_make_service_with_connect_info::<Origin>();
+    if let Err(error) = axum::serve(connections, app).await {
         tracing::error!(%error, "the HTTP server ended");
     }
 }
 
 async fn handle(
     State(shared): State<Shared>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(origin): ConnectInfo<Origin>,
     request: HttpRequest<Body>,
 ) -> HttpResponse {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+    let body = match to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(error) => return unreadable(&error),
     };
     let headers = head.headers.iter().filter_map(|(name, value)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
@@ -46,23 +55,50 @@ async fn handle(
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
-        body: body.to_vec(),
+        body: body.into(),
+        secure: origin.secure,
     };
-    let (response, latency_ms, log_head) = {
+    let (response, latency_ms, log_head, released) = {
         let mut org = shared.lock();
         let response = org.request(&call);
-        (response, org.latency_ms, org.model.log.head())
+        let released = response.hold.then(|| shared.released());
+        let head = org.model.log.head();
+        shared.release(org.releases);
+        (response, org.latency_ms, head, released)
     };
     shared.announce(log_head);
+    let in_flight = InFlight {
+        shared: &shared,
+        response: &response,
+    };
     let door = call.path.starts_with("/_org/");
     let wait_ms = response.delay_ms + if door { 0 } else { latency_ms };
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
+    if let Some(mut released) = released {
+        // The other end lives as long as the server.
+        let _ = released.changed().await;
+    }
+    drop(in_flight);
     if response.delivery == Delivery::Dropped {
-        cut.now();
+        origin.cut.now();
     }
     into_http(response)
+}
+
+/// A call whose answer has not left; when it has, or its caller has gone, its locks are free.
+struct InFlight<'a> {
+    shared: &'a Shared,
+    response: &'a Response,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.response.in_flight.is_some() {
+            self.shared.lock().answered(self.response);
+        }
+    }
 }
 
 fn into_http(response: Response) -> HttpResponse {
@@ -73,6 +109,34 @@ fn into_http(response: Response) -> HttpResponse {
     builder
         .body(Body::from(response.body))
         .unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// Answers a body that is too large, or not what its `Content-Encoding` says.
+fn unreadable(error: &axum::Error) -> HttpResponse {
+    let too_large = error
+        .source()
+        .is_some_and(<dyn Error>::is::<LengthLimitError>);
+    if too_large {
+        return into_http(refusal(
+            &SfError::new(
+                "REQUEST_TOO_LARGE",
+                "The request body is larger than any request may be.",
+            )
+            .with_status(413),
+        ));
+    }
+    into_http(refusal(&SfError::new(
+        "BAD_REQUEST",
+        "The request body cannot be read in the encoding that its headers name.",
+    )))
+}
+
+/// Answers for a request that met a fault of the org itself; the others go on.
+fn panicked(_: Box<dyn Any + Send>) -> HttpResponse {
+    into_http(refusal(&SfError::new(
+        "UNKNOWN_EXCEPTION",
+        "An unexpected error occurred. Please include this ErrorId if you contact support: 0 (0)",
+    )))
 }
 
 fn plain(status: StatusCode) -> HttpResponse {

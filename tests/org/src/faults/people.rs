@@ -1,0 +1,115 @@
+//! A person who edits at the worst moment: between the caller's read and write, or between the
+//! commit and the answer.
+
+use serde_json::Value as Json;
+
+use super::operation::Named;
+use super::rule::Edit;
+use super::{Fired, Moment, Visitor};
+use crate::Org;
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::rest::message::{Request, Response};
+
+impl Org {
+    /// Lets the people who waited for this moment of the call do their edits.
+    ///
+    /// `answer` is what the caller will be told; a record just created is named only there.
+    pub(crate) fn people_edit(
+        &mut self,
+        moment: Moment,
+        fired: &Fired,
+        request: &Request,
+        answer: Option<&Response>,
+    ) {
+        for visitor in &fired.people {
+            let rule = &self.faults.rules[visitor.rule].rule;
+            if rule.when.unwrap_or(Moment::BeforeWork) != moment {
+                continue;
+            }
+            let Some(id) = self.record_for(visitor, answer) else {
+                continue;
+            };
+            if !self.faults.rules[visitor.rule].take_chance() {
+                continue;
+            }
+            let what = match self.edit(visitor.rule, id) {
+                Ok(()) => format!("{id} during {} {}", request.method, request.path),
+                Err(error) => format!("{id} refused: {error}"),
+            };
+            let now_ms = self.now_ms();
+            self.faults.note(visitor.rule, now_ms, what);
+        }
+    }
+
+    fn edit(&mut self, rule: usize, id: RecordId) -> Result<(), SfError> {
+        let rule = &self.faults.rules[rule].rule;
+        let user = rule.user.clone().unwrap_or_default();
+        let set = Json::Object(rule.set.clone().unwrap_or_default());
+        match rule.edit_to_make() {
+            Edit::Update => self.update_as(&user, id, &set),
+            Edit::Delete => self.delete_as(&user, id),
+            Edit::Undelete => self.undelete_as(&user, id),
+        }
+    }
+
+    /// Returns the record that a rule means: its own, or the first one that the call is about and
+    /// that has the object and external id of the rule.
+    fn record_for(&self, visitor: &Visitor, answer: Option<&Response>) -> Option<RecordId> {
+        let rule = &self.faults.rules[visitor.rule].rule;
+        if let Some(id) = &rule.id {
+            return RecordId::parse(id).filter(|id| self.place_of(*id).is_ok());
+        }
+        let named = visitor.named.iter().filter_map(|named| self.found(named));
+        let answered = answer.map(ids_in).unwrap_or_default();
+        let mut candidates = named.chain(answered);
+        candidates.find(|id| {
+            let Ok((object, row)) = self.place_of(*id) else {
+                return false;
+            };
+            let name = &self.model.object(object).name;
+            let object_meant = rule.matching.object.as_ref();
+            let has_key = |wanted: &String| {
+                let mut fields = self.model.object(object).numbered();
+                fields.any(|(no, field)| {
+                    let text = self.model.table(object).get(row, no).as_text();
+                    field.external_id && text.is_some_and(|t| t.eq_ignore_ascii_case(wanted))
+                })
+            };
+            object_meant.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
+                && rule.external_id.as_ref().is_none_or(has_key)
+        })
+    }
+
+    fn found(&self, named: &Named) -> Option<RecordId> {
+        match named {
+            Named::Id(id) => Some(*id),
+            Named::Key {
+                object,
+                field,
+                value,
+            } => {
+                let object = self.model.object_named(object).ok()?;
+                let field = self.model.field_named(object, field).ok()?;
+                let rows = self.model.find_by(object, field, value);
+                rows.first().map(|row| self.model.id_of(object, *row))
+            }
+        }
+    }
+}
+
+/// Returns the ids of the records that an answer tells of.
+fn ids_in(answer: &Response) -> Vec<RecordId> {
+    let of = |json: &Json| {
+        let id = json.get("id").or_else(|| json.get("Id"))?;
+        RecordId::parse(id.as_str()?)
+    };
+    match answer.to_json() {
+        Json::Array(results) => results.iter().filter_map(of).collect(),
+        Json::Object(members) => match members.get("records").and_then(Json::as_array) {
+            Some(records) => records.iter().filter_map(of).collect(),
+            None => of(&Json::Object(members)).into_iter().collect(),
+        },
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Vec::new(),
+    }
+}

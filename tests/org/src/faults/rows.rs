@@ -1,0 +1,234 @@
+//! Weather on single records: refusals, locks, and automation in the caller's transaction.
+
+use super::rule::{Action, Scope};
+use super::{Armed, Faults};
+use crate::Org;
+use crate::model::Model;
+use crate::model::draft::{Draft, Purpose};
+use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::schema::{FieldNo, FieldType, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::value::Value;
+
+/// A record that is about to be written, or has just been.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing<'a> {
+    /// What is done: `create`, `update` or `delete`.
+    pub(crate) operation: &'static str,
+    pub(crate) draft: &'a Draft,
+    /// The record, if it exists.
+    pub(crate) row: Option<RowNo>,
+}
+
+impl Org {
+    /// Refuses the record if a rule or a lock says so; takes its locks for a call that contends.
+    ///
+    /// Returns what declared automation sets in the same transaction, after the write.
+    pub(crate) fn row_weather(
+        &mut self,
+        writing: Writing<'_>,
+    ) -> Result<Vec<(FieldNo, Value)>, SfError> {
+        self.lock_row(writing)?;
+        if !self.faults.has_row_rules() {
+            return Ok(Vec::new());
+        }
+        let names = Names::of(&self.model, writing);
+        let now_ms = self.model.now_ms;
+        match self.faults.refuse_row(writing.operation, &names, now_ms) {
+            Some(error) => Err(error),
+            None => self.flow_sets(writing, &names),
+        }
+    }
+
+    fn lock_row(&mut self, writing: Writing<'_>) -> Result<(), SfError> {
+        let holder = self.faults.current.holder;
+        if holder.is_none() && self.locks.is_empty() {
+            return Ok(());
+        }
+        let ids = locked_by(&self.model, writing);
+        let held = self.locks.held_by_others(&ids, holder, self.model.now_ms);
+        if !held.is_empty() {
+            return Err(SfError::locked(&held));
+        }
+        if let Some(holder) = holder {
+            self.locks.take(&ids, holder);
+        }
+        Ok(())
+    }
+
+    fn flow_sets(
+        &mut self,
+        writing: Writing<'_>,
+        names: &Names,
+    ) -> Result<Vec<(FieldNo, Value)>, SfError> {
+        let mut sets = Vec::new();
+        for rule in self.faults.row_rules(Action::Flow) {
+            let deleting = writing.operation == "delete";
+            if deleting || !self.faults.strikes_row(rule, writing.operation, names) {
+                continue;
+            }
+            let now_ms = self.model.now_ms;
+            self.faults
+                .note(rule, now_ms, names.title(writing.operation));
+            let members = self.faults.rules[rule].rule.set.clone().unwrap_or_default();
+            // A flow that cannot be carried out fails the write, as it does in Salesforce.
+            let object = writing.draft.object;
+            let draft = Draft::read(&self.model, object, Purpose::Update, &members, &[]);
+            sets.extend(draft.map_err(|error| flow_failed(&error))?.sets);
+        }
+        Ok(sets)
+    }
+}
+
+fn flow_failed(error: &SfError) -> SfError {
+    let message = format!("We can't save this record because a flow failed: {error}");
+    SfError::of_record("CANNOT_EXECUTE_FLOW_TRIGGER", message)
+}
+
+/// How rules name a record: by its external ids and by its parents' ids and external ids.
+struct Names {
+    object: String,
+    keys: Vec<String>,
+    parents: Vec<String>,
+}
+
+impl Names {
+    fn of(model: &Model, writing: Writing<'_>) -> Self {
+        let object = model.object(writing.draft.object);
+        let held = |no: FieldNo| held(model, writing, no);
+        let keys = object
+            .numbered()
+            .filter(|(_, field)| field.external_id)
+            .filter_map(|(no, _)| Some(held(no)?.as_text()?.to_owned()));
+        let mut parents = Vec::new();
+        for (no, _) in references(model, writing.draft.object) {
+            let Some(Value::Id(id)) = held(no) else {
+                continue;
+            };
+            parents.push(id.to_string());
+            let Some((parent, row)) = model.live_row(*id) else {
+                continue;
+            };
+            let external = model.object(parent).numbered().filter(|f| f.1.external_id);
+            parents.extend(external.filter_map(|(no, _)| {
+                let text = model.table(parent).get(row, no).as_text()?;
+                Some(text.to_owned())
+            }));
+        }
+        Self {
+            object: object.name.clone(),
+            keys: keys.collect(),
+            parents,
+        }
+    }
+
+    fn title(&self, operation: &str) -> String {
+        format!("{operation} {} {}", self.object, self.keys.join(" "))
+            .trim_end()
+            .to_owned()
+    }
+}
+
+/// Returns what a field will hold after the write, as far as the caller says.
+fn held<'a>(model: &'a Model, writing: Writing<'a>, no: FieldNo) -> Option<&'a Value> {
+    let set = writing.draft.sets.iter().find(|(known, _)| *known == no);
+    match set {
+        Some((_, value)) => Some(value),
+        None => writing
+            .row
+            .map(|row| model.table(writing.draft.object).get(row, no)),
+    }
+}
+
+/// Returns the fields whose targets a write locks: users are referred to by every record and
+/// never locked.
+fn references(model: &Model, object: ObjectNo) -> impl Iterator<Item = (FieldNo, bool)> {
+    let fields = model.object(object).numbered();
+    fields.filter_map(|(no, field)| {
+        let refers = field.kind == FieldType::Reference;
+        let to_users = field.reference_to.iter().all(|target| target == "User");
+        (refers && !to_users).then_some((no, field.cascade_delete))
+    })
+}
+
+/// Returns the records that a write locks: itself, its master, and the parents that its lookups
+/// gain or lose.
+fn locked_by(model: &Model, writing: Writing<'_>) -> Vec<RecordId> {
+    let object = writing.draft.object;
+    let mut ids: Vec<RecordId> = Vec::new();
+    ids.extend(writing.row.map(|row| model.id_of(object, row)));
+    for (no, master) in references(model, object) {
+        let set = writing.draft.sets.iter().find(|(known, _)| *known == no);
+        let before = writing.row.map(|row| model.table(object).get(row, no));
+        let moved = set.is_some_and(|(_, value)| Some(value) != before);
+        if !moved && !master && writing.operation != "delete" {
+            continue;
+        }
+        for value in set.map(|(_, value)| value).into_iter().chain(before) {
+            if let Value::Id(id) = value {
+                ids.push(*id);
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+impl Faults {
+    fn has_row_rules(&self) -> bool {
+        self.waiting(Scope::Row).next().is_some()
+    }
+
+    fn row_rules(&self, action: Action) -> Vec<usize> {
+        let rules = self.waiting(Scope::Row);
+        rules
+            .filter(|rule| self.rules[*rule].rule.action == action)
+            .collect()
+    }
+
+    /// Takes a chance of a rule at a record.
+    fn strikes_row(&mut self, rule: usize, operation: &str, names: &Names) -> bool {
+        let in_call = self.current.rows.contains(&rule);
+        let armed = &mut self.rules[rule];
+        let matching = &armed.rule.matching;
+        // Outside of calls, as in a bulk job, a rule for calls strikes nobody.
+        let anywhere = matching.method.is_none()
+            && matching.path.is_none()
+            && matching.path_contains.is_none();
+        (in_call || anywhere) && armed.means(operation, names) && armed.take_chance()
+    }
+
+    fn refuse_row(&mut self, operation: &str, names: &Names, now_ms: i64) -> Option<SfError> {
+        for rule in self.row_rules(Action::RowError) {
+            if self.strikes_row(rule, operation, names) {
+                self.note(rule, now_ms, names.title(operation));
+                return Some(self.rules[rule].refusal());
+            }
+        }
+        None
+    }
+}
+
+impl Armed {
+    fn means(&self, operation: &str, names: &Names) -> bool {
+        let among = |wanted: &Option<String>, known: &[String]| {
+            wanted
+                .as_ref()
+                .is_none_or(|w| known.iter().any(|name| name.eq_ignore_ascii_case(w)))
+        };
+        self.rule.matching.fits_record(&names.object, operation)
+            && among(&self.rule.external_id, &names.keys)
+            && among(&self.rule.parent, &names.parents)
+    }
+
+    fn refusal(&self) -> SfError {
+        let code = self.rule.code.as_deref().unwrap_or("UNABLE_TO_LOCK_ROW");
+        match &self.rule.message {
+            Some(message) => SfError::of_record(code, message),
+            None if code == "UNABLE_TO_LOCK_ROW" => SfError::locked(&[]),
+            None => SfError::of_record(code, "refused by a declared fault"),
+        }
+    }
+}

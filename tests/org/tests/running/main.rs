@@ -1,0 +1,9 @@
+//! The running org as a whole: transport, weather, and what outlives a process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod contention;
+mod stand;
+mod stream_weather;
+mod transport;
+mod weather;

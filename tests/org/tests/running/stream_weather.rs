@@ -1,0 +1,119 @@
+//! Declared weather on subscriptions, over gRPC.
+
+use salesforce_org::Org;
+use salesforce_org::local::{INTEGRATION_USER, PERSON};
+use salesforce_org::pubsub::proto::pub_sub_client::PubSubClient;
+use salesforce_org::pubsub::proto::{FetchRequest, ReplayPreset};
+use salesforce_org::server::{Options, Running, start};
+use serde_json::{Value as Json, json};
+
+const EVERYTHING: &str = "/data/ChangeEvents";
+
+/// An org with two accounts and a contact, and this weather.
+async fn served(rules: Json) -> Running {
+    let running = start(Org::default(), &Options::default()).await.unwrap();
+    for (object, name) in [
+        ("Account", "Name"),
+        ("Contact", "LastName"),
+        ("Account", "Name"),
+    ] {
+        let fields = json!({name: "x"});
+        running.with_org(|org| org.insert_as(PERSON, object, &fields).unwrap());
+    }
+    let door = format!("{}/_org/faults", running.http_url());
+    let answer = reqwest::Client::new().post(door).json(&rules).send().await;
+    assert_eq!(answer.unwrap().status(), 200);
+    running
+}
+
+/// Subscribes and returns the replay ids of the first response, or the `error-code` of the refusal.
+async fn first_delivery(running: &Running, replay_id: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let (token, tenant) =
+        running.with_org(|org| (org.open_session(INTEGRATION_USER).unwrap(), org.org_id()));
+    let preset = if replay_id.is_empty() {
+        ReplayPreset::Earliest
+    } else {
+        ReplayPreset::Custom
+    };
+    let fetch = FetchRequest {
+        topic_name: EVERYTHING.to_owned(),
+        replay_preset: preset.into(),
+        replay_id: replay_id.to_vec(),
+        num_requested: 50,
+        auth_refresh: String::new(),
+    };
+    // The stream of requests stays open until the response is there.
+    let requests = tokio_stream::StreamExt::chain(
+        tokio_stream::once(fetch),
+        tokio_stream::pending::<FetchRequest>(),
+    );
+    let mut request = tonic::Request::new(requests);
+    let metadata = request.metadata_mut();
+    metadata.insert("accesstoken", token.parse().unwrap());
+    metadata.insert("instanceurl", running.http_url().parse().unwrap());
+    metadata.insert("tenantid", tenant.parse().unwrap());
+    let mut client = PubSubClient::connect(running.grpc_url()).await.unwrap();
+    let mut responses = client.subscribe(request).await.unwrap().into_inner();
+    match responses.message().await {
+        Ok(Some(response)) => Ok(response.events.into_iter().map(|e| e.replay_id).collect()),
+        Ok(None) => Err("the stream ended".to_owned()),
+        Err(status) => {
+            let code = status.metadata().get("error-code");
+            Err(code.map_or_else(|| status.to_string(), |c| c.to_str().unwrap().to_owned()))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_good_position_can_be_told_to_be_expired_once() {
+    let running = served(json!({"action": "expire_replay"})).await;
+    let all = first_delivery(&running, &[]).await.unwrap();
+    let refused = first_delivery(&running, &all[0]).await.unwrap_err();
+    assert_eq!(
+        refused,
+        "sfdc.platform.eventbus.grpc.subscription.fetch.replayid.corrupted"
+    );
+    assert_eq!(first_delivery(&running, &all[0]).await.unwrap(), all[1..]);
+}
+
+#[tokio::test]
+async fn a_missing_event_is_missed_by_its_delivery_and_there_when_read_again() {
+    let rule = json!({"action": "missing_events", "match": {"object": "Contact"}});
+    let running = served(rule).await;
+    let some = first_delivery(&running, &[]).await.unwrap();
+    let all = first_delivery(&running, &[]).await.unwrap();
+    assert_eq!(some, [all[0].clone(), all[2].clone()]);
+}
+
+#[tokio::test]
+async fn only_the_events_of_the_named_object_come_twice() {
+    let rule = json!({"action": "duplicate_events", "match": {"object": "Contact"}});
+    let running = served(rule).await;
+    let twice = first_delivery(&running, &[]).await.unwrap();
+    let once = first_delivery(&running, &[]).await.unwrap();
+    assert_eq!(twice.len(), 4);
+    assert_eq!((&twice[1], &twice[2]), (&once[1], &once[1]));
+}
+
+#[tokio::test]
+async fn reordered_events_are_the_same_events() {
+    let rule = json!({"action": "reorder_events", "count": 20, "seed": 1});
+    let running = served(rule).await;
+    let mut orders = Vec::new();
+    for _ in 0..20 {
+        let mut order = first_delivery(&running, &[]).await.unwrap();
+        orders.push(order.clone());
+        order.sort();
+        assert_eq!(order, first_delivery_sorted(&orders[0]));
+    }
+    assert!(
+        orders.iter().any(|order| *order != orders[0]),
+        "one order only"
+    );
+}
+
+fn first_delivery_sorted(order: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut sorted = order.to_vec();
+    sorted.sort();
+    sorted
+}
