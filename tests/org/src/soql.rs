@@ -1,17 +1,24 @@
 //! SOQL: text to query, query to plan against the schema, plan to rows, rows to JSON.
 
+mod aggregate;
 mod bind;
+mod date;
+mod explain;
 mod filter;
+mod join;
 mod lexer;
 mod like;
 mod parser;
 mod run;
 
+pub(crate) use aggregate::groups;
 pub(crate) use bind::{SelectNode, bind, filterable, sortable};
+pub(crate) use explain::explained;
 pub(crate) use parser::parse;
 pub(crate) use run::{push_record, rows};
 
 use crate::model::error::SfError;
+pub(crate) use date::Relative;
 
 /// Longest statement that Salesforce accepts, in characters.
 const STATEMENT_CHARS_MAX: usize = 100_000;
@@ -22,6 +29,8 @@ pub(crate) struct Query {
     pub(crate) select: Select,
     pub(crate) from: String,
     pub(crate) filter: Option<Filter>,
+    pub(crate) group: Vec<String>,
+    pub(crate) having: Vec<Having>,
     pub(crate) order: Vec<OrderBy>,
     pub(crate) limit: Option<usize>,
     pub(crate) offset: usize,
@@ -41,6 +50,38 @@ pub(crate) enum Item {
     Path(String),
     /// `FIELDS(ALL)` and its kin.
     Group(FieldGroup),
+    /// A grouped field under another name: `Industry i`.
+    Named { path: String, alias: String },
+    /// `COUNT(Id)`, `SUM(AnnualRevenue) total`.
+    Aggregate { call: Call, alias: Option<String> },
+    /// `(SELECT Id FROM Contacts)`; FROM names the relationship.
+    Children(Box<Query>),
+}
+
+/// An aggregate function and the field it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) function: Function,
+    pub(crate) path: String,
+}
+
+/// An aggregate function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    Count,
+    CountDistinct,
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
+
+/// A condition on groups: a function, a comparison, a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Having {
+    pub(crate) call: Call,
+    pub(crate) operator: Operator,
+    pub(crate) number: String,
 }
 
 /// Which fields `FIELDS(…)` stands for.
@@ -72,6 +113,12 @@ pub(crate) enum Filter {
         negated: bool,
         literals: Vec<Literal>,
     },
+    /// A semi-join, or, negated, an anti-join.
+    InQuery {
+        path: String,
+        negated: bool,
+        query: Box<Query>,
+    },
 }
 
 /// A comparison.
@@ -95,14 +142,51 @@ pub(crate) enum Literal {
     Date(i32),
     Datetime(i64),
     Text(String),
+    /// A stretch of days that moves with the clock: `LAST_N_DAYS:7`.
+    Relative(Relative),
 }
 
 /// One key of a sort.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderBy {
+    /// A field, an alias, or a function as [`Call::text`] writes it.
     pub(crate) path: String,
     pub(crate) descending: bool,
     pub(crate) nulls_last: bool,
+}
+
+impl Call {
+    /// Returns the call in the spelling by which sort keys find it.
+    pub(crate) fn text(&self) -> String {
+        format!("{}({})", self.function.name(), self.path.to_lowercase())
+    }
+}
+
+impl Function {
+    /// Returns the function of that name, in whatever case it is written.
+    fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Count,
+            Self::CountDistinct,
+            Self::Sum,
+            Self::Avg,
+            Self::Min,
+            Self::Max,
+        ];
+        all.into_iter()
+            .find(|function| function.name().eq_ignore_ascii_case(name))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::CountDistinct => "count_distinct",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
 }
 
 /// Returns the refusal of a statement.

@@ -61,3 +61,7 @@ pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
     "endDate must be at least one minute greater than startDate",
     "startDate cannot be more than {days} days ago",
 ];
+
+/// How long a query locator leads anywhere after its last use: two days by the newer help article,
+/// 15 minutes by the older SOAP guide.
+pub(crate) const QUERY_LOCATOR_MS: i64 = 2 * 86_400_000;

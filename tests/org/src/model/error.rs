@@ -11,7 +11,23 @@ pub struct SfError {
     message: String,
     fields: Option<Vec<String>>,
     status: Option<u16>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few refusals carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rare {
     related: Vec<String>,
+    place: Option<Place>,
+}
+
+/// Where in a statement the reason of a refusal stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Bytes from the start.
+    At(usize),
+    /// The first occurrence of a word.
+    Word(String),
 }
 
 impl fmt::Display for SfError {
@@ -28,7 +44,7 @@ impl SfError {
             message: message.into(),
             fields: None,
             status: None,
-            related: Vec::new(),
+            rare: None,
         }
     }
 
@@ -60,6 +76,30 @@ impl SfError {
         }
     }
 
+    /// Says where in a statement the reason stands, unless that is known.
+    pub(crate) fn placed(self, place: Place) -> Self {
+        let mut rare = self.rare.unwrap_or_default();
+        rare.place.get_or_insert(place);
+        Self {
+            rare: Some(rare),
+            ..self
+        }
+    }
+
+    /// Returns where in a statement the reason stands.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.rare.as_ref()?.place.as_ref()
+    }
+
+    /// Replaces the message by one that shows the place as well.
+    pub(crate) fn explained(self, message: String) -> Self {
+        Self {
+            message,
+            rare: None,
+            ..self
+        }
+    }
+
     /// Names several fields.
     pub(crate) fn with_fields(self, fields: Vec<String>) -> Self {
         Self {
@@ -71,7 +111,10 @@ impl SfError {
     /// Carries the URLs of the records that an ambiguous external id matched.
     pub(crate) fn ambiguous(urls: Vec<String>) -> Self {
         Self {
-            related: urls,
+            rare: Some(Box::new(Rare {
+                related: urls,
+                place: None,
+            })),
             ..Self::of_record(
                 "DUPLICATE_EXTERNAL_ID",
                 "The external id matches more than one record",
@@ -126,7 +169,7 @@ impl SfError {
 
     /// Returns the URLs of the records that an ambiguous external id matched.
     pub(crate) fn related(&self) -> &[String] {
-        &self.related
+        self.rare.as_ref().map_or(&[], |rare| &rare.related)
     }
 
     /// Returns the status of a single-record call that ends with this error.

@@ -280,6 +280,13 @@ impl Schema {
         self.by_prefix.get(&prefix).copied()
     }
 
+    /// Returns the object that a reference leads to; the first, if it may lead to several.
+    pub(crate) fn target(&self, object: ObjectNo, reference: FieldNo) -> ObjectNo {
+        let named = &self.object(object).field(reference).reference_to;
+        let found = named.first().and_then(|name| self.find(name));
+        found.expect("the org file was checked: a reference names objects that there are")
+    }
+
     /// Returns the child object and its reference that a parent's relationship name leads to.
     pub(crate) fn child_relationship(
         &self,

@@ -30,10 +30,20 @@ pub(crate) fn day_of(ms: i64) -> i32 {
     i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(DAYS_MAX)
 }
 
+/// Returns the date of a day.
+pub(crate) fn date_of(days: i32) -> NaiveDate {
+    NaiveDate::from_num_days_from_ce_opt(days.saturating_add(EPOCH_DAYS_FROM_CE))
+        .unwrap_or_default()
+}
+
+/// Returns the day of a date.
+pub(crate) fn days_of(date: NaiveDate) -> i32 {
+    date.num_days_from_ce() - EPOCH_DAYS_FROM_CE
+}
+
 /// Appends `2026-05-01`.
 pub(crate) fn push_date(out: &mut String, days: i32) {
-    let date = NaiveDate::from_num_days_from_ce_opt(days.saturating_add(EPOCH_DAYS_FROM_CE))
-        .unwrap_or_default();
+    let date = date_of(days);
     let _ = write!(
         out,
         "{:04}-{:02}-{:02}",
@@ -67,7 +77,7 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
     }
     let year = i32::try_from(digits(&bytes[..4])?).ok()?;
     let date = NaiveDate::from_ymd_opt(year, digits(&bytes[5..7])?, digits(&bytes[8..])?)?;
-    let days = date.num_days_from_ce() - EPOCH_DAYS_FROM_CE;
+    let days = days_of(date);
     (DAYS_MIN..=DAYS_MAX).contains(&days).then_some(days)
 }
 
@@ -101,13 +111,12 @@ pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
         return None;
     }
     let date = NaiveDate::from_ymd_opt(year, u32::try_from(month).ok()? + 1, day)?;
-    Some(day_start_ms(date.num_days_from_ce() - EPOCH_DAYS_FROM_CE) + of_day)
+    Some(day_start_ms(days_of(date)) + of_day)
 }
 
 /// Returns `ms` as an HTTP date.
 pub(crate) fn http_date(ms: i64) -> String {
-    let date = NaiveDate::from_num_days_from_ce_opt(day_of(ms).saturating_add(EPOCH_DAYS_FROM_CE))
-        .unwrap_or_default();
+    let date = date_of(day_of(ms));
     let seconds = ms.rem_euclid(DAY_MS) / SECOND_MS;
     format!(
         "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",

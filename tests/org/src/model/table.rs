@@ -33,6 +33,8 @@ struct Lookup {
 #[derive(Debug)]
 struct Children {
     field: FieldNo,
+    /// Whether they go when that record goes.
+    cascade: bool,
     rows: HashMap<RecordId, BTreeSet<RowNo>>,
 }
 
@@ -49,9 +51,10 @@ impl Table {
             .collect();
         let children = object
             .numbered()
-            .filter(|(_, field)| field.cascade_delete)
-            .map(|(field, _)| Children {
-                field,
+            .filter(|(_, field)| field.cascade_delete || field.child_relationship_name.is_some())
+            .map(|(no, field)| Children {
+                field: no,
+                cascade: field.cascade_delete,
                 rows: HashMap::new(),
             })
             .collect();
@@ -215,7 +218,22 @@ impl Table {
     /// Returns the live records that refer to `parent` and go when it goes.
     pub(crate) fn dependents(&self, parent: RecordId) -> Vec<RowNo> {
         let of = |children: &Children| children.rows.get(&parent).cloned().unwrap_or_default();
-        self.children.iter().flat_map(of).collect()
+        let cascading = self.children.iter().filter(|children| children.cascade);
+        cascading.flat_map(of).collect()
+    }
+
+    /// Returns the live records whose `field` refers to `parent`, in the order of creation; `None`
+    /// if the field has no index.
+    pub(crate) fn children_of(&self, field: FieldNo, parent: RecordId) -> Option<Vec<RowNo>> {
+        let children = self
+            .children
+            .iter()
+            .find(|children| children.field == field)?;
+        let rows = children.rows.get(&parent);
+        Some(
+            rows.map(|rows| rows.iter().copied().collect())
+                .unwrap_or_default(),
+        )
     }
 
     /// Returns all records, deleted ones included, in the order of creation.

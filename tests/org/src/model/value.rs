@@ -350,7 +350,7 @@ fn looks_like_email(text: &str) -> bool {
 }
 
 /// Appends a decimal without needless zeros but with at least one digit behind the point.
-fn push_decimal(out: &mut String, units: i64, scale: u32) {
+pub(crate) fn push_decimal(out: &mut String, units: i64, scale: u32) {
     let digits = format!(
         "{:0width$}",
         units.unsigned_abs(),

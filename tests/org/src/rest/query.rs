@@ -10,6 +10,7 @@ use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 use crate::soql::{self, SelectNode, push_record};
+use crate::unconfirmed::QUERY_LOCATOR_MS;
 
 /// Page sizes: what the server gives at most, and what a client may ask for at least.
 const PAGE_MAX: usize = 2_000;
@@ -17,9 +18,6 @@ const PAGE_MIN: usize = 200;
 
 /// Open queries of one user; one more closes the oldest.
 const CURSORS_MAX: usize = 10;
-
-/// How long a locator leads anywhere: two days.
-const CURSOR_MS: i64 = 2 * 86_400_000;
 
 /// Queries with pages that were not fetched yet.
 #[derive(Debug, Default)]
@@ -69,7 +67,7 @@ impl Cursors {
 
     fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<&Pages> {
         self.open
-            .retain(|cursor| cursor.used_ms + CURSOR_MS >= now_ms);
+            .retain(|cursor| cursor.used_ms + QUERY_LOCATOR_MS >= now_ms);
         let cursor = self
             .open
             .iter_mut()
@@ -96,8 +94,15 @@ impl Org {
                     "A query has to be given in the parameter q.",
                 )
             })?;
-        let plan = soql::bind(&self.model, &soql::parse(&text)?)?;
+        let query = soql::parse(&text)?;
+        let plan = soql::bind(&self.model, &query).map_err(|e| soql::explained(&text, e))?;
         let rows = soql::rows(&self.model, &plan, with_deleted);
+        if let Some(aggregation) = &plan.aggregation {
+            let groups = soql::groups(&self.model, &plan, aggregation, &rows)?;
+            let (count, groups) = (groups.len(), groups.join(","));
+            let body = format!(r#"{{"totalSize":{count},"done":true,"records":[{groups}]}}"#);
+            return Ok(Response::json(200, body));
+        }
         let Some(nodes) = plan.select else {
             let count = rows.len();
             let body = format!(r#"{{"totalSize":{count},"done":true,"records":[]}}"#);
@@ -165,8 +170,14 @@ impl Org {
             ));
         }
         out.push_str(r#","records":["#);
-        for (place, row) in pages.rows[start..end].iter().enumerate() {
-            if place > 0 {
+        let table = self.model.table(pages.object);
+        let mut first = true;
+        for row in &pages.rows[start..end] {
+            // Time may have emptied the recycle bin since the query was made.
+            if table.row(*row).is_none() {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
                 out.push(',');
             }
             let at = (pages.object, *row);

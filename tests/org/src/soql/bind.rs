@@ -1,9 +1,10 @@
 //! Resolves the names of a query against the schema.
 
+use super::aggregate::{self, Aggregation};
 use super::filter::{self, Condition};
-use super::{FieldGroup, Item, Query, Select, malformed};
+use super::{FieldGroup, Item, Query, Select, join, malformed};
 use crate::model::Model;
-use crate::model::error::SfError;
+use crate::model::error::{Place, SfError};
 use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
 
 /// How many parents a path may climb.
@@ -18,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) object: ObjectNo,
     /// `None`: only the number of rows is wanted.
     pub(crate) select: Option<Vec<SelectNode>>,
+    /// How the rows become groups, where the query asks for groups.
+    pub(crate) aggregation: Option<Aggregation>,
     pub(super) condition: Option<Condition>,
     pub(super) order: Vec<SortKey>,
     pub(super) limit: Option<usize>,
@@ -25,7 +28,7 @@ pub(crate) struct Plan {
 }
 
 /// A part of a record to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum SelectNode {
     Field(FieldNo),
     /// Fields of the record that a reference leads to.
@@ -34,6 +37,12 @@ pub(crate) enum SelectNode {
         hop: FieldNo,
         object: ObjectNo,
         children: Vec<SelectNode>,
+    },
+    /// Records that refer to the record by that field.
+    Children {
+        name: String,
+        link: FieldNo,
+        plan: Box<Plan>,
     },
 }
 
@@ -59,38 +68,52 @@ pub(crate) fn bind(model: &Model, query: &Query) -> Result<Plan, SfError> {
         .schema
         .find(&query.from)
         .ok_or_else(|| unknown_type(&query.from))?;
-    let select = match &query.select {
-        Select::Count => None,
-        Select::Items(items) => Some(select(model, object, items, query.limit)?),
-    };
+    bind_on(model, object, query)
+}
+
+/// Returns the plan of a query on that object, whatever its FROM names.
+fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfError> {
+    join::check(query)?;
     let condition = query
         .filter
         .as_ref()
         .map(|f| filter::bind(model, object, f))
         .transpose()?;
-    let mut order = Vec::with_capacity(query.order.len());
+    let mut plan = Plan {
+        object,
+        select: None,
+        aggregation: None,
+        condition,
+        order: Vec::new(),
+        limit: query.limit,
+        offset: query.offset,
+    };
+    match &query.select {
+        Select::Items(items) if aggregate::wanted(query, items) => {
+            plan.aggregation = Some(Aggregation::bind(model, object, query, items)?);
+            plan.select = Some(Vec::new());
+            (plan.limit, plan.offset) = (None, 0);
+            return Ok(plan);
+        }
+        Select::Items(items) => plan.select = Some(select(model, object, items, query.limit)?),
+        Select::Count => {}
+    }
     for key in &query.order {
         let path = FieldPath::resolve(model, object, &key.path)?;
         let field = model.field(path.object, path.field);
         if !sortable(field) {
             let message = format!("field '{}' can not be sorted in a query call", field.name);
-            return Err(SfError::new("INVALID_FIELD", message));
+            let error = SfError::new("INVALID_FIELD", message);
+            return Err(error.placed(Place::Word(key.path.clone())));
         }
         let (descending, nulls_last) = (key.descending, key.nulls_last);
-        order.push(SortKey {
+        plan.order.push(SortKey {
             path,
             descending,
             nulls_last,
         });
     }
-    Ok(Plan {
-        object,
-        select,
-        condition,
-        order,
-        limit: query.limit,
-        offset: query.offset,
-    })
+    Ok(plan)
 }
 
 /// Tells whether a field can stand in a condition.
@@ -109,7 +132,7 @@ fn unknown_type(name: &str) -> SfError {
          sure to append the '__c' after the entity name. Please reference your WSDL or the \
          describe call for the appropriate names."
     );
-    SfError::new("INVALID_TYPE", message)
+    SfError::new("INVALID_TYPE", message).placed(Place::Word(name.to_owned()))
 }
 
 fn unknown_column(name: &str, object: &Object) -> SfError {
@@ -119,7 +142,17 @@ fn unknown_column(name: &str, object: &Object) -> SfError {
          describe call for the appropriate names.",
         object.name
     );
-    SfError::new("INVALID_FIELD", message)
+    SfError::new("INVALID_FIELD", message).placed(Place::Word(name.to_owned()))
+}
+
+fn unknown_child(name: &str) -> SfError {
+    let message = format!(
+        "Didn't understand relationship '{name}' in FROM part of query call. If you are \
+         attempting to use a custom relationship, be sure to append the '__r' after the custom \
+         relationship name. Please reference your WSDL or the describe call for the appropriate \
+         names."
+    );
+    SfError::new("INVALID_TYPE", message).placed(Place::Word(name.to_owned()))
 }
 
 fn unknown_relationship(name: &str) -> SfError {
@@ -151,7 +184,8 @@ impl FieldPath {
             ));
         }
         for part in parts {
-            let (hop, target) = hop(model, at, part)?;
+            let found = hop(model, at, part);
+            let (hop, target) = found.map_err(|e| e.placed(Place::Word(text.to_owned())))?;
             hops.push(hop);
             at = target;
         }
@@ -170,11 +204,7 @@ impl FieldPath {
 fn hop(model: &Model, object: ObjectNo, name: &str) -> Result<(FieldNo, ObjectNo), SfError> {
     let hop = model.object(object).find_relationship(name);
     let hop = hop.ok_or_else(|| unknown_relationship(name))?;
-    let target = model.schema.find(&model.field(object, hop).reference_to[0]);
-    Ok((
-        hop,
-        target.expect("the org file was checked for unknown targets"),
-    ))
+    Ok((hop, model.schema.target(object, hop)))
 }
 
 fn select(
@@ -186,6 +216,12 @@ fn select(
     let mut nodes = Vec::new();
     for item in items {
         match item {
+            Item::Named { alias, .. } => {
+                let error = malformed("only aggregate expressions use field aliasing");
+                return Err(error.placed(Place::Word(alias.clone())));
+            }
+            Item::Aggregate { .. } => return Err(malformed("Field must be grouped or aggregated")),
+            Item::Children(query) => nodes.push(children(model, object, query)?),
             Item::Path(text) => {
                 let path = FieldPath::resolve(model, object, text)?;
                 add(model, object, &mut nodes, &path.hops, path.field)?;
@@ -211,6 +247,30 @@ fn select(
     Ok(nodes)
 }
 
+/// Binds a child subquery.
+fn children(model: &Model, object: ObjectNo, query: &Query) -> Result<SelectNode, SfError> {
+    let found = model.schema.child_relationship(object, &query.from);
+    let (child, link) = found.ok_or_else(|| unknown_child(&query.from))?;
+    let nested = match &query.select {
+        Select::Count => true,
+        Select::Items(items) => {
+            aggregate::wanted(query, items)
+                || items.iter().any(|item| matches!(item, Item::Children(_)))
+        }
+    };
+    if nested {
+        return Err(malformed(
+            "Only root queries support aggregate expressions and child subqueries",
+        ));
+    }
+    let name = &model.field(child, link).child_relationship_name;
+    Ok(SelectNode::Children {
+        name: name.clone().unwrap_or_default(),
+        link,
+        plan: Box::new(bind_on(model, child, query)?),
+    })
+}
+
 /// Adds the end of a path to the nodes of `object`, below one node for each parent on the way.
 fn add(
     model: &Model,
@@ -220,15 +280,15 @@ fn add(
     end: FieldNo,
 ) -> Result<(), SfError> {
     let Some((hop, rest)) = hops.split_first() else {
-        let node = SelectNode::Field(end);
-        if nodes.contains(&node) {
+        let known = |node: &SelectNode| matches!(node, SelectNode::Field(no) if *no == end);
+        if nodes.iter().any(known) {
             let message = format!(
                 "duplicate field selected: {}",
                 model.field(object, end).name
             );
             return Err(SfError::new("INVALID_FIELD", message));
         }
-        nodes.push(node);
+        nodes.push(SelectNode::Field(end));
         return Ok(());
     };
     for node in &mut *nodes {
@@ -244,8 +304,7 @@ fn add(
         }
     }
     let field = model.field(object, *hop);
-    let target = model.schema.find(&field.reference_to[0]);
-    let target = target.expect("the path was resolved over this hop");
+    let target = model.schema.target(object, *hop);
     let mut children = Vec::new();
     add(model, target, &mut children, rest, end)?;
     let name = field.relationship_name.clone().unwrap_or_default();

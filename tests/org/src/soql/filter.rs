@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use super::bind::{FieldPath, filterable};
+use super::join::bind_join;
 use super::like::Pattern;
 use super::{Filter, Literal, Operator};
 use crate::model::Model;
-use crate::model::error::SfError;
+use crate::model::error::{Place, SfError};
 use crate::model::id::RecordId;
 use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
+use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::value::{Value, decimal_units};
 
@@ -36,6 +38,12 @@ pub(super) enum Condition {
         path: FieldPath,
         negated: bool,
         sets: Vec<Vec<String>>,
+    },
+    /// Whether an id is among these, which are sorted.
+    Among {
+        path: FieldPath,
+        negated: bool,
+        values: Vec<Value>,
     },
 }
 
@@ -66,6 +74,19 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             let pattern = Pattern::new(text);
             Condition::Like { path, pattern }
         }
+        Filter::InQuery {
+            path,
+            negated,
+            query,
+        } => bind_join(model, object, (path, *negated), query)?,
+        Filter::Compare {
+            path,
+            operator,
+            literal: Literal::Relative(relative),
+        } => {
+            let (path, field) = resolve(model, object, path)?;
+            relative_to_now(field, path, *operator, relative.days(model.now_ms))?
+        }
         Filter::Compare {
             path,
             operator,
@@ -85,14 +106,26 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             literals,
         } => {
             let (path, field) = resolve(model, object, path)?;
-            let values = literals
+            let mut values = literals
                 .iter()
                 .map(|l| constant(field, l))
-                .collect::<Result<_, _>>()?;
-            Condition::In {
-                path,
-                negated: *negated,
-                values,
+                .collect::<Result<Vec<_>, _>>()?;
+            let negated = *negated;
+            // Ids are compared as they are, so that long lists can be searched.
+            if matches!(field.kind, FieldType::Id | FieldType::Reference) {
+                values.sort_unstable();
+                values.dedup();
+                Condition::Among {
+                    path,
+                    negated,
+                    values,
+                }
+            } else {
+                Condition::In {
+                    path,
+                    negated,
+                    values,
+                }
             }
         }
         Filter::Includes {
@@ -120,13 +153,51 @@ fn includes(
         | Literal::Bool(_)
         | Literal::Number(_)
         | Literal::Date(_)
-        | Literal::Datetime(_) => Err(wrong_type(field)),
+        | Literal::Datetime(_)
+        | Literal::Relative(_) => Err(wrong_type(field)),
     };
     let sets = literals.iter().map(set).collect::<Result<_, _>>()?;
     Ok(Condition::Includes {
         path,
         negated,
         sets,
+    })
+}
+
+/// Returns the condition that compares a date with a stretch of days: `=` is within, `>` behind.
+fn relative_to_now(
+    field: &Field,
+    path: FieldPath,
+    operator: Operator,
+    (first, end): (i32, i32),
+) -> Result<Condition, SfError> {
+    let value = |day: i32| match field.kind {
+        FieldType::Date => Some(Value::Date(day)),
+        FieldType::Datetime => Some(Value::Datetime(stamp::day_start_ms(day))),
+        _ => None,
+    };
+    let (Some(first), Some(end)) = (value(first), value(end)) else {
+        return Err(wrong_type(field));
+    };
+    let compare = |operator: Operator, value: &Value| Condition::Compare {
+        path: path.clone(),
+        operator,
+        value: value.clone(),
+    };
+    Ok(match operator {
+        Operator::Equal => Condition::All(vec![
+            compare(Operator::AtLeast, &first),
+            compare(Operator::Less, &end),
+        ]),
+        Operator::NotEqual => Condition::Not(Box::new(Condition::All(vec![
+            compare(Operator::AtLeast, &first),
+            compare(Operator::Less, &end),
+        ]))),
+        Operator::Less => compare(Operator::Less, &first),
+        Operator::AtMost => compare(Operator::Less, &end),
+        Operator::Greater => compare(Operator::AtLeast, &end),
+        Operator::AtLeast => compare(Operator::AtLeast, &first),
+        Operator::Like => return Err(wrong_operator(field)),
     })
 }
 
@@ -139,14 +210,15 @@ fn resolve<'a>(
     let field = model.field(path.object, path.field);
     if !filterable(field) {
         let message = format!("field '{}' can not be filtered in a query call", field.name);
-        return Err(SfError::new("INVALID_FIELD", message));
+        let error = SfError::new("INVALID_FIELD", message);
+        return Err(error.placed(Place::Word(field.name.clone())));
     }
     Ok((path, field))
 }
 
 fn wrong_operator(field: &Field) -> SfError {
     let message = format!("invalid operator on {} field", field.kind.name());
-    SfError::new("INVALID_FIELD", message)
+    SfError::new("INVALID_FIELD", message).placed(Place::Word(field.name.clone()))
 }
 
 fn wrong_type(field: &Field) -> SfError {
@@ -159,7 +231,7 @@ fn wrong_type(field: &Field) -> SfError {
         "value of filter criterion for field '{}' must be of type {kind} and {quotes}",
         field.name
     );
-    SfError::new("INVALID_FIELD", message)
+    SfError::new("INVALID_FIELD", message).placed(Place::Word(field.name.clone()))
 }
 
 /// Turns a literal into a value of the field, folded where the comparison ignores case.
@@ -242,6 +314,14 @@ impl Condition {
                 let covers = |set: &Vec<String>| set.iter().all(|v| held.contains(&v.as_str()));
                 sets.iter().any(covers) != *negated
             }
+            Self::Among {
+                path,
+                negated,
+                values,
+            } => {
+                let (held, _) = path.value(model, object, row);
+                values.binary_search(held).is_ok() != *negated
+            }
         }
     }
 
@@ -262,11 +342,17 @@ impl Condition {
                 path,
                 negated: false,
                 values,
+            }
+            | Self::Among {
+                path,
+                negated: false,
+                values,
             } => vec![(path, Bound::Among(values))],
             Self::Any(_)
             | Self::Not(_)
             | Self::Like { .. }
             | Self::In { negated: true, .. }
+            | Self::Among { negated: true, .. }
             | Self::Includes { .. } => vec![],
         }
     }
@@ -289,14 +375,30 @@ impl FieldPath {
         row: RowNo,
     ) -> (&'a Value, &'a Field) {
         let field = model.field(self.object, self.field);
-        let at = self
-            .hops
-            .iter()
-            .try_fold((object, row), |at, hop| parent(model, at, *hop));
-        let value = at.map_or(&NULL, |(object, row)| {
-            model.table(object).get(row, self.field)
+        let value = self.end(model, (object, row)).and_then(|(object, row)| {
+            // A reference to several objects may lead to another one than the path was read for.
+            let no = if object == self.object {
+                self.field
+            } else {
+                model.object(object).find(&field.name)?
+            };
+            Some(model.table(object).get(row, no))
         });
-        (value, field)
+        (value.unwrap_or(&NULL), field)
+    }
+
+    /// Returns the record that holds the value at the end of the path.
+    fn end(&self, model: &Model, start: (ObjectNo, RowNo)) -> Option<(ObjectNo, RowNo)> {
+        let mut at = start;
+        let mut expected = start.0;
+        for hop in &self.hops {
+            if at.0 != expected {
+                return None;
+            }
+            expected = model.schema.target(at.0, *hop);
+            at = parent(model, at, *hop)?;
+        }
+        Some(at)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Splits a SOQL statement into tokens.
 
 use super::{Literal, malformed};
-use crate::model::error::SfError;
+use crate::model::error::{Place, SfError};
 use crate::model::stamp;
 
 /// One token.
@@ -12,30 +12,62 @@ pub(super) enum Token {
     Symbol(&'static str),
 }
 
+/// A token and where it starts, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lexeme {
+    pub(super) token: Token,
+    pub(super) at: usize,
+}
+
 const SYMBOLS: [&str; 10] = ["<=", ">=", "!=", "<>", "=", "<", ">", "(", ")", ","];
 
 /// Returns the tokens of `text`.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SfError> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Lexeme>, SfError> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (token, length) = if first == '\'' {
-            string(rest)?
-        } else if first.is_ascii_digit() || (matches!(first, '-' | '+') && digit_follows(rest)) {
-            number_or_date(rest)?
-        } else if first.is_ascii_alphabetic() || first == '_' {
-            let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-            let length = rest.find(|c: char| !part(c)).unwrap_or(rest.len());
-            (Token::Word(rest[..length].to_owned()), length)
-        } else {
-            let symbol = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol));
-            let symbol = symbol.ok_or_else(|| malformed(format!("unexpected token: '{first}'")))?;
-            (Token::Symbol(symbol), symbol.len())
-        };
-        tokens.push(token);
+    while !rest.is_empty() {
+        let at = text.len() - rest.len();
+        let (token, length) = token(rest).map_err(|error| error.placed(Place::At(at)))?;
+        tokens.push(Lexeme { token, at });
         rest = rest[length..].trim_start();
     }
     Ok(tokens)
+}
+
+/// Returns the first token of a text that is not empty, and how long it is.
+fn token(text: &str) -> Result<(Token, usize), SfError> {
+    let first = text.chars().next().unwrap_or_default();
+    if first == '\'' {
+        return string(text);
+    }
+    if first.is_ascii_digit() || (matches!(first, '-' | '+') && digit_follows(text)) {
+        return number_or_date(text);
+    }
+    if first.is_ascii_alphabetic() || first == '_' {
+        let length = word_length(text);
+        return Ok((Token::Word(text[..length].to_owned()), length));
+    }
+    if first == ':' {
+        return Err(malformed("Bind variables only allowed in Apex code"));
+    }
+    let symbol = SYMBOLS.iter().find(|symbol| text.starts_with(**symbol));
+    let symbol = symbol.ok_or_else(|| malformed(format!("unexpected token: '{first}'")))?;
+    Ok((Token::Symbol(symbol), symbol.len()))
+}
+
+/// Returns how long the word is that a text starts with; the count of a date literal belongs to it.
+fn word_length(text: &str) -> usize {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
+    let Some(behind) = text[length..].strip_prefix(':') else {
+        return length;
+    };
+    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        length
+    } else {
+        length + 1 + digits
+    }
 }
 
 fn digit_follows(text: &str) -> bool {
@@ -90,7 +122,7 @@ fn string(text: &str) -> Result<(Token, usize), SfError> {
             _ => out.push(c),
         }
     }
-    Err(malformed("unexpected token: <EOF>"))
+    Err(malformed("unexpected token: '<EOF>'"))
 }
 
 fn illegal_escape() -> SfError {

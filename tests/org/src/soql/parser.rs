@@ -1,17 +1,22 @@
 //! Reads the tokens of a statement into a [`Query`].
 
-use super::lexer::{Token, tokens};
+use super::lexer::{Lexeme, Token, tokens};
 use super::{
-    FieldGroup, Filter, Item, Literal, Operator, OrderBy, Query, STATEMENT_CHARS_MAX, Select,
-    malformed,
+    Call, FieldGroup, Filter, Function, Having, Item, Literal, Operator, OrderBy, Query, Relative,
+    STATEMENT_CHARS_MAX, Select, explained, malformed,
 };
-use crate::model::error::SfError;
+use crate::model::error::{Place, SfError};
 
 /// How deep conditions may nest: far beyond any real query, far below the end of the stack.
 const DEPTH_MAX: usize = 100;
 
 /// The largest OFFSET.
 const OFFSET_MAX: usize = 2_000;
+
+/// Words that end a list of names, so that none of them is an alias.
+const CLAUSES: [&str; 11] = [
+    "from", "using", "where", "with", "group", "having", "order", "limit", "offset", "for", "all",
+];
 
 /// Returns the query that `text` writes.
 pub(crate) fn parse(text: &str) -> Result<Query, SfError> {
@@ -20,21 +25,29 @@ pub(crate) fn parse(text: &str) -> Result<Query, SfError> {
             "SOQL statements cannot be longer than 100,000 characters.",
         ));
     }
+    parse_tokens(text).map_err(|error| explained(text, error))
+}
+
+fn parse_tokens(text: &str) -> Result<Query, SfError> {
     let tokens = tokens(text)?;
     let mut parser = Parser {
         tokens: &tokens,
         depth: 0,
+        end: text.len(),
     };
     let query = parser.query()?;
+    parser.purpose()?;
     match parser.tokens.first() {
         None => Ok(query),
-        Some(token) => Err(unexpected(Some(token))),
+        Some(_) => Err(parser.here()),
     }
 }
 
 struct Parser<'a> {
-    tokens: &'a [Token],
+    tokens: &'a [Lexeme],
     depth: usize,
+    /// Length of the statement in bytes.
+    end: usize,
 }
 
 impl Parser<'_> {
@@ -43,11 +56,22 @@ impl Parser<'_> {
         let select = self.select()?;
         self.expect("from")?;
         let from = self.word()?;
+        let alias = self.alias();
+        if self.accept("using") {
+            self.expect("scope")?;
+            self.expect("everything")?;
+        }
         let filter = if self.accept("where") {
             Some(self.filter()?)
         } else {
             None
         };
+        if self.accept("with") {
+            let word = self.word()?;
+            return Err(malformed(format!("{word} not allowed in this context")));
+        }
+        let group = self.group()?;
+        let having = self.having()?;
         let order = if self.accept("order") {
             self.order()?
         } else {
@@ -69,52 +93,174 @@ impl Parser<'_> {
                 "Maximum SOQL offset allowed is 2000",
             ));
         }
-        Ok(Query {
+        let mut query = Query {
             select,
             from,
             filter,
+            group,
+            having,
             order,
             limit,
             offset,
-        })
+        };
+        if let Some(alias) = alias {
+            query.drop_alias(&format!("{}.", alias.to_lowercase()));
+        }
+        Ok(query)
+    }
+
+    /// Reads what a query is for, which changes nothing about what it returns.
+    fn purpose(&mut self) -> Result<(), SfError> {
+        while self.accept("for") {
+            let known = ["view", "reference", "update"];
+            if !known.into_iter().any(|word| self.accept(word)) {
+                return Err(self.here());
+            }
+        }
+        if self.accept("all") {
+            self.expect("rows")?;
+            return Err(malformed("ALL ROWS not allowed in this context"));
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self) -> Option<String> {
+        let clause = CLAUSES.into_iter().any(|word| self.peek(word));
+        match self.tokens.first() {
+            Some(Lexeme {
+                token: Token::Word(word),
+                ..
+            }) if !clause && !word.contains('.') => {
+                self.tokens = &self.tokens[1..];
+                Some(word.clone())
+            }
+            Some(_) | None => None,
+        }
     }
 
     fn select(&mut self) -> Result<Select, SfError> {
         let mut items = Vec::new();
         loop {
-            let word = self.word()?;
-            if word.eq_ignore_ascii_case("count") && self.accept_symbol("(") {
-                self.expect_symbol(")")?;
-                return if items.is_empty() {
-                    Ok(Select::Count)
-                } else {
-                    Err(self.here())
-                };
+            if items.is_empty() && self.accept_count() {
+                return Ok(Select::Count);
             }
-            if word.eq_ignore_ascii_case("fields") && self.accept_symbol("(") {
-                let group = match self.word()?.to_ascii_lowercase().as_str() {
-                    "all" => FieldGroup::All,
-                    "standard" => FieldGroup::Standard,
-                    "custom" => FieldGroup::Custom,
-                    _ => return Err(self.here()),
-                };
-                self.expect_symbol(")")?;
-                items.push(Item::Group(group));
-            } else {
-                items.push(Item::Path(word));
-            }
+            items.push(self.item()?);
             if !self.accept_symbol(",") {
                 return Ok(Select::Items(items));
             }
         }
     }
 
-    /// Reads conditions joined by one kind of word; another kind needs parentheses.
-    fn filter(&mut self) -> Result<Filter, SfError> {
+    /// Accepts `COUNT()`, which stands alone.
+    fn accept_count(&mut self) -> bool {
+        let symbol = |place: usize, symbol: &str| {
+            let lexeme = self.tokens.get(place);
+            lexeme.is_some_and(|lexeme| matches!(&lexeme.token, Token::Symbol(s) if *s == symbol))
+        };
+        let found = self.peek("count") && symbol(1, "(") && symbol(2, ")");
+        if found {
+            self.tokens = &self.tokens[3..];
+        }
+        found
+    }
+
+    fn item(&mut self) -> Result<Item, SfError> {
+        if self.accept_symbol("(") {
+            self.descend()?;
+            let query = self.query()?;
+            self.depth -= 1;
+            self.expect_symbol(")")?;
+            return Ok(Item::Children(Box::new(query)));
+        }
+        if self.peek("from") {
+            return Err(self.here());
+        }
+        let word = self.word()?;
+        if !self.peek_symbol("(") {
+            return Ok(match self.alias() {
+                Some(alias) => Item::Named { path: word, alias },
+                None => Item::Path(word),
+            });
+        }
+        if word.eq_ignore_ascii_case("fields") {
+            self.expect_symbol("(")?;
+            let group = match self.word()?.to_ascii_lowercase().as_str() {
+                "all" => FieldGroup::All,
+                "standard" => FieldGroup::Standard,
+                "custom" => FieldGroup::Custom,
+                _ => return Err(self.here()),
+            };
+            self.expect_symbol(")")?;
+            return Ok(Item::Group(group));
+        }
+        let function = Function::named(&word).ok_or_else(|| self.here())?;
+        Ok(Item::Aggregate {
+            call: self.call(function)?,
+            alias: self.alias(),
+        })
+    }
+
+    /// Reads the field of an aggregate function in its parentheses.
+    fn call(&mut self, function: Function) -> Result<Call, SfError> {
+        self.expect_symbol("(")?;
+        let path = self.word()?;
+        self.expect_symbol(")")?;
+        Ok(Call { function, path })
+    }
+
+    fn group(&mut self) -> Result<Vec<String>, SfError> {
+        let mut paths = Vec::new();
+        if self.accept("group") {
+            self.expect("by")?;
+            paths.push(self.word()?);
+            while self.accept_symbol(",") {
+                paths.push(self.word()?);
+            }
+        }
+        Ok(paths)
+    }
+
+    fn having(&mut self) -> Result<Vec<Having>, SfError> {
+        let mut conditions = Vec::new();
+        if !self.accept("having") {
+            return Ok(conditions);
+        }
+        loop {
+            let word = self.word()?;
+            let function = Function::named(&word).ok_or_else(|| self.here())?;
+            let call = self.call(function)?;
+            let operator = self.operator()?;
+            let number = match self.literal()? {
+                Literal::Number(number) => number,
+                Literal::Null
+                | Literal::Bool(_)
+                | Literal::Date(_)
+                | Literal::Datetime(_)
+                | Literal::Text(_)
+                | Literal::Relative(_) => return Err(malformed("HAVING compares with numbers")),
+            };
+            conditions.push(Having {
+                call,
+                operator,
+                number,
+            });
+            if !self.accept("and") {
+                return Ok(conditions);
+            }
+        }
+    }
+
+    fn descend(&mut self) -> Result<(), SfError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(malformed("The query is nested too deeply."));
         }
+        Ok(())
+    }
+
+    /// Reads conditions joined by one kind of word; another kind needs parentheses.
+    fn filter(&mut self) -> Result<Filter, SfError> {
+        self.descend()?;
         let first = self.condition()?;
         let (and, or) = (self.peek("and"), self.peek("or"));
         let filter = if and || or {
@@ -140,10 +286,7 @@ impl Parser<'_> {
 
     fn condition(&mut self) -> Result<Filter, SfError> {
         if self.accept("not") {
-            self.depth += 1;
-            if self.depth > DEPTH_MAX {
-                return Err(malformed("The query is nested too deeply."));
-            }
+            self.descend()?;
             let inner = self.condition()?;
             self.depth -= 1;
             return Ok(Filter::Not(Box::new(inner)));
@@ -155,19 +298,11 @@ impl Parser<'_> {
         }
         let path = self.word()?;
         if self.accept("in") {
-            return Ok(Filter::In {
-                path,
-                negated: false,
-                literals: self.literals()?,
-            });
+            return self.members(path, false);
         }
         if self.accept("not") {
             self.expect("in")?;
-            return Ok(Filter::In {
-                path,
-                negated: true,
-                literals: self.literals()?,
-            });
+            return self.members(path, true);
         }
         for (word, negated) in [("includes", false), ("excludes", true)] {
             if self.accept(word) {
@@ -186,11 +321,36 @@ impl Parser<'_> {
         })
     }
 
+    /// Reads what stands behind IN: a list of literals or a query.
+    fn members(&mut self, path: String, negated: bool) -> Result<Filter, SfError> {
+        let select = self.tokens.get(1).is_some_and(
+            |lexeme| matches!(&lexeme.token, Token::Word(w) if w.eq_ignore_ascii_case("select")),
+        );
+        if !(self.peek_symbol("(") && select) {
+            let literals = self.literals()?;
+            return Ok(Filter::In {
+                path,
+                negated,
+                literals,
+            });
+        }
+        self.expect_symbol("(")?;
+        self.descend()?;
+        let query = Box::new(self.query()?);
+        self.depth -= 1;
+        self.expect_symbol(")")?;
+        Ok(Filter::InQuery {
+            path,
+            negated,
+            query,
+        })
+    }
+
     fn operator(&mut self) -> Result<Operator, SfError> {
         if self.accept("like") {
             return Ok(Operator::Like);
         }
-        let operator = match self.tokens.first() {
+        let operator = match self.token() {
             Some(Token::Symbol("=")) => Operator::Equal,
             Some(Token::Symbol("!=" | "<>")) => Operator::NotEqual,
             Some(Token::Symbol("<")) => Operator::Less,
@@ -214,13 +374,13 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self) -> Result<Literal, SfError> {
-        let literal = match self.tokens.first() {
+        let literal = match self.token() {
             Some(Token::Literal(literal)) => literal.clone(),
             Some(Token::Word(word)) => match word.to_ascii_lowercase().as_str() {
                 "null" => Literal::Null,
                 "true" => Literal::Bool(true),
                 "false" => Literal::Bool(false),
-                _ => return Err(self.here()),
+                _ => Literal::Relative(Relative::parse(word).ok_or_else(|| self.here())?),
             },
             Some(Token::Symbol(_)) | None => return Err(self.here()),
         };
@@ -232,7 +392,10 @@ impl Parser<'_> {
         self.expect("by")?;
         let mut keys = Vec::new();
         loop {
-            let path = self.word()?;
+            let mut path = self.word()?;
+            if let Some(function) = Function::named(&path).filter(|_| self.peek_symbol("(")) {
+                path = self.call(function)?.text();
+            }
             let descending = !self.accept("asc") && self.accept("desc");
             let mut nulls_last = false;
             if self.accept("nulls") {
@@ -253,7 +416,7 @@ impl Parser<'_> {
     }
 
     fn count(&mut self) -> Result<usize, SfError> {
-        let count = match self.tokens.first() {
+        let count = match self.token() {
             Some(Token::Literal(Literal::Number(text))) => text.parse().ok(),
             _ => None,
         };
@@ -263,15 +426,24 @@ impl Parser<'_> {
     }
 
     fn word(&mut self) -> Result<String, SfError> {
-        let Some(Token::Word(word)) = self.tokens.first() else {
+        let Some(Token::Word(word)) = self.token() else {
             return Err(self.here());
         };
+        let word = word.clone();
         self.tokens = &self.tokens[1..];
-        Ok(word.clone())
+        Ok(word)
+    }
+
+    fn token(&self) -> Option<&Token> {
+        self.tokens.first().map(|lexeme| &lexeme.token)
     }
 
     fn peek(&self, word: &str) -> bool {
-        matches!(self.tokens.first(), Some(Token::Word(w)) if w.eq_ignore_ascii_case(word))
+        matches!(self.token(), Some(Token::Word(w)) if w.eq_ignore_ascii_case(word))
+    }
+
+    fn peek_symbol(&self, symbol: &str) -> bool {
+        matches!(self.token(), Some(Token::Symbol(s)) if *s == symbol)
     }
 
     fn accept(&mut self, word: &str) -> bool {
@@ -281,7 +453,7 @@ impl Parser<'_> {
     }
 
     fn accept_symbol(&mut self, symbol: &str) -> bool {
-        let found = matches!(self.tokens.first(), Some(Token::Symbol(s)) if *s == symbol);
+        let found = self.peek_symbol(symbol);
         self.tokens = &self.tokens[usize::from(found)..];
         found
     }
@@ -303,13 +475,60 @@ impl Parser<'_> {
     }
 
     fn here(&self) -> SfError {
-        unexpected(self.tokens.first())
+        let at = self.tokens.first().map_or(self.end, |lexeme| lexeme.at);
+        unexpected(self.token()).placed(Place::At(at))
+    }
+}
+
+impl Query {
+    /// Takes the alias of the object off all paths that start with it.
+    fn drop_alias(&mut self, prefix: &str) {
+        let drop = |path: &mut String| {
+            if path.to_lowercase().starts_with(prefix) {
+                path.drain(..prefix.len());
+            }
+        };
+        if let Select::Items(items) = &mut self.select {
+            for item in items {
+                match item {
+                    Item::Path(path) | Item::Named { path, .. } => drop(path),
+                    Item::Aggregate { call, .. } => drop(&mut call.path),
+                    Item::Children(query) => drop(&mut query.from),
+                    Item::Group(_) => {}
+                }
+            }
+        }
+        self.group.iter_mut().for_each(drop);
+        self.order.iter_mut().for_each(|key| drop(&mut key.path));
+        for having in &mut self.having {
+            drop(&mut having.call.path);
+        }
+        if let Some(filter) = &mut self.filter {
+            filter.each_path(&drop);
+        }
+    }
+}
+
+impl Filter {
+    fn each_path(&mut self, change: &impl Fn(&mut String)) {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters
+                    .iter_mut()
+                    .for_each(|filter| filter.each_path(change));
+            }
+            Self::Not(inner) => inner.each_path(change),
+            Self::Compare { path, .. }
+            | Self::In { path, .. }
+            | Self::Includes { path, .. }
+            | Self::InQuery { path, .. } => change(path),
+        }
     }
 }
 
 fn unexpected(token: Option<&Token>) -> SfError {
     let shown = match token {
-        None => "<EOF>".to_owned(),
+        None => "'<EOF>'".to_owned(),
         Some(Token::Word(word)) => format!("'{word}'"),
         Some(Token::Symbol(symbol)) => format!("'{symbol}'"),
         Some(Token::Literal(Literal::Text(text))) => format!("'{text}'"),

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::bind::{Plan, SelectNode, SortKey};
 use super::filter::{Bound, parent};
 use crate::model::Model;
+use crate::model::id::RecordId;
 use crate::model::schema::{FieldNo, FieldType, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::{Value, push_json_text};
@@ -13,18 +14,25 @@ use crate::model::value::{Value, push_json_text};
 pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo> {
     let object = model.object(plan.object);
     let table = model.table(plan.object);
-    let wanted = plan.limit.map(|limit| limit.saturating_add(plan.offset));
     let (candidates, sorted) = candidates(model, plan, with_deleted);
+    let candidates = candidates.filter(|row| with_deleted || !table.is_deleted(object, *row));
+    chosen(model, plan, candidates, sorted)
+}
+
+/// Returns those of the candidates that a plan selects, in its order.
+fn chosen(
+    model: &Model,
+    plan: &Plan,
+    candidates: impl Iterator<Item = RowNo>,
+    sorted: bool,
+) -> Vec<RowNo> {
+    let wanted = plan.limit.map(|limit| limit.saturating_add(plan.offset));
     let enough = wanted.filter(|_| sorted).unwrap_or(usize::MAX);
-    let mut found: Vec<RowNo> = candidates
-        .filter(|row| with_deleted || !table.is_deleted(object, *row))
-        .filter(|row| {
-            plan.condition
-                .as_ref()
-                .is_none_or(|c| c.holds(model, plan.object, *row))
-        })
-        .take(enough)
-        .collect();
+    let holds = |row: &RowNo| match &plan.condition {
+        Some(condition) => condition.holds(model, plan.object, *row),
+        None => true,
+    };
+    let mut found: Vec<RowNo> = candidates.filter(holds).take(enough).collect();
     if !sorted {
         sort(model, plan, &mut found);
     }
@@ -67,6 +75,14 @@ fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Cand
                     let mut rows = found.concat();
                     rows.sort_unstable();
                     rows.dedup();
+                    return (Box::new(rows.into_iter()), unordered);
+                }
+            }
+            Bound::Among(values) if !with_deleted && field.kind == FieldType::Reference => {
+                let found = |value: &Value| table.children_of(path.field, value.as_id()?);
+                if let Some(found) = values.iter().map(found).collect::<Option<Vec<_>>>() {
+                    let mut rows = found.concat();
+                    rows.sort_unstable();
                     return (Box::new(rows.into_iter()), unordered);
                 }
             }
@@ -177,19 +193,74 @@ pub(crate) fn push_record(
             SelectNode::Parent {
                 name,
                 hop,
+                object,
                 children,
-                ..
             } => {
                 push_json_text(out, name);
                 out.push(':');
                 match parent(model, at, *hop) {
-                    Some(up) => push_record(out, model, version, up, children),
+                    Some(up) if up.0 == *object => push_record(out, model, version, up, children),
+                    Some(up) => {
+                        let nodes = translated(model, children, *object, up.0);
+                        push_record(out, model, version, up, &nodes);
+                    }
                     None => out.push_str("null"),
                 }
+            }
+            SelectNode::Children { name, link, plan } => {
+                push_json_text(out, name);
+                out.push(':');
+                push_children(out, model, version, id, (*link, plan));
             }
         }
     }
     out.push('}');
+}
+
+/// Returns the fields of the same names on another object; what it does not have is left out.
+fn translated(
+    model: &Model,
+    nodes: &[SelectNode],
+    from: ObjectNo,
+    to: ObjectNo,
+) -> Vec<SelectNode> {
+    let same = |node: &SelectNode| match node {
+        SelectNode::Field(no) => {
+            let name = &model.field(from, *no).name;
+            model.object(to).find(name).map(SelectNode::Field)
+        }
+        SelectNode::Parent { .. } | SelectNode::Children { .. } => None,
+    };
+    nodes.iter().filter_map(same).collect()
+}
+
+/// Appends the live records that refer to `parent`, as the result of a query or as null.
+fn push_children(
+    out: &mut String,
+    model: &Model,
+    version: &str,
+    parent: RecordId,
+    (link, plan): (FieldNo, &Plan),
+) {
+    let candidates = model.table(plan.object).children_of(link, parent);
+    let candidates = candidates.unwrap_or_default().into_iter();
+    let rows = chosen(model, plan, candidates, plan.order.is_empty());
+    if rows.is_empty() {
+        out.push_str("null");
+        return;
+    }
+    let nodes = plan.select.as_deref().unwrap_or_default();
+    out.push_str(&format!(
+        r#"{{"totalSize":{},"done":true,"records":["#,
+        rows.len()
+    ));
+    for (place, row) in rows.into_iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        push_record(out, model, version, (plan.object, row), nodes);
+    }
+    out.push_str("]}");
 }
 
 fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: FieldNo) {

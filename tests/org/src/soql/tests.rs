@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{bind, parse, push_record, rows};
+use super::{bind, groups, parse, push_record, rows};
 use crate::Org;
 use crate::local::PERSON;
 
@@ -47,9 +47,22 @@ fn run(org: &Org, text: &str) -> Vec<String> {
         Err(error) => return vec![error.code().to_owned()],
     };
     let nodes = plan.select.clone().unwrap_or_default();
-    let shown = rows(&org.model, &plan, false).into_iter().map(|row| {
-        let mut out = String::new();
-        push_record(&mut out, &org.model, "v62.0", (plan.object, row), &nodes);
+    let found = rows(&org.model, &plan, false);
+    let records = match &plan.aggregation {
+        Some(aggregation) => match groups(&org.model, &plan, aggregation, &found) {
+            Ok(records) => records,
+            Err(error) => return vec![error.code().to_owned()],
+        },
+        None => {
+            let record = |row| {
+                let mut out = String::new();
+                push_record(&mut out, &org.model, "v62.0", (plan.object, row), &nodes);
+                out
+            };
+            found.into_iter().map(record).collect()
+        }
+    };
+    let shown = records.into_iter().map(|out| {
         let json: serde_json::Map<_, _> = serde_json::from_str(&out).unwrap();
         let member = json
             .into_iter()
@@ -106,6 +119,24 @@ fn conditions_find_what_they_say() {
             vec!["Acme"],
         ),
         ("SystemModstamp > 2026-05-01T09:30:00Z", vec![]),
+        ("CreatedDate = TODAY AND Name = 'Borg'", vec!["Borg"]),
+        ("CreatedDate < today", vec![]),
+        (
+            "CreatedDate <= LAST_N_DAYS:0 AND Name = 'Borg'",
+            vec!["Borg"],
+        ),
+        ("CreatedDate > YESTERDAY AND Name = 'Acme'", vec!["Acme"]),
+        ("Opened__c != N_YEARS_AGO:6 AND Opened__c != null", vec![]),
+        ("Opened__c >= THIS_YEAR", vec![]),
+        ("Id IN (SELECT AccountId FROM Contact)", vec!["Acme"]),
+        (
+            "Id NOT IN (SELECT AccountId FROM Contact WHERE LastName = 'Ito') AND Active__c = true",
+            vec!["Borg", "acme Two", "100% Pure"],
+        ),
+        (
+            "OwnerId IN (SELECT Id FROM User WHERE Username = 'nobody')",
+            vec![],
+        ),
     ] {
         let text = format!("SELECT Name FROM Account WHERE {condition} ORDER BY Id");
         assert_eq!(run(&org, &text), expected, "{condition}");
@@ -193,12 +224,192 @@ fn refusals_have_the_codes_of_salesforce() {
             "SELECT Id FROM Account OFFSET 2001",
             "NUMBER_OUTSIDE_VALID_RANGE",
         ),
+        ("SELECT Id FROM Account WHERE Name = :x", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Account WHERE Id IN ()", "MALFORMED_QUERY"),
+        (
+            "SELECT Id FROM Account WITH SECURITY_ENFORCED",
+            "MALFORMED_QUERY",
+        ),
+        ("SELECT Id FROM Account ALL ROWS", "MALFORMED_QUERY"),
+        ("SELECT Id FROM Account WHERE Name = TODAY", "INVALID_FIELD"),
+        (
+            "SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Id IN (SELECT Name FROM Contact)",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Id IN (SELECT Id FROM Contact)",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Name IN (SELECT Id FROM Contact)",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Id IN (SELECT Id, Name FROM Account)",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Name = 'x' OR Id IN (SELECT AccountId FROM Contact)",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact WHERE AccountId IN \
+             (SELECT Id FROM Account))",
+            "MALFORMED_QUERY",
+        ),
+        (
+            "SELECT Id, (SELECT Id FROM Foos) FROM Account",
+            "INVALID_TYPE",
+        ),
+        (
+            "SELECT Id, (SELECT Foo FROM Contacts) FROM Account",
+            "INVALID_FIELD",
+        ),
+        (
+            "SELECT Id, (SELECT COUNT() FROM Contacts) FROM Account",
+            "MALFORMED_QUERY",
+        ),
+        ("SELECT Name, COUNT(Id) FROM Account", "MALFORMED_QUERY"),
+        ("SELECT Name n FROM Account", "MALFORMED_QUERY"),
+        ("SELECT SUM(Name) FROM Account", "INVALID_FIELD"),
+        ("SELECT COUNT(Id), COUNT() FROM Account", "MALFORMED_QUERY"),
+        (
+            "SELECT MEDIAN(AnnualRevenue) FROM Account",
+            "MALFORMED_QUERY",
+        ),
+        ("SELECT toLabel(Industry) FROM Account", "MALFORMED_QUERY"),
         (
             "SELECT Parent.Parent.Parent.Parent.Parent.Parent.Name FROM Account",
             "MALFORMED_QUERY",
         ),
     ] {
         assert_eq!(run(&org, text), [code], "{text}");
+    }
+}
+
+#[test]
+fn groups_are_counted_summed_and_sorted() {
+    let org = org();
+    for (text, expected) in [
+        ("SELECT COUNT(Id) FROM Account", vec!["4"]),
+        ("SELECT COUNT(Industry) FROM Account", vec!["3"]),
+        ("SELECT COUNT_DISTINCT(Industry) FROM Account", vec!["2"]),
+        ("SELECT SUM(AnnualRevenue) FROM Account", vec!["200.0"]),
+        (
+            "SELECT SUM(NumberOfEmployees) s FROM Account WHERE Name LIKE 'acme%'",
+            vec!["40"],
+        ),
+        ("SELECT AVG(NumberOfEmployees) FROM Account", vec!["25.0"]),
+        ("SELECT MIN(Name) FROM Account", vec!["100% Pure"]),
+        ("SELECT MAX(Opened__c) FROM Account", vec!["2020-01-30"]),
+        (
+            "SELECT MAX(Opened__c) FROM Account WHERE Name = 'nobody'",
+            vec!["null"],
+        ),
+        (
+            "SELECT COUNT(Id) FROM Account WHERE Name = 'nobody'",
+            vec!["0"],
+        ),
+        (
+            "SELECT Industry FROM Account GROUP BY Industry ORDER BY Industry NULLS LAST",
+            vec!["Energy", "Media", "null"],
+        ),
+        (
+            "SELECT Industry, COUNT(Id) n FROM Account GROUP BY Industry ORDER BY COUNT(Id) DESC LIMIT 1",
+            vec!["Media"],
+        ),
+        (
+            "SELECT Industry i, COUNT(Id) n FROM Account GROUP BY Industry HAVING COUNT(Id) > 1",
+            vec!["Media"],
+        ),
+        (
+            "SELECT Account.Name, COUNT(Id) FROM Contact GROUP BY Account.Name ORDER BY Account.Name DESC",
+            vec!["null", "Acme"],
+        ),
+        (
+            "SELECT Name FROM Account WHERE Name = 'nobody' GROUP BY Name",
+            vec![],
+        ),
+    ] {
+        // The first member after the attributes, in the order of the alphabet, is the one asked for.
+        let found = run(&org, text);
+        assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+        assert!(
+            expected.iter().zip(&found).all(|(e, f)| e == f),
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn children_come_with_their_parents() {
+    let org = org();
+    let text = "SELECT (SELECT LastName FROM Contacts WHERE LastName LIKE 'I%' ORDER BY LastName) \
+                FROM Account ORDER BY Id LIMIT 2";
+    let found = run(&org, text);
+    let nested: serde_json::Value = serde_json::from_str(&found[0]).unwrap();
+    assert_eq!(
+        (&nested["totalSize"], &nested["done"]),
+        (&json!(1), &json!(true))
+    );
+    assert_eq!(nested["records"][0]["LastName"], "Ito");
+    assert_eq!(nested["records"][0]["attributes"]["type"], "Contact");
+    assert_eq!(found[1], "null", "no children is null, not an empty list");
+}
+
+#[test]
+fn an_alias_of_the_object_may_stand_before_its_fields() {
+    let org = org();
+    let text = "SELECT a.Name FROM Account a WHERE a.Industry = 'Energy' ORDER BY a.Name FOR VIEW";
+    assert_eq!(run(&org, text), ["acme Two"]);
+    let text = "SELECT Name FROM Account USING SCOPE everything WHERE Industry = 'Energy'";
+    assert_eq!(run(&org, text), ["acme Two"]);
+}
+
+#[test]
+fn refusals_show_where_the_reason_stands() {
+    let org = org();
+    for (text, expected) in [
+        ("nonsense", "unexpected token: 'nonsense'"),
+        (
+            "SELECT Id, FROM Account",
+            "\nSELECT Id, FROM Account\n           ^\nERROR at Row:1:Column:12\n\
+             unexpected token: 'FROM'",
+        ),
+        (
+            "SELECT Id FROM Account WHERE",
+            "\nSELECT Id FROM Account WHERE\n                            ^\n\
+             ERROR at Row:1:Column:29\nunexpected token: '<EOF>'",
+        ),
+        (
+            "SELECT Id FROM Account WHERE Name = :name",
+            "\nId FROM Account WHERE Name = :name\n                             ^\n\
+             ERROR at Row:1:Column:37\nBind variables only allowed in Apex code",
+        ),
+        (
+            "SELECT Id, Foo FROM Account",
+            "\nSELECT Id, Foo FROM Account\n           ^\nERROR at Row:1:Column:12\nNo such column \
+             'Foo' on entity 'Account'. If you are attempting to use a custom field, be sure to \
+             append the '__c' after the custom field name. Please reference your WSDL or the \
+             describe call for the appropriate names.",
+        ),
+        (
+            "SELECT Id FROM Accout",
+            "\nSELECT Id FROM Accout\n               ^\nERROR at Row:1:Column:16\nsObject type \
+             'Accout' is not supported. If you are attempting to use a custom object, be sure to \
+             append the '__c' after the entity name. Please reference your WSDL or the describe \
+             call for the appropriate names.",
+        ),
+    ] {
+        let error = match parse(text) {
+            Err(error) => error,
+            Ok(query) => super::explained(text, bind(&org.model, &query).unwrap_err()),
+        };
+        assert_eq!(error.message(), expected, "{text}");
     }
 }
 
@@ -239,9 +450,11 @@ proptest! {
             prop::sample::select(vec![
                 "select", "Id", "Name", "from", "Account", "where", "and", "or", "not", "in", "(",
                 ")", ",", "=", "<", "like", "'a'", "'\\u12'", "5", "null", "2020-01-01", "order",
-                "by", "limit", "offset", "Owner.Name", "count", "fields", "é", "-",
+                "by", "limit", "offset", "Owner.Name", "count", "fields", "é", "-", "group",
+                "having", "Contacts", "AccountId", "Contact", "LAST_N_DAYS:3", "TODAY", ":", "sum",
+                "nulls", "last", "using", "scope", "for", "view", "1e400", "2020-01-01T00:00:00Z",
             ]),
-            0..20,
+            0..30,
         )
     ) {
         let _ = run(&ORG, &words.join(" "));

@@ -72,7 +72,7 @@ fn a_composite_call_uses_earlier_answers_and_is_one_transaction_and_one_api_call
             ),
             node(
                 "GET",
-                "query?q=SELECT+LastName+FROM+Contact+WHERE+AccountId='@{up.id}'",
+                "query?q=SELECT+Id,(SELECT+LastName+FROM+Contacts)+FROM+Account+WHERE+Id='@{up.id}'",
                 "find",
             ),
         ],
@@ -94,7 +94,10 @@ fn a_composite_call_uses_earlier_answers_and_is_one_transaction_and_one_api_call
     assert_eq!(answers[0]["httpHeaders"], json!({"Location": location}));
     assert_eq!(answers[1]["referenceId"], "con");
     assert_eq!(answers[3]["body"]["created"], json!(false));
-    assert_eq!(answers[4]["body"]["records"][0]["LastName"], "Ito");
+    assert_eq!(
+        answers[4]["body"]["records"][0]["Contacts"]["records"][0]["LastName"],
+        "Ito"
+    );
     let events = f.events();
     assert_eq!(
         events.len(),

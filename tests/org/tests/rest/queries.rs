@@ -48,6 +48,77 @@ fn queries_come_in_pages() {
     );
 }
 
+fn accounts(f: &mut Fixture, count: usize) {
+    for n in 0..count {
+        let fields = json!({"Name": format!("A{n:03}")});
+        f.org.insert_as(PERSON, "Account", &fields).unwrap();
+    }
+}
+
+/// Opens a query of several pages and returns the URL of the second one.
+fn second_page(f: &mut Fixture) -> String {
+    let request = f.request("GET", "queryAll?q=SELECT+Id+FROM+Account");
+    let request = request.header("Sforce-Query-Options", "batchSize=200");
+    let next = f.org.request(&request).to_json()["nextRecordsUrl"].clone();
+    next.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_locator_lives_for_two_days_after_its_last_use() {
+    const DAY_MS: i64 = 86_400_000;
+    let mut f = Fixture::new();
+    accounts(&mut f, 201);
+    let next = second_page(&mut f);
+    for (ms, status) in [(2 * DAY_MS, 200), (2 * DAY_MS, 200), (2 * DAY_MS + 1, 400)] {
+        f.org.advance_ms(ms);
+        f.token = f
+            .org
+            .open_session(salesforce_org::local::INTEGRATION_USER)
+            .unwrap();
+        assert_eq!(f.call("GET", &next).status, status, "{ms}");
+    }
+}
+
+#[test]
+fn the_eleventh_open_query_of_a_user_closes_the_first() {
+    let mut f = Fixture::new();
+    accounts(&mut f, 201);
+    let pages: Vec<String> = (0..11).map(|_| second_page(&mut f)).collect();
+    let first = f.call("GET", &pages[0]);
+    assert_eq!(first.to_json()[0]["errorCode"], "INVALID_QUERY_LOCATOR");
+    assert_eq!(f.call("GET", &pages[1]).status, 200);
+    f.token = f.org.open_session(PERSON).unwrap();
+    assert_eq!(
+        f.call("GET", &pages[1]).status,
+        400,
+        "another user's locator"
+    );
+}
+
+#[test]
+fn groups_come_as_aggregate_results() {
+    let mut f = Fixture::new();
+    accounts(&mut f, 3);
+    let json = f.query("SELECT Name, COUNT(Id), MAX(CreatedDate) newest FROM Account GROUP BY Name ORDER BY Name LIMIT 1");
+    assert_eq!(
+        json,
+        json!({"totalSize": 1, "done": true, "records": [{"attributes": {"type": "AggregateResult"},
+            "Name": "A000", "expr0": 1, "newest": "2026-05-01T09:30:00.000+0000"}]})
+    );
+    let json = f.query("SELECT COUNT(Id) FROM Account");
+    assert_eq!(
+        (&json["totalSize"], &json["records"][0]["expr0"]),
+        (&json!(1), &json!(3))
+    );
+    for n in 0..2_000 {
+        f.org
+            .insert_as(PERSON, "Account", &json!({"Name": format!("B{n}")}))
+            .unwrap();
+    }
+    let many = f.query("SELECT Name FROM Account GROUP BY Name");
+    assert_eq!(many[0]["errorCode"], "EXCEEDED_ID_LIMIT");
+}
+
 #[test]
 fn query_all_shows_the_recycle_bin() {
     let mut f = Fixture::new();

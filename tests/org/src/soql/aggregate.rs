@@ -1,0 +1,386 @@
+//! Aggregates: rows become groups, groups become records of type `AggregateResult`.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bind::{FieldPath, Plan, filterable};
+use super::{Call, Function, Having, Item, Operator, OrderBy, Query, malformed};
+use crate::model::Model;
+use crate::model::error::{Place, SfError};
+use crate::model::schema::{Field, FieldType, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::value::{Value, push_decimal, push_json_text};
+
+/// Most groups of one answer: there is no next page.
+const GROUPS_MAX: usize = 2_000;
+
+/// How rows become groups and what is shown of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Aggregation {
+    groups: Vec<FieldPath>,
+    columns: Vec<Column>,
+    having: Vec<Test>,
+    order: Vec<Key>,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    name: String,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// The value that the rows of a group share.
+    Group(usize),
+    Function(Function, FieldPath),
+}
+
+#[derive(Clone, Debug)]
+struct Test {
+    source: Source,
+    operator: Operator,
+    number: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    source: Source,
+    descending: bool,
+    nulls_last: bool,
+}
+
+/// What a function gives.
+#[derive(Clone, Debug, PartialEq)]
+enum Outcome {
+    Count(usize),
+    /// A sum in units of the field's scale, which may be longer than any field.
+    Sum(i128, u32),
+    Average(f64),
+    Value(Value),
+}
+
+/// Tells whether a query is for groups.
+pub(super) fn wanted(query: &Query, items: &[Item]) -> bool {
+    !query.group.is_empty()
+        || !query.having.is_empty()
+        || items
+            .iter()
+            .any(|item| matches!(item, Item::Aggregate { .. }))
+}
+
+impl Aggregation {
+    /// Resolves the select list, HAVING and ORDER BY of a query for groups.
+    pub(super) fn bind(
+        model: &Model,
+        object: ObjectNo,
+        query: &Query,
+        items: &[Item],
+    ) -> Result<Self, SfError> {
+        let resolve = |path: &String| FieldPath::resolve(model, object, path);
+        let groups: Vec<FieldPath> = query.group.iter().map(resolve).collect::<Result<_, _>>()?;
+        for (path, text) in groups.iter().zip(&query.group) {
+            let field = model.field(path.object, path.field);
+            if !filterable(field) {
+                let message = format!("field '{}' can not be grouped in a query call", field.name);
+                let error = SfError::new("INVALID_FIELD", message);
+                return Err(error.placed(Place::Word(text.clone())));
+            }
+        }
+        let mut columns = Vec::with_capacity(items.len());
+        let mut unnamed = 0;
+        for item in items {
+            columns.push(column(model, object, &groups, item, &mut unnamed)?);
+        }
+        let having = |having: &Having| -> Result<Test, SfError> {
+            let number = having.number.parse::<f64>();
+            Ok(Test {
+                source: function(model, object, &having.call)?,
+                operator: having.operator,
+                number: number.map_err(|_| malformed("HAVING compares with numbers"))?,
+            })
+        };
+        let mut aggregation = Self {
+            groups,
+            columns,
+            having: query.having.iter().map(having).collect::<Result<_, _>>()?,
+            order: Vec::new(),
+            limit: query.limit,
+            offset: query.offset,
+        };
+        for key in &query.order {
+            let source = aggregation.sort_source(model, object, key)?;
+            aggregation.order.push(Key {
+                source,
+                descending: key.descending,
+                nulls_last: key.nulls_last,
+            });
+        }
+        Ok(aggregation)
+    }
+
+    /// Returns what an alias, a function or a grouped field in ORDER BY stands for.
+    fn sort_source(
+        &self,
+        model: &Model,
+        object: ObjectNo,
+        key: &OrderBy,
+    ) -> Result<Source, SfError> {
+        let named = |column: &&Column| column.name.eq_ignore_ascii_case(&key.path);
+        if let Some(column) = self.columns.iter().find(named) {
+            return Ok(column.source.clone());
+        }
+        if let Some((name, rest)) = key.path.split_once('(')
+            && let Some(known) = Function::named(name)
+        {
+            let path = rest.trim_end_matches(')').to_owned();
+            let call = Call {
+                function: known,
+                path,
+            };
+            return function(model, object, &call);
+        }
+        let path = FieldPath::resolve(model, object, &key.path)?;
+        let group = self.groups.iter().position(|group| *group == path);
+        group
+            .map(Source::Group)
+            .ok_or_else(|| not_grouped(&key.path))
+    }
+}
+
+fn column(
+    model: &Model,
+    object: ObjectNo,
+    groups: &[FieldPath],
+    item: &Item,
+    unnamed: &mut usize,
+) -> Result<Column, SfError> {
+    let grouped = |text: &str, alias: Option<&String>| {
+        let path = FieldPath::resolve(model, object, text)?;
+        let place = groups.iter().position(|group| *group == path);
+        let name = &model.field(path.object, path.field).name;
+        Ok(Column {
+            name: alias.unwrap_or(name).clone(),
+            source: Source::Group(place.ok_or_else(|| not_grouped(text))?),
+        })
+    };
+    match item {
+        Item::Path(path) => grouped(path, None),
+        Item::Named { path, alias } => grouped(path, Some(alias)),
+        Item::Aggregate { call, alias } => {
+            let name = alias.clone().unwrap_or_else(|| {
+                *unnamed += 1;
+                format!("expr{}", *unnamed - 1)
+            });
+            Ok(Column {
+                name,
+                source: function(model, object, call)?,
+            })
+        }
+        Item::Group(_) | Item::Children(_) => Err(malformed(
+            "Grouped queries select grouped fields and aggregate functions",
+        )),
+    }
+}
+
+fn not_grouped(path: &str) -> SfError {
+    let message = format!("Field must be grouped or aggregated: {path}");
+    malformed(message).placed(Place::Word(path.to_owned()))
+}
+
+fn function(model: &Model, object: ObjectNo, call: &Call) -> Result<Source, SfError> {
+    let path = FieldPath::resolve(model, object, &call.path)?;
+    let field = model.field(path.object, path.field);
+    let number = matches!(
+        field.kind,
+        FieldType::Int | FieldType::Double | FieldType::Currency | FieldType::Percent
+    );
+    let fits = filterable(field)
+        && match call.function {
+            Function::Count | Function::CountDistinct => true,
+            Function::Sum | Function::Avg => number,
+            Function::Min | Function::Max => field.kind != FieldType::Boolean,
+        };
+    if fits {
+        return Ok(Source::Function(call.function, path));
+    }
+    let operator = call.function.name().to_uppercase();
+    let message = format!(
+        "field {} does not support aggregate operator {operator}",
+        field.name
+    );
+    Err(SfError::new("INVALID_FIELD", message).placed(Place::Word(call.path.clone())))
+}
+
+/// Returns the records that the rows of a plan are grouped into, as JSON.
+pub(crate) fn groups(
+    model: &Model,
+    plan: &Plan,
+    aggregation: &Aggregation,
+    rows: &[RowNo],
+) -> Result<Vec<String>, SfError> {
+    let mut by_key: BTreeMap<Vec<Value>, Vec<RowNo>> = BTreeMap::new();
+    if aggregation.groups.is_empty() {
+        // Without GROUP BY there is one group, be it empty.
+        by_key.insert(Vec::new(), Vec::new());
+    }
+    for row in rows {
+        let value = |path: &FieldPath| path.value(model, plan.object, *row).0.clone();
+        let key: Vec<Value> = aggregation.groups.iter().map(value).collect();
+        by_key.entry(key).or_default().push(*row);
+    }
+    let outcome = |source: &Source, (key, rows): (&Vec<Value>, &Vec<RowNo>)| match source {
+        Source::Group(place) => Outcome::Value(key[*place].clone()),
+        Source::Function(function, path) => computed(model, plan.object, (*function, path), rows),
+    };
+    let mut found: Vec<(&Vec<Value>, &Vec<RowNo>)> = by_key.iter().collect();
+    found.retain(|group| {
+        let tests = &mut aggregation.having.iter();
+        tests.all(|test| test.holds(&outcome(&test.source, *group)))
+    });
+    found.sort_by(|a, b| {
+        let keys = aggregation.order.iter();
+        keys.fold(Ordering::Equal, |so_far, key| {
+            so_far.then_with(|| key.order(&outcome(&key.source, *a), &outcome(&key.source, *b)))
+        })
+    });
+    found.drain(..aggregation.offset.min(found.len()));
+    found.truncate(aggregation.limit.unwrap_or(usize::MAX));
+    if found.len() > GROUPS_MAX {
+        return Err(SfError::new(
+            "EXCEEDED_ID_LIMIT",
+            "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a \
+             single batch",
+        ));
+    }
+    let record = |group: &(&Vec<Value>, &Vec<RowNo>)| {
+        let mut out = String::from(r#"{"attributes":{"type":"AggregateResult"}"#);
+        for column in &aggregation.columns {
+            out.push(',');
+            push_json_text(&mut out, &column.name);
+            out.push(':');
+            let field = aggregation.field(model, &column.source);
+            outcome(&column.source, *group).push_json(field, &mut out);
+        }
+        out.push('}');
+        out
+    };
+    Ok(found.iter().map(record).collect())
+}
+
+impl Aggregation {
+    fn field<'m>(&self, model: &'m Model, source: &Source) -> &'m Field {
+        let path = match source {
+            Source::Group(place) => &self.groups[*place],
+            Source::Function(_, path) => path,
+        };
+        model.field(path.object, path.field)
+    }
+}
+
+fn computed(
+    model: &Model,
+    object: ObjectNo,
+    (function, path): (Function, &FieldPath),
+    rows: &[RowNo],
+) -> Outcome {
+    let values = || {
+        let values = rows.iter().map(|row| path.value(model, object, *row).0);
+        values.filter(|value| **value != Value::Null)
+    };
+    let units = |value: &Value| match value {
+        Value::Int(int) => i128::from(*int),
+        Value::Decimal(units) => i128::from(*units),
+        _ => 0,
+    };
+    let scale = model.field(path.object, path.field).scale;
+    let count = values().count();
+    let none = Outcome::Value(Value::Null);
+    match function {
+        Function::Count => Outcome::Count(count),
+        Function::CountDistinct => Outcome::Count(values().collect::<BTreeSet<_>>().len()),
+        Function::Sum | Function::Avg if count == 0 => none,
+        Function::Sum => Outcome::Sum(values().map(units).sum(), scale),
+        Function::Avg => {
+            let sum: i128 = values().map(units).sum();
+            let places = i32::try_from(scale).unwrap_or(0);
+            Outcome::Average(sum as f64 / 10_f64.powi(places) / count as f64)
+        }
+        Function::Min => values()
+            .min()
+            .map_or(none, |value| Outcome::Value(value.clone())),
+        Function::Max => values()
+            .max()
+            .map_or(none, |value| Outcome::Value(value.clone())),
+    }
+}
+
+impl Outcome {
+    fn push_json(&self, field: &Field, out: &mut String) {
+        match self {
+            Self::Count(count) => out.push_str(&count.to_string()),
+            Self::Sum(units, scale) => match i64::try_from(*units) {
+                Ok(units) if field.kind != FieldType::Int => push_decimal(out, units, *scale),
+                Ok(_) | Err(_) => out.push_str(&units.to_string()),
+            },
+            Self::Average(number) => out.push_str(&format!("{number:?}")),
+            Self::Value(value) => value.push_json(field, out),
+        }
+    }
+
+    fn number(&self) -> Option<f64> {
+        Some(match self {
+            Self::Count(count) => *count as f64,
+            Self::Sum(units, scale) => {
+                *units as f64 / 10_f64.powi(i32::try_from(*scale).unwrap_or(0))
+            }
+            Self::Average(number) => *number,
+            Self::Value(Value::Int(int)) => f64::from(*int),
+            Self::Value(_) => return None,
+        })
+    }
+
+    fn is_null(&self) -> bool {
+        *self == Self::Value(Value::Null)
+    }
+}
+
+impl Test {
+    fn holds(&self, outcome: &Outcome) -> bool {
+        let order = outcome
+            .number()
+            .and_then(|number| number.partial_cmp(&self.number));
+        order.is_some_and(|order| match self.operator {
+            Operator::Equal => order.is_eq(),
+            Operator::NotEqual => order.is_ne(),
+            Operator::Less => order.is_lt(),
+            Operator::AtMost => order.is_le(),
+            Operator::Greater => order.is_gt(),
+            Operator::AtLeast => order.is_ge(),
+            Operator::Like => false,
+        })
+    }
+}
+
+impl Key {
+    fn order(&self, a: &Outcome, b: &Outcome) -> Ordering {
+        let order = match (a, b) {
+            (Outcome::Value(a), Outcome::Value(b)) => a.cmp(b),
+            (a, b) => a
+                .number()
+                .partial_cmp(&b.number())
+                .unwrap_or(Ordering::Equal),
+        };
+        match (a.is_null(), b.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) if self.nulls_last => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, true) if self.nulls_last => Ordering::Less,
+            (false, true) => Ordering::Greater,
+            (false, false) if self.descending => order.reverse(),
+            (false, false) => order,
+        }
+    }
+}
