@@ -449,15 +449,19 @@ fn after_more_than_fourteen_failed_graphs_the_rest_is_not_run() {
     assert_eq!(f.org.count("Account"), 1);
 }
 
+fn post(reference: &str, body: Json) -> Json {
+    with("POST", "sobjects/Account", reference, body)
+}
+
+/// As many nodes that know nothing of each other.
+fn flat(count: usize) -> Vec<Json> {
+    let node = |n: usize| post(&format!("r{n}"), json!({"Name": "x"}));
+    (0..count).map(node).collect()
+}
+
 #[test]
 fn graphs_beyond_a_limit_are_refused_as_a_whole() {
     let mut f = Fixture::new();
-    let post = |reference: &str, body: Json| with("POST", "sobjects/Account", reference, body);
-    let flat = |count: usize| -> Vec<Json> {
-        (0..count)
-            .map(|n| post(&format!("r{n}"), json!({"Name": "x"})))
-            .collect()
-    };
     let chain = |count: usize| -> Vec<Json> {
         (0..count)
             .map(|n| {

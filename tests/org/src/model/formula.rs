@@ -1,0 +1,340 @@
+//! Formula fields: values that follow from other values and that nobody writes.
+//!
+//! A small part of Salesforce's formula language: operands joined by one kind of operator, `&` for
+//! text, `+` and `-`, or `*` for numbers. An operand is a field, by way of parents, a text in
+//! quotes, or a number. What matters to a caller is there: a formula moves no stamp, leaves no
+//! change event, and changes when its parent does.
+
+use super::schema::{FieldNo, FieldType, ObjectNo, Schema};
+use super::table::RowNo;
+use super::value::{Value, decimal_units};
+use super::Model;
+
+/// How many parents an operand may climb.
+const PARENTS_MAX: usize = 5;
+
+/// Digits behind the point of a number that is written in a formula.
+const LITERAL_SCALE: u32 = 9;
+
+/// A formula of one field.
+#[derive(Clone, Debug)]
+pub(crate) struct Formula {
+    object: ObjectNo,
+    field: FieldNo,
+    first: Operand,
+    rest: Vec<(Operator, Operand)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Concatenate,
+    Add,
+    Subtract,
+    Multiply,
+}
+
+#[derive(Clone, Debug)]
+enum Operand {
+    Text(String),
+    Number(Number),
+    Field { hops: Vec<FieldNo>, field: FieldNo, object: ObjectNo },
+}
+
+/// A decimal number.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    units: i128,
+    scale: u32,
+}
+
+impl Formula {
+    /// Reads a formula, or says what is wrong with it.
+    pub(crate) fn parse(
+        schema: &Schema,
+        (object, field): (ObjectNo, FieldNo),
+        text: &str,
+    ) -> Result<Self, String> {
+        let mut rest = text.trim();
+        let (first, behind) = operand(schema, object, rest)?;
+        rest = behind;
+        let mut formula = Self {
+            object,
+            field,
+            first,
+            rest: Vec::new(),
+        };
+        while let Some(symbol) = rest.chars().next() {
+            let operator = match symbol {
+                '&' => Operator::Concatenate,
+                '+' => Operator::Add,
+                '-' => Operator::Subtract,
+                '*' => Operator::Multiply,
+                other => return Err(format!("{other} is no operator")),
+            };
+            let (next, behind) = operand(schema, object, rest[1..].trim_start())?;
+            formula.rest.push((operator, next));
+            rest = behind;
+        }
+        formula.check(schema)?;
+        Ok(formula)
+    }
+
+    /// Refuses operators that are mixed or do not fit the type of the field.
+    fn check(&self, schema: &Schema) -> Result<(), String> {
+        let kind = schema.object(self.object).field(self.field).kind;
+        let number = matches!(
+            kind,
+            FieldType::Int | FieldType::Double | FieldType::Currency | FieldType::Percent
+        );
+        let fits = |operator: Operator| match operator {
+            Operator::Concatenate => kind.is_text(),
+            Operator::Add | Operator::Subtract | Operator::Multiply => number,
+        };
+        let product = |operator: Operator| operator == Operator::Multiply;
+        let mut operators = self.rest.iter().map(|(operator, _)| *operator);
+        if !operators.clone().all(fits) || !(number || kind.is_text()) {
+            return Err("operators and type of the field do not fit".to_owned());
+        }
+        if let Some(first) = operators.next()
+            && operators.any(|operator| product(operator) != product(first))
+        {
+            return Err("* is not mixed with + and -".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Returns the operands that lead over parents.
+    fn climbs(&self) -> impl Iterator<Item = (&[FieldNo], ObjectNo)> {
+        let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, o)| o));
+        operands.filter_map(|operand| match operand {
+            Operand::Field { hops, object, .. } if !hops.is_empty() => {
+                Some((hops.as_slice(), *object))
+            }
+            Operand::Field { .. } | Operand::Text(_) | Operand::Number(_) => None,
+        })
+    }
+
+    fn value(&self, model: &Model, row: RowNo) -> Value {
+        let field = model.field(self.object, self.field);
+        if field.kind.is_text() {
+            let mut text = self.first.text(model, self.object, row);
+            for (_, operand) in &self.rest {
+                text.push_str(&operand.text(model, self.object, row));
+            }
+            let text = text.trim();
+            return if text.is_empty() {
+                Value::Null
+            } else {
+                Value::Text(text.into())
+            };
+        }
+        let total = self.number(model, row).and_then(|number| number.rounded(field.scale));
+        match total {
+            None => Value::Null,
+            Some(units) if field.kind == FieldType::Int => {
+                i32::try_from(units).map_or(Value::Null, Value::Int)
+            }
+            Some(units) => Value::Decimal(units),
+        }
+    }
+
+    /// Returns the number; none if an operand is null or the number is too large.
+    fn number(&self, model: &Model, row: RowNo) -> Option<Number> {
+        let mut total = self.first.number(model, self.object, row)?;
+        for (operator, operand) in &self.rest {
+            let next = operand.number(model, self.object, row)?;
+            total = match operator {
+                Operator::Multiply => total.times(next)?,
+                Operator::Subtract => total.plus(Number {
+                    units: -next.units,
+                    ..next
+                })?,
+                Operator::Add | Operator::Concatenate => total.plus(next)?,
+            };
+        }
+        Some(total)
+    }
+}
+
+/// Reads one operand and returns the text behind it.
+fn operand<'a>(
+    schema: &Schema,
+    object: ObjectNo,
+    text: &'a str,
+) -> Result<(Operand, &'a str), String> {
+    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
+    if let Some(quote) = quote {
+        let closed = text[1..].split_once(quote);
+        let (inner, behind) = closed.ok_or("a text is not closed")?;
+        return Ok((Operand::Text(inner.to_owned()), behind.trim_start()));
+    }
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
+    let (word, behind) = text.split_at(length);
+    if word.starts_with(|c: char| c.is_ascii_digit()) {
+        let units = decimal_units(word, LITERAL_SCALE).and_then(Result::ok);
+        let units = units.ok_or_else(|| format!("{word} is no number"))?;
+        let number = Number {
+            units: i128::from(units),
+            scale: LITERAL_SCALE,
+        };
+        return Ok((Operand::Number(number), behind.trim_start()));
+    }
+    Ok((path(schema, object, word)?, behind.trim_start()))
+}
+
+fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String> {
+    let mut at = object;
+    let mut hops = Vec::new();
+    let mut parts: Vec<&str> = word.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    if parts.len() > PARENTS_MAX {
+        return Err(format!("{word} leads over too many parents"));
+    }
+    for part in parts {
+        let hop = schema.object(at).find_relationship(part);
+        let hop = hop.ok_or_else(|| format!("{part} is no relationship"))?;
+        hops.push(hop);
+        at = schema.target(at, hop);
+    }
+    let field = schema.object(at).find(last).ok_or_else(|| format!("{last} is no field"))?;
+    if schema.object(at).field(field).formula.is_some() {
+        return Err(format!("{last} is a formula itself"));
+    }
+    Ok(Operand::Field {
+        hops,
+        field,
+        object: at,
+    })
+}
+
+impl Operand {
+    /// Returns the field's value; none if a parent on the way is missing.
+    fn held<'m>(&self, model: &'m Model, object: ObjectNo, row: RowNo) -> Option<&'m Value> {
+        let Self::Field {
+            hops,
+            field,
+            object: end,
+        } = self
+        else {
+            return None;
+        };
+        let mut at = (object, row);
+        for hop in hops {
+            let expected = model.schema.target(at.0, *hop);
+            let id = model.table(at.0).get(at.1, *hop).as_id()?;
+            at = model.live_row(id).filter(|found| found.0 == expected)?;
+        }
+        (at.0 == *end).then(|| model.table(at.0).get(at.1, *field))
+    }
+
+    fn text(&self, model: &Model, object: ObjectNo, row: RowNo) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.rounded(0).unwrap_or_default().to_string(),
+            Self::Field {
+                field, object: end, ..
+            } => {
+                let mut text = String::new();
+                if let Some(value) = self.held(model, object, row) {
+                    value.push_plain(model.field(*end, *field), &mut text);
+                }
+                text
+            }
+        }
+    }
+
+    fn number(&self, model: &Model, object: ObjectNo, row: RowNo) -> Option<Number> {
+        match self {
+            Self::Text(_) => None,
+            Self::Number(number) => Some(*number),
+            Self::Field {
+                field, object: end, ..
+            } => match self.held(model, object, row)? {
+                Value::Int(int) => Some(Number {
+                    units: i128::from(*int),
+                    scale: 0,
+                }),
+                Value::Decimal(units) => Some(Number {
+                    units: i128::from(*units),
+                    scale: model.field(*end, *field).scale,
+                }),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Number {
+    fn at_scale(self, scale: u32) -> Option<i128> {
+        let factor = 10_i128.checked_pow(scale.checked_sub(self.scale)?)?;
+        self.units.checked_mul(factor)
+    }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let units = self.at_scale(scale)?.checked_add(other.at_scale(scale)?)?;
+        Some(Self { units, scale })
+    }
+
+    fn times(self, other: Self) -> Option<Self> {
+        Some(Self {
+            units: self.units.checked_mul(other.units)?,
+            scale: self.scale + other.scale,
+        })
+    }
+
+    /// Returns the number in units of `10^-scale`, rounded half away from zero.
+    fn rounded(self, scale: u32) -> Option<i64> {
+        if scale >= self.scale {
+            return i64::try_from(self.at_scale(scale)?).ok();
+        }
+        let factor = 10_i128.checked_pow(self.scale - scale)?;
+        let half = factor / 2 * self.units.signum();
+        i64::try_from(self.units.checked_add(half)? / factor).ok()
+    }
+}
+
+impl Model {
+    /// Brings the formulas up to date that depend on these records.
+    pub(crate) fn recalculate(&mut self, touched: &[(ObjectNo, RowNo)]) {
+        if self.schema.formulas.is_empty() {
+            return;
+        }
+        let mut computed: Vec<(ObjectNo, RowNo, FieldNo, Value)> = Vec::new();
+        for formula in &self.schema.formulas {
+            for row in self.dependents_of(formula, touched) {
+                if self.table(formula.object).row(row).is_some() {
+                    let value = formula.value(self, row);
+                    computed.push((formula.object, row, formula.field, value));
+                }
+            }
+        }
+        for (object, row, field, value) in computed {
+            self.tables[object.0].set(&self.schema.objects[object.0], row, field, value);
+        }
+    }
+
+    /// Returns the records of a formula's object whose value may have become another one.
+    fn dependents_of(&self, formula: &Formula, touched: &[(ObjectNo, RowNo)]) -> Vec<RowNo> {
+        let own = touched.iter().filter(|(object, _)| *object == formula.object);
+        let mut rows: Vec<RowNo> = own.map(|(_, row)| *row).collect();
+        for (hops, end) in formula.climbs() {
+            let parents = touched.iter().filter(|(object, _)| *object == end);
+            let parents: Vec<_> = parents.map(|(object, row)| self.id_of(*object, *row)).collect();
+            let table = self.table(formula.object);
+            let found = |id: &super::id::RecordId| match hops {
+                [hop] => table.children_of(*hop, *id),
+                _ => None,
+            };
+            match parents.iter().map(found).collect::<Option<Vec<_>>>() {
+                Some(found) => rows.extend(found.into_iter().flatten()),
+                // Without an index, or over several parents, any record may be meant.
+                None => rows.extend(table.all()),
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+}
