@@ -2,10 +2,11 @@
 //! acknowledged.
 //!
 //! [`postgres`] drains the outbox, [`events`] the change-event subscription, [`poll`] the window of
-//! recent changes, [`backfill`] reads whole objects whose scope is stale. None of them decides
-//! anything about a record: they observe, record, and ring.
+//! recent changes, [`backfill`] reads whole objects whose scope is stale, [`completion`] what events
+//! leave out. None of them decides anything about a record: they observe, record, and ring.
 
 pub(crate) mod backfill;
+pub(crate) mod completion;
 pub(crate) mod events;
 pub(crate) mod poll;
 pub(crate) mod postgres;

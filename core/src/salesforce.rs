@@ -36,8 +36,8 @@ use self::wire::Wire;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::engine::ports::salesforce::{
-    EventStream, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError, SalesforcePort,
-    SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+    EventStream, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
+    SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
@@ -241,12 +241,12 @@ impl SalesforcePort for HttpSalesforce {
         &self,
         topic: &str,
         from: &ReplayFrom,
-        objects: &BTreeMap<ObjectName, Vec<FieldName>>,
+        objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
         let mut scope = EventScope::default();
-        for (object, fields) in objects {
+        for (object, interest) in objects {
             let schema = self.schemas.get(&self.transport, object).await?;
-            scope.add(schema, fields)?;
+            scope.add(schema, interest)?;
         }
         let stream = self.events.subscribe(topic, from, scope).await?;
         Ok(Box::new(stream))

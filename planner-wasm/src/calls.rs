@@ -52,6 +52,8 @@ struct RecordInput {
     postgres: SideInput,
     /// The Salesforce record's fields; null if there is none.
     salesforce: SideInput,
+    /// The Salesforce record lies outside the object's filter; its fields do not count then.
+    outside: bool,
     /// When each side last changed, milliseconds since the epoch.
     changed_at_ms: BTreeMap<SourceSystem, i64>,
     /// Fields of Salesforce that are late effects of writes that were given up.
@@ -150,6 +152,7 @@ impl RecordInput {
             base: members.optional("base")?,
             postgres: members.optional("postgres")?,
             salesforce: members.optional("salesforce")?,
+            outside: members.optional("outside")?,
             changed_at_ms: members.optional("changed_at_ms")?,
             late_effects: members.optional("late_effects")?,
             bounces: members.optional("bounces")?,
@@ -168,12 +171,24 @@ impl RecordInput {
             base: self.base.as_ref().unwrap_or(&empty),
             agreed: self.base.is_some(),
             postgres: self.side(SourceSystem::Postgres, &self.postgres),
-            salesforce: self.side(SourceSystem::Salesforce, &self.salesforce),
+            salesforce: self.salesforce(),
             late_effects: self.late_effects.clone(),
             bounces: &self.bounces,
             open_intents: &self.intents(),
             clock_skew_ms: self.clock_skew_ms,
         })
+    }
+
+    fn salesforce(&self) -> SideState {
+        let side = self.side(SourceSystem::Salesforce, &self.salesforce);
+        match self.outside {
+            true => SideState {
+                presence: Presence::Outside,
+                fields: Payload::new(),
+                ..side
+            },
+            false => side,
+        }
     }
 
     /// A side that lacks a record that was agreed on has deleted it.

@@ -34,7 +34,8 @@ pub fn check_config(toml: &str) -> Result<String, JsError> {
 /// - `base`, `postgres`, `salesforce`: fields and values; a base that is null says that both sides never
 ///   agreed, a side that is null lacks the record;
 /// - optional: `changed_at_ms` by side, `clock_skew_ms`, `late_effects` and `under_way` (fields),
-///   `bounces` (`{"Field": {"count", "sent", "stored"}}`).
+///   `bounces` (`{"Field": {"count", "sent", "stored"}}`), `outside` (true: the Salesforce record lies
+///   outside the object's filter).
 #[wasm_bindgen]
 pub fn plan_record(input: &str) -> Result<String, JsError> {
     shown(calls::plan_record(input))

@@ -103,6 +103,9 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
     if object.stale {
         remarks.push("is being read as a whole".to_owned());
     }
+    if object.outside > 0 {
+        remarks.push(format!("{} outside the filter", object.outside));
+    }
     if object.contested > 0 {
         remarks.push(format!(
             "{} contested by automation in Salesforce",

@@ -1,12 +1,13 @@
 //! Reads records in Salesforce under their lease, where nobody can say otherwise what they hold: after
-//! an unknown outcome, a gap, sightings that cannot be ordered, or a delete that found nothing.
+//! an unknown outcome, a gap, sightings that cannot be ordered, a delete that found nothing, or a
+//! record that may have left the object's filter.
 //!
 //! A look shows; it never repeats a write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::backfill::{external_id_of, observation};
-use crate::capture::events::read_by_id;
+use crate::capture::completion::{read_by_id, read_shown};
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
 use crate::engine::ports::ObjectScope;
@@ -35,8 +36,9 @@ const QUOTA_MS: i64 = 60_000;
 /// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
 /// planned now; if the org cannot be asked, the others are given back, uncounted.
 ///
-/// While the object has not been read as a whole, a record without a Salesforce id is looked for by
-/// its external id first: a create would overwrite what a record of that external id holds.
+/// While the object has not been read as a whole, and always where a filter keeps some of it from us,
+/// a record without a Salesforce id is looked for by its external id first: a create would overwrite
+/// what a record of that external id holds.
 pub(super) async fn look(
     job: &Job<'_>,
     scope: &ObjectScope,
@@ -44,9 +46,10 @@ pub(super) async fn look(
     is_stale: bool,
     report: &mut ApplyReport,
 ) -> Result<Vec<LeasedTask>, ForceSyncError> {
+    let unread = is_stale || scope.sync.filter.is_some();
     let (unknown, known): (Vec<_>, Vec<_>) = leases
         .into_iter()
-        .partition(|lease| lease.look || (is_stale && lease.salesforce_id.is_none()));
+        .partition(|lease| lease.look || (unread && lease.salesforce_id.is_none()));
     if unknown.is_empty() {
         return Ok(known);
     }
@@ -65,7 +68,8 @@ pub(super) async fn look(
     Ok(known.into_iter().chain(unknown).collect())
 }
 
-/// Reads the records by id, and by external id where the id shows no live record.
+/// Reads the records by id, and by external id where the id shows no live record. Where the object has a
+/// filter, what was found is asked for once more with it: what does not come back lies outside.
 async fn read(
     job: &Job<'_>,
     scope: &ObjectScope,
@@ -81,6 +85,17 @@ async fn read(
         .filter(|lease| live(&by_id, lease).is_none())
         .collect();
     let by_external_id = read_by_external_id(job, scope, &without_live).await?;
+    let found: BTreeSet<&SalesforceId> = by_id
+        .values()
+        .chain(by_external_id.values())
+        .map(|record| &record.salesforce_id)
+        .collect();
+    let found: Vec<SalesforceId> = found.into_iter().cloned().collect();
+    let shown = match scope.sync.filter {
+        Some(_) => Some(read_shown(job, scope, &found).await?),
+        None => None,
+    };
+    let judge = |record| Found::of(record, shown.as_ref());
     let form = scope
         .schema
         .fields
@@ -94,8 +109,12 @@ async fn read(
             .and_then(|canonical| by_external_id.get(&canonical));
         Sighting {
             lease,
-            by_id: lease.salesforce_id.as_ref().and_then(|id| by_id.get(id)),
-            named,
+            by_id: lease
+                .salesforce_id
+                .as_ref()
+                .and_then(|id| by_id.get(id))
+                .map(judge),
+            named: named.map(judge),
         }
         .observations(job, scope, &cursor)
     });
@@ -149,11 +168,48 @@ async fn read_by_external_id(
     Ok(found)
 }
 
+/// A record that was found, and whether the object's filter shows it.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    record: &'a SalesforceRecord,
+    outside: bool,
+}
+
+impl<'a> Found<'a> {
+    /// Judges a record by what the filter showed, and tells it as it was shown: that is later.
+    fn of(
+        record: &'a SalesforceRecord,
+        shown: Option<&'a BTreeMap<SalesforceId, SalesforceRecord>>,
+    ) -> Self {
+        let matched = match shown {
+            Some(shown) => shown.get(&record.salesforce_id),
+            None => Some(record),
+        };
+        Self {
+            record: matched.unwrap_or(record),
+            outside: matched.is_none(),
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.record.deleted == Deleted::No
+    }
+
+    /// What lies outside is told as that, live or deleted: what becomes of it is nothing to us.
+    fn kind(&self) -> ObservationKind {
+        match (self.outside, self.record.deleted) {
+            (true, _) => ObservationKind::Outside,
+            (false, Deleted::No) => ObservationKind::Look,
+            (false, Deleted::Yes) => ObservationKind::Deleted,
+        }
+    }
+}
+
 /// What a look at one record showed.
 struct Sighting<'a> {
     lease: &'a LeasedTask,
-    by_id: Option<&'a SalesforceRecord>,
-    named: Option<&'a SalesforceRecord>,
+    by_id: Option<Found<'a>>,
+    named: Option<Found<'a>>,
 }
 
 impl Sighting<'_> {
@@ -165,34 +221,26 @@ impl Sighting<'_> {
         scope: &ObjectScope,
         cursor: &str,
     ) -> Vec<SalesforceObservation> {
-        let seen = |record, kind, ordinal| SalesforceObservation {
+        let plain = |found: Found<'_>| observation(job, scope, found.record, found.kind(), cursor);
+        let seen = |found, ordinal| SalesforceObservation {
             external_id: Some(self.lease.external_id.clone()),
             ordinal,
-            ..observation(job, scope, record, kind, cursor)
+            ..plain(found)
         };
-        let live = |record: &&SalesforceRecord| record.deleted == Deleted::No;
-        if let Some(record) = self.by_id.filter(live) {
+        if let Some(found) = self.by_id.filter(Found::is_live) {
             // Its own external id may have been changed there: that is for the plan to see.
-            return vec![observation(
-                job,
-                scope,
-                record,
-                ObservationKind::Look,
-                cursor,
-            )];
+            return vec![plain(found)];
         }
-        let gone = match (self.by_id, self.named.filter(live)) {
-            (Some(deleted), _) => Some(seen(deleted, ObservationKind::Deleted, 0)),
+        let named = self.named.filter(Found::is_live);
+        let gone = match (self.by_id, named) {
+            (Some(deleted), _) => Some(seen(deleted, 0)),
             // Found under its external id, or never there and nothing to settle by its absence.
             (None, found) if self.lease.salesforce_id.is_none() => {
                 (found.is_none() && self.lease.look).then(|| self.missing(scope, cursor))
             }
             (None, Some(_) | None) => Some(self.missing(scope, cursor)),
         };
-        let successor = self
-            .named
-            .filter(live)
-            .map(|record| seen(record, ObservationKind::Look, 1));
+        let successor = named.map(|found| seen(found, 1));
         gone.into_iter().chain(successor).collect()
     }
 

@@ -1,22 +1,20 @@
 //! Drains the change-event subscription: one owner, one position, moved only with what it covers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::ports::ObjectScope;
-use crate::engine::ports::salesforce::{
-    Deleted, EventBatch, EventStream, ReadBy, ReplayFrom, SalesforceRecord, StreamEnd,
-};
+use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
-use crate::engine::tenant::{read_fields, scope_of};
+use crate::engine::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
-use crate::model::ids::{FieldName, ObjectName, SalesforceId};
-use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::model::ids::ObjectName;
+use crate::model::observation::SalesforceObservation;
 use crate::salesforce::ALL_CHANGES_TOPIC;
 
-use super::backfill::{Backfill, external_id_of};
+use super::backfill::Backfill;
+use super::completion::complete;
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, ring_for};
 
@@ -38,9 +36,6 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(20);
 
 /// How often a closed subscription is opened again in one run.
 const REOPENED_MAX: usize = 5;
-
-/// Records of one read by id.
-const READ_BATCH: usize = 200;
 
 /// Returns the name of the tenant's event stream.
 pub(super) fn stream() -> StreamName {
@@ -133,11 +128,11 @@ impl Drain<'_> {
     }
 
     async fn subscribe(&self) -> Result<Box<dyn EventStream>, ForceSyncError> {
-        let objects: BTreeMap<ObjectName, Vec<FieldName>> = self
+        let objects: BTreeMap<ObjectName, Interest> = self
             .job
             .scopes()
             .iter()
-            .map(|scope| (scope.sync.object.clone(), read_fields(&scope.sync)))
+            .map(|scope| (scope.sync.object.clone(), interest_of(&scope.sync)))
             .collect();
         let stream = self
             .job
@@ -213,7 +208,7 @@ impl Drain<'_> {
             self.mark_stale(&batch.stale, "events of the object were lost")
                 .await?;
         }
-        let observations = complete_unlinked(self.job, batch.observations).await?;
+        let observations = complete(self.job, batch.observations).await?;
         let position = StreamPosition {
             cursor: batch.position.clone(),
             stale: Some(false),
@@ -289,7 +284,7 @@ pub(crate) async fn record_relayed(
             .mark_stale(job.id(), stale, "events of the object were lost")
             .await?;
     }
-    let observations = complete_unlinked(job, observations).await?;
+    let observations = complete(job, observations).await?;
     let recorded = job
         .store()
         .record_observations(job.scopes(), &observations, None)
@@ -297,95 +292,4 @@ pub(crate) async fn record_relayed(
     report.add_observations(&recorded);
     ring_for(job, recorded.dirty, &mut report).await?;
     Ok(report)
-}
-
-/// Reads the records of events that say too little to begin a link with: an update carries only what
-/// changed, most often without the external id, and a gap carries nothing.
-pub(super) async fn complete_unlinked(
-    job: &Job<'_>,
-    mut observations: Vec<SalesforceObservation>,
-) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
-    let mut partial: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
-    for observation in observations.iter().filter(|seen| is_partial(seen)) {
-        partial
-            .entry(observation.object.clone())
-            .or_default()
-            .insert(observation.salesforce_id.clone());
-    }
-    for (object, ids) in partial {
-        // Events of unmapped objects are out of scope; the store counts them.
-        let Some(scope) = scope_of(job.scopes(), &object) else {
-            continue;
-        };
-        let ids: Vec<SalesforceId> = ids.into_iter().collect();
-        let unlinked = job.store().unlinked(scope, &ids).await?;
-        if unlinked.is_empty() {
-            continue;
-        }
-        let records = read_by_id(job, scope, &unlinked).await?;
-        for id in &unlinked {
-            complete(scope, &mut observations, id, records.get(id));
-        }
-    }
-    Ok(observations)
-}
-
-fn is_partial(seen: &SalesforceObservation) -> bool {
-    match seen.kind {
-        ObservationKind::Changed | ObservationKind::Gap => true,
-        ObservationKind::Created
-        | ObservationKind::Undeleted
-        | ObservationKind::Snapshot
-        | ObservationKind::Look
-        | ObservationKind::Deleted
-        | ObservationKind::Missing => false,
-    }
-}
-
-/// Reads records by id, batch by batch. Deleted ones come too; absent ones do not exist for us.
-pub(crate) async fn read_by_id(
-    job: &Job<'_>,
-    scope: &ObjectScope,
-    ids: &[SalesforceId],
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
-    let fields = read_fields(&scope.sync);
-    let mut found = BTreeMap::new();
-    for batch in ids.chunks(READ_BATCH) {
-        let records = job
-            .salesforce()
-            .read(&scope.sync.object, &ReadBy::Id(batch.to_vec()), &fields)
-            .await?;
-        found.extend(
-            records
-                .into_iter()
-                .map(|record| (record.salesforce_id.clone(), record)),
-        );
-    }
-    Ok(found)
-}
-
-/// Puts what the read showed in place of the record's first partial event. Its later ones stay: by
-/// their versions they are older than the read.
-fn complete(
-    scope: &ObjectScope,
-    observations: &mut [SalesforceObservation],
-    id: &SalesforceId,
-    record: Option<&SalesforceRecord>,
-) {
-    let first = observations
-        .iter_mut()
-        .find(|seen| seen.salesforce_id == *id && is_partial(seen));
-    let Some(seen) = first else { return };
-    match record {
-        Some(record) if record.deleted == Deleted::No => {
-            seen.kind = ObservationKind::Snapshot;
-            seen.external_id = external_id_of(scope, record);
-            seen.fields = record.fields.clone();
-            seen.version = record.version;
-        }
-        Some(_) | None => {
-            seen.kind = ObservationKind::Deleted;
-            seen.fields.clear();
-        }
-    }
 }

@@ -14,6 +14,7 @@ use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 
 use super::backfill::{Backfill, observation};
+use super::completion::{read_shown, unmatched};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, ring_for};
 
@@ -124,11 +125,7 @@ impl Pass<'_> {
                 self.after.as_ref(),
             )
             .await?;
-        let observations: Vec<SalesforceObservation> = page
-            .records
-            .iter()
-            .map(|record| self.observation(record))
-            .collect();
+        let observations = self.observations(&page.records).await?;
         let position = StreamPosition {
             cursor: SourceCursor::Snapshot(self.reached(&page).to_string()),
             stale: Some(false),
@@ -164,6 +161,34 @@ impl Pass<'_> {
         self.lease = lease;
         self.leased_at_ms = now_ms;
         Ok(unmoved)
+    }
+
+    /// Says what the page showed. What the object's filter does not show is unmatched; the rest is told
+    /// as the filter showed it, which is later than the page.
+    async fn observations(
+        &self,
+        records: &[SalesforceRecord],
+    ) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+        if self.scope.sync.filter.is_none() {
+            return Ok(records
+                .iter()
+                .map(|record| self.observation(record))
+                .collect());
+        }
+        let ids: Vec<SalesforceId> = records
+            .iter()
+            .map(|record| record.salesforce_id.clone())
+            .collect();
+        let shown = read_shown(self.job, self.scope, &ids).await?;
+        let judged = records.iter().map(|record| {
+            let found = shown.get(&record.salesforce_id);
+            let mut seen = self.observation(found.unwrap_or(record));
+            if found.is_none() {
+                unmatched(&mut seen);
+            }
+            seen
+        });
+        Ok(judged.collect())
     }
 
     fn observation(&self, record: &SalesforceRecord) -> SalesforceObservation {

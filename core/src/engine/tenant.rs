@@ -11,6 +11,7 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
 use super::error::ForceSyncError;
+use super::ports::salesforce::{Changes, Interest};
 use super::ports::{ObjectScope, SalesforcePort, StorePort};
 
 /// How long describes and the org's identity are believed. A changed field shows after at most that
@@ -136,6 +137,17 @@ pub(crate) fn read_fields(sync: &ObjectSync) -> Vec<FieldName> {
         .chain([&sync.external_id.field])
         .collect();
     fields.into_iter().cloned().collect()
+}
+
+/// Returns what counts of the object's events. Any change may bring a record into the filter.
+pub(crate) fn interest_of(sync: &ObjectSync) -> Interest {
+    Interest {
+        fields: read_fields(sync),
+        changes: match sync.filter {
+            Some(_) => Changes::All,
+            None => Changes::OfFields,
+        },
+    }
 }
 
 /// Returns the scope of `object`.

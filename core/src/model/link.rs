@@ -19,6 +19,9 @@ pub enum Presence {
     Present,
     /// Was there and is deleted.
     Deleted,
+    /// Was there, outside the object's filter: nothing else is known of it, and it is left alone.
+    /// Of Salesforce only, which alone can judge a filter.
+    Outside,
 }
 
 /// One field of the image.

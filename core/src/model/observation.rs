@@ -83,6 +83,12 @@ pub enum ObservationKind {
     Missing,
     /// GAP_* or an undecodable event: the record changed, nobody knows how.
     Gap,
+    /// A change or a poll of a record that the object's filter does not show. Nothing of its content
+    /// is told; a record that we know is looked at.
+    Unmatched,
+    /// A look that found the record outside the object's filter: authoritative. Its fields tell only
+    /// what became of writes of ours.
+    Outside,
 }
 
 /// One sighting of one Salesforce record.

@@ -87,6 +87,8 @@ pub fn fold_observation(
     };
     match seen.kind {
         ObservationKind::Gap => fold.reread(),
+        ObservationKind::Unmatched => fold.unmatched(),
+        ObservationKind::Outside => fold.outside(),
         ObservationKind::Deleted => fold.deleted(),
         ObservationKind::Missing => fold.missing(),
         ObservationKind::Changed
@@ -155,8 +157,44 @@ impl<'a> Fold<'a> {
 
     // The record as a whole.
 
+    /// Capture saw it outside the filter: whether it has left is for a look to say, once.
+    fn unmatched(&mut self) {
+        let known = self.link.image.presence == Presence::Outside && self.is_current();
+        if !known {
+            self.reread();
+        }
+    }
+
+    /// It lies outside the filter: of what it holds nothing is kept, and nothing is awaited of it.
+    /// Like every look, it is made once more where an event may have overtaken it.
+    fn outside(&mut self) {
+        let image = &self.link.image;
+        let known = image.presence == Presence::Outside && self.is_current();
+        let held = image.presence == Presence::Present && self.is_current();
+        match self.seen.version.order(image.presence_version) {
+            VersionOrder::Older if held => return self.reread(),
+            VersionOrder::Incomparable if held => self.reread(),
+            VersionOrder::Older
+            | VersionOrder::Same
+            | VersionOrder::Newer
+            | VersionOrder::Incomparable => {}
+        }
+        self.took = !known;
+        self.folded.salesforce_id = Some(self.seen.salesforce_id.clone());
+        self.folded.image = Image {
+            presence: Presence::Outside,
+            presence_version: self.seen.version,
+            fields: BTreeMap::new(),
+        };
+        self.settle_intents();
+    }
+
     fn deleted(&mut self) {
         let image = &self.link.image;
+        if image.presence == Presence::Outside && self.is_current() {
+            // What becomes of a record outside is nothing to us.
+            return;
+        }
         let stale = self.seen.version.order(image.presence_version) == VersionOrder::Older;
         match (self.is_current(), stale, image.presence) {
             (true, false, _) => self.set_deleted(),
@@ -169,7 +207,11 @@ impl<'a> Fold<'a> {
             (false, _, Presence::Unseen) if self.link.salesforce_id.is_none() => {
                 self.give_up_unknown();
             }
-            (false, _, Presence::Unseen | Presence::Present | Presence::Deleted) => {
+            (
+                false,
+                _,
+                Presence::Unseen | Presence::Present | Presence::Deleted | Presence::Outside,
+            ) => {
                 self.older = image.presence != Presence::Deleted;
             }
         }
@@ -177,7 +219,9 @@ impl<'a> Fold<'a> {
 
     /// Neither the id nor the external id is there: the writes of unknown outcome had no effect.
     fn missing(&mut self) {
-        if self.is_current() {
+        if self.link.image.presence == Presence::Outside {
+            self.give_up_unknown();
+        } else if self.is_current() {
             self.set_deleted();
         } else if self.link.salesforce_id.is_none() {
             self.give_up_unknown();
@@ -235,18 +279,20 @@ impl<'a> Fold<'a> {
         let named = self.link.salesforce_id.is_some();
         match self.link.image.presence {
             // Another live record claims the same external id.
-            Presence::Present | Presence::Unseen if named && !self.is_current() => {
+            Presence::Present | Presence::Unseen | Presence::Outside
+                if named && !self.is_current() =>
+            {
                 if self.seen.kind != ObservationKind::Look {
                     self.reread();
                     return false;
                 }
             }
-            Presence::Deleted if self.is_current() || !named => {
+            Presence::Deleted | Presence::Outside if self.is_current() || !named => {
                 if !self.comes_back() {
                     return false;
                 }
             }
-            Presence::Present | Presence::Unseen | Presence::Deleted => {}
+            Presence::Present | Presence::Unseen | Presence::Deleted | Presence::Outside => {}
         }
         let deleted = self.link.image.presence == Presence::Deleted;
         if !self.is_current() && (named || deleted) {
@@ -268,8 +314,8 @@ impl<'a> Fold<'a> {
         true
     }
 
-    /// Decides whether a deleted record is live again. A sighting from before the delete must not
-    /// bring it back: where only a read can tell, it is read again.
+    /// Decides whether a record that was deleted, or outside the filter, is back. A sighting from
+    /// before must not bring it back: where only a read can tell, it is read again.
     fn comes_back(&mut self) -> bool {
         let order = self.seen.version.order(self.link.image.presence_version);
         match (self.seen.kind, order) {
@@ -293,7 +339,9 @@ impl<'a> Fold<'a> {
                 | ObservationKind::Snapshot
                 | ObservationKind::Deleted
                 | ObservationKind::Missing
-                | ObservationKind::Gap,
+                | ObservationKind::Gap
+                | ObservationKind::Unmatched
+                | ObservationKind::Outside,
                 VersionOrder::Newer | VersionOrder::Same | VersionOrder::Incomparable,
             ) => {
                 self.reread();
@@ -524,7 +572,17 @@ impl<'a> Fold<'a> {
     /// Retires writes that nothing more is awaited of; a look also tells what became of unknown
     /// ones.
     fn settle_intents(&mut self) {
-        let look = self.seen.kind == ObservationKind::Look;
+        let look = match self.seen.kind {
+            ObservationKind::Look | ObservationKind::Outside => true,
+            ObservationKind::Changed
+            | ObservationKind::Created
+            | ObservationKind::Undeleted
+            | ObservationKind::Snapshot
+            | ObservationKind::Deleted
+            | ObservationKind::Missing
+            | ObservationKind::Gap
+            | ObservationKind::Unmatched => false,
+        };
         for intent in self.intents {
             match (intent.state, look) {
                 (IntentState::Applied, true) => self.settle(intent, IntentState::Retired),

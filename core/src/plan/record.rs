@@ -4,6 +4,7 @@
 //! here knows other records, the time or a lane.
 
 mod half;
+mod outside;
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub struct RecordState<'a> {
     /// over there" and "deleted over here" look the same.
     pub agreed: bool,
     /// The live row. `Unseen` and `Deleted` are both "no row". A row whose soft-delete column is
-    /// filled is `Deleted`.
+    /// filled is `Deleted`. A row is never `Outside`: Salesforce alone judges the filter.
     pub postgres: SideState,
     /// The image.
     pub salesforce: SideState,
@@ -245,6 +246,9 @@ pub fn plan_record(state: &RecordState<'_>) -> RecordPlan {
     let salesforce = state.salesforce.presence == Presence::Present;
     if waits_for_a_write(state, postgres && salesforce) {
         return RecordPlan::because(Rule::WriteUnderWay);
+    }
+    if state.salesforce.presence == Presence::Outside {
+        return outside::plan_outside(state);
     }
     match (postgres, salesforce) {
         (true, true) => plan_fields(state),

@@ -69,6 +69,10 @@ pub enum Rule {
     NotSeen,
     /// Neither side holds the record.
     NothingThere,
+    /// The record lies outside the object's filter in Salesforce and is left alone.
+    OutsideFilter,
+    /// The record left the object's filter and its row goes.
+    LeftFilter,
 }
 
 impl Rule {
@@ -123,6 +127,12 @@ impl Rule {
             Self::WriteUnderWay => "A write of it is under way; it is decided afterwards.",
             Self::NotSeen => "One side has not shown it yet, so nothing is done about it.",
             Self::NothingThere => "Neither side holds the record.",
+            Self::OutsideFilter => {
+                "The Salesforce record lies outside the object's filter, so both sides are left alone."
+            }
+            Self::LeftFilter => {
+                "The Salesforce record left the object's filter, so its row goes; the record stays."
+            }
         }
     }
 }

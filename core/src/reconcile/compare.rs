@@ -41,7 +41,8 @@ pub(crate) enum Comparison {
     Drifted(DriftItem),
 }
 
-/// Compares a record's row with what Salesforce was just read to hold. `None`: it holds nothing.
+/// Compares a record's row with what Salesforce was just read to hold, as the object's filter shows it.
+/// `None`: it holds nothing.
 pub(crate) fn compare(
     scope: &ObjectScope,
     planner: &ScopePlanner<'_>,
@@ -50,11 +51,15 @@ pub(crate) fn compare(
 ) -> Comparison {
     let fields = planner.fields();
     let drifted = |fields, absent| Comparison::Drifted(item(scope, observed, fields, absent));
+    let live = read.filter(|record| record.deleted == Deleted::No);
+    if live.is_some() && observed.link.image.presence == Presence::Outside {
+        // The filter shows it again, and no change of the record told that.
+        return drifted(Vec::new(), None);
+    }
     // A value that cannot be canonical, or a second row, is parked with its reason by apply.
     let Ok(postgres) = postgres_side(scope, fields, observed) else {
         return Comparison::Held;
     };
-    let live = read.filter(|record| record.deleted == Deleted::No);
     let named = live.map(|record| named_by_external_id(fields, &record.fields, &observed.parents));
     let salesforce = match (named, live) {
         (Some(Ok(named)), Some(record)) => SideState {

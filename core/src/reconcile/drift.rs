@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::planner::ScopePlanner;
 use crate::capture::backfill::snapshot;
-use crate::capture::events::read_by_id;
+use crate::capture::completion::read_shown;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
@@ -14,6 +14,7 @@ use crate::engine::ports::store::{ObservedRecord, StreamLease, StreamName, Strea
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{RecordId, SalesforceId};
+use crate::model::link::Presence;
 use crate::model::observation::SalesforceObservation;
 
 use super::compare::{Comparison, DriftItem, compare};
@@ -83,8 +84,7 @@ pub(crate) async fn incremental(
                 break;
             }
             let page = changed_page(job, scope, since_ms, after.as_ref()).await?;
-            let mut findings = PageFindings::default();
-            compare_records(job, scope, &planner, &page.records, &mut findings).await?;
+            let findings = inspect_changes(job, scope, &planner, &page).await?;
             enqueue(job, scope, findings, &mut report).await?;
             if let Some(last) = page.records.last() {
                 since_ms = last.version.modified_ms.unwrap_or(since_ms);
@@ -310,6 +310,44 @@ async fn inspect(
     Ok(findings)
 }
 
+/// Compares one page of changes. Of records that the object's filter does not show only those count
+/// that are not known to lie outside: they are looked at.
+async fn inspect_changes(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    planner: &ScopePlanner<'_>,
+    page: &ScanPage,
+) -> Result<PageFindings, ForceSyncError> {
+    let mut findings = PageFindings::default();
+    if scope.sync.filter.is_none() {
+        compare_records(job, scope, planner, &page.records, &mut findings).await?;
+        return Ok(findings);
+    }
+    let ids: Vec<SalesforceId> = page
+        .records
+        .iter()
+        .map(|record| record.salesforce_id.clone())
+        .collect();
+    let shown = read_shown(job, scope, &ids).await?;
+    let unmatched: Vec<SalesforceId> = ids
+        .into_iter()
+        .filter(|id| !shown.contains_key(id))
+        .collect();
+    let records: Vec<SalesforceRecord> = shown.into_values().collect();
+    compare_records(job, scope, planner, &records, &mut findings).await?;
+    let strayed: Vec<RecordId> = job
+        .store()
+        .observe(scope, &unmatched)
+        .await?
+        .into_iter()
+        .filter(|observed| observed.link.image.presence == Presence::Present)
+        .map(|observed| observed.link.record_id)
+        .collect();
+    let idle = job.store().idle_records(scope, &strayed).await?;
+    findings.vanished = idle.into_iter().collect();
+    Ok(findings)
+}
+
 /// Compares records just read with their rows; those that differ are read again, on both sides, and
 /// count only if they still differ and nothing is under way for them.
 async fn compare_records(
@@ -331,7 +369,7 @@ async fn compare_records(
         return Ok(());
     }
     let suspects: Vec<SalesforceId> = first.drifted.into_keys().collect();
-    let again = read_by_id(job, scope, &suspects).await?;
+    let again = read_shown(job, scope, &suspects).await?;
     let second = Comparisons::of(job, scope, planner, &again).await?;
     let suspects: Vec<RecordId> = second.drifted.values().map(|item| item.record_id).collect();
     let idle: BTreeSet<RecordId> = job.store().idle_records(scope, &suspects).await?;

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::avro::{ChangeType, Event, EventHeader, EventSchema};
 use super::bitmap::{FieldPlace, places};
 use super::describe::field_of;
-use crate::engine::ports::salesforce::SalesforceError;
+use crate::engine::ports::salesforce::{Changes, Interest, SalesforceError};
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -28,7 +28,7 @@ pub(super) struct EventScope {
 
 struct ScopedObject {
     schema: Arc<ObjectSchema>,
-    fields: Vec<FieldName>,
+    interest: Interest,
     /// The one mapped field that is an external id, if it is only one.
     external_id: Option<FieldName>,
 }
@@ -64,10 +64,10 @@ impl EventScope {
     pub(super) fn add(
         &mut self,
         schema: Arc<ObjectSchema>,
-        fields: &[FieldName],
+        interest: &Interest,
     ) -> Result<(), SalesforceError> {
         let mut external_ids = Vec::new();
-        for field in fields {
+        for field in &interest.fields {
             if field_of(&schema, field)?.external_id {
                 external_ids.push(field.clone());
             }
@@ -77,7 +77,7 @@ impl EventScope {
             _ => None,
         };
         let scoped = ScopedObject {
-            fields: fields.to_vec(),
+            interest: interest.clone(),
             external_id,
             schema: Arc::clone(&schema),
         };
@@ -178,6 +178,7 @@ impl ScopedObject {
     /// A create carries every field that is not null.
     fn whole(&self, schema: &EventSchema, event: &Event, kind: ObservationKind) -> Content {
         let fields: Option<Payload> = self
+            .interest
             .fields
             .iter()
             .map(|field| {
@@ -199,7 +200,7 @@ impl ScopedObject {
         let nulled = places(&header.nulled_fields).ok()?;
         let differing = places(&header.diff_fields).ok()?;
         let mut fields = Payload::new();
-        for field in &self.fields {
+        for field in &self.interest.fields {
             // A formula may have changed with anything, and events never carry it.
             let place = schema.place_of(field.as_str())?;
             if touches(&differing, place) || only_the_whole(&changed, &nulled, place) {
@@ -217,9 +218,9 @@ impl ScopedObject {
             let scalar = if is_nulled { &Avro::Null } else { scalar };
             fields.insert(field.clone(), self.value(field, scalar)?);
         }
-        Some(match fields.is_empty() {
-            true => Content::NothingMapped,
-            false => Content::Said(ObservationKind::Changed, fields),
+        Some(match (fields.is_empty(), self.interest.changes) {
+            (true, Changes::OfFields) => Content::NothingMapped,
+            (false, _) | (true, Changes::All) => Content::Said(ObservationKind::Changed, fields),
         })
     }
 

@@ -53,9 +53,13 @@ impl Reader<'_> {
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
         let columns = self.columns(object, fields).await?;
         let (key, literals) = columns.literals(by)?;
+        let filter = match by {
+            ReadBy::Matching { filter, .. } => Some(filter.as_str()),
+            ReadBy::Id(_) | ReadBy::ExternalId { .. } => None,
+        };
         let statements = columns
             .selection()
-            .by_values(&key, &literals)
+            .by_values(&key, &literals, filter)
             .ok_or_else(|| too_long(object))?;
         let answers: Vec<Vec<Row>> = stream::iter(statements)
             .map(|statement| self.query(object, statement, Rows::DeletedToo))
@@ -256,7 +260,7 @@ impl Columns {
 
     fn literals(&self, by: &ReadBy) -> Result<(FieldName, Vec<Literal>), SalesforceError> {
         match by {
-            ReadBy::Id(ids) => {
+            ReadBy::Id(ids) | ReadBy::Matching { ids, .. } => {
                 let texts = ids.iter().map(|id| Literal::Text(id.as_str().to_owned()));
                 let id = FieldName::parse(ID).expect("it is a field name");
                 Ok((id, texts.collect()))
@@ -338,7 +342,7 @@ fn too_long(object: &ObjectName) -> SalesforceError {
     reading(
         object,
         "statement_too_long",
-        "so many fields are mapped that no query for them fits into an address",
+        "so many fields are mapped, or the filter is so long, that no query for them fits into an address",
     )
 }
 

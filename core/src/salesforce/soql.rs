@@ -65,10 +65,17 @@ pub(super) struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// Returns the statements that together ask for all records whose `field` is one of `literals`,
-    /// each short enough for a URI, or none if not even one literal fits beside the columns.
-    pub(super) fn by_values(&self, field: &FieldName, literals: &[Literal]) -> Option<Vec<String>> {
-        let head = format!("{} WHERE {field} IN (", self.head());
+    /// Returns the statements that together ask for all records whose `field` is one of `literals`
+    /// and that `filter` shows, each short enough for a URI, or none if not even one literal fits
+    /// beside the columns and the filter.
+    pub(super) fn by_values(
+        &self,
+        field: &FieldName,
+        literals: &[Literal],
+        filter: Option<&str>,
+    ) -> Option<Vec<String>> {
+        let shown = filter.map_or_else(String::new, |filter| format!("({filter}) AND "));
+        let head = format!("{} WHERE {shown}{field} IN (", self.head());
         let room = ENCODED_BYTES_MAX.checked_sub(encoded_length(&head) + encoded_length(")"))?;
         let mut statements: Vec<String> = Vec::new();
         let mut used = room;
@@ -230,14 +237,16 @@ mod tests {
 
         #[test]
         fn every_value_is_asked_for_once_and_every_statement_fits(
-            values in proptest::collection::vec("[a-z'%é]{1,90}", 0..300)
+            values in proptest::collection::vec("[a-z'%é]{1,90}", 0..300),
+            filtered in any::<bool>(),
         ) {
             let columns = columns(&["Id", "Name"]);
             let object = account();
             let selection = Selection { object: &object, columns: &columns };
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
             let field = FieldName::parse("External_Id__c").unwrap();
-            let statements = selection.by_values(&field, &texts(&values)).unwrap();
+            let filter = filtered.then_some("Type = 'a' OR Type = 'b'");
+            let statements = selection.by_values(&field, &texts(&values), filter).unwrap();
             let asked: Vec<String> = statements
                 .iter()
                 .flat_map(|statement| {
@@ -247,6 +256,7 @@ mod tests {
                 .collect();
             prop_assert_eq!(asked, values);
             for statement in &statements {
+                prop_assert_eq!(statement.contains("WHERE (Type = 'a' OR Type = 'b') AND "), filtered);
                 prop_assert!(encoded_length(statement) <= ENCODED_BYTES_MAX);
             }
         }

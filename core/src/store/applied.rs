@@ -411,7 +411,7 @@ impl Done {
             (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
             (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {
                 Presence::Unseen => Presence::Unseen,
-                Presence::Present | Presence::Deleted => Presence::Deleted,
+                Presence::Present | Presence::Deleted | Presence::Outside => Presence::Deleted,
             },
         }
     }
@@ -447,7 +447,8 @@ pub(super) fn end_agreement(known: &mut KnownRecord) {
     known.link.agreed = false;
     known.link.bounces.clear();
     match known.link.image.presence {
-        Presence::Present => {}
+        // The Salesforce record stands, and may come back into the filter.
+        Presence::Present | Presence::Outside => {}
         Presence::Unseen | Presence::Deleted => known.link.salesforce_id = None,
     }
 }

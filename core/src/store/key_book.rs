@@ -286,7 +286,7 @@ impl KeyBook {
                 entry.dirty = true;
                 now
             }
-            Presence::Unseen | Presence::Present => {
+            Presence::Unseen | Presence::Present | Presence::Outside => {
                 self.entries[before].clashes = true;
                 self.entries[before].dirty = true;
                 now

@@ -237,8 +237,11 @@ impl SightingBook {
             return Some(place);
         }
         match seen.kind {
-            // Nobody knows it and it is gone: nothing to keep.
-            ObservationKind::Deleted | ObservationKind::Missing => None,
+            // Nobody knows it, and it is gone or outside the filter: nothing to keep.
+            ObservationKind::Deleted
+            | ObservationKind::Missing
+            | ObservationKind::Unmatched
+            | ObservationKind::Outside => None,
             ObservationKind::Changed
             | ObservationKind::Created
             | ObservationKind::Undeleted

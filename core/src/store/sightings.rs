@@ -27,7 +27,7 @@ use crate::model::hash::canonical_hash;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::model::value::Value;
+use crate::model::value::{Payload, Value};
 use crate::plan::fold::Fate;
 
 impl PgStore {
@@ -83,14 +83,20 @@ impl PgStore {
         }
         tx.commit().await?;
         let unmapped = stream.map_or(0, |(_, position)| position.out_of_scope);
+        let left_alone = sorted
+            .accepted
+            .iter()
+            .zip(&seen)
+            .filter(|(one, seen)| is_left_alone(one, seen))
+            .count();
         let count = |fate| seen.iter().filter(|seen| seen.fate == fate).count();
         Ok(ObservationReport {
             counts: CaptureCounts {
                 seen: observations.len() + unmapped,
-                journaled: sorted.accepted.len(),
+                journaled: sorted.accepted.len() - left_alone,
                 duplicate,
                 refused: sorted.refused.len(),
-                out_of_scope: sorted.out_of_scope + unmapped,
+                out_of_scope: sorted.out_of_scope + unmapped + left_alone,
             },
             dirty: book.records().iter().filter(|record| record.dirty).count(),
             echoes: count(Fate::Echo),
@@ -509,10 +515,16 @@ async fn write_evidence(
         .filter(|(one, seen)| {
             one.seen.kind != ObservationKind::Snapshot || seen.fate != Fate::Unchanged
         })
+        .filter(|(one, seen)| !is_left_alone(one, seen))
         .map(|(one, seen)| journal_line(stream, one, *seen, book))
         .collect();
     write_journal(tx, &lines).await?;
     write_letters(tx, &sorted.refused).await
+}
+
+/// A record outside the object's filter that nobody knows, or that is known to lie there.
+fn is_left_alone(one: &Accepted<'_>, seen: &Seen) -> bool {
+    one.seen.kind == ObservationKind::Unmatched && seen.fate == Fate::Unchanged
 }
 
 fn journal_line(
@@ -522,6 +534,18 @@ fn journal_line(
     book: &SightingBook,
 ) -> JournalLine {
     let record = seen.place.map(|place| &book.records()[place]);
+    // What a record outside the filter holds is nobody's business here.
+    let told = match one.seen.kind {
+        ObservationKind::Unmatched | ObservationKind::Outside => &Payload::new(),
+        ObservationKind::Changed
+        | ObservationKind::Created
+        | ObservationKind::Undeleted
+        | ObservationKind::Snapshot
+        | ObservationKind::Look
+        | ObservationKind::Deleted
+        | ObservationKind::Missing
+        | ObservationKind::Gap => &one.seen.fields,
+    };
     JournalLine {
         tenant: one.scope.tenant.to_string(),
         object: one.seen.object.to_string(),
@@ -535,8 +559,8 @@ fn journal_line(
         stream: stream.map(str::to_owned),
         cursor: Some(one.seen.cursor.to_string()),
         org_epoch: Some(one.scope.org_epoch.0),
-        payload: serde_json::to_value(&one.seen.fields).ok(),
-        payload_hash: Some(crate::model::hash::payload_hash(&one.seen.fields)),
+        payload: serde_json::to_value(told).ok(),
+        payload_hash: Some(crate::model::hash::payload_hash(told)),
         fate: Some(if record.is_none() {
             "unknown_record".to_owned()
         } else {

@@ -42,8 +42,8 @@ pub struct OutboxStatus {
     pub oldest_seconds: Option<f64>,
 }
 
-/// Where an object stands. A record is counted once: parked, else in conflict, else pending, else in
-/// sync.
+/// Where an object stands. A record is counted once: parked, else in conflict, else pending, else outside
+/// the filter, else in sync.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectStatus {
     /// The object.
@@ -54,6 +54,8 @@ pub struct ObjectStatus {
     pub in_sync: i64,
     /// Work or a write is under way, or the object is being read again.
     pub pending: i64,
+    /// Outside the object's filter in Salesforce: left alone.
+    pub outside: i64,
     /// A person must decide.
     pub conflicts: i64,
     /// Stopped, with a reason.
@@ -120,7 +122,7 @@ pub struct DuplicateKey {
 pub struct RecordHistory {
     /// Its link.
     pub link: SyncLink,
-    /// Its state: `in_sync`, `pending`, `conflict`, `parked`; none if neither side holds it.
+    /// Its state: `in_sync`, `outside`, `pending`, `conflict`, `parked`; none if neither side holds it.
     pub state: Option<String>,
     /// Why, without values.
     pub reason: Option<String>,
@@ -142,6 +144,7 @@ struct ObjectRow {
     object: String,
     records: i64,
     in_sync: i64,
+    outside: i64,
     conflicts: i64,
     parked: i64,
     contested: i64,
@@ -372,7 +375,8 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             object: ObjectName::parse(&row.object).map_err(corrupt)?,
             records: row.records,
             in_sync,
-            pending: row.records - in_sync - row.conflicts - row.parked,
+            pending: row.records - in_sync - row.outside - row.conflicts - row.parked,
+            outside: row.outside,
             conflicts: row.conflicts,
             parked: row.parked,
             contested: row.contested,
@@ -418,6 +422,7 @@ const COUNT_RECORDS: &str = "with known as (
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
             coalesce(writing.doubtful, false) as doubtful,
+            link.image ->> 'presence' = 'outside' as outside,
             link.bounces <> '{}' and exists (
                 select
                 from jsonb_each(link.bounces) as bounce
@@ -450,8 +455,11 @@ const COUNT_RECORDS: &str = "with known as (
             object,
             count(*) as records,
             count(*) filter (
-                where agreed and task_state is null and not conflicting and not writing
+                where agreed and not outside and task_state is null and not conflicting and not writing
             ) as in_sync,
+            count(*) filter (
+                where outside and task_state is null and not conflicting and not writing
+            ) as outside,
             count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
             count(*) filter (where task_state = 'parked') as parked,
             count(*) filter (where contested) as contested,
@@ -473,6 +481,7 @@ const COUNT_RECORDS: &str = "with known as (
         mapped.object,
         coalesce(counted.records, 0) as records,
         coalesce(counted.in_sync, 0) as in_sync,
+        coalesce(counted.outside, 0) as outside,
         coalesce(counted.conflicts, 0) as conflicts,
         coalesce(counted.parked, 0) as parked,
         coalesce(counted.contested, 0) as contested,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use syncline::engine::ports::salesforce::{
-    EventStream, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError, SalesforcePort,
-    SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+    EventStream, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
+    SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
@@ -127,7 +127,7 @@ impl SalesforcePort for HeldSalesforce {
         &self,
         topic: &str,
         from: &ReplayFrom,
-        objects: &BTreeMap<ObjectName, Vec<FieldName>>,
+        objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
         self.inner.subscribe(topic, from, objects).await
     }

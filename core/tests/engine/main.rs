@@ -11,6 +11,7 @@ mod crashes;
 mod doorbells;
 mod failing;
 mod faults;
+mod filters;
 mod identity;
 mod local_org;
 mod mapping;

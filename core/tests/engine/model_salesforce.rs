@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use salesforce_org::{DecodedEvent, Delivery, Position, Request, Response, StreamError, local};
 use serde_json::{Map, Value as Json, json};
 use syncline::engine::ports::salesforce::{
-    Deleted, Disposition, EventBatch, EventStream, FieldWrite, OrgIdentity, OrgLimits, ReadBy,
-    Refusal, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd,
-    Write, WriteLane, WriteOutcome, WriteTarget,
+    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, Interest, OrgIdentity,
+    OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
+    ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use syncline::model::canonical;
 use syncline::model::cursor::SourceCursor;
@@ -331,14 +331,20 @@ impl SalesforcePort for ModelSalesforce {
         by: &ReadBy,
         fields: &[FieldName],
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        let shown = match by {
+            ReadBy::Matching { filter, .. } => format!("({filter}) and"),
+            ReadBy::Id(_) | ReadBy::ExternalId { .. } => String::new(),
+        };
         let (field, values): (&str, Vec<&str>) = match by {
-            ReadBy::Id(ids) => ("Id", ids.iter().map(SalesforceId::as_str).collect()),
+            ReadBy::Id(ids) | ReadBy::Matching { ids, .. } => {
+                ("Id", ids.iter().map(SalesforceId::as_str).collect())
+            }
             ReadBy::ExternalId { field, values } => {
                 (field.as_str(), values.iter().map(String::as_str).collect())
             }
         };
         let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
-        let rest = format!("where {field} in ({})", values.join(","));
+        let rest = format!("where {shown} {field} in ({})", values.join(","));
         self.records("queryAll", object, fields, &rest)
     }
 
@@ -379,11 +385,11 @@ impl SalesforcePort for ModelSalesforce {
         &self,
         topic: &str,
         from: &ReplayFrom,
-        objects: &BTreeMap<ObjectName, Vec<FieldName>>,
+        objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
         let mut schemas = BTreeMap::new();
-        for (object, fields) in objects {
-            schemas.insert(object.clone(), (self.schema(object)?, fields.clone()));
+        for (object, interest) in objects {
+            schemas.insert(object.clone(), (self.schema(object)?, interest.clone()));
         }
         Ok(Box::new(ModelStream {
             org: self.org.clone(),
@@ -419,7 +425,7 @@ struct ModelStream {
     org: LocalOrg,
     topic: String,
     position: Position,
-    schemas: BTreeMap<ObjectName, (ObjectSchema, Vec<FieldName>)>,
+    schemas: BTreeMap<ObjectName, (ObjectSchema, Interest)>,
     again: Option<EventBatch>,
 }
 
@@ -475,7 +481,7 @@ impl EventStream for ModelStream {
 impl ModelStream {
     fn observations(&self, event: &DecodedEvent, replay_id: &[u8]) -> Vec<SalesforceObservation> {
         let object = ObjectName::parse(&event.entity).unwrap();
-        let Some((schema, fields)) = self.schemas.get(&object) else {
+        let Some((schema, interest)) = self.schemas.get(&object) else {
             return Vec::new();
         };
         let (kind, whole) = match event.change_type.as_str() {
@@ -485,7 +491,8 @@ impl ModelStream {
             "DELETE" => (ObservationKind::Deleted, false),
             other => panic!("unknown change type {other}"),
         };
-        let payload: Payload = fields
+        let payload: Payload = interest
+            .fields
             .iter()
             .filter(|name| {
                 let named = |known: &String| known.rsplit('.').next() == Some(name.as_str());
@@ -498,7 +505,8 @@ impl ModelStream {
                 (name.clone(), event_canonical(schema, name, &raw))
             })
             .collect();
-        if payload.is_empty() && kind == ObservationKind::Changed {
+        let told = !payload.is_empty() || interest.changes == Changes::All;
+        if !told && kind == ObservationKind::Changed {
             return Vec::new();
         }
         let modified_ms = event.fields.get("LastModifiedDate").and_then(Json::as_i64);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
-use syncline::engine::ports::salesforce::ReplayFrom;
+use syncline::engine::ports::salesforce::{Changes, Interest, ReplayFrom};
 use syncline::engine::ports::store::StreamName;
 use syncline::engine::ports::{Clock, StorePort};
 use syncline::engine::system::SystemClock;
@@ -199,7 +199,11 @@ async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged(
             .fields
             .keys()
             .chain([&scope.sync.external_id.field]);
-        (scope.sync.object.clone(), fields.cloned().collect())
+        let interest = Interest {
+            fields: fields.cloned().collect(),
+            changes: Changes::OfFields,
+        };
+        (scope.sync.object.clone(), interest)
     });
     let subscribed = stage
         .salesforce

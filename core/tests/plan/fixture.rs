@@ -7,7 +7,8 @@
 //! sf     -
 //! ```
 //!
-//! `-` is a deleted side (or no base), `?` one that never held the record, `null` a cleared field.
+//! `-` is a deleted side (or no base), `?` one that never held the record, `outside` one that holds it
+//! outside the filter, `null` a cleared field.
 //! The external id `id` is K1 on both sides and in the base unless it is given. Sides end in
 //! `@1000` to say when they were edited.
 
@@ -225,6 +226,7 @@ fn side(text: &str) -> SideState {
     let (presence, mut fields) = match text {
         "-" => (Presence::Deleted, Payload::new()),
         "?" => (Presence::Unseen, Payload::new()),
+        "outside" => (Presence::Outside, Payload::new()),
         text => (Presence::Present, payload(text)),
     };
     if presence == Presence::Present {

@@ -114,7 +114,8 @@ impl Story {
         }
         self.overwritten
             .extend(folded.overwritten.iter().map(|(_, value)| value.clone()));
-        self.look = folded.look || (self.look && seen.kind != ObservationKind::Look);
+        let looked = matches!(seen.kind, ObservationKind::Look | ObservationKind::Outside);
+        self.look = folded.look || (self.look && !looked);
         self.dirty |= folded.dirty;
         self.last.insert(folded)
     }
@@ -152,6 +153,8 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("deleted") => ObservationKind::Deleted,
         Some("missing") => ObservationKind::Missing,
         Some("gap") => ObservationKind::Gap,
+        Some("unmatched") => ObservationKind::Unmatched,
+        Some("outside") => ObservationKind::Outside,
         other => panic!("no such kind: {other:?}"),
     };
     let mut seen = SalesforceObservation {

@@ -4,5 +4,6 @@ mod facades;
 mod fixture;
 mod fold;
 mod lanes;
+mod outside;
 mod records;
 mod small_world;

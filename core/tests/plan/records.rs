@@ -2,7 +2,7 @@
 
 use syncline::plan::record::{Agreement, Confirmation, Rule};
 
-use crate::fixture::{World, check, field, word};
+use crate::fixture::{World, check, field, shown, word};
 
 #[test]
 fn an_edit_on_one_side_travels_to_the_other() {
@@ -450,5 +450,89 @@ fn a_base_moves_only_after_the_write_that_makes_it_true() {
     assert_eq!(
         steps,
         ["Name=Bea after Salesforce", "Phone=2 after Postgres"]
+    );
+}
+
+// Outside the object's filter.
+
+#[test]
+fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
+    for (rules, expected) in [
+        ("on_leave=keep", "nothing (OutsideFilter)"),
+        ("on_leave=soft_delete", "soft-delete postgres"),
+        ("on_leave=delete", "delete postgres"),
+        // How deletes travel says nothing about leaving.
+        ("on_leave=delete mode=ignore", "delete postgres"),
+        ("on_leave=delete mode=soft", "delete postgres"),
+    ] {
+        let fixture = format!(
+            "rules {rules}
+             base  Name=Ada
+             pg    Name=Ada
+             sf    outside"
+        );
+        check(&fixture, expected);
+    }
+}
+
+#[test]
+fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
+    check(
+        "rules on_leave=delete on_edit=edit_wins
+         base  Name=Ada Phone=1
+         pg    Name=Ada Phone=2
+         sf    outside",
+        "delete postgres; lost postgres Phone=2",
+    );
+}
+
+#[test]
+fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
+    check(
+        "rules on_leave=keep
+         base  Name=Ada
+         pg    Name=Bea
+         sf    outside",
+        "nothing (OutsideFilter)",
+    );
+}
+
+#[test]
+fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
+    for rules in ["on_leave=keep", "on_leave=delete"] {
+        let world = World::read(&format!(
+            "rules {rules}
+             base  Name=Ada
+             pg    -
+             sf    outside"
+        ));
+        assert_eq!(shown(&world.plan()), "nothing (OutsideFilter)");
+        let ended = Agreement::Ends(Confirmation::Agreed);
+        assert_eq!(world.plan().agreement, ended, "it may be captured anew");
+    }
+}
+
+#[test]
+fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
+    for rules in ["on_leave=keep", "on_leave=soft_delete", "on_leave=delete"] {
+        let fixture = format!(
+            "rules {rules}
+             base  -
+             pg    Name=Ada
+             sf    outside"
+        );
+        check(&fixture, "nothing (OutsideFilter)");
+    }
+}
+
+#[test]
+fn a_write_that_is_under_way_is_waited_for_before_the_row_goes() {
+    check(
+        "rules on_leave=delete
+         base  Name=Ada
+         pg    Name=Bea
+         sf    outside
+         open  update Name=Bea",
+        "nothing (WriteUnderWay)",
     );
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use syncline::config::{
-    ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, Owner, Seed,
+    ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnLeave, Owner, Seed,
 };
 use syncline::model::SourceSystem;
 use syncline::model::ids::FieldName;
@@ -249,6 +249,19 @@ fn presence_rules() -> Vec<ObjectSync> {
     all
 }
 
+/// Every rule set that matters while the record lies outside the filter.
+fn leaving_rules() -> Vec<ObjectSync> {
+    let mut all = Vec::new();
+    for on_leave in ["keep", "soft_delete", "delete"] {
+        for mode in ["propagate", "soft", "ignore"] {
+            for scope in SCOPES {
+                all.push(rules(&format!("on_leave={on_leave} mode={mode} {scope}")));
+            }
+        }
+    }
+    all
+}
+
 /// Runs `judge` over the world, and returns how large it is.
 fn everywhere(judge: &dyn Fn(&State)) -> usize {
     let fields = two_fields();
@@ -261,6 +274,15 @@ fn everywhere(judge: &dyn Fn(&State)) -> usize {
         for held in &fields {
             for agreed in [true, false] {
                 visit(state(&rules, held, [Presence::Present; 2], agreed));
+            }
+        }
+    }
+    for rules in leaving_rules() {
+        for held in fields.iter().step_by(7) {
+            for row in [Presence::Present, Presence::Deleted, Presence::Unseen] {
+                for agreed in [true, false] {
+                    visit(state(&rules, held, [row, Presence::Outside], agreed));
+                }
             }
         }
     }
@@ -332,6 +354,7 @@ fn afterwards_both_sides_and_the_base_are_equal_or_it_is_said_why() {
                     | Rule::DeleteAgainstEdit
                     | Rule::NotSeen
                     | Rule::NothingThere
+                    | Rule::OutsideFilter
             );
             assert!(said, "{state:?}\n{last:?}");
         }
@@ -456,7 +479,9 @@ fn exchanging_the_sides_exchanges_the_plan() {
             && [&state.postgres, &state.salesforce]
                 .iter()
                 .any(|side| side.presence == Presence::Unseen);
-        if lopsided || state.rules.deletes.mode == DeleteMode::Soft {
+        // Salesforce alone judges a filter.
+        let outside = state.salesforce.presence == Presence::Outside;
+        if lopsided || outside || state.rules.deletes.mode == DeleteMode::Soft {
             return;
         }
         let expected = without_created_nulls(state.plan());
@@ -555,8 +580,9 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
             .conflicts
             .iter()
             .any(|conflict| conflict.field.is_none());
+        let leaves = state.salesforce.presence == Presence::Outside;
         assert!(
-            !deletes || state.rules.deletes.mode != DeleteMode::Ignore,
+            !deletes || leaves || state.rules.deletes.mode != DeleteMode::Ignore,
             "{state:?}"
         );
         assert!(
@@ -570,5 +596,52 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
         let nothing_there = state.postgres.presence != Presence::Present
             && state.salesforce.presence != Presence::Present;
         assert!(!nothing_there || plan.is_settled(), "{state:?}");
+    });
+}
+
+#[test]
+fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leaving() {
+    everywhere(&|state| {
+        if state.salesforce.presence != Presence::Outside {
+            return;
+        }
+        let plan = state.plan();
+        assert!(plan.to_salesforce.is_none(), "{state:?}\n{plan:?}");
+        assert!(plan.conflicts.is_empty(), "{state:?}\n{plan:?}");
+        assert!(plan.base_advance.is_empty(), "{state:?}\n{plan:?}");
+        let row = state.postgres.presence == Presence::Present;
+        let closed = state.rules.direction == Direction::ToSalesforce;
+        let expected = match state.rules.on_leave {
+            OnLeave::SoftDelete if state.agreed && row && !closed => SideWrite::SoftDelete,
+            OnLeave::Delete if state.agreed && row && !closed => SideWrite::Delete,
+            OnLeave::Keep | OnLeave::SoftDelete | OnLeave::Delete => SideWrite::None,
+        };
+        assert_eq!(plan.to_postgres, expected, "{state:?}");
+    });
+}
+
+#[test]
+fn a_record_that_comes_back_is_linked_again_and_loses_nothing_unlogged() {
+    everywhere(&|state| {
+        if state.salesforce.presence != Presence::Outside {
+            return;
+        }
+        let mut back = state.after(&state.plan());
+        back.salesforce.presence = Presence::Present;
+        back.salesforce.fields = Payload::from([
+            (field("Name"), Value::text("v9")),
+            (field("id"), Value::text("K1")),
+        ]);
+        let plan = back.plan();
+        if back.rules.direction == Direction::ToSalesforce {
+            return;
+        }
+        let row = back.postgres.presence == Presence::Present;
+        let created = matches!(plan.to_postgres, SideWrite::Create(_));
+        assert_eq!(created, !row, "{back:?}\n{plan:?}");
+        assert!(
+            !matches!(plan.to_salesforce, SideWrite::Create(_) | SideWrite::Delete),
+            "{back:?}"
+        );
     });
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use salesforce_org::Org;
 use syncline::engine::ports::salesforce::{
-    FieldWrite, ReadBy, ReplayFrom, SalesforcePort, Write, WriteLane, WriteTarget,
+    Changes, FieldWrite, Interest, ReadBy, ReplayFrom, SalesforcePort, Write, WriteLane,
+    WriteTarget,
 };
 use syncline::model::observation::ObservationKind;
 use syncline::model::value::{Decimal, Value};
@@ -81,7 +82,11 @@ async fn a_number_key_is_sent_and_asked_for_as_a_number() {
 async fn a_custom_object_has_its_own_topic() {
     let stand = stand().await;
     stand.write(&[invoice("7", &[])]).await;
-    let objects = BTreeMap::from([(object("Invoice__c"), fields(&["Number__c", "Corrects__c"]))]);
+    let interest = Interest {
+        fields: fields(&["Number__c", "Corrects__c"]),
+        changes: Changes::OfFields,
+    };
+    let objects = BTreeMap::from([(object("Invoice__c"), interest)]);
     let mut stream = stand
         .client
         .subscribe(

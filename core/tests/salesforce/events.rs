@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline::engine::ports::salesforce::{
-    Disposition, EventBatch, EventStream, ReplayFrom, SalesforcePort, StreamEnd, WriteTarget,
+    Changes, Disposition, EventBatch, EventStream, Interest, ReplayFrom, SalesforcePort, StreamEnd,
+    WriteTarget,
 };
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName};
@@ -17,7 +18,7 @@ use crate::stand::{Stand, account, applied, by_id, field, fields, object, text};
 const ACCOUNTS: &str = "/data/AccountChangeEvent";
 const WAIT: Duration = Duration::from_secs(10);
 
-fn mapped() -> BTreeMap<ObjectName, Vec<FieldName>> {
+fn mapped() -> BTreeMap<ObjectName, Interest> {
     let names = [
         "External_Id__c",
         "Name",
@@ -25,7 +26,14 @@ fn mapped() -> BTreeMap<ObjectName, Vec<FieldName>> {
         "BillingCity",
         "AnnualRevenue",
     ];
-    BTreeMap::from([(object("Account"), fields(&names))])
+    BTreeMap::from([(object("Account"), interest(fields(&names)))])
+}
+
+fn interest(fields: Vec<FieldName>) -> Interest {
+    Interest {
+        fields,
+        changes: Changes::OfFields,
+    }
 }
 
 async fn subscribe(stand: &Stand, from: &ReplayFrom) -> Box<dyn EventStream> {
@@ -124,7 +132,7 @@ async fn an_event_says_the_same_as_a_read() {
         "ParentId",
         "OwnerId",
     ]);
-    let objects = BTreeMap::from([(object("Account"), names.clone())]);
+    let objects = BTreeMap::from([(object("Account"), interest(names.clone()))]);
     let mut stream = stand
         .client
         .subscribe(ACCOUNTS, &ReplayFrom::Earliest, &objects)
@@ -296,7 +304,7 @@ async fn several_objects_share_one_topic() {
     stand.write(&[contact]).await;
     let mut objects = mapped();
     let names = fields(&["External_Id__c", "FirstName", "LastName"]);
-    objects.insert(object("Contact"), names);
+    objects.insert(object("Contact"), interest(names));
     let mut stream = stand
         .client
         .subscribe("/data/ChangeEvents", &ReplayFrom::Earliest, &objects)

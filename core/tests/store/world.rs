@@ -284,7 +284,9 @@ pub(crate) fn seen(
         ObservationKind::Changed
         | ObservationKind::Deleted
         | ObservationKind::Missing
-        | ObservationKind::Gap => false,
+        | ObservationKind::Gap
+        | ObservationKind::Unmatched
+        | ObservationKind::Outside => false,
     };
     if whole {
         fields.insert(field("External_Id__c"), Value::text(external_id));

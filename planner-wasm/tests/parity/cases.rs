@@ -44,6 +44,7 @@ impl Cases {
                 "mode": self.pick(&["propagate", "soft", "ignore"]),
                 "on_edit": self.pick(&["manual", "delete_wins", "edit_wins"]),
             },
+            "on_leave": self.pick(&["keep", "soft_delete", "delete"]),
         });
         for name in FIELDS {
             let owner = self.pick(&["shared", "shared", "salesforce", "postgres"]);
@@ -117,6 +118,9 @@ impl Cases {
         }
         if self.chance(10) {
             record["under_way"] = json!(["Phone"]);
+        }
+        if self.chance(10) {
+            record["outside"] = json!(true);
         }
         if self.chance(20) {
             let count = self.random.random_range(0..4);

@@ -66,7 +66,7 @@ pub trait SalesforcePort: Send + Sync {
         &self,
         topic: &str,
         from: &ReplayFrom,
-        objects: &BTreeMap<ObjectName, Vec<FieldName>>,
+        objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError>;
 
     /// Reads the org's limits.
@@ -213,6 +213,13 @@ pub struct SalesforceError {
 pub enum ReadBy {
     /// By Salesforce id.
     Id(Vec<SalesforceId>),
+    /// By Salesforce id, and only what a SOQL filter shows; of deleted records, what it showed last.
+    Matching {
+        /// The ids.
+        ids: Vec<SalesforceId>,
+        /// The filter.
+        filter: String,
+    },
     /// By external id.
     ExternalId {
         /// The external id field.
@@ -254,6 +261,24 @@ pub struct ScanPage {
     pub records: Vec<SalesforceRecord>,
     /// No record follows.
     pub done: bool,
+}
+
+/// What counts of an object's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interest {
+    /// The fields whose values are wanted.
+    pub fields: Vec<FieldName>,
+    /// Which changes are told.
+    pub changes: Changes,
+}
+
+/// Which changes of a record are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// Those of the wanted fields.
+    OfFields,
+    /// All: a change of any field may bring the record into a filter, or out of it.
+    All,
 }
 
 /// Where a subscription starts.

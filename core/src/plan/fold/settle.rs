@@ -60,12 +60,14 @@ fn settle_write(
     let mut base = link.base.clone();
     let mut image = link.image.clone();
     let mut overwritten = Vec::new();
-    if intent.action == WriteAction::Create {
+    // It was seen outside the filter before the answer came: that is the later news.
+    let outside = image.presence == Presence::Outside;
+    if intent.action == WriteAction::Create && !outside {
         image.presence = Presence::Present;
     }
     for (field, sent) in &intent.fields {
         base.insert(field.clone(), sent.clone());
-        if intent.echoed.contains(field) {
+        if outside || intent.echoed.contains(field) {
             continue;
         }
         let held = image.fields.remove(field);
@@ -93,7 +95,7 @@ fn settle_write(
         agreed: true,
         image,
         overwritten,
-        state: if awaited {
+        state: if awaited && !outside {
             IntentState::Applied
         } else {
             IntentState::Retired

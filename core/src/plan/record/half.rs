@@ -62,9 +62,9 @@ fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
 
 /// An edit on the side that still holds a record which the other side deleted.
 #[derive(Clone, Copy)]
-struct Edit<'a> {
-    field: &'a FieldName,
-    value: &'a Value,
+pub(super) struct Edit<'a> {
+    pub(super) field: &'a FieldName,
+    pub(super) value: &'a Value,
     /// The side's word counts for the field, so that the edit stands against the delete.
     counts: bool,
     /// The rule that the edit would lose by.
@@ -94,7 +94,7 @@ impl RecordPlan {
 
 /// Returns what `holder` edited since the base. A field that was never agreed on counts if it holds
 /// something.
-fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec<Edit<'a>> {
+pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec<Edit<'a>> {
     let external_id = &state.policy.external_id.field;
     let fields = &state.holds(holder).fields;
     state

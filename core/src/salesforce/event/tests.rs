@@ -28,7 +28,7 @@ fn field(name: &str, field_type: FieldType) -> FieldSchema {
 }
 
 /// Account with these fields mapped; Type is the external id.
-fn scope(mapped: &[&str]) -> EventScope {
+fn scope(mapped: &[&str], changes: Changes) -> EventScope {
     let text = FieldType::Text { length: 255 };
     let currency = FieldType::Decimal {
         precision: 18,
@@ -51,16 +51,23 @@ fn scope(mapped: &[&str]) -> EventScope {
             .map(|field| (field.name.clone(), field))
             .collect(),
     };
-    let mapped: Vec<FieldName> = mapped
-        .iter()
-        .map(|name| FieldName::parse(name).unwrap())
-        .collect();
+    let interest = Interest {
+        fields: mapped
+            .iter()
+            .map(|name| FieldName::parse(name).unwrap())
+            .collect(),
+        changes,
+    };
     let mut scope = EventScope::default();
-    scope.add(Arc::new(schema), &mapped).unwrap();
+    scope.add(Arc::new(schema), &interest).unwrap();
     scope
 }
 
 fn reading(mapped: &[&str], event: &Event) -> EventReading {
+    reading_of(mapped, Changes::OfFields, event)
+}
+
+fn reading_of(mapped: &[&str], changes: Changes, event: &Event) -> EventReading {
     let ourselves = Ourselves {
         origin_suffix: ";client=syncline".to_owned(),
         user_id: SalesforceId::parse("0055g00000Xy2zZAAR").unwrap(),
@@ -70,7 +77,7 @@ fn reading(mapped: &[&str], event: &Event) -> EventReading {
         ordinal: 0,
     };
     let schema = EventSchema::parse(SCHEMA).unwrap();
-    scope(mapped).read(&schema, event, &seen, &ourselves)
+    scope(mapped, changes).read(&schema, event, &seen, &ourselves)
 }
 
 /// Returns what the event says in a line: the kind, then the fields.
@@ -143,6 +150,20 @@ fn an_update_of_other_fields_is_out_of_scope() {
     };
     let event = event(ChangeType::Update, &said);
     assert_eq!(line(&["Name", "BillingCity"], &event), "out of scope");
+}
+
+#[test]
+fn an_update_of_other_fields_is_told_where_all_changes_count() {
+    let said = Said {
+        changed: &["0x40"],
+        ..SILENT
+    };
+    let event = event(ChangeType::Update, &said);
+    let EventReading::Observed(observations) = reading_of(&["Name"], Changes::All, &event) else {
+        panic!("any change may bring the record into the filter");
+    };
+    assert_eq!(observations[0].kind, ObservationKind::Changed);
+    assert!(observations[0].fields.is_empty());
 }
 
 #[test]

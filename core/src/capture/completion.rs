@@ -1,0 +1,180 @@
+//! What events leave out is read: the content of records that nobody knows yet, and whether an object's
+//! filter shows them.
+//!
+//! A SOQL filter can be judged by Salesforce alone. So the records of a batch are asked for by id, with
+//! the filter; what does not come back is unmatched, and none of its content goes any further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::error::ForceSyncError;
+use crate::engine::job::Job;
+use crate::engine::ports::ObjectScope;
+use crate::engine::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
+use crate::engine::tenant::{read_fields, scope_of};
+use crate::model::ids::{ObjectName, SalesforceId};
+use crate::model::observation::{ObservationKind, SalesforceObservation};
+
+use super::backfill::external_id_of;
+
+/// Records of one read by id.
+const READ_BATCH: usize = 200;
+
+/// Completes the events of a batch: those that say too little to begin a link with (an update carries
+/// only what changed, most often without the external id, and a gap carries nothing), and, for objects
+/// with a filter, those of records that the filter does not show.
+pub(super) async fn complete(
+    job: &Job<'_>,
+    mut observations: Vec<SalesforceObservation>,
+) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+    for (object, ids) in asked_about(job, &observations) {
+        // Events of unmapped objects are out of scope; the store counts them.
+        let Some(scope) = scope_of(job.scopes(), &object) else {
+            continue;
+        };
+        let ids: Vec<SalesforceId> = ids.into_iter().collect();
+        let (ids, shown) = match scope.sync.filter {
+            Some(_) => {
+                let shown = read_shown(job, scope, &ids).await?;
+                keep_out(scope, &mut observations, &shown);
+                (shown.keys().cloned().collect(), Some(shown))
+            }
+            None => (ids, None),
+        };
+        let unlinked = job.store().unlinked(scope, &ids).await?;
+        let records = match shown {
+            Some(shown) => shown,
+            None => read_by_id(job, scope, &unlinked).await?,
+        };
+        for id in &unlinked {
+            put_whole(scope, &mut observations, id, records.get(id));
+        }
+    }
+    Ok(observations)
+}
+
+/// Reads records by id, batch by batch. Deleted ones come too; absent ones do not exist for us.
+pub(crate) async fn read_by_id(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
+    read_batches(job, scope, ids, &|ids| ReadBy::Id(ids)).await
+}
+
+/// Reads those of the records that the object's filter shows, deleted ones by what they held last; all
+/// of them, where it has no filter.
+pub(crate) async fn read_shown(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
+    match &scope.sync.filter {
+        Some(filter) => {
+            let matching = |ids| ReadBy::Matching {
+                ids,
+                filter: filter.clone(),
+            };
+            read_batches(job, scope, ids, &matching).await
+        }
+        None => read_by_id(job, scope, ids).await,
+    }
+}
+
+async fn read_batches(
+    job: &Job<'_>,
+    scope: &ObjectScope,
+    ids: &[SalesforceId],
+    by: &(dyn Fn(Vec<SalesforceId>) -> ReadBy + Sync),
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
+    let fields = read_fields(&scope.sync);
+    let mut found = BTreeMap::new();
+    for batch in ids.chunks(READ_BATCH) {
+        let records = job
+            .salesforce()
+            .read(&scope.sync.object, &by(batch.to_vec()), &fields)
+            .await?;
+        found.extend(
+            records
+                .into_iter()
+                .map(|record| (record.salesforce_id.clone(), record)),
+        );
+    }
+    Ok(found)
+}
+
+/// Says that a record was seen which the filter does not show; of its content nothing is told.
+pub(super) fn unmatched(seen: &mut SalesforceObservation) {
+    seen.kind = ObservationKind::Unmatched;
+    seen.fields.clear();
+}
+
+/// Returns the records that the events leave a question about.
+fn asked_about(
+    job: &Job<'_>,
+    observations: &[SalesforceObservation],
+) -> BTreeMap<ObjectName, BTreeSet<SalesforceId>> {
+    let mut asked: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
+    for seen in observations {
+        let scope = scope_of(job.scopes(), &seen.object);
+        if scope.is_some_and(|scope| is_asked_about(scope, seen)) {
+            asked
+                .entry(seen.object.clone())
+                .or_default()
+                .insert(seen.salesforce_id.clone());
+        }
+    }
+    asked
+}
+
+/// A new record says everything but whether the filter shows it. What a delete says stands by itself.
+fn is_asked_about(scope: &ObjectScope, seen: &SalesforceObservation) -> bool {
+    match seen.kind {
+        ObservationKind::Changed | ObservationKind::Gap => true,
+        ObservationKind::Created | ObservationKind::Undeleted => scope.sync.filter.is_some(),
+        ObservationKind::Snapshot
+        | ObservationKind::Look
+        | ObservationKind::Deleted
+        | ObservationKind::Missing
+        | ObservationKind::Unmatched
+        | ObservationKind::Outside => false,
+    }
+}
+
+/// Empties the events of records that the filter does not show.
+fn keep_out(
+    scope: &ObjectScope,
+    observations: &mut [SalesforceObservation],
+    shown: &BTreeMap<SalesforceId, SalesforceRecord>,
+) {
+    observations
+        .iter_mut()
+        .filter(|seen| seen.object == scope.sync.object && is_asked_about(scope, seen))
+        .filter(|seen| !shown.contains_key(&seen.salesforce_id))
+        .for_each(unmatched);
+}
+
+/// Puts what the read showed in place of the record's first event that leaves a question. Its later
+/// ones stay: by their versions they are older than the read.
+fn put_whole(
+    scope: &ObjectScope,
+    observations: &mut [SalesforceObservation],
+    id: &SalesforceId,
+    record: Option<&SalesforceRecord>,
+) {
+    let first = observations
+        .iter_mut()
+        .find(|seen| seen.salesforce_id == *id && is_asked_about(scope, seen));
+    let Some(seen) = first else { return };
+    match record {
+        Some(record) if record.deleted == Deleted::No => {
+            seen.kind = ObservationKind::Snapshot;
+            seen.external_id = external_id_of(scope, record);
+            seen.fields = record.fields.clone();
+            seen.version = record.version;
+        }
+        Some(_) | None => {
+            seen.kind = ObservationKind::Deleted;
+            seen.fields.clear();
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Objects with a SOQL filter: what lies outside it is left alone, whatever way it is seen.
+
+use serde_json::{Value as Json, json};
+use syncline::engine::ports::Clock;
+use syncline::engine::system::SystemClock;
+use syncline::reconcile::{detect_drift, run_reconcile_once};
+
+use crate::mapping::with_line;
+use crate::stage::Stage;
+
+/// The filter asks for a field that is not mapped: events of its changes carry no mapped field.
+fn filtered(on_leave: &str) -> String {
+    let deletes = match on_leave {
+        "soft_delete" => "deletes = { mode = \"propagate\", column = \"deleted_at\" }\n",
+        _ => "",
+    };
+    with_line(&format!(
+        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_leave = \"{on_leave}\"\n{deletes}"
+    ))
+}
+
+fn customer(name: &str, external_id: &str) -> Json {
+    json!({"Name": name, "Type": "Customer", "External_Id__c": external_id})
+}
+
+async fn names(stage: &Stage) -> Json {
+    stage
+        .one("select coalesce(string_agg(name, ',' order by name), '') from account where deleted_at is null")
+        .await
+}
+
+/// A customer whom both sides know, by an event.
+async fn with_customer(on_leave: &str) -> (Stage, String) {
+    let stage = Stage::with_mapping(&filtered(on_leave)).await;
+    stage.drain().await;
+    let ada = stage.org.insert("Account", customer("Ada", "a-1"));
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!("Ada"));
+    (stage, ada)
+}
+
+fn leave(stage: &Stage, id: &str) {
+    stage.org.update(id, json!({"Type": "Prospect"}));
+}
+
+fn come_back(stage: &Stage, id: &str) {
+    // A second later: within one second nobody could tell which came first without a look.
+    stage.org.advance_ms(1_000);
+    stage.org.update(id, json!({"Type": "Customer"}));
+}
+
+#[tokio::test]
+async fn events_of_records_outside_leave_no_row_no_link_and_no_value() {
+    let stage = Stage::with_mapping(&filtered("keep")).await;
+    stage.drain().await;
+    let eve =
+        json!({"Name": "Eve", "Phone": "secret", "Type": "Prospect", "External_Id__c": "a-9"});
+    let eve = stage.org.insert("Account", eve);
+    stage.org.update(&eve, json!({"Phone": "more secret"}));
+    let captured = stage.capture_salesforce().await;
+    assert_eq!(
+        (captured.counts.out_of_scope, captured.counts.journaled),
+        (2, 0),
+        "{captured:?}"
+    );
+    stage.drain().await;
+    stage.org.delete(&eve);
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!(""));
+    assert_eq!(
+        stage.one("select count(*) from syncline.sync_link").await,
+        json!(0)
+    );
+    let told = "select count(*) from syncline.sync_journal where payload::text like '%secret%'";
+    assert_eq!(stage.one(told).await, json!(0));
+}
+
+#[tokio::test]
+async fn merged_and_doubled_events_are_judged_record_by_record() {
+    let stage = Stage::with_mapping(&filtered("keep")).await;
+    stage.drain().await;
+    stage.org.merge_events();
+    stage.org.duplicate_events();
+    for (name, kind) in [
+        ("Ada", "Customer"),
+        ("Bob", "Prospect"),
+        ("Cid", "Customer"),
+    ] {
+        let record = json!({"Name": name, "Type": kind, "External_Id__c": name});
+        stage.org.insert("Account", record);
+    }
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!("Ada,Cid"));
+}
+
+#[tokio::test]
+async fn the_records_of_a_batch_of_events_are_judged_by_one_call() {
+    let stage = Stage::with_mapping(&filtered("keep")).await;
+    stage.drain().await;
+    for n in 0..40 {
+        let kind = if n % 2 == 0 { "Customer" } else { "Prospect" };
+        let record =
+            json!({"Name": format!("n-{n}"), "Type": kind, "External_Id__c": format!("a-{n}")});
+        stage.org.insert("Account", record);
+    }
+    let before = stage.org.calls();
+    stage.capture_salesforce().await;
+    let queries = |calls: &std::collections::BTreeMap<String, u64>| -> u64 {
+        let read = calls
+            .iter()
+            .filter(|(name, _)| name.to_lowercase().contains("query"));
+        read.map(|(_, count)| count).sum()
+    };
+    assert_eq!(queries(&stage.org.calls()) - queries(&before), 1);
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(20));
+}
+
+#[tokio::test]
+async fn a_record_that_enters_is_captured_whole_from_an_event_that_carries_nothing_of_it() {
+    let stage = Stage::with_mapping(&filtered("keep")).await;
+    stage.drain().await;
+    let eve = json!({"Name": "Eve", "Phone": "7", "Type": "Prospect", "External_Id__c": "a-9"});
+    let eve = stage.org.insert("Account", eve);
+    stage.drain().await;
+    come_back(&stage, &eve);
+    stage.drain().await;
+    let rows = stage
+        .rows("select external_id, name, phone from account")
+        .await;
+    assert_eq!(
+        rows,
+        [json!({"external_id": "a-9", "name": "Eve", "phone": "7"})]
+    );
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on_afterwards() {
+    let (stage, ada) = with_customer("keep").await;
+    leave(&stage, &ada);
+    stage.drain().await;
+    stage.org.update(&ada, json!({"Name": "Ada Outside"}));
+    stage.sql("update account set phone = '1'").await;
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!("Ada"));
+    assert_eq!(
+        stage.org.value(&ada, "Phone"),
+        None,
+        "nor does an edit of the row travel"
+    );
+    let status = "select state || ': ' || reason from syncline.record_status";
+    assert_eq!(
+        stage.one(status).await,
+        json!("outside: outside the filter of the object")
+    );
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let accounts = status
+        .objects
+        .iter()
+        .find(|of| of.object.as_str() == "Account")
+        .unwrap();
+    assert_eq!(
+        (accounts.outside, accounts.in_sync, accounts.pending),
+        (1, 0, 0)
+    );
+
+    come_back(&stage, &ada);
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!("Ada Outside"));
+    assert_eq!(
+        stage.org.value(&ada, "Phone").as_deref(),
+        Some("1"),
+        "both went on from the base"
+    );
+    assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_record_that_leaves_takes_its_row_away_and_stays_itself() {
+    for on_leave in ["delete", "soft_delete"] {
+        let (stage, ada) = with_customer(on_leave).await;
+        let writes = stage.org.writing_calls();
+        leave(&stage, &ada);
+        stage.drain().await;
+        assert_eq!(names(&stage).await, json!(""), "{on_leave}");
+        let rows = if on_leave == "delete" { 0 } else { 1 };
+        assert_eq!(stage.one("select count(*) from account").await, json!(rows));
+        assert_eq!(stage.org.count("Account"), 1, "no delete travels back");
+        assert_eq!(stage.org.writing_calls(), writes);
+
+        come_back(&stage, &ada);
+        stage.drain().await;
+        assert_eq!(names(&stage).await, json!("Ada"), "{on_leave}");
+        assert_eq!(
+            stage.one("select count(*) from account").await,
+            json!(1),
+            "no duplicate"
+        );
+        assert_eq!(
+            stage.one("select count(*) from syncline.sync_link").await,
+            json!(1)
+        );
+        assert_eq!(
+            stage.org.writing_calls(),
+            writes,
+            "it is linked, not created"
+        );
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn an_edit_of_a_row_that_goes_is_logged_and_can_be_restored() {
+    let (stage, ada) = with_customer("delete").await;
+    stage.sql("update account set phone = '7'").await;
+    leave(&stage, &ada);
+    // Salesforce's news first: the edit has not travelled.
+    stage.capture_salesforce().await;
+    stage.apply("Account").await;
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!(""));
+    let lost =
+        "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_overruled";
+    assert_eq!(stage.one(lost).await, json!("Phone=7 by left_filter"));
+}
+
+#[tokio::test]
+async fn deleting_a_kept_row_or_a_record_outside_deletes_nothing_on_the_other_side() {
+    let (stage, ada) = with_customer("keep").await;
+    let bob = stage.org.insert("Account", customer("Bob", "a-2"));
+    stage.drain().await;
+    leave(&stage, &ada);
+    leave(&stage, &bob);
+    stage.drain().await;
+    stage
+        .sql("delete from account where external_id = 'a-1'")
+        .await;
+    stage.org.delete(&bob);
+    stage.drain().await;
+    assert_eq!(stage.org.id_of("Account", "a-1"), Some(ada.clone()));
+    assert_eq!(names(&stage).await, json!("Bob"));
+
+    come_back(&stage, &ada);
+    stage.drain().await;
+    assert_eq!(
+        names(&stage).await,
+        json!("Ada,Bob"),
+        "a row that was not missed is made anew"
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_left_and_was_deleted_before_anybody_looked_had_left() {
+    let (stage, ada) = with_customer("keep").await;
+    leave(&stage, &ada);
+    stage.org.delete(&ada);
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!("Ada"), "keep: its row stays");
+}
+
+#[tokio::test]
+async fn a_delete_inside_the_filter_travels_as_ever() {
+    let (stage, ada) = with_customer("keep").await;
+    stage.org.delete(&ada);
+    stage.drain().await;
+    assert_eq!(names(&stage).await, json!(""));
+}
+
+#[tokio::test]
+async fn a_row_whose_record_we_created_outside_has_left() {
+    for (on_leave, left) in [("keep", "Zoe"), ("delete", "")] {
+        let stage = Stage::with_mapping(&filtered(on_leave)).await;
+        stage.drain().await;
+        stage
+            .sql("insert into account (external_id, name) values ('z-1', 'Zoe')")
+            .await;
+        stage.drain().await;
+        assert_eq!(
+            stage.org.count("Account"),
+            1,
+            "it is created, whatever it holds"
+        );
+        assert_eq!(names(&stage).await, json!(left), "{on_leave}");
+        assert_eq!(stage.tasks().await, Vec::<Json>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_new_row_never_overwrites_a_record_outside_of_the_same_external_id() {
+    let stage = Stage::with_mapping(&filtered("delete")).await;
+    let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-9"});
+    let eve = stage.org.insert("Account", eve);
+    stage.drain().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-9', 'Mallory')")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&eve, "Name").as_deref(), Some("Eve"));
+    assert_eq!(
+        names(&stage).await,
+        json!("Mallory"),
+        "nor is a row taken that never was its"
+    );
+    assert_eq!(stage.org.count("Account"), 1);
+}
+
+#[tokio::test]
+async fn an_edit_of_ours_that_takes_the_record_out_is_settled() {
+    let mapping = filtered("delete").replace("Type = 'Customer'", "Phone = '1'");
+    let stage = Stage::with_mapping(&mapping).await;
+    stage.drain().await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1')")
+        .await;
+    stage.drain().await;
+    stage.sql("update account set phone = '2'").await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
+    assert_eq!(names(&stage).await, json!(""));
+    let open = "select count(*) from syncline.sync_intent where state <> 'retired'";
+    assert_eq!(stage.one(open).await, json!(0));
+}
+
+#[tokio::test]
+async fn a_poll_keeps_out_what_lies_outside_and_sees_what_leaves_and_comes_back() {
+    let mapping = filtered("delete").replacen(
+        "[[tenant.acme.object]]",
+        "capture = \"poll\"\n\n[[tenant.acme.object]]",
+        1,
+    );
+    let stage = Stage::with_mapping(&mapping).await;
+    stage.org.set_wall_ms(SystemClock.now_ms());
+    stage.drain_polling().await;
+    let ada = stage.org.insert("Account", customer("Ada", "a-1"));
+    let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-9"});
+    stage.org.insert("Account", eve);
+    stage.drain_polling().await;
+    assert_eq!(names(&stage).await, json!("Ada"));
+    stage.org.advance_ms(1_000);
+    leave(&stage, &ada);
+    stage.drain_polling().await;
+    assert_eq!(names(&stage).await, json!(""));
+    come_back(&stage, &ada);
+    stage.drain_polling().await;
+    assert_eq!(names(&stage).await, json!("Ada"));
+    assert_eq!(stage.org.count("Account"), 2);
+}
+
+#[tokio::test]
+async fn a_kept_row_is_no_drift_and_nothing_outside_is_compared() {
+    let (stage, ada) = with_customer("keep").await;
+    let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-9"});
+    stage.org.insert("Account", eve);
+    leave(&stage, &ada);
+    stage.org.update(&ada, json!({"Name": "Ada Outside"}));
+    stage.drain().await;
+    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline()).await;
+    assert_eq!(drifted.unwrap(), Vec::new());
+    let full = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!(
+        (full.compared, full.drifted.len(), full.enqueued),
+        (0, 0, 0)
+    );
+    stage.org.set_wall_ms(SystemClock.now_ms());
+    let recent = stage
+        .engine
+        .reconcile_incremental(&stage.tenant, stage.deadline())
+        .await;
+    let recent = recent.unwrap();
+    assert_eq!(
+        (recent.compared, recent.drifted.len(), recent.enqueued),
+        (0, 0, 0)
+    );
+    assert_eq!(names(&stage).await, json!("Ada"));
+}
+
+#[tokio::test]
+async fn a_comparison_finds_what_left_and_what_came_back_without_an_event() {
+    let (stage, ada) = with_customer("delete").await;
+    stage.org.set_wall_ms(SystemClock.now_ms());
+    leave(&stage, &ada);
+    let recent = stage
+        .engine
+        .reconcile_incremental(&stage.tenant, stage.deadline())
+        .await;
+    assert_eq!(recent.unwrap().enqueued, 1);
+    stage.apply("Account").await;
+    assert_eq!(names(&stage).await, json!(""));
+
+    come_back(&stage, &ada);
+    let full = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline()).await;
+    assert_eq!(full.unwrap().enqueued, 1);
+    stage.apply("Account").await;
+    assert_eq!(names(&stage).await, json!("Ada"));
+    stage.drain().await;
+    stage.assert_equal().await;
+}

@@ -1,0 +1,62 @@
+-- Records that Salesforce holds outside the filter of their object are neither in sync nor pending: they
+-- are left alone, and the view says so.
+
+create or replace view syncline.record_status as
+select
+    link.tenant,
+    link.object,
+    link.record_id,
+    link.external_id,
+    link.salesforce_id,
+    case
+        when task.state = 'parked' then 'parked'
+        when conflict.fields is not null then 'conflict'
+        when task.record_id is not null or writing.record_id is not null or scan.stale then 'pending'
+        when link.image ->> 'presence' = 'outside' then 'outside'
+        when not link.agreed then 'pending'
+        else 'in_sync'
+    end as state,
+    case
+        when task.state = 'parked' then task.code
+        when conflict.fields is not null then 'conflict on ' || conflict.fields
+        when task.record_id is not null then coalesce(task.code, 'waiting to be applied')
+        when writing.record_id is not null then 'a write is under way'
+        when scan.stale then 'the object is being read again'
+        when link.image ->> 'presence' = 'outside' then 'outside the filter of the object'
+        when not link.agreed then 'held by one side only'
+    end as reason,
+    (
+        select array_agg(bounce.key order by bounce.key)
+        from jsonb_each(link.bounces) as bounce
+        where (bounce.value ->> 'count')::integer >= 2
+    ) as contested_fields,
+    coalesce(conflict.opened_at, task.dirty_since, writing.said_at) as since,
+    now() - coalesce(conflict.opened_at, task.dirty_since, writing.said_at) as age,
+    link.updated_at
+from syncline.sync_link as link
+left join syncline.sync_task as task
+    on task.record_id = link.record_id
+left join lateral (
+    select
+        string_agg(coalesce(open.field, 'the whole record'), ', ' order by open.field) as fields,
+        min(open.opened_at) as opened_at
+    from syncline.sync_conflict as open
+    where open.record_id = link.record_id
+    and open.state = 'open'
+) as conflict on true
+left join lateral (
+    select intent.record_id, intent.said_at
+    from syncline.sync_intent as intent
+    where intent.record_id = link.record_id
+    and intent.state in ('open', 'unknown')
+    limit 1
+) as writing on true
+left join syncline.sync_checkpoint as scan
+    on scan.tenant = link.tenant
+    and scan.stream = 'scan:' || link.object
+    and scan.stale
+where link.agreed
+or link.postgres_presence = 'present'
+or link.image ->> 'presence' = 'present'
+or task.record_id is not null
+or conflict.fields is not null;
