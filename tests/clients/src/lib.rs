@@ -8,6 +8,7 @@
 mod installed;
 mod scenario;
 mod stage;
+mod tunnel;
 
 pub use installed::Client;
 pub use stage::{Calls, Stage};

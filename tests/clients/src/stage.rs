@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use salesforce_org::local::{
-    CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PERSON, PRIVATE_KEY, PUBLIC_KEY,
+    CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY, REFRESH_TOKEN,
 };
 use salesforce_org::server::{Options, Running, start};
 use salesforce_org::{Org, Request};
@@ -15,6 +15,7 @@ use tokio::process::Command;
 
 use crate::installed::Client;
 use crate::scenario;
+use crate::tunnel::Tunnel;
 
 /// Soon enough that a subscriber which waits for nothing notices it within a test.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -23,6 +24,7 @@ const KEEP_ALIVE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Stage {
     running: Running,
+    login_hosts: Tunnel,
     folder: TempDir,
 }
 
@@ -47,12 +49,25 @@ impl Stage {
             ..Options::default()
         };
         let running = start(org, &options).await.expect("loopback has free ports");
+        let login_hosts = Tunnel::to(running.http_address())
+            .await
+            .expect("loopback has free ports");
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        std::fs::write(folder.path().join("key.pem"), PRIVATE_KEY).expect("the folder is ours");
-        Self { running, folder }
+        for (name, text) in [
+            ("key.pem", PRIVATE_KEY),
+            ("authority.pem", running.certificate_pem()),
+        ] {
+            std::fs::write(folder.path().join(name), text).expect("the folder is ours");
+        }
+        Self {
+            running,
+            login_hosts,
+            folder,
+        }
     }
 
-    /// Has a client play a scenario to its end, and returns the calls that it made.
+    /// Has a client play a scenario, named with its arguments, to its end, and returns the calls
+    /// that it made.
     ///
     /// # Panics
     ///
@@ -65,13 +80,17 @@ impl Stage {
 
     async fn run(&self, client: Client, scenario: &str) {
         let (program, scenarios) = client.program();
+        let mut words = scenario.split(' ');
+        let name = words.next().unwrap_or_default();
         let mut command = Command::new(&program);
-        if client == Client::Force {
-            command.arg(scenario);
-        } else {
-            command.arg(scenarios.join(scenario));
-        }
-        self.furnish(&mut command, &program);
+        match client {
+            Client::Force => command.arg(name),
+            Client::SimpleSalesforce | Client::TapSalesforce | Client::Node => {
+                command.arg(scenarios.join(name))
+            }
+        };
+        command.args(words);
+        self.furnish(&mut command, client, &program);
         let ended = scenario::run(command)
             .await
             .unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.display()));
@@ -84,7 +103,7 @@ impl Stage {
 
     /// Gives a scenario what it needs and nothing of the caller's: a proxy or a bundle of
     /// certificates in the surroundings would change what a client does.
-    fn furnish(&self, command: &mut Command, program: &Path) {
+    fn furnish(&self, command: &mut Command, client: Client, program: &Path) {
         let folder = self.folder.path();
         let path = std::env::var_os("PATH").unwrap_or_default();
         command
@@ -93,16 +112,25 @@ impl Stage {
             .env("PATH", path)
             .env("HOME", folder)
             .env("TMPDIR", folder)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("CLIENT_FOLDER", program.parent().unwrap_or(folder))
             .env("ORG_HTTP", self.running.http_url())
-            .env("ORG_GRPC", self.running.grpc_url())
+            .env("ORG_HTTPS", self.running.https_url())
+            .env("ORG_GRPCS", self.running.grpcs_url())
             .env("ORG_CLIENT_ID", CLIENT_ID)
             .env("ORG_CLIENT_SECRET", CLIENT_SECRET)
+            .env("ORG_REFRESH_TOKEN", REFRESH_TOKEN)
             .env("ORG_USERNAME", INTEGRATION_USER)
-            .env("ORG_PERSON", PERSON)
-            .env("ORG_KEY_FILE", folder.join("key.pem"))
-            .env("ORG_PUBLIC_KEY", PUBLIC_KEY);
+            .env("ORG_KEY_FILE", folder.join("key.pem"));
+        let authority = folder.join("authority.pem");
+        match client {
+            Client::SimpleSalesforce | Client::TapSalesforce => command
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("CLIENT_FOLDER", program.parent().unwrap_or(folder))
+                .env("HTTPS_PROXY", self.login_hosts.url())
+                .env("NO_PROXY", "127.0.0.1")
+                .env("REQUESTS_CA_BUNDLE", authority),
+            Client::Node => command.env("NODE_EXTRA_CA_CERTS", authority),
+            Client::Force => command,
+        };
     }
 
     /// Returns the records that a query finds, `attributes` left out.

@@ -113,6 +113,12 @@ impl Running {
         format!("http://{}", self.http)
     }
 
+    /// Returns the address that the REST server listens at, for plaintext and TLS.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
     /// Returns the address of the Pub/Sub server, such as `http://127.0.0.1:8181`.
     #[must_use]
     pub fn grpc_url(&self) -> String {
@@ -132,7 +138,8 @@ impl Running {
     }
 
     /// Returns the certificate (PEM) that a client by TLS has to trust. It is made anew at every
-    /// start and good for `localhost`, `127.0.0.1` and `::1`.
+    /// start and good for `localhost`, `127.0.0.1`, `::1` and, for who is led here by a proxy, for
+    /// `login.salesforce.com`, `test.salesforce.com` and `*.my.salesforce.com`.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem

@@ -5,3 +5,6 @@
 mod accounts;
 mod force;
 mod jsforce;
+mod pubsub_api_client;
+mod simple_salesforce;
+mod tap_salesforce;

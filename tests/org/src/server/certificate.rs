@@ -15,8 +15,16 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, version};
 
-/// Names under which a local client reaches the org.
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// Names under which a local client reaches the org, and those of Salesforce that some clients
+/// insist on: a proxy can lead these to the org.
+const NAMES: [&str; 6] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "login.salesforce.com",
+    "test.salesforce.com",
+    "*.my.salesforce.com",
+];
 
 /// How long the certificate is good: a long test session, and less than the 398 days beyond which
 /// some clients refuse.

@@ -1,0 +1,42 @@
+"""What every scenario needs: the org's addresses, and claims that say what was expected."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HTTP = os.environ["ORG_HTTP"]
+CLIENT_ID = os.environ["ORG_CLIENT_ID"]
+CLIENT_SECRET = os.environ["ORG_CLIENT_SECRET"]
+USERNAME = os.environ["ORG_USERNAME"]
+KEY = Path(os.environ["ORG_KEY_FILE"])
+
+
+def equal(actual, expected, what):
+    """Claims that two values are equal."""
+    if actual != expected:
+        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
+
+
+def holds(condition, what):
+    """Claims something."""
+    if not condition:
+        raise AssertionError(what)
+
+
+def refused(kind, call, what):
+    """Claims that a call fails with this kind of exception, and returns the exception."""
+    try:
+        answer = call()
+    except kind as error:
+        return error
+    raise AssertionError(f"{what}: expected {kind.__name__}, got {answer!r}")
+
+
+def code(error):
+    """Returns the errorCode that a simple-salesforce exception carries."""
+    return error.content[0]["errorCode"]
+
+
+def without_scheme(url):
+    """Returns host and port of an address."""
+    return urlsplit(url).netloc
