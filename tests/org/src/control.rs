@@ -109,6 +109,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.sessions.close_all();
             Ok(json!({}))
         }
+        ("POST", "bulk") => read(request).map(|order| json!(org.bulk.order(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
         ("POST", "person") => read(request).and_then(|order| person(org, order)),
         _ => return Response::json(404, json!({"error": "no such control"}).to_string()),

@@ -134,7 +134,6 @@ struct Visitor {
 }
 
 /// A bulk job that is to fail.
-#[allow(dead_code, reason = "bulk jobs ask for it when they begin")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobFault {
     /// How many rows are processed first; the rest stay unprocessed.
@@ -213,11 +212,8 @@ impl Faults {
         if self.rules.iter().all(|armed| armed.left == Some(0)) {
             return outcome;
         }
+        self.resume(request);
         let sight = Sight::of(request);
-        self.current.rows = self
-            .waiting(Scope::Row)
-            .filter(|number| self.rules[*number].rule.matching.fits_path(&sight))
-            .collect();
         for number in self.waiting(Scope::Call).collect::<Vec<_>>() {
             let armed = &mut self.rules[number];
             if !armed.rule.matching.fits_call(&sight) {
@@ -239,6 +235,17 @@ impl Faults {
         outcome
     }
 
+    /// Says that work goes on behind a call that was answered before: its records meet the weather
+    /// that is declared for its method and path.
+    pub(crate) fn resume(&mut self, request: &Request) {
+        let sight = Sight::of(request);
+        self.current = Current::default();
+        self.current.rows = self
+            .waiting(Scope::Row)
+            .filter(|number| self.rules[*number].rule.matching.fits_path(&sight))
+            .collect();
+    }
+
     /// Says that the call is over.
     pub(crate) fn leave(&mut self) {
         self.current = Current::default();
@@ -252,7 +259,6 @@ impl Faults {
     /// Returns how a bulk job is to fail, and counts it; `None` lets it run.
     ///
     /// Asked once when the job begins. `operation` is that of the job: `insert`, `upsert` and so on.
-    #[allow(dead_code, reason = "bulk jobs ask for it when they begin")]
     pub(crate) fn fire_job(
         &mut self,
         object: &str,

@@ -5,6 +5,7 @@
 //! puts the same org behind an HTTP and a gRPC port. What Salesforce documents, the org does; what
 //! nobody could confirm stands in one file of named switches.
 
+mod bulk;
 mod control;
 mod faults;
 pub mod local;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
+use crate::bulk::Bulk;
 use crate::faults::Faults;
 use crate::faults::locks::Locks;
 use crate::model::decode::DecodedEvent;
@@ -47,6 +48,7 @@ pub struct Org {
     pub(crate) locks: Locks,
     /// How often held answers were released.
     pub(crate) releases: u64,
+    pub(crate) bulk: Bulk,
     pub(crate) stats: Stats,
     pub(crate) base_url: String,
     /// The address by the other of plaintext and TLS than the call at hand came by.
@@ -113,6 +115,7 @@ impl Org {
             faults: Faults::default(),
             locks: Locks::default(),
             releases: 0,
+            bulk: Bulk::default(),
             stats: Stats::default(),
             base_url: "http://127.0.0.1:0".to_owned(),
             other_url: "https://127.0.0.1:0".to_owned(),
@@ -180,9 +183,19 @@ impl Org {
     }
 
     /// Says what the time is outside; the org's clock moves by as much.
+    ///
+    /// At most one batch of a bulk job that is due by then is worked off, so that nobody who only
+    /// asks for the time waits for a long job.
     pub fn set_wall_ms(&mut self, ms: i64) {
         self.wall_ms = ms;
         self.keep_time();
+        self.run_one_job();
+    }
+
+    /// Returns the milliseconds until a bulk job moves on; `None` if none waits.
+    pub(crate) fn next_job_in_ms(&self) -> Option<u64> {
+        let due_ms = self.bulk.due_ms()?;
+        Some(u64::try_from(due_ms - self.now_ms()).unwrap_or(0))
     }
 
     /// Starts the history of a fresh org at this time instead of the built-in one.
@@ -195,7 +208,7 @@ impl Org {
         self.set_wall_ms(wall_ms);
     }
 
-    /// Moves the org's clock ahead of the time outside.
+    /// Moves the org's clock ahead of the time outside, and all bulk jobs as far as they get by then.
     pub fn advance_ms(&mut self, ms: i64) {
         self.move_to(self.ahead_ms.saturating_add(ms));
     }
@@ -217,6 +230,7 @@ impl Org {
     fn move_to(&mut self, ahead_ms: i64) {
         self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
         self.keep_time();
+        self.run_jobs();
     }
 
     /// Returns the org's time.

@@ -1,6 +1,7 @@
 //! The REST surface as a function: a request and the org in, a response out.
 
 mod batch;
+pub(crate) mod bulk;
 pub(crate) mod collections;
 mod composite;
 mod condition;
@@ -20,7 +21,7 @@ pub(crate) mod sobjects;
 mod tree;
 pub(crate) mod usage;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::Org;
 use crate::control;
@@ -85,21 +86,30 @@ impl Call<'_> {
     }
 
     /// Returns the JSON body, which has to be an object.
-    pub(crate) fn members(&self) -> Result<serde_json::Map<String, Json>, SfError> {
-        match self.json()? {
-            Json::Object(members) => Ok(members),
-            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
-                Err(SfError::new(
-                    "JSON_PARSER_ERROR",
-                    "Can not deserialize SObject out of this token at [line:1, column:1]",
-                ))
-            }
-        }
+    pub(crate) fn members(&self) -> Result<Map<String, Json>, SfError> {
+        members_of(self.json()?)
     }
 
     /// Returns the URL of a record.
     pub(crate) fn record_url(&self, object: &str, id: impl std::fmt::Display) -> String {
         format!("/services/data/{}/sobjects/{object}/{id}", self.version)
+    }
+}
+
+/// Returns the members of a JSON text, which has to be an object.
+pub(crate) fn read_members(text: &[u8]) -> Result<Map<String, Json>, SfError> {
+    members_of(serde_json::from_slice(text).map_err(|error| unreadable(text, &error))?)
+}
+
+fn members_of(json: Json) -> Result<Map<String, Json>, SfError> {
+    match json {
+        Json::Object(members) => Ok(members),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+            Err(SfError::new(
+                "JSON_PARSER_ERROR",
+                "Can not deserialize SObject out of this token at [line:1, column:1]",
+            ))
+        }
     }
 }
 
@@ -359,6 +369,7 @@ impl Org {
             }
             (Resource::Query { with_deleted }, "GET") => self.query(call, with_deleted),
             (Resource::QueryMore { locator }, "GET") => self.query_more(call, locator),
+            (Resource::Bulk(resource), method) => self.bulk_call(call, resource, method),
             (resource, method) => Err(method_not_allowed(method, &resource)),
         }
     }
@@ -419,7 +430,7 @@ fn located(request: &Request, error: SfError) -> SfError {
     SfError::new("JSON_PARSER_ERROR", message)
 }
 
-fn method_not_allowed(method: &str, resource: &Resource<'_>) -> SfError {
+pub(crate) fn method_not_allowed(method: &str, resource: &Resource<'_>) -> SfError {
     let allowed = resource.allowed().join(",");
     let message = format!("HTTP Method '{method}' not allowed. Allowed are {allowed}");
     SfError::new("METHOD_NOT_ALLOWED", message)

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     head: watch::Sender<u64>,
     /// How often held answers were released.
     released: watch::Sender<u64>,
+    /// Told when a bulk job may wait for its next step.
+    jobs: Arc<Notify>,
 }
 
 impl Shared {
@@ -81,6 +83,11 @@ impl Shared {
     /// Returns a watch that the next release changes.
     fn released(&self) -> watch::Receiver<u64> {
         self.released.subscribe()
+    }
+
+    /// Says that a bulk job may wait for its next step.
+    pub(crate) fn wake_jobs(&self) {
+        self.jobs.notify_one();
     }
 
     /// Returns a watch on the newest replay number.
@@ -154,6 +161,7 @@ impl Running {
             (done, org.model.log.head())
         };
         self.shared.announce(head);
+        self.shared.wake_jobs();
         done
     }
 
@@ -201,6 +209,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
         released: watch::Sender::new(org.releases),
         org: Arc::new(Mutex::new(org)),
         head,
+        jobs: Arc::default(),
     };
     let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
     let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?)?;
@@ -211,6 +220,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
         spawn(accept_events),
         spawn(http::serve(rest, shared.clone())),
         spawn(pubsub::rpc::serve(events, shared.clone(), keep_alive)),
+        spawn(run_jobs(shared.clone())),
     ];
     Ok(Running {
         http,
@@ -219,6 +229,25 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
         certificate_pem: certificate.authority_pem().to_owned(),
         tasks,
     })
+}
+
+/// Moves bulk jobs on while nobody calls, one batch at a time: calls come in between.
+async fn run_jobs(shared: Shared) {
+    loop {
+        let (next_ms, head) = {
+            let org = shared.lock();
+            (org.next_job_in_ms(), org.model.log.head())
+        };
+        shared.announce(head);
+        let woken = shared.jobs.notified();
+        match next_ms {
+            Some(ms) => {
+                // Time passed or a call came: either way it is looked again.
+                let _ = tokio::time::timeout(Duration::from_millis(ms), woken).await;
+            }
+            None => woken.await,
+        }
+    }
 }
 
 fn spawn(server: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod bind;
+mod columns;
 mod date;
 mod explain;
 mod filter;
@@ -13,6 +14,7 @@ mod run;
 
 pub(crate) use aggregate::groups;
 pub(crate) use bind::{SelectNode, bind, filterable, sortable};
+pub(crate) use columns::{Column, columns};
 pub(crate) use explain::explained;
 pub(crate) use parser::parse;
 pub(crate) use run::{push_record, rows};

@@ -33,6 +33,71 @@ pub(crate) const PRECONDITION_FAILED_CODE: &str = "PRECONDITION_FAILED";
 /// Code of the refusal of a retired API version.
 pub(crate) const RETIRED_VERSION_CODE: &str = "UNSUPPORTED_API_VERSION";
 
+/// Whether a stray quote in an uploaded CSV fails the whole job instead of its row.
+pub(crate) const BULK_STRAY_QUOTE_FAILS_JOB: bool = false;
+
+/// Whether an update without the column Id, or an upsert without the column of its external id,
+/// fails the whole job instead of every row.
+pub(crate) const BULK_MISSING_KEY_COLUMN_FAILS_JOB: bool = true;
+
+/// Code of a row whose cells cannot be read.
+pub(crate) const BULK_BAD_ROW_CODE: &str = "INVALID_FIELD";
+
+/// Number of the first column in the complaint about a value of the wrong type.
+pub(crate) const BULK_COLUMNS_COUNT_FROM: usize = 0;
+
+/// What a job says that nothing was uploaded to.
+pub(crate) const BULK_NO_DATA_MESSAGE: &str =
+    "ClientInputError : Unable to find any data to create batch";
+
+/// What a job says whose CSV has a header row only.
+pub(crate) const BULK_NO_ROWS_MESSAGE: &str = "InvalidBatch : Records not found";
+
+/// What a job says whose CSV is not UTF-8.
+pub(crate) const BULK_INVALID_UTF8_MESSAGE: &str =
+    "ClientInputError : The uploaded data is not encoded in UTF-8";
+
+/// Whether decimals come back from bulk jobs as Java writes doubles (`30.0`, `1.0E7`).
+pub(crate) const BULK_NUMBERS_AS_DOUBLES: bool = true;
+
+/// What the upload to a job that is not open is told.
+pub(crate) const BULK_NOT_OPEN_MESSAGE: &str =
+    "InvalidJobState : Data can be uploaded to an open job only";
+
+/// What the request for results of an unfinished job is told.
+pub(crate) const BULK_RESULTS_NOT_READY_MESSAGE: &str =
+    "InvalidJobState : The results are there when the job has ended";
+
+/// Code of the refusal of an upload that is too large; its status is 413.
+pub(crate) const BULK_UPLOAD_TOO_LARGE_CODE: &str = "REQUEST_TOO_LARGE";
+
+/// Code of the refusal of query results under another API version than the job's; its status is 409.
+pub(crate) const BULK_VERSION_CONFLICT_CODE: &str = "API_ERROR";
+
+/// Code of the refusal of a job when the batches of the day are used up.
+pub(crate) const BULK_QUOTA_CODE: &str = "EXCEEDEDQUOTA";
+
+/// What queries are told that Salesforce documents as unsupported in bulk.
+pub(crate) struct BulkQueryRefusals {
+    pub(crate) code: &'static str,
+    pub(crate) compound: &'static str,
+    pub(crate) aggregate: &'static str,
+    pub(crate) children: &'static str,
+    pub(crate) offset: &'static str,
+}
+
+/// The refusals of unsupported bulk queries.
+pub(crate) const BULK_QUERY_REFUSALS: BulkQueryRefusals = BulkQueryRefusals {
+    code: "API_ERROR",
+    compound: "Selecting compound data not supported in Bulk Query",
+    aggregate: "Aggregate functions not supported in Bulk Query",
+    children: "Aggregate Relationships not supported in Bulk Query with CSV content type",
+    offset: "Offset not supported in Bulk Query",
+};
+
+/// Whether a hard delete leaves a change event, as a delete does.
+pub(crate) const HARD_DELETE_SENDS_EVENT: bool = false;
+
 /// Name of the gRPC trailer that carries the rpc id.
 pub(crate) const RPC_ID_TRAILER: &str = "rpc-id";
 

@@ -107,9 +107,9 @@ impl Table {
             .filter(|values| !values.is_empty())
     }
 
-    /// Returns one value of an existing record.
+    /// Returns one value of a record; a record that is gone for good holds nothing.
     pub(crate) fn get(&self, row: RowNo, field: FieldNo) -> &Value {
-        &self.rows[row as usize][field.0]
+        self.rows[row as usize].get(field.0).unwrap_or(&Value::Null)
     }
 
     /// Tells whether an existing record is in the recycle bin.

@@ -29,6 +29,15 @@ struct Touch {
 }
 
 impl Transaction {
+    /// Returns the records that the transaction deleted.
+    pub(crate) fn deleted(&self) -> Vec<(ObjectNo, RowNo)> {
+        let touches = self.touches.iter();
+        touches
+            .filter(|touch| touch.kind == ChangeKind::Delete)
+            .map(|touch| (touch.object, touch.row))
+            .collect()
+    }
+
     fn touch(&mut self, object: ObjectNo, row: RowNo, kind: ChangeKind) -> &mut Touch {
         let place = *self.places.entry((object, row)).or_insert_with(|| {
             self.touches.push(Touch {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::message::Response;
+use super::usage::Usage;
 use super::{Call, VERSION_MAX, VERSION_MIN};
 use crate::Org;
 
@@ -46,12 +47,17 @@ impl Org {
         let used = self.usage.used(self.now_ms());
         let requests =
             json!({"Max": self.usage.max, "Remaining": self.usage.max.saturating_sub(used)});
+        let now_ms = self.now_ms();
+        let left = |usage: &mut Usage| {
+            let remaining = usage.max.saturating_sub(usage.used(now_ms));
+            json!({"Max": usage.max, "Remaining": remaining})
+        };
         let full = |max: u64| json!({"Max": max, "Remaining": max});
         let delivered = self.stats.events_delivered;
         let body = json!({
             "DailyApiRequests": requests,
-            "DailyBulkApiBatches": full(15_000),
-            "DailyBulkV2QueryJobs": full(10_000),
+            "DailyBulkApiBatches": left(&mut self.bulk.batches),
+            "DailyBulkV2QueryJobs": left(&mut self.bulk.queries),
             "DailyBulkV2QueryFileStorageMB": full(976_562),
             "DailyAsyncApexExecutions": full(250_000),
             "DailyStreamingApiEvents": full(200_000),

@@ -1,5 +1,6 @@
 //! A REST call and its answer as plain values.
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
 /// One HTTP request.
@@ -9,7 +10,8 @@ pub struct Request {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// Shared, not copied: an upload is kept as it came.
+    pub(crate) body: Bytes,
     /// Whether it came by TLS; the addresses in the answer are then such, too.
     pub(crate) secure: bool,
 }
@@ -45,7 +47,7 @@ impl Request {
     /// Sets the body and names its type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
+        self.body = Bytes::from(body.into());
         self.header("content-type", content_type)
     }
 

@@ -1,6 +1,7 @@
 //! Which resource a path below `/services/data/vXX.X/` names.
 
 use super::VERSION_MIN;
+use super::bulk::BulkResource;
 use crate::unconfirmed::CLIENT_TAG_ON_COMPOSITE;
 
 /// A record named by one of its values.
@@ -41,6 +42,7 @@ pub(crate) enum Resource<'a> {
     CollectionUpsert(&'a str, &'a str),
     Query { with_deleted: bool },
     QueryMore { locator: &'a str },
+    Bulk(BulkResource<'a>),
 }
 
 impl<'a> Resource<'a> {
@@ -73,6 +75,7 @@ impl<'a> Resource<'a> {
             },
             ["queryAll"] => Self::Query { with_deleted: true },
             ["query" | "queryAll", locator] => Self::QueryMore { locator },
+            ["jobs", ref rest @ ..] => Self::Bulk(BulkResource::of(rest)?),
             _ => return None,
         })
     }
@@ -102,6 +105,7 @@ impl<'a> Resource<'a> {
             } => "/query",
             Self::Query { with_deleted: true } => "/queryAll",
             Self::QueryMore { .. } => "/query/{locator}",
+            Self::Bulk(resource) => resource.template(),
         }
     }
 
@@ -123,6 +127,7 @@ impl<'a> Resource<'a> {
             Self::Collection => &["POST", "PATCH", "DELETE"],
             Self::CollectionOf(_) => &["GET", "POST"],
             Self::CollectionUpsert(..) => &["PATCH"],
+            Self::Bulk(resource) => resource.allowed(),
         }
     }
 
@@ -147,7 +152,8 @@ impl<'a> Resource<'a> {
             | Self::Row(..)
             | Self::ByExternalId(_)
             | Self::Query { .. }
-            | Self::QueryMore { .. } => true,
+            | Self::QueryMore { .. }
+            | Self::Bulk(_) => true,
         }
     }
 
@@ -160,6 +166,7 @@ impl<'a> Resource<'a> {
             Self::RecordCount => 40,
             Self::Composite => 38,
             Self::Batch | Self::Tree(_) => 34,
+            Self::Bulk(resource) => resource.since(),
             Self::Root
             | Self::Limits
             | Self::Objects
@@ -190,7 +197,7 @@ impl<'a> Resource<'a> {
             | Self::Objects
             | Self::Updated(_)
             | Self::Deleted(_) => container == Container::Batch,
-            Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) => false,
+            Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) | Self::Bulk(_) => false,
         }
     }
 
@@ -227,7 +234,8 @@ impl<'a> Resource<'a> {
             | Self::Graph
             | Self::Collection
             | Self::Query { .. }
-            | Self::QueryMore { .. } => None,
+            | Self::QueryMore { .. }
+            | Self::Bulk(_) => None,
         }
     }
 }

@@ -24,13 +24,18 @@ impl Usage {
 
     /// Counts a call; `false` says that the allowance was spent before it.
     pub(crate) fn spend(&mut self, now_ms: i64) -> bool {
+        self.spend_many(now_ms, 1)
+    }
+
+    /// Counts several at once; `false` says that the allowance was spent before them.
+    pub(crate) fn spend_many(&mut self, now_ms: i64, wanted: u64) -> bool {
         let spent = self.used(now_ms) >= self.max;
         let hour = now_ms.div_euclid(HOUR_MS);
         match self.hours.back_mut() {
-            Some((known, count)) if *known == hour => *count += 1,
-            _ => self.hours.push_back((hour, 1)),
+            Some((known, count)) if *known == hour => *count += wanted,
+            _ => self.hours.push_back((hour, wanted)),
         }
-        self.total += 1;
+        self.total += wanted;
         !spent
     }
 

@@ -55,7 +55,7 @@ async fn handle(
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
-        body: body.into(),
+        body,
         secure: origin.secure,
     };
     let (response, latency_ms, log_head, released) = {
@@ -72,6 +72,9 @@ async fn handle(
         response: &response,
     };
     let door = call.path.starts_with("/_org/");
+    if door || call.path.contains("/jobs/") {
+        shared.wake_jobs();
+    }
     let wait_ms = response.delay_ms + if door { 0 } else { latency_ms };
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;

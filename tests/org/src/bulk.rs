@@ -1,0 +1,256 @@
+//! Bulk jobs: which there are, what they may use up, and how time moves them on.
+//!
+//! A job has no thread. It says when it is due, and [`Org::run_jobs`] takes the steps that the
+//! org's clock has passed: so a test moves the clock, and a running server has jobs that finish by
+//! themselves. What one step does to an upload stands in `ingest`, to a query in `query`.
+
+mod csv_text;
+pub(crate) mod form;
+mod header;
+mod ingest;
+pub(crate) mod job;
+pub(crate) mod query;
+mod results;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Org;
+use crate::model::id::RecordId;
+use crate::rest::usage::Usage;
+pub(crate) use header::Aim;
+use job::{Head, Job, JobError, State, Work};
+pub(crate) use results::ResultSet;
+
+/// What a job says when the batches of the day are used up.
+pub(crate) const NO_BATCHES_LEFT: &str = "ExceededQuota : ApiBatchItems Limit exceeded.";
+
+/// How long a job is kept.
+const RETENTION_MS: i64 = 7 * 86_400_000;
+
+/// Most steps that one move of the clock takes, so that no setting makes it endless.
+const STEPS_MAX: usize = 1_000_000;
+
+/// How jobs behave. `POST /_org/bulk` changes it; figures are Salesforce's, delays are short.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Settings {
+    /// How long a job waits before it is in progress.
+    pub(crate) queue_ms: i64,
+    /// How long one batch takes.
+    pub(crate) batch_ms: i64,
+    /// Rows of a batch.
+    pub(crate) batch_rows: usize,
+    /// Rows of a page of query results, unless the request says how many.
+    pub(crate) page_rows: usize,
+    /// Largest upload.
+    pub(crate) upload_bytes_max: usize,
+    /// Users who may delete for good.
+    pub(crate) hard_delete: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue_ms: 50,
+            batch_ms: 50,
+            batch_rows: 10_000,
+            page_rows: 50_000,
+            // 150 MB once Salesforce has turned them into base64.
+            upload_bytes_max: 150_000_000 / 4 * 3,
+            hard_delete: Vec::new(),
+        }
+    }
+}
+
+/// What `POST /_org/bulk` may say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    queue_ms: Option<u32>,
+    batch_ms: Option<u32>,
+    batch_rows: Option<usize>,
+    page_rows: Option<usize>,
+    upload_bytes_max: Option<usize>,
+    batches_per_day: Option<u64>,
+    rows_per_day: Option<u64>,
+    query_jobs_per_day: Option<u64>,
+    hard_delete: Option<Vec<String>>,
+}
+
+/// All jobs of the org.
+#[derive(Debug)]
+pub(crate) struct Bulk {
+    pub(crate) settings: Settings,
+    pub(crate) batches: Usage,
+    pub(crate) rows: Usage,
+    pub(crate) queries: Usage,
+    jobs: BTreeMap<RecordId, Job>,
+    due: BTreeSet<(i64, RecordId)>,
+    opened: u32,
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            batches: Usage::new(15_000),
+            rows: Usage::new(150_000_000),
+            queries: Usage::new(10_000),
+            jobs: BTreeMap::new(),
+            due: BTreeSet::new(),
+            opened: 0,
+        }
+    }
+}
+
+impl Bulk {
+    /// Returns the id of the next job.
+    pub(crate) fn next_id(&mut self) -> RecordId {
+        self.opened += 1;
+        RecordId::numbered(*b"750", self.opened)
+    }
+
+    /// Keeps a job and returns it.
+    pub(crate) fn keep(&mut self, job: Job) -> &Job {
+        let id = job.head.id;
+        self.due.extend(job.head.due_ms.map(|ms| (ms, id)));
+        self.jobs.entry(id).insert_entry(job).into_mut()
+    }
+
+    /// Returns a job.
+    pub(crate) fn job(&self, id: RecordId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// Takes a job out, to change it and [`Bulk::keep`] it again, or to forget it.
+    pub(crate) fn take(&mut self, id: RecordId) -> Option<Job> {
+        let job = self.jobs.remove(&id)?;
+        if let Some(ms) = job.head.due_ms {
+            self.due.remove(&(ms, id));
+        }
+        Some(job)
+    }
+
+    /// Returns the jobs behind that one, in the order of their creation.
+    pub(crate) fn after(&self, id: Option<RecordId>) -> impl Iterator<Item = &Job> {
+        let jobs = self.jobs.iter();
+        jobs.filter(move |(known, _)| id.is_none_or(|id| **known > id))
+            .map(|(_, job)| job)
+    }
+
+    /// Returns when the next job is due.
+    pub(crate) fn due_ms(&self) -> Option<i64> {
+        self.due.first().map(|(ms, _)| *ms)
+    }
+
+    /// Changes the settings.
+    pub(crate) fn order(&mut self, order: Order) -> &Settings {
+        fn put<T>(place: &mut T, wanted: Option<T>) {
+            if let Some(wanted) = wanted {
+                *place = wanted;
+            }
+        }
+        let settings = &mut self.settings;
+        put(&mut settings.queue_ms, order.queue_ms.map(i64::from));
+        put(&mut settings.batch_ms, order.batch_ms.map(i64::from));
+        put(&mut settings.batch_rows, order.batch_rows.map(|n| n.max(1)));
+        put(&mut settings.page_rows, order.page_rows.map(|n| n.max(1)));
+        put(&mut settings.upload_bytes_max, order.upload_bytes_max);
+        put(&mut settings.hard_delete, order.hard_delete);
+        put(&mut self.batches.max, order.batches_per_day);
+        put(&mut self.rows.max, order.rows_per_day);
+        put(&mut self.queries.max, order.query_jobs_per_day);
+        &self.settings
+    }
+
+    fn forget_old(&mut self, now_ms: i64) {
+        while let Some((id, job)) = self.jobs.first_key_value()
+            && job.head.created_ms + RETENTION_MS < now_ms
+        {
+            let id = *id;
+            self.take(id);
+        }
+    }
+}
+
+impl Org {
+    /// Takes every step of a job that is due.
+    pub(crate) fn run_jobs(&mut self) {
+        for _ in 0..STEPS_MAX {
+            if !self.run_one_job() {
+                break;
+            }
+        }
+    }
+
+    /// Takes the step that has been due for longest; `false` if none is.
+    pub(crate) fn run_one_job(&mut self) -> bool {
+        let now_ms = self.now_ms();
+        self.bulk.forget_old(now_ms);
+        let Some((due_ms, id)) = self
+            .bulk
+            .due
+            .first()
+            .copied()
+            .filter(|(ms, _)| *ms <= now_ms)
+        else {
+            return false;
+        };
+        let Some(mut job) = self.bulk.take(id) else {
+            return false;
+        };
+        job.head.due_ms = None;
+        let took_ms = self.bulk.settings.batch_ms;
+        match self.step(&mut job) {
+            Ok(State::InProgress) => {
+                job.head.due_ms = Some(due_ms + took_ms);
+                job.head.state = State::InProgress;
+            }
+            Ok(state) => job.head.state = state,
+            Err(JobError(message)) => {
+                job.head.state = State::Failed;
+                job.head.error = Some(message);
+            }
+        }
+        job.head.changed_ms = now_ms;
+        self.bulk.keep(job);
+        true
+    }
+
+    /// Does what is next for a job and returns its new state.
+    fn step(&mut self, job: &mut Job) -> Result<State, JobError> {
+        let Job { head, work } = job;
+        let begins = head.state == State::UploadComplete;
+        if begins {
+            let (object, now_ms) = (&head.object_name, self.now_ms());
+            head.fault = self.faults.fire_job(object, work.operation(), now_ms);
+        } else {
+            head.busy_ms += self.bulk.settings.batch_ms;
+        }
+        match work {
+            Work::Ingest(ingest) if begins => {
+                self.begin_ingest(head, ingest)?;
+                Ok(State::InProgress)
+            }
+            Work::Ingest(ingest) => self.run_batch(head, ingest),
+            Work::Query(_) if begins => Ok(State::InProgress),
+            Work::Query(query) => {
+                if let Some(fault) = &head.fault {
+                    return Err(JobError(fault.message.clone()));
+                }
+                self.run_query(head, query)?;
+                Ok(State::JobComplete)
+            }
+        }
+    }
+}
+
+impl Head {
+    /// Tells how far the job is and when it moves on.
+    pub(crate) fn move_to(&mut self, state: State, now_ms: i64, due_ms: Option<i64>) {
+        self.state = state;
+        self.changed_ms = now_ms;
+        self.due_ms = due_ms;
+    }
+}

@@ -1,0 +1,234 @@
+//! Runs a query job: the rows as they are at that moment, as CSV that is handed out in pages.
+
+use super::form::Form;
+use super::job::{Head, JobError, Query};
+use crate::Org;
+use crate::model::Model;
+use crate::model::error::SfError;
+use crate::model::schema::{Field, FieldType, ObjectNo};
+use crate::model::stamp;
+use crate::model::value::Value;
+use crate::soql::{self, Item};
+use crate::unconfirmed::{BULK_NUMBERS_AS_DOUBLES, BULK_QUERY_REFUSALS};
+
+/// What a query found, as text.
+#[derive(Debug, Default)]
+pub(crate) struct Rendered {
+    csv: Vec<u8>,
+    /// Where each row ends; the first end is that of the header row.
+    ends: Vec<usize>,
+}
+
+/// Some of the rows.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The header row and the rows.
+    pub(crate) csv: Vec<u8>,
+    pub(crate) rows: usize,
+    /// Number of the first row behind the page; `None` behind the last.
+    pub(crate) next: Option<usize>,
+}
+
+impl Rendered {
+    /// Returns how many rows there are.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len().saturating_sub(1)
+    }
+
+    /// Returns at most `max` rows from number `start` on; `None` if there is no such row.
+    pub(crate) fn page(&self, start: usize, max: usize) -> Option<Page> {
+        let count = self.count();
+        if start > 0 && start >= count {
+            return None;
+        }
+        let end = count.min(start.saturating_add(max));
+        let header = *self.ends.first()?;
+        let mut csv = self.csv[..header].to_vec();
+        csv.extend_from_slice(&self.csv[self.ends[start]..self.ends[end]]);
+        Some(Page {
+            csv,
+            rows: end - start,
+            next: (end < count).then_some(end),
+        })
+    }
+}
+
+impl Query {
+    /// Returns a query that did not run yet.
+    pub(crate) fn new(soql: String, with_deleted: bool) -> Self {
+        Self {
+            soql,
+            with_deleted,
+            found: Rendered::default(),
+        }
+    }
+
+    /// Returns what the query found.
+    pub(crate) fn found(&self) -> &Rendered {
+        &self.found
+    }
+
+    /// Tells whether Salesforce would read the object in ranges of ids.
+    pub(super) fn chunks_by_id(&self) -> bool {
+        soql::parse(&self.soql).is_ok_and(|query| query.order.is_empty() && query.limit.is_none())
+    }
+}
+
+impl Org {
+    /// Returns the object that a query is about, or why no job can run it.
+    pub(crate) fn check_bulk_query(&self, text: &str) -> Result<ObjectNo, SfError> {
+        let query = soql::parse(text)?;
+        let refusals = &BULK_QUERY_REFUSALS;
+        let refused = |message: &str| Err(SfError::new(refusals.code, message));
+        if query.offset > 0 {
+            return refused(refusals.offset);
+        }
+        if !query.group.is_empty() {
+            return refused(refusals.aggregate);
+        }
+        match &query.select {
+            soql::Select::Count => return refused(refusals.aggregate),
+            soql::Select::Items(items) => {
+                for item in items {
+                    match item {
+                        Item::Aggregate { .. } => return refused(refusals.aggregate),
+                        Item::Children(_) => return refused(refusals.children),
+                        Item::Path(_) | Item::Group(_) | Item::Named { .. } => {}
+                    }
+                }
+            }
+        }
+        let plan = soql::bind(&self.model, &query).map_err(|e| soql::explained(text, e))?;
+        let columns = soql::columns(&self.model, &query)?;
+        let compound = |column: &soql::Column| column.field(&self.model).kind == FieldType::Address;
+        if columns.iter().any(compound) {
+            return refused(refusals.compound);
+        }
+        Ok(plan.object)
+    }
+
+    /// Runs a query.
+    pub(super) fn run_query(&self, head: &Head, job: &mut Query) -> Result<(), JobError> {
+        let failed = |error: SfError| JobError(format!("{} : {}", error.code(), error.message()));
+        let query = soql::parse(&job.soql).map_err(failed)?;
+        let plan = soql::bind(&self.model, &query).map_err(failed)?;
+        let columns = soql::columns(&self.model, &query).map_err(failed)?;
+        let rows = soql::rows(&self.model, &plan, job.with_deleted);
+        let mut found = Rendered {
+            csv: Vec::new(),
+            ends: Vec::with_capacity(rows.len() + 1),
+        };
+        let names = columns.iter().map(|column| column.name.as_bytes());
+        head.form.push_row(&mut found.csv, names);
+        found.ends.push(found.csv.len());
+        for row in rows {
+            push_row(
+                &mut found.csv,
+                &self.model,
+                head.form,
+                (plan.object, row),
+                &columns,
+            );
+            found.ends.push(found.csv.len());
+        }
+        found.csv.shrink_to_fit();
+        job.found = found;
+        Ok(())
+    }
+}
+
+fn push_row(
+    out: &mut Vec<u8>,
+    model: &Model,
+    form: Form,
+    at: (ObjectNo, u32),
+    columns: &[soql::Column],
+) {
+    let cells = columns.iter().map(|column| {
+        let (value, field) = column.value(model, at);
+        let mut text = String::new();
+        push_cell(&mut text, value, field);
+        text
+    });
+    form.push_row(out, cells);
+}
+
+/// Appends a value as bulk results write it.
+fn push_cell(out: &mut String, value: &Value, field: &Field) {
+    match value {
+        Value::Datetime(ms) => {
+            stamp::push_datetime(out, *ms);
+            out.truncate(out.len() - "+0000".len());
+            out.push('Z');
+        }
+        Value::Decimal(_) if BULK_NUMBERS_AS_DOUBLES => {
+            let mut plain = String::new();
+            value.push_plain(field, &mut plain);
+            match plain.parse::<f64>() {
+                Ok(number) => out.push_str(&double_text(number)),
+                Err(_) => out.push_str(&plain),
+            }
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Decimal(_)
+        | Value::Date(_)
+        | Value::Time(_)
+        | Value::Id(_)
+        | Value::Text(_) => value.push_plain(field, out),
+    }
+}
+
+/// Returns a number as Java writes a double: with an exponent from ten million on and below a
+/// thousandth, and always with a digit behind the point.
+pub(super) fn double_text(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-3..1e7).contains(&size) || !number.is_finite() {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    format!("{digits}{point}E{exponent}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rendered, double_text};
+
+    #[test]
+    fn numbers_are_written_as_java_writes_doubles() {
+        for (number, text) in [
+            (30.0, "30.0"),
+            (0.0, "0.0"),
+            (-1.5, "-1.5"),
+            (9_999_999.0, "9999999.0"),
+            (10_000_000.0, "1.0E7"),
+            (912_260_031.0, "9.12260031E8"),
+            (0.0001, "1.0E-4"),
+        ] {
+            assert_eq!(double_text(number), text);
+        }
+    }
+
+    #[test]
+    fn every_page_starts_with_the_header_and_the_last_leads_nowhere() {
+        let found = Rendered {
+            csv: b"h\n1\n2\n3\n".to_vec(),
+            ends: vec![2, 4, 6, 8],
+        };
+        let page = |start, max| {
+            let page = found.page(start, max)?;
+            Some((String::from_utf8(page.csv).unwrap(), page.rows, page.next))
+        };
+        assert_eq!(page(0, 2), Some(("h\n1\n2\n".into(), 2, Some(2))));
+        assert_eq!(page(2, 2), Some(("h\n3\n".into(), 1, None)));
+        assert_eq!(page(3, 2), None);
+        let empty = Rendered {
+            csv: b"h\n".to_vec(),
+            ends: vec![2],
+        };
+        assert_eq!(empty.page(0, 9).map(|page| page.rows), Some(0));
+    }
+}

@@ -1,0 +1,87 @@
+//! A query as a flat table: one column for each item of its select list, in that order.
+
+use super::bind::FieldPath;
+use super::{FieldGroup, Item, Query, Select, malformed};
+use crate::model::Model;
+use crate::model::error::SfError;
+use crate::model::schema::{Field, FieldNo, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::value::Value;
+
+/// One column.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    /// `Owner.Name`, in the spelling of the schema.
+    pub(crate) name: String,
+    path: FieldPath,
+}
+
+impl Column {
+    /// Returns the field at the end of the column's path.
+    pub(crate) fn field<'m>(&self, model: &'m Model) -> &'m Field {
+        model.field(self.path.object, self.path.field)
+    }
+
+    /// Returns what a record shows in this column.
+    pub(crate) fn value<'m>(
+        &self,
+        model: &'m Model,
+        (object, row): (ObjectNo, RowNo),
+    ) -> (&'m Value, &'m Field) {
+        self.path.value(model, object, row)
+    }
+
+    fn of(model: &Model, object: ObjectNo, path: FieldPath) -> Self {
+        let mut name = String::new();
+        let mut at = object;
+        for hop in &path.hops {
+            let field = model.field(at, *hop);
+            name.push_str(field.relationship_name.as_deref().unwrap_or_default());
+            name.push('.');
+            at = model.schema.target(at, *hop);
+        }
+        name.push_str(&model.field(path.object, path.field).name);
+        Self { name, path }
+    }
+}
+
+/// Returns the columns of a query; none for a count.
+pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfError> {
+    let object = model.object_named(&query.from)?;
+    let items = match &query.select {
+        Select::Count => return Ok(Vec::new()),
+        Select::Items(items) => items,
+    };
+    let mut columns = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Item::Path(text) => {
+                let path = FieldPath::resolve(model, object, text)?;
+                columns.push(Column::of(model, object, path));
+            }
+            Item::Group(group) => columns.extend(group_of(model, object, *group)),
+            Item::Named { .. } | Item::Aggregate { .. } | Item::Children(_) => {
+                return Err(malformed("Only fields can be columns"));
+            }
+        }
+    }
+    Ok(columns)
+}
+
+fn group_of(model: &Model, object: ObjectNo, group: FieldGroup) -> Vec<Column> {
+    let wanted = |field: &Field| match group {
+        FieldGroup::All => true,
+        FieldGroup::Standard => !field.custom(),
+        FieldGroup::Custom => field.custom(),
+    };
+    let path = |field: FieldNo| FieldPath {
+        hops: Vec::new(),
+        object,
+        field,
+    };
+    let fields = model.object(object).numbered();
+    fields
+        .filter(|(_, field)| wanted(field))
+        .map(|(no, _)| Column::of(model, object, path(no)))
+        .collect()
+}

@@ -1,0 +1,11 @@
+//! Bulk API 2.0, call by call, without sockets; the clock moves when a test says so.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cells;
+mod failures;
+mod fixture;
+mod ingest;
+mod lifecycle;
+mod properties;
+mod query;
