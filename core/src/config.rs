@@ -23,6 +23,7 @@ pub use schema::json_schema;
 
 /// Everything `syncline.toml` says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Config {
     /// Tenants by name.
     pub tenants: BTreeMap<TenantId, TenantConfig>,
@@ -30,6 +31,7 @@ pub struct Config {
 
 /// One tenant: one org, one set of tables.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TenantConfig {
     /// Its name.
     pub tenant: TenantId,
@@ -49,6 +51,7 @@ pub struct TenantConfig {
 
 /// Where the org is and how to enter it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct SalesforceConfig {
     /// Login or My Domain URL.
     pub login_url: String,
@@ -64,6 +67,7 @@ pub struct SalesforceConfig {
 
 /// The OAuth flows of a server without a person.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "flow")]
 pub enum AuthFlow {
     /// JWT bearer, as this user.
@@ -77,6 +81,8 @@ pub enum AuthFlow {
 
 /// Where a secret is kept. Its value never enters the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 pub enum SecretRef {
     /// `env:NAME`.
     Environment(String),
@@ -125,6 +131,7 @@ impl Serialize for SecretRef {
 
 /// Where the database is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PostgresConfig {
     /// Where the connection URL is kept.
     pub url: SecretRef,
@@ -138,6 +145,7 @@ pub struct PostgresConfig {
 
 /// How Salesforce's changes are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum CaptureMode {
     /// Pub/Sub API subscription.
@@ -150,6 +158,7 @@ pub enum CaptureMode {
 
 /// One mapped object with its table and its rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ObjectSync {
     /// The Salesforce object.
     pub object: ObjectName,
@@ -190,6 +199,7 @@ pub struct ObjectSync {
 
 /// Field and column of the external id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ExternalId {
     /// The Salesforce field, marked as external id and unique.
     pub field: FieldName,
@@ -199,6 +209,7 @@ pub struct ExternalId {
 
 /// One mapped field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct FieldSync {
     /// The column.
     pub column: ColumnName,
@@ -212,6 +223,7 @@ pub struct FieldSync {
 
 /// Whose word counts for a field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// Both sides may edit it.
@@ -236,6 +248,7 @@ impl Owner {
 
 /// Which way changes travel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Both ways.
@@ -249,6 +262,7 @@ pub enum Direction {
 
 /// What decides when both sides changed a field without an owner to different values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ConflictPolicy {
     /// A person.
@@ -266,6 +280,7 @@ pub enum ConflictPolicy {
 
 /// What decides a field that has no base yet and differs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Seed {
     /// A person: it becomes a conflict.
@@ -279,6 +294,7 @@ pub enum Seed {
 
 /// What happens to deletes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Deletes {
     /// Whether a delete travels.
     #[serde(default)]
@@ -293,6 +309,7 @@ pub struct Deletes {
 
 /// Whether a delete travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteMode {
     /// It does.
@@ -306,6 +323,7 @@ pub enum DeleteMode {
 
 /// What happens when one side deletes what the other side edited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteOnEdit {
     /// A person decides.
@@ -319,6 +337,7 @@ pub enum DeleteOnEdit {
 
 /// What happens in Postgres to a record that leaves the filter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum OnLeave {
     /// The row stays as it is.
@@ -332,6 +351,7 @@ pub enum OnLeave {
 
 /// Duplicate rules on our writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum DuplicateRules {
     /// A suspected duplicate is refused and parked.
@@ -343,6 +363,7 @@ pub enum DuplicateRules {
 
 /// Where the lanes part, in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct LaneThresholds {
     /// Most records of one round that go by single REST calls.
     pub rest_max_batch_size: usize,

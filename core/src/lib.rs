@@ -25,6 +25,7 @@ pub mod store;
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
 pub use plan::change::{PlanDecision, PlannerContext, plan_change};
+pub use plan::facts::RecordFacts;
 pub use plan::merge::{MergeOutcome, merge_payload};
 pub use plan::record::{RecordPlan, RecordState, plan_record};
 pub use plan::route::{ApplyLane, route};

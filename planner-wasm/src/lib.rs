@@ -2,7 +2,8 @@
 //!
 //! Every export is a thin shell over the function of the same name in [`calls`], which runs natively
 //! too; a test compares both byte for byte. An input that cannot be used becomes a JavaScript error
-//! whose message is JSON: `{"path": "postgres", "message": "…"}`.
+//! whose message is JSON: `{"path": "postgres", "message": "…", "fix": "…"}`. The npm package
+//! (`npm/`) gives these exports types and turns such errors into `PlannerError`.
 
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -12,13 +13,23 @@ pub mod calls;
 use calls::Problem;
 
 fn shown(answer: Result<String, Problem>) -> Result<String, JsError> {
-    answer.map_err(|problem| JsError::new(&problem.to_json()))
+    answer.map_err(thrown)
+}
+
+fn thrown(problem: Problem) -> JsError {
+    JsError::new(&problem.to_json())
 }
 
 /// Returns the version of the planner.
 #[wasm_bindgen]
 pub fn version() -> String {
     calls::version().to_owned()
+}
+
+/// Returns the JSON Schema of `syncline.toml`.
+#[wasm_bindgen]
+pub fn config_schema() -> String {
+    calls::config_schema()
 }
 
 /// Checks a `syncline.toml`. Returns `{"config": …, "mistakes": […]}`; the configuration is null if
@@ -28,14 +39,9 @@ pub fn check_config(toml: &str) -> Result<String, JsError> {
     shown(calls::check_config(toml))
 }
 
-/// Plans one record and returns the plan. The input is an object of
-///
-/// - `object`: the object's rules, as in `check_config`'s answer; `external_id`;
-/// - `base`, `postgres`, `salesforce`: fields and values; a base that is null says that both sides never
-///   agreed, a side that is null lacks the record;
-/// - optional: `changed_at_ms` by side, `clock_skew_ms`, `late_effects` and `under_way` (fields),
-///   `bounces` (`{"Field": {"count", "sent", "stored"}}`), `outside` (true: the Salesforce record lies
-///   outside the object's filter).
+/// Plans one record and returns the plan. The input is an object of `object` (its rules, as in
+/// `check_config`'s answer) and the members of `RecordFacts`: `external_id`, `base`, `postgres`,
+/// `salesforce`, …
 #[wasm_bindgen]
 pub fn plan_record(input: &str) -> Result<String, JsError> {
     shown(calls::plan_record(input))
@@ -45,6 +51,12 @@ pub fn plan_record(input: &str) -> Result<String, JsError> {
 #[wasm_bindgen]
 pub fn explain(input: &str) -> Result<String, JsError> {
     shown(calls::explain(input))
+}
+
+/// Plans a small batch: `{"object": …, "rows": […]}`. Returns `{"rows": […], "summary": {…}}`.
+#[wasm_bindgen]
+pub fn plan_batch(input: &str) -> Result<String, JsError> {
+    shown(calls::plan_batch(input))
 }
 
 /// Plans one change: `{"context": {"object": …, "current_payload": …, …}, "envelope": {…}}`.
@@ -63,4 +75,27 @@ pub fn merge(input: &str) -> Result<String, JsError> {
 #[wasm_bindgen]
 pub fn canonical_hash(json: &str) -> Result<String, JsError> {
     shown(calls::canonical_hash(json))
+}
+
+/// A batch that comes in chunks.
+#[wasm_bindgen]
+pub struct Batch(calls::Batch);
+
+#[wasm_bindgen]
+impl Batch {
+    /// Begins a batch: `{"object": …, "graph": true, "bulk": true, "calls_max": null}`.
+    #[wasm_bindgen(constructor)]
+    pub fn new(input: &str) -> Result<Self, JsError> {
+        calls::Batch::begin(input).map(Self).map_err(thrown)
+    }
+
+    /// Plans a chunk of JSON Lines and returns what each row came to.
+    pub fn plan(&mut self, lines: &str) -> Result<String, JsError> {
+        shown(self.0.plan(lines))
+    }
+
+    /// Returns the batch as a whole, with the lane of each row.
+    pub fn finish(&self) -> String {
+        self.0.finish()
+    }
 }

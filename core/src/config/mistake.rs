@@ -13,6 +13,7 @@ pub struct ConfigError {
 
 /// One mistake. Holds no secret: where a secret stands in the file it is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Mistake {
     /// Line of the file, counted from 1.
     pub line: usize,

@@ -10,6 +10,7 @@ use super::key::SyncKey;
 
 /// A side: where a change came from or where a write goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceSystem {
     /// The Salesforce org.
@@ -30,6 +31,7 @@ impl SourceSystem {
 
 /// What happened to the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeOperation {
     /// Created.
@@ -46,6 +48,7 @@ pub enum ChangeOperation {
 
 /// One observed change of one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeEnvelope {
     /// Whose change it is.
@@ -61,6 +64,7 @@ pub struct ChangeEnvelope {
     pub tombstone: bool,
     /// The fields it carried, canonical JSON object; `null` for a tombstone.
     #[serde(default)]
+    #[cfg_attr(feature = "typescript", ts(type = "Json"))]
     pub payload: serde_json::Value,
 }
 

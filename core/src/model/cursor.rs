@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(decimal.to_string(), "salesforce-replay-id:0x0000000000000102");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 #[serde(try_from = "String", into = "String")]
 pub enum SourceCursor {
     /// Replay id: opaque bytes, never compared by order (Pub/Sub API guide, "Event Message Durability").

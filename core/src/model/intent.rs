@@ -9,6 +9,7 @@ use super::value::Payload;
 
 /// What the write does to the Salesforce record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum WriteAction {
     /// First create, by upsert on the external id, with the full payload.

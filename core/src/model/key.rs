@@ -15,6 +15,8 @@ use super::value::Decimal;
 /// them, Postgres does not; so the key holds the id as given and the id as compared. Equality is on
 /// the canonical one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", ts(type = "{ tenant: string, object: string, external_id: string }"))]
 #[serde(try_from = "KeyParts", into = "KeyParts")]
 pub struct SyncKey {
     /// The tenant.

@@ -10,6 +10,7 @@ use super::value::{Payload, Value};
 
 /// Whether a side holds the record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// Never seen there.
@@ -53,6 +54,7 @@ pub struct Image {
 
 /// Salesforce automation stored another value than the one we sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Bounce {
     /// How often in a row.
     pub count: u32,

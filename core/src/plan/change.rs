@@ -17,15 +17,18 @@ use super::rule::Rule;
 
 /// What is known beside the envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct PlannerContext {
     /// The object's rules.
     pub object: ObjectSync,
     /// What the other side holds; none if it lacks the record.
     #[serde(default)]
+    #[cfg_attr(feature = "typescript", ts(type = "Json | null"))]
     pub current_payload: Option<Json>,
     /// What both sides agreed on last; none if they never did.
     #[serde(default)]
+    #[cfg_attr(feature = "typescript", ts(type = "Json | null"))]
     pub base_payload: Option<Json>,
     /// Records that travel in this round.
     #[serde(default)]
@@ -40,11 +43,13 @@ pub struct PlannerContext {
 
 /// What to do about one envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PlanDecision {
     /// The lane.
     pub lane: ApplyLane,
     /// What the other side is to hold, null for a delete; none for noop and conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(type = "Json"))]
     pub payload: Option<Json>,
     /// Fields that wait for a person, sorted.
     #[serde(default)]

@@ -11,12 +11,13 @@ use crate::model::hash::canonical_json;
 
 /// What merging two payloads gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "value")]
 pub enum MergeOutcome {
     /// Both hold the same.
     Noop,
     /// The merged payload.
-    Merged(Json),
+    Merged(#[cfg_attr(feature = "typescript", ts(type = "Json"))] Json),
     /// The fields that both have and that differ, sorted; `<root>` for payloads that are no objects.
     Conflict(Vec<String>),
 }

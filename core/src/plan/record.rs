@@ -62,6 +62,7 @@ pub struct SideState {
 
 /// What one record needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RecordPlan {
     /// The write to the row.
     pub to_postgres: SideWrite,
@@ -82,6 +83,7 @@ pub struct RecordPlan {
 
 /// A write to one side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "write", content = "fields")]
 pub enum SideWrite {
     /// Nothing.
@@ -99,6 +101,7 @@ pub enum SideWrite {
 
 /// One step of the base.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct BaseAdvance {
     /// The value both sides will hold.
     pub value: Value,
@@ -108,6 +111,7 @@ pub struct BaseAdvance {
 
 /// Whether both sides hold the record as one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "agreement", content = "after")]
 pub enum Agreement {
     /// As it was.
@@ -121,6 +125,7 @@ pub enum Agreement {
 
 /// What must be confirmed before a base may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Confirmation {
     /// Nothing: both sides hold the value already.
@@ -133,6 +138,7 @@ pub enum Confirmation {
 
 /// What two sides differ about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct FieldConflict {
     /// The field; none when one side deleted the record that the other edited.
     pub field: Option<FieldName>,
@@ -147,6 +153,7 @@ pub struct FieldConflict {
 
 /// A value that lost by rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Overruled {
     /// The field.
     pub field: FieldName,
@@ -160,6 +167,7 @@ pub struct Overruled {
 
 /// Why the plan is what it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Explanation {
     /// The rule that decided about the record as a whole.
     pub record: Rule,
@@ -310,7 +318,8 @@ impl<'a> RecordState<'a> {
 /// After so many bounces a field is shown, not fought over: one may be a coincidence.
 pub const BOUNCES_MAX: u32 = 2;
 
-fn is_under_way(intent: &Intent) -> bool {
+/// Returns whether the write may still change the record.
+pub(super) fn is_under_way(intent: &Intent) -> bool {
     match intent.state {
         IntentState::Open | IntentState::Unknown => true,
         IntentState::Applied

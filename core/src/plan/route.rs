@@ -8,6 +8,7 @@ use super::record::RecordPlan;
 
 /// A way to Salesforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ApplyLane {
     /// Nothing to write.
@@ -24,6 +25,7 @@ pub enum ApplyLane {
 
 /// How a record of lane [`ApplyLane::Rest`] travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum RestCall {
     /// One call for this record.
@@ -65,6 +67,7 @@ impl LaneBudget {
 
 /// Where one plan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Route {
     /// The lane.
     pub lane: ApplyLane,

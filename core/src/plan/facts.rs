@@ -1,0 +1,183 @@
+//! What was known of one record when it was planned, in a form that can be kept and planned again.
+//!
+//! A [`RecordState`] borrows from the engine; these facts stand alone. The journal keeps them beside
+//! each decision, and the planner of a browser takes them as its input, so that any past decision can
+//! be made again, under the same rules or under others.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::ObjectSync;
+use crate::model::SourceSystem;
+use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::link::{Bounce, Presence};
+use crate::model::value::{Payload, Value};
+
+use super::record::{RecordPlan, RecordState, SideState, is_under_way, plan_record};
+
+/// Everything but the rules that decides what one record needs next.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct RecordFacts {
+    /// The external id the record is known by.
+    pub external_id: String,
+    /// Per field, the last value both sides agreed on; null for a record that never agreed.
+    #[serde(default)]
+    pub base: Option<Payload>,
+    /// Both sides have held the record and agreed, where that is not what the base says: by itself,
+    /// a record that has a base has agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<bool>,
+    /// The row's fields; null if there is no row.
+    #[serde(default)]
+    pub postgres: Option<Payload>,
+    /// The Salesforce record's fields; null if there is no record.
+    #[serde(default)]
+    pub salesforce: Option<Payload>,
+    /// What a side that is null means, where it is not the usual: a record that agreed was deleted
+    /// there, any other was never seen there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub presence: BTreeMap<SourceSystem, Presence>,
+    /// When each side last changed, milliseconds since the epoch, by its own clock.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed_at_ms: BTreeMap<SourceSystem, i64>,
+    /// Fields of Salesforce that are late effects of writes that were given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_effects: Vec<FieldName>,
+    /// Fields that Salesforce automation changed back, and how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounces: BTreeMap<FieldName, Bounce>,
+    /// Fields with a write to Salesforce under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub under_way: Vec<FieldName>,
+    /// What the write that is under way does; an update unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way_action: Option<WriteAction>,
+    /// Milliseconds by which the two sides' clocks may differ beyond the fixed two seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_skew_ms: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+impl RecordFacts {
+    /// Returns the facts of a state: planning them gives what planning the state gives.
+    pub fn of(state: &RecordState<'_>) -> Self {
+        let has_base = state.agreed || !state.base.is_empty();
+        let mut facts = Self {
+            external_id: state.external_id.to_owned(),
+            base: has_base.then(|| state.base.clone()),
+            agreed: (has_base != state.agreed).then_some(state.agreed),
+            late_effects: state.late_effects.clone(),
+            bounces: state.bounces.clone(),
+            clock_skew_ms: state.clock_skew_ms,
+            ..Self::default()
+        };
+        for intent in state.open_intents.iter().filter(|one| is_under_way(one)) {
+            facts.under_way.extend(intent.fields.keys().cloned());
+            match intent.action {
+                WriteAction::Create | WriteAction::Delete => {
+                    facts.under_way_action = Some(intent.action);
+                }
+                WriteAction::Update => {
+                    facts.under_way_action.get_or_insert(WriteAction::Update);
+                }
+            }
+        }
+        facts.keep_side(SourceSystem::Postgres, &state.postgres);
+        facts.keep_side(SourceSystem::Salesforce, &state.salesforce);
+        facts
+    }
+
+    /// Plans the record under these rules.
+    pub fn plan(&self, policy: &ObjectSync) -> RecordPlan {
+        let nothing = Payload::new();
+        plan_record(&RecordState {
+            policy,
+            external_id: &self.external_id,
+            base: self.base.as_ref().unwrap_or(&nothing),
+            agreed: self.has_agreed(),
+            postgres: self.side(SourceSystem::Postgres),
+            salesforce: self.side(SourceSystem::Salesforce),
+            late_effects: self.late_effects.clone(),
+            bounces: &self.bounces,
+            open_intents: &self.intents(),
+            clock_skew_ms: self.clock_skew_ms,
+        })
+    }
+
+    /// Returns the fields that a side holds, if it holds the record.
+    pub fn held(&self, side: SourceSystem) -> Option<&Payload> {
+        match side {
+            SourceSystem::Postgres => self.postgres.as_ref(),
+            SourceSystem::Salesforce => self.salesforce.as_ref(),
+        }
+    }
+
+    fn has_agreed(&self) -> bool {
+        self.agreed.unwrap_or(self.base.is_some())
+    }
+
+    /// What a side that lacks the record says by lacking it.
+    fn usual_absence(&self) -> Presence {
+        if self.has_agreed() {
+            Presence::Deleted
+        } else {
+            Presence::Unseen
+        }
+    }
+
+    fn keep_side(&mut self, side: SourceSystem, state: &SideState) {
+        let present = state.presence == Presence::Present;
+        let fields = present.then(|| state.fields.clone());
+        match side {
+            SourceSystem::Postgres => self.postgres = fields,
+            SourceSystem::Salesforce => self.salesforce = fields,
+        }
+        if !present && state.presence != self.usual_absence() {
+            self.presence.insert(side, state.presence);
+        }
+        if let Some(changed_at_ms) = state.changed_at_ms {
+            self.changed_at_ms.insert(side, changed_at_ms);
+        }
+    }
+
+    fn side(&self, side: SourceSystem) -> SideState {
+        let absent = || match self.presence.get(&side) {
+            Some(Presence::Unseen) => Presence::Unseen,
+            Some(Presence::Deleted) => Presence::Deleted,
+            Some(Presence::Present) | None => self.usual_absence(),
+        };
+        SideState {
+            presence: self.held(side).map_or_else(absent, |_| Presence::Present),
+            fields: self.held(side).cloned().unwrap_or_default(),
+            changed_at_ms: self.changed_at_ms.get(&side).copied(),
+        }
+    }
+
+    fn intents(&self) -> Vec<Intent> {
+        if self.under_way.is_empty() && self.under_way_action.is_none() {
+            return Vec::new();
+        }
+        let nobody = Uuid::nil();
+        vec![Intent {
+            intent_id: IntentId(nobody),
+            record_id: RecordId(nobody),
+            lease_epoch: LeaseEpoch(0),
+            action: self.under_way_action.unwrap_or(WriteAction::Update),
+            fields: self
+                .under_way
+                .iter()
+                .map(|field| (field.clone(), Value::Null))
+                .collect(),
+            state: IntentState::Open,
+            echoed: Default::default(),
+        }]
+    }
+}

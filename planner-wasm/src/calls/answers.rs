@@ -1,0 +1,170 @@
+//! What the calls answer with, where the engine itself has no such type.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use syncline::config::{Config, Mistake};
+use syncline::model::ids::FieldName;
+use syncline::model::value::Value;
+use syncline::plan::rule::Rule;
+
+use super::Problem;
+
+/// A configuration that was checked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct ConfigAnswer {
+    /// The configuration; null if there are mistakes.
+    pub config: Option<Config>,
+    /// Its mistakes, by line.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Why a record's plan is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct RecordExplanation {
+    /// The rule that decided about the record as a whole.
+    pub rule: Rule,
+    /// The rule in plain words.
+    pub sentence: &'static str,
+    /// It needs neither a write nor a person.
+    pub settled: bool,
+    /// The fields that something was decided about.
+    pub fields: BTreeMap<FieldName, FieldExplanation>,
+}
+
+/// Why one field's plan is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct FieldExplanation {
+    /// The rule that decided.
+    pub rule: Rule,
+    /// The rule in plain words.
+    pub sentence: &'static str,
+    /// The last value both sides agreed on; null also where there is none.
+    pub base: Option<Value>,
+    /// What Postgres holds, likewise.
+    pub postgres: Option<Value>,
+    /// What Salesforce holds, likewise.
+    pub salesforce: Option<Value>,
+}
+
+/// What one row of a batch came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum BatchRow {
+    /// It was planned.
+    Planned(PlannedRow),
+    /// It cannot be used; the others are planned all the same.
+    Refused(Problem),
+}
+
+/// The plan of one row of a batch, in short.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct PlannedRow {
+    /// The external id the record is known by.
+    pub external_id: String,
+    /// The rule that decided about the record as a whole.
+    pub rule: Rule,
+    /// What the row in Postgres needs.
+    pub to_postgres: WriteKind,
+    /// What the Salesforce record needs.
+    pub to_salesforce: WriteKind,
+    /// Fields that wait for a person; null stands for the record as a whole.
+    pub conflicts: Vec<Option<FieldName>>,
+    /// Values that lost by rule.
+    pub overruled: usize,
+    /// Bytes of the values that go to Salesforce, as JSON.
+    pub bytes: usize,
+}
+
+/// What a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum WriteKind {
+    /// Nothing.
+    None,
+    /// Create.
+    Create,
+    /// Change.
+    Update,
+    /// Delete.
+    Delete,
+    /// Fill the soft-delete column.
+    SoftDelete,
+}
+
+/// Where one row of a batch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum BatchLane {
+    /// The row cannot be used.
+    Refused,
+    /// Nothing to write on either side.
+    Noop,
+    /// A person must decide first.
+    Conflict,
+    /// Only Postgres is written: no call to Salesforce.
+    Postgres,
+    /// One REST call for this record.
+    Single,
+    /// sObject Collections, with up to 200 records a call.
+    Collections,
+    /// Composite graph, for records that depend on each other.
+    CompositeGraph,
+    /// Bulk API 2.0.
+    Bulk,
+}
+
+/// What travels by one lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct LaneLoad {
+    /// Records.
+    pub records: usize,
+    /// API calls, as Salesforce counts them; an estimate.
+    pub calls: usize,
+    /// Bytes of the values, as JSON.
+    pub bytes: usize,
+}
+
+/// A batch as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct BatchSummary {
+    /// Rows that were given.
+    pub rows: usize,
+    /// Rows that need neither a write nor a person.
+    pub settled: usize,
+    /// Rows with a field, or as a whole, that waits for a person. Their other fields travel.
+    pub conflicting: usize,
+    /// What travels by each lane that is used.
+    pub lanes: BTreeMap<BatchLane, LaneLoad>,
+    /// Rows by the rule that decided about the record.
+    pub rules: BTreeMap<Rule, usize>,
+    /// Rows by what Postgres needs.
+    pub to_postgres: BTreeMap<WriteKind, usize>,
+    /// Rows by what Salesforce needs.
+    pub to_salesforce: BTreeMap<WriteKind, usize>,
+    /// API calls in all, an estimate.
+    pub calls: usize,
+    /// Bytes that go to Salesforce in all.
+    pub bytes: usize,
+    /// The lane of each row, in order.
+    pub routes: Vec<BatchLane>,
+}
+
+/// A batch that fits into one call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct BatchAnswer {
+    /// What each row came to, in order.
+    pub rows: Vec<BatchRow>,
+    /// The batch as a whole.
+    pub summary: BatchSummary,
+}

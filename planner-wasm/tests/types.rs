@@ -1,0 +1,80 @@
+//! The TypeScript types of the package are those of the Rust types.
+//!
+//! `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types` writes them anew.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use planner_wasm::calls::Problem;
+use planner_wasm::calls::answers::{BatchAnswer, ConfigAnswer, RecordExplanation};
+use syncline::{
+    ApplyLane, ChangeEnvelope, MergeOutcome, PlanDecision, PlannerContext, RecordFacts, RecordPlan,
+};
+use ts_rs::{Config, TS, TypeVisitor};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/npm/src/types.ts");
+
+const HEAD: &str = "\
+// Written from the Rust types by `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types`.
+// Do not edit: a test compares.
+
+import type { ExactNumber, Json } from \"./exact.js\";
+";
+
+/// Declarations by name, each with all that it mentions.
+struct Declarations {
+    config: Config,
+    found: BTreeMap<String, String>,
+}
+
+impl TypeVisitor for Declarations {
+    fn visit<T: TS + 'static + ?Sized>(&mut self) {
+        // Only declared types have a file of their own; numbers, texts and maps have none.
+        if T::output_path().is_none() {
+            T::visit_generics(self);
+            return;
+        }
+        let name = T::ident(&self.config);
+        if self.found.contains_key(&name) {
+            return;
+        }
+        let docs = T::docs().unwrap_or_default();
+        let declaration = format!("{docs}export {}\n", T::decl(&self.config));
+        self.found.insert(name, declaration);
+        T::visit_dependencies(self);
+        T::visit_generics(self);
+    }
+}
+
+fn types() -> String {
+    let mut declarations = Declarations {
+        config: Config::new().with_large_int("number"),
+        found: BTreeMap::new(),
+    };
+    declarations.visit::<ApplyLane>();
+    declarations.visit::<BatchAnswer>();
+    declarations.visit::<ChangeEnvelope>();
+    declarations.visit::<ConfigAnswer>();
+    declarations.visit::<MergeOutcome>();
+    declarations.visit::<PlanDecision>();
+    declarations.visit::<PlannerContext>();
+    declarations.visit::<Problem>();
+    declarations.visit::<RecordExplanation>();
+    declarations.visit::<RecordFacts>();
+    declarations.visit::<RecordPlan>();
+    let declared: Vec<String> = declarations.found.into_values().collect();
+    format!("{HEAD}\n{}", declared.join("\n"))
+}
+
+#[test]
+fn the_committed_types_are_those_of_the_rust_types() {
+    let types = types();
+    if std::env::var_os("SYNCLINE_WRITE_TYPES").is_some() {
+        std::fs::write(Path::new(FILE), &types).unwrap();
+    }
+    let committed = std::fs::read_to_string(FILE).unwrap_or_default();
+    assert!(
+        committed == types,
+        "npm/src/types.ts is not current: SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types"
+    );
+}
