@@ -3,6 +3,7 @@
 pub mod answers;
 mod batch;
 mod input;
+mod located;
 mod problem;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use syncline::config::{Config, ObjectSync};
 use syncline::model::hash;
 use syncline::{ChangeEnvelope, PlannerContext, RecordFacts, SourceSystem};
 
-use answers::{ConfigAnswer, FieldExplanation, RecordExplanation};
+use answers::{ConfigAnswer, FieldExplanation, Listed, RecordExplanation};
 pub use batch::Batch;
 use input::Members;
 pub use problem::Problem;
@@ -26,7 +27,7 @@ pub fn version() -> &'static str {
 
 /// Returns the JSON Schema of `syncline.toml`, for editors.
 pub fn config_schema() -> String {
-    syncline::config::json_schema().to_string()
+    text(&syncline::config::json_schema())
 }
 
 /// Checks a configuration. Mistakes are an answer, not a problem.
@@ -74,7 +75,7 @@ pub fn explain(input: &str) -> Result<String, Problem> {
         rule: plan.explanation.record,
         sentence: plan.explanation.record.sentence(),
         settled: plan.is_settled(),
-        fields: fields.collect(),
+        fields: Listed(fields.collect()),
     }))
 }
 

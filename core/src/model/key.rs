@@ -16,7 +16,10 @@ use super::value::Decimal;
 /// the canonical one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[cfg_attr(feature = "typescript", ts(type = "{ tenant: string, object: string, external_id: string }"))]
+#[cfg_attr(
+    feature = "typescript",
+    ts(type = "{ tenant: string, object: string, external_id: string }")
+)]
 #[serde(try_from = "KeyParts", into = "KeyParts")]
 pub struct SyncKey {
     /// The tenant.

@@ -16,7 +16,10 @@ pub type Payload = BTreeMap<FieldName, Value>;
 /// The canonical value of one field. As JSON it is null, a boolean, a number or a string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[cfg_attr(feature = "typescript", ts(type = "null | boolean | number | ExactNumber | string"))]
+#[cfg_attr(
+    feature = "typescript",
+    ts(type = "null | boolean | number | ExactNumber | string")
+)]
 pub enum Value {
     /// Cleared. A null is a value: it differs from an absent field.
     Null,

@@ -18,6 +18,49 @@ use crate::model::value::{Payload, Value};
 
 use super::record::{RecordPlan, RecordState, SideState, is_under_way, plan_record};
 
+/// Something that each side may have one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct BySide<T> {
+    /// That of Postgres.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<T>,
+    /// That of Salesforce.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub salesforce: Option<T>,
+}
+
+impl<T> Default for BySide<T> {
+    fn default() -> Self {
+        Self {
+            postgres: None,
+            salesforce: None,
+        }
+    }
+}
+
+impl<T: Copy> BySide<T> {
+    /// Returns what `side` has.
+    pub fn of(&self, side: SourceSystem) -> Option<T> {
+        match side {
+            SourceSystem::Postgres => self.postgres,
+            SourceSystem::Salesforce => self.salesforce,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.postgres.is_none() && self.salesforce.is_none()
+    }
+
+    fn set(&mut self, side: SourceSystem, value: Option<T>) {
+        match side {
+            SourceSystem::Postgres => self.postgres = value,
+            SourceSystem::Salesforce => self.salesforce = value,
+        }
+    }
+}
+
 /// Everything but the rules that decides what one record needs next.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
@@ -40,11 +83,11 @@ pub struct RecordFacts {
     pub salesforce: Option<Payload>,
     /// What a side that is null means, where it is not the usual: a record that agreed was deleted
     /// there, any other was never seen there.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub presence: BTreeMap<SourceSystem, Presence>,
+    #[serde(default, skip_serializing_if = "BySide::is_empty")]
+    pub presence: BySide<Presence>,
     /// When each side last changed, milliseconds since the epoch, by its own clock.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub changed_at_ms: BTreeMap<SourceSystem, i64>,
+    #[serde(default, skip_serializing_if = "BySide::is_empty")]
+    pub changed_at_ms: BySide<i64>,
     /// Fields of Salesforce that are late effects of writes that were given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_effects: Vec<FieldName>,
@@ -141,15 +184,13 @@ impl RecordFacts {
             SourceSystem::Salesforce => self.salesforce = fields,
         }
         if !present && state.presence != self.usual_absence() {
-            self.presence.insert(side, state.presence);
+            self.presence.set(side, Some(state.presence));
         }
-        if let Some(changed_at_ms) = state.changed_at_ms {
-            self.changed_at_ms.insert(side, changed_at_ms);
-        }
+        self.changed_at_ms.set(side, state.changed_at_ms);
     }
 
     fn side(&self, side: SourceSystem) -> SideState {
-        let absent = || match self.presence.get(&side) {
+        let absent = || match self.presence.of(side) {
             Some(Presence::Unseen) => Presence::Unseen,
             Some(Presence::Deleted) => Presence::Deleted,
             Some(Presence::Present) | None => self.usual_absence(),
@@ -157,7 +198,7 @@ impl RecordFacts {
         SideState {
             presence: self.held(side).map_or_else(absent, |_| Presence::Present),
             fields: self.held(side).cloned().unwrap_or_default(),
-            changed_at_ms: self.changed_at_ms.get(&side).copied(),
+            changed_at_ms: self.changed_at_ms.of(side),
         }
     }
 

@@ -15,12 +15,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use syncline::ObjectSync;
 use syncline::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
 use syncline::model::intent::{Intent, IntentState, WriteAction};
 use syncline::model::link::{Bounce, Presence};
 use syncline::model::value::{Payload, Value};
 use syncline::plan::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
+use syncline::{ObjectSync, RecordFacts};
 
 /// What a fixture says.
 pub(crate) struct World {
@@ -74,8 +74,9 @@ impl World {
         world
     }
 
+    /// Plans the fixture; what is kept of it as facts, and read again, must give the same plan.
     pub(crate) fn plan(&self) -> RecordPlan {
-        plan_record(&RecordState {
+        let state = RecordState {
             policy: &self.policy,
             external_id: "K1",
             base: &self.base,
@@ -86,7 +87,12 @@ impl World {
             bounces: &self.bounces,
             open_intents: &self.intents,
             clock_skew_ms: 500,
-        })
+        };
+        let plan = plan_record(&state);
+        let kept = serde_json::to_string(&RecordFacts::of(&state)).expect("facts are JSON");
+        let facts: RecordFacts = serde_json::from_str(&kept).expect("facts are read as written");
+        assert_eq!(facts.plan(&self.policy), plan, "planned again from {kept}");
+        plan
     }
 }
 

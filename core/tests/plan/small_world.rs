@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use syncline::RecordFacts;
 use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnLeave, Owner, Seed,
 };
 use syncline::model::SourceSystem;
 use syncline::model::ids::FieldName;
-use syncline::model::link::Presence;
+use syncline::model::link::{Bounce, Presence};
 use syncline::model::value::{Payload, Value};
 use syncline::plan::record::{
     Agreement, Confirmation, Overruled, RecordPlan, RecordState, Rule, SideState, SideWrite,
@@ -27,9 +28,15 @@ struct State {
     salesforce: SideState,
 }
 
+const NO_BOUNCES: &BTreeMap<FieldName, Bounce> = &BTreeMap::new();
+
 impl State {
     fn plan(&self) -> RecordPlan {
-        plan_record(&RecordState {
+        plan_record(&self.as_planned())
+    }
+
+    fn as_planned(&self) -> RecordState<'_> {
+        RecordState {
             policy: &self.rules,
             external_id: "K1",
             base: &self.base,
@@ -37,10 +44,10 @@ impl State {
             postgres: self.postgres.clone(),
             salesforce: self.salesforce.clone(),
             late_effects: Vec::new(),
-            bounces: &BTreeMap::new(),
+            bounces: NO_BOUNCES,
             open_intents: &[],
             clock_skew_ms: 0,
-        })
+        }
     }
 
     fn side(&self, side: SourceSystem) -> &SideState {
@@ -319,6 +326,18 @@ fn carrying_out_a_plan_settles_the_record_but_for_its_conflicts() {
         );
     });
     assert!(states > 100_000, "{states} states");
+}
+
+#[test]
+fn the_facts_of_a_state_give_the_plan_of_the_state() {
+    everywhere(&|state| {
+        let facts = RecordFacts::of(&state.as_planned());
+        assert_eq!(
+            facts.plan(&state.rules),
+            state.plan(),
+            "{state:?}\n{facts:?}"
+        );
+    });
 }
 
 #[test]

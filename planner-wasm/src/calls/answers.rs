@@ -1,14 +1,40 @@
 //! What the calls answer with, where the engine itself has no such type.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use syncline::config::{Config, Mistake};
 use syncline::model::ids::FieldName;
 use syncline::model::value::Value;
 use syncline::plan::rule::Rule;
 
 use super::Problem;
+
+/// What is written as an object, in this order. A sorted map would weigh more than it brings here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed<K, V>(pub Vec<(K, V)>);
+
+impl<K, V> Default for Listed<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Listed<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl<K: PartialEq, V: Default> Listed<K, V> {
+    /// Returns the value of `key`, which is added with its default if it is not there.
+    pub(super) fn entry(&mut self, key: K) -> &mut V {
+        let place = self.0.iter().position(|(known, _)| *known == key);
+        let place = place.unwrap_or_else(|| {
+            self.0.push((key, V::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+}
 
 /// A configuration that was checked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +57,11 @@ pub struct RecordExplanation {
     /// It needs neither a write nor a person.
     pub settled: bool,
     /// The fields that something was decided about.
-    pub fields: BTreeMap<FieldName, FieldExplanation>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, FieldExplanation>")
+    )]
+    pub fields: Listed<FieldName, FieldExplanation>,
 }
 
 /// Why one field's plan is what it is.
@@ -144,13 +174,29 @@ pub struct BatchSummary {
     /// Rows with a field, or as a whole, that waits for a person. Their other fields travel.
     pub conflicting: usize,
     /// What travels by each lane that is used.
-    pub lanes: BTreeMap<BatchLane, LaneLoad>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<BatchLane, LaneLoad>")
+    )]
+    pub lanes: Listed<BatchLane, LaneLoad>,
     /// Rows by the rule that decided about the record.
-    pub rules: BTreeMap<Rule, usize>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<Rule, usize>")
+    )]
+    pub rules: Listed<Rule, usize>,
     /// Rows by what Postgres needs.
-    pub to_postgres: BTreeMap<WriteKind, usize>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<WriteKind, usize>")
+    )]
+    pub to_postgres: Listed<WriteKind, usize>,
     /// Rows by what Salesforce needs.
-    pub to_salesforce: BTreeMap<WriteKind, usize>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<WriteKind, usize>")
+    )]
+    pub to_salesforce: Listed<WriteKind, usize>,
     /// API calls in all, an estimate.
     pub calls: usize,
     /// Bytes that go to Salesforce in all.

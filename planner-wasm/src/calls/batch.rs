@@ -3,9 +3,6 @@
 //! Rows come in chunks, so that a page can show progress and stop between them. Of each plan only
 //! what its lane depends on is kept.
 
-use std::collections::BTreeMap;
-use std::io;
-
 use serde_json::Value as Json;
 use syncline::RecordFacts;
 use syncline::config::ObjectSync;
@@ -16,7 +13,7 @@ use syncline::plan::route::{
     ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
 };
 
-use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
+use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, Listed, PlannedRow, WriteKind};
 use super::input::{self, Members};
 use super::{Problem, text};
 
@@ -170,7 +167,7 @@ impl Batch {
             .collect();
         let mut lanes = route(&routables, self.object.lanes, self.budget).into_iter();
         let mut summary = BatchSummary::of_rows(self.rows.len());
-        let mut loads: BTreeMap<(BatchLane, WriteKind), LaneLoad> = BTreeMap::new();
+        let mut loads: Listed<(BatchLane, WriteKind), LaneLoad> = Listed::default();
         for row in &self.rows {
             let (lane, kind, bytes) = match (row, row.plan().and_then(|_| lanes.next())) {
                 (Kept::Planned(kept), Some(route)) => {
@@ -179,7 +176,7 @@ impl Batch {
                 }
                 (Kept::Planned(_) | Kept::Refused, _) => (BatchLane::Refused, WriteKind::None, 0),
             };
-            let load = loads.entry((lane, kind)).or_default();
+            let load = loads.entry((lane, kind));
             load.records += 1;
             load.bytes += bytes;
             summary.routes.push(lane);
@@ -218,10 +215,10 @@ impl BatchSummary {
             rows,
             settled: 0,
             conflicting: 0,
-            lanes: BTreeMap::new(),
-            rules: BTreeMap::new(),
-            to_postgres: BTreeMap::new(),
-            to_salesforce: BTreeMap::new(),
+            lanes: Listed::default(),
+            rules: Listed::default(),
+            to_postgres: Listed::default(),
+            to_salesforce: Listed::default(),
             calls: 0,
             bytes: 0,
             routes: Vec::with_capacity(rows),
@@ -231,15 +228,15 @@ impl BatchSummary {
     fn count(&mut self, kept: &KeptPlan) {
         self.settled += usize::from(kept.plan.is_settled());
         self.conflicting += usize::from(!kept.plan.conflicts.is_empty());
-        *self.rules.entry(kept.plan.explanation.record).or_default() += 1;
-        *self.to_postgres.entry(kept.to_postgres).or_default() += 1;
-        *self.to_salesforce.entry(kept.to_salesforce).or_default() += 1;
+        *self.rules.entry(kept.plan.explanation.record) += 1;
+        *self.to_postgres.entry(kept.to_postgres) += 1;
+        *self.to_salesforce.entry(kept.to_salesforce) += 1;
     }
 
-    fn add_up(&mut self, loads: BTreeMap<(BatchLane, WriteKind), LaneLoad>) {
-        for ((lane, _), load) in loads {
+    fn add_up(&mut self, loads: Listed<(BatchLane, WriteKind), LaneLoad>) {
+        for ((lane, _), load) in loads.0 {
             let calls = calls_of(lane, load);
-            let sum = self.lanes.entry(lane).or_default();
+            let sum = self.lanes.entry(lane);
             sum.records += load.records;
             sum.bytes += load.bytes;
             sum.calls += calls;
@@ -273,26 +270,8 @@ impl WriteKind {
     }
 }
 
-/// Counts what is written to it.
-struct Counter(usize);
-
-impl io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn bytes_of(write: &SideWrite) -> usize {
-    let mut counter = Counter(0);
-    if let Some(fields) = write.fields() {
-        serde_json::to_writer(&mut counter, fields).expect("counting does not fail");
-    }
-    counter.0
+    write.fields().map_or(0, |fields| text(fields).len())
 }
 
 /// Returns the plan as its lane sees it: which writes there are, whether something waits or was

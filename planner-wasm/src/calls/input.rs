@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use super::located::Located;
 use super::{INPUT_BYTES_MAX, Problem};
 
 /// The members of a JSON object, taken one by one.
@@ -90,26 +91,16 @@ fn no_object(path: &str) -> Problem {
 
 /// Reads a value found under `name`, and names the place in it that is wrong.
 fn parsed<T: DeserializeOwned>(name: &str, json: Json) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
-        let inside = match error.path().to_string().as_str() {
-            "." => String::new(),
-            inside => inside.to_owned(),
-        };
-        let path = match (name.is_empty(), inside.is_empty()) {
-            (false, false) => format!("{name}.{inside}"),
-            (true, _) => inside,
-            (false, true) => name.to_owned(),
-        };
-        let message = error.into_inner().to_string();
-        let fix = fix_for(&message);
-        Problem::at(&path, message, fix)
+    T::deserialize(Located(json)).map_err(|misfit| {
+        let misfit = misfit.below(name);
+        let fix = fix_for(&misfit.message);
+        Problem::at(&misfit.path, misfit.message, fix)
     })
 }
 
 /// The parser's own words say what is wrong; these say what to do about it.
 fn fix_for(message: &str) -> String {
-    let quoted = message.split('`').nth(1);
-    match quoted {
+    match message.split('`').nth(1) {
         Some(name) if message.starts_with("missing field") => format!("add {name:?}"),
         Some(_) if message.starts_with("unknown field") => "remove it".to_owned(),
         Some(_) if message.starts_with("unknown variant") => "write one of these words".to_owned(),

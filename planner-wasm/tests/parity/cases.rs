@@ -168,6 +168,30 @@ impl Cases {
         })
     }
 
+    /// A batch large enough, now and then, for Bulk.
+    fn batch(&mut self) -> Json {
+        let mut object = self.object();
+        let bulk_min = self.pick(&[2, 3, 500]);
+        object["lanes"] =
+            json!({"rest_max_batch_size": self.pick(&[0, 1, 2]), "bulk_min_batch_size": bulk_min});
+        let count = self.random.random_range(0..6);
+        let rows: Vec<Json> = (0..count).map(|_| self.row()).collect();
+        json!({"object": object, "rows": rows, "graph": self.chance(50), "bulk": self.chance(50)})
+    }
+
+    fn row(&mut self) -> Json {
+        let mut row = self.record();
+        if let Some(members) = row.as_object_mut() {
+            members.remove("object");
+        }
+        row["urgent"] = json!(self.chance(20));
+        row["has_dependencies"] = json!(self.chance(20));
+        if self.chance(5) {
+            row["postgres"] = json!({"Name": [1]});
+        }
+        row
+    }
+
     fn configuration(&mut self) -> String {
         let lines = [
             "[tenant.acme]",
@@ -222,6 +246,7 @@ impl Iterator for Cases {
             "plan_record",
             "plan_record",
             "explain",
+            "plan_batch",
             "plan_change",
             "merge",
             "canonical_hash",
@@ -229,6 +254,7 @@ impl Iterator for Cases {
         ]);
         let mut input = match call {
             "plan_record" | "explain" => self.record().to_string(),
+            "plan_batch" => self.batch().to_string(),
             "plan_change" => self.change().to_string(),
             "merge" => self.merge().to_string(),
             "check_config" => self.configuration(),
@@ -248,6 +274,7 @@ impl Case {
         let answer: Result<String, Problem> = match *call {
             "plan_record" => calls::plan_record(input),
             "explain" => calls::explain(input),
+            "plan_batch" => calls::plan_batch(input),
             "plan_change" => calls::plan_change(input),
             "merge" => calls::merge(input),
             "check_config" => calls::check_config(input),
