@@ -207,16 +207,16 @@ impl RecordFacts {
             return Vec::new();
         }
         let nobody = Uuid::nil();
+        let mut fields = Payload::new();
+        for field in &self.under_way {
+            fields.insert(field.clone(), Value::Null);
+        }
         vec![Intent {
             intent_id: IntentId(nobody),
             record_id: RecordId(nobody),
             lease_epoch: LeaseEpoch(0),
             action: self.under_way_action.unwrap_or(WriteAction::Update),
-            fields: self
-                .under_way
-                .iter()
-                .map(|field| (field.clone(), Value::Null))
-                .collect(),
+            fields,
             state: IntentState::Open,
             echoed: Default::default(),
         }]

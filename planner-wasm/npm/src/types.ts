@@ -121,6 +121,19 @@ sent: Value,
 stored: Value, };
 
 /**
+ * Something that each side may have one of.
+ */
+export type BySide<T> = { 
+/**
+ * That of Postgres.
+ */
+postgres?: T | null, 
+/**
+ * That of Salesforce.
+ */
+salesforce?: T | null, };
+
+/**
  * How Salesforce's changes are captured.
  */
 export type CaptureMode = "pubsub" | "relay" | "poll";
@@ -653,11 +666,11 @@ salesforce: { [key in FieldName]: Value } | null,
  * What a side that is null means, where it is not the usual: a record that agreed was deleted
  * there, any other was never seen there.
  */
-presence?: { [key in SourceSystem]?: Presence }, 
+presence?: BySide<Presence>, 
 /**
  * When each side last changed, milliseconds since the epoch, by its own clock.
  */
-changed_at_ms?: { [key in SourceSystem]?: number }, 
+changed_at_ms?: BySide<number>, 
 /**
  * Fields of Salesforce that are late effects of writes that were given up.
  */

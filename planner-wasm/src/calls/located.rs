@@ -1,7 +1,8 @@
 //! JSON as the types of the engine read it, with the place of what does not fit.
 //!
-//! The ready-made way to know that place wraps every type once more, which would make up a quarter of
-//! the whole module.
+//! The ready-made way to know that place wraps every type once more, and a deserializer that tries
+//! every kind of JSON on every type compiles each of them for each: both would make up a quarter of the
+//! whole module. Here a type is given only what it asks for.
 
 use std::fmt;
 
@@ -99,13 +100,78 @@ impl<'de> Deserializer<'de> for Located {
     ) -> Result<V::Value, Misfit> {
         match self.0 {
             Json::String(word) => visitor.visit_enum(named(word)),
-            other => Err(Misfit::invalid_type(unexpected(&other), &Word)),
+            other => Err(misfit(&other, &Word)),
         }
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0 {
+            Json::Object(members) => visitor.visit_map(Fields {
+                members: members.into_iter(),
+                value: None,
+            }),
+            other => Err(misfit(&other, &visitor)),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0 {
+            Json::Array(items) => visitor.visit_seq(Items {
+                items: items.into_iter(),
+                place: 0,
+            }),
+            other => Err(misfit(&other, &visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0 {
+            Json::String(text) => visitor.visit_string(text),
+            other => Err(misfit(&other, &visitor)),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0 {
+            Json::Bool(boolean) => visitor.visit_bool(boolean),
+            other => Err(misfit(&other, &visitor)),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0.as_i64() {
+            Some(number) => visitor.visit_i64(number),
+            None => Err(misfit(&self.0, &visitor)),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0.as_u64() {
+            Some(number) => visitor.visit_u64(number),
+            None => Err(misfit(&self.0, &visitor)),
+        }
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_u64(visitor)
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        i8 i16 i32 i128 u8 u16 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        identifier ignored_any
     }
 }
 
@@ -116,6 +182,10 @@ impl Expected for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a word")
     }
+}
+
+fn misfit(json: &Json, expected: &dyn Expected) -> Misfit {
+    Misfit::invalid_type(unexpected(json), expected)
 }
 
 fn unexpected(json: &Json) -> Unexpected<'_> {
