@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone tells which there are.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check wasm package
+.PHONY: help demo dev test check wasm package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,5 +21,9 @@ check: ## Runs the gates: format, lints, docs, house rules, wasm purity, depende
 wasm: ## Builds the planner for browsers and Node into target/wasm
 	@scripts/wasm
 
-package: ## Builds the three function zips for AWS into target/lambda
+package: ## Builds the three function zips for AWS into target/lambda and the npm package of the planner into target/npm
 	@scripts/package-functions release
+	@scripts/planner-package
+
+bench: ## Measures how many records a second the planner decides, natively and in Node
+	@scripts/bench-planner

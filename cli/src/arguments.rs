@@ -87,6 +87,22 @@ pub(crate) enum Command {
     /// Exit status 1 if capture is broken.
     #[command(after_help = "Examples:\n  syncline status\n  syncline status --json")]
     Status,
+    /// Tell everything that happened to one record, in order.
+    ///
+    /// What was seen on either side, what was decided and why, what was written and what came of it,
+    /// conflicts, and where it stopped. With --json each decision comes with all that is needed to make
+    /// it again: the preview page steps through it.
+    #[command(
+        after_help = "Examples:\n  syncline explain A-1042\n  syncline explain 001Ws00003AbCdEIAV --json\n  syncline explain 4711 --object Contact"
+    )]
+    Explain {
+        /// An external id, a Salesforce id or a record id.
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Only a record of this object.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+    },
     /// Show and decide conflicts: fields that both sides changed.
     #[command(subcommand)]
     Conflicts(Conflicts),

@@ -1,5 +1,6 @@
 //! One function per command, for the tenants that are asked for.
 
+mod explain;
 mod inboxes;
 mod run;
 mod setup;
@@ -34,6 +35,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
+        Command::Explain { key, object } => {
+            explain::explain(&context(&common).await?, &key, object.as_deref()).await
+        }
         Command::Conflicts(asked) => inboxes::conflicts(&context(&common).await?, asked).await,
         Command::Deadletters(asked) => inboxes::dead_letters(&context(&common).await?, asked).await,
     }

@@ -93,6 +93,7 @@ fn every_command_has_help_with_an_example() {
         &["install"],
         &["run"],
         &["status"],
+        &["explain"],
         &["conflicts", "list"],
         &["conflicts", "resolve"],
         &["deadletters", "list"],

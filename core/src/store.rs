@@ -36,6 +36,7 @@ mod stream;
 mod sweep;
 mod table;
 mod tasks;
+mod timeline;
 mod transaction;
 mod triggers;
 mod write_rows;
@@ -52,6 +53,7 @@ pub use letters::DeadLetter;
 pub use status::{
     CheckpointState, DuplicateKey, ObjectStatus, OutboxStatus, Proof, RecordHistory, TenantStatus,
 };
+pub use timeline::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
 pub use triggers::CaptureProblem;
 
 use crate::engine::ports::StoreError;

@@ -5,20 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
 use crate::engine::ports::ObjectScope;
 use crate::engine::ports::store::{
-    NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PostgresRow, PostgresSettlement,
-    RecordPlanner, RecordVerdict,
+    NewIntent, ObservedRecord, ParkReason, PlanEvidence, PlanRules, PlannedPostgres, PostgresRow,
+    PostgresSettlement, RecordPlanner, RecordVerdict,
 };
 use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::Bounce;
 use crate::model::value::{Payload, Value};
+use crate::plan::facts::RecordFacts;
 use crate::plan::record::{
     Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
 };
@@ -41,6 +42,8 @@ pub(crate) struct ScopePlanner<'a> {
     scope: &'a ObjectScope,
     /// The mapping, with fields that nobody may write given to Salesforce.
     policy: ObjectSync,
+    /// The same, to be kept beside each plan.
+    rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
     /// Plans that write to Salesforce, kept to choose their lanes by.
     plans: Mutex<BTreeMap<RecordId, RecordPlan>>,
@@ -49,9 +52,11 @@ pub(crate) struct ScopePlanner<'a> {
 impl<'a> ScopePlanner<'a> {
     pub(crate) fn new(scope: &'a ObjectScope) -> Self {
         let fields = mapped_fields(scope);
+        let policy = writeable_policy(&scope.sync, &fields);
         Self {
             scope,
-            policy: writeable_policy(&scope.sync, &fields),
+            rules: Arc::new(PlanRules::of(&policy)),
+            policy,
             fields,
             plans: Mutex::default(),
         }
@@ -75,6 +80,16 @@ impl<'a> ScopePlanner<'a> {
         postgres: SideState,
         salesforce: SideState,
     ) -> RecordPlan {
+        self.plan_and_keep(observed, postgres, salesforce).0
+    }
+
+    /// Asks the plan, and keeps what it was asked.
+    fn plan_and_keep(
+        &self,
+        observed: &ObservedRecord,
+        postgres: SideState,
+        salesforce: SideState,
+    ) -> (RecordPlan, RecordFacts) {
         let link = &observed.link;
         let open: Vec<Intent> = observed
             .intents
@@ -82,7 +97,7 @@ impl<'a> ScopePlanner<'a> {
             .filter(is_unsettled)
             .cloned()
             .collect();
-        plan_record(&RecordState {
+        let state = RecordState {
             policy: &self.policy,
             external_id: &link.external_id,
             base: &link.base,
@@ -99,7 +114,8 @@ impl<'a> ScopePlanner<'a> {
             bounces: &link.bounces,
             open_intents: &open,
             clock_skew_ms: observed.clock_skew_ms,
-        })
+        };
+        (plan_record(&state), RecordFacts::of(&state))
     }
 
     fn verdict(&self, observed: &ObservedRecord) -> RecordVerdict {
@@ -117,7 +133,7 @@ impl<'a> ScopePlanner<'a> {
         };
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
-        let plan = self.plan_sides(observed, postgres, salesforce);
+        let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
         let intent = match self.intent(observed, &plan) {
             Ok(intent) => intent,
             Err(reason) => return RecordVerdict::Park(reason),
@@ -131,6 +147,10 @@ impl<'a> ScopePlanner<'a> {
             bounces: self.bounces(observed, &plan, &postgres_now, &salesforce_now),
             intent,
             plan: Box::new(plan),
+            evidence: Box::new(PlanEvidence {
+                facts,
+                rules: Arc::clone(&self.rules),
+            }),
         }
     }
 

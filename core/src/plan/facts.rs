@@ -81,6 +81,9 @@ pub struct RecordFacts {
     /// The Salesforce record's fields; null if there is no record.
     #[serde(default)]
     pub salesforce: Option<Payload>,
+    /// The Salesforce record lies outside the object's filter; its fields do not count then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// What a side that is null means, where it is not the usual: a record that agreed was deleted
     /// there, any other was never seen there.
     #[serde(default, skip_serializing_if = "BySide::is_empty")]
@@ -183,17 +186,26 @@ impl RecordFacts {
             SourceSystem::Postgres => self.postgres = fields,
             SourceSystem::Salesforce => self.salesforce = fields,
         }
-        if !present && state.presence != self.usual_absence() {
+        if state.presence == Presence::Outside {
+            self.outside = true;
+        } else if !present && state.presence != self.usual_absence() {
             self.presence.set(side, Some(state.presence));
         }
         self.changed_at_ms.set(side, state.changed_at_ms);
     }
 
     fn side(&self, side: SourceSystem) -> SideState {
+        if self.outside && side == SourceSystem::Salesforce {
+            return SideState {
+                presence: Presence::Outside,
+                fields: Payload::new(),
+                changed_at_ms: self.changed_at_ms.of(side),
+            };
+        }
         let absent = || match self.presence.of(side) {
             Some(Presence::Unseen) => Presence::Unseen,
             Some(Presence::Deleted) => Presence::Deleted,
-            Some(Presence::Present) | None => self.usual_absence(),
+            Some(Presence::Present | Presence::Outside) | None => self.usual_absence(),
         };
         SideState {
             presence: self.held(side).map_or_else(absent, |_| Presence::Present),

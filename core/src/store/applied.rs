@@ -1,6 +1,7 @@
 //! Recording what a batch came to: links, bases, conflicts, lost values, journal, intents and tasks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,7 +10,7 @@ use super::apply::{Candidate, park_reason};
 use super::capture::key_form;
 use super::conflicts::{ConflictRow, write_conflicts};
 use super::error::{RefusalKind, RowRefusal};
-use super::journal::{JournalLine, write_journal};
+use super::journal::{JournalLine, keep_rules, write_journal};
 use super::links::{RawAlias, add_raw_aliases};
 use super::records::{KnownRecord, LostValue, free_keys, log_lost_values, save_records, word_of};
 use super::sightings::references;
@@ -17,12 +18,14 @@ use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases, wake_childr
 use super::transaction::{Tx, recordset};
 use super::write_rows::RowOutcome;
 use crate::engine::ports::store::{
-    LeasedTask, NewIntent, PlannedRecord, PostgresRow, PostgresSettlement, RecordVerdict,
+    LeasedTask, NewIntent, PlanEvidence, PlanRules, PlannedRecord, PostgresRow, PostgresSettlement,
+    RecordVerdict,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{LeaseEpoch, RecordId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
+use crate::plan::facts::RecordFacts;
 use crate::plan::record::{Agreement, Confirmation, RecordPlan};
 use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
 
@@ -69,6 +72,8 @@ struct Leavings {
     judged: Vec<Uuid>,
     lost: Vec<LostValue>,
     journal: Vec<JournalLine>,
+    /// The rules of the decisions in the journal, by hash.
+    rules: BTreeMap<String, Arc<PlanRules>>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     again: Vec<NewWork>,
     /// External ids of rows that stand from now on.
@@ -93,6 +98,7 @@ pub(super) async fn record_outcomes(
     write_conflicts(tx, scope, &left.conflicts, &left.judged).await?;
     log_lost_values(tx, &left.lost, &scope.config_hash).await?;
     write_journal(tx, &left.journal).await?;
+    keep_rules(tx, left.rules.values()).await?;
     add_work(tx, &left.again).await?;
     end_leases(tx, scope, &left.ends).await?;
     wake_children(tx, &left.arrived).await?;
@@ -151,11 +157,13 @@ impl Leavings {
                     postgres: _,
                     intent,
                     bounces,
+                    evidence,
                 } => {
                     let done = Done {
                         row_stood,
                         before,
                         plan,
+                        evidence,
                         intent,
                         bounces,
                         row,
@@ -311,6 +319,8 @@ impl Leavings {
         if done.plan.is_settled() && done.plan.base_advance.is_empty() {
             return;
         }
+        let rules = &done.evidence.rules;
+        self.rules.insert(rules.hash.clone(), Arc::clone(rules));
         self.journal.push(JournalLine {
             tenant: scope.tenant.to_string(),
             object: scope.sync.object.to_string(),
@@ -325,7 +335,7 @@ impl Leavings {
                 .as_ref()
                 .map(ToString::to_string),
             org_epoch: Some(scope.org_epoch.0),
-            payload: serde_json::to_value(&done.plan).ok(),
+            payload: serde_json::to_value(DecisionLine::of(done)).ok(),
             config_hash: Some(scope.config_hash.to_string()),
             ..JournalLine::default()
         });
@@ -365,11 +375,31 @@ fn suppressed(scope: &ObjectScope) -> Parking {
     }
 }
 
+/// A decision as the journal keeps it: the plan, and what is needed to make it again.
+#[derive(Serialize)]
+struct DecisionLine<'d> {
+    #[serde(flatten)]
+    plan: &'d RecordPlan,
+    input: &'d RecordFacts,
+    rules: &'d str,
+}
+
+impl<'d> DecisionLine<'d> {
+    fn of(done: &'d Done) -> Self {
+        Self {
+            plan: &done.plan,
+            input: &done.evidence.facts,
+            rules: &done.evidence.rules.hash,
+        }
+    }
+}
+
 /// A plan that was carried out on the row.
 struct Done {
     row_stood: bool,
     before: Option<PostgresRow>,
     plan: Box<RecordPlan>,
+    evidence: Box<PlanEvidence>,
     intent: Option<NewIntent>,
     bounces: std::collections::BTreeMap<crate::model::ids::FieldName, crate::model::link::Bounce>,
     row: Option<RowOutcome>,

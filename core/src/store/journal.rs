@@ -1,9 +1,12 @@
 //! The journal: evidence of what was observed and decided, never the plan's input.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::StoreError;
+use crate::engine::ports::store::PlanRules;
 use crate::model::ids::RecordId;
 
 /// One line of the journal.
@@ -63,6 +66,42 @@ pub(super) async fn write_journal(tx: &mut Tx, lines: &[JournalLine]) -> Result<
             )",
         )
         .bind(recordset(lines)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Keeps the rules that decisions were made by, each once.
+pub(super) async fn keep_rules(
+    tx: &mut Tx,
+    rules: impl Iterator<Item = &Arc<PlanRules>>,
+) -> Result<(), StoreError> {
+    let (hashes, rules): (Vec<&str>, Vec<&serde_json::Value>) = rules
+        .map(|rules| (rules.hash.as_str(), &rules.rules))
+        .unzip();
+    if hashes.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "keeping the rules of decisions",
+        sqlx::query(
+            "insert into syncline.sync_rules (rules_hash, rules)
+            select rules_hash, rules
+            from unnest($1::text[], $2::jsonb[]) as used (rules_hash, rules)
+            -- Once a day is enough to know that they are in use. Rules that are known for today are not
+            -- even proposed: a conflict would lock their row, and all workers would wait for one another.
+            where not exists (
+                select
+                from syncline.sync_rules as known
+                where known.rules_hash = used.rules_hash
+                and known.last_used_on = current_date
+            )
+            order by rules_hash
+            on conflict (rules_hash) do update
+            set last_used_on = current_date",
+        )
+        .bind(hashes)
+        .bind(rules),
     )
     .await?;
     Ok(())

@@ -404,6 +404,19 @@ const RETIREMENTS: &[(&str, &str, i32)] = &[
         TOMBSTONE_DAYS,
     ),
     (
+        // They are nobody's alone: the journal of any tenant may name them, as long as it is kept.
+        "retiring rules",
+        "delete from syncline.sync_rules
+        where rules_hash = any(array(
+            select rules_hash
+            from syncline.sync_rules
+            where cardinality($1::text[]) > 0
+            and last_used_on < current_date - $2
+            limit $3
+        ))",
+        JOURNAL_DAYS_MAX + 1,
+    ),
+    (
         "forgetting lapsed doorbells",
         "delete from syncline.sync_doorbell
         where tenant = any($1)

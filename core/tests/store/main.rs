@@ -12,4 +12,5 @@ mod settle;
 mod sightings;
 mod statements;
 mod streams;
+mod timeline;
 mod world;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use syncline::RecordFacts;
 use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
     FieldSync, LaneThresholds, ObjectSync, OnLeave, Owner, Seed,
 };
 use syncline::engine::ports::store::{
-    LeasedTask, NewIntent, ObservedRecord, PlannedPostgres, PlannedRecord, PostgresRow,
-    PostgresSettlement, RecordVerdict, SettledOutcome, Settlement,
+    LeasedTask, NewIntent, ObservedRecord, PlanEvidence, PlanRules, PlannedPostgres, PlannedRecord,
+    PostgresRow, PostgresSettlement, RecordVerdict, SettledOutcome, Settlement,
 };
 use syncline::engine::ports::{ObjectScope, RecordPlanner, StorePort};
 use syncline::model::canonical::{from_postgres, to_postgres_json};
@@ -496,7 +497,7 @@ impl RecordPlanner for Planner<'_> {
                 fields: self.row(row),
                 changed_at_ms: observed.postgres_changed_at_ms,
             });
-        let plan = plan_record(&RecordState {
+        let state = RecordState {
             policy: &self.scope.sync,
             external_id: &observed.link.external_id,
             base: &observed.link.base,
@@ -511,7 +512,8 @@ impl RecordPlanner for Planner<'_> {
             bounces: &observed.link.bounces,
             open_intents: &[],
             clock_skew_ms: observed.clock_skew_ms,
-        });
+        };
+        let plan = plan_record(&state);
         let intent = |action, fields: &Payload| NewIntent {
             intent_id: intent_id(observed),
             action,
@@ -533,6 +535,10 @@ impl RecordPlanner for Planner<'_> {
                 SideWrite::Delete => Some(intent(WriteAction::Delete, &Payload::new())),
             },
             bounces: observed.link.bounces.clone(),
+            evidence: Box::new(PlanEvidence {
+                facts: RecordFacts::of(&state),
+                rules: Arc::new(PlanRules::of(&self.scope.sync)),
+            }),
             plan: Box::new(plan),
         }
     }

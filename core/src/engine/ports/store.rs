@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ObjectSync;
 use crate::model::cursor::SourceCursor;
+use crate::model::hash::canonical_hash;
 use crate::model::ids::{
     ColumnName, FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId,
     SalesforceId, TenantId,
@@ -19,6 +20,7 @@ use crate::model::link::{Bounce, SyncLink};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
+use crate::plan::facts::RecordFacts;
 use crate::plan::record::RecordPlan;
 use crate::plan::route::ApplyLane;
 
@@ -397,6 +399,35 @@ pub struct ObservedRecord {
     pub clock_skew_ms: i64,
 }
 
+/// What a plan was made of: kept beside it in the journal, so that it can be made again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanEvidence {
+    /// What was known of the record.
+    pub facts: RecordFacts,
+    /// The rules, as they were in force: with fields that nobody may write given to Salesforce.
+    pub rules: Arc<PlanRules>,
+}
+
+/// The rules of an object as plans of one round are made by them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanRules {
+    /// Hash of their canonical form: equal rules, equal hash.
+    pub hash: String,
+    /// The rules, an [`ObjectSync`] as JSON.
+    pub rules: serde_json::Value,
+}
+
+impl PlanRules {
+    /// Returns the rules with their hash.
+    pub fn of(policy: &ObjectSync) -> Self {
+        let rules = serde_json::to_value(policy).expect("rules are JSON");
+        Self {
+            hash: canonical_hash(&rules),
+            rules,
+        }
+    }
+}
+
 /// What the planner says of one record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordVerdict {
@@ -410,6 +441,8 @@ pub enum RecordVerdict {
         intent: Option<NewIntent>,
         /// Bounces afterwards.
         bounces: BTreeMap<FieldName, Bounce>,
+        /// What the plan was made of.
+        evidence: Box<PlanEvidence>,
     },
     /// Not now: the row is locked, a parent is missing, a write is under way.
     Wait {

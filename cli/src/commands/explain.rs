@@ -1,0 +1,256 @@
+//! The history of one record, told in order.
+
+use anyhow::bail;
+use chrono::SecondsFormat;
+use serde_json::{Map, Value as Json, json};
+use syncline::RecordPlan;
+use syncline::model::ids::ObjectName;
+use syncline::plan::record::SideWrite;
+use syncline::plan::rule::Rule;
+use syncline::store::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
+
+use crate::outcome::Outcome;
+
+use super::Context;
+
+/// Tells everything that happened to the record that goes by `key`.
+pub(super) async fn explain(
+    context: &Context,
+    key: &str,
+    object: Option<&str>,
+) -> anyhow::Result<Outcome> {
+    let object = object.map(ObjectName::parse).transpose()?;
+    let mut timelines = Vec::new();
+    let mut namesakes = Vec::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        match store.timeline(tenant, object.as_ref(), key).await? {
+            TimelineAnswer::Found(timeline) => timelines.push(timeline),
+            TimelineAnswer::Several(several) => namesakes.extend(several),
+            TimelineAnswer::Unknown => {}
+        }
+    }
+    match (timelines.as_slice(), namesakes.is_empty()) {
+        ([], true) => bail!(
+            "nobody knows a record by {key:?}: it takes an external id, a Salesforce id or a record id, as \
+             `syncline conflicts list` or the view syncline.record_status show them"
+        ),
+        ([timeline], true) => Ok(Outcome::well(json!(timeline), told(timeline))),
+        (timelines, _) => {
+            namesakes.extend(timelines.iter().map(|timeline| timeline.record.clone()));
+            bail!(
+                "several records go by {key:?}; name one with --object or --tenant: {}",
+                listed(&namesakes)
+            )
+        }
+    }
+}
+
+fn listed(records: &[NamedRecord]) -> String {
+    let names: Vec<String> = records
+        .iter()
+        .map(|record| format!("{} of {}", record.object, record.tenant))
+        .collect();
+    names.join(", ")
+}
+
+fn told(timeline: &RecordTimeline) -> String {
+    let NamedRecord {
+        tenant,
+        object,
+        record_id,
+        external_id,
+        salesforce_id,
+        state,
+        reason,
+    } = &timeline.record;
+    let id = salesforce_id
+        .as_ref()
+        .map_or("no Salesforce id".to_owned(), ToString::to_string);
+    let state = state.as_deref().unwrap_or("gone from both sides");
+    let reason = reason
+        .as_deref()
+        .map_or(String::new(), |reason| format!(": {reason}"));
+    let mut text =
+        format!("{object} {external_id} ({id})\n{tenant}, record {record_id}\n{state}{reason}\n\n");
+    if timeline.truncated {
+        text.push_str("older entries are left out\n");
+    }
+    if timeline.entries.is_empty() {
+        text.push_str("nothing is recorded of it\n");
+    }
+    for entry in &timeline.entries {
+        let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let [first, more @ ..] = &lines(entry)[..] else {
+            continue;
+        };
+        text.push_str(&format!("{at}  {first}\n"));
+        for line in more {
+            text.push_str(&format!("{:at$}  {line}\n", "", at = at.len()));
+        }
+    }
+    text
+}
+
+/// Returns an entry in words, one line or more.
+fn lines(entry: &TimelineEntry) -> Vec<String> {
+    let said = Particulars(&entry.particulars);
+    match entry.kind {
+        EntryKind::Observed => vec![format!(
+            "seen in {}: {}{}{}",
+            side(&said.word("side")),
+            said.word("operation"),
+            said.fields("values"),
+            said.noted("fate")
+        )],
+        EntryKind::Settled => vec![format!(
+            "answer recorded: {}{}{}",
+            said.word("operation"),
+            said.fields("values"),
+            said.noted("fate")
+        )],
+        EntryKind::Decided => decision(&said),
+        EntryKind::Overruled => vec![format!(
+            "{} {} of {} lost{}",
+            said.word("field"),
+            said.value("value"),
+            side(&said.word("side")),
+            said.noted("rule")
+        )],
+        EntryKind::ConflictOpened => vec![format!(
+            "conflict {} over {}: base {}, Postgres {}, Salesforce {}",
+            said.word("conflict_id"),
+            said.field(),
+            said.value("base"),
+            said.value("postgres"),
+            said.value("salesforce")
+        )],
+        EntryKind::ConflictClosed => vec![format!(
+            "conflict {} over {} {}{}",
+            said.word("conflict_id"),
+            said.field(),
+            said.word("state"),
+            said.noted("resolution")
+        )],
+        EntryKind::WriteSaid => vec![format!(
+            "write to Salesforce by lane {}: {}{}",
+            said.word("lane"),
+            said.word("action"),
+            said.fields("fields")
+        )],
+        EntryKind::WriteEnded => vec![format!(
+            "that write: {}{}",
+            said.word("state"),
+            said.refusal()
+        )],
+        EntryKind::Stopped => vec![format!(
+            "stopped ({}): {}",
+            said.word("code"),
+            said.word("message")
+        )],
+        EntryKind::Resumed => vec![format!("goes on{}", said.noted("outcome"))],
+    }
+}
+
+fn decision(said: &Particulars<'_>) -> Vec<String> {
+    let plan = said.0.get("plan").cloned().unwrap_or_default();
+    let Ok(plan) = serde_json::from_value::<RecordPlan>(plan) else {
+        return vec!["decided, by a version of the planner that this one does not know".to_owned()];
+    };
+    let mut lines = vec![format!("decided: {}", plan.explanation.record.sentence())];
+    for (side, write) in [
+        ("Postgres", &plan.to_postgres),
+        ("Salesforce", &plan.to_salesforce),
+    ] {
+        if !write.is_none() {
+            lines.push(format!("  to {side}: {}", written(write)));
+        }
+    }
+    for (field, rule) in &plan.explanation.fields {
+        if *rule != Rule::Equal && *rule != plan.explanation.record {
+            lines.push(format!("  {field}: {}", rule.sentence()));
+        }
+    }
+    lines
+}
+
+fn written(write: &SideWrite) -> String {
+    let word = match write {
+        SideWrite::None => "nothing",
+        SideWrite::Create(_) => "create",
+        SideWrite::Update(_) => "update",
+        SideWrite::Delete => "delete",
+        SideWrite::SoftDelete => "fill the soft-delete column",
+    };
+    let fields: Vec<String> = write
+        .fields()
+        .into_iter()
+        .flatten()
+        .map(|(field, value)| format!("{field} = {}", value.to_json()))
+        .collect();
+    match fields.is_empty() {
+        true => word.to_owned(),
+        false => format!("{word} {}", fields.join(", ")),
+    }
+}
+
+fn side(word: &str) -> &str {
+    match word {
+        "postgres" => "Postgres",
+        "salesforce" => "Salesforce",
+        other => other,
+    }
+}
+
+/// What an entry says, as a person reads it.
+struct Particulars<'e>(&'e Map<String, Json>);
+
+impl Particulars<'_> {
+    /// A text without its quotes; empty if there is none.
+    fn word(&self, name: &str) -> String {
+        match self.0.get(name) {
+            None | Some(Json::Null) => String::new(),
+            Some(Json::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    /// A value as JSON; `none` if there is none.
+    fn value(&self, name: &str) -> String {
+        self.0
+            .get(name)
+            .map_or_else(|| "none".to_owned(), Json::to_string)
+    }
+
+    fn field(&self) -> String {
+        match self.word("field").as_str() {
+            "" => "the whole record".to_owned(),
+            field => field.to_owned(),
+        }
+    }
+
+    fn noted(&self, name: &str) -> String {
+        match self.word(name).as_str() {
+            "" => String::new(),
+            word => format!(" ({word})"),
+        }
+    }
+
+    fn fields(&self, name: &str) -> String {
+        let Some(Json::Object(fields)) = self.0.get(name) else {
+            return String::new();
+        };
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|(field, value)| format!(" {field} = {value}"))
+            .collect();
+        fields.join(",")
+    }
+
+    fn refusal(&self) -> String {
+        match self.0.get("refusal") {
+            None | Some(Json::Null) => String::new(),
+            Some(refusal) => format!(": {refusal}"),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The history of one record: everything in order, and every decision can be made again.
+
+use serde_json::{Value as Json, json};
+use syncline::config::ObjectSync;
+use syncline::model::SourceSystem;
+use syncline::model::ids::ObjectName;
+use syncline::model::observation::ObservationKind::{Changed, Look};
+use syncline::store::{ConflictFilter, EntryKind, RecordTimeline, TimelineAnswer, TimelineEntry};
+use syncline::{RecordFacts, RecordPlan};
+
+use super::world::{World, seen, sf_id};
+
+async fn answer(world: &World, name: &str) -> TimelineAnswer {
+    world
+        .store
+        .timeline(&world.scope.tenant, None, name)
+        .await
+        .expect("a history is read")
+}
+
+async fn timeline(world: &World, name: &str) -> RecordTimeline {
+    match answer(world, name).await {
+        TimelineAnswer::Found(timeline) => *timeline,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// A record that was synchronised, changed on both sides, and decided by a person.
+async fn disputed() -> World {
+    let mut world = World::new().await;
+    world.synced("Key-1", "Ada").await;
+    world
+        .see(&[seen(Look, "Key-1", &[("Name", "Ada")], 5)])
+        .await;
+    world.apply().await;
+    world.sql("update public.account set name = 'Eve'").await;
+    world
+        .see(&[seen(Changed, "Key-1", &[("Name", "Ida")], 10)])
+        .await;
+    world.capture().await;
+    world.apply().await;
+    let conflicts = world
+        .store
+        .conflicts(&world.scope.tenant, &ConflictFilter::default(), 10)
+        .await
+        .expect("conflicts are listed");
+    world
+        .store
+        .resolve_conflict(
+            &world.scope,
+            conflicts[0].conflict_id,
+            conflicts[0].version,
+            SourceSystem::Postgres,
+        )
+        .await
+        .expect("a decision is taken");
+    let planned = world.apply().await;
+    world.settle(&planned).await;
+    world
+}
+
+fn decisions(timeline: &RecordTimeline) -> Vec<&TimelineEntry> {
+    timeline
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Decided)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_history_tells_what_led_to_what() {
+    let world = disputed().await;
+    let timeline = timeline(&world, "Key-1").await;
+    let kinds: Vec<EntryKind> = timeline.entries.iter().map(|entry| entry.kind).collect();
+    let place = |kind| {
+        kinds
+            .iter()
+            .position(|known| *known == kind)
+            .unwrap_or_else(|| panic!("{kind:?} is missing in {kinds:?}"))
+    };
+    assert_eq!(kinds.first(), Some(&EntryKind::Observed), "{kinds:?}");
+    assert!(place(EntryKind::Observed) < place(EntryKind::Decided));
+    assert!(place(EntryKind::Decided) < place(EntryKind::WriteSaid));
+    assert!(place(EntryKind::WriteSaid) < place(EntryKind::WriteEnded));
+    assert!(place(EntryKind::ConflictOpened) < place(EntryKind::ConflictClosed));
+    assert!(timeline.entries.is_sorted_by_key(|entry| entry.at));
+    assert_eq!(timeline.record.state.as_deref(), Some("in_sync"));
+    assert!(!timeline.truncated);
+    let opened = &timeline.entries[place(EntryKind::ConflictOpened)].particulars;
+    assert_eq!(
+        [&opened["base"], &opened["postgres"], &opened["salesforce"]],
+        [&json!("Ada"), &json!("Eve"), &json!("Ida")]
+    );
+}
+
+#[tokio::test]
+async fn every_decision_of_a_history_can_be_made_again() {
+    let world = disputed().await;
+    let timeline = timeline(&world, "Key-1").await;
+    let decisions = decisions(&timeline);
+    assert!(decisions.len() >= 2, "{decisions:?}");
+    let read = |json: &Json| json.to_string();
+    for decision in decisions {
+        let rules = &timeline.rules[decision.rules().expect("it names its rules")];
+        let rules: ObjectSync = serde_json::from_str(&read(rules)).expect("rules");
+        let facts = read(&decision.particulars["input"]);
+        let facts: RecordFacts = serde_json::from_str(&facts).expect("facts");
+        let plan = read(&decision.particulars["plan"]);
+        let plan: RecordPlan = serde_json::from_str(&plan).expect("a plan");
+        assert_eq!(facts.plan(&rules), plan, "{facts:?}");
+    }
+    assert_eq!(timeline.rules.len(), 1, "rules are kept once");
+}
+
+#[tokio::test]
+async fn a_record_is_found_by_each_of_its_names() {
+    let mut world = disputed().await;
+    let record_id = world
+        .ask("select record_id::text from syncline.sync_link")
+        .await;
+    let salesforce_id = sf_id("Key-1").to_string();
+    for name in [
+        "Key-1",
+        " key-1 ",
+        &salesforce_id,
+        &salesforce_id[..15],
+        &record_id,
+    ] {
+        let found = timeline(&world, name).await.record;
+        assert_eq!(found.record_id.to_string(), record_id, "{name}");
+        assert_eq!(found.external_id, "Key-1");
+    }
+    world
+        .sql("update public.account set external_id = 'Key-2'")
+        .await;
+    world.capture().await;
+    world.sync().await;
+    let renamed = timeline(&world, "Key-1").await.record;
+    assert_eq!(
+        renamed.record_id.to_string(),
+        record_id,
+        "by its former name"
+    );
+    assert_eq!(renamed.external_id, "Key-2");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_or_several_go_by_is_said_to_be_so() {
+    let mut world = disputed().await;
+    for name in [
+        "Key-3",
+        "",
+        "' or true --",
+        "\u{fffd}",
+        "001000000000000AAA",
+    ] {
+        assert_eq!(
+            answer(&world, name).await,
+            TimelineAnswer::Unknown,
+            "{name}"
+        );
+    }
+    world
+        .sql(
+            "insert into syncline.sync_link (tenant, object, external_id, canonical_id, image)
+            select tenant, 'Contact', external_id, canonical_id, image
+            from syncline.sync_link",
+        )
+        .await;
+    let TimelineAnswer::Several(records) = answer(&world, "Key-1").await else {
+        panic!("two records go by it");
+    };
+    let objects: Vec<&str> = records.iter().map(|one| one.object.as_str()).collect();
+    assert_eq!(objects, ["Account", "Contact"]);
+    let contact = ObjectName::parse("Contact").expect("an object");
+    let only = world
+        .store
+        .timeline(&world.scope.tenant, Some(&contact), "Key-1")
+        .await
+        .expect("a history is read");
+    assert!(matches!(only, TimelineAnswer::Found(_)), "{only:?}");
+}
+
+#[tokio::test]
+async fn rules_are_kept_as_long_as_a_decision_may_name_them() {
+    let mut world = disputed().await;
+    let count = "select count(*) from syncline.sync_rules";
+    assert_eq!(world.ask(count).await, "1");
+    world
+        .sql("update syncline.sync_rules set last_used_on = current_date - 60")
+        .await;
+    world.sql("update public.account set phone = '7'").await;
+    world.capture().await;
+    world.apply().await;
+    let used = "select (last_used_on = current_date)::text from syncline.sync_rules";
+    assert_eq!(world.ask(used).await, "true", "a decision renews them");
+}
