@@ -186,6 +186,9 @@
 -- table sync_proof.differing bigint not null
 -- table sync_proof.config_hash text not null
 -- table sync_proof.proven_at timestamp with time zone not null default now()
+-- table sync_rules.rules_hash text not null
+-- table sync_rules.rules jsonb not null
+-- table sync_rules.last_used_on date not null default CURRENT_DATE
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null
 -- table sync_seen.stream text not null
@@ -249,6 +252,7 @@
 -- constraint sync_overruled_pkey on sync_overruled PRIMARY KEY (overruled_id)
 -- constraint sync_overruled_side_check on sync_overruled CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
 -- constraint sync_proof_pkey on sync_proof PRIMARY KEY (tenant, object)
+-- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- constraint sync_task_lease_check on sync_task CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL)))
 -- constraint sync_task_pkey on sync_task PRIMARY KEY (record_id)
@@ -298,6 +302,7 @@
 -- CREATE INDEX sync_overruled_record_id_idx ON syncline.sync_overruled USING btree (record_id, field)
 -- CREATE UNIQUE INDEX sync_overruled_pkey ON syncline.sync_overruled USING btree (overruled_id)
 -- CREATE UNIQUE INDEX sync_proof_pkey ON syncline.sync_proof USING btree (tenant, object)
+-- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
 -- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- CREATE INDEX sync_task_awaits_idx ON syncline.sync_task USING gin (awaits) WHERE (awaits IS NOT NULL)

@@ -35,6 +35,7 @@ fn start_logs(command: &Command) {
         | Command::Migrate
         | Command::Install { .. }
         | Command::Status
+        | Command::Explain { .. }
         | Command::Conflicts(_)
         | Command::Deadletters(_)
         | Command::Pause { .. }

@@ -597,7 +597,7 @@ connections_max: number, };
 /**
  * Whether a side holds the record.
  */
-export type Presence = "unseen" | "present" | "deleted";
+export type Presence = "unseen" | "present" | "deleted" | "outside";
 
 /**
  * Why an input cannot be used.
@@ -662,6 +662,10 @@ postgres: { [key in FieldName]: Value } | null,
  * The Salesforce record's fields; null if there is no record.
  */
 salesforce: { [key in FieldName]: Value } | null, 
+/**
+ * The Salesforce record lies outside the object's filter; its fields do not count then.
+ */
+outside?: boolean, 
 /**
  * What a side that is null means, where it is not the usual: a record that agreed was deleted
  * there, any other was never seen there.
@@ -733,7 +737,7 @@ export type RelationName = string;
 /**
  * The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`].
  */
-export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "contested_by_automation" | "late_effect" | "write_under_way" | "not_seen" | "nothing_there";
+export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "contested_by_automation" | "late_effect" | "write_under_way" | "not_seen" | "nothing_there" | "outside_filter" | "left_filter";
 
 /**
  * Where the org is and how to enter it.
