@@ -514,12 +514,6 @@ impl RecordPlanner for Planner<'_> {
             clock_skew_ms: observed.clock_skew_ms,
         };
         let plan = plan_record(&state);
-        let intent = |action, fields: &Payload| NewIntent {
-            intent_id: intent_id(observed),
-            action,
-            fields: fields.clone(),
-            lane: ApplyLane::Rest,
-        };
         RecordVerdict::Planned {
             postgres: match &plan.to_postgres {
                 SideWrite::None => None,
@@ -528,12 +522,7 @@ impl RecordPlanner for Planner<'_> {
                 SideWrite::Delete => Some(PlannedPostgres::Delete),
                 SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
             },
-            intent: match &plan.to_salesforce {
-                SideWrite::None | SideWrite::SoftDelete => None,
-                SideWrite::Create(fields) => Some(intent(WriteAction::Create, fields)),
-                SideWrite::Update(fields) => Some(intent(WriteAction::Update, fields)),
-                SideWrite::Delete => Some(intent(WriteAction::Delete, &Payload::new())),
-            },
+            intent: intent(observed, &plan.to_salesforce),
             bounces: observed.link.bounces.clone(),
             evidence: Box::new(PlanEvidence {
                 facts: RecordFacts::of(&state),
@@ -563,6 +552,21 @@ impl RecordPlanner for Planner<'_> {
                 .collect(),
             altered: sent.iter().any(|(field, value)| holds[field] != *value),
         }
+    }
+}
+
+fn intent(observed: &ObservedRecord, write: &SideWrite) -> Option<NewIntent> {
+    let intent = |action, fields: &Payload| NewIntent {
+        intent_id: intent_id(observed),
+        action,
+        fields: fields.clone(),
+        lane: ApplyLane::Rest,
+    };
+    match write {
+        SideWrite::None | SideWrite::SoftDelete => None,
+        SideWrite::Create(fields) => Some(intent(WriteAction::Create, fields)),
+        SideWrite::Update(fields) => Some(intent(WriteAction::Update, fields)),
+        SideWrite::Delete => Some(intent(WriteAction::Delete, &Payload::new())),
     }
 }
 

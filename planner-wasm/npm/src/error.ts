@@ -1,4 +1,4 @@
-import type { Problem } from "./types.js";
+import type { Problem } from "./engine.js";
 
 /** An input that cannot be used: which member, what is wrong with it, and what to do about it. */
 export class PlannerError extends Error {

@@ -12,4 +12,4 @@ export {
   type PlannerText,
   type RecordInput,
 } from "./planner.js";
-export type * from "./types.js";
+export type * from "./engine.js";

@@ -15,7 +15,7 @@ import type {
   RecordFacts,
   RecordPlan,
   SourceSystem,
-} from "./types.js";
+} from "./engine.js";
 
 /** The exports of the WebAssembly module, JSON texts in and out. */
 export interface PlannerText {

@@ -1,9 +1,8 @@
 // The package as a bundler leaves it, in a real browser: the bundle finds its module by itself.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -71,11 +70,11 @@ function serve(folder) {
 function browse(address, profile) {
   const chromium = process.env.SYNCLINE_CHROMIUM ?? "chromium";
   const options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  return spawn(chromium, [...options, `--user-data-dir=${profile}`, address], { stdio: "ignore" });
+  return spawn(chromium, [...options, `--user-data-dir=${profile}`, address], { stdio: "ignore", detached: true });
 }
 
 test("a bundled page loads the planner from under any path and plans a record", { timeout: 120_000 }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), "planner-page-"));
+  const folder = mkdtempSync(join(project, "page-"));
   bundle(folder);
   const { server, answer, address } = await serve(folder);
   const browser = browse(address, join(folder, "profile"));
@@ -89,10 +88,10 @@ test("a bundled page loads the planner from under any path and plans a record", 
     assert.deepEqual(told.plan.to_salesforce, { write: "create", fields: { Key__c: "K1", Name: "Zoë" } });
     assert.equal(told.typed, true, "errors keep their type");
   } finally {
-    browser.kill("SIGKILL");
+    // Its own group: a browser is many processes.
+    if (browser.pid !== undefined && browser.exitCode === null) process.kill(-browser.pid, "SIGKILL");
     await closed.catch(() => undefined);
     server.closeAllConnections();
     server.close();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 });

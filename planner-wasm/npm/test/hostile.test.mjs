@@ -50,7 +50,9 @@ test("a megabyte of short members, or of characters that grow, is answered", () 
 test("depth 10,000 is refused, in text and in objects", () => {
   for (const [open, close] of [["[", "]"], ['{"a":', "}"]]) {
     const deep = open.repeat(10_000) + "1" + close.repeat(10_000);
-    for (const call of calls) assert.ok(answered(() => planner.text[call](deep)) instanceof PlannerError, call);
+    for (const call of calls.filter((call) => call !== "check_config")) {
+      assert.ok(answered(() => planner.text[call](deep)) instanceof PlannerError, call);
+    }
   }
   let deep = 1;
   for (let level = 0; level < 10_000; level += 1) deep = { a: deep };
@@ -60,8 +62,9 @@ test("depth 10,000 is refused, in text and in objects", () => {
   const circle = {};
   circle.a = circle;
   assert.match(answered(() => planner.canonicalHash(circle)).message, /deeper than/);
-  assert.ok(answered(() => planner.text.check_config(`a = ${"[".repeat(10_000)}${"]".repeat(10_000)}`)));
-  assert.ok(answered(() => planner.text.check_config(`${"[a.".repeat(1)}${"a.".repeat(10_000)}a]`)));
+  for (const toml of [`a = ${"[".repeat(10_000)}${"]".repeat(10_000)}`, `a = ${"{a=".repeat(10_000)}`, `[${"a.".repeat(10_000)}a]`]) {
+    assert.ok(planner.checkConfig(toml).mistakes.length > 0);
+  }
   stillWorks();
 });
 

@@ -1,6 +1,6 @@
 //! The TypeScript types of the package are those of the Rust types.
 //!
-//! `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types` writes them anew.
+//! `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test declarations` writes them anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use syncline::{
 };
 use ts_rs::{Config, TS, TypeVisitor};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/npm/src/types.ts");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/npm/src/engine.ts");
 
 const HEAD: &str = "\
-// Written from the Rust types by `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types`.
+// Written from the Rust types by `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test declarations`.
 // Do not edit: a test compares.
 
 import type { ExactNumber, Json } from \"./exact.js\";
@@ -63,7 +63,29 @@ fn types() -> String {
     declarations.visit::<RecordFacts>();
     declarations.visit::<RecordPlan>();
     let declared: Vec<String> = declarations.found.into_values().collect();
-    format!("{HEAD}\n{}", declared.join("\n"))
+    format!("{HEAD}\n{}", laid_out(&declared.join("\n")))
+}
+
+/// Puts a comment of one sentence on one line, and members under what they belong to.
+fn laid_out(declared: &str) -> String {
+    let mut text = declared.replace(" \n", "\n").replace(", }", ",\n}");
+    for (three, one) in [("/**\n * ", "/** "), ("\n */", " */")] {
+        text = text.replace(three, one);
+    }
+    let mut depth = 0_usize;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let closes = line.starts_with('}');
+        lines.push(format!(
+            "{}{line}",
+            "  ".repeat(depth - usize::from(closes && depth > 0))
+        ));
+        let code = !line.starts_with("/**") && !line.starts_with(" *");
+        if code {
+            depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 #[test]
@@ -75,6 +97,6 @@ fn the_committed_types_are_those_of_the_rust_types() {
     let committed = std::fs::read_to_string(FILE).unwrap_or_default();
     assert!(
         committed == types,
-        "npm/src/types.ts is not current: SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test types"
+        "npm/src/engine.ts is not current: SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test declarations"
     );
 }
