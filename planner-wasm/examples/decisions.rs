@@ -37,7 +37,11 @@ fn record(number: usize) -> String {
     let mut postgres = base();
     postgres["Phone"] = json!(format!("+1 556 {number}"));
     let mut salesforce = base();
-    let edited = if number % 10 == 0 { "Phone" } else { "Name" };
+    let edited = if number.is_multiple_of(10) {
+        "Phone"
+    } else {
+        "Name"
+    };
     salesforce[edited] = json!(format!("edited {number}"));
     json!({
         "object": object(), "external_id": format!("K{number}"),

@@ -174,7 +174,7 @@ impl Cases {
         let bulk_min = self.pick(&[2, 3, 500]);
         object["lanes"] =
             json!({"rest_max_batch_size": self.pick(&[0, 1, 2]), "bulk_min_batch_size": bulk_min});
-        let count = self.random.random_range(0..6);
+        let count = self.random.random_range(0..4);
         let rows: Vec<Json> = (0..count).map(|_| self.row()).collect();
         json!({"object": object, "rows": rows, "graph": self.chance(50), "bulk": self.chance(50)})
     }
