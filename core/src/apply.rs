@@ -13,6 +13,7 @@ pub(crate) mod state;
 
 use std::time::Duration;
 
+use crate::engine::abandoned::Held;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::{Job, RUNG_MS};
@@ -120,10 +121,12 @@ async fn round(
         .lease_tasks(scope, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
+    let held = Held::records(job.shared, scope, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
     let leases = look(job, scope, leases, is_stale, report).await?;
     if leases.is_empty() {
+        held.was_given_back();
         return Ok(leased);
     }
     let planner = ScopePlanner::new(scope);
@@ -135,6 +138,7 @@ async fn round(
         end: lease_end.min(deadline),
     };
     perform(job, &batch, intended, report).await?;
+    held.was_given_back();
     Ok(leased)
 }
 

@@ -3,6 +3,7 @@
 //! [`SyncEngine`] knows tenants, each with its store and its org, and the doorbell, clock and id
 //! source they share. It decides nothing: jobs observe, ask [`crate::plan`], perform and record.
 
+pub(crate) mod abandoned;
 pub mod check;
 pub mod deadline;
 pub mod error;
@@ -27,6 +28,7 @@ use crate::model::ids::{ObjectName, TenantId};
 use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, ReconcileReport, SweepOutcome};
 
+use abandoned::{Abandoned, Held};
 use deadline::Deadline;
 use error::ForceSyncError;
 use job::Job;
@@ -47,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) worker: String,
+    pub(crate) abandoned: Arc<Abandoned>,
     stop: watch::Sender<bool>,
 }
 
@@ -122,7 +125,10 @@ impl SyncEngine {
         slot: i32,
         deadline: Deadline,
     ) -> Result<ApplyReport, ForceSyncError> {
-        apply::apply(&self.job(tenant).await?, object, slot, deadline).await
+        let held_slot = Held::slot(&self.shared, tenant, object, slot);
+        let report = apply::apply(&self.job(tenant).await?, object, slot, deadline).await?;
+        held_slot.was_given_back();
+        Ok(report)
     }
 
     /// Frees what crashed workers left behind, checks the triggers, retires old rows and rings for
@@ -244,6 +250,7 @@ impl SyncEngineBuilder {
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 ids,
                 worker,
+                abandoned: Arc::default(),
                 stop: watch::Sender::new(false),
             }),
         }

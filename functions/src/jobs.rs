@@ -60,6 +60,7 @@ pub async fn capture(
         .boxed()
     })
     .await?;
+    instance.give_back_abandoned().await;
     outcome.answer(json!({"job": "capture", "side": side}))
 }
 
@@ -85,6 +86,7 @@ pub async fn reconcile(
         .boxed()
     })
     .await?;
+    instance.give_back_abandoned().await;
     outcome.answer(json!({"job": job.kind.as_str()}))
 }
 
@@ -114,6 +116,7 @@ pub async fn apply(
         .boxed()
     })
     .await?;
+    instance.give_back_abandoned().await;
     Ok(response)
 }
 

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process::SilentDoorbell;
@@ -18,6 +20,7 @@ use syncline::model::ids::TenantId;
 use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
 use syncline::store::{PgStore, PgStoreOptions};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::aws::Aws;
 use crate::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource, SettingsError};
@@ -27,6 +30,10 @@ const QUEUE_VARIABLE: &str = "SYNCLINE_DOORBELL_QUEUE_URL";
 
 /// The variable in which Lambda names the function's folder.
 const FOLDER_VARIABLE: &str = "LAMBDA_TASK_ROOT";
+
+/// How long an instance tries to give back what failed jobs held: it fits between the moment at which
+/// a job is given up and Lambda's own deadline.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// Whom the engine rings.
 #[derive(Clone)]
@@ -203,6 +210,20 @@ impl Instance {
             builder = builder.tenant(config, store, salesforce);
         }
         Ok(builder.build())
+    }
+
+    /// Gives back what jobs of this instance held when they failed, panicked or were given up. What
+    /// cannot be given back in a second lapses by itself.
+    pub async fn give_back_abandoned(&self) {
+        let engines: Vec<SyncEngine> = {
+            let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            let engines = tenants.values().map(|wired| wired.engine.get().cloned());
+            engines.flatten().collect()
+        };
+        let given_back = join_all(engines.iter().map(SyncEngine::give_back_abandoned));
+        if timeout(GIVE_BACK_MAX, given_back).await.is_err() {
+            tracing::warn!("not everything that failed jobs held could be given back in time");
+        }
     }
 
     async fn doorbell(&self) -> anyhow::Result<Arc<dyn DoorbellPort>> {

@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::engine::abandoned::HeldStream;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::ports::ObjectScope;
 use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
+use crate::engine::ports::store::{StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{ObjectName, SalesforceId};
@@ -34,7 +35,7 @@ pub(super) struct Backfill {
 /// One object being read.
 struct Scan {
     scope: ObjectScope,
-    lease: StreamLease,
+    lease: HeldStream,
     leased_at_ms: i64,
 }
 
@@ -98,7 +99,7 @@ impl Backfill {
     /// Gives the lease of an unfinished scan back; the next run goes on where it stands.
     pub(super) async fn close(self, job: &Job<'_>) {
         if let Some(scan) = self.current {
-            job.release(&scan.lease).await;
+            job.release(scan.lease).await;
         }
     }
 }
@@ -119,7 +120,7 @@ impl Scan {
                 leased_at_ms,
             }))
         } else {
-            job.release(&lease).await;
+            job.release(lease).await;
             Ok(None)
         }
     }
@@ -152,7 +153,7 @@ impl Scan {
                 tenant = %job.id(), object = %sync.object, count = report.scanned,
                 "the object has been read as a whole"
             );
-            job.release(&self.lease).await;
+            job.release(self.lease).await;
             return Ok(None);
         }
         Ok(Some(self))
@@ -160,14 +161,7 @@ impl Scan {
 
     async fn renew(&mut self, job: &Job<'_>) -> Result<bool, ForceSyncError> {
         self.leased_at_ms = job.now_ms();
-        let renewed = job.acquire(&self.lease.stream).await?;
-        let kept = renewed
-            .as_ref()
-            .is_some_and(|lease| lease.position == self.lease.position);
-        if let Some(lease) = renewed {
-            self.lease = lease;
-        }
-        Ok(kept)
+        job.renew(&mut self.lease).await
     }
 
     /// Returns the last id that was read, from the stored position.

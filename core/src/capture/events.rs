@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::abandoned::HeldStream;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
@@ -74,7 +75,7 @@ pub(super) async fn capture(
         ..
     } = drain;
     backfill.close(job).await;
-    job.release(&lease).await;
+    job.release(lease).await;
     ended.map(|()| report)
 }
 
@@ -97,7 +98,7 @@ struct Drain<'a> {
     backfill: Backfill,
     report: CaptureReport,
     from: ReplayFrom,
-    lease: StreamLease,
+    lease: HeldStream,
     leased_at_ms: i64,
     opened: usize,
     /// Something came on the open subscription.
@@ -193,13 +194,8 @@ impl Drain<'_> {
         if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
             return Ok(true);
         }
-        let Some(lease) = self.job.acquire(&self.lease.stream).await? else {
-            return Ok(false);
-        };
-        let unmoved = lease.position == self.lease.position;
-        self.lease = lease;
         self.leased_at_ms = now_ms;
-        Ok(unmoved)
+        self.job.renew(&mut self.lease).await
     }
 
     /// Makes a batch durable and moves the position over it, in one transaction.

@@ -3,6 +3,7 @@
 //! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
 //! point that the last one reached. What is read twice is recognised by its version.
 
+use crate::engine::abandoned::HeldStream;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::ports::ObjectScope;
@@ -81,7 +82,7 @@ async fn pass(
             Ok(false) | Err(_) => break,
         }
     }
-    job.release(&pass.lease).await;
+    job.release(pass.lease).await;
     ended.map(|_| true)
 }
 
@@ -105,7 +106,7 @@ struct Pass<'a> {
     after: Option<SalesforceId>,
     /// Names this pass: the same stamp in another pass may show another value.
     cursor: String,
-    lease: StreamLease,
+    lease: HeldStream,
     leased_at_ms: i64,
 }
 
@@ -154,13 +155,8 @@ impl Pass<'_> {
         if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
             return Ok(true);
         }
-        let Some(lease) = self.job.acquire(&self.lease.stream).await? else {
-            return Ok(false);
-        };
-        let unmoved = lease.position == self.lease.position;
-        self.lease = lease;
         self.leased_at_ms = now_ms;
-        Ok(unmoved)
+        self.job.renew(&mut self.lease).await
     }
 
     /// Says what the page showed. What the object's filter does not show is unmatched; the rest is told

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::model::ids::{ObjectName, TenantId};
 
+use super::abandoned::HeldStream;
 use super::error::ForceSyncError;
-use super::ports::store::{StreamLease, StreamName};
+use super::ports::store::StreamName;
 use super::ports::{Doorbell, ObjectScope, SalesforcePort, StorePort};
 use super::tenant::{Scopes, Tenant, scope_of};
 use super::{Shared, SyncEngine};
@@ -86,26 +87,41 @@ impl<'a> Job<'a> {
         self.shared.clock.now_ms()
     }
 
-    /// Takes or renews a stream's lease for this run.
+    /// Takes a stream's lease for this run. None: somebody else holds it.
     pub(crate) async fn acquire(
         &self,
         stream: &StreamName,
-    ) -> Result<Option<StreamLease>, ForceSyncError> {
+    ) -> Result<Option<HeldStream>, ForceSyncError> {
         let lease = self
             .store()
             .acquire_stream(self.id(), stream, &self.owner, STREAM_LEASE_MS)
             .await?;
-        Ok(lease)
+        Ok(lease.map(|lease| HeldStream::new(self.shared, lease)))
     }
 
-    /// Gives a lease back. That it could not be given back only delays the next owner until it
-    /// lapses, so it is logged, not returned.
-    pub(crate) async fn release(&self, lease: &StreamLease) {
-        if let Err(error) = self.store().release_stream(lease).await {
-            tracing::warn!(
-                tenant = %self.id(), stream = %lease.stream.0, %error,
-                "a stream's lease could not be given back; it lapses by itself"
-            );
+    /// Renews a lease of this run. False if somebody else holds the stream now, or has moved it.
+    pub(crate) async fn renew(&self, held: &mut HeldStream) -> Result<bool, ForceSyncError> {
+        let renewed = self
+            .store()
+            .acquire_stream(self.id(), &held.stream, &self.owner, STREAM_LEASE_MS)
+            .await?;
+        let Some(lease) = renewed else {
+            return Ok(false);
+        };
+        let is_unmoved = lease.position == held.position;
+        **held = lease;
+        Ok(is_unmoved)
+    }
+
+    /// Gives a lease back. That it could not be given back only delays the next owner, so it is logged,
+    /// not returned.
+    pub(crate) async fn release(&self, held: HeldStream) {
+        match self.store().release_stream(&held).await {
+            Ok(()) => held.was_given_back(),
+            Err(error) => tracing::warn!(
+                tenant = %self.id(), stream = %held.stream.0, %error,
+                "a stream's lease cannot be given back now"
+            ),
         }
     }
 

@@ -76,8 +76,10 @@ impl SyncEngine {
         } = doorbell;
         let deadline = self.deadline_in(APPLY_TURN);
         if let Err(error) = self.apply(&tenant, &object, slot, deadline).await {
-            // The slot lapses and the sweep rings again.
+            // The next sweep rings again.
             tracing::error!(tenant = %tenant, object = %object, error = %chain(&error), "apply failed");
+            self.shared().pause(REST_AFTER_FAILURE).await;
+            self.give_back_abandoned().await;
         }
     }
 
@@ -106,6 +108,7 @@ impl SyncEngine {
 
     async fn keep_sweeping(self, tenant: TenantId) {
         while !self.shared().stopping() {
+            self.give_back_abandoned().await;
             let swept = self.sweep(&tenant).await;
             self.rest_after(&tenant, "sweep", swept.err()).await;
             self.shared().pause(SWEEP_EVERY).await;
@@ -124,6 +127,7 @@ impl SyncEngine {
         if let Some(error) = failure {
             tracing::error!(tenant = %tenant, job, error = %chain(&error), "a job failed; it is tried again");
             self.shared().pause(REST_AFTER_FAILURE).await;
+            self.give_back_abandoned().await;
         }
     }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::planner::ScopePlanner;
 use crate::capture::backfill::snapshot;
 use crate::capture::completion::read_shown;
+use crate::engine::abandoned::HeldStream;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
 use crate::engine::ports::ObjectScope;
 use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{ObservedRecord, StreamLease, StreamName, StreamPosition};
+use crate::engine::ports::store::{ObservedRecord, StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{RecordId, SalesforceId};
@@ -55,7 +56,7 @@ pub(crate) async fn full(
         };
         let mut walk = Walk::resume(job, scope, lease);
         let ended = walk.run(deadline, &mut report).await;
-        job.release(&walk.lease).await;
+        job.release(walk.lease).await;
         report.complete &= ended?;
     }
     if report.enqueued > 0 {
@@ -147,7 +148,7 @@ pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, 
 struct Walk<'a> {
     job: &'a Job<'a>,
     scope: &'a ObjectScope,
-    lease: StreamLease,
+    lease: HeldStream,
     planner: ScopePlanner<'a>,
     at: Milestone,
 }
@@ -192,7 +193,7 @@ impl Milestone {
 }
 
 impl<'a> Walk<'a> {
-    fn resume(job: &'a Job<'a>, scope: &'a ObjectScope, lease: StreamLease) -> Self {
+    fn resume(job: &'a Job<'a>, scope: &'a ObjectScope, lease: HeldStream) -> Self {
         Self {
             job,
             scope,
@@ -213,9 +214,8 @@ impl<'a> Walk<'a> {
                 return Ok(true);
             }
             // Renewed with every page: a page takes far less than the lease.
-            match self.job.acquire(&self.lease.stream).await? {
-                Some(lease) if lease.position == self.lease.position => self.lease = lease,
-                Some(_) | None => return Ok(false),
+            if !self.job.renew(&mut self.lease).await? {
+                return Ok(false);
             }
         }
         Ok(false)

@@ -150,4 +150,28 @@ impl PgStore {
         tx.commit().await?;
         Ok(kept == [true])
     }
+
+    /// See [`crate::engine::ports::StorePort::free_doorbell`].
+    pub(super) async fn drop_doorbell(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.run(
+            "freeing a doorbell",
+            sqlx::query(
+                "delete from syncline.sync_doorbell
+                where tenant = $1
+                and object = $2
+                and slot = $3",
+            )
+            .bind(tenant.as_str())
+            .bind(object.as_str())
+            .bind(slot),
+        )
+        .await?;
+        tx.commit().await
+    }
 }

@@ -80,6 +80,32 @@ const LEASE: &str = "with due as materialized (
     join syncline.sync_link as link on link.record_id = leased.record_id
     order by leased.due_at, leased.record_id";
 
+/// Ends leases under which nothing was said. A record that makes its workers give up again and again
+/// is not tried for ever: the try counts.
+const ABANDON: &str = "update syncline.sync_task as task
+    set state = 'ready',
+        lease_owner = null,
+        lease_until = null,
+        -- The number that the worker holds opens nothing any more.
+        lease_epoch = default,
+        attempts = task.attempts + 1,
+        due_at = now(),
+        look = task.look or abandoned.look,
+        code = 'lease_abandoned',
+        reason = 'its worker gave up',
+        updated_at = now()
+    from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, lease_epoch, look)
+    where task.record_id = abandoned.record_id
+    and task.tenant = $1
+    and task.state = 'leased'
+    and task.lease_epoch = abandoned.lease_epoch
+    and not exists (
+        select
+        from syncline.sync_intent as intent
+        where intent.record_id = task.record_id
+        and intent.state = 'open'
+    )";
+
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::lease_tasks`].
     pub(super) async fn take_leases(
@@ -117,6 +143,30 @@ impl PgStore {
             .collect();
         let mut tx = self.begin().await?;
         end_leases(&mut tx, scope, &ends).await?;
+        tx.commit().await
+    }
+
+    /// See [`crate::engine::ports::StorePort::abandon_tasks`].
+    pub(super) async fn let_leases_lapse(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
+    ) -> Result<(), StoreError> {
+        let (records, epochs): (Vec<Uuid>, Vec<i64>) = leases
+            .iter()
+            .map(|lease| (lease.record_id.0, lease.epoch.0))
+            .unzip();
+        let looks: Vec<bool> = leases.iter().map(|lease| lease.look).collect();
+        let mut tx = self.begin().await?;
+        tx.run(
+            "ending abandoned leases",
+            sqlx::query(ABANDON)
+                .bind(scope.tenant.as_str())
+                .bind(records)
+                .bind(epochs)
+                .bind(looks),
+        )
+        .await?;
         tx.commit().await
     }
 }

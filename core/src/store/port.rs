@@ -109,6 +109,15 @@ impl StorePort for PgStore {
         self.renew_doorbell(tenant, object, slot, rung_ms).await
     }
 
+    async fn free_doorbell(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+    ) -> Result<(), StoreError> {
+        self.drop_doorbell(tenant, object, slot).await
+    }
+
     async fn lease_tasks(
         &self,
         scope: &ObjectScope,
@@ -142,6 +151,14 @@ impl StorePort for PgStore {
         releases: &[TaskRelease],
     ) -> Result<(), StoreError> {
         self.give_leases_back(scope, releases).await
+    }
+
+    async fn abandon_tasks(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
+    ) -> Result<(), StoreError> {
+        self.let_leases_lapse(scope, leases).await
     }
 
     async fn sweep(&self, scopes: &[ObjectScope]) -> Result<SweepReport, StoreError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 
@@ -207,6 +208,83 @@ async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopte
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select name from account").await, json!("Three"));
+}
+
+#[tokio::test]
+async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_up() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
+        .await;
+    stage.capture_postgres().await;
+    // Nothing has been read of the org yet, so the records are looked for before they are created.
+    let (cut, port) = held_worker(&stage, Hold::BeforeReading);
+    tokio::select! {
+        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
+        () = port.held.notified() => {}
+    }
+    let states = "select string_agg(distinct state, ', ') from syncline.sync_task";
+    assert_eq!(stage.one(states).await, json!("leased"));
+    assert_eq!(
+        cut.give_back_abandoned().await,
+        2,
+        "the records and the slot"
+    );
+    assert_eq!(stage.one(states).await, json!("ready"));
+    let slots = "select count(*) from syncline.sync_doorbell";
+    assert_eq!(stage.one(slots).await, json!(0));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(cut.give_back_abandoned().await, 0, "once is enough");
+}
+
+#[tokio::test]
+async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_gives_up() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    let (cut, port) = held_worker(&stage, Hold::BeforeWriting);
+    tokio::select! {
+        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
+        () = port.held.notified() => {}
+    }
+    cut.give_back_abandoned().await;
+    assert_eq!(
+        stage.one("select state from syncline.sync_task").await,
+        json!("leased")
+    );
+    assert_eq!(stage.apply("Account").await.leased, 0);
+    stage.lapse_leases().await;
+    stage.sweep().await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
+    let stage = Stage::open().await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    let (cut, port) = held_worker(&stage, Hold::BeforeReading);
+    let options = CaptureOptions::draining(stage.deadline());
+    tokio::select! {
+        captured = cut.capture_salesforce(&stage.tenant, &options) => {
+            panic!("it was not cut: {captured:?}")
+        }
+        () = port.held.notified() => {}
+    }
+    assert!(stage.capture_salesforce().await.held_elsewhere);
+    assert_eq!(
+        cut.give_back_abandoned().await,
+        2,
+        "the events and the scan"
+    );
+    assert!(!stage.capture_salesforce().await.held_elsewhere);
+    stage.drain().await;
+    stage.assert_equal().await;
 }
 
 #[tokio::test]

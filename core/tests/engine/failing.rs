@@ -16,22 +16,24 @@ use tokio::sync::Notify;
 /// Something a test does in the middle of a write.
 type Deed = Box<dyn FnOnce() + Send>;
 
-/// Passes everything on, but holds writes where it was told to.
+/// Passes everything on, but holds calls where it was told to.
 pub(crate) struct HeldSalesforce {
     inner: Arc<dyn SalesforcePort>,
     hold: Hold,
     before: Mutex<Option<Deed>>,
-    /// Told once a write is held.
+    /// Told once a call is held.
     pub(crate) held: Notify,
-    /// Lets a held write go on.
+    /// Lets a held call go on.
     pub(crate) release: Notify,
 }
 
-/// Where writes are held.
+/// Where calls are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// Nowhere.
     Never,
+    /// Records are leased, or a stream is, and nothing is known of them yet.
+    BeforeReading,
     /// The intent is committed, nothing has left.
     BeforeWriting,
     /// Salesforce has committed, the answer has not arrived.
@@ -98,6 +100,7 @@ impl SalesforcePort for HeldSalesforce {
         by: &ReadBy,
         fields: &[FieldName],
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        self.hold_at(Hold::BeforeReading).await;
         self.inner.read(object, by, fields).await
     }
 
@@ -108,6 +111,7 @@ impl SalesforcePort for HeldSalesforce {
         filter: Option<&str>,
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError> {
+        self.hold_at(Hold::BeforeReading).await;
         self.inner.scan(object, fields, filter, after).await
     }
 

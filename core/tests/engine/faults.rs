@@ -47,9 +47,26 @@ async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
 #[tokio::test]
 async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twice() {
     let stage = with_rows(450).await;
+    stage
+        .org
+        .fault(json!({"match": {"path_contains": "composite"}, "action": "expire_token"}));
+    let applied = stage.apply("Account").await;
+    assert_eq!((applied.applied, applied.requeued), (450, 0), "{applied:?}");
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 450);
+}
+
+#[tokio::test]
+async fn a_call_whose_session_ends_twice_waits_and_nothing_is_written_twice() {
+    let stage = with_rows(450).await;
     stage.org.fault(
         json!({"match": {"path_contains": "composite"}, "action": "expire_token", "count": 2}),
     );
+    let applied = stage.apply("Account").await;
+    assert_eq!((applied.parked, applied.unknown), (0, 0), "{applied:?}");
+    assert_eq!(applied.requeued, 200, "{applied:?}");
+    stage.hurry().await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 450);

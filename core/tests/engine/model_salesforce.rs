@@ -420,7 +420,7 @@ fn kind_of(target: &WriteTarget) -> u8 {
     }
 }
 
-/// A subscription that never waits: what is there is delivered, else there is nothing.
+/// A subscription that never waits for time: what is there is delivered, else there is nothing.
 struct ModelStream {
     org: LocalOrg,
     topic: String,
@@ -450,6 +450,9 @@ impl EventStream for ModelStream {
             .map_err(|error: StreamError| StreamEnd::PositionLost(error.to_string()))?;
         let position = Position::After(fetched.latest_replay_id.clone());
         if position == self.position {
+            // A stream that waits lets others run; one that returned at once would keep a lingering
+            // capture busy and everything else on its thread waiting.
+            tokio::task::yield_now().await;
             return Ok(None);
         }
         let mut batch = EventBatch {

@@ -140,6 +140,14 @@ pub trait StorePort: Send + Sync {
         rung_ms: i64,
     ) -> Result<bool, StoreError>;
 
+    /// Frees the slot, whatever work there is: who answered it cannot go on.
+    async fn free_doorbell(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        slot: i32,
+    ) -> Result<(), StoreError>;
+
     // Apply.
 
     /// Leases at most `limit` due tasks of the object, oldest first. Records with an open intent are
@@ -176,6 +184,14 @@ pub trait StorePort: Send + Sync {
         &self,
         scope: &ObjectScope,
         releases: &[TaskRelease],
+    ) -> Result<(), StoreError>;
+
+    /// Ends leases whose worker gave up, as if they had lapsed, but for records with an open intent: the
+    /// write that it says may still be on its way. Leases that were ended or lost are left alone.
+    async fn abandon_tasks(
+        &self,
+        scope: &ObjectScope,
+        leases: &[LeasedTask],
     ) -> Result<(), StoreError>;
 
     // Reconcile.

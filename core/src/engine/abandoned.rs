@@ -1,0 +1,170 @@
+//! What a job still held when it ended without a word: it failed, it panicked, or it was given up.
+//!
+//! Leases and slots lapse by themselves, and nothing rests on this module for safety. It spares
+//! everybody the minutes until then: what is dropped without having been given back is remembered here
+//! and given back by [`SyncEngine::give_back_abandoned`].
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::ids::{ObjectName, TenantId};
+
+use super::ports::store::{LeasedTask, StreamLease};
+use super::ports::{ObjectScope, StoreError};
+use super::{Shared, SyncEngine};
+
+/// What was dropped without having been given back.
+#[derive(Default)]
+pub(crate) struct Abandoned {
+    left: Mutex<Vec<Left>>,
+}
+
+/// One thing that was held.
+enum Left {
+    Stream(StreamLease),
+    Records(Box<ObjectScope>, Vec<LeasedTask>),
+    Slot(TenantId, ObjectName, i32),
+}
+
+impl Left {
+    fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Stream(lease) => &lease.tenant,
+            Self::Records(scope, _) => &scope.tenant,
+            Self::Slot(tenant, _, _) => tenant,
+        }
+    }
+}
+
+impl Abandoned {
+    fn add(&self, left: Left) {
+        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(left);
+    }
+
+    fn take(&self) -> Option<Left> {
+        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        all.pop()
+    }
+}
+
+/// A stream's lease in the hands of a job.
+pub(crate) struct HeldStream {
+    abandoned: Arc<Abandoned>,
+    lease: StreamLease,
+    is_given_back: bool,
+}
+
+impl HeldStream {
+    pub(super) fn new(shared: &Shared, lease: StreamLease) -> Self {
+        Self {
+            abandoned: Arc::clone(&shared.abandoned),
+            lease,
+            is_given_back: false,
+        }
+    }
+
+    /// Notes that nothing is left to be given back.
+    pub(super) fn was_given_back(mut self) {
+        self.is_given_back = true;
+    }
+}
+
+impl Deref for HeldStream {
+    type Target = StreamLease;
+
+    fn deref(&self) -> &StreamLease {
+        &self.lease
+    }
+}
+
+impl DerefMut for HeldStream {
+    fn deref_mut(&mut self) -> &mut StreamLease {
+        &mut self.lease
+    }
+}
+
+impl Drop for HeldStream {
+    fn drop(&mut self) {
+        if !self.is_given_back {
+            self.abandoned.add(Left::Stream(self.lease.clone()));
+        }
+    }
+}
+
+/// Leased records, or a doorbell's slot, in the hands of a job.
+pub(crate) struct Held {
+    abandoned: Arc<Abandoned>,
+    left: Option<Left>,
+}
+
+impl Held {
+    /// Holds the records of one round.
+    pub(crate) fn records(shared: &Shared, scope: &ObjectScope, leases: &[LeasedTask]) -> Self {
+        Self::new(
+            shared,
+            Left::Records(Box::new(scope.clone()), leases.to_vec()),
+        )
+    }
+
+    /// Holds the slot of the doorbell that is being answered.
+    pub(crate) fn slot(shared: &Shared, tenant: &TenantId, object: &ObjectName, slot: i32) -> Self {
+        Self::new(shared, Left::Slot(tenant.clone(), object.clone(), slot))
+    }
+
+    fn new(shared: &Shared, left: Left) -> Self {
+        Self {
+            abandoned: Arc::clone(&shared.abandoned),
+            left: Some(left),
+        }
+    }
+
+    /// Notes that nothing is left to be given back.
+    pub(crate) fn was_given_back(mut self) {
+        self.left = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.abandoned.add(left);
+        }
+    }
+}
+
+impl SyncEngine {
+    /// Gives back what jobs held when they failed, panicked or were given up, so that others need not
+    /// wait until it lapses. Returns how many leases and slots. Records that a write was said for stay
+    /// leased: it may still be on its way.
+    ///
+    /// What cannot be given back now is kept for the next call; no call is needed for safety.
+    pub async fn give_back_abandoned(&self) -> usize {
+        let mut given_back = 0;
+        while let Some(left) = self.shared().abandoned.take() {
+            if let Err(error) = give_back(self.shared(), &left).await {
+                tracing::warn!(
+                    tenant = %left.tenant(), %error,
+                    "what a job left behind cannot be given back now; it lapses by itself"
+                );
+                self.shared().abandoned.add(left);
+                break;
+            }
+            given_back += 1;
+        }
+        given_back
+    }
+}
+
+async fn give_back(shared: &Shared, left: &Left) -> Result<(), StoreError> {
+    let Some(tenant) = shared.tenants.get(left.tenant()) else {
+        return Ok(());
+    };
+    match left {
+        Left::Stream(lease) => tenant.store.release_stream(lease).await,
+        Left::Records(scope, leases) => tenant.store.abandon_tasks(scope, leases).await,
+        Left::Slot(tenant_id, object, slot) => {
+            tenant.store.free_doorbell(tenant_id, object, *slot).await
+        }
+    }
+}
