@@ -15,6 +15,9 @@ const SOFT_MARGIN: Duration = Duration::from_secs(4);
 /// Before Lambda's deadline: room to serialize and post the response.
 const HARD_MARGIN: Duration = Duration::from_millis(1_500);
 
+/// Longest timeout of a function (AWS Lambda quotas, "Function timeout").
+const TIMEOUT_MAX: Duration = Duration::from_secs(900);
+
 /// The ends of one invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
@@ -24,8 +27,14 @@ pub struct Deadline {
 
 impl Deadline {
     /// Returns the ends that Lambda's own deadline leaves.
+    ///
+    /// Lambda names the moment, in milliseconds since 1970. `cargo lambda watch` names the timeout
+    /// itself in its place; no moment of a real invocation is that small.
     pub fn of(context: &Context) -> Self {
         let end = Duration::from_millis(context.deadline);
+        if end <= TIMEOUT_MAX {
+            return Self::with_remaining(end);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("the clock stands after 1970");
@@ -67,6 +76,22 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn remaining_of(deadline_ms: u64) -> Duration {
+        let mut context = Context::default();
+        context.deadline = deadline_ms;
+        Deadline::of(&context).remaining()
+    }
+
+    #[test]
+    fn a_deadline_is_a_moment_and_a_small_one_is_the_time_that_is_left() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let in_a_minute = u64::try_from(now.as_millis()).unwrap() + 60_000;
+        let left = remaining_of(in_a_minute);
+        assert!(left > Duration::ZERO && left <= Duration::from_secs(56), "{left:?}");
+        assert!(remaining_of(600_000) > Duration::from_secs(500));
+        assert_eq!(remaining_of(1_777_627_800_000), Duration::ZERO, "long past");
+    }
 
     #[test]
     fn the_soft_end_comes_before_the_hard_one_and_both_before_lambdas() {
