@@ -121,7 +121,7 @@ async fn round(
         .lease_tasks(scope, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
-    let held = Held::records(job.shared, scope, &leases);
+    let mut held = Held::records(job.shared, scope, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
     let leases = look(job, scope, leases, is_stale, report).await?;
@@ -137,6 +137,7 @@ async fn round(
         plans: planner.into_plans(),
         end: lease_end.min(deadline),
     };
+    held.writes_leave();
     perform(job, &batch, intended, report).await?;
     held.was_given_back();
     Ok(leased)

@@ -88,7 +88,10 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let in_a_minute = u64::try_from(now.as_millis()).unwrap() + 60_000;
         let left = remaining_of(in_a_minute);
-        assert!(left > Duration::ZERO && left <= Duration::from_secs(56), "{left:?}");
+        assert!(
+            left > Duration::ZERO && left <= Duration::from_secs(56),
+            "{left:?}"
+        );
         assert!(remaining_of(600_000) > Duration::from_secs(500));
         assert_eq!(remaining_of(1_777_627_800_000), Duration::ZERO, "long past");
     }

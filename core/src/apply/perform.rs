@@ -7,11 +7,11 @@ use crate::config::DuplicateRules;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
-use crate::engine::ports::ObjectScope;
 use crate::engine::ports::salesforce::{
     Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use crate::engine::ports::store::{LeasedTask, NewIntent, SettledOutcome, Settlement};
+use crate::engine::ports::{ObjectScope, StoreError};
 use crate::engine::tenant::scope_of;
 use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
@@ -28,6 +28,11 @@ const CHUNK_WRITES: usize = 1_000;
 
 /// What settling needs of a lease after the last answer.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Between two tries to settle while Postgres cannot be reached: a restart takes a second or two, a
+/// failover half a minute.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(200);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Longest wait for one answer: Salesforce ends a synchronous request after two minutes, most are done
 /// in one second.
@@ -67,7 +72,7 @@ pub(super) async fn perform(
     ] {
         for chunk in intended.chunks(CHUNK_WRITES) {
             let outcomes = send(job, batch, chunk, lane, report.quota_spent).await;
-            settle(job, batch.scope, chunk, outcomes, report).await?;
+            settle(job, batch, chunk, outcomes, report).await?;
         }
     }
     Ok(())
@@ -146,7 +151,7 @@ fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<Wri
 
 async fn settle(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    batch: &Batch<'_>,
     chunk: &[Intended],
     outcomes: Vec<WriteOutcome>,
     report: &mut ApplyReport,
@@ -167,8 +172,35 @@ async fn settle(
     for settlement in &settlements {
         count(&settlement.outcome, report);
     }
-    report.stale += job.store().settle(scope, &settlements).await?;
+    report.stale += settle_patiently(job, batch, &settlements).await?;
     Ok(())
+}
+
+/// Settles, and tries again while Postgres cannot be reached: what became of a write is known only here.
+/// The epoch makes it safe: what an unanswered try has settled, the next one finds settled.
+async fn settle_patiently(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    settlements: &[Settlement],
+) -> Result<usize, ForceSyncError> {
+    let mut pause = SETTLE_PAUSE_MIN;
+    loop {
+        let error = match job.store().settle(batch.scope, settlements).await {
+            Ok(stale) => return Ok(stale),
+            Err(error) => error,
+        };
+        let is_worth_it = match &error {
+            StoreError::Unreachable(_) => batch.end.remaining(job.now_ms()) > pause,
+            StoreError::LeaseLost(_) | StoreError::Database { .. } | StoreError::Mapping(_) => {
+                false
+            }
+        };
+        if !is_worth_it {
+            return Err(error.into());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+    }
 }
 
 fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use super::ports::store::{LeasedTask, StreamLease};
+use super::ports::store::{LeasedTask, StreamLease, WritesLeft};
 use super::ports::{ObjectScope, StoreError};
 use super::{Shared, SyncEngine};
 
@@ -22,7 +22,7 @@ pub(crate) struct Abandoned {
 /// One thing that was held.
 enum Left {
     Stream(StreamLease),
-    Records(Box<ObjectScope>, Vec<LeasedTask>),
+    Records(Box<ObjectScope>, Vec<LeasedTask>, WritesLeft),
     Slot(TenantId, ObjectName, i32),
 }
 
@@ -30,7 +30,7 @@ impl Left {
     fn tenant(&self) -> &TenantId {
         match self {
             Self::Stream(lease) => &lease.tenant,
-            Self::Records(scope, _) => &scope.tenant,
+            Self::Records(scope, _, _) => &scope.tenant,
             Self::Slot(tenant, _, _) => tenant,
         }
     }
@@ -103,7 +103,7 @@ impl Held {
     pub(crate) fn records(shared: &Shared, scope: &ObjectScope, leases: &[LeasedTask]) -> Self {
         Self::new(
             shared,
-            Left::Records(Box::new(scope.clone()), leases.to_vec()),
+            Left::Records(Box::new(scope.clone()), leases.to_vec(), WritesLeft::No),
         )
     }
 
@@ -116,6 +116,13 @@ impl Held {
         Self {
             abandoned: Arc::clone(&shared.abandoned),
             left: Some(left),
+        }
+    }
+
+    /// Notes that writes of these records may leave from now on.
+    pub(crate) fn writes_leave(&mut self) {
+        if let Some(Left::Records(_, _, writes_left)) = &mut self.left {
+            *writes_left = WritesLeft::Perhaps;
         }
     }
 
@@ -135,8 +142,8 @@ impl Drop for Held {
 
 impl SyncEngine {
     /// Gives back what jobs held when they failed, panicked or were given up, so that others need not
-    /// wait until it lapses. Returns how many leases and slots. Records that a write was said for stay
-    /// leased: it may still be on its way.
+    /// wait until it lapses. Returns how many leases and slots. Records whose write may still be on
+    /// its way stay leased.
     ///
     /// What cannot be given back now is kept for the next call; no call is needed for safety.
     pub async fn give_back_abandoned(&self) -> usize {
@@ -162,7 +169,10 @@ async fn give_back(shared: &Shared, left: &Left) -> Result<(), StoreError> {
     };
     match left {
         Left::Stream(lease) => tenant.store.release_stream(lease).await,
-        Left::Records(scope, leases) => tenant.store.abandon_tasks(scope, leases).await,
+        Left::Records(scope, leases, writes_left) => {
+            let store = &tenant.store;
+            store.abandon_tasks(scope, leases, *writes_left).await
+        }
         Left::Slot(tenant_id, object, slot) => {
             tenant.store.free_doorbell(tenant_id, object, *slot).await
         }

@@ -6,7 +6,7 @@ use super::PgStore;
 use super::records::corrupt;
 use super::stream::interval;
 use super::tasks::{LeaseEnd, Parking, end_leases};
-use crate::engine::ports::store::{LeasedTask, TaskRelease};
+use crate::engine::ports::store::{LeasedTask, TaskRelease, WritesLeft};
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{Generation, LeaseEpoch, RecordId, SalesforceId};
 
@@ -80,9 +80,26 @@ const LEASE: &str = "with due as materialized (
     join syncline.sync_link as link on link.record_id = leased.record_id
     order by leased.due_at, leased.record_id";
 
-/// Ends leases under which nothing was said. A record that makes its workers give up again and again
-/// is not tried for ever: the try counts.
-const ABANDON: &str = "update syncline.sync_task as task
+/// Ends leases under which nothing is on its way. What was said and, as far as its worker knows, never
+/// left is in doubt all the same: the record is looked at first. A record that makes its workers give
+/// up again and again is not tried for ever: the try counts.
+const ABANDON: &str = "with abandoned as (
+        select *
+        from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, lease_epoch, look)
+    ),
+    doubted as (
+        update syncline.sync_intent as intent
+        set state = 'unknown',
+            updated_at = now()
+        from abandoned
+        where intent.record_id = abandoned.record_id
+        and intent.lease_epoch = abandoned.lease_epoch
+        and intent.tenant = $1
+        and intent.state = 'open'
+        and not $5
+        returning intent.record_id
+    )
+    update syncline.sync_task as task
     set state = 'ready',
         lease_owner = null,
         lease_until = null,
@@ -90,11 +107,11 @@ const ABANDON: &str = "update syncline.sync_task as task
         lease_epoch = default,
         attempts = task.attempts + 1,
         due_at = now(),
-        look = task.look or abandoned.look,
+        look = task.look or abandoned.look or task.record_id in (select record_id from doubted),
         code = 'lease_abandoned',
         reason = 'its worker gave up',
         updated_at = now()
-    from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, lease_epoch, look)
+    from abandoned
     where task.record_id = abandoned.record_id
     and task.tenant = $1
     and task.state = 'leased'
@@ -104,6 +121,7 @@ const ABANDON: &str = "update syncline.sync_task as task
         from syncline.sync_intent as intent
         where intent.record_id = task.record_id
         and intent.state = 'open'
+        and $5
     )";
 
 impl PgStore {
@@ -151,6 +169,7 @@ impl PgStore {
         &self,
         scope: &ObjectScope,
         leases: &[LeasedTask],
+        writes_left: WritesLeft,
     ) -> Result<(), StoreError> {
         let (records, epochs): (Vec<Uuid>, Vec<i64>) = leases
             .iter()
@@ -164,7 +183,8 @@ impl PgStore {
                 .bind(scope.tenant.as_str())
                 .bind(records)
                 .bind(epochs)
-                .bind(looks),
+                .bind(looks)
+                .bind(writes_left == WritesLeft::Perhaps),
         )
         .await?;
         tx.commit().await

@@ -8,6 +8,7 @@ use super::PgStore;
 use crate::engine::ports::store::{
     Control, LeasedTask, ObservationReport, ObservedRecord, OutboxReport, PlannedRecord,
     Settlement, StreamLease, StreamName, StreamPosition, SweepReport, TableFacts, TaskRelease,
+    WritesLeft,
 };
 use crate::engine::ports::{ObjectScope, RecordPlanner, StoreError, StorePort};
 use crate::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
@@ -157,8 +158,9 @@ impl StorePort for PgStore {
         &self,
         scope: &ObjectScope,
         leases: &[LeasedTask],
+        writes_left: WritesLeft,
     ) -> Result<(), StoreError> {
-        self.let_leases_lapse(scope, leases).await
+        self.let_leases_lapse(scope, leases, writes_left).await
     }
 
     async fn sweep(&self, scopes: &[ObjectScope]) -> Result<SweepReport, StoreError> {

@@ -2,7 +2,9 @@
 
 use syncline::engine::ports::StorePort;
 use syncline::engine::ports::salesforce::{Disposition, Refusal};
-use syncline::engine::ports::store::{ParkReason, SettledOutcome, Settlement, TaskRelease};
+use syncline::engine::ports::store::{
+    ParkReason, SettledOutcome, Settlement, TaskRelease, WritesLeft,
+};
 use syncline::model::observation::ObservationKind::{Changed, Look};
 
 use super::world::{World, applied, intended, kinds, seen, sf_id, values};
@@ -341,4 +343,43 @@ async fn a_paused_tenant_captures_and_leases_nothing() {
     assert!(!world.store.control(&tenant).await.unwrap().paused);
     assert_eq!(world.lease().await.len(), 1);
     world.see(&[seen(Changed, "other", &[], 1)]).await;
+}
+
+#[tokio::test]
+async fn what_was_said_and_never_left_is_looked_at_as_soon_as_its_worker_gives_up() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    let leases: Vec<_> = intended(&planned)
+        .into_iter()
+        .map(|(lease, _)| lease.clone())
+        .collect();
+    let give_up = |writes_left| {
+        world
+            .store
+            .abandon_tasks(&world.scope, &leases, writes_left)
+    };
+
+    give_up(WritesLeft::Perhaps)
+        .await
+        .expect("leases are ended");
+    assert!(
+        world.lease().await.is_empty(),
+        "the write may be on its way"
+    );
+
+    give_up(WritesLeft::No).await.expect("leases are ended");
+    give_up(WritesLeft::No)
+        .await
+        .expect("an ended lease is left alone");
+    let again = world.lease().await;
+    assert_eq!((again.len(), again[0].look, again[0].attempt), (1, true, 1));
+    assert_eq!(
+        world.settle(&planned).await,
+        1,
+        "the old lease settles nothing"
+    );
 }

@@ -186,12 +186,14 @@ pub trait StorePort: Send + Sync {
         releases: &[TaskRelease],
     ) -> Result<(), StoreError>;
 
-    /// Ends leases whose worker gave up, as if they had lapsed, but for records with an open intent: the
-    /// write that it says may still be on its way. Leases that were ended or lost are left alone.
+    /// Ends leases whose worker gave up, as if they had lapsed. If writes have perhaps left, a record
+    /// with an open intent stays leased, because its write may still be on its way. Leases that were
+    /// ended or lost are left alone.
     async fn abandon_tasks(
         &self,
         scope: &ObjectScope,
         leases: &[LeasedTask],
+        writes_left: WritesLeft,
     ) -> Result<(), StoreError>;
 
     // Reconcile.
@@ -595,6 +597,15 @@ pub enum SettledOutcome {
     },
     /// Nobody knows: the intent becomes unknown, the task looks.
     Unknown,
+}
+
+/// Whether a worker that gave up had begun to make the writes that it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WritesLeft {
+    /// It had not: no write of its leases is on its way, whatever its intents say.
+    No,
+    /// It had: any write may be on its way.
+    Perhaps,
 }
 
 /// A lease given back.
