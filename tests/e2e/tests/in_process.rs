@@ -11,7 +11,8 @@ use syncline_e2e::world::World;
 /// Airports born on each side: several transactions and calls, and still quick.
 const OF_EACH_SIDE: usize = 300;
 
-/// What the crash took a worker's leases with is free after three minutes, and taken up by a sweep.
+/// A write whose outcome nobody could store keeps its record for the three minutes of a lease: more than
+/// that means that something is lost.
 const PATIENCE: Duration = Duration::from_secs(270);
 
 fn silent(_: &Standing) {}
