@@ -138,7 +138,7 @@ impl Queue {
 async fn one_panic_takes_one_message(aws: &Aws) -> anyhow::Result<()> {
     let zips = scripts::run_async(
         "package-functions",
-        ["ci", "--example", "one_panic"].map(str::to_owned).into(),
+        ["ci", "--one-panic"].map(str::to_owned).into(),
     )
     .await?;
     let zip = Path::new(&zips).join("one_panic/bootstrap.zip");
@@ -158,7 +158,7 @@ async fn one_panic_takes_one_message(aws: &Aws) -> anyhow::Result<()> {
     let answer = aws.invoke("one-panic", &batch(&["three"])).await?;
     assert_eq!(answer, json!({"batchItemFailures": []}));
     let log = std::fs::read_to_string(aws.functions_log()).context("the functions' log")?;
-    assert!(log.contains("a panic at functions/examples/one_panic.rs"));
+    assert!(log.contains("a panic at functions/src/bin/one_panic.rs"));
     assert!(
         !log.contains("a message asked for it"),
         "a panic's text may quote values"
