@@ -1,0 +1,82 @@
+// The page's side of a batch: what has come so far, and what a person may ask for.
+import workerUrl from "./worker?worker&url";
+import { change, current } from "../store";
+import type { ObjectRules } from "../planner";
+import { startWorker } from "../trusted";
+import { NO_BATCH, type BatchState } from "./state";
+import type { FromWorker, Row, Source, ToWorker } from "./messages";
+
+let worker: Worker | undefined;
+let run = 0;
+let rows: Row[] = [];
+const opened = new Map<number, (text: string) => void>();
+
+function send(message: ToWorker): void {
+  if (worker === undefined) {
+    worker = startWorker(workerUrl);
+    worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => hear(data));
+    worker.addEventListener("error", () => update({ phase: "done", failed: "The worker of this view has stopped. Load the page again." }));
+  }
+  worker.postMessage(message);
+}
+
+function update(part: Partial<BatchState>): void {
+  change({ batch: { ...current().batch, ...part } });
+}
+
+/** Plans what a source holds. What was planned before is gone. */
+export function planBatch(source: Source, name: string, rules: ObjectRules): void {
+  run += 1;
+  rows = [];
+  change({ batch: { ...NO_BATCH, phase: "reading", name, rules } });
+  send({ say: "plan", run, rules, source });
+}
+
+export function cancelBatch(): void {
+  send({ say: "cancel" });
+}
+
+/** Returns the JSON of a row's record. */
+export function openRow(row: number): Promise<string> {
+  return new Promise((resolve) => {
+    opened.set(row, resolve);
+    send({ say: "open", row });
+  });
+}
+
+function hear(message: FromWorker): void {
+  if (message.say === "record") {
+    opened.get(message.row)?.(message.text);
+    opened.delete(message.row);
+    return;
+  }
+  if (message.run !== run) return;
+  switch (message.say) {
+    case "reading":
+      update({ phase: "reading", part: message.part });
+      return;
+    case "rows":
+      rows.push(...message.rows);
+      drawSoon(message.part);
+      return;
+    case "done":
+      update({ phase: "done", rows: [...rows], part: 1, summary: message.summary, tookMs: message.tookMs, cancelled: message.cancelled });
+      return;
+    case "failed":
+      update({ phase: "done", failed: message.why });
+  }
+}
+
+let drawing = false;
+let latest = 0;
+
+/** Chunks come faster than a screen can show them: one drawing per frame is enough. */
+function drawSoon(part: number): void {
+  latest = part;
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    if (current().batch.phase !== "done") update({ phase: "planning", part: latest });
+  });
+}

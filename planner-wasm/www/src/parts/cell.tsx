@@ -1,0 +1,98 @@
+// One value, editable: what is typed, and what kind of value it is. Null and "never seen" are kinds
+// of their own, so that they cannot be taken for an empty text.
+import type { JSX } from "preact";
+import { isNumber, kindOf, shown, type Scalar } from "../json";
+
+export type CellKind = "text" | "number" | "boolean" | "null" | "absent";
+
+const KIND_NAMES: Readonly<Record<CellKind, string>> = {
+  text: "text",
+  number: "number",
+  boolean: "yes / no",
+  null: "null",
+  absent: "not seen",
+};
+
+/** Longest value: what a long text area of Salesforce holds. */
+export const VALUE_CHARS_MAX = 131_072;
+
+export interface CellProps {
+  readonly label: string;
+  readonly value: Scalar | undefined;
+  /** What a number field holds elsewhere: digits that are typed here are a number then. */
+  readonly numeric: boolean;
+  readonly changed: boolean;
+  readonly onChange: (value: Scalar | undefined) => void;
+}
+
+export function Cell({ label, value, numeric, changed, onChange }: CellProps): JSX.Element {
+  const kind: CellKind = value === undefined ? "absent" : kindOf(value);
+  const problem = value === undefined ? undefined : problemOf(value);
+  return (
+    <div class={`cell cell-${kind}${changed ? " cell-changed" : ""}`}>
+      {kind === "boolean" ? (
+        <select class="cell-value" aria-label={label} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+          <option value="true">true</option>
+          <option value="false">false</option>
+        </select>
+      ) : (
+        <input
+          class="cell-value"
+          type="text"
+          spellcheck={false}
+          autocomplete="off"
+          aria-label={label}
+          aria-invalid={problem !== undefined}
+          placeholder={kind === "null" ? "null" : kind === "absent" ? "not seen" : ""}
+          value={value === undefined ? "" : shown(value)}
+          onInput={(event) => onChange(typed(event.currentTarget.value, kind, numeric))}
+        />
+      )}
+      <span class="cell-notes">
+        <select
+          class="cell-kind"
+          aria-label={`${label}: kind of value`}
+          value={kind}
+          onChange={(event) => onChange(converted(value, event.currentTarget.value as CellKind))}
+        >
+          {Object.entries(KIND_NAMES).map(([name, words]) => (
+            <option key={name} value={name}>
+              {words}
+            </option>
+          ))}
+        </select>
+        {changed && <span class="cell-mark">changed</span>}
+      </span>
+      {problem && <span class="problem">{problem}</span>}
+    </div>
+  );
+}
+
+/** What a typed text means. An emptied field is null: Salesforce knows no empty text. */
+function typed(text: string, kind: CellKind, numeric: boolean): Scalar {
+  if (text === "") return "null";
+  const digits = isNumber(text) && (kind === "number" || (numeric && kind !== "text"));
+  return digits ? text : JSON.stringify(text);
+}
+
+function converted(value: Scalar | undefined, kind: CellKind): Scalar | undefined {
+  const text = value === undefined ? "" : shown(value);
+  switch (kind) {
+    case "absent":
+      return undefined;
+    case "null":
+      return "null";
+    case "boolean":
+      return text === "true" ? "true" : "false";
+    case "number":
+      return isNumber(text) ? text : "0";
+    case "text":
+      return JSON.stringify(text);
+  }
+}
+
+function problemOf(value: Scalar): string | undefined {
+  if (value.length > VALUE_CHARS_MAX) return "Longer than any Salesforce field.";
+  // The JSON text of half a character is an escape; a whole one stands for itself.
+  return /\\ud[89a-f]/.test(value.replaceAll("\\\\", "")) ? "It holds half of a character (a lone surrogate)." : undefined;
+}

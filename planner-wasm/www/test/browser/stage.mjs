@@ -1,0 +1,107 @@
+// A real browser with the built page in it, and an eye on everything that must never happen: an error
+// of a script, a violation of the content security policy, a request to anywhere else.
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after } from "node:test";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { serve } from "../serve.mjs";
+
+/** Chromium as root, in a closed network. */
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const SIZES = { wide: { width: 1440, height: 1000 }, phone: { width: 390, height: 844 } };
+
+function variable(name) {
+  const value = process.env[name];
+  assert.ok(value, `${name} is not set: run scripts/page test`);
+  return value;
+}
+
+/** Starts browser and host; both end with the test file. */
+export async function stage() {
+  const host = await serve(variable("SYNCLINE_PAGE"));
+  const browser = await chromium.launch({ executablePath: variable("SYNCLINE_CHROMIUM"), args: ARGUMENTS });
+  after(async () => {
+    await browser.close();
+    host.close();
+  });
+  return {
+    url: host.url,
+    /** Opens the page; `finish` of the answer checks that nothing forbidden happened. */
+    open: (options) => openPage(browser, host.url, options),
+  };
+}
+
+/**
+ * Runs `use` with a page of its own. Whatever it does, no script may fail, the policy must hold, and
+ * no request may leave the origin.
+ */
+async function openPage(browser, url, { hash = "", theme = "light", size = SIZES.wide, use }) {
+  const context = await browser.newContext({ viewport: size, colorScheme: theme, reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] });
+  context.setDefaultTimeout(20_000);
+  const seen = { errors: [], requests: [] };
+  const page = await context.newPage();
+  page.on("pageerror", (error) => seen.errors.push(`error of a script: ${error.message}`));
+  page.on("console", (message) => message.type() === "error" && seen.errors.push(`console: ${message.text()}`));
+  page.on("dialog", (dialog) => {
+    seen.errors.push(`a dialog opened: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("request", (request) => seen.requests.push(request.url()));
+  await page.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+  });
+  try {
+    await page.goto(url + hash);
+    await page.getByText("the engine’s own, compiled to WebAssembly").waitFor();
+    await use(page, { requests: seen.requests });
+    assert.deepEqual(seen.errors, []);
+    const origin = new URL(url).origin;
+    assert.deepEqual(seen.requests.filter((address) => !address.startsWith(`${origin}/`) && !address.startsWith("blob:")), []);
+  } finally {
+    await context.close();
+  }
+}
+
+const AXE = createRequire(import.meta.url)("axe-core").source;
+
+/** Fails with what a person with a disability would stumble over. */
+export async function assertAccessible(page, where) {
+  await page.evaluate(AXE);
+  const violations = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target.join(" ")}: ${failureSummary}`));
+  });
+  assert.deepEqual(violations, [], `${where} is not accessible`);
+}
+
+/** Writes what the page looks like, whole. */
+export async function screenshot(page, name) {
+  const folder = variable("SYNCLINE_SCREENS");
+  mkdirSync(folder, { recursive: true });
+  await page.evaluate(() => document.fonts.ready);
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+/** Returns the row of a field in the record view. */
+export function fieldRow(page, field) {
+  return page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: new RegExp(`^${field}\\b`) }) });
+}
+
+/** Replaces the whole text of the configuration's editor, as a person would by pasting. */
+export async function setConfig(page, text) {
+  const editor = page.locator(".cm-content");
+  await editor.click();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.insertText(text);
+}

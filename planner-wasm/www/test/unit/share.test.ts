@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { deflateRawSync } from "node:zlib";
+import { EXAMPLES, SAMPLE_CONFIG } from "../../src/examples";
+import { InputError } from "../../src/json";
+import { pack, readAddress, unpack } from "../../src/share";
+
+test("a state comes back from a link as it was, whatever it holds", async () => {
+  for (const { record } of EXAMPLES) {
+    const shared = { config: `${SAMPLE_CONFIG}# </script>\u2028 "\\" ${"\ud83d\ude00"}`, object: "Account", record };
+    assert.deepEqual(await unpack(await pack(shared)), shared);
+  }
+});
+
+test("a packed state needs no escape in an address", async () => {
+  const state = await pack({ config: SAMPLE_CONFIG, object: "Account", record: EXAMPLES[0].record });
+  assert.match(state, /^[\w-]+$/);
+  assert.equal(readAddress(`#view=policies&state=${state}`).state, state);
+});
+
+const packed = (bytes: string): string => deflateRawSync(bytes).toString("base64url");
+
+for (const [what, state, says] of [
+  ["no base64", "***", /damaged/],
+  ["no deflate", "AAAA", /damaged/],
+  ["no JSON", packed("nothing"), /not JSON/],
+  ["a list", packed("[]"), /JSON object/],
+  ["a state without a configuration", packed('{"object":"A","record":{"external_id":"A"}}'), /^config: /],
+  ["a record that is none", packed('{"config":"","object":"A","record":7}'), /JSON object/],
+  ["a hundred megabytes in a hundred kilobytes", packed("x".repeat(100_000_000)), /more than this page reads/],
+] as const) {
+  test(`a link that holds ${what} is an error with a reason`, async () => {
+    await assert.rejects(unpack(state), (error) => error instanceof InputError && says.test(error.message));
+  });
+}
+
+test("an address without end is refused unread", () => {
+  assert.throws(() => readAddress(`#state=${"A".repeat(1_000_000)}`), /too long/);
+});
+
+test("an unknown view or example asks for nothing", () => {
+  assert.deepEqual(readAddress("#view=constructor&example=x"), { view: undefined, example: "x", state: undefined });
+});
