@@ -20,7 +20,7 @@ export async function importFile(file: File): Promise<void> {
 }
 
 function take(text: string, name: string): void {
-  if (!/^\s*[{[]\s*["{}\]]/.test(text)) {
+  if (!/\.jsonl?$/i.test(name) && !/^\s*\{\s*["}]/.test(text)) {
     change({ config: text, notice: { text: `Opened the configuration ${name}.`, kind: "done" } });
     return;
   }

@@ -12,7 +12,9 @@ const isTest = (name) => /\.test\.m?js$/.test(name);
 const files = [units, browser].flatMap((folder) => readdirSync(folder).filter(isTest).map((name) => join(folder, name)));
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
-const tests = run({ files, concurrency: 2, ...(pattern && { testNamePatterns: [new RegExp(pattern)] }) });
+/** A page that hangs must not hang its tests: this is far beyond what any file of them needs. */
+const FILE_MS_MAX = 300_000;
+const tests = run({ files, concurrency: 2, timeout: FILE_MS_MAX, ...(pattern && { testNamePatterns: [new RegExp(pattern)] }) });
 
 // A suite or a file is no test of its own; a file that breaks before its first test is a failure.
 tests.on("test:pass", ({ details, skip }) => {

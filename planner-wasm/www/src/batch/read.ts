@@ -135,8 +135,9 @@ function eachCsvPiece(file: File, take: (rows: readonly string[][]) => void, sin
           if (long) throw new InputError(`A cell is longer than ${count(LINE_CHARS_MAX)} characters. Is a quotation mark missing?`);
           take(data);
         } catch (error) {
-          parser.abort();
+          // To abort is to complete: the reason must come first.
           reject(error as Error);
+          parser.abort();
           return;
         }
         read = meta.cursor;
@@ -144,8 +145,8 @@ function eachCsvPiece(file: File, take: (rows: readonly string[][]) => void, sin
         sink.progress(Math.min(read / file.size, 1)).then(
           () => parser.resume(),
           (error: unknown) => {
-            parser.abort();
             reject(error as Error);
+            parser.abort();
           },
         );
       },

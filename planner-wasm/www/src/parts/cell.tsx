@@ -1,7 +1,7 @@
 // One value, editable: what is typed, and what kind of value it is. Null and "never seen" are kinds
 // of their own, so that they cannot be taken for an empty text.
 import type { JSX } from "preact";
-import { isNumber, kindOf, shown, type Scalar } from "../json";
+import { count, isNumber, kindOf, shown, type Scalar } from "../json";
 
 export type CellKind = "text" | "number" | "boolean" | "null" | "absent";
 
@@ -28,6 +28,7 @@ export interface CellProps {
 export function Cell({ label, value, numeric, changed, onChange }: CellProps): JSX.Element {
   const kind: CellKind = value === undefined ? "absent" : kindOf(value);
   const problem = value === undefined ? undefined : problemOf(value);
+  if (value !== undefined && value.length > VALUE_CHARS_MAX) return <LongCell label={label} value={value} onChange={onChange} />;
   return (
     <div class={`cell cell-${kind}${changed ? " cell-changed" : ""}`}>
       {kind === "boolean" ? (
@@ -68,6 +69,18 @@ export function Cell({ label, value, numeric, changed, onChange }: CellProps): J
   );
 }
 
+/** A browser takes seconds to draw a text field of megabytes. */
+function LongCell({ label, value, onChange }: Pick<CellProps, "label" | "onChange"> & { readonly value: Scalar }): JSX.Element {
+  return (
+    <div class="cell" role="group" aria-label={label}>
+      <span class="problem">Longer than any Salesforce field: {count(value.length)} characters.</span>{" "}
+      <button type="button" class="link" onClick={() => onChange("null")}>
+        Clear it
+      </button>
+    </div>
+  );
+}
+
 /** What a typed text means. An emptied field is null: Salesforce knows no empty text. */
 function typed(text: string, kind: CellKind, numeric: boolean): Scalar {
   if (text === "") return "null";
@@ -92,7 +105,6 @@ function converted(value: Scalar | undefined, kind: CellKind): Scalar | undefine
 }
 
 function problemOf(value: Scalar): string | undefined {
-  if (value.length > VALUE_CHARS_MAX) return "Longer than any Salesforce field.";
   // The JSON text of half a character is an escape; a whole one stands for itself.
   return /\\ud[89a-f]/.test(value.replaceAll("\\\\", "")) ? "It holds half of a character (a lone surrogate)." : undefined;
 }

@@ -1,14 +1,19 @@
 // What else may decide: times, clocks, writes under way, automation that changes a field back.
 import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { SIDE_NAMES, SIDES, type RecordState, type Side } from "../record";
 import { setRecord, useStore } from "../store";
 
 export function Circumstances(): JSX.Element | null {
   const { record, derived } = useStore();
+  const special = record.underWay.length > 0 || record.bounces.size > 0;
+  const [open, setOpen] = useState(special);
+  // They open by themselves where they decide, and close only by a person.
+  useEffect(() => setOpen((was) => was || special), [special]);
   if (derived.mapped === undefined) return null;
   const fields = Object.keys(derived.mapped.rules.fields);
   return (
-    <details class="circumstances" open={record.underWay.length > 0 || record.bounces.size > 0}>
+    <details class="circumstances" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Circumstances</summary>
       <div class="circumstances-body">
         <div class="times">

@@ -7,7 +7,7 @@ import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { HighlightStyle, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
 import { toml } from "@codemirror/legacy-modes/mode/toml";
 import { lintGutter, setDiagnostics, type Diagnostic } from "@codemirror/lint";
-import { EditorState } from "@codemirror/state";
+import { EditorState, type Transaction } from "@codemirror/state";
 import { EditorView, drawSelection, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { configSchema, type Mistake } from "../planner";
@@ -63,9 +63,25 @@ function extensions() {
     autocompletion({ override: [complete], icons: false }),
     // Tab is left alone: it must lead out of the editor.
     keymap.of([...completionKeymap, ...historyKeymap, ...defaultKeymap]),
+    EditorView.domEventHandlers({ beforeinput: typeOver }),
     EditorView.contentAttributes.of({ "aria-label": "Configuration, syncline.toml" }),
     THEME,
   ];
+}
+
+/**
+ * Types over selected text. The browser itself would put the new text into a span with the style of
+ * the old one, which the content security policy forbids.
+ */
+function typeOver(event: InputEvent, view: EditorView): boolean {
+  const { from, to, empty } = view.state.selection.main;
+  if (empty || event.inputType !== "insertText" || event.data === null || event.isComposing) return false;
+  event.preventDefault();
+  const text = event.data;
+  const insert = (): Transaction => view.state.update({ ...view.state.replaceSelection(text), userEvent: "input.type", scrollIntoView: true });
+  const handled = view.state.facet(EditorView.inputHandler).some((handler) => handler(view, from, to, text, insert));
+  if (!handled) view.dispatch(insert());
+  return true;
 }
 
 function complete(context: CompletionContext): CompletionResult | null {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Mistake } from "../planner";
+import { current } from "../store";
 import type { Editor } from "./code-mirror";
 
 export interface ConfigEditorProps {
@@ -31,7 +32,8 @@ export function ConfigEditor({ text, mistakes, onChange }: ConfigEditorProps): J
     };
   }, []);
 
-  useEffect(() => editor?.setText(text), [editor, text]);
+  // What the store holds now, not what it held when this was drawn: somebody may have typed since.
+  useEffect(() => editor?.setText(current().config), [editor, text]);
   useEffect(() => editor?.setMistakes(mistakes), [editor, mistakes]);
 
   return (
