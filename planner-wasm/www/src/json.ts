@@ -26,9 +26,9 @@ export class InputError extends Error {
 export const JSON_CHARS_MAX = 1 << 20;
 
 /** Returns what `text` says. Throws an InputError that a person can read. */
-export function parseJson(text: string): Json {
-  if (text.length > JSON_CHARS_MAX) {
-    throw new InputError(`It has ${count(text.length)} characters; at most ${count(JSON_CHARS_MAX)} are read as one JSON value.`);
+export function parseJson(text: string, charsMax = JSON_CHARS_MAX): Json {
+  if (text.length > charsMax) {
+    throw new InputError(`It has ${count(text.length)} characters; at most ${count(charsMax)} are read as one JSON value.`);
   }
   try {
     return readJson(text) as Json;

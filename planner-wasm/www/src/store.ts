@@ -8,6 +8,7 @@ import type { Plan } from "./plan";
 import { checkConfig, planRecord, type CheckedConfig, type MappedObject } from "./planner";
 import { withPresence, withValue, type Column, type RecordState } from "./record";
 import { readAddress, unpack, writeAddress, type Shared, type View } from "./share";
+import type { History } from "./timeline/history";
 
 export interface State {
   /** The planner is loaded, or why it is not. */
@@ -20,6 +21,9 @@ export interface State {
   /** The example that the record was taken from and not changed since. */
   readonly example: string | undefined;
   readonly batch: BatchState;
+  /** The history that the timeline shows, and where it stands in it. */
+  readonly history: History | undefined;
+  readonly step: number;
   /** What is to be said to a person; also read out. */
   readonly notice: Notice | undefined;
 }
@@ -50,6 +54,8 @@ let state: State = {
   record: EXAMPLES[0].record,
   example: EXAMPLES[0].name,
   batch: NO_BATCH,
+  history: undefined,
+  step: 0,
   notice: undefined,
 };
 let derived: Derived = NOTHING;

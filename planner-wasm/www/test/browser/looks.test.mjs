@@ -35,6 +35,16 @@ const VIEWS = [
       await page.getByText(/records planned in/).waitFor();
     },
   ],
+  ["timeline-start", "#view=timeline", (page) => page.getByText("Open the example").waitFor()],
+  [
+    "timeline",
+    "#view=timeline",
+    async (page) => {
+      await page.getByRole("button", { name: "Open the example" }).click();
+      await page.getByRole("button", { name: /^Decided conflict/ }).click();
+      await page.getByText("decided differently").first().waitFor();
+    },
+  ],
 ];
 
 for (const [look, theme, size] of LOOKS) {

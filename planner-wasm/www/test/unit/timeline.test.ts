@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseJson } from "../../src/json";
+import { recordJson } from "../../src/record";
+import { readHistory } from "../../src/timeline/read";
+import { SAMPLE_HISTORY } from "../../src/timeline/sample";
+
+const read = (json: unknown) => readHistory(parseJson(JSON.stringify(json)));
+
+test("every entry becomes a step, in order, and each decision keeps what it was made of", () => {
+  const history = readHistory(parseJson(SAMPLE_HISTORY));
+  assert.equal(history.steps.length, (JSON.parse(SAMPLE_HISTORY) as { entries: unknown[] }).entries.length);
+  const decisions = history.steps.filter(({ kind }) => kind === "decided");
+  assert.ok(decisions.length > 2);
+  for (const { facts, rules } of decisions) {
+    assert.equal(facts?.externalId, "C-1042");
+    assert.equal(rules?.object, "Account");
+  }
+  assert.deepEqual(history.steps.map(({ at }) => at), history.steps.map(({ at }) => at).sort());
+});
+
+test("a decision from before inputs were kept is a step without facts", () => {
+  const history = read({ object: "A", external_id: "1", rules: {}, entries: [{ at: "t", kind: "decided", plan: { explanation: { record: "both_changed" } }, input: null, rules: null }] });
+  assert.deepEqual([history.steps[0]?.title, history.steps[0]?.facts, history.steps[0]?.rules], ["both changed", undefined, undefined]);
+});
+
+test("facts keep what this page has no editor for", () => {
+  const input = { external_id: "1", base: null, postgres: null, salesforce: null, agreed: true, presence: { postgres: "deleted" }, under_way_action: "delete" };
+  const history = read({ entries: [{ kind: "decided", input }] });
+  assert.deepEqual(JSON.parse(recordJson(history.steps[0]?.facts ?? assert.fail("no facts"))), input);
+});
+
+for (const [what, json, says] of [
+  ["no object", [], /no entries/],
+  ["nothing in it", { entries: [] }, /no entries/],
+  ["an unknown kind", { entries: [{ kind: "constructor" }] }, /entries\[0\]\.kind/],
+  ["an entry that is none", { entries: [null] }, /entries\[0\]/],
+  ["broken facts", { entries: [{ kind: "decided", input: { external_id: 7 } }] }, /entries\[0\]\.input: external_id/],
+  ["more entries than the engine writes", { entries: Array(10_001).fill({ kind: "settled" }) }, /more than 10000/],
+] as const) {
+  test(`a history with ${what} is refused with the place`, () => {
+    assert.throws(() => read(json), says);
+  });
+}
