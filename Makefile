@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone tells which there are.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check wasm package bench
+.PHONY: help demo dev test check wasm page package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ check: ## Runs the gates: format, lints, docs, house rules, wasm purity, depende
 
 wasm: ## Builds the planner for browsers and Node into target/wasm
 	@scripts/wasm
+
+page: ## Builds the page that shows what the planner would do, for any static host, into target/page
+	@scripts/page
 
 package: ## Builds the three function zips for AWS into target/lambda and the npm package of the planner into target/npm
 	@scripts/package-functions release
