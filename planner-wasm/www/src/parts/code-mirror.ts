@@ -64,7 +64,8 @@ function extensions() {
     // Tab is left alone: it must lead out of the editor.
     keymap.of([...completionKeymap, ...historyKeymap, ...defaultKeymap]),
     EditorView.domEventHandlers({ beforeinput: typeOver }),
-    EditorView.contentAttributes.of({ "aria-label": "Configuration, syncline.toml" }),
+    // Said outright, because not every assistive program takes editable text for something to focus.
+    EditorView.contentAttributes.of({ "aria-label": "Configuration, syncline.toml", tabindex: "0" }),
     THEME,
   ];
 }

@@ -3,29 +3,18 @@
 import { test } from "node:test";
 import { SIZES, assertAccessible, screenshot, stage } from "./stage.mjs";
 
-const { open } = await stage();
+const { open, url } = await stage();
 
 const LOOKS = [
   ["light", "light", SIZES.wide],
   ["dark", "dark", SIZES.wide],
   ["phone", "light", SIZES.phone],
-  ["phone-dark", "dark", SIZES.phone],
 ];
 
+/** Name, address, and what a person does there first. The last one leaves a broken configuration. */
 const VIEWS = [
-  ["record", "", (page) => page.locator(".cm-content").waitFor()],
-  [
-    "mistakes",
-    "#example=delete-against-edit",
-    async (page) => {
-      await page.locator(".cm-line", { hasText: "conflicts" }).first().click();
-      await page.keyboard.press("End");
-      await page.keyboard.type(" ?");
-      await page.getByText("1 mistake").waitFor();
-      await page.getByText("Circumstances").click();
-    },
-  ],
-  ["policies", "#example=both-edit-one-field&view=policies", (page) => page.getByText("policies differ").waitFor()],
+  ["record", "#view=record&example=a-day-in-the-life", (page) => page.locator(".cm-content").waitFor()],
+  ["policies", "#view=policies&example=both-edit-one-field", (page) => page.getByText("policies differ").waitFor()],
   ["batch-start", "#view=batch", (page) => page.getByText("What a file may hold").click()],
   [
     "batch",
@@ -45,20 +34,33 @@ const VIEWS = [
       await page.getByText("decided differently").first().waitFor();
     },
   ],
+  [
+    "mistakes",
+    "#view=record&example=delete-against-edit",
+    async (page) => {
+      await page.locator(".cm-line", { hasText: "conflicts" }).first().click();
+      await page.keyboard.press("End");
+      await page.keyboard.type(" ?");
+      await page.getByText("1 mistake").waitFor();
+      await page.getByText("Circumstances").click();
+    },
+  ],
 ];
 
 for (const [look, theme, size] of LOOKS) {
-  for (const [view, hash, prepare] of VIEWS) {
-    test(`the view ${view} is accessible in the look ${look}`, () =>
-      open({
-        hash,
-        theme,
-        size,
-        async use(page) {
-          await prepare(page);
-          await screenshot(page, `${view}-${look}`);
-          await assertAccessible(page, `${view} in ${look}`);
-        },
-      }));
-  }
+  test(`every view is accessible in the look ${look}`, (t) =>
+    open({
+      theme,
+      size,
+      async use(page) {
+        for (const [view, hash, prepare] of VIEWS) {
+          await t.test(`the view ${view} is accessible in the look ${look}`, async () => {
+            await page.goto(url + hash);
+            await prepare(page);
+            await screenshot(page, `${view}-${look}`);
+            await assertAccessible(page, `${view} in ${look}`);
+          });
+        }
+      },
+    }));
 }

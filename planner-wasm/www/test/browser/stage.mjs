@@ -19,6 +19,9 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
+/** Nothing is waited for longer: on a busy machine a page may take its time, and a hang is none. */
+const WAIT_MS_MAX = 60_000;
+
 export const SIZES = { wide: { width: 1440, height: 1000 }, phone: { width: 390, height: 844 } };
 
 function variable(name) {
@@ -48,7 +51,7 @@ export async function stage() {
  */
 async function openPage(browser, url, { hash = "", theme = "light", size = SIZES.wide, use }) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(WAIT_MS_MAX);
   const seen = { errors: [], requests: [] };
   const page = await context.newPage();
   page.on("pageerror", (error) => seen.errors.push(`error of a script: ${error.message}`));
