@@ -1,5 +1,8 @@
-// The examples of the page, each with a name that a link can carry: `#example=both-edit-one-field`.
-import { EMPTY_RECORD, type Fields, type RecordState } from "./record";
+// The examples of the page and of docs/merging.md, each with a name that a link can carry:
+// `#example=both-edit-one-field`. They are the files of `planner-wasm/examples`.
+import accounts from "../../examples/syncline.toml?raw";
+import { InputError, isObject, member, parseJson } from "./json";
+import { readRecord, type RecordState } from "./record";
 
 export interface Example {
   readonly name: string;
@@ -7,27 +10,8 @@ export interface Example {
   readonly record: RecordState;
 }
 
-export const SAMPLE_CONFIG = `# What is mapped, who owns which field, and who wins.
-# Edit it: every decision on the right follows.
-
-[tenant.acme]
-salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "3MVG9", auth = "client_credentials", secret = "env:SALESFORCE_SECRET" }
-postgres = { url = "env:DATABASE_URL" }
-
-[[tenant.acme.object]]
-object = "Account"
-table = "account"
-external_id = { field = "External_Id__c", column = "external_id" }
-conflicts = "manual_review"
-deletes = { mode = "propagate", on_edit = "manual" }
-
-[tenant.acme.object.fields]
-Name = { column = "name" }
-Phone = { column = "phone" }
-Industry = { column = "industry", owner = "salesforce" }
-Rating = { column = "rating", owner = "postgres" }
-NumberOfEmployees = { column = "employees" }
-
+/** What the built-in sample of the batch view maps. */
+const AIRPORTS = `
 [[tenant.acme.object]]
 object = "Airport__c"
 table = "airport"
@@ -44,104 +28,49 @@ Longitude__c = { column = "longitude" }
 Timezone__c = { column = "timezone", owner = "salesforce" }
 `;
 
-type Values = Readonly<Record<string, string | number | null>>;
+export const SAMPLE_CONFIG = `${accounts}${AIRPORTS}`;
 
-const AGREED: Values = {
-  External_Id__c: "C-1042",
-  Name: "Northwind Traders",
-  Phone: "+1 555 0100",
-  Industry: "Retail",
-  Rating: "Warm",
-  NumberOfEmployees: 120,
-};
-
-const NOON_MS = Date.UTC(2026, 4, 4, 12);
-const MINUTE_MS = 60_000;
-
-function fields(...layers: Values[]): Fields {
-  const merged: Values = Object.assign({}, ...layers) as Values;
-  return new Map(Object.entries(merged).map(([name, value]) => [name, JSON.stringify(value)]));
-}
-
-function record(postgres: Values | null, salesforce: Values | null, more: Partial<RecordState> = {}): RecordState {
-  return {
-    ...EMPTY_RECORD,
-    externalId: "C-1042",
-    base: fields(AGREED),
-    postgres: postgres && fields(AGREED, postgres),
-    salesforce: salesforce && fields(AGREED, salesforce),
-    changedAtMs: { postgres: NOON_MS, salesforce: NOON_MS + 5 * MINUTE_MS },
-    ...more,
-  };
-}
-
-export const EXAMPLES: readonly [Example, ...Example[]] = [
-  {
-    name: "a-day-in-the-life",
-    title: "Several edits at once",
-    record: record(
-      { Phone: "+1 555 0199", NumberOfEmployees: 128, Industry: "Wholesale" },
-      { Name: "Northwind Traders Inc.", NumberOfEmployees: 131, Rating: "Hot" },
-    ),
-  },
-  {
-    name: "different-fields",
-    title: "Each side edits another field",
-    record: record({ Phone: "+1 555 0199" }, { Name: "Northwind Traders Inc." }),
-  },
-  {
-    name: "both-edit-one-field",
-    title: "Both sides edit the same field",
-    record: record({ Phone: "+1 555 0199" }, { Phone: "+1 555 0142" }),
-  },
-  {
-    name: "same-change",
-    title: "Both sides make the same edit",
-    record: record({ Phone: "+1 555 0199" }, { Phone: "+1 555 0199" }),
-  },
-  {
-    name: "owned-field",
-    title: "A field is edited on the side that does not own it",
-    record: record({ Industry: "Wholesale" }, { Rating: "Hot" }),
-  },
-  {
-    name: "cleared-field",
-    title: "A field is cleared",
-    record: record({}, { Phone: null }),
-  },
-  {
-    name: "delete-against-edit",
-    title: "Deleted in Postgres, edited in Salesforce",
-    record: record(null, { Phone: "+1 555 0142" }),
-  },
-  {
-    name: "deleted",
-    title: "Deleted in Salesforce",
-    record: record({}, null),
-  },
-  {
-    name: "created",
-    title: "New in Postgres",
-    record: record({ Name: "Fabrikam" }, null, { base: null }),
-  },
-  {
-    name: "first-contact",
-    title: "Found on both sides, never agreed",
-    record: record({ Phone: null }, { Name: "Northwind Traders Inc." }, { base: null }),
-  },
-  {
-    name: "automation",
-    title: "A flow in Salesforce keeps changing a field back",
-    record: record({ Phone: "+1 555 0199" }, {}, {
-      bounces: new Map([["Phone", { count: 2, sent: '"+1 555 0199"', stored: '"+1 555 0100"' }]]),
-    }),
-  },
-  {
-    name: "write-under-way",
-    title: "A write is under way",
-    record: record({ Phone: "+1 555 0199", Name: "Northwind" }, {}, { underWay: ["Phone"] }),
-  },
+/** In the order in which one understands them. A file that is not named here comes last. */
+const ORDER = [
+  "a-day-in-the-life",
+  "different-fields",
+  "both-edit-one-field",
+  "same-change",
+  "owned-field",
+  "cleared-field",
+  "delete-against-edit",
+  "deleted",
+  "created",
+  "first-contact",
+  "automation",
+  "write-under-way",
 ];
+
+const FILES = import.meta.glob<string>("../../examples/*.json", { query: "?raw", import: "default", eager: true });
+
+export const EXAMPLES: readonly Example[] = Object.values(FILES)
+  .map(readExample)
+  .sort((one, other) => rank(one.name) - rank(other.name));
+
+function rank(name: string): number {
+  const at = ORDER.indexOf(name);
+  return at < 0 ? ORDER.length : at;
+}
+
+function readExample(text: string): Example {
+  const json = parseJson(text);
+  const name = isObject(json) ? member(json, "name") : undefined;
+  const title = isObject(json) ? member(json, "title") : undefined;
+  if (!isObject(json) || typeof name !== "string" || typeof title !== "string") throw new InputError("An example has a name and a title.");
+  return { name, title, record: readRecord(member(json, "record") ?? null) };
+}
+
+/** The example that the page opens with. */
+export function firstExample(): Example {
+  const [first] = EXAMPLES;
+  if (first === undefined) throw new InputError("The page was built without examples.");
+  return first;
+}
 
 export function exampleNamed(name: string): Example | undefined {
   return EXAMPLES.find((example) => example.name === name);

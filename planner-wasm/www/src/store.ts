@@ -2,7 +2,7 @@
 // configuration, the plan) is computed here too, once per change.
 import { useEffect, useState } from "preact/hooks";
 import { NO_BATCH, type BatchState } from "./batch/state";
-import { EXAMPLES, SAMPLE_CONFIG, exampleNamed } from "./examples";
+import { SAMPLE_CONFIG, exampleNamed, firstExample } from "./examples";
 import { InputError } from "./json";
 import type { Plan } from "./plan";
 import { checkConfig, planRecord, type CheckedConfig, type MappedObject } from "./planner";
@@ -51,8 +51,8 @@ let state: State = {
   view: "record",
   config: SAMPLE_CONFIG,
   object: "Account",
-  record: EXAMPLES[0].record,
-  example: EXAMPLES[0].name,
+  record: firstExample().record,
+  example: firstExample().name,
   batch: NO_BATCH,
   history: undefined,
   step: 0,
