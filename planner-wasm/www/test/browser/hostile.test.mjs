@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
 import { deflateRawSync } from "node:zlib";
 import { stage } from "./stage.mjs";
 
@@ -7,7 +10,17 @@ const { open, url } = await stage();
 
 const HTML = "<img src=x onerror=\"alert(1)\"><script>alert(2)</script>'\"`${7*7}{{7*7}}";
 const deep = `${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}`;
-const importing = (page, name, text) => page.getByLabel("Import").setInputFiles({ name, mimeType: "application/json", buffer: Buffer.from(text) });
+
+const folder = mkdtempSync(join(tmpdir(), "syncline-page-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/** From a file of the disk: what is given from memory passes through the browser's debugging door. */
+function importing(page, name, text) {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return page.getByLabel("Import").setInputFiles(path);
+}
+
 const problem = (page) => page.locator(".notice-problem");
 const link = (json) => `#view=record&state=${deflateRawSync(json).toString("base64url")}`;
 
@@ -139,11 +152,11 @@ test("a long value pasted into a cell is named, and the page goes on", () =>
   open({
     hash: "#example=different-fields",
     async use(page) {
-      await page.getByRole("textbox", { name: "Name in Postgres" }).fill("x".repeat(400_000));
-      const cell = page.getByRole("group", { name: "Name in Postgres" });
+      await page.getByRole("textbox", { name: "Phone in Postgres" }).fill("x".repeat(400_000));
+      const cell = page.getByRole("group", { name: "Phone in Postgres" });
       await cell.getByText("Longer than any Salesforce field: 400,002 characters.").waitFor();
       await cell.getByRole("button", { name: "Clear it" }).click();
-      await page.getByRole("textbox", { name: "Name in Postgres" }).fill("short");
+      await page.getByRole("textbox", { name: "Phone in Postgres" }).fill("short");
       await page.getByRole("region", { name: "Written to Salesforce" }).getByText("short").waitFor();
     },
   }));
