@@ -28,5 +28,6 @@ package: ## Builds the three function zips for AWS into target/lambda and the np
 	@scripts/package-functions release
 	@scripts/planner-package
 
-bench: ## Measures how many records a second the planner decides, natively and in Node
+bench: ## Measures what the local org takes in a second and in memory, and how many records the planner decides
+	@scripts/bench
 	@scripts/bench-planner

@@ -75,8 +75,10 @@ type Outcome = Result<Json, String>;
 
 /// Answers a request to the control door; `rest` is the path behind `/_org/`.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
-    if (request.method.as_str(), rest) == ("GET", "certificate") {
-        return certificate(org);
+    match (request.method.as_str(), rest) {
+        ("GET", "certificate") => return certificate(org),
+        ("POST", "dump") => return dump(org),
+        _ => {}
     }
     let outcome = match (request.method.as_str(), rest) {
         ("GET", "stats") => Ok(stats(org)),
@@ -96,6 +98,10 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.faults.clear();
             Ok(json!({}))
         }
+        ("POST", "restore") => org
+            .restore(&mut request.body.as_slice())
+            .map(|()| json!({"now_ms": org.now_ms()}))
+            .map_err(|error| error.to_string()),
         ("POST", "locks") => read(request).and_then(|order| lock(org, &order)),
         ("DELETE", "locks") => {
             org.locks.clear();
@@ -118,6 +124,19 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         Ok(json) => Response::json(200, json.to_string()),
         Err(text) => Response::json(400, json!({"error": text}).to_string()),
     }
+}
+
+/// Answers the state of the org, line by line.
+fn dump(org: &Org) -> Response {
+    let mut body = Vec::new();
+    org.dump(&mut body)
+        .expect("writing into memory does not fail");
+    Response {
+        status: 200,
+        body,
+        ..Response::default()
+    }
+    .with_header("content-type", "application/x-ndjson")
 }
 
 /// Answers what a client by TLS has to trust.

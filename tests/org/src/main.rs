@@ -1,39 +1,65 @@
 //! `salesforce-org`: a local Salesforce org on two ports.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Parser;
 use salesforce_org::Org;
 use salesforce_org::server::{self, Options};
 
+const EXAMPLES: &str = "\
+Examples:
+  salesforce-org
+      The built-in org on 127.0.0.1:8180 (REST) and 127.0.0.1:8181 (Pub/Sub)
+  salesforce-org --http 127.0.0.1:0 --grpc 127.0.0.1:0 --certificate org.pem
+      Any free ports, and a file for clients that come by TLS
+  salesforce-org --org invoices.toml --seed Account.csv --seed Invoice__c=2026.csv
+      More objects, and records for two of them: parents first
+  salesforce-org --restore state.jsonl --dump state.jsonl
+      Goes on where the last run stopped
+
+Log in with client id local-only-client-id and secret local-only-client-secret, or open no session
+at all: what stands behind /_org/ (GET /_org/stats and others) asks for none.";
+
 /// A local Salesforce org: REST and OAuth on one port, the Pub/Sub API on another.
 ///
-/// The first line of output is a JSON object with both addresses.
+/// Everything is in memory. Both ports speak plaintext and TLS. The first line of output is a JSON
+/// object with the addresses: http, grpc, https, grpcs.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
     /// Address of the REST server; port 0 takes any free port.
-    #[arg(long, default_value = "127.0.0.1:8180")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8180")]
     http: SocketAddr,
     /// Address of the Pub/Sub server; port 0 takes any free port.
-    #[arg(long, default_value = "127.0.0.1:8181")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
     grpc: SocketAddr,
-    /// Org file with more objects, fields, users and apps.
-    #[arg(long)]
+    /// Org file (TOML) with more objects, fields, users and apps.
+    #[arg(long, value_name = "FILE")]
     org: Option<PathBuf>,
-    /// After how many milliseconds a quiet subscription is told the newest position.
-    #[arg(long, default_value_t = 270_000)]
-    keep_alive_ms: u64,
-    /// File to write the certificate (PEM) to that clients by TLS have to trust. Both ports speak
-    /// TLS beside plaintext; the certificate is new at every start.
+    /// CSV file with records to start with; the object is the name of the file unless given. The
+    /// header names fields, or a parent by its external id (Account.External_Id__c).
+    #[arg(long, value_name = "[OBJECT=]FILE")]
+    seed: Vec<String>,
+    /// Dump to start from.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    restore: Option<PathBuf>,
+    /// File to dump the state to when the program is told to end.
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+    /// File to write the certificate (PEM) to that clients by TLS have to trust; it is new at
+    /// every start.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// After how many milliseconds a quiet subscription is told the newest position.
+    #[arg(long, value_name = "MS", default_value_t = 270_000)]
+    keep_alive_ms: u64,
     /// How many milliseconds every REST answer is held back.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
 }
 
@@ -43,14 +69,7 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    let org = match &arguments.org {
-        None => Org::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
-            Org::from_toml(&text).with_context(|| path.display().to_string())?
-        }
-    };
+    let org = prepared(&arguments)?;
     let options = Options {
         http: arguments.http,
         grpc: arguments.grpc,
@@ -72,7 +91,84 @@ async fn main() -> anyhow::Result<()> {
         r#"{{"http":"{http}","grpc":"{grpc}","https":"{https}","grpcs":"{grpcs}"}}"#
     )?;
     out.flush()?;
-    tokio::signal::ctrl_c().await?;
+    told_to_end().await?;
+    if let Some(path) = &arguments.dump {
+        running
+            .with_org(|org| dump(org, path))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
     running.stop().await;
     Ok(())
+}
+
+/// Returns the org that the arguments describe, with its records.
+fn prepared(arguments: &Arguments) -> anyhow::Result<Org> {
+    let mut org = match &arguments.org {
+        None => Org::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            Org::from_toml(&text).with_context(|| path.display().to_string())?
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    org.set_wall_ms(i64::try_from(now.as_millis())?);
+    for seed in &arguments.seed {
+        plant(&mut org, seed)?;
+    }
+    if let Some(path) = &arguments.restore {
+        let mut input = BufReader::new(open(path)?);
+        org.restore(&mut input)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(org)
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// Creates the records of one file and says so on stderr.
+fn plant(org: &mut Org, seed: &str) -> anyhow::Result<()> {
+    let (object, path) = match seed.split_once('=') {
+        Some((object, path)) => (object.to_owned(), Path::new(path)),
+        None => {
+            let path = Path::new(seed);
+            let stem = path.file_stem().unwrap_or_default();
+            (stem.to_string_lossy().into_owned(), path)
+        }
+    };
+    let file = BufReader::new(open(path)?);
+    let say = |count: usize| eprintln!("{}: {count} records of {object}", path.display());
+    let created = org
+        .seed(&object, file, say)
+        .with_context(|| path.display().to_string())?;
+    say(created);
+    Ok(())
+}
+
+/// Writes the state beside the file and moves it there, so that a dump is whole or the old one.
+fn dump(org: &Org, path: &Path) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let beside = PathBuf::from(name);
+    let mut out = BufWriter::new(File::create(&beside)?);
+    org.dump(&mut out)?;
+    out.into_inner()?.sync_all()?;
+    std::fs::rename(beside, path)
+}
+
+#[cfg(unix)]
+async fn told_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }

@@ -1,6 +1,7 @@
 //! The org as a whole: the model, who is logged in, what was used, and what is to go wrong.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
 
 use serde_json::{Map, Value as Json};
 
@@ -17,6 +18,7 @@ use crate::model::log::{
 };
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::schema::ObjectNo;
+use crate::model::state::RestoreError;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -180,6 +182,33 @@ impl Org {
         (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
         *self = fresh;
         self.keep_time();
+    }
+
+    /// Writes the state of the org as lines of JSON, for [`Org::restore`].
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn dump(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.model.dump(&self.org_id(), out)
+    }
+
+    /// Takes the state of a dump in place of its own: records, events, positions. The clock goes
+    /// on from the moment of the dump; sessions, faults and counts are forgotten.
+    ///
+    /// # Errors
+    /// When the dump is of another org or schema, or broken; the org is then as it was.
+    pub fn restore(&mut self, input: &mut dyn BufRead) -> Result<(), RestoreError> {
+        let schema = self.model.schema.clone();
+        let mut model = Model::restore(schema, &self.org_id(), input)?;
+        if let Some(max) = self.file.org.delete_log_max {
+            model.deletions.limit(max);
+        }
+        let now_ms = model.now_ms;
+        self.reset();
+        self.model = model;
+        self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
+        self.set_now_ms(now_ms);
+        Ok(())
     }
 
     /// Says what the time is outside; the org's clock moves by as much.

@@ -136,6 +136,59 @@ impl ChangeLog {
         Some((*object, layout))
     }
 
+    /// Returns everything that is kept: replay number, time, and the event, if there is one.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (u64, i64, Option<ChangeEvent>)> {
+        self.entries.iter().map(|entry| {
+            let event = entry.event.as_ref().map(|event| ChangeEvent {
+                id: event.id,
+                schema_id: self.schemas[event.schema].1.schema_id.clone(),
+                payload: event.payload.clone(),
+                replay_id: replay_bytes(entry.replay),
+            });
+            (entry.replay, entry.at_ms, event)
+        })
+    }
+
+    /// Returns a log that waits for what was kept of another one.
+    pub(crate) fn restored(schema: &Schema, published: u64) -> Self {
+        let mut log = Self::new(schema, 0);
+        log.entries.clear();
+        log.published = published;
+        log
+    }
+
+    /// Takes back what was kept, in its order: an event as schema id, id and payload.
+    pub(crate) fn take_back(
+        &mut self,
+        replay: u64,
+        at_ms: i64,
+        event: Option<(String, Uuid, Vec<u8>)>,
+    ) -> Result<(), String> {
+        if replay < self.head || (replay == self.head && !self.entries.is_empty()) {
+            return Err(format!("replay {replay} comes behind {}", self.head));
+        }
+        let event = event.map(|(schema_id, id, payload)| {
+            let known = self
+                .schemas
+                .iter()
+                .position(|(_, l)| l.schema_id == schema_id);
+            let schema = known.ok_or(format!("the org has no schema {schema_id}"))?;
+            Ok::<_, String>(Logged {
+                object: self.schemas[schema].0,
+                schema,
+                id,
+                payload: payload.into(),
+            })
+        });
+        self.head = replay;
+        self.entries.push_back(Entry {
+            replay,
+            at_ms,
+            event: event.transpose()?,
+        });
+        Ok(())
+    }
+
     /// Returns how many events were ever appended.
     pub(crate) fn published(&self) -> u64 {
         self.published

@@ -3,9 +3,13 @@
 //! A record is a row of values by field number; its id is its row number in another form, so no map
 //! leads from id to row. Rows are never reused: a row whose creation was rolled back stays empty.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use smol_str::SmolStr;
+
 use super::id::RecordId;
+use super::row::Row;
 use super::schema::{FieldNo, Object};
 use super::value::Value;
 
@@ -15,7 +19,7 @@ pub(crate) type RowNo = u32;
 /// All records of one object, the deleted ones included.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    rows: Vec<Box<[Value]>>,
+    rows: Vec<Row>,
     lookups: Vec<Lookup>,
     children: Vec<Children>,
     by_modstamp: BTreeSet<(i64, RowNo)>,
@@ -26,7 +30,14 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Lookup {
     field: FieldNo,
-    rows: HashMap<Box<str>, Vec<RowNo>>,
+    rows: HashMap<SmolStr, Holders>,
+}
+
+/// The live records that share a value: one, but for values that are not unique.
+#[derive(Debug)]
+enum Holders {
+    One(RowNo),
+    Many(Vec<RowNo>),
 }
 
 /// Finds live records by the record they refer to.
@@ -81,10 +92,36 @@ impl Table {
         if let Value::Datetime(ms) = values[object.system.modstamp.0] {
             self.by_modstamp.insert((ms, row));
         }
-        self.rows.push(values);
+        self.rows.push(Row::of(values));
         self.live += 1;
         self.index_row(object, row);
         row
+    }
+
+    /// Puts a record at its row, deleted or not; the rows between stay empty.
+    pub(crate) fn restore(
+        &mut self,
+        object: &Object,
+        row: RowNo,
+        values: Box<[Value]>,
+    ) -> Result<(), String> {
+        let next = self.next_row();
+        if row < next {
+            return Err(format!(
+                "row {row} comes behind row {}",
+                next.saturating_sub(1)
+            ));
+        }
+        self.rows.resize_with(row as usize, Row::default);
+        if let Value::Datetime(ms) = values[object.system.modstamp.0] {
+            self.by_modstamp.insert((ms, row));
+        }
+        self.rows.push(Row::of(values));
+        if !self.is_deleted(object, row) {
+            self.live += 1;
+            self.index_row(object, row);
+        }
+        Ok(())
     }
 
     /// Empties a row, as if its record had never been.
@@ -96,20 +133,19 @@ impl Table {
         if let Value::Datetime(ms) = self.rows[row as usize][object.system.modstamp.0] {
             self.by_modstamp.remove(&(ms, row));
         }
-        self.rows[row as usize] = Box::default();
+        self.rows[row as usize] = Row::default();
     }
 
     /// Returns the values of a record, unless there is none.
-    pub(crate) fn row(&self, row: RowNo) -> Option<&[Value]> {
+    pub(crate) fn row(&self, row: RowNo) -> Option<&Row> {
         self.rows
             .get(row as usize)
-            .map(|values| &**values)
             .filter(|values| !values.is_empty())
     }
 
     /// Returns one value of a record; a record that is gone for good holds nothing.
     pub(crate) fn get(&self, row: RowNo, field: FieldNo) -> &Value {
-        self.rows[row as usize].get(field.0).unwrap_or(&Value::Null)
+        self.rows[row as usize].get(field)
     }
 
     /// Tells whether an existing record is in the recycle bin.
@@ -122,8 +158,7 @@ impl Table {
         if field == object.system.is_deleted {
             return self.set_deleted(object, row, new);
         }
-        let place = &mut self.rows[row as usize][field.0];
-        let old = std::mem::replace(place, new);
+        let old = self.rows[row as usize].set(field, new);
         if field == object.system.modstamp {
             self.move_modstamp(row, &old, field);
         } else if self.is_indexed(field) && !self.is_deleted(object, row) {
@@ -140,9 +175,9 @@ impl Table {
         if new == Value::Bool(true) {
             self.unindex_row(object, row);
             self.live -= 1;
-            std::mem::replace(&mut self.rows[row as usize][deleted.0], new)
+            self.rows[row as usize].set(deleted, new)
         } else {
-            let old = std::mem::replace(&mut self.rows[row as usize][deleted.0], new);
+            let old = self.rows[row as usize].set(deleted, new);
             self.live += 1;
             self.index_row(object, row);
             old
@@ -212,7 +247,7 @@ impl Table {
     /// Returns the live records whose `field` holds that key; `None` if the field has no index.
     pub(crate) fn find(&self, field: FieldNo, key: &str) -> Option<&[RowNo]> {
         let lookup = self.lookups.iter().find(|lookup| lookup.field == field)?;
-        Some(lookup.rows.get(key).map_or(&[], Vec::as_slice))
+        Some(lookup.rows.get(key).map_or(&[], Holders::as_slice))
     }
 
     /// Returns the live records that refer to `parent` and go when it goes.
@@ -252,20 +287,47 @@ impl Table {
     }
 }
 
-impl Lookup {
-    fn add(&mut self, key: Option<Box<str>>, row: RowNo) {
-        if let Some(key) = key {
-            self.rows.entry(key).or_default().push(row);
+impl Holders {
+    fn as_slice(&self) -> &[RowNo] {
+        match self {
+            Self::One(row) => std::slice::from_ref(row),
+            Self::Many(rows) => rows,
         }
     }
 
-    fn remove(&mut self, key: Option<Box<str>>, row: RowNo) {
+    fn with(self, row: RowNo) -> Self {
+        match self {
+            Self::One(first) => Self::Many(vec![first, row]),
+            Self::Many(mut rows) => {
+                rows.push(row);
+                Self::Many(rows)
+            }
+        }
+    }
+}
+
+impl Lookup {
+    fn add(&mut self, key: Option<SmolStr>, row: RowNo) {
         let Some(key) = key else { return };
-        if let Some(rows) = self.rows.get_mut(&key) {
-            rows.retain(|other| *other != row);
-            if rows.is_empty() {
+        match self.rows.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Holders::One(row));
+            }
+            Entry::Occupied(mut place) => {
+                let before = std::mem::replace(place.get_mut(), Holders::One(row));
+                place.insert(before.with(row));
+            }
+        }
+    }
+
+    fn remove(&mut self, key: Option<SmolStr>, row: RowNo) {
+        let Some(key) = key else { return };
+        match self.rows.get_mut(&key) {
+            Some(Holders::Many(rows)) if rows.len() > 1 => rows.retain(|other| *other != row),
+            Some(holders) if holders.as_slice() == [row] => {
                 self.rows.remove(&key);
             }
+            Some(_) | None => {}
         }
     }
 }

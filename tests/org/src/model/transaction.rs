@@ -208,7 +208,7 @@ impl Model {
                 "Entity is not in the recycle bin",
             ));
         }
-        let values = self.table(no).row(row).unwrap_or_default();
+        let values = self.table(no).row(row).ok_or_else(SfError::unknown_id)?;
         let sets = object
             .numbered()
             .filter(|(_, field)| field.unique)
@@ -314,6 +314,7 @@ impl Model {
     fn body_of(&self, touch: &Touch) -> Option<Body> {
         let object = self.object(touch.object);
         let row = self.table(touch.object).row(touch.row)?;
+        let row = row.unpacked(object.fields.len());
         let deleted = row[object.system.is_deleted.0] == Value::Bool(true);
         if !object.change_events || (touch.kind == ChangeKind::Create && deleted) {
             return None;
@@ -325,7 +326,7 @@ impl Model {
             .map(|(no, _)| *no)
             .collect();
         let (_, layout) = self.log.layout(touch.object);
-        Some(Body::new(touch.kind, object, layout, row, &changed))
+        Some(Body::new(touch.kind, object, layout, &row, &changed))
     }
 
     /// Puts one value, remembers the old one, and keeps a full name in step with its parts.

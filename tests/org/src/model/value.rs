@@ -1,6 +1,7 @@
 //! What one field of one record holds, and how JSON becomes such a value and back.
 
 use serde_json::Value as Json;
+use smol_str::{SmolStr, StrExt as _};
 
 use super::error::SfError;
 use super::id::RecordId;
@@ -22,7 +23,7 @@ pub(crate) enum Value {
     Datetime(i64),
     Time(i32),
     Id(RecordId),
-    Text(Box<str>),
+    Text(SmolStr),
 }
 
 /// Why a JSON value does not fit its field.
@@ -163,14 +164,13 @@ impl Value {
     }
 
     /// Returns the key under which an index of `field` keeps this value.
-    pub(crate) fn index_key(&self, field: &Field) -> Option<Box<str>> {
+    pub(crate) fn index_key(&self, field: &Field) -> Option<SmolStr> {
         if let Self::Text(text) = self {
-            let folded = if field.case_sensitive {
-                text.to_string()
+            return Some(if field.case_sensitive {
+                text.clone()
             } else {
-                text.to_lowercase()
-            };
-            return Some(folded.into());
+                text.to_lowercase_smolstr()
+            });
         }
         if *self == Self::Null {
             return None;
@@ -274,7 +274,7 @@ pub(crate) fn decimal_units(text: &str, scale: u32) -> Option<Result<i64, Oversi
 /// Says that a number has more digits than any field holds.
 pub(crate) struct Oversize;
 
-fn read_text(field: &Field, text: &str) -> Result<Box<str>, SfError> {
+fn read_text(field: &Field, text: &str) -> Result<SmolStr, SfError> {
     if field.kind == FieldType::Multipicklist {
         return read_multipicklist(field, text);
     }
@@ -315,7 +315,7 @@ fn bad_picklist(field: &Field, text: &str) -> SfError {
     )
 }
 
-fn read_multipicklist(field: &Field, text: &str) -> Result<Box<str>, SfError> {
+fn read_multipicklist(field: &Field, text: &str) -> Result<SmolStr, SfError> {
     let mut chosen: Vec<&str> = Vec::new();
     for part in text
         .split(';')
