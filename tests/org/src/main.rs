@@ -11,6 +11,9 @@ use clap::Parser;
 use salesforce_org::Org;
 use salesforce_org::server::{self, Options};
 
+/// How many seeded records lie between two lines of progress.
+const TOLD_EVERY: usize = 100_000;
+
 const EXAMPLES: &str = "\
 Examples:
   salesforce-org
@@ -140,8 +143,13 @@ fn plant(org: &mut Org, seed: &str) -> anyhow::Result<()> {
     };
     let file = BufReader::new(open(path)?);
     let say = |count: usize| eprintln!("{}: {count} records of {object}", path.display());
+    let tell = |count: usize| {
+        if count.is_multiple_of(TOLD_EVERY) {
+            say(count);
+        }
+    };
     let created = org
-        .seed(&object, file, say)
+        .seed(&object, file, tell)
         .with_context(|| path.display().to_string())?;
     say(created);
     Ok(())

@@ -58,6 +58,8 @@ pub struct Org {
     /// What clients by TLS trust; empty without a server.
     pub(crate) certificate_pem: String,
     pub(crate) latency_ms: u64,
+    /// Whether the history is that of a dump.
+    restored: bool,
     wall_ms: i64,
     ahead_ms: i64,
 }
@@ -123,6 +125,7 @@ impl Org {
             other_url: "https://127.0.0.1:0".to_owned(),
             certificate_pem: String::new(),
             latency_ms: 0,
+            restored: false,
             wall_ms: START_MS,
             ahead_ms: 0,
             file,
@@ -206,6 +209,7 @@ impl Org {
         let now_ms = model.now_ms;
         self.reset();
         self.model = model;
+        self.restored = true;
         self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
         self.set_now_ms(now_ms);
         Ok(())
@@ -229,7 +233,7 @@ impl Org {
 
     /// Starts the history of a fresh org at this time instead of the built-in one.
     pub(crate) fn start_clock(&mut self, wall_ms: i64) {
-        if self.model.log.published() == 0 {
+        if self.model.log.published() == 0 && !self.restored {
             let now_ms = wall_ms + self.ahead_ms;
             self.model.log = ChangeLog::new(&self.model.schema, now_ms);
             self.model.deletions = self.deletions(now_ms);

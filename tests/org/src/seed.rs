@@ -12,7 +12,7 @@ use crate::model::schema::ObjectNo;
 use crate::model::transaction::Transaction;
 
 /// How many records lie between two reports of progress.
-const PROGRESS_EVERY: usize = 100_000;
+const PROGRESS_EVERY: usize = 10_000;
 
 /// Why a file of records is refused.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ impl Column {
 impl Org {
     /// Creates the records of a CSV file: the header names fields, or `Relationship.ExternalId`.
     ///
-    /// `progress` hears every 100,000 records how many there are. Returns how many were created.
+    /// `progress` hears every 10,000 records how many there are. Returns how many were created.
     ///
     /// # Errors
     /// For the first record that the org refuses, by line and column; those before it stay.
@@ -88,6 +88,7 @@ impl Org {
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
         let header = reader.headers().map_err(|error| of_csv(&error))?.clone();
         let columns: Vec<Column> = header.iter().map(Column::of).collect();
+        self.check_columns(object, &columns, &header)?;
         let mut record = csv::StringRecord::new();
         let mut created = 0;
         while reader.read_record(&mut record).map_err(|e| of_csv(&e))? {
@@ -113,6 +114,28 @@ impl Org {
             }
         }
         Ok(created)
+    }
+
+    /// Refuses a header that names what the object does not have.
+    fn check_columns(
+        &self,
+        object: ObjectNo,
+        columns: &[Column],
+        header: &csv::StringRecord,
+    ) -> Result<(), SeedError> {
+        let object = self.model.object(object);
+        let unknown = columns.iter().position(|column| match column {
+            Column::Field(name) => object.find(name).is_none(),
+            Column::Parent(relationship, _) => object.find_relationship(relationship).is_none(),
+        });
+        match unknown {
+            None => Ok(()),
+            Some(number) => Err(SeedError {
+                line: 1,
+                column: Some((number + 1, header[number].to_owned())),
+                message: format!("{} has no such field", object.name),
+            }),
+        }
     }
 
     fn object_to_seed(&self, name: &str) -> Result<ObjectNo, SeedError> {

@@ -51,24 +51,28 @@ struct Head {
     deletions_complete_since_ms: i64,
 }
 
-/// Any other line.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Line {
-    Record {
-        object: String,
-        row: u32,
-        values: Map<String, Json>,
-    },
-    Deletion {
-        deleted: String,
-        at_ms: i64,
-    },
-    Entry {
-        replay: u64,
-        at_ms: i64,
-        event: Option<Event>,
-    },
+#[serde(deny_unknown_fields)]
+struct Record {
+    object: String,
+    row: u32,
+    values: Map<String, Json>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deleted {
+    deleted: String,
+    at_ms: i64,
+}
+
+/// A place in the change log, with or without an event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    replay: u64,
+    at_ms: i64,
+    event: Option<Event>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,45 +174,33 @@ impl Model {
         if line.trim().is_empty() {
             return Ok(());
         }
-        let line = serde_json::from_str(line)
-            .map_err(|error| format!("neither record nor event: {error}"))?;
-        match line {
-            Line::Record {
-                object,
-                row,
-                values,
-            } => self.take_record(&object, row, &values),
-            Line::Deletion { deleted, at_ms } => {
-                let id = RecordId::parse(&deleted).ok_or(format!("{deleted} is no id"))?;
-                self.deletions.note(id, at_ms);
-                Ok(())
-            }
-            Line::Entry {
-                replay,
-                at_ms,
-                event,
-            } => {
-                let event = event.map(|event| {
-                    let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
-                    Ok::<_, String>((event.schema, event.id, payload))
-                });
-                self.log.take_back(replay, at_ms, event.transpose()?)
-            }
+        let json: Json = serde_json::from_str(line).map_err(neither)?;
+        if json.get("object").is_some() {
+            return self.take_record(&serde_json::from_value(json).map_err(neither)?);
         }
+        if json.get("deleted").is_some() {
+            let Deleted { deleted, at_ms } = serde_json::from_value(json).map_err(neither)?;
+            let id = RecordId::parse(&deleted).ok_or(format!("{deleted} is no id"))?;
+            self.deletions.note(id, at_ms);
+            return Ok(());
+        }
+        let entry: Entry = serde_json::from_value(json).map_err(neither)?;
+        let event = entry.event.map(|event| {
+            let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
+            Ok::<_, String>((event.schema, event.id, payload))
+        });
+        self.log
+            .take_back(entry.replay, entry.at_ms, event.transpose()?)
     }
 
-    fn take_record(
-        &mut self,
-        object: &str,
-        row: u32,
-        members: &Map<String, Json>,
-    ) -> Result<(), String> {
-        let unknown = || format!("the org has no object {object}; start it with its org file");
-        let no = self.schema.find(object).ok_or_else(unknown)?;
+    fn take_record(&mut self, record: &Record) -> Result<(), String> {
+        let name = &record.object;
+        let unknown = || format!("the org has no object {name}; start it with its org file");
+        let no = self.schema.find(name).ok_or_else(unknown)?;
         let object = self.schema.object(no);
         let mut values = vec![Value::Null; object.fields.len()];
-        values[object.system.id.0] = Value::Id(self.id_of(no, row));
-        for (name, json) in members {
+        values[object.system.id.0] = Value::Id(self.id_of(no, record.row));
+        for (name, json) in &record.values {
             let field_no = object
                 .find(name)
                 .ok_or_else(|| format!("{} has no field {name}", object.name))?;
@@ -220,6 +212,10 @@ impl Model {
             })?;
         }
         let table: &mut Table = &mut self.tables[no.0];
-        table.restore(&self.schema.objects[no.0], row, values.into())
+        table.restore(&self.schema.objects[no.0], record.row, values.into())
     }
+}
+
+fn neither(error: serde_json::Error) -> String {
+    format!("neither record nor event: {error}")
 }

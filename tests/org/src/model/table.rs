@@ -16,6 +16,9 @@ use super::value::Value;
 /// Number of a record within its object.
 pub(crate) type RowNo = u32;
 
+/// How many rows in a row a dump may leave empty; a broken number must not take all memory.
+const EMPTY_ROWS_MAX: RowNo = 10_000_000;
+
 /// All records of one object, the deleted ones included.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -111,6 +114,9 @@ impl Table {
                 "row {row} comes behind row {}",
                 next.saturating_sub(1)
             ));
+        }
+        if row - next > EMPTY_ROWS_MAX {
+            return Err(format!("row {row} comes too far behind row {next}"));
         }
         self.rows.resize_with(row as usize, Row::default);
         if let Value::Datetime(ms) = values[object.system.modstamp.0] {

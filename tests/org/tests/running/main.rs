@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contention;
+mod program;
+mod seed;
 mod stand;
+mod state;
 mod stream_weather;
 mod transport;
 mod weather;
