@@ -99,7 +99,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             Ok(json!({}))
         }
         ("POST", "restore") => org
-            .restore(&mut request.body.as_slice())
+            .restore(&mut &request.body[..])
             .map(|()| json!({"now_ms": org.now_ms()}))
             .map_err(|error| error.to_string()),
         ("POST", "locks") => read(request).and_then(|order| lock(org, &order)),
