@@ -7,17 +7,7 @@ import { after } from "node:test";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { serve } from "../serve.mjs";
-
-/** Chromium as root, in a closed network. */
-const ARGUMENTS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+import { ARGUMENTS } from "./arguments.mjs";
 
 /** Nothing is waited for longer: on a busy machine a page may take its time, and a hang is none. */
 const WAIT_MS_MAX = 60_000;
