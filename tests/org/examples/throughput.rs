@@ -192,10 +192,12 @@ impl Bench {
     async fn memory(&self, millions: usize) -> anyhow::Result<()> {
         let calls = millions * 1_000_000 / RECORDS;
         let before_mib = self.memory_mib();
-        let (start, cpu) = (Instant::now(), self.cpu_s());
-        self.write(calls, RECORDS, "new", "m").await?;
-        let title = format!("{millions} million records, created");
-        self.report(&title, (calls * RECORDS) as f64, start, cpu);
+        if calls > 0 {
+            let (start, cpu) = (Instant::now(), self.cpu_s());
+            self.write(calls, RECORDS, "new", "m").await?;
+            let title = format!("{millions} million records, created");
+            self.report(&title, (calls * RECORDS) as f64, start, cpu);
+        }
         let (records, mib) = (
             self.stats().await?["records"]["Account"].clone(),
             self.memory_mib(),
