@@ -278,6 +278,26 @@ fn an_edit_of_a_field_that_nobody_may_update_is_undone_and_not_sent() {
 }
 
 #[test]
+fn what_is_kept_of_a_plan_gives_the_plan_again() {
+    let mut edited = agreed();
+    edited.rows[0].columns["name"] = json!("Eve");
+    // Nobody may update it: what is kept are the rules that say so, not those of the file.
+    edited.rows[0].columns["score"] = json!(2);
+    let mut deleted = agreed();
+    deleted.rows.clear();
+    let scope = scope();
+    for record in [agreed(), edited, deleted] {
+        let RecordVerdict::Planned { plan, evidence, .. } = ScopePlanner::new(&scope).plan(&record)
+        else {
+            panic!("not planned")
+        };
+        let rules: ObjectSync = serde_json::from_value(evidence.rules.rules.clone()).unwrap();
+        assert_eq!(evidence.facts.plan(&rules), *plan);
+        assert_eq!(PlanRules::of(&rules).hash, evidence.rules.hash);
+    }
+}
+
+#[test]
 fn a_create_leaves_out_what_salesforce_computes() {
     let record = observed(
         json!({}),
