@@ -23,7 +23,7 @@ function variable(name) {
 /** Starts browser and host; both end with the test file. */
 export async function stage() {
   const host = await serve(variable("SYNCLINE_PAGE"));
-  const browser = await chromium.launch({ executablePath: variable("SYNCLINE_CHROMIUM"), args: ARGUMENTS });
+  const browser = await chromium.launch({ executablePath: variable("SYNCLINE_CHROMIUM"), args: ARGUMENTS, timeout: WAIT_MS_MAX });
   after(async () => {
     await browser.close();
     host.close();
