@@ -58,6 +58,7 @@ function extensions() {
     drawSelection(),
     highlightActiveLine(),
     closeBrackets(),
+    EditorView.lineWrapping,
     StreamLanguage.define(toml),
     syntaxHighlighting(HIGHLIGHT),
     autocompletion({ override: [complete], icons: false }),
@@ -123,7 +124,6 @@ const THEME = EditorView.theme({
   "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-2px" },
   ".cm-content": { caretColor: "var(--ink)", padding: "10px 0" },
   ".cm-cursor": { borderLeftColor: "var(--ink)" },
-  // Lines scroll under the numbers.
   ".cm-gutters": { backgroundColor: "var(--surface)", color: "var(--muted)", border: "none" },
   ".cm-activeLine": { backgroundColor: "var(--hover)" },
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--selection)" },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fieldRow, stage } from "./stage.mjs";
+import { fieldRow, replaceLine, stage } from "./stage.mjs";
 
 const { open } = await stage();
 
@@ -180,10 +180,7 @@ test("a batch is planned again when the rules change", () =>
       const conflicts = async () => Number(/\d+/.exec(await page.getByRole("button", { name: /^Needs a person/ }).innerText())[0]);
       const before = await conflicts();
       await page.getByRole("link", { name: "Record" }).click();
-      await page.locator(".cm-line", { hasText: "conflicts" }).last().click();
-      await page.keyboard.press("Home");
-      await page.keyboard.press("Shift+End");
-      await page.keyboard.insertText('conflicts = "postgres_wins"');
+      await replaceLine(page, page.locator(".cm-line", { hasText: "conflicts" }).last(), 'conflicts = "postgres_wins"');
       await page.getByText("No mistakes.").waitFor();
       await page.getByRole("link", { name: "Batch" }).click();
       await page.getByRole("button", { name: /plan again$/ }).click();

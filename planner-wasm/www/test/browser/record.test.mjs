@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fieldRow, stage } from "./stage.mjs";
+import { fieldRow, replaceLine, stage } from "./stage.mjs";
 
 const { open } = await stage();
 
@@ -65,10 +65,7 @@ test("a side that loses the record meets the policy for deletes, live with the c
     hash: "#example=delete-against-edit",
     async use(page) {
       await decision(page).getByText("One side deleted what the other edited, and a person must decide.").waitFor();
-      await page.locator(".cm-line", { hasText: "deletes" }).first().click();
-      await page.keyboard.press("Home");
-      await page.keyboard.press("Shift+End");
-      await page.keyboard.insertText('deletes = { on_edit = "edit_wins" }');
+      await replaceLine(page, page.locator(".cm-line", { hasText: "deletes" }).first(), 'deletes = { on_edit = "edit_wins" }');
       await decision(page).getByText("the edit wins and the record comes back").waitFor();
       await written(page, "Postgres").getByText("Create the record").waitFor();
       await page.getByRole("checkbox", { name: "row exists" }).check();
@@ -80,10 +77,7 @@ test("a mistake is shown at its line with its fix, and the last good rules stay 
   open({
     hash: "#example=both-edit-one-field",
     async use(page) {
-      await page.locator(".cm-line", { hasText: "conflicts" }).first().click();
-      await page.keyboard.press("Home");
-      await page.keyboard.press("Shift+End");
-      await page.keyboard.insertText('conflicts = "coin_toss"');
+      await replaceLine(page, page.locator(".cm-line", { hasText: "conflicts" }).first(), 'conflicts = "coin_toss"');
       const mistakes = page.getByRole("group", { name: "Mistakes in the configuration" });
       await mistakes.getByText("1 mistake").waitFor();
       assert.match(await mistakes.innerText(), /Line \d+[\s\S]*conflicts[\s\S]*manual_review/);

@@ -82,7 +82,10 @@ export async function assertAccessible(page, where) {
 export async function screenshot(page, name) {
   const folder = variable("SYNCLINE_SCREENS");
   mkdirSync(folder, { recursive: true });
-  await page.evaluate(() => document.fonts.ready);
+  await page.evaluate(async () => {
+    await document.fonts.ready;
+    scrollTo(0, 0);
+  });
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
@@ -91,10 +94,10 @@ export function fieldRow(page, field) {
   return page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: new RegExp(`^${field}\\b`) }) });
 }
 
-/** Replaces the whole text of the configuration's editor, as a person would by pasting. */
-export async function setConfig(page, text) {
-  const editor = page.locator(".cm-content");
-  await editor.click();
-  await page.keyboard.press("ControlOrMeta+a");
+/** Puts another text in the place of one line of the configuration, as a person would by typing. */
+export async function replaceLine(page, line, text) {
+  await line.click();
+  // A long line is wrapped: once leads to the end of what is seen, twice to the end of the line.
+  for (const key of ["Home", "Home", "Shift+End", "Shift+End"]) await page.keyboard.press(key);
   await page.keyboard.insertText(text);
 }
