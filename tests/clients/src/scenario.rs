@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 /// How long a scenario may take. The slowest needs a few seconds on an idle machine; the rest is
 /// for a busy one. It ends a client that waits for an answer that never comes.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_secs(240);
 
 /// How a scenario ended.
 #[derive(Debug)]

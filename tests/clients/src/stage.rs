@@ -9,7 +9,7 @@ use salesforce_org::local::{
 };
 use salesforce_org::server::{Options, Running, start};
 use salesforce_org::{Org, Request};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -185,6 +185,18 @@ impl Stage {
             .with_org(|org| org.request(&Request::new("GET", "/_org/stats")));
         assert_eq!(answer.status, 200);
         answer.to_json()
+    }
+
+    /// Gives the integration user the right to delete for good by bulk jobs.
+    ///
+    /// # Panics
+    ///
+    /// If the control door does not take the order.
+    pub fn allow_hard_delete(&self) {
+        let order = Request::new("POST", "/_org/bulk");
+        let order = order.json(&json!({"hard_delete": [INTEGRATION_USER]}));
+        let answer = self.running.with_org(|org| org.request(&order));
+        assert_eq!(answer.status, 200, "{}", answer.to_json());
     }
 
     /// Does something with the org itself.

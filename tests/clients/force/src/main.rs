@@ -3,6 +3,7 @@
 //! `force-scenarios NAME` plays one scenario; it ends with an error at the first answer of the
 //! client that is not what was expected.
 
+mod bulk;
 mod claim;
 mod login;
 mod query;
@@ -21,6 +22,7 @@ async fn main() -> anyhow::Result<()> {
         "login" => login::play().await,
         "records" => records::play().await,
         "query" => query::play().await,
+        "bulk" => bulk::play().await,
         other => bail!("there is no scenario named {other:?}"),
     }
 }

@@ -36,3 +36,20 @@ async fn the_crate_force_reads_every_page_of_a_query_once() {
     let calls = stage.play(Client::Force, "query").await;
     assert_eq!(calls.made("GET /query/{locator}"), 3);
 }
+
+#[tokio::test]
+async fn the_crate_force_loads_and_reads_by_bulk_jobs() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Force, "bulk").await;
+    let soql =
+        "SELECT External_Id__c, Name, Industry, IsDeleted FROM Account ORDER BY External_Id__c";
+    assert_eq!(
+        stage.records_and_deleted(soql),
+        [
+            json!({"External_Id__c": "b-1", "Name": "One again", "Industry": null, "IsDeleted": false}),
+            json!({"External_Id__c": "b-2", "Name": "Two", "Industry": null, "IsDeleted": false}),
+            json!({"External_Id__c": "b-4", "Name": "Four", "Industry": null, "IsDeleted": true}),
+        ]
+    );
+    assert_eq!(calls.made("POST /jobs/ingest"), 7);
+}

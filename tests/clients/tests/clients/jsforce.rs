@@ -62,3 +62,21 @@ async fn jsforce_reads_what_the_org_says_about_itself() {
     // The list of versions needs no session and is not counted.
     assert_eq!(calls.made("GET /services/data"), 1);
 }
+
+#[tokio::test]
+async fn jsforce_loads_and_reads_by_bulk_jobs() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_bulk2.mjs").await;
+    let soql = "SELECT External_Id__c, Industry, IsDeleted FROM Account ORDER BY External_Id__c";
+    assert_eq!(
+        stage.records_and_deleted(soql),
+        [
+            json!({"External_Id__c": "b-1", "Industry": "Media", "IsDeleted": false}),
+            json!({"External_Id__c": "b-2", "Industry": null, "IsDeleted": false}),
+            json!({"External_Id__c": "b-4", "Industry": null, "IsDeleted": true}),
+        ]
+    );
+    assert_eq!(calls.made("POST /jobs/ingest"), 6);
+    assert_eq!(calls.made("PUT /jobs/ingest/{id}/batches"), 5);
+    assert_eq!(calls.made("GET /jobs/query/{id}/results"), 1);
+}

@@ -1,7 +1,7 @@
 //! simple-salesforce, the client for Python.
 
 use salesforce_org::Org;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use syncline_clients::{Client, Stage};
 
 use crate::accounts;
@@ -55,4 +55,30 @@ async fn simple_salesforce_reads_every_page_of_a_query_once() {
     assert_eq!(calls.made("GET /query/{locator}"), 6);
     let children = stage.records("SELECT Account.Name FROM Contact");
     assert_eq!(children[0]["Account"]["Name"], "Parent");
+}
+
+#[tokio::test]
+async fn simple_salesforce_loads_deletes_for_good_and_reads_by_bulk_jobs() {
+    let stage = Stage::start().await;
+    stage.allow_hard_delete();
+    let scenario = "simple_salesforce_bulk2.py";
+    let calls = stage.play(Client::SimpleSalesforce, scenario).await;
+    let soql = "SELECT External_Id__c, Description, IsDeleted FROM Account WHERE External_Id__c LIKE 'k-%' ORDER BY External_Id__c";
+    let found = stage.records_and_deleted(soql);
+    let keys: Vec<_> = found.iter().map(|one| &one["External_Id__c"]).collect();
+    assert_eq!(
+        keys,
+        ["k-0", "k-1", "k-2", "k-3", "k-new"],
+        "k-4 is gone for good"
+    );
+    let deleted: Vec<_> = found.iter().map(|one| one["IsDeleted"] == true).collect();
+    assert_eq!(deleted, [false, false, true, true, false]);
+    assert_eq!(found[0]["Description"], Json::Null, "#N/A clears");
+    assert_eq!(
+        stage
+            .records("SELECT Id FROM Account WHERE Name LIKE 'Split%'")
+            .len(),
+        4
+    );
+    assert_eq!(calls.made("GET /jobs/query/{id}/results"), 2 + 1 + 1);
 }
