@@ -11,7 +11,7 @@ import org
 PROGRAM = Path(os.environ["CLIENT_FOLDER"]) / "tap-salesforce"
 
 #: How long one run may take, in seconds. It ends a tap that waits for a job for ever.
-TIME_MAX = 90
+TIME_MAX = 120
 
 
 def run(api, *arguments):

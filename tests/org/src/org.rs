@@ -23,6 +23,7 @@ use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
 use crate::model::{Actor, Model};
+use crate::rest::dataload::AsyncJobs;
 use crate::rest::query::Cursors;
 use crate::rest::session::Sessions;
 use crate::rest::usage::Usage;
@@ -51,6 +52,7 @@ pub struct Org {
     /// How often held answers were released.
     pub(crate) releases: u64,
     pub(crate) bulk: Bulk,
+    pub(crate) async_jobs: AsyncJobs,
     pub(crate) stats: Stats,
     pub(crate) base_url: String,
     /// The address by the other of plaintext and TLS than the call at hand came by.
@@ -120,6 +122,7 @@ impl Org {
             locks: Locks::default(),
             releases: 0,
             bulk: Bulk::default(),
+            async_jobs: AsyncJobs::default(),
             stats: Stats::default(),
             base_url: "http://127.0.0.1:0".to_owned(),
             other_url: "https://127.0.0.1:0".to_owned(),

@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 pub(crate) mod collections;
 mod composite;
 mod condition;
+pub(crate) mod dataload;
 pub(crate) mod describe;
 pub(crate) mod discovery;
 mod graph;
@@ -244,6 +245,9 @@ impl Org {
             return outcome;
         }
         if let Some(answer) = self.soap(request, path) {
+            return answer;
+        }
+        if let Some(answer) = self.dataload(request, path) {
             return answer;
         }
         match path {

@@ -74,6 +74,9 @@ pub(crate) const BULK_UPLOAD_TOO_LARGE_CODE: &str = "REQUEST_TOO_LARGE";
 /// Code of the refusal of query results under another API version than the job's; its status is 409.
 pub(crate) const BULK_VERSION_CONFLICT_CODE: &str = "API_ERROR";
 
+/// Status of the refusal of a dead session by Bulk API 1.0.
+pub(crate) const ASYNC_SESSION_REFUSAL_STATUS: u16 = 400;
+
 /// Code of the refusal of a job when the batches of the day are used up.
 pub(crate) const BULK_QUOTA_CODE: &str = "EXCEEDEDQUOTA";
 

@@ -24,6 +24,16 @@ async fn the_tap_syncs_by_rest_and_goes_on_from_its_bookmark() {
     assert_eq!(calls.made("GET /queryAll"), 4);
 }
 
+#[tokio::test]
+async fn the_tap_syncs_by_bulk_and_goes_on_from_its_bookmark() {
+    let stage = Stage::start().await;
+    stage.with_org(two_accounts);
+    let calls = stage.play(Client::TapSalesforce, "tap_sync.py BULK").await;
+    assert_eq!(calls.made("GET /queryAll"), 0);
+    assert_eq!(calls.made("POST /async/job"), 4);
+    assert_eq!(calls.made("GET /async/job/{id}/batch/{id}/result/{id}"), 4);
+}
+
 /// One account that lives, and one that went an hour before.
 fn two_accounts(org: &mut Org) {
     let now_ms = org.now_ms();

@@ -109,31 +109,41 @@ impl Org {
 
     /// Runs a query.
     pub(super) fn run_query(&self, head: &Head, job: &mut Query) -> Result<(), JobError> {
+        job.found = self.render(head.form, &job.soql, job.with_deleted)?;
+        Ok(())
+    }
+
+    /// Returns what a query finds.
+    pub(crate) fn render(
+        &self,
+        form: Form,
+        text: &str,
+        with_deleted: bool,
+    ) -> Result<Rendered, JobError> {
         let failed = |error: SfError| JobError(format!("{} : {}", error.code(), error.message()));
-        let query = soql::parse(&job.soql).map_err(failed)?;
+        let query = soql::parse(text).map_err(failed)?;
         let plan = soql::bind(&self.model, &query).map_err(failed)?;
         let columns = soql::columns(&self.model, &query).map_err(failed)?;
-        let rows = soql::rows(&self.model, &plan, job.with_deleted);
+        let rows = soql::rows(&self.model, &plan, with_deleted);
         let mut found = Rendered {
             csv: Vec::new(),
             ends: Vec::with_capacity(rows.len() + 1),
         };
         let names = columns.iter().map(|column| column.name.as_bytes());
-        head.form.push_row(&mut found.csv, names);
+        form.push_row(&mut found.csv, names);
         found.ends.push(found.csv.len());
         for row in rows {
             push_row(
                 &mut found.csv,
                 &self.model,
-                head.form,
+                form,
                 (plan.object, row),
                 &columns,
             );
             found.ends.push(found.csv.len());
         }
         found.csv.shrink_to_fit();
-        job.found = found;
-        Ok(())
+        Ok(found)
     }
 }
 

@@ -122,7 +122,8 @@ fn unescaped(text: &str) -> String {
     ENTITIES.iter().fold(text.to_owned(), folded)
 }
 
-fn escaped(text: &str) -> String {
+/// Returns a text as it stands between two tags.
+pub(super) fn escaped(text: &str) -> String {
     let folded = |text: String, (entity, plain): &(&str, &str)| text.replace(plain, entity);
     ENTITIES.iter().rev().fold(text.to_owned(), folded)
 }

@@ -1,8 +1,9 @@
-//! Bulk API 2.0, call by call, without sockets; the clock moves when a test says so.
+//! Bulk API 2.0 and 1.0, call by call, without sockets; the clock moves when a test says so.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cells;
+mod dataload;
 mod failures;
 mod fixture;
 mod ingest;
