@@ -24,9 +24,10 @@ use tokio::sync::watch;
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
 use crate::config::TenantConfig;
-use crate::model::ids::{ObjectName, TenantId};
+use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, ReconcileReport, SweepOutcome};
+use crate::salesforce::RelayedEvent;
 
 use abandoned::{Abandoned, Held};
 use deadline::Deadline;
@@ -100,8 +101,7 @@ impl SyncEngine {
         capture::salesforce(&self.job(tenant).await?, options).await
     }
 
-    /// Records change events that somebody else delivered (Event Relay through a queue). Durable
-    /// when it returns.
+    /// Records change events that somebody else delivered and decoded. Durable when it returns.
     pub async fn capture_relayed(
         &self,
         tenant: &TenantId,
@@ -109,6 +109,21 @@ impl SyncEngine {
         stale: &[ObjectName],
     ) -> Result<CaptureReport, ForceSyncError> {
         capture::events::record_relayed(&self.job(tenant).await?, observations, stale).await
+    }
+
+    /// Returns the org that the tenant belongs to.
+    pub async fn organization(&self, tenant: &TenantId) -> Result<SalesforceId, ForceSyncError> {
+        Ok(self.job(tenant).await?.loaded().organization_id.clone())
+    }
+
+    /// Records change events in the envelopes that Salesforce Event Relay puts them in. Durable when it
+    /// returns; an event that comes again, or late, changes nothing.
+    pub async fn capture_envelopes(
+        &self,
+        tenant: &TenantId,
+        events: &[RelayedEvent],
+    ) -> Result<CaptureReport, ForceSyncError> {
+        capture::events::record_envelopes(&self.job(tenant).await?, events).await
     }
 
     /// Enqueues the rows that stood in the mapped tables before their triggers did. Returns how many.

@@ -3,7 +3,7 @@
 //! [`HttpSalesforce`] implements [`SalesforcePort`] over the network. Below it: `auth` has and shares
 //! the session, `wire` and `transport` make calls, `classify` says what errors mean, `write`, `read`
 //! and `describe` are the REST resources, `pubsub` is the event stream with `avro`, `bitmap` and
-//! `event` to decode it. Nothing here decides what to write; it says what happened.
+//! `event` to decode it, `relay` reads the same events where EventBridge brings them. Nothing here decides what to write; it says what happened.
 
 mod applier;
 mod auth;
@@ -14,6 +14,7 @@ mod describe;
 mod event;
 mod pubsub;
 mod read;
+mod relay;
 mod soql;
 mod transport;
 mod wire;
@@ -45,6 +46,8 @@ use crate::model::schema::ObjectSchema;
 pub use self::applier::{ApplyError, RestApplyResult, SalesforceApplier};
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;
+pub use self::relay::{RelayError, RelayedEvent};
+pub(crate) use self::relay::{RelayedBatch, read_relayed};
 pub use self::transport::ApiUsage;
 
 /// How to reach and enter an org.

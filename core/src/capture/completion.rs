@@ -19,14 +19,25 @@ use super::backfill::external_id_of;
 /// Records of one read by id.
 const READ_BATCH: usize = 200;
 
+/// How events arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// As they were committed.
+    InOrder,
+    /// In any order: a record whose creation is told may be gone, and that may have been told before.
+    Unordered,
+}
+
 /// Completes the events of a batch: those that say too little to begin a link with (an update carries
-/// only what changed, most often without the external id, and a gap carries nothing), and, for objects
-/// with a filter, those of records that the filter does not show.
+/// only what changed, most often without the external id, and a gap carries nothing), those that may
+/// come too late to begin one, and, for objects with a filter, those of records that the filter does
+/// not show.
 pub(super) async fn complete(
     job: &Job<'_>,
+    arrival: Arrival,
     mut observations: Vec<SalesforceObservation>,
 ) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
-    for (object, ids) in asked_about(job, &observations) {
+    for (object, ids) in asked_about(job, arrival, &observations) {
         // Events of unmapped objects are out of scope; the store counts them.
         let Some(scope) = scope_of(job.scopes(), &object) else {
             continue;
@@ -35,7 +46,7 @@ pub(super) async fn complete(
         let (ids, shown) = match scope.sync.filter {
             Some(_) => {
                 let shown = read_shown(job, scope, &ids).await?;
-                keep_out(scope, &mut observations, &shown);
+                keep_out(scope, arrival, &mut observations, &shown);
                 (shown.keys().cloned().collect(), Some(shown))
             }
             None => (ids, None),
@@ -46,7 +57,7 @@ pub(super) async fn complete(
             None => read_by_id(job, scope, &unlinked).await?,
         };
         for id in &unlinked {
-            put_whole(scope, &mut observations, id, records.get(id));
+            put_whole((scope, arrival), &mut observations, id, records.get(id));
         }
     }
     Ok(observations)
@@ -111,12 +122,13 @@ pub(super) fn unmatched(seen: &mut SalesforceObservation) {
 /// Returns the records that the events leave a question about.
 fn asked_about(
     job: &Job<'_>,
+    arrival: Arrival,
     observations: &[SalesforceObservation],
 ) -> BTreeMap<ObjectName, BTreeSet<SalesforceId>> {
     let mut asked: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
     for seen in observations {
         let scope = scope_of(job.scopes(), &seen.object);
-        if scope.is_some_and(|scope| is_asked_about(scope, seen)) {
+        if scope.is_some_and(|scope| is_asked_about(scope, arrival, seen)) {
             asked
                 .entry(seen.object.clone())
                 .or_default()
@@ -126,11 +138,14 @@ fn asked_about(
     asked
 }
 
-/// A new record says everything but whether the filter shows it. What a delete says stands by itself.
-fn is_asked_about(scope: &ObjectScope, seen: &SalesforceObservation) -> bool {
+/// A new record says everything but whether the filter shows it, and whether it is still there. What a
+/// delete says stands by itself.
+fn is_asked_about(scope: &ObjectScope, arrival: Arrival, seen: &SalesforceObservation) -> bool {
     match seen.kind {
         ObservationKind::Changed | ObservationKind::Gap => true,
-        ObservationKind::Created | ObservationKind::Undeleted => scope.sync.filter.is_some(),
+        ObservationKind::Created | ObservationKind::Undeleted => {
+            scope.sync.filter.is_some() || arrival == Arrival::Unordered
+        }
         ObservationKind::Snapshot
         | ObservationKind::Look
         | ObservationKind::Deleted
@@ -143,12 +158,13 @@ fn is_asked_about(scope: &ObjectScope, seen: &SalesforceObservation) -> bool {
 /// Empties the events of records that the filter does not show.
 fn keep_out(
     scope: &ObjectScope,
+    arrival: Arrival,
     observations: &mut [SalesforceObservation],
     shown: &BTreeMap<SalesforceId, SalesforceRecord>,
 ) {
     observations
         .iter_mut()
-        .filter(|seen| seen.object == scope.sync.object && is_asked_about(scope, seen))
+        .filter(|seen| seen.object == scope.sync.object && is_asked_about(scope, arrival, seen))
         .filter(|seen| !shown.contains_key(&seen.salesforce_id))
         .for_each(unmatched);
 }
@@ -156,14 +172,14 @@ fn keep_out(
 /// Puts what the read showed in place of the record's first event that leaves a question. Its later
 /// ones stay: by their versions they are older than the read.
 fn put_whole(
-    scope: &ObjectScope,
+    (scope, arrival): (&ObjectScope, Arrival),
     observations: &mut [SalesforceObservation],
     id: &SalesforceId,
     record: Option<&SalesforceRecord>,
 ) {
     let first = observations
         .iter_mut()
-        .find(|seen| seen.salesforce_id == *id && is_asked_about(scope, seen));
+        .find(|seen| seen.salesforce_id == *id && is_asked_about(scope, arrival, seen));
     let Some(seen) = first else { return };
     match record {
         Some(record) if record.deleted == Deleted::No => {

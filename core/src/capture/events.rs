@@ -1,6 +1,7 @@
 //! Drains the change-event subscription: one owner, one position, moved only with what it covers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::abandoned::HeldStream;
@@ -12,10 +13,10 @@ use crate::engine::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
-use crate::salesforce::ALL_CHANGES_TOPIC;
+use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
 use super::backfill::Backfill;
-use super::completion::complete;
+use super::completion::{Arrival, complete};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, ring_for};
 
@@ -204,7 +205,7 @@ impl Drain<'_> {
             self.mark_stale(&batch.stale, "events of the object were lost")
                 .await?;
         }
-        let observations = complete(self.job, batch.observations).await?;
+        let observations = complete(self.job, Arrival::InOrder, batch.observations).await?;
         let position = StreamPosition {
             cursor: batch.position.clone(),
             stale: Some(false),
@@ -268,6 +269,40 @@ impl Drain<'_> {
     }
 }
 
+/// Records relayed events. What they say is read by the scopes as they are now.
+pub(crate) async fn record_envelopes(
+    job: &Job<'_>,
+    events: &[RelayedEvent],
+) -> Result<CaptureReport, ForceSyncError> {
+    let objects = job
+        .scopes()
+        .iter()
+        .map(|scope| (Arc::clone(&scope.schema), interest_of(&scope.sync)))
+        .collect();
+    let RelayedBatch {
+        observations,
+        stale,
+        out_of_scope,
+    } = read_relayed(objects, &job.loaded().user, events)?;
+    let mut report = record_relayed(job, observations, &stale).await?;
+    report.counts.seen += out_of_scope;
+    report.counts.out_of_scope += out_of_scope;
+    tracing::info!(
+        tenant = %job.id(),
+        events = events.len(),
+        seen = report.counts.seen,
+        journaled = report.counts.journaled,
+        duplicate = report.counts.duplicate,
+        refused = report.counts.refused,
+        out_of_scope = report.counts.out_of_scope,
+        stale = stale.len(),
+        dirty = report.dirty,
+        echoes = report.echoes,
+        "captured relayed events"
+    );
+    Ok(report)
+}
+
 /// Records events that came without a stream position of ours.
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
@@ -280,7 +315,7 @@ pub(crate) async fn record_relayed(
             .mark_stale(job.id(), stale, "events of the object were lost")
             .await?;
     }
-    let observations = complete(job, observations).await?;
+    let observations = complete(job, Arrival::Unordered, observations).await?;
     let recorded = job
         .store()
         .record_observations(job.scopes(), &observations, None)

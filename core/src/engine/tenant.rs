@@ -37,6 +37,8 @@ pub(crate) struct Scopes {
     pub(crate) list: Vec<ObjectScope>,
     /// Our user in the org.
     pub(crate) user: SalesforceId,
+    /// The org.
+    pub(crate) organization_id: SalesforceId,
     loaded_at_ms: i64,
 }
 
@@ -94,6 +96,7 @@ impl Tenant {
         Ok(Scopes {
             list,
             user: identity.user_id,
+            organization_id: identity.organization_id,
             loaded_at_ms: now_ms,
         })
     }

@@ -192,7 +192,7 @@ impl EventHeader {
 }
 
 impl ChangeType {
-    fn of(symbol: &str) -> Self {
+    pub(super) fn of(symbol: &str) -> Self {
         match symbol {
             "CREATE" => Self::Create,
             "UPDATE" => Self::Update,
@@ -248,7 +248,7 @@ fn remember_records(schema: &Schema, compounds: &mut Compounds) {
 
 /// Returns the flat name of a part of a compound field: `BillingAddress` and `City` make
 /// `BillingCity`, `Site__c` and `Latitude` make `Site__Latitude__s`, parts of a name stand alone.
-fn flat_name(kind: &str, field: &str, child: &str) -> Option<String> {
+pub(super) fn flat_name(kind: &str, field: &str, child: &str) -> Option<String> {
     match (kind, field.strip_suffix("__c")) {
         ("Address" | "Location", Some(custom)) => Some(format!("{custom}__{child}__s")),
         ("Address", None) => field

@@ -17,7 +17,7 @@ use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
-use crate::model::schema::{FieldType, ObjectSchema};
+use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::model::value::{Decimal, Payload, Value};
 
 /// The mapped objects and fields that events are read for.
@@ -26,7 +26,7 @@ pub(super) struct EventScope {
     objects: BTreeMap<ObjectName, ScopedObject>,
 }
 
-struct ScopedObject {
+pub(super) struct ScopedObject {
     schema: Arc<ObjectSchema>,
     interest: Interest,
     /// The one mapped field that is an external id, if it is only one.
@@ -45,6 +45,16 @@ pub(super) struct Ourselves {
 pub(super) struct Sighting<'a> {
     pub(super) replay_id: &'a [u8],
     /// Observations that the same replay id has given already.
+    pub(super) ordinal: i32,
+}
+
+/// What an event says of itself, in whatever form it came.
+pub(super) struct Told<'a> {
+    pub(super) header: &'a EventHeader,
+    pub(super) version: Version,
+    /// Where it was seen.
+    pub(super) cursor: SourceCursor,
+    /// Observations that the same place has given already.
     pub(super) ordinal: i32,
 }
 
@@ -106,7 +116,23 @@ impl EventScope {
         seen: &Sighting<'_>,
         ourselves: &Ourselves,
     ) -> EventReading {
-        let header = &event.header;
+        let told = Told {
+            header: &event.header,
+            version: version_of(schema, event),
+            cursor: SourceCursor::SalesforceReplayId(seen.replay_id.to_vec()),
+            ordinal: seen.ordinal,
+        };
+        self.reading(told, ourselves, |scoped| scoped.content(schema, event))
+    }
+
+    /// Returns what an event says whose content is told by `content`.
+    pub(super) fn reading(
+        &self,
+        told: Told<'_>,
+        ourselves: &Ourselves,
+        content: impl FnOnce(&ScopedObject) -> Content,
+    ) -> EventReading {
+        let header = told.header;
         let object = ObjectName::parse(&header.entity_name).ok();
         let Some((object, scoped)) = object.and_then(|name| self.objects.get_key_value(&name))
         else {
@@ -119,7 +145,7 @@ impl EventScope {
             // `001*` and the id of zeroes stand for records that are not named.
             Some(_) | None => return EventReading::Stale(object.clone()),
         };
-        let (kind, fields) = match scoped.content(schema, event) {
+        let (kind, fields) = match content(scoped) {
             Content::Said(kind, fields) => (kind, fields),
             Content::NothingMapped => return EventReading::OutOfScope,
             Content::Unclear => (ObservationKind::Gap, Payload::new()),
@@ -130,14 +156,14 @@ impl EventScope {
             external_id: scoped.external_id_in(&fields),
             kind,
             fields,
-            version: version_of(schema, event),
-            cursor: SourceCursor::SalesforceReplayId(seen.replay_id.to_vec()),
-            ordinal: seen.ordinal,
+            version: told.version,
+            cursor: told.cursor,
+            ordinal: told.ordinal,
             ours: ourselves.made(header),
             transaction_key: Some(header.transaction_key.clone()).filter(|key| !key.is_empty()),
         };
         let observations =
-            (seen.ordinal..)
+            (told.ordinal..)
                 .zip(ids)
                 .map(|(ordinal, salesforce_id)| SalesforceObservation {
                     salesforce_id,
@@ -157,7 +183,7 @@ impl Ourselves {
 }
 
 /// What an event says about the mapped fields of a record.
-enum Content {
+pub(super) enum Content {
     Said(ObservationKind, Payload),
     NothingMapped,
     /// It changed, nobody knows how.
@@ -165,6 +191,23 @@ enum Content {
 }
 
 impl ScopedObject {
+    /// The fields whose values are wanted.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &FieldName> {
+        self.interest.fields.iter()
+    }
+
+    pub(super) fn described(&self, field: &FieldName) -> Option<&FieldSchema> {
+        self.schema.fields.get(field)
+    }
+
+    /// Returns what an update says that changed these of the wanted fields.
+    pub(super) fn changed(&self, fields: Payload) -> Content {
+        match (fields.is_empty(), self.interest.changes) {
+            (true, Changes::OfFields) => Content::NothingMapped,
+            (false, _) | (true, Changes::All) => Content::Said(ObservationKind::Changed, fields),
+        }
+    }
+
     fn content(&self, schema: &EventSchema, event: &Event) -> Content {
         match event.header.change_type {
             ChangeType::Create => self.whole(schema, event, ObservationKind::Created),
@@ -218,10 +261,7 @@ impl ScopedObject {
             let scalar = if is_nulled { &Avro::Null } else { scalar };
             fields.insert(field.clone(), self.value(field, scalar)?);
         }
-        Some(match (fields.is_empty(), self.interest.changes) {
-            (true, Changes::OfFields) => Content::NothingMapped,
-            (false, _) | (true, Changes::All) => Content::Said(ObservationKind::Changed, fields),
-        })
+        Some(self.changed(fields))
     }
 
     fn value(&self, field: &FieldName, avro: &Avro) -> Option<Value> {
@@ -275,16 +315,19 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
         Avro::Int(int) => whole_number(field, i64::from(*int)),
         Avro::Long(long) => whole_number(field, *long),
         Avro::Double(double) => {
-            // The shortest decimal that gives this double is the one meant, if the field's digits at
-            // this magnitude are no more than a double can tell apart.
             let number = Decimal::parse(&double.to_string())?;
-            let told_apart = number.whole_digits() + scale_of(field)? <= DOUBLE_DIGITS;
-            told_apart
+            told_apart(field, &number)
                 .then(|| of_json(Value::Number(number).to_json()))
                 .flatten()
         }
         _ => None,
     }
+}
+
+/// Returns whether a number that was a double is the one meant: the shortest decimal that gives the
+/// double is, if the field's digits at this magnitude are no more than a double can tell apart.
+pub(super) fn told_apart(field: &FieldType, number: &Decimal) -> bool {
+    scale_of(field).is_some_and(|scale| number.whole_digits() + scale <= DOUBLE_DIGITS)
 }
 
 /// Returns the digits after the point of a field of numbers.

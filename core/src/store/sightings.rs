@@ -68,7 +68,7 @@ impl PgStore {
         }
         let name = stream.map(|(lease, _)| lease.stream.0.as_str());
         let mut sorted = sort(scopes, observations);
-        let duplicate = drop_seen(&mut tx, name, &mut sorted.accepted).await?;
+        let duplicate = drop_seen(&mut tx, name.unwrap_or(RELAY), &mut sorted.accepted).await?;
         let loaded = load(&mut tx, &sorted.accepted).await?;
         let mut book = SightingBook::new(loaded);
         let seen: Vec<Seen> = sorted
@@ -162,16 +162,16 @@ struct SeenRow<'a> {
     payload_hash: String,
 }
 
+/// The stream of events that come without a position of ours, to tell which came before.
+const RELAY: &str = "relay";
+
 /// Drops events that were recorded before with the same content. Reads are not remembered: reading
 /// a page again shows what is there now, and versions tell what is old.
 async fn drop_seen(
     tx: &mut Tx,
-    stream: Option<&str>,
+    stream: &str,
     accepted: &mut Vec<Accepted<'_>>,
 ) -> Result<usize, StoreError> {
-    let Some(stream) = stream else {
-        return Ok(0);
-    };
     let mut rows = BTreeMap::new();
     let mut keys = Vec::with_capacity(accepted.len());
     let mut repeats = BTreeSet::new();

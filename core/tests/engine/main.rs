@@ -20,6 +20,7 @@ mod one_side;
 mod over_the_network;
 mod policies;
 mod reconcile;
+mod relayed;
 mod running;
 mod stage;
 mod streams;

@@ -1,0 +1,410 @@
+//! Change events as Salesforce Event Relay hands them to Amazon EventBridge: JSON in an envelope.
+//!
+//! The envelope names the org, the payload is the change event without its Avro form: fields that did
+//! not change are left out, dates are text, compounds are nested, and what changed is said by name.
+//! Nothing orders these events and nothing keeps them from coming twice: their versions do, and the
+//! place that a transaction gives each of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::CLIENT_TAG;
+use super::avro::{ChangeType, EventHeader, flat_name};
+use super::event::{Content, EventReading, EventScope, Ourselves, ScopedObject, Told, told_apart};
+use crate::engine::ports::salesforce::{Interest, SalesforceError};
+use crate::model::canonical;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
+use crate::model::schema::ObjectSchema;
+use crate::model::value::{Decimal, Payload, Value};
+
+/// Start of the source of every event that Salesforce relays; the org's id follows (Salesforce Event
+/// Relay, partner event source name).
+const SOURCE_PREFIX: &str = "aws.partner/salesforce.com/";
+
+/// One relayed change event.
+#[derive(Debug, Clone)]
+pub struct RelayedEvent {
+    organization_id: SalesforceId,
+    header: EventHeader,
+    sequence_number: i64,
+    /// The changed fields, the header not among them.
+    fields: Map<String, Json>,
+}
+
+/// Why a message is no relayed change event. Says nothing of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// It is not JSON.
+    #[error("it is not JSON: {0}")]
+    NotJson(String),
+    /// It comes from elsewhere.
+    #[error(
+        "it is no event of a Salesforce Event Relay: its source does not begin with \
+         `aws.partner/salesforce.com/`, followed by the id of an org"
+    )]
+    NotFromSalesforce,
+    /// It is a platform event, or something else without the header of a change event.
+    #[error("it is no change event: `detail.payload.ChangeEventHeader` {0}")]
+    NoChangeEvent(&'static str),
+}
+
+/// What a batch of relayed events says.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct RelayedBatch {
+    /// One per record id, in the order given.
+    pub(crate) observations: Vec<SalesforceObservation>,
+    /// Objects that must be read again as a whole.
+    pub(crate) stale: Vec<ObjectName>,
+    /// Events that carried no mapped object or field.
+    pub(crate) out_of_scope: usize,
+}
+
+impl RelayedEvent {
+    /// Reads the envelope that EventBridge puts around an event (Amazon EventBridge User Guide, "Event
+    /// structure"). Whether it was replayed from an archive makes no difference.
+    pub fn parse(envelope: &str) -> Result<Self, RelayError> {
+        let mut envelope: Json = serde_json::from_str(envelope)
+            .map_err(|error| RelayError::NotJson(error.to_string()))?;
+        let organization_id = envelope
+            .get("source")
+            .and_then(Json::as_str)
+            .and_then(organization_in)
+            .ok_or(RelayError::NotFromSalesforce)?;
+        let payload = envelope
+            .get_mut("detail")
+            .and_then(|detail| detail.get_mut("payload"))
+            .map(Json::take);
+        let Some(Json::Object(mut fields)) = payload else {
+            return Err(RelayError::NoChangeEvent("is missing"));
+        };
+        let header = fields
+            .remove("ChangeEventHeader")
+            .ok_or(RelayError::NoChangeEvent("is missing"))?;
+        Ok(Self {
+            organization_id,
+            sequence_number: header
+                .get("sequenceNumber")
+                .and_then(Json::as_i64)
+                .unwrap_or_default(),
+            header: header_of(&header)?,
+            fields,
+        })
+    }
+
+    /// Returns the org that the event came from.
+    pub fn organization_id(&self) -> &SalesforceId {
+        &self.organization_id
+    }
+
+    /// The place of the event, for it to be known when it comes again. The replay id is not where the
+    /// documents agree on, and its transaction gives each event a number of its own.
+    fn cursor(&self) -> SourceCursor {
+        let place = format!("{}:{}", self.header.transaction_key, self.sequence_number);
+        SourceCursor::SalesforceReplayId(place.into_bytes())
+    }
+
+    /// The stamp is the record's own where the event carries it.
+    fn version(&self) -> Version {
+        let stamp = self.fields.get("LastModifiedDate");
+        let stamp = stamp
+            .and_then(Json::as_str)
+            .and_then(canonical::datetime_ms);
+        Version {
+            modified_ms: Some(stamp.unwrap_or(self.header.commit_timestamp)),
+            commit_number: Some(self.header.commit_number),
+        }
+    }
+
+    fn content(&self, scoped: &ScopedObject) -> Content {
+        let said = Said::of(&self.header, &self.fields);
+        match self.header.change_type {
+            ChangeType::Create => said.whole(scoped, ObservationKind::Created),
+            ChangeType::Undelete => said.whole(scoped, ObservationKind::Undeleted),
+            ChangeType::Update => said.changes(scoped).unwrap_or(Content::Unclear),
+            ChangeType::Delete => Content::Said(ObservationKind::Deleted, Payload::new()),
+            ChangeType::Gap | ChangeType::GapOverflow => Content::Unclear,
+        }
+    }
+}
+
+/// Returns what relayed events say of the mapped objects. `user` is ours in their org. Errors: an object
+/// has not a field that is mapped.
+pub(crate) fn read_relayed(
+    objects: Vec<(Arc<ObjectSchema>, Interest)>,
+    user: &SalesforceId,
+    events: &[RelayedEvent],
+) -> Result<RelayedBatch, SalesforceError> {
+    let mut scope = EventScope::default();
+    for (schema, interest) in objects {
+        scope.add(schema, &interest)?;
+    }
+    let ourselves = Ourselves {
+        origin_suffix: format!(";client={CLIENT_TAG}"),
+        user_id: user.clone(),
+    };
+    let mut batch = RelayedBatch::default();
+    for event in events {
+        let told = Told {
+            header: &event.header,
+            version: event.version(),
+            cursor: event.cursor(),
+            ordinal: 0,
+        };
+        match scope.reading(told, &ourselves, |scoped| event.content(scoped)) {
+            EventReading::Observed(observations) => batch.observations.extend(observations),
+            EventReading::Stale(object) if batch.stale.contains(&object) => {}
+            EventReading::Stale(object) => batch.stale.push(object),
+            EventReading::OutOfScope => batch.out_of_scope += 1,
+        }
+    }
+    Ok(batch)
+}
+
+/// `aws.partner/salesforce.com/<org>/<channel or relay>`.
+fn organization_in(source: &str) -> Option<SalesforceId> {
+    let organization = source.strip_prefix(SOURCE_PREFIX)?.split('/').next()?;
+    SalesforceId::parse(organization)
+        .ok()
+        .filter(|id| id.as_str().starts_with("00D"))
+}
+
+fn header_of(header: &Json) -> Result<EventHeader, RelayError> {
+    let text = |name: &str| header.get(name).and_then(Json::as_str).map(str::to_owned);
+    let texts = |name: &str| -> Vec<String> {
+        let listed = header.get(name).and_then(Json::as_array);
+        let listed = listed.into_iter().flatten().filter_map(Json::as_str);
+        listed.map(str::to_owned).collect()
+    };
+    let number = |name: &str| header.get(name).and_then(Json::as_i64);
+    let all_named = header
+        .get("recordIds")
+        .and_then(Json::as_array)
+        .is_some_and(|ids| ids.iter().all(Json::is_string));
+    Ok(EventHeader {
+        entity_name: text("entityName").ok_or(RelayError::NoChangeEvent("names no entity"))?,
+        // An id that is none stands for records that are not named.
+        record_ids: if all_named {
+            texts("recordIds")
+        } else {
+            Vec::new()
+        },
+        change_type: ChangeType::of(&text("changeType").unwrap_or_default()),
+        change_origin: text("changeOrigin").unwrap_or_default(),
+        transaction_key: text("transactionKey")
+            .filter(|key| !key.is_empty())
+            .ok_or(RelayError::NoChangeEvent("names no transaction"))?,
+        commit_timestamp: number("commitTimestamp")
+            .ok_or(RelayError::NoChangeEvent("has no commit timestamp"))?,
+        commit_number: number("commitNumber")
+            .ok_or(RelayError::NoChangeEvent("has no commit number"))?,
+        commit_user: text("commitUser").unwrap_or_default(),
+        nulled_fields: texts("nulledFields"),
+        diff_fields: texts("diffFields"),
+        changed_fields: texts("changedFields"),
+    })
+}
+
+/// The fields of an event by their flat names, as describe has them.
+struct Said<'a> {
+    values: Vec<(String, &'a Json)>,
+    /// Names of compounds.
+    compounds: BTreeSet<&'a str>,
+    changed: Named<'a>,
+    differing: Named<'a>,
+    nulled: Named<'a>,
+}
+
+/// Fields that the header names.
+struct Named<'a> {
+    /// Flat names, of parts too.
+    flat: BTreeSet<String>,
+    /// What is named without a part.
+    whole: BTreeSet<&'a str>,
+    /// Compounds of which a part is named.
+    parted: BTreeSet<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    fn of(names: &'a [String]) -> Self {
+        let mut named = Self {
+            flat: BTreeSet::new(),
+            whole: BTreeSet::new(),
+            parted: BTreeSet::new(),
+        };
+        for name in names {
+            match name.split_once('.') {
+                Some((compound, part)) => {
+                    named.flat.insert(flat(compound, part));
+                    named.parted.insert(compound);
+                }
+                None => {
+                    named.flat.insert(name.clone());
+                    named.whole.insert(name);
+                }
+            }
+        }
+        named
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.flat.contains(name)
+    }
+
+    /// The field is a compound, or its compound is named as a whole and none of its parts is: whether
+    /// it changed is not said.
+    fn leaves_open(&self, name: &str) -> bool {
+        let is_part = |compound: &&str| PARTS.iter().any(|part| flat(compound, part) == name);
+        self.parted.contains(name)
+            || self
+                .whole
+                .difference(&self.parted)
+                .filter(|compound| **compound != name)
+                .any(is_part)
+    }
+}
+
+/// Parts of addresses, geolocations and names of persons (Change Data Capture Developer Guide, "Change
+/// Event Body Fields"; Object Reference, "Compound Fields").
+const PARTS: [&str; 16] = [
+    "Street",
+    "City",
+    "State",
+    "StateCode",
+    "PostalCode",
+    "Country",
+    "CountryCode",
+    "Latitude",
+    "Longitude",
+    "GeocodeAccuracy",
+    "Salutation",
+    "FirstName",
+    "MiddleName",
+    "LastName",
+    "InformalName",
+    "Suffix",
+];
+
+/// Fields that change events never carry, beside formulas and roll-ups (Change Data Capture Developer
+/// Guide, "Change Event Body Fields").
+const NEVER_CARRIED: [&str; 6] = [
+    "IsDeleted",
+    "SystemModstamp",
+    "LastActivityDate",
+    "LastViewedDate",
+    "LastReferencedDate",
+    "PhotoUrl",
+];
+
+impl<'a> Said<'a> {
+    fn of(header: &'a EventHeader, fields: &'a Map<String, Json>) -> Self {
+        let mut values = Vec::new();
+        let mut compounds = BTreeSet::new();
+        for (name, value) in fields {
+            match value {
+                Json::Object(parts) => {
+                    compounds.insert(name.as_str());
+                    values.extend(parts.iter().map(|(part, value)| (flat(name, part), value)));
+                }
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+                    values.push((name.clone(), value));
+                }
+            }
+        }
+        Self {
+            values,
+            compounds,
+            changed: Named::of(&header.changed_fields),
+            differing: Named::of(&header.diff_fields),
+            nulled: Named::of(&header.nulled_fields),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&'a Json> {
+        let found = self.values.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// A create carries every field that is not null.
+    fn whole(&self, scoped: &ScopedObject, kind: ObservationKind) -> Content {
+        let fields: Option<Payload> = scoped
+            .fields()
+            .map(|field| {
+                let json = self.value(field.as_str()).unwrap_or(&Json::Null);
+                let value = self.carried(scoped, field, json)?;
+                Some((field.clone(), value))
+            })
+            .collect();
+        match fields {
+            Some(fields) => Content::Said(kind, fields),
+            None => Content::Unclear,
+        }
+    }
+
+    /// An update carries the fields that its header names; none if it cannot be told which.
+    fn changes(&self, scoped: &ScopedObject) -> Option<Content> {
+        let mut fields = Payload::new();
+        for field in scoped.fields() {
+            let name = field.as_str();
+            if !is_carried(scoped, field) || self.is_unclear(name) {
+                return None;
+            }
+            let nulled = self.nulled.has(name);
+            if !nulled && !self.changed.has(name) {
+                continue;
+            }
+            // Named as changed, and not there: cleared or not delivered, nobody knows.
+            let json = if nulled {
+                &Json::Null
+            } else {
+                self.value(name)?
+            };
+            fields.insert(field.clone(), self.carried(scoped, field, json)?);
+        }
+        Some(scoped.changed(fields))
+    }
+
+    fn is_unclear(&self, name: &str) -> bool {
+        self.differing.has(name)
+            || [&self.changed, &self.nulled, &self.differing]
+                .iter()
+                .any(|named| named.leaves_open(name))
+    }
+
+    /// Returns the canonical value, or none if it cannot be told for sure.
+    fn carried(&self, scoped: &ScopedObject, field: &FieldName, json: &Json) -> Option<Value> {
+        if !is_carried(scoped, field) || self.compounds.contains(field.as_str()) {
+            return None;
+        }
+        let field_type = &scoped.described(field)?.field_type;
+        if let Json::Number(number) = json
+            && !told_apart(field_type, &Decimal::parse(&number.to_string())?)
+        {
+            return None;
+        }
+        canonical::from_salesforce_json(field_type, json).ok()
+    }
+}
+
+/// A formula may have changed with anything, and events never carry it.
+fn is_carried(scoped: &ScopedObject, field: &FieldName) -> bool {
+    let calculated = scoped.described(field).is_none_or(|field| field.calculated);
+    !calculated && !NEVER_CARRIED.contains(&field.as_str())
+}
+
+/// Returns the flat name of a part of a compound. The event says the compound's name alone; which kind it
+/// is shows by that.
+fn flat(compound: &str, part: &str) -> String {
+    let kind = match compound {
+        "Name" => "PersonName",
+        _ if compound.ends_with("Address") || compound.ends_with("__c") => "Address",
+        _ => "Location",
+    };
+    flat_name(kind, compound, part).unwrap_or_else(|| format!("{compound}.{part}"))
+}
+
+#[cfg(test)]
+mod tests;
