@@ -14,8 +14,10 @@ use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
 use syncline::engine::ports::Doorbell;
 use syncline::model::SourceSystem;
-use syncline::model::ids::TenantId;
+use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::reconcile::{ReconcileReport, SweepOutcome};
+use syncline::salesforce::RelayedEvent;
+use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::attempt::attempt;
@@ -62,6 +64,39 @@ pub async fn capture(
     .await?;
     instance.give_back_abandoned().await;
     outcome.answer(json!({"job": "capture", "side": side}))
+}
+
+/// Journals a batch of events that Salesforce relayed. A message counts as done once its event is durable.
+///
+/// # Errors
+///
+/// When a message has no id, so that its failure could not be told.
+pub async fn capture_relayed(
+    instance: &Instance,
+    event: SqsEvent,
+    deadline: Deadline,
+) -> anyhow::Result<SqsBatchResponse> {
+    let tenants = Owners::default();
+    let tenants = &tenants;
+    let response = sqs::handle_groups(
+        event,
+        deadline,
+        |body| async move {
+            let event = RelayedEvent::parse(&body)?;
+            let tenant = tenants.of(instance, event.organization_id()).await?;
+            Ok((tenant, event))
+        },
+        |tenant, events: Vec<RelayedEvent>| {
+            async move {
+                let engine = instance.engine(&tenant).await?;
+                engine.capture_envelopes(&tenant, &events).await?;
+                Ok(())
+            }
+            .boxed()
+        },
+    )
+    .await?;
+    Ok(response)
 }
 
 /// Does a reconcile job for every named tenant.
@@ -118,6 +153,28 @@ pub async fn apply(
     .await?;
     instance.give_back_abandoned().await;
     Ok(response)
+}
+
+/// Whose orgs the events of one batch came from: each is asked for once, also in vain.
+#[derive(Default)]
+struct Owners {
+    known: Mutex<BTreeMap<SalesforceId, Result<TenantId, String>>>,
+}
+
+impl Owners {
+    async fn of(
+        &self,
+        instance: &Instance,
+        organization: &SalesforceId,
+    ) -> anyhow::Result<TenantId> {
+        let mut known = self.known.lock().await;
+        if !known.contains_key(organization) {
+            let owner = instance.tenant_of_org(organization).await;
+            let owner = owner.map_err(|error| format!("{error:#}"));
+            known.insert(organization.clone(), owner);
+        }
+        known[organization].clone().map_err(anyhow::Error::msg)
+    }
 }
 
 async fn reconcile_one(

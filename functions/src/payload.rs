@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use aws_lambda_events::sqs::SqsEvent;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -38,7 +39,7 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Capture => {
-                r#"capture, {"job":"capture","side":"postgres"|"salesforce","tenant"?:"…","linger_seconds"?:50}"#
+                r#"capture, {"job":"capture","side":"postgres"|"salesforce","tenant"?:"…","linger_seconds"?:50} or a batch of its queue"#
             }
             Self::Reconcile => {
                 r#"reconcile, {"job":"sweep"|"incremental"|"full"|"migrate","tenant"?:"…"}"#
@@ -47,6 +48,30 @@ impl fmt::Display for Expected {
                 r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","slot":0}"#
             }
         })
+    }
+}
+
+/// What the capture function is told.
+#[derive(Debug)]
+pub enum CaptureCall {
+    /// A schedule's or an operator's word.
+    Job(CaptureJob),
+    /// Events that Salesforce relayed, from their queue.
+    Relayed(SqsEvent),
+}
+
+impl CaptureCall {
+    /// Parses what the function was invoked with.
+    pub fn parse(payload: Value) -> Result<Self, PayloadError> {
+        if payload.get("Records").is_none() {
+            return CaptureJob::parse(payload).map(Self::Job);
+        }
+        serde_json::from_value(payload)
+            .map(Self::Relayed)
+            .map_err(|error| PayloadError {
+                problem: format!("it is no batch of messages of a queue ({error})"),
+                expected: Expected::Capture,
+            })
     }
 }
 

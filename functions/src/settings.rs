@@ -73,6 +73,17 @@ pub enum SettingsError {
         /// The tenants there are.
         known: String,
     },
+    /// An event came from an org that no tenant belongs to.
+    #[error(
+        "no tenant that says capture = \"relay\" belongs to org {organization}; tenants that could not be \
+         asked: {unasked}"
+    )]
+    UnknownOrg {
+        /// The org.
+        organization: String,
+        /// Tenants that it may be of.
+        unasked: String,
+    },
     /// It is there and holds nothing.
     #[error("{0} is empty")]
     Empty(String),

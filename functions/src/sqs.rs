@@ -1,11 +1,11 @@
 //! What a queue is told about a batch of its messages.
 //!
-//! The response decides which messages are deleted, so it is built in one place, [`handle_batch`], and
-//! only from ids that came in. Lambda's rules that it minds: an id that is empty, misspelt or not of
+//! The response decides which messages are deleted, so it is built in one place, for [`handle_batch`]
+//! and [`handle_groups`] alike, and only from ids that came in. Lambda's rules that it minds: an id that is empty, misspelt or not of
 //! the batch fails the whole batch; an empty list says that everything succeeded; an invocation that
 //! dies returns every message. This module knows nothing of what a message means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -40,23 +40,97 @@ where
     H: Fn(String) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let messages = identified(event.records)?;
-    let failed: BTreeSet<String> = stream::iter(messages)
+    let failed = stream::iter(identified(event.records)?)
         .map(|(id, body)| {
             let handled = attempt(deadline, || handle(body));
-            async move {
-                let failure = handled.await.err()?;
-                report(&id, &failure);
-                Some(id)
-            }
+            async move { Some((id, handled.await.err()?)) }
         })
         .buffer_unordered(MESSAGES_AT_ONCE)
         .filter_map(std::future::ready)
         .collect()
         .await;
+    Ok(response(failed))
+}
+
+/// Handles a batch in groups: `parse` says of each body to which group it belongs and what it holds,
+/// `handle` takes what is in a group at once.
+///
+/// What cannot be parsed is one failed message. If a group fails, each of its messages is tried alone,
+/// so that one that can never succeed takes no other with it. Groups do not wait for each other.
+pub async fn handle_groups<K, T, P, PF, H, HF>(
+    event: SqsEvent,
+    deadline: Deadline,
+    parse: P,
+    handle: H,
+) -> Result<SqsBatchResponse, BatchError>
+where
+    K: Ord + Clone,
+    T: Clone,
+    P: Fn(String) -> PF,
+    PF: Future<Output = anyhow::Result<(K, T)>>,
+    H: Fn(K, Vec<T>) -> HF,
+    HF: Future<Output = anyhow::Result<()>>,
+{
+    let mut failed = Failures::new();
+    let mut groups: BTreeMap<K, Vec<(String, T)>> = BTreeMap::new();
+    for (id, body) in identified(event.records)? {
+        match attempt(deadline, || parse(body)).await {
+            Ok((group, held)) => groups.entry(group).or_default().push((id, held)),
+            Err(failure) => {
+                failed.insert(id, failure);
+            }
+        }
+    }
+    let handle = &handle;
+    let outcomes: Vec<Failures> = stream::iter(groups)
+        .map(|(group, messages)| handle_group(deadline, handle, group, messages))
+        .buffer_unordered(MESSAGES_AT_ONCE)
+        .collect()
+        .await;
+    failed.extend(outcomes.into_iter().flatten());
+    Ok(response(failed))
+}
+
+/// Failures by message id.
+type Failures = BTreeMap<String, Failure>;
+
+async fn handle_group<K, T, H, F>(
+    deadline: Deadline,
+    handle: &H,
+    group: K,
+    messages: Vec<(String, T)>,
+) -> Failures
+where
+    K: Clone,
+    T: Clone,
+    H: Fn(K, Vec<T>) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let held = messages.iter().map(|(_, held)| held.clone()).collect();
+    let Err(failure) = attempt(deadline, || handle(group.clone(), held)).await else {
+        return Failures::new();
+    };
+    if let [(id, _)] = messages.as_slice() {
+        return Failures::from([(id.clone(), failure)]);
+    }
+    warn!(reason = %failure, count = messages.len(), "messages failed together and are tried one by one");
+    let mut failed = Failures::new();
+    for (id, held) in messages {
+        if let Err(failure) = attempt(deadline, || handle(group.clone(), vec![held])).await {
+            failed.insert(id, failure);
+        }
+    }
+    failed
+}
+
+/// Reports each failure and returns the response that names them.
+fn response(failed: Failures) -> SqsBatchResponse {
+    for (id, failure) in &failed {
+        report(id, failure);
+    }
     let mut response = SqsBatchResponse::default();
-    response.set_failures(failed);
-    Ok(response)
+    response.set_failures(failed.into_keys());
+    response
 }
 
 /// Returns bodies by message id. A message that came twice in one batch is one message.

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::join_all;
-use syncline::config::{Config, TenantConfig};
+use syncline::config::{CaptureMode, Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process::SilentDoorbell;
 use syncline::engine::ports::DoorbellPort;
 use syncline::engine::sqs::SqsDoorbell;
-use syncline::model::ids::TenantId;
+use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
 use syncline::store::{PgStore, PgStoreOptions};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::aws::Aws;
 use crate::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource, SettingsError};
@@ -222,8 +223,46 @@ impl Instance {
         };
         let given_back = join_all(engines.iter().map(SyncEngine::give_back_abandoned));
         if timeout(GIVE_BACK_MAX, given_back).await.is_err() {
-            tracing::warn!("not everything that failed jobs held could be given back in time");
+            warn!("not everything that failed jobs held could be given back in time");
         }
+    }
+
+    /// Returns the tenant whose events come relayed from this org. Each such tenant is asked for its org;
+    /// one that cannot be asked is told in the log, and may be the one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no configuration, or no such tenant.
+    pub async fn tenant_of_org(&self, organization: &SalesforceId) -> anyhow::Result<TenantId> {
+        let config = self.config().await?;
+        let relayed = config
+            .tenants
+            .values()
+            .filter(|tenant| tenant.capture == CaptureMode::Relay);
+        let mut unasked = Vec::new();
+        for TenantConfig { tenant, .. } in relayed {
+            match self.organization_of(tenant).await {
+                Ok(theirs) if theirs == *organization => return Ok(tenant.clone()),
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(tenant = %tenant, reason = %format_args!("{error:#}"), "a tenant cannot be asked for its org");
+                    unasked.push(tenant.as_str());
+                }
+            }
+        }
+        Err(SettingsError::UnknownOrg {
+            organization: organization.to_string(),
+            unasked: match unasked.is_empty() {
+                true => "none".to_owned(),
+                false => unasked.join(", "),
+            },
+        }
+        .into())
+    }
+
+    async fn organization_of(&self, tenant: &TenantId) -> anyhow::Result<SalesforceId> {
+        let engine = self.engine(tenant).await?;
+        Ok(engine.organization(tenant).await?)
     }
 
     async fn doorbell(&self) -> anyhow::Result<Arc<dyn DoorbellPort>> {

@@ -1,14 +1,16 @@
 //! What the queue is told about batches: the rules of partial batch responses, for any batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use syncline::salesforce::RelayedEvent;
 use syncline_functions::deadline::Deadline;
-use syncline_functions::payload;
-use syncline_functions::sqs::{BatchError, handle_batch};
+use syncline_functions::payload::{self, CaptureCall};
+use syncline_functions::sqs::{BatchError, handle_batch, handle_groups};
 
 /// What handling a message comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,5 +227,155 @@ async fn a_message_without_an_id_fails_the_invocation_before_anything_is_handled
             error.to_string(),
             "message 1 of the batch has no id; the whole batch returns to the queue"
         );
+    }
+}
+
+// Groups: what is taken together.
+
+/// Parses a body: its group and its fate. What has no group is nobody's.
+async fn parse(body: String) -> anyhow::Result<(u8, String)> {
+    let (group, fate) = body
+        .split_once(' ')
+        .ok_or_else(|| anyhow::anyhow!("no group"))?;
+    Ok((group.parse()?, fate.to_owned()))
+}
+
+/// Takes a group at once: it comes to the worst that one of its messages comes to.
+async fn handle_all(bodies: Vec<String>) -> anyhow::Result<()> {
+    for body in bodies {
+        handle(body).await?;
+    }
+    Ok(())
+}
+
+async fn group_response(event: SqsEvent, deadline: Deadline) -> Value {
+    let response = handle_groups(event, deadline, parse, |_, bodies| handle_all(bodies))
+        .await
+        .expect("the batch has ids");
+    serde_json::to_value(response).expect("a response is JSON")
+}
+
+proptest! {
+    #[test]
+    fn a_message_that_fails_takes_no_other_of_its_group_with_it(
+        fates in fates(),
+        groups in proptest::collection::vec(0_u8..3, 10),
+    ) {
+        quietly();
+        let ids: Vec<String> = (0..fates.len()).map(|place| format!("id-{place}")).collect();
+        let bodies: Vec<String> = fates
+            .iter()
+            .zip(&groups)
+            .map(|(fate, group)| format!("{group} {}", fate.body()))
+            .collect();
+        let messages: Vec<(&str, &str)> =
+            ids.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
+        let reported = reported(&on_a_runtime(group_response(event(&messages), plenty())));
+        let expected: BTreeSet<&String> = ids
+            .iter()
+            .zip(&fates)
+            .filter(|(_, fate)| **fate != Fate::Succeeds)
+            .map(|(id, _)| id)
+            .collect();
+        prop_assert_eq!(reported.len(), expected.len(), "no id twice, none invented");
+        prop_assert_eq!(reported.iter().collect::<BTreeSet<_>>(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_taken_at_once_and_a_body_without_one_fails_alone() {
+    let taken = Mutex::new(Vec::new());
+    let take = |group: u8, bodies: Vec<String>| {
+        taken
+            .lock()
+            .expect("nobody panicked")
+            .push((group, bodies.len()));
+        async { Ok(()) }
+    };
+    let batch = event(&[("a", "1 x"), ("b", "none"), ("c", "2 x"), ("d", "1 x")]);
+    let response = handle_groups(batch, plenty(), parse, take)
+        .await
+        .expect("the batch has ids");
+    let response = serde_json::to_value(response).expect("a response is JSON");
+    assert_eq!(reported(&response), ["b"]);
+    assert_eq!(
+        taken.into_inner().expect("nobody panicked"),
+        [(1, 2), (2, 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_group_that_never_ends_is_reported_whole_and_holds_up_no_other() {
+    let batch = event(&[
+        ("a", "1 never ends"),
+        ("b", "2 succeeds"),
+        ("c", "1 succeeds"),
+    ]);
+    // Time enough for what ends at once, on a busy machine too.
+    let soon = Deadline::with_remaining(Duration::from_secs(2));
+    assert_eq!(reported(&group_response(batch, soon).await), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn when_no_time_is_left_no_group_is_begun() {
+    let batch = event(&[("a", "1 panics"), ("b", "2 succeeds")]);
+    let over = Deadline::with_remaining(Duration::ZERO);
+    assert_eq!(reported(&group_response(batch, over).await), ["a", "b"]);
+}
+
+/// The sample batch of the relay's queue: an update, a delete of two records, and no JSON.
+const RELAYED: &str = include_str!("../../infra/events/capture-relay.json");
+
+#[tokio::test]
+async fn the_sample_of_relayed_events_is_one_group_by_its_org_and_one_failed_message() {
+    let sample = serde_json::from_str(RELAYED).expect("the sample is JSON");
+    let CaptureCall::Relayed(batch) = CaptureCall::parse(sample).expect("it is a batch") else {
+        panic!("it is no schedule's payload");
+    };
+    let taken = Mutex::new(Vec::new());
+    let response = handle_groups(
+        batch,
+        plenty(),
+        |body| async move {
+            let event = RelayedEvent::parse(&body)?;
+            Ok((event.organization_id().clone(), event))
+        },
+        |organization, events| {
+            let told = (organization.to_string(), events.len());
+            taken.lock().expect("nobody panicked").push(told);
+            async { Ok(()) }
+        },
+    );
+    let response = serde_json::to_value(response.await.expect("it has ids")).expect("it is JSON");
+    assert_eq!(
+        reported(&response),
+        ["00000000-0000-4000-8000-000000000003"]
+    );
+    let taken = taken.into_inner().expect("nobody panicked");
+    assert_eq!(taken, [("00D000000000001EAA".to_owned(), 2)]);
+}
+
+#[test]
+fn the_capture_function_tells_a_schedule_from_a_batch() {
+    let schedule = json!({"job": "capture", "side": "salesforce"});
+    assert!(matches!(
+        CaptureCall::parse(schedule),
+        Ok(CaptureCall::Job(_))
+    ));
+    let batch = json!({"Records": [{"messageId": "a", "body": "{}"}]});
+    assert!(matches!(
+        CaptureCall::parse(batch),
+        Ok(CaptureCall::Relayed(_))
+    ));
+    for wrong in [
+        json!({"Records": 7}),
+        json!({"Records": [7]}),
+        json!({"job": "apply"}),
+        json!(7),
+    ] {
+        let error = CaptureCall::parse(wrong)
+            .expect_err("it is neither")
+            .to_string();
+        assert!(error.contains("capture"), "{error}");
     }
 }
