@@ -183,6 +183,26 @@ async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
 }
 
 #[tokio::test]
+async fn what_comes_again_is_a_duplicate_and_no_work() {
+    let (stage, mut relay) = started(MAPPING).await;
+    let ada = json!({"Name": "Ada", "External_Id__c": "a-1"});
+    let ada = stage.org.insert("Account", ada);
+    let created = relay.take(&stage);
+    deliver(&stage, &created).await;
+    stage.drain().await;
+    stage.org.update(&ada, json!({"Name": "Ada Ltd"}));
+    let updated = relay.take(&stage);
+    deliver(&stage, &updated).await;
+    stage.drain().await;
+    let again = deliver(&stage, &updated).await;
+    assert_eq!((again.counts.duplicate, again.dirty), (1, 0), "{again:?}");
+    // The first time the record was read instead, so that this is another content, and an older one.
+    let again = deliver(&stage, &created).await;
+    assert_eq!(again.dirty, 0, "{again:?}");
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn an_edit_of_ours_comes_back_relayed_and_causes_nothing() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
