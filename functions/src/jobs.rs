@@ -96,6 +96,7 @@ pub async fn capture_relayed(
         },
     )
     .await?;
+    instance.give_back_abandoned().await;
     Ok(response)
 }
 

@@ -1,9 +1,10 @@
 //! What a queue is told about a batch of its messages.
 //!
 //! The response decides which messages are deleted, so it is built in one place, for [`handle_batch`]
-//! and [`handle_groups`] alike, and only from ids that came in. Lambda's rules that it minds: an id that is empty, misspelt or not of
-//! the batch fails the whole batch; an empty list says that everything succeeded; an invocation that
-//! dies returns every message. This module knows nothing of what a message means.
+//! and [`handle_groups`] alike, and only from ids that came in. Lambda's rules that it minds: an id that
+//! is empty, misspelt or not of the batch fails the whole batch; an empty list says that everything
+//! succeeded; an invocation that dies returns every message. This module knows nothing of what a
+//! message means.
 
 use std::collections::BTreeMap;
 use std::future::Future;
