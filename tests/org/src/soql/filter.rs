@@ -61,79 +61,79 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
         Filter::Not(inner) => Condition::Not(Box::new(bind(model, object, inner)?)),
         Filter::Compare {
             path,
-            operator: Operator::Like,
+            operator,
             literal,
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            let Literal::Text(text) = literal else {
-                return Err(wrong_operator(field));
-            };
-            if !field.kind.is_text() {
-                return Err(wrong_operator(field));
-            }
-            let pattern = Pattern::new(text);
-            Condition::Like { path, pattern }
-        }
+        } => comparison(model, object, path, (*operator, literal))?,
+        Filter::In {
+            path,
+            negated,
+            literals,
+        } => membership(model, object, path, *negated, literals)?,
         Filter::InQuery {
             path,
             negated,
             query,
         } => bind_join(model, object, (path, *negated), query)?,
-        Filter::Compare {
-            path,
-            operator,
-            literal: Literal::Relative(relative),
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            relative_to_now(field, path, *operator, relative.days(model.now_ms))?
-        }
-        Filter::Compare {
-            path,
-            operator,
-            literal,
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            let value = constant(field, literal)?;
-            Condition::Compare {
-                path,
-                operator: *operator,
-                value,
-            }
-        }
-        Filter::In {
-            path,
-            negated,
-            literals,
-        } => {
-            let (path, field) = resolve(model, object, path)?;
-            let mut values = literals
-                .iter()
-                .map(|l| constant(field, l))
-                .collect::<Result<Vec<_>, _>>()?;
-            let negated = *negated;
-            // Ids are compared as they are, so that long lists can be searched.
-            if matches!(field.kind, FieldType::Id | FieldType::Reference) {
-                values.sort_unstable();
-                values.dedup();
-                Condition::Among {
-                    path,
-                    negated,
-                    values,
-                }
-            } else {
-                Condition::In {
-                    path,
-                    negated,
-                    values,
-                }
-            }
-        }
         Filter::Includes {
             path,
             negated,
             literals,
         } => includes(model, object, path, *negated, literals)?,
     })
+}
+
+fn comparison(
+    model: &Model,
+    object: ObjectNo,
+    path: &str,
+    (operator, literal): (Operator, &Literal),
+) -> Result<Condition, SfError> {
+    let (path, field) = resolve(model, object, path)?;
+    Ok(match (operator, literal) {
+        (Operator::Like, Literal::Text(text)) if field.kind.is_text() => Condition::Like {
+            path,
+            pattern: Pattern::new(text),
+        },
+        (Operator::Like, _) => return Err(wrong_operator(field)),
+        (operator, Literal::Relative(relative)) => {
+            relative_to_now(field, path, operator, relative.days(model.now_ms))?
+        }
+        (operator, literal) => Condition::Compare {
+            path,
+            operator,
+            value: constant(field, literal)?,
+        },
+    })
+}
+
+fn membership(
+    model: &Model,
+    object: ObjectNo,
+    path: &str,
+    negated: bool,
+    literals: &[Literal],
+) -> Result<Condition, SfError> {
+    let (path, field) = resolve(model, object, path)?;
+    let values = literals.iter().map(|literal| constant(field, literal));
+    let mut values = values.collect::<Result<Vec<_>, _>>()?;
+    // Ids are compared as they are, so that long lists can be searched.
+    Ok(
+        if matches!(field.kind, FieldType::Id | FieldType::Reference) {
+            values.sort_unstable();
+            values.dedup();
+            Condition::Among {
+                path,
+                negated,
+                values,
+            }
+        } else {
+            Condition::In {
+                path,
+                negated,
+                values,
+            }
+        },
+    )
 }
 
 fn includes(

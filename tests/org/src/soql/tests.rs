@@ -184,110 +184,113 @@ fn order_limit_and_offset() {
     );
 }
 
+/// A statement, and the code of its refusal.
+const REFUSALS: &[(&str, &str)] = &[
+    ("SELECT Id", "MALFORMED_QUERY"),
+    ("SELECT FROM Account", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Account WHERE", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Account WHERE Name = 'x", "MALFORMED_QUERY"),
+    (
+        r"SELECT Id FROM Account WHERE Name = '\q'",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Name = 'a' OR Name = 'b' AND Name = 'c'",
+        "MALFORMED_QUERY",
+    ),
+    ("SELECT Id FROM Account LIMIT x", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Account; DROP", "MALFORMED_QUERY"),
+    ("SELECT FIELDS(ALL) FROM Account", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Accout", "INVALID_TYPE"),
+    ("SELECT Foo FROM Account", "INVALID_FIELD"),
+    ("SELECT Foo.Name FROM Account", "INVALID_FIELD"),
+    ("SELECT Id, Id FROM Account", "INVALID_FIELD"),
+    ("SELECT Id FROM Account WHERE Name = 5", "INVALID_FIELD"),
+    (
+        "SELECT Id FROM Account WHERE NumberOfEmployees = 'x'",
+        "INVALID_FIELD",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Description = 'x'",
+        "INVALID_FIELD",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Id = 'nope'",
+        "INVALID_QUERY_FILTER_OPERATOR",
+    ),
+    (
+        "SELECT Id FROM Account OFFSET 2001",
+        "NUMBER_OUTSIDE_VALID_RANGE",
+    ),
+    ("SELECT Id FROM Account WHERE Name = :x", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Account WHERE Id IN ()", "MALFORMED_QUERY"),
+    (
+        "SELECT Id FROM Account WITH SECURITY_ENFORCED",
+        "MALFORMED_QUERY",
+    ),
+    ("SELECT Id FROM Account ALL ROWS", "MALFORMED_QUERY"),
+    ("SELECT Id FROM Account WHERE Name = TODAY", "INVALID_FIELD"),
+    (
+        "SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Id IN (SELECT Name FROM Contact)",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Id IN (SELECT Id FROM Contact)",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Name IN (SELECT Id FROM Contact)",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Id IN (SELECT Id, Name FROM Account)",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Name = 'x' OR Id IN (SELECT AccountId FROM Contact)",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact WHERE AccountId IN \
+             (SELECT Id FROM Account))",
+        "MALFORMED_QUERY",
+    ),
+    (
+        "SELECT Id, (SELECT Id FROM Foos) FROM Account",
+        "INVALID_TYPE",
+    ),
+    (
+        "SELECT Id, (SELECT Foo FROM Contacts) FROM Account",
+        "INVALID_FIELD",
+    ),
+    (
+        "SELECT Id, (SELECT COUNT() FROM Contacts) FROM Account",
+        "MALFORMED_QUERY",
+    ),
+    ("SELECT Name, COUNT(Id) FROM Account", "MALFORMED_QUERY"),
+    ("SELECT Name n FROM Account", "MALFORMED_QUERY"),
+    ("SELECT SUM(Name) FROM Account", "INVALID_FIELD"),
+    ("SELECT COUNT(Id), COUNT() FROM Account", "MALFORMED_QUERY"),
+    (
+        "SELECT MEDIAN(AnnualRevenue) FROM Account",
+        "MALFORMED_QUERY",
+    ),
+    ("SELECT toLabel(Industry) FROM Account", "MALFORMED_QUERY"),
+    (
+        "SELECT Parent.Parent.Parent.Parent.Parent.Parent.Name FROM Account",
+        "MALFORMED_QUERY",
+    ),
+];
+
 #[test]
 fn refusals_have_the_codes_of_salesforce() {
     let org = org();
-    for (text, code) in [
-        ("SELECT Id", "MALFORMED_QUERY"),
-        ("SELECT FROM Account", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Account WHERE", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Account WHERE Name = 'x", "MALFORMED_QUERY"),
-        (
-            r"SELECT Id FROM Account WHERE Name = '\q'",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Name = 'a' OR Name = 'b' AND Name = 'c'",
-            "MALFORMED_QUERY",
-        ),
-        ("SELECT Id FROM Account LIMIT x", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Account; DROP", "MALFORMED_QUERY"),
-        ("SELECT FIELDS(ALL) FROM Account", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Accout", "INVALID_TYPE"),
-        ("SELECT Foo FROM Account", "INVALID_FIELD"),
-        ("SELECT Foo.Name FROM Account", "INVALID_FIELD"),
-        ("SELECT Id, Id FROM Account", "INVALID_FIELD"),
-        ("SELECT Id FROM Account WHERE Name = 5", "INVALID_FIELD"),
-        (
-            "SELECT Id FROM Account WHERE NumberOfEmployees = 'x'",
-            "INVALID_FIELD",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Description = 'x'",
-            "INVALID_FIELD",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Id = 'nope'",
-            "INVALID_QUERY_FILTER_OPERATOR",
-        ),
-        (
-            "SELECT Id FROM Account OFFSET 2001",
-            "NUMBER_OUTSIDE_VALID_RANGE",
-        ),
-        ("SELECT Id FROM Account WHERE Name = :x", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Account WHERE Id IN ()", "MALFORMED_QUERY"),
-        (
-            "SELECT Id FROM Account WITH SECURITY_ENFORCED",
-            "MALFORMED_QUERY",
-        ),
-        ("SELECT Id FROM Account ALL ROWS", "MALFORMED_QUERY"),
-        ("SELECT Id FROM Account WHERE Name = TODAY", "INVALID_FIELD"),
-        (
-            "SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Id IN (SELECT Name FROM Contact)",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Id IN (SELECT Id FROM Contact)",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Name IN (SELECT Id FROM Contact)",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Id IN (SELECT Id, Name FROM Account)",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Name = 'x' OR Id IN (SELECT AccountId FROM Contact)",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact WHERE AccountId IN \
-             (SELECT Id FROM Account))",
-            "MALFORMED_QUERY",
-        ),
-        (
-            "SELECT Id, (SELECT Id FROM Foos) FROM Account",
-            "INVALID_TYPE",
-        ),
-        (
-            "SELECT Id, (SELECT Foo FROM Contacts) FROM Account",
-            "INVALID_FIELD",
-        ),
-        (
-            "SELECT Id, (SELECT COUNT() FROM Contacts) FROM Account",
-            "MALFORMED_QUERY",
-        ),
-        ("SELECT Name, COUNT(Id) FROM Account", "MALFORMED_QUERY"),
-        ("SELECT Name n FROM Account", "MALFORMED_QUERY"),
-        ("SELECT SUM(Name) FROM Account", "INVALID_FIELD"),
-        ("SELECT COUNT(Id), COUNT() FROM Account", "MALFORMED_QUERY"),
-        (
-            "SELECT MEDIAN(AnnualRevenue) FROM Account",
-            "MALFORMED_QUERY",
-        ),
-        ("SELECT toLabel(Industry) FROM Account", "MALFORMED_QUERY"),
-        (
-            "SELECT Parent.Parent.Parent.Parent.Parent.Parent.Name FROM Account",
-            "MALFORMED_QUERY",
-        ),
-    ] {
-        assert_eq!(run(&org, text), [code], "{text}");
+    for (text, code) in REFUSALS {
+        assert_eq!(run(&org, text), [*code], "{text}");
     }
 }
 
