@@ -86,6 +86,8 @@ async fn main() -> anyhow::Result<()> {
         std::fs::write(path, running.certificate_pem())
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
+    // Whoever reads the addresses may tell it to end at once.
+    let told_to_end = told_to_end()?;
     let mut out = std::io::stdout();
     let (http, grpc) = (running.http_url(), running.grpc_url());
     let (https, grpcs) = (running.https_url(), running.grpcs_url());
@@ -94,7 +96,7 @@ async fn main() -> anyhow::Result<()> {
         r#"{{"http":"{http}","grpc":"{grpc}","https":"{https}","grpcs":"{grpcs}"}}"#
     )?;
     out.flush()?;
-    told_to_end().await?;
+    told_to_end.await;
     if let Some(path) = &arguments.dump {
         running
             .with_org(|org| dump(org, path))
@@ -166,17 +168,24 @@ fn dump(org: &Org, path: &Path) -> std::io::Result<()> {
     std::fs::rename(beside, path)
 }
 
+/// Listens from now on, and returns what is over once somebody has told the program to end.
 #[cfg(unix)]
-async fn told_to_end() -> std::io::Result<()> {
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => ended,
-        _ = terminated.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }
 
 #[cfg(not(unix))]
-async fn told_to_end() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // A terminal that cannot be heard cannot tell it to end either.
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }
