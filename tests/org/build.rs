@@ -3,6 +3,10 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/pubsub.proto");
     let files = protox::compile(["proto/pubsub.proto"], ["proto"])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    // One payload goes to many subscribers without being copied.
+    let payload = ".eventbus.v1.ProducerEvent.payload";
+    tonic_prost_build::configure()
+        .bytes(payload)
+        .compile_fds(files)?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use crate::Org;
+use crate::event_door;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
@@ -71,7 +72,8 @@ enum PersonOrder {
     },
 }
 
-type Outcome = Result<Json, String>;
+/// What an order comes to, or what is wrong with it.
+pub(crate) type Outcome = Result<Json, String>;
 
 /// Answers a request to the control door; `rest` is the path behind `/_org/`.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
@@ -118,7 +120,10 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         ("POST", "bulk") => read(request).map(|order| json!(org.bulk.order(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
         ("POST", "person") => read(request).and_then(|order| person(org, order)),
-        _ => return Response::json(404, json!({"error": "no such control"}).to_string()),
+        _ => match event_door::answer(org, request, rest) {
+            Some(outcome) => outcome,
+            None => return Response::json(404, json!({"error": "no such control"}).to_string()),
+        },
     };
     match outcome {
         Ok(json) => Response::json(200, json.to_string()),
@@ -149,7 +154,8 @@ fn certificate(org: &Org) -> Response {
     .with_header("content-type", "application/x-pem-file")
 }
 
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
+/// Reads the JSON of an order.
+pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
     serde_json::from_slice(&request.body).map_err(|error| error.to_string())
 }
 
@@ -168,6 +174,7 @@ fn stats(org: &mut Org) -> Json {
         "api_calls_24h": org.usage.used(now_ms),
         "events_published": org.model.log.published(),
         "events_delivered": org.stats.events_delivered,
+        "events_delivered_24h": org.bus.deliveries.used(now_ms),
         "faults_fired": org.faults.fired(),
         "faults": org.faults.report(),
         "records": records,

@@ -7,15 +7,18 @@
 
 mod bulk;
 mod control;
+mod event_door;
 mod faults;
 pub mod local;
 mod model;
 mod org;
 pub mod pubsub;
+mod relay;
 mod rest;
 mod seed;
 pub mod server;
 mod soql;
+mod tooling;
 mod unconfirmed;
 
 pub use model::decode::DecodedEvent;

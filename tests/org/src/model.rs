@@ -4,28 +4,43 @@
 
 pub(crate) mod bitmap;
 pub(crate) mod change;
+pub(crate) mod channel;
 pub(crate) mod decode;
 pub(crate) mod deletions;
+pub(crate) mod delivery;
 pub(crate) mod draft;
 pub(crate) mod error;
+pub(crate) mod event_file;
+pub(crate) mod evolve;
 pub(crate) mod id;
 pub(crate) mod layout;
+pub(crate) mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod org_file;
+pub(crate) mod permission;
+pub(crate) mod platform_event;
+pub(crate) mod publish;
+pub(crate) mod rewrite;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod stamp;
 pub(crate) mod state;
 pub(crate) mod table;
+pub(crate) mod text_diff;
 pub(crate) mod transaction;
 pub(crate) mod value;
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
+use channel::Channel;
 use deletions::Deletions;
 use error::SfError;
 use id::RecordId;
 use log::ChangeLog;
+use platform_event::PlatformEvent;
+use publish::EventLimits;
 use schema::{Field, FieldNo, Object, ObjectNo, Schema};
 use table::{RowNo, Table};
 use value::Value;
@@ -110,6 +125,13 @@ pub(crate) struct Model {
     pub(crate) late_ms: i64,
     /// The grid that system stamps lie on: a second, or wider, so that many records tie.
     pub(crate) grain_ms: i64,
+    pub(crate) platform_events: Vec<PlatformEvent>,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) limits: EventLimits,
+    /// How many events of an object are still to be sent as gaps, as if Salesforce had failed.
+    pub(crate) planned_gaps: HashMap<ObjectNo, u32>,
+    /// The records that went to the recycle bin because another one did.
+    gone_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
     commit_number: i64,
 }
 
@@ -126,6 +148,11 @@ impl Model {
             now_ms,
             late_ms: 0,
             grain_ms: 0,
+            platform_events: Vec::new(),
+            channels: Vec::new(),
+            limits: EventLimits::default(),
+            planned_gaps: HashMap::new(),
+            gone_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
             schema,
         }

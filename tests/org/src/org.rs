@@ -10,19 +10,20 @@ use crate::faults::Faults;
 use crate::faults::locks::Locks;
 use crate::model::decode::DecodedEvent;
 use crate::model::deletions::Deletions;
+use crate::model::delivery::{Cursor, Reading, Topic};
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
-use crate::model::log::{
-    ChangeEvent, ChangeLog, Fetched, Position, StreamError, Topic, replay_bytes,
-};
+use crate::model::log::{ChangeEvent, Fetched, Position, Source, StreamError, replay_bytes};
 use crate::model::org_file::{OrgFile, OrgFileError};
+use crate::model::permission::Permissions;
 use crate::model::schema::ObjectNo;
 use crate::model::state::RestoreError;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
 use crate::model::{Actor, Model};
+use crate::pubsub::bus::Bus;
 use crate::rest::dataload::AsyncJobs;
 use crate::rest::query::Cursors;
 use crate::rest::session::Sessions;
@@ -54,6 +55,7 @@ pub struct Org {
     pub(crate) bulk: Bulk,
     pub(crate) async_jobs: AsyncJobs,
     pub(crate) stats: Stats,
+    pub(crate) bus: Bus,
     pub(crate) base_url: String,
     /// The address by the other of plaintext and TLS than the call at hand came by.
     pub(crate) other_url: String,
@@ -82,6 +84,8 @@ pub struct TopicInfo {
     pub tenant_guid: String,
     /// Schema of the events; empty for topics with several objects.
     pub schema_id: String,
+    /// Whether events can be published to it: platform events only.
+    pub can_publish: bool,
 }
 
 /// What `GetSchema` tells.
@@ -124,6 +128,7 @@ impl Org {
             bulk: Bulk::default(),
             async_jobs: AsyncJobs::default(),
             stats: Stats::default(),
+            bus: Bus::default(),
             base_url: "http://127.0.0.1:0".to_owned(),
             other_url: "https://127.0.0.1:0".to_owned(),
             certificate_pem: String::new(),
@@ -136,6 +141,7 @@ impl Org {
         org.add_users()?;
         org.model.deletions = org.deletions(START_MS);
         org.sessions = Sessions::new(&org.file.apps, |name| org.user_named(name));
+        org.declare_bus()?;
         Ok(org)
     }
 
@@ -174,8 +180,10 @@ impl Org {
     pub fn reset(&mut self) {
         let mut fresh = Self::of(self.file.clone()).expect("the org file was consistent before");
         fresh.model = Model::new(self.model.schema.clone(), self.now_ms());
+        fresh.bus = Bus::following(&self.bus);
         fresh
             .add_users()
+            .and_then(|()| fresh.declare_bus())
             .expect("the org file was consistent before");
         fresh.model.deletions = fresh.deletions(self.now_ms());
         fresh.sessions = Sessions::new(&fresh.file.apps, |name| fresh.user_named(name));
@@ -205,7 +213,7 @@ impl Org {
     /// When the dump is of another org or schema, or broken; the org is then as it was.
     pub fn restore(&mut self, input: &mut dyn BufRead) -> Result<(), RestoreError> {
         let schema = self.model.schema.clone();
-        let mut model = Model::restore(schema, &self.org_id(), input)?;
+        let mut model = Model::restore(schema, &self.file, &self.org_id(), input)?;
         if let Some(max) = self.file.org.delete_log_max {
             model.deletions.limit(max);
         }
@@ -238,7 +246,7 @@ impl Org {
     pub(crate) fn start_clock(&mut self, wall_ms: i64) {
         if self.model.log.published() == 0 && !self.restored {
             let now_ms = wall_ms + self.ahead_ms;
-            self.model.log = ChangeLog::new(&self.model.schema, now_ms);
+            self.model.log.start_at(now_ms);
             self.model.deletions = self.deletions(now_ms);
         }
         self.set_wall_ms(wall_ms);
@@ -328,41 +336,32 @@ impl Org {
     /// Returns what `GetTopic` tells about a topic.
     ///
     /// # Errors
-    /// [`StreamError::TopicNotFound`] for any name but `/data/ChangeEvents` and
-    /// `/data/<Object>ChangeEvent` of an object with change events.
+    /// [`StreamError::TopicNotFound`] for any name but `/data/ChangeEvents`,
+    /// `/data/<Object>ChangeEvent` of an object with change events, `/event/<Event>__e`, and the
+    /// channels below `/data/` and `/event/`.
     pub fn get_topic(&self, name: &str) -> Result<TopicInfo, StreamError> {
-        let schema_id = match self.topic(name)? {
-            Topic::Everything => MULTI_OBJECT_SCHEMA_ID.to_owned(),
-            Topic::One(object) => self.model.log.layout(object).1.schema_id.clone(),
+        let topic = self.model.topic(name)?;
+        let of = |source| self.model.log.layout(source).1.schema.id.clone();
+        let schema_id = match topic {
+            Topic::Everything | Topic::Channel(_) => MULTI_OBJECT_SCHEMA_ID.to_owned(),
+            Topic::One(object) => of(Source::Object(object)),
+            Topic::Platform(event) => of(Source::Platform(event)),
         };
         Ok(TopicInfo {
             topic_name: name.to_owned(),
             tenant_guid: format!("core/prod/{}", self.org_id()),
             schema_id,
+            can_publish: matches!(topic, Topic::Platform(_)),
         })
-    }
-
-    pub(crate) fn topic(&self, name: &str) -> Result<Topic, StreamError> {
-        let event = name
-            .strip_prefix("/data/")
-            .ok_or(StreamError::TopicNotFound)?;
-        if event == "ChangeEvents" {
-            return Ok(Topic::Everything);
-        }
-        let mut objects = self.model.schema.numbered();
-        let found = objects.find(|(_, o)| o.change_events && o.event_name() == event);
-        found
-            .map(|(no, _)| Topic::One(no))
-            .ok_or(StreamError::TopicNotFound)
     }
 
     /// Returns an Avro schema; `None` if no event ever had it.
     #[must_use]
     pub fn get_schema(&self, schema_id: &str) -> Option<SchemaInfo> {
-        let (_, layout) = self.model.log.schema(schema_id)?;
+        let (_, _, layout) = self.model.log.schema(schema_id)?;
         Some(SchemaInfo {
-            schema_json: layout.schema_json.clone(),
-            schema_id: layout.schema_id.clone(),
+            schema_json: layout.schema.json.clone(),
+            schema_id: layout.schema.id.clone(),
         })
     }
 
@@ -376,28 +375,29 @@ impl Org {
         position: &Position,
         max: usize,
     ) -> Result<Fetched, StreamError> {
-        let topic = self.topic(topic)?;
+        let topic = self.model.topic(topic)?;
         let after = self.model.log.resolve(position)?;
-        let (events, read_to) = self.model.log.read(topic, after, max);
+        let reading = Reading {
+            topic,
+            permissions: &Permissions::default(),
+            events_max: max,
+        };
+        let (events, cursor) = self.model.read(&reading, Cursor::behind(after));
         Ok(Fetched {
             events,
-            latest_replay_id: replay_bytes(read_to),
+            latest_replay_id: replay_bytes(cursor.after),
         })
     }
 
-    /// Returns an event in readable form: header, changed names, values by field.
+    /// Returns a change event in readable form: header, changed names, values by field.
     ///
     /// # Panics
-    /// When the payload is not a datum of its schema, which would be a fault of the org.
+    /// When the payload is not a change event of its schema, as a platform event is none.
     #[must_use]
     pub fn decode(&self, event: &ChangeEvent) -> DecodedEvent {
-        let (_, layout) = self
-            .model
-            .log
-            .schema(&event.schema_id)
-            .expect("an event's schema is kept");
-        DecodedEvent::read(&layout.schema_json, &event.payload)
-            .expect("the org writes data of its own schema")
+        let schema = self.model.log.schema(&event.schema_id);
+        let (_, _, layout) = schema.expect("an event's schema is kept");
+        DecodedEvent::read(layout, &event.payload).expect("the org writes data of its own schema")
     }
 
     /// Creates a record as a person in Salesforce would.

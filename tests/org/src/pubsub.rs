@@ -1,7 +1,11 @@
 //! The Pub/Sub API: what goes over the wire, and the server that speaks it.
 
+pub(crate) mod bus;
+pub(crate) mod managed;
+mod publishing;
 pub(crate) mod refusal;
 pub(crate) mod rpc;
+mod subscription;
 
 /// Messages, client and server of `eventbus.v1`, generated from `proto/pubsub.proto`.
 #[allow(

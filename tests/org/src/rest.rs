@@ -8,6 +8,7 @@ mod condition;
 pub(crate) mod dataload;
 pub(crate) mod describe;
 pub(crate) mod discovery;
+pub(crate) mod events;
 mod graph;
 pub(crate) mod message;
 pub(crate) mod oauth;
@@ -348,6 +349,12 @@ impl Org {
             (Resource::Objects, "GET") => self.describe_global(call),
             (Resource::Object(object), "GET") => self.describe_basic(call, object),
             (Resource::Describe(object), "GET") => self.describe(call, object),
+            (Resource::Object(event), "POST") if event.ends_with("__e") => {
+                self.publish_row(call, event)
+            }
+            (Resource::Events(resource), method) if resource.allowed().contains(&method) => {
+                self.events(call, resource, method)
+            }
             (Resource::Object(object), "POST") => self.create_row(call, object),
             (Resource::Row(object, id), "GET") => self.read_row(call, object, id),
             (Resource::Row(object, id), "PATCH") => self.update_row(call, object, id),

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Org;
 use crate::pubsub;
+use crate::relay;
 use certificate::Certificate;
 pub(crate) use connection::Connections;
 
@@ -221,6 +222,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
         spawn(http::serve(rest, shared.clone())),
         spawn(pubsub::rpc::serve(events, shared.clone(), keep_alive)),
         spawn(run_jobs(shared.clone())),
+        spawn(relay::run(shared.clone())),
     ];
     Ok(Running {
         http,

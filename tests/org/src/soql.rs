@@ -19,7 +19,10 @@ pub(crate) use explain::explained;
 pub(crate) use parser::parse;
 pub(crate) use run::{push_record, rows};
 
+use crate::model::Model;
 use crate::model::error::SfError;
+use crate::model::schema::ObjectNo;
+use crate::model::table::RowNo;
 pub(crate) use date::Relative;
 
 /// Longest statement that Salesforce accepts, in characters.
@@ -188,6 +191,28 @@ impl Function {
             Self::Min => "min",
             Self::Max => "max",
         }
+    }
+}
+
+/// A condition on the records of one object that stands by itself, outside of a query.
+#[derive(Clone, Debug)]
+pub(crate) struct Criterion(filter::Condition);
+
+impl Criterion {
+    /// Reads what would stand behind WHERE.
+    pub(crate) fn parse(model: &Model, object: ObjectNo, text: &str) -> Result<Self, SfError> {
+        let name = &model.object(object).name;
+        let query = parse(&format!("SELECT Id FROM {name} WHERE {text}"))?;
+        let plan = bind(model, &query)?;
+        let condition = plan
+            .condition
+            .ok_or_else(|| malformed("the expression is empty"))?;
+        Ok(Self(condition))
+    }
+
+    /// Tells whether a record meets the condition.
+    pub(crate) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
+        self.0.holds(model, object, row)
     }
 }
 

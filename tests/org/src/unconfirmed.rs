@@ -133,3 +133,20 @@ pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
 /// How long a query locator leads anywhere after its last use: two days by the newer help article,
 /// 15 minutes by the older SOAP guide.
 pub(crate) const QUERY_LOCATOR_MS: i64 = 2 * 86_400_000;
+
+/// Whether the side of a text diff that has no lines names the line behind the place (else the line
+/// before it, as `diff` does).
+pub(crate) const EMPTY_DIFF_SIDE_NAMES_NEXT_LINE: bool = true;
+
+/// Most records that one merged change event names.
+pub(crate) const MERGED_RECORDS_MAX: usize = 10_000;
+
+/// Whether a later `FetchRequest` of a stream that carries a replay id is refused (else the id is
+/// ignored).
+pub(crate) const REPEATED_REPLAY_ID_IS_REFUSED: bool = false;
+
+/// Whether relayed events show fields that an update cleared as explicit nulls.
+pub(crate) const RELAY_SHOWS_NULLED_FIELDS: bool = true;
+
+/// Whether relayed events carry `schemaId`, `id` and `event.replayId` beside their payload.
+pub(crate) const RELAY_SHOWS_EVENT_IDS: bool = true;

@@ -3,7 +3,7 @@
 use super::Faults;
 use super::rule::{Action, Scope};
 use crate::Org;
-use crate::model::log::ChangeEvent;
+use crate::model::log::{ChangeEvent, Source};
 
 /// What is left of a delivery.
 #[derive(Debug)]
@@ -43,8 +43,12 @@ impl Org {
     }
 
     fn is_about(&self, event: &ChangeEvent, object: &str) -> bool {
-        let schema = self.model.log.schema(&event.schema_id);
-        schema.is_some_and(|(no, _)| self.model.object(no).name.eq_ignore_ascii_case(object))
+        match self.model.log.schema(&event.schema_id) {
+            Some((Source::Object(no), ..)) => {
+                self.model.object(no).name.eq_ignore_ascii_case(object)
+            }
+            Some((Source::Platform(_), ..)) | None => false,
+        }
     }
 }
 

@@ -2,17 +2,46 @@
 
 use super::bitmap::{self, Bit};
 use super::layout::{EventField, Layout};
-use super::schema::{FieldNo, Object};
+use super::schema::{Field, FieldNo, Object};
 use super::stamp;
+use super::text_diff;
 use super::value::Value;
 
 /// What happened to a record. The numbers are the places of the symbols in the Avro enum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum ChangeKind {
     Create = 0,
     Update = 1,
     Delete = 2,
     Undelete = 3,
+    /// The change is known to have happened, and nothing else about it.
+    GapCreate = 4,
+    GapUpdate = 5,
+    GapDelete = 6,
+    GapUndelete = 7,
+    /// More changes of the object in one transaction than are told one by one.
+    GapOverflow = 8,
+}
+
+impl ChangeKind {
+    /// Returns the kind that tells of the same change without its content.
+    pub(crate) fn gap(self) -> Self {
+        match self {
+            Self::Create | Self::GapCreate => Self::GapCreate,
+            Self::Update | Self::GapUpdate => Self::GapUpdate,
+            Self::Delete | Self::GapDelete => Self::GapDelete,
+            Self::Undelete | Self::GapUndelete => Self::GapUndelete,
+            Self::GapOverflow => Self::GapOverflow,
+        }
+    }
+}
+
+/// A field that an update changed, and what it held before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changed<'a> {
+    pub(crate) field: FieldNo,
+    pub(crate) old: &'a Value,
 }
 
 /// What all events of one transaction share.
@@ -30,8 +59,19 @@ pub(crate) struct Commit {
 pub(crate) struct Body {
     pub(crate) kind: ChangeKind,
     nulled: Vec<String>,
+    diffed: Vec<String>,
     changed: Vec<String>,
     fields: Vec<u8>,
+}
+
+/// How a field appears in an event.
+#[derive(Clone, Debug)]
+enum Shown {
+    /// Null, whatever the record holds.
+    Hidden,
+    Value,
+    /// As the difference to what it held before.
+    Diff(String),
 }
 
 impl Body {
@@ -43,51 +83,85 @@ impl Body {
         object: &Object,
         layout: &Layout,
         row: &[Value],
-        changed: &[FieldNo],
+        changed: &[Changed<'_>],
     ) -> Self {
-        let mut body = Self {
+        match kind {
+            ChangeKind::Create | ChangeKind::Undelete => {
+                let mut body = Self::of_kind(kind);
+                body.push_fields(object, layout, row, |_| &Shown::Value);
+                body
+            }
+            ChangeKind::Update => Self::update(object, layout, row, changed),
+            ChangeKind::Delete
+            | ChangeKind::GapCreate
+            | ChangeKind::GapUpdate
+            | ChangeKind::GapDelete
+            | ChangeKind::GapUndelete
+            | ChangeKind::GapOverflow => Self::header_only(kind, layout),
+        }
+    }
+
+    /// Returns the body of an event that tells nothing about fields.
+    pub(crate) fn header_only(kind: ChangeKind, layout: &Layout) -> Self {
+        Self {
+            // The index of null in the union of each field.
+            fields: vec![0; layout.fields.len()],
+            ..Self::of_kind(kind)
+        }
+    }
+
+    fn of_kind(kind: ChangeKind) -> Self {
+        Self {
             kind,
             nulled: Vec::new(),
+            diffed: Vec::new(),
             changed: Vec::new(),
             fields: Vec::new(),
-        };
-        match kind {
-            ChangeKind::Delete => body.push_fields(object, layout, row, |_| false),
-            ChangeKind::Create | ChangeKind::Undelete => {
-                body.push_fields(object, layout, row, |_| true);
-            }
-            ChangeKind::Update => {
-                let mut shown: Vec<(Bit, FieldNo)> = changed
-                    .iter()
-                    .filter_map(|no| Some((layout.bit(*no)?, *no)))
-                    .collect();
-                shown.sort_unstable();
-                body.changed = bitmap::encode(shown.iter().map(|(bit, _)| *bit));
-                let nulled = shown.iter().filter(|(_, no)| row[no.0] == Value::Null);
-                body.nulled = bitmap::encode(nulled.map(|(bit, _)| *bit));
-                body.push_fields(object, layout, row, |no| {
-                    shown.iter().any(|(_, s)| *s == no)
-                });
-            }
         }
+    }
+
+    fn update(object: &Object, layout: &Layout, row: &[Value], changed: &[Changed<'_>]) -> Self {
+        let mut body = Self::of_kind(ChangeKind::Update);
+        let mut shown: Vec<(Bit, FieldNo, Shown)> = changed
+            .iter()
+            .filter_map(|change| {
+                let bit = layout.bit(change.field)?;
+                let diff = diff_of(object.field(change.field), change.old, &row[change.field.0]);
+                Some((bit, change.field, diff.map_or(Shown::Value, Shown::Diff)))
+            })
+            .collect();
+        shown.sort_unstable_by_key(|(bit, _, _)| *bit);
+        body.changed = bitmap::encode(shown.iter().map(|(bit, _, _)| *bit));
+        let nulled = shown.iter().filter(|(_, no, _)| row[no.0] == Value::Null);
+        body.nulled = bitmap::encode(nulled.map(|(bit, _, _)| *bit));
+        let diffed = shown
+            .iter()
+            .filter(|(_, _, how)| matches!(how, Shown::Diff(_)));
+        body.diffed = bitmap::encode(diffed.map(|(bit, _, _)| *bit));
+        body.push_fields(object, layout, row, |no| {
+            let found = shown.iter().find(|(_, shown, _)| *shown == no);
+            found.map_or(&Shown::Hidden, |(_, _, how)| how)
+        });
         body
     }
 
-    fn push_fields(
+    fn push_fields<'a>(
         &mut self,
         object: &Object,
         layout: &Layout,
         row: &[Value],
-        shown: impl Fn(FieldNo) -> bool,
+        shown: impl Fn(FieldNo) -> &'a Shown,
     ) {
         let out = &mut self.fields;
         for field in &layout.fields {
             match field {
                 EventField::Plain(no) | EventField::SwitchableName(no) => {
-                    push_value(out, object, *no, row, shown(*no));
+                    push_value(out, object.field(*no), &row[no.0], shown(*no));
                 }
                 EventField::Compound(_, parts) => {
-                    let any = |no: &FieldNo| row[no.0] != Value::Null && shown(*no);
+                    let any = |no: &FieldNo| {
+                        row[no.0] != Value::Null && !matches!(shown(*no), Shown::Hidden)
+                    };
                     if !parts.iter().flatten().any(any) {
                         push_long(out, 0);
                         continue;
@@ -95,7 +169,9 @@ impl Body {
                     push_long(out, 1);
                     for part in parts {
                         match part {
-                            Some(no) => push_value(out, object, *no, row, shown(*no)),
+                            Some(no) => {
+                                push_value(out, object.field(*no), &row[no.0], shown(*no));
+                            }
                             None => push_long(out, 0),
                         }
                     }
@@ -123,31 +199,40 @@ impl Body {
         push_long(&mut out, commit.number);
         push_text(&mut out, &commit.user);
         push_texts(&mut out, &self.nulled);
-        push_texts(&mut out, &[]);
+        push_texts(&mut out, &self.diffed);
         push_texts(&mut out, &self.changed);
         out.extend_from_slice(&self.fields);
         out
     }
 }
 
-/// Appends a union of null and the type of the field.
-fn push_value(out: &mut Vec<u8>, object: &Object, no: FieldNo, row: &[Value], shown: bool) {
-    let value = &row[no.0];
-    if !shown || *value == Value::Null {
-        push_long(out, 0);
-        return;
+/// Returns the difference that stands for the new value of a long text, where it is worth it.
+fn diff_of(field: &Field, old: &Value, new: &Value) -> Option<String> {
+    if !field.long_text() {
+        return None;
     }
-    push_long(out, 1);
+    text_diff::unified(old.as_text()?, new.as_text()?)
+}
+
+fn push_value(out: &mut Vec<u8>, field: &Field, value: &Value, shown: &Shown) {
+    match shown {
+        Shown::Hidden => push_long(out, 0),
+        Shown::Value => push_nullable(out, field, value),
+        Shown::Diff(diff) => {
+            push_long(out, 1);
+            push_text(out, diff);
+        }
+    }
+}
+
+/// Appends a union of null and the type of the field.
+pub(crate) fn push_nullable(out: &mut Vec<u8>, field: &Field, value: &Value) {
+    push_long(out, i64::from(*value != Value::Null));
     match value {
         Value::Null => {}
         Value::Bool(yes) => out.push(u8::from(*yes)),
         Value::Int(int) => push_long(out, i64::from(*int)),
-        Value::Decimal(units) => {
-            let mut text = String::new();
-            Value::Decimal(*units).push_plain(object.field(no), &mut text);
-            let double: f64 = text.parse().unwrap_or_default();
-            out.extend_from_slice(&double.to_le_bytes());
-        }
+        Value::Decimal(units) => out.extend_from_slice(&double(*units, field).to_le_bytes()),
         Value::Date(days) => push_long(out, stamp::day_start_ms(*days)),
         Value::Datetime(ms) => push_long(out, *ms),
         Value::Time(ms) => push_long(out, i64::from(*ms)),
@@ -156,8 +241,20 @@ fn push_value(out: &mut Vec<u8>, object: &Object, no: FieldNo, row: &[Value], sh
     }
 }
 
+/// Returns the double nearest to a decimal.
+pub(crate) fn double(units: i64, field: &Field) -> f64 {
+    /// Whole numbers up to here are exact as doubles, and so is their one division.
+    const EXACT_MAX: u64 = 1 << 53;
+    if units.unsigned_abs() <= EXACT_MAX && field.scale <= 15 {
+        return units as f64 / 10_u64.pow(field.scale) as f64;
+    }
+    let mut text = String::new();
+    Value::Decimal(units).push_plain(field, &mut text);
+    text.parse().unwrap_or_default()
+}
+
 /// Appends a zigzag variable-length integer: Avro's int and long.
-fn push_long(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn push_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
@@ -166,7 +263,7 @@ fn push_long(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
     push_long(out, i64::try_from(text.len()).unwrap_or(i64::MAX));
     out.extend_from_slice(text.as_bytes());
 }

@@ -54,7 +54,11 @@ fn an_update_is_encoded_as_the_golden_datum_shows() {
     row[at("BillingStreet").0] = Value::Text("unchanged".into());
     row[at("AnnualRevenue").0] = Value::Decimal(550);
     row[at("LastModifiedDate").0] = Value::Datetime(1_700_000_000_000);
-    let changed = ["LastModifiedDate", "BillingCity", "AnnualRevenue", "Type"].map(at);
+    let changed =
+        ["LastModifiedDate", "BillingCity", "AnnualRevenue", "Type"].map(|name| Changed {
+            field: at(name),
+            old: &Value::Null,
+        });
     let body = Body::new(ChangeKind::Update, object, &layout, &row, &changed);
     let commit = Commit {
         origin: "com/salesforce/api/rest/62.0;client=syncd".to_owned(),
@@ -66,7 +70,7 @@ fn an_update_is_encoded_as_the_golden_datum_shows() {
     let datum = body.datum(object, &commit, 1, &["001D000000IqhSLIAZ".to_owned()]);
     assert_eq!(hex(&datum), GOLDEN);
 
-    let decoded = DecodedEvent::read(&layout.schema_json, &datum).unwrap();
+    let decoded = DecodedEvent::read(&layout, &datum).unwrap();
     assert_eq!(
         decoded.changed_fields,
         [
@@ -113,14 +117,14 @@ fn every_schema_is_valid_avro_with_a_stable_id() {
     let schema = OrgFile::built_in().schema().unwrap();
     for object in &schema.objects {
         let layout = Layout::new(object);
-        apache_avro::Schema::parse_str(&layout.schema_json).unwrap();
-        assert_eq!(layout.schema_id.len(), 22);
-        assert_eq!(layout.schema_id, Layout::new(object).schema_id);
+        apache_avro::Schema::parse_str(&layout.schema.json).unwrap();
+        assert_eq!(layout.schema.id.len(), 22);
+        assert_eq!(layout.schema.id, Layout::new(object).schema.id);
     }
     let ids: std::collections::HashSet<_> = schema
         .objects
         .iter()
-        .map(|object| Layout::new(object).schema_id)
+        .map(|object| Layout::new(object).schema.id)
         .collect();
     assert_eq!(ids.len(), schema.objects.len());
 }

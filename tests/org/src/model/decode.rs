@@ -8,6 +8,7 @@ use apache_avro::types::Value as Avro;
 use serde_json::Value as Json;
 
 use super::bitmap;
+use super::layout::Layout;
 
 /// A change event in readable form.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub struct DecodedEvent {
     pub entity: String,
     /// Ids of the records, 18 characters each.
     pub record_ids: Vec<String>,
-    /// `CREATE`, `UPDATE`, `DELETE`, `UNDELETE`.
+    /// `CREATE`, `UPDATE`, `DELETE`, `UNDELETE`, `GAP_…`.
     pub change_type: String,
     /// Who changed the records, by which API.
     pub change_origin: String,
@@ -32,6 +33,8 @@ pub struct DecodedEvent {
     pub commit_user: String,
     /// Fields that an update set to null; parts of compounds as `Parent.Part`.
     pub nulled_fields: Vec<String>,
+    /// Fields whose new value an update tells as a unified diff.
+    pub diff_fields: Vec<String>,
     /// Fields that an update changed; parts of compounds as `Parent.Part`.
     pub changed_fields: Vec<String>,
     /// The fields that are not null in the event; compounds as objects.
@@ -40,18 +43,11 @@ pub struct DecodedEvent {
 
 impl DecodedEvent {
     /// Reads a payload; the text of an error names what does not fit.
-    pub(crate) fn read(schema_json: &str, payload: &[u8]) -> Result<Self, String> {
-        let schema = Schema::parse_str(schema_json).map_err(|error| error.to_string())?;
-        let mut bytes = payload;
-        let reader = GenericDatumReader::builder(&schema).build();
-        let datum = reader
-            .and_then(|r| r.read_value(&mut bytes))
-            .map_err(|e| e.to_string())?;
-        if !bytes.is_empty() {
-            return Err("bytes are left behind the datum".to_owned());
-        }
-        let (Avro::Record(fields), Schema::Record(record)) = (datum, &schema) else {
-            return Err("the datum is no record".to_owned());
+    pub(crate) fn read(layout: &Layout, payload: &[u8]) -> Result<Self, String> {
+        let schema = layout.schema.parsed();
+        let fields = datum(schema, payload)?;
+        let Schema::Record(record) = schema else {
+            return Err("the schema is no record".to_owned());
         };
         let mut fields = fields.into_iter();
         let Some((_, Avro::Record(header))) = fields.next() else {
@@ -78,12 +74,29 @@ impl DecodedEvent {
             commit_number: number(&header["commitNumber"]),
             commit_user: text(&header["commitUser"]),
             nulled_fields: names("nulledFields")?,
+            diff_fields: names("diffFields")?,
             changed_fields: names("changedFields")?,
             fields: fields
                 .map(|(name, value)| (name, json(value)))
                 .filter(|(_, value)| !value.is_null())
                 .collect(),
         })
+    }
+}
+
+/// Reads the fields of a bare datum.
+pub(crate) fn datum(schema: &Schema, payload: &[u8]) -> Result<Vec<(String, Avro)>, String> {
+    let mut bytes = payload;
+    let reader = GenericDatumReader::builder(schema).build();
+    let datum = reader
+        .and_then(|r| r.read_value(&mut bytes))
+        .map_err(|e| e.to_string())?;
+    if !bytes.is_empty() {
+        return Err("bytes are left behind the datum".to_owned());
+    }
+    match datum {
+        Avro::Record(fields) => Ok(fields),
+        _ => Err("the datum is no record".to_owned()),
     }
 }
 
@@ -110,21 +123,24 @@ fn name_of(record: &apache_avro::schema::RecordSchema, bit: bitmap::Bit) -> Opti
     Some(format!("{}.{}", field.name, parts.fields.get(child)?.name))
 }
 
-fn text(value: &Avro) -> String {
+/// Returns the text of a string or an enum.
+pub(crate) fn text(value: &Avro) -> String {
     match value {
         Avro::String(text) | Avro::Enum(_, text) => text.clone(),
         _ => String::new(),
     }
 }
 
-fn texts(value: &Avro) -> Vec<String> {
+/// Returns the texts of an array.
+pub(crate) fn texts(value: &Avro) -> Vec<String> {
     match value {
         Avro::Array(items) => items.iter().map(text).collect(),
         _ => Vec::new(),
     }
 }
 
-fn number(value: &Avro) -> i64 {
+/// Returns a whole number.
+pub(crate) fn number(value: &Avro) -> i64 {
     match value {
         Avro::Int(int) => i64::from(*int),
         Avro::Long(long) => *long,
@@ -132,7 +148,8 @@ fn number(value: &Avro) -> i64 {
     }
 }
 
-fn json(value: Avro) -> Json {
+/// Returns a value as JSON, without the members of records that are null.
+pub(crate) fn json(value: Avro) -> Json {
     match value {
         Avro::Union(_, inner) => json(*inner),
         Avro::Boolean(yes) => yes.into(),

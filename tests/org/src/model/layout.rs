@@ -1,18 +1,46 @@
 //! What the change event of an object looks like: its Avro schema and where each field stands in it.
 
+use std::sync::OnceLock;
+
+use apache_avro::Schema;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::bitmap::Bit;
-use super::schema::{Field, FieldNo, FieldType, Object};
+use super::schema::{Field, FieldNo, FieldType, MASTER_RECORD, Object};
 
 /// The Avro form of the change events of one object.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) fields: Vec<EventField>,
-    pub(crate) schema_id: String,
-    pub(crate) schema_json: String,
+    pub(crate) schema: EventSchema,
     bits: Vec<Option<Bit>>,
+}
+
+/// An Avro schema as it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSchema {
+    /// Opaque; equal text, equal id.
+    pub(crate) id: String,
+    pub(crate) json: String,
+    parsed: OnceLock<Schema>,
+}
+
+impl EventSchema {
+    /// Returns the schema that `json` writes.
+    pub(crate) fn new(json: String) -> Self {
+        Self {
+            id: fingerprint(json.as_bytes()),
+            json,
+            parsed: OnceLock::new(),
+        }
+    }
+
+    /// Returns the schema in a form that data can be read with.
+    pub(crate) fn parsed(&self) -> &Schema {
+        self.parsed
+            .get_or_init(|| Schema::parse_str(&self.json).expect("the org writes Avro schemas"))
+    }
 }
 
 /// One top-level field behind the header.
@@ -35,9 +63,19 @@ impl Layout {
                 object.system.is_deleted,
                 object.system.modstamp,
             ];
-            !hidden.contains(no) && field.part_of.is_none()
+            let shown = !hidden.contains(no) && field.name != MASTER_RECORD;
+            shown && field.part_of.is_none()
         });
         Self::of(object, shown.map(|(no, _)| no))
+    }
+
+    /// Returns the layout of events that are not about records.
+    pub(crate) fn of_schema(schema: EventSchema) -> Self {
+        Self {
+            fields: Vec::new(),
+            schema,
+            bits: Vec::new(),
+        }
     }
 
     /// Returns the layout with just these fields, in that order.
@@ -58,18 +96,16 @@ impl Layout {
                 }
             })
             .collect();
-        let schema_json = schema_json(object, &fields, &address, &person);
         Self {
             bits: bits(object, &fields),
-            schema_id: fingerprint(schema_json.as_bytes()),
-            schema_json,
+            schema: EventSchema::new(schema_json(object, &fields, &address, &person)),
             fields,
         }
     }
 
     /// Returns where a field stands, if events show it.
     pub(crate) fn bit(&self, field: FieldNo) -> Option<Bit> {
-        self.bits[field.0]
+        self.bits.get(field.0).copied().flatten()
     }
 }
 
@@ -151,12 +187,13 @@ pub(crate) fn avro_type(kind: FieldType) -> &'static str {
     }
 }
 
-fn doc(field: &Field) -> &'static str {
+/// Returns the `doc` of a field, which names its Salesforce type.
+pub(crate) fn doc(field: &Field) -> &'static str {
     match field.kind {
         FieldType::Id | FieldType::Reference => "ForeignKey:EntityId",
         FieldType::String if field.switchable_name => "Data:Switchable_PersonName",
         FieldType::String => "Data:Text",
-        FieldType::Textarea if field.length > 255 => "Data:StringPlusClob",
+        FieldType::Textarea if field.long_text() => "Data:StringPlusClob",
         FieldType::Textarea => "Data:Text",
         FieldType::Picklist => "Data:DynamicEnum",
         FieldType::Multipicklist => "Data:MultiEnum",

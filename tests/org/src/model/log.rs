@@ -1,6 +1,6 @@
 //! The change events of the last 72 hours, in commit order, and positions in them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -17,12 +17,18 @@ const TICK_MS: i64 = 30_000;
 /// The first replay number of an org; real ones are large too.
 const FIRST_REPLAY: u64 = 1_000;
 
+/// How far numbering jumps when all positions are lost.
+const LOST_NUMBERS: u64 = 1_000_000;
+
 /// Why a subscription is refused. The codes are those of the `error-code` trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// There is no such topic.
     #[error("the topic does not exist")]
     TopicNotFound,
+    /// The user may not see all records of the topic's only object.
+    #[error("the user may not subscribe to the topic")]
+    NotAllowed,
     /// The position is malformed, older than the retention, or of another org.
     #[error("the Replay ID is corrupted or outside of the retention window")]
     ReplayIdCorrupted,
@@ -64,26 +70,37 @@ pub struct Fetched {
     pub latest_replay_id: Vec<u8>,
 }
 
-/// What a subscriber listens to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topic {
-    Everything,
-    One(ObjectNo),
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Source {
+    /// Records of an object.
+    Object(ObjectNo),
+    /// The publishers of a platform event.
+    Platform(PlatformNo),
 }
 
+/// Place of a platform event among those of the org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PlatformNo(pub(crate) usize);
+
+/// One place in the log; a place without an event only carries the time on.
 #[derive(Debug)]
-struct Entry {
-    replay: u64,
-    at_ms: i64,
-    event: Option<Logged>,
+pub(crate) struct Entry {
+    pub(crate) replay: u64,
+    pub(crate) at_ms: i64,
+    pub(crate) event: Option<Logged>,
 }
 
-#[derive(Debug)]
-struct Logged {
-    object: ObjectNo,
-    schema: usize,
-    id: Uuid,
-    payload: Bytes,
+/// An event as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Logged {
+    pub(crate) source: Source,
+    /// Number of its schema.
+    pub(crate) schema: usize,
+    pub(crate) id: Uuid,
+    pub(crate) payload: Bytes,
+    /// The channels, by bit, whose filters do not let it pass.
+    pub(crate) refused_by: u64,
 }
 
 /// The log itself.
@@ -92,7 +109,8 @@ pub(crate) struct ChangeLog {
     entries: VecDeque<Entry>,
     head: u64,
     /// All schemas that ever were; events name theirs by place.
-    schemas: Vec<(ObjectNo, Layout)>,
+    schemas: Vec<(Source, Layout)>,
+    current: HashMap<Source, usize>,
     published: u64,
 }
 
@@ -104,36 +122,52 @@ impl ChangeLog {
             at_ms: now_ms,
             event: None,
         };
-        Self {
+        let mut log = Self {
             entries: VecDeque::from([start]),
             head: FIRST_REPLAY,
-            schemas: schema
-                .numbered()
-                .map(|(no, object)| (no, Layout::new(object)))
-                .collect(),
+            schemas: Vec::new(),
+            current: HashMap::new(),
             published: 0,
+        };
+        for (no, object) in schema.numbered() {
+            log.set_layout(Source::Object(no), Layout::new(object));
         }
+        log
     }
 
-    /// Returns the number of the current schema of an object and the layout.
-    pub(crate) fn layout(&self, object: ObjectNo) -> (usize, &Layout) {
-        let current = self
-            .schemas
-            .iter()
-            .enumerate()
-            .rev()
-            .find(|(_, (no, _))| *no == object);
-        let (number, (_, layout)) = current.expect("every object has a layout from the start");
-        (number, layout)
+    /// Makes this the layout of the events to come; a known one keeps its number.
+    pub(crate) fn set_layout(&mut self, source: Source, layout: Layout) {
+        let known =
+            |(other, l): &(Source, Layout)| *other == source && l.schema.id == layout.schema.id;
+        let number = self.schemas.iter().position(known).unwrap_or_else(|| {
+            self.schemas.push((source, layout.clone()));
+            self.schemas.len() - 1
+        });
+        // Field numbers mean the fields of today, whichever schema text is old.
+        self.schemas[number].1 = layout;
+        self.current.insert(source, number);
     }
 
-    /// Returns the layout behind a schema id, with its object.
-    pub(crate) fn schema(&self, schema_id: &str) -> Option<(ObjectNo, &Layout)> {
-        let (object, layout) = self
+    /// Returns the number of the current schema of a source and the layout.
+    pub(crate) fn layout(&self, source: Source) -> (usize, &Layout) {
+        let number = self.current.get(&source).copied();
+        let number = number.expect("every source has a layout from the start");
+        (number, &self.schemas[number].1)
+    }
+
+    /// Returns the layout of a number.
+    pub(crate) fn numbered(&self, schema: usize) -> &Layout {
+        &self.schemas[schema].1
+    }
+
+    /// Returns the layout behind a schema id, with its source.
+    pub(crate) fn schema(&self, schema_id: &str) -> Option<(Source, usize, &Layout)> {
+        let number = self
             .schemas
             .iter()
-            .find(|(_, l)| l.schema_id == schema_id)?;
-        Some((*object, layout))
+            .position(|(_, l)| l.schema.id == schema_id)?;
+        let (source, layout) = &self.schemas[number];
+        Some((*source, number, layout))
     }
 
     /// Returns everything that is kept: replay number, time, and the event, if there is one.
@@ -141,7 +175,7 @@ impl ChangeLog {
         self.entries.iter().map(|entry| {
             let event = entry.event.as_ref().map(|event| ChangeEvent {
                 id: event.id,
-                schema_id: self.schemas[event.schema].1.schema_id.clone(),
+                schema_id: self.schemas[event.schema].1.schema.id.clone(),
                 payload: event.payload.clone(),
                 replay_id: replay_bytes(entry.replay),
             });
@@ -171,13 +205,14 @@ impl ChangeLog {
             let known = self
                 .schemas
                 .iter()
-                .position(|(_, l)| l.schema_id == schema_id);
+                .position(|(_, l)| l.schema.id == schema_id);
             let schema = known.ok_or(format!("the org has no schema {schema_id}"))?;
             Ok::<_, String>(Logged {
-                object: self.schemas[schema].0,
+                source: self.schemas[schema].0,
                 schema,
                 id,
                 payload: payload.into(),
+                refused_by: 0,
             })
         });
         self.head = replay;
@@ -199,23 +234,29 @@ impl ChangeLog {
         self.head
     }
 
-    /// Appends an event.
-    pub(crate) fn append(
-        &mut self,
-        now_ms: i64,
-        object: ObjectNo,
-        schema: usize,
-        id: Uuid,
-        payload: Vec<u8>,
-    ) {
-        let event = Logged {
-            object,
-            schema,
-            id,
-            payload: payload.into(),
-        };
+    /// Lets a history in which nothing has happened yet start at this time.
+    pub(crate) fn start_at(&mut self, now_ms: i64) {
+        self.head = FIRST_REPLAY;
+        self.entries = VecDeque::from([Entry {
+            replay: FIRST_REPLAY,
+            at_ms: now_ms,
+            event: None,
+        }]);
+    }
+
+    /// Appends an event and returns its replay number.
+    pub(crate) fn append(&mut self, now_ms: i64, event: Logged) -> u64 {
         self.push(now_ms, Some(event));
         self.published += 1;
+        self.head
+    }
+
+    /// Makes all positions that were ever handed out mean nothing, as the move of an org to another
+    /// instance does.
+    pub(crate) fn lose_positions(&mut self, now_ms: i64) {
+        self.entries.clear();
+        self.head += LOST_NUMBERS;
+        self.push(now_ms, None);
     }
 
     fn push(&mut self, at_ms: i64, event: Option<Logged>) {
@@ -254,34 +295,25 @@ impl ChangeLog {
             Position::Earliest => Ok(oldest - 1),
             Position::After(bytes) if bytes.is_empty() => Err(StreamError::ReplayIdInvalid),
             Position::After(bytes) => {
-                let number = replay_number(bytes).ok_or(StreamError::ReplayIdCorrupted)?;
-                let kept = (oldest..=self.head).contains(&number);
-                kept.then_some(number).ok_or(StreamError::ReplayIdCorrupted)
+                // Whoever counts on from a replay id instead of storing one is refused too.
+                let number = replay_number(bytes).filter(|number| self.place_of(*number).is_ok());
+                number.ok_or(StreamError::ReplayIdCorrupted)
             }
         }
     }
 
-    /// Returns at most `max` events of `topic` behind `after`, and how far the log was read.
-    pub(crate) fn read(&self, topic: Topic, after: u64, max: usize) -> (Vec<ChangeEvent>, u64) {
-        let mut events = Vec::new();
-        let mut read_to = after;
-        let start = self.entries.partition_point(|entry| entry.replay <= after);
-        for entry in self.entries.range(start..) {
-            if events.len() == max {
-                break;
-            }
-            read_to = entry.replay;
-            let Some(event) = &entry.event else { continue };
-            if topic == Topic::Everything || topic == Topic::One(event.object) {
-                events.push(ChangeEvent {
-                    id: event.id,
-                    schema_id: self.schemas[event.schema].1.schema_id.clone(),
-                    payload: event.payload.clone(),
-                    replay_id: replay_bytes(entry.replay),
-                });
-            }
-        }
-        (events, read_to)
+    /// Returns the entries behind a position, oldest first.
+    pub(crate) fn behind(&self, after: u64) -> impl Iterator<Item = &Entry> {
+        let start = match self.place_of(after) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.entries.range(start..)
+    }
+
+    fn place_of(&self, replay: u64) -> Result<usize, usize> {
+        self.entries
+            .binary_search_by_key(&replay, |entry| entry.replay)
     }
 }
 
@@ -293,7 +325,7 @@ pub(crate) fn replay_bytes(number: u64) -> Vec<u8> {
 }
 
 /// Returns the number in a replay id of ten or of eight bytes.
-fn replay_number(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn replay_number(bytes: &[u8]) -> Option<u64> {
     if !matches!(bytes.len(), 8 | 10) || bytes[8..].iter().any(|byte| *byte != 0) {
         return None;
     }
@@ -312,25 +344,64 @@ mod tests {
     }
 
     fn add(log: &mut ChangeLog, now_ms: i64, object: usize) {
-        let (schema, _) = log.layout(ObjectNo(object));
-        log.append(now_ms, ObjectNo(object), schema, Uuid::nil(), vec![1]);
+        let source = Source::Object(ObjectNo(object));
+        let event = Logged {
+            source,
+            schema: log.layout(source).0,
+            id: Uuid::nil(),
+            payload: Bytes::from_static(&[1]),
+            refused_by: 0,
+        };
+        log.append(now_ms, event);
     }
 
     #[test]
-    fn reading_goes_on_strictly_behind_an_event_and_sees_only_its_topic() {
+    fn reading_goes_on_strictly_behind_a_position() {
         let mut log = log();
         for object in [1, 2, 1] {
             add(&mut log, 0, object);
         }
-        let (all, end) = log.read(Topic::Everything, FIRST_REPLAY, 10);
-        assert_eq!((all.len(), end), (3, log.head()));
-        let (one, _) = log.read(Topic::One(ObjectNo(1)), FIRST_REPLAY, 10);
-        assert_eq!(one.len(), 2);
-        let after = log
-            .resolve(&Position::After(one[0].replay_id.clone()))
-            .unwrap();
-        assert_eq!(log.read(Topic::Everything, after, 10).0.len(), 2);
-        assert_eq!(log.read(Topic::Everything, FIRST_REPLAY, 1).0.len(), 1);
+        let all: Vec<u64> = log.behind(FIRST_REPLAY).map(|entry| entry.replay).collect();
+        assert_eq!((all.len(), all[2]), (3, log.head()));
+        let behind = |replay| {
+            log.behind(replay)
+                .map(|entry| entry.replay)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(behind(all[0]), all[1..]);
+        assert!(behind(all[2]).is_empty());
+        assert_eq!(
+            behind(FIRST_REPLAY - 1).len(),
+            4,
+            "the start is an entry too"
+        );
+    }
+
+    #[test]
+    fn a_replay_id_between_two_events_was_never_handed_out() {
+        let mut log = log();
+        for _ in 0..4 {
+            add(&mut log, 0, 1);
+        }
+        let handed_out: Vec<u64> = log.behind(0).map(|entry| entry.replay).collect();
+        for number in FIRST_REPLAY..=log.head() {
+            let resolved = log.resolve(&Position::After(replay_bytes(number)));
+            assert_eq!(resolved.is_ok(), handed_out.contains(&number), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_org_that_moved_knows_none_of_its_old_positions() {
+        let mut log = log();
+        add(&mut log, 0, 1);
+        let stored = Position::After(replay_bytes(log.head()));
+        log.lose_positions(0);
+        assert_eq!(log.resolve(&stored), Err(StreamError::ReplayIdCorrupted));
+        assert_eq!(
+            log.behind(log.resolve(&Position::Earliest).unwrap())
+                .count(),
+            1
+        );
     }
 
     #[test]

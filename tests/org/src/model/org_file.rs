@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
 use super::schema::{Field, FieldNo, FieldType, Object, Schema, SystemFields};
 use super::value::Value;
 
@@ -33,6 +34,14 @@ pub(crate) struct OrgFile {
     pub(crate) apps: Vec<AppEntry>,
     #[serde(default, rename = "object")]
     objects: Vec<ObjectEntry>,
+    #[serde(default, rename = "platform_event")]
+    pub(crate) platform_events: Vec<PlatformEventEntry>,
+    #[serde(default, rename = "channel")]
+    pub(crate) channels: Vec<ChannelEntry>,
+    #[serde(default, rename = "managed_subscription")]
+    pub(crate) managed_subscriptions: Vec<ManagedEntry>,
+    #[serde(default, rename = "event_relay")]
+    pub(crate) event_relays: Vec<RelayEntry>,
 }
 
 /// The org itself.
@@ -45,6 +54,8 @@ pub(crate) struct OrgEntry {
     pub(crate) session_idle_minutes: Option<i64>,
     /// How many entries the two-hourly purge leaves in the delete log.
     pub(crate) delete_log_max: Option<usize>,
+    pub(crate) daily_event_deliveries: Option<u64>,
+    pub(crate) subscriptions_max: Option<usize>,
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
 }
@@ -61,6 +72,12 @@ pub(crate) struct UserEntry {
     pub(crate) password: Option<String>,
     /// What a caller outside the trusted networks appends to the password; accepted, not required.
     pub(crate) security_token: Option<String>,
+    /// Objects of which the user lacks "View All Records", as far as change events go.
+    #[serde(default)]
+    pub(crate) cannot_view_all: Vec<String>,
+    /// Fields that the user's change events do not show, as `Object.Field`.
+    #[serde(default)]
+    pub(crate) hidden_fields: Vec<String>,
 }
 
 /// A refresh token that is good from the start.
@@ -102,9 +119,10 @@ struct ObjectEntry {
     fields: Vec<FieldEntry>,
 }
 
+/// A field as it is declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FieldEntry {
+pub(crate) struct FieldEntry {
     name: String,
     label: Option<String>,
     #[serde(rename = "type")]
@@ -162,10 +180,17 @@ impl OrgFile {
                 .session_idle_minutes
                 .or(file.org.session_idle_minutes),
             delete_log_max: over.org.delete_log_max.or(file.org.delete_log_max),
+            daily_event_deliveries: over.org.daily_event_deliveries,
+            subscriptions_max: over.org.subscriptions_max,
             audiences: over.org.audiences,
         };
         file.users.extend(over.users);
         file.apps.extend(over.apps);
+        file.platform_events.extend(over.platform_events);
+        file.channels.extend(over.channels);
+        file.managed_subscriptions
+            .extend(over.managed_subscriptions);
+        file.event_relays.extend(over.event_relays);
         for object in over.objects {
             match file
                 .objects
@@ -406,7 +431,8 @@ fn length_of(kind: FieldType) -> u32 {
     }
 }
 
-fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
+/// Returns the field that an entry declares, or what is wrong with it.
+pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
     let at = format!("{object}.{}", entry.name);
     let kind = entry.kind;
     let decimal = matches!(

@@ -135,6 +135,11 @@ impl Field {
         self.name.ends_with("__c")
     }
 
+    /// Tells whether the field holds more text than stands in one line of a form.
+    pub(crate) fn long_text(&self) -> bool {
+        self.kind == FieldType::Textarea && self.length > 255
+    }
+
     /// Tells whether records can be found by a value of this field.
     pub(crate) fn finds_records(&self) -> bool {
         self.external_id || self.id_lookup || self.unique
@@ -155,6 +160,9 @@ impl Field {
         SYSTEM_FIELDS.contains(&self.name.as_str())
     }
 }
+
+/// The field of a merged record that names the record it was merged into; events never show it.
+pub(crate) const MASTER_RECORD: &str = "MasterRecordId";
 
 /// Names of the fields that the org keeps by itself.
 const SYSTEM_FIELDS: [&str; 7] = [

@@ -56,10 +56,28 @@ pub(crate) fn push_date(out: &mut String, days: i32) {
 /// Appends `2026-05-01T09:30:00.000+0000`.
 pub(crate) fn push_datetime(out: &mut String, ms: i64) {
     push_date(out, day_of(ms));
-    let of_day = ms.rem_euclid(DAY_MS);
-    let (seconds, millis) = (of_day / SECOND_MS, of_day % SECOND_MS);
+    push_clock(out, ms);
+    let _ = write!(out, ".{:03}+0000", ms.rem_euclid(SECOND_MS));
+}
+
+/// Appends `2026-05-01T09:30:00Z`.
+pub(crate) fn push_utc_second(out: &mut String, ms: i64) {
+    push_date(out, day_of(ms));
+    push_clock(out, ms);
+    out.push('Z');
+}
+
+/// Appends `2026-05-01T09:30:00.000Z`.
+pub(crate) fn push_utc(out: &mut String, ms: i64) {
+    push_date(out, day_of(ms));
+    push_clock(out, ms);
+    let _ = write!(out, ".{:03}Z", ms.rem_euclid(SECOND_MS));
+}
+
+fn push_clock(out: &mut String, ms: i64) {
+    let seconds = ms.rem_euclid(DAY_MS) / SECOND_MS;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let _ = write!(out, "T{hour:02}:{minute:02}:{second:02}.{millis:03}+0000");
+    let _ = write!(out, "T{hour:02}:{minute:02}:{second:02}");
 }
 
 /// Appends `09:30:00.000Z`.

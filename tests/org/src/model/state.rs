@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::deletions::Deletions;
 use super::id::RecordId;
 use super::log::ChangeLog;
+use super::org_file::OrgFile;
 use super::schema::{Object, ObjectNo, Schema};
 use super::table::Table;
 use super::value::{Misfit, Value};
@@ -137,6 +138,7 @@ impl Model {
     /// When the dump is of another org, or a line is not of the documented form.
     pub(crate) fn restore(
         schema: Schema,
+        file: &OrgFile,
         org_id: &str,
         input: &mut dyn BufRead,
     ) -> Result<Self, RestoreError> {
@@ -161,6 +163,9 @@ impl Model {
         model.dice = Dice(head.dice);
         model.deletions = Deletions::new(head.deletions_complete_since_ms);
         model.log = ChangeLog::restored(&model.schema, head.events_published);
+        model
+            .declare_events(file)
+            .map_err(|error| wrong(0, error.to_string()))?;
         for (number, line) in lines {
             let line = line?;
             model

@@ -130,6 +130,20 @@ impl Table {
         Ok(())
     }
 
+    /// Gives every record one more field, the last of the object, with its default.
+    pub(crate) fn widen(&mut self, object: &Object, no: FieldNo) {
+        let field = object.field(no);
+        if field.finds_records() {
+            self.lookups.push(Lookup {
+                field: no,
+                rows: HashMap::new(),
+            });
+        }
+        for row in self.all().collect::<Vec<_>>() {
+            self.set(object, row, no, field.default.clone());
+        }
+    }
+
     /// Empties a row, as if its record had never been.
     pub(crate) fn purge(&mut self, object: &Object, row: RowNo) {
         if !self.is_deleted(object, row) {

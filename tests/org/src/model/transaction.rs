@@ -1,8 +1,8 @@
-//! Writes: what a transaction does to records, how it is undone, and the events its commit leaves.
+//! Writes: what a transaction does to records, and how it is undone.
 
 use std::collections::HashMap;
 
-use super::change::{Body, ChangeKind, Commit};
+use super::change::ChangeKind;
 use super::draft::{Draft, Purpose};
 use super::error::SfError;
 use super::schema::{FieldNo, Object, ObjectNo};
@@ -14,18 +14,21 @@ use super::{Actor, Model, Transform};
 /// The records that one transaction touched, in the order of the first touch.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    touches: Vec<Touch>,
+    pub(super) touches: Vec<Touch>,
     places: HashMap<(ObjectNo, RowNo), usize>,
 }
 
 /// What a transaction did to one record.
 #[derive(Debug)]
-struct Touch {
-    object: ObjectNo,
-    row: RowNo,
-    kind: ChangeKind,
+pub(super) struct Touch {
+    pub(super) object: ObjectNo,
+    pub(super) row: RowNo,
+    /// The first change.
+    pub(super) kind: ChangeKind,
     /// What the fields held before, each as it was first overwritten.
-    old: Vec<(FieldNo, Value)>,
+    pub(super) old: Vec<(FieldNo, Value)>,
+    /// The event does not tell when the record was modified.
+    pub(super) hides_stamp: bool,
 }
 
 impl Transaction {
@@ -45,6 +48,7 @@ impl Transaction {
                 row,
                 kind,
                 old: Vec::new(),
+                hides_stamp: false,
             });
             self.touches.len() - 1
         });
@@ -53,10 +57,16 @@ impl Transaction {
         touch
     }
 
+    /// Keeps the stamp of a touched record out of its event, as lead conversion does.
+    pub(super) fn hide_stamp(&mut self, object: ObjectNo, row: RowNo) {
+        self.touch(object, row, ChangeKind::Update).hides_stamp = true;
+    }
+
     /// Takes over what a part of this transaction did, so that both end together.
     pub(crate) fn absorb(&mut self, part: Self) {
         for touch in part.touches {
             let known = self.touch(touch.object, touch.row, touch.kind);
+            known.hides_stamp |= touch.hides_stamp;
             for (field, old) in touch.old {
                 known.remember(field, old);
             }
@@ -174,7 +184,9 @@ impl Model {
         if self.table(no).is_deleted(self.object(no), row) {
             return Err(SfError::deleted());
         }
-        let mut waiting = vec![(no, row)];
+        let top = (no, row);
+        let mut gone = Vec::new();
+        let mut waiting = vec![top];
         while let Some((no, row)) = waiting.pop() {
             let id = self.id_of(no, row);
             for (child, _) in self.schema.numbered() {
@@ -189,11 +201,15 @@ impl Model {
             let field = self.object(no).system.is_deleted;
             self.put(tx, (no, row), field, Value::Bool(true));
             self.stamp(tx, actor, (no, row));
+            if (no, row) != top {
+                gone.push((no, row));
+            }
         }
+        self.gone_with.insert(top, gone);
         Ok(())
     }
 
-    /// Takes a record out of the recycle bin.
+    /// Takes a record out of the recycle bin, and with it what had to go with it.
     pub(crate) fn undelete(
         &mut self,
         tx: &mut Transaction,
@@ -208,6 +224,25 @@ impl Model {
                 "Entity is not in the recycle bin",
             ));
         }
+        self.bring_back(tx, actor, (no, row))?;
+        for (child, row) in self.gone_with.remove(&(no, row)).unwrap_or_default() {
+            // A child that came back or was purged in the meantime stays as it is.
+            if self.table(child).row(row).is_some()
+                && self.table(child).is_deleted(self.object(child), row)
+            {
+                self.bring_back(tx, actor, (child, row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bring_back(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        (no, row): (ObjectNo, RowNo),
+    ) -> Result<(), SfError> {
+        let object = self.object(no);
         let values = self.table(no).row(row).ok_or_else(SfError::unknown_id)?;
         let sets = object
             .numbered()
@@ -242,95 +277,33 @@ impl Model {
         }
     }
 
-    /// Appends the events of a transaction to the log.
-    ///
-    /// Records of one object that underwent the very same change share one event.
-    pub(crate) fn commit(&mut self, tx: Transaction, actor: &Actor) {
-        if tx.touches.is_empty() {
-            return;
-        }
-        self.note_deletions(&tx);
-        self.commit_number += 1 + (self.commit_number & 3);
-        let commit = Commit {
-            origin: actor.origin.clone(),
-            transaction_key: self.dice.uuid().to_string(),
-            timestamp_ms: stamp::floor_to_second(self.now_ms),
-            number: self.commit_number,
-            user: actor.user.to_string(),
-        };
-        let mut merged: Vec<Pending> = Vec::with_capacity(tx.touches.len());
-        let mut places: HashMap<(ObjectNo, Body), usize> = HashMap::new();
-        for (place, touch) in tx.touches.iter().enumerate() {
-            let Some(body) = self.body_of(touch) else {
-                continue;
-            };
-            let id = self.id_of(touch.object, touch.row).to_string();
-            let sequence = i32::try_from(place + 1).unwrap_or(i32::MAX);
-            // A create names all its values, among them a stamp and an owner, but never its id:
-            // equal creates stay apart, as they are records of their own.
-            let mergeable = matches!(body.kind, ChangeKind::Update | ChangeKind::Delete);
-            if mergeable {
-                let known = *places
-                    .entry((touch.object, body.clone()))
-                    .or_insert(merged.len());
-                if known < merged.len() {
-                    merged[known].ids.push(id);
-                    continue;
-                }
-            }
-            merged.push(Pending {
-                object: touch.object,
-                body,
-                sequence,
-                ids: vec![id],
-            });
-        }
-        for pending in merged {
-            let object = self.schema.object(pending.object);
-            let datum = pending
-                .body
-                .datum(object, &commit, pending.sequence, &pending.ids);
-            let (schema, _) = self.log.layout(pending.object);
-            let id = self.dice.uuid();
-            self.log
-                .append(self.now_ms, pending.object, schema, id, datum);
-        }
-    }
-
     /// Keeps the delete log in step with what is now in the recycle bin.
-    fn note_deletions(&mut self, tx: &Transaction) {
+    pub(super) fn note_deletions(&mut self, tx: &Transaction) {
         let now_ms = stamp::floor_to_second(self.now_ms);
         for touch in &tx.touches {
             let id = self.id_of(touch.object, touch.row);
             match touch.kind {
                 ChangeKind::Delete => self.deletions.note(id, now_ms),
                 ChangeKind::Undelete => self.deletions.forget(id),
-                ChangeKind::Create | ChangeKind::Update => {}
+                ChangeKind::Create
+                | ChangeKind::Update
+                | ChangeKind::GapCreate
+                | ChangeKind::GapUpdate
+                | ChangeKind::GapDelete
+                | ChangeKind::GapUndelete
+                | ChangeKind::GapOverflow => {}
             }
         }
     }
 
-    /// Returns the event body of a touched record; `None` if nobody will be told.
-    fn body_of(&self, touch: &Touch) -> Option<Body> {
-        let object = self.object(touch.object);
-        let row = self.table(touch.object).row(touch.row)?;
-        let row = row.unpacked(object.fields.len());
-        let deleted = row[object.system.is_deleted.0] == Value::Bool(true);
-        if !object.change_events || (touch.kind == ChangeKind::Create && deleted) {
-            return None;
-        }
-        let changed: Vec<FieldNo> = touch
-            .old
-            .iter()
-            .filter(|(no, old)| row[no.0] != *old || *no == object.system.modified_date)
-            .map(|(no, _)| *no)
-            .collect();
-        let (_, layout) = self.log.layout(touch.object);
-        Some(Body::new(touch.kind, object, layout, &row, &changed))
-    }
-
     /// Puts one value, remembers the old one, and keeps a full name in step with its parts.
-    fn put(&mut self, tx: &mut Transaction, at: (ObjectNo, RowNo), field: FieldNo, new: Value) {
+    pub(super) fn put(
+        &mut self,
+        tx: &mut Transaction,
+        at: (ObjectNo, RowNo),
+        field: FieldNo,
+        new: Value,
+    ) {
         let (no, row) = at;
         let object = &self.schema.objects[no.0];
         let table = &mut self.tables[no.0];
@@ -346,7 +319,7 @@ impl Model {
     }
 
     /// Marks a record as modified now by this actor.
-    fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
+    pub(super) fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
         let system = self.object(at.0).system;
         let mut now = self.stamp_ms();
         // A transaction that started before another one ended waited for its lock: it does not
@@ -434,14 +407,6 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// An event that waits for the records it will name.
-struct Pending {
-    object: ObjectNo,
-    body: Body,
-    sequence: i32,
-    ids: Vec<String>,
 }
 
 fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {

@@ -2,6 +2,7 @@
 
 use super::VERSION_MIN;
 use super::bulk::BulkResource;
+use super::events::EventResource;
 use crate::unconfirmed::CLIENT_TAG_ON_COMPOSITE;
 
 /// A record named by one of its values.
@@ -43,6 +44,7 @@ pub(crate) enum Resource<'a> {
     Query { with_deleted: bool },
     QueryMore { locator: &'a str },
     Bulk(BulkResource<'a>),
+    Events(EventResource<'a>),
 }
 
 impl<'a> Resource<'a> {
@@ -55,6 +57,9 @@ impl<'a> Resource<'a> {
             ["sobjects"] => Self::Objects,
             ["sobjects", object] => Self::Object(object),
             ["sobjects", object, "describe"] => Self::Describe(object),
+            ["sobjects", _, "eventSchema"] | ["event", ..] | ["tooling", ..] => {
+                Self::Events(EventResource::of(segments)?)
+            }
             ["sobjects", object, "updated"] => Self::Updated(object),
             ["sobjects", object, "deleted"] => Self::Deleted(object),
             ["sobjects", object, id] => Self::Row(object, id),
@@ -106,6 +111,7 @@ impl<'a> Resource<'a> {
             Self::Query { with_deleted: true } => "/queryAll",
             Self::QueryMore { .. } => "/query/{locator}",
             Self::Bulk(resource) => resource.template(),
+            Self::Events(resource) => resource.template(),
         }
     }
 
@@ -122,6 +128,7 @@ impl<'a> Resource<'a> {
             | Self::Query { .. }
             | Self::QueryMore { .. } => &["GET", "HEAD"],
             Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) => &["POST"],
+            Self::Events(resource) => resource.allowed(),
             Self::Object(_) => &["GET", "HEAD", "POST"],
             Self::Row(..) | Self::ByExternalId(_) => &["HEAD", "GET", "PATCH", "DELETE"],
             Self::Collection => &["POST", "PATCH", "DELETE"],
@@ -153,7 +160,8 @@ impl<'a> Resource<'a> {
             | Self::ByExternalId(_)
             | Self::Query { .. }
             | Self::QueryMore { .. }
-            | Self::Bulk(_) => true,
+            | Self::Bulk(_)
+            | Self::Events(_) => true,
         }
     }
 
@@ -177,7 +185,8 @@ impl<'a> Resource<'a> {
             | Self::Row(..)
             | Self::ByExternalId(_)
             | Self::Query { .. }
-            | Self::QueryMore { .. } => VERSION_MIN,
+            | Self::QueryMore { .. }
+            | Self::Events(_) => VERSION_MIN,
         }
     }
 
@@ -197,7 +206,12 @@ impl<'a> Resource<'a> {
             | Self::Objects
             | Self::Updated(_)
             | Self::Deleted(_) => container == Container::Batch,
-            Self::Composite | Self::Batch | Self::Graph | Self::Tree(_) | Self::Bulk(_) => false,
+            Self::Composite
+            | Self::Batch
+            | Self::Graph
+            | Self::Tree(_)
+            | Self::Bulk(_)
+            | Self::Events(_) => false,
         }
     }
 
@@ -235,7 +249,8 @@ impl<'a> Resource<'a> {
             | Self::Collection
             | Self::Query { .. }
             | Self::QueryMore { .. }
-            | Self::Bulk(_) => None,
+            | Self::Bulk(_)
+            | Self::Events(_) => None,
         }
     }
 }

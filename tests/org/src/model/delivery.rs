@@ -1,0 +1,184 @@
+//! Which events a subscriber of a topic is given, and in what form: members, filters, enrichment and
+//! permissions.
+
+use bytes::Bytes;
+
+use super::Model;
+use super::channel::{Channel, Member};
+use super::log::{ChangeEvent, Entry, Logged, PlatformNo, Source, StreamError, replay_bytes};
+use super::permission::Permissions;
+use super::rewrite::{Alteration, rewritten};
+use super::schema::ObjectNo;
+
+/// Most payload bytes of one answer to a subscriber, whose gRPC library takes 4 MB by default.
+const ANSWER_BYTES_MAX: usize = 3_000_000;
+
+/// What a subscriber listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// `/data/ChangeEvents`.
+    Everything,
+    /// The change events of one object.
+    One(ObjectNo),
+    /// One platform event.
+    Platform(PlatformNo),
+    /// A custom channel, by its place among the channels.
+    Channel(usize),
+}
+
+/// How far a subscriber has been served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The last replay number of which everything was delivered.
+    pub(crate) after: u64,
+    /// How many parts of the next entry were delivered: enriched events go one by one.
+    part: usize,
+}
+
+impl Cursor {
+    /// Returns the cursor behind a replay number.
+    pub(crate) fn behind(after: u64) -> Self {
+        Self { after, part: 0 }
+    }
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    pub(crate) topic: Topic,
+    pub(crate) permissions: &'a Permissions,
+    pub(crate) events_max: usize,
+}
+
+impl Model {
+    /// Returns the topic of that name; names are case-sensitive.
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic, StreamError> {
+        let (kind, event) = name
+            .strip_prefix('/')
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or(StreamError::TopicNotFound)?;
+        let channels = || {
+            self.channels
+                .iter()
+                .position(|channel| channel.name == event)
+        };
+        let found = match kind {
+            "data" if event == "ChangeEvents" => Some(Topic::Everything),
+            "data" => self
+                .schema
+                .numbered()
+                .find(|(_, object)| object.change_events && object.event_name() == event)
+                .map(|(no, _)| Topic::One(no))
+                .or_else(|| {
+                    channels()
+                        .filter(|no| !self.is_platform(*no))
+                        .map(Topic::Channel)
+                }),
+            "event" => self.platform_named(event).map(Topic::Platform).or_else(|| {
+                channels()
+                    .filter(|no| self.is_platform(*no))
+                    .map(Topic::Channel)
+            }),
+            _ => None,
+        };
+        found.ok_or(StreamError::TopicNotFound)
+    }
+
+    fn is_platform(&self, channel: usize) -> bool {
+        self.channels[channel].of_platform_events
+    }
+
+    /// Returns what is due to a subscriber behind `cursor`, and the cursor behind that.
+    pub(crate) fn read(&self, reading: &Reading<'_>, cursor: Cursor) -> (Vec<ChangeEvent>, Cursor) {
+        let mut events = Vec::new();
+        let mut at = cursor;
+        let mut bytes = 0;
+        for entry in self.log.behind(cursor.after) {
+            if events.len() == reading.events_max || bytes > ANSWER_BYTES_MAX {
+                break;
+            }
+            let Some((logged, member)) = self.due(reading, entry) else {
+                at = Cursor::behind(entry.replay);
+                continue;
+            };
+            let Some(altered) = self.altered(reading, logged, member) else {
+                bytes += logged.payload.len();
+                events.push(self.delivered(entry, logged, logged.payload.clone()));
+                at = Cursor::behind(entry.replay);
+                continue;
+            };
+            let room = reading.events_max - events.len();
+            let parts = altered.len();
+            for payload in altered.into_iter().skip(at.part).take(room) {
+                bytes += payload.len();
+                events.push(self.delivered(entry, logged, payload));
+                at.part += 1;
+            }
+            if at.part < parts {
+                break;
+            }
+            at = Cursor::behind(entry.replay);
+        }
+        (events, at)
+    }
+
+    /// Returns the event of an entry, if the topic has it and the subscriber may see it.
+    fn due<'a>(
+        &'a self,
+        reading: &Reading<'_>,
+        entry: &'a Entry,
+    ) -> Option<(&'a Logged, Option<&'a Member>)> {
+        let event = entry.event.as_ref()?;
+        if let Source::Object(object) = event.source
+            && reading.permissions.denies(object)
+        {
+            return None;
+        }
+        let of = |channel: &'a Channel| channel.member(event.source);
+        match (reading.topic, event.source) {
+            (Topic::One(wanted), Source::Object(object)) if wanted == object => Some((event, None)),
+            (Topic::Platform(wanted), Source::Platform(no)) if wanted == no => Some((event, None)),
+            (Topic::Everything, Source::Object(_)) => {
+                let standard = self.standard_channel();
+                let passes = standard.is_none_or(|(no, _)| event.refused_by >> no & 1 == 0);
+                passes.then(|| (event, standard.and_then(|(_, channel)| of(channel))))
+            }
+            (Topic::Channel(no), _) => {
+                let member = of(self.channels.get(no)?)?;
+                (event.refused_by >> no & 1 == 0).then_some((event, Some(member)))
+            }
+            (Topic::One(_) | Topic::Platform(_) | Topic::Everything, _) => None,
+        }
+    }
+
+    /// Returns the payloads to deliver instead of the logged one, if that is not to be delivered.
+    fn altered(
+        &self,
+        reading: &Reading<'_>,
+        event: &Logged,
+        member: Option<&Member>,
+    ) -> Option<Vec<Bytes>> {
+        let Source::Object(object) = event.source else {
+            return None;
+        };
+        let alteration = Alteration {
+            object,
+            layout: self.log.numbered(event.schema),
+            enriched: member.map_or(&[], |member| &member.enriched),
+            hidden: reading.permissions.hidden(object),
+        };
+        if alteration.enriched.is_empty() && alteration.hidden.is_empty() {
+            return None;
+        }
+        Some(rewritten(self, &alteration, &event.payload))
+    }
+
+    fn delivered(&self, entry: &Entry, event: &Logged, payload: Bytes) -> ChangeEvent {
+        ChangeEvent {
+            id: event.id,
+            schema_id: self.log.numbered(event.schema).schema.id.clone(),
+            payload,
+            replay_id: replay_bytes(entry.replay),
+        }
+    }
+}

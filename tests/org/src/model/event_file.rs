@@ -1,0 +1,146 @@
+//! The parts of an org file that are about events: platform events, channels, managed subscriptions
+//! and relays.
+
+use serde::Deserialize;
+
+use super::Model;
+use super::channel::MemberOrder;
+use super::org_file::{FieldEntry, OrgFile, OrgFileError, build_field};
+use super::platform_event::PlatformEvent;
+
+/// A platform event as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlatformEventEntry {
+    pub(crate) name: String,
+    #[serde(default, rename = "field")]
+    pub(crate) fields: Vec<FieldEntry>,
+}
+
+/// A channel as it is declared; `ChangeEvents` names the one that is always there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChannelEntry {
+    pub(crate) name: String,
+    label: Option<String>,
+    #[serde(default, rename = "member")]
+    pub(crate) members: Vec<MemberEntry>,
+}
+
+/// A member of a channel as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemberEntry {
+    /// API name: `AccountChangeEvent`, `Sync_Marker__e`.
+    pub(crate) event: String,
+    #[serde(default)]
+    pub(crate) enriched_fields: Vec<String>,
+    #[serde(default)]
+    pub(crate) filter: String,
+}
+
+/// From where a subscription or a relay starts that has no position of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Preset {
+    #[default]
+    Latest,
+    Earliest,
+}
+
+/// A managed subscription as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManagedEntry {
+    pub(crate) developer_name: String,
+    pub(crate) topic: String,
+    pub(crate) label: Option<String>,
+    #[serde(default)]
+    pub(crate) default_replay: Preset,
+    #[serde(default)]
+    pub(crate) error_recovery_replay: Preset,
+    #[serde(default)]
+    pub(crate) stopped: bool,
+}
+
+/// What a relay does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum RelayState {
+    Run,
+    /// Holds, and keeps its place.
+    Pause,
+    /// Holds, and loses its place.
+    #[default]
+    Stop,
+}
+
+/// An event relay as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RelayEntry {
+    pub(crate) name: String,
+    /// `Sales__chn`, or `ChangeEvents`.
+    pub(crate) channel: String,
+    /// Where each event is posted.
+    pub(crate) url: Option<String>,
+    /// The SQS queue that the bus hands the events to; its host is the endpoint.
+    pub(crate) queue_url: Option<String>,
+    #[serde(default)]
+    pub(crate) state: RelayState,
+    #[serde(default)]
+    pub(crate) replay_recovery: Preset,
+    /// The AWS account and region that the envelopes name.
+    pub(crate) account: Option<String>,
+    pub(crate) region: Option<String>,
+}
+
+impl Model {
+    /// Declares the platform events and channels of an org file.
+    pub(crate) fn declare_events(&mut self, file: &OrgFile) -> Result<(), OrgFileError> {
+        for entry in &file.platform_events {
+            let fields = entry
+                .fields
+                .iter()
+                .map(|field| build_field(field, &entry.name));
+            let fields = fields.collect::<Result<_, _>>()?;
+            if !entry.name.ends_with("__e") || self.platform_named(&entry.name).is_some() {
+                return Err(wrong(format!(
+                    "{}: a platform event has a name of its own that ends in __e",
+                    entry.name
+                )));
+            }
+            self.add_platform_event(PlatformEvent {
+                name: entry.name.clone(),
+                fields,
+            });
+        }
+        for entry in &file.channels {
+            self.declare_channel(entry)
+                .map_err(|error| wrong(format!("{}: {error}", entry.name)))?;
+        }
+        Ok(())
+    }
+
+    fn declare_channel(&mut self, entry: &ChannelEntry) -> Result<(), super::error::SfError> {
+        let platform = entry
+            .members
+            .iter()
+            .any(|member| member.event.ends_with("__e"));
+        let label = entry.label.as_deref().unwrap_or(&entry.name);
+        self.add_channel(&entry.name, label, platform)?;
+        for member in &entry.members {
+            self.add_member(&MemberOrder {
+                channel: &entry.name,
+                event: &member.event,
+                enriched: &member.enriched_fields,
+                filter: &member.filter,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn wrong(text: String) -> OrgFileError {
+    OrgFileError::Content(text)
+}

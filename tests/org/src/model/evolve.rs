@@ -1,0 +1,112 @@
+//! Changes of the schema while the org runs: what becomes of records, and what subscribers are told.
+
+use super::change::ChangeKind;
+use super::layout::Layout;
+use super::log::Source;
+use super::schema::{Field, FieldNo, FieldType, ObjectNo};
+use super::value::Value;
+use super::{Actor, Model};
+use crate::unconfirmed::MERGED_RECORDS_MAX;
+
+/// What a conversion of a field does to the values that records hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Values stay as they are, and no event tells of the conversion.
+    Nothing,
+    /// A gap event names the records.
+    Told,
+    /// Values are gone, and one event stands for all records.
+    Everything,
+}
+
+impl Model {
+    /// Adds a field: existing records hold its default, and events get a new schema.
+    pub(crate) fn add_field(&mut self, no: ObjectNo, field: Field) -> Result<FieldNo, String> {
+        let object = &mut self.schema.objects[no.0];
+        if object.find(&field.name).is_some() {
+            return Err(format!("{}.{} exists", object.name, field.name));
+        }
+        if field.kind.is_compound() {
+            return Err("a compound field cannot be added to a running org".to_owned());
+        }
+        let place = FieldNo(object.fields.len());
+        object.by_name.insert(field.name.clone(), place);
+        object
+            .by_name
+            .insert(field.name.to_ascii_lowercase(), place);
+        if let Some(name) = &field.relationship_name {
+            object
+                .by_relationship
+                .insert(name.to_ascii_lowercase(), place);
+        }
+        object.fields.push(field);
+        self.tables[no.0].widen(&self.schema.objects[no.0], place);
+        self.new_layout(no);
+        Ok(place)
+    }
+
+    /// Gives a custom field another type.
+    ///
+    /// Source: Change Data Capture guide, "Change Events for Custom Field Type Conversions".
+    pub(crate) fn convert_field(
+        &mut self,
+        actor: &Actor,
+        no: ObjectNo,
+        field: Field,
+    ) -> Result<(), String> {
+        let object = self.object(no);
+        let place = object.find(&field.name).ok_or("there is no such field")?;
+        let old = object.field(place);
+        if !old.custom() || old.kind.is_compound() || field.kind.is_compound() {
+            return Err("only a custom field that is no compound is converted".to_owned());
+        }
+        let loss = loss(old.kind, field.kind);
+        let rows: Vec<_> = self.table(no).all().collect();
+        let object = &self.schema.objects[no.0];
+        let to_checkbox = field.kind == FieldType::Boolean;
+        if loss == Loss::Everything || to_checkbox {
+            let empty = if to_checkbox {
+                Value::Bool(false)
+            } else {
+                Value::Null
+            };
+            for row in &rows {
+                self.tables[no.0].set(object, *row, place, empty.clone());
+            }
+        }
+        self.schema.objects[no.0].fields[place.0] = field;
+        self.new_layout(no);
+        match loss {
+            Loss::Nothing => {}
+            Loss::Everything => self.publish_bare(actor, no, ChangeKind::Update, Vec::new()),
+            Loss::Told => {
+                let ids: Vec<String> = rows
+                    .iter()
+                    .map(|row| self.id_of(no, *row).to_string())
+                    .collect();
+                for ids in ids.chunks(MERGED_RECORDS_MAX) {
+                    self.publish_bare(actor, no, ChangeKind::GapUpdate, ids.to_vec());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn new_layout(&mut self, no: ObjectNo) {
+        let object = self.object(no);
+        if object.change_events {
+            let layout = Layout::new(object);
+            self.log.set_layout(Source::Object(no), layout);
+        }
+    }
+}
+
+fn loss(from: FieldType, to: FieldType) -> Loss {
+    let plain_text = |kind: FieldType| kind.is_text() && kind != FieldType::Multipicklist;
+    match (from, to) {
+        (from, to) if from == to => Loss::Nothing,
+        (FieldType::Picklist, FieldType::Boolean | FieldType::Multipicklist) => Loss::Told,
+        (from, to) if plain_text(from) && plain_text(to) => Loss::Nothing,
+        _ => Loss::Everything,
+    }
+}

@@ -1,0 +1,195 @@
+//! Changes a change event on its way to one subscriber: enrichment adds values, permissions take some.
+
+use apache_avro::types::Value as Avro;
+use bytes::Bytes;
+
+use super::Model;
+use super::bitmap::{self, Bit};
+use super::change::{double, push_long, push_text};
+use super::decode::{datum, text, texts};
+use super::id::RecordId;
+use super::layout::{EventField, Layout};
+use super::schema::{Field, FieldNo, ObjectNo};
+use super::stamp;
+use super::value::Value;
+
+/// What is done to an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alteration<'a> {
+    pub(crate) object: ObjectNo,
+    pub(crate) layout: &'a Layout,
+    /// Fields that updates and deletes also carry, with the values of the moment.
+    pub(crate) enriched: &'a [FieldNo],
+    /// Fields that are null and named by no bitmap.
+    pub(crate) hidden: &'a [FieldNo],
+}
+
+/// Returns the altered events; an enriched event that names several records falls apart into one
+/// for each, as their values may differ.
+pub(crate) fn rewritten(model: &Model, alteration: &Alteration<'_>, payload: &Bytes) -> Vec<Bytes> {
+    let mut fields = datum(alteration.layout.schema.parsed(), payload)
+        .expect("the org writes data of its own schema");
+    for no in alteration.hidden {
+        if let Some(bit) = alteration.layout.bit(*no) {
+            put(&mut fields, bit, Avro::Union(0, Box::new(Avro::Null)), 0);
+            unname(&mut fields, bit);
+        }
+    }
+    let kind = header(&fields, "changeType").map(text).unwrap_or_default();
+    if alteration.enriched.is_empty() || !matches!(kind.as_str(), "UPDATE" | "DELETE") {
+        return vec![encoded(&fields)];
+    }
+    let ids = header(&fields, "recordIds").map(texts).unwrap_or_default();
+    let apart = ids.iter().map(|id| {
+        let mut fields = fields.clone();
+        enrich(model, alteration, &mut fields, id);
+        encoded(&fields)
+    });
+    apart.collect()
+}
+
+fn enrich(model: &Model, alteration: &Alteration<'_>, fields: &mut [(String, Avro)], id: &str) {
+    set_header(
+        fields,
+        "recordIds",
+        Avro::Array(vec![Avro::String(id.to_owned())]),
+    );
+    let row = RecordId::parse(id).and_then(|id| model.row_of(alteration.object, id));
+    let Some(row) = row else { return };
+    let changed: Vec<Bit> = named_bits(fields);
+    for no in alteration.enriched {
+        let Some(bit) = alteration.layout.bit(*no) else {
+            continue;
+        };
+        // A field that the event itself changes keeps what the event says.
+        if changed.contains(&bit) || alteration.hidden.contains(no) {
+            continue;
+        }
+        let field = model.field(alteration.object, *no);
+        let value = avro_of(field, model.table(alteration.object).get(row, *no));
+        put(fields, bit, value, children_of(alteration.layout, bit.top));
+    }
+}
+
+fn avro_of(field: &Field, value: &Value) -> Avro {
+    let inner = match value {
+        Value::Null => return Avro::Union(0, Box::new(Avro::Null)),
+        Value::Bool(yes) => Avro::Boolean(*yes),
+        Value::Int(int) => Avro::Int(*int),
+        Value::Decimal(units) => Avro::Double(double(*units, field)),
+        Value::Date(days) => Avro::Long(stamp::day_start_ms(*days)),
+        Value::Datetime(ms) => Avro::Long(*ms),
+        Value::Time(ms) => Avro::Long(i64::from(*ms)),
+        Value::Id(id) => Avro::String(id.to_string()),
+        Value::Text(text) => Avro::String(text.to_string()),
+    };
+    Avro::Union(1, Box::new(inner))
+}
+
+/// Returns how many parts the compound at a place has.
+fn children_of(layout: &Layout, top: usize) -> usize {
+    match layout.fields.get(top - 1) {
+        Some(EventField::Compound(_, parts)) => parts.len(),
+        Some(EventField::Plain(_) | EventField::SwitchableName(_)) | None => 0,
+    }
+}
+
+/// Puts a value at a place; a compound that was null gets its `children`, all null but this.
+fn put(fields: &mut [(String, Avro)], bit: Bit, value: Avro, children: usize) {
+    let place = &mut fields[bit.top].1;
+    let Some(child) = bit.child else {
+        *place = value;
+        return;
+    };
+    let null = || (String::new(), Avro::Union(0, Box::new(Avro::Null)));
+    if !matches!(place, Avro::Union(1, _)) {
+        if children == 0 || matches!(value, Avro::Union(0, _)) {
+            return;
+        }
+        let parts = (0..children).map(|_| null()).collect();
+        *place = Avro::Union(1, Box::new(Avro::Record(parts)));
+    }
+    if let Avro::Union(_, inner) = place
+        && let Avro::Record(parts) = &mut **inner
+    {
+        parts[child].1 = value;
+    }
+}
+
+fn header<'a>(fields: &'a [(String, Avro)], name: &str) -> Option<&'a Avro> {
+    let Avro::Record(members) = &fields.first()?.1 else {
+        return None;
+    };
+    members
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value)
+}
+
+fn set_header(fields: &mut [(String, Avro)], name: &str, value: Avro) {
+    if let Some((_, Avro::Record(members))) = fields.first_mut()
+        && let Some(member) = members.iter_mut().find(|(known, _)| known == name)
+    {
+        member.1 = value;
+    }
+}
+
+fn bits_of(fields: &[(String, Avro)], name: &str) -> Vec<Bit> {
+    let maps = header(fields, name).map(texts).unwrap_or_default();
+    maps.iter()
+        .filter_map(|map| bitmap::decode(map))
+        .flatten()
+        .collect()
+}
+
+fn named_bits(fields: &[(String, Avro)]) -> Vec<Bit> {
+    let mut bits = bits_of(fields, "changedFields");
+    bits.extend(bits_of(fields, "nulledFields"));
+    bits
+}
+
+/// Takes a field out of all bitmaps.
+fn unname(fields: &mut [(String, Avro)], hidden: Bit) {
+    for name in ["changedFields", "nulledFields", "diffFields"] {
+        let kept = bits_of(fields, name)
+            .into_iter()
+            .filter(|bit| *bit != hidden);
+        let maps = bitmap::encode(kept).into_iter().map(Avro::String).collect();
+        set_header(fields, name, Avro::Array(maps));
+    }
+}
+
+/// Returns a datum with these fields.
+pub(crate) fn encoded(fields: &[(String, Avro)]) -> Bytes {
+    let mut out = Vec::new();
+    for (_, value) in fields {
+        push(&mut out, value);
+    }
+    out.into()
+}
+
+/// Appends a value; the schema is not needed, as branches and symbols carry their numbers.
+fn push(out: &mut Vec<u8>, value: &Avro) {
+    match value {
+        Avro::Boolean(yes) => out.push(u8::from(*yes)),
+        Avro::Int(int) => push_long(out, i64::from(*int)),
+        Avro::Long(long) => push_long(out, *long),
+        Avro::Double(double) => out.extend_from_slice(&double.to_le_bytes()),
+        Avro::String(text) => push_text(out, text),
+        Avro::Enum(symbol, _) => push_long(out, i64::from(*symbol)),
+        Avro::Union(branch, inner) => {
+            push_long(out, i64::from(*branch));
+            push(out, inner);
+        }
+        Avro::Record(fields) => fields.iter().for_each(|(_, value)| push(out, value)),
+        Avro::Array(items) => {
+            if !items.is_empty() {
+                push_long(out, i64::try_from(items.len()).unwrap_or(i64::MAX));
+                items.iter().for_each(|item| push(out, item));
+            }
+            push_long(out, 0);
+        }
+        // The event schemas have no other types.
+        _ => {}
+    }
+}

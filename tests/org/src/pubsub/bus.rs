@@ -1,0 +1,273 @@
+//! What the event bus knows beside the events: who may see what, who is subscribed under which name,
+//! what was delivered, and what is to go wrong.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::managed::ManagedSubscription;
+use super::refusal::Refusal;
+use crate::Org;
+use crate::model::delivery::Topic;
+use crate::model::event_file::ManagedEntry;
+use crate::model::id::RecordId;
+use crate::model::log::{Source, StreamError};
+use crate::model::org_file::{OrgFileError, UserEntry};
+use crate::model::permission::Permissions;
+use crate::relay::Relay;
+
+const MINUTE_MS: i64 = 60_000;
+const DAY_MINUTES: i64 = 24 * 60;
+
+/// The bus.
+#[derive(Debug, Default)]
+pub(crate) struct Bus {
+    pub(crate) managed: Vec<ManagedSubscription>,
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) deliveries: Deliveries,
+    /// Most subscriptions at a time; `None`: as many as anybody likes.
+    pub(crate) subscriptions_max: Option<usize>,
+    /// Held by every open subscription.
+    open: Arc<()>,
+    permissions: BTreeMap<RecordId, Arc<Permissions>>,
+    planned: Vec<PlannedRefusal>,
+    /// Rung when a relay may have something to do although no event came.
+    pub(crate) relay_bell: Arc<Notify>,
+    /// How many things with ids of their own the bus has made.
+    pub(crate) numbered: u32,
+}
+
+/// A refusal that waits for a call.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedRefusal {
+    /// Name of the rpc, such as `Subscribe`; `None`: any.
+    pub(crate) rpc: Option<String>,
+    pub(crate) refusal: Refusal,
+    pub(crate) count: u32,
+    /// Ends a running stream at its next delivery instead of the call at its start.
+    pub(crate) mid_stream: bool,
+}
+
+/// How many events were delivered to subscribers and relays in the last 24 hours.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    /// `None`: nobody counts.
+    pub(crate) max: Option<u64>,
+    minutes: VecDeque<(i64, u64)>,
+}
+
+impl Deliveries {
+    /// Returns how many events may still be delivered now.
+    pub(crate) fn left(&mut self, now_ms: i64) -> u64 {
+        let used = self.used(now_ms);
+        self.max.map_or(u64::MAX, |max| max.saturating_sub(used))
+    }
+
+    /// Counts deliveries.
+    pub(crate) fn count(&mut self, now_ms: i64, events: usize) {
+        let minute = now_ms.div_euclid(MINUTE_MS);
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        match self.minutes.back_mut() {
+            Some((known, count)) if *known == minute => *count += events,
+            _ => self.minutes.push_back((minute, events)),
+        }
+    }
+
+    /// Returns the deliveries of the last 24 hours.
+    pub(crate) fn used(&mut self, now_ms: i64) -> u64 {
+        let gone = now_ms.div_euclid(MINUTE_MS) - DAY_MINUTES;
+        while self
+            .minutes
+            .front()
+            .is_some_and(|(minute, _)| *minute <= gone)
+        {
+            self.minutes.pop_front();
+        }
+        self.minutes.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Bus {
+    /// Returns a fresh bus in the place of another, whose open subscriptions and sender go on.
+    pub(crate) fn following(other: &Self) -> Self {
+        Self {
+            open: Arc::clone(&other.open),
+            relay_bell: Arc::clone(&other.relay_bell),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a place among the open subscriptions, if there is one left.
+    pub(crate) fn admit(&self) -> Option<Arc<()>> {
+        let open = Arc::strong_count(&self.open) - 1;
+        let full = self.subscriptions_max.is_some_and(|max| open >= max);
+        (!full).then(|| Arc::clone(&self.open))
+    }
+
+    /// Returns what is kept from a user.
+    pub(crate) fn permissions(&self, user: RecordId) -> Arc<Permissions> {
+        self.permissions.get(&user).cloned().unwrap_or_default()
+    }
+
+    /// Replaces what is kept from a user.
+    pub(crate) fn set_permissions(&mut self, user: RecordId, permissions: Permissions) {
+        self.permissions.insert(user, Arc::new(permissions));
+    }
+
+    /// Plans a refusal.
+    pub(crate) fn plan(&mut self, planned: PlannedRefusal) {
+        self.planned.push(planned);
+    }
+
+    /// Returns the refusal that waits for this rpc, and uses it up.
+    pub(crate) fn strike(&mut self, rpc: &str, mid_stream: bool) -> Option<Refusal> {
+        let fits = |planned: &&mut PlannedRefusal| {
+            let named = planned.rpc.as_ref().is_none_or(|name| name == rpc);
+            planned.count > 0 && planned.mid_stream == mid_stream && named
+        };
+        let planned = self.planned.iter_mut().find(fits)?;
+        planned.count -= 1;
+        Some(planned.refusal)
+    }
+
+    /// Returns a new id with that key prefix.
+    pub(crate) fn next_id(&mut self, prefix: [u8; 3]) -> RecordId {
+        self.numbered += 1;
+        RecordId::numbered(prefix, self.numbered)
+    }
+}
+
+impl Org {
+    /// Sets up what the org file says about events.
+    pub(crate) fn declare_bus(&mut self) -> Result<(), OrgFileError> {
+        let file = self.file.clone();
+        self.model.declare_events(&file)?;
+        self.bus.deliveries.max = file.org.daily_event_deliveries;
+        self.bus.subscriptions_max = file.org.subscriptions_max;
+        let wrong = |name: &str, text: String| OrgFileError::Content(format!("{name}: {text}"));
+        for user in &file.users {
+            self.declare_permissions(user)
+                .map_err(|text| wrong(&user.username, text))?;
+        }
+        for entry in &file.managed_subscriptions {
+            self.add_managed(entry)
+                .map_err(|text| wrong(&entry.developer_name, text))?;
+        }
+        for entry in &file.event_relays {
+            self.add_relay(entry)
+                .map_err(|text| wrong(&entry.name, text))?;
+        }
+        Ok(())
+    }
+
+    fn declare_permissions(&mut self, user: &UserEntry) -> Result<(), String> {
+        if user.cannot_view_all.is_empty() && user.hidden_fields.is_empty() {
+            return Ok(());
+        }
+        self.restrict(&user.username, &user.cannot_view_all, &user.hidden_fields)
+    }
+
+    /// Says what is kept from a user: objects without "View All Records", and fields.
+    pub(crate) fn restrict(
+        &mut self,
+        username: &str,
+        objects: &[String],
+        fields: &[String],
+    ) -> Result<(), String> {
+        let user = self.user_named(username).ok_or("there is no such user")?;
+        let object = |name: &str| {
+            let found = self.model.schema.find(name);
+            found.ok_or_else(|| format!("there is no object {name}"))
+        };
+        let mut permissions = Permissions::default();
+        for name in objects {
+            permissions.deny(object(name)?);
+        }
+        for path in fields {
+            let (of, name) = path
+                .split_once('.')
+                .ok_or("a field is written Object.Field")?;
+            let of = object(of)?;
+            let field = self
+                .model
+                .field_named(of, name)
+                .map_err(|error| error.to_string())?;
+            permissions.hide(of, field);
+        }
+        self.bus.set_permissions(user, permissions);
+        Ok(())
+    }
+
+    /// Declares a managed subscription and returns its id.
+    pub(crate) fn add_managed(&mut self, entry: &ManagedEntry) -> Result<RecordId, String> {
+        self.model
+            .topic(&entry.topic)
+            .map_err(|error| error.to_string())?;
+        if self
+            .bus
+            .managed
+            .iter()
+            .any(|known| known.developer_name == entry.developer_name)
+        {
+            return Err("the developer name is taken".to_owned());
+        }
+        let id = self.bus.next_id(*b"18x");
+        self.bus.managed.push(ManagedSubscription::new(id, entry));
+        Ok(id)
+    }
+
+    /// Returns the topic of that name, if this user may subscribe to it.
+    pub(crate) fn topic_for(&self, user: RecordId, name: &str) -> Result<Topic, StreamError> {
+        let topic = self.model.topic(name)?;
+        match topic {
+            Topic::One(object) if self.bus.permissions(user).denies(object) => {
+                Err(StreamError::NotAllowed)
+            }
+            Topic::One(_) | Topic::Everything | Topic::Platform(_) | Topic::Channel(_) => Ok(topic),
+        }
+    }
+
+    /// Returns the API name of a kind of event.
+    pub(crate) fn event_name(&self, source: Source) -> String {
+        match source {
+            Source::Object(no) => self.model.object(no).event_name(),
+            Source::Platform(no) => self.model.platform_events[no.0].name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bus, Deliveries, MINUTE_MS};
+
+    #[test]
+    fn deliveries_count_for_a_day() {
+        let mut deliveries = Deliveries {
+            max: Some(10),
+            ..Deliveries::default()
+        };
+        deliveries.count(0, 7);
+        deliveries.count(60 * MINUTE_MS, 2);
+        assert_eq!(deliveries.left(61 * MINUTE_MS), 1);
+        deliveries.count(61 * MINUTE_MS, 5);
+        assert_eq!(deliveries.left(61 * MINUTE_MS), 0);
+        assert_eq!(
+            deliveries.left(24 * 60 * MINUTE_MS),
+            3,
+            "the first seven are a day old"
+        );
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_subscription_is_gone() {
+        let bus = Bus {
+            subscriptions_max: Some(1),
+            ..Bus::default()
+        };
+        let place = bus.admit();
+        assert!(place.is_some() && bus.admit().is_none());
+        drop(place);
+        assert!(bus.admit().is_some());
+    }
+}

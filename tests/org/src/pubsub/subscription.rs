@@ -1,0 +1,477 @@
+//! One running subscription, plain or managed: grants come in, events and keep-alives go out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::proto::{
+    CommitReplayRequest, CommitReplayResponse, ConsumerEvent, Error, ErrorCode, FetchRequest,
+    FetchResponse, ManagedFetchRequest, ManagedFetchResponse, ProducerEvent, ReplayPreset,
+};
+use super::refusal::{
+    BAD_REFRESH, BAD_REQUEST_COUNT, DELIVERIES_SPENT, EMPTY_TOPIC, IDLE, MANAGED_COMMIT_FIRST,
+    MANAGED_COUNT, MANAGED_REQUEST, NO_REQUEST, REPLAY_REPEATED, Refusal, TOPIC_MISMATCH,
+};
+use super::rpc::Caller;
+use crate::Org;
+use crate::faults::Delivered;
+use crate::model::delivery::{Cursor, Reading, Topic};
+use crate::model::id::RecordId;
+use crate::model::log::{ChangeEvent, Position, StreamError, replay_bytes};
+use crate::model::permission::Permissions;
+use crate::server::Shared;
+use crate::unconfirmed::{IDLE_SUBSCRIPTION_MS, REPEATED_REPLAY_ID_IS_REFUSED};
+
+/// Most events that a subscriber can be owed.
+const PENDING_MAX: usize = 100;
+
+/// What a client asks, whichever rpc it uses.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    wish: Wish,
+    num_requested: i32,
+    auth_refresh: String,
+}
+
+#[derive(Clone, Debug)]
+enum Wish {
+    Fetch {
+        topic_name: String,
+        preset: ReplayPreset,
+        replay_id: Vec<u8>,
+    },
+    Managed {
+        id: String,
+        developer_name: String,
+        commit: Option<CommitReplayRequest>,
+    },
+}
+
+/// What a client is told, whichever rpc it uses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reply {
+    events: Vec<ConsumerEvent>,
+    latest_replay_id: Vec<u8>,
+    pending: i32,
+    commit: Option<CommitReplayResponse>,
+}
+
+impl From<FetchRequest> for Ask {
+    fn from(request: FetchRequest) -> Self {
+        Self {
+            num_requested: request.num_requested,
+            wish: Wish::Fetch {
+                preset: request.replay_preset(),
+                topic_name: request.topic_name,
+                replay_id: request.replay_id,
+            },
+            auth_refresh: request.auth_refresh,
+        }
+    }
+}
+
+impl From<ManagedFetchRequest> for Ask {
+    fn from(request: ManagedFetchRequest) -> Self {
+        Self {
+            num_requested: request.num_requested,
+            wish: Wish::Managed {
+                id: request.subscription_id,
+                developer_name: request.developer_name,
+                commit: request.commit_replay_id_request,
+            },
+            auth_refresh: request.auth_refresh,
+        }
+    }
+}
+
+impl Reply {
+    /// Returns the reply of `Subscribe`.
+    pub(super) fn fetch(self, rpc_id: Uuid) -> FetchResponse {
+        FetchResponse {
+            events: self.events,
+            latest_replay_id: self.latest_replay_id,
+            rpc_id: rpc_id.to_string(),
+            pending_num_requested: self.pending,
+        }
+    }
+
+    /// Returns the reply of `ManagedSubscribe`.
+    pub(super) fn managed(self, rpc_id: Uuid) -> ManagedFetchResponse {
+        ManagedFetchResponse {
+            events: self.events,
+            latest_replay_id: self.latest_replay_id,
+            rpc_id: rpc_id.to_string(),
+            pending_num_requested: self.pending,
+            commit_response: self.commit,
+        }
+    }
+}
+
+/// One subscription with its subscriber's grants.
+pub(super) struct Subscription {
+    pub(super) rpc: &'static str,
+    pub(super) shared: Shared,
+    pub(super) head: watch::Receiver<u64>,
+    pub(super) caller: Caller,
+    pub(super) permissions: Arc<Permissions>,
+    pub(super) keep_alive: Duration,
+    pub(super) replies: mpsc::Sender<Result<Reply, Status>>,
+    /// Counts among the open subscriptions as long as it lives.
+    pub(super) _place: Arc<()>,
+}
+
+/// Where a running subscription stands.
+struct Stand {
+    topic: Topic,
+    topic_name: String,
+    cursor: Cursor,
+    pending: usize,
+    /// Held for as long as the stream runs.
+    managed: Option<Hold>,
+}
+
+/// A managed subscription in the hand of one client.
+struct Hold {
+    shared: Shared,
+    id: RecordId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.lock().close_managed(self.id);
+    }
+}
+
+/// What to do next.
+enum Next {
+    GoOn,
+    End(Option<Status>),
+}
+
+impl Subscription {
+    pub(super) async fn run(
+        mut self,
+        mut asks: impl Stream<Item = Result<Ask, Status>> + Send + Unpin,
+    ) {
+        let end = match asks.next().await {
+            Some(Ok(first)) => match self.start(&first) {
+                Ok(stand) => self.deliver(stand, &mut asks).await,
+                Err(refusal) => Some(refusal.status(self.caller.rpc_id)),
+            },
+            None => Some(NO_REQUEST.status(self.caller.rpc_id)),
+            Some(Err(_)) => None,
+        };
+        if let Some(status) = end {
+            // The subscriber may be gone already; then nobody needs the status.
+            let _ = self.replies.send(Err(status)).await;
+        }
+    }
+
+    /// Resolves the first request.
+    fn start(&self, first: &Ask) -> Result<Stand, Refusal> {
+        let mut org = self.shared.lock();
+        check_refresh(&mut org, first)?;
+        match &first.wish {
+            Wish::Fetch {
+                topic_name,
+                preset,
+                replay_id,
+            } => {
+                if topic_name.is_empty() {
+                    return Err(EMPTY_TOPIC);
+                }
+                let topic = org.topic_for(self.caller.user, topic_name)?;
+                let position = match preset {
+                    ReplayPreset::Latest => Position::Latest,
+                    ReplayPreset::Earliest => Position::Earliest,
+                    ReplayPreset::Custom => Position::After(replay_id.clone()),
+                };
+                let now_ms = org.now_ms();
+                let stored = matches!(position, Position::After(_));
+                if stored && org.faults.fire_subscription(topic_name, now_ms) {
+                    return Err(StreamError::ReplayIdCorrupted.into());
+                }
+                let after = org.model.log.resolve(&position)?;
+                Ok(Stand {
+                    topic,
+                    topic_name: topic_name.clone(),
+                    cursor: Cursor::behind(after),
+                    pending: granted(0, first).ok_or(BAD_REQUEST_COUNT)?,
+                    managed: None,
+                })
+            }
+            Wish::Managed {
+                id,
+                developer_name,
+                commit,
+            } => {
+                if commit.is_some() {
+                    return Err(MANAGED_COMMIT_FIRST);
+                }
+                let pending = granted(0, first).ok_or(MANAGED_COUNT)?;
+                let (id, topic, cursor) = org.open_managed(self.caller.user, id, developer_name)?;
+                Ok(Stand {
+                    topic,
+                    topic_name: String::new(),
+                    cursor,
+                    pending,
+                    managed: Some(Hold {
+                        shared: self.shared.clone(),
+                        id,
+                    }),
+                })
+            }
+        }
+    }
+
+    /// Sends what is owed until either side ends; returns the status to end with.
+    async fn deliver(
+        &mut self,
+        mut stand: Stand,
+        asks: &mut (impl Stream<Item = Result<Ask, Status>> + Send + Unpin),
+    ) -> Option<Status> {
+        let mut quiet_since = Instant::now();
+        let mut open = true;
+        loop {
+            self.head.borrow_and_update();
+            if stand.pending > 0 {
+                match self.send_events(&mut stand).await {
+                    Ok(true) => {
+                        quiet_since = Instant::now();
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(end) => return end,
+                }
+            }
+            let idle = Duration::from_millis(IDLE_SUBSCRIPTION_MS);
+            let wait = if stand.pending > 0 {
+                self.keep_alive
+            } else {
+                idle
+            };
+            tokio::select! {
+                ask = asks.next(), if open => match ask {
+                    Some(Ok(ask)) => {
+                        let had_nothing = stand.pending == 0;
+                        if let Next::End(status) = self.heed(&mut stand, ask).await {
+                            return status;
+                        }
+                        if had_nothing {
+                            quiet_since = Instant::now();
+                        }
+                    }
+                    None if stand.pending == 0 => return None,
+                    None => open = false,
+                    Some(Err(_)) => return None,
+                },
+                changed = self.head.changed(), if stand.pending > 0 => {
+                    if changed.is_err() {
+                        return None;
+                    }
+                }
+                () = tokio::time::sleep_until(quiet_since + wait) => {
+                    if stand.pending == 0 {
+                        return Some(IDLE.status(self.caller.rpc_id));
+                    }
+                    quiet_since = Instant::now();
+                    if self.send_keep_alive(&mut stand).await.is_err() {
+                        return None;
+                    }
+                }
+                () = self.replies.closed() => return None,
+            }
+        }
+    }
+
+    /// Takes a later request: a grant, a commit, or both.
+    async fn heed(&self, stand: &mut Stand, ask: Ask) -> Next {
+        let refused = |refusal: Refusal| Next::End(Some(refusal.status(self.caller.rpc_id)));
+        if let Err(refusal) = check_refresh(&mut self.shared.lock(), &ask) {
+            return refused(refusal);
+        }
+        match &ask.wish {
+            Wish::Fetch {
+                topic_name,
+                replay_id,
+                ..
+            } => {
+                if !topic_name.is_empty() && *topic_name != stand.topic_name {
+                    return refused(TOPIC_MISMATCH);
+                }
+                if REPEATED_REPLAY_ID_IS_REFUSED && !replay_id.is_empty() {
+                    return refused(REPLAY_REPEATED);
+                }
+                match granted(stand.pending, &ask) {
+                    Some(pending) => stand.pending = pending,
+                    None => return refused(BAD_REQUEST_COUNT),
+                }
+                Next::GoOn
+            }
+            Wish::Managed { commit, .. } => {
+                if ask.num_requested != 0 {
+                    match granted(stand.pending, &ask) {
+                        Some(pending) => stand.pending = pending,
+                        None => return refused(MANAGED_COUNT),
+                    }
+                } else if commit.is_none() {
+                    return refused(MANAGED_REQUEST);
+                }
+                let Some(commit) = commit else {
+                    return Next::GoOn;
+                };
+                let outcome = self.commit(stand, commit);
+                match self.reply(Vec::new(), stand, Some(outcome)).await {
+                    Ok(()) => Next::GoOn,
+                    Err(()) => Next::End(None),
+                }
+            }
+        }
+    }
+
+    fn commit(&self, stand: &Stand, request: &CommitReplayRequest) -> CommitReplayResponse {
+        let mut org = self.shared.lock();
+        let failed = stand
+            .managed
+            .as_ref()
+            .and_then(|hold| org.commit_managed(hold.id, &request.replay_id).err());
+        CommitReplayResponse {
+            commit_request_id: request.commit_request_id.clone(),
+            replay_id: request.replay_id.clone(),
+            error: failed.map(|error| Error {
+                code: ErrorCode::Commit.into(),
+                msg: Refusal::from(error).message().to_owned(),
+            }),
+            process_time: org.now_ms(),
+        }
+    }
+
+    /// Sends one response with events; `Ok(false)` if there are none, `Err` ends the stream.
+    async fn send_events(&mut self, stand: &mut Stand) -> Result<bool, Option<Status>> {
+        let shared = self.shared.clone();
+        let taken = self.take_events(&mut shared.lock(), stand);
+        let taken = taken.map_err(|refusal| Some(refusal.status(self.caller.rpc_id)))?;
+        let Some((due, delivered)) = taken else {
+            return Ok(false);
+        };
+        let Delivered::Events(events) = delivered else {
+            return Err(Some(Status::unavailable("Received RST_STREAM with code 0")));
+        };
+        stand.pending -= due;
+        let events = events.into_iter().map(consumer_event).collect();
+        let sent = self.reply(events, stand, None).await;
+        sent.map(|()| true).map_err(|()| None)
+    }
+
+    /// Takes what is owed out of the log, within the allocation of the day, and through the
+    /// weather; `None` if there is nothing.
+    fn take_events(
+        &mut self,
+        org: &mut Org,
+        stand: &mut Stand,
+    ) -> Result<Option<(usize, Delivered)>, Refusal> {
+        if let Some(hold) = &stand.managed
+            && let Some(barred) = org
+                .managed_mut(hold.id)
+                .and_then(|managed| managed.barred())
+        {
+            return Err(barred);
+        }
+        let now_ms = org.now_ms();
+        self.permissions = org.bus.permissions(self.caller.user);
+        let left = usize::try_from(org.bus.deliveries.left(now_ms)).unwrap_or(usize::MAX);
+        let reading = Reading {
+            topic: stand.topic,
+            permissions: &self.permissions,
+            // One more than is left tells whether somebody is waiting in vain.
+            events_max: stand.pending.min(left.max(1)),
+        };
+        let (events, cursor) = org.model.read(&reading, stand.cursor);
+        if events.is_empty() {
+            stand.cursor = cursor;
+            return Ok(None);
+        }
+        if left == 0 {
+            return Err(DELIVERIES_SPENT);
+        }
+        if let Some(refusal) = org.bus.strike(self.rpc, true) {
+            return Err(refusal);
+        }
+        let due = events.len();
+        let delivered = org.weathered(events);
+        if matches!(delivered, Delivered::Events(_)) {
+            stand.cursor = cursor;
+            org.stats.events_delivered += due as u64;
+            org.bus.deliveries.count(now_ms, due);
+        }
+        Ok(Some((due, delivered)))
+    }
+
+    /// Tells the subscriber that all is well up to the newest position.
+    async fn send_keep_alive(&mut self, stand: &mut Stand) -> Result<(), ()> {
+        {
+            // Locking moves the clock of the log, and with it the position that may be stored.
+            let org = self.shared.lock();
+            let reading = Reading {
+                topic: stand.topic,
+                permissions: &self.permissions,
+                events_max: stand.pending,
+            };
+            let (events, cursor) = org.model.read(&reading, stand.cursor);
+            if !events.is_empty() {
+                return Ok(());
+            }
+            stand.cursor = cursor;
+        }
+        self.reply(Vec::new(), stand, None).await
+    }
+
+    async fn reply(
+        &self,
+        events: Vec<ConsumerEvent>,
+        stand: &Stand,
+        commit: Option<CommitReplayResponse>,
+    ) -> Result<(), ()> {
+        let reply = Reply {
+            events,
+            latest_replay_id: replay_bytes(stand.cursor.after),
+            pending: i32::try_from(stand.pending).unwrap_or(i32::MAX),
+            commit,
+        };
+        self.replies.send(Ok(reply)).await.map_err(|_| ())
+    }
+}
+
+/// A new token in a stream must be one.
+fn check_refresh(org: &mut Org, ask: &Ask) -> Result<(), Refusal> {
+    if ask.auth_refresh.is_empty() || org.user_behind(&ask.auth_refresh).is_some() {
+        Ok(())
+    } else {
+        Err(BAD_REFRESH)
+    }
+}
+
+/// Adds a grant to what is owed; more than the maximum counts as the maximum.
+fn granted(pending: usize, ask: &Ask) -> Option<usize> {
+    match usize::try_from(ask.num_requested) {
+        Ok(0) | Err(_) => None,
+        Ok(more) => Some(PENDING_MAX.min(pending + more)),
+    }
+}
+
+fn consumer_event(event: ChangeEvent) -> ConsumerEvent {
+    ConsumerEvent {
+        event: Some(ProducerEvent {
+            id: event.id.to_string(),
+            schema_id: event.schema_id,
+            payload: event.payload,
+            headers: Vec::new(),
+        }),
+        replay_id: event.replay_id,
+    }
+}
