@@ -178,14 +178,14 @@ fn every_field_of_a_describe_has_every_member() {
     ] {
         assert_eq!(external[member], value, "{member}");
     }
-    assert_eq!(json["childRelationships"].as_array().unwrap().len(), 2);
+    assert_eq!(json["childRelationships"].as_array().unwrap().len(), 5);
     let global = f.call("GET", "sobjects").to_json();
     assert_eq!(
         (
             &global["maxBatchSize"],
             global["sobjects"].as_array().unwrap().len()
         ),
-        (&json!(200), 3)
+        (&json!(200), 5)
     );
     assert_eq!(
         f.call("GET", "sobjects/Contact").to_json()["objectDescribe"]["keyPrefix"],

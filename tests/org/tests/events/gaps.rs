@@ -1,0 +1,196 @@
+//! Events that say only that something changed.
+
+use serde_json::json;
+
+use crate::stage::{Stage, kinds};
+
+#[test]
+fn a_declared_gap_has_its_kind_and_ids_and_nothing_else() {
+    let mut stage = Stage::new();
+    let id = stage.account("a");
+    let start = stage.now();
+    for kind in ["GAP_CREATE", "GAP_UPDATE", "GAP_DELETE", "GAP_UNDELETE"] {
+        stage.door(
+            "events/gap",
+            &json!({"object": "Account", "kind": kind, "ids": [id]}),
+        );
+    }
+    stage.door(
+        "events/gap",
+        &json!({"object": "Account", "kind": "GAP_OVERFLOW"}),
+    );
+    stage.door(
+        "events/gap",
+        &json!({"object": "Account", "kind": "UPDATE"}),
+    );
+    let events = stage.since(&start);
+    assert_eq!(
+        kinds(&events),
+        [
+            "GAP_CREATE",
+            "GAP_UPDATE",
+            "GAP_DELETE",
+            "GAP_UNDELETE",
+            "GAP_OVERFLOW",
+            "UPDATE"
+        ]
+    );
+    assert!(
+        events[..4]
+            .iter()
+            .all(|event| event.record_ids == [id.clone()])
+    );
+    assert_eq!(events[4].record_ids, ["000000000000000AAA"]);
+    assert_eq!(events[5].record_ids, ["001*"]);
+    assert!(
+        events
+            .iter()
+            .all(|e| e.fields.is_empty() && e.changed_fields.is_empty())
+    );
+}
+
+#[test]
+fn an_internal_error_turns_the_next_event_into_a_gap_and_the_change_stays() {
+    let mut stage = Stage::new();
+    let id = stage.account("a");
+    let start = stage.now();
+    stage.door("events/gap", &json!({"object": "Account", "next": 1}));
+    stage.update(&id, json!({"Phone": "1"}));
+    stage.update(&id, json!({"Phone": "2"}));
+    let events = stage.since(&start);
+    assert_eq!(kinds(&events), ["GAP_UPDATE", "UPDATE"]);
+    assert_eq!(events[0].record_ids, std::slice::from_ref(&id));
+    assert!(!events[0].transaction_key.is_empty());
+    assert_eq!(
+        stage
+            .org
+            .value_of(crate::stage::id_of(&id), "Phone")
+            .unwrap(),
+        "2"
+    );
+}
+
+#[test]
+fn an_event_that_is_too_large_is_sent_as_a_gap() {
+    let mut stage = Stage::new();
+    stage.door("events/limits", &json!({"event_bytes": 2_000}));
+    let start = stage.now();
+    stage.account("small");
+    stage.insert(
+        "Account",
+        json!({"Name": "large", "Description": "x".repeat(3_000)}),
+    );
+    assert_eq!(kinds(&stage.since(&start)), ["CREATE", "GAP_CREATE"]);
+}
+
+#[test]
+fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
+    let mut stage = Stage::new();
+    stage.door("events/limits", &json!({"changes_per_transaction": 3}));
+    let account = stage.account("a");
+    for n in 0..3 {
+        stage.insert(
+            "Contact",
+            json!({"LastName": format!("c{n}"), "AccountId": account}),
+        );
+        stage.insert(
+            "Opportunity",
+            json!({"Name": "o", "AccountId": account,
+            "StageName": "Prospecting", "CloseDate": "2026-06-01"}),
+        );
+    }
+    let start = stage.now();
+    stage.delete(&account);
+    let events = stage.since(&start);
+    let named: usize = events
+        .iter()
+        .filter(|event| event.change_type == "DELETE")
+        .map(|event| event.record_ids.len())
+        .sum();
+    assert_eq!(named, 3, "the first changes are told one by one");
+    let overflown: Vec<&str> = events
+        .iter()
+        .filter(|event| event.change_type == "GAP_OVERFLOW")
+        .map(|event| event.entity.as_str())
+        .collect();
+    let mut once = overflown.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert!(
+        !overflown.is_empty() && once.len() == overflown.len(),
+        "{overflown:?}"
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event.transaction_key == events[0].transaction_key)
+    );
+    assert!(
+        events
+            .windows(2)
+            .all(|w| w[0].sequence_number < w[1].sequence_number)
+    );
+}
+
+#[test]
+fn of_an_update_every_changed_field_counts_towards_the_overflow() {
+    let mut stage = Stage::new();
+    let id = stage.account("a");
+    stage.door("events/limits", &json!({"changes_per_transaction": 4}));
+    let start = stage.now();
+    stage.update(&id, json!({"Phone": "1"}));
+    stage.update(
+        &id,
+        json!({"Phone": "2", "Fax": "2", "Site": "2", "Rating": "Hot"}),
+    );
+    assert_eq!(kinds(&stage.since(&start)), ["UPDATE", "GAP_OVERFLOW"]);
+}
+
+#[test]
+fn a_change_made_directly_in_the_database_is_a_gap_or_is_told_to_nobody() {
+    let mut stage = Stage::new();
+    let id = stage.account("a");
+    let start = stage.now();
+    stage.door("database", &json!({"id": id, "fields": {"Phone": "1"}}));
+    stage.door(
+        "database",
+        &json!({"id": id, "fields": {"Phone": "2"}, "told": false}),
+    );
+    let events = stage.since(&start);
+    assert_eq!(kinds(&events), ["GAP_UPDATE"]);
+    assert_eq!(events[0].record_ids, std::slice::from_ref(&id));
+    assert_eq!(
+        stage
+            .org
+            .value_of(crate::stage::id_of(&id), "Phone")
+            .unwrap(),
+        "2"
+    );
+}
+
+#[test]
+fn an_order_that_makes_no_sense_is_refused_with_its_reason() {
+    let mut stage = Stage::new();
+    for (path, body, reason) in [
+        (
+            "events/gap",
+            json!({"object": "Nope", "next": 1}),
+            "NOT_FOUND",
+        ),
+        (
+            "events/gap",
+            json!({"object": "Account", "kind": "SNAP"}),
+            "unknown variant",
+        ),
+        ("database", json!({"id": "x", "fields": {}}), "x is no id"),
+        ("pubsub/refusals", json!({"code": "no.such"}), "no.such"),
+        ("permissions", json!({"user": "nobody"}), "no such user"),
+        ("relays/nope", json!({}), "nope"),
+    ] {
+        let answer = stage.order(path, &body);
+        assert_eq!(answer.status, 400, "{path}");
+        let said = answer.to_json()["error"].as_str().unwrap().to_owned();
+        assert!(said.contains(reason), "{path}: {said}");
+    }
+    assert_eq!(stage.order("no/such/order", &json!({})).status, 404);
+}

@@ -1,0 +1,17 @@
+//! Change events, platform events and the ways they leave the org.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod changes;
+mod channels;
+mod gaps;
+mod managed;
+mod people;
+mod publishing;
+mod refusals;
+mod relay;
+mod schema;
+mod stage;
+mod subscribe;
+mod subscriber;
+mod tooling;
