@@ -83,6 +83,9 @@ fn settings_fix(error: &SettingsError) -> String {
         SettingsError::Variable(name) => format!("set it: export {name}=…"),
         SettingsError::Empty(_) => "put the secret there, or name another place".to_owned(),
         SettingsError::UnknownTenant { .. } => "name one of these with --tenant".to_owned(),
+        SettingsError::UnknownOrg { .. } => {
+            "say capture = \"relay\" for the tenant whose org relays its events".to_owned()
+        }
     }
 }
 
