@@ -12,6 +12,7 @@ pub(crate) mod draft;
 pub(crate) mod error;
 pub(crate) mod event_file;
 pub(crate) mod evolve;
+pub(crate) mod formula;
 pub(crate) mod id;
 pub(crate) mod layout;
 pub(crate) mod lifecycle;

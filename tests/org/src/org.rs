@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::bulk::Bulk;
 use crate::faults::Faults;
@@ -139,6 +139,7 @@ impl Org {
             file,
         };
         org.add_users()?;
+        org.add_record_types()?;
         org.model.deletions = org.deletions(START_MS);
         org.sessions = Sessions::new(&org.file.apps, |name| org.user_named(name));
         org.declare_bus()?;
@@ -169,6 +170,32 @@ impl Org {
         Ok(())
     }
 
+    /// Puts the record types of all objects into the RecordType object.
+    fn add_record_types(&mut self) -> Result<(), OrgFileError> {
+        let Some(object) = self.model.schema.find("RecordType") else {
+            return Ok(());
+        };
+        let actor = Actor {
+            user: self.model.id_of(self.user_object(), 0),
+            origin: String::new(),
+        };
+        for owner in self.model.schema.objects.clone() {
+            for kind in &owner.record_types {
+                let fields = json!({
+                    "Name": kind.name, "DeveloperName": kind.developer_name,
+                    "SobjectType": owner.name, "IsActive": true,
+                });
+                let mut tx = Transaction::default();
+                self.draft(object, Purpose::Create, &fields)
+                    .and_then(|draft| self.model.create(&mut tx, &actor, draft))
+                    .map_err(|e| {
+                        OrgFileError::Content(format!("record type {}: {e}", kind.name))
+                    })?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn user_object(&self) -> ObjectNo {
         self.model
             .schema
@@ -184,6 +211,9 @@ impl Org {
         fresh
             .add_users()
             .and_then(|()| fresh.declare_bus())
+            .expect("the org file was consistent before");
+        fresh
+            .add_record_types()
             .expect("the org file was consistent before");
         fresh.model.deletions = fresh.deletions(self.now_ms());
         fresh.sessions = Sessions::new(&fresh.file.apps, |name| fresh.user_named(name));

@@ -8,6 +8,7 @@ mod condition;
 pub(crate) mod dataload;
 pub(crate) mod describe;
 pub(crate) mod discovery;
+pub(crate) mod duplicates;
 pub(crate) mod events;
 mod graph;
 pub(crate) mod message;
@@ -60,7 +61,10 @@ impl Call<'_> {
     /// Ends what the call has done so far: at once, or together with the transaction around it.
     pub(crate) fn conclude(&mut self, model: &mut Model, tx: Transaction) {
         match &mut self.outer {
-            Some(outer) => outer.absorb(tx),
+            Some(outer) => {
+                model.recalculate(&tx.touched());
+                outer.absorb(tx);
+            }
             None => model.commit(tx, &self.actor),
         }
     }
@@ -159,6 +163,10 @@ pub(crate) fn push_error(out: &mut String, error: &SfError, code_key: &str) {
     out.push_str(&format!(",\"{code_key}\":"));
     push_json_text(out, error.code());
     let save_result = code_key == "statusCode";
+    if let Some(result) = error.duplicates() {
+        out.push_str(",\"duplicateResult\":");
+        out.push_str(result);
+    }
     if let Some(fields) = error.fields().or(save_result.then_some(&[])) {
         out.push_str(",\"fields\":[");
         for (place, field) in fields.iter().enumerate() {

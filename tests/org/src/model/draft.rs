@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::error::SfError;
 use super::id::RecordId;
-use super::schema::{Field, FieldNo, ObjectNo};
+use super::schema::{Field, FieldNo, Object, ObjectNo, RECORD_TYPE_FIELD};
 use super::value::{Misfit, Value};
 use super::{Model, no_such_column};
 
@@ -71,13 +71,14 @@ impl Draft {
             Misfit::Type { expected, text } => type_error(expected, &text),
         })?;
         if let Value::Id(id) = &value {
-            check_reference(model, field, *id)?;
+            check_reference(model, object, field, *id)?;
         }
         self.put(no, value);
         Ok(())
     }
 
-    fn put(&mut self, no: FieldNo, value: Value) {
+    /// Sets a value, whatever was set before.
+    pub(crate) fn put(&mut self, no: FieldNo, value: Value) {
         self.sets.retain(|(known, _)| *known != no);
         self.sets.push((no, value));
     }
@@ -112,7 +113,12 @@ fn type_error(expected: &str, text: &str) -> SfError {
     SfError::new("JSON_PARSER_ERROR", message)
 }
 
-fn check_reference(model: &Model, field: &Field, id: RecordId) -> Result<(), SfError> {
+fn check_reference(
+    model: &Model,
+    object: &Object,
+    field: &Field,
+    id: RecordId,
+) -> Result<(), SfError> {
     let target = model
         .schema
         .with_prefix(id.prefix())
@@ -120,6 +126,14 @@ fn check_reference(model: &Model, field: &Field, id: RecordId) -> Result<(), SfE
     if !target.is_some_and(|target| field.reference_to.contains(&target.name)) {
         let message = format!("{} ID: id value of incorrect type: {id}", field.name);
         return Err(SfError::of_field("MALFORMED_ID", message, &field.name));
+    }
+    if field.name == RECORD_TYPE_FIELD && !object.record_types.iter().any(|kind| kind.id == id) {
+        let message = format!("Record Type ID: this ID value isn't valid for the user: {id}");
+        return Err(SfError::of_field(
+            "INVALID_CROSS_REFERENCE_KEY",
+            message,
+            &field.name,
+        ));
     }
     if model.live_row(id).is_none() {
         let error = SfError::unknown_id();

@@ -19,6 +19,7 @@ pub struct SfError {
 struct Rare {
     related: Vec<String>,
     place: Option<Place>,
+    duplicates: Option<String>,
 }
 
 /// Where in a statement the reason of a refusal stands.
@@ -100,6 +101,21 @@ impl SfError {
         }
     }
 
+    /// Carries what a duplicate rule found, as JSON.
+    pub(crate) fn with_duplicates(self, result: String) -> Self {
+        let mut rare = self.rare.unwrap_or_default();
+        rare.duplicates = Some(result);
+        Self {
+            rare: Some(rare),
+            ..self
+        }
+    }
+
+    /// Returns what a duplicate rule found, as JSON.
+    pub(crate) fn duplicates(&self) -> Option<&str> {
+        self.rare.as_ref()?.duplicates.as_deref()
+    }
+
     /// Names several fields.
     pub(crate) fn with_fields(self, fields: Vec<String>) -> Self {
         Self {
@@ -113,7 +129,7 @@ impl SfError {
         Self {
             rare: Some(Box::new(Rare {
                 related: urls,
-                place: None,
+                ..Rare::default()
             })),
             ..Self::of_record(
                 "DUPLICATE_EXTERNAL_ID",

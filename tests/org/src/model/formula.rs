@@ -5,10 +5,11 @@
 //! quotes, or a number. What matters to a caller is there: a formula moves no stamp, leaves no
 //! change event, and changes when its parent does.
 
+use super::Model;
+use super::id::RecordId;
 use super::schema::{FieldNo, FieldType, ObjectNo, Schema};
 use super::table::RowNo;
 use super::value::{Value, decimal_units};
-use super::Model;
 
 /// How many parents an operand may climb.
 const PARENTS_MAX: usize = 5;
@@ -37,7 +38,11 @@ enum Operator {
 enum Operand {
     Text(String),
     Number(Number),
-    Field { hops: Vec<FieldNo>, field: FieldNo, object: ObjectNo },
+    Field {
+        hops: Vec<FieldNo>,
+        field: FieldNo,
+        object: ObjectNo,
+    },
 }
 
 /// A decimal number.
@@ -103,13 +108,11 @@ impl Formula {
         Ok(())
     }
 
-    /// Returns the operands that lead over parents.
-    fn climbs(&self) -> impl Iterator<Item = (&[FieldNo], ObjectNo)> {
+    /// Returns the ways over parents that operands take.
+    fn climbs(&self) -> impl Iterator<Item = &[FieldNo]> {
         let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, o)| o));
         operands.filter_map(|operand| match operand {
-            Operand::Field { hops, object, .. } if !hops.is_empty() => {
-                Some((hops.as_slice(), *object))
-            }
+            Operand::Field { hops, .. } if !hops.is_empty() => Some(hops.as_slice()),
             Operand::Field { .. } | Operand::Text(_) | Operand::Number(_) => None,
         })
     }
@@ -128,7 +131,9 @@ impl Formula {
                 Value::Text(text.into())
             };
         }
-        let total = self.number(model, row).and_then(|number| number.rounded(field.scale));
+        let total = self
+            .number(model, row)
+            .and_then(|number| number.rounded(field.scale));
         match total {
             None => Value::Null,
             Some(units) if field.kind == FieldType::Int => {
@@ -197,7 +202,10 @@ fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String
         hops.push(hop);
         at = schema.target(at, hop);
     }
-    let field = schema.object(at).find(last).ok_or_else(|| format!("{last} is no field"))?;
+    let field = schema
+        .object(at)
+        .find(last)
+        .ok_or_else(|| format!("{last} is no field"))?;
     if schema.object(at).field(field).formula.is_some() {
         return Err(format!("{last} is a formula itself"));
     }
@@ -317,13 +325,23 @@ impl Model {
 
     /// Returns the records of a formula's object whose value may have become another one.
     fn dependents_of(&self, formula: &Formula, touched: &[(ObjectNo, RowNo)]) -> Vec<RowNo> {
-        let own = touched.iter().filter(|(object, _)| *object == formula.object);
+        let own = touched
+            .iter()
+            .filter(|(object, _)| *object == formula.object);
         let mut rows: Vec<RowNo> = own.map(|(_, row)| *row).collect();
-        for (hops, end) in formula.climbs() {
-            let parents = touched.iter().filter(|(object, _)| *object == end);
-            let parents: Vec<_> = parents.map(|(object, row)| self.id_of(*object, *row)).collect();
+        for hops in formula.climbs() {
+            let mut at = formula.object;
+            let mut passed = Vec::with_capacity(hops.len());
+            for hop in hops {
+                at = self.schema.target(at, *hop);
+                passed.push(at);
+            }
+            let parents = touched.iter().filter(|(object, _)| passed.contains(object));
+            let parents: Vec<_> = parents
+                .map(|(object, row)| self.id_of(*object, *row))
+                .collect();
             let table = self.table(formula.object);
-            let found = |id: &super::id::RecordId| match hops {
+            let found = |id: &RecordId| match hops {
                 [hop] => table.children_of(*hop, *id),
                 _ => None,
             };

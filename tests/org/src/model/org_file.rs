@@ -5,8 +5,16 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
-use super::schema::{Field, FieldNo, FieldType, Object, Schema, SystemFields};
+use super::formula::Formula;
+use super::id::RecordId;
+use super::schema::{
+    Field, FieldNo, FieldType, Object, RECORD_TYPE_FIELD, RecordType, Schema, SystemFields,
+};
 use super::value::Value;
+use crate::rest::duplicates::DuplicateRule;
+
+/// Key prefix of record types.
+const RECORD_TYPE_PREFIX: [u8; 3] = *b"012";
 
 /// The org file that everything starts from.
 const DEFAULT: &str = include_str!("../../default-org.toml");
@@ -42,6 +50,10 @@ pub(crate) struct OrgFile {
     pub(crate) managed_subscriptions: Vec<ManagedEntry>,
     #[serde(default, rename = "event_relay")]
     pub(crate) event_relays: Vec<RelayEntry>,
+    #[serde(default, rename = "duplicate_rule")]
+    pub(crate) duplicate_rules: Vec<DuplicateRule>,
+    #[serde(default, rename = "assignment_rule")]
+    pub(crate) assignment_rules: Vec<AssignmentRule>,
 }
 
 /// The org itself.
@@ -115,8 +127,28 @@ struct ObjectEntry {
     owned: Option<bool>,
     writable: Option<bool>,
     change_events: Option<bool>,
+    #[serde(default, rename = "record_type")]
+    record_types: Vec<RecordTypeEntry>,
     #[serde(default, rename = "field")]
     fields: Vec<FieldEntry>,
+}
+
+/// A record type as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordTypeEntry {
+    name: String,
+    developer_name: Option<String>,
+    #[serde(default)]
+    default: bool,
+}
+
+/// Gives new records of an object to a user, unless the caller asks for none of that.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AssignmentRule {
+    pub(crate) object: String,
+    pub(crate) owner: String,
 }
 
 /// A field as it is declared.
@@ -159,6 +191,8 @@ pub(crate) struct FieldEntry {
     #[serde(default)]
     switchable_name: bool,
     compound: Option<String>,
+    formula: Option<String>,
+    auto_number: Option<String>,
 }
 
 impl OrgFile {
@@ -191,6 +225,8 @@ impl OrgFile {
         file.managed_subscriptions
             .extend(over.managed_subscriptions);
         file.event_relays.extend(over.event_relays);
+        file.duplicate_rules.extend(over.duplicate_rules);
+        file.assignment_rules.extend(over.assignment_rules);
         for object in over.objects {
             match file
                 .objects
@@ -199,6 +235,7 @@ impl OrgFile {
             {
                 Some(known) => {
                     known.change_events = object.change_events.or(known.change_events);
+                    known.record_types.extend(object.record_types);
                     for field in object.fields {
                         known.fields.retain(|old| old.name != field.name);
                         known.fields.push(field);
@@ -213,9 +250,11 @@ impl OrgFile {
     /// Builds the schema, or names the first contradiction.
     pub(crate) fn schema(&self) -> Result<Schema, OrgFileError> {
         let mut objects = Vec::with_capacity(self.objects.len());
+        let mut record_types = 0;
         let mut prefixes = HashMap::new();
         for (number, entry) in self.objects.iter().enumerate() {
-            let object = build_object(entry, number)?;
+            let mut object = build_object(entry, number)?;
+            add_record_types(&mut object, entry, &mut record_types);
             if let Some(other) = prefixes.insert(object.key_prefix, object.name.clone()) {
                 return Err(content(format!(
                     "{} and {other} share a key prefix",
@@ -234,8 +273,42 @@ impl OrgFile {
                 }
             }
         }
-        Ok(Schema::new(objects))
+        let mut schema = Schema::new(objects);
+        schema.formulas = formulas(&schema)?;
+        Ok(schema)
     }
+}
+
+/// Gives an object its record types; their ids are counted over all objects.
+fn add_record_types(object: &mut Object, entry: &ObjectEntry, count: &mut u32) {
+    for kind in &entry.record_types {
+        let developer_name = kind.developer_name.clone();
+        object.record_types.push(RecordType {
+            id: RecordId::numbered(RECORD_TYPE_PREFIX, *count),
+            name: kind.name.clone(),
+            developer_name: developer_name.unwrap_or_else(|| kind.name.replace(' ', "_")),
+            default: kind.default,
+        });
+        *count += 1;
+    }
+    let default = object.record_types.iter().find(|kind| kind.default);
+    if let (Some(kind), Some(no)) = (default, object.find(RECORD_TYPE_FIELD)) {
+        object.fields[no.0].default = Value::Id(kind.id);
+    }
+}
+
+fn formulas(schema: &Schema) -> Result<Vec<Formula>, OrgFileError> {
+    let mut formulas = Vec::new();
+    for (no, object) in schema.numbered() {
+        for (field_no, field) in object.numbered() {
+            if let Some(text) = &field.formula {
+                let formula = Formula::parse(schema, (no, field_no), text)
+                    .map_err(|why| content(format!("{}.{}: {why}", object.name, field.name)))?;
+                formulas.push(formula);
+            }
+        }
+    }
+    Ok(formulas)
 }
 
 fn content(text: String) -> OrgFileError {
@@ -304,6 +377,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
                 .position(|field| field.kind == FieldType::PersonName)
                 .map(FieldNo),
         },
+        record_types: Vec::new(),
         fields,
         by_name,
         by_relationship,
@@ -339,6 +413,17 @@ fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
         .cloned()
         .partition(|field| field.name.ends_with("__c"));
     fields.extend(standard);
+    if !entry.record_types.is_empty() {
+        fields.push(FieldEntry {
+            label: Some("Record Type ID".to_owned()),
+            required: false,
+            reference_to: vec!["RecordType".to_owned()],
+            relationship_name: Some("RecordType".to_owned()),
+            createable: Some(true),
+            updateable: Some(true),
+            ..plain(RECORD_TYPE_FIELD, FieldType::Reference)
+        });
+    }
     if !custom && owned {
         fields.push(owner());
     }
@@ -380,6 +465,8 @@ fn plain(name: &str, kind: FieldType) -> FieldEntry {
         name_field: false,
         switchable_name: false,
         compound: None,
+        formula: None,
+        auto_number: None,
     }
 }
 
@@ -450,7 +537,10 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
         return Err(content(format!("{at}: a reference needs reference_to")));
     }
     let length = entry.length.unwrap_or_else(|| length_of(kind));
-    let writable = !kind.is_compound();
+    let writable = !kind.is_compound() && entry.formula.is_none() && entry.auto_number.is_none();
+    if entry.auto_number.is_some() && kind != FieldType::String {
+        return Err(content(format!("{at}: an auto number is a string")));
+    }
     let mut field = Field {
         name: entry.name.clone(),
         label: entry.label.clone().unwrap_or_else(|| label_of(&entry.name)),
@@ -475,6 +565,8 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
         createable: writable && entry.createable.unwrap_or(true),
         updateable: writable && entry.updateable.unwrap_or(true),
         default: Value::Null,
+        formula: entry.formula.clone(),
+        auto_number: entry.auto_number.clone(),
         name_field: entry.name_field || kind == FieldType::PersonName,
         switchable_name: entry.switchable_name,
         part_of: None,

@@ -54,6 +54,7 @@ impl Model {
         if tx.touches.is_empty() {
             return;
         }
+        self.recalculate(&tx.touched());
         self.note_deletions(&tx);
         let commit = self.new_commit(actor);
         let filtered = self

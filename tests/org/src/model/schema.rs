@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::formula::Formula;
+use super::id::RecordId;
 use super::value::Value;
 
 /// Place of an object in [`Schema::objects`].
@@ -121,6 +123,10 @@ pub(crate) struct Field {
     pub(crate) createable: bool,
     pub(crate) updateable: bool,
     pub(crate) default: Value,
+    /// The text of a formula, where the value follows from others.
+    pub(crate) formula: Option<String>,
+    /// How numbers that count up are written: `INV-{0000}`.
+    pub(crate) auto_number: Option<String>,
     pub(crate) name_field: bool,
     pub(crate) switchable_name: bool,
     /// The compound this field is a part of, and the name of the part in it.
@@ -147,7 +153,10 @@ impl Field {
 
     /// Tells whether Salesforce fills the field when a create leaves it out.
     pub(crate) fn defaulted_on_create(&self) -> bool {
-        self.default != Value::Null || (self.system() && self.name != "OwnerId") || self.owner()
+        self.default != Value::Null
+            || (self.system() && self.name != "OwnerId")
+            || self.owner()
+            || self.auto_number.is_some()
     }
 
     /// Tells whether this is the owner field.
@@ -190,6 +199,18 @@ pub(crate) struct SystemFields {
     pub(crate) person_name: Option<FieldNo>,
 }
 
+/// A kind of record of one object, with values of its own in picklists and layouts.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordType {
+    pub(crate) id: RecordId,
+    pub(crate) name: String,
+    pub(crate) developer_name: String,
+    pub(crate) default: bool,
+}
+
+/// The field that names the record type of a record.
+pub(crate) const RECORD_TYPE_FIELD: &str = "RecordTypeId";
+
 /// One object.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
@@ -201,6 +222,8 @@ pub(crate) struct Object {
     pub(crate) change_events: bool,
     pub(crate) fields: Vec<Field>,
     pub(crate) system: SystemFields,
+    /// The record types beside the master, which every object has.
+    pub(crate) record_types: Vec<RecordType>,
     pub(crate) by_name: HashMap<String, FieldNo>,
     pub(crate) by_relationship: HashMap<String, FieldNo>,
 }
@@ -257,6 +280,7 @@ impl Object {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) objects: Vec<Object>,
+    pub(crate) formulas: Vec<Formula>,
     by_name: HashMap<String, ObjectNo>,
     by_prefix: HashMap<[u8; 3], ObjectNo>,
 }

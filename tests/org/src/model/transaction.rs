@@ -62,6 +62,12 @@ impl Transaction {
         self.touch(object, row, ChangeKind::Update).hides_stamp = true;
     }
 
+    /// Returns the records that the transaction touched.
+    pub(crate) fn touched(&self) -> Vec<(ObjectNo, RowNo)> {
+        let touches = self.touches.iter();
+        touches.map(|touch| (touch.object, touch.row)).collect()
+    }
+
     /// Takes over what a part of this transaction did, so that both end together.
     pub(crate) fn absorb(&mut self, part: Self) {
         for touch in part.touches {
@@ -134,6 +140,11 @@ impl Model {
         }
         if let Some(name) = system.person_name {
             values[name.0] = full_name(object, name, |no| &values[no.0]);
+        }
+        for (field_no, field) in object.numbered() {
+            if let Some(pattern) = &field.auto_number {
+                values[field_no.0] = Value::Text(auto_number(pattern, row).into());
+            }
         }
         let row = self.tables[no.0].push(&self.schema.objects[no.0], values);
         tx.touch(no, row, ChangeKind::Create);
@@ -264,6 +275,7 @@ impl Model {
 
     /// Undoes everything a transaction did.
     pub(crate) fn roll_back(&mut self, tx: Transaction) {
+        let touched = tx.touched();
         for touch in tx.touches.into_iter().rev() {
             let object = &self.schema.objects[touch.object.0];
             let table = &mut self.tables[touch.object.0];
@@ -275,6 +287,7 @@ impl Model {
                 table.set(object, touch.row, field, old);
             }
         }
+        self.recalculate(&touched);
     }
 
     /// Keeps the delete log in step with what is now in the recycle bin.
@@ -407,6 +420,16 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Returns the number of a record, written as `INV-{0000}` says: counted from 1, padded with zeros.
+fn auto_number(pattern: &str, row: RowNo) -> String {
+    let number = u64::from(row) + 1;
+    let Some((before, rest)) = pattern.split_once('{') else {
+        return format!("{pattern}{number}");
+    };
+    let (digits, behind) = rest.split_once('}').unwrap_or((rest, ""));
+    format!("{before}{number:0width$}{behind}", width = digits.len())
 }
 
 fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {

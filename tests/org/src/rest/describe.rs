@@ -60,19 +60,7 @@ impl Org {
             "lookupLayoutable": null,
             "namedLayoutInfos": [],
             "networkScopeFieldName": null,
-            "recordTypeInfos": [{
-                "active": true,
-                "available": true,
-                "defaultRecordTypeMapping": true,
-                "developerName": "Master",
-                "master": true,
-                "name": "Master",
-                "recordTypeId": MASTER_RECORD_TYPE,
-                "urls": {"layout": format!(
-                    "/services/data/{}/sobjects/{}/describe/layouts/{MASTER_RECORD_TYPE}",
-                    call.version, object.name
-                )},
-            }],
+            "recordTypeInfos": record_type_infos(call, object),
             "searchLayoutable": true,
             "sobjectDescribeOption": "FULL",
             "supportedScopes": [
@@ -117,6 +105,35 @@ fn dated(call: &Call<'_>, body: String) -> Result<Response, SfError> {
         Verdict::Known => Response::empty(304),
         Verdict::Answer => Response::json(200, body),
     }))
+}
+
+/// Returns the record types of an object; the master comes last and is the default of last resort.
+fn record_type_infos(call: &Call<'_>, object: &Object) -> Vec<Json> {
+    let defaulted = object.record_types.iter().any(|kind| kind.default);
+    let info = |id: String, names: (&str, &str), default: bool, master: bool| {
+        let layout = format!(
+            "/services/data/{}/sobjects/{}/describe/layouts/{id}",
+            call.version, object.name
+        );
+        json!({
+            "active": true,
+            "available": true,
+            "defaultRecordTypeMapping": default,
+            "developerName": names.1,
+            "master": master,
+            "name": names.0,
+            "recordTypeId": id,
+            "urls": {"layout": layout},
+        })
+    };
+    let own = object.record_types.iter();
+    let own = own.map(|kind| {
+        let names = (kind.name.as_str(), kind.developer_name.as_str());
+        info(kind.id.to_string(), names, kind.default, false)
+    });
+    let master = MASTER_RECORD_TYPE.to_owned();
+    own.chain([info(master, ("Master", "Master"), !defaulted, true)])
+        .collect()
 }
 
 /// Returns the members that every form of describe shows for an object.
@@ -231,10 +248,10 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
     json!({
         "aggregatable": filterable && kind != FieldType::Boolean,
         "aiPredictionField": false,
-        "autoNumber": false,
+        "autoNumber": field.auto_number.is_some(),
         "byteLength": byte_length,
-        "calculated": false,
-        "calculatedFormula": null,
+        "calculated": field.formula.is_some(),
+        "calculatedFormula": field.formula,
         "cascadeDelete": field.cascade_delete,
         "caseSensitive": field.case_sensitive,
         "compoundFieldName": compound,

@@ -48,15 +48,19 @@ impl Wish {
     /// Reads `allowSave=true; includeRecordDetails=true`.
     fn of(call: &Call<'_>) -> Self {
         let header = call.request.get("sforce-duplicate-rule-header");
-        let header = header.filter(|_| call.version_number >= HEADER_SINCE).unwrap_or_default();
+        let header = header
+            .filter(|_| call.version_number >= HEADER_SINCE)
+            .unwrap_or_default();
         let says = |wanted: &str| {
-            header.split([';', ',']).any(|pair| match pair.split_once('=') {
-                Some((name, value)) => {
-                    name.trim().eq_ignore_ascii_case(wanted)
-                        && value.trim().eq_ignore_ascii_case("true")
-                }
-                None => false,
-            })
+            header
+                .split([';', ','])
+                .any(|pair| match pair.split_once('=') {
+                    Some((name, value)) => {
+                        name.trim().eq_ignore_ascii_case(wanted)
+                            && value.trim().eq_ignore_ascii_case("true")
+                    }
+                    None => false,
+                })
         };
         Self {
             allow_save: says("allowSave"),
@@ -104,7 +108,11 @@ fn alike(model: &Model, rule: &DuplicateRule, draft: &Draft, own: Option<RowNo>)
         let value = set.map(|(_, value)| value).or_else(held);
         value.and_then(|value| value.index_key(object.field(no)))
     };
-    let Some(wanted) = fields.iter().map(|no| wanted(*no)).collect::<Option<Vec<_>>>() else {
+    let Some(wanted) = fields
+        .iter()
+        .map(|no| wanted(*no))
+        .collect::<Option<Vec<_>>>()
+    else {
         return Vec::new();
     };
     let same = |row: &RowNo| {

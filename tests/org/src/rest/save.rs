@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::Call;
+use super::{Call, duplicates};
 use crate::Org;
 use crate::faults::Writing;
 use crate::model::Model;
@@ -51,6 +51,11 @@ impl Org {
         check_object_writable(model, edit.object)?;
         let mut draft = Draft::read(model, edit.object, Purpose::Create, edit.members, edit.skip)?;
         draft.sets.extend(key);
+        if let Some((field, owner)) = self.assigned_owner(call, edit.object) {
+            draft.put(field, owner);
+        }
+        let rules = &self.file.duplicate_rules;
+        duplicates::check(model, rules, (call, edit), &draft, None)?;
         let writing = Writing {
             operation: "create",
             draft: &draft,
@@ -63,6 +68,18 @@ impl Org {
             id: self.model.id_of(edit.object, row),
             created: true,
         })
+    }
+
+    /// Returns the owner field and whom an assignment rule gives new records to, unless the caller
+    /// says `Sforce-Auto-Assign: FALSE`.
+    fn assigned_owner(&self, call: &Call<'_>, object: ObjectNo) -> Option<(FieldNo, Value)> {
+        let wish = call.request.get("sforce-auto-assign").unwrap_or("TRUE");
+        let shape = self.model.object(object);
+        let mut rules = self.file.assignment_rules.iter();
+        let rule = rules.find(|rule| rule.object == shape.name)?;
+        let user = self.user_named(&rule.owner)?;
+        let owner = shape.system.owner?;
+        (!wish.eq_ignore_ascii_case("false")).then_some((owner, Value::Id(user)))
     }
 
     /// Changes one record.
@@ -82,6 +99,8 @@ impl Org {
             return Err(SfError::deleted());
         }
         let draft = Draft::read(model, edit.object, Purpose::Update, edit.members, edit.skip)?;
+        let rules = &self.file.duplicate_rules;
+        duplicates::check(model, rules, (call, edit), &draft, Some(row))?;
         let writing = Writing {
             operation: "update",
             draft: &draft,

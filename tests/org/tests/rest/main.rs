@@ -6,6 +6,7 @@ mod access;
 mod collections;
 mod composite;
 mod control;
+mod declared;
 mod events;
 mod fixture;
 mod login;

@@ -1,8 +1,13 @@
 //! Whatever is sent, the org answers.
 
+use std::sync::{LazyLock, Mutex};
+
 use proptest::prelude::*;
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::{Org, Request};
+use serde_json::Value as Json;
+
+use crate::fixture::Fixture;
 
 proptest! {
     #[test]
@@ -50,5 +55,220 @@ proptest! {
             .bearer(&token)
             .json(&fields);
         prop_assert!(matches!(org.request(&request).status, 201 | 400));
+    }
+}
+
+/// Codes that a query may be refused with.
+const QUERY_CODES: [&str; 6] = [
+    "MALFORMED_QUERY",
+    "INVALID_FIELD",
+    "INVALID_TYPE",
+    "INVALID_QUERY_FILTER_OPERATOR",
+    "NUMBER_OUTSIDE_VALID_RANGE",
+    "EXCEEDED_ID_LIMIT",
+];
+
+fn name() -> impl Strategy<Value = String> {
+    let names = vec![
+        "Id",
+        "Name",
+        "Industry",
+        "AnnualRevenue",
+        "Opened__c",
+        "CreatedDate",
+        "Tags__c",
+        "Active__c",
+        "Owner.Name",
+        "Parent.Parent.Name",
+        "ParentId",
+        "Description",
+        "BillingAddress",
+        "Nope",
+        "Foo.Name",
+        "Account.Name",
+    ];
+    prop::sample::select(names).prop_map(str::to_owned)
+}
+
+fn literal() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z%_\\\\']{0,4}".prop_map(|text| format!("'{text}'")),
+        any::<i32>().prop_map(|number| number.to_string()),
+        prop::sample::select(vec![
+            "null",
+            "true",
+            "1.5e3",
+            "2026-05-01",
+            "2026-05-01T09:30:00Z",
+            "TODAY",
+            "LAST_N_DAYS:3",
+            "NEXT_FISCAL_YEAR",
+            "'0015g0000000000AAA'",
+            ":bound",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let operator = prop::sample::select(vec!["=", "!=", "<", "<=", ">", ">=", "LIKE"]);
+    let simple = prop_oneof![
+        4 => (name(), operator, literal()).prop_map(|(n, o, l)| format!("{n} {o} {l}")),
+        1 => (name(), prop::collection::vec(literal(), 0..3))
+            .prop_map(|(n, l)| format!("{n} NOT IN ({})", l.join(","))),
+        1 => (name(), literal()).prop_map(|(n, l)| format!("{n} INCLUDES ({l})")),
+        1 => (name(), name()).prop_map(|(a, b)| format!("{a} IN (SELECT {b} FROM Contact)")),
+    ];
+    simple.prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|c| format!("NOT {c}")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) AND ({b})")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("({a}) OR ({b})")),
+        ]
+    })
+}
+
+fn item() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => name(),
+        1 => name().prop_map(|n| format!("COUNT({n}) c")),
+        1 => name().prop_map(|n| format!("SUM({n})")),
+        1 => Just("FIELDS(ALL)".to_owned()),
+        1 => condition().prop_map(|c| format!("(SELECT Id FROM Contacts WHERE {c} LIMIT 2)")),
+        1 => Just("COUNT()".to_owned()),
+    ]
+}
+
+/// Statements that are right or nearly so.
+fn statement() -> impl Strategy<Value = String> {
+    let items = prop::collection::vec(item(), 1..4);
+    let tail = prop::sample::select(vec![
+        "",
+        "LIMIT 3",
+        "LIMIT 200 OFFSET 1",
+        "OFFSET 2001",
+        "LIMIT -1",
+        "FOR VIEW",
+        "ALL ROWS",
+    ]);
+    let order = prop::option::of((name(), prop::sample::select(vec!["", "DESC", "NULLS LAST"])));
+    let group = prop::option::of(name());
+    (items, prop::option::of(condition()), group, order, tail).prop_map(
+        |(items, condition, group, order, tail)| {
+            let condition = condition.map(|c| format!("WHERE {c}")).unwrap_or_default();
+            let group = group.map(|g| format!("GROUP BY {g}")).unwrap_or_default();
+            let order = order
+                .map(|(n, how)| format!("ORDER BY {n} {how}"))
+                .unwrap_or_default();
+            let items = items.join(", ");
+            format!("SELECT {items} FROM Account {condition} {group} {order} {tail}")
+        },
+    )
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// JSON that looks more or less like what composite calls want.
+fn body() -> impl Strategy<Value = Json> {
+    let scalar = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        "[ -~]{0,8}".prop_map(Json::from),
+        prop::sample::select(vec![
+            "/services/data/v62.0/sobjects/Account",
+            "v62.0/limits",
+            "GET",
+            "POST",
+            "PATCH",
+            "r1",
+            "@{r1.id}",
+            "@{r1[0].id}",
+            "@{",
+            "Account",
+            "Contact",
+            "r2",
+            "/services/data/v62.0/query?q=SELECT+Id+FROM+Account",
+        ])
+        .prop_map(Json::from),
+    ];
+    let key = prop::sample::select(vec![
+        "allOrNone",
+        "compositeRequest",
+        "graphs",
+        "graphId",
+        "batchRequests",
+        "records",
+        "method",
+        "url",
+        "referenceId",
+        "body",
+        "richInput",
+        "httpHeaders",
+        "attributes",
+        "type",
+        "Name",
+        "LastName",
+        "Contacts",
+        "Id",
+        "id",
+        "haltOnError",
+        "ids",
+        "fields",
+    ]);
+    scalar.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(|members| {
+                let members = members
+                    .into_iter()
+                    .map(|(name, json)| (name.to_owned(), json));
+                Json::Object(members.collect())
+            }),
+        ]
+    })
+}
+
+static STOCKED: LazyLock<Mutex<Fixture>> = LazyLock::new(|| {
+    let mut f = Fixture::new();
+    for n in 0..5 {
+        let id = f.account(serde_json::json!({"Name": format!("a{n}"), "Tags__c": "large"}));
+        let contact = serde_json::json!({"LastName": "x", "AccountId": id});
+        f.send("POST", "sobjects/Contact", &contact);
+    }
+    Mutex::new(f)
+});
+
+proptest! {
+    #[test]
+    fn any_near_statement_is_run_or_refused_with_a_code_of_queries(text in statement()) {
+        let mut f = STOCKED.lock().unwrap();
+        let response = f.call("GET", &format!("query?q={}", encoded(&text)));
+        let json: Json = serde_json::from_slice(&response.body).unwrap();
+        if response.status == 200 {
+            prop_assert!(json["totalSize"].is_u64(), "{}: {}", text, json);
+        } else {
+            let code = json[0]["errorCode"].as_str().unwrap_or_default();
+            prop_assert_eq!(response.status, 400);
+            prop_assert!(QUERY_CODES.contains(&code), "{}: {}", text, json);
+        }
+    }
+
+    #[test]
+    fn any_json_is_answered_by_every_composite_resource(
+        json in body(),
+        path in prop::sample::select(vec![
+            "composite", "composite/batch", "composite/graph", "composite/tree/Account",
+            "composite/sobjects", "composite/sobjects/Account", "sobjects/Account",
+        ]),
+    ) {
+        let mut f = Fixture::new();
+        let response = f.send("POST", path, &json);
+        prop_assert!(matches!(response.status, 200 | 201 | 400), "{} {}", path, response.status);
+        let answer: Json = serde_json::from_slice(&response.body).unwrap();
+        let refused = answer[0]["errorCode"].is_string() || answer["hasErrors"].is_boolean();
+        prop_assert!(response.status != 400 || refused, "{}: {}", path, answer);
     }
 }

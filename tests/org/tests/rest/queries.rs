@@ -185,7 +185,7 @@ fn every_field_of_a_describe_has_every_member() {
             &global["maxBatchSize"],
             global["sobjects"].as_array().unwrap().len()
         ),
-        (&json!(200), 5)
+        (&json!(200), 6)
     );
     assert_eq!(
         f.call("GET", "sobjects/Contact").to_json()["objectDescribe"]["keyPrefix"],
