@@ -1,5 +1,7 @@
 //! Reads an org file: its users, apps, objects and fields.
 
+mod compound;
+
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -345,7 +347,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
         }
         fields.push(build_field(field, &entry.name)?);
     }
-    link_parts(&mut fields, &entries, &by_name, &entry.name)?;
+    compound::link_parts(&mut fields, &entries, &by_name, &entry.name)?;
     let by_relationship = fields
         .iter()
         .enumerate()
@@ -599,71 +601,6 @@ fn default_value(field: &Field, toml: &toml::Value) -> Option<Value> {
         other => other.to_string(),
     };
     Value::from_text(field, &text).ok()
-}
-
-/// The order in which a compound shows its parts; parts it does not know come last.
-const PART_ORDER: [&str; 15] = [
-    "Salutation",
-    "FirstName",
-    "LastName",
-    "MiddleName",
-    "InformalName",
-    "Suffix",
-    "Street",
-    "City",
-    "State",
-    "PostalCode",
-    "Country",
-    "StateCode",
-    "CountryCode",
-    "Latitude",
-    "Longitude",
-];
-
-fn link_parts(
-    fields: &mut [Field],
-    entries: &[FieldEntry],
-    by_name: &HashMap<String, FieldNo>,
-    object: &str,
-) -> Result<(), OrgFileError> {
-    for (no, entry) in entries.iter().enumerate() {
-        let Some(compound) = &entry.compound else {
-            continue;
-        };
-        let parent = by_name
-            .get(compound)
-            .copied()
-            .filter(|p| fields[p.0].kind.is_compound());
-        let parent = parent.ok_or_else(|| {
-            content(format!(
-                "{object}.{}: {compound} is no compound field",
-                entry.name
-            ))
-        })?;
-        let stem = compound.strip_suffix("Address").unwrap_or("");
-        let part = entry
-            .name
-            .strip_prefix(stem)
-            .unwrap_or(&entry.name)
-            .to_owned();
-        fields[no].part_of = Some((parent, part));
-        fields[parent.0].parts.push(FieldNo(no));
-    }
-    for no in 0..fields.len() {
-        let mut parts = std::mem::take(&mut fields[no].parts);
-        parts.sort_by_key(|part| {
-            let name = fields[part.0]
-                .part_of
-                .as_ref()
-                .map_or("", |(_, name)| name.as_str());
-            PART_ORDER
-                .iter()
-                .position(|known| *known == name)
-                .unwrap_or(PART_ORDER.len())
-        });
-        fields[no].parts = parts;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
