@@ -264,7 +264,7 @@ proptest! {
             "composite/sobjects", "composite/sobjects/Account", "sobjects/Account",
         ]),
     ) {
-        let mut f = Fixture::new();
+        let mut f = STOCKED.lock().unwrap();
         let response = f.send("POST", path, &json);
         prop_assert!(matches!(response.status, 200 | 201 | 400), "{} {}", path, response.status);
         let answer: Json = serde_json::from_slice(&response.body).unwrap();
