@@ -1,6 +1,20 @@
 //! salesforce-pubsub-api-client, the client of the Pub/Sub API for Node.
 
+use salesforce_org::Org;
 use syncline_clients::{Client, Stage};
+
+const MARKER: &str = r#"
+[[platform_event]]
+name = "Sync_Marker__e"
+  [[platform_event.field]]
+  name = "Key__c"
+  type = "string"
+  length = 40
+  required = true
+  [[platform_event.field]]
+  name = "At__c"
+  type = "datetime"
+"#;
 
 #[tokio::test]
 async fn the_pubsub_client_logs_in_without_a_password() {
@@ -33,4 +47,23 @@ async fn the_pubsub_client_is_told_what_it_asked_wrongly() {
     let stage = Stage::start().await;
     stage.play(Client::Node, "pubsub_errors.mjs").await;
     assert_eq!(stage.stats()["events_delivered"], 0);
+}
+
+#[tokio::test]
+async fn the_pubsub_client_resumes_a_managed_subscription_behind_its_last_commit() {
+    let stage = Stage::start().await;
+    stage.play(Client::Node, "pubsub_managed.mjs first").await;
+    // A new process; the first one has committed two of the three events that it received.
+    stage.play(Client::Node, "pubsub_managed.mjs second").await;
+    assert_eq!(stage.stats()["events_delivered"], 3 + 2);
+    stage.play(Client::Node, "pubsub_managed.mjs third").await;
+    assert_eq!(stage.stats()["events_delivered"], 3 + 2);
+}
+
+#[tokio::test]
+async fn the_pubsub_client_publishes_platform_events_and_receives_them() {
+    let stage = Stage::of(Org::from_toml(MARKER).unwrap()).await;
+    let calls = stage.play(Client::Node, "pubsub_publish.mjs").await;
+    assert_eq!(calls.made("POST /sobjects/{object}"), 1);
+    assert_eq!(stage.stats()["events_published"], 4);
 }
