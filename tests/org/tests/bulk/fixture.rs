@@ -1,7 +1,7 @@
 //! An org, a session, and jobs in one line.
 
 use salesforce_org::local::INTEGRATION_USER;
-use salesforce_org::{DecodedEvent, Org, Position, RecordId, Request, Response};
+use salesforce_org::{ChangeEvent, DecodedEvent, Org, Position, RecordId, Request, Response};
 use serde_json::{Value as Json, json};
 
 /// Longer than any job of these tests takes.
@@ -145,12 +145,16 @@ impl Fixture {
     }
 
     pub(crate) fn events(&self) -> Vec<DecodedEvent> {
+        let events = self.raw_events();
+        events.iter().map(|event| self.org.decode(event)).collect()
+    }
+
+    /// All change events as they are sent, for tests that decode only some of many.
+    pub(crate) fn raw_events(&self) -> Vec<ChangeEvent> {
         let fetched = self
             .org
-            .fetch("/data/ChangeEvents", &Position::Earliest, 10_000)
-            .unwrap();
-        let decoded = fetched.events.iter().map(|event| self.org.decode(event));
-        decoded.collect()
+            .fetch("/data/ChangeEvents", &Position::Earliest, 10_000);
+        fetched.unwrap().events
     }
 }
 

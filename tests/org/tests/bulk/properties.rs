@@ -30,6 +30,9 @@ fn rows(csv: &[u8]) -> usize {
 }
 
 proptest! {
+    // Each case is an org of its own.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn any_bytes_end_in_a_final_state(body in form(), csv in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut f = Fixture::new();
