@@ -180,7 +180,7 @@ test("a batch is planned again when the rules change", () =>
       const conflicts = async () => Number(/\d+/.exec(await page.getByRole("button", { name: /^Needs a person/ }).innerText())[0]);
       const before = await conflicts();
       await page.getByRole("link", { name: "Record" }).click();
-      await replaceLine(page, page.locator(".cm-line", { hasText: "conflicts" }).last(), 'conflicts = "postgres_wins"');
+      await replaceLine(page, "conflicts", 1, 'conflicts = "postgres_wins"');
       await page.getByText("No mistakes.").waitFor();
       await page.getByRole("link", { name: "Batch" }).click();
       await page.getByRole("button", { name: /plan again$/ }).click();

@@ -65,7 +65,7 @@ test("a side that loses the record meets the policy for deletes, live with the c
     hash: "#example=delete-against-edit",
     async use(page) {
       await decision(page).getByText("One side deleted what the other edited, and a person must decide.").waitFor();
-      await replaceLine(page, page.locator(".cm-line", { hasText: "deletes" }).first(), 'deletes = { on_edit = "edit_wins" }');
+      await replaceLine(page, "deletes", 0, 'deletes = { on_edit = "edit_wins" }');
       await decision(page).getByText("the edit wins and the record comes back").waitFor();
       await written(page, "Postgres").getByText("Create the record").waitFor();
       await page.getByRole("checkbox", { name: "row exists" }).check();
@@ -77,7 +77,7 @@ test("a mistake is shown at its line with its fix, and the last good rules stay 
   open({
     hash: "#example=both-edit-one-field",
     async use(page) {
-      await replaceLine(page, page.locator(".cm-line", { hasText: "conflicts" }).first(), 'conflicts = "coin_toss"');
+      await replaceLine(page, "conflicts", 0, 'conflicts = "coin_toss"');
       const mistakes = page.getByRole("group", { name: "Mistakes in the configuration" });
       await mistakes.getByText("1 mistake").waitFor();
       assert.match(await mistakes.innerText(), /Line \d+[\s\S]*conflicts[\s\S]*manual_review/);

@@ -94,10 +94,17 @@ export function fieldRow(page, field) {
   return page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: new RegExp(`^${field}\\b`) }) });
 }
 
-/** Puts another text in the place of one line of the configuration, as a person would by typing. */
-export async function replaceLine(page, line, text) {
-  await line.click();
+/**
+ * Puts another text in the place of the configuration's nth line that begins with `key`, as a person
+ * would by typing.
+ *
+ * The editor draws the lines in view only, and at first not even these: a line is named by its number,
+ * never as the last one, which may be another a moment later.
+ */
+export async function replaceLine(page, key, nth, text) {
+  await page.locator(".cm-line", { hasText: new RegExp(`^${key} =`) }).nth(nth).click();
   // A long line is wrapped: once leads to the end of what is seen, twice to the end of the line.
   for (const key of ["Home", "Home", "Shift+End", "Shift+End"]) await page.keyboard.press(key);
   await page.keyboard.insertText(text);
+  await page.locator(".cm-line", { hasText: text }).waitFor();
 }
