@@ -215,8 +215,8 @@ impl Drop for Aws {
     }
 }
 
-/// Returns the folder that holds the function zips, building them unless `SYNCLINE_FUNCTION_ZIPS`
-/// names it.
+/// Returns the folder that holds the function zips, with those that only tests deploy: the one that
+/// `SYNCLINE_FUNCTION_ZIPS` names, else it is built.
 ///
 /// # Errors
 ///
@@ -224,17 +224,17 @@ impl Drop for Aws {
 pub async fn function_zips() -> anyhow::Result<PathBuf> {
     match std::env::var_os("SYNCLINE_FUNCTION_ZIPS") {
         Some(zips) => Ok(PathBuf::from(zips)),
-        None => build_function_zips().await,
+        None => build_function_zips("tests").await,
     }
 }
 
-/// Builds the function zips and returns their folder.
+/// Builds function zips of the kind that `scripts/package-functions` calls so, and returns their folder.
 ///
 /// # Errors
 ///
 /// When they cannot be built.
-pub async fn build_function_zips() -> anyhow::Result<PathBuf> {
-    scripts::run_async("package-functions", vec!["ci".to_owned()])
+pub async fn build_function_zips(kind: &'static str) -> anyhow::Result<PathBuf> {
+    scripts::run_async("package-functions", vec![kind.to_owned()])
         .await
         .map(PathBuf::from)
 }

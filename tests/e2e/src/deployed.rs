@@ -73,7 +73,7 @@ impl Deployed {
     ///
     /// When they do not build; the stack goes on with what it has.
     pub async fn redeploy(&mut self) -> anyhow::Result<()> {
-        self.zips = aws::build_function_zips().await?;
+        self.zips = aws::build_function_zips("dev").await?;
         deploy(&mut self.aws, &self.zips, &self.parameters).await
     }
 }

@@ -1,16 +1,14 @@
 //! The template with the real function zips in the emulator: queue, mapping and schedules do the work.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
-use syncline_e2e::aws::Aws;
+use syncline_e2e::aws::{Aws, function_zips};
 use syncline_e2e::converge::{Goal, Standing, converge};
 use syncline_e2e::deployed::Deployed;
 use syncline_e2e::load::Births;
-use syncline_e2e::scripts;
 use syncline_e2e::world::World;
 
 /// Airports born on each side.
@@ -136,12 +134,7 @@ impl Queue {
 /// A panic in the real build, on the real runtime: one message fails, and the process answers the next
 /// batch.
 async fn one_panic_takes_one_message(aws: &Aws) -> anyhow::Result<()> {
-    let zips = scripts::run_async(
-        "package-functions",
-        ["ci", "--one-panic"].map(str::to_owned).into(),
-    )
-    .await?;
-    let zip = Path::new(&zips).join("one_panic/bootstrap.zip");
+    let zip = function_zips().await?.join("one_panic/bootstrap.zip");
     aws.create_function("one-panic", &zip).await?;
     let batch = |bodies: &[&str]| -> Value {
         let records: Vec<Value> = bodies
@@ -158,7 +151,7 @@ async fn one_panic_takes_one_message(aws: &Aws) -> anyhow::Result<()> {
     let answer = aws.invoke("one-panic", &batch(&["three"])).await?;
     assert_eq!(answer, json!({"batchItemFailures": []}));
     let log = std::fs::read_to_string(aws.functions_log()).context("the functions' log")?;
-    assert!(log.contains("a panic at functions/src/bin/one_panic.rs"));
+    assert!(log.contains("a panic at functions/examples/one_panic.rs"));
     assert!(
         !log.contains("a message asked for it"),
         "a panic's text may quote values"

@@ -33,8 +33,9 @@ impl Watch {
         };
         let log = std::fs::File::create(world.folder().join("watch.log"))?;
         let process = Command::new(tool)
-            .args(["lambda", "watch", "--ignore-changes", "--quiet", "-p"])
-            .args(["syncline-functions", "-P", &port.to_string(), "--env-file"])
+            // No `-p`: with the features of one package, cargo would build every dependency anew.
+            .args(["lambda", "watch", "--ignore-changes", "--quiet"])
+            .args(["-P", &port.to_string(), "--env-file"])
             .arg(&environment)
             .current_dir(scripts::root())
             .stdin(Stdio::null())
