@@ -11,6 +11,7 @@ mod ingest;
 pub(crate) mod job;
 pub(crate) mod query;
 mod results;
+pub(crate) mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +21,15 @@ use crate::Org;
 use crate::model::id::RecordId;
 use crate::rest::usage::Usage;
 pub(crate) use header::Aim;
-use job::{Head, Job, JobError, State, Work};
+use job::{Head, Ingest, Job, JobError, State, Work};
 pub(crate) use results::ResultSet;
 
 /// What a job says when the batches of the day are used up.
 pub(crate) const NO_BATCHES_LEFT: &str = "ExceededQuota : ApiBatchItems Limit exceeded.";
+
+/// Start of the ids of jobs, and of batches of Bulk API 1.0, whose loads stand among the jobs.
+const JOB_PREFIX: [u8; 3] = *b"750";
+pub(crate) const BATCH_PREFIX: [u8; 3] = *b"751";
 
 /// How long a job is kept.
 const RETENTION_MS: i64 = 7 * 86_400_000;
@@ -33,7 +38,7 @@ const RETENTION_MS: i64 = 7 * 86_400_000;
 const STEPS_MAX: usize = 1_000_000;
 
 /// How jobs behave. `POST /_org/bulk` changes it; figures are Salesforce's, delays are short.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// How long a job waits before it is in progress.
     pub(crate) queue_ms: i64,
@@ -79,13 +84,15 @@ pub(crate) struct Order {
 }
 
 /// All jobs of the org.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Bulk {
     pub(crate) settings: Settings,
     pub(crate) batches: Usage,
     pub(crate) rows: Usage,
     pub(crate) queries: Usage,
     jobs: BTreeMap<RecordId, Job>,
+    /// Follows from the jobs.
+    #[serde(skip)]
     due: BTreeSet<(i64, RecordId)>,
     opened: u32,
 }
@@ -105,10 +112,16 @@ impl Default for Bulk {
 }
 
 impl Bulk {
+    /// Brings back when the jobs of a dump are due.
+    pub(crate) fn schedule(&mut self) {
+        let due = |(id, job): (&RecordId, &Job)| Some((job.head.due_ms?, *id));
+        self.due = self.jobs.iter().filter_map(due).collect();
+    }
+
     /// Returns the id of the next job.
     pub(crate) fn next_id(&mut self) -> RecordId {
         self.opened += 1;
-        RecordId::numbered(*b"750", self.opened)
+        RecordId::numbered(JOB_PREFIX, self.opened)
     }
 
     /// Keeps a job and returns it.
@@ -120,7 +133,16 @@ impl Bulk {
 
     /// Returns a job.
     pub(crate) fn job(&self, id: RecordId) -> Option<&Job> {
-        self.jobs.get(&id)
+        self.jobs.get(&id).filter(|_| id.prefix() == JOB_PREFIX)
+    }
+
+    /// Returns the load behind a batch of Bulk API 1.0.
+    pub(crate) fn load(&self, batch: RecordId) -> Option<(&Head, &Ingest)> {
+        let job = self.jobs.get(&batch)?;
+        match &job.work {
+            Work::Ingest(ingest) => Some((&job.head, ingest)),
+            Work::Query(_) => None,
+        }
     }
 
     /// Takes a job out, to change it and [`Bulk::keep`] it again, or to forget it.
@@ -135,8 +157,10 @@ impl Bulk {
     /// Returns the jobs behind that one, in the order of their creation.
     pub(crate) fn after(&self, id: Option<RecordId>) -> impl Iterator<Item = &Job> {
         let jobs = self.jobs.iter();
-        jobs.filter(move |(known, _)| id.is_none_or(|id| **known > id))
-            .map(|(_, job)| job)
+        jobs.filter(move |(known, _)| {
+            known.prefix() == JOB_PREFIX && id.is_none_or(|id| **known > id)
+        })
+        .map(|(_, job)| job)
     }
 
     /// Returns when the next job is due.
@@ -165,11 +189,15 @@ impl Bulk {
     }
 
     fn forget_old(&mut self, now_ms: i64) {
-        while let Some((id, job)) = self.jobs.first_key_value()
-            && job.head.created_ms + RETENTION_MS < now_ms
-        {
-            let id = *id;
-            self.take(id);
+        for prefix in [JOB_PREFIX, BATCH_PREFIX] {
+            let first = RecordId::numbered(prefix, 0);
+            while let Some((id, job)) = self.jobs.range(first..).next()
+                && id.prefix() == prefix
+                && job.head.created_ms + RETENTION_MS < now_ms
+            {
+                let id = *id;
+                self.take(id);
+            }
         }
     }
 }
@@ -214,7 +242,11 @@ impl Org {
             }
         }
         job.head.changed_ms = now_ms;
+        let ended = job.head.state.is_final();
         self.bulk.keep(job);
+        if ended && id.prefix() == BATCH_PREFIX {
+            self.begin_next_batch(id);
+        }
         true
     }
 

@@ -94,7 +94,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             json!({"ms": order.ms})
         }),
         ("POST", "faults") => {
-            read(request).and_then(|rules: Json| org.faults.declare(rules).map(|()| json!({})))
+            read(request).and_then(|rules: Json| org.declare_faults(rules).map(|()| json!({})))
         }
         ("DELETE", "faults") => {
             org.faults.clear();
@@ -156,7 +156,9 @@ fn certificate(org: &Org) -> Response {
 
 /// Reads the JSON of an order.
 pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
-    serde_json::from_slice(&request.body).map_err(|error| error.to_string())
+    // By way of a tree, in which numbers of any kind find their way into values of any kind.
+    let tree: Json = serde_json::from_slice(&request.body).map_err(|error| error.to_string())?;
+    serde_json::from_value(tree).map_err(|error| error.to_string())
 }
 
 fn stats(org: &mut Org) -> Json {
@@ -175,10 +177,25 @@ fn stats(org: &mut Org) -> Json {
         "events_published": org.model.log.published(),
         "events_delivered": org.stats.events_delivered,
         "events_delivered_24h": org.bus.deliveries.used(now_ms),
-        "faults_fired": org.faults.fired(),
+        "faults_fired": faults_fired(org),
         "faults": org.faults.report(),
         "records": records,
     })
+}
+
+/// Returns how often everything went wrong that was told to: by rules, locks, and plans for events.
+fn faults_fired(org: &Org) -> Json {
+    let mut fired = json!(org.faults.fired());
+    for (name, count) in [
+        ("row_lock", org.stats.row_locks_met),
+        ("planned_gap", org.model.planned_gaps_sent),
+        ("pubsub_refusal", org.bus.refusals_made),
+    ] {
+        if count > 0 {
+            fired[name] = count.into();
+        }
+    }
+    fired
 }
 
 fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {

@@ -13,7 +13,7 @@ use crate::model::error::SfError;
 use crate::model::event_file::{ManagedEntry, RelayEntry, RelayState};
 use crate::model::id::RecordId;
 use crate::model::lifecycle::Conversion;
-use crate::model::org_file::{FieldEntry, build_field};
+use crate::model::org_file::FieldEntry;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
@@ -146,7 +146,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
             Ok(json!({}))
         }),
         ("POST", "database") => read(request).and_then(|order| database(org, &order)),
-        ("POST", "schema") => read(request).and_then(|order| schema(org, order)),
+        ("POST", "schema") => read(request).and_then(|order| schema(org, &order)),
         ("POST", "merge") => read(request).and_then(|order| merge(org, &order)),
         ("POST", "convert_lead") => read(request).and_then(|order| convert(org, &order)),
         ("POST", "recycle_bin/empty") => read(request).and_then(|order| purge(org, &order)),
@@ -246,16 +246,14 @@ fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn schema(org: &mut Org, order: SchemaOrder) -> Outcome {
+fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
     let no = org.model.object_named(&order.object).map_err(said)?;
-    let field =
-        |entry: &FieldEntry| build_field(entry, &order.object).map_err(|error| error.to_string());
     if let Some(entry) = &order.add_field {
-        org.model.add_field(no, field(entry)?)?;
+        org.model.add_field(no, entry)?;
     }
     if let Some(entry) = &order.convert_field {
         let actor = system(org);
-        org.model.convert_field(&actor, no, field(entry)?)?;
+        org.model.convert_field(&actor, no, entry)?;
     }
     Ok(json!({}))
 }

@@ -7,6 +7,7 @@
 
 mod events;
 pub(crate) mod locks;
+mod matching;
 mod operation;
 mod people;
 mod rows;
@@ -14,8 +15,10 @@ mod rule;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::Org;
 use crate::model::Dice;
 use crate::rest::message::Request;
 use operation::{Named, Sight};
@@ -32,10 +35,10 @@ const PLACES_MAX: usize = 100;
 const SEED: u64 = 0x5745_4154_4845_5221;
 
 /// The declared rules and what they did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Faults {
     rules: Vec<Armed>,
-    fired: BTreeMap<&'static str, u64>,
+    #[serde(skip)]
     current: Current,
 }
 
@@ -49,7 +52,7 @@ struct Current {
 }
 
 /// A declared rule and how far it is used up.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Armed {
     rule: Rule,
     /// How often it still strikes; `None` for ever.
@@ -134,7 +137,7 @@ struct Visitor {
 }
 
 /// A bulk job that is to fail.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobFault {
     /// How many rows are processed first; the rest stay unprocessed.
     pub(crate) after_rows: usize,
@@ -142,22 +145,31 @@ pub(crate) struct JobFault {
     pub(crate) message: String,
 }
 
-impl Faults {
+impl Org {
     /// Adds the rules that a JSON object or array declares, or says what is wrong with them.
-    pub(crate) fn declare(&mut self, json: Json) -> Result<(), String> {
+    pub(crate) fn declare_faults(&mut self, json: Json) -> Result<(), String> {
         let rules: Vec<Rule> = match json {
             Json::Array(_) => serde_json::from_value(json),
             one => serde_json::from_value(one).map(|rule| vec![rule]),
         }
         .map_err(|error| error.to_string())?;
-        if let Some(complaint) = rules.iter().find_map(Rule::complaint) {
-            return Err(complaint);
+        for rule in &rules {
+            let missing = || self.missing_for(&rule.matching, rule.user.as_ref());
+            if let Some(complaint) = rule.complaint().or_else(missing) {
+                return Err(complaint);
+            }
         }
         for rule in rules {
-            let number = self.rules.len();
-            self.rules.push(Armed::new(rule, number));
+            self.faults.arm(rule);
         }
         Ok(())
+    }
+}
+
+impl Faults {
+    fn arm(&mut self, rule: Rule) {
+        let number = self.rules.len();
+        self.rules.push(Armed::new(rule, number));
     }
 
     /// Lets no rule strike any more; what struck stays counted.
@@ -168,8 +180,12 @@ impl Faults {
     }
 
     /// Returns how often each action struck.
-    pub(crate) fn fired(&self) -> &BTreeMap<&'static str, u64> {
-        &self.fired
+    pub(crate) fn fired(&self) -> BTreeMap<&'static str, u64> {
+        let mut fired = BTreeMap::new();
+        for armed in self.rules.iter().filter(|armed| armed.struck > 0) {
+            *fired.entry(armed.rule.action.name()).or_default() += armed.struck;
+        }
+        fired
     }
 
     /// Returns every rule with what it did, and where.
@@ -202,7 +218,6 @@ impl Faults {
             armed.places.pop_front();
         }
         armed.places.push_back((now_ms, what));
-        *self.fired.entry(armed.rule.action.name()).or_default() += 1;
     }
 
     /// Returns what happens to this call, and counts what is certain.
@@ -267,7 +282,7 @@ impl Faults {
     ) -> Option<JobFault> {
         for number in self.waiting(Scope::Job).collect::<Vec<_>>() {
             let armed = &mut self.rules[number];
-            let fits = armed.rule.matching.fits_record(object, operation);
+            let fits = armed.rule.matching.fits_work(object, operation);
             if !fits || !armed.take_chance() {
                 continue;
             }

@@ -7,6 +7,7 @@
 
 mod bulk;
 mod control;
+mod dump;
 mod event_door;
 mod faults;
 pub mod local;
@@ -21,12 +22,12 @@ mod soql;
 mod tooling;
 mod unconfirmed;
 
+pub use dump::RestoreError;
 pub use model::decode::DecodedEvent;
 pub use model::error::SfError;
 pub use model::id::RecordId;
 pub use model::log::{ChangeEvent, Fetched, Position, RETENTION_MS, StreamError};
 pub use model::org_file::OrgFileError;
-pub use model::state::RestoreError;
 pub use org::{Org, SchemaInfo, TopicInfo};
 pub use rest::message::{Delivery, Request, Response};
 pub use seed::SeedError;

@@ -29,15 +29,18 @@ pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod text_diff;
 pub(crate) mod transaction;
+pub(crate) mod validation;
 pub(crate) mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use channel::Channel;
 use deletions::Deletions;
 use error::SfError;
+use evolve::SchemaChange;
 use id::RecordId;
 use log::ChangeLog;
 use platform_event::PlatformEvent;
@@ -57,7 +60,7 @@ pub(crate) struct Actor {
 }
 
 /// Something that Salesforce automation sets in the transaction of a write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Flow {
     pub(crate) object: ObjectNo,
     pub(crate) when: Option<FieldNo>,
@@ -65,7 +68,7 @@ pub(crate) struct Flow {
 }
 
 /// A change that Salesforce automation makes to a value before it is saved.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Normaliser {
     pub(crate) object: ObjectNo,
     pub(crate) field: FieldNo,
@@ -73,7 +76,7 @@ pub(crate) struct Normaliser {
 }
 
 /// What a normaliser does to text.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transform {
     Uppercase,
@@ -81,7 +84,7 @@ pub(crate) enum Transform {
 }
 
 /// A source of numbers that look random and repeat with their seed (SplitMix64).
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -130,10 +133,14 @@ pub(crate) struct Model {
     pub(crate) channels: Vec<Channel>,
     pub(crate) limits: EventLimits,
     /// How many events of an object are still to be sent as gaps, as if Salesforce had failed.
-    pub(crate) planned_gaps: HashMap<ObjectNo, u32>,
+    pub(crate) planned_gaps: BTreeMap<ObjectNo, u32>,
+    /// How many were.
+    pub(crate) planned_gaps_sent: u64,
     /// The records that went to the recycle bin because another one did.
     gone_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
     commit_number: i64,
+    /// What became of the schema of the org file since.
+    pub(crate) changes: Vec<SchemaChange>,
 }
 
 impl Model {
@@ -152,9 +159,11 @@ impl Model {
             platform_events: Vec::new(),
             channels: Vec::new(),
             limits: EventLimits::default(),
-            planned_gaps: HashMap::new(),
+            planned_gaps: BTreeMap::new(),
+            planned_gaps_sent: 0,
             gone_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
+            changes: Vec::new(),
             schema,
         }
     }

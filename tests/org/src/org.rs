@@ -1,8 +1,8 @@
 //! The org as a whole: the model, who is logged in, what was used, and what is to go wrong.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use crate::bulk::Bulk;
@@ -13,12 +13,12 @@ use crate::model::deletions::Deletions;
 use crate::model::delivery::{Cursor, Reading, Topic};
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
+use crate::model::evolve::SchemaChange;
 use crate::model::id::RecordId;
 use crate::model::log::{ChangeEvent, Fetched, Position, Source, StreamError, replay_bytes};
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::permission::Permissions;
 use crate::model::schema::ObjectNo;
-use crate::model::state::RestoreError;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -63,16 +63,18 @@ pub struct Org {
     pub(crate) certificate_pem: String,
     pub(crate) latency_ms: u64,
     /// Whether the history is that of a dump.
-    restored: bool,
+    pub(crate) restored: bool,
     wall_ms: i64,
     ahead_ms: i64,
 }
 
 /// What the org has counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stats {
     pub(crate) calls: BTreeMap<String, u64>,
     pub(crate) events_delivered: u64,
+    /// How many writes met a lock of somebody else.
+    pub(crate) row_locks_met: u64,
 }
 
 /// What `GetTopic` tells.
@@ -113,12 +115,26 @@ impl Org {
     }
 
     fn of(file: OrgFile) -> Result<Self, OrgFileError> {
-        let schema = file.schema()?;
+        let mut org = Self::empty(file, START_MS, &[])?;
+        org.settle()?;
+        Ok(org)
+    }
+
+    /// Returns an org without records and sessions whose schema has changed since its file.
+    pub(crate) fn empty(
+        file: OrgFile,
+        now_ms: i64,
+        changes: &[SchemaChange],
+    ) -> Result<Self, OrgFileError> {
+        let mut model = Model::new(file.schema()?, now_ms);
+        for change in changes {
+            model.repeat(change).map_err(OrgFileError::Content)?;
+        }
         let id = file.org.id.as_deref().and_then(RecordId::parse);
         let id = id.ok_or_else(|| OrgFileError::Content("org.id is no id".to_owned()))?;
-        let mut org = Self {
+        Ok(Self {
             id,
-            model: Model::new(schema, START_MS),
+            model,
             sessions: Sessions::default(),
             cursors: Cursors::default(),
             usage: Usage::new(file.org.daily_api_requests.unwrap_or(100_000)),
@@ -137,13 +153,16 @@ impl Org {
             wall_ms: START_MS,
             ahead_ms: 0,
             file,
-        };
-        org.add_users()?;
-        org.add_record_types()?;
-        org.model.deletions = org.deletions(START_MS);
-        org.sessions = Sessions::new(&org.file.apps, |name| org.user_named(name));
-        org.declare_bus()?;
-        Ok(org)
+        })
+    }
+
+    /// Puts into an empty org what its file declares.
+    fn settle(&mut self) -> Result<(), OrgFileError> {
+        self.add_users()?;
+        self.add_record_types()?;
+        self.model.deletions = self.deletions(self.model.now_ms);
+        self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
+        self.declare_bus()
     }
 
     /// Puts the users of the org file into the User object.
@@ -205,55 +224,24 @@ impl Org {
 
     /// Forgets all records, events, sessions, faults and counts; keeps clock, schema and addresses.
     pub fn reset(&mut self) {
-        let mut fresh = Self::of(self.file.clone()).expect("the org file was consistent before");
-        fresh.model = Model::new(self.model.schema.clone(), self.now_ms());
-        fresh.bus = Bus::following(&self.bus);
-        fresh
-            .add_users()
-            .and_then(|()| fresh.declare_bus())
+        let mut fresh = Self::empty(self.file.clone(), self.now_ms(), &self.model.changes)
             .expect("the org file was consistent before");
-        fresh
-            .add_record_types()
-            .expect("the org file was consistent before");
-        fresh.model.deletions = fresh.deletions(self.now_ms());
-        fresh.sessions = Sessions::new(&fresh.file.apps, |name| fresh.user_named(name));
-        fresh.base_url.clone_from(&self.base_url);
-        fresh.other_url.clone_from(&self.other_url);
-        fresh.certificate_pem.clone_from(&self.certificate_pem);
+        fresh.settle().expect("the org file was consistent before");
         fresh.latency_ms = self.latency_ms;
-        // Whoever waits for a release waits no longer.
-        fresh.releases = self.releases + 1;
-        (fresh.wall_ms, fresh.ahead_ms) = (self.wall_ms, self.ahead_ms);
-        *self = fresh;
+        self.give_way(fresh);
         self.keep_time();
     }
 
-    /// Writes the state of the org as lines of JSON, for [`Org::restore`].
-    ///
-    /// # Errors
-    /// When the output fails.
-    pub fn dump(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        self.model.dump(&self.org_id(), out)
-    }
-
-    /// Takes the state of a dump in place of its own: records, events, positions. The clock goes
-    /// on from the moment of the dump; sessions, faults and counts are forgotten.
-    ///
-    /// # Errors
-    /// When the dump is of another org or schema, or broken; the org is then as it was.
-    pub fn restore(&mut self, input: &mut dyn BufRead) -> Result<(), RestoreError> {
-        let schema = self.model.schema.clone();
-        let mut model = Model::restore(schema, &self.file, &self.org_id(), input)?;
-        if let Some(max) = self.file.org.delete_log_max {
-            model.deletions.limit(max);
-        }
-        let now_ms = model.now_ms;
-        self.reset();
-        self.model = model;
-        self.restored = true;
-        self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
-        self.set_now_ms(now_ms);
-        Ok(())
+    /// Lets another org take its place: at the same addresses, with the same time outside.
+    pub(crate) fn give_way(&mut self, other: Self) {
+        let before = std::mem::replace(self, other);
+        self.bus = std::mem::take(&mut self.bus).following(&before.bus);
+        // Whoever waits for a release waits no longer.
+        self.releases = before.releases + 1;
+        (self.wall_ms, self.ahead_ms) = (before.wall_ms, before.ahead_ms);
+        self.base_url = before.base_url;
+        self.other_url = before.other_url;
+        self.certificate_pem = before.certificate_pem;
     }
 
     /// Says what the time is outside; the org's clock moves by as much.

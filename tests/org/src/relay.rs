@@ -8,6 +8,8 @@ mod sender;
 
 pub(crate) use sender::run;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Org;
 use crate::model::channel::{CHANNELS_MAX, STANDARD};
 use crate::model::delivery::{Cursor, Reading, Topic};
@@ -28,7 +30,7 @@ const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
 
 /// One relay.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Relay {
     pub(crate) id: RecordId,
     pub(crate) name: String,
@@ -50,7 +52,7 @@ pub(crate) struct Relay {
 }
 
 /// Who receives the envelopes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// One POST for each event.
     Url(String),
@@ -59,7 +61,7 @@ pub(crate) enum Target {
 }
 
 /// What EventBridge may do to a stream, on order.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disorder {
     /// Every n-th event comes twice; 0: none.
     pub(crate) duplicate_every: u64,
@@ -68,7 +70,7 @@ pub(crate) struct Disorder {
 }
 
 /// How a relay fares, as `EventRelayFeedback` tells it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Feedback {
     pub(crate) relayed: u64,
     /// Events larger than EventBridge takes; they are lost on this way.

@@ -13,6 +13,7 @@ pub(crate) mod events;
 mod graph;
 pub(crate) mod message;
 pub(crate) mod oauth;
+mod pretty;
 pub(crate) mod query;
 mod reference;
 mod replication;
@@ -43,6 +44,9 @@ pub(crate) const VERSION_MAX: u32 = 68;
 
 /// The oldest version that ever was, as far as the answer 410 goes.
 const VERSION_RETIRED_MIN: u32 = 21;
+
+/// Most bytes of an address, and of an address with all headers.
+const EDGE_BYTES_MAX: usize = 16_384;
 
 /// One authenticated call.
 #[derive(Debug)]
@@ -204,7 +208,10 @@ impl Org {
                 ..Response::default()
             };
         }
-        let mut response = self.answer_in_weather(request, &fired);
+        let mut response = match too_long(request) {
+            Some(refusal) => refusal,
+            None => self.answer_in_weather(request, &fired),
+        };
         self.faults.leave();
         response.delay_ms += fired.delay_ms;
         response.hold = fired.hold;
@@ -213,6 +220,10 @@ impl Org {
         }
         if request.method == "HEAD" {
             response.body.clear();
+        }
+        let kind = response.header("content-type").unwrap_or_default();
+        if request.get("x-prettyprint") == Some("1") && kind.starts_with("application/json") {
+            response.body = pretty::pretty(&response.body);
         }
         response
     }
@@ -402,6 +413,18 @@ impl Org {
     }
 }
 
+/// Refuses a request whose address, or address and headers together, are longer than the edge of
+/// Salesforce lets through. Source: REST API Developer Guide, "Status Codes and Error Responses".
+fn too_long(request: &Request) -> Option<Response> {
+    let address = request.path.len() + request.query.len() + 1;
+    let headers = request.headers.iter();
+    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+    if address > EDGE_BYTES_MAX {
+        return Some(Response::empty(414));
+    }
+    (address + headers > EDGE_BYTES_MAX).then(|| Response::empty(431))
+}
+
 /// Where below `/services/data/` a request goes.
 struct Target {
     /// `v62.0`, as the request wrote it.
@@ -482,18 +505,17 @@ fn effective_method(request: &Request) -> String {
         .map_or_else(|| "POST".to_owned(), |m| m.to_ascii_uppercase())
 }
 
+/// Returns how the client of a call names itself.
+fn client_tag(request: &Request) -> Option<&str> {
+    let options = request.get("sforce-call-options")?;
+    let mut options = options.split(',');
+    options.find_map(|option| option.trim().strip_prefix("client="))
+}
+
 /// Returns the change origin of writes made by this call.
 fn origin(request: &Request, version: &str, resource: Option<&Resource<'_>>) -> String {
     let honoured = resource.is_none_or(Resource::honours_client_tag);
-    let options = request
-        .get("sforce-call-options")
-        .filter(|_| honoured)
-        .unwrap_or_default();
-    let client = options
-        .split(',')
-        .filter_map(|o| o.trim().strip_prefix("client="))
-        .next();
-    match client {
+    match client_tag(request).filter(|_| honoured) {
         Some(client) => format!("com/salesforce/api/rest/{version};client={client}"),
         None => format!("com/salesforce/api/rest/{version}"),
     }

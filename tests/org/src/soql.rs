@@ -4,6 +4,7 @@ mod aggregate;
 mod bind;
 mod columns;
 mod date;
+mod date_function;
 mod explain;
 mod filter;
 mod join;
@@ -11,19 +12,25 @@ mod lexer;
 mod like;
 mod parser;
 mod run;
+mod shown;
 
 pub(crate) use aggregate::groups;
 pub(crate) use bind::{SelectNode, bind, filterable, sortable};
 pub(crate) use columns::{Column, columns};
 pub(crate) use explain::explained;
 pub(crate) use parser::parse;
-pub(crate) use run::{push_record, rows};
+pub(crate) use run::{LeftOver, Writer, rows};
 
 use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 pub(crate) use date::Relative;
+pub(crate) use date_function::DateFunction;
+pub(crate) use shown::Show;
+
+/// Start of the locators of queries.
+pub(crate) const LOCATOR_PREFIX: [u8; 3] = *b"01g";
 
 /// Longest statement that Salesforce accepts, in characters.
 const STATEMENT_CHARS_MAX: usize = 100_000;
@@ -34,7 +41,7 @@ pub(crate) struct Query {
     pub(crate) select: Select,
     pub(crate) from: String,
     pub(crate) filter: Option<Filter>,
-    pub(crate) group: Vec<String>,
+    pub(crate) group: Vec<Term>,
     pub(crate) having: Vec<Having>,
     pub(crate) order: Vec<OrderBy>,
     pub(crate) limit: Option<usize>,
@@ -57,10 +64,37 @@ pub(crate) enum Item {
     Group(FieldGroup),
     /// A grouped field under another name: `Industry i`.
     Named { path: String, alias: String },
+    /// `CALENDAR_YEAR(CreatedDate) year`.
+    Dated { term: Term, alias: Option<String> },
+    /// `toLabel(Industry)`, `FORMAT(AnnualRevenue) revenue`.
+    Shown {
+        how: Show,
+        path: String,
+        alias: Option<String>,
+    },
+    /// `TYPEOF Owner WHEN User THEN Email ELSE Name END`.
+    TypeOf(TypeOf),
     /// `COUNT(Id)`, `SUM(AnnualRevenue) total`.
     Aggregate { call: Call, alias: Option<String> },
     /// `(SELECT Id FROM Contacts)`; FROM names the relationship.
     Children(Box<Query>),
+}
+
+/// A field, or a function of a date in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    pub(crate) function: Option<DateFunction>,
+    pub(crate) path: String,
+}
+
+/// Fields of a parent that depend on what kind of record it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TypeOf {
+    pub(crate) relationship: String,
+    /// An object, and the fields of it.
+    pub(crate) branches: Vec<(String, Vec<String>)>,
+    /// The fields of any other record.
+    pub(crate) otherwise: Vec<String>,
 }
 
 /// An aggregate function and the field it is of.
@@ -104,6 +138,13 @@ pub(crate) enum Filter {
     Any(Vec<Filter>),
     Not(Box<Filter>),
     Compare {
+        path: String,
+        operator: Operator,
+        literal: Literal,
+    },
+    /// A comparison of a function of a date.
+    Dated {
+        function: DateFunction,
         path: String,
         operator: Operator,
         literal: Literal,
@@ -164,6 +205,16 @@ impl Call {
     /// Returns the call in the spelling by which sort keys find it.
     pub(crate) fn text(&self) -> String {
         format!("{}({})", self.function.name(), self.path.to_lowercase())
+    }
+}
+
+impl Term {
+    /// Returns the term in the spelling by which sort keys find it.
+    pub(crate) fn text(&self) -> String {
+        match self.function {
+            Some(function) => format!("{}({})", function.name(), self.path.to_lowercase()),
+            None => self.path.clone(),
+        }
     }
 }
 

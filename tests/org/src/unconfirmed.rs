@@ -77,6 +77,10 @@ pub(crate) const BULK_VERSION_CONFLICT_CODE: &str = "API_ERROR";
 /// Status of the refusal of a dead session by Bulk API 1.0.
 pub(crate) const ASYNC_SESSION_REFUSAL_STATUS: u16 = 400;
 
+/// What a batch of Bulk API 1.0 says that holds more than 10,000 records.
+pub(crate) const ASYNC_BATCH_TOO_LONG_MESSAGE: &str =
+    "InvalidBatch : Exceeded maximum number of records in a batch: 10000";
+
 /// Code of the refusal of a job when the batches of the day are used up.
 pub(crate) const BULK_QUOTA_CODE: &str = "EXCEEDEDQUOTA";
 
@@ -85,6 +89,7 @@ pub(crate) struct BulkQueryRefusals {
     pub(crate) code: &'static str,
     pub(crate) compound: &'static str,
     pub(crate) aggregate: &'static str,
+    pub(crate) type_of: &'static str,
     pub(crate) children: &'static str,
     pub(crate) offset: &'static str,
 }
@@ -94,6 +99,7 @@ pub(crate) const BULK_QUERY_REFUSALS: BulkQueryRefusals = BulkQueryRefusals {
     code: "API_ERROR",
     compound: "Selecting compound data not supported in Bulk Query",
     aggregate: "Aggregate functions not supported in Bulk Query",
+    type_of: "TYPEOF not supported in Bulk Query",
     children: "Aggregate Relationships not supported in Bulk Query with CSV content type",
     offset: "Offset not supported in Bulk Query",
 };
@@ -133,6 +139,9 @@ pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
 /// How long a query locator leads anywhere after its last use: two days by the newer help article,
 /// 15 minutes by the older SOAP guide.
 pub(crate) const QUERY_LOCATOR_MS: i64 = 2 * 86_400_000;
+
+/// How many children of one record a query gives at once; the others come by a locator of their own.
+pub(crate) const CHILDREN_PER_PAGE: usize = 200;
 
 /// Whether the side of a text diff that has no lines names the line behind the place (else the line
 /// before it, as `diff` does).

@@ -64,6 +64,23 @@ async fn jsforce_reads_what_the_org_says_about_itself() {
 }
 
 #[tokio::test]
+async fn jsforce_loads_and_reads_by_the_bulk_api_before_2_0() {
+    let stage = Stage::start().await;
+    let calls = stage.play(Client::Node, "jsforce_bulk.mjs").await;
+    let soql = "SELECT External_Id__c, Name, IsDeleted FROM Account ORDER BY External_Id__c";
+    assert_eq!(
+        stage.records_and_deleted(soql),
+        [
+            json!({"External_Id__c": "o-1", "Name": "One again", "IsDeleted": false}),
+            json!({"External_Id__c": "o-2", "Name": "Two", "IsDeleted": true}),
+            json!({"External_Id__c": "o-4", "Name": "Four", "IsDeleted": false}),
+        ]
+    );
+    assert_eq!(calls.made("POST /async/job"), 7);
+    assert_eq!(calls.made("POST /async/job/{id}/batch"), 7);
+}
+
+#[tokio::test]
 async fn jsforce_loads_and_reads_by_bulk_jobs() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "jsforce_bulk2.mjs").await;

@@ -58,6 +58,27 @@ async fn simple_salesforce_reads_every_page_of_a_query_once() {
 }
 
 #[tokio::test]
+async fn simple_salesforce_loads_and_reads_by_the_bulk_api_before_2_0() {
+    let stage = Stage::start().await;
+    stage.allow_hard_delete();
+    let scenario = "simple_salesforce_bulk.py";
+    let calls = stage.play(Client::SimpleSalesforce, scenario).await;
+    let soql = "SELECT External_Id__c, Name, IsDeleted FROM Account ORDER BY External_Id__c";
+    assert_eq!(
+        stage.records_and_deleted(soql),
+        [
+            json!({"External_Id__c": "o-0", "Name": "Account 0", "IsDeleted": false}),
+            json!({"External_Id__c": "o-1", "Name": "Detailed", "IsDeleted": false}),
+            json!({"External_Id__c": "o-2", "Name": "Account 2", "IsDeleted": true}),
+            json!({"External_Id__c": "o-new", "Name": "New", "IsDeleted": false}),
+        ]
+    );
+    // Seven loads, one of them in three batches, and three queries.
+    assert_eq!(calls.made("POST /async/job"), 10);
+    assert_eq!(calls.made("POST /async/job/{id}/batch"), 12);
+}
+
+#[tokio::test]
 async fn simple_salesforce_loads_deletes_for_good_and_reads_by_bulk_jobs() {
     let stage = Stage::start().await;
     stage.allow_hard_delete();

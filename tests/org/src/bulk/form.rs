@@ -1,7 +1,9 @@
 //! In which form a job's CSV is written: what parts its cells and what ends its rows.
 
+use serde::{Deserialize, Serialize};
+
 /// What stands between two cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Delimiter {
     Backquote,
     Caret,
@@ -53,7 +55,7 @@ impl Delimiter {
 }
 
 /// What ends a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LineEnding {
     #[default]
     Lf,
@@ -85,7 +87,7 @@ impl LineEnding {
 }
 
 /// The form of a CSV.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Form {
     pub(crate) delimiter: Delimiter,
     pub(crate) line_ending: LineEnding,

@@ -1,5 +1,6 @@
 //! What the first row of an upload means: which column writes which field.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use super::csv_text::{Ending, Quotes, Rows};
@@ -22,7 +23,7 @@ const COLUMNS_MAX: usize = 5_000;
 const CLEARED: &str = "#N/A";
 
 /// The columns of an upload.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) columns: Vec<Column>,
     /// The names as they were uploaded.
@@ -32,7 +33,7 @@ pub(super) struct Header {
 }
 
 /// What a column writes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Column {
     /// The id of the record itself.
     Id,
@@ -49,7 +50,7 @@ pub(super) enum Column {
 }
 
 /// What the columns are read for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Aim {
     pub(crate) object: ObjectNo,
     pub(crate) operation: Operation,

@@ -20,7 +20,8 @@ use crate::rest::Call;
 use crate::rest::message::Request;
 use crate::rest::save::{Edit, Key, Saved};
 use crate::unconfirmed::{
-    BULK_BAD_ROW_CODE, BULK_NO_ROWS_MESSAGE, BULK_STRAY_QUOTE_FAILS_JOB, HARD_DELETE_SENDS_EVENT,
+    ASYNC_BATCH_TOO_LONG_MESSAGE, BULK_BAD_ROW_CODE, BULK_NO_ROWS_MESSAGE,
+    BULK_STRAY_QUOTE_FAILS_JOB, HARD_DELETE_SENDS_EVENT,
 };
 
 /// Rows of one transaction, as triggers and change events see it.
@@ -82,6 +83,11 @@ impl Org {
         }
         if count == 0 {
             return Err(JobError(BULK_NO_ROWS_MESSAGE.to_owned()));
+        }
+        if let Some(max) = ingest.rows_max
+            && count > max
+        {
+            return Err(JobError(ASYNC_BATCH_TOO_LONG_MESSAGE.to_owned()));
         }
         let now_ms = self.now_ms();
         if self.bulk.rows.used(now_ms) + count > self.bulk.rows.max {

@@ -1,7 +1,7 @@
 //! One job: what was asked for, how far it is, and what a job resource shows of it.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::form::{Form, LineEnding};
 use super::header::{Aim, Header};
@@ -13,7 +13,7 @@ use crate::rest::save::Saved;
 use crate::unconfirmed::{BULK_INVALID_UTF8_MESSAGE, BULK_NO_DATA_MESSAGE};
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     Open,
     UploadComplete,
@@ -60,7 +60,7 @@ impl State {
 }
 
 /// What an ingest job does with each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Operation {
     Insert,
     Update,
@@ -131,7 +131,7 @@ pub(super) const UNESCAPED_QUOTE: &str =
     "Found unescaped quote. A value with quote should be within a quote";
 
 /// What is common to all jobs.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) id: RecordId,
     pub(crate) user: RecordId,
@@ -153,14 +153,14 @@ pub(crate) struct Head {
 }
 
 /// One job.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) head: Head,
     pub(crate) work: Work,
 }
 
 /// What a job is for.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
     Ingest(Box<Ingest>),
     Query(Box<Query>),
@@ -178,12 +178,13 @@ impl Work {
 }
 
 /// An upload and what became of its rows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ingest {
     pub(super) aim: Aim,
     pub(crate) external_id: Option<String>,
     pub(crate) assignment_rule: Option<String>,
     pub(crate) uploads: u32,
+    #[serde(with = "super::stored")]
     pub(super) csv: Bytes,
     /// Known once the job is in progress.
     pub(super) header: Option<Header>,
@@ -192,10 +193,12 @@ pub(crate) struct Ingest {
     /// What became of the first rows, in their order; the others are unprocessed.
     pub(super) outcomes: Vec<Outcome>,
     pub(super) failed: usize,
+    /// Most rows that are taken; none for as many as there are.
+    pub(crate) rows_max: Option<u64>,
 }
 
 /// What became of one row.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
     Saved(Saved),
     Failed {
@@ -204,8 +207,22 @@ pub(super) enum Outcome {
     },
 }
 
+/// What became of one row, for those who tell of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict<'a> {
+    Saved {
+        id: RecordId,
+        created: bool,
+    },
+    Failed {
+        id: Option<RecordId>,
+        /// `CODE:message:FIELDS --`.
+        error: &'a str,
+    },
+}
+
 /// A query and what it found.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Query {
     pub(crate) soql: String,
     pub(crate) with_deleted: bool,
@@ -225,7 +242,24 @@ impl Ingest {
             read_to: 0,
             outcomes: Vec::new(),
             failed: 0,
+            rows_max: None,
         }
+    }
+
+    /// Returns how many rows were processed, and how many of them failed.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.outcomes.len(), self.failed)
+    }
+
+    /// Returns what became of the rows that were processed, in their order.
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = Verdict<'_>> {
+        self.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Saved(saved) => Verdict::Saved {
+                id: saved.id,
+                created: saved.created,
+            },
+            Outcome::Failed { id, error } => Verdict::Failed { id: *id, error },
+        })
     }
 
     /// Takes an upload; only one is allowed, which the user is told when the job is closed.

@@ -1,5 +1,7 @@
 //! Runs a query job: the rows as they are at that moment, as CSV that is handed out in pages.
 
+use serde::{Deserialize, Serialize};
+
 use super::form::Form;
 use super::job::{Head, JobError, Query};
 use crate::Org;
@@ -12,8 +14,9 @@ use crate::soql::{self, Item};
 use crate::unconfirmed::{BULK_NUMBERS_AS_DOUBLES, BULK_QUERY_REFUSALS};
 
 /// What a query found, as text.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rendered {
+    #[serde(with = "super::stored")]
     csv: Vec<u8>,
     /// Where each row ends; the first end is that of the header row.
     ends: Vec<usize>,
@@ -91,9 +94,15 @@ impl Org {
             soql::Select::Items(items) => {
                 for item in items {
                     match item {
-                        Item::Aggregate { .. } => return refused(refusals.aggregate),
+                        Item::Aggregate { .. } | Item::Dated { .. } => {
+                            return refused(refusals.aggregate);
+                        }
+                        Item::TypeOf(_) => return refused(refusals.type_of),
                         Item::Children(_) => return refused(refusals.children),
-                        Item::Path(_) | Item::Group(_) | Item::Named { .. } => {}
+                        Item::Path(_)
+                        | Item::Group(_)
+                        | Item::Shown { .. }
+                        | Item::Named { .. } => {}
                     }
                 }
             }

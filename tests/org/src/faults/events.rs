@@ -1,6 +1,7 @@
 //! Weather on change events: what a subscriber gets of what was published.
 
 use super::Faults;
+use super::matching::EventSight;
 use super::rule::{Action, Scope};
 use crate::Org;
 use crate::model::log::{ChangeEvent, Source};
@@ -15,20 +16,17 @@ pub(crate) enum Delivered {
 }
 
 impl Org {
-    /// Returns what a subscriber gets of events that are due, and counts what strikes.
+    /// Returns what a subscriber of a topic gets of events that are due, and counts what strikes.
     ///
     /// Positions are not touched: a missing event is missed for good, unless it is read again.
-    pub(crate) fn weathered(&mut self, events: Vec<ChangeEvent>) -> Delivered {
+    pub(crate) fn weathered(&mut self, topic: &str, events: Vec<ChangeEvent>) -> Delivered {
         let rules: Vec<usize> = self.faults.waiting(Scope::Delivery).collect();
         if events.is_empty() || rules.is_empty() {
             return Delivered::Events(events);
         }
         let mut events = events;
         for rule in rules {
-            let meant = |event: &ChangeEvent| match &self.faults.rules[rule].rule.matching.object {
-                None => true,
-                Some(wanted) => self.is_about(event, wanted),
-            };
+            let meant = |event: &ChangeEvent| self.is_meant(rule, topic, event);
             let meant: Vec<bool> = events.iter().map(meant).collect();
             if !meant.contains(&true) {
                 continue;
@@ -42,12 +40,25 @@ impl Org {
         Delivered::Events(events)
     }
 
-    fn is_about(&self, event: &ChangeEvent, object: &str) -> bool {
+    fn is_meant(&self, rule: usize, topic: &str, event: &ChangeEvent) -> bool {
+        let matching = &self.faults.rules[rule].rule.matching;
         match self.model.log.schema(&event.schema_id) {
             Some((Source::Object(no), ..)) => {
-                self.model.object(no).name.eq_ignore_ascii_case(object)
+                let decoded = self.decode(event);
+                matching.fits_event(&EventSight {
+                    topic,
+                    object: &self.model.object(no).name,
+                    operation: &decoded.change_type,
+                    ids: &decoded.record_ids,
+                })
             }
-            Some((Source::Platform(_), ..)) | None => false,
+            Some((Source::Platform(no), ..)) => matching.fits_event(&EventSight {
+                topic,
+                object: &self.model.platform_events[no.0].name,
+                operation: "publish",
+                ids: &[],
+            }),
+            None => false,
         }
     }
 }
@@ -56,7 +67,8 @@ impl Faults {
     /// Tells whether a stored position is refused although it is good, and counts it.
     pub(crate) fn fire_subscription(&mut self, topic: &str, now_ms: i64) -> bool {
         for rule in self.waiting(Scope::Subscription).collect::<Vec<_>>() {
-            if self.rules[rule].take_chance() {
+            let armed = &mut self.rules[rule];
+            if armed.rule.matching.fits_topic(topic) && armed.take_chance() {
                 self.note(rule, now_ms, topic.to_owned());
                 return true;
             }
@@ -77,10 +89,14 @@ impl Faults {
             let kept = kept.filter(|(event, meant)| !(**meant && self.loses(rule, event, now_ms)));
             return Delivered::Events(kept.map(|(event, _)| event).collect());
         }
-        if !self.rules[rule].take_chance() {
+        let places = meant.iter().enumerate().filter(|(_, meant)| **meant);
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        // One event alone has no order.
+        let too_few = action == Action::ReorderEvents && places.len() < 2;
+        if too_few || !self.rules[rule].take_chance() {
             return Delivered::Events(events);
         }
-        self.note(rule, now_ms, format!("{} events", events.len()));
+        self.note(rule, now_ms, format!("{} events", places.len()));
         match action {
             Action::StreamReset => Delivered::Reset,
             Action::DuplicateEvents => {
@@ -90,9 +106,10 @@ impl Faults {
             }
             Action::ReorderEvents => {
                 let mut events = events;
-                for last in (1..events.len()).rev() {
+                for last in (1..places.len()).rev() {
                     let other = self.rules[rule].dice.next() % (last as u64 + 1);
-                    events.swap(last, usize::try_from(other).unwrap_or(last));
+                    let other = usize::try_from(other).unwrap_or(last);
+                    events.swap(places[last], places[other]);
                 }
                 Delivered::Events(events)
             }

@@ -1,11 +1,13 @@
 //! Record locks: held by declaration for a time, or by calls that are still in flight.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::id::RecordId;
 
 /// Who holds a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Holder {
     /// Nobody in particular, until the org's clock says so.
     Until(i64),
@@ -14,9 +16,9 @@ enum Holder {
 }
 
 /// All locks of the org.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Locks {
-    held: HashMap<RecordId, Holder>,
+    held: BTreeMap<RecordId, Holder>,
     calls: u64,
 }
 

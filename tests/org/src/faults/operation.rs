@@ -65,7 +65,12 @@ impl<'a> Sight<'a> {
         if self.request.path.starts_with("/services/oauth2/token") {
             return "login";
         }
+        if self.request.path.starts_with("/services/async/") {
+            return "async_job";
+        }
         match (self.parts().as_slice(), self.method) {
+            (["composite", "tree", _], "POST") => "create",
+            (["tooling", ..], _) => "tooling",
             (["sobjects", _], "POST") | (["composite", "sobjects"], "POST") => "create",
             (["sobjects", _, "describe"], _) | (["sobjects"], _) => "describe",
             (["sobjects", _, _], "PATCH") | (["composite", "sobjects"], "PATCH") => "update",
@@ -96,13 +101,16 @@ impl<'a> Sight<'a> {
                 let mut words = statement.split(|c: char| !c.is_alphanumeric() && c != '_');
                 words.any(|word| word.eq_ignore_ascii_case(wanted))
             }
-            ["composite", ..] | ["jobs", ..] => {
-                let body = String::from_utf8_lossy(&self.request.body);
-                let mut words = body.split(|c: char| !c.is_alphanumeric() && c != '_');
-                words.any(|word| word.eq_ignore_ascii_case(wanted))
-            }
+            _ if self.operation() == "async_job" => self.body_names(wanted),
+            ["composite", ..] | ["jobs", ..] => self.body_names(wanted),
             _ => false,
         }
+    }
+
+    fn body_names(&self, wanted: &str) -> bool {
+        let body = String::from_utf8_lossy(&self.request.body);
+        let mut words = body.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| word.eq_ignore_ascii_case(wanted))
     }
 
     /// Returns the records that the call names, in its order.

@@ -49,6 +49,7 @@ impl Org {
         let ids = locked_by(&self.model, writing);
         let held = self.locks.held_by_others(&ids, holder, self.model.now_ms);
         if !held.is_empty() {
+            self.stats.row_locks_met += 1;
             return Err(SfError::locked(&held));
         }
         if let Some(holder) = holder {
@@ -89,6 +90,7 @@ fn flow_failed(error: &SfError) -> SfError {
 /// How rules name a record: by its external ids and by its parents' ids and external ids.
 struct Names {
     object: String,
+    id: Option<RecordId>,
     keys: Vec<String>,
     parents: Vec<String>,
 }
@@ -118,6 +120,9 @@ impl Names {
         }
         Self {
             object: object.name.clone(),
+            id: writing
+                .row
+                .map(|row| model.id_of(writing.draft.object, row)),
             keys: keys.collect(),
             parents,
         }
@@ -218,7 +223,8 @@ impl Armed {
                 .as_ref()
                 .is_none_or(|w| known.iter().any(|name| name.eq_ignore_ascii_case(w)))
         };
-        self.rule.matching.fits_record(&names.object, operation)
+        self.rule.matching.fits_work(&names.object, operation)
+            && self.rule.matching.fits_id(names.id)
             && among(&self.rule.external_id, &names.keys)
             && among(&self.rule.parent, &names.parents)
     }

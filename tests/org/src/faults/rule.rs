@@ -1,12 +1,12 @@
 //! A declared rule: what it is for, how often it strikes, and what it then does.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::operation::Sight;
+use super::matching::Matching;
 
 /// One declared rule, as JSON says it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     pub(super) name: Option<String>,
@@ -35,23 +35,11 @@ pub(super) struct Rule {
     pub(super) user: Option<String>,
     pub(super) id: Option<String>,
     pub(super) set: Option<Map<String, Json>>,
-    #[allow(dead_code, reason = "bulk jobs ask for it when they begin")]
     pub(super) after_rows: Option<usize>,
 }
 
-/// Which calls, records or events a rule is for; an empty one is for all.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Matching {
-    pub(super) method: Option<String>,
-    pub(super) path: Option<String>,
-    pub(super) path_contains: Option<String>,
-    pub(super) object: Option<String>,
-    pub(super) operation: Option<String>,
-}
-
 /// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Action {
     Status,
@@ -76,7 +64,7 @@ pub(super) enum Action {
 }
 
 /// Where in a call a person edits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Moment {
     /// After the caller has read, before the org does the caller's work.
@@ -86,7 +74,7 @@ pub(crate) enum Moment {
 }
 
 /// What a person does to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Edit {
     Update,
@@ -130,6 +118,29 @@ impl Action {
         }
     }
 
+    /// Returns the members of a rule that the action has a use for.
+    fn members(self) -> &'static [&'static str] {
+        match self {
+            Self::Status => &["status", "body"],
+            Self::RequestLimit => &["status"],
+            Self::DelayMs | Self::LateVisible | Self::TieStamps => &["ms", "ms_max"],
+            Self::Person => &["when", "edit", "user", "id", "set", "external_id"],
+            Self::RowError => &["code", "message", "external_id", "parent"],
+            Self::Flow => &["set", "external_id", "parent"],
+            Self::FailJob => &["after_rows", "message"],
+            Self::DropBefore
+            | Self::DropAfter
+            | Self::ExpireToken
+            | Self::Hold
+            | Self::Contend
+            | Self::StreamReset
+            | Self::DuplicateEvents
+            | Self::MissingEvents
+            | Self::ReorderEvents
+            | Self::ExpireReplay => &[],
+        }
+    }
+
     pub(super) fn scope(self) -> Scope {
         match self {
             Self::Status
@@ -155,7 +166,7 @@ impl Action {
 }
 
 impl Rule {
-    /// Says what the rule lacks; `None` if it can strike.
+    /// Says why the rule can never do what it says; `None` if it can strike.
     pub(super) fn complaint(&self) -> Option<String> {
         let action = self.action.name();
         let lacks = |member: &str| Some(format!("a rule with action {action} needs {member}"));
@@ -170,7 +181,7 @@ impl Rule {
         {
             return Some("status is a number from 200 to 599".to_owned());
         }
-        match self.action {
+        let missing = match self.action {
             Action::DelayMs | Action::LateVisible | Action::TieStamps if self.ms.is_none() => {
                 lacks("ms")
             }
@@ -180,43 +191,43 @@ impl Rule {
                 lacks("set")
             }
             _ => None,
-        }
+        };
+        let idle = || {
+            let of_action = self.action.members();
+            let mut given = self.given();
+            let (name, _) = given.find(|(name, given)| *given && !of_action.contains(name))?;
+            Some(format!(
+                "a rule with action {action} does nothing with {name}"
+            ))
+        };
+        missing
+            .or_else(idle)
+            .or_else(|| self.matching.complaint(action, self.action.scope()))
+    }
+
+    /// Returns the members that only some actions know, and whether they are there.
+    fn given(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        [
+            ("status", self.status.is_some()),
+            ("body", self.body.is_some()),
+            ("ms", self.ms.is_some()),
+            ("ms_max", self.ms_max.is_some()),
+            ("code", self.code.is_some()),
+            ("message", self.message.is_some()),
+            ("external_id", self.external_id.is_some()),
+            ("parent", self.parent.is_some()),
+            ("when", self.when.is_some()),
+            ("edit", self.edit.is_some()),
+            ("user", self.user.is_some()),
+            ("id", self.id.is_some()),
+            ("set", self.set.is_some()),
+            ("after_rows", self.after_rows.is_some()),
+        ]
+        .into_iter()
     }
 
     /// Returns what the person of the rule does: an update, unless it says otherwise.
     pub(super) fn edit_to_make(&self) -> Edit {
         self.edit.unwrap_or(Edit::Update)
-    }
-}
-
-impl Matching {
-    /// Tells whether a call is meant.
-    pub(super) fn fits_call(&self, sight: &Sight<'_>) -> bool {
-        let same = |wanted: &Option<String>, seen: &str| {
-            wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(seen))
-        };
-        self.fits_path(sight)
-            && same(&self.operation, sight.operation())
-            && self
-                .object
-                .as_ref()
-                .is_none_or(|wanted| sight.names_object(wanted))
-    }
-
-    /// Tells whether method and path of a call are meant.
-    pub(super) fn fits_path(&self, sight: &Sight<'_>) -> bool {
-        let method = self.method.as_ref();
-        let part = self.path_contains.as_ref();
-        method.is_none_or(|method| method.eq_ignore_ascii_case(sight.method()))
-            && self.path.as_ref().is_none_or(|path| path == sight.path())
-            && part.is_none_or(|part| sight.path().contains(part.as_str()))
-    }
-
-    /// Tells whether a record, job or event of this object and operation is meant.
-    pub(super) fn fits_record(&self, object: &str, operation: &str) -> bool {
-        let same = |wanted: &Option<String>, seen: &str| {
-            wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(seen))
-        };
-        same(&self.object, object) && same(&self.operation, operation)
     }
 }

@@ -4,6 +4,8 @@
 //! every two hours a job cuts the log down to a maximum. What was cut off is known by its date, so
 //! that a caller who asks for that time is told to compare everything instead.
 
+use serde::{Deserialize, Serialize};
+
 use super::id::RecordId;
 
 /// How long a deleted record is remembered: 15 days.
@@ -20,8 +22,10 @@ pub(crate) struct Deletion {
 }
 
 /// Deletions, oldest first.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Deletions {
+    /// Written to a dump one by one.
+    #[serde(skip)]
     entries: Vec<Deletion>,
     entries_max: usize,
     complete_since_ms: i64,
@@ -36,6 +40,14 @@ impl Deletions {
             entries_max: usize::MAX,
             complete_since_ms: now_ms,
             cut_at_ms: now_ms,
+        }
+    }
+
+    /// Goes on with the entries of another log.
+    pub(crate) fn with_entries_of(self, other: Self) -> Self {
+        Self {
+            entries: other.entries,
+            ..self
         }
     }
 

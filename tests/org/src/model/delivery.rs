@@ -2,6 +2,7 @@
 //! permissions.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::channel::{Channel, Member};
@@ -14,7 +15,7 @@ use super::schema::ObjectNo;
 const ANSWER_BYTES_MAX: usize = 3_000_000;
 
 /// What a subscriber listens to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Topic {
     /// `/data/ChangeEvents`.
     Everything,
@@ -27,7 +28,7 @@ pub(crate) enum Topic {
 }
 
 /// How far a subscriber has been served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     /// The last replay number of which everything was delivered.
     pub(crate) after: u64,

@@ -1,10 +1,11 @@
 //! The parts of an org file that are about events: platform events, channels, managed subscriptions
 //! and relays.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::channel::MemberOrder;
+use super::error::SfError;
 use super::org_file::{FieldEntry, OrgFile, OrgFileError, build_field};
 use super::platform_event::PlatformEvent;
 
@@ -18,17 +19,19 @@ pub(crate) struct PlatformEventEntry {
 }
 
 /// A channel as it is declared; `ChangeEvents` names the one that is always there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChannelEntry {
     pub(crate) name: String,
-    label: Option<String>,
+    pub(crate) label: Option<String>,
+    /// Whether it holds platform events; its members tell, unless it has none yet.
+    pub(crate) platform_events: Option<bool>,
     #[serde(default, rename = "member")]
     pub(crate) members: Vec<MemberEntry>,
 }
 
 /// A member of a channel as it is declared.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MemberEntry {
     /// API name: `AccountChangeEvent`, `Sync_Marker__e`.
@@ -40,7 +43,7 @@ pub(crate) struct MemberEntry {
 }
 
 /// From where a subscription or a relay starts that has no position of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Preset {
     #[default]
@@ -64,7 +67,7 @@ pub(crate) struct ManagedEntry {
 }
 
 /// What a relay does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum RelayState {
     Run,
@@ -122,11 +125,12 @@ impl Model {
         Ok(())
     }
 
-    fn declare_channel(&mut self, entry: &ChannelEntry) -> Result<(), super::error::SfError> {
+    /// Declares a channel with its members.
+    pub(super) fn declare_channel(&mut self, entry: &ChannelEntry) -> Result<(), SfError> {
+        let mut members = entry.members.iter();
         let platform = entry
-            .members
-            .iter()
-            .any(|member| member.event.ends_with("__e"));
+            .platform_events
+            .unwrap_or_else(|| members.any(|member| member.event.ends_with("__e")));
         let label = entry.label.as_deref().unwrap_or(&entry.name);
         self.add_channel(&entry.name, label, platform)?;
         for member in &entry.members {

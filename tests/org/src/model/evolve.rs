@@ -1,12 +1,25 @@
 //! Changes of the schema while the org runs: what becomes of records, and what subscribers are told.
 
+use serde::{Deserialize, Serialize};
+
 use super::change::ChangeKind;
 use super::layout::Layout;
 use super::log::Source;
+use super::org_file::{FieldEntry, build_field};
 use super::schema::{Field, FieldNo, FieldType, ObjectNo};
 use super::value::Value;
 use super::{Actor, Model};
 use crate::unconfirmed::MERGED_RECORDS_MAX;
+
+/// A change of the schema, as it was ordered: an org that repeats it has the same fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SchemaChange {
+    object: String,
+    /// Whether the field takes the place of the one of its name.
+    converts: bool,
+    field: FieldEntry,
+}
 
 /// What a conversion of a field does to the values that records hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +34,8 @@ enum Loss {
 
 impl Model {
     /// Adds a field: existing records hold its default, and events get a new schema.
-    pub(crate) fn add_field(&mut self, no: ObjectNo, field: Field) -> Result<FieldNo, String> {
+    pub(crate) fn add_field(&mut self, no: ObjectNo, entry: &FieldEntry) -> Result<(), String> {
+        let field = self.built(no, entry)?;
         let object = &mut self.schema.objects[no.0];
         if object.find(&field.name).is_some() {
             return Err(format!("{}.{} exists", object.name, field.name));
@@ -42,7 +56,8 @@ impl Model {
         object.fields.push(field);
         self.tables[no.0].widen(&self.schema.objects[no.0], place);
         self.new_layout(no);
-        Ok(place)
+        self.note_change(no, entry, false);
+        Ok(())
     }
 
     /// Gives a custom field another type.
@@ -52,8 +67,9 @@ impl Model {
         &mut self,
         actor: &Actor,
         no: ObjectNo,
-        field: Field,
+        entry: &FieldEntry,
     ) -> Result<(), String> {
+        let field = self.built(no, entry)?;
         let object = self.object(no);
         let place = object.find(&field.name).ok_or("there is no such field")?;
         let old = object.field(place);
@@ -75,7 +91,9 @@ impl Model {
             }
         }
         self.schema.objects[no.0].fields[place.0] = field;
+        self.tables[no.0].index_field(&self.schema.objects[no.0], place);
         self.new_layout(no);
+        self.note_change(no, entry, true);
         match loss {
             Loss::Nothing => {}
             Loss::Everything => self.publish_bare(actor, no, ChangeKind::Update, Vec::new()),
@@ -90,6 +108,47 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Makes a change once more, in an org without records and subscribers.
+    pub(crate) fn repeat(&mut self, change: &SchemaChange) -> Result<(), String> {
+        let named = self.schema.find(&change.object);
+        let no = named.ok_or_else(|| format!("the org has no object {}", change.object))?;
+        if !change.converts {
+            return self.add_field(no, &change.field);
+        }
+        let field = self.built(no, &change.field)?;
+        let place = self.object(no).find(&field.name);
+        let place = place.ok_or_else(|| format!("the org has no field {}", field.name))?;
+        self.schema.objects[no.0].fields[place.0] = field;
+        self.tables[no.0].index_field(&self.schema.objects[no.0], place);
+        self.new_layout(no);
+        self.note_change(no, &change.field, true);
+        Ok(())
+    }
+
+    /// Returns the field that an order describes.
+    fn built(&self, no: ObjectNo, entry: &FieldEntry) -> Result<Field, String> {
+        let field = build_field(entry, &self.object(no).name).map_err(|error| error.to_string())?;
+        if field.formula.is_some() {
+            return Err("a formula is declared in the org file".to_owned());
+        }
+        let unknown = field.reference_to.iter();
+        match unknown
+            .filter(|name| self.schema.find(name).is_none())
+            .next()
+        {
+            Some(name) => Err(format!("there is no object {name}")),
+            None => Ok(field),
+        }
+    }
+
+    fn note_change(&mut self, no: ObjectNo, field: &FieldEntry, converts: bool) {
+        self.changes.push(SchemaChange {
+            object: self.object(no).name.clone(),
+            converts,
+            field: field.clone(),
+        });
     }
 
     fn new_layout(&mut self, no: ObjectNo) {

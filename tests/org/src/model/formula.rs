@@ -34,8 +34,9 @@ enum Operator {
     Multiply,
 }
 
+/// A part of a formula that has a value.
 #[derive(Clone, Debug)]
-enum Operand {
+pub(crate) enum Operand {
     Text(String),
     Number(Number),
     Field {
@@ -47,7 +48,7 @@ enum Operand {
 
 /// A decimal number.
 #[derive(Clone, Copy, Debug)]
-struct Number {
+pub(crate) struct Number {
     units: i128,
     scale: u32,
 }
@@ -162,7 +163,7 @@ impl Formula {
 }
 
 /// Reads one operand and returns the text behind it.
-fn operand<'a>(
+pub(super) fn operand<'a>(
     schema: &Schema,
     object: ObjectNo,
     text: &'a str,
@@ -217,8 +218,32 @@ fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String
 }
 
 impl Operand {
+    /// Returns the field, and the object that has it.
+    pub(super) fn field(&self) -> Option<(ObjectNo, FieldNo)> {
+        match self {
+            Self::Field { object, field, .. } => Some((*object, *field)),
+            Self::Text(_) | Self::Number(_) => None,
+        }
+    }
+
+    /// Tells whether it is a field of the record itself.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Field { hops, .. } if hops.is_empty())
+    }
+
     /// Returns the field's value; none if a parent on the way is missing.
     fn held<'m>(&self, model: &'m Model, object: ObjectNo, row: RowNo) -> Option<&'m Value> {
+        self.reached(model, object, |no| model.table(object).get(row, no))
+    }
+
+    /// Returns the field's value of a record that may not be stored yet, by its own values; none if
+    /// a parent on the way is missing.
+    pub(super) fn reached<'m>(
+        &self,
+        model: &'m Model,
+        object: ObjectNo,
+        own: impl Fn(FieldNo) -> &'m Value,
+    ) -> Option<&'m Value> {
         let Self::Field {
             hops,
             field,
@@ -227,11 +252,17 @@ impl Operand {
         else {
             return None;
         };
-        let mut at = (object, row);
-        for hop in hops {
-            let expected = model.schema.target(at.0, *hop);
-            let id = model.table(at.0).get(at.1, *hop).as_id()?;
-            at = model.live_row(id).filter(|found| found.0 == expected)?;
+        let Some((first, rest)) = hops.split_first() else {
+            return Some(own(*field));
+        };
+        let climbed = |from: ObjectNo, hop: FieldNo, id: &Value| {
+            let expected = model.schema.target(from, hop);
+            let found = model.live_row(id.as_id()?);
+            found.filter(|found| found.0 == expected)
+        };
+        let mut at = climbed(object, *first, own(*first))?;
+        for hop in rest {
+            at = climbed(at.0, *hop, model.table(at.0).get(at.1, *hop))?;
         }
         (at.0 == *end).then(|| model.table(at.0).get(at.1, *field))
     }
@@ -274,6 +305,28 @@ impl Operand {
 }
 
 impl Number {
+    /// Returns a number of `10^-scale`.
+    pub(super) fn of(units: i64, scale: u32) -> Self {
+        Self {
+            units: i128::from(units),
+            scale,
+        }
+    }
+
+    /// Returns a whole number.
+    pub(super) fn whole(number: usize) -> Self {
+        Self {
+            units: i128::try_from(number).unwrap_or(i128::MAX),
+            scale: 0,
+        }
+    }
+
+    /// Returns which of two numbers is more; none if they are too large to tell.
+    pub(super) fn order(self, other: Self) -> Option<std::cmp::Ordering> {
+        let scale = self.scale.max(other.scale);
+        Some(self.at_scale(scale)?.cmp(&other.at_scale(scale)?))
+    }
+
     fn at_scale(self, scale: u32) -> Option<i128> {
         let factor = 10_i128.checked_pow(scale.checked_sub(self.scale)?)?;
         self.units.checked_mul(factor)

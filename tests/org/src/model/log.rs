@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::layout::Layout;
@@ -80,7 +81,7 @@ pub(crate) enum Source {
 }
 
 /// Place of a platform event among those of the org.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct PlatformNo(pub(crate) usize);
 
 /// One place in the log; a place without an event only carries the time on.
@@ -170,57 +171,32 @@ impl ChangeLog {
         Some((*source, number, layout))
     }
 
-    /// Returns everything that is kept: replay number, time, and the event, if there is one.
-    pub(crate) fn kept(&self) -> impl Iterator<Item = (u64, i64, Option<ChangeEvent>)> {
-        self.entries.iter().map(|entry| {
-            let event = entry.event.as_ref().map(|event| ChangeEvent {
-                id: event.id,
-                schema_id: self.schemas[event.schema].1.schema.id.clone(),
-                payload: event.payload.clone(),
-                replay_id: replay_bytes(entry.replay),
-            });
-            (entry.replay, entry.at_ms, event)
-        })
+    /// Returns everything that is kept, oldest first.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
-    /// Returns a log that waits for what was kept of another one.
-    pub(crate) fn restored(schema: &Schema, published: u64) -> Self {
-        let mut log = Self::new(schema, 0);
-        log.entries.clear();
-        log.published = published;
-        log
+    /// Forgets its own history and waits for what was kept of another one.
+    pub(crate) fn await_history(&mut self) {
+        self.entries.clear();
+        self.head = 0;
     }
 
-    /// Takes back what was kept, in its order: an event as schema id, id and payload.
-    pub(crate) fn take_back(
-        &mut self,
-        replay: u64,
-        at_ms: i64,
-        event: Option<(String, Uuid, Vec<u8>)>,
-    ) -> Result<(), String> {
-        if replay < self.head || (replay == self.head && !self.entries.is_empty()) {
-            return Err(format!("replay {replay} comes behind {}", self.head));
+    /// Takes back how many events were ever appended.
+    pub(crate) fn restore_count(&mut self, published: u64) {
+        self.published = published;
+    }
+
+    /// Takes back what was kept, in its order.
+    pub(crate) fn take_back(&mut self, entry: Entry) -> Result<(), String> {
+        if entry.replay <= self.head {
+            return Err(format!(
+                "replay {} comes behind {}",
+                entry.replay, self.head
+            ));
         }
-        let event = event.map(|(schema_id, id, payload)| {
-            let known = self
-                .schemas
-                .iter()
-                .position(|(_, l)| l.schema.id == schema_id);
-            let schema = known.ok_or(format!("the org has no schema {schema_id}"))?;
-            Ok::<_, String>(Logged {
-                source: self.schemas[schema].0,
-                schema,
-                id,
-                payload: payload.into(),
-                refused_by: 0,
-            })
-        });
-        self.head = replay;
-        self.entries.push_back(Entry {
-            replay,
-            at_ms,
-            event: event.transpose()?,
-        });
+        self.head = entry.replay;
+        self.entries.push_back(entry);
         Ok(())
     }
 

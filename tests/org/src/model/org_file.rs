@@ -2,9 +2,9 @@
 
 mod compound;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
 use super::formula::Formula;
@@ -12,6 +12,7 @@ use super::id::RecordId;
 use super::schema::{
     Field, FieldNo, FieldType, Object, RECORD_TYPE_FIELD, RecordType, Schema, SystemFields,
 };
+use super::validation::{Declared, ValidationRule};
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
 
@@ -131,8 +132,22 @@ struct ObjectEntry {
     change_events: Option<bool>,
     #[serde(default, rename = "record_type")]
     record_types: Vec<RecordTypeEntry>,
+    #[serde(default, rename = "validation_rule")]
+    validation_rules: Vec<ValidationEntry>,
     #[serde(default, rename = "field")]
     fields: Vec<FieldEntry>,
+}
+
+/// A validation rule as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValidationEntry {
+    name: String,
+    /// True for a record that is wrong.
+    formula: String,
+    message: String,
+    /// Where the message stands; at the top of the page, unless it is given.
+    field: Option<String>,
 }
 
 /// A record type as it is declared.
@@ -154,7 +169,7 @@ pub(crate) struct AssignmentRule {
 }
 
 /// A field as it is declared.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FieldEntry {
     name: String,
@@ -177,6 +192,8 @@ pub(crate) struct FieldEntry {
     case_sensitive: bool,
     #[serde(default)]
     values: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     #[serde(default)]
     restricted: bool,
     #[serde(default)]
@@ -238,6 +255,7 @@ impl OrgFile {
                 Some(known) => {
                     known.change_events = object.change_events.or(known.change_events);
                     known.record_types.extend(object.record_types);
+                    known.validation_rules.extend(object.validation_rules);
                     for field in object.fields {
                         known.fields.retain(|old| old.name != field.name);
                         known.fields.push(field);
@@ -277,7 +295,29 @@ impl OrgFile {
         }
         let mut schema = Schema::new(objects);
         schema.formulas = formulas(&schema)?;
+        schema.validation_rules = self.validation_rules(&schema)?;
         Ok(schema)
+    }
+}
+
+impl OrgFile {
+    fn validation_rules(&self, schema: &Schema) -> Result<Vec<ValidationRule>, OrgFileError> {
+        let mut rules = Vec::new();
+        for entry in &self.objects {
+            let object = schema.find(&entry.name);
+            for rule in &entry.validation_rules {
+                let declared = object.map(|object| Declared {
+                    object,
+                    formula: &rule.formula,
+                    message: &rule.message,
+                    field: rule.field.as_deref(),
+                });
+                let read = declared.map(|declared| ValidationRule::read(schema, &declared));
+                let wrong = |why: String| content(format!("{}.{}: {why}", entry.name, rule.name));
+                rules.extend(read.transpose().map_err(wrong)?);
+            }
+        }
+        Ok(rules)
     }
 }
 
@@ -456,6 +496,7 @@ fn plain(name: &str, kind: FieldType) -> FieldEntry {
         id_lookup: kind == FieldType::Id,
         case_sensitive: false,
         values: Vec::new(),
+        labels: BTreeMap::new(),
         restricted: false,
         reference_to: Vec::new(),
         relationship_name: None,
@@ -559,6 +600,7 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
         id_lookup: entry.id_lookup || entry.external_id,
         case_sensitive: entry.case_sensitive,
         values: entry.values.clone(),
+        labels: entry.labels.clone(),
         restricted: entry.restricted,
         reference_to: entry.reference_to.clone(),
         relationship_name: relationship_of(entry),

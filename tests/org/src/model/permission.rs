@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::schema::{FieldNo, ObjectNo};
 
 /// What is kept from one user; nothing, unless somebody says so.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Permissions {
     denied: BTreeSet<ObjectNo>,
     hidden: BTreeMap<ObjectNo, Vec<FieldNo>>,

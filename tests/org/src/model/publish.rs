@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::change::{Body, ChangeKind, Changed, Commit};
 use super::log::{Logged, Source};
 use super::schema::{FieldNo, ObjectNo};
@@ -15,7 +17,7 @@ use crate::unconfirmed::MERGED_RECORDS_MAX;
 const NO_RECORD: &str = "000000000000000AAA";
 
 /// From where on Salesforce tells less.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct EventLimits {
     /// Changes of one transaction that are told one by one: a create, delete or undelete is one, of
     /// an update each field.
@@ -173,6 +175,7 @@ impl Model {
         match self.planned_gaps.get_mut(&object) {
             Some(left) if *left > 0 => {
                 *left -= 1;
+                self.planned_gaps_sent += 1;
                 self.gap_body(object, body.kind.gap())
             }
             Some(_) | None => body,

@@ -1,23 +1,24 @@
 //! What objects and fields an org has.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::formula::Formula;
 use super::id::RecordId;
+use super::validation::ValidationRule;
 use super::value::Value;
 
 /// Place of an object in [`Schema::objects`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct ObjectNo(pub(crate) usize);
 
 /// Place of a field in [`Object::fields`] and of its value in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct FieldNo(pub(crate) usize);
 
 /// What kind of value a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FieldType {
     Id,
@@ -115,6 +116,8 @@ pub(crate) struct Field {
     pub(crate) id_lookup: bool,
     pub(crate) case_sensitive: bool,
     pub(crate) values: Vec<String>,
+    /// What people read instead of a value, where that is another text.
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) restricted: bool,
     pub(crate) reference_to: Vec<String>,
     pub(crate) relationship_name: Option<String>,
@@ -144,6 +147,11 @@ impl Field {
     /// Tells whether the field holds more text than stands in one line of a form.
     pub(crate) fn long_text(&self) -> bool {
         self.kind == FieldType::Textarea && self.length > 255
+    }
+
+    /// Returns what people read instead of a value of a picklist.
+    pub(crate) fn label_of<'a>(&'a self, value: &'a str) -> &'a str {
+        self.labels.get(value).map_or(value, String::as_str)
     }
 
     /// Tells whether records can be found by a value of this field.
@@ -281,6 +289,7 @@ impl Object {
 pub(crate) struct Schema {
     pub(crate) objects: Vec<Object>,
     pub(crate) formulas: Vec<Formula>,
+    pub(crate) validation_rules: Vec<ValidationRule>,
     by_name: HashMap<String, ObjectNo>,
     by_prefix: HashMap<[u8; 3], ObjectNo>,
 }

@@ -1,10 +1,10 @@
-//! The state of an org as lines of JSON: what a dump writes and a restore reads.
+//! The state of the model as lines of JSON: what a dump writes of it and a restore reads.
 //!
-//! Kept are the records with ids, stamps and the recycle bin, the delete log, the change events
-//! with their positions, and the clock. Not kept is what was set up at the control door or by the
-//! Tooling API, and who was logged in.
+//! One line for each record with its id, stamps and place in the recycle bin, each entry of the
+//! delete log, and each place in the change log; one value for everything else.
 
-use std::io::{self, BufRead, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,65 +12,44 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::channel::Channel;
 use super::deletions::Deletions;
+use super::event_file::{ChannelEntry, MemberEntry};
 use super::id::RecordId;
-use super::log::ChangeLog;
-use super::org_file::OrgFile;
-use super::schema::{Object, ObjectNo, Schema};
-use super::table::Table;
+use super::log::{Entry, Logged, Source};
+use super::publish::EventLimits;
+use super::schema::{FieldNo, Object, ObjectNo};
+use super::table::RowNo;
 use super::value::{Misfit, Value};
-use super::{Dice, Model};
-
-/// The form of the dump; another number is another form.
-const FORMAT: u32 = 1;
-
-/// Why a dump cannot be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The dump cannot be read.
-    #[error("the dump cannot be read")]
-    Read(#[from] io::Error),
-    /// A line is not what a dump of this org holds.
-    #[error("line {line}: {message}")]
-    Line {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        message: String,
-    },
-}
-
-/// The first line.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    salesforce_org_dump: u32,
-    org_id: String,
-    now_ms: i64,
-    commit_number: i64,
-    dice: u64,
-    events_published: u64,
-    deletions_complete_since_ms: i64,
-}
+use super::{Dice, Flow, Model, Normaliser};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     object: String,
-    row: u32,
+    row: RowNo,
     values: Map<String, Json>,
+}
+
+/// How many rows the records of an object take; the last ones may be empty.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rows {
+    rows_of: String,
+    rows: RowNo,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Deleted {
-    deleted: String,
+    deleted: RecordId,
     at_ms: i64,
 }
 
 /// A place in the change log, with or without an event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct Place {
     replay: u64,
     at_ms: i64,
     event: Option<Event>,
@@ -82,37 +61,51 @@ struct Event {
     id: Uuid,
     schema: String,
     payload: String,
+    /// The channels, by bit, whose filters do not let it pass.
+    refused_by: u64,
 }
 
+/// What does not stand in lines of its own.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rest {
+    commit_number: i64,
+    dice: u64,
+    events_published: u64,
+    deletions: Deletions,
+    limits: EventLimits,
+    planned_gaps: BTreeMap<ObjectNo, u32>,
+    planned_gaps_sent: u64,
+    gone_with: Vec<Company>,
+    flows: Vec<Flow>,
+    normalisers: Vec<Normaliser>,
+    channels: Vec<ChannelEntry>,
+}
+
+/// A record in the recycle bin, and those that went there because it did.
+type Company = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
+
 impl Model {
-    /// Writes the state.
-    pub(crate) fn dump(&self, org_id: &str, out: &mut dyn Write) -> io::Result<()> {
-        let head = Head {
-            salesforce_org_dump: FORMAT,
-            org_id: org_id.to_owned(),
-            now_ms: self.now_ms,
-            commit_number: self.commit_number,
-            dice: self.dice.0,
-            events_published: self.log.published(),
-            deletions_complete_since_ms: self.deletions.complete_since_ms(),
-        };
-        writeln!(out, "{}", serde_json::to_string(&head)?)?;
+    /// Writes records, delete log and change log, one line each.
+    pub(crate) fn dump_lines(&self, out: &mut dyn Write) -> io::Result<()> {
         for (no, object) in self.schema.numbered() {
             self.dump_records(no, object, out)?;
         }
         for deletion in self.deletions.between(i64::MIN, i64::MAX) {
-            let line = json!({"deleted": deletion.id.to_string(), "at_ms": deletion.at_ms});
+            let line = json!({"deleted": deletion.id, "at_ms": deletion.at_ms});
             writeln!(out, "{line}")?;
         }
-        for (replay, at_ms, event) in self.log.kept() {
-            let event = event.map(|event| {
+        for entry in self.log.kept() {
+            let event = entry.event.as_ref().map(|event| {
+                let schema = &self.log.numbered(event.schema).schema.id;
                 let payload = STANDARD.encode(&event.payload);
-                json!({"id": event.id, "schema": event.schema_id, "payload": payload})
+                let refused_by = event.refused_by;
+                json!({"id": event.id, "schema": schema, "payload": payload, "refused_by": refused_by})
             });
-            let line = json!({"replay": replay, "at_ms": at_ms, "event": event});
+            let line = json!({"replay": entry.replay, "at_ms": entry.at_ms, "event": event});
             writeln!(out, "{line}")?;
         }
-        out.flush()
+        Ok(())
     }
 
     fn dump_records(&self, no: ObjectNo, object: &Object, out: &mut dyn Write) -> io::Result<()> {
@@ -129,79 +122,131 @@ impl Model {
             let line = json!({"object": object.name, "row": row, "values": values});
             writeln!(out, "{line}")?;
         }
+        let line = json!({"rows_of": object.name, "rows": self.table(no).next_row()});
+        writeln!(out, "{line}")
+    }
+
+    /// Returns what does not stand in lines of its own.
+    pub(crate) fn rest(&self) -> Json {
+        let mut gone_with: Vec<Company> = self
+            .gone_with
+            .iter()
+            .map(|(at, others)| (*at, others.clone()))
+            .collect();
+        gone_with.sort_unstable();
+        json!({
+            "commit_number": self.commit_number,
+            "dice": self.dice,
+            "events_published": self.log.published(),
+            "deletions": self.deletions,
+            "limits": self.limits,
+            "planned_gaps": self.planned_gaps,
+            "planned_gaps_sent": self.planned_gaps_sent,
+            "gone_with": gone_with,
+            "flows": self.flows,
+            "normalisers": self.normalisers,
+            "channels": self.channels.iter().map(|one| self.declared(one)).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Returns a channel as it would be declared.
+    fn declared(&self, channel: &Channel) -> ChannelEntry {
+        let name = |source: Source| match source {
+            Source::Object(no) => self.object(no).event_name(),
+            Source::Platform(no) => self.platform_events[no.0].name.clone(),
+        };
+        let enriched = |source: Source, no: FieldNo| match source {
+            Source::Object(object) => self.field(object, no).name.clone(),
+            Source::Platform(_) => String::new(),
+        };
+        let members = channel.members.iter().map(|member| MemberEntry {
+            event: name(member.source),
+            enriched_fields: member
+                .enriched
+                .iter()
+                .map(|no| enriched(member.source, *no))
+                .collect(),
+            filter: member
+                .filter
+                .as_ref()
+                .map_or_else(String::new, |filter| filter.text.clone()),
+        });
+        ChannelEntry {
+            name: channel.name.clone(),
+            label: Some(channel.label.clone()),
+            platform_events: Some(channel.of_platform_events),
+            members: members.collect(),
+        }
+    }
+
+    /// Takes back one line.
+    pub(crate) fn take_line(&mut self, line: Json) -> Result<(), String> {
+        if line.get("object").is_some() {
+            return self.take_record(&serde_json::from_value(line).map_err(neither)?);
+        }
+        if line.get("rows_of").is_some() {
+            let Rows { rows_of, rows } = serde_json::from_value(line).map_err(neither)?;
+            let no = self.known(&rows_of)?;
+            return self.tables[no.0].skip_to(rows);
+        }
+        if line.get("deleted").is_some() {
+            let Deleted { deleted, at_ms } = serde_json::from_value(line).map_err(neither)?;
+            self.deletions.note(deleted, at_ms);
+            return Ok(());
+        }
+        self.take_place(serde_json::from_value(line).map_err(neither)?)
+    }
+
+    fn take_place(&mut self, place: Place) -> Result<(), String> {
+        let event = place.event.map(|event| {
+            let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
+            let known = self.log.schema(&event.schema);
+            let (source, schema, _) =
+                known.ok_or_else(|| format!("the org has no schema {}", event.schema))?;
+            Ok::<_, String>(Logged {
+                source,
+                schema,
+                id: event.id,
+                payload: payload.into(),
+                refused_by: event.refused_by,
+            })
+        });
+        let event = event.transpose()?;
+        self.log.take_back(Entry {
+            replay: place.replay,
+            at_ms: place.at_ms,
+            event,
+        })
+    }
+
+    /// Takes back what does not stand in lines of its own.
+    pub(crate) fn take_rest(&mut self, rest: Json) -> Result<(), String> {
+        let rest: Rest = serde_json::from_value(rest).map_err(|error| error.to_string())?;
+        self.commit_number = rest.commit_number;
+        self.dice = Dice::seeded(rest.dice);
+        self.log.restore_count(rest.events_published);
+        let noted = std::mem::replace(&mut self.deletions, Deletions::new(0));
+        self.deletions = rest.deletions.with_entries_of(noted);
+        self.limits = rest.limits;
+        self.planned_gaps = rest.planned_gaps;
+        self.planned_gaps_sent = rest.planned_gaps_sent;
+        self.gone_with = rest.gone_with.into_iter().collect();
+        (self.flows, self.normalisers) = (rest.flows, rest.normalisers);
+        self.channels.clear();
+        for channel in &rest.channels {
+            self.declare_channel(channel)
+                .map_err(|error| format!("{}: {error}", channel.name))?;
+        }
         Ok(())
     }
 
-    /// Reads the state of an org with this id and schema.
-    ///
-    /// # Errors
-    /// When the dump is of another org, or a line is not of the documented form.
-    pub(crate) fn restore(
-        schema: Schema,
-        file: &OrgFile,
-        org_id: &str,
-        input: &mut dyn BufRead,
-    ) -> Result<Self, RestoreError> {
-        let mut lines = input.lines().enumerate();
-        let wrong = |line: usize, message: String| RestoreError::Line {
-            line: line + 1,
-            message,
-        };
-        let first = lines.next().map_or(Ok(String::new()), |(_, line)| line)?;
-        let head: Head = serde_json::from_str(&first)
-            .map_err(|error| wrong(0, format!("this is no dump of an org: {error}")))?;
-        if head.salesforce_org_dump != FORMAT {
-            let message = format!("the form of the dump is {}", head.salesforce_org_dump);
-            return Err(wrong(0, format!("{message}, known is {FORMAT}")));
-        }
-        if head.org_id != org_id {
-            let message = format!("this is a dump of the org {}, not {org_id}", head.org_id);
-            return Err(wrong(0, message));
-        }
-        let mut model = Self::new(schema, head.now_ms);
-        model.commit_number = head.commit_number;
-        model.dice = Dice(head.dice);
-        model.deletions = Deletions::new(head.deletions_complete_since_ms);
-        model.log = ChangeLog::restored(&model.schema, head.events_published);
-        model
-            .declare_events(file)
-            .map_err(|error| wrong(0, error.to_string()))?;
-        for (number, line) in lines {
-            let line = line?;
-            model
-                .take_line(&line)
-                .map_err(|message| wrong(number, message))?;
-        }
-        Ok(model)
-    }
-
-    fn take_line(&mut self, line: &str) -> Result<(), String> {
-        if line.trim().is_empty() {
-            return Ok(());
-        }
-        let json: Json = serde_json::from_str(line).map_err(neither)?;
-        if json.get("object").is_some() {
-            return self.take_record(&serde_json::from_value(json).map_err(neither)?);
-        }
-        if json.get("deleted").is_some() {
-            let Deleted { deleted, at_ms } = serde_json::from_value(json).map_err(neither)?;
-            let id = RecordId::parse(&deleted).ok_or(format!("{deleted} is no id"))?;
-            self.deletions.note(id, at_ms);
-            return Ok(());
-        }
-        let entry: Entry = serde_json::from_value(json).map_err(neither)?;
-        let event = entry.event.map(|event| {
-            let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
-            Ok::<_, String>((event.schema, event.id, payload))
-        });
-        self.log
-            .take_back(entry.replay, entry.at_ms, event.transpose()?)
+    fn known(&self, object: &str) -> Result<ObjectNo, String> {
+        let unknown = || format!("the org has no object {object}; start it with its org file");
+        self.schema.find(object).ok_or_else(unknown)
     }
 
     fn take_record(&mut self, record: &Record) -> Result<(), String> {
-        let name = &record.object;
-        let unknown = || format!("the org has no object {name}; start it with its org file");
-        let no = self.schema.find(name).ok_or_else(unknown)?;
+        let no = self.known(&record.object)?;
         let object = self.schema.object(no);
         let mut values = vec![Value::Null; object.fields.len()];
         values[object.system.id.0] = Value::Id(self.id_of(no, record.row));
@@ -216,8 +261,7 @@ impl Model {
                 Misfit::Refused(error) => error.to_string(),
             })?;
         }
-        let table: &mut Table = &mut self.tables[no.0];
-        table.restore(&self.schema.objects[no.0], record.row, values.into())
+        self.tables[no.0].restore(&self.schema.objects[no.0], record.row, values.into())
     }
 }
 

@@ -55,28 +55,38 @@ struct Children {
 impl Table {
     /// Returns an empty table for `object`.
     pub(crate) fn new(object: &Object) -> Self {
-        let lookups = object
-            .numbered()
-            .filter(|(_, field)| field.finds_records())
-            .map(|(field, _)| Lookup {
-                field,
-                rows: HashMap::new(),
-            })
-            .collect();
-        let children = object
-            .numbered()
-            .filter(|(_, field)| field.cascade_delete || field.child_relationship_name.is_some())
-            .map(|(no, field)| Children {
-                field: no,
-                cascade: field.cascade_delete,
-                rows: HashMap::new(),
-            })
-            .collect();
-        Self {
-            lookups,
-            children,
-            ..Self::default()
+        let mut table = Self::default();
+        for (no, _) in object.numbered() {
+            table.index_field(object, no);
         }
+        table
+    }
+
+    /// Finds records by a field from now on, if it is one to find them by.
+    pub(crate) fn index_field(&mut self, object: &Object, no: FieldNo) {
+        self.lookups.retain(|lookup| lookup.field != no);
+        self.children.retain(|children| children.field != no);
+        let field = object.field(no);
+        let mut lookup = Lookup {
+            field: no,
+            rows: HashMap::new(),
+        };
+        let mut children = Children {
+            field: no,
+            cascade: field.cascade_delete,
+            rows: HashMap::new(),
+        };
+        let by_value = field.finds_records();
+        let by_parent = field.cascade_delete || field.child_relationship_name.is_some();
+        if by_value || by_parent {
+            for row in self.all().filter(|row| !self.is_deleted(object, *row)) {
+                let value = self.get(row, no);
+                lookup.add(value.index_key(field), row);
+                children.add(value, row);
+            }
+        }
+        self.lookups.extend(by_value.then_some(lookup));
+        self.children.extend(by_parent.then_some(children));
     }
 
     /// Returns the row number that the next record will get.
@@ -108,17 +118,7 @@ impl Table {
         row: RowNo,
         values: Box<[Value]>,
     ) -> Result<(), String> {
-        let next = self.next_row();
-        if row < next {
-            return Err(format!(
-                "row {row} comes behind row {}",
-                next.saturating_sub(1)
-            ));
-        }
-        if row - next > EMPTY_ROWS_MAX {
-            return Err(format!("row {row} comes too far behind row {next}"));
-        }
-        self.rows.resize_with(row as usize, Row::default);
+        self.skip_to(row)?;
         if let Value::Datetime(ms) = values[object.system.modstamp.0] {
             self.by_modstamp.insert((ms, row));
         }
@@ -132,16 +132,27 @@ impl Table {
 
     /// Gives every record one more field, the last of the object, with its default.
     pub(crate) fn widen(&mut self, object: &Object, no: FieldNo) {
-        let field = object.field(no);
-        if field.finds_records() {
-            self.lookups.push(Lookup {
-                field: no,
-                rows: HashMap::new(),
-            });
-        }
+        let default = &object.field(no).default;
         for row in self.all().collect::<Vec<_>>() {
-            self.set(object, row, no, field.default.clone());
+            self.set(object, row, no, default.clone());
         }
+        self.index_field(object, no);
+    }
+
+    /// Leaves rows empty, so that the next record gets this row.
+    pub(crate) fn skip_to(&mut self, row: RowNo) -> Result<(), String> {
+        let next = self.next_row();
+        if row < next {
+            return Err(format!(
+                "row {row} comes behind row {}",
+                next.saturating_sub(1)
+            ));
+        }
+        if row - next > EMPTY_ROWS_MAX {
+            return Err(format!("row {row} comes too far behind row {next}"));
+        }
+        self.rows.resize_with(row as usize, Row::default);
+        Ok(())
     }
 
     /// Empties a row, as if its record had never been.
@@ -317,9 +328,10 @@ impl Holders {
 
     fn with(self, row: RowNo) -> Self {
         match self {
-            Self::One(first) => Self::Many(vec![first, row]),
+            Self::One(first) => Self::Many(vec![first.min(row), first.max(row)]),
             Self::Many(mut rows) => {
-                rows.push(row);
+                // In the order of creation, whatever the order in which they came to the value.
+                rows.insert(rows.partition_point(|other| *other < row), row);
                 Self::Many(rows)
             }
         }

@@ -8,6 +8,7 @@ use super::error::SfError;
 use super::schema::{FieldNo, Object, ObjectNo};
 use super::stamp;
 use super::table::RowNo;
+use super::validation::Candidate;
 use super::value::Value;
 use super::{Actor, Model, Transform};
 
@@ -146,6 +147,12 @@ impl Model {
                 values[field_no.0] = Value::Text(auto_number(pattern, row).into());
             }
         }
+        let new = |field: FieldNo| &values[field.0];
+        self.check_rules(&Candidate {
+            object: no,
+            new: &new,
+            old: None,
+        })?;
         let row = self.tables[no.0].push(&self.schema.objects[no.0], values);
         tx.touch(no, row, ChangeKind::Create);
         self.run_flows(tx, no, row, None);
@@ -172,6 +179,17 @@ impl Model {
                 return Err(required_missing(vec![field.name.clone()]));
             }
         }
+        let table = self.table(no);
+        let old = |field: FieldNo| table.get(row, field);
+        let new = |field: FieldNo| {
+            let set = draft.sets.iter().rev().find(|(known, _)| *known == field);
+            set.map_or_else(|| old(field), |(_, value)| value)
+        };
+        self.check_rules(&Candidate {
+            object: no,
+            new: &new,
+            old: Some(&old),
+        })?;
         let mut changed = Vec::with_capacity(draft.sets.len());
         for (field, value) in draft.sets {
             if *self.table(no).get(row, field) != value {

@@ -1,5 +1,6 @@
 //! What one field of one record holds, and how JSON becomes such a value and back.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use smol_str::{SmolStr, StrExt as _};
 
@@ -12,7 +13,7 @@ use crate::unconfirmed::{
 };
 
 /// A stored value. Numbers are exact: a decimal is counted in units of its field's scale.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Value {
     #[default]
     Null,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::managed::ManagedSubscription;
@@ -21,7 +22,7 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MINUTES: i64 = 24 * 60;
 
 /// The bus.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bus {
     pub(crate) managed: Vec<ManagedSubscription>,
     pub(crate) relays: Vec<Relay>,
@@ -29,17 +30,21 @@ pub(crate) struct Bus {
     /// Most subscriptions at a time; `None`: as many as anybody likes.
     pub(crate) subscriptions_max: Option<usize>,
     /// Held by every open subscription.
+    #[serde(skip)]
     open: Arc<()>,
-    permissions: BTreeMap<RecordId, Arc<Permissions>>,
+    permissions: BTreeMap<RecordId, Permissions>,
     planned: Vec<PlannedRefusal>,
+    /// How many planned refusals were made.
+    pub(crate) refusals_made: u64,
     /// Rung when a relay may have something to do although no event came.
+    #[serde(skip)]
     pub(crate) relay_bell: Arc<Notify>,
     /// How many things with ids of their own the bus has made.
     pub(crate) numbered: u32,
 }
 
 /// A refusal that waits for a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PlannedRefusal {
     /// Name of the rpc, such as `Subscribe`; `None`: any.
     pub(crate) rpc: Option<String>,
@@ -50,7 +55,7 @@ pub(crate) struct PlannedRefusal {
 }
 
 /// How many events were delivered to subscribers and relays in the last 24 hours.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deliveries {
     /// `None`: nobody counts.
     pub(crate) max: Option<u64>,
@@ -89,12 +94,12 @@ impl Deliveries {
 }
 
 impl Bus {
-    /// Returns a fresh bus in the place of another, whose open subscriptions and sender go on.
-    pub(crate) fn following(other: &Self) -> Self {
+    /// Puts a bus into the place of another, whose open subscriptions and sender go on.
+    pub(crate) fn following(self, other: &Self) -> Self {
         Self {
             open: Arc::clone(&other.open),
             relay_bell: Arc::clone(&other.relay_bell),
-            ..Self::default()
+            ..self
         }
     }
 
@@ -106,13 +111,13 @@ impl Bus {
     }
 
     /// Returns what is kept from a user.
-    pub(crate) fn permissions(&self, user: RecordId) -> Arc<Permissions> {
+    pub(crate) fn permissions(&self, user: RecordId) -> Permissions {
         self.permissions.get(&user).cloned().unwrap_or_default()
     }
 
     /// Replaces what is kept from a user.
     pub(crate) fn set_permissions(&mut self, user: RecordId, permissions: Permissions) {
-        self.permissions.insert(user, Arc::new(permissions));
+        self.permissions.insert(user, permissions);
     }
 
     /// Plans a refusal.
@@ -128,6 +133,7 @@ impl Bus {
         };
         let planned = self.planned.iter_mut().find(fits)?;
         planned.count -= 1;
+        self.refusals_made += 1;
         Some(planned.refusal)
     }
 

@@ -1,5 +1,7 @@
 //! Managed subscriptions: the server remembers how far a client has come.
 
+use serde::{Deserialize, Serialize};
+
 use super::refusal::{self, Refusal};
 use crate::Org;
 use crate::model::delivery::{Cursor, Topic};
@@ -8,7 +10,7 @@ use crate::model::id::RecordId;
 use crate::model::log::{Position, StreamError};
 
 /// One managed subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ManagedSubscription {
     pub(crate) id: RecordId,
     pub(crate) developer_name: String,
@@ -19,12 +21,13 @@ pub(crate) struct ManagedSubscription {
     pub(crate) state: ManagedState,
     /// The last position that the client said it has dealt with.
     pub(crate) committed: Option<Vec<u8>>,
-    /// Whether a client holds it.
+    /// Whether a client holds it; nobody does after a restore.
+    #[serde(skip)]
     pub(crate) active: bool,
 }
 
 /// Whether clients may use a managed subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ManagedState {
     Run,
     Stop,

@@ -3,6 +3,8 @@
 //! Codes and texts are those of the Pub/Sub API guide, "Handle Errors"; where the guide names no
 //! gRPC status, the plausible one stands here.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -19,6 +21,19 @@ pub(crate) struct Refusal {
     status: Code,
     code: &'static str,
     message: &'static str,
+}
+
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code)
+    }
+}
+
+impl<'de> Deserialize<'de> for Refusal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        Self::by_code(&code).ok_or_else(|| D::Error::custom(format!("there is no code {code}")))
+    }
 }
 
 const fn refusal(status: Code, code: &'static str, message: &'static str) -> Refusal {

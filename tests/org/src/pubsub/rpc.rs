@@ -1,7 +1,6 @@
 //! The Pub/Sub API over gRPC: who may call, and which part answers.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -94,7 +93,7 @@ impl Service {
             shared: self.shared.clone(),
             head: self.shared.head(),
             caller,
-            permissions: Arc::default(),
+            permissions: crate::model::permission::Permissions::default(),
             keep_alive: self.keep_alive,
             replies,
             _place: place,

@@ -118,7 +118,7 @@ pub(super) struct Subscription {
     pub(super) shared: Shared,
     pub(super) head: watch::Receiver<u64>,
     pub(super) caller: Caller,
-    pub(super) permissions: Arc<Permissions>,
+    pub(super) permissions: Permissions,
     pub(super) keep_alive: Duration,
     pub(super) replies: mpsc::Sender<Result<Reply, Status>>,
     /// Counts among the open subscriptions as long as it lives.
@@ -215,9 +215,10 @@ impl Subscription {
                 }
                 let pending = granted(0, first).ok_or(MANAGED_COUNT)?;
                 let (id, topic, cursor) = org.open_managed(self.caller.user, id, developer_name)?;
+                let name = org.managed_mut(id).map(|managed| managed.topic.clone());
                 Ok(Stand {
                     topic,
-                    topic_name: String::new(),
+                    topic_name: name.unwrap_or_default(),
                     cursor,
                     pending,
                     managed: Some(Hold {
@@ -403,7 +404,7 @@ impl Subscription {
             return Err(refusal);
         }
         let due = events.len();
-        let delivered = org.weathered(events);
+        let delivered = org.weathered(&stand.topic_name, events);
         if matches!(delivered, Delivered::Events(_)) {
             stand.cursor = cursor;
             org.stats.events_delivered += due as u64;

@@ -14,7 +14,7 @@ use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
-use crate::soql::push_record;
+use crate::soql::Writer;
 use crate::unconfirmed::{
     ALL_OR_NONE_ROLLBACK_STATUS, TOO_MANY_RECORDS_CODE, TYPE_ERROR_REFUSES_COLLECTION,
 };
@@ -226,7 +226,11 @@ impl Org {
             };
             match row.filter(live) {
                 Some(row) => {
-                    push_record(&mut body, &self.model, &call.version, (object, row), &nodes);
+                    Writer::whole(&self.model, &call.version).push_record(
+                        &mut body,
+                        (object, row),
+                        &nodes,
+                    );
                 }
                 None => body.push_str("null"),
             }

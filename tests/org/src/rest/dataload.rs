@@ -1,55 +1,87 @@
-//! Bulk API 1.0, as far as queries go: jobs below `/services/async/XX.X/job`.
+//! Bulk API 1.0: jobs below `/services/async/XX.X/job`, as clients from before Bulk API 2.0 load and
+//! read by them.
 //!
-//! Clients from before Bulk API 2.0 read by it. A job is told in JSON, its batches (a batch is one
-//! query) are told in XML, their results are CSV. A batch runs as soon as it is added, so whoever
-//! asks for it finds it completed: its clients poll every twenty seconds. Source: Bulk API 1.0 and
-//! 2.0 Developer Guide, "Bulk API 1.0".
+//! A job is told in JSON or XML, whichever its caller speaks; its batches and their results are told
+//! in JSON if they are JSON and otherwise in XML and CSV. A batch that queries has run as soon as it
+//! is added; a batch that loads is worked off like a job of Bulk API 2.0, as the clock of the org
+//! moves. Source: Bulk API 1.0 and 2.0 Developer Guide, "Bulk API 1.0".
+
+mod batch;
+mod told;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
 
 use super::message::{Request, Response};
-use super::soap::escaped;
+use super::soap::element;
+use super::{VERSION_MAX, VERSION_MIN, client_tag};
 use crate::Org;
-use crate::bulk::form::Form;
+use crate::bulk::Aim;
+use crate::bulk::job::Operation;
+use crate::model::error::SfError;
 use crate::model::id::RecordId;
-use crate::model::stamp;
 use crate::unconfirmed::ASYNC_SESSION_REFUSAL_STATUS;
+use batch::Batch;
+use told::Notation;
 
-const NAMESPACE: &str = "http://www.force.com/2009/06/asyncapi/dataload";
+/// How long a job is kept.
+const RETENTION_MS: i64 = 7 * 86_400_000;
 
 /// All jobs of the org.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct AsyncJobs {
     jobs: BTreeMap<RecordId, Job>,
     /// Batches so far, of all jobs.
     batches: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Job {
     id: RecordId,
     user: RecordId,
-    version: String,
+    version: u32,
+    /// What change events say about what the job writes.
+    origin: String,
     object: String,
-    with_deleted: bool,
-    state: &'static str,
+    task: Task,
+    content: Content,
+    /// What its creator speaks.
+    notation: Notation,
+    /// Whether a batch waits for the end of the one before it.
+    serial: bool,
+    external_id: Option<String>,
+    assignment_rule: Option<String>,
+    state: JobState,
     created_ms: i64,
+    changed_ms: i64,
     batches: Vec<Batch>,
 }
 
-#[derive(Debug)]
-struct Batch {
-    id: RecordId,
-    result: RecordId,
-    created_ms: i64,
-    /// The rows and how many they are, or why there are none.
-    outcome: Result<(Vec<u8>, usize), String>,
+/// What the batches of a job are for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Task {
+    Query { with_deleted: bool },
+    Load(Aim),
 }
 
-/// Code and text of a refusal.
+/// In what form batches and their results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Content {
+    Csv,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum JobState {
+    Open,
+    Closed,
+    Aborted,
+}
+
+/// Status, code and text of a refusal.
+#[derive(Debug)]
 struct Refusal(u16, &'static str, String);
 
 impl Refusal {
@@ -60,15 +92,22 @@ impl Refusal {
 
 type Answer = Result<Response, Refusal>;
 
+/// One authenticated call.
+struct AsyncCall<'a> {
+    request: &'a Request,
+    user: RecordId,
+    version: u32,
+}
+
 impl Org {
     /// Answers what stands below `/services/async/`; `None` if the path is none of it.
     pub(super) fn dataload(&mut self, request: &Request, path: &str) -> Option<Response> {
         let rest = path.strip_prefix("/services/async/")?;
         let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
         let answer = self.dataload_call(request, &parts);
-        Some(answer.unwrap_or_else(|Refusal(status, code, message)| {
-            let error = json!({"exceptionCode": code, "exceptionMessage": message});
-            told_in_json(status, &error)
+        Some(answer.unwrap_or_else(|refusal| {
+            let notation = Notation::of(request).unwrap_or(Notation::Xml);
+            told::refusal(notation, refusal)
         }))
     }
 
@@ -84,236 +123,256 @@ impl Org {
             let message = "TotalRequests Limit exceeded.";
             return Err(Refusal::new("ExceededQuota", message));
         }
-        match (method, parts) {
-            ("POST", [version, "job"]) => self.create_async_job(request, version, user),
-            ("GET", [_, "job", id]) => Ok(told_in_json(200, &self.async_job(id)?.info())),
-            ("POST", [_, "job", id]) => self.change_async_job(request, id),
-            ("POST", [_, "job", id, "batch"]) => self.add_batch(request, id),
-            ("GET", [_, "job", id, "batch"]) => {
-                let job = self.async_job(id)?;
-                let batches: String = job.batches.iter().map(|one| one.xml(job, "")).collect();
-                let list =
-                    format!("<batchInfoList xmlns=\"{NAMESPACE}\">{batches}</batchInfoList>");
-                Ok(told_in_xml(200, &list))
-            }
-            ("GET", [_, "job", id, "batch", batch]) => {
-                let (job, batch) = self.async_batch(id, batch)?;
-                Ok(told_in_xml(200, &batch.xml(job, NAMESPACE)))
-            }
-            ("GET", [_, "job", id, "batch", batch, "result"]) => {
-                let (_, batch) = self.async_batch(id, batch)?;
-                let result = batch.result;
-                let list = format!(
-                    "<result-list xmlns=\"{NAMESPACE}\"><result>{result}</result></result-list>"
-                );
-                Ok(told_in_xml(200, &list))
-            }
-            ("GET", [_, "job", id, "batch", batch, "result", result]) => {
-                self.async_rows(id, batch, result)
+        let call = AsyncCall {
+            request,
+            user,
+            version: version_of(parts)?,
+        };
+        match (method, &parts[1..]) {
+            ("POST", ["job"]) => self.create_async_job(&call),
+            ("GET", ["job", id]) => self.tell_job(200, request, id),
+            ("POST", ["job", id]) => self.change_async_job(request, id),
+            ("POST", ["job", id, "batch"]) => self.add_batch(&call, id),
+            ("GET", ["job", id, "batch"]) => self.tell_batches(id),
+            ("GET", ["job", id, "batch", batch]) => self.tell_batch(200, id, batch),
+            ("GET", ["job", id, "batch", batch, "request"]) => self.tell_request(id, batch),
+            ("GET", ["job", id, "batch", batch, "result"]) => self.tell_results(id, batch),
+            ("GET", ["job", id, "batch", batch, "result", result]) => {
+                self.tell_rows(id, batch, result)
             }
             _ => Err(Refusal::new("InvalidUrl", "Destination URL not supported")),
         }
     }
 
-    fn create_async_job(&mut self, request: &Request, version: &str, user: RecordId) -> Answer {
-        let body: Json = serde_json::from_slice(&request.body)
-            .map_err(|_| Refusal::new("InvalidJob", "Unable to parse Job"))?;
-        let member = |name: &str| body[name].as_str().unwrap_or_default();
-        let with_deleted = match member("operation") {
-            "query" => false,
-            "queryAll" => true,
+    fn create_async_job(&mut self, call: &AsyncCall<'_>) -> Answer {
+        let members = members_of(call.request)
+            .ok_or_else(|| Refusal::new("InvalidJob", "Unable to parse Job"))?;
+        let member = |name: &str| members.get(name).and_then(Json::as_str);
+        let name = member("object").unwrap_or_default();
+        let object =
+            self.model.schema.find(name).ok_or_else(|| {
+                Refusal::new("InvalidJob", format!("Unable to find object: {name}"))
+            })?;
+        let content = match member("contentType").unwrap_or("XML") {
+            "CSV" => Content::Csv,
+            "JSON" => Content::Json,
             other => {
+                let message = format!("Content type {other} is not supported here");
+                return Err(Refusal::new("InvalidJob", message));
+            }
+        };
+        let word = member("operation").unwrap_or_default();
+        let task = match (word, Operation::named(word)) {
+            ("query", _) => Task::Query {
+                with_deleted: false,
+            },
+            ("queryAll", _) => Task::Query { with_deleted: true },
+            (_, Some(operation)) => {
+                self.check_bulk_object(object).map_err(refused)?;
+                self.check_hard_delete(call.user, operation)
+                    .map_err(refused)?;
+                let key = self
+                    .upsert_key(object, operation, member("externalIdFieldName"))
+                    .map_err(refused)?;
+                Task::Load(Aim {
+                    object,
+                    operation,
+                    key,
+                })
+            }
+            (other, None) => {
                 let message = format!("Operation {other:?} is not supported here");
                 return Err(Refusal::new("InvalidJob", message));
             }
         };
-        if member("contentType") != "CSV" {
-            let message = "Content type is not supported here";
-            return Err(Refusal::new("InvalidJob", message));
-        }
-        let no = self.model.object_named(member("object")).map_err(|_| {
-            let message = format!("Unable to find object: {}", member("object"));
-            Refusal::new("InvalidJob", message)
-        })?;
+        let key = match task {
+            Task::Load(aim) => aim.key,
+            Task::Query { .. } => None,
+        };
+        let now_ms = self.now_ms();
         let job = Job {
             id: self.bulk.next_id(),
-            user,
-            version: version.to_owned(),
-            object: self.model.object(no).name.clone(),
-            with_deleted,
-            state: "Open",
-            created_ms: self.now_ms(),
+            user: call.user,
+            version: call.version,
+            origin: origin(call),
+            object: self.model.object(object).name.clone(),
+            task,
+            content,
+            notation: Notation::of(call.request).unwrap_or(Notation::Xml),
+            // A client writes the mode by its name or by its number.
+            serial: matches!(members.get("concurrencyMode"), Some(mode) if *mode == "Serial" || *mode == 1),
+            external_id: key.map(|key| self.model.field(object, key).name.clone()),
+            assignment_rule: member("assignmentRuleId").map(str::to_owned),
+            state: JobState::Open,
+            created_ms: now_ms,
+            changed_ms: now_ms,
             batches: Vec::new(),
         };
-        let info = job.info();
-        self.async_jobs.jobs.insert(job.id, job);
-        Ok(told_in_json(201, &info))
+        let id = job.id;
+        self.async_jobs.jobs.insert(id, job);
+        self.tell_job(201, call.request, &id.to_string())
     }
 
     fn change_async_job(&mut self, request: &Request, id: &str) -> Answer {
-        let body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
-        let state = match body["state"].as_str() {
-            Some("Closed") => "Closed",
-            Some("Aborted") => "Aborted",
+        let members = members_of(request).unwrap_or_default();
+        let state = match members.get("state").and_then(Json::as_str) {
+            Some("Closed") => JobState::Closed,
+            Some("Aborted") => JobState::Aborted,
             _ => return Err(Refusal::new("InvalidJobState", "Unknown job state")),
         };
-        let job = self.async_job_mut(id)?;
-        if job.state != "Open" {
-            let message = format!("Job is {} already", job.state);
-            return Err(Refusal::new("InvalidJobState", message));
-        }
-        job.state = state;
-        Ok(told_in_json(200, &job.info()))
-    }
-
-    fn add_batch(&mut self, request: &Request, id: &str) -> Answer {
-        let (open, with_deleted) = {
-            let job = self.async_job(id)?;
-            (job.state == "Open", job.with_deleted)
-        };
-        if !open {
-            let message = "Closed job cannot accept new batch";
-            return Err(Refusal::new("InvalidJobState", message));
-        }
         let now_ms = self.now_ms();
-        if !self.bulk.batches.spend(now_ms) {
-            let message = "ApiBatchItems Limit exceeded.";
-            return Err(Refusal::new("ExceededQuota", message));
-        }
-        let soql = String::from_utf8_lossy(&request.body).into_owned();
-        let outcome = self.run_async_query(&soql, with_deleted);
-        self.async_jobs.batches += 1;
-        let number = self.async_jobs.batches;
-        let batch = Batch {
-            id: RecordId::numbered(*b"751", number),
-            result: RecordId::numbered(*b"752", number),
-            created_ms: now_ms,
-            outcome,
-        };
         let job = self.async_job_mut(id)?;
-        let xml = batch.xml(job, NAMESPACE);
-        job.batches.push(batch);
-        Ok(told_in_xml(201, &xml))
-    }
-
-    fn run_async_query(&self, soql: &str, with_deleted: bool) -> Result<(Vec<u8>, usize), String> {
-        let failed = |text: String| format!("InvalidBatch : Failed to process query: {text}");
-        self.check_bulk_query(soql)
-            .map_err(|error| failed(format!("{}: {}", error.code(), error.message())))?;
-        let found = self
-            .render(Form::default(), soql, with_deleted)
-            .map_err(|error| failed(error.0))?;
-        let page = found.page(0, usize::MAX);
-        Ok(page.map(|page| (page.csv, page.rows)).unwrap_or_default())
-    }
-
-    fn async_rows(&self, id: &str, batch: &str, result: &str) -> Answer {
-        let (_, batch) = self.async_batch(id, batch)?;
-        let known = RecordId::parse(result) == Some(batch.result);
-        match &batch.outcome {
-            Ok((csv, _)) if known => Ok(Response {
-                status: 200,
-                body: csv.clone(),
-                ..Response::default()
+        match (job.state, state) {
+            (JobState::Open, _) | (JobState::Closed, JobState::Aborted) => {}
+            (known, _) => {
+                let message = format!("Job is {} already", known.name());
+                return Err(Refusal::new("InvalidJobState", message));
             }
-            .with_header("content-type", "text/csv;charset=UTF-8")),
-            Ok(_) | Err(_) => Err(Refusal::new("InvalidBatch", "No such result")),
         }
+        (job.state, job.changed_ms) = (state, now_ms);
+        if state == JobState::Aborted {
+            self.abort_batches(id)?;
+        }
+        self.tell_job(200, request, id)
+    }
+
+    /// Answers what a job resource shows.
+    fn tell_job(&self, status: u16, request: &Request, id: &str) -> Answer {
+        let job = self.async_job(id)?;
+        let notation = Notation::of(request).unwrap_or(job.notation);
+        Ok(told::job(status, notation, &self.job_info(job)))
+    }
+
+    fn job_info(&self, job: &Job) -> Json {
+        let batches: Vec<_> = job
+            .batches
+            .iter()
+            .map(|batch| self.progress(batch))
+            .collect();
+        let in_state = |state: &str| batches.iter().filter(|one| one.state == state).count();
+        let processed: usize = batches.iter().map(|one| one.processed).sum();
+        let failed: usize = batches.iter().map(|one| one.failed).sum();
+        let busy_ms: i64 = batches.iter().map(|one| one.busy_ms).sum();
+        json!({
+            "apexProcessingTime": 0,
+            "apiActiveProcessingTime": busy_ms,
+            "apiVersion": f64::from(job.version),
+            "assignmentRuleId": job.assignment_rule,
+            "concurrencyMode": if job.serial { "Serial" } else { "Parallel" },
+            "contentType": job.content.name(),
+            "createdById": job.user,
+            "createdDate": told::moment(job.created_ms),
+            "externalIdFieldName": job.external_id,
+            "fastPathEnabled": false,
+            "id": job.id,
+            "numberBatchesCompleted": in_state("Completed"),
+            "numberBatchesFailed": in_state("Failed"),
+            "numberBatchesInProgress": in_state("InProgress"),
+            "numberBatchesQueued": in_state("Queued"),
+            "numberBatchesTotal": batches.len(),
+            "numberRecordsFailed": failed,
+            "numberRecordsProcessed": processed,
+            "numberRetries": 0,
+            "object": job.object,
+            "operation": job.task.name(),
+            "state": job.state.name(),
+            "systemModstamp": told::moment(job.changed_ms),
+            "totalProcessingTime": busy_ms,
+        })
     }
 
     fn async_job(&self, id: &str) -> Result<&Job, Refusal> {
         let found = RecordId::parse(id).and_then(|id| self.async_jobs.jobs.get(&id));
-        found.ok_or_else(|| no_job(id))
+        let kept = |job: &&Job| job.created_ms + RETENTION_MS >= self.now_ms();
+        found.filter(kept).ok_or_else(|| no_job(id))
     }
 
     fn async_job_mut(&mut self, id: &str) -> Result<&mut Job, Refusal> {
-        let found = RecordId::parse(id).and_then(|id| self.async_jobs.jobs.get_mut(&id));
-        found.ok_or_else(|| no_job(id))
-    }
-
-    fn async_batch(&self, id: &str, batch: &str) -> Result<(&Job, &Batch), Refusal> {
-        let job = self.async_job(id)?;
-        let wanted = RecordId::parse(batch);
-        let found = job.batches.iter().find(|one| Some(one.id) == wanted);
-        let message = format!("Unable to find batch for id: {batch}");
-        let batch = found.ok_or_else(|| Refusal::new("InvalidBatch", message))?;
-        Ok((job, batch))
+        let id = self.async_job(id)?.id;
+        let found = self.async_jobs.jobs.get_mut(&id);
+        found.ok_or_else(|| no_job(&id.to_string()))
     }
 }
 
-impl Job {
-    fn info(&self) -> Json {
-        let completed = self.batches.iter().filter(|one| one.outcome.is_ok());
-        let completed = completed.count();
-        let rows: usize = self.batches.iter().map(Batch::rows).sum();
-        json!({
-            "apexProcessingTime": 0,
-            "apiActiveProcessingTime": 0,
-            "apiVersion": self.version.parse::<f64>().unwrap_or_default(),
-            "assignmentRuleId": null,
-            "concurrencyMode": "Parallel",
-            "contentType": "CSV",
-            "createdById": self.user.to_string(),
-            "createdDate": moment(self.created_ms),
-            "externalIdFieldName": null,
-            "fastPathEnabled": false,
-            "id": self.id.to_string(),
-            "numberBatchesCompleted": completed,
-            "numberBatchesFailed": self.batches.len() - completed,
-            "numberBatchesInProgress": 0,
-            "numberBatchesQueued": 0,
-            "numberBatchesTotal": self.batches.len(),
-            "numberRecordsFailed": 0,
-            "numberRecordsProcessed": rows,
-            "numberRetries": 0,
-            "object": self.object,
-            "operation": if self.with_deleted { "queryAll" } else { "query" },
-            "state": self.state,
-            "systemModstamp": moment(self.created_ms),
-            "totalProcessingTime": 0,
-        })
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Query {
+                with_deleted: false,
+            } => "query",
+            Self::Query { with_deleted: true } => "queryAll",
+            Self::Load(aim) => aim.operation.name(),
+        }
     }
 }
 
-impl Batch {
-    fn rows(&self) -> usize {
-        self.outcome.as_ref().map_or(0, |(_, rows)| *rows)
+impl Content {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Json => "JSON",
+        }
     }
+}
 
-    /// Returns what a batch resource shows; in a list the namespace stands at the list.
-    fn xml(&self, job: &Job, namespace: &str) -> String {
-        let mut xml = String::from("<batchInfo");
-        let mut put = |text: std::fmt::Arguments<'_>| {
-            // Writing to a string cannot fail.
-            let _ = xml.write_fmt(text);
-        };
-        if !namespace.is_empty() {
-            put(format_args!(" xmlns=\"{namespace}\""));
+impl JobState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "Open",
+            Self::Closed => "Closed",
+            Self::Aborted => "Aborted",
         }
-        put(format_args!(
-            "><id>{}</id><jobId>{}</jobId>",
-            self.id, job.id
-        ));
-        match &self.outcome {
-            Ok(_) => put(format_args!("<state>Completed</state>")),
-            Err(message) => {
-                let message = escaped(message);
-                put(format_args!(
-                    "<state>Failed</state><stateMessage>{message}</stateMessage>"
-                ));
-            }
-        }
-        let at = moment(self.created_ms).replace("+0000", "Z");
-        let rows = self.rows();
-        put(format_args!(
-            "<createdDate>{at}</createdDate><systemModstamp>{at}</systemModstamp>\
-             <numberRecordsProcessed>{rows}</numberRecordsProcessed>\
-             <numberRecordsFailed>0</numberRecordsFailed>\
-             <totalProcessingTime>0</totalProcessingTime>\
-             <apiActiveProcessingTime>0</apiActiveProcessingTime>\
-             <apexProcessingTime>0</apexProcessingTime></batchInfo>"
-        ));
-        xml
+    }
+}
+
+/// Returns what a call says about a job, in whichever notation.
+fn members_of(request: &Request) -> Option<Map<String, Json>> {
+    if Notation::of(request) != Some(Notation::Xml) {
+        return serde_json::from_slice(&request.body).ok();
+    }
+    let text = std::str::from_utf8(&request.body).ok()?;
+    let names = [
+        "operation",
+        "object",
+        "externalIdFieldName",
+        "concurrencyMode",
+        "assignmentRuleId",
+        "contentType",
+        "state",
+    ];
+    let found = names.iter().filter_map(|name| {
+        let value = element(text, name)?;
+        Some(((*name).to_owned(), Json::from(value)))
+    });
+    text.contains("jobInfo").then(|| found.collect())
+}
+
+/// Returns the change origin of what a job writes.
+fn origin(call: &AsyncCall<'_>) -> String {
+    let version = call.version;
+    match client_tag(call.request) {
+        Some(client) => format!("com/salesforce/api/bulkapi/{version}.0;client={client}"),
+        None => format!("com/salesforce/api/bulkapi/{version}.0"),
+    }
+}
+
+/// Reads `61.0`.
+fn version_of(parts: &[&str]) -> Result<u32, Refusal> {
+    let text = parts.first().copied().unwrap_or_default();
+    let number = text
+        .strip_suffix(".0")
+        .and_then(|digits| digits.parse().ok());
+    let known = number.filter(|number| (VERSION_MIN..=VERSION_MAX).contains(number));
+    known.ok_or_else(|| Refusal::new("InvalidVersion", format!("Invalid API version {text}")))
+}
+
+/// Turns a refusal of Bulk API 2.0 into one of this API, which has the code of its own in front.
+fn refused(error: SfError) -> Refusal {
+    let codes = ["InvalidEntity", "FeatureNotEnabled", "InvalidJob"];
+    let (code, message) = error.message().split_once(" : ").unwrap_or_default();
+    match codes.into_iter().find(|known| *known == code) {
+        Some(code) => Refusal::new(code, message),
+        None => Refusal::new("InvalidJob", error.message()),
     }
 }
 
@@ -324,6 +383,7 @@ fn template(parts: &[&str]) -> &'static str {
         [_, "job", _] => "/async/job/{id}",
         [_, "job", _, "batch"] => "/async/job/{id}/batch",
         [_, "job", _, "batch", _] => "/async/job/{id}/batch/{id}",
+        [_, "job", _, "batch", _, "request"] => "/async/job/{id}/batch/{id}/request",
         [_, "job", _, "batch", _, "result"] => "/async/job/{id}/batch/{id}/result",
         [_, "job", _, "batch", _, "result", _] => "/async/job/{id}/batch/{id}/result/{id}",
         _ => "(unknown)",
@@ -332,29 +392,4 @@ fn template(parts: &[&str]) -> &'static str {
 
 fn no_job(id: &str) -> Refusal {
     Refusal::new("InvalidJob", format!("Unable to find job for id: {id}"))
-}
-
-fn moment(ms: i64) -> String {
-    let mut text = String::new();
-    stamp::push_datetime(&mut text, stamp::floor_to_second(ms));
-    text
-}
-
-/// No character set is named: clients compare the whole header.
-fn told_in_json(status: u16, json: &Json) -> Response {
-    Response {
-        status,
-        body: json.to_string().into_bytes(),
-        ..Response::default()
-    }
-    .with_header("content-type", "application/json")
-}
-
-fn told_in_xml(status: u16, xml: &str) -> Response {
-    Response {
-        status,
-        body: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{xml}").into_bytes(),
-        ..Response::default()
-    }
-    .with_header("content-type", "application/xml")
 }

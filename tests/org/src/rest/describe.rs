@@ -287,7 +287,7 @@ fn members_i_to_w(object: &Object, field: &Field) -> Json {
         .iter()
         .filter(|_| choices)
         .map(|value| {
-            json!({"active": true, "defaultValue": false, "label": value, "validFor": null,
+            json!({"active": true, "defaultValue": false, "label": field.label_of(value), "validFor": null,
                    "value": value})
         })
         .collect();

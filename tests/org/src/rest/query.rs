@@ -1,79 +1,120 @@
 //! Queries over REST: pages and the locators that lead to the next one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use super::Call;
 use super::message::Response;
 use crate::Org;
+use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
-use crate::soql::{self, SelectNode, push_record};
-use crate::unconfirmed::QUERY_LOCATOR_MS;
+use crate::soql::{self, LOCATOR_PREFIX, LeftOver, SelectNode, Writer};
+use crate::unconfirmed::{CHILDREN_PER_PAGE, QUERY_LOCATOR_MS};
 
 /// Page sizes: what the server gives at most, and what a client may ask for at least.
 const PAGE_MAX: usize = 2_000;
 const PAGE_MIN: usize = 200;
 
-/// Open queries of one user; one more closes the oldest.
+/// Open queries of one user; one more closes the oldest. Lists of children go with their query.
 const CURSORS_MAX: usize = 10;
 
 /// Queries with pages that were not fetched yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cursors {
     open: VecDeque<Cursor>,
-    opened: u32,
+    /// How many locators there were so far.
+    locators: u32,
 }
 
-#[derive(Clone, Debug)]
+/// A query: its own rows, and those lists of children that were longer than a page.
+#[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    id: RecordId,
     user: RecordId,
     used_ms: i64,
-    page: Pages,
+    statement: String,
+    lists: BTreeMap<RecordId, List>,
 }
 
-#[derive(Clone, Debug)]
-struct Pages {
+/// Rows that are given out in pages.
+#[derive(Debug, Serialize, Deserialize)]
+struct List {
+    /// Of which subquery, by its place in the select list, the rows are; none: of the query itself.
+    subquery: Option<usize>,
     object: ObjectNo,
+    /// Follows from the statement.
+    #[serde(skip)]
     nodes: Vec<SelectNode>,
     rows: Vec<RowNo>,
-    size: usize,
+    page_rows: usize,
 }
 
 impl Cursors {
-    fn open(&mut self, user: RecordId, now_ms: i64, page: Pages) -> RecordId {
-        self.opened += 1;
-        let id = RecordId::numbered(*b"01g", self.opened);
-        self.open.push_back(Cursor {
-            id,
-            user,
-            used_ms: now_ms,
-            page,
-        });
-        if self
-            .open
-            .iter()
-            .filter(|cursor| cursor.user == user)
-            .count()
-            > CURSORS_MAX
+    /// Keeps a query; the oldest one of a user who has too many is closed.
+    fn keep(&mut self, cursor: Cursor) {
+        let user = cursor.user;
+        self.open.push_back(cursor);
+        let own = self.open.iter().filter(|cursor| cursor.user == user);
+        if own.count() > CURSORS_MAX
             && let Some(oldest) = self.open.iter().position(|cursor| cursor.user == user)
         {
             self.open.remove(oldest);
         }
-        id
     }
 
-    fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<&Pages> {
+    /// Returns the place of the query that a locator belongs to.
+    fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<usize> {
         self.open
             .retain(|cursor| cursor.used_ms + QUERY_LOCATOR_MS >= now_ms);
-        let cursor = self
-            .open
-            .iter_mut()
-            .find(|c| c.id == id && c.user == user)?;
-        cursor.used_ms = now_ms;
-        Some(&cursor.page)
+        let known = |cursor: &Cursor| cursor.user == user && cursor.lists.contains_key(&id);
+        let place = self.open.iter().position(known)?;
+        self.open[place].used_ms = now_ms;
+        Some(place)
+    }
+}
+
+impl Cursor {
+    /// Keeps the children that a page had no room for.
+    fn add(&mut self, nodes: &[SelectNode], left_over: Vec<LeftOver>) {
+        for LeftOver {
+            locator,
+            place,
+            rows,
+        } in left_over
+        {
+            let Some(SelectNode::Children { plan, .. }) = nodes.get(place) else {
+                continue;
+            };
+            let list = List {
+                subquery: Some(place),
+                object: plan.object,
+                nodes: plan.select.clone().unwrap_or_default(),
+                rows,
+                page_rows: CHILDREN_PER_PAGE,
+            };
+            self.lists.insert(locator, list);
+        }
+    }
+
+    /// Finds out anew what is selected; `false` if the statement means nothing any more.
+    fn rebind(&mut self, model: &Model) -> bool {
+        let plan = soql::parse(&self.statement).and_then(|query| soql::bind(model, &query));
+        let Some(nodes) = plan.ok().and_then(|plan| plan.select) else {
+            return false;
+        };
+        for list in self.lists.values_mut() {
+            list.nodes = match list.subquery.map(|place| nodes.get(place)) {
+                None => nodes.clone(),
+                Some(Some(SelectNode::Children { plan, .. })) => {
+                    plan.select.clone().unwrap_or_default()
+                }
+                Some(_) => return false,
+            };
+        }
+        true
     }
 }
 
@@ -108,22 +149,30 @@ impl Org {
             let body = format!(r#"{{"totalSize":{count},"done":true,"records":[]}}"#);
             return Ok(Response::json(200, body));
         };
-        let size = page_size(call.request.get("sforce-query-options"));
-        let pages = Pages {
+        let list = List {
+            subquery: None,
             object: plan.object,
             nodes,
             rows,
-            size,
+            page_rows: page_size(call.request.get("sforce-query-options")),
         };
-        if pages.rows.len() <= size {
-            return Ok(Response::json(200, self.page(call, &pages, 0, None)));
+        self.cursors.locators += 1;
+        let locator = RecordId::numbered(LOCATOR_PREFIX, self.cursors.locators);
+        let (body, left_over) = self.page(call, (locator, &list), 0);
+        let mut cursor = Cursor {
+            user: call.actor.user,
+            used_ms: self.now_ms(),
+            statement: text,
+            lists: BTreeMap::new(),
+        };
+        cursor.add(&list.nodes, left_over);
+        if list.rows.len() > list.page_rows {
+            cursor.lists.insert(locator, list);
         }
-        let now_ms = self.now_ms();
-        let locator = self.cursors.open(call.actor.user, now_ms, pages.clone());
-        Ok(Response::json(
-            200,
-            self.page(call, &pages, 0, Some(locator)),
-        ))
+        if !cursor.lists.is_empty() {
+            self.cursors.keep(cursor);
+        }
+        Ok(Response::json(200, body))
     }
 
     /// Answers `/query/<locator>`.
@@ -137,42 +186,52 @@ impl Org {
         let id = RecordId::parse(id).ok_or_else(invalid)?;
         let start: usize = start.parse().map_err(|_| invalid())?;
         let now_ms = self.now_ms();
-        let pages = self
-            .cursors
-            .find(id, call.actor.user, now_ms)
-            .ok_or_else(invalid)?;
-        if start >= pages.rows.len() {
-            return Err(invalid());
-        }
-        let pages = pages.clone();
-        Ok(Response::json(
-            200,
-            self.page(call, &pages, start, Some(id)),
-        ))
+        let found = self.cursors.find(id, call.actor.user, now_ms);
+        let place = found.ok_or_else(invalid)?;
+        let lists = &mut self.cursors.open[place].lists;
+        let list = lists.remove(&id).ok_or_else(invalid)?;
+        let page = (start < list.rows.len()).then(|| self.page(call, (id, &list), start));
+        let (body, left_over) = page.unzip();
+        let cursor = &mut self.cursors.open[place];
+        cursor.add(&list.nodes, left_over.unwrap_or_default());
+        cursor.lists.insert(id, list);
+        body.map(|body| Response::json(200, body))
+            .ok_or_else(invalid)
     }
 
+    /// Lets the queries of a dump go on; those that mean nothing any more are closed.
+    pub(crate) fn rebind_cursors(&mut self) {
+        let model = &self.model;
+        self.cursors.open.retain_mut(|cursor| cursor.rebind(model));
+    }
+
+    /// Returns a page of a list, and the children that it has no room for.
     fn page(
-        &self,
+        &mut self,
         call: &Call<'_>,
-        pages: &Pages,
+        (locator, list): (RecordId, &List),
         start: usize,
-        locator: Option<RecordId>,
-    ) -> String {
-        let total = pages.rows.len();
-        let end = total.min(start + pages.size);
+    ) -> (String, Vec<LeftOver>) {
+        let total = list.rows.len();
+        let end = total.min(start + list.page_rows);
         let done = end == total;
         let mut out = String::with_capacity((end - start) * 256 + 128);
         out.push_str(&format!(r#"{{"totalSize":{total},"done":{done}"#));
-        if let Some(id) = locator.filter(|_| !done) {
-            let version = &call.version;
+        let version = &call.version;
+        if !done {
             out.push_str(&format!(
-                r#","nextRecordsUrl":"/services/data/{version}/query/{id}-{end}""#
+                r#","nextRecordsUrl":"/services/data/{version}/query/{locator}-{end}""#
             ));
         }
         out.push_str(r#","records":["#);
-        let table = self.model.table(pages.object);
+        let mut writer = Writer {
+            children_max: CHILDREN_PER_PAGE,
+            next_locator: self.cursors.locators + 1,
+            ..Writer::whole(&self.model, version)
+        };
+        let table = self.model.table(list.object);
         let mut first = true;
-        for row in &pages.rows[start..end] {
+        for row in &list.rows[start..end] {
             // Time may have emptied the recycle bin since the query was made.
             if table.row(*row).is_none() {
                 continue;
@@ -180,11 +239,12 @@ impl Org {
             if !std::mem::take(&mut first) {
                 out.push(',');
             }
-            let at = (pages.object, *row);
-            push_record(&mut out, &self.model, &call.version, at, &pages.nodes);
+            writer.push_record(&mut out, (list.object, *row), &list.nodes);
         }
         out.push_str("]}");
-        out
+        let left_over = writer.left_over;
+        self.cursors.locators += u32::try_from(left_over.len()).unwrap_or(0);
+        (out, left_over)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One record of a write, wherever it comes from: a single call or a collection.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{Call, duplicates};
@@ -15,7 +16,7 @@ use crate::model::transaction::Transaction;
 use crate::model::value::{Misfit, Value};
 
 /// What a save did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) id: RecordId,
     pub(crate) created: bool,

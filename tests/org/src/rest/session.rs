@@ -1,7 +1,8 @@
 //! What a token is worth: sessions, what renews them, and whom they stand for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::message::{Request, Response};
@@ -12,14 +13,14 @@ use crate::model::id::RecordId;
 use crate::model::org_file::AppEntry;
 
 /// Who is logged in, and who may log in again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sessions {
-    by_token: HashMap<String, Session>,
-    renewers: HashMap<String, Renewer>,
-    codes: HashMap<String, Promise>,
+    by_token: BTreeMap<String, Session>,
+    renewers: BTreeMap<String, Renewer>,
+    codes: BTreeMap<String, Promise>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Session {
     user: RecordId,
     opened_ms: i64,
@@ -29,14 +30,14 @@ struct Session {
 }
 
 /// For whom and for which app a refresh token opens sessions.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Renewer {
     user: RecordId,
     client_id: String,
 }
 
 /// What an authorization code will be exchanged for.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Promise {
     to: Renewer,
     until_ms: i64,

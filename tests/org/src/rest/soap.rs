@@ -91,7 +91,7 @@ fn envelope(status: u16, namespace: &str, body: &str) -> Response {
 }
 
 /// Returns the text of the first element of that local name.
-fn element(xml: &str, name: &str) -> Option<String> {
+pub(super) fn element(xml: &str, name: &str) -> Option<String> {
     let open = |tag: &str| {
         let local = tag.split_ascii_whitespace().next().unwrap_or_default();
         local.rsplit(':').next() == Some(name)

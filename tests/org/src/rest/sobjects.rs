@@ -11,7 +11,7 @@ use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
-use crate::soql::{SelectNode, push_record};
+use crate::soql::{SelectNode, Writer};
 use crate::unconfirmed::UNKNOWN_ROW_ID_STATUS;
 
 /// Since this version an upsert that updates answers 200 with a body, and one that creates says so.
@@ -255,7 +255,7 @@ impl Org {
             return Ok(state.shown(Response::empty(304)));
         }
         let mut body = String::new();
-        push_record(&mut body, &self.model, &call.version, (object, row), &nodes);
+        Writer::whole(&self.model, &call.version).push_record(&mut body, (object, row), &nodes);
         Ok(state.shown(Response::json(200, body)))
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// Calls by hour, of the last day.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) max: u64,
     hours: VecDeque<(i64, u64)>,

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bind::{FieldPath, Plan, filterable};
-use super::{Call, Function, Having, Item, Operator, OrderBy, Query, malformed};
+use super::{
+    Call, DateFunction, Function, Having, Item, Operator, OrderBy, Query, Term, malformed,
+};
 use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::schema::{Field, FieldType, ObjectNo};
@@ -17,12 +19,19 @@ const GROUPS_MAX: usize = 2_000;
 /// How rows become groups and what is shown of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Aggregation {
-    groups: Vec<FieldPath>,
+    groups: Vec<Grouping>,
     columns: Vec<Column>,
     having: Vec<Test>,
     order: Vec<Key>,
     limit: Option<usize>,
     offset: usize,
+}
+
+/// What the rows of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Grouping {
+    function: Option<DateFunction>,
+    path: FieldPath,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +77,7 @@ pub(super) fn wanted(query: &Query, items: &[Item]) -> bool {
         || !query.having.is_empty()
         || items
             .iter()
-            .any(|item| matches!(item, Item::Aggregate { .. }))
+            .any(|item| matches!(item, Item::Aggregate { .. } | Item::Dated { .. }))
 }
 
 impl Aggregation {
@@ -79,16 +88,8 @@ impl Aggregation {
         query: &Query,
         items: &[Item],
     ) -> Result<Self, SfError> {
-        let resolve = |path: &String| FieldPath::resolve(model, object, path);
-        let groups: Vec<FieldPath> = query.group.iter().map(resolve).collect::<Result<_, _>>()?;
-        for (path, text) in groups.iter().zip(&query.group) {
-            let field = model.field(path.object, path.field);
-            if !filterable(field) {
-                let message = format!("field '{}' can not be grouped in a query call", field.name);
-                let error = SfError::new("INVALID_FIELD", message);
-                return Err(error.placed(Place::Word(text.clone())));
-            }
-        }
+        let resolve = |term: &Term| Grouping::resolve(model, object, term);
+        let groups: Vec<Grouping> = query.group.iter().map(resolve).collect::<Result<_, _>>()?;
         let mut columns = Vec::with_capacity(items.len());
         let mut unnamed = 0;
         for item in items {
@@ -97,7 +98,7 @@ impl Aggregation {
         let having = |having: &Having| -> Result<Test, SfError> {
             let number = having.number.parse::<f64>();
             Ok(Test {
-                source: function(model, object, &having.call)?,
+                source: function_source(model, object, &having.call)?,
                 operator: having.operator,
                 number: number.map_err(|_| malformed("HAVING compares with numbers"))?,
             })
@@ -132,56 +133,93 @@ impl Aggregation {
         if let Some(column) = self.columns.iter().find(named) {
             return Ok(column.source.clone());
         }
-        if let Some((name, rest)) = key.path.split_once('(')
-            && let Some(known) = Function::named(name)
-        {
+        let mut term = Term {
+            function: None,
+            path: key.path.clone(),
+        };
+        if let Some((name, rest)) = key.path.split_once('(') {
             let path = rest.trim_end_matches(')').to_owned();
-            let call = Call {
-                function: known,
+            if let Some(function) = Function::named(name) {
+                let call = Call { function, path };
+                return function_source(model, object, &call);
+            }
+            term = Term {
+                function: DateFunction::named(name),
                 path,
             };
-            return function(model, object, &call);
         }
-        let path = FieldPath::resolve(model, object, &key.path)?;
-        let group = self.groups.iter().position(|group| *group == path);
+        let wanted = Grouping::resolve(model, object, &term)?;
+        let group = self.groups.iter().position(|group| *group == wanted);
         group
             .map(Source::Group)
             .ok_or_else(|| not_grouped(&key.path))
     }
 }
 
+impl Grouping {
+    fn resolve(model: &Model, object: ObjectNo, term: &Term) -> Result<Self, SfError> {
+        let path = FieldPath::resolve(model, object, &term.path)?;
+        let field = model.field(path.object, path.field);
+        if !filterable(field) {
+            let message = format!("field '{}' can not be grouped in a query call", field.name);
+            let error = SfError::new("INVALID_FIELD", message);
+            return Err(error.placed(Place::Word(term.path.clone())));
+        }
+        if let Some(function) = term.function {
+            function.check(field)?;
+        }
+        Ok(Self {
+            function: term.function,
+            path,
+        })
+    }
+
+    fn value(&self, model: &Model, object: ObjectNo, row: RowNo) -> Value {
+        let (value, _) = self.path.value(model, object, row);
+        match self.function {
+            Some(function) => function.of(value),
+            None => value.clone(),
+        }
+    }
+}
+
 fn column(
     model: &Model,
     object: ObjectNo,
-    groups: &[FieldPath],
+    groups: &[Grouping],
     item: &Item,
     unnamed: &mut usize,
 ) -> Result<Column, SfError> {
-    let grouped = |text: &str, alias: Option<&String>| {
-        let path = FieldPath::resolve(model, object, text)?;
-        let place = groups.iter().position(|group| *group == path);
-        let name = &model.field(path.object, path.field).name;
+    let grouped = |term: &Term, name: Option<&String>| {
+        let wanted = Grouping::resolve(model, object, term)?;
+        let place = groups.iter().position(|group| *group == wanted);
+        let field = &model.field(wanted.path.object, wanted.path.field).name;
         Ok(Column {
-            name: alias.unwrap_or(name).clone(),
-            source: Source::Group(place.ok_or_else(|| not_grouped(text))?),
+            name: name.unwrap_or(field).clone(),
+            source: Source::Group(place.ok_or_else(|| not_grouped(&term.text()))?),
+        })
+    };
+    let plain = |path: &String| Term {
+        function: None,
+        path: path.clone(),
+    };
+    let mut named = |alias: &Option<String>| {
+        alias.clone().unwrap_or_else(|| {
+            *unnamed += 1;
+            format!("expr{}", *unnamed - 1)
         })
     };
     match item {
-        Item::Path(path) => grouped(path, None),
-        Item::Named { path, alias } => grouped(path, Some(alias)),
-        Item::Aggregate { call, alias } => {
-            let name = alias.clone().unwrap_or_else(|| {
-                *unnamed += 1;
-                format!("expr{}", *unnamed - 1)
-            });
-            Ok(Column {
-                name,
-                source: function(model, object, call)?,
-            })
-        }
-        Item::Group(_) | Item::Children(_) => Err(malformed(
-            "Grouped queries select grouped fields and aggregate functions",
-        )),
+        Item::Path(path) => grouped(&plain(path), None),
+        Item::Named { path, alias } => grouped(&plain(path), Some(alias)),
+        Item::Dated { term, alias } => grouped(term, Some(&named(alias))),
+        Item::Aggregate { call, alias } => Ok(Column {
+            name: named(alias),
+            source: function_source(model, object, call)?,
+        }),
+        Item::Group(_) | Item::Children(_) | Item::Shown { .. } | Item::TypeOf(_) => Err(
+            malformed("Grouped queries select grouped fields and aggregate functions"),
+        ),
     }
 }
 
@@ -190,7 +228,7 @@ fn not_grouped(path: &str) -> SfError {
     malformed(message).placed(Place::Word(path.to_owned()))
 }
 
-fn function(model: &Model, object: ObjectNo, call: &Call) -> Result<Source, SfError> {
+fn function_source(model: &Model, object: ObjectNo, call: &Call) -> Result<Source, SfError> {
     let path = FieldPath::resolve(model, object, &call.path)?;
     let field = model.field(path.object, path.field);
     let number = matches!(
@@ -227,7 +265,7 @@ pub(crate) fn groups(
         by_key.insert(Vec::new(), Vec::new());
     }
     for row in rows {
-        let value = |path: &FieldPath| path.value(model, plan.object, *row).0.clone();
+        let value = |group: &Grouping| group.value(model, plan.object, *row);
         let key: Vec<Value> = aggregation.groups.iter().map(value).collect();
         by_key.entry(key).or_default().push(*row);
     }
@@ -273,7 +311,7 @@ pub(crate) fn groups(
 impl Aggregation {
     fn field<'m>(&self, model: &'m Model, source: &Source) -> &'m Field {
         let path = match source {
-            Source::Group(place) => &self.groups[*place],
+            Source::Group(place) => &self.groups[*place].path,
             Source::Function(_, path) => path,
         };
         model.field(path.object, path.field)

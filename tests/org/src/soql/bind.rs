@@ -2,7 +2,7 @@
 
 use super::aggregate::{self, Aggregation};
 use super::filter::{self, Condition};
-use super::{FieldGroup, Item, Query, Select, join, malformed};
+use super::{FieldGroup, Item, Query, Select, Show, TypeOf, join, malformed};
 use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
@@ -38,6 +38,18 @@ pub(crate) enum SelectNode {
         object: ObjectNo,
         children: Vec<SelectNode>,
     },
+    /// A value as people read it, under a name of its own.
+    Shown {
+        name: String,
+        how: Show,
+        path: FieldPath,
+    },
+    /// Fields of the record that a reference leads to, by the object of that record.
+    TypeOf {
+        name: String,
+        hop: FieldNo,
+        branches: Vec<(ObjectNo, Vec<SelectNode>)>,
+    },
     /// Records that refer to the record by that field.
     Children {
         name: String,
@@ -48,7 +60,7 @@ pub(crate) enum SelectNode {
 
 /// A field of a record or of one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FieldPath {
+pub(crate) struct FieldPath {
     pub(super) hops: Vec<FieldNo>,
     pub(super) object: ObjectNo,
     pub(super) field: FieldNo,
@@ -224,8 +236,17 @@ fn select(
             Item::Children(query) => nodes.push(children(model, object, query)?),
             Item::Path(text) => {
                 let path = FieldPath::resolve(model, object, text)?;
-                add(model, object, &mut nodes, &path.hops, path.field)?;
+                let end = SelectNode::Field(path.field);
+                add(model, object, &mut nodes, &path.hops, end)?;
             }
+            Item::Dated { term, .. } => {
+                let message = format!("Field must be grouped or aggregated: {}", term.text());
+                return Err(malformed(message).placed(Place::Word(term.path.clone())));
+            }
+            Item::Shown { how, path, alias } => {
+                shown(model, object, &mut nodes, (*how, path, alias.as_ref()))?;
+            }
+            Item::TypeOf(item) => nodes.push(type_of(model, object, item)?),
             Item::Group(_) if limit.is_none_or(|limit| limit > FIELDS_LIMIT_MAX) => {
                 return Err(malformed(
                     "The SOQL FIELDS function must have a LIMIT of at most 200",
@@ -245,6 +266,116 @@ fn select(
         }
     }
     Ok(nodes)
+}
+
+/// Adds a value as people read it: in the place of its field, or under an alias.
+fn shown(
+    model: &Model,
+    object: ObjectNo,
+    nodes: &mut Vec<SelectNode>,
+    (how, text, alias): (Show, &str, Option<&String>),
+) -> Result<(), SfError> {
+    let path = FieldPath::resolve(model, object, text)?;
+    let field = model.field(path.object, path.field);
+    if !how.fits(field) {
+        let message = format!("field {} does not support {}", field.name, how.name());
+        let error = SfError::new("INVALID_FIELD", message);
+        return Err(error.placed(Place::Word(text.to_owned())));
+    }
+    if let Some(alias) = alias {
+        let name = alias.clone();
+        return add(
+            model,
+            object,
+            nodes,
+            &[],
+            SelectNode::Shown { name, how, path },
+        );
+    }
+    let own = FieldPath {
+        hops: Vec::new(),
+        ..path.clone()
+    };
+    let end = SelectNode::Shown {
+        name: field.name.clone(),
+        how,
+        path: own,
+    };
+    add(model, object, nodes, &path.hops, end)
+}
+
+/// Binds a TYPEOF expression: each object that the reference may lead to gets its fields.
+fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode, SfError> {
+    let (hop, _) = hop(model, object, &item.relationship)
+        .map_err(|error| error.placed(Place::Word(item.relationship.clone())))?;
+    let field = model.field(object, hop);
+    let refused =
+        |message: String| malformed(message).placed(Place::Word(item.relationship.clone()));
+    if field.reference_to.len() < 2 {
+        let message = "TYPEOF is for relationships that lead to several objects";
+        return Err(refused(message.to_owned()));
+    }
+    let mut branches: Vec<(ObjectNo, Vec<SelectNode>)> = Vec::new();
+    for (name, fields) in &item.branches {
+        let target = model.schema.find(name).ok_or_else(|| unknown_type(name))?;
+        let named = &model.object(target).name;
+        if !field.reference_to.contains(named) || branches.iter().any(|(no, _)| *no == target) {
+            let relationship = &item.relationship;
+            return Err(refused(format!(
+                "{relationship} does not lead to {named} here"
+            )));
+        }
+        branches.push((target, fields_of(model, target, fields)?));
+    }
+    if let Some(unknown) = item.otherwise.iter().find(|name| !of_any_name(name)) {
+        let message = format!("No such column '{unknown}' on entity 'Name'.");
+        return Err(SfError::new("INVALID_FIELD", message).placed(Place::Word(unknown.clone())));
+    }
+    for name in &field.reference_to {
+        let Some(target) = model.schema.find(name) else {
+            continue;
+        };
+        if !item.otherwise.is_empty() && !branches.iter().any(|(no, _)| *no == target) {
+            // What the object does not have is left out.
+            let has = |name: &&String| model.object(target).find(name).is_some();
+            let fields: Vec<String> = item.otherwise.iter().filter(has).cloned().collect();
+            branches.push((target, fields_of(model, target, &fields)?));
+        }
+    }
+    Ok(SelectNode::TypeOf {
+        name: field.relationship_name.clone().unwrap_or_default(),
+        hop,
+        branches,
+    })
+}
+
+/// Tells whether the object Name, which stands for the record of any other object, has a field.
+fn of_any_name(name: &str) -> bool {
+    const FIELDS: [&str; 13] = [
+        "Alias",
+        "Email",
+        "FirstName",
+        "Id",
+        "IsActive",
+        "LastName",
+        "Name",
+        "Phone",
+        "Profile",
+        "Title",
+        "Type",
+        "UserRole",
+        "Username",
+    ];
+    FIELDS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn fields_of(
+    model: &Model,
+    object: ObjectNo,
+    paths: &[String],
+) -> Result<Vec<SelectNode>, SfError> {
+    let items: Vec<Item> = paths.iter().cloned().map(Item::Path).collect();
+    select(model, object, &items, None)
 }
 
 /// Binds a child subquery.
@@ -277,18 +408,22 @@ fn add(
     object: ObjectNo,
     nodes: &mut Vec<SelectNode>,
     hops: &[FieldNo],
-    end: FieldNo,
+    end: SelectNode,
 ) -> Result<(), SfError> {
     let Some((hop, rest)) = hops.split_first() else {
-        let known = |node: &SelectNode| matches!(node, SelectNode::Field(no) if *no == end);
-        if nodes.iter().any(known) {
-            let message = format!(
-                "duplicate field selected: {}",
-                model.field(object, end).name
-            );
+        let name = |node: &SelectNode| match node {
+            SelectNode::Field(no) => model.field(object, *no).name.clone(),
+            SelectNode::Shown { name, .. }
+            | SelectNode::Parent { name, .. }
+            | SelectNode::TypeOf { name, .. }
+            | SelectNode::Children { name, .. } => name.clone(),
+        };
+        let own = name(&end);
+        if nodes.iter().any(|node| name(node) == own) {
+            let message = format!("duplicate field selected: {own}");
             return Err(SfError::new("INVALID_FIELD", message));
         }
-        nodes.push(SelectNode::Field(end));
+        nodes.push(end);
         return Ok(());
     };
     for node in &mut *nodes {

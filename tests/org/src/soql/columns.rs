@@ -60,7 +60,12 @@ pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfErr
                 columns.push(Column::of(model, object, path));
             }
             Item::Group(group) => columns.extend(group_of(model, object, *group)),
-            Item::Named { .. } | Item::Aggregate { .. } | Item::Children(_) => {
+            Item::Named { .. }
+            | Item::Dated { .. }
+            | Item::Shown { .. }
+            | Item::TypeOf(_)
+            | Item::Aggregate { .. }
+            | Item::Children(_) => {
                 return Err(malformed("Only fields can be columns"));
             }
         }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::bind::{FieldPath, filterable};
 use super::join::bind_join;
 use super::like::Pattern;
-use super::{Filter, Literal, Operator};
+use super::{DateFunction, Filter, Literal, Operator};
 use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::id::RecordId;
@@ -22,6 +22,12 @@ pub(super) enum Condition {
     Not(Box<Condition>),
     Compare {
         path: FieldPath,
+        operator: Operator,
+        value: Value,
+    },
+    Dated {
+        path: FieldPath,
+        function: DateFunction,
         operator: Operator,
         value: Value,
     },
@@ -64,6 +70,12 @@ pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<C
             operator,
             literal,
         } => comparison(model, object, path, (*operator, literal))?,
+        Filter::Dated {
+            function,
+            path,
+            operator,
+            literal,
+        } => dated(model, object, (*function, path), (*operator, literal))?,
         Filter::In {
             path,
             negated,
@@ -96,7 +108,21 @@ fn comparison(
         },
         (Operator::Like, _) => return Err(wrong_operator(field)),
         (operator, Literal::Relative(relative)) => {
-            relative_to_now(field, path, operator, relative.days(model.now_ms))?
+            let value = |day: i32| match field.kind {
+                FieldType::Date => Some(Value::Date(day)),
+                FieldType::Datetime => Some(Value::Datetime(stamp::day_start_ms(day))),
+                _ => None,
+            };
+            let compare = |operator: Operator, value: &Value| Condition::Compare {
+                path: path.clone(),
+                operator,
+                value: value.clone(),
+            };
+            let (first, end) = relative.days(model.now_ms);
+            let stretch = value(first)
+                .zip(value(end))
+                .ok_or_else(|| wrong_type(field))?;
+            within(stretch, operator, compare).ok_or_else(|| wrong_operator(field))?
         }
         (operator, literal) => Condition::Compare {
             path,
@@ -164,27 +190,70 @@ fn includes(
     })
 }
 
-/// Returns the condition that compares a date with a stretch of days: `=` is within, `>` behind.
-fn relative_to_now(
-    field: &Field,
-    path: FieldPath,
-    operator: Operator,
-    (first, end): (i32, i32),
+/// Returns the condition on a function of a date.
+fn dated(
+    model: &Model,
+    object: ObjectNo,
+    (function, path): (DateFunction, &str),
+    (operator, literal): (Operator, &Literal),
 ) -> Result<Condition, SfError> {
-    let value = |day: i32| match field.kind {
-        FieldType::Date => Some(Value::Date(day)),
-        FieldType::Datetime => Some(Value::Datetime(stamp::day_start_ms(day))),
-        _ => None,
-    };
-    let (Some(first), Some(end)) = (value(first), value(end)) else {
-        return Err(wrong_type(field));
-    };
-    let compare = |operator: Operator, value: &Value| Condition::Compare {
+    let (path, field) = resolve(model, object, path)?;
+    function.check(field)?;
+    let days = function == DateFunction::DayOnly;
+    let compare = |operator: Operator, value: &Value| Condition::Dated {
         path: path.clone(),
+        function,
         operator,
         value: value.clone(),
     };
-    Ok(match operator {
+    let wrong = || {
+        let message = format!(
+            "value of filter criterion for {}({}) must be of type {}",
+            function.name(),
+            field.name,
+            if days { "date" } else { "int" }
+        );
+        SfError::new("INVALID_FIELD", message).placed(Place::Word(field.name.clone()))
+    };
+    let value = match literal {
+        _ if operator == Operator::Like => return Err(wrong_operator(field)),
+        Literal::Null => Value::Null,
+        Literal::Date(day) if days => Value::Date(*day),
+        Literal::Relative(relative) if days => {
+            let (first, end) = relative.days(model.now_ms);
+            let stretch = (Value::Date(first), Value::Date(end));
+            return within(stretch, operator, compare).ok_or_else(wrong);
+        }
+        Literal::Number(text) if !days => Value::Int(text.parse().map_err(|_| wrong())?),
+        Literal::Bool(_)
+        | Literal::Number(_)
+        | Literal::Date(_)
+        | Literal::Datetime(_)
+        | Literal::Text(_)
+        | Literal::Relative(_) => return Err(wrong()),
+    };
+    Ok(compare(operator, &value))
+}
+
+impl DateFunction {
+    /// Refuses a field that has no such part.
+    pub(super) fn check(self, field: &Field) -> Result<(), SfError> {
+        if self.fits(field.kind) {
+            return Ok(());
+        }
+        let message = format!("field {} does not support {}", field.name, self.name());
+        Err(SfError::new("INVALID_FIELD", message).placed(Place::Word(field.name.clone())))
+    }
+}
+
+/// Returns the condition that compares with a stretch of days: `=` is within, `>` behind; none for
+/// an operator that does not go with dates.
+fn within(
+    (first, end): (Value, Value),
+    operator: Operator,
+    compare: impl Fn(Operator, &Value) -> Condition,
+) -> Option<Condition> {
+    Some(match operator {
         Operator::Equal => Condition::All(vec![
             compare(Operator::AtLeast, &first),
             compare(Operator::Less, &end),
@@ -197,7 +266,7 @@ fn relative_to_now(
         Operator::AtMost => compare(Operator::Less, &end),
         Operator::Greater => compare(Operator::AtLeast, &end),
         Operator::AtLeast => compare(Operator::AtLeast, &first),
-        Operator::Like => return Err(wrong_operator(field)),
+        Operator::Like => return None,
     })
 }
 
@@ -290,6 +359,15 @@ impl Condition {
                 let (held, field) = path.value(model, object, row);
                 compare(field, held, *operator, value)
             }
+            Self::Dated {
+                path,
+                function,
+                operator,
+                value,
+            } => {
+                let (held, field) = path.value(model, object, row);
+                compare(field, &function.of(held), *operator, value)
+            }
             Self::Like { path, pattern } => {
                 let held = path.value(model, object, row).0.as_text();
                 held.is_some_and(|text| pattern.matches(text))
@@ -350,6 +428,7 @@ impl Condition {
             } => vec![(path, Bound::Among(values))],
             Self::Any(_)
             | Self::Not(_)
+            | Self::Dated { .. }
             | Self::Like { .. }
             | Self::In { negated: true, .. }
             | Self::Among { negated: true, .. }

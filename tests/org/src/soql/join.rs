@@ -54,7 +54,10 @@ fn joins(filter: &Filter, below_or: bool) -> Result<Vec<&Query>, SfError> {
             ));
         }
         Filter::InQuery { query, .. } => found.push(&**query),
-        Filter::Compare { .. } | Filter::In { .. } | Filter::Includes { .. } => {}
+        Filter::Compare { .. }
+        | Filter::Dated { .. }
+        | Filter::In { .. }
+        | Filter::Includes { .. } => {}
     }
     Ok(found)
 }

@@ -2,8 +2,8 @@
 
 use super::lexer::{Lexeme, Token, tokens};
 use super::{
-    Call, FieldGroup, Filter, Function, Having, Item, Literal, Operator, OrderBy, Query, Relative,
-    STATEMENT_CHARS_MAX, Select, explained, malformed,
+    Call, DateFunction, FieldGroup, Filter, Function, Having, Item, Literal, Operator, OrderBy,
+    Query, Relative, STATEMENT_CHARS_MAX, Select, Show, Term, TypeOf, explained, malformed,
 };
 use crate::model::error::{Place, SfError};
 
@@ -176,6 +176,9 @@ impl Parser<'_> {
             return Err(self.here());
         }
         let word = self.word()?;
+        if word.eq_ignore_ascii_case("typeof") && matches!(self.token(), Some(Token::Word(_))) {
+            return self.type_of();
+        }
         if !self.peek_symbol("(") {
             return Ok(match self.alias() {
                 Some(alias) => Item::Named { path: word, alias },
@@ -193,11 +196,85 @@ impl Parser<'_> {
             self.expect_symbol(")")?;
             return Ok(Item::Group(group));
         }
+        if let Some(function) = DateFunction::named(&word) {
+            return Ok(Item::Dated {
+                term: self.dated(function)?,
+                alias: self.alias(),
+            });
+        }
+        if let Some(how) = Show::named(&word) {
+            self.expect_symbol("(")?;
+            let path = self.word()?;
+            self.expect_symbol(")")?;
+            let alias = self.alias();
+            return Ok(Item::Shown { how, path, alias });
+        }
         let function = Function::named(&word).ok_or_else(|| self.here())?;
         Ok(Item::Aggregate {
             call: self.call(function)?,
             alias: self.alias(),
         })
+    }
+
+    /// Reads what stands behind TYPEOF.
+    fn type_of(&mut self) -> Result<Item, SfError> {
+        let relationship = self.word()?;
+        let mut branches = Vec::new();
+        while self.accept("when") {
+            let object = self.word()?;
+            self.expect("then")?;
+            branches.push((object, self.words()?));
+        }
+        if branches.is_empty() {
+            return Err(self.here());
+        }
+        let otherwise = if self.accept("else") {
+            self.words()?
+        } else {
+            Vec::new()
+        };
+        self.expect("end")?;
+        Ok(Item::TypeOf(TypeOf {
+            relationship,
+            branches,
+            otherwise,
+        }))
+    }
+
+    fn words(&mut self) -> Result<Vec<String>, SfError> {
+        let mut words = vec![self.word()?];
+        while self.accept_symbol(",") {
+            words.push(self.word()?);
+        }
+        Ok(words)
+    }
+
+    /// Reads the field of a function of dates in its parentheses. Times may be converted to the
+    /// user's time zone first, which is UTC.
+    fn dated(&mut self, function: DateFunction) -> Result<Term, SfError> {
+        self.expect_symbol("(")?;
+        let mut path = self.word()?;
+        if path.eq_ignore_ascii_case("convertTimezone") && self.accept_symbol("(") {
+            path = self.word()?;
+            self.expect_symbol(")")?;
+        }
+        self.expect_symbol(")")?;
+        Ok(Term {
+            function: Some(function),
+            path,
+        })
+    }
+
+    /// Reads a field or a function of a date.
+    fn term(&mut self) -> Result<Term, SfError> {
+        let path = self.word()?;
+        match DateFunction::named(&path).filter(|_| self.peek_symbol("(")) {
+            Some(function) => self.dated(function),
+            None => Ok(Term {
+                function: None,
+                path,
+            }),
+        }
     }
 
     /// Reads the field of an aggregate function in its parentheses.
@@ -208,16 +285,16 @@ impl Parser<'_> {
         Ok(Call { function, path })
     }
 
-    fn group(&mut self) -> Result<Vec<String>, SfError> {
-        let mut paths = Vec::new();
+    fn group(&mut self) -> Result<Vec<Term>, SfError> {
+        let mut terms = Vec::new();
         if self.accept("group") {
             self.expect("by")?;
-            paths.push(self.word()?);
+            terms.push(self.term()?);
             while self.accept_symbol(",") {
-                paths.push(self.word()?);
+                terms.push(self.term()?);
             }
         }
-        Ok(paths)
+        Ok(terms)
     }
 
     fn having(&mut self) -> Result<Vec<Having>, SfError> {
@@ -296,7 +373,10 @@ impl Parser<'_> {
             self.expect_symbol(")")?;
             return Ok(inner);
         }
-        let path = self.word()?;
+        let Term { function, path } = self.term()?;
+        if let Some(function) = function {
+            return self.date_condition(function, path);
+        }
         if self.accept("in") {
             return self.members(path, false);
         }
@@ -318,6 +398,30 @@ impl Parser<'_> {
             path,
             operator,
             literal: self.literal()?,
+        })
+    }
+
+    /// Reads what a function of a date is compared with.
+    fn date_condition(&mut self, function: DateFunction, path: String) -> Result<Filter, SfError> {
+        let compared = |operator: Operator, literal: Literal| Filter::Dated {
+            function,
+            path: path.clone(),
+            operator,
+            literal,
+        };
+        let negated = self.accept("not");
+        if !negated && !self.peek("in") {
+            let operator = self.operator()?;
+            return Ok(compared(operator, self.literal()?));
+        }
+        self.expect("in")?;
+        let literals = self.literals()?.into_iter();
+        let equal = literals.map(|literal| compared(Operator::Equal, literal));
+        let any = Filter::Any(equal.collect());
+        Ok(if negated {
+            Filter::Not(Box::new(any))
+        } else {
+            any
         })
     }
 
@@ -393,8 +497,12 @@ impl Parser<'_> {
         let mut keys = Vec::new();
         loop {
             let mut path = self.word()?;
-            if let Some(function) = Function::named(&path).filter(|_| self.peek_symbol("(")) {
-                path = self.call(function)?.text();
+            if self.peek_symbol("(") {
+                path = match (Function::named(&path), DateFunction::named(&path)) {
+                    (Some(function), _) => self.call(function)?.text(),
+                    (None, Some(function)) => self.dated(function)?.text(),
+                    (None, None) => return Err(self.here()),
+                };
             }
             let descending = !self.accept("asc") && self.accept("desc");
             let mut nulls_last = false;
@@ -491,14 +599,18 @@ impl Query {
         if let Select::Items(items) = &mut self.select {
             for item in items {
                 match item {
-                    Item::Path(path) | Item::Named { path, .. } => drop(path),
+                    Item::Path(path) | Item::Named { path, .. } | Item::Shown { path, .. } => {
+                        drop(path);
+                    }
+                    Item::Dated { term, .. } => drop(&mut term.path),
+                    Item::TypeOf(type_of) => drop(&mut type_of.relationship),
                     Item::Aggregate { call, .. } => drop(&mut call.path),
                     Item::Children(query) => drop(&mut query.from),
                     Item::Group(_) => {}
                 }
             }
         }
-        self.group.iter_mut().for_each(drop);
+        self.group.iter_mut().for_each(|term| drop(&mut term.path));
         self.order.iter_mut().for_each(|key| drop(&mut key.path));
         for having in &mut self.having {
             drop(&mut having.call.path);
@@ -519,6 +631,7 @@ impl Filter {
             }
             Self::Not(inner) => inner.each_path(change),
             Self::Compare { path, .. }
+            | Self::Dated { path, .. }
             | Self::In { path, .. }
             | Self::Includes { path, .. }
             | Self::InQuery { path, .. } => change(path),

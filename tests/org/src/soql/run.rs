@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::LOCATOR_PREFIX;
 use super::bind::{Plan, SelectNode, SortKey};
 use super::filter::{Bound, parent};
 use crate::model::Model;
@@ -161,33 +162,79 @@ impl PartialEq for Sorted<'_> {
 
 impl Eq for Sorted<'_> {}
 
-/// Appends one record with its `attributes` and the selected members.
-pub(crate) fn push_record(
-    out: &mut String,
-    model: &Model,
-    version: &str,
-    at: (ObjectNo, RowNo),
-    nodes: &[SelectNode],
-) {
-    let (object_no, row) = at;
-    let object = model.object(object_no);
-    let id = model.id_of(object_no, row);
-    let name = &object.name;
-    out.push_str(&format!(
-        r#"{{"attributes":{{"type":"{name}","url":"/services/data/{version}/sobjects/{name}/{id}"}}"#
-    ));
-    for node in nodes {
-        out.push(',');
+/// How records are written as JSON, and which children did not fit.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) model: &'a Model,
+    /// `v62.0`, for the URLs of records.
+    pub(crate) version: &'a str,
+    /// How many children of one record are written at once.
+    pub(crate) children_max: usize,
+    /// Number of the locator that leads to the next children left over.
+    pub(crate) next_locator: u32,
+    pub(crate) left_over: Vec<LeftOver>,
+}
+
+/// All children of one record, of which only the first ones were written.
+#[derive(Debug)]
+pub(crate) struct LeftOver {
+    pub(crate) locator: RecordId,
+    /// Place of the subquery in the select list.
+    pub(crate) place: usize,
+    pub(crate) rows: Vec<RowNo>,
+}
+
+impl<'a> Writer<'a> {
+    /// Returns a writer of records that bring all their children.
+    pub(crate) fn whole(model: &'a Model, version: &'a str) -> Self {
+        Self {
+            model,
+            version,
+            children_max: usize::MAX,
+            next_locator: 0,
+            left_over: Vec::new(),
+        }
+    }
+
+    /// Appends one record with its `attributes` and the selected members.
+    pub(crate) fn push_record(
+        &mut self,
+        out: &mut String,
+        at: (ObjectNo, RowNo),
+        nodes: &[SelectNode],
+    ) {
+        let (object_no, row) = at;
+        let (model, version) = (self.model, self.version);
+        let object = model.object(object_no);
+        let id = model.id_of(object_no, row);
+        let name = &object.name;
+        out.push_str(&format!(
+            r#"{{"attributes":{{"type":"{name}","url":"/services/data/{version}/sobjects/{name}/{id}"}}"#
+        ));
+        for (place, node) in nodes.iter().enumerate() {
+            out.push(',');
+            self.push_node(out, at, (place, node));
+        }
+        out.push('}');
+    }
+
+    /// Appends a member of a record.
+    fn push_node(
+        &mut self,
+        out: &mut String,
+        at: (ObjectNo, RowNo),
+        (place, node): (usize, &SelectNode),
+    ) {
+        let (model, (object, row)) = (self.model, at);
         match node {
             SelectNode::Field(no) => {
-                let field = object.field(*no);
-                out.push('"');
-                out.push_str(&field.name);
-                out.push_str("\":");
+                let field = model.field(object, *no);
+                push_json_text(out, &field.name);
+                out.push(':');
                 if field.kind == FieldType::Address {
                     push_address(out, model, at, *no);
                 } else {
-                    model.table(object_no).get(row, *no).push_json(field, out);
+                    model.table(object).get(row, *no).push_json(field, out);
                 }
             }
             SelectNode::Parent {
@@ -199,22 +246,93 @@ pub(crate) fn push_record(
                 push_json_text(out, name);
                 out.push(':');
                 match parent(model, at, *hop) {
-                    Some(up) if up.0 == *object => push_record(out, model, version, up, children),
+                    Some(up) if up.0 == *object => self.push_record(out, up, children),
                     Some(up) => {
                         let nodes = translated(model, children, *object, up.0);
-                        push_record(out, model, version, up, &nodes);
+                        self.push_record(out, up, &nodes);
                     }
+                    None => out.push_str("null"),
+                }
+            }
+            SelectNode::Shown { name, how, path } => {
+                push_json_text(out, name);
+                out.push(':');
+                let (value, field) = path.value(model, object, row);
+                match how.text(field, value) {
+                    Some(text) => push_json_text(out, &text),
+                    None => out.push_str("null"),
+                }
+            }
+            SelectNode::TypeOf {
+                name,
+                hop,
+                branches,
+            } => {
+                push_json_text(out, name);
+                out.push(':');
+                let branch = |up: (ObjectNo, RowNo)| {
+                    let found = branches.iter().find(|(object, _)| *object == up.0);
+                    found.map(|(_, nodes)| (up, nodes))
+                };
+                match parent(model, at, *hop).and_then(branch) {
+                    Some((up, nodes)) => self.push_record(out, up, nodes),
                     None => out.push_str("null"),
                 }
             }
             SelectNode::Children { name, link, plan } => {
                 push_json_text(out, name);
                 out.push(':');
-                push_children(out, model, version, id, (*link, plan));
+                let id = model.id_of(object, row);
+                self.push_children(out, (id, place), (*link, plan));
             }
         }
     }
-    out.push('}');
+
+    /// Appends the live records that refer to `parent`, as the result of a query or as null.
+    fn push_children(
+        &mut self,
+        out: &mut String,
+        (parent, place): (RecordId, usize),
+        (link, plan): (FieldNo, &Plan),
+    ) {
+        let candidates = self.model.table(plan.object).children_of(link, parent);
+        let candidates = candidates.unwrap_or_default().into_iter();
+        let rows = chosen(self.model, plan, candidates, plan.order.is_empty());
+        if rows.is_empty() {
+            out.push_str("null");
+            return;
+        }
+        let nodes = plan.select.as_deref().unwrap_or_default();
+        let (total, version) = (rows.len(), self.version);
+        let written = total.min(self.children_max);
+        out.push_str(&format!(
+            r#"{{"totalSize":{total},"done":{}"#,
+            written == total
+        ));
+        if written < total {
+            let locator = RecordId::numbered(LOCATOR_PREFIX, self.next_locator);
+            out.push_str(&format!(
+                r#","nextRecordsUrl":"/services/data/{version}/query/{locator}-{written}""#
+            ));
+        }
+        out.push_str(r#","records":["#);
+        for (place, row) in rows[..written].iter().enumerate() {
+            if place > 0 {
+                out.push(',');
+            }
+            self.push_record(out, (plan.object, *row), nodes);
+        }
+        out.push_str("]}");
+        if written < total {
+            let locator = RecordId::numbered(LOCATOR_PREFIX, self.next_locator);
+            self.next_locator += 1;
+            self.left_over.push(LeftOver {
+                locator,
+                place,
+                rows,
+            });
+        }
+    }
 }
 
 /// Returns the fields of the same names on another object; what it does not have is left out.
@@ -229,38 +347,12 @@ fn translated(
             let name = &model.field(from, *no).name;
             model.object(to).find(name).map(SelectNode::Field)
         }
-        SelectNode::Parent { .. } | SelectNode::Children { .. } => None,
+        SelectNode::Shown { .. }
+        | SelectNode::Parent { .. }
+        | SelectNode::TypeOf { .. }
+        | SelectNode::Children { .. } => None,
     };
     nodes.iter().filter_map(same).collect()
-}
-
-/// Appends the live records that refer to `parent`, as the result of a query or as null.
-fn push_children(
-    out: &mut String,
-    model: &Model,
-    version: &str,
-    parent: RecordId,
-    (link, plan): (FieldNo, &Plan),
-) {
-    let candidates = model.table(plan.object).children_of(link, parent);
-    let candidates = candidates.unwrap_or_default().into_iter();
-    let rows = chosen(model, plan, candidates, plan.order.is_empty());
-    if rows.is_empty() {
-        out.push_str("null");
-        return;
-    }
-    let nodes = plan.select.as_deref().unwrap_or_default();
-    out.push_str(&format!(
-        r#"{{"totalSize":{},"done":true,"records":["#,
-        rows.len()
-    ));
-    for (place, row) in rows.into_iter().enumerate() {
-        if place > 0 {
-            out.push(',');
-        }
-        push_record(out, model, version, (plan.object, row), nodes);
-    }
-    out.push_str("]}");
 }
 
 fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: FieldNo) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{bind, groups, parse, push_record, rows};
+use super::{Writer, bind, groups, parse, rows};
 use crate::Org;
 use crate::local::PERSON;
 
@@ -56,7 +56,11 @@ fn run(org: &Org, text: &str) -> Vec<String> {
         None => {
             let record = |row| {
                 let mut out = String::new();
-                push_record(&mut out, &org.model, "v62.0", (plan.object, row), &nodes);
+                Writer::whole(&org.model, "v62.0").push_record(
+                    &mut out,
+                    (plan.object, row),
+                    &nodes,
+                );
                 out
             };
             found.into_iter().map(record).collect()

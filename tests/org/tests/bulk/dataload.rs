@@ -1,4 +1,4 @@
-//! Bulk API 1.0: the jobs that older clients read by.
+//! Bulk API 1.0: the jobs that older clients read by, and what every job has in common.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::{Org, Request, Response};
@@ -115,7 +115,25 @@ fn what_is_not_there_or_not_understood_is_told_by_its_code() {
         (
             "POST",
             "job",
-            r#"{"operation":"insert","object":"Account","contentType":"CSV"}"#,
+            r#"{"operation":"devour","object":"Account","contentType":"CSV"}"#,
+            "InvalidJob",
+        ),
+        (
+            "POST",
+            "job",
+            r#"{"operation":"upsert","object":"Account","contentType":"CSV"}"#,
+            "InvalidJob",
+        ),
+        (
+            "POST",
+            "job",
+            r#"{"operation":"hardDelete","object":"Account","contentType":"CSV"}"#,
+            "FeatureNotEnabled",
+        ),
+        (
+            "POST",
+            "job",
+            r#"{"operation":"insert","object":"Account","contentType":"ZIP_CSV"}"#,
             "InvalidJob",
         ),
         (

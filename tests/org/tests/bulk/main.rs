@@ -4,6 +4,7 @@
 
 mod cells;
 mod dataload;
+mod dataload_loads;
 mod failures;
 mod fixture;
 mod ingest;

@@ -4,6 +4,7 @@
 
 mod contention;
 mod program;
+mod restored;
 mod seed;
 mod stand;
 mod state;

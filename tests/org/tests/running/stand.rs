@@ -17,6 +17,10 @@ impl Stand {
         Self { org, token }
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn call(&mut self, method: &str, path: &str, body: &Json) -> Response {
         let target = format!("/services/data/v62.0/{path}");
         let mut request = Request::new(method, &target)

@@ -109,8 +109,8 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
         (String::new(), "line 1: this is no dump"),
         (with(1, "{}"), "line 1: this is no dump"),
         (
-            with(1, &head("dump\":1", "dump\":2")),
-            "line 1: the form of the dump is 2",
+            with(1, &head("dump\":2", "dump\":1")),
+            "line 1: the form of the dump is 1",
         ),
         (
             with(1, &head("00D5", "00D6")),
@@ -142,11 +142,19 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
         ),
         (
             with(3, r#"{"deleted":"nonsense","at_ms":1}"#),
-            "line 3: nonsense is no id",
+            "line 3: neither record nor event: nonsense is no id",
         ),
         (
             format!("{text}{}", r#"{"replay":1,"at_ms":1}"#),
             "replay 1 comes behind",
+        ),
+        (
+            format!("{text}{}", r#"{"part":"soul","value":1}"#),
+            "an org has no part soul",
+        ),
+        (
+            format!("{text}{}", r#"{"part":"sessions","value":1}"#),
+            "invalid type",
         ),
     ] {
         let error = org.restore(&mut dump.as_bytes()).unwrap_err().to_string();

@@ -1,10 +1,10 @@
 //! Declared weather on subscriptions, over gRPC.
 
-use salesforce_org::Org;
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::pubsub::proto::pub_sub_client::PubSubClient;
 use salesforce_org::pubsub::proto::{FetchRequest, ReplayPreset};
 use salesforce_org::server::{Options, Running, start};
+use salesforce_org::{Org, Position, RecordId};
 use serde_json::{Value as Json, json};
 
 const EVERYTHING: &str = "/data/ChangeEvents";
@@ -116,4 +116,62 @@ fn first_delivery_sorted(order: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut sorted = order.to_vec();
     sorted.sort();
     sorted
+}
+
+/// The delivery after these rules, as places in the full one.
+async fn left_by(rules: impl Fn(&[String]) -> Json) -> Vec<usize> {
+    let running = served(json!([])).await;
+    let ids = running.with_org(|org| {
+        let all = org.fetch(EVERYTHING, &Position::Earliest, 10).unwrap();
+        let ids = all
+            .events
+            .iter()
+            .map(|event| org.decode(event).record_ids[0].clone());
+        let ids: Vec<String> = ids.collect();
+        let first = RecordId::parse(&ids[0]).unwrap();
+        org.update_as(PERSON, first, &json!({"Name": "y"})).unwrap();
+        ids
+    });
+    let all = first_delivery(&running, &[]).await.unwrap();
+    let door = format!("{}/_org/faults", running.http_url());
+    let client = reqwest::Client::new();
+    let answer = client.post(door).json(&rules(&ids)).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    let some = first_delivery(&running, &[]).await.unwrap();
+    let place = |one: &Vec<u8>| all.iter().position(|other| other == one).unwrap();
+    some.iter().map(place).collect()
+}
+
+#[tokio::test]
+async fn a_rule_for_events_means_those_of_its_operation_its_records_and_its_topic() {
+    let missing =
+        |matching: Json| json!({"action": "missing_events", "count": 9, "match": matching});
+    let left = left_by(|_| missing(json!({"operation": "update"}))).await;
+    assert_eq!(left, [0, 1, 2]);
+    let left = left_by(|_| missing(json!({"operation": "create", "object": "Account"}))).await;
+    assert_eq!(left, [1, 3]);
+    let left = left_by(|ids| missing(json!({"ids": [ids[0]]}))).await;
+    assert_eq!(left, [1, 2]);
+    let left = left_by(|_| missing(json!({"topic": "/data/AccountChangeEvent"}))).await;
+    assert_eq!(left, [0, 1, 2, 3]);
+    let left = left_by(|_| missing(json!({"topic": EVERYTHING, "operation": "CREATE"}))).await;
+    assert_eq!(left, [3]);
+}
+
+#[tokio::test]
+async fn reordering_leaves_the_events_in_place_that_it_does_not_mean() {
+    let rule = json!({"action": "reorder_events", "seed": 5, "match": {"object": "Account"}});
+    let left = left_by(|_| rule.clone()).await;
+    assert_eq!(left[1], 1, "the contact");
+    let mut sorted = left.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_position_expires_on_the_named_topic_only() {
+    let topic = json!({"topic": "/data/ContactChangeEvent"});
+    let running = served(json!({"action": "expire_replay", "match": topic})).await;
+    let all = first_delivery(&running, &[]).await.unwrap();
+    assert_eq!(first_delivery(&running, &all[0]).await.unwrap(), all[1..]);
 }

@@ -143,6 +143,45 @@ fn every_strike_is_listed_with_its_rule_and_place() {
 }
 
 #[test]
+fn a_rule_strikes_only_the_records_and_calls_that_name_its_ids() {
+    let mut stand = Stand::new();
+    let (meant, other) = (stand.account("a"), stand.account("b"));
+    let rule = json!({"action": "row_error", "count": 9, "match": {"ids": [meant.to_string()]}});
+    stand.faults(rule);
+    let both = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(stand.upsert_all(&both), ["UNABLE_TO_LOCK_ROW", ""]);
+    stand.door("DELETE", "faults", &Json::Null);
+    let rule = json!({"action": "status", "count": 9, "match": {"ids": [other.to_string()]}});
+    stand.faults(rule);
+    let read = |id: RecordId| format!("sobjects/Account/{id}");
+    assert_eq!(stand.get(&read(meant)).status, 200);
+    assert_eq!(stand.get(&read(other)).status, 503);
+}
+
+#[test]
+fn what_strikes_without_a_rule_is_counted_too() {
+    let mut stand = Stand::new();
+    let held = stand.account("held");
+    stand.door(
+        "POST",
+        "locks",
+        &json!({"id": held.to_string(), "ms": 5_000}),
+    );
+    stand.upsert("held", &json!({"Name": "x"}));
+    stand.door(
+        "POST",
+        "events/gap",
+        &json!({"object": "Account", "next": 1}),
+    );
+    stand.account("new");
+    let stats = stand.door("GET", "stats", &Json::Null).to_json();
+    assert_eq!(
+        stats["faults_fired"],
+        json!({"row_lock": 1, "planned_gap": 1})
+    );
+}
+
+#[test]
 fn forgotten_rules_strike_no_more_and_stay_listed() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "status", "count": 2}));
@@ -169,6 +208,42 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
         (json!({"action": "rain"}), "rain"),
         (json!({"action": "status", "cuont": 1}), "cuont"),
         (json!({"match": {}}), "action"),
+        (
+            json!({"action": "status", "ms": 5}),
+            "a rule with action status does nothing with ms",
+        ),
+        (
+            json!({"action": "expire_replay", "match": {"object": "Account"}}),
+            "for subscriptions, which are told apart by topic, not by object",
+        ),
+        (
+            json!({"action": "row_error", "match": {"operation": "query"}}),
+            "no operation of records is query; there are create, update, delete",
+        ),
+        (
+            json!({"action": "missing_events", "match": {"method": "GET"}}),
+            "for events, which are told apart by object, operation, ids, topic, not by method",
+        ),
+        (
+            json!({"action": "status", "match": {"object": "Accout"}}),
+            "there is no object Accout",
+        ),
+        (
+            json!({"action": "stream_reset", "match": {"topic": "/data/Nope"}}),
+            "there is no topic /data/Nope",
+        ),
+        (
+            json!({"action": "status", "match": {"operation": "login", "object": "Account"}}),
+            "login names no record and no object",
+        ),
+        (
+            json!({"action": "status", "match": {"ids": ["nonsense"]}}),
+            "nonsense is no id",
+        ),
+        (
+            json!({"action": "person", "user": "nobody@x", "set": {}}),
+            "there is no user nobody@x",
+        ),
         (json!(7), "invalid type"),
     ] {
         let answer = stand.door("POST", "faults", &rule);

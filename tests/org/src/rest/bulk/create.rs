@@ -10,6 +10,7 @@ use crate::bulk::form::{Delimiter, Form, LineEnding};
 use crate::bulk::job::{Head, Ingest, Job, Operation, Query, State, View, Work};
 use crate::bulk::{Aim, NO_BATCHES_LEFT};
 use crate::model::error::SfError;
+use crate::model::id::RecordId;
 use crate::model::schema::{FieldNo, ObjectNo};
 use crate::rest::{Call, read_members};
 use crate::unconfirmed::BULK_QUOTA_CODE;
@@ -81,7 +82,7 @@ impl Org {
         })?;
         self.check_bulk_object(object)?;
         let key = self.upsert_key(object, operation, text(members, "externalIdFieldName"))?;
-        self.check_hard_delete(call, operation)?;
+        self.check_hard_delete(call.actor.user, operation)?;
         let now_ms = self.now_ms();
         if self.bulk.batches.used(now_ms) >= self.bulk.batches.max {
             return Err(SfError::new(BULK_QUOTA_CODE, NO_BATCHES_LEFT));
@@ -147,7 +148,7 @@ impl Org {
         }
     }
 
-    fn check_bulk_object(&self, object: ObjectNo) -> Result<(), SfError> {
+    pub(in crate::rest) fn check_bulk_object(&self, object: ObjectNo) -> Result<(), SfError> {
         let object = self.model.object(object);
         if object.writable {
             return Ok(());
@@ -159,7 +160,7 @@ impl Org {
         Err(SfError::new("INVALIDENTITY", message))
     }
 
-    fn upsert_key(
+    pub(in crate::rest) fn upsert_key(
         &self,
         object: ObjectNo,
         operation: Operation,
@@ -190,9 +191,13 @@ impl Org {
         })
     }
 
-    fn check_hard_delete(&self, call: &Call<'_>, operation: Operation) -> Result<(), SfError> {
+    pub(in crate::rest) fn check_hard_delete(
+        &self,
+        user: RecordId,
+        operation: Operation,
+    ) -> Result<(), SfError> {
         let allowed = &self.bulk.settings.hard_delete;
-        let permitted = |name: &String| self.user_named(name) == Some(call.actor.user);
+        let permitted = |name: &String| self.user_named(name) == Some(user);
         if operation != Operation::HardDelete || allowed.iter().any(permitted) {
             return Ok(());
         }

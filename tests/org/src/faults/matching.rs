@@ -1,0 +1,210 @@
+//! Which chances a rule is for.
+
+use serde::{Deserialize, Serialize};
+
+use super::operation::{Named, Sight};
+use super::rule::Scope;
+use crate::Org;
+use crate::model::id::RecordId;
+
+/// What calls do, in one word each.
+const CALLS: [&str; 16] = [
+    "login",
+    "create",
+    "read",
+    "update",
+    "upsert",
+    "delete",
+    "describe",
+    "query",
+    "composite",
+    "batch",
+    "graph",
+    "ingest",
+    "query_job",
+    "async_job",
+    "tooling",
+    "other",
+];
+
+/// What is done to records.
+const ROWS: [&str; 3] = ["create", "update", "delete"];
+
+/// What bulk jobs do.
+const JOBS: [&str; 7] = [
+    "insert",
+    "update",
+    "upsert",
+    "delete",
+    "hardDelete",
+    "query",
+    "queryAll",
+];
+
+/// What events tell.
+const EVENTS: [&str; 10] = [
+    "create",
+    "update",
+    "delete",
+    "undelete",
+    "gap_create",
+    "gap_update",
+    "gap_delete",
+    "gap_undelete",
+    "gap_overflow",
+    "publish",
+];
+
+/// Which calls, records, jobs, events or subscriptions a rule is for; an empty one is for all. All
+/// that is given has to fit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Matching {
+    pub(super) method: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) path_contains: Option<String>,
+    /// API name of an object or a platform event.
+    pub(super) object: Option<String>,
+    pub(super) operation: Option<String>,
+    /// Records; one of them has to be meant.
+    #[serde(default)]
+    pub(super) ids: Vec<RecordId>,
+    pub(super) topic: Option<String>,
+}
+
+/// What a rule sees of an event.
+pub(super) struct EventSight<'a> {
+    pub(super) topic: &'a str,
+    pub(super) object: &'a str,
+    pub(super) operation: &'a str,
+    pub(super) ids: &'a [String],
+}
+
+impl Scope {
+    /// Returns what the chances are, the members that tell them apart, and their operations.
+    fn shape(
+        self,
+    ) -> (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    ) {
+        let of_calls = &[
+            "method",
+            "path",
+            "path_contains",
+            "object",
+            "operation",
+            "ids",
+        ];
+        match self {
+            Self::Call => ("calls", of_calls, &CALLS),
+            Self::Row => ("records", of_calls, &ROWS),
+            Self::Job => ("jobs", &["object", "operation"], &JOBS),
+            Self::Delivery => ("events", &["object", "operation", "ids", "topic"], &EVENTS),
+            Self::Subscription => ("subscriptions", &["topic"], &[]),
+        }
+    }
+}
+
+impl Matching {
+    /// Says why no chance of an action can ever be meant; `None` if one can.
+    pub(super) fn complaint(&self, action: &str, scope: Scope) -> Option<String> {
+        let (chances, members, operations) = scope.shape();
+        let given = [
+            ("method", self.method.is_some()),
+            ("path", self.path.is_some()),
+            ("path_contains", self.path_contains.is_some()),
+            ("object", self.object.is_some()),
+            ("operation", self.operation.is_some()),
+            ("ids", !self.ids.is_empty()),
+            ("topic", self.topic.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        if let Some((name, _)) = given.find(|(name, _)| !members.contains(name)) {
+            let members = members.join(", ");
+            return Some(format!(
+                "a rule with action {action} is for {chances}, which are told apart by {members}, \
+                 not by {name}"
+            ));
+        }
+        let operation = self.operation.as_deref()?;
+        let known = |known: &&str| known.eq_ignore_ascii_case(operation);
+        if !operations.iter().any(|one| known(&one)) {
+            let operations = operations.join(", ");
+            return Some(format!(
+                "no operation of {chances} is {operation}; there are {operations}"
+            ));
+        }
+        let nameless = matches!(operation, "login" | "publish") && !self.ids.is_empty()
+            || operation == "login" && self.object.is_some();
+        nameless.then(|| format!("{operation} names no record and no object"))
+    }
+
+    /// Tells whether a call is meant.
+    pub(super) fn fits_call(&self, sight: &Sight<'_>) -> bool {
+        let named = |named: &Named| matches!(named, Named::Id(id) if self.ids.contains(id));
+        self.fits_path(sight)
+            && same(self.operation.as_ref(), sight.operation())
+            && self
+                .object
+                .as_ref()
+                .is_none_or(|wanted| sight.names_object(wanted))
+            && (self.ids.is_empty() || sight.records().iter().any(named))
+    }
+
+    /// Tells whether method and path of a call are meant.
+    pub(super) fn fits_path(&self, sight: &Sight<'_>) -> bool {
+        let part = self.path_contains.as_ref();
+        same(self.method.as_ref(), sight.method())
+            && self.path.as_ref().is_none_or(|path| path == sight.path())
+            && part.is_none_or(|part| sight.path().contains(part.as_str()))
+    }
+
+    /// Tells whether a record or job of this object and operation is meant, wherever it comes from.
+    pub(super) fn fits_work(&self, object: &str, operation: &str) -> bool {
+        same(self.object.as_ref(), object) && same(self.operation.as_ref(), operation)
+    }
+
+    /// Tells whether a record with this id is meant; one that is only created has none.
+    pub(super) fn fits_id(&self, id: Option<RecordId>) -> bool {
+        self.ids.is_empty() || id.is_some_and(|id| self.ids.contains(&id))
+    }
+
+    /// Tells whether an event is meant.
+    pub(super) fn fits_event(&self, event: &EventSight<'_>) -> bool {
+        let id = |id: &String| RecordId::parse(id).is_some_and(|id| self.ids.contains(&id));
+        self.fits_work(event.object, event.operation)
+            && self.fits_topic(event.topic)
+            && (self.ids.is_empty() || event.ids.iter().any(id))
+    }
+
+    /// Tells whether a subscription to this topic is meant.
+    pub(super) fn fits_topic(&self, topic: &str) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted == topic)
+    }
+}
+
+fn same(wanted: Option<&String>, seen: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(seen))
+}
+
+impl Org {
+    /// Says what a rule is about that the org does not have.
+    pub(super) fn missing_for(&self, matching: &Matching, user: Option<&String>) -> Option<String> {
+        if let Some(name) = &matching.object
+            && self.model.schema.find(name).is_none()
+            && self.model.platform_named(name).is_none()
+        {
+            return Some(format!("there is no object {name}"));
+        }
+        if let Some(topic) = &matching.topic
+            && self.model.topic(topic).is_err()
+        {
+            return Some(format!("there is no topic {topic}"));
+        }
+        let user = user?;
+        let unknown = self.user_named(user).is_none();
+        unknown.then(|| format!("there is no user {user}"))
+    }
+}

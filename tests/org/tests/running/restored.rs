@@ -1,0 +1,406 @@
+//! Nobody who talks to a restored org can tell it from the one that was dumped.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, PERSON, REFRESH_TOKEN};
+use salesforce_org::{Org, Position, RecordId, Request, Response};
+use serde_json::{Value as Json, json};
+
+use crate::stand::Stand;
+
+/// More accounts than one page of a query shows, and more contacts of one account than come with it.
+const STOCK: usize = 230;
+
+/// Something that somebody does; numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Upsert(u8, Option<String>),
+    Update(usize, String),
+    Delete(usize),
+    Undelete(usize),
+    Children(usize, u8),
+    Composite(u8),
+    Query(&'static str),
+    More(usize),
+    OpenJob(&'static str),
+    Upload(usize, u8),
+    CloseJob(usize, &'static str),
+    QueryJob(&'static str),
+    LookAtJob(usize, &'static str),
+    Replicate(&'static str),
+    LogIn(&'static str),
+    LogOut(usize),
+    Tooling(usize),
+    Door(&'static str, Json),
+    Lock(usize),
+    Advance(i64),
+}
+
+const QUERIES: [&str; 4] = [
+    "SELECT Id, Name, LastModifiedDate FROM Account ORDER BY Name",
+    "SELECT Id, (SELECT Id, LastName FROM Contacts) FROM Account",
+    "SELECT Id, Account.Name FROM Contact",
+    "SELECT COUNT(Id) n, Industry FROM Account GROUP BY Industry",
+];
+
+const JOB_QUERIES: [&str; 2] = [
+    "SELECT Id, Name, AnnualRevenue FROM Account",
+    "SELECT Id, AccountId FROM Contact ORDER BY Id",
+];
+
+/// What channels, members and subscriptions are set up, in the order in which they need each other.
+const SETUP: [(&str, &str); 4] = [
+    (
+        "PlatformEventChannel",
+        r#"{"FullName":"Sales__chn","Metadata":{"channelType":"data","label":"Sales"}}"#,
+    ),
+    (
+        "PlatformEventChannelMember",
+        r#"{"FullName":"Sales_Account","Metadata":{"eventChannel":"Sales__chn",
+            "selectedEntity":"AccountChangeEvent","filterExpression":"Industry = 'Media'",
+            "enrichedFields":[{"name":"External_Id__c"}]}}"#,
+    ),
+    (
+        "PlatformEventChannelMember",
+        r#"{"FullName":"All_Contact","Metadata":{"eventChannel":"ChangeEvents",
+            "selectedEntity":"ContactChangeEvent","filterExpression":"LastName != 'x'"}}"#,
+    ),
+    (
+        "ManagedEventSubscription",
+        r#"{"FullName":"Mine","Metadata":{"topicName":"/data/ChangeEvents","label":"Mine",
+            "defaultReplay":"EARLIEST","errorRecoveryReplay":"LATEST","state":"RUN"}}"#,
+    ),
+];
+
+fn door() -> impl Strategy<Value = Step> {
+    let orders = vec![
+        (
+            "faults",
+            json!({"action": "row_error", "probability": 0.3, "seed": 7}),
+        ),
+        (
+            "faults",
+            json!([{"action": "status", "count": 2, "match": {"operation": "query"}}]),
+        ),
+        ("faults", json!({"action": "fail_job", "after_rows": 1})),
+        (
+            "flow",
+            json!({"object": "Account", "set": {"Industry": "Media"}}),
+        ),
+        (
+            "flow",
+            json!({"object": "Account", "field": "Name", "transform": "uppercase"}),
+        ),
+        (
+            "schema",
+            json!({"object": "Account", "add_field":
+            {"name": "Later__c", "type": "int", "default": 5, "external_id": true}}),
+        ),
+        (
+            "schema",
+            json!({"object": "Account", "convert_field":
+            {"name": "Elevation__c", "type": "string", "length": 20}}),
+        ),
+        ("events/gap", json!({"object": "Account", "next": 2})),
+        (
+            "events/limits",
+            json!({"event_bytes": 900, "changes_per_transaction": 3}),
+        ),
+        ("events/positions/lose", Json::Null),
+        (
+            "permissions",
+            json!({"user": PERSON, "cannot_view_all": ["Contact"],
+            "hidden_fields": ["Account.Phone"]}),
+        ),
+        (
+            "bulk",
+            json!({"batch_rows": 2, "page_rows": 3, "batches_per_day": 9}),
+        ),
+        ("latency", json!({"ms": 3})),
+        (
+            "relays",
+            json!({"name": "R", "channel": "ChangeEvents", "url": "http://127.0.0.1:9/",
+            "state": "PAUSE"}),
+        ),
+        ("recycle_bin/empty", json!({})),
+    ];
+    prop::sample::select(orders).prop_map(|(path, order)| Step::Door(path, order))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let any_one = any::<usize>();
+    prop_oneof![
+        4 => (any::<u8>(), prop::option::of("[a-c]{1,3}")).prop_map(|(k, n)| Step::Upsert(k % 12, n)),
+        2 => (any_one, "[a-z ]{0,4}").prop_map(|(at, name)| Step::Update(at, name)),
+        2 => any_one.prop_map(Step::Delete),
+        1 => any_one.prop_map(Step::Undelete),
+        2 => (any_one, 1..5_u8).prop_map(|(at, n)| Step::Children(at, n)),
+        1 => (0..12_u8).prop_map(Step::Composite),
+        3 => prop::sample::select(&QUERIES[..]).prop_map(Step::Query),
+        3 => any_one.prop_map(Step::More),
+        2 => prop::sample::select(vec!["insert", "upsert", "delete"]).prop_map(Step::OpenJob),
+        3 => (any_one, 1..6_u8).prop_map(|(at, rows)| Step::Upload(at, rows)),
+        3 => (any_one, prop::sample::select(vec!["UploadComplete", "UploadComplete", "Aborted"]))
+            .prop_map(|(at, state)| Step::CloseJob(at, state)),
+        1 => prop::sample::select(&JOB_QUERIES[..]).prop_map(Step::QueryJob),
+        4 => (any_one, prop::sample::select(vec!["", "/successfulResults", "/failedResults",
+            "/unprocessedrecords", "/results", "/results?maxRecords=2"]))
+            .prop_map(|(at, what)| Step::LookAtJob(at, what)),
+        1 => prop::sample::select(vec!["updated", "deleted"]).prop_map(Step::Replicate),
+        2 => prop::sample::select(vec!["client_credentials", "refresh_token"])
+            .prop_map(Step::LogIn),
+        1 => any_one.prop_map(Step::LogOut),
+        2 => (0..SETUP.len()).prop_map(Step::Tooling),
+        4 => door(),
+        1 => any_one.prop_map(Step::Lock),
+        2 => prop::sample::select(vec![10, 60, 1_001, 30_000, 7_300_000, 300_000_000])
+            .prop_map(Step::Advance),
+    ]
+}
+
+/// What the callers of an org remember.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    tokens: Vec<String>,
+    records: Vec<String>,
+    jobs: Vec<String>,
+    pages: Vec<String>,
+}
+
+fn one(known: &[String], number: usize) -> String {
+    match known.len() {
+        0 => "nothing".to_owned(),
+        count => known[number % count].clone(),
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+impl Step {
+    /// Returns the request that makes the step.
+    fn request(&self, memory: &Memory) -> Request {
+        let token = memory.tokens.last().cloned().unwrap_or_default();
+        let at = |method: &str, path: &str| {
+            let target = format!("/services/data/v62.0/{path}");
+            Request::new(method, &target)
+                .bearer(&token)
+                .header("sforce-query-options", "batchSize=200")
+        };
+        let to = |door: &str| Request::new("POST", &format!("/_org/{door}"));
+        let record = |number: &usize| one(&memory.records, *number);
+        let job = |number: &usize| one(&memory.jobs, *number);
+        match self {
+            Self::Upsert(key, industry) => {
+                let path = format!("sobjects/Account/External_Id__c/k{key}");
+                at("PATCH", &path).json(&json!({"Name": format!("n{key}"), "Industry": industry}))
+            }
+            Self::Update(number, name) => at("PATCH", &format!("sobjects/Account/{}", record(number)))
+                .json(&json!({"Name": name, "Phone": "1"})),
+            Self::Delete(number) => at("DELETE", &format!("composite/sobjects?ids={}", record(number))),
+            Self::Undelete(number) => to("person")
+                .json(&json!({"action": "undelete", "user": PERSON, "id": record(number)})),
+            Self::Children(number, count) => {
+                let child = json!({"attributes": {"type": "Contact"}, "LastName": "x",
+                    "AccountId": record(number)});
+                let records = vec![child; usize::from(*count)];
+                at("POST", "composite/sobjects").json(&json!({"records": records}))
+            }
+            Self::Composite(key) => {
+                let body = json!({"Name": "c", "External_Id__c": format!("k{key}")});
+                let parts: Vec<Json> = ["a", "b"]
+                    .iter()
+                    .map(|name| json!({"method": "POST", "referenceId": name, "body": body,
+                        "url": "/services/data/v62.0/sobjects/Account"}))
+                    .collect();
+                at("POST", "composite").json(&json!({"allOrNone": true, "compositeRequest": parts}))
+            }
+            Self::Query(text) => at("GET", &format!("query?q={}", encoded(text))),
+            Self::More(number) => {
+                let page = one(&memory.pages, *number);
+                at("GET", page.trim_start_matches("/services/data/v62.0/"))
+            }
+            Self::OpenJob(operation) => at("POST", "jobs/ingest").json(&json!({"object": "Account",
+                "operation": operation, "externalIdFieldName": (*operation == "upsert").then_some("External_Id__c")})),
+            Self::Upload(number, rows) => {
+                let rows = (0..*rows).map(|row| format!("k{row},bulk \"{row}\"\n"));
+                let csv = format!("External_Id__c,Name\n{}", rows.collect::<String>());
+                at("PUT", &format!("jobs/ingest/{}/batches", job(number))).body("text/csv", csv)
+            }
+            Self::CloseJob(number, state) => {
+                let path = format!("jobs/ingest/{}", job(number));
+                at("PATCH", &path).json(&json!({"state": state}))
+            }
+            Self::QueryJob(text) => at("POST", "jobs/query")
+                .json(&json!({"operation": "query", "query": text})),
+            Self::LookAtJob(number, what) => {
+                let kind = if what.starts_with("/results") { "query" } else { "ingest" };
+                at("GET", &format!("jobs/{kind}/{}{what}", job(number)))
+            }
+            Self::Replicate(what) => {
+                let window = "start=2026-05-01T00%3A00%3A00Z&end=2026-05-05T00%3A00%3A00Z";
+                at("GET", &format!("sobjects/Account/{what}/?{window}"))
+            }
+            Self::LogIn(grant) => {
+                let form = format!(
+                    "grant_type={grant}&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}\
+                     &refresh_token={REFRESH_TOKEN}"
+                );
+                Request::new("POST", "/services/oauth2/token")
+                    .body("application/x-www-form-urlencoded", form)
+            }
+            Self::LogOut(number) => {
+                let form = format!("token={}", encoded(&one(&memory.tokens, *number)));
+                Request::new("POST", "/services/oauth2/revoke")
+                    .body("application/x-www-form-urlencoded", form)
+            }
+            Self::Tooling(place) => {
+                let (kind, body) = SETUP[*place];
+                at("POST", &format!("tooling/sobjects/{kind}"))
+                    .body("application/json", body.as_bytes())
+            }
+            Self::Door(path, order) => to(path).json(order),
+            Self::Lock(number) => to("locks").json(&json!({"id": record(number), "ms": 90_000})),
+            Self::Advance(ms) => to("clock").json(&json!({"advance_ms": ms})),
+        }
+    }
+
+    /// Remembers what an answer tells.
+    fn remember(&self, memory: &mut Memory, response: &Response) {
+        let answer = response.to_json();
+        if let (Self::LogIn(_), Some(token)) = (self, answer["access_token"].as_str()) {
+            memory.tokens.push(token.to_owned());
+        }
+        collect(&answer, "nextRecordsUrl", &mut memory.pages);
+        let mut ids = Vec::new();
+        collect(&answer, "id", &mut ids);
+        for id in ids {
+            match &id.as_bytes()[..3] {
+                b"001" | b"003" => memory.records.push(id),
+                b"750" => memory.jobs.push(id),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Collects the texts of all members of that name, however deep.
+fn collect(json: &Json, name: &str, found: &mut Vec<String>) {
+    match json {
+        Json::Object(members) => {
+            for (known, value) in members {
+                match value {
+                    Json::String(text) if known == name => found.push(text.clone()),
+                    value => collect(value, name, found),
+                }
+            }
+        }
+        Json::Array(values) => values.iter().for_each(|value| collect(value, name, found)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+/// What a caller sees of an answer.
+fn seen(response: Response) -> (u16, Vec<(String, String)>, String) {
+    let body = String::from_utf8_lossy(&response.body).into_owned();
+    (response.status, response.headers, body)
+}
+
+fn dumped(org: &Org) -> String {
+    let mut text = Vec::new();
+    org.dump(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn restored(text: &str) -> Org {
+    let mut org = Org::default();
+    org.restore(&mut text.as_bytes()).unwrap();
+    org
+}
+
+/// The dump of an org with many records, and who is logged in to it.
+static STOCKED: LazyLock<(String, Memory)> = LazyLock::new(|| {
+    let mut stand = Stand::new();
+    let keys: Vec<String> = (0..STOCK).map(|n| format!("s{n}")).collect();
+    for keys in keys.chunks(200) {
+        stand.upsert_all(keys);
+    }
+    let parent = stand.account("parent");
+    for count in [200, 30] {
+        stand.contacts(&vec![parent; count]);
+    }
+    let memory = Memory {
+        tokens: vec![stand.token().to_owned()],
+        records: vec![parent.to_string()],
+        ..Memory::default()
+    };
+    (dumped(&stand.org), memory)
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_restored_org_answers_every_further_call_as_the_dumped_one_does(
+        before in prop::collection::vec(step(), 0..25),
+        after in prop::collection::vec(step(), 1..15),
+    ) {
+        let (text, memory) = &*STOCKED;
+        let (mut dumped_org, mut memory) = (restored(text), memory.clone());
+        for step in &before {
+            let response = dumped_org.request(&step.request(&memory));
+            step.remember(&mut memory, &response);
+        }
+        let text = dumped(&dumped_org);
+        let mut restored_org = restored(&text);
+        prop_assert_eq!(dumped(&restored_org), text);
+        for step in &after {
+            let request = step.request(&memory);
+            let response = dumped_org.request(&request);
+            step.remember(&mut memory, &response);
+            prop_assert_eq!(seen(restored_org.request(&request)), seen(response), "{:?}", step);
+        }
+        for topic in ["/data/ChangeEvents", "/data/Sales__chn"] {
+            let all = |org: &Org| org.fetch(topic, &Position::Earliest, 10_000);
+            prop_assert_eq!(all(&restored_org), all(&dumped_org));
+        }
+        let stats = Request::new("GET", "/_org/stats");
+        prop_assert_eq!(seen(restored_org.request(&stats)), seen(dumped_org.request(&stats)));
+        prop_assert_eq!(dumped(&restored_org), dumped(&dumped_org));
+    }
+}
+
+#[test]
+fn a_field_that_was_added_in_mid_stream_is_there_after_a_restore_with_both_schemas() {
+    let mut stand = Stand::new();
+    stand.account("a");
+    let field = json!({"name": "Later__c", "type": "int", "default": 5});
+    let order = json!({"object": "Account", "add_field": field});
+    assert_eq!(stand.door("POST", "schema", &order).status, 200);
+    let id: RecordId = stand.account("b");
+    let org = restored(&dumped(&stand.org));
+    assert_eq!(org.value_of(id, "Later__c").as_deref(), Some("5"));
+    let events = org
+        .fetch("/data/ChangeEvents", &Position::Earliest, 10)
+        .unwrap();
+    let later = |place: usize| {
+        org.decode(&events.events[place])
+            .fields
+            .get("Later__c")
+            .cloned()
+    };
+    assert_eq!((later(0), later(1)), (None, Some(json!(5))));
+}
+
+#[test]
+fn a_dump_of_an_org_with_another_org_file_is_refused() {
+    let text = dumped(&Org::default());
+    let mut other = Org::from_toml("[[object]]\nname = \"Invoice__c\"").unwrap();
+    let error = other.restore(&mut text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        error.contains("line 1: the dump is of an org with other objects"),
+        "{error}"
+    );
+}
