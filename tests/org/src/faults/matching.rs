@@ -130,7 +130,7 @@ impl Matching {
         }
         let operation = self.operation.as_deref()?;
         let known = |known: &&str| known.eq_ignore_ascii_case(operation);
-        if !operations.iter().any(|one| known(&one)) {
+        if !operations.iter().any(known) {
             let operations = operations.join(", ");
             return Some(format!(
                 "no operation of {chances} is {operation}; there are {operations}"

@@ -133,11 +133,8 @@ impl Model {
         if field.formula.is_some() {
             return Err("a formula is declared in the org file".to_owned());
         }
-        let unknown = field.reference_to.iter();
-        match unknown
-            .filter(|name| self.schema.find(name).is_none())
-            .next()
-        {
+        let mut targets = field.reference_to.iter();
+        match targets.find(|name| self.schema.find(name).is_none()) {
             Some(name) => Err(format!("there is no object {name}")),
             None => Ok(field),
         }

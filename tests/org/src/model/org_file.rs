@@ -1,6 +1,7 @@
 //! Reads an org file: its users, apps, objects and fields.
 
 mod compound;
+mod rules;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,9 +13,9 @@ use super::id::RecordId;
 use super::schema::{
     Field, FieldNo, FieldType, Object, RECORD_TYPE_FIELD, RecordType, Schema, SystemFields,
 };
-use super::validation::{Declared, ValidationRule};
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
+use rules::ValidationEntry;
 
 /// Key prefix of record types.
 const RECORD_TYPE_PREFIX: [u8; 3] = *b"012";
@@ -136,18 +137,6 @@ struct ObjectEntry {
     validation_rules: Vec<ValidationEntry>,
     #[serde(default, rename = "field")]
     fields: Vec<FieldEntry>,
-}
-
-/// A validation rule as it is declared.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ValidationEntry {
-    name: String,
-    /// True for a record that is wrong.
-    formula: String,
-    message: String,
-    /// Where the message stands; at the top of the page, unless it is given.
-    field: Option<String>,
 }
 
 /// A record type as it is declared.
@@ -297,27 +286,6 @@ impl OrgFile {
         schema.formulas = formulas(&schema)?;
         schema.validation_rules = self.validation_rules(&schema)?;
         Ok(schema)
-    }
-}
-
-impl OrgFile {
-    fn validation_rules(&self, schema: &Schema) -> Result<Vec<ValidationRule>, OrgFileError> {
-        let mut rules = Vec::new();
-        for entry in &self.objects {
-            let object = schema.find(&entry.name);
-            for rule in &entry.validation_rules {
-                let declared = object.map(|object| Declared {
-                    object,
-                    formula: &rule.formula,
-                    message: &rule.message,
-                    field: rule.field.as_deref(),
-                });
-                let read = declared.map(|declared| ValidationRule::read(schema, &declared));
-                let wrong = |why: String| content(format!("{}.{}: {why}", entry.name, rule.name));
-                rules.extend(read.transpose().map_err(wrong)?);
-            }
-        }
-        Ok(rules)
     }
 }
 

@@ -112,76 +112,79 @@ fn records_are_found_by_parts_of_their_dates() {
     }
 }
 
+/// Statements, the code of their refusal, and words of its message.
+const REFUSED: [(&str, &str, &str); 13] = [
+    (
+        "SELECT CALENDAR_YEAR(Opened__c) FROM Account",
+        "MALFORMED_QUERY",
+        "grouped or aggregated",
+    ),
+    (
+        "SELECT Id FROM Account WHERE CALENDAR_YEAR(Name) = 1",
+        "INVALID_FIELD",
+        "does not support CALENDAR_YEAR",
+    ),
+    (
+        "SELECT Id FROM Account WHERE HOUR_IN_DAY(Opened__c) = 1",
+        "INVALID_FIELD",
+        "HOUR_IN_DAY",
+    ),
+    (
+        "SELECT Id FROM Account WHERE CALENDAR_YEAR(Opened__c) = '1'",
+        "INVALID_FIELD",
+        "must be of type int",
+    ),
+    (
+        "SELECT Id FROM Account WHERE MINUTE(Opened__c) = 1",
+        "MALFORMED_QUERY",
+        "unexpected token: '('",
+    ),
+    (
+        "SELECT toLabel(AnnualRevenue) FROM Account",
+        "INVALID_FIELD",
+        "does not support toLabel",
+    ),
+    (
+        "SELECT FORMAT(Phone) FROM Account",
+        "INVALID_FIELD",
+        "does not support FORMAT",
+    ),
+    (
+        "SELECT Industry, toLabel(Industry) FROM Account",
+        "INVALID_FIELD",
+        "duplicate field selected: Industry",
+    ),
+    (
+        "SELECT TYPEOF Owner WHEN User THEN Id END FROM Account",
+        "MALFORMED_QUERY",
+        "several objects",
+    ),
+    (
+        "SELECT TYPEOF About__r WHEN Lead THEN Id END FROM Note__c",
+        "MALFORMED_QUERY",
+        "does not lead to Lead",
+    ),
+    (
+        "SELECT TYPEOF About__r WHEN Account THEN Nope END FROM Note__c",
+        "INVALID_FIELD",
+        "Nope",
+    ),
+    (
+        "SELECT TYPEOF About__r WHEN Account THEN Id ELSE Fax END FROM Note__c",
+        "INVALID_FIELD",
+        "entity 'Name'",
+    ),
+    (
+        "SELECT TYPEOF About__r ELSE Id END FROM Note__c",
+        "MALFORMED_QUERY",
+        "unexpected token: 'ELSE'",
+    ),
+];
+
 #[test]
 fn a_function_that_does_not_go_with_its_field_or_place_is_refused() {
     let mut f = opened();
-    for (soql, code, words) in [
-        (
-            "SELECT CALENDAR_YEAR(Opened__c) FROM Account",
-            "MALFORMED_QUERY",
-            "grouped or aggregated",
-        ),
-        (
-            "SELECT Id FROM Account WHERE CALENDAR_YEAR(Name) = 1",
-            "INVALID_FIELD",
-            "does not support CALENDAR_YEAR",
-        ),
-        (
-            "SELECT Id FROM Account WHERE HOUR_IN_DAY(Opened__c) = 1",
-            "INVALID_FIELD",
-            "HOUR_IN_DAY",
-        ),
-        (
-            "SELECT Id FROM Account WHERE CALENDAR_YEAR(Opened__c) = '1'",
-            "INVALID_FIELD",
-            "must be of type int",
-        ),
-        (
-            "SELECT Id FROM Account WHERE MINUTE(Opened__c) = 1",
-            "MALFORMED_QUERY",
-            "unexpected token: '('",
-        ),
-        (
-            "SELECT toLabel(AnnualRevenue) FROM Account",
-            "INVALID_FIELD",
-            "does not support toLabel",
-        ),
-        (
-            "SELECT FORMAT(Phone) FROM Account",
-            "INVALID_FIELD",
-            "does not support FORMAT",
-        ),
-        (
-            "SELECT Industry, toLabel(Industry) FROM Account",
-            "INVALID_FIELD",
-            "duplicate field selected: Industry",
-        ),
-        (
-            "SELECT TYPEOF Owner WHEN User THEN Id END FROM Account",
-            "MALFORMED_QUERY",
-            "several objects",
-        ),
-        (
-            "SELECT TYPEOF About__r WHEN Lead THEN Id END FROM Note__c",
-            "MALFORMED_QUERY",
-            "does not lead to Lead",
-        ),
-        (
-            "SELECT TYPEOF About__r WHEN Account THEN Nope END FROM Note__c",
-            "INVALID_FIELD",
-            "Nope",
-        ),
-        (
-            "SELECT TYPEOF About__r WHEN Account THEN Id ELSE Fax END FROM Note__c",
-            "INVALID_FIELD",
-            "entity 'Name'",
-        ),
-        (
-            "SELECT TYPEOF About__r ELSE Id END FROM Note__c",
-            "MALFORMED_QUERY",
-            "unexpected token: 'ELSE'",
-        ),
-    ] {
+    for (soql, code, words) in REFUSED {
         let (found, message) = refusal(&mut f, soql);
         assert_eq!(found, code, "{soql}: {message}");
         assert!(message.contains(words), "{soql}: {message}");

@@ -1,0 +1,44 @@
+//! The validation rules of an org file.
+
+use serde::Deserialize;
+
+use super::{OrgFile, OrgFileError, content};
+use crate::model::schema::Schema;
+use crate::model::validation::{Declared, ValidationRule};
+
+/// A validation rule as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValidationEntry {
+    name: String,
+    /// True for a record that is wrong.
+    formula: String,
+    message: String,
+    /// Where the message stands; at the top of the page, unless it is given.
+    field: Option<String>,
+}
+
+impl OrgFile {
+    /// Reads all validation rules, or names the first that means nothing.
+    pub(super) fn validation_rules(
+        &self,
+        schema: &Schema,
+    ) -> Result<Vec<ValidationRule>, OrgFileError> {
+        let mut rules = Vec::new();
+        for entry in &self.objects {
+            let object = schema.find(&entry.name);
+            for rule in &entry.validation_rules {
+                let declared = object.map(|object| Declared {
+                    object,
+                    formula: &rule.formula,
+                    message: &rule.message,
+                    field: rule.field.as_deref(),
+                });
+                let read = declared.map(|declared| ValidationRule::read(schema, &declared));
+                let wrong = |why: String| content(format!("{}.{}: {why}", entry.name, rule.name));
+                rules.extend(read.transpose().map_err(wrong)?);
+            }
+        }
+        Ok(rules)
+    }
+}
