@@ -179,6 +179,16 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
+/// A composite call that creates the same account twice, which only fails as a whole.
+fn twins(key: u8) -> Json {
+    let body = json!({"Name": "c", "External_Id__c": format!("k{key}")});
+    let part = |name: &str| {
+        json!({"method": "POST", "referenceId": name, "body": body,
+               "url": "/services/data/v62.0/sobjects/Account"})
+    };
+    json!({"allOrNone": true, "compositeRequest": [part("a"), part("b")]})
+}
+
 impl Step {
     /// Returns the request that makes the step.
     fn request(&self, memory: &Memory) -> Request {
@@ -205,15 +215,7 @@ impl Step {
                 let records = vec![child; usize::from(*count)];
                 at("POST", "composite/sobjects").json(&json!({"records": records}))
             }
-            Self::Composite(key) => {
-                let body = json!({"Name": "c", "External_Id__c": format!("k{key}")});
-                let parts: Vec<Json> = ["a", "b"]
-                    .iter()
-                    .map(|name| json!({"method": "POST", "referenceId": name, "body": body,
-                        "url": "/services/data/v62.0/sobjects/Account"}))
-                    .collect();
-                at("POST", "composite").json(&json!({"allOrNone": true, "compositeRequest": parts}))
-            }
+            Self::Composite(key) => at("POST", "composite").json(&twins(*key)),
             Self::Query(text) => at("GET", &format!("query?q={}", encoded(text))),
             Self::More(number) => {
                 let page = one(&memory.pages, *number);
