@@ -51,7 +51,7 @@ const aborted = bulk.createJob('Account', 'insert');
 await aborted.open();
 assert.equal((await aborted.abort()).state, 'Aborted');
 await assert.rejects(
-  bulk.load('Account', 'insert', [{ Nope__c: '1' }]),
+  async () => bulk.load('Account', 'insert', [{ Nope__c: '1' }]),
   /InvalidBatch : Field name not found : Nope__c/,
   'a column that is not there',
 );
