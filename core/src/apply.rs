@@ -16,9 +16,9 @@ use std::time::Duration;
 use crate::engine::abandoned::Held;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
-use crate::engine::job::{Job, RUNG_MS};
+use crate::engine::job::{Job, RUNG_MS, WAKE_UP};
 use crate::engine::ports::ObjectScope;
-use crate::engine::ports::store::{LeasedTask, PlannedRecord};
+use crate::engine::ports::store::{LeasedTask, NextRing, PlannedRecord};
 use crate::model::ids::ObjectName;
 
 use look::look;
@@ -177,25 +177,33 @@ fn tally(
     intended
 }
 
-/// Rings the own slot again while work is due, else frees it.
+/// Rings the own slot again while work is due, else frees it; rings later for what falls due soon.
 async fn ring_again(
     job: &Job<'_>,
     object: &ObjectName,
     slot: i32,
     report: &mut ApplyReport,
 ) -> Result<(), ForceSyncError> {
-    let due = job
+    let next = job
         .store()
-        .keep_or_free_doorbell(job.id(), object, slot, RUNG_MS)
+        .keep_or_free_doorbell(job.id(), object, slot, RUNG_MS, WAKE_UP)
         .await?;
-    if due {
-        let rest = if report.quota_spent {
-            QUOTA_REST_SECONDS
-        } else {
-            0
-        };
-        job.ring_again(object, slot, rest).await;
-        report.rung_again = true;
+    match next {
+        NextRing::Now => {
+            let rest = if report.quota_spent {
+                QUOTA_REST_SECONDS
+            } else {
+                0
+            };
+            job.ring_again(object, slot, rest).await;
+            report.rung_again = true;
+        }
+        NextRing::After { delay_ms } => {
+            // Not before it is due: a ring that finds nothing due would only ring again.
+            let delay_seconds = u32::try_from(delay_ms.max(0) / 1000 + 1).unwrap_or(u32::MAX);
+            job.ring_again(object, WAKE_UP.slot, delay_seconds).await;
+        }
+        NextRing::Unneeded => {}
     }
     Ok(())
 }

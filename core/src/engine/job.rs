@@ -6,7 +6,7 @@ use crate::model::ids::{ObjectName, TenantId};
 
 use super::abandoned::HeldStream;
 use super::error::ForceSyncError;
-use super::ports::store::StreamName;
+use super::ports::store::{StreamName, WakeUp};
 use super::ports::{Doorbell, ObjectScope, SalesforcePort, StorePort};
 use super::tenant::{Scopes, Tenant, scope_of};
 use super::{Shared, SyncEngine};
@@ -20,6 +20,13 @@ const SLOTS_MAX: i32 = 4;
 
 /// Due tasks that are worth a doorbell of their own: one round of apply.
 const TASKS_PER_SLOT: i64 = 2_000;
+
+/// The ring for work that falls due soon, after the slots of due work. What waits longer than the minute
+/// between two sweeps is rung for by a sweep.
+pub(crate) const WAKE_UP: WakeUp = WakeUp {
+    slot: SLOTS_MAX,
+    within_ms: 60_000,
+};
 
 /// How long a rung slot counts as taken. Longer than an apply works, so that a slot lapses only when
 /// its message was lost.

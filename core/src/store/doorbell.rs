@@ -4,6 +4,7 @@ use super::PgStore;
 use super::records::corrupt;
 use super::stream::interval;
 use crate::engine::ports::StoreError;
+use crate::engine::ports::store::{NextRing, WakeUp};
 use crate::model::ids::{ObjectName, TenantId};
 
 /// Objects with due work, by a loose scan of the index; for each as many slots as its work is worth,
@@ -60,6 +61,74 @@ const CLAIM: &str = "with recursive working as (
     where held.rung_until <= clock_timestamp()
     returning object, slot";
 
+/// The next task of the object decides: it is due, soon due, or none. The statement touches a slot once,
+/// also when the answered one is the wake-up slot.
+const KEEP_OR_FREE: &str = "with next as (
+        select task.due_at
+        from syncline.sync_task as task
+        where task.tenant = $1
+        and task.object = $2
+        and task.state = 'ready'
+        and not exists (
+            select
+            from syncline.sync_intent as intent
+            where intent.record_id = task.record_id
+            and intent.state = 'open'
+        )
+        and not exists (
+            select
+            from syncline.sync_control as control
+            where control.tenant = $1
+            and control.paused_at is not null
+        )
+        order by task.due_at
+        limit 1
+    ),
+    due as (
+        select coalesce(min(next.due_at) <= now(), false) as work,
+            min(next.due_at) filter (
+                where next.due_at > now()
+                and next.due_at <= now() + $6
+            ) as wake_at
+        from next
+    ),
+    kept as (
+        insert into syncline.sync_doorbell (tenant, object, slot, rung_until)
+        select $1, $2, $3, clock_timestamp() + $4
+        from due
+        where due.work
+        -- Its own slot, whether or not it lapsed meanwhile.
+        on conflict (tenant, object, slot) do update
+        set rung_until = excluded.rung_until
+    ),
+    freed as (
+        delete from syncline.sync_doorbell
+        using due
+        where tenant = $1
+        and object = $2
+        and slot = $3
+        and not due.work
+        and (slot <> $5 or due.wake_at is null)
+    ),
+    woken as (
+        insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
+        select $1, $2, $5, due.wake_at + $4
+        from due
+        where due.wake_at is not null
+        -- Its own slot, or a ring that is under way but would come later by more than a queue's delay
+        -- can tell: each further ring is earlier than the one before it, so they cannot multiply.
+        on conflict (tenant, object, slot) do update
+        set rung_until = excluded.rung_until
+        where $3 = $5
+        or excluded.rung_until < held.rung_until - interval '1 second'
+        or held.rung_until <= clock_timestamp()
+        returning rung_until - $4 as wake_at
+    )
+    select due.work,
+        (extract(epoch from woken.wake_at - clock_timestamp()) * 1000)::bigint as delay_ms
+    from due
+    left join woken on true";
+
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::claim_doorbells`].
     pub(super) async fn take_doorbells(
@@ -93,62 +162,29 @@ impl PgStore {
         object: &ObjectName,
         slot: i32,
         rung_ms: i64,
-    ) -> Result<bool, StoreError> {
+        wake_up: WakeUp,
+    ) -> Result<NextRing, StoreError> {
         let mut tx = self.begin().await?;
-        let kept: Vec<bool> = tx
-            .values(
+        let next: Vec<(bool, Option<i64>)> = tx
+            .rows(
                 "keeping or freeing a doorbell",
-                sqlx::query_scalar(
-                    "with due as (
-                        select exists (
-                            select
-                            from syncline.sync_task as task
-                            where task.tenant = $1
-                            and task.object = $2
-                            and task.state = 'ready'
-                            and task.due_at <= now()
-                            and not exists (
-                                select
-                                from syncline.sync_intent as intent
-                                where intent.record_id = task.record_id
-                                and intent.state = 'open'
-                            )
-                        )
-                        and not exists (
-                            select
-                            from syncline.sync_control as control
-                            where control.tenant = $1
-                            and control.paused_at is not null
-                        ) as work
-                    ),
-                    kept as (
-                        insert into syncline.sync_doorbell (tenant, object, slot, rung_until)
-                        select $1, $2, $3, clock_timestamp() + $4
-                        from due
-                        where due.work
-                        -- Its own slot, whether or not it lapsed meanwhile.
-                        on conflict (tenant, object, slot) do update
-                        set rung_until = excluded.rung_until
-                    ),
-                    freed as (
-                        delete from syncline.sync_doorbell
-                        using due
-                        where tenant = $1
-                        and object = $2
-                        and slot = $3
-                        and not due.work
-                    )
-                    select work
-                    from due",
-                )
-                .bind(tenant.as_str())
-                .bind(object.as_str())
-                .bind(slot)
-                .bind(interval(rung_ms)),
+                sqlx::query_as(KEEP_OR_FREE)
+                    .bind(tenant.as_str())
+                    .bind(object.as_str())
+                    .bind(slot)
+                    .bind(interval(rung_ms))
+                    .bind(wake_up.slot)
+                    .bind(interval(wake_up.within_ms)),
             )
             .await?;
         tx.commit().await?;
-        Ok(kept == [true])
+        Ok(match next.first() {
+            Some((true, _)) => NextRing::Now,
+            Some((false, Some(delay_ms))) => NextRing::After {
+                delay_ms: *delay_ms,
+            },
+            Some((false, None)) | None => NextRing::Unneeded,
+        })
     }
 
     /// See [`crate::engine::ports::StorePort::free_doorbell`].

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::PgStore;
 use crate::engine::ports::store::{
-    Control, LeasedTask, ObservationReport, ObservedRecord, OutboxReport, PlannedRecord,
+    Control, LeasedTask, NextRing, ObservationReport, ObservedRecord, OutboxReport, PlannedRecord,
     Settlement, StreamLease, StreamName, StreamPosition, SweepReport, TableFacts, TaskRelease,
-    WritesLeft,
+    WakeUp, WritesLeft,
 };
 use crate::engine::ports::{ObjectScope, RecordPlanner, StoreError, StorePort};
 use crate::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
@@ -106,8 +106,10 @@ impl StorePort for PgStore {
         object: &ObjectName,
         slot: i32,
         rung_ms: i64,
-    ) -> Result<bool, StoreError> {
-        self.renew_doorbell(tenant, object, slot, rung_ms).await
+        wake_up: WakeUp,
+    ) -> Result<NextRing, StoreError> {
+        self.renew_doorbell(tenant, object, slot, rung_ms, wake_up)
+            .await
     }
 
     async fn free_doorbell(

@@ -95,3 +95,65 @@ async fn an_apply_whose_time_is_up_rings_its_own_slot_again_and_one_that_is_done
         json!(0)
     );
 }
+
+#[tokio::test]
+async fn work_that_falls_due_soon_is_rung_for_once_at_its_time_and_never_takes_a_slot_of_due_work()
+{
+    let stage = Stage::open().await;
+    let (engine, mut bells) = ringing(&stage);
+    insert(&stage, 1, 3).await;
+    stage.capture_postgres().await;
+    let object = syncline::model::ids::ObjectName::parse("Account").unwrap();
+    let due_in = async |seconds: u32| {
+        stage
+            .sql(&format!(
+                "update syncline.sync_task set due_at = now() + interval '{seconds} seconds'"
+            ))
+            .await;
+    };
+    let rung_by = async |slot| {
+        engine
+            .apply(&stage.tenant, &object, slot, stage.deadline())
+            .await
+            .unwrap();
+    };
+    let mut heard = || -> Vec<(i32, u32)> {
+        std::iter::from_fn(|| bells.try_next())
+            .map(|(Doorbell::Apply { slot, .. }, delay)| (slot, delay))
+            .collect()
+    };
+
+    due_in(40).await;
+    rung_by(0).await;
+    let rings = heard();
+    assert!(
+        matches!(rings[..], [(4, 30..=41)]),
+        "one ring at its time, not {rings:?}"
+    );
+    rung_by(1).await;
+    assert_eq!(heard(), [], "a ring is under way");
+
+    due_in(10).await;
+    rung_by(1).await;
+    let rings = heard();
+    assert!(
+        matches!(rings[..], [(4, 5..=11)]),
+        "the earlier time counts, not {rings:?}"
+    );
+
+    // The wake-up ring came early: its own slot rings again.
+    rung_by(4).await;
+    assert!(matches!(heard()[..], [(4, 1..=11)]));
+    due_in(300).await;
+    rung_by(4).await;
+    assert_eq!(heard(), [], "the sweep comes before");
+    due_in(0).await;
+    rung_by(4).await;
+    assert_eq!(
+        stage
+            .one("select count(*) from syncline.sync_doorbell")
+            .await,
+        json!(0),
+        "all is done: every slot is free"
+    );
+}

@@ -1,6 +1,6 @@
 //! Streams: one owner, a position that moves by compare-and-set; doorbells that cannot multiply.
 
-use syncline::engine::ports::store::{StreamLease, StreamName, StreamPosition};
+use syncline::engine::ports::store::{NextRing, StreamLease, StreamName, StreamPosition, WakeUp};
 use syncline::engine::ports::{StoreError, StorePort};
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::Changed;
@@ -245,17 +245,21 @@ async fn doorbells_do_not_multiply() {
     assert!(claim(&world).await.is_empty(), "they are rung");
     let tenant = world.scope.tenant.clone();
     let object = world.scope.sync.object.clone();
+    let wake_up = WakeUp {
+        slot: 4,
+        within_ms: 60_000,
+    };
     let keep = async |slot| {
         world
             .store
-            .keep_or_free_doorbell(&tenant, &object, slot, 60_000)
+            .keep_or_free_doorbell(&tenant, &object, slot, 60_000, wake_up)
             .await
             .unwrap()
     };
-    assert!(keep(1).await, "work remains");
+    assert_eq!(keep(1).await, NextRing::Now, "work remains");
     let leases = world.lease().await;
     assert_eq!(leases.len(), 25);
-    assert!(!keep(1).await, "no due work: the slot is free");
+    assert_eq!(keep(1).await, NextRing::Unneeded, "the slot is free");
     world
         .sql("update syncline.sync_doorbell set rung_until = now() - interval '1 second'")
         .await;

@@ -131,14 +131,16 @@ pub trait StorePort: Send + Sync {
         rung_ms: i64,
     ) -> Result<Vec<(ObjectName, i32)>, StoreError>;
 
-    /// Holds the slot for another `rung_ms` while the object has due work (true), else frees it (false).
+    /// Holds the slot for another `rung_ms` while the object has due work, else frees it. Work that falls
+    /// due within [`WakeUp::within_ms`] takes the wake-up slot, unless a ring as early has it already.
     async fn keep_or_free_doorbell(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
         slot: i32,
         rung_ms: i64,
-    ) -> Result<bool, StoreError>;
+        wake_up: WakeUp,
+    ) -> Result<NextRing, StoreError>;
 
     /// Frees the slot, whatever work there is: who answered it cannot go on.
     async fn free_doorbell(
@@ -364,6 +366,30 @@ pub struct StreamPosition {
     pub stale: Option<bool>,
     /// Changes of the batch that no observation stands for (unmapped objects or fields).
     pub out_of_scope: usize,
+}
+
+/// How an object wakes for work that falls due soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WakeUp {
+    /// The slot of that ring: none of those that rings for due work take, so that new work never waits
+    /// behind it.
+    pub slot: i32,
+    /// What falls due later is left to the sweep.
+    pub within_ms: i64,
+}
+
+/// When an object's bell rings after an answered ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextRing {
+    /// At once, by the slot that was answered: work is due.
+    Now,
+    /// By the wake-up slot, which was taken for it.
+    After {
+        /// From now.
+        delay_ms: i64,
+    },
+    /// When somebody finds work: nothing falls due soon, or a ring is under way for it.
+    Unneeded,
 }
 
 /// The right to work on one record.
