@@ -69,6 +69,9 @@ const ACQUIRE_MS: u64 = 10_000;
 /// How long an idle connection is kept: longer than the minute between two schedules.
 const IDLE_MS: u64 = 120_000;
 
+/// Days after today whose journal partitions a migration makes: over a midnight, until the first sweep.
+const DAYS_AHEAD_AT_FIRST: i32 = 1;
+
 /// The schema that everything of ours lives in.
 const MIGRATIONS_TABLE: &str = "syncline.sync_migration";
 
@@ -130,7 +133,9 @@ impl PgStore {
         migrator.create_schema("syncline");
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         match migrator.run(&self.pool).await {
-            Ok(()) => Ok(()),
+            // Made here already: a day's partition that a sweep makes under the first writers of that day
+            // turns away what is on its way into the default one.
+            Ok(()) => self.make_journal_partitions(DAYS_AHEAD_AT_FIRST).await,
             Err(sqlx::migrate::MigrateError::Execute(error))
             | Err(sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
                 Err(refused("migrating the control plane")(error))

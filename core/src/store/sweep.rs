@@ -96,18 +96,23 @@ impl PgStore {
         Ok(usize::try_from(retired).unwrap_or(usize::MAX))
     }
 
-    /// Makes the next days' partitions and drops those that are over, apart from everything else: they
-    /// need locks that a long reader may hold.
-    async fn sweep_partitions(&self) -> Result<(), StoreError> {
+    /// Makes the journal's partitions from today to `days_ahead`, those that are missing.
+    pub(super) async fn make_journal_partitions(&self, days_ahead: i32) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let _: Vec<i32> = tx
             .values(
                 "making journal partitions",
                 sqlx::query_scalar("select syncline.ensure_journal_partitions($1)")
-                    .bind(PARTITION_DAYS_AHEAD),
+                    .bind(days_ahead),
             )
             .await?;
-        tx.commit().await?;
+        tx.commit().await
+    }
+
+    /// Makes the next days' partitions and drops those that are over, apart from everything else: they
+    /// need locks that a long reader may hold.
+    async fn sweep_partitions(&self) -> Result<(), StoreError> {
+        self.make_journal_partitions(PARTITION_DAYS_AHEAD).await?;
         let mut tx = self.begin().await?;
         let _: Vec<i32> = tx
             .values(

@@ -108,8 +108,23 @@ async fn migrating_from_two_places_at_once_migrates_once() {
 }
 
 #[tokio::test]
+async fn the_first_day_has_a_partition_of_its_own_from_the_start() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    assert_eq!(
+        world
+            .ask("select count(*) from syncline.sync_journal_default")
+            .await,
+        "0"
+    );
+}
+
+#[tokio::test]
 async fn a_day_without_a_partition_stops_nothing() {
     let mut world = World::new().await;
+    world
+        .sql("select syncline.drop_journal_partitions(now() + interval '10 days')")
+        .await;
     world.synced("K", "Ada").await;
     assert_ne!(
         world
