@@ -72,7 +72,7 @@ async fn handle(
         response: &response,
     };
     let door = call.path.starts_with("/_org/");
-    if door || call.path.contains("/jobs/") {
+    if door || call.path.contains("/jobs/") || call.path.starts_with("/services/async/") {
         shared.wake_jobs();
     }
     let wait_ms = response.delay_ms + if door { 0 } else { latency_ms };
