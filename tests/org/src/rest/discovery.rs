@@ -32,7 +32,9 @@ fn release(number: u32) -> String {
 /// Answers `/services/data/vXX.X/`.
 pub(crate) fn resources(call: &Call<'_>) -> Response {
     let base = format!("/services/data/{}", call.version);
-    let names = ["composite", "limits", "query", "queryAll", "sobjects"];
+    let names = [
+        "composite", "event", "jobs", "limits", "query", "queryAll", "sobjects", "tooling",
+    ];
     let mut map: Map<String, Json> = names
         .iter()
         .map(|name| ((*name).to_owned(), format!("{base}/{name}").into()))
