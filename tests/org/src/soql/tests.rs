@@ -283,7 +283,10 @@ const REFUSALS: &[(&str, &str)] = &[
         "SELECT MEDIAN(AnnualRevenue) FROM Account",
         "MALFORMED_QUERY",
     ),
-    ("SELECT convertCurrency(AnnualRevenue) FROM Account", "MALFORMED_QUERY"),
+    (
+        "SELECT convertCurrency(AnnualRevenue) FROM Account",
+        "MALFORMED_QUERY",
+    ),
     (
         "SELECT Parent.Parent.Parent.Parent.Parent.Parent.Name FROM Account",
         "MALFORMED_QUERY",

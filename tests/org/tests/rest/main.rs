@@ -11,6 +11,7 @@ mod events;
 mod fixture;
 mod functions;
 mod login;
+mod mutations;
 mod properties;
 mod queries;
 mod records;

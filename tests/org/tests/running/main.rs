@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contention;
+mod frames;
 mod program;
+mod readme;
 mod restored;
 mod seed;
 mod stand;
