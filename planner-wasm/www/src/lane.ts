@@ -1,4 +1,5 @@
 // Why a record goes by its lane, in words. The lane itself is the planner's choice.
+import { BULK_NOTE } from "./batch/words";
 import type { Plan } from "./plan";
 import type { BatchLane } from "./planner";
 
@@ -14,7 +15,7 @@ const WORDS: Readonly<Record<BatchLane, LaneWords>> = {
   single: { name: "Single REST call.", reason: "It replaces a value that somebody set in Salesforce, so it goes alone and is checked alone." },
   collections: { name: "sObject Collections.", reason: "It travels with up to 199 other records in one REST call." },
   composite_graph: { name: "Composite graph.", reason: "It depends on other records, and all go in one call." },
-  bulk: { name: "Bulk API 2.0.", reason: "So many records travel together that a Bulk job is the cheaper way." },
+  bulk: { name: "Bulk API 2.0.", reason: `So many records travel together that a Bulk job is the cheaper way. ${BULK_NOTE}` },
   refused: { name: "No lane.", reason: "The record cannot be used." },
 };
 

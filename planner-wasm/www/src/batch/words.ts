@@ -30,3 +30,6 @@ export const LANES: Readonly<Record<BatchLane, Words>> = {
   noop: { label: "Nothing to send", icon: "same", tone: "same" },
   refused: { label: "Cannot be used", icon: "close", tone: "refused" },
 };
+
+/** Said wherever the lane Bulk is shown: the planner knows it, the engine does not take it yet. */
+export const BULK_NOTE = "Bulk is what this batch could cost: the engine does not open Bulk jobs yet and sends batches of any size by sObject Collections.";

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { USUAL, costOf, duration, type Assumptions } from "../batch/cost";
 import type { Row, RowOutcome } from "../batch/messages";
-import { LANES, OUTCOMES } from "../batch/words";
+import { BULK_NOTE, LANES, OUTCOMES } from "../batch/words";
 import { count } from "../json";
 import type { BatchLane, BatchSummary } from "../planner";
 import { Bars, type Bar } from "./bars";
@@ -102,6 +102,7 @@ function Limits({ summary }: { readonly summary: BatchSummary }): JSX.Element {
       <p class="limits-note">
         {percent < 0.01 && percent > 0 ? "Under 0.01" : percent.toFixed(2)} % of a day’s calls; {size(summary.bytes)} of values.
       </p>
+      {summary.lanes.bulk && <p class="limits-note">{BULK_NOTE}</p>}
       <div class="assumptions">
         <Assumed label="Calls a day" value={assumed.callsADay} step={1000} onInput={(callsADay) => assume({ ...assumed, callsADay })} />
         <Assumed label="Seconds a call" value={assumed.secondsACall} step={0.1} onInput={(secondsACall) => assume({ ...assumed, secondsACall })} />
