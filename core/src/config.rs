@@ -9,6 +9,8 @@ mod parse;
 mod read;
 mod rules;
 mod schema;
+mod text;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::fmt;

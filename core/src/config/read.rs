@@ -1,12 +1,8 @@
 //! Reads TOML against the tables of keys: unknown, missing and mistyped keys become mistakes.
 
-use std::ops::Range;
-
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::keys::{Key, Kind};
 use super::mistake::Mistake;
+use super::toml::{Item, Table, Value};
 
 /// Collects mistakes while a file is read.
 pub(super) struct Reader {
@@ -18,7 +14,7 @@ pub(super) struct Reader {
 /// A section of the file with its place in it.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'t> {
-    table: &'t DeTable<'t>,
+    table: &'t Table,
     pub(super) at: usize,
 }
 
@@ -54,18 +50,18 @@ impl Reader {
 
     /// Notes every key of the section that is unknown, missing or of another kind, at any depth.
     pub(super) fn check(&mut self, path: &str, section: Section<'_>, keys: &'static [Key]) {
-        for (name, value) in section.table {
-            let path = below(path, name.get_ref());
-            match keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
-                Some(key) => self.check_kind(&path, value, &key.kind),
+        for (name, entry) in &section.table.entries {
+            let path = below(path, name);
+            match keys.iter().find(|key| key.name == name) {
+                Some(key) => self.check_kind(&path, &entry.item, &key.kind),
                 None => {
-                    let fix = unknown_key_fix(name.get_ref(), keys);
-                    self.mistake(name.span().start, &path, "this key is unknown", fix);
+                    let fix = unknown_key_fix(name, keys);
+                    self.mistake(entry.name_at, &path, "this key is unknown", fix);
                 }
             }
         }
         for key in keys.iter().filter(|key| key.required) {
-            if !section.table.contains_key(key.name) {
+            if !section.table.entries.contains_key(key.name) {
                 let path = below(path, key.name);
                 self.mistake(
                     section.at,
@@ -77,24 +73,24 @@ impl Reader {
         }
     }
 
-    fn check_kind(&mut self, path: &str, value: &Spanned<DeValue<'_>>, kind: &'static Kind) {
-        let at = value.span().start;
-        match (kind, value.get_ref()) {
-            (Kind::Text | Kind::Secret, DeValue::String(text)) if !text.trim().is_empty() => {}
-            (Kind::Flag, DeValue::Boolean(_)) => {}
-            (Kind::Whole(least, most), DeValue::Integer(_))
-                if whole(value).is_some_and(|number| (*least..=*most).contains(&number)) => {}
-            (Kind::OneOf(words), DeValue::String(word)) => {
-                if !words.contains(&word.as_ref()) {
-                    let problem = format!("{:?} is not one of its words", word.as_ref());
+    fn check_kind(&mut self, path: &str, item: &Item, kind: &'static Kind) {
+        let at = item.at;
+        match (kind, &item.value) {
+            (Kind::Text | Kind::Secret, Value::Text(text)) if !text.trim().is_empty() => {}
+            (Kind::Flag, Value::Flag(_)) => {}
+            (Kind::Whole(least, most), Value::Whole(Some(number)))
+                if (*least..=*most).contains(number) => {}
+            (Kind::OneOf(words), Value::Text(word)) => {
+                if !words.contains(&word.as_str()) {
+                    let problem = format!("\"{word}\" is not one of its words");
                     self.mistake(at, path, problem, format!("write one of {}", quoted(words)));
                 }
             }
-            (Kind::Section(keys), DeValue::Table(table)) => {
+            (Kind::Section(keys), Value::Table(table)) => {
                 self.check(path, Section { table, at }, keys);
             }
-            (Kind::Named(keys), DeValue::Table(table)) => self.check_named(path, at, table, keys),
-            (Kind::List(keys), DeValue::Array(items)) => {
+            (Kind::Named(keys), Value::Table(table)) => self.check_named(path, at, table, keys),
+            (Kind::List(keys), Value::List(items) | Value::Tables(items)) => {
                 for (place, item) in items.iter().enumerate() {
                     self.check_item(path, place, item, keys);
                 }
@@ -103,24 +99,19 @@ impl Reader {
         }
     }
 
-    fn check_named(&mut self, path: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) {
-        if table.is_empty() {
+    fn check_named(&mut self, path: &str, at: usize, table: &Table, keys: &'static [Key]) {
+        if table.entries.is_empty() {
             self.mistake(at, path, "it is empty", "name at least one");
         }
-        for (name, value) in table {
-            let path = below(path, name.get_ref());
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    let at = name.span().start;
+        for (name, entry) in &table.entries {
+            let path = below(path, name);
+            match entry.item.table() {
+                Some(table) => {
+                    let at = entry.name_at;
                     self.check(&path, Section { table, at }, keys);
                 }
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_)
-                | DeValue::Array(_) => self.mistake(
-                    value.span().start,
+                None => self.mistake(
+                    entry.item.at,
                     &path,
                     "it is not a section",
                     format!("write {{ {} = … }}", keys[0].name),
@@ -129,26 +120,15 @@ impl Reader {
         }
     }
 
-    fn check_item(
-        &mut self,
-        path: &str,
-        place: usize,
-        item: &Spanned<DeValue<'_>>,
-        keys: &'static [Key],
-    ) {
-        let at = item.span().start;
-        match item.get_ref() {
-            DeValue::Table(table) => {
+    fn check_item(&mut self, path: &str, place: usize, item: &Item, keys: &'static [Key]) {
+        let at = item.at;
+        match item.table() {
+            Some(table) => {
                 let section = Section { table, at };
                 let path = item_path(path, place, section);
                 self.check(&path, section, keys);
             }
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_) => {
+            None => {
                 let fix = format!("write [[{path}]]");
                 self.mistake(at, path, "it is not a section", fix);
             }
@@ -157,34 +137,40 @@ impl Reader {
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn of(root: &'t Spanned<DeTable<'t>>) -> Self {
-        Self {
-            table: root.get_ref(),
-            at: 0,
-        }
+    pub(super) fn of(root: &'t Table) -> Self {
+        Self { table: root, at: 0 }
+    }
+
+    fn item(self, key: &str) -> Option<&'t Item> {
+        self.table.entries.get(key).map(|entry| &entry.item)
     }
 
     pub(super) fn text(self, key: &str) -> Option<Text<'t>> {
-        let value = self.table.get(key)?;
-        let text = value.get_ref().as_str()?.trim();
-        (!text.is_empty()).then_some(Text {
-            text,
-            at: value.span().start,
-        })
+        let item = self.item(key)?;
+        let Value::Text(text) = &item.value else {
+            return None;
+        };
+        let text = text.trim();
+        (!text.is_empty()).then_some(Text { text, at: item.at })
     }
 
     pub(super) fn flag(self, key: &str) -> Option<bool> {
-        self.table.get(key)?.get_ref().as_bool()
+        match self.item(key)?.value {
+            Value::Flag(flag) => Some(flag),
+            _ => None,
+        }
     }
 
     pub(super) fn whole(self, key: &str) -> Option<u32> {
-        whole(self.table.get(key)?)
+        match self.item(key)?.value {
+            Value::Whole(number) => number,
+            _ => None,
+        }
     }
 
     pub(super) fn section(self, key: &str) -> Option<Section<'t>> {
-        let value = self.table.get(key)?;
-        let table = value.get_ref().as_table()?;
-        let at = value.span().start;
+        let item = self.item(key)?;
+        let (table, at) = (item.table()?, item.at);
         Some(Section { table, at })
     }
 
@@ -193,38 +179,35 @@ impl<'t> Section<'t> {
         let Some(named) = self.section(key) else {
             return Vec::new();
         };
-        named
-            .table
-            .iter()
-            .filter_map(|(name, value)| {
-                let Range { start: at, .. } = name.span();
-                let text = name.get_ref().as_ref();
-                let table = value.get_ref().as_table()?;
-                Some((Text { text, at }, Section { table, at }))
-            })
-            .collect()
+        let mut sections = Vec::new();
+        for (text, entry) in &named.table.entries {
+            let at = entry.name_at;
+            if let Some(table) = entry.item.table() {
+                sections.push((Text { text, at }, Section { table, at }));
+            }
+        }
+        sections
     }
 
     /// The sections of the list `key`.
     pub(super) fn list(self, key: &str) -> Vec<Section<'t>> {
-        self.table
-            .get(key)
-            .and_then(|value| value.get_ref().as_array())
-            .into_iter()
-            .flatten()
-            .filter_map(|item| {
-                let table = item.get_ref().as_table()?;
-                let at = item.span().start;
-                Some(Section { table, at })
-            })
-            .collect()
+        let mut sections = Vec::new();
+        if let Some(Value::List(items) | Value::Tables(items)) =
+            self.item(key).map(|item| &item.value)
+        {
+            for item in items {
+                let at = item.at;
+                if let Some(table) = item.table() {
+                    sections.push(Section { table, at });
+                }
+            }
+        }
+        sections
     }
 
     /// Where the value of `key` stands, else the section.
     pub(super) fn place(self, key: &str) -> usize {
-        self.table
-            .get(key)
-            .map_or(self.at, |value| value.span().start)
+        self.item(key).map_or(self.at, |item| item.at)
     }
 }
 
@@ -242,11 +225,6 @@ pub(super) fn below(path: &str, name: &str) -> String {
     } else {
         format!("{path}.{name}")
     }
-}
-
-fn whole(value: &Spanned<DeValue<'_>>) -> Option<u32> {
-    let number = value.get_ref().as_integer()?;
-    u32::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 fn wanted(kind: &Kind) -> &'static str {
@@ -277,7 +255,7 @@ fn shape(kind: &Kind) -> String {
 pub(super) const SECRET_FIX: &str = "write env:NAME, secretsmanager:ID, ssm:/name or file:path";
 
 fn quoted(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     quoted.join(", ")
 }
 

@@ -1,9 +1,10 @@
 //! Which combinations of the configuration cannot be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::SourceSystem;
 use crate::model::ids::ObjectName;
+use crate::model::text::JsonText;
 
 use super::read::{Reader, Section, below};
 use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnLeave, Seed};
@@ -35,15 +36,15 @@ pub(super) fn check_objects(
     declared: &[&str],
     objects: &[(Section<'_>, ObjectSync)],
 ) {
-    let mut tables = BTreeSet::new();
-    let mut names = BTreeSet::new();
+    let mut tables = Taken::default();
+    let mut names = Taken::default();
     for (section, object) in objects {
         let path = below(path, object.object.as_str());
-        if !names.insert(folded(object.object.as_str())) {
+        if names.take(folded(object.object.as_str()), "").is_some() {
             let fix = "keep one of its two sections";
             reader.mistake(section.place("object"), &path, "it is mapped twice", fix);
         }
-        if !tables.insert(&object.table) {
+        if tables.take(JsonText::of(&object.table), "").is_some() {
             let fix = "give each object its own table";
             let at = section.place("table");
             reader.mistake(
@@ -78,14 +79,13 @@ pub(super) fn check_objects(
 pub(super) fn parents_first(mut waiting: Vec<ObjectSync>) -> Vec<ObjectSync> {
     let mut ordered: Vec<ObjectSync> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let names: BTreeSet<ObjectName> =
-            waiting.iter().map(|object| object.object.clone()).collect();
+        let waits = |name: &ObjectName| waiting.iter().any(|object| object.object == *name);
         let free = |object: &ObjectSync| {
             object
                 .fields
                 .values()
                 .filter_map(|field| field.references.as_ref())
-                .all(|parent| *parent == object.object || !names.contains(parent))
+                .all(|parent| *parent == object.object || !waits(parent))
         };
         let next = waiting.iter().position(free).unwrap_or(0);
         ordered.push(waiting.remove(next));
@@ -93,32 +93,46 @@ pub(super) fn parents_first(mut waiting: Vec<ObjectSync>) -> Vec<ObjectSync> {
     ordered
 }
 
+/// Names, and who took each.
+#[derive(Default)]
+struct Taken(BTreeMap<String, String>);
+
+impl Taken {
+    /// Takes a name, and returns who had it before.
+    fn take(&mut self, name: String, by: &str) -> Option<String> {
+        self.0.insert(name, by.to_owned())
+    }
+}
+
 fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
     let path = below(path, "fields");
     let external_id = &object.external_id;
-    let mut names = BTreeSet::from([folded(external_id.field.as_str())]);
-    let mut columns = BTreeMap::from([(external_id.column.as_str(), external_id.field.as_str())]);
-    if let Some(column) = &object.deletes.column {
-        if columns.contains_key(column.as_str()) {
-            let at = section.place("deletes");
-            let problem = format!("column {column} already holds the external id");
-            reader.mistake(at, &path, problem, "give soft deletes their own column");
-        }
-        columns.insert(column.as_str(), "the time of a soft delete");
+    let mut names = Taken::default();
+    let mut columns = Taken::default();
+    names.take(folded(external_id.field.as_str()), "");
+    columns.take(external_id.column.to_string(), external_id.field.as_str());
+    if let Some(column) = &object.deletes.column
+        && columns
+            .take(column.to_string(), "the time of a soft delete")
+            .is_some()
+    {
+        let at = section.place("deletes");
+        let problem = format!("column {column} already holds the external id");
+        reader.mistake(at, &path, problem, "give soft deletes their own column");
     }
     for (name, part) in section.named("fields") {
         let path = below(&path, name.text);
         if folded(name.text) == folded(external_id.field.as_str()) {
             let fix = "remove it: the external id is always mapped";
             reader.mistake(name.at, &path, "it is the external id", fix);
-        } else if !names.insert(folded(name.text)) {
+        } else if names.take(folded(name.text), "").is_some() {
             let problem = "it is mapped twice: Salesforce ignores the case of field names";
             reader.mistake(name.at, &path, problem, "keep one of the two");
         }
         let Some(column) = part.text("column") else {
             continue;
         };
-        if let Some(other) = columns.insert(column.text, name.text) {
+        if let Some(other) = columns.take(column.text.to_owned(), name.text) {
             let problem = format!("column {} already holds {other}", column.text);
             let path = below(&path, "column");
             reader.mistake(column.at, &path, problem, "give each field its own column");
