@@ -13,6 +13,7 @@ pub mod link;
 pub mod mint;
 pub mod observation;
 pub mod schema;
+pub mod text;
 pub mod value;
 
 pub use change::{ChangeEnvelope, ChangeOperation, SourceSystem};

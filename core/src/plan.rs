@@ -15,3 +15,4 @@ pub mod record;
 pub mod retry;
 pub mod route;
 pub mod rule;
+mod text;

@@ -3,18 +3,19 @@
 pub mod answers;
 mod batch;
 mod input;
-mod located;
+pub mod json;
 mod problem;
+pub mod read;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 use syncline::config::{Config, ObjectSync};
 use syncline::model::hash;
+use syncline::model::text::{JsonText, WriteJson};
 use syncline::{ChangeEnvelope, PlannerContext, RecordFacts, SourceSystem};
 
 use answers::{ConfigAnswer, FieldExplanation, Listed, RecordExplanation};
 pub use batch::Batch;
-use input::Members;
 pub use problem::Problem;
 
 /// Longest input of one call, in bytes. A record is some kilobytes; longer batches come in chunks.
@@ -81,8 +82,8 @@ pub fn explain(input: &str) -> Result<String, Problem> {
 
 /// Plans a batch that fits into one call: `{"object": …, "rows": […]}`, see [`Batch`].
 pub fn plan_batch(input: &str) -> Result<String, Problem> {
-    let mut members = Members::read(input)?;
-    let rows: Vec<Json> = members.required("rows")?;
+    let mut members = input::members(input)?;
+    let rows = members.list("rows")?;
     let mut batch = Batch::of(members)?;
     let rows = batch.plan_rows(rows)?;
     Ok(text(&answers::BatchAnswer {
@@ -93,7 +94,7 @@ pub fn plan_batch(input: &str) -> Result<String, Problem> {
 
 /// Plans one change.
 pub fn plan_change(input: &str) -> Result<String, Problem> {
-    let mut members = Members::read(input)?;
+    let mut members = input::members(input)?;
     let context: PlannerContext = members.required("context")?;
     let envelope: ChangeEnvelope = members.required("envelope")?;
     members.finish(&["context", "envelope"])?;
@@ -102,12 +103,12 @@ pub fn plan_change(input: &str) -> Result<String, Problem> {
 
 /// Merges two payloads.
 pub fn merge(input: &str) -> Result<String, Problem> {
-    let mut members = Members::read(input)?;
+    let mut members = input::members(input)?;
     let object: ObjectSync = members.required("object")?;
     let source: SourceSystem = members.required("source")?;
     let incoming: Json = members.required("incoming")?;
     // A payload that is null is one; only a missing one is none.
-    let current = members.take("current");
+    let current = members.some("current")?;
     members.finish(&["object", "source", "incoming", "current"])?;
     let outcome = syncline::merge_payload(&object, current.as_ref(), source, &incoming);
     Ok(text(&outcome))
@@ -115,16 +116,20 @@ pub fn merge(input: &str) -> Result<String, Problem> {
 
 /// Returns the hash of a JSON text.
 pub fn canonical_hash(json: &str) -> Result<String, Problem> {
-    let json: Json = input::json(json)?;
+    let json: Json = input::whole(json)?;
     Ok(hash::canonical_hash(&json))
 }
 
 fn record(input: &str) -> Result<(ObjectSync, RecordFacts), Problem> {
-    let mut members = Members::read(input)?;
+    let mut members = input::members(input)?;
     let object = members.required("object")?;
     Ok((object, members.all()?))
 }
 
-fn text<T: Serialize>(answer: &T) -> String {
-    serde_json::to_string(answer).expect("an answer has only text keys")
+/// Writes an answer. Where tests run, it is compared with what serde writes: one of them says what the
+/// types of the package are.
+fn text<T: Serialize + WriteJson>(answer: &T) -> String {
+    let text = JsonText::of(answer);
+    debug_assert_eq!(serde_json::to_string(answer).ok().as_ref(), Some(&text));
+    text
 }

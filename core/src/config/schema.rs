@@ -1,56 +1,74 @@
 //! `syncline.schema.json`: the keys of `syncline.toml` for editors.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::keys::{FILE, Key, Kind};
 
 /// Returns the JSON Schema of `syncline.toml`.
 pub fn json_schema() -> Json {
     let mut schema = section(FILE);
-    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    schema["title"] = json!("syncline.toml");
-    schema
+    let draft = "https://json-schema.org/draft/2020-12/schema";
+    schema.insert("$schema".to_owned(), Json::from(draft));
+    schema.insert("title".to_owned(), Json::from("syncline.toml"));
+    Json::Object(schema)
 }
 
-fn section(keys: &[Key]) -> Json {
-    let properties: Map<String, Json> = keys
-        .iter()
-        .map(|key| {
-            let mut schema = of_kind(&key.kind);
-            schema["description"] = json!(key.doc);
-            (key.name.to_owned(), schema)
-        })
-        .collect();
-    let required: Vec<&str> = keys
-        .iter()
-        .filter(|key| key.required)
-        .map(|key| key.name)
-        .collect();
-    json!({
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    })
-}
-
-fn of_kind(kind: &Kind) -> Json {
-    match kind {
-        Kind::Text => json!({"type": "string", "minLength": 1}),
-        Kind::Flag => json!({"type": "boolean"}),
-        Kind::Whole(least, most) => {
-            json!({"type": "integer", "minimum": least, "maximum": most})
+fn section(keys: &[Key]) -> Map<String, Json> {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for key in keys {
+        let mut schema = of_kind(&key.kind);
+        schema.insert("description".to_owned(), Json::from(key.doc));
+        properties.insert(key.name.to_owned(), Json::Object(schema));
+        if key.required {
+            required.push(Json::from(key.name));
         }
-        Kind::OneOf(words) => json!({"enum": words}),
-        Kind::Secret => {
-            json!({"type": "string", "pattern": "^(env|secretsmanager|ssm|file):.+"})
-        }
-        Kind::Section(keys) => section(keys),
-        Kind::Named(keys) => json!({
-            "type": "object",
-            "additionalProperties": section(keys),
-            "minProperties": 1,
-        }),
-        Kind::List(keys) => json!({"type": "array", "items": section(keys)}),
     }
+    schema([
+        ("type", Json::from("object")),
+        ("properties", Json::Object(properties)),
+        ("required", Json::Array(required)),
+        ("additionalProperties", Json::Bool(false)),
+    ])
+}
+
+fn of_kind(kind: &Kind) -> Map<String, Json> {
+    match kind {
+        Kind::Text => schema([
+            ("type", Json::from("string")),
+            ("minLength", Json::from(1_u32)),
+        ]),
+        Kind::Flag => schema([("type", Json::from("boolean"))]),
+        Kind::Whole(least, most) => schema([
+            ("type", Json::from("integer")),
+            ("minimum", Json::from(*least)),
+            ("maximum", Json::from(*most)),
+        ]),
+        Kind::OneOf(words) => {
+            let words = words.iter().map(|word| Json::from(*word));
+            schema([("enum", Json::Array(words.collect()))])
+        }
+        Kind::Secret => schema([
+            ("type", Json::from("string")),
+            ("pattern", Json::from("^(env|secretsmanager|ssm|file):.+")),
+        ]),
+        Kind::Section(keys) => section(keys),
+        Kind::Named(keys) => schema([
+            ("type", Json::from("object")),
+            ("additionalProperties", Json::Object(section(keys))),
+            ("minProperties", Json::from(1_u32)),
+        ]),
+        Kind::List(keys) => schema([
+            ("type", Json::from("array")),
+            ("items", Json::Object(section(keys))),
+        ]),
+    }
+}
+
+fn schema<const MEMBERS: usize>(members: [(&str, Json); MEMBERS]) -> Map<String, Json> {
+    let mut schema = Map::new();
+    for (name, member) in members {
+        schema.insert(name.to_owned(), member);
+    }
+    schema
 }

@@ -52,9 +52,7 @@ impl Value {
         match json {
             serde_json::Value::Null => Some(Self::Null),
             serde_json::Value::Bool(boolean) => Some(Self::Boolean(*boolean)),
-            serde_json::Value::Number(number) => {
-                Decimal::parse(&number.to_string()).map(Self::Number)
-            }
+            serde_json::Value::Number(number) => Decimal::parse(number.as_str()).map(Self::Number),
             serde_json::Value::String(text) => Some(Self::Text(text.clone())),
             serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
         }

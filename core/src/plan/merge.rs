@@ -1,7 +1,5 @@
 //! Two-way façade over the record plan, for callers who hold two payloads and no base.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -90,6 +88,12 @@ pub(super) fn owner(object: &ObjectSync, field: &str) -> Owner {
         .map_or(Owner::Shared, |(_, sync)| sync.owner)
 }
 
-pub(super) fn sorted(members: &Map<String, Json>) -> BTreeMap<&String, &Json> {
-    members.iter().collect()
+/// Returns the members by name, as mostly they are already.
+pub(super) fn sorted(members: &Map<String, Json>) -> Vec<(&String, &Json)> {
+    let mut sorted: Vec<(&String, &Json)> = Vec::with_capacity(members.len());
+    for (name, member) in members {
+        let place = sorted.partition_point(|(known, _)| *known < name);
+        sorted.insert(place, (name, member));
+    }
+    sorted
 }

@@ -198,7 +198,9 @@ impl SideWrite {
                 fields.insert(field.clone(), value);
             }
             Self::None | Self::Delete | Self::SoftDelete => {
-                *self = Self::Update(Payload::from([(field.clone(), value)]));
+                let mut fields = Payload::new();
+                fields.insert(field.clone(), value);
+                *self = Self::Update(fields);
             }
         }
     }

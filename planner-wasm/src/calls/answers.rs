@@ -3,8 +3,10 @@
 use serde::{Serialize, Serializer};
 use syncline::config::{Config, Mistake};
 use syncline::model::ids::FieldName;
+use syncline::model::text::{JsonText, Word, WriteJson};
 use syncline::model::value::Value;
 use syncline::plan::rule::Rule;
+use syncline::{words, write_object};
 
 use super::Problem;
 
@@ -17,6 +19,36 @@ impl<K, V> Default for Listed<K, V> {
         Self(Vec::new())
     }
 }
+
+impl<K: Key, V: WriteJson> WriteJson for Listed<K, V> {
+    fn write_json(&self, text: &mut JsonText) {
+        let members = self.0.iter();
+        text.members(&mut members.map(|(key, value)| (key.key(), value as &dyn WriteJson)));
+    }
+}
+
+/// What may be the name of a member.
+trait Key {
+    fn key(&self) -> &str;
+}
+
+impl Key for FieldName {
+    fn key(&self) -> &str {
+        self.as_str()
+    }
+}
+
+macro_rules! word_as_key {
+    ($($name:ty)+) => {
+        $(impl Key for $name {
+            fn key(&self) -> &str {
+                self.word()
+            }
+        })+
+    };
+}
+
+word_as_key!(BatchLane Rule WriteKind);
 
 impl<K: Serialize, V: Serialize> Serialize for Listed<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -214,3 +246,85 @@ pub struct BatchAnswer {
     /// The batch as a whole.
     pub summary: BatchSummary,
 }
+
+impl WriteJson for BatchRow {
+    fn write_json(&self, text: &mut JsonText) {
+        match self {
+            Self::Planned(PlannedRow {
+                external_id,
+                rule,
+                to_postgres,
+                to_salesforce,
+                conflicts,
+                overruled,
+                bytes,
+            }) => text.object(&[
+                Some(("outcome", &"planned")),
+                Some(("external_id", external_id)),
+                Some(("rule", rule)),
+                Some(("to_postgres", to_postgres)),
+                Some(("to_salesforce", to_salesforce)),
+                Some(("conflicts", conflicts)),
+                Some(("overruled", overruled)),
+                Some(("bytes", bytes)),
+            ]),
+            Self::Refused(Problem { path, message, fix }) => text.object(&[
+                Some(("outcome", &"refused")),
+                Some(("path", path)),
+                Some(("message", message)),
+                Some(("fix", fix)),
+            ]),
+        }
+    }
+}
+
+write_object!(ConfigAnswer { config, mistakes });
+write_object!(RecordExplanation {
+    rule,
+    sentence,
+    settled,
+    fields
+});
+write_object!(FieldExplanation {
+    rule,
+    sentence,
+    base,
+    postgres,
+    salesforce
+});
+write_object!(LaneLoad {
+    records,
+    calls,
+    bytes
+});
+write_object!(BatchSummary {
+    rows,
+    settled,
+    conflicting,
+    lanes,
+    rules,
+    to_postgres,
+    to_salesforce,
+    calls,
+    bytes,
+    routes
+});
+write_object!(BatchAnswer { rows, summary });
+
+words!(WriteKind {
+    None: "none",
+    Create: "create",
+    Update: "update",
+    Delete: "delete",
+    SoftDelete: "soft_delete",
+});
+words!(BatchLane {
+    Refused: "refused",
+    Noop: "noop",
+    Conflict: "conflict",
+    Postgres: "postgres",
+    Single: "single",
+    Collections: "collections",
+    CompositeGraph: "composite_graph",
+    Bulk: "bulk",
+});

@@ -3,10 +3,10 @@
 //! Rows come in chunks, so that a page can show progress and stop between them. Of each plan only
 //! what its lane depends on is kept.
 
-use serde_json::Value as Json;
 use syncline::RecordFacts;
 use syncline::config::ObjectSync;
 use syncline::model::SourceSystem;
+use syncline::model::text::JsonText;
 use syncline::model::value::Value;
 use syncline::plan::record::{FieldConflict, Overruled, RecordPlan, SideWrite};
 use syncline::plan::route::{
@@ -14,8 +14,9 @@ use syncline::plan::route::{
 };
 
 use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, Listed, PlannedRow, WriteKind};
-use super::input::{self, Members};
-use super::{Problem, text};
+use super::json::{self, Node};
+use super::read::Members;
+use super::{Problem, input};
 
 /// Most rows of one batch: what a page can hold beside them.
 const ROWS_MAX: usize = 1_000_000;
@@ -61,10 +62,10 @@ impl Batch {
     /// be used; they may unless they are false) and `"calls_max"` (REST calls that may be spent on
     /// single calls).
     pub fn begin(input: &str) -> Result<Self, Problem> {
-        Self::of(Members::read(input)?)
+        Self::of(input::members(input)?)
     }
 
-    pub(super) fn of(mut members: Members) -> Result<Self, Problem> {
+    pub(super) fn of(mut members: Members<'_>) -> Result<Self, Problem> {
         let object = members.required("object")?;
         let graph: Option<bool> = members.optional("graph")?;
         let bulk: Option<bool> = members.optional("bulk")?;
@@ -89,16 +90,16 @@ impl Batch {
         input::within_bounds(lines)?;
         let lines = lines.lines().filter(|line| !line.trim().is_empty());
         self.room_for(lines.clone().count())?;
-        let rows: Vec<BatchRow> = lines.map(|line| self.plan_one(input::json(line))).collect();
-        Ok(text(&rows))
+        let rows: Vec<BatchRow> = lines.map(|line| self.plan_one(json::parse(line))).collect();
+        Ok(super::text(&rows))
     }
 
     /// Returns the batch as a whole, with the lane of each row, as JSON.
     pub fn finish(&self) -> String {
-        text(&self.summary())
+        super::text(&self.summary())
     }
 
-    pub(super) fn plan_rows(&mut self, rows: Vec<Json>) -> Result<Vec<BatchRow>, Problem> {
+    pub(super) fn plan_rows(&mut self, rows: Vec<Node<'_>>) -> Result<Vec<BatchRow>, Problem> {
         self.room_for(rows.len())?;
         Ok(rows.into_iter().map(|row| self.plan_one(Ok(row))).collect())
     }
@@ -111,7 +112,7 @@ impl Batch {
         Ok(())
     }
 
-    fn plan_one(&mut self, row: Result<Json, Problem>) -> BatchRow {
+    fn plan_one(&mut self, row: Result<Node<'_>, Problem>) -> BatchRow {
         match row.and_then(|row| self.planned(row)) {
             Ok((row, kept)) => {
                 self.rows.push(Kept::Planned(Box::new(kept)));
@@ -124,10 +125,10 @@ impl Batch {
         }
     }
 
-    fn planned(&self, row: Json) -> Result<(PlannedRow, KeptPlan), Problem> {
+    fn planned(&self, row: Node<'_>) -> Result<(PlannedRow, KeptPlan), Problem> {
         let mut members = Members::of(row)?;
-        let urgent = members.optional("urgent")?;
-        let has_dependencies = members.optional("has_dependencies")?;
+        let urgent: Option<bool> = members.optional("urgent")?;
+        let has_dependencies: Option<bool> = members.optional("has_dependencies")?;
         let facts: RecordFacts = members.all()?;
         let plan = facts.plan(&self.object);
         let row = PlannedRow {
@@ -147,8 +148,8 @@ impl Batch {
             to_postgres: row.to_postgres,
             to_salesforce: row.to_salesforce,
             bytes: row.bytes,
-            urgent,
-            has_dependencies,
+            urgent: urgent.unwrap_or(false),
+            has_dependencies: has_dependencies.unwrap_or(false),
             plan: without_values(plan),
         };
         Ok((row, kept))
@@ -271,7 +272,9 @@ impl WriteKind {
 }
 
 fn bytes_of(write: &SideWrite) -> usize {
-    write.fields().map_or(0, |fields| text(fields).len())
+    write
+        .fields()
+        .map_or(0, |fields| JsonText::of(fields).len())
 }
 
 /// Returns the plan as its lane sees it: which writes there are, whether something waits or was

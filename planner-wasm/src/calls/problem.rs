@@ -1,6 +1,8 @@
 //! Why an input cannot be used, and what to do about it.
 
 use serde::Serialize;
+use syncline::model::text::JsonText;
+use syncline::write_object;
 
 /// Why an input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,8 +25,20 @@ impl Problem {
         }
     }
 
+    /// Returns the problem as seen from outside of the member `name`.
+    pub(super) fn below(mut self, name: &str) -> Self {
+        self.path = match self.path.chars().next() {
+            None => name.to_owned(),
+            Some('[') => format!("{name}{}", self.path),
+            Some(_) => format!("{name}.{}", self.path),
+        };
+        self
+    }
+
     /// Returns the problem as JSON text.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a problem is three texts")
+        JsonText::of(self)
     }
 }
+
+write_object!(Problem { path, message, fix });

@@ -158,6 +158,48 @@ impl Cases {
         })
     }
 
+    /// A record of which some members are not what they should be.
+    pub(crate) fn spoiled_record(&mut self) -> Json {
+        let mut record = self.record();
+        self.spoil(&mut record);
+        self.spoil(&mut record["object"]);
+        record
+    }
+
+    /// A change of which some members are not what they should be.
+    pub(crate) fn spoiled_change(&mut self) -> Json {
+        let mut change = self.change();
+        self.spoil(&mut change["context"]);
+        self.spoil(&mut change["envelope"]);
+        change
+    }
+
+    fn spoil(&mut self, object: &mut Json) {
+        let Some(members) = object.as_object_mut() else {
+            return;
+        };
+        for member in members.values_mut() {
+            if self.chance(3) {
+                // No short arrays: serde takes them for objects, and the planner does not.
+                let spoiled = self.pick(&[
+                    "null",
+                    "7",
+                    "-1.0",
+                    "true",
+                    "\"x\"",
+                    "[\"Name\"]",
+                    "{}",
+                    "{\"Name\": [1]}",
+                    "{\"postgres\": null, \"salesforce\": \"deleted\"}",
+                ]);
+                *member = serde_json::from_str(spoiled).expect("it is JSON");
+            }
+        }
+        if self.chance(2) {
+            members.insert("more".to_owned(), json!(1));
+        }
+    }
+
     fn merge(&mut self) -> Json {
         let current = self.fields();
         json!({

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
+use syncline::{ChangeEnvelope, ObjectSync, PlannerContext, RecordFacts};
 
 use cases::Cases;
 
@@ -86,6 +87,36 @@ fn compare_in_node(seed: u64, count: usize, lines: impl Iterator<Item = String>,
     assert_eq!(told["cases"], json!(count));
 }
 
+/// The planner reads its inputs by itself; serde's derived code says what they are.
+#[test]
+fn inputs_are_read_as_serde_reads_them() {
+    let mut cases = Cases::of_seed(20_260_502);
+    let mut refused = 0;
+    for _ in 0..3_000 {
+        let record = cases.spoiled_record();
+        let read = planner_wasm::calls::plan_record(&record.to_string()).ok();
+        assert_eq!(read, planned_by_serde(&record), "{record}");
+        refused += usize::from(read.is_none());
+        let change = cases.spoiled_change();
+        let read = planner_wasm::calls::plan_change(&change.to_string()).ok();
+        assert_eq!(read, changed_by_serde(&change), "{change}");
+    }
+    assert!(refused > 100 && refused < 2_000, "{refused} are refused");
+}
+
+fn planned_by_serde(record: &Json) -> Option<String> {
+    let mut members = record.as_object()?.clone();
+    let object: ObjectSync = serde_json::from_value(members.remove("object")?).ok()?;
+    let facts: RecordFacts = serde_json::from_value(Json::Object(members)).ok()?;
+    serde_json::to_string(&facts.plan(&object)).ok()
+}
+
+fn changed_by_serde(change: &Json) -> Option<String> {
+    let context: PlannerContext = serde_json::from_value(change["context"].clone()).ok()?;
+    let envelope: ChangeEnvelope = serde_json::from_value(change["envelope"].clone()).ok()?;
+    serde_json::to_string(&syncline::plan_change(&context, &envelope)).ok()
+}
+
 #[test]
 fn a_problem_names_the_member_that_is_wrong() {
     let told = |input: &str| planner_wasm::calls::plan_record(input).unwrap_err();
@@ -104,7 +135,7 @@ fn a_problem_names_the_member_that_is_wrong() {
     };
     assert_eq!(with("postgres", json!({"Name": [1]})), "postgres.Name");
     assert_eq!(with("postgras", json!({})), "postgras");
-    assert_eq!(with("object", json!({"object": "Account"})), "object");
+    assert_eq!(with("object", json!({"object": "Account"})), "object.table");
     let mut wrong = object.clone();
     wrong["fields"]["Name"]["owner"] = json!("nobody");
     assert_eq!(with("object", wrong), "object.fields.Name.owner");

@@ -2,9 +2,9 @@
 
 use crate::config::{DeleteMode, DeleteOnEdit};
 use crate::model::SourceSystem;
-use crate::model::hash::canonical_json;
 use crate::model::ids::FieldName;
 use crate::model::link::Presence;
+use crate::model::text::JsonText;
 use crate::model::value::{Payload, Value};
 
 use super::super::field::Authority;
@@ -123,13 +123,11 @@ pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec
 }
 
 fn delete_against_edit(holder: SourceSystem, edits: &[Edit<'_>]) -> FieldConflict {
-    let object = edits
-        .iter()
-        .map(|edit| (edit.field.to_string(), edit.value.to_json()))
-        .collect();
-    let edit = Some(Value::Text(canonical_json(&serde_json::Value::Object(
-        object,
-    ))));
+    let mut edited = Payload::new();
+    for edit in edits {
+        edited.insert(edit.field.clone(), edit.value.clone());
+    }
+    let edit = Some(Value::Text(JsonText::canonical(&edited)));
     let (postgres, salesforce) = match holder {
         SourceSystem::Postgres => (edit, None),
         SourceSystem::Salesforce => (None, edit),
@@ -202,6 +200,10 @@ fn name_on_holder(state: &RecordState<'_>, holder: SourceSystem, plan: &mut Reco
         plan.side(holder).set(field, value.clone());
         plan.advance(field, &value, Confirmation::Salesforce);
     } else {
-        plan.base_advance.remove(field);
+        for (advanced, step) in std::mem::take(&mut plan.base_advance) {
+            if advanced != *field {
+                plan.base_advance.insert(advanced, step);
+            }
+        }
     }
 }
