@@ -18,7 +18,7 @@ export function readHistory(json: Json): History {
   return {
     object: word(json, "object"),
     externalId: word(json, "external_id"),
-    state: [word(json, "state").replaceAll("_", " "), word(json, "reason")].filter((text) => text !== "").join(": "),
+    state: member(json, "state") === null ? "gone from both sides" : [spaced(word(json, "state")), word(json, "reason")].filter((text) => text !== "").join(": "),
     truncated: member(json, "truncated") === true,
     steps: entries.map((entry, index) => readStep(entry, byHash, `entries[${index}]`)),
   };

@@ -8,7 +8,6 @@ import { Replan } from "../parts/replan";
 import { change, say, useStore } from "../store";
 import { STEP_NAMES, type History, type Step, type StepKind } from "../timeline/history";
 import { readHistory } from "../timeline/read";
-import { SAMPLE_HISTORY } from "../timeline/sample";
 
 /** Longest history that is read: thousands of steps. */
 const HISTORY_BYTES_MAX = 16 << 20;
@@ -53,13 +52,22 @@ function Open({ ready }: { readonly ready: boolean }): JSX.Element {
       </DropZone>
       <div class="samples">
         <h3>Or look at an example</h3>
-        <p>An account that is edited on both sides within a minute, ends in a conflict, and is decided by a person.</p>
-        <button type="button" class="button button-primary" disabled={!ready} onClick={() => open(SAMPLE_HISTORY, "the example")}>
+        <p>
+          An account from its birth to its end, as the command printed it: edited on both sides, disputed and decided by a person, refused by
+          Salesforce and tried again, deleted.
+        </p>
+        <button type="button" class="button button-primary" disabled={!ready} onClick={() => void openExample()}>
           Open the example
         </button>
       </div>
     </div>
   );
+}
+
+/** The example is real output of the command, kept so by a test of its own. */
+async function openExample(): Promise<void> {
+  const { default: history } = await import("../timeline/history.json?raw");
+  open(history, "the example");
 }
 
 async function openFile(file: File): Promise<void> {

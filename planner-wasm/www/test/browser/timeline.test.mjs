@@ -12,12 +12,12 @@ test("a history is stepped through by buttons and by keyboard, and a decision is
     hash: "#view=timeline",
     async use(page) {
       await page.getByRole("button", { name: "Open the example" }).click();
-      await step(page).getByText("Seen: snapshot in Salesforce").waitFor();
+      await step(page).getByText("Seen: insert in Postgres").waitFor();
       await page.getByRole("button", { name: "Next" }).click();
-      await step(page).getByText("Seen: backfill in Postgres").waitFor();
-      await page.getByRole("button", { name: /^Seen backfill/ }).focus();
+      await step(page).getByText("Decided: created in Postgres").waitFor();
+      await page.getByRole("button", { name: /^Decided created/ }).focus();
       await page.keyboard.press("ArrowDown");
-      await step(page).getByText("Decided: equal").waitFor();
+      await step(page).getByText("Write begun: create in Salesforce").waitFor();
       await page.getByText(/^Step 3 of \d+$/).waitFor();
       await page.getByRole("button", { name: /^Decided conflict/ }).click();
       await page.getByRole("columnheader", { name: /As it was decided/ }).getByText("Needs a person").waitFor();
@@ -26,6 +26,21 @@ test("a history is stepped through by buttons and by keyboard, and a decision is
       assert.match(await phone(page).innerText(), /decided differently[\s\S]*Needs a person[\s\S]*Write to Salesforce/);
       await compare.selectOption("manual_review");
       assert.doesNotMatch(await phone(page).innerText(), /decided differently/);
+    },
+  }));
+
+test("what the command printed of a refused, a resumed and a deleted record is told in words", () =>
+  open({
+    hash: "#view=timeline",
+    async use(page) {
+      await page.getByRole("button", { name: "Open the example" }).click();
+      await page.getByRole("button", { name: /^Write ended refused/ }).click();
+      await step(page).getByText("Only sales may make an account hot").waitFor();
+      await page.getByRole("button", { name: /^Stopped FIELD_CUSTOM_VALIDATION_EXCEPTION/ }).click();
+      await page.keyboard.press("ArrowDown");
+      await step(page).getByText("Resumed: replayed").waitFor();
+      await page.getByRole("button", { name: /^Decided deleted in Postgres/ }).click();
+      await page.getByRole("columnheader", { name: /As it was decided/ }).getByText("Write to Salesforce").waitFor();
     },
   }));
 

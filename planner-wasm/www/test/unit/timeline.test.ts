@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseJson } from "../../src/json";
 import { recordJson } from "../../src/record";
+import { STEP_KINDS } from "../../src/timeline/history";
 import { readHistory } from "../../src/timeline/read";
-import { SAMPLE_HISTORY } from "../../src/timeline/sample";
+import SAMPLE_HISTORY from "../../src/timeline/history.json?raw";
 
 const read = (json: unknown) => readHistory(parseJson(JSON.stringify(json)));
 
@@ -17,6 +18,9 @@ test("every entry becomes a step, in order, and each decision keeps what it was 
     assert.equal(rules?.object, "Account");
   }
   assert.deepEqual(history.steps.map(({ at }) => at), history.steps.map(({ at }) => at).sort());
+  const told = new Set(history.steps.map(({ kind }) => kind));
+  assert.deepEqual(STEP_KINDS.filter((kind) => !told.has(kind)), [], "every kind of step is in it");
+  for (const { title } of history.steps) assert.notEqual(title, "");
 });
 
 test("a decision from before inputs were kept is a step without facts", () => {

@@ -1,0 +1,127 @@
+//! Puts ids and times of a history in order, so that two runs of one story are told alike.
+//!
+//! What is kept: which ids are the same, and what came after what.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use serde_json::{Value as Json, json};
+
+/// When the story begins, as it is told.
+const BEGINNING: &str = "2026-05-04T08:00:00Z";
+
+/// From one moment to the next, as it is told.
+const STEP: Duration = Duration::seconds(61);
+
+/// Puts a history in order.
+pub(crate) fn in_order(history: &mut Json) {
+    let mut names = Names::default();
+    names.replace(history);
+    let entries = history["entries"]
+        .as_array_mut()
+        .expect("a list of entries");
+    let mut moments = Moments::default();
+    for entry in entries {
+        moments.replace(entry);
+    }
+}
+
+/// Ids and hashes that are random, or hold the address of a server, by what they become.
+#[derive(Default)]
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn replace(&mut self, json: &mut Json) {
+        match json {
+            Json::Object(members) => {
+                for (name, member) in members {
+                    match (name.as_str(), &member) {
+                        ("record_id" | "intent_id", Json::String(id)) => {
+                            *member = json!(self.named(id, id_of));
+                        }
+                        // Of a cursor only an id at its end is random.
+                        ("cursor", Json::String(cursor)) if ends_with_id(cursor) => {
+                            let (kind, id) = cursor.split_at(cursor.len() - ID_CHARS);
+                            let id = self.named(id, id_of);
+                            *member = json!(format!("{kind}{id}"));
+                        }
+                        ("config_hash", Json::String(hash)) => {
+                            *member = json!(self.named(hash, |number| format!("config-{number}")));
+                        }
+                        _ => self.replace(member),
+                    }
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.replace(item)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+
+    fn named(&mut self, id: &str, name: impl FnOnce(usize) -> String) -> String {
+        let number = self.0.len() + 1;
+        let name = self.0.entry(id.to_owned()).or_insert_with(|| name(number));
+        name.clone()
+    }
+}
+
+/// Characters of an id as text.
+const ID_CHARS: usize = 36;
+
+fn id_of(number: usize) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+fn ends_with_id(cursor: &str) -> bool {
+    let id = cursor
+        .len()
+        .checked_sub(ID_CHARS)
+        .and_then(|at| cursor.get(at..));
+    id.is_some_and(|id| id.bytes().filter(|byte| *byte == b'-').count() == 4)
+}
+
+/// The moments of the database's clock, and when each side was last seen to change.
+#[derive(Default)]
+struct Moments {
+    last: Option<String>,
+    count: i32,
+    seen: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl Moments {
+    fn replace(&mut self, entry: &mut Json) {
+        let told = self.told(entry["at"].as_str().expect("a time"));
+        let text = told.to_rfc3339_opts(SecondsFormat::Secs, true);
+        entry["at"] = json!(text);
+        if entry["observed_at"].is_string() {
+            entry["observed_at"] = json!(text);
+        }
+        if let ("observed", Some(side)) = (kind(entry), entry["side"].as_str()) {
+            self.seen.insert(side.to_owned(), told);
+        }
+        let Some(changed) = entry
+            .pointer_mut("/input/changed_at_ms")
+            .and_then(Json::as_object_mut)
+        else {
+            return;
+        };
+        for (side, at) in changed {
+            if at.is_number() {
+                *at = json!(self.seen.get(side).map(DateTime::timestamp_millis));
+            }
+        }
+    }
+
+    /// What is recorded at one moment is told at one.
+    fn told(&mut self, at: &str) -> DateTime<Utc> {
+        if self.last.as_deref().is_some_and(|last| last != at) {
+            self.count += 1;
+        }
+        self.last = Some(at.to_owned());
+        let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
+        beginning + STEP * self.count
+    }
+}
+
+fn kind(entry: &Json) -> &str {
+    entry["kind"].as_str().expect("a kind")
+}

@@ -1,0 +1,166 @@
+//! One mapped object between a fresh database and a fresh org, with the engine in this process and the
+//! operator's program beside it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use salesforce_org::server::{self, Options, Running};
+use salesforce_org::{Org, RecordId, Request, local};
+use serde_json::{Value as Json, json};
+use syncline::SyncEngine;
+use syncline::model::ids::{ObjectName, TenantId};
+use syncline_functions::wiring::{Bell, Instance};
+use throwaway_postgres::TestDatabase;
+
+/// Rounds after which a record that is not at rest never will be.
+const ROUNDS_MAX: usize = 20;
+
+const TABLE: &str = "
+create table account (
+    account_id bigint generated always as identity primary key,
+    external_id text not null unique,
+    name text not null,
+    phone text,
+    industry text,
+    rating text,
+    revenue numeric(18, 2)
+)";
+
+/// Both sides and what stands between them.
+pub(crate) struct Scene {
+    org: Running,
+    database: TestDatabase,
+    folder: tempfile::TempDir,
+    engine: SyncEngine,
+    tenant: TenantId,
+}
+
+impl Scene {
+    /// Sets the scene: control plane and triggers are in place, nothing has happened yet.
+    pub(crate) async fn set() -> Self {
+        let database = TestDatabase::new().await;
+        let org = server::start(Org::default(), &Options::default())
+            .await
+            .expect("the org is served");
+        let folder = tempfile::tempdir().expect("a folder");
+        write_settings(folder.path(), &org, database.url());
+        let place = folder.path().join("syncline.toml").display().to_string();
+        let tenant = TenantId::parse("acme").expect("a name");
+        let engine = Instance::new(&place, Path::new("."), Bell::Silent)
+            .engine(&tenant)
+            .await
+            .expect("an engine");
+        let scene = Self {
+            org,
+            database,
+            folder,
+            engine,
+            tenant,
+        };
+        scene.sql(TABLE).await;
+        scene.syncline(&["migrate"]).await;
+        scene.syncline(&["install"]).await;
+        scene
+    }
+
+    /// Runs the operator's program, which must succeed, and returns what it prints.
+    pub(crate) async fn syncline(&self, words: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        command
+            .args(words)
+            .env("SYNCLINE_CONFIG", self.folder.path().join("syncline.toml"))
+            .env_remove("RUST_LOG");
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("the program is waited for")
+            .expect("the program runs");
+        let said = String::from_utf8_lossy(&stderr);
+        assert!(status.success(), "syncline {words:?}: {said}");
+        String::from_utf8(stdout).expect("it prints UTF-8")
+    }
+
+    /// An application changes rows.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        let mut connection = self.database.connect().await;
+        sqlx::raw_sql(statement)
+            .execute(&mut connection)
+            .await
+            .expect("the application's change");
+    }
+
+    /// A person edits the account in Salesforce.
+    pub(crate) fn edit(&self, fields: Json) {
+        self.org.with_org(|org| {
+            let token = org.open_session(local::PERSON).expect("a session");
+            let soql = "select+Id+from+Account";
+            let query = format!("/services/data/v62.0/query?q={soql}");
+            let answer = org.request(&Request::new("GET", &query).bearer(&token));
+            let id = answer.to_json()["records"][0]["Id"].clone();
+            let id = RecordId::parse(id.as_str().expect("an account")).expect("an id");
+            org.update_as(local::PERSON, id, &fields)
+                .expect("a person's edit");
+        });
+    }
+
+    /// The next write of the account is refused, with these words.
+    pub(crate) fn refuse_next_write(&self, code: &str, message: &str) {
+        let rule = json!({"action": "row_error", "code": code, "message": message, "external_id": "C-1042"});
+        let request = Request::new("POST", "/_org/faults").json(&rule);
+        let answer = self.org.with_org(|org| org.request(&request));
+        assert_eq!(answer.status, 200, "{:?}", answer.to_json());
+    }
+
+    /// Does all the work that there is, as schedules and doorbells would.
+    pub(crate) async fn come_to_rest(&self) {
+        let account = ObjectName::parse("Account").expect("a name");
+        for _ in 0..ROUNDS_MAX {
+            let deadline = self.engine.deadline_in(Duration::from_secs(600));
+            let here = syncline::capture_batch(&self.engine, &self.tenant, deadline).await;
+            let there = syncline::capture_stream(&self.engine, &self.tenant, deadline).await;
+            let applied = self.engine.apply(&self.tenant, &account, 0, deadline).await;
+            let seen = here.expect("a capture").counts.seen + there.expect("a capture").counts.seen;
+            if seen + applied.expect("an apply").leased == 0 {
+                return;
+            }
+        }
+        panic!("the record does not come to rest");
+    }
+}
+
+fn write_settings(folder: &Path, org: &Running, database: &str) {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file is written");
+        format!("file:{}", path.display())
+    };
+    let secret = file("secret", local::CLIENT_SECRET);
+    let url = file("database.url", database);
+    let config = format!(
+        r#"
+[tenant.acme]
+salesforce = {{ login_url = "{}", pubsub_url = "{}", client_id = "{}", auth = "client_credentials", secret = "{secret}" }}
+postgres = {{ url = "{url}" }}
+
+[[tenant.acme.object]]
+object = "Account"
+table = "account"
+external_id = {{ field = "External_Id__c", column = "external_id" }}
+
+[tenant.acme.object.fields]
+Name = {{ column = "name" }}
+Phone = {{ column = "phone" }}
+Industry = {{ column = "industry", owner = "salesforce" }}
+Rating = {{ column = "rating", owner = "postgres" }}
+AnnualRevenue = {{ column = "revenue" }}
+"#,
+        org.http_url(),
+        org.grpc_url(),
+        local::CLIENT_ID,
+    );
+    file("syncline.toml", &config);
+}
