@@ -149,13 +149,34 @@ impl RecordFacts {
             external_id: &self.external_id,
             base: self.base.as_ref().unwrap_or(&nothing),
             agreed: self.has_agreed(),
-            postgres: self.side(SourceSystem::Postgres),
-            salesforce: self.side(SourceSystem::Salesforce),
+            postgres: self.side(SourceSystem::Postgres, self.postgres.clone()),
+            salesforce: self.side(SourceSystem::Salesforce, self.salesforce.clone()),
             late_effects: self.late_effects.clone(),
             bounces: &self.bounces,
             open_intents: &self.intents(),
             clock_skew_ms: self.clock_skew_ms,
         })
+    }
+
+    /// Plans the record under these rules, and returns its external id with the plan. The values are used
+    /// up: where records come by the thousand, copying them is a good part of the work.
+    pub fn into_plan(mut self, policy: &ObjectSync) -> (String, RecordPlan) {
+        let nothing = Payload::new();
+        let postgres = self.postgres.take();
+        let salesforce = self.salesforce.take();
+        let plan = plan_record(&RecordState {
+            policy,
+            external_id: &self.external_id,
+            base: self.base.as_ref().unwrap_or(&nothing),
+            agreed: self.has_agreed(),
+            postgres: self.side(SourceSystem::Postgres, postgres),
+            salesforce: self.side(SourceSystem::Salesforce, salesforce),
+            late_effects: self.late_effects.clone(),
+            bounces: &self.bounces,
+            open_intents: &self.intents(),
+            clock_skew_ms: self.clock_skew_ms,
+        });
+        (self.external_id, plan)
     }
 
     /// Returns the fields that a side holds, if it holds the record.
@@ -194,7 +215,8 @@ impl RecordFacts {
         self.changed_at_ms.set(side, state.changed_at_ms);
     }
 
-    fn side(&self, side: SourceSystem) -> SideState {
+    /// Returns a side that holds these fields, if it holds the record.
+    fn side(&self, side: SourceSystem, held: Option<Payload>) -> SideState {
         if self.outside && side == SourceSystem::Salesforce {
             return SideState {
                 presence: Presence::Outside,
@@ -208,8 +230,8 @@ impl RecordFacts {
             Some(Presence::Present | Presence::Outside) | None => self.usual_absence(),
         };
         SideState {
-            presence: self.held(side).map_or_else(absent, |_| Presence::Present),
-            fields: self.held(side).cloned().unwrap_or_default(),
+            presence: held.as_ref().map_or_else(absent, |_| Presence::Present),
+            fields: held.unwrap_or_default(),
             changed_at_ms: self.changed_at_ms.of(side),
         }
     }

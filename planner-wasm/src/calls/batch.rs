@@ -130,7 +130,7 @@ impl Batch {
         let urgent: Option<bool> = members.optional("urgent")?;
         let has_dependencies: Option<bool> = members.optional("has_dependencies")?;
         let facts: RecordFacts = members.all()?;
-        let plan = facts.plan(&self.object);
+        let (external_id, plan) = facts.into_plan(&self.object);
         let row = PlannedRow {
             rule: plan.explanation.record,
             to_postgres: WriteKind::of(&plan.to_postgres),
@@ -142,7 +142,7 @@ impl Batch {
                 .collect(),
             overruled: plan.overruled.len(),
             bytes: bytes_of(&plan.to_salesforce),
-            external_id: facts.external_id,
+            external_id,
         };
         let kept = KeptPlan {
             to_postgres: row.to_postgres,
