@@ -20,9 +20,12 @@ function variable(name) {
   return value;
 }
 
+/** The built page. */
+export const pageFolder = variable("SYNCLINE_PAGE");
+
 /** Starts browser and host; both end with the test file. */
 export async function stage() {
-  const host = await serve(variable("SYNCLINE_PAGE"));
+  const host = await serve(pageFolder);
   const browser = await chromium.launch({ executablePath: variable("SYNCLINE_CHROMIUM"), args: ARGUMENTS, timeout: WAIT_MS_MAX });
   after(async () => {
     await browser.close();
@@ -32,6 +35,8 @@ export async function stage() {
     url: host.url,
     /** Opens the page; `finish` of the answer checks that nothing forbidden happened. */
     open: (options) => openPage(browser, host.url, options),
+    /** Opens a page whose scripts never come. */
+    openWithoutScripts: (options) => openWithoutScripts(browser, host.url, options),
   };
 }
 
@@ -61,6 +66,29 @@ async function openPage(browser, url, { hash = "", theme = "light", size = SIZES
     assert.deepEqual(seen.errors, []);
     const origin = new URL(url).origin;
     assert.deepEqual(seen.requests.filter((address) => !address.startsWith(`${origin}/`) && !address.startsWith("blob:")), []);
+  } finally {
+    await context.close();
+  }
+}
+
+async function openWithoutScripts(browser, url, { use }) {
+  const context = await browser.newContext({ viewport: SIZES.wide });
+  context.setDefaultTimeout(WAIT_MS_MAX);
+  const requests = [];
+  try {
+    const page = await context.newPage();
+    page.on("request", (request) => requests.push(request.url()));
+    await page.route(/\.js$/, () => undefined);
+    await page.addInitScript(() => {
+      globalThis.firstContentfulPaint = new Promise((resolve) => {
+        const observer = new PerformanceObserver((entries) => {
+          if (entries.getEntriesByName("first-contentful-paint").length > 0) resolve(true);
+        });
+        observer.observe({ type: "paint", buffered: true });
+      });
+    });
+    await page.goto(url, { waitUntil: "commit" });
+    await use(page, { requests });
   } finally {
     await context.close();
   }
