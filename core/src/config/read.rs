@@ -155,17 +155,17 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn flag(self, key: &str) -> Option<bool> {
-        match self.item(key)?.value {
-            Value::Flag(flag) => Some(flag),
-            _ => None,
-        }
+        let Value::Flag(flag) = self.item(key)?.value else {
+            return None;
+        };
+        Some(flag)
     }
 
     pub(super) fn whole(self, key: &str) -> Option<u32> {
-        match self.item(key)?.value {
-            Value::Whole(number) => number,
-            _ => None,
-        }
+        let Value::Whole(number) = self.item(key)?.value else {
+            return None;
+        };
+        number
     }
 
     pub(super) fn section(self, key: &str) -> Option<Section<'t>> {

@@ -101,7 +101,7 @@ impl<'t> Members<'t> {
         match self.members.first() {
             Some((name, _)) => {
                 let fix = format!("remove it; there may be {}", known.join(", "));
-                Err(Problem::at(name, "it is unknown", fix))
+                Err(Problem::at(name, format!("`{name}` is unknown"), fix))
             }
             None => Ok(()),
         }
@@ -289,9 +289,10 @@ macro_rules! read_whole {
     ($($name:ident)+) => {
         $(impl Read for $name {
             fn read(node: Node<'_>) -> Result<Self, Problem> {
-                let whole = match &node {
-                    Node::Number(number) => number.parse().ok(),
-                    _ => None,
+                let whole = if let Node::Number(number) = &node {
+                    number.parse().ok()
+                } else {
+                    None
                 };
                 whole.ok_or_else(|| misfit(&node, "a whole number that fits"))
             }

@@ -437,14 +437,13 @@ fn whole(word: &str) -> Option<Option<u32>> {
         Some("0b") => (&word[2..], 2),
         Some(_) | None => (unsigned, 10),
     };
-    let prefixed = radix != 10;
-    let well_formed = !digits.is_empty()
-        && !(prefixed && unsigned.len() != word.len())
-        && !(radix == 10 && digits.len() > 1 && digits.starts_with('0'))
-        && digits
-            .split('_')
-            .all(|part| !part.is_empty() && part.chars().all(|digit| digit.is_digit(radix)));
-    if !well_formed {
+    let signed = unsigned.len() != word.len();
+    let padded = digits.len() > 1 && digits.starts_with('0');
+    let is_number = digits
+        .split('_')
+        .all(|part| !part.is_empty() && part.chars().all(|digit| digit.is_digit(radix)));
+    let allowed = if radix == 10 { !padded } else { !signed };
+    if !is_number || !allowed {
         return None;
     }
     let mut number: Option<u32> = Some(0);

@@ -195,5 +195,8 @@ impl Table {
 }
 
 fn twice(key: &Key) -> Broken {
-    Broken::at(key.at, &format!("the key {} is there twice", key.text))
+    Broken::at(
+        key.at,
+        &format!("duplicate key: {} is there already", key.text),
+    )
 }
