@@ -2,6 +2,7 @@
 
 use super::bitmap::{self, Bit};
 use super::layout::{EventField, Layout};
+use super::row::Row;
 use super::schema::{Field, FieldNo, Object};
 use super::stamp;
 use super::text_diff;
@@ -64,6 +65,12 @@ pub(crate) struct Body {
     fields: Vec<u8>,
 }
 
+/// How many bytes a field of an event takes, about: most are null, most others short.
+const FIELD_BYTES: usize = 12;
+
+/// How many bytes the header of an event of one record takes, about.
+const HEADER_BYTES: usize = 192;
+
 /// How a field appears in an event.
 #[derive(Clone, Debug)]
 enum Shown {
@@ -82,7 +89,7 @@ impl Body {
         kind: ChangeKind,
         object: &Object,
         layout: &Layout,
-        row: &[Value],
+        row: &Row,
         changed: &[Changed<'_>],
     ) -> Self {
         match kind {
@@ -120,7 +127,7 @@ impl Body {
         }
     }
 
-    fn update(object: &Object, layout: &Layout, row: &[Value], changed: &[Changed<'_>]) -> Self {
+    fn update(object: &Object, layout: &Layout, row: &Row, changed: &[Changed<'_>]) -> Self {
         let mut body = Self::of_kind(ChangeKind::Update);
         let mut shown: Vec<(Bit, FieldNo, Shown)> = changed
             .iter()
@@ -149,10 +156,11 @@ impl Body {
         &mut self,
         object: &Object,
         layout: &Layout,
-        row: &[Value],
+        row: &Row,
         shown: impl Fn(FieldNo) -> &'a Shown,
     ) {
         let out = &mut self.fields;
+        out.reserve(layout.fields.len() * FIELD_BYTES);
         for field in &layout.fields {
             match field {
                 EventField::Plain(no) | EventField::SwitchableName(no) => {
@@ -188,7 +196,7 @@ impl Body {
         sequence: i32,
         ids: &[String],
     ) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.fields.len() + 192);
+        let mut out = Vec::with_capacity(self.fields.len() + HEADER_BYTES);
         push_text(&mut out, &object.name);
         push_texts(&mut out, ids);
         push_long(&mut out, self.kind as i64);

@@ -59,6 +59,7 @@ fn an_update_is_encoded_as_the_golden_datum_shows() {
             field: at(name),
             old: &Value::Null,
         });
+    let row = Row::of(row.into());
     let body = Body::new(ChangeKind::Update, object, &layout, &row, &changed);
     let commit = Commit {
         origin: "com/salesforce/api/rest/62.0;client=syncd".to_owned(),

@@ -1,11 +1,16 @@
 //! What a commit tells the world: which touches of records become which change events.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
+use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::{Body, ChangeKind, Changed, Commit};
 use super::log::{Logged, Source};
+use super::row::Row;
 use super::schema::{FieldNo, ObjectNo};
 use super::stamp;
 use super::transaction::{Touch, Transaction};
@@ -39,14 +44,14 @@ impl Default for EventLimits {
 /// An event that waits for the records it will name.
 struct Pending {
     object: ObjectNo,
-    body: Body,
+    body: Rc<Body>,
     sequence: usize,
     ids: Vec<String>,
     refused_by: u64,
 }
 
 /// Events that equal changes can still join.
-type Open = HashMap<(ObjectNo, u64, Body), usize>;
+type Open = HashMap<(ObjectNo, u64, Rc<Body>), usize>;
 
 impl Model {
     /// Appends the events of a transaction to the log.
@@ -80,7 +85,7 @@ impl Model {
             }
             let pending = Pending {
                 object: touch.object,
-                body: self.unless_planned_gap(touch.object, body),
+                body: self.unless_planned_gap(touch.object, body).into(),
                 sequence: place + 1,
                 ids: vec![self.id_of(touch.object, touch.row).to_string()],
                 refused_by: if filtered {
@@ -98,7 +103,7 @@ impl Model {
         for (place, object) in overflown.into_iter().enumerate() {
             waiting.push(Pending {
                 object,
-                body: self.gap_body(object, ChangeKind::GapOverflow),
+                body: self.gap_body(object, ChangeKind::GapOverflow).into(),
                 sequence: tx.touches.len() + place + 1,
                 ids: vec![NO_RECORD.to_owned()],
                 refused_by: 0,
@@ -128,7 +133,7 @@ impl Model {
         };
         let pending = Pending {
             object,
-            body: self.gap_body(object, kind),
+            body: self.gap_body(object, kind).into(),
             sequence: 1,
             ids,
             refused_by: 0,
@@ -160,7 +165,8 @@ impl Model {
             source,
             schema: self.log.layout(source).0,
             id: self.dice.uuid(),
-            payload: datum.into(),
+            // A copy as long as the datum: events stay by the million, room behind them would too.
+            payload: Bytes::copy_from_slice(&datum),
             refused_by: pending.refused_by,
         };
         self.log.append(self.now_ms, event);
@@ -190,8 +196,7 @@ impl Model {
             return None;
         }
         let row = self.table(touch.object).row(touch.row)?;
-        let row = row.unpacked(object.fields.len());
-        let kind = net_kind(touch, &row, object.system.is_deleted)?;
+        let kind = net_kind(touch, row, object.system.is_deleted)?;
         let stamp = object.system.modified_date;
         let changed: Vec<Changed<'_>> = touch
             .old
@@ -206,13 +211,13 @@ impl Model {
             1
         };
         let (_, layout) = self.log.layout(Source::Object(touch.object));
-        Some((Body::new(kind, object, layout, &row, &changed), count))
+        Some((Body::new(kind, object, layout, row, &changed), count))
     }
 }
 
 /// Returns what a transaction did to a record in the end: the first change names it, unless the
 /// record came or went.
-fn net_kind(touch: &Touch, row: &[Value], is_deleted: FieldNo) -> Option<ChangeKind> {
+fn net_kind(touch: &Touch, row: &Row, is_deleted: FieldNo) -> Option<ChangeKind> {
     let deleted = row[is_deleted.0] == Value::Bool(true);
     if touch.kind == ChangeKind::Create {
         return (!deleted).then_some(ChangeKind::Create);
@@ -236,14 +241,20 @@ fn merge(waiting: &mut Vec<Pending>, open: &mut Open, pending: Pending) {
         waiting.push(pending);
         return;
     }
-    let key = (pending.object, pending.refused_by, pending.body.clone());
-    let place = *open.entry(key.clone()).or_insert(waiting.len());
-    match waiting.get_mut(place) {
-        Some(known) if known.ids.len() < MERGED_RECORDS_MAX => known.ids.extend(pending.ids),
-        Some(_) => {
-            open.insert(key, waiting.len());
+    let key = (pending.object, pending.refused_by, Rc::clone(&pending.body));
+    match open.entry(key) {
+        Entry::Vacant(first) => {
+            first.insert(waiting.len());
             waiting.push(pending);
         }
-        None => waiting.push(pending),
+        Entry::Occupied(mut place) => {
+            let known = &mut waiting[*place.get()];
+            if known.ids.len() < MERGED_RECORDS_MAX {
+                known.ids.extend(pending.ids);
+            } else {
+                place.insert(waiting.len());
+                waiting.push(pending);
+            }
+        }
     }
 }

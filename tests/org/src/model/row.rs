@@ -42,6 +42,12 @@ impl Bits {
         word.is_some_and(|word| word >> (field % 64) & 1 == 1)
     }
 
+    /// Returns how many fields have a value.
+    fn count(&self) -> usize {
+        let ones = self.words().iter().map(|word| word.count_ones() as usize);
+        ones.sum()
+    }
+
     /// Returns how many fields before this one have a value.
     fn rank(&self, field: usize) -> usize {
         let (whole, part) = (field / 64, field % 64);
@@ -82,10 +88,11 @@ impl Row {
                 present.put(field, true);
             }
         }
-        let kept = values.into_iter().filter(|value| *value != Value::Null);
+        let mut kept = Vec::with_capacity(present.count());
+        kept.extend(values.into_iter().filter(|value| *value != Value::Null));
         Self {
             present,
-            values: kept.collect(),
+            values: kept.into(),
         }
     }
 
@@ -125,11 +132,6 @@ impl Row {
             }
         }
     }
-
-    /// Returns the values of the first `width` fields, the nulls included.
-    pub(crate) fn unpacked(&self, width: usize) -> Vec<Value> {
-        (0..width).map(|no| self.get(FieldNo(no)).clone()).collect()
-    }
 }
 
 impl Index<usize> for Row {
@@ -160,7 +162,7 @@ mod tests {
                 let old = std::mem::replace(&mut plain[field], value(int));
                 prop_assert_eq!(row.set(FieldNo(field), value(int)), old);
             }
-            prop_assert_eq!(row.unpacked(plain.len()), plain.clone());
+            prop_assert!(plain.iter().enumerate().all(|(field, value)| row[field] == *value));
             prop_assert_eq!(row.is_empty(), plain.iter().all(|value| *value == Value::Null));
             prop_assert_eq!(row.get(FieldNo(700)), &Value::Null);
         }
