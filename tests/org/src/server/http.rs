@@ -10,8 +10,10 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response as HttpResponse;
 use http_body_util::LengthLimitError;
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::Shared;
@@ -23,18 +25,31 @@ use crate::rest::refusal;
 /// Largest request body: more than any documented request, less than memory.
 const BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 
+/// Shortest body that is packed.
+const PACKED_BYTES_MIN: u64 = 1_024;
+
 /// Serves REST until the task is aborted.
 pub(super) async fn serve(connections: Connections, shared: Shared) {
     let app = Router::new()
         .fallback(handle)
         .with_state(shared)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
+        .layer(compression())
         .layer(RequestDecompressionLayer::new())
         .into_make_service_with_connect_info::<Origin>();
     if let Err(error) = axum::serve(connections, app).await {
         tracing::error!(%error, "the HTTP server ended");
     }
+}
+
+/// Returns how answers are packed for callers who ask for that.
+///
+/// Whoever calls a local org is near: time counts, not bytes. To set up the packing of a short
+/// answer takes longer than all other work on it.
+fn compression() -> CompressionLayer<SizeAbove> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(PACKED_BYTES_MIN))
 }
 
 async fn handle(
