@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) batch_ms: i64,
     /// Rows of a batch.
     pub(crate) batch_rows: usize,
+    /// Rows of a query that are written in one step: no call waits longer for the org.
+    pub(crate) query_rows: usize,
     /// Rows of a page of query results, unless the request says how many.
     pub(crate) page_rows: usize,
     /// Largest upload.
@@ -60,6 +62,7 @@ impl Default for Settings {
             queue_ms: 50,
             batch_ms: 50,
             batch_rows: 10_000,
+            query_rows: 50_000,
             page_rows: 50_000,
             // 150 MB once Salesforce has turned them into base64.
             upload_bytes_max: 150_000_000 / 4 * 3,
@@ -75,6 +78,7 @@ pub(crate) struct Order {
     queue_ms: Option<u32>,
     batch_ms: Option<u32>,
     batch_rows: Option<usize>,
+    query_rows: Option<usize>,
     page_rows: Option<usize>,
     upload_bytes_max: Option<usize>,
     batches_per_day: Option<u64>,
@@ -179,6 +183,7 @@ impl Bulk {
         put(&mut settings.queue_ms, order.queue_ms.map(i64::from));
         put(&mut settings.batch_ms, order.batch_ms.map(i64::from));
         put(&mut settings.batch_rows, order.batch_rows.map(|n| n.max(1)));
+        put(&mut settings.query_rows, order.query_rows.map(|n| n.max(1)));
         put(&mut settings.page_rows, order.page_rows.map(|n| n.max(1)));
         put(&mut settings.upload_bytes_max, order.upload_bytes_max);
         put(&mut settings.hard_delete, order.hard_delete);
@@ -271,8 +276,7 @@ impl Org {
                 if let Some(fault) = &head.fault {
                     return Err(JobError(fault.message.clone()));
                 }
-                self.run_query(head, query)?;
-                Ok(State::JobComplete)
+                self.run_query(head, query, self.bulk.settings.query_rows)
             }
         }
     }

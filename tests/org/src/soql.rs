@@ -15,7 +15,7 @@ mod run;
 mod shown;
 
 pub(crate) use aggregate::groups;
-pub(crate) use bind::{SelectNode, bind, filterable, sortable};
+pub(crate) use bind::{Plan, SelectNode, bind, filterable, sortable};
 pub(crate) use columns::{Column, columns};
 pub(crate) use explain::explained;
 pub(crate) use parser::parse;

@@ -101,12 +101,17 @@ impl Form {
         cells: impl IntoIterator<Item = T>,
     ) {
         for (place, cell) in cells.into_iter().enumerate() {
-            if place > 0 {
-                out.push(self.delimiter.byte());
-            }
-            push_quoted(out, cell.as_ref());
+            self.push_cell(out, place, cell.as_ref());
         }
         self.end_row(out);
+    }
+
+    /// Appends a cell in quotes; those behind the first are parted from the one before.
+    pub(crate) fn push_cell(self, out: &mut Vec<u8>, place: usize, cell: &[u8]) {
+        if place > 0 {
+            out.push(self.delimiter.byte());
+        }
+        push_quoted(out, cell);
     }
 
     /// Appends a cell as it is, or in quotes if it would not come back otherwise.
@@ -130,6 +135,11 @@ impl Form {
 /// Appends a cell in quotes.
 pub(crate) fn push_quoted(out: &mut Vec<u8>, cell: &[u8]) {
     out.push(b'"');
+    if !cell.contains(&b'"') {
+        out.extend_from_slice(cell);
+        out.push(b'"');
+        return;
+    }
     for part in cell.split_inclusive(|byte| *byte == b'"') {
         out.extend_from_slice(part);
         if part.ends_with(b"\"") {

@@ -1,5 +1,7 @@
 //! One job: what was asked for, how far it is, and what a job resource shows of it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,7 @@ use super::query::Rendered;
 use crate::faults::JobFault;
 use crate::model::id::RecordId;
 use crate::model::stamp;
+use crate::model::table::RowNo;
 use crate::rest::save::Saved;
 use crate::unconfirmed::{BULK_INVALID_UTF8_MESSAGE, BULK_NO_DATA_MESSAGE};
 
@@ -227,6 +230,8 @@ pub(crate) struct Query {
     pub(crate) soql: String,
     pub(crate) with_deleted: bool,
     pub(super) found: Rendered,
+    /// The rows that are still to be written, once the query has begun.
+    pub(super) rest: Option<VecDeque<RowNo>>,
 }
 
 impl Ingest {

@@ -1,14 +1,16 @@
-//! Runs a query job: the rows as they are at that moment, as CSV that is handed out in pages.
+//! Runs a query job: which rows there are at that moment, then some of them at a time, as CSV that
+//! is handed out in pages.
 
 use serde::{Deserialize, Serialize};
 
 use super::form::Form;
-use super::job::{Head, JobError, Query};
+use super::job::{Head, JobError, Query, State};
 use crate::Org;
 use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldType, ObjectNo};
 use crate::model::stamp;
+use crate::model::table::RowNo;
 use crate::model::value::Value;
 use crate::soql::{self, Item};
 use crate::unconfirmed::{BULK_NUMBERS_AS_DOUBLES, BULK_QUERY_REFUSALS};
@@ -63,6 +65,7 @@ impl Query {
             soql,
             with_deleted,
             found: Rendered::default(),
+            rest: None,
         }
     }
 
@@ -116,10 +119,33 @@ impl Org {
         Ok(plan.object)
     }
 
-    /// Runs a query.
-    pub(super) fn run_query(&self, head: &Head, job: &mut Query) -> Result<(), JobError> {
-        job.found = self.render(head.form, &job.soql, job.with_deleted)?;
-        Ok(())
+    /// Runs a query, or goes on with it, for at most `rows_max` rows.
+    ///
+    /// What becomes of a row before its turn shows: Salesforce, too, reads large objects piece by
+    /// piece.
+    pub(super) fn run_query(
+        &self,
+        head: &Head,
+        job: &mut Query,
+        rows_max: usize,
+    ) -> Result<State, JobError> {
+        let (writer, plan) = self.writer(head.form, &job.soql, job.with_deleted)?;
+        let mut rest = match job.rest.take() {
+            Some(rest) => rest,
+            None => {
+                let rows = soql::rows(&self.model, &plan, job.with_deleted);
+                job.found = writer.head(rows.len());
+                rows.into()
+            }
+        };
+        let piece = rest.drain(..rows_max.min(rest.len()));
+        writer.write(&self.model, piece, &mut job.found);
+        if rest.is_empty() {
+            job.found.csv.shrink_to_fit();
+            return Ok(State::JobComplete);
+        }
+        job.rest = Some(rest);
+        Ok(State::InProgress)
     }
 
     /// Returns what a query finds.
@@ -129,47 +155,69 @@ impl Org {
         text: &str,
         with_deleted: bool,
     ) -> Result<Rendered, JobError> {
+        let (writer, plan) = self.writer(form, text, with_deleted)?;
+        let rows = soql::rows(&self.model, &plan, with_deleted);
+        let mut found = writer.head(rows.len());
+        writer.write(&self.model, rows.into_iter(), &mut found);
+        Ok(found)
+    }
+
+    fn writer(
+        &self,
+        form: Form,
+        text: &str,
+        with_deleted: bool,
+    ) -> Result<(Writer, soql::Plan), JobError> {
         let failed = |error: SfError| JobError(format!("{} : {}", error.code(), error.message()));
         let query = soql::parse(text).map_err(failed)?;
         let plan = soql::bind(&self.model, &query).map_err(failed)?;
-        let columns = soql::columns(&self.model, &query).map_err(failed)?;
-        let rows = soql::rows(&self.model, &plan, with_deleted);
-        let mut found = Rendered {
-            csv: Vec::new(),
-            ends: Vec::with_capacity(rows.len() + 1),
+        let writer = Writer {
+            form,
+            object: plan.object,
+            with_deleted,
+            columns: soql::columns(&self.model, &query).map_err(failed)?,
         };
-        let names = columns.iter().map(|column| column.name.as_bytes());
-        form.push_row(&mut found.csv, names);
-        found.ends.push(found.csv.len());
-        for row in rows {
-            push_row(
-                &mut found.csv,
-                &self.model,
-                form,
-                (plan.object, row),
-                &columns,
-            );
-            found.ends.push(found.csv.len());
-        }
-        found.csv.shrink_to_fit();
-        Ok(found)
+        Ok((writer, plan))
     }
 }
 
-fn push_row(
-    out: &mut Vec<u8>,
-    model: &Model,
+/// How the rows of a query are written.
+struct Writer {
     form: Form,
-    at: (ObjectNo, u32),
-    columns: &[soql::Column],
-) {
-    let cells = columns.iter().map(|column| {
-        let (value, field) = column.value(model, at);
-        let mut text = String::new();
-        push_cell(&mut text, value, field);
-        text
-    });
-    form.push_row(out, cells);
+    object: ObjectNo,
+    with_deleted: bool,
+    columns: Vec<soql::Column>,
+}
+
+impl Writer {
+    /// Returns the header row, and room for so many others.
+    fn head(&self, rows: usize) -> Rendered {
+        let mut csv = Vec::new();
+        let names = self.columns.iter().map(|column| &column.name);
+        self.form.push_row(&mut csv, names);
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(csv.len());
+        Rendered { csv, ends }
+    }
+
+    /// Writes rows, without those that have gone since they were found.
+    fn write(&self, model: &Model, rows: impl Iterator<Item = RowNo>, found: &mut Rendered) {
+        let (object, table) = (model.object(self.object), model.table(self.object));
+        let there = |row: &RowNo| {
+            table.row(*row).is_some() && (self.with_deleted || !table.is_deleted(object, *row))
+        };
+        let mut cell = String::new();
+        for row in rows.filter(there) {
+            for (place, column) in self.columns.iter().enumerate() {
+                let (value, field) = column.value(model, (self.object, row));
+                cell.clear();
+                push_cell(&mut cell, value, field);
+                self.form.push_cell(&mut found.csv, place, cell.as_bytes());
+            }
+            self.form.end_row(&mut found.csv);
+            found.ends.push(found.csv.len());
+        }
+    }
 }
 
 /// Appends a value as bulk results write it.

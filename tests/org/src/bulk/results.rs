@@ -1,8 +1,8 @@
 //! What became of an upload, written as CSV again.
 
 use super::csv_text::{Row, Rows};
-use super::form::push_quoted;
-use super::header::{Column, Header};
+use super::form::{Form, push_quoted};
+use super::header::Column;
 use super::job::{Head, Ingest, Outcome};
 use super::query::double_text;
 use crate::model::Model;
@@ -48,14 +48,32 @@ impl Ingest {
         if !out.is_empty() {
             head.form.end_row(&mut out);
         }
+        let shape = Shape {
+            form: head.form,
+            set,
+            doubles: self.doubles(model),
+        };
         let mut rows = Rows::new(&self.csv, head.form, found.1);
         let mut outcomes = self.outcomes.iter();
         while let Some(row) = rows.read() {
-            let outcome = outcomes.next();
-            let header = self.header.as_ref();
-            self.push(&mut out, model, (head, header, set), (&row, outcome));
+            shape.push(&mut out, &row, outcomes.next());
         }
         out
+    }
+
+    /// Tells for each column whether its numbers come back as doubles.
+    fn doubles(&self, model: &Model) -> Vec<bool> {
+        let columns = self.header.iter().flat_map(|header| &header.columns);
+        let double = |column: &Column| match column {
+            Column::Field(no) => matches!(
+                model.field(self.aim.object, *no).kind,
+                FieldType::Double | FieldType::Currency | FieldType::Percent
+            ),
+            Column::Id | Column::Parent { .. } => false,
+        };
+        columns
+            .map(|column| BULK_NUMBERS_AS_DOUBLES && double(column))
+            .collect()
     }
 
     /// Returns the uploaded names and where the rows start, also of a job that never began.
@@ -69,45 +87,45 @@ impl Ingest {
             (row.cells.iter().map(text).collect(), row.end)
         })
     }
+}
 
+/// How the rows of a set of results are written.
+struct Shape {
+    form: Form,
+    set: ResultSet,
+    /// The columns whose numbers come back as doubles.
+    doubles: Vec<bool>,
+}
+
+impl Shape {
     /// Appends a row if it belongs to the set.
-    fn push(
-        &self,
-        out: &mut Vec<u8>,
-        model: &Model,
-        (head, header, set): (&Head, Option<&Header>, ResultSet),
-        (row, outcome): (&Row<'_>, Option<&Outcome>),
-    ) {
-        let id_text = |id: &crate::model::id::RecordId| id.to_string();
-        let front = match (set, outcome) {
+    fn push(&self, out: &mut Vec<u8>, row: &Row<'_>, outcome: Option<&Outcome>) {
+        match (self.set, outcome) {
             (ResultSet::Successful, Some(Outcome::Saved(saved))) => {
-                vec![id_text(&saved.id), saved.created.to_string()]
+                self.form.push_cell(out, 0, saved.id.to_string().as_bytes());
+                let created = if saved.created { "true" } else { "false" };
+                self.form.push_cell(out, 1, created.as_bytes());
             }
             (ResultSet::Failed, Some(Outcome::Failed { id, error })) => {
-                let id = id.as_ref().map(id_text).unwrap_or_default();
-                vec![id, error.to_string()]
+                let id = id.map(|id| id.to_string()).unwrap_or_default();
+                self.form.push_cell(out, 0, id.as_bytes());
+                self.form.push_cell(out, 1, error.as_bytes());
             }
-            (ResultSet::Unprocessed, None) => Vec::new(),
+            (ResultSet::Unprocessed, None) => {}
             (ResultSet::Successful | ResultSet::Failed | ResultSet::Unprocessed, _) => return,
-        };
-        let shown = |(place, cell): (usize, &[u8])| -> Vec<u8> {
-            let numeric = match header.and_then(|header| header.columns.get(place)) {
-                Some(Column::Field(no)) => matches!(
-                    model.field(self.aim.object, *no).kind,
-                    FieldType::Double | FieldType::Currency | FieldType::Percent
-                ),
-                Some(Column::Id | Column::Parent { .. }) | None => false,
-            };
-            let text = String::from_utf8_lossy(cell);
-            match text.parse::<f64>() {
-                Ok(number) if numeric && BULK_NUMBERS_AS_DOUBLES && outcome.is_some() => {
-                    double_text(number).into_bytes()
+        }
+        let before = self.set.columns().len();
+        for (place, cell) in row.cells.iter().enumerate() {
+            let double = outcome.is_some() && self.doubles.get(place) == Some(&true);
+            let number = double.then(|| std::str::from_utf8(cell).ok()?.parse().ok());
+            match number.flatten() {
+                Some(number) => {
+                    let text = double_text(number);
+                    self.form.push_cell(out, before + place, text.as_bytes());
                 }
-                Ok(_) | Err(_) => cell.to_vec(),
+                None => self.form.push_cell(out, before + place, cell),
             }
-        };
-        let front = front.into_iter().map(String::into_bytes);
-        let cells = row.cells.iter().enumerate().map(shown);
-        head.form.push_row(out, front.chain(cells));
+        }
+        self.form.end_row(out);
     }
 }

@@ -1,7 +1,5 @@
 //! How Salesforce writes and reads dates, times and datetimes; everything is UTC milliseconds or days.
 
-use std::fmt::Write as _;
-
 use chrono::{Datelike, NaiveDate};
 
 /// One second, one day, in milliseconds.
@@ -44,20 +42,19 @@ pub(crate) fn days_of(date: NaiveDate) -> i32 {
 /// Appends `2026-05-01`.
 pub(crate) fn push_date(out: &mut String, days: i32) {
     let date = date_of(days);
-    let _ = write!(
-        out,
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        date.month(),
-        date.day()
-    );
+    push_digits(out, date.year().unsigned_abs(), 4);
+    out.push('-');
+    push_digits(out, date.month(), 2);
+    out.push('-');
+    push_digits(out, date.day(), 2);
 }
 
 /// Appends `2026-05-01T09:30:00.000+0000`.
 pub(crate) fn push_datetime(out: &mut String, ms: i64) {
     push_date(out, day_of(ms));
     push_clock(out, ms);
-    let _ = write!(out, ".{:03}+0000", ms.rem_euclid(SECOND_MS));
+    push_millis(out, ms);
+    out.push_str("+0000");
 }
 
 /// Appends `2026-05-01T09:30:00Z`.
@@ -71,20 +68,45 @@ pub(crate) fn push_utc_second(out: &mut String, ms: i64) {
 pub(crate) fn push_utc(out: &mut String, ms: i64) {
     push_date(out, day_of(ms));
     push_clock(out, ms);
-    let _ = write!(out, ".{:03}Z", ms.rem_euclid(SECOND_MS));
+    push_millis(out, ms);
+    out.push('Z');
 }
 
 fn push_clock(out: &mut String, ms: i64) {
-    let seconds = ms.rem_euclid(DAY_MS) / SECOND_MS;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let _ = write!(out, "T{hour:02}:{minute:02}:{second:02}");
+    out.push('T');
+    push_time_of_day(out, ms.rem_euclid(DAY_MS));
 }
 
 /// Appends `09:30:00.000Z`.
 pub(crate) fn push_time(out: &mut String, ms: i32) {
-    let seconds = ms / 1000;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let _ = write!(out, "{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000);
+    push_time_of_day(out, i64::from(ms));
+    push_millis(out, i64::from(ms));
+    out.push('Z');
+}
+
+fn push_time_of_day(out: &mut String, ms: i64) {
+    let seconds = u32::try_from(ms / SECOND_MS).unwrap_or_default();
+    push_digits(out, seconds / 3600, 2);
+    out.push(':');
+    push_digits(out, seconds / 60 % 60, 2);
+    out.push(':');
+    push_digits(out, seconds % 60, 2);
+}
+
+fn push_millis(out: &mut String, ms: i64) {
+    out.push('.');
+    let millis = u32::try_from(ms.rem_euclid(SECOND_MS)).unwrap_or_default();
+    push_digits(out, millis, 3);
+}
+
+/// Appends the last `width` digits of a number, zeros in front.
+///
+/// By hand: every record that is read shows several stamps, and formatting takes longer.
+fn push_digits(out: &mut String, number: u32, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_u32.pow(place) % 10;
+        out.push(char::from_digit(digit, 10).unwrap_or('0'));
+    }
 }
 
 /// Returns the days since 1970 that `2026-05-01` writes.

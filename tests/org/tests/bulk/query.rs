@@ -39,6 +39,39 @@ fn three_accounts(f: &mut Fixture) {
 }
 
 #[test]
+fn a_large_object_is_read_piece_by_piece_so_that_what_becomes_of_a_row_before_its_turn_shows() {
+    let mut f = Fixture::new();
+    f.control("bulk", &json!({"query_rows": 2}));
+    let ids = ["a", "b", "c", "d"].map(|name| f.account(&json!({"Name": name})));
+    let info = created(&mut f, &body("select Name from Account"));
+    let id = info["id"].as_str().unwrap().to_owned();
+    f.org.advance_ms(100);
+    let info = f.call("GET", &format!("jobs/query/{id}")).to_json();
+    assert_eq!(info["state"], "InProgress");
+    assert_eq!(info["numberRecordsProcessed"], 2);
+    assert_eq!(page(&mut f, &id, "").status, 400);
+    f.call("DELETE", &format!("sobjects/Account/{}", ids[1]));
+    f.call("DELETE", &format!("sobjects/Account/{}", ids[2]));
+    let renamed = f.send(
+        "PATCH",
+        &format!("sobjects/Account/{}", ids[3]),
+        &json!({"Name": "e"}),
+    );
+    assert_eq!(renamed.status, 204);
+    let mut dump = Vec::new();
+    f.org.dump(&mut dump).unwrap();
+    f.org.restore(&mut dump.as_slice()).unwrap();
+    f.org.advance_ms(50);
+    let info = f.call("GET", &format!("jobs/query/{id}")).to_json();
+    assert_eq!(info["state"], "JobComplete");
+    assert_eq!(info["numberRecordsProcessed"], 3);
+    assert_eq!(
+        column(text(&page(&mut f, &id, "")), "Name"),
+        ["a", "b", "e"]
+    );
+}
+
+#[test]
 fn a_query_job_runs_when_the_clock_lets_it_and_tells_how_much_it_found() {
     let mut f = Fixture::new();
     three_accounts(&mut f);
