@@ -64,11 +64,8 @@ macro_rules! parsed_text {
 }
 
 fn salesforce_name(text: &str) -> Result<(), &'static str> {
-    let starts = text
-        .chars()
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic());
-    let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+    let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match (starts, rest, text.len() <= 80) {
         (true, true, true) => Ok(()),
         (false, _, _) => Err("it must start with a letter"),

@@ -88,6 +88,9 @@ impl Decimal {
     /// Returns the number that `text` writes (`12`, `-0.50`, `1.2E3`), or none if it is not a finite
     /// number of a sane length.
     pub fn parse(text: &str) -> Option<Self> {
+        if is_canonical(text) {
+            return Some(Self(text.to_owned()));
+        }
         let (negative, rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -141,6 +144,21 @@ impl fmt::Display for Decimal {
     }
 }
 
+/// Returns whether a number is written in its one form already, as most of them are.
+fn is_canonical(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match unsigned.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (unsigned, None),
+    };
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(|fraction| digits(fraction) && !fraction.ends_with('0'))
+        && text != "-0"
+        && text.len() <= DIGITS_MAX
+}
+
 /// Writes `digits` with the point after `point` of them (which may lie outside), canonically.
 fn written_out(negative: bool, digits: &str, point: i64) -> String {
     let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or(0));
@@ -171,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_decimal_has_one_form() {
-        let form = |text| Decimal::parse(text).map(|number| number.to_string());
+        let form = |text: &str| Decimal::parse(text).map(|number| number.to_string());
         for (text, canonical) in [
             ("0", "0"),
             ("-0.00", "0"),
@@ -185,6 +203,9 @@ mod tests {
             ("123456789012345678.123", "123456789012345678.123"),
         ] {
             assert_eq!(form(text).as_deref(), Some(canonical), "{text}");
+            assert_eq!(form(canonical).as_deref(), Some(canonical), "{text}");
+            let long_way = format!("{canonical}e0");
+            assert_eq!(form(&long_way).as_deref(), Some(canonical), "{text}");
         }
         for nonsense in [
             "", "-", ".", "1e", "NaN", "Infinity", "1_000", "1e99999", "0x1",
