@@ -9,11 +9,13 @@
 mod airport;
 mod bulk;
 mod events;
+mod neighbour;
 mod table;
 mod target;
 mod writes;
 
 use events::Subscriber;
+use neighbour::Neighbour;
 use table::Table;
 use target::Target;
 
@@ -97,17 +99,23 @@ async fn large(org: &Target, table: &Table<'_>, records: usize) -> anyhow::Resul
     let goal_mib = goal::MILLION_RECORDS_MIB * (records / 1_000_000) as f64;
     table.memory("memory with these records and their events", Some(goal_mib));
 
+    let neighbour = Neighbour::start(org);
     let row = table.row(&format!("Bulk 2.0 upsert of {records} rows"), None);
     let jobs = bulk::upsert(org, records).await?;
     row.done(records);
+    table.wait(neighbour.stop());
     table.memory("memory with these jobs and their events", None);
+    let neighbour = Neighbour::start(org);
     let row = table.row("results of these jobs read, rows", None);
     bulk::results(org, &jobs, records).await?;
     row.done(records);
+    table.wait(neighbour.stop());
 
+    let neighbour = Neighbour::start(org);
     let row = table.row("Bulk 2.0 query of all records", None);
     let found = bulk::query(org).await?;
     row.done(found);
+    table.wait(neighbour.stop());
     table.memory("memory with the result", None);
     Ok(())
 }

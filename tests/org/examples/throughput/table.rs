@@ -1,6 +1,6 @@
 //! What is printed: one line for each figure, as soon as it is known.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::target::Target;
 
@@ -44,6 +44,12 @@ impl<'a> Table<'a> {
             start: Instant::now(),
             cpu_s: self.org.cpu_s(),
         }
+    }
+
+    /// Prints how long another caller waited at most for a small answer.
+    pub(crate) fn wait(&self, longest: Duration) {
+        let longest = format!("{} ms", figure(longest.as_secs_f64() * 1e3));
+        line(["    longest answer to others", "", &longest, "", ""]);
     }
 
     /// Prints what the org takes in memory now, and at most took so far.

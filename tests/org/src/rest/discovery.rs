@@ -33,7 +33,14 @@ fn release(number: u32) -> String {
 pub(crate) fn resources(call: &Call<'_>) -> Response {
     let base = format!("/services/data/{}", call.version);
     let names = [
-        "composite", "event", "jobs", "limits", "query", "queryAll", "sobjects", "tooling",
+        "composite",
+        "event",
+        "jobs",
+        "limits",
+        "query",
+        "queryAll",
+        "sobjects",
+        "tooling",
     ];
     let mut map: Map<String, Json> = names
         .iter()
