@@ -267,6 +267,10 @@ impl Org {
             self.model.log.start_at(now_ms);
             self.model.deletions = self.deletions(now_ms);
         }
+        if self.restored {
+            // Its clock goes on from the dump, whatever the time outside was taken to be till now.
+            self.ahead_ms = self.now_ms().saturating_sub(wall_ms);
+        }
         self.set_wall_ms(wall_ms);
     }
 

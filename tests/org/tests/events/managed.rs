@@ -119,6 +119,21 @@ async fn a_subscription_resumes_behind_the_last_commit_and_not_behind_the_last_e
     assert_eq!(resumed, events[1..]);
 }
 
+#[tokio::test]
+async fn a_commit_outlives_a_dump_and_a_restore() {
+    let running = served().await;
+    insert(&running, "Account", 3);
+    let mut client = open(&running, named("Everything", 10)).await;
+    let events = client.events(3).await;
+    client.committed("first", &events[0]).await;
+    let mut dump = Vec::new();
+    running.with_org(|org| org.dump(&mut dump)).unwrap();
+    let mut other = Org::from_toml(FILE).unwrap();
+    other.restore(&mut dump.as_slice()).unwrap();
+    let restored = serving(other).await;
+    assert_eq!(resume(&restored).await, events[1..]);
+}
+
 /// Opens the subscription again as soon as it is free, and returns the first two events.
 async fn resume(running: &Running) -> Vec<Vec<u8>> {
     loop {

@@ -117,6 +117,8 @@ fn condition() -> impl Strategy<Value = String> {
         1 => (name(), prop::collection::vec(literal(), 0..3))
             .prop_map(|(n, l)| format!("{n} NOT IN ({})", l.join(","))),
         1 => (name(), literal()).prop_map(|(n, l)| format!("{n} INCLUDES ({l})")),
+        1 => (date_function(), name(), literal()).prop_map(|(f, n, l)| format!("{f}({n}) >= {l}")),
+        1 => (name(), literal()).prop_map(|(n, l)| format!("DAY_ONLY({n}) NOT IN ({l}, 2026)")),
         1 => (name(), name()).prop_map(|(a, b)| format!("{a} IN (SELECT {b} FROM Contact)")),
     ];
     simple.prop_recursive(3, 8, 3, |inner| {
@@ -128,12 +130,20 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
+fn date_function() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["CALENDAR_YEAR", "day_only", "HOUR_IN_DAY", "MINUTE"])
+}
+
 fn item() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => name(),
         1 => name().prop_map(|n| format!("COUNT({n}) c")),
         1 => name().prop_map(|n| format!("SUM({n})")),
         1 => Just("FIELDS(ALL)".to_owned()),
+        1 => (date_function(), name()).prop_map(|(f, n)| format!("{f}({n}) d")),
+        1 => name().prop_map(|n| format!("toLabel({n})")),
+        1 => name().prop_map(|n| format!("FORMAT({n}) f")),
+        1 => name().prop_map(|n| format!("TYPEOF Owner WHEN User THEN {n}, Id ELSE {n} END")),
         1 => condition().prop_map(|c| format!("(SELECT Id FROM Contacts WHERE {c} LIMIT 2)")),
         1 => Just("COUNT()".to_owned()),
     ]
@@ -152,7 +162,11 @@ fn statement() -> impl Strategy<Value = String> {
         "ALL ROWS",
     ]);
     let order = prop::option::of((name(), prop::sample::select(vec!["", "DESC", "NULLS LAST"])));
-    let group = prop::option::of(name());
+    let group = prop_oneof![
+        name(),
+        (date_function(), name()).prop_map(|(f, n)| format!("{f}({n})")),
+    ];
+    let group = prop::option::of(group);
     (items, prop::option::of(condition()), group, order, tail).prop_map(
         |(items, condition, group, order, tail)| {
             let condition = condition.map(|c| format!("WHERE {c}")).unwrap_or_default();

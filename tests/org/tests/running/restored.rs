@@ -34,6 +34,9 @@ enum Step {
     Tooling(usize),
     Door(&'static str, Json),
     Lock(usize),
+    OldJob(&'static str),
+    OldBatch(usize, u8),
+    OldLook(usize, &'static str),
     Advance(i64),
 }
 
@@ -154,6 +157,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..SETUP.len()).prop_map(Step::Tooling),
         4 => door(),
         1 => any_one.prop_map(Step::Lock),
+        2 => prop::sample::select(vec!["insert", "query"]).prop_map(Step::OldJob),
+        3 => (any_one, 1..4_u8).prop_map(|(at, rows)| Step::OldBatch(at, rows)),
+        2 => (any_one, prop::sample::select(vec!["", "/result", "/request"]))
+            .prop_map(|(at, what)| Step::OldLook(at, what)),
         2 => prop::sample::select(vec![10, 60, 1_001, 30_000, 7_300_000, 300_000_000])
             .prop_map(Step::Advance),
     ]
@@ -166,6 +173,9 @@ struct Memory {
     records: Vec<String>,
     jobs: Vec<String>,
     pages: Vec<String>,
+    /// Paths of jobs and batches of Bulk API 1.0.
+    old_jobs: Vec<String>,
+    old_batches: Vec<String>,
 }
 
 fn one(known: &[String], number: usize) -> String {
@@ -252,14 +262,22 @@ impl Step {
             | Self::LogOut(_)
             | Self::Door(..)
             | Self::Lock(_)
-            | Self::Advance(_) => self.request_without_session(memory),
+            | Self::OldJob(_)
+            | Self::OldBatch(..)
+            | Self::OldLook(..)
+            | Self::Advance(_) => self.request_elsewhere(memory),
         }
     }
 
-    /// Returns the request that makes a step at the control door or at the login.
-    fn request_without_session(&self, memory: &Memory) -> Request {
+    /// Returns the request that makes a step at the control door, at the login or by Bulk API 1.0.
+    fn request_elsewhere(&self, memory: &Memory) -> Request {
         let to = |door: &str| Request::new("POST", &format!("/_org/{door}"));
         let record = |number: &usize| one(&memory.records, *number);
+        let session = memory.tokens.last().cloned().unwrap_or_default();
+        let old = |method: &str, path: &str| {
+            let target = format!("/services/async/62.0/{path}");
+            Request::new(method, &target).header("x-sfdc-session", &session)
+        };
         let form = |path: &str, text: String| {
             Request::new("POST", path).body("application/x-www-form-urlencoded", text)
         };
@@ -279,6 +297,18 @@ impl Step {
                 .json(&json!({"action": "undelete", "user": PERSON, "id": record(number)})),
             Self::Door(path, order) => to(path).json(order),
             Self::Lock(number) => to("locks").json(&json!({"id": record(number), "ms": 90_000})),
+            Self::OldJob(operation) => old("POST", "job")
+                .json(&json!({"operation": operation, "object": "Account", "contentType": "CSV"})),
+            Self::OldBatch(number, rows) => {
+                let path = format!("{}/batch", one(&memory.old_jobs, *number));
+                let rows = (0..*rows).map(|row| format!("n{row},k{row}\n"));
+                let csv = format!("Name,External_Id__c\n{}", rows.collect::<String>());
+                old("POST", &path).body("text/csv", csv)
+            }
+            Self::OldLook(number, what) => {
+                let batch = one(&memory.old_batches, *number);
+                old("GET", &format!("{batch}{what}"))
+            }
             Self::Advance(ms) => to("clock").json(&json!({"advance_ms": ms})),
             _ => to("stats"),
         }
@@ -291,6 +321,19 @@ impl Step {
             memory.tokens.push(token.to_owned());
         }
         collect(&answer, "nextRecordsUrl", &mut memory.pages);
+        if let (Self::OldJob(_), Some(id)) = (self, answer["id"].as_str()) {
+            memory.old_jobs.push(format!("job/{id}"));
+        }
+        if let Self::OldBatch(..) = self {
+            let text = String::from_utf8_lossy(&response.body).into_owned();
+            let element = |name: &str| {
+                let (_, behind) = text.split_once(&format!("<{name}>"))?;
+                behind.split('<').next().map(str::to_owned)
+            };
+            if let (Some(id), Some(job)) = (element("id"), element("jobId")) {
+                memory.old_batches.push(format!("job/{job}/batch/{id}"));
+            }
+        }
         let mut ids = Vec::new();
         collect(&answer, "id", &mut ids);
         for id in ids {
