@@ -118,7 +118,7 @@ fn door() -> impl Strategy<Value = Step> {
         ),
         (
             "bulk",
-            json!({"batch_rows": 2, "page_rows": 3, "batches_per_day": 9}),
+            json!({"batch_rows": 2, "page_rows": 3, "query_rows": 90, "batches_per_day": 9}),
         ),
         ("latency", json!({"ms": 3})),
         (
