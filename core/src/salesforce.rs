@@ -37,7 +37,7 @@ use self::wire::Wire;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::engine::ports::salesforce::{
-    EventStream, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
+    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
     SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -226,6 +226,15 @@ impl SalesforcePort for HttpSalesforce {
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError> {
         self.reader().page(object, fields, filter, after).await
+    }
+
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError> {
+        self.reader().try_filter(object, fields, filter).await
     }
 
     async fn changed_since(

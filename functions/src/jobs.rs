@@ -1,4 +1,5 @@
-//! The jobs of the three functions, for one tenant or for all of them at once.
+//! The jobs of the three functions, for one tenant or for all of them at once. What they hold and lose
+//! is given back by whoever calls them.
 //!
 //! Tenants are kept apart: one that fails is told in the result and in the log, and the others go on.
 //! An invocation fails only if nobody's job was done.
@@ -22,7 +23,7 @@ use tracing::error;
 
 use crate::attempt::attempt;
 use crate::deadline::Deadline;
-use crate::payload::{self, CaptureJob, ReconcileJob, ReconcileKind};
+use crate::payload::{self, CaptureCall, CaptureJob, ReconcileJob, ReconcileKind};
 use crate::sqs;
 use crate::wiring::Instance;
 
@@ -30,12 +31,28 @@ use crate::wiring::Instance;
 /// wait.
 const TENANTS_AT_ONCE: usize = 256;
 
-/// Captures one side of every named tenant.
+/// Captures what a schedule or the relay's queue asks for.
 ///
 /// # Errors
 ///
-/// When the configuration cannot be read, does not know the tenant, or no tenant could be captured.
-pub async fn capture(
+/// When the payload is neither, when the configuration cannot be read or does not know the tenant, when
+/// no tenant could be captured, or when a message has no id, so that its failure could not be told.
+pub(crate) async fn capture(
+    instance: &Instance,
+    payload: Value,
+    deadline: Deadline,
+) -> anyhow::Result<Value> {
+    match CaptureCall::parse(payload)? {
+        CaptureCall::Job(job) => capture_side(instance, &job, deadline).await,
+        CaptureCall::Relayed(batch) => {
+            let response = capture_relayed(instance, batch, deadline).await?;
+            Ok(json!(response))
+        }
+    }
+}
+
+/// Captures one side of every named tenant.
+async fn capture_side(
     instance: &Instance,
     job: &CaptureJob,
     deadline: Deadline,
@@ -62,16 +79,11 @@ pub async fn capture(
         .boxed()
     })
     .await?;
-    instance.give_back_abandoned().await;
     outcome.answer(json!({"job": "capture", "side": side}))
 }
 
 /// Journals a batch of events that Salesforce relayed. A message counts as done once its event is durable.
-///
-/// # Errors
-///
-/// When a message has no id, so that its failure could not be told.
-pub async fn capture_relayed(
+async fn capture_relayed(
     instance: &Instance,
     event: SqsEvent,
     deadline: Deadline,
@@ -96,7 +108,6 @@ pub async fn capture_relayed(
         },
     )
     .await?;
-    instance.give_back_abandoned().await;
     Ok(response)
 }
 
@@ -104,12 +115,14 @@ pub async fn capture_relayed(
 ///
 /// # Errors
 ///
-/// When the configuration cannot be read, does not know the tenant, or no tenant's job was done.
-pub async fn reconcile(
+/// When the payload is no such job, when the configuration cannot be read or does not know the tenant, or
+/// when no tenant's job was done.
+pub(crate) async fn reconcile(
     instance: &Instance,
-    job: &ReconcileJob,
+    payload: Value,
     deadline: Deadline,
 ) -> anyhow::Result<Value> {
+    let job = &ReconcileJob::parse(payload)?;
     let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
         async move {
             if job.kind == ReconcileKind::Migrate {
@@ -122,7 +135,6 @@ pub async fn reconcile(
         .boxed()
     })
     .await?;
-    instance.give_back_abandoned().await;
     outcome.answer(json!({"job": job.kind.as_str()}))
 }
 
@@ -131,7 +143,7 @@ pub async fn reconcile(
 /// # Errors
 ///
 /// When a message has no id, so that its failure could not be told.
-pub async fn apply(
+pub(crate) async fn apply(
     instance: &Instance,
     event: SqsEvent,
     deadline: Deadline,
@@ -152,7 +164,6 @@ pub async fn apply(
         .boxed()
     })
     .await?;
-    instance.give_back_abandoned().await;
     Ok(response)
 }
 

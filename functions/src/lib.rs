@@ -6,14 +6,15 @@
 pub mod attempt;
 pub mod aws;
 pub mod deadline;
-pub mod jobs;
+mod jobs;
 pub mod logs;
 pub mod payload;
+pub mod serve;
 pub mod settings;
 pub mod sqs;
 pub mod wiring;
 
 /// Returns an error with all its causes, as the answer of an invocation.
-pub fn told(error: anyhow::Error) -> lambda_runtime::Error {
+fn told(error: anyhow::Error) -> lambda_runtime::Error {
     format!("{error:#}").into()
 }

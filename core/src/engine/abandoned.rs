@@ -4,6 +4,7 @@
 //! everybody the minutes until then: what is dropped without having been given back is remembered here
 //! and given back by [`SyncEngine::give_back_abandoned`].
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,9 +43,9 @@ impl Abandoned {
         all.push(left);
     }
 
-    fn take(&self) -> Option<Left> {
+    fn take_all(&self) -> Vec<Left> {
         let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        all.pop()
+        std::mem::take(&mut *all)
     }
 }
 
@@ -99,6 +100,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Holds all that was abandoned, each thing by itself: what is not given back now either is
+    /// abandoned once more.
+    fn abandoned(shared: &Shared) -> Vec<Self> {
+        let left = shared.abandoned.take_all().into_iter();
+        left.map(|left| Self::new(shared, left)).collect()
+    }
+
     /// Holds the records of one round.
     pub(crate) fn records(shared: &Shared, scope: &ObjectScope, leases: &[LeasedTask]) -> Self {
         Self::new(
@@ -145,19 +153,29 @@ impl SyncEngine {
     /// wait until it lapses. Returns how many leases and slots. Records whose write may still be on
     /// its way stay leased.
     ///
-    /// What cannot be given back now is kept for the next call; no call is needed for safety.
+    /// What cannot be given back now is kept for the next call, also when the caller has no more time
+    /// and drops this one half way. No call is needed for safety.
     pub async fn give_back_abandoned(&self) -> usize {
         let mut given_back = 0;
-        while let Some(left) = self.shared().abandoned.take() {
-            if let Err(error) = give_back(self.shared(), &left).await {
-                tracing::warn!(
-                    tenant = %left.tenant(), %error,
-                    "what a job left behind cannot be given back now; it lapses by itself"
-                );
-                self.shared().abandoned.add(left);
-                break;
+        let mut out_of_reach = BTreeSet::new();
+        for held in Held::abandoned(self.shared()) {
+            let Some(left) = &held.left else { continue };
+            if out_of_reach.contains(left.tenant()) {
+                continue;
             }
-            given_back += 1;
+            match give_back(self.shared(), left).await {
+                Ok(()) => {
+                    given_back += 1;
+                    held.was_given_back();
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        tenant = %left.tenant(), %error,
+                        "what a job left behind cannot be given back now; it lapses by itself"
+                    );
+                    out_of_reach.insert(left.tenant().clone());
+                }
+            }
         }
         given_back
     }

@@ -1,20 +1,22 @@
 //! Whether a mapping fits both live sides, before anything moves: each mistake with its fix.
 //!
 //! [`check_object`] is pure: it compares the mapping with what describe says and with what the
-//! database says of the table.
+//! database says of the table. The filter is tried by the org itself.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::config::{DeleteMode, Direction, FieldSync, ObjectSync, Owner};
+use crate::config::{Direction, FieldSync, ObjectSync, Owner};
 use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
 use super::error::ForceSyncError;
-use super::ports::ObjectScope;
+use super::ports::salesforce::FilterTrial;
 use super::ports::store::{ColumnFacts, TableFacts};
+use super::ports::{ObjectScope, SalesforcePort};
+use super::tenant::read_fields;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -70,12 +72,47 @@ impl SyncEngine {
             };
             let table = tenant.store.table_facts(&scope).await?;
             findings.extend(check_object(sync, &scope.schema, &table));
+            findings.extend(try_filter(&*tenant.salesforce, &scope).await?);
         }
         findings.sort_by(|one, other| {
             (one.level, &one.object, &one.field).cmp(&(other.level, &other.object, &other.field))
         });
         Ok(findings)
     }
+}
+
+/// Has the org try the object's filter, which it alone understands.
+async fn try_filter(
+    salesforce: &dyn SalesforcePort,
+    scope: &ObjectScope,
+) -> Result<Option<Finding>, ForceSyncError> {
+    let sync = &scope.sync;
+    let Some(filter) = &sync.filter else {
+        return Ok(None);
+    };
+    let mut fields = read_fields(sync);
+    fields.retain(|field| scope.schema.fields.contains_key(field));
+    let trial = salesforce.try_filter(&sync.object, &fields, filter).await?;
+    let (level, what, fix) = match trial {
+        FilterTrial::ShowsRecords => return Ok(None),
+        FilterTrial::ShowsNothing => (
+            Level::Warning,
+            "no record of the org lies inside the filter".to_owned(),
+            "right for an org that is still empty; else correct the values in `where`",
+        ),
+        FilterTrial::Refused { said } => (
+            Level::Error,
+            format!("the org refuses the filter: {said}"),
+            "correct `where` in syncline.toml: a SOQL condition, as it stands behind WHERE",
+        ),
+    };
+    Ok(Some(Finding {
+        level,
+        object: sync.object.clone(),
+        field: None,
+        what,
+        fix: fix.to_owned(),
+    }))
 }
 
 fn unknown_object(object: &ObjectName) -> Finding {
@@ -202,19 +239,39 @@ fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_
             "run `syncline install`",
         );
     }
-    if sync.deletes.mode == DeleteMode::Soft {
-        let missing = sync
-            .deletes
-            .column
-            .as_ref()
-            .filter(|column| !table.columns.contains_key(column));
-        if let Some(column) = missing {
-            findings.error(
+    if let Some(column) = &sync.deletes.column {
+        check_soft_delete_column(column, &name, table, findings);
+    }
+}
+
+/// A soft delete fills the column with the time, whatever asks for it: `deletes` or `on_leave`.
+fn check_soft_delete_column(
+    column: &ColumnName,
+    table_name: &str,
+    table: &TableFacts,
+    findings: &mut Findings<'_>,
+) {
+    const MOMENTS: [&str; 3] = ["timestamptz", "timestamp", "date"];
+    match table.columns.get(column) {
+        None => findings.error(
+            None,
+            format!("the soft-delete column {column} does not exist in {table_name}"),
+            "add a timestamptz column of that name",
+        ),
+        Some(facts) if facts.generated || !MOMENTS.contains(&facts.type_name.as_str()) => findings
+            .error(
                 None,
-                format!("the soft-delete column {column} does not exist in {name}"),
-                "add a timestamptz column of that name",
-            );
-        }
+                format!(
+                    "the soft-delete column {column} of {table_name} cannot be filled with the time"
+                ),
+                "make it an ordinary column of type timestamptz",
+            ),
+        Some(facts) if facts.not_null => findings.error(
+            None,
+            format!("the soft-delete column {column} of {table_name} refuses null: every row would count as deleted"),
+            "allow null in the column",
+        ),
+        Some(_) => {}
     }
 }
 

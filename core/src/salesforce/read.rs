@@ -13,7 +13,7 @@ use super::describe::{Schemas, field_of};
 use super::soql::{Literal, PAGE_ROWS, Selection};
 use super::transport::{Fetched, RestCall, Transport};
 use crate::engine::ports::salesforce::{
-    Deleted, Disposition, OrgLimits, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
+    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
 };
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -89,6 +89,53 @@ impl Reader<'_> {
         Ok(columns.page(&rows))
     }
 
+    /// Tries a filter beside the fields that are read with it.
+    pub(super) async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError> {
+        let columns = self.columns(object, fields).await?;
+        let id = FieldName::parse(ID).expect("it is a field name");
+        let refused = |said: String| Ok(FilterTrial::Refused { said });
+        let Some([beside, alone]) = columns.selection().trial(&id, filter) else {
+            return refused(too_long(object).message);
+        };
+        match self.ask(object, &beside).await? {
+            Asked::Refused { said } => return refused(said),
+            Asked::Rows(0) => {}
+            Asked::Rows(_) => return refused("it closes a parenthesis that it did not open".to_owned()),
+        }
+        match self.ask(object, &alone).await? {
+            Asked::Refused { said } => refused(said),
+            Asked::Rows(0) => Ok(FilterTrial::ShowsNothing),
+            Asked::Rows(_) => Ok(FilterTrial::ShowsRecords),
+        }
+    }
+
+    /// Makes one query that may well be refused.
+    async fn ask(&self, object: &ObjectName, statement: &str) -> Result<Asked, SalesforceError> {
+        let what = format!("trying the filter of {object}");
+        let call = self.get(
+            self.transport
+                .path(&format!("/query?{}", encoded_statement(statement))),
+        );
+        match self.transport.fetch(&what, &call).await {
+            Ok(body) => match serde_json::from_slice::<QueryPage>(&body) {
+                Ok(page) => Ok(Asked::Rows(page.records.len())),
+                Err(_) => Err(unreadable(object)),
+            },
+            Err(Fetched::Refused(fault)) if fault.disposition() == Disposition::Park => {
+                let words: Vec<&str> = fault.message.split_whitespace().collect();
+                Ok(Asked::Refused {
+                    said: format!("{}: {}", fault.code, words.join(" ")),
+                })
+            }
+            Err(other) => Err(other.into_error(&what)),
+        }
+    }
+
     /// Reads the next page of what changed since a moment, deleted records included.
     pub(super) async fn changed_since(
         &self,
@@ -160,13 +207,8 @@ impl Reader<'_> {
                 }
                 Err(other) => return Err(other.into_error(&what)),
             };
-            let page: QueryPage = serde_json::from_slice(&body).map_err(|_| {
-                reading(
-                    object,
-                    "unreadable_answer",
-                    "the answer is not a query result",
-                )
-            })?;
+            let page: QueryPage =
+                serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
             found.extend(page.records);
             match page.next_records_url {
                 // Root-relative by contract; anything else would carry the token elsewhere.
@@ -186,6 +228,12 @@ impl Reader<'_> {
             deadline: Instant::now() + QUERY_TIMEOUT,
         }
     }
+}
+
+/// What came of a query that may well be refused.
+enum Asked {
+    Rows(usize),
+    Refused { said: String },
 }
 
 type Row = Map<String, Json>;
@@ -336,6 +384,14 @@ fn encoded_statement(statement: &str) -> String {
     let mut url = reqwest::Url::parse("http://query").expect("it is an address");
     url.query_pairs_mut().append_pair("q", statement);
     url.query().unwrap_or_default().to_owned()
+}
+
+fn unreadable(object: &ObjectName) -> SalesforceError {
+    reading(
+        object,
+        "unreadable_answer",
+        "the answer is not a query result",
+    )
 }
 
 fn too_long(object: &ObjectName) -> SalesforceError {

@@ -16,6 +16,9 @@ pub(super) const ENCODED_BYTES_MAX: usize = 15_000;
 /// Rows of one page of a scan: what one query answer holds at most (SOQL reference, "batchSize").
 pub(super) const PAGE_ROWS: usize = 2_000;
 
+/// Characters of a Salesforce id in its longer form.
+const SALESFORCE_ID_CHARS: usize = 18;
+
 /// A value inside a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
@@ -114,6 +117,19 @@ impl Selection<'_> {
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
         format!("{}{condition} ORDER BY Id LIMIT {PAGE_ROWS}", self.head())
+    }
+
+    /// Returns the statements that a filter is tried by, or none if it is so long that nothing could
+    /// be asked beside it. The first asks as records are read by id, for no record at all: a filter
+    /// that breaks out of its parentheses is refused there, or shows some all the same.
+    pub(super) fn trial(&self, id: &FieldName, filter: &str) -> Option<[String; 2]> {
+        let longest = Literal::Text("0".repeat(SALESFORCE_ID_CHARS));
+        self.by_values(id, &[longest], Some(filter))?;
+        let head = format!("SELECT {id} FROM {} WHERE ({filter})", self.object);
+        Some([
+            format!("{head} AND {id} = null LIMIT 1"),
+            format!("{head} LIMIT 1"),
+        ])
     }
 
     /// Returns the statement for the records stamped at or after a moment; with `after`, those of
@@ -280,6 +296,26 @@ mod tests {
             selection.page(None, None),
             "SELECT Id, Name FROM Account ORDER BY Id LIMIT 2000"
         );
+    }
+
+    #[test]
+    fn a_filter_is_tried_beside_a_condition_of_ours_and_alone_unless_nothing_fits_beside_it() {
+        let columns = columns(&["Id", "Name"]);
+        let object = account();
+        let selection = Selection {
+            object: &object,
+            columns: &columns,
+        };
+        let id = FieldName::parse("Id").unwrap();
+        assert_eq!(
+            selection.trial(&id, "Type = 'a' OR Type = 'b'").unwrap(),
+            [
+                "SELECT Id FROM Account WHERE (Type = 'a' OR Type = 'b') AND Id = null LIMIT 1",
+                "SELECT Id FROM Account WHERE (Type = 'a' OR Type = 'b') LIMIT 1",
+            ]
+        );
+        let endless = format!("Name = '{}'", "x".repeat(ENCODED_BYTES_MAX));
+        assert_eq!(selection.trial(&id, &endless), None);
     }
 
     #[test]

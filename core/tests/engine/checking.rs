@@ -7,7 +7,7 @@ use syncline::engine::ports::store::{ColumnFacts, TableFacts};
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
 
 use crate::local_org::LocalOrg;
-use crate::mapping::MAPPING;
+use crate::mapping::{MAPPING, with_line};
 use crate::model_salesforce::ModelSalesforce;
 use crate::stage::Stage;
 
@@ -35,11 +35,15 @@ fn table() -> TableFacts {
 }
 
 fn column(type_name: &str) -> ColumnFacts {
+    column_of(type_name, false)
+}
+
+fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
     ColumnFacts {
         type_name: type_name.to_owned(),
         length: None,
         scale: None,
-        not_null: false,
+        not_null,
         generated: false,
     }
 }
@@ -170,6 +174,73 @@ async fn keys_that_are_one_for_salesforce_and_missing_triggers_are_named() {
         found[1].contains("triggers of public.account are not installed"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn a_soft_delete_column_is_checked_whatever_fills_it() {
+    let column = named("gone_at");
+    for (facts, expected) in [
+        (None, Some("does not exist in public.account")),
+        (Some(column_of("bool", false)), Some("cannot be filled with the time")),
+        (Some(column_of("timestamptz", true)), Some("refuses null")),
+        (Some(column_of("timestamptz", false)), None),
+    ] {
+        let found = found(|sync, _, table| {
+            sync.filter = Some("Type = 'Customer'".to_owned());
+            sync.on_leave = syncline::config::OnLeave::SoftDelete;
+            sync.deletes.column = Some(column.clone());
+            table.columns.extend(facts.map(|facts| (column.clone(), facts)));
+        })
+        .await;
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        let told = expected.is_none_or(|expected| found[0].contains(expected));
+        assert!(told, "{found:?}");
+    }
+}
+
+/// Returns what `check` says about the filter, one line each.
+async fn found_of_filter(stage: &Stage) -> Vec<String> {
+    let found = stage.engine.check(&stage.tenant).await.unwrap();
+    let of_filter = found.into_iter().filter(|one| one.what.contains("filter"));
+    of_filter
+        .map(|one| {
+            assert_eq!((one.object.as_str(), &one.field), ("Account", &None));
+            format!("{:?}: {} ({})", one.level, one.what, one.fix)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_filter_that_the_org_refuses_is_told_with_its_words_before_anything_runs() {
+    for (filter, said) in [
+        ("Typ = 'Customer'", "No such column 'Typ'"),
+        ("Type = Customer", "MALFORMED_QUERY"),
+        ("Type = 'Customer' order by Name", "MALFORMED_QUERY"),
+    ] {
+        let line = format!("where = \"{filter}\"");
+        let stage = Stage::prepared(&with_line(&line)).await;
+        let found = found_of_filter(&stage).await;
+        let [found] = found.as_slice() else {
+            panic!("one finding: {found:?}")
+        };
+        assert!(found.starts_with("Error: the org refuses the filter: "), "{found}");
+        assert!(found.contains(said), "{found}");
+        assert!(found.contains("correct `where`"), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_shows_nothing_is_worth_a_warning_and_one_that_shows_records_none() {
+    let stage = Stage::prepared(&with_line("where = \"Type = 'Customer'\"")).await;
+    stage.org.insert("Account", serde_json::json!({"Name": "Eve", "Type": "Prospect"}));
+    let found = found_of_filter(&stage).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("Warning: no record of the org lies inside the filter"),
+        "{found:?}"
+    );
+    stage.org.insert("Account", serde_json::json!({"Name": "Ada", "Type": "Customer"}));
+    assert_eq!(found_of_filter(&stage).await, Vec::<String>::new());
 }
 
 #[tokio::test]

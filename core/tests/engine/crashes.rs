@@ -239,6 +239,33 @@ async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_u
 }
 
 #[tokio::test]
+async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_next_attempt() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
+        .await;
+    stage.capture_postgres().await;
+    let (cut, port) = held_worker(&stage, Hold::BeforeReading);
+    tokio::select! {
+        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
+        () = port.held.notified() => {}
+    }
+    // The attempt has asked the database, and its time is up before the answer.
+    tokio::select! {
+        biased;
+        given_back = cut.give_back_abandoned() => panic!("it was not cut: {given_back}"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!(
+        cut.give_back_abandoned().await,
+        2,
+        "the records and the slot"
+    );
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_gives_up() {
     let stage = Stage::open().await;
     stage

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use syncline::engine::ports::salesforce::{
-    EventStream, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
+    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
     SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -113,6 +113,15 @@ impl SalesforcePort for HeldSalesforce {
     ) -> Result<ScanPage, SalesforceError> {
         self.hold_at(Hold::BeforeReading).await;
         self.inner.scan(object, fields, filter, after).await
+    }
+
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError> {
+        self.inner.try_filter(object, fields, filter).await
     }
 
     async fn changed_since(

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use salesforce_org::{DecodedEvent, Delivery, Position, Request, Response, StreamError, local};
 use serde_json::{Map, Value as Json, json};
 use syncline::engine::ports::salesforce::{
-    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, Interest, OrgIdentity,
+    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, FilterTrial, Interest, OrgIdentity,
     OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
     ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
 };
@@ -74,13 +74,7 @@ impl ModelSalesforce {
         match self.call("GET", target, None) {
             Ok(answer) if answer.status == 200 => Ok(answer.to_json()),
             Ok(answer) => Err(Fault::from_body(answer.status, &answer.body).into_error(what)),
-            Err(Lost) => Err(SalesforceError {
-                what: what.to_owned(),
-                status: None,
-                code: "CONNECTION_LOST".to_owned(),
-                message: "the connection closed without an answer".to_owned(),
-                disposition: Disposition::RetryLater,
-            }),
+            Err(Lost) => Err(lost(what)),
         }
     }
 
@@ -213,6 +207,16 @@ impl ModelSalesforce {
 
 /// The connection closed without an answer.
 struct Lost;
+
+fn lost(what: &str) -> SalesforceError {
+    SalesforceError {
+        what: what.to_owned(),
+        status: None,
+        code: "CONNECTION_LOST".to_owned(),
+        message: "the connection closed without an answer".to_owned(),
+        disposition: Disposition::RetryLater,
+    }
+}
 
 fn unknown() -> WriteOutcome {
     WriteOutcome::Unknown {
@@ -361,6 +365,29 @@ impl SalesforcePort for ModelSalesforce {
         let given = if conditions.is_empty() { "" } else { "where" };
         let rest = format!("{given} {} order by Id", conditions.join(" and "));
         self.page("query", object, fields, &rest)
+    }
+
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        _fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError> {
+        let soql = format!("select Id from {object} where ({filter}) limit 1");
+        let answer = self.call("GET", &format!("/query?q={}", encoded(&soql)), None);
+        let Ok(answer) = answer else {
+            return Err(lost("trying a filter"));
+        };
+        if answer.status != 200 {
+            let fault = Fault::from_body(answer.status, &answer.body);
+            return Ok(FilterTrial::Refused {
+                said: format!("{}: {}", fault.code, fault.message),
+            });
+        }
+        Ok(match answer.to_json()["totalSize"].as_u64() {
+            Some(0) => FilterTrial::ShowsNothing,
+            Some(_) | None => FilterTrial::ShowsRecords,
+        })
     }
 
     async fn changed_since(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use syncline::engine::ports::salesforce::{
-    Deleted, Disposition, ReadBy, SalesforcePort, SalesforceRecord,
+    Deleted, Disposition, FilterTrial, ReadBy, SalesforcePort, SalesforceRecord,
 };
 use syncline::model::ids::SalesforceId;
 use syncline::model::schema::FieldType;
@@ -266,4 +266,44 @@ async fn the_quota_is_read_from_limits_and_from_every_answer() {
     let usage = stand.client.api_usage().unwrap();
     assert_eq!(usage.most, most);
     assert!(usage.used > 0);
+}
+
+#[tokio::test]
+async fn a_filter_is_tried_and_what_the_org_says_against_it_is_told() {
+    let stand = Stand::new().await;
+    let tried = async |filter: &str| {
+        let names = fields(&["Name"]);
+        let trial = stand.client.try_filter(&object("Account"), &names, filter);
+        trial.await.unwrap()
+    };
+    assert_eq!(tried("Type = 'Customer'").await, FilterTrial::ShowsNothing);
+    stand.person_inserts(&json!({"Name": "Acme", "Type": "Customer"}));
+    assert_eq!(tried("Type = 'Customer'").await, FilterTrial::ShowsRecords);
+    let endless = format!("Name = '{}'", "x".repeat(20_000));
+    for (filter, expected) in [
+        ("Typ = 'Customer'", "INVALID_FIELD: "),
+        ("Type = 'Customer", "MALFORMED_QUERY: "),
+        ("Type = 'Customer') OR (Type != null", ""),
+        (&endless, "no query for them fits"),
+    ] {
+        let FilterTrial::Refused { said } = tried(filter).await else {
+            panic!("the org takes {filter}");
+        };
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains('\n'), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_org_that_cannot_be_asked_says_nothing_about_a_filter() {
+    let stand = Stand::new().await;
+    let down = json!({
+        "match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1,
+    });
+    stand.order("faults", down).await;
+    let trial = stand
+        .client
+        .try_filter(&object("Account"), &[], "Type = 'Customer'");
+    let error = trial.await.unwrap_err();
+    assert_eq!(error.disposition, Disposition::RetryLater);
 }

@@ -1,22 +1,6 @@
 //! The reconcile function: repairs what was lost, compares both sides, migrates.
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use serde_json::Value;
-use syncline_functions::deadline::Deadline;
-use syncline_functions::payload::ReconcileJob;
-use syncline_functions::wiring::Instance;
-use syncline_functions::{jobs, logs, told};
-
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    logs::start();
-    let instance = Instance::from_environment();
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let deadline = Deadline::of(&event.context);
-        let job = ReconcileJob::parse(event.payload)?;
-        Box::pin(jobs::reconcile(&instance, &job, deadline))
-            .await
-            .map_err(told)
-    }))
-    .await
+async fn main() -> Result<(), lambda_runtime::Error> {
+    syncline_functions::serve::reconcile().await
 }

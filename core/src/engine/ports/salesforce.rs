@@ -51,6 +51,14 @@ pub trait SalesforcePort: Send + Sync {
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError>;
 
+    /// Tries a SOQL filter of an object, beside the fields that are read with it. Changes nothing.
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError>;
+
     /// Reads the records (deleted ones included) whose SystemModstamp is at or after `since_ms`, in
     /// (SystemModstamp, Id) order: the polling capture.
     async fn changed_since(
@@ -252,6 +260,20 @@ pub enum Deleted {
     Yes,
     /// It is live.
     No,
+}
+
+/// What came of trying a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterTrial {
+    /// It shows at least one live record.
+    ShowsRecords,
+    /// The org understands it and has no live record inside it.
+    ShowsNothing,
+    /// The org refuses it.
+    Refused {
+        /// What the org said. Quotes the filter and no record.
+        said: String,
+    },
 }
 
 /// One page of a scan.

@@ -1,0 +1,56 @@
+//! One function's life: invocation after invocation on one instance, each ended in the same way.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::deadline::Deadline;
+use crate::wiring::Instance;
+use crate::{jobs, logs, told};
+
+/// Serves the capture function, until Lambda ends it.
+///
+/// # Errors
+///
+/// When Lambda cannot be reached.
+pub async fn capture() -> Result<(), Error> {
+    serve(jobs::capture).await
+}
+
+/// Serves the apply function, until Lambda ends it.
+///
+/// # Errors
+///
+/// When Lambda cannot be reached.
+pub async fn apply() -> Result<(), Error> {
+    serve(jobs::apply).await
+}
+
+/// Serves the reconcile function, until Lambda ends it.
+///
+/// # Errors
+///
+/// When Lambda cannot be reached.
+pub async fn reconcile() -> Result<(), Error> {
+    serve(jobs::reconcile).await
+}
+
+/// Serves invocations. Whatever became of one, what its jobs held and did not give back is given back
+/// before it is answered: afterwards Lambda may freeze the process for good.
+async fn serve<E, A>(
+    work: impl AsyncFn(&Instance, E, Deadline) -> anyhow::Result<A>,
+) -> Result<(), Error>
+where
+    E: DeserializeOwned,
+    A: Serialize,
+{
+    logs::start();
+    let instance = Instance::from_environment();
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<E>| {
+        let deadline = Deadline::of(&event.context);
+        let answer = Box::pin(work(&instance, event.payload, deadline)).await;
+        instance.give_back_abandoned().await;
+        answer.map_err(told)
+    }))
+    .await
+}
