@@ -171,7 +171,10 @@ fn tally(
                 });
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
-            PlannedRecord::Parked { .. } => report.parked += 1,
+            PlannedRecord::Parked { wrote_row, .. } => {
+                report.parked += 1;
+                report.rows_written += usize::from(wrote_row);
+            }
         }
     }
     intended

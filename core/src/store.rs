@@ -11,6 +11,7 @@
 
 mod applied;
 mod apply;
+mod blame;
 mod capture;
 mod conflicts;
 mod doorbell;
@@ -27,6 +28,7 @@ mod outbox;
 mod port;
 mod quote;
 mod records;
+mod refusals;
 mod rows;
 mod settle;
 mod sighting_book;

@@ -1,29 +1,41 @@
 //! What follows from the outcome of a write.
 
 use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
-use crate::engine::ports::store::SettledOutcome;
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::engine::ports::store::{NewIntent, SettledOutcome};
+use crate::model::ids::FieldName;
+use crate::model::intent::WriteAction;
+use crate::plan::retry::{ATTEMPTS_MAX, NextAttempt, RetryClass, next_attempt};
 
-/// Returns what a write's outcome means for its record, which was tried `attempt` times before.
-/// `jitter` is any random number.
-pub(super) fn settled(outcome: WriteOutcome, attempt: u32, jitter: u64) -> SettledOutcome {
+/// The try that an outcome is of.
+#[derive(Clone, Copy)]
+pub(super) struct Tried<'a> {
+    /// What was written.
+    pub(super) intent: &'a NewIntent,
+    /// The external id field: without it there is no write.
+    pub(super) external_id: &'a FieldName,
+    /// How often the record was tried before.
+    pub(super) attempt: u32,
+}
+
+/// Returns what a write's outcome means for its record. `jitter` is any random number.
+pub(super) fn settled(outcome: WriteOutcome, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
     match outcome {
         WriteOutcome::Applied { salesforce_id, .. } => SettledOutcome::Applied { salesforce_id },
         WriteOutcome::Unknown { .. } => SettledOutcome::Unknown,
-        WriteOutcome::Refused(refusal) => refused(refusal, attempt, jitter),
+        WriteOutcome::Refused(refusal) => refused(refusal, tried, jitter),
     }
 }
 
-fn refused(refusal: Refusal, attempt: u32, jitter: u64) -> SettledOutcome {
+fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
     let class = match refusal.disposition {
         // A session that the client could not refresh may be refreshed by the next try.
         Disposition::RetryLater | Disposition::RefreshSession => RetryClass::Transient,
         Disposition::WaitForQuota => RetryClass::Quota,
         Disposition::WaitForParent => RetryClass::MissingParent,
         Disposition::Reread => return SettledOutcome::Reread { refusal },
-        Disposition::Park => return SettledOutcome::Park { refusal },
+        Disposition::Park => return withheld_or_parked(refusal, tried),
     };
-    match next_attempt(attempt.saturating_add(1), class, jitter) {
+    match next_attempt(tried.attempt.saturating_add(1), class, jitter) {
         NextAttempt::Retry { after_ms, .. } => SettledOutcome::RetryLater {
             refusal,
             delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
@@ -32,18 +44,112 @@ fn refused(refusal: Refusal, attempt: u32, jitter: u64) -> SettledOutcome {
     }
 }
 
+/// A refusal that names fields of the write is about those: the others go on without them, if there
+/// are any. Each such try leaves out at least one field more, so that they end.
+fn withheld_or_parked(refusal: Refusal, tried: Tried<'_>) -> SettledOutcome {
+    let Tried {
+        intent,
+        external_id,
+        attempt,
+    } = tried;
+    let is_named = |field: &FieldName| {
+        let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
+        refusal.fields.iter().any(names)
+    };
+    let (named, others): (Vec<&FieldName>, Vec<&FieldName>) =
+        intent.fields.keys().partition(|field| is_named(field));
+    let something_is_left = match intent.action {
+        WriteAction::Create => true,
+        WriteAction::Update => !others.is_empty(),
+        WriteAction::Delete => false,
+    };
+    let goes_on = something_is_left
+        && attempt < ATTEMPTS_MAX
+        && !named.is_empty()
+        && !is_named(external_id);
+    if goes_on {
+        let fields = named.into_iter().cloned().collect();
+        return SettledOutcome::Withhold { refusal, fields };
+    }
+    SettledOutcome::Park { refusal }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use uuid::Uuid;
 
-    fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
-        let refusal = Refusal {
+    use super::*;
+    use crate::model::ids::IntentId;
+    use crate::model::value::{Payload, Value};
+    use crate::plan::route::ApplyLane;
+
+    fn field(name: &str) -> FieldName {
+        FieldName::parse(name).unwrap()
+    }
+
+    fn refusal(disposition: Disposition, fields: &[&str]) -> Refusal {
+        Refusal {
             code: "CODE".to_owned(),
             message: String::new(),
-            fields: Vec::new(),
+            fields: fields.iter().map(|name| (*name).to_owned()).collect(),
             disposition,
+        }
+    }
+
+    /// What follows if a write of `sent` is refused.
+    fn outcome(
+        (action, sent): (WriteAction, &[&str]),
+        refusal: Refusal,
+        attempt: u32,
+    ) -> SettledOutcome {
+        let intent = NewIntent {
+            intent_id: IntentId(Uuid::nil()),
+            action,
+            fields: sent
+                .iter()
+                .map(|name| (field(name), Value::text("x")))
+                .collect::<Payload>(),
+            lane: ApplyLane::Rest,
         };
-        settled(WriteOutcome::Refused(refusal), attempt, 0)
+        let tried = Tried {
+            intent: &intent,
+            external_id: &field("Key__c"),
+            attempt,
+        };
+        settled(WriteOutcome::Refused(refusal), tried, 0)
+    }
+
+    fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
+        let sent = (WriteAction::Update, ["Name"].as_slice());
+        outcome(sent, refusal(disposition, &[]), attempt)
+    }
+
+    #[test]
+    fn fields_that_a_refusal_names_are_left_out_where_something_else_is_left() {
+        use WriteAction::{Create, Delete, Update};
+        for (action, sent, named, withheld) in [
+            (Update, ["Name", "Rating"].as_slice(), ["rating"].as_slice(), ["Rating"].as_slice()),
+            (Update, &["Name", "Phone", "Rating"], &["Rating", "Phone"], &["Phone", "Rating"]),
+            (Update, &["Rating"], &["Rating"], &[]),
+            (Update, &["Name"], &["Rating"], &[]),
+            (Update, &["Name", "Rating"], &[], &[]),
+            (Update, &["Key__c", "Name"], &["Key__c"], &[]),
+            (Create, &["Key__c", "Rating"], &["Rating"], &["Rating"]),
+            (Create, &["Key__c", "Name"], &["Key__c", "Name"], &[]),
+            (Delete, &[], &["Rating"], &[]),
+        ] {
+            let refused = |attempt| {
+                let refusal = refusal(Disposition::Park, named);
+                match outcome((action, sent), refusal, attempt) {
+                    SettledOutcome::Withhold { fields, .. } => fields,
+                    SettledOutcome::Park { .. } => Vec::new(),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let expected: Vec<FieldName> = withheld.iter().map(|name| field(name)).collect();
+            assert_eq!(refused(0), expected, "{action:?} {sent:?} {named:?}");
+            assert_eq!(refused(ATTEMPTS_MAX), Vec::new(), "it ends");
+        }
     }
 
     #[test]
@@ -61,15 +167,26 @@ mod tests {
 
     #[test]
     fn a_spent_quota_never_parks_a_record() {
-        let outcome = outcome_of(Disposition::WaitForQuota, 1_000);
-        assert!(matches!(outcome, SettledOutcome::RetryLater { .. }));
+        let waits = outcome_of(Disposition::WaitForQuota, 1_000);
+        assert!(matches!(waits, SettledOutcome::RetryLater { .. }));
     }
 
     #[test]
     fn an_unknown_outcome_is_neither_success_nor_failure() {
-        let outcome = WriteOutcome::Unknown {
+        let unknown = WriteOutcome::Unknown {
             reason: "timed out".to_owned(),
         };
-        assert_eq!(settled(outcome, 0, 0), SettledOutcome::Unknown);
+        let intent = NewIntent {
+            intent_id: IntentId(Uuid::nil()),
+            action: WriteAction::Update,
+            fields: Payload::new(),
+            lane: ApplyLane::Rest,
+        };
+        let tried = Tried {
+            intent: &intent,
+            external_id: &field("Key__c"),
+            attempt: 0,
+        };
+        assert_eq!(settled(unknown, tried, 0), SettledOutcome::Unknown);
     }
 }

@@ -21,7 +21,7 @@ use crate::plan::record::RecordPlan;
 use crate::plan::route::{LaneBudget, RestCall, Routable, route};
 
 use super::ApplyReport;
-use super::outcome::settled;
+use super::outcome::{Tried, settled};
 
 /// Writes that are sent and settled together: what is known of a write is never older than these.
 const CHUNK_WRITES: usize = 1_000;
@@ -164,7 +164,11 @@ async fn settle(
             intent_id: intended.intent.intent_id,
             outcome: settled(
                 outcome,
-                intended.lease.attempt,
+                Tried {
+                    intent: &intended.intent,
+                    external_id: &batch.scope.sync.external_id.field,
+                    attempt: intended.lease.attempt,
+                },
                 job.shared.ids.jitter(u64::MAX),
             ),
         })
@@ -211,7 +215,7 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
             report.refused += 1;
             report.parked += 1;
         }
-        SettledOutcome::Reread { .. } => {
+        SettledOutcome::Reread { .. } | SettledOutcome::Withhold { .. } => {
             report.refused += 1;
             report.requeued += 1;
         }

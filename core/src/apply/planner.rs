@@ -27,7 +27,7 @@ use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::plan::route::ApplyLane;
 
 use super::state::{
-    MappedField, Unseeable, canonical_row, is_soft_deleted, mapped_fields, postgres_side,
+    Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,
     salesforce_side, wire_columns,
 };
 
@@ -127,14 +127,15 @@ impl<'a> ScopePlanner<'a> {
             let salesforce = salesforce_side(&self.fields, &link.image, &observed.parents)?;
             Ok((postgres, salesforce))
         });
-        let (postgres, salesforce) = match sides {
+        let ((postgres, invalid), salesforce) = match sides {
             Ok(sides) => sides,
             Err(unseeable) => return self.unseeable(observed, &unseeable),
         };
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
         let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
-        let intent = match self.intent(observed, &plan) {
+        let held = self.held(observed, &plan, &invalid);
+        let intent = match self.intent(observed, &plan, &held) {
             Ok(intent) => intent,
             Err(reason) => return RecordVerdict::Park(reason),
         };
@@ -151,7 +152,31 @@ impl<'a> ScopePlanner<'a> {
                 facts,
                 rules: Arc::clone(&self.rules),
             }),
+            held,
         }
+    }
+
+    /// Returns why fields that the plan writes to Salesforce cannot be written: the field cannot hold
+    /// the value, or Salesforce has just refused it.
+    fn held(
+        &self,
+        observed: &ObservedRecord,
+        plan: &RecordPlan,
+        invalid: &[Invalid],
+    ) -> Vec<ParkReason> {
+        let Some(values) = plan.to_salesforce.fields() else {
+            return Vec::new();
+        };
+        let invalid = invalid
+            .iter()
+            .filter(|one| values.contains_key(&one.field))
+            .map(|one| one.park_reason(self.scope));
+        let refused = observed
+            .refused
+            .iter()
+            .filter(|one| values.get(&one.field) == Some(&one.value))
+            .map(|one| one.reason.clone());
+        invalid.chain(refused).collect()
     }
 
     /// Returns what stands in the way of planning the record at all.
@@ -190,7 +215,7 @@ impl<'a> ScopePlanner<'a> {
     fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordVerdict {
         let park = || RecordVerdict::Park(unseeable.park_reason(self.scope));
         match unseeable {
-            Unseeable::Invalid { .. } => park(),
+            Unseeable::Nameless(_) => park(),
             Unseeable::ParentUnknown { .. } => {
                 let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
                 // The record's own id spreads the waits: planning draws no random number.
@@ -232,12 +257,14 @@ impl<'a> ScopePlanner<'a> {
         }
     }
 
-    /// Returns the plan's write to Salesforce as an intent, without what Salesforce does not let
-    /// anybody write. Errors: nothing else is left of an update.
+    /// Returns the plan's write to Salesforce as an intent, without the fields that are held and
+    /// without what Salesforce does not let anybody write. Errors: of an update that none of them is
+    /// held of, nothing is left.
     fn intent(
         &self,
         observed: &ObservedRecord,
         plan: &RecordPlan,
+        held: &[ParkReason],
     ) -> Result<Option<NewIntent>, ParkReason> {
         let (action, values) = match &plan.to_salesforce {
             SideWrite::None | SideWrite::SoftDelete => return Ok(None),
@@ -245,15 +272,19 @@ impl<'a> ScopePlanner<'a> {
             SideWrite::Update(values) => (WriteAction::Update, values),
             SideWrite::Delete => (WriteAction::Delete, &Payload::new()),
         };
+        let is_held = |name| held.iter().any(|reason| reason.field.as_ref() == Some(name));
         let fields: Payload = values
             .iter()
-            .filter(|(name, _)| self.may_write(name, action))
+            .filter(|(name, _)| self.may_write(name, action) && !is_held(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         if let (WriteAction::Update, true, Some(field)) =
             (action, fields.is_empty(), values.keys().next())
         {
-            return Err(not_writeable(&self.scope.sync, field));
+            return match held {
+                [] => Err(not_writeable(&self.scope.sync, field)),
+                [_, ..] => Ok(None),
+            };
         }
         let epoch = observed
             .lease
@@ -332,7 +363,12 @@ impl RecordPlanner for ScopePlanner<'_> {
         verdict: &RecordVerdict,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordVerdict::Planned { plan, .. } = verdict else {
+        let RecordVerdict::Planned {
+            plan,
+            postgres: Some(write),
+            ..
+        } = verdict
+        else {
             return PostgresSettlement {
                 base: Payload::new(),
                 altered: false,
@@ -343,20 +379,39 @@ impl RecordPlanner for ScopePlanner<'_> {
         let base: Payload = plan
             .base_advance
             .iter()
-            .filter(|(_, advance)| advance.after == Confirmation::Postgres)
+            .filter(|(field, advance)| {
+                advance.after == Confirmation::Postgres && self.was_sent(field, write)
+            })
             .map(|(field, advance)| (field.clone(), advance.value.clone()))
             .collect();
-        let altered = match canonical_row(&self.fields, returned) {
-            Ok(holds) => self.is_altered(observed, plan, &holds),
-            Err(_) => true,
-        };
-        PostgresSettlement { base, altered }
+        let holds = row_content(&self.fields, returned).values;
+        PostgresSettlement {
+            base,
+            altered: self.is_altered(observed, (plan, write), &holds),
+        }
     }
 }
 
 impl ScopePlanner<'_> {
+    /// Returns true unless the column of the field was left out of the write because Postgres does not
+    /// take its value.
+    fn was_sent(&self, name: &FieldName, write: &PlannedPostgres) -> bool {
+        let (PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = write else {
+            return true;
+        };
+        self.fields
+            .iter()
+            .find(|field| field.name == *name)
+            .is_some_and(|field| columns.contains_key(field.column.as_str()))
+    }
+
     /// Returns true if the row holds anything that neither stood there nor was sent.
-    fn is_altered(&self, observed: &ObservedRecord, plan: &RecordPlan, holds: &Payload) -> bool {
+    fn is_altered(
+        &self,
+        observed: &ObservedRecord,
+        (plan, write): (&RecordPlan, &PlannedPostgres),
+        holds: &Payload,
+    ) -> bool {
         let (expected, created) = match &plan.to_postgres {
             SideWrite::Create(values) => (values, true),
             SideWrite::Update(values) => (values, false),
@@ -365,10 +420,11 @@ impl ScopePlanner<'_> {
         let before = observed
             .rows
             .first()
-            .and_then(|row| canonical_row(&self.fields, row).ok())
+            .map(|row| row_content(&self.fields, row).values)
             .unwrap_or_default();
         holds.iter().any(|(field, held)| {
-            let wanted = expected.get(field).or_else(|| before.get(field));
+            let sent = expected.get(field).filter(|_| self.was_sent(field, write));
+            let wanted = sent.or_else(|| before.get(field));
             match wanted {
                 Some(wanted) => wanted != held,
                 // A new row's defaults are news; null is what an unsaid column holds.

@@ -28,15 +28,39 @@ pub(crate) struct MappedField {
     pub(crate) updateable: bool,
 }
 
+/// A column holds what its field cannot. Nothing of it can be sent; the other columns go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Invalid {
+    pub(crate) field: FieldName,
+    column: ColumnName,
+    error: ValueError,
+}
+
+impl Invalid {
+    /// Returns why the field stops.
+    pub(crate) fn park_reason(&self, scope: &ObjectScope) -> ParkReason {
+        let Self {
+            field,
+            column,
+            error,
+        } = self;
+        ParkReason {
+            code: "invalid_value".to_owned(),
+            field: Some(field.clone()),
+            message: format!(
+                "column {column} cannot go to {}.{field}: {error}. Correct the row; it is tried again by \
+                 itself",
+                scope.sync.object
+            ),
+        }
+    }
+}
+
 /// Why a record cannot be seen whole.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Unseeable {
-    /// A column holds what the field cannot.
-    Invalid {
-        field: FieldName,
-        column: ColumnName,
-        error: ValueError,
-    },
+    /// Its external id is none: nobody could say which record it is.
+    Nameless(Invalid),
     /// The image points to a parent that nobody has linked yet.
     ParentUnknown { field: FieldName },
 }
@@ -46,18 +70,7 @@ impl Unseeable {
     pub(crate) fn park_reason(&self, scope: &ObjectScope) -> ParkReason {
         let object = &scope.sync.object;
         match self {
-            Self::Invalid {
-                field,
-                column,
-                error,
-            } => ParkReason {
-                code: "invalid_value".to_owned(),
-                field: Some(field.clone()),
-                message: format!(
-                    "column {column} cannot go to {object}.{field}: {error}. Correct the row; it is \
-                     tried again by itself"
-                ),
-            },
+            Self::Nameless(invalid) => invalid.park_reason(scope),
             Self::ParentUnknown { field } => ParkReason {
                 code: "missing_parent".to_owned(),
                 field: Some(field.clone()),
@@ -99,23 +112,34 @@ pub(crate) fn mapped_fields(scope: &ObjectScope) -> Vec<MappedField> {
         .collect()
 }
 
+/// What a row holds.
+#[derive(Debug, Default)]
+pub(crate) struct RowContent {
+    /// Its values by field. What a field cannot hold stands there as it is: it differs from whatever
+    /// Salesforce holds, so that the rules decide about it as about any other edit.
+    pub(crate) values: Payload,
+    /// The fields that cannot hold what the row says.
+    pub(crate) invalid: Vec<Invalid>,
+}
+
 /// Returns the canonical content of a row.
-pub(crate) fn canonical_row(
-    fields: &[MappedField],
-    row: &PostgresRow,
-) -> Result<Payload, Unseeable> {
-    fields
-        .iter()
-        .filter_map(|field| Some((field, row.columns.get(field.column.as_str())?)))
-        .map(|(field, raw)| match canonical_column(field, raw) {
-            Ok(value) => Ok((field.name.clone(), value)),
-            Err(error) => Err(Unseeable::Invalid {
+pub(crate) fn row_content(fields: &[MappedField], row: &PostgresRow) -> RowContent {
+    let mut content = RowContent::default();
+    for field in fields {
+        let Some(raw) = row.columns.get(field.column.as_str()) else {
+            continue;
+        };
+        let value = canonical_column(field, raw).unwrap_or_else(|error| {
+            content.invalid.push(Invalid {
                 field: field.name.clone(),
                 column: field.column.clone(),
                 error,
-            }),
-        })
-        .collect()
+            });
+            Value::from_json(raw).unwrap_or_else(|| Value::Text(raw.to_string()))
+        });
+        content.values.insert(field.name.clone(), value);
+    }
+    content
 }
 
 /// Returns the canonical value of one column.
@@ -144,27 +168,34 @@ pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<Stri
         .collect()
 }
 
-/// Returns the Postgres side of a record.
+/// Returns the Postgres side of a record, and which of its fields cannot be sent.
 pub(crate) fn postgres_side(
     scope: &ObjectScope,
     fields: &[MappedField],
     observed: &ObservedRecord,
-) -> Result<SideState, Unseeable> {
+) -> Result<(SideState, Vec<Invalid>), Unseeable> {
     let gone = if observed.link.agreed {
         Presence::Deleted
     } else {
         Presence::Unseen
     };
     let (presence, content) = match observed.rows.first() {
-        Some(row) if is_soft_deleted(&scope.sync, row) => (Presence::Deleted, Payload::new()),
-        Some(row) => (Presence::Present, canonical_row(fields, row)?),
-        None => (gone, Payload::new()),
+        Some(row) if is_soft_deleted(&scope.sync, row) => {
+            (Presence::Deleted, RowContent::default())
+        }
+        Some(row) => (Presence::Present, row_content(fields, row)),
+        None => (gone, RowContent::default()),
     };
-    Ok(SideState {
+    let name = &scope.sync.external_id.field;
+    if let Some(nameless) = content.invalid.iter().find(|one| one.field == *name) {
+        return Err(Unseeable::Nameless(nameless.clone()));
+    }
+    let side = SideState {
         presence,
-        fields: content,
+        fields: content.values,
         changed_at_ms: observed.postgres_changed_at_ms,
-    })
+    };
+    Ok((side, content.invalid))
 }
 
 /// Returns true if the row's soft-delete column is filled.

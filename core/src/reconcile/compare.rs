@@ -56,9 +56,10 @@ pub(crate) fn compare(
         // The filter shows it again, and no change of the record told that.
         return drifted(Vec::new(), None);
     }
-    // A value that cannot be canonical, or a second row, is parked with its reason by apply.
-    let Ok(postgres) = postgres_side(scope, fields, observed) else {
-        return Comparison::Held;
+    // A value that its field cannot hold, or a second row, is parked with its reason by apply.
+    let postgres = match postgres_side(scope, fields, observed) {
+        Ok((postgres, invalid)) if invalid.is_empty() => postgres,
+        Ok(_) | Err(_) => return Comparison::Held,
     };
     let named = live.map(|record| named_by_external_id(fields, &record.fields, &observed.parents));
     let salesforce = match (named, live) {

@@ -18,7 +18,7 @@ use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases, wake_childr
 use super::transaction::{Tx, recordset};
 use super::write_rows::RowOutcome;
 use crate::engine::ports::store::{
-    LeasedTask, NewIntent, PlanEvidence, PlanRules, PlannedRecord, PostgresRow, PostgresSettlement,
+    LeasedTask, NewIntent, ParkReason, PlanEvidence, PlanRules, PlannedRecord, PostgresRow, PostgresSettlement,
     RecordVerdict,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
@@ -151,6 +151,7 @@ impl Leavings {
                         message: park.message,
                         payload: None,
                     },
+                    false,
                 ),
                 RecordVerdict::Planned {
                     plan,
@@ -158,6 +159,7 @@ impl Leavings {
                     intent,
                     bounces,
                     evidence,
+                    held,
                 } => {
                     let done = Done {
                         row_stood,
@@ -166,6 +168,7 @@ impl Leavings {
                         evidence,
                         intent,
                         bounces,
+                        held,
                         row,
                         settlement,
                     };
@@ -182,10 +185,11 @@ impl Leavings {
         self.ends.push((candidate.lease.clone(), end));
     }
 
-    fn park(&mut self, candidate: &Candidate, parking: Parking) {
+    fn park(&mut self, candidate: &Candidate, parking: Parking, wrote_row: bool) {
         self.planned.push(PlannedRecord::Parked {
             record_id: candidate.lease.record_id,
             code: parking.code.clone(),
+            wrote_row,
         });
         self.ends
             .push((candidate.lease.clone(), LeaseEnd::Park(parking)));
@@ -230,6 +234,7 @@ impl Leavings {
                     message,
                     payload: None,
                 },
+                false,
             ),
         }
     }
@@ -243,7 +248,7 @@ impl Leavings {
                 );
             }
             Some(RowOutcome::Suppressed) => {
-                return self.park(candidate, suppressed(scope));
+                return self.park(candidate, suppressed(scope), false);
             }
             Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None => {}
         }
@@ -252,9 +257,11 @@ impl Leavings {
         self.evidence(scope, candidate, &done);
         let altered = done.settlement.as_ref().is_some_and(|row| row.altered);
         let wrote_row = done.row.is_some();
-        match done.intent {
-            Some(intent) => {
-                if altered {
+        let parking = held_fields(&done.held);
+        match (done.intent, parking) {
+            (Some(intent), parking) => {
+                // What is held stops once the others have arrived.
+                if altered || parking.is_some() {
                     self.again.push(NewWork {
                         record_id: candidate.lease.record_id,
                         look: false,
@@ -269,7 +276,8 @@ impl Leavings {
                     wrote_row,
                 });
             }
-            None => {
+            (None, Some(parking)) if !altered => self.park(candidate, parking, wrote_row),
+            (None, _) => {
                 let end = LeaseEnd::Done { again: altered };
                 self.ends.push((candidate.lease.clone(), end));
                 self.planned.push(PlannedRecord::Settled {
@@ -363,6 +371,18 @@ fn unknown_parents(scope: &ObjectScope, candidate: &Candidate) -> Vec<String> {
         .collect()
 }
 
+/// Returns why the fields that cannot be written stop; the first is named, all are told.
+fn held_fields(held: &[ParkReason]) -> Option<Parking> {
+    let first = held.first()?;
+    let told: Vec<&str> = held.iter().map(|reason| reason.message.as_str()).collect();
+    Some(Parking {
+        code: first.code.clone(),
+        field: first.field.as_ref().map(ToString::to_string),
+        message: told.join("; "),
+        payload: None,
+    })
+}
+
 fn suppressed(scope: &ObjectScope) -> Parking {
     Parking {
         code: "row_write_suppressed".to_owned(),
@@ -402,6 +422,7 @@ struct Done {
     evidence: Box<PlanEvidence>,
     intent: Option<NewIntent>,
     bounces: std::collections::BTreeMap<crate::model::ids::FieldName, crate::model::link::Bounce>,
+    held: Vec<ParkReason>,
     row: Option<RowOutcome>,
     settlement: Option<PostgresSettlement>,
 }

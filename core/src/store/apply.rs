@@ -2,7 +2,7 @@
 //!
 //! The rows are locked, the plan is made from exactly those rows, and what it says is written before
 //! anybody else can change them. A row that Postgres refuses is found by halving the batch: it stops
-//! alone, and its neighbours are written.
+//! alone, or only those of its columns that Postgres does not take, and its neighbours are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,21 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::applied::{Outcome, Planned, record_outcomes};
+use super::blame::{Blamed, columns_to_blame};
 use super::error::{CONTENTION_RETRIES_MAX, RefusalKind, RowRefusal, is_contention};
 use super::records::{KnownRecord, live_intents, lock_records};
+use super::refusals::refused_values;
 use super::rows::{FoundRows, Locking, RowError, read_rows};
 use super::sightings::{parents_of, references, resolve_parents};
 use super::table::{TableShape, read_shape};
 use super::transaction::{Tx, recordset};
 use super::write_rows::{RowOutcome, RowWrite, write_rows};
 use crate::engine::ports::store::{
-    LeasedTask, ObservedRecord, ParkReason, PlannedRecord, RecordPlanner, RecordVerdict,
+    LeasedTask, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord, RecordPlanner,
+    RecordVerdict, RefusedValue,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
-use crate::model::ids::{LeaseEpoch, RecordId, SalesforceId};
+use crate::model::ids::{FieldName, LeaseEpoch, RecordId, SalesforceId};
 use crate::model::intent::Intent;
 
 /// How often one call waits for locks of others before it puts off what remains.
@@ -100,6 +103,8 @@ pub(super) struct Candidate {
     pub(super) parents: BTreeMap<SalesforceId, String>,
     /// Measured clock skew.
     pub(super) clock_skew_ms: i64,
+    /// Values that Salesforce refused in the tries before this one.
+    pub(super) refused: Vec<RefusedValue>,
 }
 
 /// Locks links and tasks of the leases that still stand, and loads what belongs to them.
@@ -112,6 +117,7 @@ async fn load_candidates(
     let known = lock_records(tx, &ids).await?;
     let standing = hold_leases(tx, leases).await?;
     let mut intents = live_intents(tx, &ids).await?;
+    let mut refused = refused_values(tx, leases).await?;
     let clock_skew_ms = clock_skew(tx, scope).await?;
     let pointed: BTreeSet<_> = known
         .iter()
@@ -133,6 +139,7 @@ async fn load_candidates(
             Some(Candidate {
                 intents: intents.remove(&lease.record_id).unwrap_or_default(),
                 parents: parents_of(scope, &known, &parents),
+                refused: refused.remove(&lease.record_id).unwrap_or_default(),
                 lease,
                 known,
                 clock_skew_ms,
@@ -226,7 +233,9 @@ async fn write_halving<'c>(
         tx.back().await?;
         lock_waits += usize::from(refusal.kind == RefusalKind::Contended);
         let give_up = refusal.kind == RefusalKind::Contended && lock_waits > LOCK_WAITS_MAX;
-        if batch.len() == 1 || give_up {
+        if let ([candidate], false) = (batch.as_slice(), give_up) {
+            planned.push(write_piecemeal(tx, scope, shape, (candidate, refusal), planner).await?);
+        } else if give_up {
             planned.extend(batch.into_iter().map(|candidate| Planned {
                 candidate,
                 outcome: Outcome::Refused(refusal.clone()),
@@ -248,12 +257,7 @@ async fn write_batch<'c>(
     batch: &[&'c Candidate],
     planner: &dyn RecordPlanner,
 ) -> Result<Vec<Planned<'c>>, RowError> {
-    let records: Vec<&KnownRecord> = batch.iter().map(|candidate| &candidate.known).collect();
-    let mut found = read_rows(tx, scope, shape, &records, Locking::Lock).await?;
-    let mut judged = Vec::with_capacity(batch.len());
-    for candidate in batch {
-        judged.push(judge(candidate, &mut found, planner));
-    }
+    let judged = judge_batch(tx, scope, shape, batch, planner).await?;
     let writes: Vec<RowWrite<'_>> = judged.iter().filter_map(Judged::row_write).collect();
     let mut outcomes = write_rows(tx, scope, shape, &writes).await?;
     Ok(judged
@@ -263,6 +267,87 @@ async fn write_batch<'c>(
             settle_row(judged, row, planner)
         })
         .collect())
+}
+
+/// Locks the rows of the batch and asks the planner about each record.
+async fn judge_batch<'c>(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    batch: &[&'c Candidate],
+    planner: &dyn RecordPlanner,
+) -> Result<Vec<Judged<'c>>, RowError> {
+    let records: Vec<&KnownRecord> = batch.iter().map(|candidate| &candidate.known).collect();
+    let mut found = read_rows(tx, scope, shape, &records, Locking::Lock).await?;
+    let judged = batch.iter();
+    Ok(judged
+        .map(|candidate| judge(candidate, &mut found, planner))
+        .collect())
+}
+
+/// Writes a row that Postgres has refused as a whole without those of its columns that it does not
+/// take, if there are any such.
+async fn write_piecemeal<'c>(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    (candidate, refusal): (&'c Candidate, RowRefusal),
+    planner: &dyn RecordPlanner,
+) -> Result<Planned<'c>, StoreError> {
+    let refused = |refusal| Planned {
+        candidate,
+        outcome: Outcome::Refused(refusal),
+    };
+    match refusal.kind {
+        RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => {}
+        RefusalKind::ParentMissing | RefusalKind::Contended => return Ok(refused(refusal)),
+    }
+    tx.savepoint().await?;
+    match write_what_is_taken(tx, scope, shape, (candidate, &refusal), planner).await {
+        Ok(Some(planned)) => {
+            tx.keep().await?;
+            Ok(planned)
+        }
+        Ok(None) => {
+            tx.back().await?;
+            Ok(refused(refusal))
+        }
+        Err(RowError::Refused(refusal)) => {
+            tx.back().await?;
+            Ok(refused(refusal))
+        }
+        Err(RowError::Store(error)) => Err(error),
+    }
+}
+
+/// Finds the columns that Postgres does not take, and writes the row without them. None: no columns
+/// alone are to blame.
+async fn write_what_is_taken<'c>(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    shape: &TableShape,
+    (candidate, refusal): (&'c Candidate, &RowRefusal),
+    planner: &dyn RecordPlanner,
+) -> Result<Option<Planned<'c>>, RowError> {
+    let judged = judge_batch(tx, scope, shape, &[candidate], planner).await?;
+    let Some(mut judged) = judged.into_iter().next() else {
+        return Ok(None);
+    };
+    let Some(write) = judged.row_write() else {
+        return Ok(None);
+    };
+    let blamed = columns_to_blame(tx, scope, shape, &write, refusal).await?;
+    if blamed.is_empty() {
+        return Ok(None);
+    }
+    judged.leave_out(scope, &blamed);
+    let row = match judged.row_write() {
+        Some(write) => write_rows(tx, scope, shape, &[write])
+            .await?
+            .remove(&candidate.lease.record_id),
+        None => None,
+    };
+    Ok(Some(settle_row(judged, row, planner)))
 }
 
 /// A record with its rows and the planner's word.
@@ -289,6 +374,36 @@ impl Judged<'_> {
             write,
         })
     }
+
+    /// Takes columns out of the write to the row, and says of each that it stops. An update of which
+    /// nothing is left is none.
+    fn leave_out(&mut self, scope: &ObjectScope, blamed: &Blamed) {
+        let RecordVerdict::Planned { postgres, held, .. } = &mut self.verdict else {
+            return;
+        };
+        let mut is_empty = false;
+        if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = postgres
+        {
+            columns.retain(|column, _| !blamed.contains_key(column));
+            is_empty = columns.is_empty();
+        }
+        if is_empty {
+            *postgres = None;
+        }
+        held.extend(blamed.iter().map(|(column, refusal)| {
+            let refusal = RowRefusal {
+                column: Some(column.clone()),
+                place: refusal.place.clone().or_else(|| Some(column.clone())),
+                ..refusal.clone()
+            };
+            let (code, field, message) = park_reason(scope, &refusal);
+            ParkReason {
+                code,
+                field: field.and_then(|field| FieldName::parse(&field).ok()),
+                message,
+            }
+        }));
+    }
 }
 
 fn judge<'c>(
@@ -308,6 +423,7 @@ fn judge<'c>(
         postgres_changed_at_ms: candidate.known.postgres_changed_at_ms,
         parents: candidate.parents.clone(),
         clock_skew_ms: candidate.clock_skew_ms,
+        refused: candidate.refused.clone(),
     };
     let verdict = if found.being_renamed.contains(&record_id) {
         RecordVerdict::Wait {

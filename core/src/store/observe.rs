@@ -62,6 +62,7 @@ impl PgStore {
                     postgres_changed_at_ms: known.postgres_changed_at_ms,
                     parents: parents_of(scope, &known, &parents),
                     clock_skew_ms,
+                    refused: Vec::new(),
                     link: known.link,
                 }
             })

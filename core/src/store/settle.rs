@@ -16,6 +16,7 @@ use super::records::{
     KnownRecord, LostValue, live_intents, lock_records, log_lost_values, save_intents,
     save_records, word_of,
 };
+use super::refusals::SavedRefusal;
 use super::sightings::{references, resolve_parents};
 use super::tasks::{LeaseEnd, Parking, end_leases, wake_children};
 use super::transaction::{Tx, recordset};
@@ -23,7 +24,7 @@ use crate::engine::ports::salesforce::{Disposition, Refusal};
 use crate::engine::ports::store::{LeasedTask, SettledOutcome, Settlement};
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::SourceSystem;
-use crate::model::ids::{IntentId, LeaseEpoch, ObjectName, RecordId, SalesforceId};
+use crate::model::ids::{FieldName, IntentId, LeaseEpoch, ObjectName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::plan::fold::settle_applied;
@@ -212,6 +213,7 @@ async fn taken_ids(
             SettledOutcome::Applied { salesforce_id } => Some(salesforce_id.as_str()),
             SettledOutcome::RetryLater { .. }
             | SettledOutcome::Reread { .. }
+            | SettledOutcome::Withhold { .. }
             | SettledOutcome::Park { .. }
             | SettledOutcome::Unknown => None,
         })
@@ -255,7 +257,7 @@ struct Left {
 #[derive(Serialize)]
 struct RefusalLine {
     intent_id: IntentId,
-    refusal: serde_json::Value,
+    refusal: SavedRefusal,
 }
 
 struct Settling<'a> {
@@ -283,15 +285,19 @@ impl Settling<'_> {
                     | Disposition::Reread
                     | Disposition::Park => Vec::new(),
                 };
-                self.refused(intent, refusal);
+                self.refused(intent, refusal, &[]);
                 later(refusal, *delay_ms, false, awaits)
             }
             SettledOutcome::Reread { refusal } => {
-                self.refused(intent, refusal);
+                self.refused(intent, refusal, &[]);
                 reread(&one.lease, refusal)
             }
+            SettledOutcome::Withhold { refusal, fields } => {
+                self.refused(intent, refusal, fields);
+                later(refusal, 0, false, Vec::new())
+            }
             SettledOutcome::Park { refusal } => {
-                self.refused(intent, refusal);
+                self.refused(intent, refusal, &[]);
                 LeaseEnd::Park(parking(refusal))
             }
             SettledOutcome::Unknown => {
@@ -361,14 +367,10 @@ impl Settling<'_> {
         LeaseEnd::Done { again: false }
     }
 
-    fn refused(&mut self, intent: Intent, refusal: &Refusal) {
+    fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {
         self.left.refusals.push(RefusalLine {
             intent_id: intent.intent_id,
-            refusal: serde_json::json!({
-                "code": refusal.code,
-                "message": refusal.message,
-                "fields": refusal.fields,
-            }),
+            refusal: SavedRefusal::of(refusal, withheld),
         });
         self.set_state(intent, IntentState::Refused);
     }
@@ -383,6 +385,7 @@ impl Settling<'_> {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
             SettledOutcome::RetryLater { refusal, .. }
             | SettledOutcome::Reread { refusal }
+            | SettledOutcome::Withhold { refusal, .. }
             | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
             SettledOutcome::Unknown => "unknown".to_owned(),
         };

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_values;
 mod both_sides;
 mod checking;
 mod crashes;

@@ -180,7 +180,7 @@ async fn a_move_between_partitions_is_no_delete() {
 }
 
 #[tokio::test]
-async fn a_row_that_postgres_refuses_stops_alone() {
+async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
     let mut world = World::new().await;
     let names: Vec<String> = (0..20).map(|n| format!("K{n}")).collect();
     let mut seen_all: Vec<_> = names
@@ -212,7 +212,13 @@ async fn a_row_that_postgres_refuses_stops_alone() {
         verdicts[..2],
         ["parked:constraint_violation", "parked:invalid_value"]
     );
-    assert_eq!(world.ask("select count(*) from public.account").await, "20");
+    assert_eq!(world.ask("select count(*) from public.account").await, "22");
+    assert_eq!(
+        world
+            .ask("select count(*) from public.account where phone is null and employees is null")
+            .await,
+        "22"
+    );
     let letters = world
         .store
         .dead_letters(&world.scope.tenant, None, 10)

@@ -1,6 +1,6 @@
 //! One tenant with one mapped table, and short words for what happens to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -529,6 +529,7 @@ impl RecordPlanner for Planner<'_> {
                 rules: Arc::new(PlanRules::of(&self.scope.sync)),
             }),
             plan: Box::new(plan),
+            held: Vec::new(),
         }
     }
 
@@ -538,16 +539,30 @@ impl RecordPlanner for Planner<'_> {
         verdict: &RecordVerdict,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordVerdict::Planned { plan, .. } = verdict else {
+        let RecordVerdict::Planned {
+            plan,
+            postgres: Some(write),
+            ..
+        } = verdict
+        else {
             panic!("only a plan is written");
         };
         let holds = self.row(returned);
-        let sent = plan.to_postgres.fields().cloned().unwrap_or_default();
+        let mut sent = plan.to_postgres.fields().cloned().unwrap_or_default();
+        if let PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns) = write {
+            let written = self.columns().into_iter();
+            let written: BTreeSet<FieldName> = written
+                .filter(|(_, column, _)| columns.contains_key(column.as_str()))
+                .map(|(name, _, _)| name)
+                .collect();
+            sent.retain(|name, _| written.contains(name));
+        }
         PostgresSettlement {
             base: plan
                 .base_advance
                 .iter()
                 .filter(|(_, advance)| advance.after == Confirmation::Postgres)
+                .filter(|(field, _)| plan.to_postgres.fields().is_none() || sent.contains_key(*field))
                 .map(|(field, advance)| (field.clone(), advance.value.clone()))
                 .collect(),
             altered: sent.iter().any(|(field, value)| holds[field] != *value),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Config;
-use crate::engine::ports::store::LeasedTask;
+use crate::engine::ports::store::{LeasedTask, RefusedValue};
 use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::link::{Image, ImageField, Presence, SyncLink};
 use crate::model::observation::Version;
@@ -145,6 +145,7 @@ fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
         postgres_changed_at_ms: None,
         parents: BTreeMap::new(),
         clock_skew_ms: 0,
+        refused: Vec::new(),
     }
 }
 
@@ -182,15 +183,89 @@ fn parked(verdict: RecordVerdict) -> ParkReason {
     }
 }
 
+/// What is sent to Salesforce, and which fields are held with which code.
+fn sent_and_held(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
+    let scope = scope();
+    match ScopePlanner::new(&scope).plan(record) {
+        RecordVerdict::Planned { intent, held, .. } => (
+            intent.map(|intent| intent.fields),
+            held.into_iter()
+                .map(|reason| (reason.field.unwrap(), reason.code))
+                .collect(),
+        ),
+        other => panic!("not planned: {other:?}"),
+    }
+}
+
 #[test]
-fn a_value_that_the_field_cannot_hold_stops_the_record_and_names_the_field() {
+fn a_value_that_the_field_cannot_hold_is_held_and_the_others_are_sent() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("x".repeat(21));
+    let held = vec![(name("Name"), "invalid_value".to_owned())];
+    assert_eq!(sent_and_held(&record), (None, held.clone()));
+    record.rows[0].columns["rating"] = json!("Cold");
+    let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
+    assert_eq!(sent_and_held(&record), (Some(cold), held));
+}
+
+#[test]
+fn a_value_that_was_refused_is_held_until_it_changes() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("Eve");
+    record.rows[0].columns["rating"] = json!("Cold");
+    record.refused.push(RefusedValue {
+        field: name("Name"),
+        value: Value::text("Eve"),
+        reason: ParkReason {
+            code: "NO_EVE".to_owned(),
+            field: Some(name("Name")),
+            message: "not Eve".to_owned(),
+        },
+    });
+    let (sent, held) = sent_and_held(&record);
+    assert_eq!(sent.unwrap().into_keys().collect::<Vec<_>>(), [name("Rating")]);
+    assert_eq!(held, [(name("Name"), "NO_EVE".to_owned())]);
+    record.rows[0].columns["name"] = json!("Ida");
+    let (sent, held) = sent_and_held(&record);
+    assert_eq!((sent.unwrap().len(), held.len()), (2, 0));
+}
+
+#[test]
+fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_nobody() {
+    let mut record = agreed();
+    for (field, value) in [("Name", "Bob"), ("Rating", "Hot")] {
+        let value = held(Value::text(value));
+        record.link.image.fields.insert(name(field), value);
+    }
+    let mut scope = scope();
+    let mut sync = (*scope.sync).clone();
+    sync.fields.get_mut(&name("Rating")).unwrap().owner = Owner::Shared;
+    scope.sync = Arc::new(sync);
+    let planner = ScopePlanner::new(&scope);
+    let mut verdict = planner.plan(&record);
+    let RecordVerdict::Planned {
+        postgres: Some(PlannedPostgres::Update(columns)),
+        ..
+    } = &mut verdict
+    else {
+        panic!("no row is written: {verdict:?}")
+    };
+    assert!(columns.remove("rating").is_some());
+    let holds = json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
+    let settled = planner.settle_postgres(&record, &verdict, &row(&holds));
+    let agreed = Payload::from([(name("Name"), Value::text("Bob"))]);
+    assert_eq!((settled.base, settled.altered), (agreed, false));
+}
+
+#[test]
+fn a_row_whose_external_id_is_none_stops_whole() {
+    let mut record = agreed();
+    record.rows[0].columns["key"] = json!("x".repeat(21));
     let scope = scope();
     let reason = parked(ScopePlanner::new(&scope).plan(&record));
     assert_eq!(reason.code, "invalid_value");
-    assert_eq!(reason.field, Some(name("Name")));
-    assert!(reason.message.contains("column name"), "{}", reason.message);
+    assert_eq!(reason.field, Some(name("Key__c")));
+    assert!(reason.message.contains("column key"), "{}", reason.message);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::model::intent::{Intent, WriteAction};
 use crate::model::link::{Bounce, SyncLink};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::ObjectSchema;
-use crate::model::value::Payload;
+use crate::model::value::{Payload, Value};
 use crate::plan::facts::RecordFacts;
 use crate::plan::record::RecordPlan;
 use crate::plan::route::ApplyLane;
@@ -441,6 +441,20 @@ pub struct ObservedRecord {
     pub parents: BTreeMap<SalesforceId, String>,
     /// Clock skew measured between the sides.
     pub clock_skew_ms: i64,
+    /// Values that Salesforce refused in the tries before this one: they are not sent again, so that
+    /// the other fields arrive.
+    pub refused: Vec<RefusedValue>,
+}
+
+/// A value that Salesforce refused, with its reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedValue {
+    /// The field.
+    pub field: FieldName,
+    /// The value, as it was sent.
+    pub value: Value,
+    /// Why.
+    pub reason: ParkReason,
 }
 
 /// What a plan was made of: kept beside it in the journal, so that it can be made again.
@@ -487,6 +501,9 @@ pub enum RecordVerdict {
         bounces: BTreeMap<FieldName, Bounce>,
         /// What the plan was made of.
         evidence: Box<PlanEvidence>,
+        /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
+        /// the others go on.
+        held: Vec<ParkReason>,
     },
     /// Not now: the row is locked, a parent is missing, a write is under way.
     Wait {
@@ -582,6 +599,8 @@ pub enum PlannedRecord {
         record_id: RecordId,
         /// The code of the reason.
         code: String,
+        /// A row was written all the same: a field stopped, the others went on.
+        wrote_row: bool,
     },
 }
 
@@ -615,6 +634,13 @@ pub enum SettledOutcome {
     Reread {
         /// The refusal.
         refusal: Refusal,
+    },
+    /// It had no effect because of what these fields were to hold; try again at once without them.
+    Withhold {
+        /// The refusal.
+        refusal: Refusal,
+        /// The fields, none of them the external id; the write had others.
+        fields: Vec<FieldName>,
     },
     /// It had no effect; stop the record.
     Park {

@@ -1,0 +1,216 @@
+//! Values that the other side cannot hold: their field stops, the others go on, and it goes on itself
+//! when the value changes.
+
+use serde_json::{Value as Json, json};
+
+use crate::mapping::MAPPING;
+use crate::stage::Stage;
+
+const TOO_LONG: &str = "update account set phone = repeat('7', 60), name = 'Ada Ltd'";
+
+/// A record that both sides agree on, with a contact of its own.
+async fn agreed() -> (Stage, String) {
+    let stage = Stage::with_mapping(MAPPING).await;
+    stage
+        .sql(
+            "insert into account (external_id, name, phone) values ('a-1', 'Ada', '1');
+            insert into contact (external_id, last_name, email) values ('c-1', 'Day', 'day@acme.example')",
+        )
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    (stage, id)
+}
+
+/// Open dead letters: `code of field`.
+async fn letters(stage: &Stage) -> Vec<Json> {
+    let open = "select code || ' of ' || coalesce(field, 'all') as of
+        from syncline.sync_dead_letter where closed_at is null order by 1";
+    let rows = stage.rows(open).await;
+    rows.into_iter().map(|mut row| row["of"].take()).collect()
+}
+
+async fn parked(stage: &Stage) -> Json {
+    let parked = "select string_agg(external_id, ',') from syncline.record_status where state = 'parked'";
+    stage.one(parked).await
+}
+
+#[tokio::test]
+async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_is_corrected() {
+    let (stage, id) = agreed().await;
+    stage.sql(TOO_LONG).await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada Ltd"));
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("1"));
+    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(parked(&stage).await, json!("a-1"));
+
+    // News on either side travels, and the field stays where it is.
+    stage.sql("update account set revenue = 12").await;
+    stage.org.update(&id, json!({"Industry": "Energy"}));
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "AnnualRevenue").as_deref(), Some("12"));
+    let industry = stage.one("select industry from account").await;
+    assert_eq!(industry, json!("Energy"));
+    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+
+    stage.sql("update account set phone = '77'").await;
+    stage.drain().await;
+    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_new_row_is_created_without_the_value_that_cannot_go() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', repeat('7', 60))")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    assert_eq!(stage.org.value(&id, "Phone"), None);
+    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    stage.sql("update account set phone = '7'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
+    let (stage, _) = agreed().await;
+    stage
+        .sql("update account set industry = repeat('x', 300)")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.one("select industry from account").await, Json::Null);
+    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_go_and_an_edit_of_the_other_side_are_a_conflict_of_that_field() {
+    let (stage, id) = agreed().await;
+    stage.sql(TOO_LONG).await;
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.drain().await;
+    let conflicts = stage.conflicts().await;
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+    assert_eq!(conflicts[0]["field"], json!("Phone"));
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada Ltd"));
+    stage.sql("update account set phone = '2'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_value_that_salesforce_refuses_stops_its_field_and_goes_when_it_is_corrected() {
+    let (stage, _) = agreed().await;
+    let contact = stage.org.id_of("Contact", "c-1").unwrap();
+    stage
+        .sql("update contact set email = 'nobody', last_name = 'Dale'")
+        .await;
+    stage.drain().await;
+    assert_eq!(
+        stage.org.value(&contact, "LastName").as_deref(),
+        Some("Dale")
+    );
+    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+    assert_eq!(parked(&stage).await, json!("c-1"));
+
+    stage.sql("update contact set last_name = 'Dean'").await;
+    stage.drain().await;
+    assert_eq!(
+        stage.org.value(&contact, "LastName").as_deref(),
+        Some("Dean")
+    );
+    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+
+    stage
+        .sql("update contact set email = 'dean@acme.example'")
+        .await;
+    stage.drain().await;
+    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into contact (external_id, last_name, email) values ('c-1', 'Day', 'nobody')")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Contact"), 1);
+    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+    let calls = stage.org.writing_calls();
+    stage.sweep().await;
+    stage.drain().await;
+    assert_eq!(stage.org.writing_calls(), calls, "what is parked rests");
+    stage
+        .sql("update contact set email = 'day@acme.example'")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_changes() {
+    let (stage, id) = agreed().await;
+    stage
+        .sql("alter table account alter column phone type varchar(5)")
+        .await;
+    stage
+        .org
+        .update(&id, json!({"Phone": "7777777", "Name": "Ada Ltd"}));
+    stage.drain().await;
+    let row = stage.rows("select name, phone from account").await;
+    assert_eq!(row, [json!({"name": "Ada Ltd", "phone": "1"})]);
+    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(parked(&stage).await, json!("a-1"));
+
+    stage.sql("update account set revenue = 12").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "AnnualRevenue").as_deref(), Some("12"));
+    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+
+    stage.org.update(&id, json!({"Phone": "77"}));
+    stage.drain().await;
+    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn of_several_columns_that_the_table_refuses_each_stops_and_the_rest_is_inserted() {
+    let stage = Stage::open().await;
+    stage
+        .sql(
+            "alter table account alter column phone type varchar(5);
+            alter table account add constraint no_loss check (revenue >= 0)",
+        )
+        .await;
+    stage.drain().await;
+    stage.org.insert(
+        "Account",
+        json!({"Name": "Ada", "Phone": "7777777", "AnnualRevenue": -5, "External_Id__c": "a-1"}),
+    );
+    stage.drain().await;
+    let row = stage.rows("select name, phone, revenue from account").await;
+    assert_eq!(row, [json!({"name": "Ada", "phone": null, "revenue": null})]);
+    let told = "select message from syncline.sync_dead_letter where closed_at is null";
+    let told = stage.one(told).await.as_str().unwrap().to_owned();
+    assert!(told.contains("phone") && told.contains("no_loss"), "{told}");
+
+    stage
+        .sql(
+            "alter table account alter column phone type text;
+            alter table account drop constraint no_loss",
+        )
+        .await;
+    let letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
+    let letter = letter.unwrap()[0].dead_letter_id;
+    let replayed = stage.store.replay_dead_letter(&stage.tenant, letter).await;
+    assert!(replayed.unwrap());
+    stage.drain().await;
+    stage.assert_equal().await;
+}
