@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::DuplicateRules;
+use crate::config::{CaptureMode, DuplicateRules};
 use crate::engine::deadline::Deadline;
 use crate::engine::error::ForceSyncError;
 use crate::engine::job::Job;
@@ -17,11 +17,11 @@ use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
-use crate::plan::record::RecordPlan;
 use crate::plan::route::{LaneBudget, RestCall, Routable, route};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};
+use super::planner::KeptPlan;
 
 /// Writes that are sent and settled together: what is known of a write is never older than these.
 const CHUNK_WRITES: usize = 1_000;
@@ -51,7 +51,7 @@ pub(super) struct Intended {
 /// One round's writes: what they belong to, and until when they may be made.
 pub(super) struct Batch<'a> {
     pub(super) scope: &'a ObjectScope,
-    pub(super) plans: BTreeMap<RecordId, RecordPlan>,
+    pub(super) plans: BTreeMap<RecordId, KeptPlan>,
     /// The end of the lease or of the job, whichever comes first.
     pub(super) end: Deadline,
 }
@@ -81,14 +81,15 @@ pub(super) async fn perform(
 /// Splits the writes by the lane that is chosen for each among all of them. A record that was refused
 /// before is urgent: alone, it delays nobody.
 fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
-    let unplanned = RecordPlan::default();
+    let unplanned = KeptPlan::default();
     let routables: Vec<Routable<'_>> = intended
         .iter()
         .map(|intended| Routable {
-            plan: batch
+            plan: &batch
                 .plans
                 .get(&intended.lease.record_id)
-                .unwrap_or(&unplanned),
+                .unwrap_or(&unplanned)
+                .plan,
             urgent: intended.lease.attempt > 0,
             has_dependencies: false,
         })
@@ -125,7 +126,10 @@ async fn send(
     }
     let writes: Vec<Write> = chunk
         .iter()
-        .map(|intended| write(job, batch.scope, intended))
+        .map(|intended| Write {
+            unmodified_since_ms: unmodified_since(job, batch, intended, lane),
+            ..write(job, batch.scope, intended)
+        })
         .collect();
     let outcomes = job
         .salesforce()
@@ -227,6 +231,22 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
     }
 }
 
+/// Returns since when the record must not have changed: where nobody tells us of changes, a write that
+/// goes alone makes sure that it overwrites none that was not seen.
+fn unmodified_since(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    intended: &Intended,
+    lane: WriteLane,
+) -> Option<i64> {
+    match (job.tenant.config.capture, lane) {
+        (CaptureMode::Poll, WriteLane::Single) => {
+            batch.plans.get(&intended.lease.record_id)?.seen_ms
+        }
+        (CaptureMode::Pubsub | CaptureMode::Relay, _) | (_, WriteLane::Collections) => None,
+    }
+}
+
 /// Returns the write that an intent says.
 fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
     let Intended {
@@ -260,6 +280,7 @@ fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
         fields,
         auto_assign: scope.sync.auto_assign,
         allow_duplicates: scope.sync.duplicate_rules == DuplicateRules::Allow,
+        unmodified_since_ms: None,
     }
 }
 

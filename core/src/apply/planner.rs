@@ -46,7 +46,15 @@ pub(crate) struct ScopePlanner<'a> {
     rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
     /// Plans that write to Salesforce, kept to choose their lanes by.
-    plans: Mutex<BTreeMap<RecordId, RecordPlan>>,
+    plans: Mutex<BTreeMap<RecordId, KeptPlan>>,
+}
+
+/// A plan that writes to Salesforce.
+#[derive(Debug, Default)]
+pub(crate) struct KeptPlan {
+    pub(crate) plan: RecordPlan,
+    /// When the record had changed last in Salesforce, as far as it was seen.
+    pub(crate) seen_ms: Option<i64>,
 }
 
 impl<'a> ScopePlanner<'a> {
@@ -63,7 +71,7 @@ impl<'a> ScopePlanner<'a> {
     }
 
     /// Returns the plans that write to Salesforce.
-    pub(crate) fn into_plans(self) -> BTreeMap<RecordId, RecordPlan> {
+    pub(crate) fn into_plans(self) -> BTreeMap<RecordId, KeptPlan> {
         self.plans
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
@@ -133,6 +141,7 @@ impl<'a> ScopePlanner<'a> {
         };
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
+        let seen_ms = salesforce.changed_at_ms;
         let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
         let held = self.held(observed, &plan, &invalid);
         let intent = match self.intent(observed, &plan, &held) {
@@ -141,7 +150,11 @@ impl<'a> ScopePlanner<'a> {
         };
         if intent.is_some() {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            plans.insert(observed.link.record_id, plan.clone());
+            let kept = KeptPlan {
+                plan: plan.clone(),
+                seen_ms,
+            };
+            plans.insert(observed.link.record_id, kept);
         }
         RecordVerdict::Planned {
             postgres: self.row_write(observed, &plan),

@@ -190,6 +190,7 @@ fn write_of(
         fields,
         auto_assign: false,
         allow_duplicates: false,
+        unmodified_since_ms: None,
     }
 }
 

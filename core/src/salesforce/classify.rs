@@ -167,6 +167,8 @@ fn disposition(fault: &Fault) -> Disposition {
         | "topic.api.unavailable"
         | "schema.api.unavailable"
         | "subscription.internal.error" => Disposition::RetryLater,
+        // The record has changed since it was seen, whatever the code says.
+        _ if fault.status == Some(412) => Disposition::Reread,
         // The record is not what it was believed to be.
         "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => Disposition::Reread,
         // Of the record itself; where a field is named, that field's value is wrong.

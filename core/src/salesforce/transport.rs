@@ -40,7 +40,7 @@ pub(super) struct RestCall {
     pub(super) path: String,
     /// JSON.
     pub(super) body: Option<Bytes>,
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     pub(super) deadline: Instant,
 }
 
@@ -137,7 +137,7 @@ impl Transport {
             .bearer_auth(session.access_token.expose_secret())
             .header("Sforce-Call-Options", &self.call_options);
         for (name, value) in &call.headers {
-            request = request.header(*name, *value);
+            request = request.header(*name, value);
         }
         if let Some(body) = &call.body {
             request = request

@@ -91,12 +91,13 @@ impl Writer<'_> {
             WriteTarget::UpdateById(id) => (Method::PATCH, format!("/sobjects/{object}/{id}")),
             WriteTarget::DeleteById(id) => (Method::DELETE, format!("/sobjects/{object}/{id}")),
         };
+        let headers = payload::headers(write.auto_assign, write.allow_duplicates);
         let call = RestCall {
             body: (method == Method::PATCH)
                 .then(|| payload::single_body(write, self.schemas).into()),
             method,
             path: self.transport.path(&resource),
-            headers: payload::headers(write.auto_assign, write.allow_duplicates),
+            headers: headers.into_iter().chain(payload::condition(write)).collect(),
             deadline: self.deadline,
         };
         match self.transport.perform("the write", &call).await {

@@ -20,6 +20,7 @@ mod model_salesforce;
 mod one_side;
 mod over_the_network;
 mod policies;
+mod polling;
 mod reconcile;
 mod relayed;
 mod running;

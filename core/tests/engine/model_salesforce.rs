@@ -47,6 +47,17 @@ impl ModelSalesforce {
 
     /// Makes a call; a session that has ended is opened again, once, because the call had no effect.
     fn call(&self, method: &str, target: &str, body: Option<&Json>) -> Result<Response, Lost> {
+        self.call_if(method, target, body, None)
+    }
+
+    /// The same, with a condition: since when, in seconds, the record must not have changed.
+    fn call_if(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Json>,
+        unmodified_since: Option<&str>,
+    ) -> Result<Response, Lost> {
         for last in [false, true] {
             let token = self.token.lock().unwrap().clone();
             let mut request = Request::new(method, &format!("{BASE}{target}"))
@@ -54,6 +65,9 @@ impl ModelSalesforce {
                 .header("Sforce-Call-Options", "client=syncline");
             if let Some(body) = body {
                 request = request.json(body);
+            }
+            if let Some(since) = unmodified_since {
+                request = request.header("If-Unmodified-Since", since);
             }
             let answer = self.org.with(|org| org.request(&request));
             if answer.delivery == Delivery::Dropped {
@@ -145,7 +159,9 @@ impl ModelSalesforce {
         };
         let body = Json::Object(members(write));
         let body = (method == "PATCH").then_some(&body);
-        match (self.call(method, &target, body), &write.target) {
+        let since = write.unmodified_since_ms.map(http_date);
+        let answer = self.call_if(method, &target, body, since.as_deref());
+        match (answer, &write.target) {
             (Err(Lost), _) => unknown(),
             (Ok(answer), WriteTarget::UpdateById(id) | WriteTarget::DeleteById(id))
                 if answer.status < 300 =>
@@ -660,6 +676,12 @@ fn field_schema(field: &Json) -> FieldSchema {
         case_sensitive: flag("caseSensitive"),
         calculated: flag("calculated"),
     }
+}
+
+/// Writes a moment as HTTP does.
+fn http_date(ms: i64) -> String {
+    let moment = chrono::DateTime::from_timestamp_millis(ms).unwrap();
+    moment.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// Writes a moment as SOQL does.

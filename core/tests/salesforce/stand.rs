@@ -168,6 +168,7 @@ pub(crate) fn account(external_id: &str, values: &[(&str, FieldWrite)]) -> Write
             .collect(),
         auto_assign: false,
         allow_duplicates: false,
+        unmodified_since_ms: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline::engine::ports::salesforce::{
-    FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
+    FieldWrite, ReadBy, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use syncline::model::value::{Decimal, Value};
 
@@ -289,4 +289,32 @@ async fn objects_are_not_mixed_in_an_answer() {
         .await;
     assert_eq!(applied(&outcomes[0]).key_prefix(), "001");
     assert_eq!(applied(&outcomes[1]).key_prefix(), "003");
+}
+
+#[tokio::test]
+async fn an_update_of_its_own_is_refused_if_the_record_has_changed_since_it_was_read() {
+    let stand = Stand::new().await;
+    let id = stand.person_inserts(&json!({"Name": "Acme", "Phone": "1"}));
+    let seen_ms = async || {
+        let by = ReadBy::Id(vec![id.clone()]);
+        let read = stand.client.read(&object("Account"), &by, &[]).await;
+        read.unwrap()[0].version.modified_ms
+    };
+    let mut update = by_id(
+        WriteTarget::UpdateById(id.clone()),
+        &[("Phone", text("3"))],
+    );
+    update.unmodified_since_ms = seen_ms().await;
+    stand.order("clock", json!({"advance_ms": 2_000})).await;
+    stand.person_updates(&id, &json!({"Phone": "2"}));
+    let write = async |update: &Write| {
+        let lane = WriteLane::Single;
+        let outcomes = stand.client.write(from_ref(update), lane, TIMEOUT).await;
+        words(&outcomes)
+    };
+    assert_eq!(write(&update).await, ["PRECONDITION_FAILED Reread"]);
+    assert_eq!(stand.value_of(&id, "Phone").as_deref(), Some("2"));
+    update.unmodified_since_ms = seen_ms().await;
+    assert_eq!(write(&update).await, ["applied"]);
+    assert_eq!(stand.value_of(&id, "Phone").as_deref(), Some("3"));
 }

@@ -116,6 +116,9 @@ pub struct Write {
     pub auto_assign: bool,
     /// Suspected duplicates are saved all the same.
     pub allow_duplicates: bool,
+    /// Refuse it if the record has changed since this moment, in milliseconds since the epoch; whole
+    /// seconds count. Of an update by id alone in its call; other writes cannot ask for it.
+    pub unmodified_since_ms: Option<i64>,
 }
 
 /// What is written, and how it is found.

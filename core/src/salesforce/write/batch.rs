@@ -207,6 +207,7 @@ mod tests {
             fields: parent.into_iter().collect(),
             auto_assign: false,
             allow_duplicates: false,
+            unmodified_since_ms: None,
         }
     }
 

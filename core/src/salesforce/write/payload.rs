@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -72,18 +73,28 @@ pub(super) fn collection_record(write: &Write, schemas: &Schemas) -> String {
 
 /// Returns the headers that change what a write does. Without them Salesforce runs assignment rules
 /// and enforces duplicate rules.
-pub(super) fn headers(
-    auto_assign: bool,
-    allow_duplicates: bool,
-) -> Vec<(&'static str, &'static str)> {
+pub(super) fn headers(auto_assign: bool, allow_duplicates: bool) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     if !auto_assign {
-        headers.push(("Sforce-Auto-Assign", "FALSE"));
+        headers.push(("Sforce-Auto-Assign", "FALSE".to_owned()));
     }
     if allow_duplicates {
-        headers.push(("Sforce-Duplicate-Rule-Header", "allowSave=true"));
+        headers.push(("Sforce-Duplicate-Rule-Header", "allowSave=true".to_owned()));
     }
     headers
+}
+
+/// Returns the header by which Salesforce refuses a call of its own, with 412, if the record has changed
+/// since (REST API Developer Guide, "Use Conditional Requests").
+pub(super) fn condition(write: &Write) -> Option<(&'static str, String)> {
+    let WriteTarget::UpdateById(_) = write.target else {
+        return None;
+    };
+    let since = DateTime::from_timestamp_millis(write.unmodified_since_ms?)?;
+    Some((
+        "If-Unmodified-Since",
+        since.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+    ))
 }
 
 /// Returns the members of a record: values by field, parents by relationship.
@@ -155,6 +166,7 @@ mod tests {
                 .collect(),
             auto_assign: false,
             allow_duplicates: false,
+            unmodified_since_ms: None,
         }
     }
 

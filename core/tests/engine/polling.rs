@@ -1,0 +1,85 @@
+//! Orgs that are polled: nobody tells of an edit that is overwritten between two polls, so a write that
+//! replaces somebody's value makes sure that it is the value that was seen.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use syncline::engine::SyncEngine;
+use syncline::engine::ports::{Clock, SalesforcePort, StorePort};
+use syncline::engine::system::SystemClock;
+
+use crate::failing::{HeldSalesforce, Hold};
+use crate::mapping::MAPPING;
+use crate::stage::Stage;
+
+/// A polled record that both sides agree on; Postgres owns its rating. Returns its Salesforce id.
+async fn agreed(capture: &str) -> (Stage, String) {
+    let polled = format!("capture = \"{capture}\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
+    let mapping = MAPPING.replacen(
+        "[[tenant.acme.object]]\nobject      = \"Account\"",
+        &polled,
+        1,
+    );
+    let stage = Stage::with_mapping(&mapping).await;
+    stage.org.set_wall_ms(SystemClock.now_ms() - 60_000);
+    stage
+        .sql("insert into account (external_id, name, rating) values ('a-1', 'Ada', 'Cold')")
+        .await;
+    stage.drain_polling().await;
+    stage.assert_equal().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    (stage, id)
+}
+
+/// A person changes the rating that Postgres owns, and the change is seen; before the write that puts it
+/// right leaves, the person changes it once more. Returns what was logged of values that lost.
+async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
+    stage.org.advance_ms(2_000);
+    stage.org.update(id, json!({"Rating": "Hot"}));
+    stage.capture_salesforce().await;
+    let port = HeldSalesforce::new(Arc::clone(&stage.salesforce), Hold::Never);
+    let (org, record) = (stage.org.clone(), id.to_owned());
+    port.before_next_write(move || {
+        org.advance_ms(2_000);
+        org.update(&record, json!({"Rating": "Warm"}));
+    });
+    let writer = writer(stage, &port);
+    stage.apply_by(&writer, "Account").await;
+    stage.drain_polling().await;
+    stage.assert_equal().await;
+    let lost = "select string_agg(value #>> '{}', ',' order by overruled_id)
+        from syncline.sync_overruled where field = 'Rating'";
+    stage.one(lost).await
+}
+
+fn writer(stage: &Stage, port: &Arc<HeldSalesforce>) -> SyncEngine {
+    let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
+    stage.worker("writer", store, Arc::clone(port) as Arc<dyn SalesforcePort>)
+}
+
+#[tokio::test]
+async fn where_an_org_is_polled_no_contested_value_is_replaced_unseen() {
+    let (stage, id) = agreed("poll").await;
+    assert_eq!(
+        edited_under_our_hands(&stage, &id).await,
+        json!("Hot,Warm"),
+        "both edits are known"
+    );
+    assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Cold"));
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let of_accounts = |of: &&syncline::store::ObjectStatus| of.object.as_str() == "Account";
+    let accounts = status.objects.iter().find(of_accounts).unwrap();
+    assert!(accounts.detection_narrowed, "and it is said that not all are");
+}
+
+#[tokio::test]
+async fn a_contested_value_that_nobody_touches_meanwhile_is_put_right_by_one_call() {
+    let (stage, id) = agreed("poll").await;
+    stage.org.advance_ms(2_000);
+    stage.org.update(&id, json!({"Rating": "Hot"}));
+    stage.capture_salesforce().await;
+    let calls = stage.org.writing_calls();
+    let applied = stage.apply("Account").await;
+    assert_eq!((applied.single, applied.applied), (1, 1), "{applied:?}");
+    assert_eq!(stage.org.writing_calls() - calls, 1);
+}
