@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// Show and replay what stopped with a reason.
     #[command(subcommand)]
     Deadletters(Deadletters),
+    /// Let deletes go that were held because there were too many at once.
+    #[command(subcommand)]
+    Brake(Brake),
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
@@ -211,6 +214,23 @@ pub(crate) enum Deadletters {
         /// All of them.
         #[arg(long, conflicts_with = "ids")]
         all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Brake {
+    /// Believe the deletes of an object: those that are held, and all of the next hour.
+    ///
+    /// Deletes are held when more than `deletes.believed` of them (100 unless configured) and more than a
+    /// tenth of the records would go within an hour, as after a truncate or a mistake in `where`. What
+    /// stands again on the side that lost it is not deleted, released or not.
+    #[command(
+        after_help = "Examples:\n  syncline brake release Account\n  syncline brake release Contact --tenant acme"
+    )]
+    Release {
+        /// The object.
+        #[arg(value_name = "OBJECT")]
+        object: String,
     },
 }
 

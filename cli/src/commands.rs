@@ -12,7 +12,7 @@ use std::path::Path;
 use syncline::model::ids::TenantId;
 use syncline_functions::wiring::{Bell, Instance};
 
-use crate::arguments::{Arguments, Command, Common};
+use crate::arguments::{Arguments, Brake, Command, Common};
 use crate::outcome::Outcome;
 
 /// What a command works with.
@@ -35,6 +35,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
+        Command::Brake(Brake::Release { object }) => {
+            switches::release_brake(&context(&common).await?, &object).await
+        }
         Command::Explain { key, object } => {
             explain::explain(&context(&common).await?, &key, object.as_deref()).await
         }

@@ -20,6 +20,7 @@ use crate::engine::job::{Job, RUNG_MS, WAKE_UP};
 use crate::engine::ports::ObjectScope;
 use crate::engine::ports::store::{LeasedTask, NextRing, PlannedRecord};
 use crate::model::ids::ObjectName;
+use crate::store::MASS_DELETE;
 
 use look::look;
 use perform::{Batch, Intended, perform};
@@ -69,6 +70,8 @@ pub struct ApplyReport {
     pub requeued: usize,
     /// Records that were stopped with a reason.
     pub parked: usize,
+    /// Of those: deletes that wait until a person releases them, because there were too many at once.
+    pub held_deletes: usize,
     /// The slot was rung again.
     pub rung_again: bool,
     /// The tenant is paused: nothing was leased.
@@ -171,8 +174,11 @@ fn tally(
                 });
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
-            PlannedRecord::Parked { wrote_row, .. } => {
+            PlannedRecord::Parked {
+                wrote_row, code, ..
+            } => {
                 report.parked += 1;
+                report.held_deletes += usize::from(code == MASS_DELETE);
                 report.rows_written += usize::from(wrote_row);
             }
         }
@@ -212,6 +218,14 @@ async fn ring_again(
 }
 
 fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
+    if report.held_deletes > 0 {
+        tracing::error!(
+            tenant = %job.id(),
+            object = %object,
+            held = report.held_deletes,
+            "too many deletes at once: they wait for `syncline brake release {object}`"
+        );
+    }
     tracing::info!(
         tenant = %job.id(),
         object = %object,

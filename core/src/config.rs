@@ -307,6 +307,20 @@ pub struct Deletes {
     /// The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<ColumnName>,
+    /// Deletes of an hour that are believed without asking, on either side; 0: all are. Absent: as
+    /// usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub believed: Option<u32>,
+}
+
+/// Deletes of an hour that are believed unless the object says otherwise: a person who tidies up.
+const DELETES_BELIEVED: u32 = 100;
+
+impl Deletes {
+    /// Returns how many deletes of an hour are believed without asking; 0: all are.
+    pub fn believed(&self) -> u32 {
+        self.believed.unwrap_or(DELETES_BELIEVED)
+    }
 }
 
 /// Whether a delete travels.

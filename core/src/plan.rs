@@ -6,6 +6,7 @@
 //! for a record is [`fold::fold_observation`]. [`merge`] and [`change`] are two-way façades;
 //! [`facts`] are what a plan was made of, kept so that it can be made again.
 
+pub mod brake;
 pub mod change;
 pub mod facts;
 mod field;

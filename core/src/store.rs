@@ -12,6 +12,7 @@
 mod applied;
 mod apply;
 mod blame;
+mod brake;
 mod capture;
 mod conflicts;
 mod doorbell;
@@ -49,6 +50,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+pub use brake::MASS_DELETE;
 pub use conflicts::{ConflictFilter, Resolution, SyncConflict};
 pub use export::{AppendResult, JournalEntry, JournalPosition};
 pub use letters::DeadLetter;

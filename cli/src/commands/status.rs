@@ -100,6 +100,12 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
             "capture is broken ({broken}): run `syncline install`"
         ));
     }
+    if object.held_deletes > 0 {
+        remarks.push(format!(
+            "{} deletes are held, there were too many at once: run `syncline brake release {}`",
+            object.held_deletes, object.object
+        ));
+    }
     if object.stale {
         remarks.push("is being read as a whole".to_owned());
     }

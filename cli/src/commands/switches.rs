@@ -1,6 +1,7 @@
-//! Pausing and resuming a tenant.
+//! Pausing and resuming a tenant, and believing its deletes.
 
 use serde_json::json;
+use syncline::model::ids::ObjectName;
 
 use crate::outcome::Outcome;
 
@@ -26,6 +27,22 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
         "running",
         "what waited is taken up within a minute",
     ))
+}
+
+/// Lets the deletes of an object go.
+pub(super) async fn release_brake(context: &Context, object: &str) -> anyhow::Result<Outcome> {
+    let object = ObjectName::parse(object)?;
+    let mut text = String::new();
+    let mut json = serde_json::Map::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        let released = store.release_brake(tenant, &object).await?;
+        text.push_str(&format!(
+            "{tenant}: {released} deletes of {object} are taken up within a minute; for an hour none is held\n"
+        ));
+        json.insert(tenant.to_string(), json!({"released": released}));
+    }
+    Ok(Outcome::well(serde_json::Value::Object(json), text))
 }
 
 fn switched(context: &Context, state: &str, what: &str) -> Outcome {

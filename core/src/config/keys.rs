@@ -215,6 +215,11 @@ const DELETES: &[Key] = &[
         Kind::Text,
         "The timestamp column that a soft delete fills.",
     ),
+    optional(
+        "believed",
+        Kind::Whole(0, 1_000_000),
+        "Deletes of an hour that travel without asking; more wait if they are a tenth of the records. Default: 100; 0: none wait.",
+    ),
 ];
 
 const LANES: &[Key] = &[

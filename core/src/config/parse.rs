@@ -309,6 +309,7 @@ fn read_deletes(reader: &mut Reader, path: &str, section: Section<'_>) -> Option
         mode: word(section, "mode", DeleteMode::Propagate),
         on_edit: word(section, "on_edit", DeleteOnEdit::Manual),
         column,
+        believed: section.whole("believed"),
     })
 }
 

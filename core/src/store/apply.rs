@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::PgStore;
 use super::applied::{Outcome, Planned, record_outcomes};
 use super::blame::{Blamed, columns_to_blame};
+use super::brake::held_by_brake;
 use super::error::{CONTENTION_RETRIES_MAX, RefusalKind, RowRefusal, is_contention};
 use super::records::{KnownRecord, live_intents, lock_records};
 use super::refusals::refused_values;
@@ -20,12 +21,12 @@ use super::table::{TableShape, read_shape};
 use super::transaction::{Tx, recordset};
 use super::write_rows::{RowOutcome, RowWrite, write_rows};
 use crate::engine::ports::store::{
-    LeasedTask, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord, RecordPlanner,
+    LeasedTask, NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord, RecordPlanner,
     RecordVerdict, RefusedValue,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{FieldName, LeaseEpoch, RecordId, SalesforceId};
-use crate::model::intent::Intent;
+use crate::model::intent::{Intent, WriteAction};
 
 /// How often one call waits for locks of others before it puts off what remains.
 ///
@@ -257,7 +258,8 @@ async fn write_batch<'c>(
     batch: &[&'c Candidate],
     planner: &dyn RecordPlanner,
 ) -> Result<Vec<Planned<'c>>, RowError> {
-    let judged = judge_batch(tx, scope, shape, batch, planner).await?;
+    let mut judged = judge_batch(tx, scope, shape, batch, planner).await?;
+    hold_mass_deletes(tx, scope, &mut judged).await?;
     let writes: Vec<RowWrite<'_>> = judged.iter().filter_map(Judged::row_write).collect();
     let mut outcomes = write_rows(tx, scope, shape, &writes).await?;
     Ok(judged
@@ -283,6 +285,25 @@ async fn judge_batch<'c>(
     Ok(judged
         .map(|candidate| judge(candidate, &mut found, planner))
         .collect())
+}
+
+/// Stops the deletes of the batch, on either side, if there are too many of them lately.
+async fn hold_mass_deletes(
+    tx: &mut Tx,
+    scope: &ObjectScope,
+    judged: &mut [Judged<'_>],
+) -> Result<(), RowError> {
+    let deletes = judged.iter().filter(|judged| judged.deletes()).count();
+    if deletes == 0 {
+        return Ok(());
+    }
+    let deletes = i64::try_from(deletes).unwrap_or(i64::MAX);
+    if let Some(reason) = held_by_brake(tx, scope, deletes).await? {
+        for judged in judged.iter_mut().filter(|judged| judged.deletes()) {
+            judged.verdict = RecordVerdict::Park(reason.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Writes a row that Postgres has refused as a whole without those of its columns that it does not
@@ -373,6 +394,22 @@ impl Judged<'_> {
             identity: self.identity.as_ref(),
             write,
         })
+    }
+
+    /// Returns whether a row or a Salesforce record goes.
+    fn deletes(&self) -> bool {
+        let RecordVerdict::Planned {
+            postgres, intent, ..
+        } = &self.verdict
+        else {
+            return false;
+        };
+        let row_goes = match postgres {
+            Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) => true,
+            Some(PlannedPostgres::Insert(_) | PlannedPostgres::Update(_)) | None => false,
+        };
+        let deletes = |intent: &NewIntent| intent.action == WriteAction::Delete;
+        row_goes || intent.as_ref().is_some_and(deletes)
     }
 
     /// Takes columns out of the write to the row, and says of each that it stops. An update of which

@@ -60,6 +60,8 @@ pub struct ObjectStatus {
     pub conflicts: i64,
     /// Stopped, with a reason.
     pub parked: i64,
+    /// Of those: deletes that wait until a person releases them, because there were too many at once.
+    pub held_deletes: i64,
     /// Records with a field that Salesforce automation keeps changing back.
     pub contested: i64,
     /// Writes whose outcome nobody knows yet.
@@ -147,6 +149,7 @@ struct ObjectRow {
     outside: i64,
     conflicts: i64,
     parked: i64,
+    held_deletes: i64,
     contested: i64,
     unknown_writes: i64,
     oldest_work_seconds: Option<f64>,
@@ -379,6 +382,7 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             outside: row.outside,
             conflicts: row.conflicts,
             parked: row.parked,
+            held_deletes: row.held_deletes,
             contested: row.contested,
             unknown_writes: row.unknown_writes,
             oldest_work_seconds: row.oldest_work_seconds,
@@ -418,6 +422,7 @@ const COUNT_RECORDS: &str = "with known as (
             link.object,
             link.agreed,
             task.state as task_state,
+            task.state = 'parked' and task.code = 'mass_delete' as held_delete,
             extract(epoch from clock_timestamp() - task.dirty_since)::double precision as work_seconds,
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
@@ -462,6 +467,7 @@ const COUNT_RECORDS: &str = "with known as (
             ) as outside,
             count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
             count(*) filter (where task_state = 'parked') as parked,
+            count(*) filter (where held_delete) as held_deletes,
             count(*) filter (where contested) as contested,
             count(*) filter (where doubtful) as unknown_writes,
             max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
@@ -484,6 +490,7 @@ const COUNT_RECORDS: &str = "with known as (
         coalesce(counted.outside, 0) as outside,
         coalesce(counted.conflicts, 0) as conflicts,
         coalesce(counted.parked, 0) as parked,
+        coalesce(counted.held_deletes, 0) as held_deletes,
         coalesce(counted.contested, 0) as contested,
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,

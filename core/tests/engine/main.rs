@@ -7,6 +7,7 @@
 
 mod bad_values;
 mod both_sides;
+mod brake;
 mod checking;
 mod crashes;
 mod doorbells;

@@ -339,6 +339,7 @@ pub(crate) fn account() -> ObjectSync {
             mode: DeleteMode::Propagate,
             on_edit: DeleteOnEdit::Manual,
             column: None,
+            believed: None,
         },
         lanes: LaneThresholds::default(),
         filter: None,
