@@ -12,6 +12,8 @@ mod bitmap;
 mod classify;
 mod describe;
 mod event;
+#[cfg(test)]
+mod fixture;
 mod pubsub;
 mod read;
 mod relay;
@@ -37,8 +39,8 @@ use self::wire::Wire;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::engine::ports::salesforce::{
-    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
-    SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
+    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;

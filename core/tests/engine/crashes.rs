@@ -23,13 +23,19 @@ fn held_worker(stage: &Stage, hold: Hold) -> (SyncEngine, Arc<HeldSalesforce>) {
     (engine, port)
 }
 
-/// Lets a worker apply until its write is held, and kills it there.
-async fn die_at(stage: &Stage, hold: Hold) {
-    let (doomed, port) = held_worker(stage, hold);
+/// Lets a worker apply until it is held, and cuts its job off there. Returns the worker.
+async fn cut_at(stage: &Stage, hold: Hold) -> SyncEngine {
+    let (worker, port) = held_worker(stage, hold);
     tokio::select! {
-        applied = stage.apply_by(&doomed, "Account") => panic!("the worker lived: {applied:?}"),
+        applied = stage.apply_by(&worker, "Account") => panic!("it was not cut: {applied:?}"),
         () = port.held.notified() => {}
     }
+    worker
+}
+
+/// Lets a worker apply until it is held, and kills it there.
+async fn die_at(stage: &Stage, hold: Hold) {
+    drop(cut_at(stage, hold).await);
     stage.lapse_leases().await;
     stage.sweep().await;
 }
@@ -218,11 +224,7 @@ async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_u
         .await;
     stage.capture_postgres().await;
     // Nothing has been read of the org yet, so the records are looked for before they are created.
-    let (cut, port) = held_worker(&stage, Hold::BeforeReading);
-    tokio::select! {
-        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
-        () = port.held.notified() => {}
-    }
+    let cut = cut_at(&stage, Hold::BeforeReading).await;
     let states = "select string_agg(distinct state, ', ') from syncline.sync_task";
     assert_eq!(stage.one(states).await, json!("leased"));
     assert_eq!(
@@ -245,11 +247,7 @@ async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_n
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
         .await;
     stage.capture_postgres().await;
-    let (cut, port) = held_worker(&stage, Hold::BeforeReading);
-    tokio::select! {
-        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
-        () = port.held.notified() => {}
-    }
+    let cut = cut_at(&stage, Hold::BeforeReading).await;
     // The attempt has asked the database, and its time is up before the answer.
     tokio::select! {
         biased;
@@ -272,11 +270,7 @@ async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_giv
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
         .await;
     stage.capture_postgres().await;
-    let (cut, port) = held_worker(&stage, Hold::BeforeWriting);
-    tokio::select! {
-        applied = stage.apply_by(&cut, "Account") => panic!("it was not cut: {applied:?}"),
-        () = port.held.notified() => {}
-    }
+    let cut = cut_at(&stage, Hold::BeforeWriting).await;
     cut.give_back_abandoned().await;
     assert_eq!(
         stage.one("select state from syncline.sync_task").await,

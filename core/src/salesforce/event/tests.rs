@@ -1,8 +1,8 @@
 //! Tests of what change events say.
 
 use super::*;
-use crate::model::schema::FieldSchema;
 use crate::salesforce::avro::fixtures::{SCHEMA, Said, event, update};
+use crate::salesforce::fixture::{MONEY, TEXT, mapped, object, told};
 
 const KIM: &str = "005D0000001LjdWIAS";
 const SILENT: Said<'_> = Said {
@@ -12,54 +12,24 @@ const SILENT: Said<'_> = Said {
     body: &[],
 };
 
-fn field(name: &str, field_type: FieldType) -> FieldSchema {
-    FieldSchema {
-        name: FieldName::parse(name).unwrap(),
-        field_type,
-        createable: true,
-        updateable: true,
-        nillable: true,
-        defaulted_on_create: false,
-        external_id: name == "Type",
-        unique: false,
-        case_sensitive: false,
-        calculated: false,
-    }
-}
-
 /// Account with these fields mapped; Type is the external id.
-fn scope(mapped: &[&str], changes: Changes) -> EventScope {
-    let text = FieldType::Text { length: 255 };
-    let currency = FieldType::Decimal {
-        precision: 18,
-        scale: 2,
-    };
-    let fields = [
-        field("Name", text.clone()),
-        field("Type", text.clone()),
-        field("BillingCity", text.clone()),
-        field("BillingStreet", text.clone()),
-        field("AnnualRevenue", currency.clone()),
-        field("Formula__c", text),
-        field("LastModifiedDate", FieldType::DateTime),
-    ];
-    let schema = ObjectSchema {
-        object: ObjectName::parse("Account").unwrap(),
-        key_prefix: "001".to_owned(),
-        fields: fields
-            .into_iter()
-            .map(|field| (field.name.clone(), field))
-            .collect(),
-    };
-    let interest = Interest {
-        fields: mapped
-            .iter()
-            .map(|name| FieldName::parse(name).unwrap())
-            .collect(),
-        changes,
-    };
+fn scope(fields: &[&str], changes: Changes) -> EventScope {
+    let account = object(
+        "Account",
+        "001",
+        &[
+            ("Type", TEXT),
+            ("Name", TEXT),
+            ("BillingCity", TEXT),
+            ("BillingStreet", TEXT),
+            ("AnnualRevenue", MONEY),
+            ("Formula__c", TEXT),
+            ("LastModifiedDate", FieldType::DateTime),
+        ],
+    );
+    let (schema, interest) = mapped(account, fields, changes);
     let mut scope = EventScope::default();
-    scope.add(Arc::new(schema), &interest).unwrap();
+    scope.add(schema, &interest).unwrap();
     scope
 }
 
@@ -83,15 +53,7 @@ fn reading_of(mapped: &[&str], changes: Changes, event: &Event) -> EventReading 
 /// Returns what the event says in a line: the kind, then the fields.
 fn line(mapped: &[&str], event: &Event) -> String {
     match reading(mapped, event) {
-        EventReading::Observed(observations) => {
-            let one = &observations[0];
-            let fields: Vec<String> = one
-                .fields
-                .iter()
-                .map(|(name, value)| format!("{name}={}", value.to_json()))
-                .collect();
-            format!("{:?} {}", one.kind, fields.join(" "))
-        }
+        EventReading::Observed(observations) => told(&observations[0]),
         EventReading::Stale(object) => format!("stale {object}"),
         EventReading::OutOfScope => "out of scope".to_owned(),
     }

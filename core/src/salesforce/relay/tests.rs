@@ -4,63 +4,33 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::ports::salesforce::Changes;
-use crate::model::schema::{FieldSchema, FieldType};
+use crate::model::schema::FieldType;
+use crate::salesforce::fixture::{MONEY, TEXT, mapped, object, told};
 
 const USER: &str = "0055g00000Xy2zZAAR";
 const RECORD: &str = "0015g00000AAAAAAA5";
 
-fn field(name: &str, field_type: FieldType) -> FieldSchema {
-    FieldSchema {
-        name: FieldName::parse(name).unwrap(),
-        field_type,
-        createable: true,
-        updateable: true,
-        nillable: true,
-        defaulted_on_create: false,
-        external_id: name == "Key__c",
-        unique: false,
-        case_sensitive: false,
-        calculated: name == "Formula__c",
-    }
-}
-
 /// An object with fields of every kind, those named here mapped; Key__c is the external id.
-fn object(mapped: &[&str]) -> (Arc<ObjectSchema>, Interest) {
-    let text = FieldType::Text { length: 255 };
-    let money = FieldType::Decimal {
-        precision: 18,
-        scale: 2,
-    };
-    let fields = [
-        field("Key__c", text.clone()),
-        field("Name", text.clone()),
-        field("LastName", text.clone()),
-        field("MailingCity", text.clone()),
-        field("MailingStreet", text.clone()),
-        field("Site__Latitude__s", money.clone()),
-        field("Amount__c", money),
-        field("Active__c", FieldType::Boolean),
-        field("Birthdate", FieldType::Date),
-        field("LastModifiedDate", FieldType::DateTime),
-        field("SystemModstamp", FieldType::DateTime),
-        field("Formula__c", text),
-    ];
-    let schema = ObjectSchema {
-        object: ObjectName::parse("Contact").unwrap(),
-        key_prefix: "003".to_owned(),
-        fields: fields
-            .into_iter()
-            .map(|field| (field.name.clone(), field))
-            .collect(),
-    };
-    let interest = Interest {
-        fields: mapped
-            .iter()
-            .map(|name| FieldName::parse(name).unwrap())
-            .collect(),
-        changes: Changes::OfFields,
-    };
-    (Arc::new(schema), interest)
+fn contact(fields: &[&str]) -> (Arc<ObjectSchema>, Interest) {
+    let contact = object(
+        "Contact",
+        "003",
+        &[
+            ("Key__c", TEXT),
+            ("Name", TEXT),
+            ("LastName", TEXT),
+            ("MailingCity", TEXT),
+            ("MailingStreet", TEXT),
+            ("Site__Latitude__s", MONEY),
+            ("Amount__c", MONEY),
+            ("Active__c", FieldType::Boolean),
+            ("Birthdate", FieldType::Date),
+            ("LastModifiedDate", FieldType::DateTime),
+            ("SystemModstamp", FieldType::DateTime),
+            ("Formula__c", TEXT),
+        ],
+    );
+    mapped(contact, fields, Changes::OfFields)
 }
 
 fn envelope(change_type: &str, changed: &[&str], body: &Json) -> Json {
@@ -85,7 +55,7 @@ fn envelope(change_type: &str, changed: &[&str], body: &Json) -> Json {
 fn read(mapped: &[&str], envelope: &Json) -> RelayedBatch {
     let event = RelayedEvent::parse(&envelope.to_string()).unwrap();
     let user = SalesforceId::parse(USER).unwrap();
-    read_relayed(vec![object(mapped)], &user, &[event]).unwrap()
+    read_relayed(vec![contact(mapped)], &user, &[event]).unwrap()
 }
 
 /// Returns what the event says in a line: the kind, then the fields.
@@ -97,12 +67,7 @@ fn line(mapped: &[&str], envelope: &Json) -> String {
             batch.stale, batch.out_of_scope
         );
     };
-    let fields: Vec<String> = one
-        .fields
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.to_json()))
-        .collect();
-    format!("{:?} {}", one.kind, fields.join(" "))
+    told(one)
 }
 
 #[test]
