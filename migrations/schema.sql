@@ -15,6 +15,11 @@
 -- table sync_api_budget.maximum bigint not null
 -- table sync_api_budget.remaining bigint not null
 -- table sync_api_budget.observed_at timestamp with time zone not null default now()
+-- table sync_brake.tenant text not null
+-- table sync_brake.object text not null
+-- table sync_brake.window_began_at timestamp with time zone not null default now()
+-- table sync_brake.deletes bigint not null default 0
+-- table sync_brake.released_until timestamp with time zone
 -- table sync_bulk_job.bulk_job uuid not null
 -- table sync_bulk_job.tenant text not null
 -- table sync_bulk_job.object text not null
@@ -225,6 +230,7 @@
 -- table sync_token.lease_until timestamp with time zone
 -- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
 -- constraint sync_api_budget_pkey on sync_api_budget PRIMARY KEY (tenant, budget)
+-- constraint sync_brake_pkey on sync_brake PRIMARY KEY (tenant, object)
 -- constraint sync_bulk_job_pkey on sync_bulk_job PRIMARY KEY (bulk_job)
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
@@ -261,6 +267,7 @@
 -- constraint sync_token_pkey on sync_token PRIMARY KEY (tenant)
 -- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
 -- CREATE UNIQUE INDEX sync_api_budget_pkey ON syncline.sync_api_budget USING btree (tenant, budget)
+-- CREATE UNIQUE INDEX sync_brake_pkey ON syncline.sync_brake USING btree (tenant, object)
 -- CREATE INDEX sync_bulk_job_poll_idx ON syncline.sync_bulk_job USING btree (tenant, poll_at) WHERE (settled_at IS NULL)
 -- CREATE UNIQUE INDEX sync_bulk_job_pkey ON syncline.sync_bulk_job USING btree (bulk_job)
 -- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)

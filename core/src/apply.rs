@@ -20,7 +20,7 @@ use crate::engine::job::{Job, RUNG_MS, WAKE_UP};
 use crate::engine::ports::ObjectScope;
 use crate::engine::ports::store::{LeasedTask, NextRing, PlannedRecord};
 use crate::model::ids::ObjectName;
-use crate::store::MASS_DELETE;
+use crate::plan::brake::MASS_DELETE;
 
 use look::look;
 use perform::{Batch, Intended, perform};
@@ -165,12 +165,14 @@ fn tally(
                 intent,
                 salesforce_id,
                 wrote_row,
+                held,
             } => {
                 report.rows_written += usize::from(wrote_row);
                 intended.push(Intended {
                     lease,
                     intent,
                     salesforce_id,
+                    held,
                 });
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,

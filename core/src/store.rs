@@ -50,7 +50,6 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use brake::MASS_DELETE;
 pub use conflicts::{ConflictFilter, Resolution, SyncConflict};
 pub use export::{AppendResult, JournalEntry, JournalPosition};
 pub use letters::DeadLetter;

@@ -63,10 +63,8 @@ fn withheld_or_parked(refusal: Refusal, tried: Tried<'_>) -> SettledOutcome {
         WriteAction::Update => !others.is_empty(),
         WriteAction::Delete => false,
     };
-    let goes_on = something_is_left
-        && attempt < ATTEMPTS_MAX
-        && !named.is_empty()
-        && !is_named(external_id);
+    let goes_on =
+        something_is_left && attempt < ATTEMPTS_MAX && !named.is_empty() && !is_named(external_id);
     if goes_on {
         let fields = named.into_iter().cloned().collect();
         return SettledOutcome::Withhold { refusal, fields };
@@ -128,8 +126,18 @@ mod tests {
     fn fields_that_a_refusal_names_are_left_out_where_something_else_is_left() {
         use WriteAction::{Create, Delete, Update};
         for (action, sent, named, withheld) in [
-            (Update, ["Name", "Rating"].as_slice(), ["rating"].as_slice(), ["Rating"].as_slice()),
-            (Update, &["Name", "Phone", "Rating"], &["Rating", "Phone"], &["Phone", "Rating"]),
+            (
+                Update,
+                ["Name", "Rating"].as_slice(),
+                ["rating"].as_slice(),
+                ["Rating"].as_slice(),
+            ),
+            (
+                Update,
+                &["Name", "Phone", "Rating"],
+                &["Rating", "Phone"],
+                &["Phone", "Rating"],
+            ),
             (Update, &["Rating"], &["Rating"], &[]),
             (Update, &["Name"], &["Rating"], &[]),
             (Update, &["Name", "Rating"], &[], &[]),

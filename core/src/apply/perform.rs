@@ -10,7 +10,7 @@ use crate::engine::job::Job;
 use crate::engine::ports::salesforce::{
     Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
-use crate::engine::ports::store::{LeasedTask, NewIntent, SettledOutcome, Settlement};
+use crate::engine::ports::store::{LeasedTask, NewIntent, ParkReason, SettledOutcome, Settlement};
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::engine::tenant::scope_of;
 use crate::model::ids::{FieldName, RecordId, SalesforceId};
@@ -46,6 +46,7 @@ pub(super) struct Intended {
     pub(super) lease: LeasedTask,
     pub(super) intent: NewIntent,
     pub(super) salesforce_id: Option<SalesforceId>,
+    pub(super) held: Vec<ParkReason>,
 }
 
 /// One round's writes: what they belong to, and until when they may be made.
@@ -175,6 +176,7 @@ async fn settle(
                 },
                 job.shared.ids.jitter(u64::MAX),
             ),
+            held: intended.held.clone(),
         })
         .collect();
     for settlement in &settlements {
@@ -253,6 +255,7 @@ fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
         lease,
         intent,
         salesforce_id,
+        held: _,
     } = intended;
     let external_id = &scope.sync.external_id.field;
     let target = match (intent.action, salesforce_id) {

@@ -285,7 +285,10 @@ impl<'a> ScopePlanner<'a> {
             SideWrite::Update(values) => (WriteAction::Update, values),
             SideWrite::Delete => (WriteAction::Delete, &Payload::new()),
         };
-        let is_held = |name| held.iter().any(|reason| reason.field.as_ref() == Some(name));
+        let is_held = |name| {
+            held.iter()
+                .any(|reason| reason.field.as_ref() == Some(name))
+        };
         let fields: Payload = values
             .iter()
             .filter(|(name, _)| self.may_write(name, action) && !is_held(name))

@@ -7,14 +7,15 @@
 /// The time over which deletes are counted together.
 pub const WINDOW_MS: i64 = 60 * 60 * 1_000;
 
-/// Deletes of an hour that are always believed, unless the object says otherwise: a person who tidies up.
-pub const DELETES_FREE: u32 = 100;
+/// The code of records whose delete is held.
+pub const MASS_DELETE: &str = "mass_delete";
 
-/// Beyond those, the part of all records that may go: in a large table many deletes are nothing unusual.
+/// Beyond those that are believed without asking, the part of all records that may go: in a large table many deletes are nothing unusual.
 pub const PERCENT_MAX: i64 = 10;
 
 /// Returns whether deletes wait for a person: `deletes` have been asked for within the window, of
-/// `records` that both sides held when it began. `free` are always believed; 0: all are.
+/// `records` that both sides held when it began. `believed` are
+/// never held; 0: none is.
 ///
 /// ```
 /// use syncline::plan::brake::holds;
@@ -23,9 +24,9 @@ pub const PERCENT_MAX: i64 = 10;
 /// assert!(!holds(101, 2_000, 100), "and a small part of a large one");
 /// assert!(!holds(1_000, 1_000, 0), "the object has no brake");
 /// ```
-pub fn holds(deletes: i64, records: i64, free: u32) -> bool {
-    free > 0
-        && deletes > i64::from(free)
+pub fn holds(deletes: i64, records: i64, believed: u32) -> bool {
+    believed > 0
+        && deletes > i64::from(believed)
         && deletes.saturating_mul(100) > records.saturating_mul(PERCENT_MAX)
 }
 
@@ -38,19 +39,19 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_held_stays_held_when_more_are_deleted_and_no_more_are_there(
-            deletes in 0_i64..1_000_000, records in 0_i64..1_000_000, free in 1_u32..10_000, more in 0_i64..1_000,
+            deletes in 0_i64..1_000_000, records in 0_i64..1_000_000, believed in 1_u32..10_000, more in 0_i64..1_000,
         ) {
-            if holds(deletes, records, free) {
-                prop_assert!(holds(deletes + more, records, free));
-                prop_assert!(holds(deletes, records - more, free));
+            if holds(deletes, records, believed) {
+                prop_assert!(holds(deletes + more, records, believed));
+                prop_assert!(holds(deletes, records - more, believed));
             }
         }
 
         #[test]
-        fn to_empty_a_table_of_more_than_the_free_number_is_always_held(
-            records in 1_i64..1_000_000, free in 1_u32..10_000,
+        fn to_empty_a_table_of_more_than_the_believed_number_is_always_held(
+            records in 1_i64..1_000_000, believed in 1_u32..10_000,
         ) {
-            prop_assert_eq!(holds(records, records, free), records > i64::from(free));
+            prop_assert_eq!(holds(records, records, believed), records > i64::from(believed));
         }
     }
 }

@@ -13,7 +13,8 @@ use super::describe::{Schemas, field_of};
 use super::soql::{Literal, PAGE_ROWS, Selection};
 use super::transport::{Fetched, RestCall, Transport};
 use crate::engine::ports::salesforce::{
-    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
+    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
+    ScanPage,
 };
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -105,7 +106,9 @@ impl Reader<'_> {
         match self.ask(object, &beside).await? {
             Asked::Refused { said } => return refused(said),
             Asked::Rows(0) => {}
-            Asked::Rows(_) => return refused("it closes a parenthesis that it did not open".to_owned()),
+            Asked::Rows(_) => {
+                return refused("it closes a parenthesis that it did not open".to_owned());
+            }
         }
         match self.ask(object, &alone).await? {
             Asked::Refused { said } => refused(said),
@@ -207,8 +210,7 @@ impl Reader<'_> {
                 }
                 Err(other) => return Err(other.into_error(&what)),
             };
-            let page: QueryPage =
-                serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
+            let page: QueryPage = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
             found.extend(page.records);
             match page.next_records_url {
                 // Root-relative by contract; anything else would carry the token elsewhere.

@@ -97,7 +97,10 @@ impl Writer<'_> {
                 .then(|| payload::single_body(write, self.schemas).into()),
             method,
             path: self.transport.path(&resource),
-            headers: headers.into_iter().chain(payload::condition(write)).collect(),
+            headers: headers
+                .into_iter()
+                .chain(payload::condition(write))
+                .collect(),
             deadline: self.deadline,
         };
         match self.transport.perform("the write", &call).await {

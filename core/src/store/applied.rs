@@ -18,8 +18,8 @@ use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases, wake_childr
 use super::transaction::{Tx, recordset};
 use super::write_rows::RowOutcome;
 use crate::engine::ports::store::{
-    LeasedTask, NewIntent, ParkReason, PlanEvidence, PlanRules, PlannedRecord, PostgresRow, PostgresSettlement,
-    RecordVerdict,
+    LeasedTask, NewIntent, ParkReason, PlanEvidence, PlanRules, PlannedRecord, PostgresRow,
+    PostgresSettlement, RecordVerdict,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{LeaseEpoch, RecordId};
@@ -259,9 +259,8 @@ impl Leavings {
         let wrote_row = done.row.is_some();
         let parking = held_fields(&done.held);
         match (done.intent, parking) {
-            (Some(intent), parking) => {
-                // What is held stops once the others have arrived.
-                if altered || parking.is_some() {
+            (Some(intent), _) => {
+                if altered {
                     self.again.push(NewWork {
                         record_id: candidate.lease.record_id,
                         look: false,
@@ -274,6 +273,7 @@ impl Leavings {
                     intent,
                     salesforce_id: known.link.salesforce_id.clone(),
                     wrote_row,
+                    held: done.held,
                 });
             }
             (None, Some(parking)) if !altered => self.park(candidate, parking, wrote_row),
@@ -372,7 +372,7 @@ fn unknown_parents(scope: &ObjectScope, candidate: &Candidate) -> Vec<String> {
 }
 
 /// Returns why the fields that cannot be written stop; the first is named, all are told.
-fn held_fields(held: &[ParkReason]) -> Option<Parking> {
+pub(super) fn held_fields(held: &[ParkReason]) -> Option<Parking> {
     let first = held.first()?;
     let told: Vec<&str> = held.iter().map(|reason| reason.message.as_str()).collect();
     Some(Parking {

@@ -21,8 +21,8 @@ use super::table::{TableShape, read_shape};
 use super::transaction::{Tx, recordset};
 use super::write_rows::{RowOutcome, RowWrite, write_rows};
 use crate::engine::ports::store::{
-    LeasedTask, NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord, RecordPlanner,
-    RecordVerdict, RefusedValue,
+    LeasedTask, NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord,
+    RecordPlanner, RecordVerdict, RefusedValue,
 };
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{FieldName, LeaseEpoch, RecordId, SalesforceId};

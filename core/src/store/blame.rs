@@ -42,7 +42,11 @@ pub(super) async fn columns_to_blame(
         write,
     };
     for suspect in &suspects {
-        if trial.refusal(tx, |column| column != *suspect).await?.is_none() {
+        if trial
+            .refusal(tx, |column| column != *suspect)
+            .await?
+            .is_none()
+        {
             return Ok(Blamed::from([((*suspect).clone(), refusal.clone())]));
         }
     }

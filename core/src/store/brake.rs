@@ -3,15 +3,13 @@
 use uuid::Uuid;
 
 use super::PgStore;
+use super::stream::interval;
 use super::tasks::{NewWork, add_work, close_letters_of};
-use super::transaction::{Tx, interval};
+use super::transaction::Tx;
 use crate::engine::ports::store::ParkReason;
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{ObjectName, RecordId, TenantId};
-use crate::plan::brake::{WINDOW_MS, holds};
-
-/// The code of records whose delete is held.
-pub const MASS_DELETE: &str = "mass_delete";
+use crate::plan::brake::{MASS_DELETE, WINDOW_MS, holds};
 
 /// How long a release holds: time enough for what was held, and no open door.
 const RELEASE_MS: i64 = 60 * 60 * 1_000;
@@ -26,11 +24,13 @@ pub(super) async fn held_by_brake(
     let (tenant, object) = (scope.tenant.as_str(), scope.sync.object.as_str());
     let (before, released) = open_window(tx, tenant, object).await?;
     let all = before.saturating_add(deletes);
-    let free = scope.sync.deletes.believed();
+    let believed = scope.sync.deletes.believed();
     // The count of records is asked for only when it matters.
-    if !released && holds(all, 0, free) {
-        let records = agreed_records(tx, tenant, object).await?.saturating_add(before);
-        if holds(all, records, free) {
+    if !released && holds(all, 0, believed) {
+        let records = agreed_records(tx, tenant, object)
+            .await?
+            .saturating_add(before);
+        if holds(all, records, believed) {
             return Ok(Some(reason(scope, all, records)));
         }
     }
@@ -51,11 +51,7 @@ pub(super) async fn held_by_brake(
 }
 
 /// Returns the deletes of the window so far, and whether a person has released them.
-async fn open_window(
-    tx: &mut Tx,
-    tenant: &str,
-    object: &str,
-) -> Result<(i64, bool), StoreError> {
+async fn open_window(tx: &mut Tx, tenant: &str, object: &str) -> Result<(i64, bool), StoreError> {
     let row: Option<(i64, bool)> = tx
         .row(
             "opening the window of deletes",

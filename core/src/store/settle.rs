@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::PgStore;
-use super::applied::end_agreement;
+use super::applied::{end_agreement, held_fields};
 use super::error::{CONTENTION_RETRIES_MAX, is_contention};
 use super::journal::{JournalLine, write_journal};
 use super::records::{
@@ -275,7 +275,12 @@ impl Settling<'_> {
             return;
         };
         let end = match &one.outcome {
-            SettledOutcome::Applied { salesforce_id } => self.applied(intent, salesforce_id),
+            SettledOutcome::Applied { salesforce_id } => {
+                match (self.applied(intent, salesforce_id), held_fields(&one.held)) {
+                    (LeaseEnd::Done { again: false }, Some(parking)) => LeaseEnd::Park(parking),
+                    (end, _) => end,
+                }
+            }
             SettledOutcome::RetryLater { refusal, delay_ms } => {
                 let awaits = match refusal.disposition {
                     Disposition::WaitForParent => sent_parents(self.scope, &intent),
@@ -298,7 +303,7 @@ impl Settling<'_> {
             }
             SettledOutcome::Park { refusal } => {
                 self.refused(intent, refusal, &[]);
-                LeaseEnd::Park(parking(refusal))
+                LeaseEnd::Park(parking_of(one, refusal))
             }
             SettledOutcome::Unknown => {
                 self.set_state(intent, IntentState::Unknown);
@@ -447,6 +452,17 @@ fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
             later(refusal, delay_ms, true, Vec::new())
         }
         NextAttempt::Park => LeaseEnd::Park(parking(refusal)),
+    }
+}
+
+/// What was left out of a write is the likelier reason of its refusal: it is named first.
+fn parking_of(one: &Settlement, refusal: &Refusal) -> Parking {
+    match held_fields(&one.held) {
+        Some(held) => Parking {
+            message: format!("{}; {}: {}", held.message, refusal.code, refusal.message),
+            ..held
+        },
+        None => parking(refusal),
     }
 }
 

@@ -32,7 +32,8 @@ async fn letters(stage: &Stage) -> Vec<Json> {
 }
 
 async fn parked(stage: &Stage) -> Json {
-    let parked = "select string_agg(external_id, ',') from syncline.record_status where state = 'parked'";
+    let parked =
+        "select string_agg(external_id, ',') from syncline.record_status where state = 'parked'";
     stage.one(parked).await
 }
 
@@ -50,7 +51,10 @@ async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_
     stage.sql("update account set revenue = 12").await;
     stage.org.update(&id, json!({"Industry": "Energy"}));
     stage.drain().await;
-    assert_eq!(stage.org.value(&id, "AnnualRevenue").as_deref(), Some("12"));
+    assert_eq!(
+        stage.org.value(&id, "AnnualRevenue").as_deref(),
+        Some("12.0")
+    );
     let industry = stage.one("select industry from account").await;
     assert_eq!(industry, json!("Energy"));
     assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
@@ -65,7 +69,9 @@ async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_
 async fn a_new_row_is_created_without_the_value_that_cannot_go() {
     let stage = Stage::open().await;
     stage
-        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', repeat('7', 60))")
+        .sql(
+            "insert into account (external_id, name, phone) values ('a-1', 'Ada', repeat('7', 60))",
+        )
         .await;
     stage.drain().await;
     let id = stage.org.id_of("Account", "a-1").unwrap();
@@ -78,12 +84,15 @@ async fn a_new_row_is_created_without_the_value_that_cannot_go() {
 
 #[tokio::test]
 async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
-    let (stage, _) = agreed().await;
+    let (stage, id) = agreed().await;
+    stage.org.update(&id, json!({"Industry": "Energy"}));
+    stage.drain().await;
     stage
         .sql("update account set industry = repeat('x', 300)")
         .await;
     stage.drain().await;
-    assert_eq!(stage.one("select industry from account").await, Json::Null);
+    let industry = stage.one("select industry from account").await;
+    assert_eq!(industry, json!("Energy"));
     assert_eq!(letters(&stage).await, Vec::<Json>::new());
     stage.assert_equal().await;
 }
@@ -171,7 +180,10 @@ async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_change
 
     stage.sql("update account set revenue = 12").await;
     stage.drain().await;
-    assert_eq!(stage.org.value(&id, "AnnualRevenue").as_deref(), Some("12"));
+    assert_eq!(
+        stage.org.value(&id, "AnnualRevenue").as_deref(),
+        Some("12.0")
+    );
     assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
 
     stage.org.update(&id, json!({"Phone": "77"}));
@@ -196,7 +208,10 @@ async fn of_several_columns_that_the_table_refuses_each_stops_and_the_rest_is_in
     );
     stage.drain().await;
     let row = stage.rows("select name, phone, revenue from account").await;
-    assert_eq!(row, [json!({"name": "Ada", "phone": null, "revenue": null})]);
+    assert_eq!(
+        row,
+        [json!({"name": "Ada", "phone": null, "revenue": null})]
+    );
     let told = "select message from syncline.sync_dead_letter where closed_at is null";
     let told = stage.one(told).await.as_str().unwrap().to_owned();
     assert!(told.contains("phone") && told.contains("no_loss"), "{told}");

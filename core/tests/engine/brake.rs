@@ -142,15 +142,12 @@ async fn while_deletes_are_held_everything_else_travels() {
     let first = stage.org.id_of("Account", "a-1").unwrap();
     assert_eq!(stage.org.value(&first, "Phone").as_deref(), Some("7"));
     assert!(stage.org.id_of("Account", "b-1").is_some());
-    let states = "select state || ' ' || count(*) as found from syncline.record_status
+    let states = "select state || ' ' || count(*) as told from syncline.record_status
         group by state order by 1";
     let rows: Vec<Json> = stage.rows(states).await;
     assert_eq!(
         rows,
-        [
-            json!({"found": "in_sync 2"}),
-            json!({"found": "parked 7"})
-        ]
+        [json!({"told": "in_sync 2"}), json!({"told": "parked 7"})]
     );
 }
 

@@ -181,7 +181,10 @@ async fn a_soft_delete_column_is_checked_whatever_fills_it() {
     let column = named("gone_at");
     for (facts, expected) in [
         (None, Some("does not exist in public.account")),
-        (Some(column_of("bool", false)), Some("cannot be filled with the time")),
+        (
+            Some(column_of("bool", false)),
+            Some("cannot be filled with the time"),
+        ),
         (Some(column_of("timestamptz", true)), Some("refuses null")),
         (Some(column_of("timestamptz", false)), None),
     ] {
@@ -189,7 +192,9 @@ async fn a_soft_delete_column_is_checked_whatever_fills_it() {
             sync.filter = Some("Type = 'Customer'".to_owned());
             sync.on_leave = syncline::config::OnLeave::SoftDelete;
             sync.deletes.column = Some(column.clone());
-            table.columns.extend(facts.map(|facts| (column.clone(), facts)));
+            table
+                .columns
+                .extend(facts.map(|facts| (column.clone(), facts)));
         })
         .await;
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
@@ -223,7 +228,10 @@ async fn a_filter_that_the_org_refuses_is_told_with_its_words_before_anything_ru
         let [found] = found.as_slice() else {
             panic!("one finding: {found:?}")
         };
-        assert!(found.starts_with("Error: the org refuses the filter: "), "{found}");
+        assert!(
+            found.starts_with("Error: the org refuses the filter: "),
+            "{found}"
+        );
         assert!(found.contains(said), "{found}");
         assert!(found.contains("correct `where`"), "{found}");
     }
@@ -232,14 +240,20 @@ async fn a_filter_that_the_org_refuses_is_told_with_its_words_before_anything_ru
 #[tokio::test]
 async fn a_filter_that_shows_nothing_is_worth_a_warning_and_one_that_shows_records_none() {
     let stage = Stage::prepared(&with_line("where = \"Type = 'Customer'\"")).await;
-    stage.org.insert("Account", serde_json::json!({"Name": "Eve", "Type": "Prospect"}));
+    stage.org.insert(
+        "Account",
+        serde_json::json!({"Name": "Eve", "Type": "Prospect"}),
+    );
     let found = found_of_filter(&stage).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found[0].starts_with("Warning: no record of the org lies inside the filter"),
         "{found:?}"
     );
-    stage.org.insert("Account", serde_json::json!({"Name": "Ada", "Type": "Customer"}));
+    stage.org.insert(
+        "Account",
+        serde_json::json!({"Name": "Ada", "Type": "Customer"}),
+    );
     assert_eq!(found_of_filter(&stage).await, Vec::<String>::new());
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use syncline::engine::ports::salesforce::{
-    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom, SalesforceError,
-    SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
+    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use salesforce_org::{DecodedEvent, Delivery, Position, Request, Response, StreamError, local};
 use serde_json::{Map, Value as Json, json};
 use syncline::engine::ports::salesforce::{
-    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, FilterTrial, Interest, OrgIdentity,
-    OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
-    ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
+    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, FilterTrial, Interest,
+    OrgIdentity, OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort,
+    SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use syncline::model::canonical;
 use syncline::model::cursor::SourceCursor;

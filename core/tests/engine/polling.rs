@@ -14,7 +14,8 @@ use crate::stage::Stage;
 
 /// A polled record that both sides agree on; Postgres owns its rating. Returns its Salesforce id.
 async fn agreed(capture: &str) -> (Stage, String) {
-    let polled = format!("capture = \"{capture}\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
+    let polled =
+        format!("capture = \"{capture}\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
     let mapping = MAPPING.replacen(
         "[[tenant.acme.object]]\nobject      = \"Account\"",
         &polled,
@@ -69,7 +70,10 @@ async fn where_an_org_is_polled_no_contested_value_is_replaced_unseen() {
     let status = stage.store.status(&stage.tenant).await.unwrap();
     let of_accounts = |of: &&syncline::store::ObjectStatus| of.object.as_str() == "Account";
     let accounts = status.objects.iter().find(of_accounts).unwrap();
-    assert!(accounts.detection_narrowed, "and it is said that not all are");
+    assert!(
+        accounts.detection_narrowed,
+        "and it is said that not all are"
+    );
 }
 
 #[tokio::test]

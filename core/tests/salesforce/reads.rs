@@ -272,8 +272,8 @@ async fn the_quota_is_read_from_limits_and_from_every_answer() {
 async fn a_filter_is_tried_and_what_the_org_says_against_it_is_told() {
     let stand = Stand::new().await;
     let tried = async |filter: &str| {
-        let names = fields(&["Name"]);
-        let trial = stand.client.try_filter(&object("Account"), &names, filter);
+        let (account, names) = (object("Account"), fields(&["Name"]));
+        let trial = stand.client.try_filter(&account, &names, filter);
         trial.await.unwrap()
     };
     assert_eq!(tried("Type = 'Customer'").await, FilterTrial::ShowsNothing);
@@ -301,9 +301,8 @@ async fn an_org_that_cannot_be_asked_says_nothing_about_a_filter() {
         "match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1,
     });
     stand.order("faults", down).await;
-    let trial = stand
-        .client
-        .try_filter(&object("Account"), &[], "Type = 'Customer'");
+    let account = object("Account");
+    let trial = stand.client.try_filter(&account, &[], "Type = 'Customer'");
     let error = trial.await.unwrap_err();
     assert_eq!(error.disposition, Disposition::RetryLater);
 }

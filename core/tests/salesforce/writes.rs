@@ -300,10 +300,7 @@ async fn an_update_of_its_own_is_refused_if_the_record_has_changed_since_it_was_
         let read = stand.client.read(&object("Account"), &by, &[]).await;
         read.unwrap()[0].version.modified_ms
     };
-    let mut update = by_id(
-        WriteTarget::UpdateById(id.clone()),
-        &[("Phone", text("3"))],
-    );
+    let mut update = by_id(WriteTarget::UpdateById(id.clone()), &[("Phone", text("3"))]);
     update.unmodified_since_ms = seen_ms().await;
     stand.order("clock", json!({"advance_ms": 2_000})).await;
     stand.person_updates(&id, &json!({"Phone": "2"}));

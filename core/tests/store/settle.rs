@@ -26,6 +26,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
             lease: lease.clone(),
             intent_id: intent.intent_id,
             outcome: outcome.clone(),
+            held: Vec::new(),
         })
         .collect();
     world

@@ -224,6 +224,7 @@ pub(crate) fn applied(
         lease: lease.clone(),
         intent_id,
         outcome: SettledOutcome::Applied { salesforce_id },
+        held: Vec::new(),
     }
 }
 
@@ -563,7 +564,9 @@ impl RecordPlanner for Planner<'_> {
                 .base_advance
                 .iter()
                 .filter(|(_, advance)| advance.after == Confirmation::Postgres)
-                .filter(|(field, _)| plan.to_postgres.fields().is_none() || sent.contains_key(*field))
+                .filter(|(field, _)| {
+                    plan.to_postgres.fields().is_none() || sent.contains_key(*field)
+                })
                 .map(|(field, advance)| (field.clone(), advance.value.clone()))
                 .collect(),
             altered: sent.iter().any(|(field, value)| holds[field] != *value),

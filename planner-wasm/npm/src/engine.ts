@@ -138,6 +138,9 @@ export type Deletes = {
   on_edit: DeleteOnEdit,
   /** The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row. */
   column?: ColumnName | null,
+  /** Deletes of an hour that are believed without asking, on either side; 0: all are. Absent: as
+   * usual. */
+  believed?: number | null,
 };
 
 /** Which way changes travel. */

@@ -223,7 +223,10 @@ fn a_value_that_was_refused_is_held_until_it_changes() {
         },
     });
     let (sent, held) = sent_and_held(&record);
-    assert_eq!(sent.unwrap().into_keys().collect::<Vec<_>>(), [name("Rating")]);
+    assert_eq!(
+        sent.unwrap().into_keys().collect::<Vec<_>>(),
+        [name("Rating")]
+    );
     assert_eq!(held, [(name("Name"), "NO_EVE".to_owned())]);
     record.rows[0].columns["name"] = json!("Ida");
     let (sent, held) = sent_and_held(&record);
@@ -251,7 +254,8 @@ fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_no
         panic!("no row is written: {verdict:?}")
     };
     assert!(columns.remove("rating").is_some());
-    let holds = json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
+    let holds =
+        json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
     let settled = planner.settle_postgres(&record, &verdict, &row(&holds));
     let agreed = Payload::from([(name("Name"), Value::text("Bob"))]);
     assert_eq!((settled.base, settled.altered), (agreed, false));

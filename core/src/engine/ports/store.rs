@@ -587,6 +587,8 @@ pub enum PlannedRecord {
         salesforce_id: Option<SalesforceId>,
         /// A row was written too.
         wrote_row: bool,
+        /// Fields that stop once the write is made.
+        held: Vec<ParkReason>,
     },
     /// It is planned again later.
     Requeued {
@@ -613,6 +615,8 @@ pub struct Settlement {
     pub intent_id: IntentId,
     /// What is known.
     pub outcome: SettledOutcome,
+    /// Fields that could not be written with it: they stop the record now, unless news came.
+    pub held: Vec<ParkReason>,
 }
 
 /// What is known of a remote write, and what follows.
