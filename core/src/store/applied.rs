@@ -143,16 +143,7 @@ impl Leavings {
                         awaits: Vec::new(),
                     },
                 ),
-                RecordVerdict::Park(park) => self.park(
-                    candidate,
-                    Parking {
-                        code: park.code,
-                        field: park.field.map(|field| field.to_string()),
-                        message: park.message,
-                        payload: None,
-                    },
-                    false,
-                ),
+                RecordVerdict::Park(reason) => self.park(candidate, reason.into(), false),
                 RecordVerdict::Planned {
                     plan,
                     postgres: _,
@@ -376,10 +367,8 @@ pub(super) fn held_fields(held: &[ParkReason]) -> Option<Parking> {
     let first = held.first()?;
     let told: Vec<&str> = held.iter().map(|reason| reason.message.as_str()).collect();
     Some(Parking {
-        code: first.code.clone(),
-        field: first.field.as_ref().map(ToString::to_string),
         message: told.join("; "),
-        payload: None,
+        ..first.clone().into()
     })
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::PgStore;
 use super::records::corrupt;
 use super::stream::interval;
-use super::tasks::{LeaseEnd, Parking, end_leases};
+use super::tasks::{LeaseEnd, end_leases};
 use crate::engine::ports::store::{LeasedTask, TaskRelease, WritesLeft};
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{Generation, LeaseEpoch, RecordId, SalesforceId};
@@ -193,12 +193,7 @@ impl PgStore {
 
 fn lease_end(release: &TaskRelease) -> LeaseEnd {
     match &release.park {
-        Some(park) => LeaseEnd::Park(Parking {
-            code: park.code.clone(),
-            field: park.field.as_ref().map(ToString::to_string),
-            message: park.message.clone(),
-            payload: None,
-        }),
+        Some(reason) => LeaseEnd::Park(reason.clone().into()),
         None => LeaseEnd::Later {
             delay_ms: release.delay_ms,
             counts: release.counts,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::letters::{NewLetter, write_letters};
 use super::transaction::{Tx, recordset};
-use crate::engine::ports::store::LeasedTask;
+use crate::engine::ports::store::{LeasedTask, ParkReason};
 use crate::engine::ports::{ObjectScope, StoreError};
 use crate::model::ids::{Generation, LeaseEpoch, RecordId};
 
@@ -150,6 +150,17 @@ pub(super) struct Parking {
     pub(super) message: String,
     /// Evidence for whoever looks.
     pub(super) payload: Option<serde_json::Value>,
+}
+
+impl From<ParkReason> for Parking {
+    fn from(reason: ParkReason) -> Self {
+        Self {
+            code: reason.code,
+            field: reason.field.map(|field| field.to_string()),
+            message: reason.message,
+            payload: None,
+        }
+    }
 }
 
 #[derive(Serialize)]
