@@ -81,7 +81,7 @@ write_object!(ObjectSync {
 });
 write_object!(ExternalId { field, column });
 write_object!(FieldSync { column, owner, references [if Option::is_some] });
-write_object!(Deletes { mode, on_edit, column [if Option::is_some] });
+write_object!(Deletes { mode, on_edit, column [if Option::is_some], believed [if Option::is_some] });
 write_object!(LaneThresholds {
     rest_max_batch_size,
     bulk_min_batch_size

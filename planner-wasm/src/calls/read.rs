@@ -183,7 +183,7 @@ read_object!(
 read_object!(TableName, [schema table], []);
 read_object!(ExternalId, [field column], []);
 read_object!(FieldSync, [column], [owner references]);
-read_object!(Deletes, [], [mode on_edit column]);
+read_object!(Deletes, [], [mode on_edit column believed]);
 read_object!(LaneThresholds, [rest_max_batch_size bulk_min_batch_size], []);
 read_object!(
     PlannerContext,
