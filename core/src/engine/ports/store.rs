@@ -19,12 +19,16 @@ use crate::model::intent::{Intent, WriteAction};
 use crate::model::link::{Bounce, SyncLink};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::ObjectSchema;
-use crate::model::value::{Payload, Value};
+use crate::model::value::Payload;
 use crate::plan::facts::RecordFacts;
 use crate::plan::record::RecordPlan;
 use crate::plan::route::ApplyLane;
 
 use super::salesforce::Refusal;
+
+mod stop;
+
+pub use stop::{ParkReason, RefusedValue};
 
 /// One mapped object of one tenant, with everything a set-based call needs to know of it.
 #[derive(Debug, Clone)]
@@ -446,17 +450,6 @@ pub struct ObservedRecord {
     pub refused: Vec<RefusedValue>,
 }
 
-/// A value that Salesforce refused, with its reason.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RefusedValue {
-    /// The field.
-    pub field: FieldName,
-    /// The value, as it was sent.
-    pub value: Value,
-    /// Why.
-    pub reason: ParkReason,
-}
-
 /// What a plan was made of: kept beside it in the journal, so that it can be made again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanEvidence {
@@ -554,17 +547,6 @@ pub struct PostgresSettlement {
     /// The row holds something else than was sent: a trigger changed it, and that is a change of
     /// Postgres to be planned next.
     pub altered: bool,
-}
-
-/// Why a record stops.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkReason {
-    /// A stable word: `duplicate_key`, `invalid_value`, `refused`, `attempts_exhausted`, `missing_parent` …
-    pub code: String,
-    /// The field, where one is to blame.
-    pub field: Option<FieldName>,
-    /// What to do about it, in words. May quote values: kept in the dead letter, never logged.
-    pub message: String,
 }
 
 /// What `plan_and_write` left of one lease.
