@@ -137,6 +137,7 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     let born = births.accounts_in_postgres.len() + births.contacts_in_postgres.len();
     assert_eq!(drained["tenants"]["acme"]["journaled"], born, "{drained}");
     assert_eq!(drained["failed"], json!({}));
+    what_a_failed_invocation_held_is_free(&world, &watch).await?;
     let read = watch.invoke("capture", "capture-salesforce").await?;
     assert!(
         read["tenants"]["acme"]["dirty"].as_u64() > Some(0),
@@ -167,5 +168,26 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     let refused = watch.invoke_with("capture", &misspelt).await?;
     let told = refused["errorMessage"].as_str().unwrap_or_default();
     assert!(told.contains("`linger`"), "{refused}");
+    Ok(())
+}
+
+/// The org fails while the capture holds the streams that it reads.
+async fn what_a_failed_invocation_held_is_free(world: &World, watch: &Watch) -> anyhow::Result<()> {
+    let fault = json!({
+        "match": {"path_contains": "query"}, "action": "status", "status": 500, "count": 1,
+    });
+    world
+        .person
+        .control(reqwest::Method::POST, "faults", Some(fault))
+        .await?;
+    let failed = watch.invoke("capture", "capture-salesforce").await?;
+    let told = failed["errorMessage"].as_str().unwrap_or_default();
+    assert!(told.contains("no tenant's job was done"), "{failed}");
+    let leases = "select count(*) filter (where lease_epoch > 0),
+        count(*) filter (where lease_until > now())
+        from syncline.sync_checkpoint where stream <> 'outbox'";
+    let (taken, held): (i64, i64) = sqlx::query_as(leases).fetch_one(&world.pool).await?;
+    assert!(taken > 0, "it had begun to read");
+    assert_eq!(held, 0, "of {taken}");
     Ok(())
 }
