@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::aws::{self, Aws};
+use crate::mapping::Capture;
 use crate::world::World;
 
 /// Where the private key of the engine's Salesforce user is kept.
 const SECRET: &str = "acme/salesforce";
+
+/// The event bus of the relay. Nobody puts events on it: the org hands them to the bus's queue itself.
+const RELAY_BUS: &str = "aws.partner/salesforce.com/of-the-local-org";
 
 /// The template's functions, deployed and driven by its own schedules and queue.
 #[derive(Debug)]
@@ -30,10 +35,10 @@ impl Deployed {
         let mut aws = Aws::start(&[]).await?;
         aws.keep_secret(SECRET, salesforce_org::local::PRIVATE_KEY)
             .await?;
-        let config = world.config_of_functions(&format!("secretsmanager:{SECRET}"))?;
         let parameters = vec![
-            ("Config", config.display().to_string()),
+            ("Config", config(world, Capture::Pubsub)?),
             ("DatabaseUrl", world.postgres().url().to_owned()),
+            ("RelayEventBus", RELAY_BUS.to_owned()),
         ];
         deploy(&mut aws, &zips, &parameters).await?;
         Ok(Self {
@@ -67,6 +72,32 @@ impl Deployed {
         self.aws.wake(reconcile, &json!({"job": "sweep"})).await
     }
 
+    /// Has the org's change events come by Event Relay from now on, some of them twice and none in its
+    /// place, and nobody subscribe to them any more.
+    ///
+    /// # Errors
+    ///
+    /// When the org or the emulator refuses.
+    pub async fn switch_to_relay(&mut self, world: &World) -> anyhow::Result<()> {
+        // The relay first: what comes both ways does no harm, what comes neither way would be lost.
+        let relay = json!({
+            "name": "Relay", "channel": "ChangeEvents", "state": "RUN",
+            "queue_url": self.aws.output("RelayQueueUrl")?,
+            "region": self.aws.environment()["AWS_REGION"],
+        });
+        let disorder = json!({"duplicate_every": 3, "shuffle_within": 20});
+        for (door, order) in [("relays", relay), ("relays/Relay", disorder)] {
+            world
+                .person
+                .control(Method::POST, door, Some(order))
+                .await?;
+        }
+        let config = config(world, Capture::Relay)?;
+        self.parameters.retain(|(name, _)| *name != "Config");
+        self.parameters.push(("Config", config));
+        deploy(&mut self.aws, &self.zips, &self.parameters).await
+    }
+
     /// Builds the functions again and deploys those that changed.
     ///
     /// # Errors
@@ -76,6 +107,11 @@ impl Deployed {
         self.zips = aws::build_function_zips("dev").await?;
         deploy(&mut self.aws, &self.zips, &self.parameters).await
     }
+}
+
+fn config(world: &World, capture: Capture) -> anyhow::Result<String> {
+    let path = world.config_of_functions(&format!("secretsmanager:{SECRET}"), capture)?;
+    Ok(path.display().to_string())
 }
 
 async fn deploy(

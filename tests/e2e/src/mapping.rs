@@ -185,6 +185,26 @@ pub struct Places {
     pub secret: String,
     /// Place of the database URL, as `syncline.toml` writes it.
     pub database: String,
+    /// How Salesforce's changes are captured.
+    pub capture: Capture,
+}
+
+/// How Salesforce's changes are captured, as `syncline.toml` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture {
+    /// By a subscription of the Pub/Sub API.
+    Pubsub,
+    /// By Event Relay, through a queue.
+    Relay,
+}
+
+impl Capture {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pubsub => "pubsub",
+            Self::Relay => "relay",
+        }
+    }
 }
 
 /// Returns the `syncline.toml` for these places.
@@ -196,14 +216,16 @@ pub fn configuration(places: &Places) -> String {
         username,
         secret,
         database,
+        capture,
     } = places;
+    let capture = capture.word();
     let objects: Vec<String> = OBJECTS.iter().map(object_section).collect();
     format!(
         r#"[tenant.{TENANT}]
 salesforce = {{ login_url = "{login_url}", pubsub_url = "{pubsub_url}", client_id = "{client_id}", auth = "jwt", username = "{username}", secret = "{secret}" }}
 postgres = {{ url = "{database}", schema = "public" }}
 api_version = "{API_VERSION}"
-capture = "pubsub"
+capture = "{capture}"
 
 {}"#,
         objects.join("\n")

@@ -14,7 +14,7 @@ use syncline::model::ids::TenantId;
 use syncline_functions::wiring::{Bell, Instance};
 use tempfile::TempDir;
 
-use crate::mapping::{Places, TABLES, TENANT, configuration};
+use crate::mapping::{Capture, Places, TABLES, TENANT, configuration};
 use crate::postgres::Cluster;
 use crate::salesforce::Person;
 
@@ -101,12 +101,13 @@ impl World {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn config_of_functions(&self, secret: &str) -> anyhow::Result<PathBuf> {
-        let path = self.folder.path().join("functions.toml");
-        std::fs::write(
-            &path,
-            configuration(&self.places(secret, "env:DATABASE_URL")),
-        )?;
+    pub fn config_of_functions(&self, secret: &str, capture: Capture) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join(format!("{capture:?}.toml"));
+        let places = Places {
+            capture,
+            ..self.places(secret, "env:DATABASE_URL")
+        };
+        std::fs::write(&path, configuration(&places))?;
         Ok(path)
     }
 
@@ -153,6 +154,7 @@ impl World {
             username: local::INTEGRATION_USER.to_owned(),
             secret: secret.to_owned(),
             database: database.to_owned(),
+            capture: Capture::Pubsub,
         }
     }
 }

@@ -27,7 +27,7 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     births.into_postgres(&world.pool).await?;
     births.into_salesforce(&world.person).await?;
     world.install().await?;
-    let deployed = Deployed::start(&world).await?;
+    let mut deployed = Deployed::start(&world).await?;
     let queue = Queue::of(&deployed.aws).await?;
 
     // Nobody invokes anything: schedules, queue and mapping do. A message that is none of ours is on
@@ -40,6 +40,8 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     };
     converge(&world, goal, PATIENCE, silent).await?;
 
+    // From here on Salesforce's changes come relayed, doubled and shuffled.
+    deployed.switch_to_relay(&world).await?;
     sqlx::query("update account set description = 'edited' where iata is not null")
         .execute(&world.pool)
         .await?;
@@ -64,15 +66,18 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     world.postgres().restart().await?;
     converge(&world, goal, PATIENCE, silent).await?;
 
+    events_came_relayed(&world, &deployed.aws).await?;
+
     queue.until_dead_letters(1).await?;
     one_panic_takes_one_message(&deployed.aws).await
 }
 
-/// The deployed doorbell queue.
+/// The deployed doorbell queue, and that of the relay beside it.
 struct Queue {
     client: aws_sdk_sqs::Client,
     url: String,
     dead_letters: String,
+    relayed: String,
 }
 
 impl Queue {
@@ -81,17 +86,20 @@ impl Queue {
             client: aws_sdk_sqs::Client::new(&aws.client_config().await),
             url: aws.output("DoorbellQueueUrl")?.to_owned(),
             dead_letters: aws.output("DoorbellDeadLetterQueueUrl")?.to_owned(),
+            relayed: aws.output("RelayQueueUrl")?.to_owned(),
         })
     }
 
     /// Lets failed messages come back soon: the template's six minutes are too long for a test.
     async fn hurry(&self) -> anyhow::Result<()> {
-        self.client
-            .set_queue_attributes()
-            .queue_url(&self.url)
-            .attributes(QueueAttributeName::VisibilityTimeout, "5")
-            .send()
-            .await?;
+        for url in [&self.url, &self.relayed] {
+            self.client
+                .set_queue_attributes()
+                .queue_url(url)
+                .attributes(QueueAttributeName::VisibilityTimeout, "5")
+                .send()
+                .await?;
+        }
         Ok(())
     }
 
@@ -128,6 +136,33 @@ impl Queue {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+}
+
+/// The org has handed its events to the queue, and capture takes them from there, the doubled ones too.
+/// The last echoes of our own writes may still be on their way.
+async fn events_came_relayed(world: &World, aws: &Aws) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        let relays = world
+            .person
+            .control(reqwest::Method::GET, "relays", None)
+            .await?;
+        let relayed = relays[0]["relayed"].as_u64().unwrap_or_default();
+        let log = std::fs::read_to_string(aws.functions_log()).context("the functions' log")?;
+        let taken: u64 = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["message"] == "captured relayed events")
+            .filter_map(|line| line["events"].as_u64())
+            .sum();
+        if relayed > 0 && taken > relayed {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("{taken} events were taken, some of them twice: {relays}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
