@@ -10,12 +10,12 @@ pub const WINDOW_MS: i64 = 60 * 60 * 1_000;
 /// The code of records whose delete is held.
 pub const MASS_DELETE: &str = "mass_delete";
 
-/// Beyond those that are believed without asking, the part of all records that may go: in a large table many deletes are nothing unusual.
+/// Beyond those that are believed without asking, the part of all records that may go: in a large table
+/// many deletes are nothing unusual.
 pub const PERCENT_MAX: i64 = 10;
 
 /// Returns whether deletes wait for a person: `deletes` have been asked for within the window, of
-/// `records` that both sides held when it began. `believed` are
-/// never held; 0: none is.
+/// `records` that both sides held when it began. As many as `believed` are never held; with 0 none is.
 ///
 /// ```
 /// use syncline::plan::brake::holds;
