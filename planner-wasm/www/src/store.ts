@@ -1,6 +1,6 @@
 // The one state of the page and the only place that changes it. What is derived from it (the checked
 // configuration, the plan) is computed here too, once per change.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { NO_BATCH, type BatchState } from "./batch/state";
 import { SAMPLE_CONFIG, exampleNamed, firstExample } from "./examples";
 import { InputError } from "./json";
@@ -108,7 +108,9 @@ function plan(mapped: MappedObject): Pick<Derived, "plan" | "problem"> {
 /** Gives a component the state, again after each change. */
 export function useStore(): State & { readonly derived: Derived } {
   const [, draw] = useState(0);
-  useEffect(() => {
+  // Before the browser paints: a change between the drawing and the listening would be missed, and the
+  // planner may well come in between.
+  useLayoutEffect(() => {
     const listener = (): void => draw((count) => count + 1);
     listeners.add(listener);
     return () => void listeners.delete(listener);

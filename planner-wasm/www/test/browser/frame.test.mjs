@@ -46,3 +46,15 @@ test("what the first paint needs arrives in the first round trip", () => {
   const bytes = [html, ...sheets.map((name) => readFileSync(join(pageFolder, name)))].map((file) => gzipSync(file).length);
   assert.ok(bytes.reduce((sum, size) => sum + size, 0) <= FIRST_BYTES_MAX, `${bytes.join(" and ")} bytes, gzipped`);
 });
+
+test("a planner that comes before the first frame is not missed", () =>
+  open({
+    before: () => {
+      const { setTimeout: later } = globalThis;
+      globalThis.requestAnimationFrame = (draw) => later(() => draw(performance.now()), 2000);
+      globalThis.setTimeout = (call, milliseconds, ...values) => later(call, Math.max(milliseconds ?? 0, 2000), ...values);
+    },
+    async use(page) {
+      await page.getByRole("status", { name: "Decision about the record" }).getByText("a person must decide").waitFor();
+    },
+  }));

@@ -41,10 +41,10 @@ export async function stage() {
 }
 
 /**
- * Runs `use` with a page of its own. Whatever it does, no script may fail, the policy must hold, and
- * no request may leave the origin.
+ * Runs `use` with a page of its own, in which `before` ran ahead of all scripts. Whatever it does, no
+ * script may fail, the policy must hold, and no request may leave the origin.
  */
-async function openPage(browser, url, { hash = "", theme = "light", size = SIZES.wide, use }) {
+async function openPage(browser, url, { hash = "", theme = "light", size = SIZES.wide, before, use }) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] });
   context.setDefaultTimeout(WAIT_MS_MAX);
   const seen = { errors: [], requests: [] };
@@ -59,6 +59,7 @@ async function openPage(browser, url, { hash = "", theme = "light", size = SIZES
   await page.addInitScript(() => {
     addEventListener("securitypolicyviolation", (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
   });
+  if (before) await page.addInitScript(before);
   try {
     await page.goto(url + hash);
     await page.getByText("the engine’s own, compiled to WebAssembly").waitFor();
