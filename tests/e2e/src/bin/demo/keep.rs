@@ -13,8 +13,12 @@ use crate::stage::Stage;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the functions are built from.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 9] = [
+    "core/Cargo.toml",
+    "core/build.rs",
+    "core/proto",
     "core/src",
+    "functions/Cargo.toml",
     "functions/src",
     "migrations",
     "infra/template.yaml",
