@@ -282,10 +282,10 @@ fn unknown_key_fix(name: &str, keys: &[Key]) -> String {
 fn edits(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
+    for (line, dead_letter) in one.chars().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], line + 1);
         for (column, expected) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *expected);
+            let replaced = diagonal + usize::from(dead_letter != *expected);
             diagonal = row[column + 1];
             row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
         }

@@ -392,9 +392,9 @@ impl<'t> Lexer<'t> {
     fn escape(&mut self) -> Result<char, Broken> {
         let at = self.at;
         self.at += 1;
-        let letter = self.peek();
+        let dead_letter = self.peek();
         self.at += 1;
-        let unescaped = match letter {
+        let unescaped = match dead_letter {
             Some(b'"') => Some('"'),
             Some(b'\\') => Some('\\'),
             Some(b'b') => Some('\u{8}'),

@@ -144,11 +144,11 @@ fn the_same_texts_are_toml_and_hold_the_same() {
 #[test]
 fn broken_texts_are_broken_for_both() {
     for text in TEXTS {
-        for (at, letter) in text.char_indices() {
-            let rest = &text[at + letter.len_utf8()..];
+        for (at, dead_letter) in text.char_indices() {
+            let rest = &text[at + dead_letter.len_utf8()..];
             check(&text[..at]);
             check(&format!("{}{rest}", &text[..at]));
-            check(&format!("{}{letter}{letter}{rest}", &text[..at]));
+            check(&format!("{}{dead_letter}{dead_letter}{rest}", &text[..at]));
         }
     }
 }
