@@ -27,8 +27,8 @@ use crate::model::SourceSystem;
 use crate::model::ids::{FencingToken, FieldName, IntentId, ObjectName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
-use crate::plan::observation::settle_applied;
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::observation::settle_applied;
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::settle`].

@@ -85,8 +85,8 @@ pub enum EntryKind {
     /// A change was seen: `side`, `operation`, `values`, `status` (what became of it), `stream`, `cursor`,
     /// `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
     Observed,
-    /// A plan was made: `plan` (a [`RecordPlan`](crate::plan::record::RecordPlan)), `input` (its
-    /// [`RecordFacts`](crate::plan::facts::RecordFacts)), `rules` (the hash of its rules),
+    /// A plan was made: `plan` (a [`RecordPlan`](crate::planner::record::RecordPlan)), `input` (its
+    /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
     /// `config_hash`. Decisions from before inputs were kept have neither `input` nor `rules`.
     Decided,
     /// A value lost by rule: `field`, `side`, `value`, `rule`.

@@ -1,8 +1,8 @@
 //! What sightings outside the object's filter do to a record.
 
-use syncline::model::intent::IntentState;
-use syncline::model::link::Presence;
-use syncline::plan::observation::AbsorbStatus;
+use syncline_planner::model::intent::IntentState;
+use syncline_planner::model::link::Presence;
+use syncline_planner::observation::AbsorbStatus;
 
 use crate::fixture::payload;
 use crate::observation::Story;

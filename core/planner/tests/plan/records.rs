@@ -1,6 +1,6 @@
 //! One record, by example.
 
-use syncline::plan::record::{Agreement, Confirmation, Rule};
+use syncline_planner::record::{Agreement, Confirmation, Rule};
 
 use crate::fixture::{World, check, field, shown, word};
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use syncline::SourceCursor;
-use syncline::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
-use syncline::model::intent::{Intent, IntentState, WriteAction};
-use syncline::model::link::{Presence, RemoteState, SyncLink};
-use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
-use syncline::model::value::{Payload, Value};
-use syncline::plan::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
+use syncline_planner::SourceCursor;
+use syncline_planner::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
+use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
+use syncline_planner::model::link::{Presence, RemoteState, SyncLink};
+use syncline_planner::model::observation::{ObservationKind, SalesforceObservation, Version};
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
 
 use crate::fixture::{field, intent, listed, payload, policy, value, word};
 
