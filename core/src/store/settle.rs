@@ -74,17 +74,17 @@ impl PgStore {
             intents,
             writes: BatchWrites::default(),
         };
-        let mut stale = 0;
+        let mut lost = 0;
         for one in settlements {
             if standing.contains(&(one.lease.record_id, one.lease.token)) {
                 settling.take(one);
             } else {
-                stale += 1;
+                lost += 1;
             }
         }
         settling.write(&mut tx).await?;
         tx.commit().await?;
-        Ok(stale)
+        Ok(lost)
     }
 }
 

@@ -310,7 +310,7 @@ const HISTORY: &str = "select at, kind, particulars
         where record_id = $1
         union all
         select
-            logged_at, 2, discarded_value_id, 'discarded',
+            logged_at, 2, discarded_value_id, 'discarded_value',
             jsonb_build_object('field', field, 'side', side, 'value', value, 'rule', rule)
         from syncline.sync_discarded_value
         where record_id = $1

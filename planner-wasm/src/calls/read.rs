@@ -9,13 +9,13 @@ use std::fmt::Display;
 
 use serde_json::{Map, Number, Value as Json};
 use syncline_planner::config::{Deletes, ExternalId, FieldSync, LaneThresholds, ObjectSync};
+use syncline_planner::facts::BySide;
 use syncline_planner::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName};
 use syncline_planner::model::intent::WriteAction;
 use syncline_planner::model::link::{AutomationOverride, Presence};
 use syncline_planner::model::text::Word;
 use syncline_planner::model::value::{Decimal, Value};
 use syncline_planner::model::{ChangeOperation, SourceCursor, SourceSystem, SyncKey};
-use syncline_planner::facts::BySide;
 use syncline_planner::{ChangeEnvelope, ConflictPolicy, Owner, PlannerContext, RecordFacts};
 
 use super::Problem;

@@ -232,7 +232,7 @@ fn side(text: &str) -> SideState {
     let (presence, mut fields) = match text {
         "-" => (Presence::Deleted, Payload::new()),
         "?" => (Presence::Unseen, Payload::new()),
-        "outside" => (Presence::FilteredOut, Payload::new()),
+        "filtered_out" => (Presence::FilteredOut, Payload::new()),
         text => (Presence::Present, payload(text)),
     };
     if presence == Presence::Present {

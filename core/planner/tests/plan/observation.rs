@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use syncline_planner::SourceCursor;
-use syncline_planner::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
+use syncline_planner::model::ids::{
+    IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
+};
 use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
 use syncline_planner::model::link::{Presence, RemoteState, SyncLink};
 use syncline_planner::model::observation::{ObservationKind, SalesforceObservation, Version};
@@ -157,7 +159,7 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("missing") => ObservationKind::Missing,
         Some("gap") => ObservationKind::Gap,
         Some("unmatched") => ObservationKind::Unmatched,
-        Some("outside") => ObservationKind::FilteredOut,
+        Some("filtered_out") => ObservationKind::FilteredOut,
         other => panic!("no such kind: {other:?}"),
     };
     let mut seen = SalesforceObservation {
