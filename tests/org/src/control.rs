@@ -1,11 +1,12 @@
 //! The control door: what tests may see and do that no Salesforce would let them.
 
+mod events;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use crate::Org;
-use crate::event_door;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
@@ -48,10 +49,10 @@ enum FlowOrder {
     },
 }
 
-/// Something a person does in Salesforce.
+/// Something a user does in Salesforce.
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-enum PersonOrder {
+enum UserEditOrder {
     Insert {
         user: String,
         object: String,
@@ -119,8 +120,8 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         }
         ("POST", "bulk") => read(request).map(|order| json!(org.bulk.order(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
-        ("POST", "person") => read(request).and_then(|order| person(org, order)),
-        _ => match event_door::answer(org, request, rest) {
+        ("POST", "user_edit") => read(request).and_then(|order| user_edit(org, order)),
+        _ => match events::answer(org, request, rest) {
             Some(outcome) => outcome,
             None => return Response::json(404, json!({"error": "no such control"}).to_string()),
         },
@@ -210,13 +211,13 @@ fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
 
 fn lock(org: &mut Org, order: &LockOrder) -> Outcome {
     let id = RecordId::parse(&order.id).ok_or_else(|| format!("{} is no id", order.id))?;
-    org.place_of(id).map_err(said)?;
+    org.place_of(id).map_err(error_text)?;
     let until_ms = org.now_ms().saturating_add(order.ms);
     org.locks.hold(id, until_ms);
     Ok(json!({"id": id.to_string(), "until_ms": until_ms}))
 }
 
-fn said(error: SfError) -> String {
+fn error_text(error: SfError) -> String {
     error.to_string()
 }
 
@@ -228,15 +229,16 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
             when_field_changes,
             set,
         } => {
-            let no = model.object_named(&object).map_err(said)?;
+            let no = model.object_named(&object).map_err(error_text)?;
             let members = set
                 .as_object()
                 .ok_or("set is an object of fields and values")?;
-            let draft = Draft::read(model, no, Purpose::Update, members, &[]).map_err(said)?;
+            let draft =
+                Draft::read(model, no, Purpose::Update, members, &[]).map_err(error_text)?;
             let when = when_field_changes
                 .map(|name| model.field_named(no, &name))
                 .transpose();
-            let when = when.map_err(said)?;
+            let when = when.map_err(error_text)?;
             model.flows.push(Flow {
                 object: no,
                 when,
@@ -248,8 +250,8 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
             field,
             transform,
         } => {
-            let no = model.object_named(&object).map_err(said)?;
-            let field = model.field_named(no, &field).map_err(said)?;
+            let no = model.object_named(&object).map_err(error_text)?;
+            let field = model.field_named(no, &field).map_err(error_text)?;
             model.normalisers.push(Normaliser {
                 object: no,
                 field,
@@ -260,27 +262,27 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn person(org: &mut Org, order: PersonOrder) -> Outcome {
+fn user_edit(org: &mut Org, order: UserEditOrder) -> Outcome {
     let id_of = |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is no id"));
     let id = match order {
-        PersonOrder::Insert {
+        UserEditOrder::Insert {
             user,
             object,
             fields,
-        } => org.insert_as(&user, &object, &fields).map_err(said)?,
-        PersonOrder::Update { user, id, fields } => {
+        } => org.insert_as(&user, &object, &fields).map_err(error_text)?,
+        UserEditOrder::Update { user, id, fields } => {
             let id = id_of(&id)?;
-            org.update_as(&user, id, &fields).map_err(said)?;
+            org.update_as(&user, id, &fields).map_err(error_text)?;
             id
         }
-        PersonOrder::Delete { user, id } => {
+        UserEditOrder::Delete { user, id } => {
             let id = id_of(&id)?;
-            org.delete_as(&user, id).map_err(said)?;
+            org.delete_as(&user, id).map_err(error_text)?;
             id
         }
-        PersonOrder::Undelete { user, id } => {
+        UserEditOrder::Undelete { user, id } => {
             let id = id_of(&id)?;
-            org.undelete_as(&user, id).map_err(said)?;
+            org.undelete_as(&user, id).map_err(error_text)?;
             id
         }
     };

@@ -9,9 +9,9 @@ mod events;
 pub(crate) mod locks;
 mod matching;
 mod operation;
-mod people;
 mod rows;
 mod rule;
+mod user_edits;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,7 +21,7 @@ use serde_json::{Value as Json, json};
 use crate::Org;
 use crate::model::Dice;
 use crate::rest::message::Request;
-use operation::{Named, Sight};
+use operation::{CallSummary, Named};
 use rule::{Action, Rule, Scope};
 
 pub(crate) use events::Delivered;
@@ -126,12 +126,12 @@ pub(crate) struct Fired {
     pub(crate) late_ms: i64,
     /// The grid that the stamps of the call's records lie on.
     pub(crate) grain_ms: i64,
-    people: Vec<Visitor>,
+    user_edits: Vec<UserEdit>,
 }
 
 /// A person who waits for a call, and the records that the call names.
 #[derive(Clone, Debug)]
-struct Visitor {
+struct UserEdit {
     rule: usize,
     named: Vec<Named>,
 }
@@ -228,15 +228,15 @@ impl Faults {
             return outcome;
         }
         self.resume(request);
-        let sight = Sight::of(request);
+        let call = CallSummary::of(request);
         for number in self.waiting(Scope::Call).collect::<Vec<_>>() {
             let armed = &mut self.rules[number];
-            if !armed.rule.matching.fits_call(&sight) {
+            if !armed.rule.matching.fits_call(&call) {
                 continue;
             }
-            if armed.rule.action == Action::Person {
-                let named = sight.records();
-                outcome.people.push(Visitor {
+            if armed.rule.action == Action::UserEdit {
+                let named = call.records();
+                outcome.user_edits.push(UserEdit {
                     rule: number,
                     named,
                 });
@@ -244,7 +244,7 @@ impl Faults {
             }
             if armed.take_chance() {
                 armed.strike(&mut outcome);
-                self.note(number, now_ms, sight.title());
+                self.note(number, now_ms, call.title());
             }
         }
         outcome
@@ -253,11 +253,11 @@ impl Faults {
     /// Says that work goes on behind a call that was answered before: its records meet the weather
     /// that is declared for its method and path.
     pub(crate) fn resume(&mut self, request: &Request) {
-        let sight = Sight::of(request);
+        let call = CallSummary::of(request);
         self.current = Current::default();
         self.current.rows = self
             .waiting(Scope::Row)
-            .filter(|number| self.rules[*number].rule.matching.fits_path(&sight))
+            .filter(|number| self.rules[*number].rule.matching.fits_path(&call))
             .collect();
     }
 
@@ -314,7 +314,7 @@ impl Armed {
             Action::Contend => outcome.contend = true,
             Action::LateVisible => outcome.late_ms = signed(self.duration_ms()),
             Action::TieStamps => outcome.grain_ms = signed(self.duration_ms()),
-            Action::Person
+            Action::UserEdit
             | Action::RowError
             | Action::Flow
             | Action::FailJob

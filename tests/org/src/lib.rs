@@ -8,7 +8,6 @@
 mod bulk;
 mod control;
 mod dump;
-mod event_door;
 mod faults;
 pub mod local;
 mod model;

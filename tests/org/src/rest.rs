@@ -210,7 +210,7 @@ impl Org {
         }
         let mut response = match too_long(request) {
             Some(refusal) => refusal,
-            None => self.answer_in_weather(request, &fired),
+            None => self.answer_with_faults(request, &fired),
         };
         self.faults.leave();
         response.delay_ms += fired.delay_ms;
@@ -235,7 +235,7 @@ impl Org {
         }
     }
 
-    fn answer_in_weather(&mut self, request: &Request, fired: &Fired) -> Response {
+    fn answer_with_faults(&mut self, request: &Request, fired: &Fired) -> Response {
         if let Some((status, body)) = &fired.answer {
             self.usage.spend(self.now_ms());
             self.count_call("(fault)", &request.method);
@@ -245,11 +245,11 @@ impl Org {
         if let Some(call) = in_flight {
             self.faults.contend_as(call);
         }
-        self.people_edit(Moment::BeforeWork, fired, request, None);
+        self.make_user_edits(Moment::BeforeWork, fired, request, None);
         (self.model.late_ms, self.model.grain_ms) = (fired.late_ms, fired.grain_ms);
         let mut response = self.answer(request, fired);
         (self.model.late_ms, self.model.grain_ms) = (0, 0);
-        self.people_edit(Moment::BeforeAnswer, fired, request, Some(&response));
+        self.make_user_edits(Moment::BeforeAnswer, fired, request, Some(&response));
         response.in_flight = in_flight;
         response
     }

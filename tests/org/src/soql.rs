@@ -5,6 +5,7 @@ mod bind;
 mod columns;
 mod date;
 mod date_function;
+mod display;
 mod explain;
 mod filter;
 mod join;
@@ -12,7 +13,6 @@ mod lexer;
 mod like;
 mod parser;
 mod run;
-mod shown;
 
 pub(crate) use aggregate::groups;
 pub(crate) use bind::{Plan, SelectNode, bind, filterable, sortable};
@@ -27,7 +27,7 @@ use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 pub(crate) use date::Relative;
 pub(crate) use date_function::DateFunction;
-pub(crate) use shown::Show;
+pub(crate) use display::Show;
 
 /// Start of the locators of queries.
 pub(crate) const LOCATOR_PREFIX: [u8; 3] = *b"01g";

@@ -218,8 +218,8 @@ async fn a_cut_connection_gives_no_answer_and_leaves_the_write_done_or_not() {
     let client = reqwest::Client::new();
     for (action, records) in [("drop_before", 0), ("drop_after", 1)] {
         let rule = json!({"action": action, "match": {"method": "POST", "path_contains": "/sobjects/Account"}});
-        let door = format!("{}/_org/faults", running.http_url());
-        client.post(door).json(&rule).send().await.unwrap();
+        let url = format!("{}/_org/faults", running.http_url());
+        client.post(url).json(&rule).send().await.unwrap();
         let url = format!(
             "{}/services/data/v62.0/sobjects/Account",
             running.http_url()

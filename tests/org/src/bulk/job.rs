@@ -340,7 +340,7 @@ impl Job {
     /// Returns what a job resource shows.
     pub(crate) fn info(&self, view: View) -> JobInfo<'_> {
         let head = &self.head;
-        let told = |ms: i64| {
+        let text_of = |ms: i64| {
             let mut text = String::new();
             stamp::push_datetime(&mut text, stamp::floor_to_second(ms));
             text
@@ -363,8 +363,8 @@ impl Job {
             operation: self.work.operation(),
             object: &head.object_name,
             created_by_id: head.user.to_string(),
-            created_date: told(head.created_ms),
-            system_modstamp: told(head.changed_ms),
+            created_date: text_of(head.created_ms),
+            system_modstamp: text_of(head.changed_ms),
             state: head.state.name(),
             external_id_field_name: external_id,
             assignment_rule_id: assignment_rule,

@@ -1,7 +1,7 @@
 //! Weather on change events: what a subscriber gets of what was published.
 
 use super::Faults;
-use super::matching::EventSight;
+use super::matching::EventSummary;
 use super::rule::{Action, Scope};
 use crate::Org;
 use crate::model::log::{ChangeEvent, Source};
@@ -19,7 +19,7 @@ impl Org {
     /// Returns what a subscriber of a topic gets of events that are due, and counts what strikes.
     ///
     /// Positions are not touched: a missing event is missed for good, unless it is read again.
-    pub(crate) fn weathered(&mut self, topic: &str, events: Vec<ChangeEvent>) -> Delivered {
+    pub(crate) fn with_event_faults(&mut self, topic: &str, events: Vec<ChangeEvent>) -> Delivered {
         let rules: Vec<usize> = self.faults.waiting(Scope::Delivery).collect();
         if events.is_empty() || rules.is_empty() {
             return Delivered::Events(events);
@@ -45,14 +45,14 @@ impl Org {
         match self.model.log.schema(&event.schema_id) {
             Some((Source::Object(no), ..)) => {
                 let decoded = self.decode(event);
-                matching.fits_event(&EventSight {
+                matching.fits_event(&EventSummary {
                     topic,
                     object: &self.model.object(no).name,
                     operation: &decoded.change_type,
                     ids: &decoded.record_ids,
                 })
             }
-            Some((Source::Platform(no), ..)) => matching.fits_event(&EventSight {
+            Some((Source::Platform(no), ..)) => matching.fits_event(&EventSummary {
                 topic,
                 object: &self.model.platform_events[no.0].name,
                 operation: "publish",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Named, Sight};
+use super::operation::{CallSummary, Named};
 use super::rule::Scope;
 use crate::Org;
 use crate::model::id::RecordId;
@@ -73,7 +73,7 @@ pub(super) struct Matching {
 }
 
 /// What a rule sees of an event.
-pub(super) struct EventSight<'a> {
+pub(super) struct EventSummary<'a> {
     pub(super) topic: &'a str,
     pub(super) object: &'a str,
     pub(super) operation: &'a str,
@@ -124,7 +124,7 @@ impl Matching {
         if let Some((name, _)) = given.find(|(name, _)| !members.contains(name)) {
             let members = members.join(", ");
             return Some(format!(
-                "a rule with action {action} is for {chances}, which are told apart by {members}, \
+                "a rule with action {action} is for {chances}, which are selected by {members}, \
                  not by {name}"
             ));
         }
@@ -142,23 +142,23 @@ impl Matching {
     }
 
     /// Tells whether a call is meant.
-    pub(super) fn fits_call(&self, sight: &Sight<'_>) -> bool {
+    pub(super) fn fits_call(&self, call: &CallSummary<'_>) -> bool {
         let named = |named: &Named| matches!(named, Named::Id(id) if self.ids.contains(id));
-        self.fits_path(sight)
-            && same(self.operation.as_ref(), sight.operation())
+        self.fits_path(call)
+            && same(self.operation.as_ref(), call.operation())
             && self
                 .object
                 .as_ref()
-                .is_none_or(|wanted| sight.names_object(wanted))
-            && (self.ids.is_empty() || sight.records().iter().any(named))
+                .is_none_or(|wanted| call.names_object(wanted))
+            && (self.ids.is_empty() || call.records().iter().any(named))
     }
 
     /// Tells whether method and path of a call are meant.
-    pub(super) fn fits_path(&self, sight: &Sight<'_>) -> bool {
+    pub(super) fn fits_path(&self, call: &CallSummary<'_>) -> bool {
         let part = self.path_contains.as_ref();
-        same(self.method.as_ref(), sight.method())
-            && self.path.as_ref().is_none_or(|path| path == sight.path())
-            && part.is_none_or(|part| sight.path().contains(part.as_str()))
+        same(self.method.as_ref(), call.method())
+            && self.path.as_ref().is_none_or(|path| path == call.path())
+            && part.is_none_or(|part| call.path().contains(part.as_str()))
     }
 
     /// Tells whether a record or job of this object and operation is meant, wherever it comes from.
@@ -172,7 +172,7 @@ impl Matching {
     }
 
     /// Tells whether an event is meant.
-    pub(super) fn fits_event(&self, event: &EventSight<'_>) -> bool {
+    pub(super) fn fits_event(&self, event: &EventSummary<'_>) -> bool {
         let id = |id: &String| RecordId::parse(id).is_some_and(|id| self.ids.contains(&id));
         self.fits_work(event.object, event.operation)
             && self.fits_topic(event.topic)

@@ -7,7 +7,7 @@ use crate::rest::message::{Request, decode_segment};
 
 /// A call as rules see it.
 #[derive(Debug)]
-pub(super) struct Sight<'a> {
+pub(super) struct CallSummary<'a> {
     request: &'a Request,
     method: &'a str,
     segments: Vec<String>,
@@ -24,7 +24,7 @@ pub(super) enum Named {
     },
 }
 
-impl<'a> Sight<'a> {
+impl<'a> CallSummary<'a> {
     /// Looks at a call.
     pub(super) fn of(request: &'a Request) -> Self {
         let overridden = request.method == "POST" && request.query.contains("_HttpMethod=PATCH");
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn operation(method: &str, target: &str) -> &'static str {
-        Sight::of(&Request::new(method, target)).operation()
+        CallSummary::of(&Request::new(method, target)).operation()
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let path = "/services/data/v62.0/composite/sobjects/Account/Ext__c";
         let request = Request::new("PATCH", path).json(&body);
         assert_eq!(
-            Sight::of(&request).records(),
+            CallSummary::of(&request).records(),
             [
                 key_of("Account", "Ext__c", "a"),
                 key_of("Account", "Ext__c", "b")
@@ -203,6 +203,9 @@ mod tests {
         );
         let path = "/services/data/v62.0/sobjects/Account/0015g00002J9YYEAA3";
         let request = Request::new("PATCH", path);
-        assert!(matches!(Sight::of(&request).records()[..], [Named::Id(_)]));
+        assert!(matches!(
+            CallSummary::of(&request).records()[..],
+            [Named::Id(_)]
+        ));
     }
 }

@@ -25,7 +25,7 @@ impl Org {
     /// Refuses the record if a rule or a lock says so; takes its locks for a call that contends.
     ///
     /// Returns what declared automation sets in the same transaction, after the write.
-    pub(crate) fn row_weather(
+    pub(crate) fn row_faults(
         &mut self,
         writing: Writing<'_>,
     ) -> Result<Vec<(FieldNo, Value)>, SfError> {

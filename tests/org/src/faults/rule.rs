@@ -52,7 +52,7 @@ pub(super) enum Action {
     Contend,
     LateVisible,
     TieStamps,
-    Person,
+    UserEdit,
     RowError,
     Flow,
     FailJob,
@@ -106,7 +106,7 @@ impl Action {
             Self::Contend => "contend",
             Self::LateVisible => "late_visible",
             Self::TieStamps => "tie_stamps",
-            Self::Person => "person",
+            Self::UserEdit => "user_edit",
             Self::RowError => "row_error",
             Self::Flow => "flow",
             Self::FailJob => "fail_job",
@@ -124,7 +124,7 @@ impl Action {
             Self::Status => &["status", "body"],
             Self::RequestLimit => &["status"],
             Self::DelayMs | Self::LateVisible | Self::TieStamps => &["ms", "ms_max"],
-            Self::Person => &["when", "edit", "user", "id", "set", "external_id"],
+            Self::UserEdit => &["when", "edit", "user", "id", "set", "external_id"],
             Self::RowError => &["code", "message", "external_id", "parent"],
             Self::Flow => &["set", "external_id", "parent"],
             Self::FailJob => &["after_rows", "message"],
@@ -153,7 +153,7 @@ impl Action {
             | Self::Contend
             | Self::LateVisible
             | Self::TieStamps
-            | Self::Person => Scope::Call,
+            | Self::UserEdit => Scope::Call,
             Self::RowError | Self::Flow => Scope::Row,
             Self::FailJob => Scope::Job,
             Self::StreamReset
@@ -186,8 +186,8 @@ impl Rule {
                 lacks("ms")
             }
             Action::Flow if self.set.is_none() => lacks("set"),
-            Action::Person if self.user.is_none() => lacks("user"),
-            Action::Person if self.edit_to_make() == Edit::Update && self.set.is_none() => {
+            Action::UserEdit if self.user.is_none() => lacks("user"),
+            Action::UserEdit if self.edit_to_make() == Edit::Update && self.set.is_none() => {
                 lacks("set")
             }
             _ => None,

@@ -27,7 +27,7 @@ enum Loss {
     /// Values stay as they are, and no event tells of the conversion.
     Nothing,
     /// A gap event names the records.
-    Told,
+    Published,
     /// Values are gone, and one event stands for all records.
     Everything,
 }
@@ -97,7 +97,7 @@ impl Model {
         match loss {
             Loss::Nothing => {}
             Loss::Everything => self.publish_bare(actor, no, ChangeKind::Update, Vec::new()),
-            Loss::Told => {
+            Loss::Published => {
                 let ids: Vec<String> = rows
                     .iter()
                     .map(|row| self.id_of(no, *row).to_string())
@@ -161,7 +161,7 @@ fn loss(from: FieldType, to: FieldType) -> Loss {
     let plain_text = |kind: FieldType| kind.is_text() && kind != FieldType::Multipicklist;
     match (from, to) {
         (from, to) if from == to => Loss::Nothing,
-        (FieldType::Picklist, FieldType::Boolean | FieldType::Multipicklist) => Loss::Told,
+        (FieldType::Picklist, FieldType::Boolean | FieldType::Multipicklist) => Loss::Published,
         (from, to) if plain_text(from) && plain_text(to) => Loss::Nothing,
         _ => Loss::Everything,
     }

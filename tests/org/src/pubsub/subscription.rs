@@ -404,7 +404,7 @@ impl Subscription {
             return Err(refusal);
         }
         let due = events.len();
-        let delivered = org.weathered(&stand.topic_name, events);
+        let delivered = org.with_event_faults(&stand.topic_name, events);
         if matches!(delivered, Delivered::Events(_)) {
             stand.cursor = cursor;
             org.stats.events_delivered += due as u64;

@@ -254,7 +254,7 @@ impl Org {
         tx: Transaction,
         outcomes: Vec<Outcome>,
         all_or_none: bool,
-        told: bool,
+        with_created: bool,
     ) -> Result<Response, SfError> {
         let type_error = outcomes.iter().find_map(|outcome| {
             outcome
@@ -281,7 +281,7 @@ impl Org {
             }
             match outcome {
                 Ok(_) if rolled_back => push_failure(&mut body, &rolled_back_error()),
-                Ok(saved) => push_saved(&mut body, *saved, told),
+                Ok(saved) => push_saved(&mut body, *saved, with_created),
                 Err(error) => push_failure(&mut body, error),
             }
         }

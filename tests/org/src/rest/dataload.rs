@@ -7,7 +7,7 @@
 //! moves. Source: Bulk API 1.0 and 2.0 Developer Guide, "Bulk API 1.0".
 
 mod batch;
-mod told;
+mod serialize;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::unconfirmed::ASYNC_SESSION_REFUSAL_STATUS;
 use batch::Batch;
-use told::Notation;
+use serialize::Notation;
 
 /// How long a job is kept.
 const RETENTION_MS: i64 = 7 * 86_400_000;
@@ -107,7 +107,7 @@ impl Org {
         let answer = self.dataload_call(request, &parts);
         Some(answer.unwrap_or_else(|refusal| {
             let notation = Notation::of(request).unwrap_or(Notation::Xml);
-            told::refusal(notation, refusal)
+            serialize::refusal(notation, refusal)
         }))
     }
 
@@ -240,7 +240,7 @@ impl Org {
     fn tell_job(&self, status: u16, request: &Request, id: &str) -> Answer {
         let job = self.async_job(id)?;
         let notation = Notation::of(request).unwrap_or(job.notation);
-        Ok(told::job(status, notation, &self.job_info(job)))
+        Ok(serialize::job(status, notation, &self.job_info(job)))
     }
 
     fn job_info(&self, job: &Job) -> Json {
@@ -261,7 +261,7 @@ impl Org {
             "concurrencyMode": if job.serial { "Serial" } else { "Parallel" },
             "contentType": job.content.name(),
             "createdById": job.user,
-            "createdDate": told::moment(job.created_ms),
+            "createdDate": serialize::moment(job.created_ms),
             "externalIdFieldName": job.external_id,
             "fastPathEnabled": false,
             "id": job.id,
@@ -276,7 +276,7 @@ impl Org {
             "object": job.object,
             "operation": job.task.name(),
             "state": job.state.name(),
-            "systemModstamp": told::moment(job.changed_ms),
+            "systemModstamp": serialize::moment(job.changed_ms),
             "totalProcessingTime": busy_ms,
         })
     }

@@ -40,8 +40,8 @@ struct Granted {
     user: RecordId,
     client_id: String,
     refresh_token: Option<String>,
-    /// Whether the caller is told the refresh token.
-    told: bool,
+    /// Whether the answer contains the refresh token.
+    sent: bool,
 }
 
 impl Granted {
@@ -50,7 +50,7 @@ impl Granted {
             user,
             client_id: client_id.to_owned(),
             refresh_token: None,
-            told: false,
+            sent: false,
         }
     }
 }
@@ -114,7 +114,7 @@ impl Org {
         if let Some(signature) = signature {
             answer["signature"] = signature.into();
         }
-        if let Some(refresh) = granted.refresh_token.filter(|_| granted.told) {
+        if let Some(refresh) = granted.refresh_token.filter(|_| granted.sent) {
             answer["refresh_token"] = refresh.into();
             answer["scope"] = "api web refresh_token".into();
         }
@@ -182,7 +182,7 @@ impl Org {
         let token = form.get("refresh_token").map_or("", String::as_str);
         let user = self.sessions.renewer(token, &client_id).ok_or(DEAD)?;
         let mut granted = Granted::to(user, &client_id);
-        granted.told = rotates;
+        granted.sent = rotates;
         granted.refresh_token = Some(if rotates {
             self.sessions.spend(token);
             self.new_refresh_token(user, &client_id)
@@ -259,7 +259,7 @@ impl Org {
         let user = self.sessions.redeem(code, &client_id, now_ms).ok_or(DEAD)?;
         let mut granted = Granted::to(user, &client_id);
         granted.refresh_token = Some(self.new_refresh_token(user, &client_id));
-        granted.told = true;
+        granted.sent = true;
         Ok(granted)
     }
 

@@ -62,7 +62,7 @@ impl Org {
             draft: &draft,
             row: None,
         };
-        let flows = self.row_weather(writing)?;
+        let flows = self.row_faults(writing)?;
         let row = self.model.create(tx, &call.actor, draft)?;
         self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
@@ -107,7 +107,7 @@ impl Org {
             draft: &draft,
             row: Some(row),
         };
-        let flows = self.row_weather(writing)?;
+        let flows = self.row_faults(writing)?;
         self.model.update(tx, &call.actor, row, draft)?;
         self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
@@ -169,7 +169,7 @@ impl Org {
             draft: &draft,
             row: Some(row),
         };
-        self.row_weather(writing)?;
+        self.row_faults(writing)?;
         self.model.delete(tx, &call.actor, object, row)?;
         Ok(Saved {
             id: self.model.id_of(object, row),

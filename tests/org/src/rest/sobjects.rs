@@ -134,9 +134,9 @@ impl Org {
             }
             org.save_by_key(tx, call, edit, found)
         })?;
-        let told = call.version_number >= UPSERT_BODY_SINCE;
-        Ok(match (saved.created, told) {
-            (true, _) => self.created(call, object, saved, told),
+        let with_created = call.version_number >= UPSERT_BODY_SINCE;
+        Ok(match (saved.created, with_created) {
+            (true, _) => self.created(call, object, saved, with_created),
             (false, true) => Response::json(200, saved_json(saved, true)),
             (false, false) => Response::empty(204),
         })
@@ -175,9 +175,15 @@ impl Org {
         }
     }
 
-    fn created(&self, call: &Call<'_>, object: ObjectNo, saved: Saved, told: bool) -> Response {
+    fn created(
+        &self,
+        call: &Call<'_>,
+        object: ObjectNo,
+        saved: Saved,
+        with_created: bool,
+    ) -> Response {
         let url = call.record_url(&self.model.object(object).name, saved.id);
-        Response::json(201, saved_json(saved, told)).with_header("location", &url)
+        Response::json(201, saved_json(saved, with_created)).with_header("location", &url)
     }
 
     /// Returns the record that an id in a path names; a deleted one is named and gone.
@@ -281,19 +287,19 @@ impl Org {
 }
 
 /// Returns the body of a successful save.
-fn saved_json(saved: Saved, told: bool) -> String {
+fn saved_json(saved: Saved, with_created: bool) -> String {
     let mut body = String::new();
-    push_saved(&mut body, saved, told);
+    push_saved(&mut body, saved, with_created);
     body
 }
 
-/// Appends a successful save; `told` adds whether the record is new.
-pub(crate) fn push_saved(out: &mut String, saved: Saved, told: bool) {
+/// Appends a successful save; `with_created` adds whether the record is new.
+pub(crate) fn push_saved(out: &mut String, saved: Saved, with_created: bool) {
     out.push_str(&format!(
         r#"{{"id":"{}","success":true,"errors":[]"#,
         saved.id
     ));
-    if told {
+    if with_created {
         out.push_str(&format!(r#","created":{}"#, saved.created));
     }
     out.push('}');

@@ -86,11 +86,11 @@ async fn handle(
         shared: &shared,
         response: &response,
     };
-    let door = call.path.starts_with("/_org/");
-    if door || call.path.contains("/jobs/") || call.path.starts_with("/services/async/") {
+    let is_control = call.path.starts_with("/_org/");
+    if is_control || call.path.contains("/jobs/") || call.path.starts_with("/services/async/") {
         shared.wake_jobs();
     }
-    let wait_ms = response.delay_ms + if door { 0 } else { latency_ms };
+    let wait_ms = response.delay_ms + if is_control { 0 } else { latency_ms };
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }

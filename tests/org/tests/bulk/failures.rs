@@ -87,17 +87,26 @@ fn a_header_that_does_not_go_with_the_operation_fails_the_job() {
 #[test]
 fn the_line_ending_has_to_be_the_one_that_was_said() {
     let mut f = Fixture::new();
-    let told = |ending: &str| {
+    let message_for = |ending: &str| {
         format!(
             "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is \
              {ending}"
         )
     };
     let crlf = json!({"object": "Account", "operation": "insert", "lineEnding": "CRLF"});
-    assert_eq!(failure(&mut f, &insert(), "Name\r\nx\r\n"), told("LF"));
-    assert_eq!(failure(&mut f, &crlf, "Name\nx\n"), told("CRLF"));
-    assert_eq!(failure(&mut f, &insert(), "Name\nx\r\ny\n"), told("LF"));
-    assert_eq!(failure(&mut f, &crlf, "Name\r\nx\r\ny\n"), told("CRLF"));
+    assert_eq!(
+        failure(&mut f, &insert(), "Name\r\nx\r\n"),
+        message_for("LF")
+    );
+    assert_eq!(failure(&mut f, &crlf, "Name\nx\n"), message_for("CRLF"));
+    assert_eq!(
+        failure(&mut f, &insert(), "Name\nx\r\ny\n"),
+        message_for("LF")
+    );
+    assert_eq!(
+        failure(&mut f, &crlf, "Name\r\nx\r\ny\n"),
+        message_for("CRLF")
+    );
     let ended = f.run(&crlf, "Name\r\nx");
     assert_eq!(
         ended.info["state"], "JobComplete",

@@ -60,8 +60,8 @@ impl Fixture {
         self.org.request(&request)
     }
 
-    pub(crate) fn control(&mut self, door: &str, body: &Json) {
-        let request = Request::new("POST", &format!("/_org/{door}")).json(body);
+    pub(crate) fn control(&mut self, path: &str, body: &Json) {
+        let request = Request::new("POST", &format!("/_org/{path}")).json(body);
         let response = self.org.request(&request);
         assert_eq!(response.status, 200, "{}", response.to_json());
     }

@@ -29,11 +29,11 @@ fn a_record_that_changed_differently_keeps_an_event_of_its_own_and_its_place_in_
     let start = stage.now();
     stage.update_together("Account", &ids, &json!({"Industry": "Apparel"}));
     let events = stage.since(&start);
-    let said: Vec<_> = events
+    let seen: Vec<_> = events
         .iter()
         .map(|e| (e.sequence_number, e.record_ids.len()))
         .collect();
-    assert_eq!(said, [(1, 2), (2, 1)]);
+    assert_eq!(seen, [(1, 2), (2, 1)]);
     assert!(!events[1].changed_fields.contains(&"Industry".to_owned()));
     assert_eq!(events[0].transaction_key, events[1].transaction_key);
 }
@@ -78,7 +78,7 @@ fn what_a_trigger_adds_is_in_the_one_event_of_its_record() {
     let id = stage.account("a");
     let rule = json!({"object": "Account", "when_field_changes": "Phone",
                       "set": {"Rating": "Hot", "BillingCity": "Lyon"}});
-    stage.door("flow", &rule);
+    stage.control("flow", &rule);
     let start = stage.now();
     stage.update(&id, json!({"Phone": "1"}));
     let events = stage.since(&start);
@@ -115,12 +115,12 @@ fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole(
     let event = stage.since(&start).remove(0);
     assert_eq!(event.diff_fields, ["Description"]);
     assert!(event.changed_fields.contains(&"Description".to_owned()));
-    let told = event.fields["Description"].as_str().unwrap();
+    let diff = event.fields["Description"].as_str().unwrap();
     assert!(
-        told.starts_with("--- \n+++ ") && told.contains("\n@@ -4,1 +4,1 @@\n-line 3 of"),
-        "{told}"
+        diff.starts_with("--- \n+++ ") && diff.contains("\n@@ -4,1 +4,1 @@\n-line 3 of"),
+        "{diff}"
     );
-    assert!(told.len() < old.len());
+    assert!(diff.len() < old.len());
 
     let start = stage.now();
     stage.update(&id, json!({"Description": "short"}));

@@ -89,7 +89,7 @@ fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
             .all(|e| e.replay_id == fetched.events[0].replay_id)
     );
     let events = stage.of_topic(TOPIC, &start);
-    let told: Vec<_> = events
+    let seen: Vec<_> = events
         .iter()
         .map(|event| {
             (
@@ -103,7 +103,7 @@ fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
         .enumerate()
         .map(|(n, id)| (id.clone(), json!(format!("A-{n}"))))
         .collect();
-    assert_eq!(told, wanted);
+    assert_eq!(seen, wanted);
 
     let part = stage.org.fetch(TOPIC, &start, 2).unwrap();
     assert_eq!(part.events.len(), 2);

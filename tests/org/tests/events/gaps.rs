@@ -10,16 +10,16 @@ fn a_declared_gap_has_its_kind_and_ids_and_nothing_else() {
     let id = stage.account("a");
     let start = stage.now();
     for kind in ["GAP_CREATE", "GAP_UPDATE", "GAP_DELETE", "GAP_UNDELETE"] {
-        stage.door(
+        stage.control(
             "events/gap",
             &json!({"object": "Account", "kind": kind, "ids": [id]}),
         );
     }
-    stage.door(
+    stage.control(
         "events/gap",
         &json!({"object": "Account", "kind": "GAP_OVERFLOW"}),
     );
-    stage.door(
+    stage.control(
         "events/gap",
         &json!({"object": "Account", "kind": "UPDATE"}),
     );
@@ -54,7 +54,7 @@ fn an_internal_error_turns_the_next_event_into_a_gap_and_the_change_stays() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();
-    stage.door("events/gap", &json!({"object": "Account", "next": 1}));
+    stage.control("events/gap", &json!({"object": "Account", "next": 1}));
     stage.update(&id, json!({"Phone": "1"}));
     stage.update(&id, json!({"Phone": "2"}));
     let events = stage.since(&start);
@@ -73,7 +73,7 @@ fn an_internal_error_turns_the_next_event_into_a_gap_and_the_change_stays() {
 #[test]
 fn an_event_that_is_too_large_is_sent_as_a_gap() {
     let mut stage = Stage::new();
-    stage.door("events/limits", &json!({"event_bytes": 2_000}));
+    stage.control("events/limits", &json!({"event_bytes": 2_000}));
     let start = stage.now();
     stage.account("small");
     stage.insert(
@@ -86,7 +86,7 @@ fn an_event_that_is_too_large_is_sent_as_a_gap() {
 #[test]
 fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
     let mut stage = Stage::new();
-    stage.door("events/limits", &json!({"changes_per_transaction": 3}));
+    stage.control("events/limits", &json!({"changes_per_transaction": 3}));
     let account = stage.account("a");
     for n in 0..3 {
         stage.insert(
@@ -136,7 +136,7 @@ fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
 fn of_an_update_every_changed_field_counts_towards_the_overflow() {
     let mut stage = Stage::new();
     let id = stage.account("a");
-    stage.door("events/limits", &json!({"changes_per_transaction": 4}));
+    stage.control("events/limits", &json!({"changes_per_transaction": 4}));
     let start = stage.now();
     stage.update(&id, json!({"Phone": "1"}));
     stage.update(
@@ -151,10 +151,10 @@ fn a_change_made_directly_in_the_database_is_a_gap_or_is_told_to_nobody() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();
-    stage.door("database", &json!({"id": id, "fields": {"Phone": "1"}}));
-    stage.door(
+    stage.control("database", &json!({"id": id, "fields": {"Phone": "1"}}));
+    stage.control(
         "database",
-        &json!({"id": id, "fields": {"Phone": "2"}, "told": false}),
+        &json!({"id": id, "fields": {"Phone": "2"}, "gap_event": false}),
     );
     let events = stage.since(&start);
     assert_eq!(kinds(&events), ["GAP_UPDATE"]);
@@ -189,8 +189,8 @@ fn an_order_that_makes_no_sense_is_refused_with_its_reason() {
     ] {
         let answer = stage.order(path, &body);
         assert_eq!(answer.status, 400, "{path}");
-        let said = answer.to_json()["error"].as_str().unwrap().to_owned();
-        assert!(said.contains(reason), "{path}: {said}");
+        let seen = answer.to_json()["error"].as_str().unwrap().to_owned();
+        assert!(seen.contains(reason), "{path}: {seen}");
     }
     assert_eq!(stage.order("no/such/order", &json!({})).status, 404);
 }

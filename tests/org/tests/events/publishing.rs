@@ -213,14 +213,14 @@ fn an_event_is_published_as_if_it_were_a_record() {
     let mut stage = Stage::with(FILE);
     let body = json!({"Key__c": "k", "At__c": "2026-05-01T09:30:00Z"});
     let answer = stage.call("POST", "sobjects/Sync_Marker__e/", &body);
-    let said = answer.to_json();
-    assert_eq!((answer.status, &said["success"]), (201, &json!(true)));
-    assert!(said["id"].as_str().unwrap().starts_with('e'));
-    assert_eq!(said["errors"][0]["statusCode"], "OPERATION_ENQUEUED");
+    let seen = answer.to_json();
+    assert_eq!((answer.status, &seen["success"]), (201, &json!(true)));
+    assert!(seen["id"].as_str().unwrap().starts_with('e'));
+    assert_eq!(seen["errors"][0]["statusCode"], "OPERATION_ENQUEUED");
     let fetched = stage.org.fetch(TOPIC, &Position::Earliest, 9).unwrap();
     assert_eq!(fetched.events.len(), 1);
     assert_eq!(
-        said["errors"][0]["message"],
+        seen["errors"][0]["message"],
         json!(fetched.events[0].id.to_string())
     );
     for (body, code) in [

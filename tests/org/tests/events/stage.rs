@@ -34,7 +34,7 @@ impl Stage {
     }
 
     /// Gives the org an order that it takes.
-    pub(crate) fn door(&mut self, path: &str, body: &Json) -> Json {
+    pub(crate) fn control(&mut self, path: &str, body: &Json) -> Json {
         let answer = self.order(path, body);
         assert_eq!(answer.status, 200, "{}", answer.to_json());
         answer.to_json()

@@ -242,11 +242,11 @@ async fn a_position_older_than_the_retention_is_corrupted() {
 #[tokio::test]
 async fn stream_faults_repeat_events_or_reset_the_stream() {
     let running = served().await;
-    let door = format!("{}/_org/faults", running.http_url());
+    let url = format!("{}/_org/faults", running.http_url());
     let declare = async |action: &str| {
         let rule = json!({"action": action});
         reqwest::Client::new()
-            .post(&door)
+            .post(&url)
             .json(&rule)
             .send()
             .await

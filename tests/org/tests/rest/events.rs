@@ -129,7 +129,7 @@ fn a_contact_has_a_compound_name_and_goes_with_its_account() {
 #[test]
 fn a_flow_adds_its_change_to_our_transaction_and_a_normaliser_changes_our_value() {
     let mut f = Fixture::new();
-    let door = |f: &mut Fixture, body: Json| {
+    let control = |f: &mut Fixture, body: Json| {
         assert_eq!(
             f.org
                 .request(&Request::new("POST", "/_org/flow").json(&body))
@@ -137,11 +137,11 @@ fn a_flow_adds_its_change_to_our_transaction_and_a_normaliser_changes_our_value(
             200
         );
     };
-    door(
+    control(
         &mut f,
         json!({"object": "Account", "when_field_changes": "Phone", "set": {"Rating": "Hot"}}),
     );
-    door(
+    control(
         &mut f,
         json!({"object": "Account", "field": "Name", "transform": "uppercase"}),
     );

@@ -138,7 +138,7 @@ const CORPUS: [(&str, &str, &str, &str); 22] = [
     ),
     (
         "POST",
-        "/_org/person",
+        "/_org/user_edit",
         JSON,
         r#"{"action":"insert","user":"kim@acme.example","object":"Account","fields":{"Name":"x"}}"#,
     ),

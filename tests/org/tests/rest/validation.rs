@@ -33,7 +33,7 @@ fn fixture() -> Fixture {
 }
 
 /// What a refusal shows, wherever it stands.
-fn told(error: &Json) -> (String, String, Json) {
+fn error_of(error: &Json) -> (String, String, Json) {
     let code = error.get("errorCode").or_else(|| error.get("statusCode"));
     let text = |json: Option<&Json>| json.and_then(Json::as_str).unwrap_or_default().to_owned();
     (
@@ -54,15 +54,21 @@ fn a_record_that_breaks_a_rule_is_refused_with_its_message_at_its_field() {
     let wrong = json!({"Name": "x", "Industry": "Media"});
     let answer = f.send("POST", "sobjects/Account", &wrong);
     assert_eq!(answer.status, 400);
-    assert_eq!(told(&answer.to_json()[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(
+        error_of(&answer.to_json()[0]),
+        refusal(PHONE, json!(["Phone"]))
+    );
     let id =
         f.account(json!({"Name": "x", "Industry": "Media", "Phone": "1", "External_Id__c": "k"}));
     let path = format!("sobjects/Account/{id}");
     let answer = f.send("PATCH", &path, &json!({"Phone": ""}));
-    assert_eq!(told(&answer.to_json()[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(
+        error_of(&answer.to_json()[0]),
+        refusal(PHONE, json!(["Phone"]))
+    );
     let answer = f.send("PATCH", &path, &json!({"External_Id__c": "other"}));
     assert_eq!(
-        told(&answer.to_json()[0]),
+        error_of(&answer.to_json()[0]),
         refusal("The key stays.", json!([]))
     );
     assert_eq!(
@@ -90,7 +96,10 @@ fn a_rule_sees_the_parent_that_the_record_is_going_to_have() {
         made.to_json()["id"].as_str().unwrap()
     );
     let answer = f.send("PATCH", &path, &json!({"AccountId": small}));
-    assert_eq!(told(&answer.to_json()[0]).1, "The account is too small.");
+    assert_eq!(
+        error_of(&answer.to_json()[0]).1,
+        "The account is too small."
+    );
 }
 
 #[test]
@@ -106,7 +115,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
         )
         .to_json();
     assert_eq!(
-        told(&both[0]["errors"][0]),
+        error_of(&both[0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     assert_eq!(both[1]["success"], true);
@@ -115,7 +124,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
     let path = "composite/sobjects/Account/External_Id__c";
     let upserted = f.send("PATCH", path, &upsert).to_json();
     assert_eq!(
-        told(&upserted[0]["errors"][0]),
+        error_of(&upserted[0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     let node = json!({"method": "POST", "url": "/services/data/v62.0/sobjects/Account",
@@ -123,14 +132,14 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
     let graph = json!({"graphs": [{"graphId": "g", "compositeRequest": [node]}]});
     let answer = f.send("POST", "composite/graph", &graph).to_json();
     let body = &answer["graphs"][0]["graphResponse"]["compositeResponse"][0]["body"];
-    assert_eq!(told(&body[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(error_of(&body[0]), refusal(PHONE, json!(["Phone"])));
     let tree = f.send(
         "POST",
         "composite/tree/Account",
         &json!({"records": [wrong]}),
     );
     assert_eq!(
-        told(&tree.to_json()["results"][0]["errors"][0]),
+        error_of(&tree.to_json()["results"][0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     let fields = json!({"Name": "x", "Industry": "Media"});

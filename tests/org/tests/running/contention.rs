@@ -21,8 +21,8 @@ impl Caller {
         }
     }
 
-    async fn door(&self, door: &str, body: &Json) {
-        let url = format!("{}/_org/{door}", self.base);
+    async fn control(&self, path: &str, body: &Json) {
+        let url = format!("{}/_org/{path}", self.base);
         let answer = self.client.post(url).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
@@ -79,7 +79,7 @@ async fn contended() -> (Running, Caller) {
         {"action": "contend", "count": 1_000, "match": composite},
         {"action": "hold", "match": composite},
     ]);
-    caller.door("faults", &rules).await;
+    caller.control("faults", &rules).await;
     (running, caller)
 }
 
@@ -90,7 +90,7 @@ async fn two_calls_in_flight_that_touch_one_parent_contend_for_it() {
         caller.struck("hold", 1).await;
         let seen = caller.contacts(&["shared", "other"]).await;
         assert_eq!(seen, ["UNABLE_TO_LOCK_ROW", ""]);
-        caller.door("release", &json!({})).await;
+        caller.control("release", &json!({})).await;
     };
     let shared = ["shared"];
     let (first, ()) = tokio::join!(caller.contacts(&shared), second);

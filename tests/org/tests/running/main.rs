@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contention;
+mod faults;
 mod frames;
 mod program;
 mod readme;
@@ -10,6 +11,5 @@ mod restored;
 mod seed;
 mod stand;
 mod state;
-mod stream_weather;
+mod stream_faults;
 mod transport;
-mod weather;

@@ -42,8 +42,8 @@ impl Running {
     /// Tells it to end, as a shell or a supervisor does, and waits until it has.
     fn end(mut self) {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").arg(&pid).status().unwrap();
-        assert!(told.success());
+        let killed = Command::new("kill").arg(&pid).status().unwrap();
+        assert!(killed.success());
         assert!(self.child.wait().unwrap().success());
     }
 }
@@ -82,15 +82,18 @@ fn every_example_of_the_readme_is_answered_with_success() {
     let script = examples.concat();
     let script = script.replace("localhost:8180", running.address());
     let output = shell(&script.replace("curl -s", "curl -sSf"));
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
+    let output_text = text(&output);
+    assert!(output.status.success(), "{output_text}");
     for expected in [
         "\"created\":true",
         "Acme",
         "\"fired\"",
         "UNABLE_TO_LOCK_ROW",
     ] {
-        assert!(said.contains(expected), "{expected} in: {said}");
+        assert!(
+            output_text.contains(expected),
+            "{expected} in: {output_text}"
+        );
     }
 }
 
@@ -176,8 +179,11 @@ fn a_bad_file_ends_the_program_with_the_place_of_the_fault() {
         (["--seed", "missing.csv"], "missing.csv cannot be read"),
     ] {
         let output = program().args(arguments).output().unwrap();
-        let said = text(&output).replace("\n\nCaused by:\n    ", ": ");
+        let output_text = text(&output).replace("\n\nCaused by:\n    ", ": ");
         assert!(!output.status.success());
-        assert!(said.contains(expected), "{expected} in: {said}");
+        assert!(
+            output_text.contains(expected),
+            "{expected} in: {output_text}"
+        );
     }
 }

@@ -32,7 +32,7 @@ enum Step {
     LogIn(&'static str),
     LogOut(usize),
     Tooling(usize),
-    Door(&'static str, Json),
+    Control(&'static str, Json),
     Lock(usize),
     OldJob(&'static str),
     OldBatch(usize, u8),
@@ -76,7 +76,7 @@ const SETUP: [(&str, &str); 4] = [
     ),
 ];
 
-fn door() -> impl Strategy<Value = Step> {
+fn control() -> impl Strategy<Value = Step> {
     let orders = vec![
         (
             "faults",
@@ -128,7 +128,7 @@ fn door() -> impl Strategy<Value = Step> {
         ),
         ("recycle_bin/empty", json!({})),
     ];
-    prop::sample::select(orders).prop_map(|(path, order)| Step::Door(path, order))
+    prop::sample::select(orders).prop_map(|(path, order)| Step::Control(path, order))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -155,7 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(Step::LogIn),
         1 => any_one.prop_map(Step::LogOut),
         2 => (0..SETUP.len()).prop_map(Step::Tooling),
-        4 => door(),
+        4 => control(),
         1 => any_one.prop_map(Step::Lock),
         2 => prop::sample::select(vec!["insert", "query"]).prop_map(Step::OldJob),
         3 => (any_one, 1..4_u8).prop_map(|(at, rows)| Step::OldBatch(at, rows)),
@@ -260,7 +260,7 @@ impl Step {
             Self::Undelete(_)
             | Self::LogIn(_)
             | Self::LogOut(_)
-            | Self::Door(..)
+            | Self::Control(..)
             | Self::Lock(_)
             | Self::OldJob(_)
             | Self::OldBatch(..)
@@ -271,7 +271,7 @@ impl Step {
 
     /// Returns the request that makes a step at the control door, at the login or by Bulk API 1.0.
     fn request_elsewhere(&self, memory: &Memory) -> Request {
-        let to = |door: &str| Request::new("POST", &format!("/_org/{door}"));
+        let to = |path: &str| Request::new("POST", &format!("/_org/{path}"));
         let record = |number: &usize| one(&memory.records, *number);
         let session = memory.tokens.last().cloned().unwrap_or_default();
         let old = |method: &str, path: &str| {
@@ -293,9 +293,9 @@ impl Step {
                 let token = encoded(&one(&memory.tokens, *number));
                 form("/services/oauth2/revoke", format!("token={token}"))
             }
-            Self::Undelete(number) => to("person")
+            Self::Undelete(number) => to("user_edit")
                 .json(&json!({"action": "undelete", "user": PERSON, "id": record(number)})),
-            Self::Door(path, order) => to(path).json(order),
+            Self::Control(path, order) => to(path).json(order),
             Self::Lock(number) => to("locks").json(&json!({"id": record(number), "ms": 90_000})),
             Self::OldJob(operation) => old("POST", "job")
                 .json(&json!({"operation": operation, "object": "Account", "contentType": "CSV"})),
@@ -438,7 +438,7 @@ fn a_field_that_was_added_in_mid_stream_is_there_after_a_restore_with_both_schem
     stand.account("a");
     let field = json!({"name": "Later__c", "type": "int", "default": 5});
     let order = json!({"object": "Account", "add_field": field});
-    assert_eq!(stand.door("POST", "schema", &order).status, 200);
+    assert_eq!(stand.control("POST", "schema", &order).status, 200);
     let id: RecordId = stand.account("b");
     let org = restored(&dumped(&stand.org));
     assert_eq!(org.value_of(id, "Later__c").as_deref(), Some("5"));

@@ -77,8 +77,8 @@ fn a_bad_record_is_shown_by_line_and_column() {
 #[test]
 fn a_large_file_tells_how_far_it_is() {
     let names: String = (0..20_001).map(|n| format!("{n}\n")).collect();
-    let mut told = Vec::new();
+    let mut counts = Vec::new();
     let csv = format!("Name\n{names}");
-    let created = Org::default().seed("Account", csv.as_bytes(), |count| told.push(count));
-    assert_eq!((created.unwrap(), told), (20_001, vec![10_000, 20_000]));
+    let created = Org::default().seed("Account", csv.as_bytes(), |count| counts.push(count));
+    assert_eq!((created.unwrap(), counts), (20_001, vec![10_000, 20_000]));
 }

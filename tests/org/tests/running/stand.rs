@@ -36,20 +36,20 @@ impl Stand {
         self.call("GET", path, &Json::Null)
     }
 
-    pub(crate) fn door(&mut self, method: &str, door: &str, body: &Json) -> Response {
-        let request = Request::new(method, &format!("/_org/{door}")).json(body);
+    pub(crate) fn control(&mut self, method: &str, path: &str, body: &Json) -> Response {
+        let request = Request::new(method, &format!("/_org/{path}")).json(body);
         self.org.request(&request)
     }
 
     /// Declares faults.
     pub(crate) fn faults(&mut self, rules: Json) {
-        let answer = self.door("POST", "faults", &rules);
+        let answer = self.control("POST", "faults", &rules);
         assert_eq!(answer.status, 200, "{}", answer.to_json());
     }
 
     /// Returns what a rule did, as the statistics tell.
     pub(crate) fn report(&mut self, rule: usize) -> Json {
-        let stats = self.door("GET", "stats", &Json::Null).to_json();
+        let stats = self.control("GET", "stats", &Json::Null).to_json();
         stats["faults"][rule].clone()
     }
 

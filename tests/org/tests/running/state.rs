@@ -166,7 +166,7 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
 #[test]
 fn the_control_door_dumps_and_restores() {
     let mut stand = lived_in();
-    let dump = stand.door("POST", "dump", &Json::Null);
+    let dump = stand.control("POST", "dump", &Json::Null);
     let text = String::from_utf8(dump.body).unwrap();
     assert_eq!(text, dumped(&stand.org));
     let order = |body: String| {

@@ -76,8 +76,8 @@ async fn a_client_that_does_not_trust_the_certificate_gets_no_answer() {
 #[tokio::test]
 async fn the_certificate_can_be_asked_for_without_tls() {
     let running = served().await;
-    let door = format!("{}/_org/certificate", running.http_url());
-    let pem = Client::new().get(door).send().await.unwrap();
+    let url = format!("{}/_org/certificate", running.http_url());
+    let pem = Client::new().get(url).send().await.unwrap();
     assert_eq!(pem.text().await.unwrap(), running.certificate_pem());
 }
 
@@ -129,9 +129,9 @@ async fn a_client_that_never_finishes_its_handshake_keeps_nobody_waiting() {
 async fn a_fault_cuts_a_connection_by_tls_too() {
     let running = served().await;
     let client = trusting(&running);
-    let door = format!("{}/_org/faults", running.https_url());
+    let url = format!("{}/_org/faults", running.https_url());
     let rule = json!({"action": "drop_before"});
-    client.post(door).json(&rule).send().await.unwrap();
+    client.post(url).json(&rule).send().await.unwrap();
     let url = format!("{}/services/data", running.https_url());
     assert!(client.get(&url).send().await.is_err());
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Answer, AsyncCall, Content, Job, JobState, Refusal, Task, told};
+use super::{Answer, AsyncCall, Content, Job, JobState, Refusal, Task, serialize};
 use crate::Org;
 use crate::bulk::form::Form;
 use crate::bulk::job::{self, Head, Ingest, State, Verdict, Work};
@@ -12,7 +12,7 @@ use crate::bulk::{Aim, BATCH_PREFIX, stored};
 use crate::model::Model;
 use crate::model::id::RecordId;
 use crate::soql::{self, Writer};
-use told::Notation;
+use serialize::Notation;
 
 /// Largest batch.
 const BYTES_MAX: usize = 10_000_000;
@@ -267,14 +267,14 @@ impl Org {
         json!({
             "apexProcessingTime": 0,
             "apiActiveProcessingTime": progress.busy_ms,
-            "createdDate": told::moment(batch.created_ms),
+            "createdDate": serialize::moment(batch.created_ms),
             "id": batch.id,
             "jobId": job.id,
             "numberRecordsFailed": progress.failed,
             "numberRecordsProcessed": progress.processed,
             "state": progress.state,
             "stateMessage": progress.message,
-            "systemModstamp": told::moment(progress.changed_ms),
+            "systemModstamp": serialize::moment(progress.changed_ms),
             "totalProcessingTime": progress.busy_ms,
         })
     }
@@ -283,7 +283,7 @@ impl Org {
     pub(super) fn tell_batch(&self, status: u16, id: &str, batch: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
         let info = self.batch_info(job, batch);
-        Ok(told::batch(status, job.content.notation(), &info))
+        Ok(serialize::batch(status, job.content.notation(), &info))
     }
 
     /// Answers all batches of a job.
@@ -291,13 +291,17 @@ impl Org {
         let job = self.async_job(id)?;
         let infos = job.batches.iter().map(|batch| self.batch_info(job, batch));
         let infos: Vec<Json> = infos.collect();
-        Ok(told::batches(job.content.notation(), &infos))
+        Ok(serialize::batches(job.content.notation(), &infos))
     }
 
     /// Answers what was sent as a batch.
     pub(super) fn tell_request(&self, id: &str, batch: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
-        Ok(told::bytes(200, job.content.kind(), batch.request.to_vec()))
+        Ok(serialize::bytes(
+            200,
+            job.content.kind(),
+            batch.request.to_vec(),
+        ))
     }
 
     /// Answers what became of a batch: the rows of a load, the list of results of a query.
@@ -305,7 +309,7 @@ impl Org {
         let (job, batch) = self.async_batch(id, batch)?;
         if let Some(found) = &batch.found {
             let result = found.result.to_string();
-            return Ok(told::result_list(job.content.notation(), &result));
+            return Ok(serialize::result_list(job.content.notation(), &result));
         }
         if self.progress(batch).is_unfinished() {
             return Err(Refusal::new("InvalidBatch", "Batch not completed"));
@@ -319,7 +323,7 @@ impl Org {
                 json!(all).to_string().into_bytes()
             }
         };
-        Ok(told::bytes(200, job.content.kind(), body))
+        Ok(serialize::bytes(200, job.content.kind(), body))
     }
 
     /// Answers the rows that a query found.
@@ -330,7 +334,7 @@ impl Org {
                 result: known,
                 outcome: Ok(rows),
             }) if RecordId::parse(result) == Some(*known) => {
-                Ok(told::bytes(200, job.content.kind(), rows.text.clone()))
+                Ok(serialize::bytes(200, job.content.kind(), rows.text.clone()))
             }
             Some(_) | None => Err(Refusal::new("InvalidBatch", "No such result")),
         }

@@ -20,8 +20,8 @@ async fn served(rules: Json) -> Running {
         let fields = json!({name: "x"});
         running.with_org(|org| org.insert_as(PERSON, object, &fields).unwrap());
     }
-    let door = format!("{}/_org/faults", running.http_url());
-    let answer = reqwest::Client::new().post(door).json(&rules).send().await;
+    let url = format!("{}/_org/faults", running.http_url());
+    let answer = reqwest::Client::new().post(url).json(&rules).send().await;
     assert_eq!(answer.unwrap().status(), 200);
     running
 }
@@ -133,9 +133,9 @@ async fn left_by(rules: impl Fn(&[String]) -> Json) -> Vec<usize> {
         ids
     });
     let all = first_delivery(&running, &[]).await.unwrap();
-    let door = format!("{}/_org/faults", running.http_url());
+    let url = format!("{}/_org/faults", running.http_url());
     let client = reqwest::Client::new();
-    let answer = client.post(door).json(&rules(&ids)).send().await.unwrap();
+    let answer = client.post(url).json(&rules(&ids)).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     let some = first_delivery(&running, &[]).await.unwrap();
     let place = |one: &Vec<u8>| all.iter().position(|other| other == one).unwrap();

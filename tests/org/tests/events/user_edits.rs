@@ -14,12 +14,12 @@ fn a_merge_moves_the_children_deletes_the_loser_and_updates_the_master() {
     let start = stage.now();
     let order =
         json!({"user": PERSON, "master": master, "merged": [loser], "fields": {"Phone": "1"}});
-    stage.door("merge", &order);
+    stage.control("merge", &order);
     let events = stage.since(&start);
-    let mut said = steps(&events);
-    said.sort_unstable();
+    let mut seen = steps(&events);
+    seen.sort_unstable();
     assert_eq!(
-        said,
+        seen,
         [
             ("Account", "DELETE"),
             ("Account", "UPDATE"),
@@ -78,7 +78,7 @@ fn a_master_that_was_the_child_of_the_loser_is_nobodys_child() {
     let mut stage = Stage::new();
     let loser = stage.account("merged");
     let master = stage.insert("Account", json!({"Name": "kept", "ParentId": loser}));
-    stage.door(
+    stage.control(
         "merge",
         &json!({"user": PERSON, "master": master, "merged": [loser]}),
     );
@@ -91,7 +91,7 @@ fn a_converted_lead_gives_account_contact_opportunity_and_lead_in_this_order() {
     let fields = json!({"FirstName": "Ada", "LastName": "Ito", "Company": "Acme", "Phone": "1"});
     let lead = stage.insert("Lead", fields);
     let start = stage.now();
-    let made = stage.door("convert_lead", &json!({"user": PERSON, "lead": lead}));
+    let made = stage.control("convert_lead", &json!({"user": PERSON, "lead": lead}));
     let events = stage.since(&start);
     assert_eq!(
         steps(&events),
@@ -137,7 +137,7 @@ fn a_lead_is_converted_once_and_into_an_account_that_is_there() {
     let lead = stage.insert("Lead", json!({"LastName": "Ito", "Company": "Acme"}));
     let order = json!({"user": PERSON, "lead": lead, "account": account, "opportunity": false});
     let start = stage.now();
-    let made = stage.door("convert_lead", &order);
+    let made = stage.control("convert_lead", &order);
     assert_eq!(made["account"], json!(account));
     assert_eq!(
         steps(&stage.since(&start)),
@@ -165,7 +165,7 @@ fn a_record_that_leaves_the_recycle_bin_for_good_gives_no_event() {
     stage.delete(&gone);
     stage.delete(&kept);
     let start = stage.now();
-    let purged = stage.door("recycle_bin/empty", &json!({"ids": [gone, live]}));
+    let purged = stage.control("recycle_bin/empty", &json!({"ids": [gone, live]}));
     assert_eq!(purged["purged"], 1);
     assert!(stage.since(&start).is_empty());
     assert!(stage.org.undelete_as(PERSON, id_of(&gone)).is_err());

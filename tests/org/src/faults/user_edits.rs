@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::operation::Named;
 use super::rule::Edit;
-use super::{Fired, Moment, Visitor};
+use super::{Fired, Moment, UserEdit};
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
@@ -15,30 +15,30 @@ impl Org {
     /// Lets the people who waited for this moment of the call do their edits.
     ///
     /// `answer` is what the caller will be told; a record just created is named only there.
-    pub(crate) fn people_edit(
+    pub(crate) fn make_user_edits(
         &mut self,
         moment: Moment,
         fired: &Fired,
         request: &Request,
         answer: Option<&Response>,
     ) {
-        for visitor in &fired.people {
-            let rule = &self.faults.rules[visitor.rule].rule;
+        for user_edit in &fired.user_edits {
+            let rule = &self.faults.rules[user_edit.rule].rule;
             if rule.when.unwrap_or(Moment::BeforeWork) != moment {
                 continue;
             }
-            let Some(id) = self.record_for(visitor, answer) else {
+            let Some(id) = self.record_for(user_edit, answer) else {
                 continue;
             };
-            if !self.faults.rules[visitor.rule].take_chance() {
+            if !self.faults.rules[user_edit.rule].take_chance() {
                 continue;
             }
-            let what = match self.edit(visitor.rule, id) {
+            let what = match self.edit(user_edit.rule, id) {
                 Ok(()) => format!("{id} during {} {}", request.method, request.path),
                 Err(error) => format!("{id} refused: {error}"),
             };
             let now_ms = self.now_ms();
-            self.faults.note(visitor.rule, now_ms, what);
+            self.faults.note(user_edit.rule, now_ms, what);
         }
     }
 
@@ -55,12 +55,12 @@ impl Org {
 
     /// Returns the record that a rule means: its own, or the first one that the call is about and
     /// that has the object and external id of the rule.
-    fn record_for(&self, visitor: &Visitor, answer: Option<&Response>) -> Option<RecordId> {
-        let rule = &self.faults.rules[visitor.rule].rule;
+    fn record_for(&self, user_edit: &UserEdit, answer: Option<&Response>) -> Option<RecordId> {
+        let rule = &self.faults.rules[user_edit.rule].rule;
         if let Some(id) = &rule.id {
             return RecordId::parse(id).filter(|id| self.place_of(*id).is_ok());
         }
-        let named = visitor.named.iter().filter_map(|named| self.found(named));
+        let named = user_edit.named.iter().filter_map(|named| self.found(named));
         let answered = answer.map(ids_in).unwrap_or_default();
         let mut candidates = named.chain(answered);
         candidates.find(|id| {

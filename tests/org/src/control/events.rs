@@ -77,7 +77,7 @@ struct DatabaseOrder {
     fields: Json,
     /// Whether a gap event tells of it.
     #[serde(default = "yes")]
-    told: bool,
+    gap_event: bool,
 }
 
 fn yes() -> bool {
@@ -163,16 +163,16 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
     })
 }
 
-fn said(error: SfError) -> String {
+fn error_text(error: SfError) -> String {
     error.to_string()
 }
 
 fn place(org: &Org, id: &str) -> Result<(ObjectNo, RowNo), String> {
     let id = RecordId::parse(id).ok_or_else(|| format!("{id} is no id"))?;
-    org.place_of(id).map_err(said)
+    org.place_of(id).map_err(error_text)
 }
 
-fn person(org: &Org, username: &str) -> Result<Actor, String> {
+fn actor(org: &Org, username: &str) -> Result<Actor, String> {
     let user = org
         .user_named(username)
         .ok_or_else(|| format!("there is no user {username}"))?;
@@ -191,7 +191,7 @@ fn system(org: &Org) -> Actor {
 }
 
 fn gap(org: &mut Org, order: &GapOrder) -> Outcome {
-    let object = org.model.object_named(&order.object).map_err(said)?;
+    let object = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(next) = order.next {
         *org.model.planned_gaps.entry(object).or_default() += next;
     }
@@ -232,13 +232,14 @@ fn refuse(org: &mut Org, order: RefusalOrder) -> Outcome {
 fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
     let (object, row) = place(org, &order.id)?;
     let members = order.fields.as_object().ok_or("fields is an object")?;
-    let draft = Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(said)?;
+    let draft =
+        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
     let actor = system(org);
     // The transaction is dropped: what it did stays, and nobody is told.
     org.model
         .update(&mut Transaction::default(), &actor, row, draft)
-        .map_err(said)?;
-    if order.told {
+        .map_err(error_text)?;
+    if order.gap_event {
         let id = org.model.id_of(object, row).to_string();
         org.model
             .publish_bare(&actor, object, ChangeKind::GapUpdate, vec![id]);
@@ -247,7 +248,7 @@ fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
 }
 
 fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
-    let no = org.model.object_named(&order.object).map_err(said)?;
+    let no = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(entry) = &order.add_field {
         org.model.add_field(no, entry)?;
     }
@@ -259,7 +260,7 @@ fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
 }
 
 fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
-    let actor = person(org, &order.user)?;
+    let actor = actor(org, &order.user)?;
     let (object, master) = place(org, &order.master)?;
     let mut losers = Vec::with_capacity(order.merged.len());
     for id in &order.merged {
@@ -271,7 +272,8 @@ fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
     }
     let fields = order.fields.clone().unwrap_or_else(|| json!({}));
     let members = fields.as_object().ok_or("fields is an object")?;
-    let draft = Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(said)?;
+    let draft =
+        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
     let mut tx = Transaction::default();
     match org
         .model
@@ -283,13 +285,13 @@ fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
         }
         Err(error) => {
             org.model.roll_back(tx);
-            Err(said(error))
+            Err(error_text(error))
         }
     }
 }
 
 fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
-    let actor = person(org, &order.user)?;
+    let actor = actor(org, &order.user)?;
     let (object, lead) = place(org, &order.lead)?;
     if org.model.object(object).name != "Lead" {
         return Err(format!("{} is no lead", order.lead));
@@ -315,7 +317,7 @@ fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
         }
         Err(error) => {
             org.model.roll_back(tx);
-            Err(said(error))
+            Err(error_text(error))
         }
     }
 }

@@ -150,7 +150,7 @@ fn a_rule_strikes_only_the_records_and_calls_that_name_its_ids() {
     stand.faults(rule);
     let both = ["a".to_owned(), "b".to_owned()];
     assert_eq!(stand.upsert_all(&both), ["UNABLE_TO_LOCK_ROW", ""]);
-    stand.door("DELETE", "faults", &Json::Null);
+    stand.control("DELETE", "faults", &Json::Null);
     let rule = json!({"action": "status", "count": 9, "match": {"ids": [other.to_string()]}});
     stand.faults(rule);
     let read = |id: RecordId| format!("sobjects/Account/{id}");
@@ -162,19 +162,19 @@ fn a_rule_strikes_only_the_records_and_calls_that_name_its_ids() {
 fn what_strikes_without_a_rule_is_counted_too() {
     let mut stand = Stand::new();
     let held = stand.account("held");
-    stand.door(
+    stand.control(
         "POST",
         "locks",
         &json!({"id": held.to_string(), "ms": 5_000}),
     );
     stand.upsert("held", &json!({"Name": "x"}));
-    stand.door(
+    stand.control(
         "POST",
         "events/gap",
         &json!({"object": "Account", "next": 1}),
     );
     stand.account("new");
-    let stats = stand.door("GET", "stats", &Json::Null).to_json();
+    let stats = stand.control("GET", "stats", &Json::Null).to_json();
     assert_eq!(
         stats["faults_fired"],
         json!({"row_lock": 1, "planned_gap": 1})
@@ -186,7 +186,7 @@ fn forgotten_rules_strike_no_more_and_stay_listed() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "status", "count": 2}));
     stand.get("limits");
-    stand.door("DELETE", "faults", &Json::Null);
+    stand.control("DELETE", "faults", &Json::Null);
     assert_eq!(stand.get("limits").status, 200);
     assert_eq!(stand.report(0)["fired"], 1);
 }
@@ -203,8 +203,8 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
             "ms_max",
         ),
         (json!({"action": "flow"}), "set"),
-        (json!({"action": "person", "set": {}}), "user"),
-        (json!({"action": "person", "user": PERSON}), "set"),
+        (json!({"action": "user_edit", "set": {}}), "user"),
+        (json!({"action": "user_edit", "user": PERSON}), "set"),
         (json!({"action": "rain"}), "rain"),
         (json!({"action": "status", "cuont": 1}), "cuont"),
         (json!({"match": {}}), "action"),
@@ -214,7 +214,7 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
         ),
         (
             json!({"action": "expire_replay", "match": {"object": "Account"}}),
-            "for subscriptions, which are told apart by topic, not by object",
+            "for subscriptions, which are selected by topic, not by object",
         ),
         (
             json!({"action": "row_error", "match": {"operation": "query"}}),
@@ -241,12 +241,12 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
             "nonsense is no id",
         ),
         (
-            json!({"action": "person", "user": "nobody@x", "set": {}}),
+            json!({"action": "user_edit", "user": "nobody@x", "set": {}}),
             "there is no user nobody@x",
         ),
         (json!(7), "invalid type"),
     ] {
-        let answer = stand.door("POST", "faults", &rule);
+        let answer = stand.control("POST", "faults", &rule);
         let text = answer.to_json()["error"].to_string();
         assert_eq!(answer.status, 400, "{rule}");
         assert!(text.contains(reason), "{rule}: {text}");
@@ -337,7 +337,7 @@ fn visited(when: &str, edit: Json) -> (Stand, RecordId) {
     let mut stand = Stand::new();
     let id = stand.account("a");
     stand.org.advance_ms(5_000);
-    let mut rule = json!({"action": "person", "user": PERSON, "when": when,
+    let mut rule = json!({"action": "user_edit", "user": PERSON, "when": when,
         "match": {"method": "PATCH"}});
     for (name, value) in edit.as_object().unwrap() {
         rule[name] = value.clone();
@@ -390,7 +390,7 @@ fn a_person_may_delete_what_we_are_about_to_write() {
 fn a_person_finds_a_record_of_a_collections_call_by_its_external_id() {
     let mut stand = Stand::new();
     stand.faults(
-        json!({"action": "person", "user": PERSON, "when": "before_answer",
+        json!({"action": "user_edit", "user": PERSON, "when": "before_answer",
         "external_id": "k-2", "set": {"Industry": "Media"}}),
     );
     assert_eq!(stand.upsert_all(&keys(2)), ["", ""], "nobody to edit yet");
@@ -429,7 +429,7 @@ fn a_locked_parent_refuses_its_children_until_the_clock_frees_it() {
     let mut stand = Stand::new();
     let (held, free) = (stand.account("held"), stand.account("free"));
     let order = json!({"id": held.to_string(), "ms": 5_000});
-    assert_eq!(stand.door("POST", "locks", &order).status, 200);
+    assert_eq!(stand.control("POST", "locks", &order).status, 200);
     let refused = stand.contacts(&[held, free]);
     assert_eq!(codes(&refused), ["UNABLE_TO_LOCK_ROW", ""]);
     let message = refused.to_json()[0]["errors"][0]["message"].to_string();
@@ -448,7 +448,7 @@ fn a_lock_on_a_parent_spares_a_child_that_moves_elsewhere_and_back_for_nobody() 
     let (held, free) = (stand.account("held"), stand.account("free"));
     let made = stand.contacts(&[held, free]).to_json();
     let child = |n: usize| made[n]["id"].as_str().unwrap().to_owned();
-    stand.door(
+    stand.control(
         "POST",
         "locks",
         &json!({"id": held.to_string(), "ms": 5_000}),
@@ -460,7 +460,7 @@ fn a_lock_on_a_parent_spares_a_child_that_moves_elsewhere_and_back_for_nobody() 
     assert_eq!(edit(child(1), json!({"Title": "Dr"})), 204);
     assert_eq!(edit(child(1), json!({"AccountId": held.to_string()})), 400);
     assert_eq!(edit(child(0), json!({"AccountId": free.to_string()})), 400);
-    stand.door("DELETE", "locks", &Json::Null);
+    stand.control("DELETE", "locks", &Json::Null);
     let path = format!("sobjects/Contact/{}", child(0));
     let moved = json!({"AccountId": free.to_string()});
     assert_eq!(stand.call("PATCH", &path, &moved).status, 204);
@@ -471,7 +471,7 @@ fn a_lock_needs_a_record() {
     let mut stand = Stand::new();
     for id in ["nonsense", "0015g00000ZZZZZAAA"] {
         let order = json!({"id": id, "ms": 1});
-        assert_eq!(stand.door("POST", "locks", &order).status, 400);
+        assert_eq!(stand.control("POST", "locks", &order).status, 400);
     }
 }
 
