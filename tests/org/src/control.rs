@@ -1,4 +1,4 @@
-//! The control door: what tests may see and do that no Salesforce would let them.
+//! The control endpoints below `/_org/`: what tests may read and do that Salesforce does not offer.
 
 mod events;
 
@@ -26,7 +26,7 @@ struct LatencyOrder {
     ms: u64,
 }
 
-/// A record to lock, for so long by the org's clock.
+/// Locks a record for some time by the org's clock.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockOrder {
@@ -49,7 +49,7 @@ enum FlowOrder {
     },
 }
 
-/// Something a user does in Salesforce.
+/// A change that a user makes in Salesforce.
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 enum UserEditOrder {
@@ -73,10 +73,10 @@ enum UserEditOrder {
     },
 }
 
-/// What an order comes to, or what is wrong with it.
+/// The result of a control call, or what is wrong with it.
 pub(crate) type Outcome = Result<Json, String>;
 
-/// Answers a request to the control door; `rest` is the path behind `/_org/`.
+/// Handles a request to a control endpoint; `rest` is the path after `/_org/`.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
     match (request.method.as_str(), rest) {
         ("GET", "certificate") => return certificate(org),
@@ -123,7 +123,12 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         ("POST", "user_edit") => read(request).and_then(|order| user_edit(org, order)),
         _ => match events::answer(org, request, rest) {
             Some(outcome) => outcome,
-            None => return Response::json(404, json!({"error": "no such control"}).to_string()),
+            None => {
+                return Response::json(
+                    404,
+                    json!({"error": "there is no such control endpoint"}).to_string(),
+                );
+            }
         },
     };
     match outcome {
@@ -132,7 +137,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
     }
 }
 
-/// Answers the state of the org, line by line.
+/// Returns the state of the org as lines of JSON.
 fn dump(org: &Org) -> Response {
     let mut body = Vec::new();
     org.dump(&mut body)
@@ -145,7 +150,7 @@ fn dump(org: &Org) -> Response {
     .with_header("content-type", "application/x-ndjson")
 }
 
-/// Answers what a client by TLS has to trust.
+/// Returns the certificate that a TLS client has to trust.
 fn certificate(org: &Org) -> Response {
     Response {
         status: 200,
@@ -155,9 +160,9 @@ fn certificate(org: &Org) -> Response {
     .with_header("content-type", "application/x-pem-file")
 }
 
-/// Reads the JSON of an order.
+/// Reads the JSON body of a control call.
 pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
-    // By way of a tree, in which numbers of any kind find their way into values of any kind.
+    // Parsed to a JSON tree first, so that any kind of number converts to any numeric type.
     let tree: Json = serde_json::from_slice(&request.body).map_err(|error| error.to_string())?;
     serde_json::from_value(tree).map_err(|error| error.to_string())
 }
@@ -184,7 +189,7 @@ fn stats(org: &mut Org) -> Json {
     })
 }
 
-/// Returns how often everything went wrong that was told to: by rules, locks, and plans for events.
+/// Returns how often each kind of fault happened: rules, locks, and planned event faults.
 fn faults_fired(org: &Org) -> Json {
     let mut fired = json!(org.faults.fired());
     for (name, count) in [
@@ -210,7 +215,8 @@ fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
 }
 
 fn lock(org: &mut Org, order: &LockOrder) -> Outcome {
-    let id = RecordId::parse(&order.id).ok_or_else(|| format!("{} is no id", order.id))?;
+    let id =
+        RecordId::parse(&order.id).ok_or_else(|| format!("{} is not a record id", order.id))?;
     org.place_of(id).map_err(error_text)?;
     let until_ms = org.now_ms().saturating_add(order.ms);
     org.locks.hold(id, until_ms);
@@ -263,7 +269,8 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
 }
 
 fn user_edit(org: &mut Org, order: UserEditOrder) -> Outcome {
-    let id_of = |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is no id"));
+    let id_of =
+        |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is not a record id"));
     let id = match order {
         UserEditOrder::Insert {
             user,

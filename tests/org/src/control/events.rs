@@ -1,5 +1,5 @@
-//! The part of the control door that is about events: gaps, limits, permissions, relays, and what
-//! people and administrators do to whole records and to the schema.
+//! Control endpoints for events: gaps, limits, permissions, relays, and changes of whole records
+//! and of the schema.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -22,7 +22,7 @@ use crate::pubsub::refusal::Refusal;
 use crate::relay::Disorder;
 use crate::rest::message::Request;
 
-/// An event without content, now or instead of the next ones with content.
+/// Publishes an event without content, now or in place of the next events.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GapOrder {
@@ -31,7 +31,7 @@ struct GapOrder {
     kind: Option<ChangeKind>,
     #[serde(default)]
     ids: Vec<String>,
-    /// How many of the next events of the object lose their content.
+    /// How many of the object's next events lose their content.
     next: Option<u32>,
 }
 
@@ -69,13 +69,13 @@ struct PermissionOrder {
     hidden_fields: Vec<String>,
 }
 
-/// A change that Salesforce makes in its database, past all transactions.
+/// A change that Salesforce makes directly in its database, outside all transactions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DatabaseOrder {
     id: String,
     fields: Json,
-    /// Whether a gap event tells of it.
+    /// Whether a gap event announces it.
     #[serde(default = "yes")]
     gap_event: bool,
 }
@@ -126,7 +126,7 @@ struct RelayOrder {
     shuffle_within: Option<usize>,
 }
 
-/// Answers a request to this part of the control door; `None` if there is no such control.
+/// Handles a request to one of these endpoints, or returns `None` if the path is unknown.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Outcome> {
     Some(match (request.method.as_str(), rest) {
         ("POST", "events/gap") => read(request).and_then(|order| gap(org, &order)),
@@ -168,7 +168,7 @@ fn error_text(error: SfError) -> String {
 }
 
 fn place(org: &Org, id: &str) -> Result<(ObjectNo, RowNo), String> {
-    let id = RecordId::parse(id).ok_or_else(|| format!("{id} is no id"))?;
+    let id = RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"))?;
     org.place_of(id).map_err(error_text)
 }
 
@@ -182,7 +182,7 @@ fn actor(org: &Org, username: &str) -> Result<Actor, String> {
     })
 }
 
-/// Returns Salesforce itself, in the name of the first user.
+/// Returns Salesforce itself as the actor, in the name of the first user.
 fn system(org: &Org) -> Actor {
     Actor {
         user: org.model.id_of(org.user_object(), 0),
@@ -198,7 +198,7 @@ fn gap(org: &mut Org, order: &GapOrder) -> Outcome {
     if let Some(kind) = order.kind {
         let actor = system(org);
         org.model
-            .publish_bare(&actor, object, kind, order.ids.clone());
+            .publish_without_content(&actor, object, kind, order.ids.clone());
     }
     Ok(json!({}))
 }
@@ -235,14 +235,14 @@ fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
     let draft =
         Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
     let actor = system(org);
-    // The transaction is dropped: what it did stays, and nobody is told.
+    // The transaction is dropped without a commit, so the change stays and no event is sent.
     org.model
         .update(&mut Transaction::default(), &actor, row, draft)
         .map_err(error_text)?;
     if order.gap_event {
         let id = org.model.id_of(object, row).to_string();
         org.model
-            .publish_bare(&actor, object, ChangeKind::GapUpdate, vec![id]);
+            .publish_without_content(&actor, object, ChangeKind::GapUpdate, vec![id]);
     }
     Ok(json!({}))
 }
@@ -266,7 +266,7 @@ fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
     for id in &order.merged {
         let (of, row) = place(org, id)?;
         if of != object {
-            return Err("only records of one object are merged".to_owned());
+            return Err("only records of one object can be merged".to_owned());
         }
         losers.push(row);
     }
@@ -294,11 +294,11 @@ fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
     let actor = actor(org, &order.user)?;
     let (object, lead) = place(org, &order.lead)?;
     if org.model.object(object).name != "Lead" {
-        return Err(format!("{} is no lead", order.lead));
+        return Err(format!("{} is not a lead", order.lead));
     }
     let account = order.account.as_deref().map(|id| {
         place(org, id)?;
-        RecordId::parse(id).ok_or_else(|| format!("{id} is no id"))
+        RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"))
     });
     let conversion = Conversion {
         lead,
@@ -323,7 +323,8 @@ fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
 }
 
 fn purge(org: &mut Org, order: &PurgeOrder) -> Outcome {
-    let parsed = |id: &String| RecordId::parse(id).ok_or_else(|| format!("{id} is no id"));
+    let parsed =
+        |id: &String| RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"));
     let ids = order
         .ids
         .as_ref()

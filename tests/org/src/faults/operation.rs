@@ -1,11 +1,11 @@
-//! What a call is about, as far as its path and body say before anybody reads them properly.
+//! What a call is about, read from its path and body before the call is parsed.
 
 use serde_json::Value as Json;
 
 use crate::model::id::RecordId;
 use crate::rest::message::{Request, decode_segment};
 
-/// A call as rules see it.
+/// What rules can match of a call.
 #[derive(Debug)]
 pub(super) struct CallSummary<'a> {
     request: &'a Request,
@@ -25,7 +25,7 @@ pub(super) enum Named {
 }
 
 impl<'a> CallSummary<'a> {
-    /// Looks at a call.
+    /// Reads a call.
     pub(super) fn of(request: &'a Request) -> Self {
         let overridden = request.method == "POST" && request.query.contains("_HttpMethod=PATCH");
         let rest = request.path.strip_prefix("/services/data/");
@@ -51,7 +51,7 @@ impl<'a> CallSummary<'a> {
         &self.request.path
     }
 
-    /// Returns method and path.
+    /// Returns the method and path.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.request.method, self.request.path)
     }
@@ -60,7 +60,7 @@ impl<'a> CallSummary<'a> {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// Returns what the call does, in one word.
+    /// Returns the operation of the call.
     pub(super) fn operation(&self) -> &'static str {
         if self.request.path.starts_with("/services/oauth2/token") {
             return "login";
@@ -89,8 +89,8 @@ impl<'a> CallSummary<'a> {
         }
     }
 
-    /// Tells whether the call names this object, in its path or, for records of mixed types and
-    /// queries, in its body or statement.
+    /// Returns whether the call names this object in its path, or in its body or statement for
+    /// mixed types and queries.
     pub(super) fn names_object(&self, wanted: &str) -> bool {
         match self.parts().as_slice() {
             ["sobjects", object, ..] | ["composite", "sobjects", object, ..] => {
@@ -113,7 +113,7 @@ impl<'a> CallSummary<'a> {
         words.any(|word| word.eq_ignore_ascii_case(wanted))
     }
 
-    /// Returns the records that the call names, in its order.
+    /// Returns the records that the call names, in order.
     pub(super) fn records(&self) -> Vec<Named> {
         match self.parts().as_slice() {
             ["sobjects", _, id] => id_of(id).into_iter().collect(),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_writing_path_has_its_operation() {
+    fn every_write_path_has_an_operation() {
         let at = |rest: &str| format!("/services/data/v62.0/{rest}");
         for (method, rest, expected) in [
             ("POST", "sobjects/Account", "create"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_names_its_records_by_id_or_by_key() {
+    fn calls_name_records_by_id_or_key() {
         let body = serde_json::json!({"records": [{"Ext__c": "a"}, {"ext__c": "b"}, {}]});
         let path = "/services/data/v62.0/composite/sobjects/Account/Ext__c";
         let request = Request::new("PATCH", path).json(&body);

@@ -1,7 +1,7 @@
-//! The state of the model as lines of JSON: what a dump writes of it and a restore reads.
+//! The state of the model as lines of JSON, written by a dump and read by a restore.
 //!
-//! One line for each record with its id, stamps and place in the recycle bin, each entry of the
-//! delete log, and each place in the change log; one value for everything else.
+//! Each record (with its id, stamps and place in the recycle bin), each entry of the delete log and
+//! each entry of the change log is one line. Everything else is one value.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ struct Record {
     values: Map<String, Json>,
 }
 
-/// How many rows the records of an object take; the last ones may be empty.
+/// Number of rows of an object, including empty ones at the end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rows {
@@ -46,7 +46,7 @@ struct Deleted {
     at_ms: i64,
 }
 
-/// A place in the change log, with or without an event.
+/// An entry of the change log, with or without an event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
@@ -61,11 +61,11 @@ struct Event {
     id: Uuid,
     schema: String,
     payload: String,
-    /// The channels, by bit, whose filters do not let it pass.
+    /// The channels, as bits, whose filters refuse it.
     refused_by: u64,
 }
 
-/// What does not stand in lines of its own.
+/// Everything without lines of its own.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rest {
@@ -76,17 +76,17 @@ struct Rest {
     limits: EventLimits,
     planned_gaps: BTreeMap<ObjectNo, u32>,
     planned_gaps_sent: u64,
-    gone_with: Vec<Company>,
+    gone_with: Vec<DeletedTogether>,
     flows: Vec<Flow>,
     normalisers: Vec<Normaliser>,
     channels: Vec<ChannelEntry>,
 }
 
-/// A record in the recycle bin, and those that went there because it did.
-type Company = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
+/// A deleted record, and the records that were deleted with it.
+type DeletedTogether = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
 
 impl Model {
-    /// Writes records, delete log and change log, one line each.
+    /// Writes the records, the delete log and the change log, one line each.
     pub(crate) fn dump_lines(&self, out: &mut dyn Write) -> io::Result<()> {
         for (no, object) in self.schema.numbered() {
             self.dump_records(no, object, out)?;
@@ -126,9 +126,9 @@ impl Model {
         writeln!(out, "{line}")
     }
 
-    /// Returns what does not stand in lines of its own.
+    /// Returns everything without lines of its own.
     pub(crate) fn rest(&self) -> Json {
-        let mut gone_with: Vec<Company> = self
+        let mut gone_with: Vec<DeletedTogether> = self
             .gone_with
             .iter()
             .map(|(at, others)| (*at, others.clone()))
@@ -149,7 +149,7 @@ impl Model {
         })
     }
 
-    /// Returns a channel as it would be declared.
+    /// Returns a channel in its declared form.
     fn declared(&self, channel: &Channel) -> ChannelEntry {
         let name = |source: Source| match source {
             Source::Object(no) => self.object(no).event_name(),
@@ -179,7 +179,7 @@ impl Model {
         }
     }
 
-    /// Takes back one line.
+    /// Restores one line.
     pub(crate) fn take_line(&mut self, line: Json) -> Result<(), String> {
         if line.get("object").is_some() {
             return self.take_record(&serde_json::from_value(line).map_err(neither)?);
@@ -219,7 +219,7 @@ impl Model {
         })
     }
 
-    /// Takes back what does not stand in lines of its own.
+    /// Restores everything without lines of its own.
     pub(crate) fn take_rest(&mut self, rest: Json) -> Result<(), String> {
         let rest: Rest = serde_json::from_value(rest).map_err(|error| error.to_string())?;
         self.commit_number = rest.commit_number;
@@ -254,10 +254,12 @@ impl Model {
             let field_no = object
                 .find(name)
                 .ok_or_else(|| format!("{} has no field {name}", object.name))?;
-            let text = json.as_str().ok_or_else(|| format!("{name} is no text"))?;
+            let text = json.as_str().ok_or_else(|| format!("{name} is not text"))?;
             let value = Value::from_text(object.field(field_no), text);
             values[field_no.0] = value.map_err(|misfit| match misfit {
-                Misfit::Type { expected, text } => format!("{name}: {text} is no {expected}"),
+                Misfit::Type { expected, text } => {
+                    format!("{name}: {text} is not of type {expected}")
+                }
                 Misfit::Refused(error) => error.to_string(),
             })?;
         }
@@ -266,5 +268,5 @@ impl Model {
 }
 
 fn neither(error: serde_json::Error) -> String {
-    format!("neither record nor event: {error}")
+    format!("not a record or an event: {error}")
 }

@@ -1,4 +1,4 @@
-//! What one transaction tells: one event for each record, shared where the change is the same.
+//! Change events of one transaction: one for each record, shared if the changes are equal.
 
 use salesforce_org::Position;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::stage::{Stage, kinds, steps};
 
 #[test]
-fn the_same_change_of_many_records_in_one_transaction_is_one_event_with_all_their_ids() {
+fn equal_changes_in_one_transaction_share_one_event() {
     let mut stage = Stage::new();
     let ids: Vec<String> = (0..150).map(|n| stage.account(&format!("A{n}"))).collect();
     let start = stage.now();
@@ -22,7 +22,7 @@ fn the_same_change_of_many_records_in_one_transaction_is_one_event_with_all_thei
 }
 
 #[test]
-fn a_record_that_changed_differently_keeps_an_event_of_its_own_and_its_place_in_the_order() {
+fn different_changes_keep_their_own_event_and_order() {
     let mut stage = Stage::new();
     let ids: Vec<String> = (0..3).map(|n| stage.account(&format!("A{n}"))).collect();
     stage.update(&ids[1], json!({"Industry": "Apparel"}));
@@ -53,7 +53,7 @@ fn equal_changes_in_two_transactions_are_two_events() {
 }
 
 #[test]
-fn deletes_of_one_transaction_are_one_event_and_creates_are_not() {
+fn deletes_share_one_event_creates_do_not() {
     let mut stage = Stage::new();
     let start = stage.now();
     let record = json!({"attributes": {"type": "Account"}, "Name": "same"});
@@ -73,7 +73,7 @@ fn deletes_of_one_transaction_are_one_event_and_creates_are_not() {
 }
 
 #[test]
-fn what_a_trigger_adds_is_in_the_one_event_of_its_record() {
+fn trigger_changes_are_part_of_the_record_event() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let rule = json!({"object": "Account", "when_field_changes": "Phone",
@@ -100,7 +100,7 @@ fn what_a_trigger_adds_is_in_the_one_event_of_its_record() {
 }
 
 #[test]
-fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole() {
+fn small_change_of_a_long_text_is_a_diff() {
     let mut stage = Stage::new();
     let lines: Vec<String> = (0..40)
         .map(|n| format!("line {n} of a description of some length"))
@@ -130,7 +130,7 @@ fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole(
 }
 
 #[test]
-fn a_diff_is_told_for_updates_only() {
+fn only_updates_have_diffs() {
     let mut stage = Stage::new();
     let text = "x\n".repeat(900);
     let id = stage.insert("Account", json!({"Name": "a", "Description": text.trim()}));
@@ -146,7 +146,7 @@ fn a_diff_is_told_for_updates_only() {
 }
 
 #[test]
-fn a_composite_call_that_changes_and_deletes_a_record_tells_of_the_delete() {
+fn update_and_delete_in_one_call_send_the_delete() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();

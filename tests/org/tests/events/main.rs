@@ -1,4 +1,4 @@
-//! Change events, platform events and the ways they leave the org.
+//! Change events, platform events, and how clients receive them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

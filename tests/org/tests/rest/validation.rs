@@ -1,4 +1,4 @@
-//! Validation rules that an org file declares, in every way of writing.
+//! Validation rules of an org file, for every kind of write.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{Org, Request};
@@ -32,7 +32,7 @@ fn fixture() -> Fixture {
     Fixture::of(Org::from_toml(FILE).unwrap())
 }
 
-/// What a refusal shows, wherever it stands.
+/// Returns the code, message and fields of an error.
 fn error_of(error: &Json) -> (String, String, Json) {
     let code = error.get("errorCode").or_else(|| error.get("statusCode"));
     let text = |json: Option<&Json>| json.and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -49,7 +49,7 @@ fn refusal(message: &str, fields: Json) -> (String, String, Json) {
 }
 
 #[test]
-fn a_record_that_breaks_a_rule_is_refused_with_its_message_at_its_field() {
+fn broken_rule_refuses_with_its_message_and_field() {
     let mut f = fixture();
     let wrong = json!({"Name": "x", "Industry": "Media"});
     let answer = f.send("POST", "sobjects/Account", &wrong);
@@ -76,11 +76,11 @@ fn a_record_that_breaks_a_rule_is_refused_with_its_message_at_its_field() {
             .status,
         204
     );
-    assert_eq!(f.events().len(), 2, "what was refused leaves no event");
+    assert_eq!(f.events().len(), 2, "a refused write sends no event");
 }
 
 #[test]
-fn a_rule_sees_the_parent_that_the_record_is_going_to_have() {
+fn rules_see_the_new_parent() {
     let mut f = fixture();
     let small = f.account(json!({"Name": "small", "NumberOfEmployees": 2}));
     let large = f.account(json!({"Name": "large", "NumberOfEmployees": 20}));
@@ -103,7 +103,7 @@ fn a_rule_sees_the_parent_that_the_record_is_going_to_have() {
 }
 
 #[test]
-fn collections_composites_trees_and_people_meet_the_rules_too() {
+fn rules_apply_to_every_kind_of_write() {
     let mut f = fixture();
     let wrong = json!({"attributes": {"type": "Account", "referenceId": "r"}, "Name": "x", "Industry": "Media"});
     let right = json!({"attributes": {"type": "Account"}, "Name": "y"});
@@ -149,7 +149,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
 }
 
 #[test]
-fn a_bulk_row_that_breaks_a_rule_fails_alone() {
+fn bulk_row_that_breaks_a_rule_fails_alone() {
     let mut f = fixture();
     let job = json!({"object": "Account", "operation": "insert"});
     let id = f.send("POST", "jobs/ingest", &job).to_json()["id"]
@@ -170,7 +170,7 @@ fn a_bulk_row_that_breaks_a_rule_fails_alone() {
 }
 
 #[test]
-fn formulas_compare_what_can_be_compared() {
+fn formulas_compare_compatible_values() {
     for (formula, name, wrong) in [
         ("LEN(Name) > 3", "abcd", true),
         ("LEN(Name) > 3", "abc", false),
@@ -195,17 +195,17 @@ fn formulas_compare_what_can_be_compared() {
 }
 
 #[test]
-fn a_formula_that_means_nothing_is_refused_with_the_org_file() {
+fn invalid_rule_formula_refuses_the_org_file() {
     for (formula, words) in [
-        ("Nope__c = 1", "Nope__c is no field"),
+        ("Nope__c = 1", "Nope__c is not a field"),
         ("Name", "true or false"),
-        ("Name = 1", "Text and Number are not compared"),
-        ("LEN(AnnualRevenue) > 1", "LEN is of a text"),
+        ("Name = 1", "Text and Number cannot be compared"),
+        ("LEN(AnnualRevenue) > 1", "LEN needs a text"),
         ("ISCHANGED(Parent.Name)", "a field of the record itself"),
-        ("REGEX(Name, 'x')", "REGEX is no function"),
-        ("AND(ISNEW()", ") is missing"),
-        ("ISNEW() x", "left over"),
-        ("", "is no field"),
+        ("REGEX(Name, 'x')", "unknown function REGEX"),
+        ("AND(ISNEW()", "expected )"),
+        ("ISNEW() x", "after the formula"),
+        ("", "is not a field"),
     ] {
         let rule = format!(
             "[[object]]\nname = \"Account\"\n[[object.validation_rule]]\nname = \"R\"\n\
@@ -230,7 +230,7 @@ fn a_formula_that_means_nothing_is_refused_with_the_org_file() {
 }
 
 #[test]
-fn rules_do_not_stand_in_the_way_of_deletes() {
+fn rules_do_not_apply_to_deletes() {
     let mut f = fixture();
     let id = f.account(json!({"Name": "x"}));
     let target = format!("/services/data/v62.0/sobjects/Account/{id}");

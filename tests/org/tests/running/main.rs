@@ -1,4 +1,4 @@
-//! The running org as a whole: transport, weather, and what outlives a process.
+//! The running org: transport, faults, and state that outlives a process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
