@@ -74,7 +74,7 @@ impl Default for Settings {
 /// The body of `POST /_org/bulk`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Order {
+pub(crate) struct SettingsRequest {
     queue_ms: Option<u32>,
     batch_ms: Option<u32>,
     batch_rows: Option<usize>,
@@ -173,23 +173,29 @@ impl Bulk {
     }
 
     /// Changes the settings.
-    pub(crate) fn order(&mut self, order: Order) -> &Settings {
+    pub(crate) fn change_settings(&mut self, request: SettingsRequest) -> &Settings {
         fn put<T>(place: &mut T, wanted: Option<T>) {
             if let Some(wanted) = wanted {
                 *place = wanted;
             }
         }
         let settings = &mut self.settings;
-        put(&mut settings.queue_ms, order.queue_ms.map(i64::from));
-        put(&mut settings.batch_ms, order.batch_ms.map(i64::from));
-        put(&mut settings.batch_rows, order.batch_rows.map(|n| n.max(1)));
-        put(&mut settings.query_rows, order.query_rows.map(|n| n.max(1)));
-        put(&mut settings.page_rows, order.page_rows.map(|n| n.max(1)));
-        put(&mut settings.upload_bytes_max, order.upload_bytes_max);
-        put(&mut settings.hard_delete, order.hard_delete);
-        put(&mut self.batches.max, order.batches_per_day);
-        put(&mut self.rows.max, order.rows_per_day);
-        put(&mut self.queries.max, order.query_jobs_per_day);
+        put(&mut settings.queue_ms, request.queue_ms.map(i64::from));
+        put(&mut settings.batch_ms, request.batch_ms.map(i64::from));
+        put(
+            &mut settings.batch_rows,
+            request.batch_rows.map(|n| n.max(1)),
+        );
+        put(
+            &mut settings.query_rows,
+            request.query_rows.map(|n| n.max(1)),
+        );
+        put(&mut settings.page_rows, request.page_rows.map(|n| n.max(1)));
+        put(&mut settings.upload_bytes_max, request.upload_bytes_max);
+        put(&mut settings.hard_delete, request.hard_delete);
+        put(&mut self.batches.max, request.batches_per_day);
+        put(&mut self.rows.max, request.rows_per_day);
+        put(&mut self.queries.max, request.query_jobs_per_day);
         &self.settings
     }
 

@@ -15,28 +15,28 @@ use crate::rest::message::{Request, Response};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClockOrder {
+struct ClockRequest {
     advance_ms: Option<i64>,
     set_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LatencyOrder {
+struct LatencyRequest {
     ms: u64,
 }
 
 /// Locks a record for some time by the org's clock.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LockOrder {
+struct LockRequest {
     id: String,
     ms: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum FlowOrder {
+enum FlowRequest {
     Flow {
         object: String,
         when_field_changes: Option<String>,
@@ -52,7 +52,7 @@ enum FlowOrder {
 /// A change that a user makes in Salesforce.
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-enum UserEditOrder {
+enum UserEditRequest {
     Insert {
         user: String,
         object: String,
@@ -90,7 +90,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.reset();
             Ok(json!({}))
         }
-        ("POST", "latency") => read(request).map(|order: LatencyOrder| {
+        ("POST", "latency") => read(request).map(|order: LatencyRequest| {
             org.latency_ms = order.ms;
             json!({"ms": order.ms})
         }),
@@ -118,7 +118,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.sessions.close_all();
             Ok(json!({}))
         }
-        ("POST", "bulk") => read(request).map(|order| json!(org.bulk.order(order))),
+        ("POST", "bulk") => read(request).map(|order| json!(org.bulk.change_settings(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
         ("POST", "user_edit") => read(request).and_then(|order| user_edit(org, order)),
         _ => match events::answer(org, request, rest) {
@@ -204,7 +204,7 @@ fn faults_fired(org: &Org) -> Json {
     fired
 }
 
-fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
+fn clock(org: &mut Org, order: &ClockRequest) -> Outcome {
     if let Some(ms) = order.set_ms {
         org.set_now_ms(ms);
     }
@@ -214,7 +214,7 @@ fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
     Ok(json!({"now_ms": org.now_ms()}))
 }
 
-fn lock(org: &mut Org, order: &LockOrder) -> Outcome {
+fn lock(org: &mut Org, order: &LockRequest) -> Outcome {
     let id =
         RecordId::parse(&order.id).ok_or_else(|| format!("{} is not a record id", order.id))?;
     org.place_of(id).map_err(error_text)?;
@@ -227,10 +227,10 @@ fn error_text(error: SfError) -> String {
     error.to_string()
 }
 
-fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
+fn flow(org: &mut Org, order: FlowRequest) -> Outcome {
     let model = &mut org.model;
     match order {
-        FlowOrder::Flow {
+        FlowRequest::Flow {
             object,
             when_field_changes,
             set,
@@ -251,7 +251,7 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
                 sets: draft.sets,
             });
         }
-        FlowOrder::Normaliser {
+        FlowRequest::Normaliser {
             object,
             field,
             transform,
@@ -268,26 +268,26 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn user_edit(org: &mut Org, order: UserEditOrder) -> Outcome {
+fn user_edit(org: &mut Org, order: UserEditRequest) -> Outcome {
     let id_of =
         |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is not a record id"));
     let id = match order {
-        UserEditOrder::Insert {
+        UserEditRequest::Insert {
             user,
             object,
             fields,
         } => org.insert_as(&user, &object, &fields).map_err(error_text)?,
-        UserEditOrder::Update { user, id, fields } => {
+        UserEditRequest::Update { user, id, fields } => {
             let id = id_of(&id)?;
             org.update_as(&user, id, &fields).map_err(error_text)?;
             id
         }
-        UserEditOrder::Delete { user, id } => {
+        UserEditRequest::Delete { user, id } => {
             let id = id_of(&id)?;
             org.delete_as(&user, id).map_err(error_text)?;
             id
         }
-        UserEditOrder::Undelete { user, id } => {
+        UserEditRequest::Undelete { user, id } => {
             let id = id_of(&id)?;
             org.undelete_as(&user, id).map_err(error_text)?;
             id

@@ -108,12 +108,14 @@ impl Org {
         for (number, line) in lines {
             let line = line?;
             if !line.trim().is_empty() {
-                other.take_line(&line).map_err(|text| wrong(number, text))?;
+                other
+                    .restore_line(&line)
+                    .map_err(|text| wrong(number, text))?;
             }
         }
         other.bulk.schedule();
         other.rebind_cursors();
-        self.give_way(other);
+        self.replace_with(other);
         self.set_now_ms(now_ms);
         Ok(())
     }
@@ -144,20 +146,20 @@ impl Org {
             .model
             .declare_events(&self.file)
             .map_err(|error| error.to_string())?;
-        other.model.log.await_history();
+        other.model.log.clear_history();
         other.restored = true;
         Ok((other, head.now_ms))
     }
 
-    fn take_line(&mut self, line: &str) -> Result<(), String> {
+    fn restore_line(&mut self, line: &str) -> Result<(), String> {
         let json: Json = serde_json::from_str(line)
             .map_err(|error| format!("not a record or an event: {error}"))?;
         if json.get("part").is_none() {
-            return self.model.take_line(json);
+            return self.model.restore_line(json);
         }
         let Part { part, value } = read(json)?;
         match part.as_str() {
-            "model" => self.model.take_rest(value)?,
+            "model" => self.model.restore_rest(value)?,
             "sessions" => self.sessions = read(value)?,
             "cursors" => self.cursors = read(value)?,
             "usage" => self.usage = read(value)?,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::Org;
-use crate::model::Dice;
+use crate::model::Random;
 use crate::rest::message::Request;
 use operation::{CallSummary, Named};
 use rule::{Action, Rule, Target};
@@ -58,7 +58,7 @@ struct ActiveRule {
     /// How many more times it can fire; `None` means without limit.
     left: Option<u32>,
     skip: u32,
-    dice: Dice,
+    random: Random,
     fired: u64,
     places: VecDeque<(i64, String)>,
 }
@@ -70,7 +70,7 @@ impl ActiveRule {
         Self {
             left: rule.count.or(once),
             skip: rule.skip,
-            dice: Dice::seeded(seed),
+            random: Random::seeded(seed),
             fired: 0,
             places: VecDeque::new(),
             rule,
@@ -91,7 +91,7 @@ impl ActiveRule {
             return false;
         }
         if let Some(probability) = self.rule.probability
-            && self.dice.share() >= probability
+            && self.random.share() >= probability
         {
             return false;
         }
@@ -105,7 +105,7 @@ impl ActiveRule {
         let most = self.rule.ms_max.unwrap_or(least);
         match most.saturating_sub(least) {
             0 => least,
-            range => least + self.dice.next() % (range + 1),
+            range => least + self.random.next() % (range + 1),
         }
     }
 }

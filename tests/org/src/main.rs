@@ -25,14 +25,14 @@ Examples:
   salesforce-org
       The built-in org on 127.0.0.1:8180 (REST) and 127.0.0.1:8181 (Pub/Sub)
   salesforce-org --http 127.0.0.1:0 --grpc 127.0.0.1:0 --certificate org.pem
-      Any free ports, and a file for clients that come by TLS
+      Any free ports, and a certificate file for TLS clients
   salesforce-org --org invoices.toml --seed Account.csv --seed Invoice__c=2026.csv
       More objects, and records for two of them: parents first
   salesforce-org --restore state.jsonl --dump state.jsonl
-      Goes on where the last run stopped
+      Continues where the last run stopped
 
-Log in with client id local-only-client-id and secret local-only-client-secret, or open no session
-at all: what stands behind /_org/ (GET /_org/stats and others) asks for none.";
+Log in with client id local-only-client-id and secret local-only-client-secret, or use the
+control endpoints below /_org/ (GET /_org/stats and others), which need no session.";
 
 /// A local Salesforce org: REST and OAuth on one port, the Pub/Sub API on another.
 ///

@@ -85,9 +85,9 @@ pub(crate) enum Transform {
 
 /// A pseudo-random generator that repeats with its seed (SplitMix64).
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Random(u64);
 
-impl Dice {
+impl Random {
     /// Returns a generator with this seed.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
@@ -123,7 +123,7 @@ pub(crate) struct Model {
     pub(crate) deletions: Deletions,
     pub(crate) flows: Vec<Flow>,
     pub(crate) normalisers: Vec<Normaliser>,
-    pub(crate) dice: Dice,
+    pub(crate) random: Random,
     pub(crate) now_ms: i64,
     /// How long before its commit the running transaction started. Its records get that time.
     pub(crate) late_ms: i64,
@@ -138,7 +138,7 @@ pub(crate) struct Model {
     /// How many planned gaps were sent.
     pub(crate) planned_gaps_sent: u64,
     /// The records that were deleted because another one was.
-    gone_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
+    deleted_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
     commit_number: i64,
     /// Schema changes since the org file was read.
     pub(crate) changes: Vec<SchemaChange>,
@@ -153,7 +153,7 @@ impl Model {
             deletions: Deletions::new(now_ms),
             flows: Vec::new(),
             normalisers: Vec::new(),
-            dice: Dice(SEED),
+            random: Random(SEED),
             now_ms,
             late_ms: 0,
             grain_ms: 0,
@@ -162,7 +162,7 @@ impl Model {
             limits: EventLimits::default(),
             planned_gaps: BTreeMap::new(),
             planned_gaps_sent: 0,
-            gone_with: HashMap::new(),
+            deleted_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
             changes: Vec::new(),
             schema,
@@ -170,10 +170,10 @@ impl Model {
     }
 
     /// Sets the clock to `now_ms` and does what is due: retention and purges.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) {
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.log.keep_time(now_ms);
-        for id in self.deletions.keep_time(now_ms) {
+        self.log.advance_clock(now_ms);
+        for id in self.deletions.advance_clock(now_ms) {
             if let Some(object) = self.schema.with_prefix(id.prefix())
                 && let Some(row) = self.row_of(object, id)
                 && self.table(object).is_deleted(self.object(object), row)

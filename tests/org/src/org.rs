@@ -232,12 +232,12 @@ impl Org {
             .load_org_file()
             .expect("the org file was consistent before");
         fresh.latency_ms = self.latency_ms;
-        self.give_way(fresh);
-        self.keep_time();
+        self.replace_with(fresh);
+        self.advance_clock();
     }
 
     /// Replaces this org with another at the same addresses and real time.
-    pub(crate) fn give_way(&mut self, other: Self) {
+    pub(crate) fn replace_with(&mut self, other: Self) {
         let before = std::mem::replace(self, other);
         self.bus = std::mem::take(&mut self.bus).following(&before.bus);
         // Releases the held answers of the replaced org.
@@ -254,7 +254,7 @@ impl Org {
     /// waits for a long job.
     pub fn set_wall_ms(&mut self, ms: i64) {
         self.wall_ms = ms;
-        self.keep_time();
+        self.advance_clock();
         self.run_one_job();
     }
 
@@ -299,7 +299,7 @@ impl Org {
 
     fn move_to(&mut self, ahead_ms: i64) {
         self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
-        self.keep_time();
+        self.advance_clock();
         self.run_jobs();
     }
 
@@ -314,8 +314,8 @@ impl Org {
         self.wall_ms
     }
 
-    fn keep_time(&mut self) {
-        self.model.keep_time(self.now_ms());
+    fn advance_clock(&mut self) {
+        self.model.advance_clock(self.now_ms());
     }
 
     /// Sets the address of the org, which token answers contain as `instance_url`.
@@ -342,7 +342,7 @@ impl Org {
 
     pub(crate) fn new_session(&mut self, user: RecordId) -> String {
         let org_id = self.org_id();
-        let (first, second) = (self.model.dice.uuid(), self.model.dice.uuid());
+        let (first, second) = (self.model.random.uuid(), self.model.random.uuid());
         let token = format!("{}!AQE{}{}", &org_id[..15], first.simple(), second.simple());
         self.sessions.open(token.clone(), user, self.now_ms());
         token
@@ -410,7 +410,7 @@ impl Org {
             permissions: &Permissions::default(),
             events_max: max,
         };
-        let (events, cursor) = self.model.read(&reading, Cursor::behind(after));
+        let (events, cursor) = self.model.read(&reading, Cursor::after(after));
         Ok(Fetched {
             events,
             latest_replay_id: replay_bytes(cursor.after),

@@ -91,7 +91,7 @@ pub(crate) struct Shipment {
     envelopes: Vec<String>,
     events: usize,
     too_large: u64,
-    behind: Cursor,
+    end: Cursor,
 }
 
 impl Org {
@@ -198,10 +198,10 @@ impl Org {
             permissions: &Permissions::default(),
             events_max: SHIPMENT_EVENTS_MAX.min(left),
         };
-        let (events, behind) = self.model.read(&reading, from);
+        let (events, end) = self.model.read(&reading, from);
         if let Some(known) = self.relay_mut(&relay.name) {
             // If nothing is sent, the position still moves past events that are not for the relay.
-            known.cursor = Some(if events.is_empty() { behind } else { from });
+            known.cursor = Some(if events.is_empty() { end } else { from });
         }
         if events.is_empty() {
             return None;
@@ -214,7 +214,7 @@ impl Org {
             envelopes: Vec::with_capacity(events.len()),
             events: events.len(),
             too_large: 0,
-            behind,
+            end,
         };
         let mut number = relay.feedback.relayed;
         for event in &events {
@@ -238,7 +238,7 @@ impl Org {
     /// Returns the position of a relay. If it is no longer stored, its recovery setting decides.
     fn relay_cursor(&self, relay: &Relay) -> Cursor {
         let log = &self.model.log;
-        let newest = Cursor::behind(log.head());
+        let newest = Cursor::after(log.head());
         let Some(cursor) = relay.cursor else {
             return newest;
         };
@@ -249,14 +249,14 @@ impl Org {
             return cursor;
         }
         let recovered = log.resolve(&relay.recovery.position());
-        recovered.map_or(newest, Cursor::behind)
+        recovered.map_or(newest, Cursor::after)
     }
 
     fn shuffle(&mut self, envelopes: &mut [String], within: usize) {
         for run in envelopes.chunks_mut(within.max(1)) {
             for last in (1..run.len()).rev() {
                 let bound = u64::try_from(last + 1).unwrap_or(u64::MAX);
-                let other = usize::try_from(self.model.dice.next() % bound).unwrap_or(0);
+                let other = usize::try_from(self.model.random.next() % bound).unwrap_or(0);
                 run.swap(last, other);
             }
         }
@@ -274,7 +274,7 @@ impl Org {
         match outcome {
             Ok(()) => {
                 if relay.stops == shipment.stops {
-                    relay.cursor = Some(shipment.behind);
+                    relay.cursor = Some(shipment.end);
                 }
                 let sent = u64::try_from(shipment.events).unwrap_or(u64::MAX) - shipment.too_large;
                 relay.feedback.relayed += sent;

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::Org;
-use crate::model::channel::MemberOrder;
+use crate::model::channel::MemberRequest;
 use crate::model::error::SfError;
 use crate::model::event_file::{ManagedEntry, Preset, RelayEntry, RelayState};
 use crate::model::id::RecordId;
@@ -85,7 +85,7 @@ impl Org {
             .flatten()
             .filter_map(|field| field.get("name")?.as_str().map(str::to_owned))
             .collect();
-        self.model.add_member(&MemberOrder {
+        self.model.add_member(&MemberRequest {
             channel: &channel,
             event: &event,
             enriched: &enriched,

@@ -1,6 +1,6 @@
 //! The REST server over real sockets: OAuth, gzip, closed connections.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

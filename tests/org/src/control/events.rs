@@ -25,7 +25,7 @@ use crate::rest::message::Request;
 /// Publishes an event without content, now or in place of the next events.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GapOrder {
+struct GapRequest {
     object: String,
     /// `GAP_UPDATE` and so on; `UPDATE` without ids is the wildcard event of a field conversion.
     kind: Option<ChangeKind>,
@@ -37,7 +37,7 @@ struct GapOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LimitsOrder {
+struct LimitsRequest {
     daily_event_deliveries: Option<u64>,
     subscriptions_max: Option<usize>,
     changes_per_transaction: Option<usize>,
@@ -46,7 +46,7 @@ struct LimitsOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefusalOrder {
+struct RefusalRequest {
     code: String,
     rpc: Option<String>,
     #[serde(default = "once")]
@@ -61,7 +61,7 @@ fn once() -> u32 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PermissionOrder {
+struct PermissionRequest {
     user: String,
     #[serde(default)]
     cannot_view_all: Vec<String>,
@@ -72,7 +72,7 @@ struct PermissionOrder {
 /// A change that Salesforce makes directly in its database, outside all transactions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DatabaseOrder {
+struct DatabaseRequest {
     id: String,
     fields: Json,
     /// Whether a gap event announces it.
@@ -86,7 +86,7 @@ fn yes() -> bool {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SchemaOrder {
+struct SchemaRequest {
     object: String,
     add_field: Option<FieldEntry>,
     convert_field: Option<FieldEntry>,
@@ -94,7 +94,7 @@ struct SchemaOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MergeOrder {
+struct MergeRequest {
     user: String,
     master: String,
     merged: Vec<String>,
@@ -104,7 +104,7 @@ struct MergeOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConvertOrder {
+struct ConvertRequest {
     user: String,
     lead: String,
     account: Option<String>,
@@ -114,13 +114,13 @@ struct ConvertOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PurgeOrder {
+struct PurgeRequest {
     ids: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RelayOrder {
+struct RelayRequest {
     state: Option<RelayState>,
     duplicate_every: Option<u64>,
     shuffle_within: Option<usize>,
@@ -141,7 +141,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
             let id = org.add_managed(&entry)?;
             Ok(json!({"id": id.to_string()}))
         }),
-        ("POST", "permissions") => read(request).and_then(|order: PermissionOrder| {
+        ("POST", "permissions") => read(request).and_then(|order: PermissionRequest| {
             org.restrict(&order.user, &order.cannot_view_all, &order.hidden_fields)?;
             Ok(json!({}))
         }),
@@ -190,7 +190,7 @@ fn system(org: &Org) -> Actor {
     }
 }
 
-fn gap(org: &mut Org, order: &GapOrder) -> Outcome {
+fn gap(org: &mut Org, order: &GapRequest) -> Outcome {
     let object = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(next) = order.next {
         *org.model.planned_gaps.entry(object).or_default() += next;
@@ -203,7 +203,7 @@ fn gap(org: &mut Org, order: &GapOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn limits(org: &mut Org, order: &LimitsOrder) -> Json {
+fn limits(org: &mut Org, order: &LimitsRequest) -> Json {
     if order.daily_event_deliveries.is_some() {
         org.bus.deliveries.max = order.daily_event_deliveries;
     }
@@ -218,7 +218,7 @@ fn limits(org: &mut Org, order: &LimitsOrder) -> Json {
     json!({})
 }
 
-fn refuse(org: &mut Org, order: RefusalOrder) -> Outcome {
+fn refuse(org: &mut Org, order: RefusalRequest) -> Outcome {
     let refusal = Refusal::by_code(&order.code);
     org.bus.plan(PlannedRefusal {
         refusal: refusal.ok_or_else(|| format!("there is no code {}", order.code))?,
@@ -229,7 +229,7 @@ fn refuse(org: &mut Org, order: RefusalOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
+fn database(org: &mut Org, order: &DatabaseRequest) -> Outcome {
     let (object, row) = place(org, &order.id)?;
     let members = order.fields.as_object().ok_or("fields is an object")?;
     let draft =
@@ -247,7 +247,7 @@ fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
+fn schema(org: &mut Org, order: &SchemaRequest) -> Outcome {
     let no = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(entry) = &order.add_field {
         org.model.add_field(no, entry)?;
@@ -259,7 +259,7 @@ fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
+fn merge(org: &mut Org, order: &MergeRequest) -> Outcome {
     let actor = actor(org, &order.user)?;
     let (object, master) = place(org, &order.master)?;
     let mut losers = Vec::with_capacity(order.merged.len());
@@ -290,7 +290,7 @@ fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
     }
 }
 
-fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
+fn convert(org: &mut Org, order: &ConvertRequest) -> Outcome {
     let actor = actor(org, &order.user)?;
     let (object, lead) = place(org, &order.lead)?;
     if org.model.object(object).name != "Lead" {
@@ -322,7 +322,7 @@ fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
     }
 }
 
-fn purge(org: &mut Org, order: &PurgeOrder) -> Outcome {
+fn purge(org: &mut Org, order: &PurgeRequest) -> Outcome {
     let parsed =
         |id: &String| RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"));
     let ids = order
@@ -351,7 +351,7 @@ fn relays(org: &Org) -> Json {
     Json::Array(shown.collect())
 }
 
-fn relay(org: &mut Org, name: &str, order: &RelayOrder) -> Outcome {
+fn relay(org: &mut Org, name: &str, order: &RelayRequest) -> Outcome {
     let relay = org
         .relay_mut(name)
         .ok_or_else(|| format!("there is no relay {name}"))?;

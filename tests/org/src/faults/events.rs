@@ -108,7 +108,7 @@ impl Faults {
             Action::ReorderEvents => {
                 let mut events = events;
                 for last in (1..places.len()).rev() {
-                    let other = self.rules[rule].dice.next() % (last as u64 + 1);
+                    let other = self.rules[rule].random.next() % (last as u64 + 1);
                     let other = usize::try_from(other).unwrap_or(last);
                     events.swap(places[last], places[other]);
                 }

@@ -16,8 +16,8 @@ pub(crate) fn encode(bits: impl IntoIterator<Item = Bit>) -> Vec<String> {
     let mut compounds: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for bit in bits {
         match bit.child {
-            None => raise(&mut top, bit.top),
-            Some(child) => raise(compounds.entry(bit.top).or_default(), child),
+            None => set_bit(&mut top, bit.top),
+            Some(child) => set_bit(compounds.entry(bit.top).or_default(), child),
         }
     }
     let mut maps = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn decode(map: &str) -> Option<Vec<Bit>> {
 }
 
 /// Sets bit `index` in little-endian bytes.
-fn raise(bytes: &mut Vec<u8>, index: usize) {
+fn set_bit(bytes: &mut Vec<u8>, index: usize) {
     if bytes.len() <= index / 8 {
         bytes.resize(index / 8 + 1, 0);
     }

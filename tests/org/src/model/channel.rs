@@ -47,7 +47,7 @@ pub(crate) struct Filter {
 
 /// A member, as declared.
 #[derive(Clone, Debug)]
-pub(crate) struct MemberOrder<'a> {
+pub(crate) struct MemberRequest<'a> {
     pub(crate) channel: &'a str,
     /// API name of the event: `AccountChangeEvent`, `Sync_Marker__e`.
     pub(crate) event: &'a str,
@@ -98,7 +98,7 @@ impl Model {
     }
 
     /// Adds a member to a channel, or replaces the member for the same events.
-    pub(crate) fn add_member(&mut self, order: &MemberOrder<'_>) -> Result<(), SfError> {
+    pub(crate) fn add_member(&mut self, order: &MemberRequest<'_>) -> Result<(), SfError> {
         if order.channel == STANDARD && self.standard_channel().is_none() {
             self.add_channel(STANDARD, "Change Events", false)?;
         }
@@ -137,7 +137,7 @@ impl Model {
         Ok(())
     }
 
-    fn member_of(&self, object: ObjectNo, order: &MemberOrder<'_>) -> Result<Member, SfError> {
+    fn member_of(&self, object: ObjectNo, order: &MemberRequest<'_>) -> Result<Member, SfError> {
         if order.enriched.len() > ENRICHED_MAX {
             let message = format!("a member has at most {ENRICHED_MAX} enriched fields");
             return Err(refused("LIMIT_EXCEEDED", message));

@@ -69,7 +69,7 @@ impl Deletions {
     }
 
     /// Advances the clock and returns the records that leave the recycle bin.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) -> Vec<RecordId> {
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) -> Vec<RecordId> {
         let kept_from = now_ms - REMEMBERED_MS;
         let over = self
             .entries
@@ -126,9 +126,9 @@ mod tests {
             log.note(id(n), i64::from(n));
         }
         log.note(id(5), CUT_EVERY_MS);
-        assert_eq!(log.keep_time(CUT_EVERY_MS - 1), []);
+        assert_eq!(log.advance_clock(CUT_EVERY_MS - 1), []);
         assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (4, 0));
-        log.keep_time(CUT_EVERY_MS + 4);
+        log.advance_clock(CUT_EVERY_MS + 4);
         assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (1, 3));
         log.forget(id(4));
         assert!(log.between(0, 9).is_empty());
@@ -139,7 +139,7 @@ mod tests {
         let mut log = Deletions::new(0);
         log.limit(0);
         log.note(id(1), 10);
-        log.keep_time(CUT_EVERY_MS);
+        log.advance_clock(CUT_EVERY_MS);
         assert_eq!(log.between(0, 99).len(), 1);
     }
 
@@ -147,9 +147,9 @@ mod tests {
     fn records_leaving_the_recycle_bin_are_returned_once() {
         let mut log = Deletions::new(0);
         log.note(id(1), 5);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 5), []);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 6), [id(1)]);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 7), []);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 5), []);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 6), [id(1)]);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 7), []);
         assert_eq!(log.complete_since_ms(), 5);
     }
 }

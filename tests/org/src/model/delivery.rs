@@ -38,7 +38,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Returns the cursor after a replay number.
-    pub(crate) fn behind(after: u64) -> Self {
+    pub(crate) fn after(after: u64) -> Self {
         Self { after, part: 0 }
     }
 }
@@ -94,18 +94,18 @@ impl Model {
         let mut events = Vec::new();
         let mut at = cursor;
         let mut bytes = 0;
-        for entry in self.log.behind(cursor.after) {
+        for entry in self.log.entries_after(cursor.after) {
             if events.len() == reading.events_max || bytes > ANSWER_BYTES_MAX {
                 break;
             }
             let Some((logged, member)) = self.due(reading, entry) else {
-                at = Cursor::behind(entry.replay);
+                at = Cursor::after(entry.replay);
                 continue;
             };
             let Some(altered) = self.altered(reading, logged, member) else {
                 bytes += logged.payload.len();
                 events.push(self.delivered(entry, logged, logged.payload.clone()));
-                at = Cursor::behind(entry.replay);
+                at = Cursor::after(entry.replay);
                 continue;
             };
             let room = reading.events_max - events.len();
@@ -118,7 +118,7 @@ impl Model {
             if at.part < parts {
                 break;
             }
-            at = Cursor::behind(entry.replay);
+            at = Cursor::after(entry.replay);
         }
         (events, at)
     }

@@ -11,12 +11,12 @@ pub struct SfError {
     message: String,
     fields: Option<Vec<String>>,
     status: Option<u16>,
-    rare: Option<Box<Rare>>,
+    details: Option<Box<Details>>,
 }
 
 /// Details that few errors have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Rare {
+struct Details {
     related: Vec<String>,
     place: Option<Place>,
     duplicates: Option<String>,
@@ -45,7 +45,7 @@ impl SfError {
             message: message.into(),
             fields: None,
             status: None,
-            rare: None,
+            details: None,
         }
     }
 
@@ -79,41 +79,41 @@ impl SfError {
 
     /// Sets the place in the statement, unless it is set already.
     pub(crate) fn placed(self, place: Place) -> Self {
-        let mut rare = self.rare.unwrap_or_default();
-        rare.place.get_or_insert(place);
+        let mut details = self.details.unwrap_or_default();
+        details.place.get_or_insert(place);
         Self {
-            rare: Some(rare),
+            details: Some(details),
             ..self
         }
     }
 
     /// Returns the place in the statement.
     pub(crate) fn place(&self) -> Option<&Place> {
-        self.rare.as_ref()?.place.as_ref()
+        self.details.as_ref()?.place.as_ref()
     }
 
     /// Replaces the message with one that shows the place.
     pub(crate) fn explained(self, message: String) -> Self {
         Self {
             message,
-            rare: None,
+            details: None,
             ..self
         }
     }
 
     /// Adds the result of a duplicate rule, as JSON.
     pub(crate) fn with_duplicates(self, result: String) -> Self {
-        let mut rare = self.rare.unwrap_or_default();
-        rare.duplicates = Some(result);
+        let mut details = self.details.unwrap_or_default();
+        details.duplicates = Some(result);
         Self {
-            rare: Some(rare),
+            details: Some(details),
             ..self
         }
     }
 
     /// Returns the result of a duplicate rule, as JSON.
     pub(crate) fn duplicates(&self) -> Option<&str> {
-        self.rare.as_ref()?.duplicates.as_deref()
+        self.details.as_ref()?.duplicates.as_deref()
     }
 
     /// Sets the field names.
@@ -127,9 +127,9 @@ impl SfError {
     /// Adds the URLs of the records that an ambiguous external id matched.
     pub(crate) fn ambiguous(urls: Vec<String>) -> Self {
         Self {
-            rare: Some(Box::new(Rare {
+            details: Some(Box::new(Details {
                 related: urls,
-                ..Rare::default()
+                ..Details::default()
             })),
             ..Self::of_record(
                 "DUPLICATE_EXTERNAL_ID",
@@ -184,7 +184,9 @@ impl SfError {
 
     /// Returns the URLs of the records that an ambiguous external id matched.
     pub(crate) fn related(&self) -> &[String] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.related)
+        self.details
+            .as_ref()
+            .map_or(&[], |details| &details.related)
     }
 
     /// Returns the HTTP status of a single-record call that fails with this error.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Model;
-use super::channel::MemberOrder;
+use super::channel::MemberRequest;
 use super::error::SfError;
 use super::org_file::{FieldEntry, OrgFile, OrgFileError, build_field};
 use super::platform_event::PlatformEvent;
@@ -133,7 +133,7 @@ impl Model {
         let label = entry.label.as_deref().unwrap_or(&entry.name);
         self.add_channel(&entry.name, label, platform)?;
         for member in &entry.members {
-            self.add_member(&MemberOrder {
+            self.add_member(&MemberRequest {
                 channel: &entry.name,
                 event: &member.event,
                 enriched: &member.enriched_fields,

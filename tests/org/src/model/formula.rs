@@ -61,8 +61,8 @@ impl Formula {
         text: &str,
     ) -> Result<Self, String> {
         let mut rest = text.trim();
-        let (first, behind) = operand(schema, object, rest)?;
-        rest = behind;
+        let (first, after) = operand(schema, object, rest)?;
+        rest = after;
         let mut formula = Self {
             object,
             field,
@@ -77,9 +77,9 @@ impl Formula {
                 '*' => Operator::Multiply,
                 other => return Err(format!("{other} is not an operator")),
             };
-            let (next, behind) = operand(schema, object, rest[1..].trim_start())?;
+            let (next, after) = operand(schema, object, rest[1..].trim_start())?;
             formula.rest.push((operator, next));
-            rest = behind;
+            rest = after;
         }
         formula.check(schema)?;
         Ok(formula)
@@ -110,7 +110,7 @@ impl Formula {
     }
 
     /// Returns the paths over parents that the operands use.
-    fn climbs(&self) -> impl Iterator<Item = &[FieldNo]> {
+    fn parent_paths(&self) -> impl Iterator<Item = &[FieldNo]> {
         let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, o)| o));
         operands.filter_map(|operand| match operand {
             Operand::Field { hops, .. } if !hops.is_empty() => Some(hops.as_slice()),
@@ -171,12 +171,12 @@ pub(super) fn operand<'a>(
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
     if let Some(quote) = quote {
         let closed = text[1..].split_once(quote);
-        let (inner, behind) = closed.ok_or("a text is not closed")?;
-        return Ok((Operand::Text(inner.to_owned()), behind.trim_start()));
+        let (inner, after) = closed.ok_or("a text is not closed")?;
+        return Ok((Operand::Text(inner.to_owned()), after.trim_start()));
     }
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
-    let (word, behind) = text.split_at(length);
+    let (word, after) = text.split_at(length);
     if word.starts_with(|c: char| c.is_ascii_digit()) {
         let units = decimal_units(word, LITERAL_SCALE).and_then(Result::ok);
         let units = units.ok_or_else(|| format!("{word} is not a number"))?;
@@ -184,9 +184,9 @@ pub(super) fn operand<'a>(
             units: i128::from(units),
             scale: LITERAL_SCALE,
         };
-        return Ok((Operand::Number(number), behind.trim_start()));
+        return Ok((Operand::Number(number), after.trim_start()));
     }
-    Ok((path(schema, object, word)?, behind.trim_start()))
+    Ok((path(schema, object, word)?, after.trim_start()))
 }
 
 fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String> {
@@ -382,7 +382,7 @@ impl Model {
             .iter()
             .filter(|(object, _)| *object == formula.object);
         let mut rows: Vec<RowNo> = own.map(|(_, row)| *row).collect();
-        for hops in formula.climbs() {
+        for hops in formula.parent_paths() {
             let mut at = formula.object;
             let mut passed = Vec::with_capacity(hops.len());
             for hop in hops {

@@ -177,7 +177,7 @@ impl ChangeLog {
     }
 
     /// Clears the log, before a restore adds the entries of a dump.
-    pub(crate) fn await_history(&mut self) {
+    pub(crate) fn clear_history(&mut self) {
         self.entries.clear();
         self.head = 0;
     }
@@ -188,7 +188,7 @@ impl ChangeLog {
     }
 
     /// Restores the next entry.
-    pub(crate) fn take_back(&mut self, entry: Entry) -> Result<(), String> {
+    pub(crate) fn restore_entry(&mut self, entry: Entry) -> Result<(), String> {
         if entry.replay <= self.head {
             return Err(format!("replay {} comes after {}", entry.replay, self.head));
         }
@@ -242,7 +242,7 @@ impl ChangeLog {
     }
 
     /// Removes entries older than the retention, and advances the head when the log is quiet.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) {
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) {
         if self
             .entries
             .back()
@@ -275,7 +275,7 @@ impl ChangeLog {
     }
 
     /// Returns the entries after a position, oldest first.
-    pub(crate) fn behind(&self, after: u64) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries_after(&self, after: u64) -> impl Iterator<Item = &Entry> {
         let start = match self.place_of(after) {
             Ok(place) => place + 1,
             Err(place) => place,
@@ -333,17 +333,20 @@ mod tests {
         for object in [1, 2, 1] {
             add(&mut log, 0, object);
         }
-        let all: Vec<u64> = log.behind(FIRST_REPLAY).map(|entry| entry.replay).collect();
+        let all: Vec<u64> = log
+            .entries_after(FIRST_REPLAY)
+            .map(|entry| entry.replay)
+            .collect();
         assert_eq!((all.len(), all[2]), (3, log.head()));
-        let behind = |replay| {
-            log.behind(replay)
+        let ids_after = |replay| {
+            log.entries_after(replay)
                 .map(|entry| entry.replay)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(behind(all[0]), all[1..]);
-        assert!(behind(all[2]).is_empty());
+        assert_eq!(ids_after(all[0]), all[1..]);
+        assert!(ids_after(all[2]).is_empty());
         assert_eq!(
-            behind(FIRST_REPLAY - 1).len(),
+            ids_after(FIRST_REPLAY - 1).len(),
             4,
             "the start is an entry too"
         );
@@ -355,7 +358,7 @@ mod tests {
         for _ in 0..4 {
             add(&mut log, 0, 1);
         }
-        let handed_out: Vec<u64> = log.behind(0).map(|entry| entry.replay).collect();
+        let handed_out: Vec<u64> = log.entries_after(0).map(|entry| entry.replay).collect();
         for number in FIRST_REPLAY..=log.head() {
             let resolved = log.resolve(&Position::After(replay_bytes(number)));
             assert_eq!(resolved.is_ok(), handed_out.contains(&number), "{number}");
@@ -370,7 +373,7 @@ mod tests {
         log.lose_positions(0);
         assert_eq!(log.resolve(&stored), Err(StreamError::ReplayIdCorrupted));
         assert_eq!(
-            log.behind(log.resolve(&Position::Earliest).unwrap())
+            log.entries_after(log.resolve(&Position::Earliest).unwrap())
                 .count(),
             1
         );
@@ -393,9 +396,9 @@ mod tests {
         let mut log = log();
         add(&mut log, 0, 1);
         let stored = Position::After(replay_bytes(log.head()));
-        log.keep_time(71 * HOUR_MS);
+        log.advance_clock(71 * HOUR_MS);
         assert!(log.resolve(&stored).is_ok());
-        log.keep_time(73 * HOUR_MS);
+        log.advance_clock(73 * HOUR_MS);
         assert_eq!(log.resolve(&stored), Err(StreamError::ReplayIdCorrupted));
         assert!(log.resolve(&Position::Earliest).is_ok());
     }

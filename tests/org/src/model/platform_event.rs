@@ -139,7 +139,7 @@ impl Model {
     }
 
     fn publish_bytes(&mut self, no: PlatformNo, schema: usize, datum: Vec<u8>) -> Published {
-        let id = self.dice.uuid();
+        let id = self.random.uuid();
         let event = Logged {
             source: Source::Platform(no),
             schema,

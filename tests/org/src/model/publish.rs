@@ -145,7 +145,7 @@ impl Model {
         self.commit_number += 1 + (self.commit_number & 3);
         Commit {
             origin: actor.origin.clone(),
-            transaction_key: self.dice.uuid().to_string(),
+            transaction_key: self.random.uuid().to_string(),
             timestamp_ms: stamp::floor_to_second(self.now_ms),
             number: self.commit_number,
             user: actor.user.to_string(),
@@ -164,7 +164,7 @@ impl Model {
         let event = Logged {
             source,
             schema: self.log.layout(source).0,
-            id: self.dice.uuid(),
+            id: self.random.uuid(),
             // Copied to the exact length, because millions of events stay in memory.
             payload: Bytes::copy_from_slice(&datum),
             refused_by: pending.refused_by,

@@ -32,7 +32,7 @@ pub(crate) fn rewritten(model: &Model, alteration: &Alteration<'_>, payload: &By
     for no in alteration.hidden {
         if let Some(bit) = alteration.layout.bit(*no) {
             put(&mut fields, bit, Avro::Union(0, Box::new(Avro::Null)), 0);
-            unname(&mut fields, bit);
+            remove_from_bitmaps(&mut fields, bit);
         }
     }
     let kind = header(&fields, "changeType").map(text).unwrap_or_default();
@@ -149,7 +149,7 @@ fn named_bits(fields: &[(String, Avro)]) -> Vec<Bit> {
 }
 
 /// Removes a field from all bitmaps.
-fn unname(fields: &mut [(String, Avro)], hidden: Bit) {
+fn remove_from_bitmaps(fields: &mut [(String, Avro)], hidden: Bit) {
     for name in ["changedFields", "nulledFields", "diffFields"] {
         let kept = bits_of(fields, name)
             .into_iter()

@@ -198,10 +198,10 @@ fn clock_time(text: &str) -> Option<(i64, &str)> {
     if count == 0 {
         return None;
     }
-    let (shown, behind) = fraction.split_at(count);
+    let (shown, after) = fraction.split_at(count);
     let millis = shown.bytes().chain(*b"000").take(3);
     let millis = millis.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    Some((whole + millis, behind))
+    Some((whole + millis, after))
 }
 
 /// Parses `Z`, `±hh:mm` or `±hhmm` and returns the milliseconds ahead of UTC.

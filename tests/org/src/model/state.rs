@@ -21,7 +21,7 @@ use super::publish::EventLimits;
 use super::schema::{FieldNo, Object, ObjectNo};
 use super::table::RowNo;
 use super::value::{Misfit, Value};
-use super::{Dice, Flow, Model, Normaliser};
+use super::{Flow, Model, Normaliser, Random};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,13 +70,13 @@ struct Event {
 #[serde(deny_unknown_fields)]
 struct Rest {
     commit_number: i64,
-    dice: u64,
+    random: u64,
     events_published: u64,
     deletions: Deletions,
     limits: EventLimits,
     planned_gaps: BTreeMap<ObjectNo, u32>,
     planned_gaps_sent: u64,
-    gone_with: Vec<DeletedTogether>,
+    deleted_with: Vec<DeletedTogether>,
     flows: Vec<Flow>,
     normalisers: Vec<Normaliser>,
     channels: Vec<ChannelEntry>,
@@ -128,21 +128,21 @@ impl Model {
 
     /// Returns everything without lines of its own.
     pub(crate) fn rest(&self) -> Json {
-        let mut gone_with: Vec<DeletedTogether> = self
-            .gone_with
+        let mut deleted_with: Vec<DeletedTogether> = self
+            .deleted_with
             .iter()
             .map(|(at, others)| (*at, others.clone()))
             .collect();
-        gone_with.sort_unstable();
+        deleted_with.sort_unstable();
         json!({
             "commit_number": self.commit_number,
-            "dice": self.dice,
+            "random": self.random,
             "events_published": self.log.published(),
             "deletions": self.deletions,
             "limits": self.limits,
             "planned_gaps": self.planned_gaps,
             "planned_gaps_sent": self.planned_gaps_sent,
-            "gone_with": gone_with,
+            "deleted_with": deleted_with,
             "flows": self.flows,
             "normalisers": self.normalisers,
             "channels": self.channels.iter().map(|one| self.declared(one)).collect::<Vec<_>>(),
@@ -180,9 +180,9 @@ impl Model {
     }
 
     /// Restores one line.
-    pub(crate) fn take_line(&mut self, line: Json) -> Result<(), String> {
+    pub(crate) fn restore_line(&mut self, line: Json) -> Result<(), String> {
         if line.get("object").is_some() {
-            return self.take_record(&serde_json::from_value(line).map_err(neither)?);
+            return self.restore_record(&serde_json::from_value(line).map_err(neither)?);
         }
         if line.get("rows_of").is_some() {
             let Rows { rows_of, rows } = serde_json::from_value(line).map_err(neither)?;
@@ -194,10 +194,10 @@ impl Model {
             self.deletions.note(deleted, at_ms);
             return Ok(());
         }
-        self.take_place(serde_json::from_value(line).map_err(neither)?)
+        self.restore_place(serde_json::from_value(line).map_err(neither)?)
     }
 
-    fn take_place(&mut self, place: Place) -> Result<(), String> {
+    fn restore_place(&mut self, place: Place) -> Result<(), String> {
         let event = place.event.map(|event| {
             let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
             let known = self.log.schema(&event.schema);
@@ -212,7 +212,7 @@ impl Model {
             })
         });
         let event = event.transpose()?;
-        self.log.take_back(Entry {
+        self.log.restore_entry(Entry {
             replay: place.replay,
             at_ms: place.at_ms,
             event,
@@ -220,17 +220,17 @@ impl Model {
     }
 
     /// Restores everything without lines of its own.
-    pub(crate) fn take_rest(&mut self, rest: Json) -> Result<(), String> {
+    pub(crate) fn restore_rest(&mut self, rest: Json) -> Result<(), String> {
         let rest: Rest = serde_json::from_value(rest).map_err(|error| error.to_string())?;
         self.commit_number = rest.commit_number;
-        self.dice = Dice::seeded(rest.dice);
+        self.random = Random::seeded(rest.random);
         self.log.restore_count(rest.events_published);
         let noted = std::mem::replace(&mut self.deletions, Deletions::new(0));
         self.deletions = rest.deletions.with_entries_of(noted);
         self.limits = rest.limits;
         self.planned_gaps = rest.planned_gaps;
         self.planned_gaps_sent = rest.planned_gaps_sent;
-        self.gone_with = rest.gone_with.into_iter().collect();
+        self.deleted_with = rest.deleted_with.into_iter().collect();
         (self.flows, self.normalisers) = (rest.flows, rest.normalisers);
         self.channels.clear();
         for channel in &rest.channels {
@@ -245,7 +245,7 @@ impl Model {
         self.schema.find(object).ok_or_else(unknown)
     }
 
-    fn take_record(&mut self, record: &Record) -> Result<(), String> {
+    fn restore_record(&mut self, record: &Record) -> Result<(), String> {
         let no = self.known(&record.object)?;
         let object = self.schema.object(no);
         let mut values = vec![Value::Null; object.fields.len()];

@@ -234,7 +234,7 @@ impl Model {
                 gone.push((no, row));
             }
         }
-        self.gone_with.insert(top, gone);
+        self.deleted_with.insert(top, gone);
         Ok(())
     }
 
@@ -253,19 +253,19 @@ impl Model {
                 "Entity is not in the recycle bin",
             ));
         }
-        self.bring_back(tx, actor, (no, row))?;
-        for (child, row) in self.gone_with.remove(&(no, row)).unwrap_or_default() {
+        self.restore_row(tx, actor, (no, row))?;
+        for (child, row) in self.deleted_with.remove(&(no, row)).unwrap_or_default() {
             // A child that was restored or purged in the meantime stays as it is.
             if self.table(child).row(row).is_some()
                 && self.table(child).is_deleted(self.object(child), row)
             {
-                self.bring_back(tx, actor, (child, row))?;
+                self.restore_row(tx, actor, (child, row))?;
             }
         }
         Ok(())
     }
 
-    fn bring_back(
+    fn restore_row(
         &mut self,
         tx: &mut Transaction,
         actor: &Actor,
@@ -446,8 +446,8 @@ fn auto_number(pattern: &str, row: RowNo) -> String {
     let Some((before, rest)) = pattern.split_once('{') else {
         return format!("{pattern}{number}");
     };
-    let (digits, behind) = rest.split_once('}').unwrap_or((rest, ""));
-    format!("{before}{number:0width$}{behind}", width = digits.len())
+    let (digits, after) = rest.split_once('}').unwrap_or((rest, ""));
+    format!("{before}{number:0width$}{after}", width = digits.len())
 }
 
 fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {

@@ -115,7 +115,7 @@ impl Org {
         };
         let id = subscription.id;
         self.bus.managed[place].active = true;
-        Ok((id, topic, Cursor::behind(after)))
+        Ok((id, topic, Cursor::after(after)))
     }
 
     fn managed_place(&self, id: &str, developer_name: &str) -> Result<usize, Refusal> {

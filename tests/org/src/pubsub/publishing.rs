@@ -75,7 +75,7 @@ pub(super) fn publish(
 
 fn outcome(model: &mut crate::model::Model, no: PlatformNo, event: ProducerEvent) -> PublishResult {
     let correlation_key = if event.id.is_empty() {
-        model.dice.uuid().to_string()
+        model.random.uuid().to_string()
     } else {
         event.id
     };

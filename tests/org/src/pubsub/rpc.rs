@@ -55,7 +55,7 @@ impl Service {
     /// Checks the credentials in the metadata, and whether a refusal is planned for the rpc.
     fn admit<T>(&self, request: &Request<T>, rpc: &str) -> Result<Caller, Status> {
         let mut org = self.shared.lock();
-        let rpc_id = org.model.dice.uuid();
+        let rpc_id = org.model.random.uuid();
         let metadata = |name: &str| request.metadata().get(name)?.to_str().ok();
         let (Some(token), Some(_), Some(tenant)) = (
             metadata("accesstoken"),

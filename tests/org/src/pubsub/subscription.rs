@@ -200,7 +200,7 @@ impl Subscription {
                 Ok(Progress {
                     topic,
                     topic_name: topic_name.clone(),
-                    cursor: Cursor::behind(after),
+                    cursor: Cursor::after(after),
                     pending: granted(0, first).ok_or(BAD_REQUEST_COUNT)?,
                     managed: None,
                 })

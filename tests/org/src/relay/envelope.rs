@@ -16,7 +16,7 @@ use crate::unconfirmed::{RELAY_SHOWS_EVENT_IDS, RELAY_SHOWS_NULLED_FIELDS};
 impl Org {
     /// Returns the envelope of an event, as text.
     pub(super) fn envelope(&mut self, relay: &Relay, event: &ChangeEvent) -> String {
-        let id = self.model.dice.uuid();
+        let id = self.model.random.uuid();
         let schema = self.model.log.schema(&event.schema_id);
         let (source, _, layout) = schema.expect("an event's schema is kept");
         let payload = match source {

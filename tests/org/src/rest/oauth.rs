@@ -196,7 +196,7 @@ impl Org {
     }
 
     fn new_refresh_token(&mut self, user: RecordId, client_id: &str) -> String {
-        let token = format!("5Aep861{}", self.model.dice.uuid().simple());
+        let token = format!("5Aep861{}", self.model.random.uuid().simple());
         self.sessions.allow(token.clone(), user, client_id);
         token
     }
@@ -236,7 +236,7 @@ impl Org {
         let user = name.and_then(|name| self.user_named(name));
         let user = user.ok_or(Denied("access_denied", "end-user denied authorization"))?;
         let client_id = app.client_id.clone();
-        let code = format!("aPrx{}", self.model.dice.uuid().simple());
+        let code = format!("aPrx{}", self.model.random.uuid().simple());
         let until_ms = self.now_ms() + CODE_MS;
         self.sessions
             .add_code(code.clone(), user, &client_id, until_ms);

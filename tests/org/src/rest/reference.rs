@@ -63,13 +63,13 @@ impl Answers {
     fn filled(&self, text: &str, written: impl Fn(String) -> String) -> Result<String, SfError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some((before, path, behind)) = next_reference(rest) {
+        while let Some((before, path, after)) = next_reference(rest) {
             out.push_str(before);
             out.push_str(&written(match self.value(path)? {
                 Json::String(text) => text.clone(),
                 other => other.to_string(),
             }));
-            rest = behind;
+            rest = after;
         }
         out.push_str(rest);
         Ok(out)
@@ -88,14 +88,14 @@ impl Answers {
         let (reference, mut rest) = split_head(path);
         let mut at = self.by_reference.get(reference)?;
         while !rest.is_empty() {
-            if let Some(behind) = rest.strip_prefix('.') {
-                let (name, behind) = split_head(behind);
+            if let Some(after) = rest.strip_prefix('.') {
+                let (name, after) = split_head(after);
                 at = at.as_object()?.get(name)?;
-                rest = behind;
+                rest = after;
             } else {
-                let (index, behind) = rest.strip_prefix('[')?.split_once(']')?;
+                let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
                 at = at.as_array()?.get(index.trim().parse::<usize>().ok()?)?;
-                rest = behind;
+                rest = after;
             }
         }
         Some(at)
@@ -106,9 +106,9 @@ impl Answers {
 pub(super) fn references(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
-    while let Some((_, path, behind)) = next_reference(rest) {
+    while let Some((_, path, after)) = next_reference(rest) {
         found.push(split_head(path).0);
-        rest = behind;
+        rest = after;
     }
     found
 }
@@ -116,14 +116,14 @@ pub(super) fn references(text: &str) -> Vec<&str> {
 /// Splits a text at its first reference: the text before it, its path, the text after it.
 fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("@{")?;
-    let (path, behind) = rest.split_once('}')?;
-    Some((before, path, behind))
+    let (path, after) = rest.split_once('}')?;
+    Some((before, path, after))
 }
 
 /// Returns the path of a text that consists of one reference.
 fn whole(text: &str) -> Option<&str> {
-    let (before, path, behind) = next_reference(text)?;
-    (before.is_empty() && behind.is_empty()).then_some(path)
+    let (before, path, after) = next_reference(text)?;
+    (before.is_empty() && after.is_empty()).then_some(path)
 }
 
 /// Splits a path after its first name.

@@ -98,8 +98,8 @@ pub(super) fn element(xml: &str, name: &str) -> Option<String> {
         local.rsplit(':').next() == Some(name)
     };
     let mut rest = xml;
-    while let Some((_, behind)) = rest.split_once('<') {
-        let (tag, text) = behind.split_once('>')?;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (tag, text) = after.split_once('>')?;
         if open(tag) {
             let (text, _) = text.split_once("</")?;
             return Some(unescaped(text));

@@ -99,8 +99,8 @@ impl Unit {
         let start = match self {
             Self::Day => return today.saturating_add(offset),
             Self::Week => {
-                let behind = u64::from(date.weekday().num_days_from_sunday());
-                let sunday = date.checked_sub_days(Days::new(behind));
+                let after = u64::from(date.weekday().num_days_from_sunday());
+                let sunday = date.checked_sub_days(Days::new(after));
                 let sunday = sunday.map_or(today, stamp::days_of);
                 return sunday.saturating_add(offset.saturating_mul(7));
             }

@@ -23,8 +23,8 @@ pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     let row = before.matches('\n').count() + 1;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let before = &before[line_start..];
-    let behind = text.get(at..).unwrap_or_default();
-    let behind = behind.lines().next().unwrap_or_default();
+    let after = text.get(at..).unwrap_or_default();
+    let after = after.lines().next().unwrap_or_default();
     let column = before.chars().count() + 1;
     let left = column.saturating_sub(1 + SHOWN_CHARS);
     let mut left_part: String = before.chars().skip(left).collect();
@@ -33,7 +33,7 @@ pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     {
         left_part = left_part[blank..].trim_start_matches([' ', ',']).to_owned();
     }
-    let right_part: String = behind.chars().take(SHOWN_CHARS).collect();
+    let right_part: String = after.chars().take(SHOWN_CHARS).collect();
     let indent = " ".repeat(left_part.chars().count());
     let message = error.message();
     let message = format!(

@@ -59,10 +59,10 @@ fn token(text: &str) -> Result<(Token, usize), SfError> {
 fn word_length(text: &str) -> usize {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
-    let Some(behind) = text[length..].strip_prefix(':') else {
+    let Some(after) = text[length..].strip_prefix(':') else {
         return length;
     };
-    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {
         length
     } else {

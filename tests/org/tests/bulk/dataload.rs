@@ -48,8 +48,8 @@ fn text(answer: &Response) -> String {
 }
 
 fn element(xml: &str, name: &str) -> String {
-    let (_, behind) = xml.split_once(&format!("<{name}>")).unwrap();
-    behind.split('<').next().unwrap().to_owned()
+    let (_, after) = xml.split_once(&format!("<{name}>")).unwrap();
+    after.split('<').next().unwrap().to_owned()
 }
 
 fn refused(answer: &Response) -> (u16, Json) {

@@ -75,8 +75,8 @@ fn text(answer: &Response) -> String {
 }
 
 fn element(xml: &str, name: &str) -> String {
-    let (_, behind) = xml.split_once(&format!("<{name}>")).expect(xml);
-    behind.split('<').next().unwrap().to_owned()
+    let (_, after) = xml.split_once(&format!("<{name}>")).expect(xml);
+    after.split('<').next().unwrap().to_owned()
 }
 
 fn rows(csv: &str) -> Vec<Vec<String>> {

@@ -1,6 +1,6 @@
 //! Change events, platform events, and how clients receive them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod changes;
 mod channels;

@@ -1,6 +1,6 @@
 //! The running org: transport, faults, and state that outlives a process.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod contention;
 mod faults;

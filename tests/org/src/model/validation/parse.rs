@@ -114,8 +114,8 @@ impl Reader<'_> {
     /// Returns the name of the function called here, in upper case.
     fn function(&self) -> Option<String> {
         let letters = self.rest.find(|c: char| !c.is_ascii_alphabetic())?;
-        let (name, behind) = self.rest.split_at(letters);
-        behind
+        let (name, after) = self.rest.split_at(letters);
+        after
             .trim_start()
             .starts_with('(')
             .then(|| name.to_ascii_uppercase())
@@ -209,15 +209,15 @@ impl Reader<'_> {
                 .rest
                 .get(..word.len())
                 .filter(|w| w.eq_ignore_ascii_case(word));
-            let behind = word.and_then(|word| self.rest[word.len()..].chars().next());
-            let ends = behind.is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+            let after = word.and_then(|word| self.rest[word.len()..].chars().next());
+            let ends = after.is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
             if let Some(word) = word.filter(|_| ends) {
                 self.rest = self.rest[word.len()..].trim_start();
                 return Ok(Term::Bool(value));
             }
         }
-        let (operand, behind) = operand(self.schema, self.object, self.rest)?;
-        self.rest = behind;
+        let (operand, after) = operand(self.schema, self.object, self.rest)?;
+        self.rest = after;
         Ok(Term::Operand(operand))
     }
 
@@ -234,11 +234,11 @@ impl Reader<'_> {
     }
 
     fn accept(&mut self, symbol: &str) -> bool {
-        let behind = self.rest.strip_prefix(symbol);
-        if let Some(behind) = behind {
-            self.rest = behind.trim_start();
+        let after = self.rest.strip_prefix(symbol);
+        if let Some(after) = after {
+            self.rest = after.trim_start();
         }
-        behind.is_some()
+        after.is_some()
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), String> {
