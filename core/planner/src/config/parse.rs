@@ -36,7 +36,7 @@ impl Config {
     /// All mistakes, not only the first, each with its line and its fix.
     ///
     /// ```
-    /// let error = syncline::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
+    /// let error = syncline_planner::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
     /// assert_eq!(
     ///     error.mistakes[0].to_string(),
     ///     "line 1: tenant.acme.postgres: this key is missing; add it: Where the database is",
