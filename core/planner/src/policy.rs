@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn only_a_spent_quota_waits_for_ever() {
         for disposition in EVERY_DISPOSITION {
-            let parks = refused(disposition, 1_000) == NextStep::Park;
+            let parks = refused(disposition, u32::MAX) == NextStep::Park;
             assert_eq!(parks, disposition != Disposition::WaitForQuota);
             assert_eq!(parks, disposition.counts(), "{disposition:?}");
         }
@@ -280,6 +280,16 @@ mod tests {
                 assert!((BACKOFF_MS_MIN..=BACKOFF_MS_MAX).contains(&delay_ms) && counts);
             }
         }
+        let last = |obstacle, most: u32| {
+            let tries = |before| Tries { before, jitter: 0 };
+            assert_ne!(decide(obstacle, tries(most - 2)), NextStep::Park);
+            assert_eq!(decide(obstacle, tries(most - 1)), NextStep::Park);
+        };
+        last(
+            Obstacle::WriteRefused(Disposition::RetryLater),
+            ATTEMPTS_MAX,
+        );
+        last(Obstacle::MissingParent, PARENT_WAITS_MAX);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use serde::{Serialize, Serializer};
 use syncline_planner::config::{Config, Mistake};
 use syncline_planner::model::ids::FieldName;
-use syncline_planner::model::text::{JsonText, Word, WriteJson};
+use syncline_planner::model::text::{JsonText, WriteJson};
 use syncline_planner::model::value::Value;
 use syncline_planner::rule::Rule;
-use syncline_planner::{words, write_object};
+use syncline_planner::write_object;
 
 use super::Problem;
 
@@ -42,7 +42,7 @@ macro_rules! word_as_key {
     ($($name:ty)+) => {
         $(impl Key for $name {
             fn key(&self) -> &str {
-                self.word()
+                self.as_str()
             }
         })+
     };
@@ -311,20 +311,41 @@ write_object!(BatchSummary {
 });
 write_object!(BatchAnswer { rows, summary });
 
-words!(WriteKind {
-    None: "none",
-    Create: "create",
-    Update: "update",
-    Delete: "delete",
-    SoftDelete: "soft_delete",
-});
-words!(BatchLane {
-    Refused: "refused",
-    Noop: "noop",
-    Conflict: "conflict",
-    Postgres: "postgres",
-    Single: "single",
-    Collections: "collections",
-    CompositeGraph: "composite_graph",
-    Bulk: "bulk",
-});
+impl WriteKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::SoftDelete => "soft_delete",
+        }
+    }
+}
+
+impl WriteJson for WriteKind {
+    fn write_json(&self, text: &mut JsonText) {
+        text.string(self.as_str());
+    }
+}
+
+impl BatchLane {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Noop => "noop",
+            Self::Conflict => "conflict",
+            Self::Postgres => "postgres",
+            Self::Single => "single",
+            Self::Collections => "collections",
+            Self::CompositeGraph => "composite_graph",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+impl WriteJson for BatchLane {
+    fn write_json(&self, text: &mut JsonText) {
+        text.string(self.as_str());
+    }
+}

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde_json::{Map, Number, Value as Json};
+use strum::VariantNames;
 use syncline_planner::config::{Deletes, ExternalId, FieldSync, LaneThresholds, ObjectSync};
 use syncline_planner::facts::BySide;
 use syncline_planner::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName};
 use syncline_planner::model::intent::WriteAction;
 use syncline_planner::model::link::{AutomationOverride, Presence};
-use syncline_planner::model::text::Word;
 use syncline_planner::model::value::{Decimal, Value};
 use syncline_planner::model::{ChangeOperation, SourceCursor, SourceSystem, SyncKey};
 use syncline_planner::{ChangeEnvelope, ConflictPolicy, Owner, PlannerContext, RecordFacts};
@@ -252,9 +252,8 @@ macro_rules! read_word {
         $(impl Read for $name {
             fn read(node: Node<'_>) -> Result<Self, Problem> {
                 let word = text(node)?;
-                Self::of_word(&word).ok_or_else(|| {
-                    unknown_word(&word, &mut Self::WORDS.iter().map(|(word, _)| *word))
-                })
+                word.parse()
+                    .map_err(|_| unknown_word(&word, &mut Self::VARIANTS.iter().copied()))
             }
         })+
     };

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use crate::model::hash::text_hash;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId};
-use crate::model::text::{JsonText, Word};
+use crate::model::text::JsonText;
 
 use super::keys::FILE;
 use super::mistake::ConfigError;
@@ -387,9 +387,9 @@ fn parsed<T, E: std::fmt::Display>(
 }
 
 /// Returns the value of a key with fixed words. An unknown word was noted already.
-fn word<T: Word>(section: Section<'_>, key: &str, default: T) -> T {
+fn word<T: std::str::FromStr>(section: Section<'_>, key: &str, default: T) -> T {
     section
         .text(key)
-        .and_then(|word| T::of_word(word.text))
+        .and_then(|word| word.text.parse().ok())
         .unwrap_or(default)
 }
