@@ -571,7 +571,7 @@ fn journal_line(
         status: Some(if record.is_none() {
             "unknown_record".to_owned()
         } else {
-            format!("{:?}", seen.status).to_lowercase()
+            word_of(seen.status)
         }),
         observed_at_ms: one.seen.version.modified_ms,
         config_hash: Some(one.mapped.config_hash.to_string()),

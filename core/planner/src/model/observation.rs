@@ -1,4 +1,4 @@
-//! What was seen on the Salesforce side, and how two sightings are ordered.
+//! What was seen in Salesforce, and how two observations are ordered.
 
 use std::cmp::Ordering;
 
@@ -31,8 +31,8 @@ impl Version {
 
     /// Returns how this version stands to `other`, both of one org epoch.
     ///
-    /// Commit numbers decide where both have one; else stamps, whose equality says nothing: within
-    /// one second anything may have happened.
+    /// Commit numbers decide where both have one; else stamps. Equal stamps order nothing: within one
+    /// second anything may have happened.
     pub fn order(self, other: Self) -> VersionOrder {
         if let (Some(this), Some(other)) = (self.commit_number, other.commit_number) {
             return match this.cmp(&other) {
@@ -92,24 +92,24 @@ pub enum ObservationKind {
     Refresh,
     /// DELETE event, or a deleted row in a queryAll.
     Deleted,
-    /// A look that found neither the id nor the external id, deleted rows included.
+    /// A read under the lease that found neither the id nor the external id, deleted rows included.
     Missing,
-    /// GAP_* or an undecodable event: the record changed, nobody knows how.
+    /// GAP_* or an undecodable event: the record changed, and how is not known.
     Gap,
-    /// A change or a poll of a record that the object's filter does not show. Nothing of its content
-    /// is told; a record that we know is looked at.
+    /// A change or a poll of a record that the object's filter does not show. It carries no content; a
+    /// record that we know is read.
     Unmatched,
-    /// A look that found the record outside the object's filter: authoritative. Its fields tell only
-    /// what became of writes of ours.
+    /// A read under the lease that found the record outside the object's filter: authoritative. Its
+    /// fields serve only to settle our writes.
     FilteredOut,
 }
 
-/// One sighting of one Salesforce record.
+/// One observation of one Salesforce record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SalesforceObservation {
     /// The object.
     pub object: ObjectName,
-    /// The record's Salesforce id. A [`ObservationKind::Missing`] names the id that was looked for.
+    /// The record's Salesforce id. A [`ObservationKind::Missing`] names the id that was asked for.
     pub salesforce_id: SalesforceId,
     /// The external id, where the observation carried it.
     pub external_id: Option<String>,

@@ -8,7 +8,7 @@ use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::value::{Payload, Value};
 
-use super::shows;
+use super::writes::shows;
 
 /// What a confirmed write leaves behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +19,9 @@ pub struct Settled {
     pub agreed: bool,
     /// The remote state afterwards.
     pub remote_state: RemoteState,
-    /// Values that the write replaced before anybody saw them: logged, so that they can be restored.
+    /// Values that the write replaced before anyone saw them: logged, so that they can be restored.
     pub overwritten: Vec<(FieldName, Value)>,
-    /// The intent's state afterwards: applied, or retired if nothing more is awaited.
+    /// The intent's state afterwards: applied, or confirmed if no echo is awaited.
     pub state: IntentState,
 }
 
@@ -60,7 +60,7 @@ fn settle_write(
     let mut base = link.base.clone();
     let mut remote_state = link.remote_state.clone();
     let mut overwritten = Vec::new();
-    // It was seen outside the filter before the answer came: that is the later news.
+    // It was seen outside the filter before the answer came: that observation is later.
     let filtered_out = remote_state.presence == Presence::FilteredOut;
     if intent.action == WriteAction::Create && !filtered_out {
         remote_state.presence = Presence::Present;

@@ -1,4 +1,4 @@
-//! What sightings outside the object's filter do to a record.
+//! What observations outside the object's filter do to a record.
 
 use syncline_planner::model::intent::IntentState;
 use syncline_planner::model::link::Presence;
@@ -12,12 +12,12 @@ fn presence(story: &Story) -> Presence {
 }
 
 #[test]
-fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself() {
+fn an_unmatched_change_needs_a_refresh_and_carries_nothing() {
     let mut story = Story::agreed("Phone=1");
     let absorbed = story.sees("unmatched @5");
     assert_eq!(
         (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
-        (AbsorbStatus::Reread, true, true)
+        (AbsorbStatus::NeedsRefresh, true, true)
     );
     assert_eq!(
         (presence(&story), story.remote_state()),
@@ -26,12 +26,12 @@ fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself(
 }
 
 #[test]
-fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
+fn a_refresh_outside_the_filter_forgets_fields_and_works_once() {
     let mut story = Story::agreed("Phone=1");
     let absorbed = story.sees("filtered_out Phone=2 @5s");
     assert_eq!(
         (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
-        (AbsorbStatus::Absorbed, true, false)
+        (AbsorbStatus::Taken, true, false)
     );
     assert_eq!(
         (presence(&story), story.remote_state()),
@@ -65,7 +65,7 @@ fn what_happens_to_a_record_outside_is_no_work() {
 }
 
 #[test]
-fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
+fn an_overtaken_refresh_is_repeated_and_removes_nothing() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
     let absorbed = story.sees("filtered_out @6s");
@@ -77,14 +77,14 @@ fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
 }
 
 #[test]
-fn a_look_of_the_same_second_is_believed_and_made_once_more() {
+fn a_refresh_of_the_same_second_is_taken_and_repeated() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
     assert!(story.sees("filtered_out @7s").needs_refresh);
     assert_eq!(presence(&story), Presence::FilteredOut);
     assert!(
         !story.sees("filtered_out @7s").needs_refresh,
-        "a second look shows the same"
+        "a second refresh shows the same"
     );
 }
 
@@ -95,7 +95,7 @@ fn a_record_that_comes_back_is_read_whole() {
     let absorbed = story.sees("changed Phone=2 @6");
     assert!(absorbed.needs_refresh, "an event carries only what changed");
     assert_eq!(presence(&story), Presence::Present);
-    story.sees("look Phone=2 Name=Ada @6s");
+    story.sees("refresh Phone=2 Name=Ada @6s");
     assert_eq!(story.remote_state(), "Name=Ada Phone=2");
 
     let mut story = Story::agreed("Phone=1");
@@ -109,11 +109,11 @@ fn a_record_that_comes_back_is_read_whole() {
 }
 
 #[test]
-fn a_sighting_from_before_it_left_does_not_bring_it_back() {
+fn an_observation_before_it_left_revives_nothing() {
     for (seen, needs_refresh) in [
         ("snapshot Phone=1 @4s", false),
         ("changed Phone=1 @4", false),
-        // Within one second nobody can tell, and a filter over parents changes without a stamp.
+        // Within one second the order is unknown, and a filter over parents changes without a stamp.
         ("snapshot Phone=1 @5s", true),
         ("created Phone=1 @4", false),
     ] {
@@ -125,7 +125,7 @@ fn a_sighting_from_before_it_left_does_not_bring_it_back() {
 }
 
 #[test]
-fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
+fn a_refresh_settles_writes_to_a_record_that_left() {
     let mut story = Story::agreed("Phone=1");
     let applied = story.writes(IntentState::Applied, "update Phone=2");
     story.sees("filtered_out Phone=2 @5s");
@@ -157,7 +157,7 @@ fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
 }
 
 #[test]
-fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
+fn a_create_seen_outside_before_its_answer_stays_outside() {
     let mut story = Story::agreed("");
     let create = story.writes(IntentState::Open, "create Name=Ada");
     story.sees("filtered_out Name=Ada @5s");
@@ -171,7 +171,7 @@ fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
 }
 
 #[test]
-fn another_record_under_the_external_id_takes_the_place_of_one_outside_by_a_look_alone() {
+fn only_a_refresh_replaces_a_filtered_out_record() {
     let mut story = Story::agreed("Phone=1");
     story.sees("filtered_out @5s");
     assert!(
@@ -180,7 +180,7 @@ fn another_record_under_the_external_id_takes_the_place_of_one_outside_by_a_look
             .needs_refresh
     );
     assert_eq!(presence(&story), Presence::FilteredOut);
-    story.sees("look id=001000000000009 Phone=2 @6s");
+    story.sees("refresh id=001000000000009 Phone=2 @6s");
     assert_eq!(
         (presence(&story), story.remote_state()),
         (Presence::Present, "Phone=2".to_owned())

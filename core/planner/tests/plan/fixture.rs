@@ -22,7 +22,7 @@ use syncline_planner::model::value::{Payload, Value};
 use syncline_planner::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
 use syncline_planner::{ObjectSync, RecordFacts};
 
-/// What a fixture says.
+/// What a fixture describes.
 pub(crate) struct World {
     pub(crate) policy: ObjectSync,
     pub(crate) base: Payload,
@@ -62,7 +62,7 @@ impl World {
                 "pg" => world.postgres = side(rest),
                 "sf" => world.salesforce = side(rest),
                 "late" => world.late = rest.split(' ').map(field).collect(),
-                "bounce" => {
+                "override" => {
                     let (name, automation_override) = automation_override(rest);
                     world.automation_overrides.insert(name, automation_override);
                 }
@@ -253,7 +253,7 @@ fn named(side: SideState) -> Payload {
 fn automation_override(text: &str) -> (FieldName, AutomationOverride) {
     let words: Vec<&str> = text.split(' ').collect();
     let [name, count, sent, stored] = words[..] else {
-        panic!("a bounce is a field, a count, what was sent and what was stored");
+        panic!("an override is a field, a count, what was sent and what was stored");
     };
     let count = count.parse().expect("a count");
     (

@@ -1,4 +1,4 @@
-//! What sightings in Salesforce do to a record, by example and over all orders of events.
+//! What observations of Salesforce do to a record, by example and over all orders of events.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use syncline_planner::observation::{AbsorbStatus, Absorbed, absorb, settle_appli
 
 use crate::fixture::{field, intent, listed, payload, policy, value, word};
 
-/// A record with its writes, told event by event as the store would record them.
+/// A record with its writes, event by event as the store would record them.
 #[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) link: SyncLink,
@@ -154,7 +154,7 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("created") => ObservationKind::Created,
         Some("undeleted") => ObservationKind::Undeleted,
         Some("snapshot") => ObservationKind::Snapshot,
-        Some("look") => ObservationKind::Refresh,
+        Some("refresh") => ObservationKind::Refresh,
         Some("deleted") => ObservationKind::Deleted,
         Some("missing") => ObservationKind::Missing,
         Some("gap") => ObservationKind::Gap,
@@ -203,12 +203,12 @@ fn version(text: &str) -> Version {
 }
 
 #[test]
-fn an_edit_moves_the_image_and_makes_work() {
+fn an_edit_moves_the_remote_state_and_makes_work() {
     let mut story = Story::agreed("Phone=1");
     let absorbed = story.sees("changed Phone=2 @1");
     assert_eq!(
         (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
-        (AbsorbStatus::Absorbed, true, false)
+        (AbsorbStatus::Taken, true, false)
     );
     assert_eq!(story.remote_state(), "Phone=2");
     assert_eq!(
@@ -218,7 +218,7 @@ fn an_edit_moves_the_image_and_makes_work() {
 }
 
 #[test]
-fn an_older_sighting_is_superseded_and_an_unordered_one_is_read_again() {
+fn older_is_superseded_unordered_needs_a_refresh() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5");
     assert_eq!(
@@ -229,19 +229,19 @@ fn an_older_sighting_is_superseded_and_an_unordered_one_is_read_again() {
     let absorbed = story.sees("snapshot Phone=3 @5s");
     assert_eq!(
         (absorbed.status, absorbed.needs_refresh),
-        (AbsorbStatus::Reread, true)
+        (AbsorbStatus::NeedsRefresh, true)
     );
     assert_eq!(story.remote_state(), "Phone=2");
-    story.sees("look Phone=3 @5s");
+    story.sees("refresh Phone=3 @5s");
     assert_eq!(story.remote_state(), "Phone=3");
     assert!(
-        !story.sees("look Phone=3 @5s").needs_refresh,
-        "a second look settles it"
+        !story.sees("refresh Phone=3 @5s").needs_refresh,
+        "a second refresh settles it"
     );
 }
 
 #[test]
-fn an_echo_of_an_open_write_is_no_work_and_the_revert_after_it_is() {
+fn an_echo_is_not_work_the_revert_after_it_is() {
     let mut story = Story::agreed("Phone=0");
     let write = story.writes(IntentState::Open, "update Phone=1");
     let absorbed = story.sees("changed ours Phone=1 @1");
@@ -257,7 +257,7 @@ fn an_echo_of_an_open_write_is_no_work_and_the_revert_after_it_is() {
 }
 
 #[test]
-fn an_edit_ordered_before_our_echo_is_logged_and_not_applied() {
+fn an_edit_before_our_echo_is_logged_not_applied() {
     let mut story = Story::agreed("Phone=1");
     let write = story.writes(IntentState::Open, "update Phone=2");
     story.settles(write);
@@ -276,7 +276,7 @@ fn an_edit_ordered_before_our_echo_is_logged_and_not_applied() {
 }
 
 #[test]
-fn the_echo_of_a_write_that_we_replaced_since_does_not_turn_the_image_back() {
+fn an_echo_of_a_replaced_write_does_not_revert() {
     let mut story = Story::agreed("Phone=1");
     for value in ["2", "3"] {
         let write = story.writes(IntentState::Open, &format!("update Phone={value}"));
@@ -301,7 +301,7 @@ fn our_transaction_may_carry_a_flows_change_beside_the_echo() {
     let absorbed = story.sees("changed ours Phone=2 Rating=Hot @1");
     assert_eq!(
         (absorbed.status, absorbed.dirty),
-        (AbsorbStatus::Absorbed, true)
+        (AbsorbStatus::Taken, true)
     );
     assert_eq!(story.remote_state(), "Phone=2 Rating=Hot");
     story.settles(write);
@@ -335,31 +335,31 @@ fn polling_counts_automation_overrides_too() {
     let write = story.writes(IntentState::Open, "update Rating=Warm");
     story.settles(write);
     assert!(story.sees("snapshot Rating=Hot @3s").needs_refresh);
-    story.sees("look ours Rating=Hot @3s");
+    story.sees("refresh ours Rating=Hot @3s");
     assert_eq!(story.link.automation_overrides[&field("Rating")].count, 1);
     assert_eq!(story.remote_state(), "Rating=Hot");
 }
 
 #[test]
-fn a_late_effect_is_marked_and_a_users_edit_of_the_same_value_is_not() {
+fn a_late_write_is_marked_an_equal_edit_is_not() {
     let mut story = Story::agreed("Phone=1");
     story.writes(IntentState::Unknown, "update Phone=2");
-    story.sees("look Phone=1 @0s");
+    story.sees("refresh Phone=1 @0s");
     assert_eq!(story.intents[0].state, IntentState::Abandoned);
     assert!(story.sees("changed ours Phone=2 @4").dirty);
     assert!(story.is_late("Phone"));
-    story.sees("look ours Phone=2 @5s");
-    assert!(story.is_late("Phone"), "a look does not make it right");
+    story.sees("refresh ours Phone=2 @5s");
+    assert!(story.is_late("Phone"), "a refresh does not undo it");
     story.sees("changed Phone=3 @6");
     story.sees("changed Phone=2 @7");
     assert!(!story.is_late("Phone"), "a person chose the value");
 }
 
 #[test]
-fn a_look_tells_what_became_of_an_unknown_write() {
+fn a_refresh_settles_a_write_of_unknown_outcome() {
     let mut story = Story::agreed("Phone=1");
     story.writes(IntentState::Unknown, "update Phone=2");
-    let absorbed = story.sees("look Phone=2 @3s");
+    let absorbed = story.sees("refresh Phone=2 @3s");
     assert!(absorbed.dirty);
     assert_eq!(story.intents[0].state, IntentState::Confirmed);
     assert_eq!(
@@ -404,7 +404,7 @@ fn a_delete_counts_only_for_the_current_id() {
     let absorbed = story.sees("deleted @5");
     assert_eq!(
         (absorbed.status, absorbed.dirty),
-        (AbsorbStatus::Absorbed, true)
+        (AbsorbStatus::Taken, true)
     );
     assert_eq!(story.link.remote_state.presence, Presence::Deleted);
     assert_eq!(
@@ -426,7 +426,7 @@ fn our_own_delete_coming_back_is_no_work() {
 }
 
 #[test]
-fn a_sighting_from_before_our_delete_does_not_bring_the_record_back() {
+fn an_observation_before_our_delete_revives_nothing() {
     let mut story = Story::agreed("Phone=1");
     let write = story.writes(IntentState::Open, "delete");
     story.settles(write);
@@ -449,7 +449,7 @@ fn a_sighting_from_before_our_delete_does_not_bring_the_record_back() {
 }
 
 #[test]
-fn an_old_sighting_is_no_echo() {
+fn an_old_observation_is_not_an_echo() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5");
     let write = story.writes(IntentState::Open, "update Phone=1");
@@ -462,7 +462,7 @@ fn an_old_sighting_is_no_echo() {
 }
 
 #[test]
-fn a_second_live_record_of_the_same_external_id_is_looked_at() {
+fn a_second_live_record_needs_a_refresh() {
     let mut story = Story::agreed("Phone=1");
     assert!(
         story
@@ -482,7 +482,7 @@ fn a_gap_is_read_again() {
     let absorbed = story.sees("gap @5");
     assert_eq!(
         (absorbed.status, absorbed.needs_refresh, absorbed.dirty),
-        (AbsorbStatus::Reread, true, true)
+        (AbsorbStatus::NeedsRefresh, true, true)
     );
 }
 
@@ -517,9 +517,9 @@ enum Happening {
     Delivers,
     /// The lease lapses before an answer came.
     Expires,
-    /// A look reads the record.
+    /// A refresh reads the record.
     Reads,
-    /// What the look read is recorded.
+    /// What the refresh read is recorded.
     Records,
 }
 
@@ -562,7 +562,7 @@ impl Run {
         };
         let ours = commits > 0 && self.commits[commits - 1].1;
         let hint = if ours { "ours " } else { "" };
-        let text = format!("look {hint}F={} @{second}s", self.held(commits));
+        let text = format!("refresh {hint}F={} @{second}s", self.held(commits));
         self.story.sees(&text);
     }
 
@@ -602,7 +602,7 @@ impl Run {
             }
             Expires => self.story.intents[0].state = IntentState::Unknown,
             Reads => self.read = Some(self.commits.len()),
-            Records => self.refreshes(self.read.expect("a look reads before it is recorded")),
+            Records => self.refreshes(self.read.expect("a refresh reads before it is recorded")),
         }
         self.trace.push(happening);
         true
@@ -645,7 +645,7 @@ fn small_world(one_second: bool) -> Run {
     }
 }
 
-/// The remote state ends as Salesforce does, after a look where one is asked for.
+/// The remote state ends as Salesforce does, after a refresh where one is needed.
 fn converges(run: &mut Run) {
     for _ in 0..2 {
         if run.story.needs_refresh {
@@ -661,13 +661,13 @@ fn converges(run: &mut Run) {
     );
     assert!(
         !run.story.needs_refresh,
-        "looks come to an end: {:?}",
+        "refreshes come to an end: {:?}",
         run.trace
     );
 }
 
 #[test]
-fn in_every_order_the_image_follows_salesforce_and_no_edit_is_lost_unlogged() {
+fn in_every_order_no_edit_is_lost_unlogged() {
     use Happening::{Delivers, Says, Settles, UserCommits, WriteCommits};
     let left = [
         WriteCommits(0),
@@ -705,7 +705,7 @@ fn in_every_order_the_image_follows_salesforce_and_no_edit_is_lost_unlogged() {
 }
 
 #[test]
-fn in_every_order_a_late_write_is_never_taken_for_an_edit() {
+fn in_every_order_a_late_write_is_never_an_edit() {
     use Happening::{Delivers, Expires, Reads, Records, UserCommits, WriteCommits};
     let left = [
         WriteCommits(0),

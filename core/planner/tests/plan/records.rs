@@ -62,7 +62,7 @@ fn the_same_edit_on_both_sides_is_agreement() {
 }
 
 #[test]
-fn an_edit_to_an_owned_field_is_written_back_and_logged() {
+fn an_edit_to_an_owned_field_is_reverted_and_logged() {
     check(
         "rules Rating:postgres
            base Rating=Hot
@@ -168,7 +168,7 @@ fn a_minted_external_id_is_filled_in_where_it_lacks() {
 }
 
 #[test]
-fn a_renamed_external_id_travels_and_an_emptied_one_comes_back() {
+fn a_renamed_external_id_travels_an_emptied_one_returns() {
     check(
         "base Name=Ada
            pg   Name=Ada id=K2
@@ -184,7 +184,7 @@ fn a_renamed_external_id_travels_and_an_emptied_one_comes_back() {
 }
 
 #[test]
-fn external_ids_that_only_look_different_take_the_spelling_of_postgres() {
+fn equal_external_ids_take_the_spelling_of_postgres() {
     check(
         "base -
            pg   Name=Ada id=k1
@@ -247,7 +247,7 @@ fn delete_against_edit_has_its_own_policy() {
 }
 
 #[test]
-fn an_edit_that_has_no_say_does_not_stop_a_delete_and_is_logged() {
+fn an_edit_without_authority_is_logged_and_stops_nothing() {
     check(
         "rules Rating:salesforce
            base Name=Ada Rating=Hot
@@ -258,7 +258,7 @@ fn an_edit_that_has_no_say_does_not_stop_a_delete_and_is_logged() {
 }
 
 #[test]
-fn a_settled_delete_is_over_and_the_record_may_come_again() {
+fn after_a_settled_delete_the_record_may_return() {
     let ended = World::read(
         "base Name=Ada
                              pg   Name=Ada
@@ -401,7 +401,7 @@ fn what_automation_keeps_changing_back_is_not_fought_over() {
                                                 base Rating=Cold
                                                 pg   Rating={pg}
                                                 sf   Rating=Hot
-                                                bounce Rating {count} Cold Hot"
+                                                override Rating {count} Cold Hot"
         )
     };
     check(
@@ -435,7 +435,7 @@ fn a_late_effect_is_never_adopted() {
 }
 
 #[test]
-fn a_base_moves_only_after_the_write_that_makes_it_true() {
+fn a_base_moves_only_after_its_write() {
     let plan = World::read(
         "base Name=Ada Phone=1
                             pg   Name=Bea Phone=1
@@ -456,12 +456,12 @@ fn a_base_moves_only_after_the_write_that_makes_it_true() {
 // Outside the object's filter.
 
 #[test]
-fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
+fn a_row_stays_on_filter_exit_unless_configured() {
     for (rules, expected) in [
         ("on_filter_exit=keep", "nothing (FilteredOut)"),
         ("on_filter_exit=soft_delete", "soft-delete postgres"),
         ("on_filter_exit=delete", "delete postgres"),
-        // How deletes travel says nothing about leaving.
+        // How deletes travel does not decide about leaving.
         ("on_filter_exit=delete mode=ignore", "delete postgres"),
         ("on_filter_exit=delete mode=soft", "delete postgres"),
     ] {
@@ -476,7 +476,7 @@ fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
 }
 
 #[test]
-fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
+fn an_edit_lost_with_its_filtered_out_row_is_logged() {
     check(
         "rules on_filter_exit=delete on_edit=edit_wins
          base  Name=Ada Phone=1
@@ -487,7 +487,7 @@ fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
 }
 
 #[test]
-fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
+fn a_kept_row_does_not_travel_while_filtered_out() {
     check(
         "rules on_filter_exit=keep
          base  Name=Ada
@@ -498,7 +498,7 @@ fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
 }
 
 #[test]
-fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
+fn deleting_a_row_spares_its_filtered_out_record() {
     for rules in ["on_filter_exit=keep", "on_filter_exit=delete"] {
         let world = World::read(&format!(
             "rules {rules}
@@ -513,7 +513,7 @@ fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
 }
 
 #[test]
-fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
+fn a_row_that_never_agreed_outside_is_left_alone() {
     for rules in [
         "on_filter_exit=keep",
         "on_filter_exit=soft_delete",
@@ -530,7 +530,7 @@ fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
 }
 
 #[test]
-fn a_write_that_is_under_way_is_waited_for_before_the_row_goes() {
+fn a_row_is_deleted_only_after_writes_under_way() {
     check(
         "rules on_filter_exit=delete
          base  Name=Ada

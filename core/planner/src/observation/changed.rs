@@ -1,0 +1,17 @@
+//! A change event: only the changed fields are present.
+
+use super::effect::{Absorbing, Effect};
+use super::presence::{Evidence, appears};
+use super::{fields, writes};
+
+pub(super) fn absorb(record: &mut Absorbing<'_>) {
+    let Some(appeared) = appears(record, Evidence::Content) else {
+        return;
+    };
+    if appeared.newly {
+        // Only changed fields are here: the rest of the remote state is unknown.
+        record.apply(Effect::NeedsRefresh);
+    }
+    fields::take(record, fields::from_event);
+    writes::confirm_echoed(record);
+}

@@ -1,0 +1,62 @@
+//! A DELETE event, or a deleted row in a query of all rows.
+
+use crate::model::intent::{IntentState, WriteAction};
+use crate::model::link::Presence;
+use crate::model::observation::VersionOrder;
+
+use super::effect::{Absorbing, Effect};
+use super::presence::take_version;
+use super::writes::{abandon_unknown, is_pending};
+
+pub(super) fn absorb(record: &mut Absorbing<'_>) {
+    let known = &record.link.remote_state;
+    let unlinked = record.link.salesforce_id.is_none();
+    if known.presence == Presence::FilteredOut && record.is_current() {
+        // What becomes of a record outside the filter does not concern us.
+        return;
+    }
+    let older = record.seen.version.order(known.presence_version) == VersionOrder::Older;
+    match (record.is_current(), older, known.presence) {
+        (true, false, _) => set_deleted(record),
+        (true, true, _) => record.apply(Effect::WasOlder),
+        // Our own delete, settled before its event came.
+        (false, false, Presence::Deleted) if unlinked => take_version(record),
+        // A read found only a deleted record: our create of unknown outcome made no live one.
+        (false, _, Presence::Unseen) if unlinked => abandon_unknown(record),
+        (false, _, Presence::Deleted) => {}
+        (false, _, Presence::Unseen | Presence::Present | Presence::FilteredOut) => {
+            record.apply(Effect::WasOlder);
+        }
+    }
+}
+
+/// The record is gone, and with it every write of ours that is not settled.
+pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
+    let ours = record
+        .intents
+        .iter()
+        .any(|intent| intent.action == WriteAction::Delete && is_pending(intent));
+    if record.link.remote_state.presence != Presence::Deleted && !ours {
+        record.apply(Effect::Took);
+    }
+    record.apply(Effect::Presence(Presence::Deleted));
+    take_version(record);
+    for intent in record.intents {
+        let state = match (intent.state, intent.action) {
+            (IntentState::Applied, _) | (IntentState::Unknown, WriteAction::Delete) => {
+                IntentState::Confirmed
+            }
+            (IntentState::Unknown, WriteAction::Create | WriteAction::Update) => {
+                IntentState::Abandoned
+            }
+            (
+                IntentState::Open
+                | IntentState::Confirmed
+                | IntentState::Refused
+                | IntentState::Abandoned,
+                _,
+            ) => continue,
+        };
+        record.apply(Effect::Intent(intent.intent_id, state));
+    }
+}

@@ -1,0 +1,143 @@
+//! What an observation may change: a closed list of effects, applied in one place.
+
+use std::collections::BTreeMap;
+
+use crate::model::ids::{FieldName, IntentId, SalesforceId};
+use crate::model::intent::{Intent, IntentState};
+use crate::model::link::{AutomationOverride, Presence, RemoteField, RemoteState, SyncLink};
+use crate::model::observation::{SalesforceObservation, Version};
+use crate::model::value::{Payload, Value};
+
+use super::{AbsorbStatus, Absorbed};
+
+/// One change that an observation makes.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// The remote state took something that was not our own write: the record has work.
+    Took,
+    /// Something in the observation was older than the remote state.
+    WasOlder,
+    /// The record must be read again before it is planned.
+    NeedsRefresh,
+    /// The record is planned again, although the remote state may have taken nothing.
+    Dirty,
+    /// The observed Salesforce id is the record's.
+    TakeId,
+    /// Nothing of the old remote state holds any more.
+    ForgetRemoteState,
+    /// Whether the record is there.
+    Presence(Presence),
+    /// The version that the presence is known by.
+    PresenceVersion(Version),
+    /// A field of the remote state.
+    Field(FieldName, RemoteField),
+    /// A field of our write was echoed.
+    Echoed(IntentId, FieldName),
+    /// A write of ours reached its end.
+    Intent(IntentId, IntentState),
+    /// A write of unknown outcome did take effect: both sides agreed on its values.
+    BaseAdvance(Payload),
+    /// Salesforce stored another value than the one we sent.
+    AutomationOverride(FieldName, AutomationOverride),
+    /// A write of ours replaced this value before anyone saw it.
+    Overwritten(FieldName, Value),
+}
+
+/// One observation on its way into what is known of its record.
+#[derive(Debug)]
+pub(super) struct Absorbing<'a> {
+    /// The record before the observation.
+    pub(super) link: &'a SyncLink,
+    /// Its writes that are neither confirmed nor refused, oldest first.
+    pub(super) intents: &'a [Intent],
+    /// The observation.
+    pub(super) seen: &'a SalesforceObservation,
+    /// External ids of linked parents.
+    pub(super) parents: &'a BTreeMap<SalesforceId, String>,
+    absorbed: Absorbed,
+    took: bool,
+    older: bool,
+}
+
+impl<'a> Absorbing<'a> {
+    pub(super) fn new(
+        link: &'a SyncLink,
+        intents: &'a [Intent],
+        seen: &'a SalesforceObservation,
+        parents: &'a BTreeMap<SalesforceId, String>,
+    ) -> Self {
+        Self {
+            link,
+            intents,
+            seen,
+            parents,
+            absorbed: Absorbed {
+                remote_state: link.remote_state.clone(),
+                salesforce_id: link.salesforce_id.clone(),
+                base_advance: Payload::new(),
+                automation_overrides: link.automation_overrides.clone(),
+                echoed: Vec::new(),
+                intents: Vec::new(),
+                overwritten: Vec::new(),
+                status: AbsorbStatus::Unchanged,
+                dirty: false,
+                needs_refresh: false,
+            },
+            took: false,
+            older: false,
+        }
+    }
+
+    /// Applies one effect: the only place where an observation changes anything.
+    pub(super) fn apply(&mut self, effect: Effect) {
+        let absorbed = &mut self.absorbed;
+        match effect {
+            Effect::Took => self.took = true,
+            Effect::WasOlder => self.older = true,
+            Effect::NeedsRefresh => absorbed.needs_refresh = true,
+            Effect::Dirty => absorbed.dirty = true,
+            Effect::TakeId => absorbed.salesforce_id = Some(self.seen.salesforce_id.clone()),
+            Effect::ForgetRemoteState => absorbed.remote_state = RemoteState::default(),
+            Effect::Presence(presence) => absorbed.remote_state.presence = presence,
+            Effect::PresenceVersion(version) => absorbed.remote_state.presence_version = version,
+            Effect::Field(field, remote) => {
+                absorbed.remote_state.fields.insert(field, remote);
+            }
+            Effect::Echoed(intent, field) => absorbed.echoed.push((intent, field)),
+            Effect::Intent(intent, state) => absorbed.intents.push((intent, state)),
+            Effect::BaseAdvance(values) => absorbed.base_advance.extend(values),
+            Effect::AutomationOverride(field, changed_back) => {
+                absorbed.automation_overrides.insert(field, changed_back);
+            }
+            Effect::Overwritten(field, value) => absorbed.overwritten.push((field, value)),
+        }
+    }
+
+    /// Returns what the effects so far have left.
+    pub(super) fn so_far(&self) -> &Absorbed {
+        &self.absorbed
+    }
+
+    /// Returns whether the observation is of the Salesforce record that ours is linked to.
+    pub(super) fn is_current(&self) -> bool {
+        self.link.salesforce_id.as_ref() == Some(&self.seen.salesforce_id)
+    }
+
+    /// Returns what is left, with the observation's status.
+    pub(super) fn finish(self) -> Absorbed {
+        let mut absorbed = self.absorbed;
+        absorbed.dirty |= self.took || absorbed.needs_refresh;
+        absorbed.status = if self.took {
+            AbsorbStatus::Taken
+        } else if absorbed.needs_refresh {
+            AbsorbStatus::NeedsRefresh
+        } else if self.older || !absorbed.overwritten.is_empty() {
+            AbsorbStatus::Superseded
+        } else if !absorbed.echoed.is_empty() || !absorbed.intents.is_empty() {
+            AbsorbStatus::Echo
+        } else {
+            AbsorbStatus::Unchanged
+        };
+        absorbed
+    }
+}

@@ -1,0 +1,165 @@
+//! The fields of an observation, each by its own version.
+
+use crate::model::ids::FieldName;
+use crate::model::intent::IntentState;
+use crate::model::link::RemoteField;
+use crate::model::observation::{Version, VersionOrder};
+use crate::model::value::Value;
+
+use super::effect::{Absorbing, Effect};
+use super::writes;
+
+/// One field as the observation shows it.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    pub(super) field: &'a FieldName,
+    pub(super) value: &'a Value,
+    /// What the remote state held.
+    pub(super) prior: Option<RemoteField>,
+    /// How the observation's version stands to that of the remote state.
+    pub(super) order: VersionOrder,
+}
+
+impl Shown<'_> {
+    /// Returns whether the remote state held another value, or none.
+    pub(super) fn differs(&self) -> bool {
+        self.prior
+            .as_ref()
+            .is_none_or(|prior| prior.value != *self.value)
+    }
+}
+
+/// Hands every field that is not older than what is known to `take_one`.
+pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'a>, &Shown<'_>)) {
+    for (field, value) in &record.seen.fields {
+        let prior = record.so_far().remote_state.fields.get(field).cloned();
+        let order = prior.as_ref().map_or(VersionOrder::Newer, |prior| {
+            record.seen.version.order(prior.version)
+        });
+        match order {
+            // The same event again.
+            VersionOrder::Same => {}
+            VersionOrder::Older => record.apply(Effect::WasOlder),
+            VersionOrder::Newer | VersionOrder::Incomparable => {
+                let shown = Shown {
+                    field,
+                    value,
+                    prior,
+                    order,
+                };
+                take_one(record, &shown);
+            }
+        }
+    }
+}
+
+/// Takes one field of an event.
+pub(super) fn from_event(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
+    if !echoes(record, shown) {
+        unexplained(record, shown);
+    }
+}
+
+/// Takes a value that a write of ours explains. Returns false if none does.
+pub(super) fn echoes(record: &mut Absorbing<'_>, shown: &Shown<'_>) -> bool {
+    let Some(replaced) = writes::echo(record, shown.field, shown.value) else {
+        return false;
+    };
+    if !replaced {
+        // An edit that came while our write was open turns out to have been replaced by it.
+        let lost = shown.prior.as_ref();
+        if let Some(lost) =
+            lost.filter(|prior| prior.written_concurrently && prior.value != *shown.value)
+        {
+            let lost = lost.value.clone();
+            record.apply(Effect::Overwritten(shown.field.clone(), lost));
+        }
+        put(record, shown);
+    }
+    true
+}
+
+/// Takes a value that no write of ours explains.
+pub(super) fn unexplained(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
+    let Shown { field, value, .. } = *shown;
+    let pending = writes::pending(record, field);
+    let applied = pending
+        .iter()
+        .any(|intent| intent.state == IntentState::Applied);
+    match (pending.first(), record.seen.ours, applied) {
+        (None, _, _) => foreign(record, shown, false),
+        (Some(intent), true, _) => {
+            writes::automation_override(record, intent, field, value);
+            record.apply(Effect::Echoed(intent.intent_id, field.clone()));
+            put(record, shown);
+            record.apply(Effect::Took);
+        }
+        (Some(_), false, true) => {
+            record.apply(Effect::Overwritten(field.clone(), value.clone()));
+        }
+        (Some(_), false, false) => foreign(record, shown, true),
+    }
+}
+
+/// Takes another's edit. `concurrent`: a write of ours to the field is open.
+fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
+    let Shown {
+        field,
+        value,
+        ref prior,
+        order,
+    } = *shown;
+    let differs = shown.differs();
+    if differs && order == VersionOrder::Incomparable {
+        return record.apply(Effect::NeedsRefresh);
+    }
+    let late = writes::is_late_write(record, field, value);
+    let mut remote = stored(record, shown);
+    remote.late_write = late || (remote.late_write && !differs);
+    remote.written_concurrently |= concurrent;
+    record.apply(Effect::Field(field.clone(), remote));
+    // A field that is seen for the first time is new unless it is null, or what both agreed on.
+    let is_new = match prior {
+        Some(_) => differs,
+        None => *value != Value::Null && !writes::is_base(record, field, value),
+    };
+    if is_new || late {
+        record.apply(Effect::Took);
+    }
+}
+
+fn put(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
+    let remote = stored(record, shown);
+    record.apply(Effect::Field(shown.field.clone(), remote));
+}
+
+/// Returns the field as the remote state keeps it. Equal values of one second keep the version that
+/// holds more: the one with a commit number.
+fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
+    let version = record.seen.version;
+    let same = shown
+        .prior
+        .as_ref()
+        .filter(|prior| prior.value == *shown.value);
+    let known = same.filter(|prior| {
+        shown.order == VersionOrder::Incomparable
+            && prior.version != Version::default()
+            && version.commit_number.is_none()
+    });
+    RemoteField {
+        version: known.map_or(version, |prior| prior.version),
+        late_write: same.is_some_and(|prior| prior.late_write),
+        written_concurrently: same.is_some_and(|prior| prior.written_concurrently),
+        ..first_seen(shown.value, version)
+    }
+}
+
+/// Returns a field of which nothing was known.
+pub(super) fn first_seen(value: &Value, version: Version) -> RemoteField {
+    RemoteField {
+        value: value.clone(),
+        version,
+        late_write: false,
+        written_concurrently: false,
+    }
+}

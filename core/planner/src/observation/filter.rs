@@ -1,0 +1,42 @@
+//! A record outside the object's filter: a change or a poll that the filter does not show, and a
+//! read that found it there.
+
+use crate::model::link::Presence;
+use crate::model::observation::VersionOrder;
+
+use super::effect::{Absorbing, Effect};
+use super::writes;
+
+/// Capture saw it outside the filter: whether it has left is decided by one read.
+pub(super) fn absorb_unmatched(record: &mut Absorbing<'_>) {
+    if !is_known_outside(record) {
+        record.apply(Effect::NeedsRefresh);
+    }
+}
+
+/// A read found it outside the filter: its content is not kept, and no echo is awaited. Like every
+/// read, it is made once more where an event may have overtaken it.
+pub(super) fn absorb_filtered_out(record: &mut Absorbing<'_>) {
+    let known = &record.link.remote_state;
+    let was_present = known.presence == Presence::Present && record.is_current();
+    match record.seen.version.order(known.presence_version) {
+        VersionOrder::Older if was_present => return record.apply(Effect::NeedsRefresh),
+        VersionOrder::Incomparable if was_present => record.apply(Effect::NeedsRefresh),
+        VersionOrder::Older
+        | VersionOrder::Same
+        | VersionOrder::Newer
+        | VersionOrder::Incomparable => {}
+    }
+    if !is_known_outside(record) {
+        record.apply(Effect::Took);
+    }
+    record.apply(Effect::TakeId);
+    record.apply(Effect::ForgetRemoteState);
+    record.apply(Effect::Presence(Presence::FilteredOut));
+    record.apply(Effect::PresenceVersion(record.seen.version));
+    writes::settle_by_read(record);
+}
+
+fn is_known_outside(record: &Absorbing<'_>) -> bool {
+    record.link.remote_state.presence == Presence::FilteredOut && record.is_current()
+}

@@ -1,0 +1,104 @@
+//! Whether an observation that shows the record means that it is there.
+
+use crate::model::intent::WriteAction;
+use crate::model::link::Presence;
+use crate::model::observation::{Version, VersionOrder};
+
+use super::effect::{Absorbing, Effect};
+use super::writes::is_pending;
+
+/// How much an observation of a live record proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// A read under the record's lease: it is there.
+    Authoritative,
+    /// It was created or undeleted then.
+    Arrival,
+    /// It had this content then.
+    Content,
+}
+
+/// A record that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Appeared {
+    /// It was not known to be there.
+    pub(super) newly: bool,
+}
+
+/// Takes what the observation shows of the record as a whole. Returns none if its fields do not
+/// count.
+pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<Appeared> {
+    let linked = record.link.salesforce_id.is_some();
+    let known = record.link.remote_state.presence;
+    match known {
+        // Another live record claims the same external id.
+        Presence::Present | Presence::Unseen | Presence::FilteredOut
+            if linked && !record.is_current() =>
+        {
+            if evidence != Evidence::Authoritative {
+                record.apply(Effect::NeedsRefresh);
+                return None;
+            }
+        }
+        Presence::Deleted | Presence::FilteredOut if record.is_current() || !linked => {
+            if !comes_back(record, evidence) {
+                return None;
+            }
+        }
+        Presence::Present | Presence::Unseen | Presence::Deleted | Presence::FilteredOut => {}
+    }
+    if !record.is_current() && (linked || known == Presence::Deleted) {
+        // A new record under the old external id: nothing of the old remote state holds for it.
+        record.apply(Effect::ForgetRemoteState);
+    }
+    record.apply(Effect::TakeId);
+    let newly = record.so_far().remote_state.presence != Presence::Present;
+    if newly {
+        let created_by_us = record
+            .intents
+            .iter()
+            .any(|intent| intent.action == WriteAction::Create && is_pending(intent));
+        if !created_by_us {
+            record.apply(Effect::Took);
+        }
+    }
+    record.apply(Effect::Presence(Presence::Present));
+    take_version(record);
+    Some(Appeared { newly })
+}
+
+/// Decides whether a record that was deleted, or outside the filter, is back. An earlier observation
+/// must not bring it back: where only a read can decide, it is read again.
+fn comes_back(record: &mut Absorbing<'_>, evidence: Evidence) -> bool {
+    let known = record.link.remote_state.presence_version;
+    match (evidence, record.seen.version.order(known)) {
+        (Evidence::Authoritative | Evidence::Arrival | Evidence::Content, VersionOrder::Older) => {
+            record.apply(Effect::WasOlder);
+            false
+        }
+        (
+            Evidence::Authoritative,
+            VersionOrder::Newer | VersionOrder::Same | VersionOrder::Incomparable,
+        )
+        | (Evidence::Arrival, VersionOrder::Newer | VersionOrder::Same) => true,
+        (Evidence::Content, VersionOrder::Newer | VersionOrder::Same) if record.is_current() => {
+            true
+        }
+        (
+            Evidence::Arrival | Evidence::Content,
+            VersionOrder::Newer | VersionOrder::Same | VersionOrder::Incomparable,
+        ) => {
+            record.apply(Effect::NeedsRefresh);
+            false
+        }
+    }
+}
+
+/// Takes the observation's version as the one that the presence is known by, unless it is older.
+pub(super) fn take_version(record: &mut Absorbing<'_>) {
+    let version = record.seen.version;
+    let known = record.link.remote_state.presence_version;
+    if version.order(known) != VersionOrder::Older && version != Version::default() {
+        record.apply(Effect::PresenceVersion(version));
+    }
+}

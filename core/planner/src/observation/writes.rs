@@ -1,0 +1,199 @@
+//! Our own writes in an observation: their echoes, their outcome, and what became of their values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::ids::{FieldName, IntentId, SalesforceId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::link::AutomationOverride;
+use crate::model::value::Value;
+
+use super::effect::{Absorbing, Effect};
+
+/// Returns whether a value as Salesforce shows it is the one that was sent.
+pub(super) fn shows(
+    stored: &Value,
+    sent: &Value,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> bool {
+    stored == sent
+        || match (stored, sent) {
+            (Value::Text(id), Value::Text(external_id)) => SalesforceId::parse(id)
+                .ok()
+                .and_then(|id| parents.get(&id))
+                .is_some_and(|parent| parent == external_id),
+            (_, Value::Null | Value::Boolean(_) | Value::Number(_))
+            | (Value::Null | Value::Boolean(_) | Value::Number(_), Value::Text(_)) => false,
+        }
+}
+
+/// Returns whether the write may still show: its echo is awaited.
+pub(super) fn is_pending(intent: &Intent) -> bool {
+    match intent.state {
+        IntentState::Open | IntentState::Unknown | IntentState::Applied => true,
+        IntentState::Confirmed | IntentState::Refused | IntentState::Abandoned => false,
+    }
+}
+
+/// Returns the writes to the field whose echo has not been seen, oldest first.
+pub(super) fn pending<'a>(record: &Absorbing<'a>, field: &FieldName) -> Vec<&'a Intent> {
+    let echoed_now = &record.so_far().echoed;
+    record
+        .intents
+        .iter()
+        .filter(|intent| {
+            is_pending(intent)
+                && intent.fields.contains_key(field)
+                && !intent.echoed.contains(field)
+                && !echoed_now.contains(&(intent.intent_id, field.clone()))
+        })
+        .collect()
+}
+
+/// Returns whether Salesforce has confirmed a write to the field whose echo has not been seen.
+pub(super) fn awaits_echo(record: &Absorbing<'_>, field: &FieldName) -> bool {
+    pending(record, field)
+        .iter()
+        .any(|intent| intent.state == IntentState::Applied)
+}
+
+/// Marks the write that the value echoes, and older ones. Returns none if no write explains the
+/// value, else whether a later confirmed write has replaced it already.
+pub(super) fn echo(record: &mut Absorbing<'_>, field: &FieldName, value: &Value) -> Option<bool> {
+    let pending = pending(record, field);
+    let place = pending
+        .iter()
+        .position(|intent| shows(value, &intent.fields[field], record.parents))?;
+    let replaced = pending[place + 1..]
+        .iter()
+        .any(|intent| intent.state == IntentState::Applied);
+    for intent in &pending[..=place] {
+        record.apply(Effect::Echoed(intent.intent_id, field.clone()));
+    }
+    Some(replaced)
+}
+
+/// Counts that Salesforce stored another value than the one we sent.
+pub(super) fn automation_override(
+    record: &mut Absorbing<'_>,
+    intent: &Intent,
+    field: &FieldName,
+    stored: &Value,
+) {
+    let known = record.so_far().automation_overrides.get(field);
+    let count = known.map_or(0, |known| known.count);
+    let changed_back = AutomationOverride {
+        count: count.saturating_add(1),
+        sent: intent.fields[field].clone(),
+        stored: stored.clone(),
+    };
+    record.apply(Effect::AutomationOverride(field.clone(), changed_back));
+}
+
+/// Returns whether an abandoned write has landed after all.
+pub(super) fn is_late_write(record: &Absorbing<'_>, field: &FieldName, value: &Value) -> bool {
+    record.seen.ours && is_abandoned(record, field, value) && !is_base(record, field, value)
+}
+
+/// Returns whether an abandoned write sent the value.
+pub(super) fn is_abandoned(record: &Absorbing<'_>, field: &FieldName, value: &Value) -> bool {
+    record.intents.iter().any(|intent| {
+        intent.state == IntentState::Abandoned
+            && intent
+                .fields
+                .get(field)
+                .is_some_and(|sent| shows(value, sent, record.parents))
+    })
+}
+
+/// Returns whether both sides agreed on the value last.
+pub(super) fn is_base(record: &Absorbing<'_>, field: &FieldName, value: &Value) -> bool {
+    record
+        .link
+        .base
+        .get(field)
+        .is_some_and(|base| shows(value, base, record.parents))
+}
+
+/// Gives up the writes of unknown outcome: they had no effect.
+pub(super) fn abandon_unknown(record: &mut Absorbing<'_>) {
+    for intent in record.intents {
+        if intent.state == IntentState::Unknown {
+            record.apply(Effect::Intent(intent.intent_id, IntentState::Abandoned));
+            record.apply(Effect::Dirty);
+        }
+    }
+}
+
+/// Confirms the applied writes whose fields have all been echoed.
+pub(super) fn confirm_echoed(record: &mut Absorbing<'_>) {
+    for intent in record.intents {
+        match intent.state {
+            IntentState::Applied if is_fully_echoed(record, intent) => {
+                record.apply(Effect::Intent(intent.intent_id, IntentState::Confirmed));
+            }
+            IntentState::Applied
+            | IntentState::Unknown
+            | IntentState::Open
+            | IntentState::Confirmed
+            | IntentState::Refused
+            | IntentState::Abandoned => {}
+        }
+    }
+}
+
+/// Settles every write by what a read under the lease shows: it also decides those of unknown
+/// outcome.
+pub(super) fn settle_by_read(record: &mut Absorbing<'_>) {
+    for intent in record.intents {
+        match intent.state {
+            IntentState::Applied => {
+                record.apply(Effect::Intent(intent.intent_id, IntentState::Confirmed));
+            }
+            IntentState::Unknown => settle_unknown(record, intent),
+            IntentState::Open
+            | IntentState::Confirmed
+            | IntentState::Refused
+            | IntentState::Abandoned => {}
+        }
+    }
+}
+
+fn settle_unknown(record: &mut Absorbing<'_>, intent: &Intent) {
+    let state = if took_effect(record, intent) {
+        record.apply(Effect::BaseAdvance(intent.fields.clone()));
+        IntentState::Confirmed
+    } else {
+        IntentState::Abandoned
+    };
+    record.apply(Effect::Intent(intent.intent_id, state));
+    // The base, or what is known of the record, has moved: it is planned again.
+    record.apply(Effect::Dirty);
+}
+
+fn is_fully_echoed(record: &Absorbing<'_>, intent: &Intent) -> bool {
+    let id: IntentId = intent.intent_id;
+    let now: BTreeSet<&FieldName> = record
+        .so_far()
+        .echoed
+        .iter()
+        .filter(|(echoed, _)| *echoed == id)
+        .map(|(_, field)| field)
+        .collect();
+    intent.action != WriteAction::Delete
+        && intent
+            .fields
+            .keys()
+            .all(|field| intent.echoed.contains(field) || now.contains(field))
+}
+
+/// Returns whether the record as read shows everything that the write sent.
+fn took_effect(record: &Absorbing<'_>, intent: &Intent) -> bool {
+    intent.action != WriteAction::Delete
+        && intent.fields.iter().all(|(field, sent)| {
+            record
+                .seen
+                .fields
+                .get(field)
+                .is_some_and(|stored| shows(stored, sent, record.parents))
+        })
+}
