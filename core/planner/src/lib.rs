@@ -6,10 +6,11 @@
 //! 1. [`model`]: sides, ids, values, changes; what is known of one record.
 //! 2. [`config`]: the rules of an object, read from `syncline.toml`.
 //! 3. [`observation`]: what an observation of Salesforce means for what is known of a record.
-//! 4. [`record`]: what one record needs next. Start at [`plan_record`]; one sentence per rule is in
+//! 4. [`identity`]: which record a row or an observation belongs to.
+//! 5. [`record`]: what one record needs next. Start at [`plan_record`]; one sentence per rule is in
 //!    [`rule`]. [`facts`] are what a plan was made of, kept so that it can be made again.
-//! 5. [`route`]: by which lane many plans travel to Salesforce.
-//! 6. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
+//! 6. [`route`]: by which lane many plans travel to Salesforce.
+//! 7. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
 //!
 //! [`merge`] and [`change`] decide about one envelope for callers who hold no record.
 //!
@@ -20,6 +21,7 @@ pub mod change;
 pub mod config;
 pub mod facts;
 mod field;
+pub mod identity;
 pub mod merge;
 pub mod model;
 pub mod observation;

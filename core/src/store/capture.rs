@@ -15,7 +15,6 @@ use super::journal::{JournalLine, write_journal};
 use super::links::{NewLink, RawAlias, Wanted, add_raw_aliases, lock_by_names, make_links};
 use super::outbox::{Claimed, Emitted, OUTBOX, claim, hold_outbox, note_capture, seen_before};
 use super::records::{KnownRecord, free_keys, save_records};
-use super::row_identity::{Entry, KeyedChange, RawKey, RowIdentityMap};
 use super::tasks::{NewWork, add_work};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{CaptureCounts, OutboxReport};
@@ -26,6 +25,7 @@ use crate::model::hash::canonical_hash;
 use crate::model::ids::{OrgEpoch, RecordId};
 use crate::model::key::KeyForm;
 use crate::model::link::RemoteState;
+use crate::planner::identity::rows::{Entry, KeyedChange, RowIdentityMap, RowKey};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::capture_outbox`].
@@ -183,7 +183,7 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
     let form = key_form(mapped);
     let parse = |raw: &str| {
         form.canonical(raw)
-            .map(|canonical| RawKey {
+            .map(|canonical| RowKey {
                 raw: raw.to_owned(),
                 canonical,
             })
@@ -192,7 +192,7 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
     let key = row.external_id.as_deref().map(parse).transpose()?;
     let generated = row.local_key.as_ref().map(|local| {
         let raw = generate::for_postgres(&mapped.tenant, &mapped.sync.table, local);
-        RawKey {
+        RowKey {
             canonical: form.canonical(&raw).unwrap_or_else(|_| raw.clone()),
             raw,
         }

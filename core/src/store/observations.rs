@@ -12,7 +12,6 @@ use super::dead_letters::{NewDeadLetter, insert_dead_letters};
 use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
 use super::journal::{JournalLine, write_journal};
 use super::links::{NewLink, Wanted, lock_by_names, make_links};
-use super::observation_batch::{Loaded, ObservationBatch, Seen, SeenRecord, external_id};
 use super::records::{
     KnownRecord, LostValue, free_keys, live_intents, log_lost_values, save_intents, save_records,
     word_of,
@@ -22,12 +21,16 @@ use super::tasks::{NewWork, add_work, wake_children};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, StreamLease, StreamPosition};
 use crate::engine::ports::{MappedObject, StoreError};
+use crate::model::SourceSystem;
 use crate::model::cursor::SourceCursor;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::{Payload, Value};
+use crate::planner::identity::observations::{
+    Loaded, ObservationBatch, Origin, Seen, SeenRecord, external_id,
+};
 use crate::planner::observation::AbsorbStatus;
 
 impl PgStore {
@@ -74,7 +77,7 @@ impl PgStore {
         let seen: Vec<Seen> = sorted
             .accepted
             .iter()
-            .map(|one| book.take(one.mapped, key_form(one.mapped), one.seen))
+            .map(|one| book.take(origin(one.mapped), one.seen))
             .collect();
         write(&mut tx, mapped_objects, &mut book).await?;
         write_evidence(&mut tx, name, &sorted, &seen, &book).await?;
@@ -103,6 +106,27 @@ impl PgStore {
             superseded: count(AbsorbStatus::Superseded),
         })
     }
+}
+
+/// Returns where an object's observations are made.
+fn origin(mapped: &MappedObject) -> Origin<'_> {
+    Origin {
+        tenant: &mapped.tenant,
+        organization_id: &mapped.organization_id,
+        org_epoch: mapped.org_epoch,
+        key_form: key_form(mapped),
+    }
+}
+
+/// Returns the values to log as overwritten.
+fn lost_values(record: &SeenRecord) -> impl Iterator<Item = LostValue> {
+    record.overwritten().iter().map(|(field, value)| LostValue {
+        record_id: record.known.link.record_id,
+        field: field.clone(),
+        side: word_of(SourceSystem::Salesforce),
+        value: [value.to_json()],
+        rule: "overwritten".to_owned(),
+    })
 }
 
 /// A sighting of a mapped object.
@@ -442,7 +466,7 @@ async fn write(
         .cloned()
         .collect();
     save_intents(tx, &intents).await?;
-    let lost: Vec<LostValue> = kept().flat_map(SeenRecord::lost_values).collect();
+    let lost: Vec<LostValue> = kept().flat_map(lost_values).collect();
     log_lost_values(tx, &lost, config_hash).await?;
     let work: Vec<NewWork> = kept()
         .filter(|record| record.dirty)

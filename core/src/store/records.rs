@@ -14,23 +14,9 @@ use crate::model::ids::{
     FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
 };
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{AutomationOverride, Presence, RemoteState};
+use crate::model::link::{AutomationOverride, RemoteState};
 use crate::model::value::Payload;
-
-/// A link with what only the store knows of it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct KnownRecord {
-    /// The link.
-    pub(super) link: SyncLink,
-    /// Its external id was generated and neither side has confirmed it.
-    pub(super) generated: bool,
-    /// Its row took the external id of another live record.
-    pub(super) key_conflict: bool,
-    /// What was last seen of the row.
-    pub(super) postgres_presence: Presence,
-    /// When the row last changed, by the trigger's clock.
-    pub(super) postgres_changed_at_ms: Option<i64>,
-}
+pub(super) use crate::planner::identity::KnownRecord;
 
 /// A row of `sync_link`.
 #[derive(sqlx::FromRow)]

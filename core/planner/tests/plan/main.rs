@@ -3,6 +3,8 @@
 mod facades;
 mod filtered_out;
 mod fixture;
+mod identity;
+mod identity_observations;
 mod lanes;
 mod observation;
 mod records;

@@ -1,65 +1,79 @@
-//! Which record a Salesforce sighting belongs to, and what the sightings of one batch make of it.
+//! Which record a Salesforce observation belongs to, and what the observations of one batch leave.
 //!
-//! Pure: a fold over one batch, in order. What a sighting means is [`absorb`]'s to say; here
-//! it only finds its record and its effects are collected.
+//! Takes one batch in order. What an observation means is decided by [`absorb`]; here it finds its
+//! record, and its effects are collected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::records::{KnownRecord, LostValue, word_of};
-use crate::engine::ports::MappedObject;
-use crate::model::SourceSystem;
 use crate::model::SyncLink;
 use crate::model::generate;
-use crate::model::ids::{IntentId, ObjectName, RecordId, SalesforceId};
+use crate::model::ids::{
+    FieldName, IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
+};
 use crate::model::intent::{Intent, IntentState};
 use crate::model::key::KeyForm;
 use crate::model::link::{Presence, RemoteState};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::model::value::Payload;
-use crate::planner::observation::{AbsorbStatus, absorb};
+use crate::model::value::{Payload, Value};
+use crate::observation::{AbsorbStatus, absorb};
+
+use super::KnownRecord;
+
+/// Where an observation was made, as far as it decides whose record it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Origin<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    /// The org.
+    pub organization_id: &'a SalesforceId,
+    /// The epoch of the org's identity.
+    pub org_epoch: OrgEpoch,
+    /// How the object's external ids compare.
+    pub key_form: KeyForm,
+}
 
 /// A record of the batch.
 #[derive(Debug)]
-pub(super) struct SeenRecord {
+pub struct SeenRecord {
     /// What is known of it. A new one has the nil record id until its link is made.
-    pub(super) known: KnownRecord,
-    /// What the control plane held, to tell whether anything changed; none for a new record.
+    pub known: KnownRecord,
+    /// What the control plane held, to see whether anything changed; none for a new record.
     before: Option<KnownRecord>,
     /// Writes that may still echo.
-    pub(super) live: Vec<Intent>,
+    pub live: Vec<Intent>,
     /// Writes that the batch settled for good.
-    pub(super) ended: Vec<Intent>,
+    pub ended: Vec<Intent>,
     /// Writes whose state or echoes changed.
     touched: BTreeSet<IntentId>,
     /// There is work.
-    pub(super) dirty: bool,
+    pub dirty: bool,
     /// It must be read before it is planned.
-    pub(super) needs_refresh: bool,
+    pub needs_refresh: bool,
     /// Its external id was adopted from Salesforce.
-    pub(super) moved: bool,
-    /// It turned out to be another record's Salesforce side, and gives way to that one.
-    pub(super) merged: bool,
-    /// Values that our writes replaced unseen.
-    lost: Vec<(crate::model::ids::FieldName, crate::model::value::Value)>,
+    pub moved: bool,
+    /// It turned out to be another record's Salesforce side and is merged into that one.
+    pub merged: bool,
+    /// Values that our writes replaced before anyone saw them.
+    overwritten: Vec<(FieldName, Value)>,
 }
 
 impl SeenRecord {
     /// Returns whether the link is new and must be made.
-    pub(super) fn is_new(&self) -> bool {
+    pub fn is_new(&self) -> bool {
         self.before.is_none()
     }
 
     /// Returns whether the link differs from what the control plane holds.
-    pub(super) fn is_changed(&self) -> bool {
+    pub fn is_changed(&self) -> bool {
         self.before
             .as_ref()
             .is_some_and(|before| *before != self.known)
     }
 
     /// Returns whether the batch gave the record a Salesforce id that it did not go by before.
-    pub(super) fn has_arrived(&self) -> bool {
+    pub fn has_arrived(&self) -> bool {
         let before = self
             .before
             .as_ref()
@@ -68,41 +82,35 @@ impl SeenRecord {
     }
 
     /// Returns the writes to save.
-    pub(super) fn touched_intents(&self) -> impl Iterator<Item = &Intent> {
+    pub fn touched_intents(&self) -> impl Iterator<Item = &Intent> {
         self.live
             .iter()
             .chain(&self.ended)
             .filter(|intent| self.touched.contains(&intent.intent_id))
     }
 
-    /// Returns the values to log as overwritten.
-    pub(super) fn lost_values(&self) -> impl Iterator<Item = LostValue> {
-        self.lost.iter().map(|(field, value)| LostValue {
-            record_id: self.known.link.record_id,
-            field: field.clone(),
-            side: word_of(SourceSystem::Salesforce),
-            value: [value.to_json()],
-            rule: "overwritten".to_owned(),
-        })
+    /// Returns the values that our writes replaced before anyone saw them.
+    pub fn overwritten(&self) -> &[(FieldName, Value)] {
+        &self.overwritten
     }
 }
 
 /// What was loaded for a batch.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
-    /// Links that some sighting may belong to.
-    pub(super) records: Vec<KnownRecord>,
+pub struct Loaded {
+    /// Records that some observation may belong to.
+    pub records: Vec<KnownRecord>,
     /// Their live intents.
-    pub(super) intents: BTreeMap<RecordId, Vec<Intent>>,
+    pub intents: BTreeMap<RecordId, Vec<Intent>>,
     /// Former Salesforce ids.
-    pub(super) former: BTreeMap<(ObjectName, SalesforceId), RecordId>,
+    pub former: BTreeMap<(ObjectName, SalesforceId), RecordId>,
     /// External ids of records that references point to.
-    pub(super) parents: BTreeMap<SalesforceId, String>,
+    pub parents: BTreeMap<SalesforceId, String>,
 }
 
-/// The records of one batch by every name a sighting may use.
+/// The records of one batch by every name an observation may use.
 #[derive(Debug)]
-pub(super) struct ObservationBatch {
+pub struct ObservationBatch {
     records: Vec<SeenRecord>,
     by_id: BTreeMap<(ObjectName, SalesforceId), usize>,
     by_key: BTreeMap<(ObjectName, String), usize>,
@@ -110,19 +118,19 @@ pub(super) struct ObservationBatch {
     parents: BTreeMap<SalesforceId, String>,
 }
 
-/// What one sighting came to.
+/// What became of one observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Its record; none for a deletion of a record that nobody knows.
-    pub(super) place: Option<usize>,
+pub struct Seen {
+    /// Its record; none for a deletion of a record that is not known.
+    pub place: Option<usize>,
     /// What became of it.
-    pub(super) status: AbsorbStatus,
+    pub status: AbsorbStatus,
 }
 
 impl ObservationBatch {
-    /// Opens the book.
-    pub(super) fn new(loaded: Loaded) -> Self {
-        let mut book = Self {
+    /// Returns the batch of the records that its observations may belong to.
+    pub fn new(loaded: Loaded) -> Self {
+        let mut batch = Self {
             records: Vec::new(),
             by_id: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -134,42 +142,37 @@ impl ObservationBatch {
         for record in loaded.records {
             let live = intents.remove(&record.link.record_id).unwrap_or_default();
             let record_id = record.link.record_id;
-            let place = book.add(record.clone(), Some(record), live);
+            let place = batch.add(record.clone(), Some(record), live);
             places.insert(record_id, place);
         }
-        book.former = loaded
+        batch.former = loaded
             .former
             .into_iter()
             .filter_map(|(name, record)| Some((name, *places.get(&record)?)))
             .collect();
-        book
+        batch
     }
 
     /// Returns the records.
-    pub(super) fn records(&self) -> &[SeenRecord] {
+    pub fn records(&self) -> &[SeenRecord] {
         &self.records
     }
 
     /// Returns the records, to give new ones their ids.
-    pub(super) fn records_mut(&mut self) -> &mut [SeenRecord] {
+    pub fn records_mut(&mut self) -> &mut [SeenRecord] {
         &mut self.records
     }
 
-    /// Folds one sighting into its record.
-    pub(super) fn take(
-        &mut self,
-        mapped: &MappedObject,
-        form: KeyForm,
-        seen: &SalesforceObservation,
-    ) -> Seen {
-        let Some(place) = self.find_or_make(mapped, form, seen) else {
+    /// Absorbs one observation into its record.
+    pub fn take(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> Seen {
+        let Some(place) = self.find_or_make(origin, seen) else {
             return Seen {
                 place: None,
                 status: AbsorbStatus::Unchanged,
             };
         };
         let record = &mut self.records[place];
-        enter_org_epoch(&mut record.known.link, mapped);
+        enter_org_epoch(&mut record.known.link, origin);
         let former = self
             .former
             .get(&(seen.object.clone(), seen.salesforce_id.clone()));
@@ -177,7 +180,7 @@ impl ObservationBatch {
             && record.known.link.remote_state.presence == Presence::Deleted
             && former == Some(&place)
         {
-            // A sighting of the id it had before it was deleted: it is ordered against that delete.
+            // It shows the id that the record had before its delete: it is ordered against that.
             record.known.link.salesforce_id = Some(seen.salesforce_id.clone());
         }
         let status = absorb_into(record, seen, &self.parents);
@@ -208,20 +211,15 @@ impl ObservationBatch {
             needs_refresh: false,
             moved: false,
             merged: false,
-            lost: Vec::new(),
+            overwritten: Vec::new(),
         });
         place
     }
 
     /// Finds the record by Salesforce id, then by external id, then by a former Salesforce id.
-    fn find_or_make(
-        &mut self,
-        mapped: &MappedObject,
-        form: KeyForm,
-        seen: &SalesforceObservation,
-    ) -> Option<usize> {
+    fn find_or_make(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> Option<usize> {
         let object = &seen.object;
-        let canonical = external_id(seen).and_then(|raw| form.canonical(raw).ok());
+        let canonical = external_id(seen).and_then(|raw| origin.key_form.canonical(raw).ok());
         let by_key = canonical
             .as_ref()
             .and_then(|key| self.by_key.get(&(object.clone(), key.clone())))
@@ -237,7 +235,7 @@ impl ObservationBatch {
             return Some(place);
         }
         match seen.kind {
-            // Nobody knows it, and it is gone or outside the filter: nothing to keep.
+            // It is not known, and it is gone or outside the filter: nothing to keep.
             ObservationKind::Deleted
             | ObservationKind::Missing
             | ObservationKind::Unmatched
@@ -247,32 +245,28 @@ impl ObservationBatch {
             | ObservationKind::Undeleted
             | ObservationKind::Snapshot
             | ObservationKind::Refresh
-            | ObservationKind::Gap => Some(self.make(mapped, form, seen)),
+            | ObservationKind::Gap => Some(self.make(origin, seen)),
         }
     }
 
-    fn make(
-        &mut self,
-        mapped: &MappedObject,
-        form: KeyForm,
-        seen: &SalesforceObservation,
-    ) -> usize {
+    fn make(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> usize {
         let given = external_id(seen)
-            .and_then(|raw| Some((raw.to_owned(), form.canonical(raw).ok()?, false)));
+            .and_then(|raw| Some((raw.to_owned(), origin.key_form.canonical(raw).ok()?, false)));
         let (external_id, canonical_id, generated) = given.unwrap_or_else(|| {
-            let generated = generate::for_salesforce(&mapped.organization_id, &seen.salesforce_id);
-            let canonical = form
+            let generated = generate::for_salesforce(origin.organization_id, &seen.salesforce_id);
+            let canonical = origin
+                .key_form
                 .canonical(&generated)
                 .unwrap_or_else(|_| generated.clone());
             (generated, canonical, true)
         });
-        // An id without a sighting of the record itself (a gap) still says which record to read.
+        // A gap shows no content, but its id names the record to read.
         let salesforce_id = (seen.kind == ObservationKind::Gap).then(|| seen.salesforce_id.clone());
         let link = SyncLink {
             record_id: RecordId(Uuid::nil()),
-            tenant: mapped.tenant.clone(),
-            object: mapped.sync.object.clone(),
-            org_epoch: mapped.org_epoch,
+            tenant: origin.tenant.clone(),
+            object: seen.object.clone(),
+            org_epoch: origin.org_epoch,
             external_id,
             canonical_id,
             salesforce_id,
@@ -293,8 +287,8 @@ impl ObservationBatch {
         self.add(known, None, Vec::new())
     }
 
-    /// A record that was met without its external id got a generated one. Now that Salesforce shows the
-    /// real one, it takes it, or, if another record goes by that, gives its Salesforce side to it.
+    /// A record that was met without its external id has a generated id. Now that Salesforce shows the
+    /// real one, it takes that, or, if another record goes by it, is merged into that record.
     fn adopt(&mut self, place: usize, by_key: Option<usize>, canonical: &str, raw: &str) -> usize {
         let record = &self.records[place];
         let provisional = record.known.generated
@@ -330,17 +324,17 @@ impl ObservationBatch {
     }
 }
 
-/// Returns the external id that the sighting carried. An empty one is none.
-pub(super) fn external_id(seen: &SalesforceObservation) -> Option<&str> {
+/// Returns the external id that the observation carried, if it is not empty.
+pub fn external_id(seen: &SalesforceObservation) -> Option<&str> {
     seen.external_id
         .as_deref()
         .filter(|raw| !raw.trim().is_empty())
 }
 
-/// In another org than before nothing that was seen of the old one holds.
-fn enter_org_epoch(link: &mut SyncLink, mapped: &MappedObject) {
-    if link.org_epoch != mapped.org_epoch {
-        link.org_epoch = mapped.org_epoch;
+/// In another org than before, nothing that was seen of the old one holds.
+fn enter_org_epoch(link: &mut SyncLink, origin: Origin<'_>) {
+    if link.org_epoch != origin.org_epoch {
+        link.org_epoch = origin.org_epoch;
         link.remote_state = RemoteState::default();
     }
 }
@@ -373,7 +367,7 @@ fn absorb_into(
         .partition(has_ended);
     record.live = live;
     record.ended.extend::<Vec<Intent>>(ended);
-    record.lost.extend(absorbed.overwritten);
+    record.overwritten.extend(absorbed.overwritten);
     record.dirty |= absorbed.dirty;
     record.needs_refresh |= absorbed.needs_refresh;
     absorbed.status

@@ -1,12 +1,12 @@
 //! Which record a change of a row belongs to, when keys are given, changed, swapped and given up.
 //!
-//! A fold over the changes of one batch, in the order they were made: no SQL, no clock. A record is
-//! found by its external id as compared, by the one it had before, or by its primary key while it has
-//! none. A rename moves the record's name; it never makes a second record.
+//! Takes the changes of one batch in the order they were made. A record is found by its external id
+//! as compared, by the one it had before, or by its primary key while it has none. A rename moves the
+//! record's name; it never makes a second record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::KnownRecord;
+use super::KnownRecord;
 use crate::model::change::OutboxOperation;
 use crate::model::hash::canonical_json;
 use crate::model::ids::{ObjectName, TenantId};
@@ -14,88 +14,88 @@ use crate::model::link::Presence;
 
 /// An external id as written and as compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RawKey {
+pub struct RowKey {
     /// As written.
-    pub(super) raw: String,
+    pub raw: String,
     /// As compared.
-    pub(super) canonical: String,
+    pub canonical: String,
 }
 
 /// One change of one row, its keys parsed.
 #[derive(Debug, Clone)]
-pub(super) struct KeyedChange {
+pub struct KeyedChange {
     /// The tenant.
-    pub(super) tenant: TenantId,
+    pub tenant: TenantId,
     /// The object.
-    pub(super) object: ObjectName,
+    pub object: ObjectName,
     /// What happened.
-    pub(super) operation: OutboxOperation,
+    pub operation: OutboxOperation,
     /// The external id the row has now, or had when it was deleted.
-    pub(super) key: Option<RawKey>,
+    pub key: Option<RowKey>,
     /// The external id the row had before, where the change moved it.
-    pub(super) old_key: Option<RawKey>,
+    pub old_key: Option<RowKey>,
     /// Primary key of a row that has, or had, no external id.
-    pub(super) local_key: Option<serde_json::Value>,
-    /// The external id to use for a row that has none; derived from its primary key.
-    pub(super) generated: Option<RawKey>,
+    pub local_key: Option<serde_json::Value>,
+    /// The generated id of a row that has no external id, derived from its primary key.
+    pub generated: Option<RowKey>,
     /// When, by the trigger's clock.
-    pub(super) changed_at_ms: Option<i64>,
+    pub changed_at_ms: Option<i64>,
     /// The transaction.
-    pub(super) xid: Option<i64>,
+    pub xid: Option<i64>,
 }
 
-/// What is to be written of one record.
+/// A record as the batch leaves it.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub struct Entry {
     /// The record as the control plane had it; none for a new one.
-    pub(super) known: Option<KnownRecord>,
+    pub known: Option<KnownRecord>,
     /// The tenant.
-    pub(super) tenant: TenantId,
+    pub tenant: TenantId,
     /// The object.
-    pub(super) object: ObjectName,
+    pub object: ObjectName,
     /// Its external id as written.
-    pub(super) external_id: String,
+    pub external_id: String,
     /// Its external id as compared.
-    pub(super) canonical_id: String,
-    /// The external id is ours.
-    pub(super) generated: bool,
+    pub canonical_id: String,
+    /// The external id is a generated id.
+    pub generated: bool,
     /// Primary key of the row.
-    pub(super) local_key: Option<serde_json::Value>,
-    /// What the last change says of the row.
-    pub(super) presence: Presence,
+    pub local_key: Option<serde_json::Value>,
+    /// Whether the row is there after the last change.
+    pub presence: Presence,
     /// When it last changed.
-    pub(super) changed_at_ms: Option<i64>,
+    pub changed_at_ms: Option<i64>,
     /// The transaction of the last change.
-    pub(super) xid: Option<i64>,
+    pub xid: Option<i64>,
     /// External ids as written in this batch.
-    pub(super) raw_ids: BTreeSet<String>,
+    pub raw_ids: BTreeSet<String>,
     /// External ids as written that its row gave up in this batch.
-    pub(super) left_behind: BTreeSet<String>,
+    pub left_behind: BTreeSet<String>,
     /// There is work.
-    pub(super) dirty: bool,
+    pub dirty: bool,
     /// Its external id moved.
-    pub(super) moved: bool,
+    pub moved: bool,
     /// Its row took the external id of another record that still has its own.
-    pub(super) key_conflict: bool,
+    pub key_conflict: bool,
 }
 
 type Place = (TenantId, ObjectName);
 
 /// The records of one batch by every name they go by.
-#[derive(Debug, Default)]
-pub(super) struct RowIdentityMap {
+#[derive(Debug, Clone, Default)]
+pub struct RowIdentityMap {
     entries: Vec<Entry>,
     by_key: BTreeMap<(Place, String), usize>,
     by_local: BTreeMap<(Place, String), usize>,
 }
 
 impl RowIdentityMap {
-    /// Opens the book with what the control plane knows.
-    pub(super) fn new(known: Vec<KnownRecord>) -> Self {
-        let mut book = Self::default();
+    /// Returns the map of the records that the batch may touch.
+    pub fn new(known: Vec<KnownRecord>) -> Self {
+        let mut map = Self::default();
         for record in known {
             let link = &record.link;
-            book.add(Entry {
+            map.add(Entry {
                 tenant: link.tenant.clone(),
                 object: link.object.clone(),
                 external_id: link.external_id.clone(),
@@ -113,16 +113,16 @@ impl RowIdentityMap {
                 known: Some(record),
             });
         }
-        book
+        map
     }
 
-    /// Returns the records.
-    pub(super) fn entries(&self) -> &[Entry] {
+    /// Returns the records in the order they were met.
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Notes that every row of the object is gone.
-    pub(super) fn truncate(&mut self, tenant: &TenantId, object: &ObjectName) {
+    /// Takes in that every row of the object is gone.
+    pub fn truncate(&mut self, tenant: &TenantId, object: &ObjectName) {
         for entry in &mut self.entries {
             if &entry.tenant == tenant && &entry.object == object {
                 entry.presence = Presence::Deleted;
@@ -132,7 +132,7 @@ impl RowIdentityMap {
     }
 
     /// Takes one change in and returns the place of its record among the entries.
-    pub(super) fn take(&mut self, change: &KeyedChange) -> usize {
+    pub fn take(&mut self, change: &KeyedChange) -> usize {
         let place = (change.tenant.clone(), change.object.clone());
         let index = match &change.key {
             Some(key) => self.keyed(&place, change, key),
@@ -152,7 +152,7 @@ impl RowIdentityMap {
     }
 
     /// Finds the record of a row that has an external id.
-    fn keyed(&mut self, place: &Place, change: &KeyedChange, key: &RawKey) -> usize {
+    fn keyed(&mut self, place: &Place, change: &KeyedChange, key: &RowKey) -> usize {
         let before = match (&change.old_key, &change.local_key) {
             (Some(old), _) => self.by_key.get(&(place.clone(), old.canonical.clone())),
             (None, Some(local)) => self.by_local.get(&(place.clone(), canonical_json(local))),
@@ -168,7 +168,7 @@ impl RowIdentityMap {
             (None, Some(now)) => now,
             (Some(before), None) => self.rename(before, key),
             (Some(before), Some(now)) if before == now => now,
-            (Some(before), Some(now)) => self.key_conflict(before, now, key),
+            (Some(before), Some(now)) => self.take_name(before, now, key),
         };
         let entry = &mut self.entries[index];
         if let Some(old) = &change.old_key {
@@ -214,7 +214,7 @@ impl RowIdentityMap {
         index
     }
 
-    fn create(&mut self, place: &Place, key: &RawKey, generated: bool) -> usize {
+    fn create(&mut self, place: &Place, key: &RowKey, generated: bool) -> usize {
         self.add(Entry {
             known: None,
             tenant: place.0.clone(),
@@ -247,7 +247,7 @@ impl RowIdentityMap {
         index
     }
 
-    fn rename(&mut self, index: usize, key: &RawKey) -> usize {
+    fn rename(&mut self, index: usize, key: &RowKey) -> usize {
         let entry = &mut self.entries[index];
         let place = (entry.tenant.clone(), entry.object.clone());
         let old = std::mem::replace(&mut entry.canonical_id, key.canonical.clone());
@@ -261,11 +261,11 @@ impl RowIdentityMap {
 
     /// A row took an external id that another record goes by.
     ///
-    /// If that record's row is gone, the name is free: it is displaced to a name of its own, under
-    /// which its delete can still travel. If the row's own record never reached Salesforce, the row
-    /// joins the record that has the name. Else two live records want one name, and the one that came
-    /// second stops: a person must say.
-    fn key_conflict(&mut self, before: usize, now: usize, key: &RawKey) -> usize {
+    /// If that record's row is gone, the name is free: the record moves aside to a name of its own,
+    /// under which its delete can still travel. If the row's own record never reached Salesforce, the
+    /// row joins the record that has the name. Else two live records want one name, a key conflict,
+    /// and the one that came second stops: a person must decide.
+    fn take_name(&mut self, before: usize, now: usize, key: &RowKey) -> usize {
         let unsent = |entry: &Entry| {
             entry
                 .known
@@ -296,13 +296,14 @@ impl RowIdentityMap {
         }
     }
 
+    /// Gives a record whose row is gone a name that no other record can want.
     fn move_aside(&mut self, index: usize) {
         let entry = &self.entries[index];
         let name = match &entry.known {
             Some(known) => known.link.record_id.to_string(),
             None => format!("displaced-{}", entry.canonical_id),
         };
-        let key = RawKey {
+        let key = RowKey {
             canonical: name.to_lowercase(),
             raw: name,
         };
@@ -318,7 +319,7 @@ mod tests {
     use super::*;
 
     fn change(operation: OutboxOperation, old: Option<&str>, new: Option<&str>) -> KeyedChange {
-        let key = |text: &str| RawKey {
+        let key = |text: &str| RowKey {
             raw: text.to_owned(),
             canonical: text.to_lowercase(),
         };
@@ -335,22 +336,22 @@ mod tests {
         }
     }
 
-    fn insert(book: &mut RowIdentityMap, key: &str) -> usize {
-        book.take(&change(OutboxOperation::Insert, None, Some(key)))
+    fn insert(map: &mut RowIdentityMap, key: &str) -> usize {
+        map.take(&change(OutboxOperation::Insert, None, Some(key)))
     }
 
-    fn rename(book: &mut RowIdentityMap, from: &str, to: &str) -> usize {
-        book.take(&change(OutboxOperation::Update, Some(from), Some(to)))
+    fn rename(map: &mut RowIdentityMap, from: &str, to: &str) -> usize {
+        map.take(&change(OutboxOperation::Update, Some(from), Some(to)))
     }
 
     #[test]
     fn a_rename_keeps_the_record() {
-        let mut book = RowIdentityMap::default();
-        let first = insert(&mut book, "K1");
-        assert_eq!(rename(&mut book, "K1", "K2"), first);
-        assert_eq!(book.entries()[first].canonical_id, "k2");
+        let mut map = RowIdentityMap::default();
+        let first = insert(&mut map, "K1");
+        assert_eq!(rename(&mut map, "K1", "K2"), first);
+        assert_eq!(map.entries()[first].canonical_id, "k2");
         assert_ne!(
-            insert(&mut book, "K1"),
+            insert(&mut map, "K1"),
             first,
             "the old name is free for another record"
         );
@@ -358,54 +359,54 @@ mod tests {
 
     #[test]
     fn two_records_swap_their_names() {
-        let mut book = RowIdentityMap::default();
-        let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
-        rename(&mut book, "K1", "swap");
-        rename(&mut book, "K2", "K1");
-        rename(&mut book, "swap", "K2");
-        assert_eq!(book.entries()[one].canonical_id, "k2");
-        assert_eq!(book.entries()[two].canonical_id, "k1");
-        assert_eq!(book.entries().len(), 2);
+        let mut map = RowIdentityMap::default();
+        let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
+        rename(&mut map, "K1", "swap");
+        rename(&mut map, "K2", "K1");
+        rename(&mut map, "swap", "K2");
+        assert_eq!(map.entries()[one].canonical_id, "k2");
+        assert_eq!(map.entries()[two].canonical_id, "k1");
+        assert_eq!(map.entries().len(), 2);
     }
 
     #[test]
     fn a_change_of_case_is_the_same_name() {
-        let mut book = RowIdentityMap::default();
-        let record = insert(&mut book, "ab-1");
-        assert_eq!(rename(&mut book, "ab-1", "AB-1"), record);
-        assert_eq!(book.entries()[record].external_id, "AB-1");
-        assert!(!book.entries()[record].moved);
+        let mut map = RowIdentityMap::default();
+        let record = insert(&mut map, "ab-1");
+        assert_eq!(rename(&mut map, "ab-1", "AB-1"), record);
+        assert_eq!(map.entries()[record].external_id, "AB-1");
+        assert!(!map.entries()[record].moved);
     }
 
     #[test]
-    fn a_name_is_free_once_its_row_is_deleted() {
-        let mut book = RowIdentityMap::default();
-        let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
-        book.take(&change(OutboxOperation::Delete, None, Some("K2")));
-        assert_eq!(rename(&mut book, "K1", "K2"), one);
-        assert!(book.entries()[two].moved, "the deleted one made room");
+    fn a_deleted_row_frees_its_name() {
+        let mut map = RowIdentityMap::default();
+        let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
+        map.take(&change(OutboxOperation::Delete, None, Some("K2")));
+        assert_eq!(rename(&mut map, "K1", "K2"), one);
+        assert!(map.entries()[two].moved, "the deleted one made room");
     }
 
     #[test]
-    fn a_name_that_is_taken_stops_the_second_record() {
-        let mut book = RowIdentityMap::default();
-        let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
-        assert_eq!(rename(&mut book, "K1", "k2"), two);
-        assert!(book.entries()[one].key_conflict);
-        assert_eq!(book.entries()[one].canonical_id, "k1");
+    fn a_taken_name_stops_the_second_record() {
+        let mut map = RowIdentityMap::default();
+        let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
+        assert_eq!(rename(&mut map, "K1", "k2"), two);
+        assert!(map.entries()[one].key_conflict);
+        assert_eq!(map.entries()[one].canonical_id, "k1");
         assert_eq!(
-            rename(&mut book, "k2", "K1"),
+            rename(&mut map, "k2", "K1"),
             one,
             "it goes on when its row comes back"
         );
-        assert!(!book.entries()[one].key_conflict);
+        assert!(!map.entries()[one].key_conflict);
     }
 
     #[test]
-    fn a_row_without_an_external_id_keeps_its_record_when_it_gets_one() {
-        let mut book = RowIdentityMap::default();
+    fn a_row_keeps_its_record_when_it_is_named() {
+        let mut map = RowIdentityMap::default();
         let local = serde_json::json!({"id": 7});
-        let generated = RawKey {
+        let generated = RowKey {
             raw: "u-7".to_owned(),
             canonical: "u-7".to_owned(),
         };
@@ -414,14 +415,14 @@ mod tests {
             generated: Some(generated),
             ..change(OutboxOperation::Insert, None, None)
         };
-        let record = book.take(&born);
-        assert!(book.entries()[record].generated);
+        let record = map.take(&born);
+        assert!(map.entries()[record].generated);
         let named = KeyedChange {
             local_key: Some(local),
             ..change(OutboxOperation::Update, None, Some("K7"))
         };
-        assert_eq!(book.take(&named), record);
-        assert!(!book.entries()[record].generated);
-        assert_eq!(book.entries()[record].external_id, "K7");
+        assert_eq!(map.take(&named), record);
+        assert!(!map.entries()[record].generated);
+        assert_eq!(map.entries()[record].external_id, "K7");
     }
 }
