@@ -143,19 +143,7 @@ impl RecordFacts {
 
     /// Plans the record under these rules.
     pub fn plan(&self, policy: &ObjectSync) -> RecordPlan {
-        let nothing = Payload::new();
-        plan_record(&RecordState {
-            policy,
-            external_id: &self.external_id,
-            base: self.base.as_ref().unwrap_or(&nothing),
-            agreed: self.has_agreed(),
-            postgres: self.side(SourceSystem::Postgres, self.postgres.clone()),
-            salesforce: self.side(SourceSystem::Salesforce, self.salesforce.clone()),
-            late_writes: self.late_writes.clone(),
-            automation_overrides: &self.automation_overrides,
-            open_intents: &self.intents(),
-            clock_skew_ms: self.clock_skew_ms,
-        })
+        self.clone().into_plan(policy).1
     }
 
     /// Plans the record under these rules, and returns its external id with the plan. The values are used
@@ -191,7 +179,7 @@ impl RecordFacts {
         self.agreed.unwrap_or(self.base.is_some())
     }
 
-    /// What a side that lacks the record says by lacking it.
+    /// Returns what it usually means that a side lacks the record.
     fn usual_absence(&self) -> Presence {
         if self.has_agreed() {
             Presence::Deleted
@@ -240,14 +228,14 @@ impl RecordFacts {
         if self.under_way.is_empty() && self.under_way_action.is_none() {
             return Vec::new();
         }
-        let nobody = Uuid::nil();
+        let none = Uuid::nil();
         let mut fields = Payload::new();
         for field in &self.under_way {
             fields.insert(field.clone(), Value::Null);
         }
         vec![Intent {
-            intent_id: IntentId(nobody),
-            record_id: RecordId(nobody),
+            intent_id: IntentId(none),
+            record_id: RecordId(none),
             fencing_token: FencingToken(0),
             action: self.under_way_action.unwrap_or(WriteAction::Update),
             fields,

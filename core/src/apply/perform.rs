@@ -15,7 +15,6 @@ use crate::engine::ports::{MappedObject, StoreError};
 use crate::engine::tenant::mapped_object;
 use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
-use crate::model::schema::FieldType;
 use crate::model::value::Value;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
 
@@ -316,19 +315,7 @@ fn field_write(
         .schema
         .fields
         .get(name)
-        .and_then(|field| match &field.field_type {
-            FieldType::Reference { relationship, .. } => relationship.clone(),
-            FieldType::Text { .. }
-            | FieldType::MultiPicklist
-            | FieldType::Id
-            | FieldType::Boolean
-            | FieldType::Integer
-            | FieldType::Decimal { .. }
-            | FieldType::Date
-            | FieldType::DateTime
-            | FieldType::Time
-            | FieldType::Unsupported { .. } => None,
-        });
+        .and_then(|field| field.field_type.relationship().map(str::to_owned));
     match (parent, relationship) {
         (Some(parent), Some(relationship)) => FieldWrite::Parent {
             relationship,

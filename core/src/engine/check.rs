@@ -298,8 +298,7 @@ fn check_field(
         );
         return;
     }
-    if let (Some(parent), FieldType::Reference { to, .. }) =
-        (&mapping.references, &field.field_type)
+    if let (Some(parent), Some(to)) = (&mapping.references, field.field_type.targets())
         && !to.contains(parent)
     {
         findings.error(
@@ -308,7 +307,7 @@ fn check_field(
             "name one of the objects that the lookup may point to",
         );
     }
-    if mapping.references.is_some() && !matches!(field.field_type, FieldType::Reference { .. }) {
+    if mapping.references.is_some() && field.field_type.targets().is_none() {
         findings.error(
             Some(name),
             format!("{name} is not a lookup"),
@@ -369,7 +368,7 @@ fn check_column(
             "map an ordinary column",
         );
     }
-    if facts.not_null && field.nillable && !matches!(field.field_type, FieldType::Boolean) {
+    if facts.not_null && field.nillable && !field.field_type.is_boolean() {
         findings.warning(
             Some(name),
             format!("column {column} refuses null, {name} may be empty: such records are stopped"),
@@ -398,24 +397,25 @@ fn check_room(
     facts: &ColumnFacts,
     findings: &mut Findings<'_>,
 ) {
-    match &field.field_type {
-        FieldType::Text { length } => match facts.length {
-            Some(held) if held < *length => findings.warning(
+    if let Some(length) = field.field_type.length() {
+        match facts.length {
+            Some(held) if held < length => findings.warning(
                 Some(name),
                 format!("column {column} holds {held} characters, {name} {length}: longer values are stopped"),
                 "widen the column",
             ),
-            Some(held) if held > *length => findings.warning(
+            Some(held) if held > length => findings.warning(
                 Some(name),
                 format!("column {column} holds {held} characters, {name} only {length}: longer values are stopped"),
                 "narrow the column or widen the field",
             ),
             Some(_) | None => {}
-        },
-        FieldType::Decimal { scale, .. } => {
-            let whole = matches!(facts.type_name.as_str(), "int2" | "int4" | "int8");
-            let held = if whole { Some(0) } else { facts.scale };
-            match held {
+        }
+    }
+    if let FieldType::Decimal { scale, .. } = &field.field_type {
+        let whole = matches!(facts.type_name.as_str(), "int2" | "int4" | "int8");
+        let held = if whole { Some(0) } else { facts.scale };
+        match held {
                 Some(held) if held < *scale => findings.error(
                     Some(name),
                     format!("column {column} keeps {held} digits after the point, {name} {scale}: Postgres would round"),
@@ -428,16 +428,6 @@ fn check_room(
                 ),
                 Some(_) | None => {}
             }
-        }
-        FieldType::MultiPicklist
-        | FieldType::Reference { .. }
-        | FieldType::Id
-        | FieldType::Boolean
-        | FieldType::Integer
-        | FieldType::Date
-        | FieldType::DateTime
-        | FieldType::Time
-        | FieldType::Unsupported { .. } => {}
     }
 }
 

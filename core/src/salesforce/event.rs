@@ -330,40 +330,16 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
 /// Returns whether a number that was a double is the one meant: the shortest decimal that gives the
 /// double is, if the field's digits at this magnitude are no more than a double can tell apart.
 pub(super) fn distinguished(field: &FieldType, number: &Decimal) -> bool {
-    scale_of(field).is_some_and(|scale| number.whole_digits() + scale <= DOUBLE_DIGITS)
-}
-
-/// Returns the digits after the point of a field of numbers.
-fn scale_of(field: &FieldType) -> Option<usize> {
-    match field {
-        FieldType::Decimal { scale, .. } => Some(*scale as usize),
-        FieldType::Integer => Some(0),
-        FieldType::Text { .. }
-        | FieldType::MultiPicklist
-        | FieldType::Reference { .. }
-        | FieldType::Id
-        | FieldType::Boolean
-        | FieldType::Date
-        | FieldType::DateTime
-        | FieldType::Time
-        | FieldType::Unsupported { .. } => None,
-    }
+    field
+        .scale()
+        .is_some_and(|scale| number.whole_digits() + scale as usize <= DOUBLE_DIGITS)
 }
 
 fn whole_number(field: &FieldType, number: i64) -> Option<Value> {
-    match field {
-        FieldType::Date | FieldType::DateTime | FieldType::Time => {
-            canonical::from_epoch_ms(field, number).ok()
-        }
-        FieldType::Integer | FieldType::Decimal { .. } => {
-            canonical::from_salesforce_json(field, &Json::from(number)).ok()
-        }
-        FieldType::Text { .. }
-        | FieldType::MultiPicklist
-        | FieldType::Reference { .. }
-        | FieldType::Id
-        | FieldType::Boolean
-        | FieldType::Unsupported { .. } => None,
+    match (field.is_time(), field.is_number()) {
+        (true, _) => canonical::from_epoch_ms(field, number).ok(),
+        (false, true) => canonical::from_salesforce_json(field, &Json::from(number)).ok(),
+        (false, false) => None,
     }
 }
 

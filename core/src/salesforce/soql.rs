@@ -32,21 +32,10 @@ impl Literal {
     /// Returns the literal that compares with a field of this type, or none if no record can hold
     /// the value.
     pub(super) fn of(field: &FieldType, value: &str) -> Option<Self> {
-        match field {
-            FieldType::Integer | FieldType::Decimal { .. } => {
-                Decimal::parse(value).map(Self::Number)
-            }
-            FieldType::Text { .. }
-            | FieldType::MultiPicklist
-            | FieldType::Reference { .. }
-            | FieldType::Id
-            | FieldType::Boolean
-            | FieldType::Date
-            | FieldType::DateTime
-            | FieldType::Time
-            | FieldType::Unsupported { .. } => {
-                (!value.is_empty()).then(|| Self::Text(value.to_owned()))
-            }
+        if field.is_number() {
+            Decimal::parse(value).map(Self::Number)
+        } else {
+            (!value.is_empty()).then(|| Self::Text(value.to_owned()))
         }
     }
 

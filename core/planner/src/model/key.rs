@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canonical::trimmed;
 use super::ids::{IdentifierError, ObjectName, TenantId};
-use super::schema::{FieldSchema, FieldType};
+use super::schema::FieldSchema;
 use super::value::Decimal;
 
 /// Tenant, object and external id: the identity a person would name a record by.
@@ -34,9 +34,9 @@ pub struct SyncKey {
 
 impl SyncKey {
     /// Returns the key of a record whose external id compares without case, as Salesforce does
-    /// unless the field says otherwise.
+    /// unless the field is case-sensitive.
     ///
-    /// Errors name the part that is empty or not an identifier.
+    /// Fails with the part that is empty or not an identifier.
     ///
     /// ```
     /// use syncline_planner::SyncKey;
@@ -51,7 +51,7 @@ impl SyncKey {
 
     /// Returns the key of a record whose external ids compare by `form`.
     ///
-    /// Errors name the part that is empty or not an identifier.
+    /// Fails with the part that is empty or not an identifier.
     pub fn with_form(
         tenant: &str,
         object: &str,
@@ -99,7 +99,7 @@ pub enum SyncKeyError {
     /// A part is not what it should be.
     #[error(transparent)]
     Identifier(#[from] IdentifierError),
-    /// The external id field is a number and this is none.
+    /// The external id field is a number and this is not one.
     #[error("the external id is not a number, but its field is one")]
     NotANumber,
     /// Postgres text cannot hold it.
@@ -123,30 +123,17 @@ pub enum KeyForm {
 impl KeyForm {
     /// Returns how the external ids of `field` are compared.
     pub fn of(field: &FieldSchema) -> Self {
-        match field.field_type {
-            FieldType::Integer | FieldType::Decimal { .. } => Self::Numeric,
-            FieldType::Text { .. }
-            | FieldType::MultiPicklist
-            | FieldType::Reference { .. }
-            | FieldType::Id
-            | FieldType::Boolean
-            | FieldType::Date
-            | FieldType::DateTime
-            | FieldType::Time
-            | FieldType::Unsupported { .. } => {
-                if field.case_sensitive {
-                    Self::CaseSensitive
-                } else {
-                    Self::CaseFolded
-                }
-            }
+        match (field.field_type.is_number(), field.case_sensitive) {
+            (true, _) => Self::Numeric,
+            (false, true) => Self::CaseSensitive,
+            (false, false) => Self::CaseFolded,
         }
     }
 
     /// Returns the form in which `external_id` is compared: trimmed, then without case or as a
     /// number.
     ///
-    /// Errors: nothing is left, a NUL character, or no number where one is needed.
+    /// Fails if nothing remains, if a NUL character is in it, or if a number is needed and it is not one.
     pub fn canonical(self, external_id: &str) -> Result<String, SyncKeyError> {
         let text = trimmed(external_id);
         match (text.is_empty(), text.contains('\0'), self) {
@@ -154,7 +141,7 @@ impl KeyForm {
                 part: "external id",
             }),
             (false, true, _) => Err(SyncKeyError::Nul),
-            // Letter by letter: `str::to_lowercase` would tell a sigma at a word's end from others.
+            // Letter by letter: `str::to_lowercase` treats a sigma at a word's end differently.
             (false, false, Self::CaseFolded) => {
                 Ok(text.chars().flat_map(char::to_lowercase).collect())
             }

@@ -1,4 +1,4 @@
-//! What describe says about an object, as far as canonical values and writes depend on it.
+//! What describe returns about an object, as far as canonical values and writes depend on it.
 
 use std::collections::BTreeMap;
 
@@ -48,6 +48,102 @@ pub enum FieldType {
         /// The type as describe names it.
         name: String,
     },
+}
+
+/// Answers about a type, so that only a decision about every type lists them all.
+impl FieldType {
+    /// Returns whether values are numbers.
+    pub fn is_number(&self) -> bool {
+        self.scale().is_some()
+    }
+
+    /// Returns whether values are dates, times or both.
+    pub fn is_time(&self) -> bool {
+        match self {
+            Self::Date | Self::DateTime | Self::Time => true,
+            Self::Text { .. }
+            | Self::MultiPicklist
+            | Self::Reference { .. }
+            | Self::Id
+            | Self::Boolean
+            | Self::Integer
+            | Self::Decimal { .. }
+            | Self::Unsupported { .. } => false,
+        }
+    }
+
+    /// Returns whether values are checkboxes, which are never null.
+    pub fn is_boolean(&self) -> bool {
+        *self == Self::Boolean
+    }
+
+    /// Returns the most characters of a text.
+    pub fn length(&self) -> Option<u32> {
+        match self {
+            Self::Text { length } => Some(*length),
+            Self::MultiPicklist
+            | Self::Reference { .. }
+            | Self::Id
+            | Self::Boolean
+            | Self::Integer
+            | Self::Decimal { .. }
+            | Self::Date
+            | Self::DateTime
+            | Self::Time
+            | Self::Unsupported { .. } => None,
+        }
+    }
+
+    /// Returns the digits after the point of a number.
+    pub fn scale(&self) -> Option<u32> {
+        match self {
+            Self::Integer => Some(0),
+            Self::Decimal { scale, .. } => Some(*scale),
+            Self::Text { .. }
+            | Self::MultiPicklist
+            | Self::Reference { .. }
+            | Self::Id
+            | Self::Boolean
+            | Self::Date
+            | Self::DateTime
+            | Self::Time
+            | Self::Unsupported { .. } => None,
+        }
+    }
+
+    /// Returns the objects that a lookup may point to; none for a field that is not a lookup.
+    pub fn targets(&self) -> Option<&[ObjectName]> {
+        match self {
+            Self::Reference { to, .. } => Some(to),
+            Self::Text { .. }
+            | Self::MultiPicklist
+            | Self::Id
+            | Self::Boolean
+            | Self::Integer
+            | Self::Decimal { .. }
+            | Self::Date
+            | Self::DateTime
+            | Self::Time
+            | Self::Unsupported { .. } => None,
+        }
+    }
+
+    /// Returns the name of a lookup's relationship in SOQL and in payloads, where it has one.
+    pub fn relationship(&self) -> Option<&str> {
+        match self {
+            Self::Reference { relationship, .. } => relationship.as_deref(),
+            Self::Text { .. }
+            | Self::MultiPicklist
+            | Self::Id
+            | Self::Boolean
+            | Self::Integer
+            | Self::Decimal { .. }
+            | Self::Date
+            | Self::DateTime
+            | Self::Time
+            | Self::Unsupported { .. } => None,
+        }
+    }
 }
 
 /// One field of an object.

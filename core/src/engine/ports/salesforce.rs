@@ -12,6 +12,7 @@ use crate::model::schema::ObjectSchema;
 use crate::model::value::{Payload, Value};
 
 pub use crate::planner::policy::Disposition;
+pub use crate::planner::route::RestCall as WriteLane;
 
 /// One tenant's org.
 #[async_trait]
@@ -92,15 +93,6 @@ pub struct OrgIdentity {
     pub user_id: SalesforceId,
     /// Where the org lives now.
     pub instance_url: String,
-}
-
-/// How a write goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteLane {
-    /// One call per record.
-    Single,
-    /// sObject Collections: 200 records a call.
-    Collections,
 }
 
 /// One write.
