@@ -33,7 +33,7 @@ pub struct PlannerContext {
     /// Records that travel in this round.
     #[serde(default)]
     pub batch_size: usize,
-    /// Somebody waits for it.
+    /// A user waits for it.
     #[serde(default)]
     pub urgent: bool,
     /// It depends on records of this round, or they on it.
@@ -248,7 +248,7 @@ fn decide_field(
 /// A null as canonical JSON.
 const NULL: &str = "null";
 
-/// Payloads that are no objects are one value.
+/// Payloads that are not objects are one value.
 fn whole(base: &Json, current: &Json, incoming: &Json) -> MergeOutcome {
     if same(current, incoming) || same(base, incoming) {
         MergeOutcome::Noop

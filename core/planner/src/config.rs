@@ -22,7 +22,7 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, TableName, TenantId};
 pub use mistake::{ConfigError, Mistake};
 pub use schema::json_schema;
 
-/// Everything `syncline.toml` says.
+/// The whole of `syncline.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Config {
@@ -96,7 +96,7 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// Returns the place that `text` names, or none if it names no place.
+    /// Returns the place that `text` names, if it names one.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, place) = text.split_once(':')?;
         if place.is_empty() {
@@ -194,7 +194,7 @@ pub struct ObjectSync {
     /// Where the lanes part.
     #[serde(default)]
     pub lanes: LaneThresholds,
-    /// SOQL filter; records outside it are out of scope.
+    /// SOQL filter; records outside it are not mapped.
     #[serde(default)]
     pub filter: Option<String>,
     /// What happens in Postgres to a record that leaves the filter.
@@ -226,7 +226,7 @@ pub struct ExternalId {
 pub struct FieldSync {
     /// The column.
     pub column: ColumnName,
-    /// Whose word counts.
+    /// Whose value stands.
     #[serde(default)]
     pub owner: Owner,
     /// The object whose external id the column holds, for a lookup.
@@ -234,7 +234,7 @@ pub struct FieldSync {
     pub references: Option<ObjectName>,
 }
 
-/// Whose word counts for a field.
+/// Whose value stands for a field.
 #[derive(
     Debug,
     Clone,
@@ -370,17 +370,17 @@ pub struct Deletes {
     /// The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<ColumnName>,
-    /// Deletes of an hour that are max_per_hour without asking, on either side; 0: all are. Absent: as
-    /// usual.
+    /// Deletes of an hour that need no approval, on either side; 0: no limit. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_hour: Option<u32>,
 }
 
-/// Deletes of an hour that are max_per_hour unless the object says otherwise: a person who tidies up.
+/// Deletes of an hour that need no approval unless the object sets another limit: one person who
+/// tidies up makes about as many.
 const MAX_DELETES_PER_HOUR: u32 = 100;
 
 impl Deletes {
-    /// Returns how many deletes of an hour are max_per_hour without asking; 0: all are.
+    /// Returns how many deletes of an hour need no approval; 0: no limit.
     pub fn max_per_hour(&self) -> u32 {
         self.max_per_hour.unwrap_or(MAX_DELETES_PER_HOUR)
     }
@@ -488,7 +488,7 @@ pub enum DuplicateRules {
     /// A suspected duplicate is refused and parked.
     #[default]
     Enforce,
-    /// It is saved all the same.
+    /// It is saved anyway.
     Allow,
 }
 

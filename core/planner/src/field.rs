@@ -28,7 +28,7 @@ pub(super) struct ThreeWay {
 }
 
 impl ThreeWay {
-    /// Compares values of any kind; `is_null` tells which are null.
+    /// Compares values of any kind; `is_null` returns whether one is null.
     pub(super) fn of<T: PartialEq>(
         base: Option<&T>,
         postgres: &T,
@@ -57,17 +57,17 @@ impl ThreeWay {
 /// What decides when comparisons alone do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FieldRules {
-    /// Whose word counts, by owner or by direction.
+    /// Whose value stands, by owner or by direction.
     pub authority: Option<Authority>,
     /// The object's policy.
     pub conflicts: ConflictPolicy,
     /// What decides a field without a base.
     pub seed: Seed,
-    /// Which side edited later, if that can be told.
+    /// Which side edited later, if that is known.
     pub later: Option<SourceSystem>,
 }
 
-/// A side whose word counts, and why.
+/// A side whose value stands, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     /// The field's owner.
@@ -77,7 +77,7 @@ pub(super) enum Authority {
 }
 
 impl Authority {
-    /// Returns whose word counts for `field`: the direction's source, else the owner.
+    /// Returns whose value stands for `field`: the direction's source, else the owner.
     pub(super) fn over(field: &FieldName, sync: &ObjectSync) -> Option<Self> {
         match sync.direction {
             Direction::ToPostgres => Some(Self::Direction(SourceSystem::Salesforce)),
@@ -169,7 +169,7 @@ pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     }
 }
 
-/// An edit travels, unless the other side's word counts: then it is written back, or the sides
+/// An edit travels, unless the other side's value stands: then that is written back, or the sides
 /// would differ for ever.
 fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> FieldDecision {
     match rules.authority {
@@ -199,8 +199,8 @@ fn both_changed(rules: FieldRules) -> FieldDecision {
     }
 }
 
-/// Nothing is nulled here: a null says only that a side has nothing yet, and is filled in; where
-/// the direction forbids to fill it in, a person decides.
+/// Nothing is nulled here: a null means only that a side has nothing yet, and is filled in; where
+/// the direction forbids that, a person decides.
 fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     let take = |from, rule| FieldDecision::Take { from, rule };
     let source = match (seen.postgres_null, seen.salesforce_null) {

@@ -16,7 +16,7 @@ pub enum MergeOutcome {
     Noop,
     /// The merged payload.
     Merged(#[cfg_attr(feature = "typescript", ts(type = "Json"))] Json),
-    /// The fields that both have and that differ, sorted; `<root>` for payloads that are no objects.
+    /// The fields that both have and that differ, sorted; `<root>` for payloads that are not objects.
     Conflict(Vec<String>),
 }
 
@@ -75,7 +75,7 @@ pub fn merge_payload(
     }
 }
 
-/// Returns whether two payloads have equal content: `1.0` is `1`, and the order of keys is nothing.
+/// Returns whether two payloads have equal content: `1.0` is `1`, and the order of keys does not matter.
 pub(super) fn same(one: &Json, other: &Json) -> bool {
     canonical_json(one) == canonical_json(other)
 }
@@ -88,7 +88,7 @@ pub(super) fn owner(object: &ObjectSync, field: &str) -> Owner {
         .map_or(Owner::Shared, |(_, sync)| sync.owner)
 }
 
-/// Returns the members by name, as mostly they are already.
+/// Returns the members sorted by name.
 pub(super) fn sorted(members: &Map<String, Json>) -> Vec<(&String, &Json)> {
     let mut sorted: Vec<(&String, &Json)> = Vec::with_capacity(members.len());
     for (name, member) in members {

@@ -1,7 +1,7 @@
 //! What one record needs next: three-way, per field.
 //!
-//! Start at [`plan_record`]; what becomes of one field is decided next door, in `field`. Nothing
-//! here knows other records, the time or a lane.
+//! Start at [`plan_record`]; one field is decided in `field`. Nothing here knows other records, the
+//! time or a lane.
 
 mod filtered_out;
 mod one_sided;
@@ -38,7 +38,7 @@ pub struct RecordState<'a> {
     pub postgres: SideState,
     /// The remote state.
     pub salesforce: SideState,
-    /// Fields of the remote state that are late effects of superseded writes of ours.
+    /// Fields of the remote state that are late effects of abandoned writes of ours.
     pub late_writes: Vec<FieldName>,
     /// Fields that Salesforce automation changed back, and how often.
     pub automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
@@ -301,7 +301,7 @@ impl<'a> RecordState<'a> {
         field::may_write(self.policy.direction, side)
     }
 
-    /// The value of the external id that `side` holds. An empty one is none.
+    /// Returns the external id that `side` holds, if it is not null.
     fn external_id_on(&self, side: SourceSystem) -> Option<&Value> {
         self.holds(side)
             .fields
@@ -331,7 +331,7 @@ impl<'a> RecordState<'a> {
     }
 }
 
-/// After so many automation_overrides a field is shown, not fought over: one may be a coincidence.
+/// After so many overrides a field is shown, not fought over: one may be a coincidence.
 pub const AUTOMATION_OVERRIDES_MAX: u32 = 2;
 
 /// Returns whether the write may still change the record.

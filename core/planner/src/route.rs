@@ -54,7 +54,7 @@ pub enum RestCall {
 pub struct Routable<'a> {
     /// The plan.
     pub plan: &'a RecordPlan,
-    /// Somebody waits for it.
+    /// A user waits for it.
     pub urgent: bool,
     /// It depends on records of the same round, or they on it.
     pub has_dependencies: bool,
@@ -111,8 +111,8 @@ pub const COLLECTION_RECORDS_MAX: usize = 200;
 ///
 /// Records that depend on each other go by graph; if enough others are left for Bulk, they go by
 /// Bulk; of what remains, urgent and contested ones go by single calls, as many as thresholds and
-/// calls allow, all others by collections. A write is contested when it replaces a value that
-/// somebody else put there.
+/// calls allow, all others by collections. A write is contested when it replaces a value that someone
+/// else put there.
 pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBudget) -> Vec<Route> {
     let first = |routable: &Routable<'_>| first_choice(routable, budget);
     let plain = plans
@@ -155,7 +155,7 @@ pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBud
         .collect()
 }
 
-/// Returns where the write would go if it were alone; none if there is no write.
+/// Returns where the write would go if it were alone, if there is a write.
 fn first_choice(routable: &Routable<'_>, budget: LaneBudget) -> Option<Route> {
     if routable.plan.to_salesforce.is_none() {
         return None;

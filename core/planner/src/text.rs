@@ -1,4 +1,4 @@
-//! Plans as JSON and as words, without serde: see [`crate::model::text`].
+//! Plans as JSON, without serde: see [`crate::model::text`].
 
 use crate::model::text::{JsonText, WriteJson, names};
 use crate::write_object;

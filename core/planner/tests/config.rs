@@ -1,4 +1,4 @@
-//! What `syncline.toml` may say, and how each mistake is told.
+//! What `syncline.toml` may hold, and how each mistake is reported.
 
 use syncline_planner::config::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, Owner, SecretRef, Seed,
@@ -379,7 +379,7 @@ fn an_object_or_table_is_mapped_once_in_a_tenant() {
 }
 
 #[test]
-fn a_secret_never_stands_in_the_file_nor_in_its_mistakes() {
+fn secrets_are_never_in_the_file_or_its_mistakes() {
     let text = object("", "").replace("env:SECRET", "hunter2-hunter2");
     check(
         &text,

@@ -100,7 +100,7 @@ fn one_content_has_one_value_whatever_lane_it_came_by() {
 }
 
 #[test]
-fn a_number_keeps_its_digits_or_is_refused_with_the_count() {
+fn a_number_keeps_its_digits_or_is_refused() {
     let postgres: serde_json::Value = serde_json::from_str("9007199254740993.10").unwrap();
     let read = from_postgres(&MONEY, &postgres).unwrap();
     assert_eq!(read.to_json().to_string(), "9007199254740993.1");
@@ -168,7 +168,7 @@ fn what_a_field_cannot_hold_is_refused_and_never_cut() {
 }
 
 #[test]
-fn a_reference_is_an_id_in_salesforce_and_an_external_id_in_postgres() {
+fn references_are_ids_in_salesforce_external_ids_in_postgres() {
     let id = from_salesforce_json(&reference(), &json!("001000000000001"));
     assert_eq!(id, Ok(Value::text("001000000000001AAA")));
     assert_eq!(
@@ -236,7 +236,7 @@ fn a_cursor_reads_back_and_an_empty_one_is_refused() {
 }
 
 #[test]
-fn versions_order_by_commit_number_then_by_stamp_and_never_within_a_second() {
+fn versions_order_by_commit_number_then_by_stamp() {
     let version = |modified_ms, commit_number| Version {
         modified_ms,
         commit_number,
@@ -283,7 +283,7 @@ const GOOD: OutboxRow<'static> = OutboxRow {
 };
 
 #[test]
-fn an_outbox_row_passes_with_its_external_id_or_its_primary_key() {
+fn an_outbox_row_passes_with_either_key() {
     let valid = validate_outbox(&GOOD).unwrap();
     assert_eq!(valid.cursor, SourceCursor::PostgresLsn("7".to_owned()));
     let key = json!({"id": 1});
@@ -296,7 +296,7 @@ fn an_outbox_row_passes_with_its_external_id_or_its_primary_key() {
 }
 
 #[test]
-fn an_outbox_row_that_breaks_the_contract_is_refused_with_the_reason() {
+fn an_invalid_outbox_row_is_refused_with_the_reason() {
     let code = |row: OutboxRow<'_>| validate_outbox(&row).map_err(|refusal| refusal.code());
     for broken in [
         OutboxRow {

@@ -104,7 +104,7 @@ export type ChangeOperation = "insert" | "update" | "delete" | "undelete" | "sna
 /** A column of a mapped table. Always quoted in SQL, so any name Postgres allows is allowed. */
 export type ColumnName = string;
 
-/** Everything `syncline.toml` says. */
+/** The whole of `syncline.toml`. */
 export type Config = {
   /** Tenants by name. */
   tenants: { [key in TenantId]: TenantConfig },
@@ -138,8 +138,7 @@ export type Deletes = {
   on_edit: DeleteOnEdit,
   /** The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row. */
   column?: ColumnName | null,
-  /** Deletes of an hour that are max_per_hour without asking, on either side; 0: all are. Absent: as
-   * usual. */
+  /** Deletes of an hour that need no approval, on either side; 0: no limit. Absent: the default. */
   max_per_hour?: number | null,
 };
 
@@ -199,7 +198,7 @@ export type FieldName = string;
 export type FieldSync = {
   /** The column. */
   column: ColumnName,
-  /** Whose word counts. */
+  /** Whose value stands. */
   owner: Owner,
   /** The object whose external id the column holds, for a lookup. */
   references?: ObjectName | null,
@@ -259,7 +258,7 @@ export type ObjectSync = {
   deletes: Deletes,
   /** Where the lanes part. */
   lanes: LaneThresholds,
-  /** SOQL filter; records outside it are out of scope. */
+  /** SOQL filter; records outside it are not mapped. */
   filter: string | null,
   /** What happens in Postgres to a record that leaves the filter. */
   on_filter_exit: OnLeave,
@@ -286,7 +285,7 @@ export type DiscardedValue = {
   rule: Rule,
 };
 
-/** Whose word counts for a field. */
+/** Whose value stands for a field. */
 export type Owner = "shared" | "salesforce" | "postgres";
 
 /** What to do about one envelope. */
@@ -329,7 +328,7 @@ export type PlannerContext = {
   base_payload: Json | null,
   /** Records that travel in this round. */
   batch_size: number,
-  /** Somebody waits for it. */
+  /** A user waits for it. */
   urgent: boolean,
   /** It depends on records of this round, or they on it. */
   has_dependencies: boolean,

@@ -1,4 +1,4 @@
-//! The configuration as JSON and as words, without serde: see [`crate::model::text`].
+//! The configuration as JSON, without serde: see [`crate::model::text`].
 
 use crate::model::text::{JsonText, WriteJson, names};
 use crate::write_object;

@@ -61,7 +61,7 @@ pub enum ValueError {
 /// Returns the canonical value of a column, from the JSON that `to_jsonb` makes of it.
 ///
 /// A reference column holds the parent's external id, so any text is one. A timestamp without a zone
-/// is taken as UTC. Errors: the field cannot hold the value.
+/// is taken as UTC. Fails if the field cannot hold the value.
 pub fn from_postgres(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
     let value = match field {
         FieldType::Reference { .. } => text(scalar_text(json)?.as_deref()),
@@ -82,7 +82,7 @@ pub fn from_postgres(field: &FieldType, json: &Json) -> Result<Value, ValueError
 
 /// Returns the canonical value of a field, from the JSON of a REST answer.
 ///
-/// A reference is the parent's id in its 18-character form. Errors: the value does not have the
+/// A reference is the parent's id in its 18-character form. Fails if the value does not have the
 /// field's type.
 pub fn from_salesforce_json(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
     match (field, json) {
@@ -98,7 +98,7 @@ pub fn from_salesforce_json(field: &FieldType, json: &Json) -> Result<Value, Val
 
 /// Returns the canonical value of a cell of a Bulk API 2.0 result, where empty means null.
 ///
-/// Errors: the text does not have the field's type.
+/// Fails if the text does not have the field's type.
 pub fn from_csv(field: &FieldType, cell: &str) -> Result<Value, ValueError> {
     from_text(field, Some(cell))
 }
@@ -106,7 +106,7 @@ pub fn from_csv(field: &FieldType, cell: &str) -> Result<Value, ValueError> {
 /// Returns the canonical value of a date, datetime or time that a change event carries as
 /// milliseconds: since the epoch, or since midnight for a time.
 ///
-/// Errors: another type, or a date outside the calendar.
+/// Fails for another type, or a date outside the calendar.
 pub fn from_epoch_ms(field: &FieldType, ms: i64) -> Result<Value, ValueError> {
     let moment = DateTime::UNIX_EPOCH
         .naive_utc()
@@ -240,7 +240,7 @@ fn boolean(raw: &str) -> Option<Value> {
     }
 }
 
-/// `digits` is precision and scale; none is a whole number.
+/// `digits` is precision and scale; without them it is a whole number.
 fn number(raw: &str, digits: Option<(u32, u32)>) -> Result<Value, ValueError> {
     let number = Decimal::parse(raw).ok_or(ValueError::NotA { wanted: "a number" })?;
     let scale = digits.map_or(0, |(_, scale)| scale);

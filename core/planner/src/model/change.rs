@@ -1,4 +1,4 @@
-//! One observed change, as evidence, and which outbox rows are none.
+//! One observed change, as evidence, and which outbox rows are invalid.
 
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl ChangeEnvelope {
     }
 }
 
-/// What an outbox row says happened.
+/// What happened to the row, as the outbox has it.
 #[derive(
     Debug,
     Clone,
@@ -148,7 +148,7 @@ impl OutboxOperation {
     }
 }
 
-/// An outbox row as it was found: anybody may have written it.
+/// An outbox row as it was found: any application may have written it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutboxRow<'a> {
     /// Its place in the outbox.
@@ -194,8 +194,8 @@ pub enum OutboxRefusal {
     /// A part is not an identifier.
     #[error(transparent)]
     Identifier(#[from] IdentifierError),
-    /// The operation is none of ours.
-    #[error("its operation is none of insert, update, delete, truncate, backfill")]
+    /// The operation is unknown.
+    #[error("its operation is not insert, update, delete, truncate or backfill")]
     UnknownOperation,
     /// The cursor already names its source.
     #[error("its cursor is already encoded: give the bare position")]
@@ -211,7 +211,7 @@ pub enum OutboxRefusal {
 }
 
 impl OutboxRefusal {
-    /// Returns a stable word for the dead letter.
+    /// Returns a stable code for the dead letter.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty { .. } => "outbox_empty_part",
@@ -225,7 +225,7 @@ impl OutboxRefusal {
 
 /// Decides whether an outbox row is a change, or is refused to the dead letter with the reason.
 ///
-/// A row without an external id passes if it carries its primary key: an id is generated for it. A
+/// A row without an external id passes if it carries its primary key: it gets a generated id. A
 /// truncate names no row.
 pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal> {
     let empty = |part| OutboxRefusal::Empty { part };

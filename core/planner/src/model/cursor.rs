@@ -24,7 +24,7 @@ pub enum SourceCursor {
     SalesforceReplayId(Vec<u8>),
     /// Outbox id or log position.
     PostgresLsn(String),
-    /// A read outside any stream: a page of a scan, a look.
+    /// A read outside any stream: a page of a scan, or of one record.
     Snapshot(String),
 }
 

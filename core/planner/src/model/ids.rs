@@ -27,7 +27,7 @@ macro_rules! parsed_text {
         pub struct $name(String);
 
         impl $name {
-            /// Returns the identifier in `text`, or says why it is not one.
+            /// Returns the identifier in `text`, or fails with the reason why it is invalid.
             pub fn parse(text: &str) -> Result<Self, IdentifierError> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 match check(text) {
@@ -130,7 +130,7 @@ pub struct TableName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordId(pub Uuid);
 
-/// One remote write, said before it was made.
+/// One remote write, recorded before it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IntentId(pub Uuid);
 

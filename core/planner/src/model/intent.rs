@@ -1,4 +1,4 @@
-//! A remote write, said before it is made.
+//! A remote write, recorded before it is made.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ pub enum WriteAction {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum IntentState {
-    /// Said; it may or may not have left.
+    /// Recorded; it may or may not have been sent.
     Open,
     /// Confirmed by an answer; some fields may still wait for their echo.
     Applied,
@@ -58,9 +58,9 @@ pub enum IntentState {
     Confirmed,
     /// Refused by Salesforce: it had no effect.
     Refused,
-    /// Nobody knows: the record must be looked at before anything else is written.
+    /// The outcome is unknown: the record must be read before anything else is written.
     Unknown,
-    /// A look showed another value: it may still land late. Kept to recognise that.
+    /// A read showed another value: the write may still land late. Kept to recognise that.
     Abandoned,
 }
 

@@ -44,9 +44,10 @@ pub enum Presence {
 pub struct RemoteField {
     /// The value last seen. References hold the parent's 18-character id.
     pub value: Value,
-    /// The version of that sighting.
+    /// The version of that observation.
     pub version: Version,
-    /// The value is a late effect of a superseded intent of ours: re-assert, never adopt.
+    /// The value is a late effect of an abandoned write of ours: write the agreed value again, never
+    /// adopt this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_write: bool,
     /// The value came while a write of ours to the field was open: if that write is confirmed, it
@@ -60,7 +61,7 @@ pub struct RemoteField {
 pub struct RemoteState {
     /// Whether the record exists there.
     pub presence: Presence,
-    /// The version that says so.
+    /// The version that this is known by.
     pub presence_version: Version,
     /// Its fields.
     pub fields: BTreeMap<FieldName, RemoteField>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::ids::FieldName;
 
-/// Canonical values by field. An absent field is one that nothing was said about.
+/// Canonical values by field. An absent field is unknown or unchanged.
 pub type Payload = BTreeMap<FieldName, Value>;
 
 /// The canonical value of one field. As JSON it is null, a boolean, a number or a string.
@@ -85,8 +85,8 @@ pub struct Decimal(String);
 const DIGITS_MAX: usize = 1_000;
 
 impl Decimal {
-    /// Returns the number that `text` writes (`12`, `-0.50`, `1.2E3`), or none if it is not a finite
-    /// number of a sane length.
+    /// Returns the number that `text` writes (`12`, `-0.50`, `1.2E3`), if it is a finite number
+    /// of a sane length.
     pub fn parse(text: &str) -> Option<Self> {
         if is_canonical(text) {
             return Some(Self(text.to_owned()));
@@ -144,7 +144,7 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// Returns whether a number is written in its one form already, as most of them are.
+/// Returns whether a number is canonical already, as most are.
 fn is_canonical(text: &str) -> bool {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match unsigned.split_once('.') {

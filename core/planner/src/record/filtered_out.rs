@@ -7,14 +7,14 @@ use crate::model::link::Presence;
 use super::one_sided::edits;
 use super::{Agreement, Confirmation, DiscardedValue, RecordPlan, RecordState, Rule, SideWrite};
 
-/// Decides about a record outside the filter. Nothing of it ever travels to Salesforce, no delete
-/// either; and only what both sides held can leave.
+/// Decides about a record outside the filter. Nothing is ever written to Salesforce, not even a
+/// delete; and only what both sides held can leave.
 pub(super) fn plan_filtered_out(state: &RecordState<'_>) -> RecordPlan {
     let row = state.postgres.presence == Presence::Present;
     match (state.agreed, row, state.policy.on_filter_exit) {
         // The base stays: should the record come back, what each side changed meanwhile is known.
         (false, _, _) | (true, true, OnFilterExit::Keep) => RecordPlan::because(Rule::FilteredOut),
-        // A row that is gone is not missed: should the record come back, it is captured anew.
+        // The row is gone already: should the record come back, it is captured again.
         (true, false, _) => RecordPlan {
             agreement: Agreement::Ends(Confirmation::Agreed),
             ..RecordPlan::because(Rule::FilteredOut)
@@ -29,7 +29,7 @@ pub(super) fn plan_filtered_out(state: &RecordState<'_>) -> RecordPlan {
     }
 }
 
-/// Takes the row away. What Postgres edited since the base is lost by that, and logged.
+/// Removes the row. What Postgres edited since the base is lost by that, and logged.
 fn leave(state: &RecordState<'_>, write: SideWrite) -> RecordPlan {
     let mut plan = RecordPlan::because(Rule::FilterExit);
     plan.agreement = Agreement::Ends(Confirmation::Postgres);

@@ -65,7 +65,7 @@ fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
 pub(super) struct Edit<'a> {
     pub(super) field: &'a FieldName,
     pub(super) value: &'a Value,
-    /// The side's word counts for the field, so that the edit stands against the delete.
+    /// The other side does not own the field, so the edit counts against the delete.
     counts: bool,
     /// The rule that the edit would lose by.
     rule: Rule,
@@ -105,7 +105,7 @@ pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec
         })
         .filter_map(|field| Some((field, fields.get(field)?)))
         .filter(|(field, value)| {
-            // An external id is filled in by us: one that is empty or new is nobody's edit.
+            // An external id is filled in by us: one that is empty or new is not a user's edit.
             let base = state.base.get(*field);
             let named = **value != Value::Null && base.is_some();
             base.unwrap_or(&Value::Null) != *value && (*field != external_id || named)
@@ -158,7 +158,7 @@ fn delete(state: &RecordState<'_>, holder: SourceSystem, rule: Rule) -> RecordPl
 /// Creates the record on `target` with everything the other side holds.
 ///
 /// Nulls are left out of a create in Salesforce, so that its defaults can fill them; what they
-/// become is learned from the next sighting.
+/// become is learned from the next observation.
 fn create(state: &RecordState<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
     let mut plan = RecordPlan::because(rule);
     plan.agreement = Agreement::Begins(Confirmation::of(target));

@@ -53,7 +53,7 @@ fn merging_two_payloads_takes_what_the_source_may_say() {
 }
 
 #[test]
-fn all_conflicting_fields_are_listed_and_a_null_is_a_value() {
+fn all_conflicting_fields_are_listed_nulls_included() {
     let held = Some(json!({"Phone": null, "Name": "Bea", "Rating": "Hot"}));
     let incoming = json!({"Rating": "Hot", "Phone": "1", "Name": "Ada"});
     assert_eq!(merged("", held, incoming), conflict(&["Name", "Phone"]));
@@ -91,7 +91,7 @@ fn envelope(payload: Json) -> ChangeEnvelope {
 }
 
 #[test]
-fn a_change_is_planned_three_way_where_there_is_a_base() {
+fn with_a_base_a_change_is_planned_three_way() {
     let base = Some(json!({"Name": "Ada", "Phone": "1"}));
     let held = Some(json!({"Name": "Bea", "Phone": "1"}));
     let edit = envelope(json!({"Phone": "2"}));

@@ -85,7 +85,7 @@ fn what_writes_nothing_to_salesforce_takes_no_lane() {
 }
 
 #[test]
-fn urgent_and_contested_rows_go_alone_as_many_as_are_allowed() {
+fn urgent_and_contested_rows_go_alone_within_limits() {
     let (edit, contested) = (edit(), contested());
     let urgent = Routable {
         urgent: true,
@@ -116,7 +116,7 @@ fn many_plain_rows_go_by_bulk_where_it_is_available() {
 }
 
 #[test]
-fn records_that_depend_on_each_other_go_by_graph_where_it_is_available() {
+fn dependent_records_go_by_graph_where_available() {
     let edit = edit();
     let bound = Routable {
         has_dependencies: true,

@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Carries out a plan to the end: writes, confirmations, and the sighting of what was written.
+    /// Carries out a plan to the end: writes, confirmations, and the observation of what was written.
     fn after(&self, plan: &RecordPlan) -> Self {
         let mut next = self.clone();
         written(&mut next.postgres, &plan.to_postgres);
@@ -134,7 +134,7 @@ fn written(side: &mut SideState, write: &SideWrite) {
     }
 }
 
-/// A new record shows every field, those nobody filled as null.
+/// A new record shows every field, unfilled ones as null.
 fn show_nulls(side: &mut SideState, rules: &ObjectSync) {
     for field in rules.fields.keys() {
         side.fields.entry(field.clone()).or_insert(Value::Null);
@@ -312,7 +312,7 @@ fn everywhere(plan_row: &dyn Fn(&State)) -> usize {
 }
 
 #[test]
-fn carrying_out_a_plan_settles_the_record_but_for_its_conflicts() {
+fn carrying_out_a_plan_settles_all_but_conflicts() {
     let states = everywhere(&|state| {
         let plan = state.plan();
         let next = state.after(&plan);
@@ -331,7 +331,7 @@ fn carrying_out_a_plan_settles_the_record_but_for_its_conflicts() {
 }
 
 #[test]
-fn the_facts_of_a_state_give_the_plan_of_the_state() {
+fn facts_give_the_plan_of_their_state() {
     everywhere(&|state| {
         let facts = RecordFacts::of(&state.as_planned());
         assert_eq!(
@@ -343,7 +343,7 @@ fn the_facts_of_a_state_give_the_plan_of_the_state() {
 }
 
 #[test]
-fn afterwards_both_sides_and_the_base_are_equal_or_it_is_said_why() {
+fn both_sides_end_equal_or_the_plan_explains_why() {
     everywhere(&|state| {
         let plan = state.plan();
         let next = state.after(&plan);
@@ -382,7 +382,7 @@ fn afterwards_both_sides_and_the_base_are_equal_or_it_is_said_why() {
     });
 }
 
-/// Whether `side` holds something in `field` that nobody but its users put there.
+/// Whether `side` holds something in `field` that only its users put there.
 fn is_edit(state: &State, side: SourceSystem, field: &FieldName) -> bool {
     let base = state.base.get(field).unwrap_or(&Value::Null);
     state
@@ -393,7 +393,7 @@ fn is_edit(state: &State, side: SourceSystem, field: &FieldName) -> bool {
 }
 
 #[test]
-fn no_value_is_replaced_without_being_logged_and_none_is_invented() {
+fn no_value_is_replaced_unlogged_or_invented() {
     everywhere(&|state| {
         let plan = state.plan();
         for (side, write) in [
@@ -621,7 +621,7 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
 }
 
 #[test]
-fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leaving() {
+fn a_filtered_out_record_is_written_only_when_it_leaves() {
     everywhere(&|state| {
         if state.salesforce.presence != Presence::FilteredOut {
             return;
@@ -642,7 +642,7 @@ fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leavi
 }
 
 #[test]
-fn a_record_that_comes_back_is_linked_again_and_loses_nothing_unlogged() {
+fn a_returning_record_is_linked_and_loses_nothing_unlogged() {
     everywhere(&|state| {
         if state.salesforce.presence != Presence::FilteredOut {
             return;
