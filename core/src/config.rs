@@ -10,7 +10,6 @@ mod read;
 mod rules;
 mod schema;
 mod text;
-mod toml;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,7 +11,7 @@ use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnLeave, Seed};
 
 /// Notes what cannot be within one object.
 pub(super) fn check_object(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
     object: &ObjectSync,
@@ -31,7 +31,7 @@ pub(super) fn check_object(
 /// Notes what cannot be between the objects of one tenant. `declared` are all that the file names,
 /// those with mistakes of their own too.
 pub(super) fn check_objects(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     declared: &[&str],
     objects: &[(Section<'_>, ObjectSync)],
@@ -104,7 +104,7 @@ impl Taken {
     }
 }
 
-fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let path = below(path, "fields");
     let external_id = &object.external_id;
     let mut names = Taken::default();
@@ -140,7 +140,7 @@ fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &
     }
 }
 
-fn check_direction(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let source = match object.direction {
         Direction::Both => return,
         Direction::ToPostgres => SourceSystem::Salesforce,
@@ -177,7 +177,7 @@ fn check_direction(reader: &mut Reader, path: &str, section: Section<'_>, object
     }
 }
 
-fn check_deletes(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let deletes = section.place("deletes");
     let at_deletes = below(path, "deletes");
     let soft = object.deletes.mode == DeleteMode::Soft;
