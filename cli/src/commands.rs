@@ -1,4 +1,4 @@
-//! One function per command, for the tenants that are asked for.
+//! One function per command, for the selected tenants.
 
 mod explain;
 mod inboxes;
@@ -9,10 +9,10 @@ mod switches;
 
 use std::path::Path;
 
+use syncline::host::instance::{Bell, Instance};
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Bell, Instance};
 
-use crate::arguments::{Arguments, Brake, Command, Common};
+use crate::arguments::{Arguments, Command, Common, Deletes};
 use crate::outcome::Outcome;
 
 /// What a command works with.
@@ -21,7 +21,7 @@ struct Context {
     tenants: Vec<TenantId>,
 }
 
-/// Does what is asked.
+/// Executes a command.
 pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
     let Arguments { common, command } = arguments;
     match command {
@@ -35,8 +35,8 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
-        Command::Brake(Brake::Release { object }) => {
-            switches::release_brake(&context(&common).await?, &object).await
+        Command::Deletes(Deletes::Approve { object }) => {
+            switches::approve_deletes(&context(&common).await?, &object).await
         }
         Command::Explain { key, object } => {
             explain::explain(&context(&common).await?, &key, object.as_deref()).await

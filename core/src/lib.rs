@@ -14,6 +14,8 @@ pub mod capture;
 #[cfg(feature = "runtime")]
 pub mod engine;
 #[cfg(feature = "runtime")]
+pub mod host;
+#[cfg(feature = "runtime")]
 pub mod migrate;
 #[cfg(feature = "runtime")]
 pub mod reconcile;

@@ -9,8 +9,8 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
+use syncline::host::instance::{Bell, Instance};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline_functions::wiring::{Bell, Instance};
 use throwaway_postgres::TestDatabase;
 
 /// Rounds after which a record that is not at rest never will be.

@@ -100,7 +100,7 @@ fn reason(scope: &ObjectScope, deletes: i64, records: i64) -> ParkReason {
         field: None,
         message: format!(
             "{deletes} of {records} {object} records were to be deleted within an hour. If that is meant, \
-             run `syncline brake release {object}`; if not, bring them back: what stands again on the side \
+             run `syncline deletes approve {object}`; if not, bring them back: what stands again on the side \
              that lost it is not deleted on the other"
         ),
     }

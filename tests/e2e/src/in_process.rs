@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncline::engine::{SyncEngine, in_process};
-use syncline_functions::wiring::Bell;
+use syncline::host::instance::Bell;
 use tokio::task::JoinHandle;
 
 use crate::world::{World, tenant};

@@ -10,8 +10,8 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, local};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use syncline::host::instance::{Bell, Instance};
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Bell, Instance};
 use tempfile::TempDir;
 
 use crate::mapping::{Capture, Places, TABLES, TENANT, configuration};

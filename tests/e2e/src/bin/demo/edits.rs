@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use syncline::host::instance::Bell;
 use syncline_e2e::load::Births;
 use syncline_e2e::salesforce::{Person, Record};
 use syncline_e2e::world::{World, tenant};
-use syncline_functions::wiring::Bell;
 
 /// Accounts that are edited on each side.
 const EDITED: usize = 150;
