@@ -9,7 +9,7 @@ mod switches;
 
 use std::path::Path;
 
-use syncline::host::instance::{Bell, Instance};
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::TenantId;
 
 use crate::arguments::{Arguments, Command, Common, Deletes};
@@ -47,12 +47,12 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 async fn context(common: &Common) -> anyhow::Result<Context> {
-    wired(common, Bell::Silent).await
+    wired(common, WakeUpTarget::Silent).await
 }
 
-async fn wired(common: &Common, bell: Bell) -> anyhow::Result<Context> {
+async fn wired(common: &Common, sent_wake_up: WakeUpTarget) -> anyhow::Result<Context> {
     let only = common.tenant.as_deref().map(TenantId::parse).transpose()?;
-    let instance = Instance::new(&common.config, Path::new(""), bell);
+    let instance = Instance::new(&common.config, Path::new(""), sent_wake_up);
     let tenants = instance.tenants(only.as_ref()).await?;
     Ok(Context { instance, tenants })
 }

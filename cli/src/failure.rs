@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use syncline::config::ConfigError;
-use syncline::engine::error::ForceSyncError;
+use syncline::engine::error::Error;
 use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
-use syncline::engine::ports::{DoorbellError, StoreError};
+use syncline::engine::ports::{StoreError, WakeUpError};
 use syncline::host::error::HostError;
 
 /// Prints an error with its causes and its fix, and returns the exit status.
@@ -56,7 +56,7 @@ fn fix(error: &anyhow::Error) -> Option<String> {
         if let Some(host) = cause.downcast_ref::<HostError>() {
             return host_fix(host);
         }
-        if let Some(engine) = cause.downcast_ref::<ForceSyncError>() {
+        if let Some(engine) = cause.downcast_ref::<Error>() {
             return engine_fix(engine);
         }
         if let Some(store) = cause.downcast_ref::<StoreError>() {
@@ -98,16 +98,16 @@ fn host_fix(error: &HostError) -> Option<String> {
     Some(fix)
 }
 
-fn engine_fix(error: &ForceSyncError) -> Option<String> {
+fn engine_fix(error: &Error) -> Option<String> {
     match error {
-        ForceSyncError::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
-        ForceSyncError::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
+        Error::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
+        Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
         // The message names the correction.
-        ForceSyncError::UnknownField { .. } => None,
-        ForceSyncError::Store(error) => store_fix(error),
-        ForceSyncError::Salesforce(error) => salesforce_fix(error),
-        ForceSyncError::Stream(_) => Some("try again; the stored position is kept".to_owned()),
-        ForceSyncError::Doorbell(DoorbellError { .. }) => {
+        Error::UnknownField { .. } => None,
+        Error::Store(error) => store_fix(error),
+        Error::Salesforce(error) => salesforce_fix(error),
+        Error::Stream(_) => Some("try again; the stored position is kept".to_owned()),
+        Error::WakeUp(WakeUpError { .. }) => {
             Some("check the queue and that the credentials may send to it".to_owned())
         }
     }

@@ -14,12 +14,12 @@ mod describe;
 mod event;
 #[cfg(test)]
 mod fixture;
+mod http;
 mod pubsub;
 mod read;
 mod relay;
+mod rest;
 mod soql;
-mod transport;
-mod wire;
 mod write;
 
 use std::collections::BTreeMap;
@@ -30,12 +30,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use self::auth::SessionKeeper;
+use self::auth::SessionCache;
 use self::describe::Schemas;
-use self::pubsub::{EventBus, EventScope};
+use self::http::HttpClient;
+use self::pubsub::{EventBus, EventFilter};
 use self::read::Reader;
-use self::transport::Transport;
-use self::wire::Wire;
+use self::rest::RestClient;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::engine::ports::salesforce::{
@@ -50,7 +50,7 @@ pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreErr
 pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedEvent};
 pub(crate) use self::relay::{RelayedBatch, read_relayed};
-pub use self::transport::ApiUsage;
+pub use self::rest::ApiUsage;
 
 /// How to reach and enter an org.
 #[derive(Debug, Clone)]
@@ -119,8 +119,8 @@ impl SalesforceOptions {
 
 /// One org, over the network.
 pub struct HttpSalesforce {
-    transport: Transport,
-    sessions: Arc<SessionKeeper>,
+    rest: RestClient,
+    sessions: Arc<SessionCache>,
     schemas: Schemas,
     events: EventBus,
     calls_in_flight: usize,
@@ -133,17 +133,17 @@ impl HttpSalesforce {
         options: SalesforceOptions,
         tokens: Arc<dyn TokenStore>,
     ) -> Result<Self, SalesforceError> {
-        let wire = Arc::new(Wire::new()?);
-        let sessions = Arc::new(SessionKeeper::new(
-            Arc::clone(&wire),
+        let http = Arc::new(HttpClient::new()?);
+        let sessions = Arc::new(SessionCache::new(
+            Arc::clone(&http),
             &options.login_url,
             &options.client_id,
             options.login,
             tokens,
         )?);
         Ok(Self {
-            transport: Transport::new(
-                wire,
+            rest: RestClient::new(
+                http,
                 Arc::clone(&sessions),
                 &options.api_version,
                 &options.client_tag,
@@ -161,12 +161,12 @@ impl HttpSalesforce {
 
     /// Returns the API requests used, as the last answer counted them; costs no call.
     pub fn api_usage(&self) -> Option<ApiUsage> {
-        self.transport.usage()
+        self.rest.usage()
     }
 
     fn reader(&self) -> Reader<'_> {
         Reader {
-            transport: &self.transport,
+            rest: &self.rest,
             schemas: &self.schemas,
             calls_in_flight: self.calls_in_flight,
         }
@@ -188,7 +188,7 @@ impl SalesforcePort for HttpSalesforce {
     }
 
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {
-        let schema = self.schemas.get(&self.transport, object).await?;
+        let schema = self.schemas.get(&self.rest, object).await?;
         Ok(ObjectSchema::clone(&schema))
     }
 
@@ -203,7 +203,7 @@ impl SalesforcePort for HttpSalesforce {
         timeout: Duration,
     ) -> Vec<WriteOutcome> {
         let writer = Writer {
-            transport: &self.transport,
+            rest: &self.rest,
             schemas: &self.schemas,
             calls_in_flight: self.calls_in_flight,
             deadline: Instant::now() + timeout,
@@ -257,12 +257,12 @@ impl SalesforcePort for HttpSalesforce {
         from: &ReplayFrom,
         objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
-        let mut scope = EventScope::default();
+        let mut mapped = EventFilter::default();
         for (object, interest) in objects {
-            let schema = self.schemas.get(&self.transport, object).await?;
-            scope.add(schema, interest)?;
+            let schema = self.schemas.get(&self.rest, object).await?;
+            mapped.add(schema, interest)?;
         }
-        let stream = self.events.subscribe(topic, from, scope).await?;
+        let stream = self.events.subscribe(topic, from, mapped).await?;
         Ok(Box::new(stream))
     }
 

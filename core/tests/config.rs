@@ -31,7 +31,7 @@ seed        = "salesforce"
 deletes     = { mode = "soft", on_edit = "edit_wins", column = "deleted_at" }
 lanes       = { rest_max = 10, bulk_min = 1000 }
 where       = "Type = 'Customer'"
-on_leave    = "soft_delete"
+on_filter_exit    = "soft_delete"
 auto_assign = true
 duplicate_rules = "allow"
 [tenant.acme.object.fields]
@@ -343,9 +343,9 @@ fn impossible_combinations_are_refused() {
         "Parent__c is not mapped",
     );
     check(
-        &object("on_leave = \"delete\"", ""),
+        &object("on_filter_exit = \"delete\"", ""),
         8,
-        &at("on_leave"),
+        &at("on_filter_exit"),
         "without a filter",
     );
     check(

@@ -50,7 +50,7 @@ where
     lambda_runtime::run(service_fn(async |event: LambdaEvent<E>| {
         let limits = TimeLimits::of(&event.context);
         let answer = Box::pin(work(&instance, event.payload, limits)).await;
-        instance.give_back_abandoned().await;
+        instance.release_orphaned_leases().await;
         answer.map_err(error_chain)
     }))
     .await

@@ -110,7 +110,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             entry_fields.noted("fate")
         )],
         EntryKind::Decided => decision(&entry_fields),
-        EntryKind::Overruled => vec![format!(
+        EntryKind::DiscardedValue => vec![format!(
             "{} {} of {} discarded{}",
             entry_fields.word("field"),
             entry_fields.value("value"),
@@ -132,7 +132,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             entry_fields.word("state"),
             entry_fields.noted("resolution")
         )],
-        EntryKind::WriteSaid => vec![format!(
+        EntryKind::WriteRecorded => vec![format!(
             "write to Salesforce recorded, lane {}: {}{}",
             entry_fields.word("lane"),
             entry_fields.word("action"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::engine::in_process;
-use syncline::host::instance::Bell;
+use syncline::host::instance::WakeUpTarget;
 
 use crate::arguments::Common;
 use crate::outcome::Outcome;
@@ -13,12 +13,12 @@ use super::wired;
 
 /// Runs until Ctrl-C, then ends every job at its next safe point.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
-    let (doorbell, bells) = in_process::doorbell();
-    let context = wired(common, Bell::Here(Arc::new(doorbell))).await?;
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let context = wired(common, WakeUpTarget::Here(Arc::new(wake_up))).await?;
     let engine = context.instance.engine_of(&context.tenants).await?;
     // Reports a mistake on either side now, not in the log of the third retry.
     for tenant in &context.tenants {
-        engine.scopes(tenant).await?;
+        engine.mapped_objects(tenant).await?;
     }
     let names: Vec<&str> = context
         .tenants
@@ -33,7 +33,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
             stopper.stop();
         }
     });
-    engine.run(bells).await;
+    engine.run(sent_wake_ups).await;
     stopping.abort();
     Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
 }

@@ -40,7 +40,7 @@ pub(super) async fn approve_deletes(context: &Context, object: &str) -> anyhow::
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let approved = store.release_brake(tenant, &object).await?;
+        let approved = store.approve_deletes(tenant, &object).await?;
         text.push_str(&format!(
             "{tenant}: {approved} deletes of {object} are processed within a minute; for an hour the guard withholds no others\n"
         ));

@@ -16,7 +16,7 @@ use super::mistake::ConfigError;
 use super::read::{Reader, SECRET_FIX, Section, Text, below, item_path};
 use super::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
-    DuplicateRules, ExternalId, FieldSync, LaneThresholds, ObjectSync, OnLeave, Owner,
+    DuplicateRules, ExternalId, FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner,
     PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
 };
 
@@ -269,7 +269,7 @@ fn read_object(
         deletes: deletes?,
         lanes,
         filter: section.text("where").map(|filter| filter.text.to_owned()),
-        on_leave: word(section, "on_leave", OnLeave::Keep),
+        on_filter_exit: word(section, "on_filter_exit", OnFilterExit::Keep),
         auto_assign: section.flag("auto_assign").unwrap_or(false),
         duplicate_rules: word(section, "duplicate_rules", DuplicateRules::Enforce),
         fields,
@@ -327,7 +327,7 @@ fn read_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Op
         mode: word(section, "mode", DeleteMode::Propagate),
         on_edit: word(section, "on_edit", DeleteOnEdit::Manual),
         column,
-        believed: section.whole("believed"),
+        max_per_hour: section.whole("max_per_hour"),
     })
 }
 

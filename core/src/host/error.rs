@@ -3,7 +3,7 @@
 use super::aws::AwsError;
 use super::settings::CONFIG_VARIABLE;
 use crate::config::ConfigError;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::ports::{SalesforceError, StoreError};
 
 /// Why a process cannot work for a tenant: its configuration, a secret or a client is not to be had.
@@ -76,5 +76,5 @@ pub enum HostError {
     Salesforce(#[from] SalesforceError),
     /// A job that a question needed.
     #[error(transparent)]
-    Engine(#[from] ForceSyncError),
+    Engine(#[from] Error),
 }

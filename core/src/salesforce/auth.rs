@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::classify::Fault;
-use super::wire::{Wire, WireFailure};
+use super::http::{HttpClient, HttpFailure};
 use crate::engine::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 use crate::model::ids::SalesforceId;
 
@@ -105,8 +105,8 @@ impl TokenStore for MemoryTokenStore {
 }
 
 /// Keeps the one session of a client.
-pub(super) struct SessionKeeper {
-    wire: Arc<Wire>,
+pub(super) struct SessionCache {
+    http: Arc<HttpClient>,
     login_url: String,
     client_id: String,
     login: PreparedLogin,
@@ -140,10 +140,10 @@ const ASSERTION_SECONDS: u64 = 180;
 /// Longest login, in all.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl SessionKeeper {
+impl SessionCache {
     /// Prepares the login; nothing is sent yet. Errors: the private key is none.
     pub(super) fn new(
-        wire: Arc<Wire>,
+        http: Arc<HttpClient>,
         login_url: &str,
         client_id: &str,
         login: Login,
@@ -151,7 +151,7 @@ impl SessionKeeper {
     ) -> Result<Self, SalesforceError> {
         let login_url = login_url.trim_end_matches('/').to_owned();
         Ok(Self {
-            wire,
+            http,
             client_id: client_id.to_owned(),
             login: prepare(login, &login_url)?,
             login_url,
@@ -220,12 +220,12 @@ impl SessionKeeper {
     async fn log_in(&self) -> Result<Session, SalesforceError> {
         let form = self.login_form()?;
         let request = self
-            .wire
+            .http
             .client()
             .post(format!("{}/services/oauth2/token", self.login_url))
             .form(&form);
         let answer = self
-            .wire
+            .http
             .send(request, LOGIN_TIMEOUT)
             .await
             .map_err(|failure| failure.into_error(LOGIN))?;
@@ -292,15 +292,15 @@ impl SessionKeeper {
         access_token: &SecretString,
     ) -> Result<(SalesforceId, SalesforceId), SalesforceError> {
         let request = self
-            .wire
+            .http
             .client()
             .get(format!("{instance_url}/services/oauth2/userinfo"))
             .bearer_auth(access_token.expose_secret());
         let answer = self
-            .wire
+            .http
             .send(request, LOGIN_TIMEOUT)
             .await
-            .map_err(|failure: WireFailure| failure.into_error(LOGIN))?;
+            .map_err(|failure: HttpFailure| failure.into_error(LOGIN))?;
         if answer.status != 200 {
             return Err(Fault::from_body(answer.status, &answer.body).into_error(LOGIN));
         }

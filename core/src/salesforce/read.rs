@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::describe::{Schemas, field_of};
+use super::rest::{Fetched, RestCall, RestClient};
 use super::soql::{Literal, PAGE_ROWS, Selection};
-use super::transport::{Fetched, RestCall, Transport};
 use crate::engine::ports::salesforce::{
     Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
     ScanPage,
@@ -25,7 +25,7 @@ use crate::model::value::Payload;
 /// Reads through one org's transport.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
     /// Most statements under way at a time.
     pub(super) calls_in_flight: usize,
@@ -121,10 +121,10 @@ impl Reader<'_> {
     async fn ask(&self, object: &ObjectName, statement: &str) -> Result<Asked, SalesforceError> {
         let what = format!("trying the filter of {object}");
         let call = self.get(
-            self.transport
+            self.rest
                 .path(&format!("/query?{}", encoded_statement(statement))),
         );
-        match self.transport.fetch(&what, &call).await {
+        match self.rest.fetch(&what, &call).await {
             Ok(body) => match serde_json::from_slice::<QueryPage>(&body) {
                 Ok(page) => Ok(Asked::Rows(page.records.len())),
                 Err(_) => Err(unreadable(object)),
@@ -160,9 +160,9 @@ impl Reader<'_> {
     /// Reads the org's limits.
     pub(super) async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
         let what = "reading the limits";
-        let call = self.get(self.transport.path("/limits"));
+        let call = self.get(self.rest.path("/limits"));
         let body = self
-            .transport
+            .rest
             .fetch(what, &call)
             .await
             .map_err(|fetched| fetched.into_error(what))?;
@@ -179,7 +179,7 @@ impl Reader<'_> {
         object: &ObjectName,
         fields: &[FieldName],
     ) -> Result<Columns, SalesforceError> {
-        let schema = self.schemas.get(self.transport, object).await?;
+        let schema = self.schemas.get(self.rest, object).await?;
         for field in fields {
             field_of(&schema, field)?;
         }
@@ -199,10 +199,10 @@ impl Reader<'_> {
             Rows::DeletedToo => "/queryAll",
         };
         let encoded = encoded_statement(&statement);
-        let mut call = self.get(self.transport.path(&format!("{resource}?{encoded}")));
+        let mut call = self.get(self.rest.path(&format!("{resource}?{encoded}")));
         let mut found = Vec::new();
         for _ in 0..PAGES_MAX {
-            let body = match self.transport.fetch(&what, &call).await {
+            let body = match self.rest.fetch(&what, &call).await {
                 Ok(body) => body,
                 Err(Fetched::Refused(fault)) if fault.missing_column().is_some() => {
                     self.schemas.forget(object);

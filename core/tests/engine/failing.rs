@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 type Deed = Box<dyn FnOnce() + Send>;
 
 /// Passes everything on, but holds calls where it was told to.
-pub(crate) struct HeldSalesforce {
+pub(crate) struct PausingSalesforce {
     inner: Arc<dyn SalesforcePort>,
-    hold: Hold,
+    hold: PauseAt,
     before: Mutex<Option<Deed>>,
     /// Told once a call is held.
     pub(crate) held: Notify,
@@ -29,7 +29,7 @@ pub(crate) struct HeldSalesforce {
 
 /// Where calls are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum PauseAt {
     /// Nowhere.
     Never,
     /// Records are leased, or a stream is, and nothing is known of them yet.
@@ -40,9 +40,9 @@ pub(crate) enum Hold {
     AfterWriting,
 }
 
-impl HeldSalesforce {
+impl PausingSalesforce {
     /// Wraps a port.
-    pub(crate) fn new(inner: Arc<dyn SalesforcePort>, hold: Hold) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn SalesforcePort>, hold: PauseAt) -> Arc<Self> {
         Arc::new(Self {
             inner,
             hold,
@@ -57,7 +57,7 @@ impl HeldSalesforce {
         *self.before.lock().unwrap() = Some(Box::new(deed));
     }
 
-    async fn hold_at(&self, place: Hold) {
+    async fn pause_at(&self, place: PauseAt) {
         if self.hold == place {
             self.held.notify_one();
             self.release.notified().await;
@@ -66,7 +66,7 @@ impl HeldSalesforce {
 }
 
 #[async_trait]
-impl SalesforcePort for HeldSalesforce {
+impl SalesforcePort for PausingSalesforce {
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError> {
         self.inner.identity().await
     }
@@ -88,9 +88,9 @@ impl SalesforcePort for HeldSalesforce {
         if let Some(deed) = self.before.lock().unwrap().take() {
             deed();
         }
-        self.hold_at(Hold::BeforeWriting).await;
+        self.pause_at(PauseAt::BeforeWriting).await;
         let outcomes = self.inner.write(writes, lane, timeout).await;
-        self.hold_at(Hold::AfterWriting).await;
+        self.pause_at(PauseAt::AfterWriting).await;
         outcomes
     }
 
@@ -100,7 +100,7 @@ impl SalesforcePort for HeldSalesforce {
         by: &ReadBy,
         fields: &[FieldName],
     ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
-        self.hold_at(Hold::BeforeReading).await;
+        self.pause_at(PauseAt::BeforeReading).await;
         self.inner.read(object, by, fields).await
     }
 
@@ -111,7 +111,7 @@ impl SalesforcePort for HeldSalesforce {
         filter: Option<&str>,
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError> {
-        self.hold_at(Hold::BeforeReading).await;
+        self.pause_at(PauseAt::BeforeReading).await;
         self.inner.scan(object, fields, filter, after).await
     }
 

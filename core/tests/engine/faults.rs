@@ -66,7 +66,7 @@ async fn a_call_whose_session_ends_twice_waits_and_nothing_is_written_twice() {
     let applied = stage.apply("Account").await;
     assert_eq!((applied.parked, applied.unknown), (0, 0), "{applied:?}");
     assert_eq!(applied.requeued, 200, "{applied:?}");
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 450);
@@ -85,7 +85,7 @@ async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
     stage.drain().await;
     assert_eq!(stage.org.count("Account"), 0, "they wait");
     for _ in 0..2 {
-        stage.hurry().await;
+        stage.make_due().await;
         stage.drain().await;
     }
     stage.assert_equal().await;
@@ -105,7 +105,7 @@ async fn a_locked_row_of_salesforce_waits_alone() {
         .fault(json!({"action": "row_error", "code": "UNABLE_TO_LOCK_ROW", "external_id": "a-3"}));
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.requeued), (4, 1), "{applied:?}");
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
 }
@@ -119,15 +119,15 @@ async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_me
     }));
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.parked), (2, 1), "{applied:?}");
-    let letters = stage
+    let dead_letters = stage
         .rows("select code, message from syncline.sync_dead_letter")
         .await;
     assert!(
-        letters[0]["message"]
+        dead_letters[0]["message"]
             .as_str()
             .unwrap()
             .contains("Accounts need a phone"),
-        "{letters:?}"
+        "{dead_letters:?}"
     );
     stage
         .sql("update account set phone = '1' where external_id = 'a-2'")
@@ -185,7 +185,7 @@ async fn an_org_that_cannot_be_asked_delays_looks_and_loses_nothing() {
         (2, 2, 0),
         "{applied:?}"
     );
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
 }

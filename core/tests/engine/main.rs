@@ -7,10 +7,9 @@
 
 mod bad_values;
 mod both_sides;
-mod brake;
 mod checking;
 mod crashes;
-mod doorbells;
+mod delete_guard;
 mod failing;
 mod faults;
 mod filters;
@@ -27,3 +26,4 @@ mod relayed;
 mod running;
 mod stage;
 mod streams;
+mod wake_ups;

@@ -500,7 +500,7 @@ impl EventStream for ModelStream {
         }
         let mut batch = EventBatch {
             observations: Vec::new(),
-            stale: Vec::new(),
+            needs_resync: Vec::new(),
             out_of_scope: 0,
             events: fetched.events.len(),
             position: SourceCursor::SalesforceReplayId(fetched.latest_replay_id),

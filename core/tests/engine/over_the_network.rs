@@ -20,7 +20,7 @@ async fn changes_travel_both_ways() {
     );
     let bob = stage.org.insert("Account", json!({"Name": "Bob"}));
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
 
@@ -58,7 +58,7 @@ async fn a_lost_answer_an_ended_session_and_doubled_events_change_nothing() {
     let applied = stage.apply("Account").await;
     assert_ne!(applied.unknown, 0, "{applied:?}");
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.count("Account"), 450);

@@ -109,8 +109,8 @@ impl Stage {
     /// Migrates the control plane and puts the triggers on the tables.
     pub(crate) async fn install(&self) {
         self.store.migrate().await.unwrap();
-        let scopes = self.engine.scopes(&self.tenant).await.unwrap();
-        self.store.install(&scopes).await.unwrap();
+        let mapped_objects = self.engine.mapped_objects(&self.tenant).await.unwrap();
+        self.store.install(&mapped_objects).await.unwrap();
     }
 
     /// Returns another worker over the same sides, seen through these ports.
@@ -216,13 +216,13 @@ impl Stage {
     }
 
     /// Makes every waiting task due now, as time would.
-    pub(crate) async fn hurry(&self) {
+    pub(crate) async fn make_due(&self) {
         self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
             .await;
     }
 
     /// Lets every lease of a record lapse, as time would.
-    pub(crate) async fn lapse_leases(&self) {
+    pub(crate) async fn expire_leases(&self) {
         self.sql(
             "update syncline.sync_task set lease_until = now() - interval '1 second'
             where state = 'leased';

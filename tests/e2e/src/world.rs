@@ -10,7 +10,7 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, local};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use syncline::host::instance::{Bell, Instance};
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::TenantId;
 use tempfile::TempDir;
 
@@ -112,8 +112,12 @@ impl World {
     }
 
     /// Returns the operator's wiring: everything but a queue.
-    pub fn operator(&self, bell: Bell) -> Instance {
-        Instance::new(&self.config().display().to_string(), Path::new("."), bell)
+    pub fn operator(&self, sent_wake_up: WakeUpTarget) -> Instance {
+        Instance::new(
+            &self.config().display().to_string(),
+            Path::new("."),
+            sent_wake_up,
+        )
     }
 
     /// Does what `syncline migrate` and `syncline install` do.
@@ -123,11 +127,13 @@ impl World {
     /// When a side refuses.
     pub async fn install(&self) -> anyhow::Result<()> {
         let tenant = tenant();
-        let operator = self.operator(Bell::Silent);
+        let operator = self.operator(WakeUpTarget::Silent);
         let store = operator.store(&tenant).await?;
         store.migrate().await?;
         let engine = operator.engine(&tenant).await?;
-        store.install(&engine.scopes(&tenant).await?).await?;
+        store
+            .install(&engine.mapped_objects(&tenant).await?)
+            .await?;
         engine.enqueue_existing_rows(&tenant).await?;
         Ok(())
     }

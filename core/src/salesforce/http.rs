@@ -10,12 +10,12 @@ use reqwest::{Client, RequestBuilder, redirect};
 use crate::engine::ports::salesforce::{Disposition, SalesforceError};
 
 /// The HTTP client with its bounds.
-pub(super) struct Wire {
+pub(super) struct HttpClient {
     client: Client,
 }
 
 /// A whole answer.
-pub(super) struct WireAnswer {
+pub(super) struct HttpAnswer {
     pub(super) status: u16,
     /// `Sforce-Limit-Info`.
     pub(super) limit_info: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct WireAnswer {
 
 /// No whole answer came.
 #[derive(Debug)]
-pub(super) struct WireFailure {
+pub(super) struct HttpFailure {
     /// Whether the request can have had an effect.
     pub(super) effect: Effect,
     /// Which kind of failure, one word.
@@ -56,8 +56,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Largest answer that is read, unpacked: 2,000 rows of 16 KB each.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-impl Wire {
-    /// Returns a client that follows no redirect: a bearer token goes only where the login said.
+impl HttpClient {
+    /// Returns a client that follows no redirect: a bearer token goes only where the login new.
     pub(super) fn new() -> Result<Self, SalesforceError> {
         Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -69,7 +69,7 @@ impl Wire {
             .gzip(true)
             .build()
             .map(|client| Self { client })
-            .map_err(|error| WireFailure::of(&error).into_error("setting up HTTP"))
+            .map_err(|error| HttpFailure::of(&error).into_error("setting up HTTP"))
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -81,12 +81,12 @@ impl Wire {
         &self,
         request: RequestBuilder,
         timeout: Duration,
-    ) -> Result<WireAnswer, WireFailure> {
+    ) -> Result<HttpAnswer, HttpFailure> {
         let mut response = request
             .timeout(timeout)
             .send()
             .await
-            .map_err(|error| WireFailure::of(&error))?;
+            .map_err(|error| HttpFailure::of(&error))?;
         let status = response.status().as_u16();
         let limit_info = response
             .headers()
@@ -97,14 +97,14 @@ impl Wire {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| WireFailure::of(&error))?
+            .map_err(|error| HttpFailure::of(&error))?
         {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(WireFailure::too_large());
+                return Err(HttpFailure::too_large());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(WireAnswer {
+        Ok(HttpAnswer {
             status,
             limit_info,
             body,
@@ -112,7 +112,7 @@ impl Wire {
     }
 }
 
-impl WireFailure {
+impl HttpFailure {
     /// Returns what a client error means. Only an error of connecting proves that nothing left.
     fn of(error: &reqwest::Error) -> Self {
         let (effect, code) = if error.is_builder() {

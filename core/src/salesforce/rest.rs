@@ -7,15 +7,15 @@ use bytes::Bytes;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 
-use super::auth::{Session, SessionKeeper};
+use super::auth::{Session, SessionCache};
 use super::classify::Fault;
-use super::wire::{Effect, Wire, WireAnswer, WireFailure};
+use super::http::{Effect, HttpAnswer, HttpClient, HttpFailure};
 use crate::engine::ports::salesforce::SalesforceError;
 
 /// Makes REST calls.
-pub(super) struct Transport {
-    wire: Arc<Wire>,
-    sessions: Arc<SessionKeeper>,
+pub(super) struct RestClient {
+    http: Arc<HttpClient>,
+    sessions: Arc<SessionCache>,
     /// `/services/data/v68.0`.
     base_path: String,
     /// Value of `Sforce-Call-Options`.
@@ -62,15 +62,15 @@ pub(super) struct CallFailure {
 /// doubt.
 const CALL_MS_MIN: u128 = 50;
 
-impl Transport {
+impl RestClient {
     pub(super) fn new(
-        wire: Arc<Wire>,
-        sessions: Arc<SessionKeeper>,
+        http: Arc<HttpClient>,
+        sessions: Arc<SessionCache>,
         api_version: &str,
         client_tag: &str,
     ) -> Self {
         Self {
-            wire,
+            http,
             sessions,
             base_path: format!("/services/data/v{api_version}"),
             call_options: format!("client={client_tag}"),
@@ -83,7 +83,7 @@ impl Transport {
         format!("{}{resource}", self.base_path)
     }
 
-    /// Returns the API requests used, as the last answer said.
+    /// Returns the API requests used, as the last answer new.
     pub(super) fn usage(&self) -> Option<ApiUsage> {
         *self.usage.lock().expect("no holder of this lock panics")
     }
@@ -121,17 +121,17 @@ impl Transport {
         call: &RestCall,
         session: &Session,
     ) -> Result<Answer, CallFailure> {
-        let failed = |failure: WireFailure| CallFailure {
+        let failed = |failure: HttpFailure| CallFailure {
             effect: failure.effect,
             error: failure.into_error(what),
         };
         let left = call.deadline.saturating_duration_since(Instant::now());
         if left.as_millis() < CALL_MS_MIN {
-            return Err(failed(WireFailure::no_time_left()));
+            return Err(failed(HttpFailure::no_time_left()));
         }
         let url = format!("{}{}", session.instance_url, call.path);
         let mut request = self
-            .wire
+            .http
             .client()
             .request(call.method.clone(), url)
             .bearer_auth(session.access_token.expose_secret())
@@ -144,7 +144,7 @@ impl Transport {
                 .header("Content-Type", "application/json")
                 .body(body.clone());
         }
-        let answer = self.wire.send(request, left).await.map_err(failed)?;
+        let answer = self.http.send(request, left).await.map_err(failed)?;
         self.note_usage(&answer);
         Ok(Answer {
             status: answer.status,
@@ -152,7 +152,7 @@ impl Transport {
         })
     }
 
-    fn note_usage(&self, answer: &WireAnswer) {
+    fn note_usage(&self, answer: &HttpAnswer) {
         if let Some(usage) = answer.limit_info.as_deref().and_then(ApiUsage::parse) {
             let mut noted = self.usage.lock().expect("no holder of this lock panics");
             *noted = Some(usage);
