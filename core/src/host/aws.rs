@@ -191,10 +191,16 @@ impl AwsError {
     }
 }
 
+/// Returns why there are no credentials, if that is the cause of an error.
 fn credentials_error(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    let error = causes.find(|error| error.is::<CredentialsError>())?;
-    Some(error_chain(error))
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<CredentialsError>() {
+            return Some(error_chain(error));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 #[cfg(test)]

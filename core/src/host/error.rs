@@ -56,7 +56,7 @@ pub enum HostError {
     },
     /// An event came from an org that no tenant belongs to.
     #[error(
-        "no tenant that says capture = \"relay\" belongs to org {organization}; tenants that could not be \
+        "no tenant with capture = \"relay\" belongs to org {organization}; tenants that could not be \
          asked: {unasked}"
     )]
     UnknownOrg {
