@@ -1,7 +1,7 @@
 //! The local org's model as a Salesforce port: no socket, no clock, no background task.
 //!
 //! Every call is one request to the org's state machine, so that tests can step from one to the next
-//! and count them. Faults are declared at the org's own control door.
+//! and count them. Faults are declared at the org's own control endpoints.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub(crate) struct Stand {
     pub(crate) running: Running,
     pub(crate) client: HttpSalesforce,
-    door: reqwest::Client,
+    control: reqwest::Client,
 }
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,15 +40,15 @@ impl Stand {
         Self {
             running,
             client,
-            door: reqwest::Client::new(),
+            control: reqwest::Client::new(),
         }
     }
 
-    /// Orders something at the org's control door.
-    pub(crate) async fn order(&self, door: &str, order: Json) {
-        let url = format!("{}/_org/{door}", self.running.http_url());
+    /// Calls a control endpoint of the org.
+    pub(crate) async fn order(&self, path: &str, order: Json) {
+        let url = format!("{}/_org/{path}", self.running.http_url());
         let answer = self
-            .door
+            .control
             .post(url)
             .header("Content-Type", "application/json")
             .body(order.to_string())
@@ -62,7 +62,7 @@ impl Stand {
     /// Returns how often resources whose name contains `part` were called.
     pub(crate) async fn calls(&self, part: &str) -> u64 {
         let url = format!("{}/_org/stats", self.running.http_url());
-        let text = self.door.get(url).send().await.unwrap().text();
+        let text = self.control.get(url).send().await.unwrap().text();
         let stats: Json = serde_json::from_str(&text.await.unwrap()).unwrap();
         let calls = stats["calls"].as_object().unwrap();
         calls
