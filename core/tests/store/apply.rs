@@ -281,9 +281,14 @@ async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
     let planner = Planner::new(&world.scope);
     let planning = world.store.plan_and_write(&world.scope, &leases, &planner);
     let committing = async {
-        // The insert waits for the user's; what it waits for is seen from a third connection.
+        // The insert waits for the user's transaction; a third connection sees that it waits.
         let mut third = world.database.connect().await;
-        let waiting = "select exists (select from pg_locks where not granted)";
+        let waiting = "select exists (
+            select from pg_locks as lock
+            join pg_stat_activity as session using (pid)
+            where not lock.granted
+            and session.datname = current_database()
+        )";
         while super::world::ask(&mut third, waiting).await != "true" {
             tokio::task::yield_now().await;
         }

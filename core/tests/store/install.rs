@@ -82,13 +82,14 @@ async fn a_table_or_column_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_user_without_rights_on_our_schema_writes_as_before() {
     let mut world = World::new().await;
+    let role = format!("{}_app", world.database.name());
     world
-        .sql(
-            "create role app login;
-            grant select, insert, update, delete, truncate on public.account to app;",
-        )
+        .sql(&format!(
+            "create role {role} login;
+            grant select, insert, update, delete, truncate on public.account to {role};",
+        ))
         .await;
-    let mut app = sqlx::PgConnection::connect(&world.database.url_as("app"))
+    let mut app = sqlx::PgConnection::connect(&world.database.url_as(&role))
         .await
         .unwrap();
     execute(
