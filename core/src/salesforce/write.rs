@@ -11,21 +11,21 @@ mod payload;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
-use reqwest::Method;
+use http::Method;
 
 use self::answer::{BatchAnswer, batch_answer, single_answer};
 use self::batch::{Batch, Convoy, Row, WriteKind, waves};
 use super::describe::Schemas;
-use super::transport::{CallFailure, RestCall, Transport};
-use super::wire::Effect;
+use super::rest::{CallFailure, RestCall, RestClient};
+use super::transport::Effect;
 use crate::engine::ports::salesforce::{
     Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 
-/// Writes through one org's transport.
+/// Writes to one org.
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
     /// Most calls under way at a time.
     pub(super) calls_in_flight: usize,
@@ -96,14 +96,14 @@ impl Writer<'_> {
             body: (method == Method::PATCH)
                 .then(|| payload::single_body(write, self.schemas).into()),
             method,
-            path: self.transport.path(&resource),
+            path: self.rest.path(&resource),
             headers: headers
                 .into_iter()
                 .chain(payload::condition(write))
                 .collect(),
             deadline: self.deadline,
         };
-        match self.transport.perform("the write", &call).await {
+        match self.rest.perform("the write", &call).await {
             Ok(answer) => single_answer(&write.target, &answer),
             Err(failure) => unanswered(&failure),
         }
@@ -168,11 +168,11 @@ impl Writer<'_> {
         let call = RestCall {
             body: (method == Method::PATCH).then(|| batch.body().into()),
             method,
-            path: self.transport.path(&resource),
+            path: self.rest.path(&resource),
             headers: payload::headers(batch.group.auto_assign, batch.group.allow_duplicates),
             deadline: self.deadline,
         };
-        match self.transport.perform("the write", &call).await {
+        match self.rest.perform("the write", &call).await {
             Ok(answer) => batch_answer(batch, &answer),
             Err(failure) => BatchAnswer::all(batch, &unanswered(&failure)),
         }

@@ -6,7 +6,7 @@ use super::batch::Batch;
 use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::model::ids::SalesforceId;
 use crate::salesforce::classify::{Fault, StatedError};
-use crate::salesforce::transport::Answer;
+use crate::salesforce::rest::Answer;
 
 /// What the answer to a collection call says.
 pub(super) enum BatchAnswer {
@@ -149,7 +149,7 @@ mod tests {
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
             status,
-            body: body.as_bytes().to_vec(),
+            body: body.to_owned().into(),
         }
     }
 
