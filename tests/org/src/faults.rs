@@ -6,6 +6,7 @@
 //! call, the record or the events in hand does what it says.
 
 mod events;
+mod fault;
 pub(crate) mod locks;
 mod matching;
 mod operation;
@@ -25,6 +26,7 @@ use operation::{Named, Sight};
 use rule::{Action, Rule, Scope};
 
 pub(crate) use events::Delivered;
+pub use fault::{Fault, FaultAction};
 pub(crate) use rows::Writing;
 pub(crate) use rule::Moment;
 

@@ -2,7 +2,8 @@
 //!
 //! [`Org`] is the whole org as a state machine without sockets or clock: [`Org::request`] answers
 //! any REST call, [`Org::fetch`] reads the change events that the writes left. [`server::start`]
-//! puts the same org behind an HTTP and a gRPC port. What Salesforce documents, the org does; what
+//! puts the same org behind an HTTP and a gRPC port, [`in_process::InProcess`] answers the same calls
+//! without sockets. What Salesforce documents, the org does; what
 //! nobody could confirm stands in one file of named switches.
 
 mod bulk;
@@ -10,6 +11,7 @@ mod control;
 mod dump;
 mod event_door;
 mod faults;
+pub mod in_process;
 pub mod local;
 mod model;
 mod org;
@@ -23,6 +25,7 @@ mod tooling;
 mod unconfirmed;
 
 pub use dump::RestoreError;
+pub use faults::{Fault, FaultAction};
 pub use model::decode::DecodedEvent;
 pub use model::error::SfError;
 pub use model::id::RecordId;
