@@ -8,7 +8,6 @@ use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};
-use crate::model_salesforce::ModelSalesforce;
 use crate::stage::Stage;
 
 /// Returns the table that [`MAPPING`] wants, as the database would describe it.
@@ -59,7 +58,7 @@ async fn found(
     let config = Config::parse(MAPPING).unwrap();
     let tenant = TenantId::parse("acme").unwrap();
     let mut sync = config.tenants[&tenant].objects[0].clone();
-    let org = ModelSalesforce::new(&LocalOrg::new());
+    let org = LocalOrg::new().client();
     let object = ObjectName::parse("Account").unwrap();
     let mut schema = org.describe(&object).await.unwrap();
     let mut table = table();

@@ -79,16 +79,17 @@ async fn events_of_records_outside_leave_no_row_no_link_and_no_value() {
 async fn merged_and_doubled_events_are_judged_record_by_record() {
     let stage = Stage::with_mapping(&filtered("keep")).await;
     stage.drain().await;
-    stage.org.merge_events();
     stage.org.duplicate_events();
-    for (name, kind) in [
+    let people = [
         ("Ada", "Customer"),
         ("Bob", "Prospect"),
         ("Cid", "Customer"),
-    ] {
+    ];
+    let ids = people.map(|(name, kind)| {
         let record = json!({"Name": name, "Type": kind, "External_Id__c": name});
-        stage.org.insert("Account", record);
-    }
+        stage.org.insert("Account", record)
+    });
+    stage.org.update_together(&ids, &json!({"Phone": "7"}));
     stage.drain().await;
     assert_eq!(names(&stage).await, json!("Ada,Cid"));
 }

@@ -140,7 +140,7 @@ async fn a_child_follows_its_parent_in_both_directions_whatever_comes_first() {
     let applied = stage.apply("Contact").await;
     assert_eq!((applied.applied, applied.requeued), (0, 1), "{applied:?}");
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
 
@@ -155,7 +155,7 @@ async fn a_child_follows_its_parent_in_both_directions_whatever_comes_first() {
     stage.capture_salesforce().await;
     stage.apply("Contact").await;
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
     let account = "select account_external_id from contact where external_id = 'c-2'";
@@ -255,7 +255,7 @@ async fn an_edit_that_is_not_committed_yet_is_neither_waited_for_nor_overwritten
         "{applied:?}"
     );
     edit.commit().await.unwrap();
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     // Both changed the name: that is for a person, and neither value is lost.
     assert_eq!(stage.conflicts().await.len(), 1);
@@ -275,7 +275,7 @@ async fn what_a_users_trigger_writes_after_our_write_is_captured() {
         )
         .await;
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage
         .sql(

@@ -8,7 +8,7 @@ use syncline::engine::SyncEngine;
 use syncline::engine::ports::{Clock, SalesforcePort, StorePort};
 use syncline::engine::system::SystemClock;
 
-use crate::failing::{HeldSalesforce, Hold};
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
@@ -38,7 +38,7 @@ async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
     stage.org.advance_ms(2_000);
     stage.org.update(id, json!({"Rating": "Hot"}));
     stage.capture_salesforce().await;
-    let port = HeldSalesforce::new(Arc::clone(&stage.salesforce), Hold::Never);
+    let port = PausingSalesforce::new(Arc::clone(&stage.salesforce), &stage.org, PauseAt::Never);
     let (org, record) = (stage.org.clone(), id.to_owned());
     port.before_next_write(move || {
         org.advance_ms(2_000);
@@ -53,7 +53,7 @@ async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
     stage.one(lost).await
 }
 
-fn writer(stage: &Stage, port: &Arc<HeldSalesforce>) -> SyncEngine {
+fn writer(stage: &Stage, port: &Arc<PausingSalesforce>) -> SyncEngine {
     let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
     stage.worker("writer", store, Arc::clone(port) as Arc<dyn SalesforcePort>)
 }

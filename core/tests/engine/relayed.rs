@@ -145,7 +145,7 @@ async fn relayed_events_arrive_as_rows() {
         "{captured:?}"
     );
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.writing_calls(), 0);
@@ -170,7 +170,7 @@ async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
             stage.apply("Account").await;
         }
         stage.drain().await;
-        stage.hurry().await;
+        stage.make_due().await;
         stage.drain().await;
         stage.assert_equal().await;
         assert_eq!(

@@ -99,10 +99,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
         })
         .collect();
     stage.drain().await;
-    stage.org.merge_events();
-    for id in &ids {
-        stage.org.update(id, json!({"Phone": "7"}));
-    }
+    stage.org.update_together(&ids, &json!({"Phone": "7"}));
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 use syncline::engine::ports::salesforce::{
     Changes, Disposition, EventBatch, EventStream, Interest, ReplayFrom, SalesforcePort, StreamEnd,
@@ -274,9 +275,7 @@ async fn a_cut_stream_ends_and_its_position_loses_nothing() {
     stand.create_accounts(3).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     let (_, position) = observe(&mut *stream, 3).await;
-    stand
-        .order("faults", json!({"action": "stream_reset"}))
-        .await;
+    stand.fault(&FaultAction::ResetStream.once());
     let id = stand.person_inserts(&json!({"Name": "Later"}));
     let end = loop {
         match stream.next(100, WAIT).await {

@@ -10,7 +10,7 @@ use serde_json::json;
 use syncline::engine::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
-use crate::stand::{Stand, account, client_of, fault, object, options_of, text, words};
+use crate::stand::{Stand, account, client_of, object, options_of, reject, text, words};
 
 const LOGINS: &str = "/services/oauth2/token";
 const DEAD: &str = "/sobjects/Account";
@@ -52,12 +52,8 @@ async fn a_dead_session_is_renewed_once_and_the_call_made_again() {
 #[tokio::test]
 async fn a_second_401_is_an_error() {
     let stand = Stand::new().await;
-    let mut always = fault("status", DEAD);
-    always["status"] = json!(401);
-    always["count"] = json!(10);
-    always["body"] =
-        json!([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]);
-    stand.order("faults", always).await;
+    let refused = reject(401, "INVALID_SESSION_ID", "Session expired or invalid");
+    stand.fault(&refused.once().times(10).on(DEAD));
     let error = stand.client.describe(&object("Account")).await.unwrap_err();
     assert_eq!(error.disposition, Disposition::RefreshSession, "{error}");
     assert_eq!(stand.calls(LOGINS).await, 2);
