@@ -10,7 +10,6 @@ mod read;
 mod rules;
 mod schema;
 mod text;
-mod toml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -188,7 +187,7 @@ pub struct ObjectSync {
     pub filter: Option<String>,
     /// What happens in Postgres to a record that leaves the filter.
     #[serde(default)]
-    pub on_leave: OnLeave,
+    pub on_filter_exit: OnFilterExit,
     /// Assignment rules run on our writes.
     #[serde(default)]
     pub auto_assign: bool,
@@ -307,19 +306,19 @@ pub struct Deletes {
     /// The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<ColumnName>,
-    /// Deletes of an hour that are believed without asking, on either side; 0: all are. Absent: as
+    /// Deletes of an hour that are max_per_hour without asking, on either side; 0: all are. Absent: as
     /// usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub believed: Option<u32>,
+    pub max_per_hour: Option<u32>,
 }
 
-/// Deletes of an hour that are believed unless the object says otherwise: a person who tidies up.
-const DELETES_BELIEVED: u32 = 100;
+/// Deletes of an hour that are max_per_hour unless the object says otherwise: a person who tidies up.
+const MAX_DELETES_PER_HOUR: u32 = 100;
 
 impl Deletes {
-    /// Returns how many deletes of an hour are believed without asking; 0: all are.
-    pub fn believed(&self) -> u32 {
-        self.believed.unwrap_or(DELETES_BELIEVED)
+    /// Returns how many deletes of an hour are max_per_hour without asking; 0: all are.
+    pub fn max_per_hour(&self) -> u32 {
+        self.max_per_hour.unwrap_or(MAX_DELETES_PER_HOUR)
     }
 }
 
@@ -355,7 +354,7 @@ pub enum DeleteOnEdit {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
-pub enum OnLeave {
+pub enum OnFilterExit {
     /// The row stays as it is.
     #[default]
     Keep,

@@ -35,7 +35,7 @@ pub use apply::project_sync_link;
 #[cfg(feature = "runtime")]
 pub use capture::{capture_batch, capture_stream, load_replay_id};
 #[cfg(feature = "runtime")]
-pub use engine::error::ForceSyncError;
+pub use engine::error::Error;
 #[cfg(feature = "runtime")]
 pub use engine::ports::store::LeasedTask;
 #[cfg(feature = "runtime")]

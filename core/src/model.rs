@@ -1,16 +1,16 @@
-//! The words of the engine as types: sides, ids, keys, values, changes, images.
+//! The words of the engine as types: sides, ids, keys, values, changes, remote states.
 //!
 //! Pure: nothing here reads a clock, a socket or an environment.
 
 pub mod canonical;
 pub mod change;
 pub mod cursor;
+pub mod generate;
 pub mod hash;
 pub mod ids;
 pub mod intent;
 pub mod key;
 pub mod link;
-pub mod mint;
 pub mod observation;
 pub mod schema;
 pub mod text;

@@ -31,9 +31,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use self::auth::SessionKeeper;
+use self::auth::SessionCache;
 use self::describe::Schemas;
-use self::pubsub::{EventBus, EventScope};
+use self::pubsub::{EventBus, EventFilter};
 use self::read::Reader;
 use self::rest::RestClient;
 use self::transport::Network;
@@ -128,7 +128,7 @@ impl SalesforceOptions {
 /// One org.
 pub struct HttpSalesforce {
     rest: RestClient,
-    sessions: Arc<SessionKeeper>,
+    sessions: Arc<SessionCache>,
     schemas: Schemas,
     events: EventBus,
     calls_in_flight: usize,
@@ -153,7 +153,7 @@ impl HttpSalesforce {
         options: SalesforceOptions,
         tokens: Arc<dyn TokenStore>,
     ) -> Result<Self, SalesforceError> {
-        let sessions = Arc::new(SessionKeeper::new(
+        let sessions = Arc::new(SessionCache::new(
             Arc::clone(&transport),
             &options.login_url,
             &options.client_id,
@@ -274,12 +274,12 @@ impl SalesforcePort for HttpSalesforce {
         from: &ReplayFrom,
         objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
-        let mut scope = EventScope::default();
+        let mut mapped = EventFilter::default();
         for (object, interest) in objects {
             let schema = self.schemas.get(&self.rest, object).await?;
-            scope.add(schema, interest)?;
+            mapped.add(schema, interest)?;
         }
-        let stream = self.events.subscribe(topic, from, scope).await?;
+        let stream = self.events.subscribe(topic, from, mapped).await?;
         Ok(Box::new(stream))
     }
 

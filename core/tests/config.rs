@@ -31,7 +31,7 @@ seed        = "salesforce"
 deletes     = { mode = "soft", on_edit = "edit_wins", column = "deleted_at" }
 lanes       = { rest_max = 10, bulk_min = 1000 }
 where       = "Type = 'Customer'"
-on_leave    = "soft_delete"
+on_filter_exit    = "soft_delete"
 auto_assign = true
 duplicate_rules = "allow"
 [tenant.acme.object.fields]
@@ -240,14 +240,40 @@ fn all_mistakes_are_told_at_once_by_line() {
 }
 
 #[test]
-fn broken_toml_names_the_line() {
-    check("[tenant.acme]\ncapture = ", 2, "syncline.toml", "not TOML");
+fn a_syntax_error_names_line_and_column() {
+    check(
+        "[tenant.acme]\ncapture = ",
+        2,
+        "syncline.toml",
+        "this is not TOML, at column 11: ",
+    );
     check(
         "[tenant.acme]\ncapture = \"poll\"\ncapture = \"poll\"",
         3,
         "syncline.toml",
-        "duplicate key",
+        "this is not TOML, at column 1: duplicate key",
     );
+}
+
+#[test]
+fn syntax_errors_are_reported_line_by_line() {
+    let reported = mistakes("a = \nb = 1\n[c\nd = 2\n[e]\nf = 3 4\n");
+    let lines: Vec<&str> = reported
+        .iter()
+        .filter_map(|mistake| mistake.split(':').next())
+        .collect();
+    assert_eq!(lines, ["line 1", "line 3", "line 6"], "{reported:#?}");
+}
+
+#[test]
+fn deep_nesting_is_reported_as_one_mistake() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+    ] {
+        assert_eq!(mistakes(&text).len(), 1);
+    }
 }
 
 #[test]
@@ -317,9 +343,9 @@ fn impossible_combinations_are_refused() {
         "Parent__c is not mapped",
     );
     check(
-        &object("on_leave = \"delete\"", ""),
+        &object("on_filter_exit = \"delete\"", ""),
         8,
-        &at("on_leave"),
+        &at("on_filter_exit"),
         "without a filter",
     );
     check(

@@ -6,9 +6,9 @@ use syncline::model::canonical::{
     to_salesforce_json,
 };
 use syncline::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
+use syncline::model::generate;
 use syncline::model::ids::{SalesforceId, TableName, TenantId};
 use syncline::model::key::KeyForm;
-use syncline::model::mint;
 use syncline::model::observation::{Version, VersionOrder};
 use syncline::model::schema::FieldType;
 use syncline::model::value::Value;
@@ -258,15 +258,15 @@ fn versions_order_by_commit_number_then_by_stamp_and_never_within_a_second() {
 #[test]
 fn a_minted_id_is_always_the_same() {
     let id = |text| SalesforceId::parse(text).unwrap();
-    let minted = || mint::for_salesforce(&id("00D000000000001"), &id("001000000000002"));
-    assert_eq!(minted(), minted());
+    let generated = || generate::for_salesforce(&id("00D000000000001"), &id("001000000000002"));
+    assert_eq!(generated(), generated());
     assert_ne!(
-        minted(),
-        mint::for_salesforce(&id("00D000000000002"), &id("001000000000002"))
+        generated(),
+        generate::for_salesforce(&id("00D000000000002"), &id("001000000000002"))
     );
     let table: TableName =
         serde_json::from_value(json!({"schema": "public", "table": "account"})).unwrap();
-    let row = |key| mint::for_postgres(&TenantId::parse("acme").unwrap(), &table, &key);
+    let row = |key| generate::for_postgres(&TenantId::parse("acme").unwrap(), &table, &key);
     assert_eq!(row(json!({"a": 1, "b": 2})), row(json!({"b": 2, "a": 1})));
     assert_ne!(row(json!({"a": 1})), row(json!({"a": 2})));
 }
@@ -287,12 +287,12 @@ fn an_outbox_row_passes_with_its_external_id_or_its_primary_key() {
     let valid = validate_outbox(&GOOD).unwrap();
     assert_eq!(valid.cursor, SourceCursor::PostgresLsn("7".to_owned()));
     let key = json!({"id": 1});
-    let minted = OutboxRow {
+    let generated = OutboxRow {
         external_id: None,
         local_key: Some(&key),
         ..GOOD
     };
-    assert!(validate_outbox(&minted).is_ok());
+    assert!(validate_outbox(&generated).is_ok());
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             said.noted("fate")
         )],
         EntryKind::Decided => decision(&said),
-        EntryKind::Overruled => vec![format!(
+        EntryKind::DiscardedValue => vec![format!(
             "{} {} of {} lost{}",
             said.word("field"),
             said.value("value"),
@@ -132,7 +132,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             said.word("state"),
             said.noted("resolution")
         )],
-        EntryKind::WriteSaid => vec![format!(
+        EntryKind::WriteRecorded => vec![format!(
             "write to Salesforce by lane {}: {}{}",
             said.word("lane"),
             said.word("action"),

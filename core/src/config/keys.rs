@@ -169,7 +169,7 @@ const OBJECT: &[Key] = &[
         "SOQL filter; records outside it are out of scope.",
     ),
     optional(
-        "on_leave",
+        "on_filter_exit",
         Kind::OneOf(&["keep", "soft_delete", "delete"]),
         "What happens to the row of a record that leaves the filter. Default: keep.",
     ),
@@ -216,7 +216,7 @@ const DELETES: &[Key] = &[
         "The timestamp column that a soft delete fills.",
     ),
     optional(
-        "believed",
+        "max_per_hour",
         Kind::Whole(0, 1_000_000),
         "Deletes of an hour that travel without asking; more wait if they are a tenth of the records. Default: 100; 0: none wait.",
     ),

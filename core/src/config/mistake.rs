@@ -11,7 +11,7 @@ pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
 }
 
-/// One mistake. Holds no secret: where a secret stands in the file it is not repeated.
+/// One mistake. Never repeats the text of a key that holds the place of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Mistake {

@@ -1,9 +1,11 @@
 //! Turns `syncline.toml` into a [`Config`], or into all of its mistakes.
 //!
-//! First every key is checked against the tables; then each part is read, and its own rules note what
-//! cannot be. A part with a mistake is left out, so that the rest is still checked.
+//! First every key is checked against the tables of keys. Then each part is read and checked by its own
+//! rules. A part with a mistake is left out, so that the rest is still checked.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
 
 use crate::model::hash::text_hash;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId};
@@ -14,8 +16,8 @@ use super::mistake::ConfigError;
 use super::read::{Reader, SECRET_FIX, Section, Text, below, item_path};
 use super::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
-    DuplicateRules, ExternalId, FieldSync, LaneThresholds, ObjectSync, OnLeave, Owner,
-    PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules, toml,
+    DuplicateRules, ExternalId, FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner,
+    PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
 };
 
 /// The global Pub/Sub endpoint (Pub/Sub API guide, "Endpoints").
@@ -29,7 +31,9 @@ const CONNECTIONS_MAX: u32 = 4;
 impl Config {
     /// Returns the configuration that `text` writes in TOML.
     ///
-    /// Errors: all mistakes, each with its line and its fix, not only the first.
+    /// # Errors
+    ///
+    /// All mistakes, not only the first, each with its line and its fix.
     ///
     /// ```
     /// let error = syncline::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
@@ -41,15 +45,12 @@ impl Config {
     /// assert_eq!(error.mistakes[2].fix, "did you mean `capture`?");
     /// ```
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let (root, broken) = toml::parse(text);
+        let (root, errors) = DeTable::parse_recoverable(text);
         let mut reader = Reader::new(text);
-        for toml::Broken { at, problem } in &broken {
-            let problem = format!("this is not TOML: {problem}");
-            reader.mistake(*at, "syncline.toml", problem, "see https://toml.io");
-        }
+        reader.syntax_errors(&errors);
         let mut tenants = BTreeMap::new();
-        if broken.is_empty() {
-            let file = Section::of(&root);
+        if errors.is_empty() {
+            let file = Section::of(root.get_ref());
             reader.check("", file, FILE);
             for (name, section) in file.named("tenant") {
                 if let Some(tenant) = read_tenant(&mut reader, name, section) {
@@ -60,14 +61,18 @@ impl Config {
         if reader.mistakes.is_empty() {
             return Ok(Self { tenants });
         }
-        // By line; a heap sorts as well, with a tenth of the machine code.
-        let mut mistakes = BinaryHeap::from(reader.mistakes).into_sorted_vec();
+        let mut mistakes = reader.mistakes;
+        mistakes.sort_unstable();
         mistakes.dedup();
         Err(ConfigError { mistakes })
     }
 }
 
-fn read_tenant(reader: &mut Reader, name: Text<'_>, section: Section<'_>) -> Option<TenantConfig> {
+fn read_tenant(
+    reader: &mut Reader<'_>,
+    name: Text<'_>,
+    section: Section<'_>,
+) -> Option<TenantConfig> {
     let path = below("tenant", name.text);
     let tenant = parsed(reader, &path, Some(name), TenantId::parse);
     let salesforce = section
@@ -123,7 +128,7 @@ fn is_api_version(text: &str) -> bool {
 }
 
 fn read_salesforce(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
 ) -> Option<SalesforceConfig> {
@@ -162,7 +167,11 @@ fn read_salesforce(
     })
 }
 
-fn read_postgres(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<PostgresConfig> {
+fn read_postgres(
+    reader: &mut Reader<'_>,
+    path: &str,
+    section: Section<'_>,
+) -> Option<PostgresConfig> {
     let url = read_secret(reader, path, section, "url");
     let schema = match section.text("schema") {
         Some(text) => parsed(
@@ -181,8 +190,13 @@ fn read_postgres(reader: &mut Reader, path: &str, section: Section<'_>) -> Optio
     })
 }
 
-/// A URL must be one that keeps secrets to itself, except to this very machine.
-fn read_url(reader: &mut Reader, path: &str, section: Section<'_>, key: &str) -> Option<String> {
+/// Reads a URL. It must use TLS, unless it points to this machine.
+fn read_url(
+    reader: &mut Reader<'_>,
+    path: &str,
+    section: Section<'_>,
+    key: &str,
+) -> Option<String> {
     let url = section.text(key)?;
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         .iter()
@@ -200,9 +214,9 @@ fn read_url(reader: &mut Reader, path: &str, section: Section<'_>, key: &str) ->
     None
 }
 
-/// The text is never repeated: it may be the secret itself.
+/// Reads where a secret is kept. A mistake never repeats the text: it may be the secret itself.
 fn read_secret(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
     key: &str,
@@ -217,7 +231,7 @@ fn read_secret(
 }
 
 fn read_object(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
     schema: &str,
@@ -255,7 +269,7 @@ fn read_object(
         deletes: deletes?,
         lanes,
         filter: section.text("where").map(|filter| filter.text.to_owned()),
-        on_leave: word(section, "on_leave", OnLeave::Keep),
+        on_filter_exit: word(section, "on_filter_exit", OnFilterExit::Keep),
         auto_assign: section.flag("auto_assign").unwrap_or(false),
         duplicate_rules: word(section, "duplicate_rules", DuplicateRules::Enforce),
         fields,
@@ -265,7 +279,7 @@ fn read_object(
 }
 
 fn read_table(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     text: Option<Text<'_>>,
     schema: &str,
@@ -286,7 +300,11 @@ fn read_table(
     })
 }
 
-fn read_external_id(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<ExternalId> {
+fn read_external_id(
+    reader: &mut Reader<'_>,
+    path: &str,
+    section: Section<'_>,
+) -> Option<ExternalId> {
     let field = parsed(
         reader,
         &below(path, "field"),
@@ -300,7 +318,7 @@ fn read_external_id(reader: &mut Reader, path: &str, section: Section<'_>) -> Op
     })
 }
 
-fn read_deletes(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<Deletes> {
+fn read_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<Deletes> {
     let column = match section.text("column") {
         Some(_) => Some(read_column(reader, path, section)?),
         None => None,
@@ -309,12 +327,12 @@ fn read_deletes(reader: &mut Reader, path: &str, section: Section<'_>) -> Option
         mode: word(section, "mode", DeleteMode::Propagate),
         on_edit: word(section, "on_edit", DeleteOnEdit::Manual),
         column,
-        believed: section.whole("believed"),
+        max_per_hour: section.whole("max_per_hour"),
     })
 }
 
 fn read_fields(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
 ) -> BTreeMap<FieldName, FieldSync> {
@@ -342,7 +360,7 @@ fn read_fields(
     fields
 }
 
-fn read_column(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<ColumnName> {
+fn read_column(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<ColumnName> {
     parsed(
         reader,
         &below(path, "column"),
@@ -351,9 +369,9 @@ fn read_column(reader: &mut Reader, path: &str, section: Section<'_>) -> Option<
     )
 }
 
-/// Parses an identifier, or notes why it is none.
+/// Parses an identifier, or notes why it is invalid.
 fn parsed<T, E: std::fmt::Display>(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     text: Option<Text<'_>>,
     parse: fn(&str) -> Result<T, E>,
@@ -368,7 +386,7 @@ fn parsed<T, E: std::fmt::Display>(
     }
 }
 
-/// Returns what a word of a closed list means. One that is none of them was noted already.
+/// Returns the value of a key with fixed words. An unknown word was noted already.
 fn word<T: Word>(section: Section<'_>, key: &str, default: T) -> T {
     section
         .text(key)

@@ -1,11 +1,18 @@
 //! Reads TOML against the tables of keys: unknown, missing and mistyped keys become mistakes.
 
+use strsim::levenshtein;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue, Error as TomlError};
+
 use super::keys::{Key, Kind};
 use super::mistake::Mistake;
-use super::toml::{Item, Table, Value};
+
+/// Most syntax errors that are reported for one file.
+const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Collects mistakes while a file is read.
-pub(super) struct Reader {
+pub(super) struct Reader<'t> {
+    file: &'t str,
     /// Where each line but the first begins.
     lines: Vec<usize>,
     pub(super) mistakes: Vec<Mistake>,
@@ -14,7 +21,7 @@ pub(super) struct Reader {
 /// A section of the file with its place in it.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'t> {
-    table: &'t Table,
+    table: &'t DeTable<'t>,
     pub(super) at: usize,
 }
 
@@ -25,10 +32,11 @@ pub(super) struct Text<'t> {
     pub(super) at: usize,
 }
 
-impl Reader {
-    pub(super) fn new(text: &str) -> Self {
+impl<'t> Reader<'t> {
+    pub(super) fn new(file: &'t str) -> Self {
         Self {
-            lines: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
+            file,
+            lines: file.match_indices('\n').map(|(at, _)| at + 1).collect(),
             mistakes: Vec::new(),
         }
     }
@@ -41,27 +49,55 @@ impl Reader {
         fix: impl Into<String>,
     ) {
         self.mistakes.push(Mistake {
-            line: 1 + self.lines.partition_point(|begin| *begin <= at),
+            line: self.line(at),
             path: path.to_owned(),
             problem: problem.into(),
             fix: fix.into(),
         });
     }
 
+    /// Notes the syntax errors of the file, the first one of each line: the others of a line mostly
+    /// follow from the first.
+    pub(super) fn syntax_errors(&mut self, errors: &[TomlError]) {
+        let mut errors: Vec<(usize, &str)> = errors
+            .iter()
+            .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
+            .collect();
+        errors.sort_unstable();
+        errors.dedup_by_key(|(at, _)| self.line(*at));
+        for (at, message) in errors.into_iter().take(SYNTAX_ERRORS_MAX) {
+            let problem = format!("this is not TOML, at column {}: {message}", self.column(at));
+            let fix = "correct the line (the format: https://toml.io)";
+            self.mistake(at, "syncline.toml", problem, fix);
+        }
+    }
+
+    fn line(&self, at: usize) -> usize {
+        1 + self.lines.partition_point(|begin| *begin <= at)
+    }
+
+    /// Returns the column of a place, in characters and counted from 1.
+    fn column(&self, at: usize) -> usize {
+        let line = self.line(at);
+        let begin = line.checked_sub(2).map_or(0, |before| self.lines[before]);
+        let before = self.file.get(begin..at).unwrap_or_default();
+        1 + before.chars().count()
+    }
+
     /// Notes every key of the section that is unknown, missing or of another kind, at any depth.
     pub(super) fn check(&mut self, path: &str, section: Section<'_>, keys: &'static [Key]) {
-        for (name, entry) in &section.table.entries {
-            let path = below(path, name);
-            match keys.iter().find(|key| key.name == name) {
-                Some(key) => self.check_kind(&path, &entry.item, &key.kind),
+        for (name, item) in section.table {
+            let path = below(path, name.get_ref());
+            match keys.iter().find(|key| key.name == name.get_ref()) {
+                Some(key) => self.check_kind(&path, item, &key.kind),
                 None => {
-                    let fix = unknown_key_fix(name, keys);
-                    self.mistake(entry.name_at, &path, "this key is unknown", fix);
+                    let fix = unknown_key_fix(name.get_ref(), keys);
+                    self.mistake(start(name), &path, "this key is unknown", fix);
                 }
             }
         }
         for key in keys.iter().filter(|key| key.required) {
-            if !section.table.entries.contains_key(key.name) {
+            if !section.table.contains_key(key.name) {
                 let path = below(path, key.name);
                 self.mistake(
                     section.at,
@@ -73,24 +109,24 @@ impl Reader {
         }
     }
 
-    fn check_kind(&mut self, path: &str, item: &Item, kind: &'static Kind) {
-        let at = item.at;
-        match (kind, &item.value) {
-            (Kind::Text | Kind::Secret, Value::Text(text)) if !text.trim().is_empty() => {}
-            (Kind::Flag, Value::Flag(_)) => {}
-            (Kind::Whole(least, most), Value::Whole(Some(number)))
-                if (*least..=*most).contains(number) => {}
-            (Kind::OneOf(words), Value::Text(word)) => {
-                if !words.contains(&word.as_str()) {
+    fn check_kind(&mut self, path: &str, item: &Spanned<DeValue<'_>>, kind: &'static Kind) {
+        let at = start(item);
+        match (kind, item.get_ref()) {
+            (Kind::Text | Kind::Secret, DeValue::String(text)) if !text.trim().is_empty() => {}
+            (Kind::Flag, DeValue::Boolean(_)) => {}
+            (Kind::Whole(least, most), value)
+                if whole(value).is_some_and(|number| (*least..=*most).contains(&number)) => {}
+            (Kind::OneOf(words), DeValue::String(word)) => {
+                if !words.contains(&word.as_ref()) {
                     let problem = format!("\"{word}\" is not one of its words");
                     self.mistake(at, path, problem, format!("write one of {}", quoted(words)));
                 }
             }
-            (Kind::Section(keys), Value::Table(table)) => {
+            (Kind::Section(keys), DeValue::Table(table)) => {
                 self.check(path, Section { table, at }, keys);
             }
-            (Kind::Named(keys), Value::Table(table)) => self.check_named(path, at, table, keys),
-            (Kind::List(keys), Value::List(items) | Value::Tables(items)) => {
+            (Kind::Named(keys), DeValue::Table(table)) => self.check_named(path, at, table, keys),
+            (Kind::List(keys), DeValue::Array(items)) => {
                 for (place, item) in items.iter().enumerate() {
                     self.check_item(path, place, item, keys);
                 }
@@ -99,19 +135,19 @@ impl Reader {
         }
     }
 
-    fn check_named(&mut self, path: &str, at: usize, table: &Table, keys: &'static [Key]) {
-        if table.entries.is_empty() {
+    fn check_named(&mut self, path: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) {
+        if table.is_empty() {
             self.mistake(at, path, "it is empty", "name at least one");
         }
-        for (name, entry) in &table.entries {
-            let path = below(path, name);
-            match entry.item.table() {
+        for (name, item) in table {
+            let path = below(path, name.get_ref());
+            match item.get_ref().as_table() {
                 Some(table) => {
-                    let at = entry.name_at;
+                    let at = start(name);
                     self.check(&path, Section { table, at }, keys);
                 }
                 None => self.mistake(
-                    entry.item.at,
+                    start(item),
                     &path,
                     "it is not a section",
                     format!("write {{ {} = … }}", keys[0].name),
@@ -120,9 +156,15 @@ impl Reader {
         }
     }
 
-    fn check_item(&mut self, path: &str, place: usize, item: &Item, keys: &'static [Key]) {
-        let at = item.at;
-        match item.table() {
+    fn check_item(
+        &mut self,
+        path: &str,
+        place: usize,
+        item: &Spanned<DeValue<'_>>,
+        keys: &'static [Key],
+    ) {
+        let at = start(item);
+        match item.get_ref().as_table() {
             Some(table) => {
                 let section = Section { table, at };
                 let path = item_path(path, place, section);
@@ -137,40 +179,37 @@ impl Reader {
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn of(root: &'t Table) -> Self {
+    pub(super) fn of(root: &'t DeTable<'t>) -> Self {
         Self { table: root, at: 0 }
     }
 
-    fn item(self, key: &str) -> Option<&'t Item> {
-        self.table.entries.get(key).map(|entry| &entry.item)
+    fn item(self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.table.get(key)
+    }
+
+    fn value(self, key: &str) -> Option<&'t DeValue<'t>> {
+        self.item(key).map(Spanned::get_ref)
     }
 
     pub(super) fn text(self, key: &str) -> Option<Text<'t>> {
         let item = self.item(key)?;
-        let Value::Text(text) = &item.value else {
-            return None;
-        };
-        let text = text.trim();
-        (!text.is_empty()).then_some(Text { text, at: item.at })
+        let text = item.get_ref().as_str()?.trim();
+        let at = start(item);
+        (!text.is_empty()).then_some(Text { text, at })
     }
 
     pub(super) fn flag(self, key: &str) -> Option<bool> {
-        let Value::Flag(flag) = self.item(key)?.value else {
-            return None;
-        };
-        Some(flag)
+        self.value(key)?.as_bool()
     }
 
     pub(super) fn whole(self, key: &str) -> Option<u32> {
-        let Value::Whole(number) = self.item(key)?.value else {
-            return None;
-        };
-        number
+        whole(self.value(key)?)
     }
 
     pub(super) fn section(self, key: &str) -> Option<Section<'t>> {
         let item = self.item(key)?;
-        let (table, at) = (item.table()?, item.at);
+        let table = item.get_ref().as_table()?;
+        let at = start(item);
         Some(Section { table, at })
     }
 
@@ -180,9 +219,10 @@ impl<'t> Section<'t> {
             return Vec::new();
         };
         let mut sections = Vec::new();
-        for (text, entry) in &named.table.entries {
-            let at = entry.name_at;
-            if let Some(table) = entry.item.table() {
+        for (name, item) in named.table {
+            let text: &DeString<'t> = name.get_ref();
+            let at = start(name);
+            if let Some(table) = item.get_ref().as_table() {
                 sections.push((Text { text, at }, Section { table, at }));
             }
         }
@@ -191,15 +231,12 @@ impl<'t> Section<'t> {
 
     /// The sections of the list `key`.
     pub(super) fn list(self, key: &str) -> Vec<Section<'t>> {
+        let items = self.value(key).and_then(DeValue::as_array);
         let mut sections = Vec::new();
-        if let Some(Value::List(items) | Value::Tables(items)) =
-            self.item(key).map(|item| &item.value)
-        {
-            for item in items {
-                let at = item.at;
-                if let Some(table) = item.table() {
-                    sections.push(Section { table, at });
-                }
+        for item in items.into_iter().flat_map(|items| items.iter()) {
+            let at = start(item);
+            if let Some(table) = item.get_ref().as_table() {
+                sections.push(Section { table, at });
             }
         }
         sections
@@ -207,11 +244,22 @@ impl<'t> Section<'t> {
 
     /// Where the value of `key` stands, else the section.
     pub(super) fn place(self, key: &str) -> usize {
-        self.item(key).map_or(self.at, |item| item.at)
+        self.item(key).map_or(self.at, start)
     }
 }
 
-/// An item of a list is named by the object it maps, where it says so.
+fn start<T>(item: &Spanned<T>) -> usize {
+    item.span().start
+}
+
+/// Returns the whole number that a value is, if it is one of 32 bits without a sign.
+fn whole(value: &DeValue<'_>) -> Option<u32> {
+    let number = value.as_integer()?;
+    let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    u32::try_from(number).ok()
+}
+
+/// Returns the path of an item of a list: with the object it maps, or with its place.
 pub(super) fn item_path(path: &str, place: usize, section: Section<'_>) -> String {
     section.text("object").map_or_else(
         || format!("{path}[{place}]"),
@@ -266,7 +314,7 @@ fn lead_lower(doc: &str) -> String {
 fn unknown_key_fix(name: &str, keys: &[Key]) -> String {
     let nearest = keys
         .iter()
-        .map(|key| (edits(name, key.name), key.name))
+        .map(|key| (levenshtein(name, key.name), key.name))
         .min()
         .filter(|(edits, _)| *edits <= 2);
     match nearest {
@@ -276,19 +324,4 @@ fn unknown_key_fix(name: &str, keys: &[Key]) -> String {
             format!("known here: {}", known.join(", "))
         }
     }
-}
-
-/// Returns how many letters must be put in, taken out or replaced to make `one` of `other`.
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, expected) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *expected);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }

@@ -7,11 +7,11 @@ use crate::model::ids::ObjectName;
 use crate::model::text::JsonText;
 
 use super::read::{Reader, Section, below};
-use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnLeave, Seed};
+use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnFilterExit, Seed};
 
 /// Notes what cannot be within one object.
 pub(super) fn check_object(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
     object: &ObjectSync,
@@ -31,7 +31,7 @@ pub(super) fn check_object(
 /// Notes what cannot be between the objects of one tenant. `declared` are all that the file names,
 /// those with mistakes of their own too.
 pub(super) fn check_objects(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     path: &str,
     declared: &[&str],
     objects: &[(Section<'_>, ObjectSync)],
@@ -40,7 +40,7 @@ pub(super) fn check_objects(
     let mut names = Taken::default();
     for (section, object) in objects {
         let path = below(path, object.object.as_str());
-        if names.take(folded(object.object.as_str()), "").is_some() {
+        if names.take(absorbed(object.object.as_str()), "").is_some() {
             let fix = "keep one of its two sections";
             reader.mistake(section.place("object"), &path, "it is mapped twice", fix);
         }
@@ -63,7 +63,7 @@ pub(super) fn check_objects(
             };
             if !declared
                 .iter()
-                .any(|object| folded(object) == folded(parent.text))
+                .any(|object| absorbed(object) == absorbed(parent.text))
             {
                 let path = below(&below(&below(&path, "fields"), name.text), "references");
                 let problem = format!("{} is not mapped", parent.text);
@@ -104,12 +104,12 @@ impl Taken {
     }
 }
 
-fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let path = below(path, "fields");
     let external_id = &object.external_id;
     let mut names = Taken::default();
     let mut columns = Taken::default();
-    names.take(folded(external_id.field.as_str()), "");
+    names.take(absorbed(external_id.field.as_str()), "");
     columns.take(external_id.column.to_string(), external_id.field.as_str());
     if let Some(column) = &object.deletes.column
         && columns
@@ -122,10 +122,10 @@ fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &
     }
     for (name, part) in section.named("fields") {
         let path = below(&path, name.text);
-        if folded(name.text) == folded(external_id.field.as_str()) {
+        if absorbed(name.text) == absorbed(external_id.field.as_str()) {
             let fix = "remove it: the external id is always mapped";
             reader.mistake(name.at, &path, "it is the external id", fix);
-        } else if names.take(folded(name.text), "").is_some() {
+        } else if names.take(absorbed(name.text), "").is_some() {
             let problem = "it is mapped twice: Salesforce ignores the case of field names";
             reader.mistake(name.at, &path, problem, "keep one of the two");
         }
@@ -140,7 +140,7 @@ fn check_fields(reader: &mut Reader, path: &str, section: Section<'_>, object: &
     }
 }
 
-fn check_direction(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let source = match object.direction {
         Direction::Both => return,
         Direction::ToPostgres => SourceSystem::Salesforce,
@@ -177,11 +177,11 @@ fn check_direction(reader: &mut Reader, path: &str, section: Section<'_>, object
     }
 }
 
-fn check_deletes(reader: &mut Reader, path: &str, section: Section<'_>, object: &ObjectSync) {
+fn check_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let deletes = section.place("deletes");
     let at_deletes = below(path, "deletes");
     let soft = object.deletes.mode == DeleteMode::Soft;
-    let fills = soft || object.on_leave == OnLeave::SoftDelete;
+    let fills = soft || object.on_filter_exit == OnFilterExit::SoftDelete;
     match (&object.deletes.column, fills) {
         (None, true) => {
             let path = below(&at_deletes, "column");
@@ -211,27 +211,27 @@ fn check_deletes(reader: &mut Reader, path: &str, section: Section<'_>, object: 
             "write mode = \"propagate\" or \"ignore\"",
         );
     }
-    let on_leave = section.place("on_leave");
-    let at_on_leave = below(path, "on_leave");
-    match (object.on_leave, &object.filter) {
-        (OnLeave::Keep, _) => {}
-        (OnLeave::SoftDelete | OnLeave::Delete, None) => {
+    let on_filter_exit = section.place("on_filter_exit");
+    let at_on_filter_exit = below(path, "on_filter_exit");
+    match (object.on_filter_exit, &object.filter) {
+        (OnFilterExit::Keep, _) => {}
+        (OnFilterExit::SoftDelete | OnFilterExit::Delete, None) => {
             let problem = "without a filter no record can leave it";
             reader.mistake(
-                on_leave,
-                &at_on_leave,
+                on_filter_exit,
+                &at_on_filter_exit,
                 problem,
-                "add where, or remove on_leave",
+                "add where, or remove on_filter_exit",
             );
         }
-        (OnLeave::SoftDelete | OnLeave::Delete, Some(_)) if to_salesforce => {
+        (OnFilterExit::SoftDelete | OnFilterExit::Delete, Some(_)) if to_salesforce => {
             let problem = "nothing is deleted in Postgres in this direction";
-            reader.mistake(on_leave, &at_on_leave, problem, "remove it");
+            reader.mistake(on_filter_exit, &at_on_filter_exit, problem, "remove it");
         }
-        (OnLeave::SoftDelete | OnLeave::Delete, Some(_)) => {}
+        (OnFilterExit::SoftDelete | OnFilterExit::Delete, Some(_)) => {}
     }
 }
 
-fn folded(name: &str) -> String {
+fn absorbed(name: &str) -> String {
     name.to_ascii_lowercase()
 }

@@ -5,8 +5,8 @@ use crate::{words, write_object};
 
 use super::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
-    DuplicateRules, ExternalId, FieldSync, LaneThresholds, Mistake, ObjectSync, OnLeave, Owner,
-    PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig,
+    DuplicateRules, ExternalId, FieldSync, LaneThresholds, Mistake, ObjectSync, OnFilterExit,
+    Owner, PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig,
 };
 
 impl WriteJson for Config {
@@ -74,14 +74,14 @@ write_object!(ObjectSync {
     deletes,
     lanes,
     filter,
-    on_leave,
+    on_filter_exit,
     auto_assign,
     duplicate_rules,
     fields
 });
 write_object!(ExternalId { field, column });
 write_object!(FieldSync { column, owner, references [if Option::is_some] });
-write_object!(Deletes { mode, on_edit, column [if Option::is_some], believed [if Option::is_some] });
+write_object!(Deletes { mode, on_edit, column [if Option::is_some], max_per_hour [if Option::is_some] });
 write_object!(LaneThresholds {
     rest_max_batch_size,
     bulk_min_batch_size
@@ -130,7 +130,7 @@ words!(DeleteOnEdit {
     DeleteWins: "delete_wins",
     EditWins: "edit_wins"
 });
-words!(OnLeave {
+words!(OnFilterExit {
     Keep: "keep",
     SoftDelete: "soft_delete",
     Delete: "delete"

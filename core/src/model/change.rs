@@ -203,7 +203,7 @@ impl OutboxRefusal {
 
 /// Decides whether an outbox row is a change, or is refused to the dead letter with the reason.
 ///
-/// A row without an external id passes if it carries its primary key: an id is minted for it. A
+/// A row without an external id passes if it carries its primary key: an id is generated for it. A
 /// truncate names no row.
 pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal> {
     let empty = |part| OutboxRefusal::Empty { part };

@@ -204,14 +204,16 @@ fn checksum(fifteen: &str) -> String {
 
 /// Returns the 15 characters with the case that the checksum letters demand.
 fn repair_case(eighteen: &str) -> Option<String> {
-    let (id, letters) = eighteen.split_at(15);
+    let (id, dead_letters) = eighteen.split_at(15);
     let mut repaired = String::with_capacity(15);
-    for (group, letter) in id
+    for (group, dead_letter) in id
         .as_bytes()
         .chunks(5)
-        .zip(letters.to_ascii_uppercase().bytes())
+        .zip(dead_letters.to_ascii_uppercase().bytes())
     {
-        let bits = CHECKSUM_LETTERS.iter().position(|known| *known == letter)?;
+        let bits = CHECKSUM_LETTERS
+            .iter()
+            .position(|known| *known == dead_letter)?;
         for (place, byte) in group.iter().enumerate() {
             let upper = bits & (1 << place) != 0;
             if upper && !byte.is_ascii_alphabetic() {
@@ -264,7 +266,7 @@ counter!(
 );
 counter!(
     /// The fence: grows with every lease of a record or a stream. Only the current one may settle.
-    LeaseEpoch
+    FencingToken
 );
 counter!(
     /// Grows with every new piece of work for a record; a settle deletes the task only if it has

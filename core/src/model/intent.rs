@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use super::ids::{FencingToken, FieldName, IntentId, RecordId};
 use super::value::Payload;
 
 /// What the write does to the Salesforce record.
@@ -29,13 +29,13 @@ pub enum IntentState {
     /// Confirmed by an answer; some fields may still wait for their echo.
     Applied,
     /// Confirmed, and every field echoed or read back.
-    Retired,
+    Confirmed,
     /// Refused by Salesforce: it had no effect.
     Refused,
     /// Nobody knows: the record must be looked at before anything else is written.
     Unknown,
     /// A look showed another value: it may still land late. Kept to recognise that.
-    Superseded,
+    Abandoned,
 }
 
 /// One remote write of one record.
@@ -46,7 +46,7 @@ pub struct Intent {
     /// The record it writes.
     pub record_id: RecordId,
     /// The lease it was made under.
-    pub lease_epoch: LeaseEpoch,
+    pub fencing_token: FencingToken,
     /// What it does.
     pub action: WriteAction,
     /// Canonical values it sends. References hold the parent's external id.

@@ -22,40 +22,40 @@ pub enum Presence {
     Deleted,
     /// Was there, outside the object's filter: nothing else is known of it, and it is left alone.
     /// Of Salesforce only, which alone can judge a filter.
-    Outside,
+    FilteredOut,
 }
 
-/// One field of the image.
+/// One field of the remote state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageField {
+pub struct RemoteField {
     /// The value last seen. References hold the parent's 18-character id.
     pub value: Value,
     /// The version of that sighting.
     pub version: Version,
     /// The value is a late effect of a superseded intent of ours: re-assert, never adopt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub late_effect: bool,
+    pub late_write: bool,
     /// The value came while a write of ours to the field was open: if that write is confirmed, it
     /// replaced this value unseen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub raced: bool,
+    pub written_concurrently: bool,
 }
 
 /// What Salesforce was last seen to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
+pub struct RemoteState {
     /// Whether the record exists there.
     pub presence: Presence,
     /// The version that says so.
     pub presence_version: Version,
     /// Its fields.
-    pub fields: BTreeMap<FieldName, ImageField>,
+    pub fields: BTreeMap<FieldName, RemoteField>,
 }
 
 /// Salesforce automation stored another value than the one we sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct Bounce {
+pub struct AutomationOverride {
     /// How often in a row.
     pub count: u32,
     /// The value we sent last.
@@ -64,7 +64,7 @@ pub struct Bounce {
     pub stored: Value,
 }
 
-/// One record: its aliases, images, bases and tombstone.
+/// One record: its aliases, remote states, bases and tombstone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyncLink {
     /// Its surrogate identity.
@@ -75,7 +75,7 @@ pub struct SyncLink {
     pub object: ObjectName,
     /// The org epoch its Salesforce side was observed in.
     pub org_epoch: OrgEpoch,
-    /// The external id as given (minted when the record had none).
+    /// The external id as given (generated when the record had none).
     pub external_id: String,
     /// The external id as compared; unique per tenant and object.
     pub canonical_id: String,
@@ -89,9 +89,9 @@ pub struct SyncLink {
     /// Both sides have held this record and agreed at least once since it was last deleted.
     pub agreed: bool,
     /// What Salesforce was last seen to hold.
-    pub image: Image,
+    pub remote_state: RemoteState,
     /// Fields that Salesforce automation changes back.
-    pub bounces: BTreeMap<FieldName, Bounce>,
+    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     /// Grows with every change of this row.
     pub version: i64,
 }

@@ -76,7 +76,7 @@ pub enum ObservationKind {
     /// than our own last write.
     Snapshot,
     /// A read made under the record's lease, with no write of ours under way: authoritative.
-    Look,
+    Refresh,
     /// DELETE event, or a deleted row in a queryAll.
     Deleted,
     /// A look that found neither the id nor the external id, deleted rows included.
@@ -88,7 +88,7 @@ pub enum ObservationKind {
     Unmatched,
     /// A look that found the record outside the object's filter: authoritative. Its fields tell only
     /// what became of writes of ours.
-    Outside,
+    FilteredOut,
 }
 
 /// One sighting of one Salesforce record.

@@ -123,7 +123,7 @@ impl JsonText {
     }
 
     fn escape(&mut self, byte: u8) {
-        let letter = match byte {
+        let dead_letter = match byte {
             b'"' | b'\\' => char::from(byte),
             0x08 => 'b',
             b'\t' => 't',
@@ -139,7 +139,7 @@ impl JsonText {
             }
         };
         self.text.push('\\');
-        self.text.push(letter);
+        self.text.push(dead_letter);
     }
 
     /// Writes an object of known members.
@@ -324,7 +324,7 @@ words!(Presence {
     Unseen: "unseen",
     Present: "present",
     Deleted: "deleted",
-    Outside: "outside"
+    FilteredOut: "outside"
 });
 words!(WriteAction {
     Create: "create",
@@ -340,10 +340,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_serde_writes() {
-        let letters: String = (0..=0x80).filter_map(char::from_u32).collect();
+        let dead_letters: String = (0..=0x80).filter_map(char::from_u32).collect();
         let json = json!({
             "a": [null, true, -1, 12.5, [], {}],
-            "b": {"ä": letters, "": "\u{1F388}", "\"\\": 1},
+            "b": {"ä": dead_letters, "": "\u{1F388}", "\"\\": 1},
         });
         assert_eq!(JsonText::of(&json), json.to_string());
         let digits: Json = serde_json::from_str("[12345678901234567.890, 1E2]").unwrap();

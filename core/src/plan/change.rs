@@ -10,7 +10,7 @@ use crate::model::hash::canonical_json;
 use crate::model::ids::FieldName;
 use crate::model::{ChangeEnvelope, SourceSystem};
 
-use super::field::{self, Authority, Comparison, FieldRules, Verdict};
+use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 use super::merge::{MergeOutcome, ROOT, merge_payload, same, sorted};
 use super::route::ApplyLane;
 use super::rule::Rule;
@@ -188,21 +188,21 @@ fn three_way(
     let mut conflicts = Vec::new();
     let mut explanation = BTreeMap::new();
     for (field, value) in sorted(sent) {
-        let verdict = field_verdict(
+        let decision = decide_field(
             object,
             field,
             envelope.source,
             [base.get(field), held.get(field), Some(value)],
         );
-        let rule = match verdict {
-            Verdict::Agree(rule) => rule,
-            Verdict::Take { from, rule } => {
+        let rule = match decision {
+            FieldDecision::Agree(rule) => rule,
+            FieldDecision::Take { from, rule } => {
                 if from == envelope.source {
                     merged.insert(field.clone(), value.clone());
                 }
                 rule
             }
-            Verdict::Conflict => {
+            FieldDecision::Conflict => {
                 conflicts.push(field.clone());
                 Rule::Conflict
             }
@@ -218,12 +218,12 @@ fn three_way(
 }
 
 /// Decides one field from base, what the other side holds and what the envelope carries.
-fn field_verdict(
+fn decide_field(
     object: &ObjectSync,
     field: &str,
     source: SourceSystem,
     values: [Option<&Json>; 3],
-) -> Verdict {
+) -> FieldDecision {
     let [base, held, sent] = values.map(|value| value.map(canonical_json));
     let held = held.unwrap_or_else(|| NULL.to_owned());
     let sent = sent.unwrap_or_else(|| NULL.to_owned());
@@ -235,7 +235,7 @@ fn field_verdict(
         .ok()
         .and_then(|field| Authority::over(&field, object));
     field::decide(
-        Comparison::of(base.as_ref(), postgres, salesforce, |value| value == NULL),
+        ThreeWay::of(base.as_ref(), postgres, salesforce, |value| value == NULL),
         FieldRules {
             authority,
             conflicts: object.conflicts,

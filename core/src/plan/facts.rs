@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::config::ObjectSync;
 use crate::model::SourceSystem;
-use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{Bounce, Presence};
+use crate::model::link::{AutomationOverride, Presence};
 use crate::model::value::{Payload, Value};
 
 use super::record::{RecordPlan, RecordState, SideState, is_under_way, plan_record};
@@ -83,7 +83,7 @@ pub struct RecordFacts {
     pub salesforce: Option<Payload>,
     /// The Salesforce record lies outside the object's filter; its fields do not count then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub outside: bool,
+    pub filtered_out: bool,
     /// What a side that is null means, where it is not the usual: a record that agreed was deleted
     /// there, any other was never seen there.
     #[serde(default, skip_serializing_if = "BySide::is_empty")]
@@ -93,10 +93,10 @@ pub struct RecordFacts {
     pub changed_at_ms: BySide<i64>,
     /// Fields of Salesforce that are late effects of writes that were given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub late_effects: Vec<FieldName>,
+    pub late_writes: Vec<FieldName>,
     /// Fields that Salesforce automation changed back, and how often.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub bounces: BTreeMap<FieldName, Bounce>,
+    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     /// Fields with a write to Salesforce under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_way: Vec<FieldName>,
@@ -120,8 +120,8 @@ impl RecordFacts {
             external_id: state.external_id.to_owned(),
             base: has_base.then(|| state.base.clone()),
             agreed: (has_base != state.agreed).then_some(state.agreed),
-            late_effects: state.late_effects.clone(),
-            bounces: state.bounces.clone(),
+            late_writes: state.late_writes.clone(),
+            automation_overrides: state.automation_overrides.clone(),
             clock_skew_ms: state.clock_skew_ms,
             ..Self::default()
         };
@@ -151,8 +151,8 @@ impl RecordFacts {
             agreed: self.has_agreed(),
             postgres: self.side(SourceSystem::Postgres, self.postgres.clone()),
             salesforce: self.side(SourceSystem::Salesforce, self.salesforce.clone()),
-            late_effects: self.late_effects.clone(),
-            bounces: &self.bounces,
+            late_writes: self.late_writes.clone(),
+            automation_overrides: &self.automation_overrides,
             open_intents: &self.intents(),
             clock_skew_ms: self.clock_skew_ms,
         })
@@ -171,8 +171,8 @@ impl RecordFacts {
             agreed: self.has_agreed(),
             postgres: self.side(SourceSystem::Postgres, postgres),
             salesforce: self.side(SourceSystem::Salesforce, salesforce),
-            late_effects: self.late_effects.clone(),
-            bounces: &self.bounces,
+            late_writes: self.late_writes.clone(),
+            automation_overrides: &self.automation_overrides,
             open_intents: &self.intents(),
             clock_skew_ms: self.clock_skew_ms,
         });
@@ -207,8 +207,8 @@ impl RecordFacts {
             SourceSystem::Postgres => self.postgres = fields,
             SourceSystem::Salesforce => self.salesforce = fields,
         }
-        if state.presence == Presence::Outside {
-            self.outside = true;
+        if state.presence == Presence::FilteredOut {
+            self.filtered_out = true;
         } else if !present && state.presence != self.usual_absence() {
             self.presence.set(side, Some(state.presence));
         }
@@ -217,9 +217,9 @@ impl RecordFacts {
 
     /// Returns a side that holds these fields, if it holds the record.
     fn side(&self, side: SourceSystem, held: Option<Payload>) -> SideState {
-        if self.outside && side == SourceSystem::Salesforce {
+        if self.filtered_out && side == SourceSystem::Salesforce {
             return SideState {
-                presence: Presence::Outside,
+                presence: Presence::FilteredOut,
                 fields: Payload::new(),
                 changed_at_ms: self.changed_at_ms.of(side),
             };
@@ -227,7 +227,7 @@ impl RecordFacts {
         let absent = || match self.presence.of(side) {
             Some(Presence::Unseen) => Presence::Unseen,
             Some(Presence::Deleted) => Presence::Deleted,
-            Some(Presence::Present | Presence::Outside) | None => self.usual_absence(),
+            Some(Presence::Present | Presence::FilteredOut) | None => self.usual_absence(),
         };
         SideState {
             presence: held.as_ref().map_or_else(absent, |_| Presence::Present),
@@ -248,7 +248,7 @@ impl RecordFacts {
         vec![Intent {
             intent_id: IntentId(nobody),
             record_id: RecordId(nobody),
-            lease_epoch: LeaseEpoch(0),
+            fencing_token: FencingToken(0),
             action: self.under_way_action.unwrap_or(WriteAction::Update),
             fields,
             state: IntentState::Open,

@@ -14,7 +14,7 @@ pub(super) const CLOCK_TOLERANCE_MS: i64 = 2_000;
 
 /// How the two sides' values and the base stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Comparison {
+pub(super) struct ThreeWay {
     /// Both sides hold the same.
     pub same: bool,
     /// The base, if there is one, holds the same as Postgres.
@@ -27,7 +27,7 @@ pub(super) struct Comparison {
     pub salesforce_null: bool,
 }
 
-impl Comparison {
+impl ThreeWay {
     /// Compares values of any kind; `is_null` tells which are null.
     pub(super) fn of<T: PartialEq>(
         base: Option<&T>,
@@ -110,7 +110,7 @@ impl Authority {
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FieldDecision {
     /// Both sides hold the same already.
     Agree(Rule),
     /// The other side takes the value of `from`.
@@ -153,11 +153,11 @@ pub(super) fn later_edit(
 }
 
 /// Decides one field that both sides have shown.
-pub(super) fn decide(seen: Comparison, rules: FieldRules) -> Verdict {
+pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     match (seen.same, seen.postgres_is_base, seen.salesforce_is_base) {
-        (true, Some(true), _) => Verdict::Agree(Rule::Equal),
-        (true, Some(false), _) => Verdict::Agree(Rule::SameChange),
-        (true, None, _) => Verdict::Agree(Rule::Equal),
+        (true, Some(true), _) => FieldDecision::Agree(Rule::Equal),
+        (true, Some(false), _) => FieldDecision::Agree(Rule::SameChange),
+        (true, None, _) => FieldDecision::Agree(Rule::Equal),
         (false, Some(false), Some(false)) => both_changed(rules),
         (false, Some(false), _) => {
             one_changed(SourceSystem::Postgres, Rule::PostgresChanged, rules)
@@ -171,23 +171,25 @@ pub(super) fn decide(seen: Comparison, rules: FieldRules) -> Verdict {
 
 /// An edit travels, unless the other side's word counts: then it is written back, or the sides
 /// would differ for ever.
-fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> Verdict {
+fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> FieldDecision {
     match rules.authority {
-        Some(authority) if authority.side() != editor => Verdict::Take {
+        Some(authority) if authority.side() != editor => FieldDecision::Take {
             from: authority.side(),
             rule: authority.rule(),
         },
-        Some(_) | None => Verdict::Take { from: editor, rule },
+        Some(_) | None => FieldDecision::Take { from: editor, rule },
     }
 }
 
-fn both_changed(rules: FieldRules) -> Verdict {
-    let take = |from, rule| Verdict::Take { from, rule };
+fn both_changed(rules: FieldRules) -> FieldDecision {
+    let take = |from, rule| FieldDecision::Take { from, rule };
     if let Some(authority) = rules.authority {
         return take(authority.side(), authority.rule());
     }
     match (rules.conflicts, rules.later) {
-        (ConflictPolicy::ManualReview | ConflictPolicy::FieldOwnership, _) => Verdict::Conflict,
+        (ConflictPolicy::ManualReview | ConflictPolicy::FieldOwnership, _) => {
+            FieldDecision::Conflict
+        }
         (ConflictPolicy::SalesforceWins, _) => take(SourceSystem::Salesforce, Rule::SalesforceWins),
         (ConflictPolicy::PostgresWins, _) => take(SourceSystem::Postgres, Rule::PostgresWins),
         (ConflictPolicy::LastWriterWins, Some(later)) => take(later, Rule::LaterEditWins),
@@ -199,21 +201,23 @@ fn both_changed(rules: FieldRules) -> Verdict {
 
 /// Nothing is nulled here: a null says only that a side has nothing yet, and is filled in; where
 /// the direction forbids to fill it in, a person decides.
-fn without_base(seen: Comparison, rules: FieldRules) -> Verdict {
-    let take = |from, rule| Verdict::Take { from, rule };
+fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
+    let take = |from, rule| FieldDecision::Take { from, rule };
     let source = match (seen.postgres_null, seen.salesforce_null) {
         (true, false) => Some(SourceSystem::Salesforce),
         (false, true) => Some(SourceSystem::Postgres),
         (true, true) | (false, false) => None,
     };
     match (source, rules.authority, rules.seed) {
-        (Some(source), Some(Authority::Direction(side)), _) if side != source => Verdict::Conflict,
+        (Some(source), Some(Authority::Direction(side)), _) if side != source => {
+            FieldDecision::Conflict
+        }
         (Some(source), _, _) => take(source, Rule::FilledIn),
         (None, Some(authority), _) => take(authority.side(), authority.rule()),
         (None, None, Seed::Salesforce) => {
             take(SourceSystem::Salesforce, Rule::SeededFromSalesforce)
         }
         (None, None, Seed::Postgres) => take(SourceSystem::Postgres, Rule::SeededFromPostgres),
-        (None, None, Seed::Refuse) => Verdict::Conflict,
+        (None, None, Seed::Refuse) => FieldDecision::Conflict,
     }
 }

@@ -3,8 +3,8 @@
 //! Start at [`plan_record`]; what becomes of one field is decided next door, in `field`. Nothing
 //! here knows other records, the time or a lane.
 
-mod half;
-mod outside;
+mod filtered_out;
+mod one_sided;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::model::SourceSystem;
 use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::key::KeyForm;
-use crate::model::link::{Bounce, Presence};
+use crate::model::link::{AutomationOverride, Presence};
 use crate::model::value::{Payload, Value};
 
-use super::field::{self, Authority, Comparison, FieldRules, Verdict};
+use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 pub use super::rule::Rule;
 
 /// Everything that decides what one record needs next.
@@ -34,14 +34,14 @@ pub struct RecordState<'a> {
     /// over there" and "deleted over here" look the same.
     pub agreed: bool,
     /// The live row. `Unseen` and `Deleted` are both "no row". A row whose soft-delete column is
-    /// filled is `Deleted`. A row is never `Outside`: Salesforce alone judges the filter.
+    /// filled is `Deleted`. A row is never `FilteredOut`: Salesforce alone judges the filter.
     pub postgres: SideState,
-    /// The image.
+    /// The remote state.
     pub salesforce: SideState,
-    /// Fields of the image that are late effects of superseded writes of ours.
-    pub late_effects: Vec<FieldName>,
+    /// Fields of the remote state that are late effects of superseded writes of ours.
+    pub late_writes: Vec<FieldName>,
     /// Fields that Salesforce automation changed back, and how often.
-    pub bounces: &'a BTreeMap<FieldName, Bounce>,
+    pub automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
     /// Writes that are neither settled nor known to have had no effect. While one is open, its
     /// fields are not planned.
     pub open_intents: &'a [Intent],
@@ -75,8 +75,8 @@ pub struct RecordPlan {
     pub agreement: Agreement,
     /// Fields that wait for a person.
     pub conflicts: Vec<FieldConflict>,
-    /// Values that a policy or an owner overruled: logged, so that they can be restored.
-    pub overruled: Vec<Overruled>,
+    /// Values that a policy or an owner discarded: logged, so that they can be restored.
+    pub discarded: Vec<DiscardedValue>,
     /// Why, per field and for the record, in words.
     pub explanation: Explanation,
 }
@@ -154,7 +154,7 @@ pub struct FieldConflict {
 /// A value that lost by rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct Overruled {
+pub struct DiscardedValue {
     /// The field.
     pub field: FieldName,
     /// The side whose value lost.
@@ -257,13 +257,13 @@ pub fn plan_record(state: &RecordState<'_>) -> RecordPlan {
     if waits_for_a_write(state, postgres && salesforce) {
         return RecordPlan::because(Rule::WriteUnderWay);
     }
-    if state.salesforce.presence == Presence::Outside {
-        return outside::plan_outside(state);
+    if state.salesforce.presence == Presence::FilteredOut {
+        return filtered_out::plan_filtered_out(state);
     }
     match (postgres, salesforce) {
         (true, true) => plan_fields(state),
-        (true, false) => half::plan_half(state, SourceSystem::Postgres),
-        (false, true) => half::plan_half(state, SourceSystem::Salesforce),
+        (true, false) => one_sided::plan_one_sided(state, SourceSystem::Postgres),
+        (false, true) => one_sided::plan_one_sided(state, SourceSystem::Salesforce),
         (false, false) if state.agreed => RecordPlan {
             agreement: Agreement::Ends(Confirmation::Agreed),
             ..RecordPlan::because(Rule::DeletedOnBoth)
@@ -304,30 +304,32 @@ impl<'a> RecordState<'a> {
     }
 
     /// Automation has changed the field back twice, and neither side has moved since.
-    fn is_contested(&self, field: &FieldName) -> bool {
-        self.bounces.get(field).is_some_and(|bounce| {
-            bounce.count >= BOUNCES_MAX
-                && self.postgres.fields.get(field) == Some(&bounce.sent)
-                && self.salesforce.fields.get(field) == Some(&bounce.stored)
-        })
+    fn is_overridden_by_automation(&self, field: &FieldName) -> bool {
+        self.automation_overrides
+            .get(field)
+            .is_some_and(|automation_override| {
+                automation_override.count >= AUTOMATION_OVERRIDES_MAX
+                    && self.postgres.fields.get(field) == Some(&automation_override.sent)
+                    && self.salesforce.fields.get(field) == Some(&automation_override.stored)
+            })
     }
 
-    fn is_late_effect(&self, field: &FieldName) -> bool {
-        self.late_effects.contains(field) && self.may_write(SourceSystem::Salesforce)
+    fn is_late_write(&self, field: &FieldName) -> bool {
+        self.late_writes.contains(field) && self.may_write(SourceSystem::Salesforce)
     }
 }
 
-/// After so many bounces a field is shown, not fought over: one may be a coincidence.
-pub const BOUNCES_MAX: u32 = 2;
+/// After so many automation_overrides a field is shown, not fought over: one may be a coincidence.
+pub const AUTOMATION_OVERRIDES_MAX: u32 = 2;
 
 /// Returns whether the write may still change the record.
 pub(super) fn is_under_way(intent: &Intent) -> bool {
     match intent.state {
         IntentState::Open | IntentState::Unknown => true,
         IntentState::Applied
-        | IntentState::Retired
+        | IntentState::Confirmed
         | IntentState::Refused
-        | IntentState::Superseded => false,
+        | IntentState::Abandoned => false,
     }
 }
 
@@ -385,29 +387,29 @@ fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan)
     {
         return fill_in_external_id(state, plan);
     }
-    if state.is_contested(field) {
-        return Rule::ContestedByAutomation;
+    if state.is_overridden_by_automation(field) {
+        return Rule::AutomationOverride;
     }
-    if state.is_late_effect(field) && postgres != salesforce {
+    if state.is_late_write(field) && postgres != salesforce {
         return reassert(state, field, postgres, plan);
     }
-    let held = Held {
+    let values = FieldValues {
         postgres,
         salesforce,
-        seen: Comparison::of(state.base.get(field), postgres, salesforce, is_null),
+        seen: ThreeWay::of(state.base.get(field), postgres, salesforce, is_null),
     };
-    match field_verdict(state, field, held.seen) {
-        Verdict::Agree(rule) => {
+    match decide_field(state, field, values.seen) {
+        FieldDecision::Agree(rule) => {
             if state.base.get(field) != Some(postgres) {
                 plan.advance(field, postgres, Confirmation::Agreed);
             }
             rule
         }
-        Verdict::Take { from, rule } => {
-            take(state, field, held, (from, rule), plan);
+        FieldDecision::Take { from, rule } => {
+            take(state, field, values, (from, rule), plan);
             rule
         }
-        Verdict::Conflict => {
+        FieldDecision::Conflict => {
             plan.conflicts.push(FieldConflict {
                 field: Some(field.clone()),
                 base: state.base.get(field).cloned(),
@@ -421,13 +423,13 @@ fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan)
 
 /// One field as both sides hold it.
 #[derive(Clone, Copy)]
-struct Held<'v> {
+struct FieldValues<'v> {
     postgres: &'v Value,
     salesforce: &'v Value,
-    seen: Comparison,
+    seen: ThreeWay,
 }
 
-impl<'v> Held<'v> {
+impl<'v> FieldValues<'v> {
     fn on(self, side: SourceSystem) -> &'v Value {
         match side {
             SourceSystem::Postgres => self.postgres,
@@ -440,12 +442,12 @@ fn is_null(value: &Value) -> bool {
     *value == Value::Null
 }
 
-fn field_verdict(state: &RecordState<'_>, field: &FieldName, seen: Comparison) -> Verdict {
+fn decide_field(state: &RecordState<'_>, field: &FieldName, seen: ThreeWay) -> FieldDecision {
     let authority = Authority::over(field, state.policy);
     let unbased = seen.postgres_is_base.is_none() && !seen.same;
     if unbased && *field == state.policy.external_id.field && spelled_alike(state) {
         // Postgres's spelling may be what foreign keys of the customer point to.
-        return Verdict::Take {
+        return FieldDecision::Take {
             from: authority.map_or(SourceSystem::Postgres, Authority::side),
             rule: Rule::FilledIn,
         };
@@ -467,21 +469,21 @@ fn field_verdict(state: &RecordState<'_>, field: &FieldName, seen: Comparison) -
 fn take(
     state: &RecordState<'_>,
     field: &FieldName,
-    held: Held<'_>,
+    values: FieldValues<'_>,
     (from, rule): (SourceSystem, Rule),
     plan: &mut RecordPlan,
 ) {
     let to = from.other();
-    let value = held.on(from);
+    let value = values.on(from);
     plan.side(to).set(field, value.clone());
     if state.base.get(field) != Some(value) {
         plan.advance(field, value, Confirmation::of(to));
     }
-    if held.seen.would_be_lost(to) {
-        plan.overruled.push(Overruled {
+    if values.seen.would_be_lost(to) {
+        plan.discarded.push(DiscardedValue {
             field: field.clone(),
             side: to,
-            value: held.on(to).clone(),
+            value: values.on(to).clone(),
             rule,
         });
     }
@@ -508,14 +510,14 @@ fn reassert(
     }
     if postgres != agreed {
         plan.to_postgres.set(field, agreed.clone());
-        plan.overruled.push(Overruled {
+        plan.discarded.push(DiscardedValue {
             field: field.clone(),
             side: SourceSystem::Postgres,
             value: postgres.clone(),
             rule: Rule::SalesforceOwns,
         });
     }
-    Rule::LateEffect
+    Rule::LateWrite
 }
 
 // The external id: both sides must come to hold it.

@@ -147,9 +147,9 @@ fn first_choice(routable: &Routable<'_>, budget: LaneBudget) -> Option<Route> {
     }
     let contested = routable
         .plan
-        .overruled
+        .discarded
         .iter()
-        .any(|overruled| overruled.side == crate::model::SourceSystem::Salesforce);
+        .any(|discarded| discarded.side == crate::model::SourceSystem::Salesforce);
     match (
         routable.has_dependencies && budget.graph,
         routable.urgent || contested,

@@ -61,9 +61,9 @@ pub enum Rule {
     /// Changes do not travel in this direction; the source's value is restored.
     DirectionForbids,
     /// Salesforce automation keeps changing it back; it is shown, not fought over.
-    ContestedByAutomation,
+    AutomationOverride,
     /// A late effect of an earlier write of ours: the agreed value is written again.
-    LateEffect,
+    LateWrite,
     /// A write of it is under way.
     WriteUnderWay,
     /// One side has never shown the field: nothing can be said about it.
@@ -71,9 +71,9 @@ pub enum Rule {
     /// Neither side holds the record.
     NothingThere,
     /// The record lies outside the object's filter in Salesforce and is left alone.
-    OutsideFilter,
+    FilteredOut,
     /// The record left the object's filter and its row goes.
-    LeftFilter,
+    FilterExit,
 }
 
 impl Rule {
@@ -119,19 +119,19 @@ impl Rule {
             Self::DirectionForbids => {
                 "Changes do not travel in this direction; the source's value stands."
             }
-            Self::ContestedByAutomation => {
+            Self::AutomationOverride => {
                 "Salesforce automation keeps changing it back, so nothing more is written."
             }
-            Self::LateEffect => {
+            Self::LateWrite => {
                 "An earlier write of ours landed late, so the agreed value is written again."
             }
             Self::WriteUnderWay => "A write of it is under way; it is decided afterwards.",
             Self::NotSeen => "One side has not shown it yet, so nothing is done about it.",
             Self::NothingThere => "Neither side holds the record.",
-            Self::OutsideFilter => {
+            Self::FilteredOut => {
                 "The Salesforce record lies outside the object's filter, so both sides are left alone."
             }
-            Self::LeftFilter => {
+            Self::FilterExit => {
                 "The Salesforce record left the object's filter, so its row goes; the record stays."
             }
         }

@@ -6,7 +6,7 @@ use crate::{words, write_object};
 use super::change::PlanDecision;
 use super::merge::MergeOutcome;
 use super::record::{
-    Agreement, BaseAdvance, Confirmation, Explanation, FieldConflict, Overruled, RecordPlan,
+    Agreement, BaseAdvance, Confirmation, DiscardedValue, Explanation, FieldConflict, RecordPlan,
     SideWrite,
 };
 use super::route::ApplyLane;
@@ -18,7 +18,7 @@ write_object!(RecordPlan {
     base_advance,
     agreement,
     conflicts,
-    overruled,
+    discarded,
     explanation
 });
 write_object!(BaseAdvance { value, after });
@@ -28,7 +28,7 @@ write_object!(FieldConflict {
     postgres,
     salesforce
 });
-write_object!(Overruled {
+write_object!(DiscardedValue {
     field,
     side,
     value,
@@ -142,13 +142,13 @@ words!(Rule {
     DeleteAgainstEdit: "delete_against_edit",
     DeletesIgnored: "deletes_ignored",
     DirectionForbids: "direction_forbids",
-    ContestedByAutomation: "contested_by_automation",
-    LateEffect: "late_effect",
+    AutomationOverride: "automation_override",
+    LateWrite: "late_write",
     WriteUnderWay: "write_under_way",
     NotSeen: "not_seen",
     NothingThere: "nothing_there",
-    OutsideFilter: "outside_filter",
-    LeftFilter: "left_filter",
+    FilteredOut: "filtered_out",
+    FilterExit: "left_filter",
 });
 
 #[cfg(test)]
@@ -157,8 +157,8 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use crate::config::{
-        CaptureMode, ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, DuplicateRules, OnLeave,
-        Owner, Seed,
+        CaptureMode, ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, DuplicateRules,
+        OnFilterExit, Owner, Seed,
     };
     use crate::model::intent::WriteAction;
     use crate::model::link::Presence;
@@ -187,7 +187,7 @@ mod tests {
         check::<DeleteOnEdit>();
         check::<Direction>();
         check::<DuplicateRules>();
-        check::<OnLeave>();
+        check::<OnFilterExit>();
         check::<Owner>();
         check::<Presence>();
         check::<Rule>();

@@ -109,7 +109,7 @@ impl TokenStore for MemoryTokenStore {
 }
 
 /// Keeps the one session of a client.
-pub(super) struct SessionKeeper {
+pub(super) struct SessionCache {
     transport: Arc<dyn Transport>,
     login_url: String,
     client_id: String,
@@ -144,7 +144,7 @@ const ASSERTION_SECONDS: u64 = 180;
 /// Longest login, in all.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl SessionKeeper {
+impl SessionCache {
     /// Prepares the login; nothing is sent yet. Errors: the private key is none.
     pub(super) fn new(
         transport: Arc<dyn Transport>,
@@ -296,10 +296,7 @@ impl SessionKeeper {
     }
 
     /// Sends a request of the login, which must answer 200, and returns the body.
-    async fn fetch(
-        &self,
-        request: http::Result<Request<Bytes>>,
-    ) -> Result<Bytes, SalesforceError> {
+    async fn fetch(&self, request: http::Result<Request<Bytes>>) -> Result<Bytes, SalesforceError> {
         let failed = |failure: HttpFailure| failure.into_error(LOGIN);
         let request = request.map_err(|error| failed(HttpFailure::bad_request(&error.to_string())));
         let answer = self.transport.send(request?, LOGIN_TIMEOUT).await;

@@ -30,10 +30,10 @@ use self::credit::Credit;
 use self::proto::pub_sub_client::PubSubClient;
 use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest};
 use self::stream::{Link, OpenedStream, Subscription};
-use super::auth::{Session, SessionKeeper};
+use super::auth::{Session, SessionCache};
 use super::avro::EventSchema;
 use super::classify::Fault;
-pub(super) use super::event::EventScope;
+pub(super) use super::event::EventFilter;
 use super::event::Ourselves;
 use super::transport::{GrpcBody, GrpcFailure, Transport};
 use crate::engine::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
@@ -42,7 +42,7 @@ use crate::engine::ports::salesforce::{Disposition, ReplayFrom, SalesforceError}
 #[derive(Clone)]
 pub(super) struct EventBus {
     transport: Arc<dyn Transport>,
-    sessions: Arc<SessionKeeper>,
+    sessions: Arc<SessionCache>,
     origin_suffix: String,
     /// Event schemas by id; an id stands for the same schema for ever.
     schemas: Arc<Mutex<BTreeMap<String, Arc<EventSchema>>>>,
@@ -69,7 +69,7 @@ impl EventBus {
     pub(super) fn new(
         transport: Arc<dyn Transport>,
         client_tag: &str,
-        sessions: Arc<SessionKeeper>,
+        sessions: Arc<SessionCache>,
     ) -> Self {
         static BOUNDED: Once = Once::new();
         BOUNDED.call_once(|| {
@@ -90,7 +90,7 @@ impl EventBus {
         &self,
         topic: &str,
         from: &ReplayFrom,
-        scope: EventScope,
+        mapped: EventFilter,
     ) -> Result<Subscription, SalesforceError> {
         let what = format!("subscribing to {topic}");
         let open = |session: Arc<Session>| async move { self.open(&session, topic, from).await };
@@ -99,7 +99,7 @@ impl EventBus {
             bus: self.clone(),
             topic: topic.to_owned(),
             resume: from.clone(),
-            scope,
+            mapped,
             ourselves: Ourselves {
                 origin_suffix: self.origin_suffix.clone(),
                 user_id: session.user_id.clone(),

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::describe::{Schemas, field_of};
-use super::soql::{Literal, Selection};
 use super::rest::{Fetched, RestCall, RestClient};
+use super::soql::{Literal, Selection};
 use crate::engine::ports::salesforce::{
     Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
     ScanPage,

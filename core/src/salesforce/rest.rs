@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::auth::{Session, SessionKeeper};
+use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::transport::{Effect, HttpFailure, Transport};
 use crate::engine::ports::salesforce::SalesforceError;
@@ -16,7 +16,7 @@ use crate::engine::ports::salesforce::SalesforceError;
 /// Makes REST calls.
 pub(super) struct RestClient {
     transport: Arc<dyn Transport>,
-    sessions: Arc<SessionKeeper>,
+    sessions: Arc<SessionCache>,
     /// `/services/data/v68.0`.
     base_path: String,
     /// Value of `Sforce-Call-Options`.
@@ -65,7 +65,7 @@ const CALL_MS_MIN: u128 = 50;
 impl RestClient {
     pub(super) fn new(
         transport: Arc<dyn Transport>,
-        sessions: Arc<SessionKeeper>,
+        sessions: Arc<SessionCache>,
         api_version: &str,
         client_tag: &str,
     ) -> Self {

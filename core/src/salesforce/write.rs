@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use http::Method;
 
 use self::answer::{BatchAnswer, batch_answer, single_answer};
-use self::batch::{Batch, Convoy, Row, WriteKind, waves};
+use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
 use super::rest::{CallFailure, RestCall, RestClient};
 use super::transport::Effect;
@@ -51,8 +51,8 @@ impl Writer<'_> {
             }
         };
         settle(self.write_single(writes, single).await);
-        for wave in waves(writes, &together, self.schemas) {
-            settle(self.write_wave(wave).await);
+        for round in rounds(writes, &together, self.schemas) {
+            settle(self.write_round(round).await);
         }
         outcomes
             .into_iter()
@@ -72,9 +72,9 @@ impl Writer<'_> {
             .await
     }
 
-    async fn write_wave(&self, wave: Vec<Convoy>) -> Vec<(usize, WriteOutcome)> {
-        let settled: Vec<Vec<(usize, WriteOutcome)>> = stream::iter(wave)
-            .map(|convoy| self.send_convoy(convoy))
+    async fn write_round(&self, round: Vec<OrderedBatches>) -> Vec<(usize, WriteOutcome)> {
+        let settled: Vec<Vec<(usize, WriteOutcome)>> = stream::iter(round)
+            .map(|ordered| self.send_ordered(ordered))
             .buffer_unordered(self.calls_in_flight)
             .collect()
             .await;
@@ -111,9 +111,9 @@ impl Writer<'_> {
 
     /// Sends the batches of one convoy one after the other: they share a parent, which Salesforce
     /// locks while it writes its children.
-    async fn send_convoy(&self, convoy: Convoy) -> Vec<(usize, WriteOutcome)> {
+    async fn send_ordered(&self, ordered: OrderedBatches) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
-        for batch in convoy {
+        for batch in ordered {
             settled.extend(self.send_splitting(batch).await);
         }
         settled

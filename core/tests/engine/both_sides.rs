@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use syncline::SourceSystem;
-use syncline::engine::ports::ObjectScope;
+use syncline::engine::ports::MappedObject;
 use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
 use crate::stage::Stage;
@@ -183,7 +183,7 @@ async fn an_undeleted_record_comes_back() {
 }
 
 /// Opens a stage with one conflict about Name; returns it with the record's id and the scope.
-async fn in_conflict() -> (Stage, String, SyncConflict, ObjectScope) {
+async fn in_conflict() -> (Stage, String, SyncConflict, MappedObject) {
     let (stage, id) = agreed().await;
     stage.sql("update account set name = 'Here'").await;
     stage.org.update(&id, json!({"Name": "There"}));
@@ -193,8 +193,8 @@ async fn in_conflict() -> (Stage, String, SyncConflict, ObjectScope) {
         .conflicts(&stage.tenant, &ConflictFilter::default(), 10)
         .await
         .unwrap();
-    let scopes = stage.engine.scopes(&stage.tenant).await.unwrap();
-    (stage, id, conflicts[0].clone(), scopes[0].clone())
+    let mapped_objects = stage.engine.mapped_objects(&stage.tenant).await.unwrap();
+    (stage, id, conflicts[0].clone(), mapped_objects[0].clone())
 }
 
 #[tokio::test]
@@ -203,10 +203,10 @@ async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_
         (SourceSystem::Postgres, "Here"),
         (SourceSystem::Salesforce, "There"),
     ] {
-        let (stage, _, conflict, scope) = in_conflict().await;
+        let (stage, _, conflict, mapped) = in_conflict().await;
         let resolution = stage
             .store
-            .resolve_conflict(&scope, conflict.conflict_id, conflict.version, winner)
+            .resolve_conflict(&mapped, conflict.conflict_id, conflict.version, winner)
             .await;
         assert_eq!(resolution.unwrap(), Resolution::Resolved);
         stage.drain().await;
@@ -214,7 +214,7 @@ async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_
         assert_eq!(stage.one("select name from account").await, json!(name));
         let lost = if name == "Here" { "There" } else { "Here" };
         let logged = stage
-            .rows("select value from syncline.sync_overruled")
+            .rows("select value from syncline.sync_discarded_value")
             .await;
         assert_eq!(logged, vec![json!({"value": lost})]);
     }
@@ -222,13 +222,13 @@ async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_
 
 #[tokio::test]
 async fn a_conflict_that_moved_on_is_not_resolved_by_an_old_decision() {
-    let (stage, id, conflict, scope) = in_conflict().await;
+    let (stage, id, conflict, mapped) = in_conflict().await;
     stage.org.update(&id, json!({"Name": "Elsewhere"}));
     stage.drain().await;
     let resolution = stage
         .store
         .resolve_conflict(
-            &scope,
+            &mapped,
             conflict.conflict_id,
             conflict.version,
             SourceSystem::Postgres,

@@ -189,7 +189,7 @@ async fn a_soft_delete_column_is_checked_whatever_fills_it() {
     ] {
         let found = found(|sync, _, table| {
             sync.filter = Some("Type = 'Customer'".to_owned());
-            sync.on_leave = syncline::config::OnLeave::SoftDelete;
+            sync.on_filter_exit = syncline::config::OnFilterExit::SoftDelete;
             sync.deletes.column = Some(column.clone());
             table
                 .columns

@@ -36,7 +36,7 @@ async fn cut_at(stage: &Stage, pause: PauseAt) -> SyncEngine {
 /// Lets a worker apply until it pauses, and kills it there.
 async fn die_at(stage: &Stage, pause: PauseAt) {
     drop(cut_at(stage, pause).await);
-    stage.lapse_leases().await;
+    stage.expire_leases().await;
     stage.sweep().await;
 }
 
@@ -103,13 +103,13 @@ async fn a_worker_whose_lease_lapsed_settles_nothing() {
     let (late, port) = pausing_worker(&stage, PauseAt::AfterWriting);
     let (late_report, ()) = tokio::join!(stage.apply_by(&late, "Account"), async {
         port.paused.notified().await;
-        stage.lapse_leases().await;
+        stage.expire_leases().await;
         stage.sweep().await;
         stage.sql("update account set name = 'Three'").await;
         stage.drain().await;
         port.resume.notify_one();
     });
-    assert_eq!(late_report.stale, 1, "{late_report:?}");
+    assert_eq!(late_report.lost, 1, "{late_report:?}");
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select name from account").await, json!("Three"));
@@ -134,7 +134,7 @@ async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Two"));
     assert_eq!(
         stage
-            .rows("select field, side, value from syncline.sync_overruled")
+            .rows("select field, side, value from syncline.sync_discarded_value")
             .await,
         vec![json!({"field": "Name", "side": "salesforce", "value": "Three"})]
     );
@@ -179,7 +179,7 @@ async fn a_revert_made_while_our_write_was_under_way_stands() {
         port.paused.notified().await;
         port.resume.notify_one();
     });
-    assert_eq!((report.applied, report.stale), (2, 0), "{report:?}");
+    assert_eq!((report.applied, report.lost), (2, 0), "{report:?}");
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select name from account").await, json!("Nought"));
@@ -198,14 +198,14 @@ async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopte
     let (frozen, port) = pausing_worker(&stage, PauseAt::BeforeWriting);
     let (report, ()) = tokio::join!(stage.apply_by(&frozen, "Account"), async {
         port.paused.notified().await;
-        stage.lapse_leases().await;
+        stage.expire_leases().await;
         stage.sweep().await;
         stage.sql("update account set name = 'Three'").await;
         stage.drain().await;
         assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
         port.resume.notify_one();
     });
-    assert_eq!(report.stale, 1, "{report:?}");
+    assert_eq!(report.lost, 1, "{report:?}");
     assert_eq!(
         stage.org.value(&id, "Name").as_deref(),
         Some("Two"),
@@ -228,16 +228,16 @@ async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_u
     let states = "select string_agg(distinct state, ', ') from syncline.sync_task";
     assert_eq!(stage.one(states).await, json!("leased"));
     assert_eq!(
-        cut.give_back_abandoned().await,
+        cut.release_orphaned_leases().await,
         2,
         "the records and the slot"
     );
     assert_eq!(stage.one(states).await, json!("ready"));
-    let slots = "select count(*) from syncline.sync_doorbell";
-    assert_eq!(stage.one(slots).await, json!(0));
+    let permits = "select count(*) from syncline.sync_wake_up_permit";
+    assert_eq!(stage.one(permits).await, json!(0));
     stage.drain().await;
     stage.assert_equal().await;
-    assert_eq!(cut.give_back_abandoned().await, 0, "once is enough");
+    assert_eq!(cut.release_orphaned_leases().await, 0, "once is enough");
 }
 
 #[tokio::test]
@@ -251,11 +251,11 @@ async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_n
     // The attempt has asked the database, and its time is up before the answer.
     tokio::select! {
         biased;
-        given_back = cut.give_back_abandoned() => panic!("it was not cut: {given_back}"),
+        released = cut.release_orphaned_leases() => panic!("it was not cut: {released}"),
         () = std::future::ready(()) => {}
     }
     assert_eq!(
-        cut.give_back_abandoned().await,
+        cut.release_orphaned_leases().await,
         2,
         "the records and the slot"
     );
@@ -271,13 +271,13 @@ async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_giv
         .await;
     stage.capture_postgres().await;
     let cut = cut_at(&stage, PauseAt::BeforeWriting).await;
-    cut.give_back_abandoned().await;
+    cut.release_orphaned_leases().await;
     assert_eq!(
         stage.one("select state from syncline.sync_task").await,
         json!("leased")
     );
     assert_eq!(stage.apply("Account").await.leased, 0);
-    stage.lapse_leases().await;
+    stage.expire_leases().await;
     stage.sweep().await;
     stage.drain().await;
     stage.assert_equal().await;
@@ -299,7 +299,7 @@ async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
     }
     assert!(stage.capture_salesforce().await.held_elsewhere);
     assert_eq!(
-        cut.give_back_abandoned().await,
+        cut.release_orphaned_leases().await,
         2,
         "the events and the scan"
     );

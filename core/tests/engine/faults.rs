@@ -127,15 +127,15 @@ async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_me
     stage.org.fault(&refused.once());
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.parked), (2, 1), "{applied:?}");
-    let letters = stage
+    let dead_letters = stage
         .rows("select code, message from syncline.sync_dead_letter")
         .await;
     assert!(
-        letters[0]["message"]
+        dead_letters[0]["message"]
             .as_str()
             .unwrap()
             .contains("Accounts need a phone"),
-        "{letters:?}"
+        "{dead_letters:?}"
     );
     stage
         .sql("update account set phone = '1' where external_id = 'a-2'")

@@ -9,13 +9,13 @@ use crate::mapping::with_line;
 use crate::stage::Stage;
 
 /// The filter asks for a field that is not mapped: events of its changes carry no mapped field.
-fn filtered(on_leave: &str) -> String {
-    let deletes = match on_leave {
+fn filtered(on_filter_exit: &str) -> String {
+    let deletes = match on_filter_exit {
         "soft_delete" => "deletes = { mode = \"propagate\", column = \"deleted_at\" }\n",
         _ => "",
     };
     with_line(&format!(
-        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_leave = \"{on_leave}\"\n{deletes}"
+        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_leave = \"{on_filter_exit}\"\n{deletes}"
     ))
 }
 
@@ -30,8 +30,8 @@ async fn names(stage: &Stage) -> Json {
 }
 
 /// A customer whom both sides know, by an event.
-async fn with_customer(on_leave: &str) -> (Stage, String) {
-    let stage = Stage::with_mapping(&filtered(on_leave)).await;
+async fn with_customer(on_filter_exit: &str) -> (Stage, String) {
+    let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
     stage.drain().await;
     let ada = stage.org.insert("Account", customer("Ada", "a-1"));
     stage.drain().await;
@@ -162,7 +162,7 @@ async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on
         .find(|of| of.object.as_str() == "Account")
         .unwrap();
     assert_eq!(
-        (accounts.outside, accounts.in_sync, accounts.pending),
+        (accounts.filtered_out, accounts.in_sync, accounts.pending),
         (1, 0, 0)
     );
 
@@ -180,20 +180,20 @@ async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on
 
 #[tokio::test]
 async fn a_record_that_leaves_takes_its_row_away_and_stays_itself() {
-    for on_leave in ["delete", "soft_delete"] {
-        let (stage, ada) = with_customer(on_leave).await;
+    for on_filter_exit in ["delete", "soft_delete"] {
+        let (stage, ada) = with_customer(on_filter_exit).await;
         let writes = stage.org.writing_calls();
         leave(&stage, &ada);
         stage.drain().await;
-        assert_eq!(names(&stage).await, json!(""), "{on_leave}");
-        let rows = if on_leave == "delete" { 0 } else { 1 };
+        assert_eq!(names(&stage).await, json!(""), "{on_filter_exit}");
+        let rows = if on_filter_exit == "delete" { 0 } else { 1 };
         assert_eq!(stage.one("select count(*) from account").await, json!(rows));
         assert_eq!(stage.org.count("Account"), 1, "no delete travels back");
         assert_eq!(stage.org.writing_calls(), writes);
 
         come_back(&stage, &ada);
         stage.drain().await;
-        assert_eq!(names(&stage).await, json!("Ada"), "{on_leave}");
+        assert_eq!(names(&stage).await, json!("Ada"), "{on_filter_exit}");
         assert_eq!(
             stage.one("select count(*) from account").await,
             json!(1),
@@ -222,8 +222,7 @@ async fn an_edit_of_a_row_that_goes_is_logged_and_can_be_restored() {
     stage.apply("Account").await;
     stage.drain().await;
     assert_eq!(names(&stage).await, json!(""));
-    let lost =
-        "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_overruled";
+    let lost = "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_discarded_value";
     assert_eq!(stage.one(lost).await, json!("Phone=7 by left_filter"));
 }
 
@@ -271,8 +270,8 @@ async fn a_delete_inside_the_filter_travels_as_ever() {
 
 #[tokio::test]
 async fn a_row_whose_record_we_created_outside_has_left() {
-    for (on_leave, left) in [("keep", "Zoe"), ("delete", "")] {
-        let stage = Stage::with_mapping(&filtered(on_leave)).await;
+    for (on_filter_exit, left) in [("keep", "Zoe"), ("delete", "")] {
+        let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
         stage.drain().await;
         stage
             .sql("insert into account (external_id, name) values ('z-1', 'Zoe')")
@@ -283,7 +282,7 @@ async fn a_row_whose_record_we_created_outside_has_left() {
             1,
             "it is created, whatever it holds"
         );
-        assert_eq!(names(&stage).await, json!(left), "{on_leave}");
+        assert_eq!(names(&stage).await, json!(left), "{on_filter_exit}");
         assert_eq!(stage.tasks().await, Vec::<Json>::new());
     }
 }
@@ -321,7 +320,7 @@ async fn an_edit_of_ours_that_takes_the_record_out_is_settled() {
     let id = stage.org.id_of("Account", "a-1").unwrap();
     assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
     assert_eq!(names(&stage).await, json!(""));
-    let open = "select count(*) from syncline.sync_intent where state <> 'retired'";
+    let open = "select count(*) from syncline.sync_intent where state <> 'confirmed'";
     assert_eq!(stage.one(open).await, json!(0));
 }
 

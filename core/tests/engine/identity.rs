@@ -1,4 +1,4 @@
-//! Who a record is: minted ids, renames, keys that are one for Salesforce.
+//! Who a record is: generated ids, renames, keys that are one for Salesforce.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ async fn a_record_born_in_salesforce_without_an_external_id_gets_one_on_both_sid
     let id = stage.org.insert("Account", json!({"Name": "Ada"}));
     stage.drain().await;
     stage.assert_equal().await;
-    let minted = stage.org.value(&id, "External_Id__c").unwrap();
+    let generated = stage.org.value(&id, "External_Id__c").unwrap();
     assert_eq!(
         stage.one("select external_id from account").await,
-        json!(minted)
+        json!(generated)
     );
     assert_eq!(stage.one("select count(*) from account").await, json!(1));
 }
@@ -68,11 +68,11 @@ async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
         .await;
     stage.drain().await;
     assert_eq!(stage.org.count("Account"), 1);
-    let letters = stage
+    let dead_letters = stage
         .rows("select code, message from syncline.sync_dead_letter where closed_at is null")
         .await;
-    assert!(!letters.is_empty());
-    let message = letters[0]["message"].as_str().unwrap();
+    assert!(!dead_letters.is_empty());
+    let message = dead_letters[0]["message"].as_str().unwrap();
     assert!(
         message.contains("ab-1") && message.contains("AB-1"),
         "{message}"

@@ -238,7 +238,9 @@ impl Transport for OrgTransport {
     ) -> Result<http::Response<Bytes>, HttpFailure> {
         match tokio::time::timeout(timeout, self.0.send(request)).await {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(HttpFailure::broken("the connection closed without an answer")),
+            Ok(None) => Err(HttpFailure::broken(
+                "the connection closed without an answer",
+            )),
             Err(_) => Err(HttpFailure::timed_out()),
         }
     }

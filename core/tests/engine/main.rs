@@ -8,10 +8,9 @@
 
 mod bad_values;
 mod both_sides;
-mod brake;
 mod checking;
 mod crashes;
-mod doorbells;
+mod delete_guard;
 mod faults;
 mod filters;
 mod identity;
@@ -27,3 +26,4 @@ mod relayed;
 mod running;
 mod stage;
 mod streams;
+mod wake_ups;

@@ -75,7 +75,7 @@ async fn our_own_write_comes_back_as_an_event_and_causes_nothing() {
     assert_eq!(stage.org.writing_calls(), calls + 1, "one update");
     assert_eq!(
         stage
-            .one("select count(*) from syncline.sync_intent where state <> 'retired'")
+            .one("select count(*) from syncline.sync_intent where state <> 'confirmed'")
             .await,
         json!(0),
         "every write has been echoed"

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use salesforce_org::Position;
 use syncline::engine::ports::salesforce::{
     EventBatch, EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
-    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane, WriteOutcome,
+    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane,
+    WriteOutcome,
 };
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};

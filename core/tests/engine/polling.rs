@@ -8,8 +8,8 @@ use syncline::engine::SyncEngine;
 use syncline::engine::ports::{Clock, SalesforcePort, StorePort};
 use syncline::engine::system::SystemClock;
 
-use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::mapping::MAPPING;
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
 /// A polled record that both sides agree on; Postgres owns its rating. Returns its Salesforce id.
@@ -48,8 +48,8 @@ async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
     stage.apply_by(&writer, "Account").await;
     stage.drain_polling().await;
     stage.assert_equal().await;
-    let lost = "select string_agg(value #>> '{}', ',' order by overruled_id)
-        from syncline.sync_overruled where field = 'Rating'";
+    let lost = "select string_agg(value #>> '{}', ',' order by discarded_value_id)
+        from syncline.sync_discarded_value where field = 'Rating'";
     stage.one(lost).await
 }
 

@@ -157,11 +157,11 @@ async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
         let (stage, mut relay) = started(MAPPING).await;
         people_work(&stage);
         let mut envelopes = relay.take(&stage);
-        let half = envelopes.len() / 2;
+        let one_sided = envelopes.len() / 2;
         match turn {
             0 => envelopes.reverse(),
-            1 => envelopes.rotate_left(half),
-            2 => envelopes.swap(0, half),
+            1 => envelopes.rotate_left(one_sided),
+            2 => envelopes.swap(0, one_sided),
             _ => envelopes.extend(envelopes.clone()),
         }
         // One by one: nothing of a batch helps another.

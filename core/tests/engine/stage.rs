@@ -93,8 +93,8 @@ impl Stage {
     /// Migrates the control plane, if it is not there, and puts the triggers on the tables.
     pub(crate) async fn install(&self) {
         self.store.migrate().await.unwrap();
-        let scopes = self.engine.scopes(&self.tenant).await.unwrap();
-        self.store.install(&scopes).await.unwrap();
+        let mapped_objects = self.engine.mapped_objects(&self.tenant).await.unwrap();
+        self.store.install(&mapped_objects).await.unwrap();
     }
 
     /// Returns another worker over the same sides, seen through these ports.
@@ -206,7 +206,7 @@ impl Stage {
     }
 
     /// Lets every lease of a record expire, as time would.
-    pub(crate) async fn lapse_leases(&self) {
+    pub(crate) async fn expire_leases(&self) {
         self.sql(
             "update syncline.sync_task set lease_until = now() - interval '1 second'
             where state = 'leased';

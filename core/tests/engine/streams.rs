@@ -45,7 +45,7 @@ async fn an_update_of_a_record_that_was_never_seen_is_read_whole() {
     stage
         .sql(
             "delete from syncline.sync_checkpoint where stream like 'events:%';
-            update syncline.sync_checkpoint set stale = false where stream like 'scan:%'",
+            update syncline.sync_checkpoint set needs_resync = false where stream like 'scan:%'",
         )
         .await;
     stage.org.update(&id, json!({"Phone": "2"}));
@@ -189,18 +189,18 @@ async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged(
     );
     let stage = Stage::with_mapping(&mapping).await;
     stage.drain().await;
-    let mapped = stage.engine.scopes(&stage.tenant).await.unwrap();
-    let mapped = mapped.iter().map(|scope| {
-        let fields = scope
+    let mapped = stage.engine.mapped_objects(&stage.tenant).await.unwrap();
+    let mapped = mapped.iter().map(|mapped| {
+        let fields = mapped
             .sync
             .fields
             .keys()
-            .chain([&scope.sync.external_id.field]);
+            .chain([&mapped.sync.external_id.field]);
         let interest = Interest {
             fields: fields.cloned().collect(),
             changes: Changes::OfFields,
         };
-        (scope.sync.object.clone(), interest)
+        (mapped.sync.object.clone(), interest)
     });
     let subscribed = stage
         .salesforce
@@ -219,7 +219,11 @@ async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged(
     for _ in 0..2 {
         let recorded = stage
             .engine
-            .capture_relayed(&stage.tenant, batch.observations.clone(), &batch.stale)
+            .capture_relayed(
+                &stage.tenant,
+                batch.observations.clone(),
+                &batch.needs_resync,
+            )
             .await;
         assert_eq!(recorded.unwrap().counts.seen, 1);
     }

@@ -99,8 +99,8 @@ fn a_change_is_planned_three_way_where_there_is_a_base() {
     assert_eq!(decision.lane, ApplyLane::Rest);
     assert_eq!(decision.payload, Some(json!({"Name": "Bea", "Phone": "2"})));
 
-    let clash = envelope(json!({"Name": "Cid"}));
-    let decision = plan_change(&context("", held.clone(), base.clone()), &clash);
+    let key_conflict = envelope(json!({"Name": "Cid"}));
+    let decision = plan_change(&context("", held.clone(), base.clone()), &key_conflict);
     assert_eq!(
         (decision.lane, decision.payload),
         (ApplyLane::Conflict, None)

@@ -7,7 +7,7 @@
 //! sf     -
 //! ```
 //!
-//! `-` is a deleted side (or no base), `?` one that never held the record, `outside` one that holds it
+//! `-` is a deleted side (or no base), `?` one that never held the record, `filtered_out` one that holds it
 //! outside the filter, `null` a cleared field.
 //! The external id `id` is K1 on both sides and in the base unless it is given. Sides end in
 //! `@1000` to say when they were edited.
@@ -15,9 +15,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use syncline::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use syncline::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use syncline::model::intent::{Intent, IntentState, WriteAction};
-use syncline::model::link::{Bounce, Presence};
+use syncline::model::link::{AutomationOverride, Presence};
 use syncline::model::value::{Payload, Value};
 use syncline::plan::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
 use syncline::{ObjectSync, RecordFacts};
@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) postgres: SideState,
     pub(crate) salesforce: SideState,
     pub(crate) late: Vec<FieldName>,
-    pub(crate) bounces: BTreeMap<FieldName, Bounce>,
+    pub(crate) automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     pub(crate) intents: Vec<Intent>,
 }
 
@@ -43,7 +43,7 @@ impl World {
             postgres: SideState::default(),
             salesforce: SideState::default(),
             late: Vec::new(),
-            bounces: BTreeMap::new(),
+            automation_overrides: BTreeMap::new(),
             intents: Vec::new(),
         };
         for line in fixture
@@ -63,8 +63,8 @@ impl World {
                 "sf" => world.salesforce = side(rest),
                 "late" => world.late = rest.split(' ').map(field).collect(),
                 "bounce" => {
-                    let (name, bounce) = bounce(rest);
-                    world.bounces.insert(name, bounce);
+                    let (name, automation_override) = automation_override(rest);
+                    world.automation_overrides.insert(name, automation_override);
                 }
                 "open" => world.intents.push(intent(IntentState::Open, rest)),
                 "unknown" => world.intents.push(intent(IntentState::Unknown, rest)),
@@ -83,8 +83,8 @@ impl World {
             agreed: self.agreed,
             postgres: self.postgres.clone(),
             salesforce: self.salesforce.clone(),
-            late_effects: self.late.clone(),
-            bounces: &self.bounces,
+            late_writes: self.late.clone(),
+            automation_overrides: &self.automation_overrides,
             open_intents: &self.intents,
             clock_skew_ms: 500,
         };
@@ -127,7 +127,7 @@ pub(crate) fn shown(plan: &RecordPlan) -> String {
             held(&conflict.salesforce)
         ));
     }
-    for lost in &plan.overruled {
+    for lost in &plan.discarded {
         let side = format!("{:?}", lost.side).to_lowercase();
         parts.push(format!("lost {side} {}={}", lost.field, word(&lost.value)));
     }
@@ -216,7 +216,7 @@ pub(crate) fn intent(state: IntentState, text: &str) -> Intent {
     Intent {
         intent_id: IntentId(uuid::Uuid::from_u128(1)),
         record_id: RecordId(uuid::Uuid::from_u128(2)),
-        lease_epoch: LeaseEpoch(1),
+        fencing_token: FencingToken(1),
         action,
         fields: payload(fields),
         state,
@@ -232,7 +232,7 @@ fn side(text: &str) -> SideState {
     let (presence, mut fields) = match text {
         "-" => (Presence::Deleted, Payload::new()),
         "?" => (Presence::Unseen, Payload::new()),
-        "outside" => (Presence::Outside, Payload::new()),
+        "outside" => (Presence::FilteredOut, Payload::new()),
         text => (Presence::Present, payload(text)),
     };
     if presence == Presence::Present {
@@ -250,7 +250,7 @@ fn named(side: SideState) -> Payload {
 }
 
 /// `Phone 2 sent stored`.
-fn bounce(text: &str) -> (FieldName, Bounce) {
+fn automation_override(text: &str) -> (FieldName, AutomationOverride) {
     let words: Vec<&str> = text.split(' ').collect();
     let [name, count, sent, stored] = words[..] else {
         panic!("a bounce is a field, a count, what was sent and what was stored");
@@ -258,7 +258,7 @@ fn bounce(text: &str) -> (FieldName, Bounce) {
     let count = count.parse().expect("a count");
     (
         field(name),
-        Bounce {
+        AutomationOverride {
             count,
             sent: value(sent),
             stored: value(stored),

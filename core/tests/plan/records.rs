@@ -458,12 +458,12 @@ fn a_base_moves_only_after_the_write_that_makes_it_true() {
 #[test]
 fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
     for (rules, expected) in [
-        ("on_leave=keep", "nothing (OutsideFilter)"),
-        ("on_leave=soft_delete", "soft-delete postgres"),
-        ("on_leave=delete", "delete postgres"),
+        ("on_filter_exit=keep", "nothing (OutsideFilter)"),
+        ("on_filter_exit=soft_delete", "soft-delete postgres"),
+        ("on_filter_exit=delete", "delete postgres"),
         // How deletes travel says nothing about leaving.
-        ("on_leave=delete mode=ignore", "delete postgres"),
-        ("on_leave=delete mode=soft", "delete postgres"),
+        ("on_filter_exit=delete mode=ignore", "delete postgres"),
+        ("on_filter_exit=delete mode=soft", "delete postgres"),
     ] {
         let fixture = format!(
             "rules {rules}
@@ -478,7 +478,7 @@ fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
 #[test]
 fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
     check(
-        "rules on_leave=delete on_edit=edit_wins
+        "rules on_filter_exit=delete on_edit=edit_wins
          base  Name=Ada Phone=1
          pg    Name=Ada Phone=2
          sf    outside",
@@ -489,7 +489,7 @@ fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
 #[test]
 fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
     check(
-        "rules on_leave=keep
+        "rules on_filter_exit=keep
          base  Name=Ada
          pg    Name=Bea
          sf    outside",
@@ -499,7 +499,7 @@ fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
 
 #[test]
 fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
-    for rules in ["on_leave=keep", "on_leave=delete"] {
+    for rules in ["on_filter_exit=keep", "on_filter_exit=delete"] {
         let world = World::read(&format!(
             "rules {rules}
              base  Name=Ada
@@ -514,7 +514,11 @@ fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
 
 #[test]
 fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
-    for rules in ["on_leave=keep", "on_leave=soft_delete", "on_leave=delete"] {
+    for rules in [
+        "on_filter_exit=keep",
+        "on_filter_exit=soft_delete",
+        "on_filter_exit=delete",
+    ] {
         let fixture = format!(
             "rules {rules}
              base  -
@@ -528,7 +532,7 @@ fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
 #[test]
 fn a_write_that_is_under_way_is_waited_for_before_the_row_goes() {
     check(
-        "rules on_leave=delete
+        "rules on_filter_exit=delete
          base  Name=Ada
          pg    Name=Bea
          sf    outside

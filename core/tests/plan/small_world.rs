@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use syncline::RecordFacts;
 use syncline::config::{
-    ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnLeave, Owner, Seed,
+    ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnFilterExit, Owner, Seed,
 };
 use syncline::model::SourceSystem;
 use syncline::model::ids::FieldName;
-use syncline::model::link::{Bounce, Presence};
+use syncline::model::link::{AutomationOverride, Presence};
 use syncline::model::value::{Payload, Value};
 use syncline::plan::record::{
-    Agreement, Confirmation, Overruled, RecordPlan, RecordState, Rule, SideState, SideWrite,
+    Agreement, Confirmation, DiscardedValue, RecordPlan, RecordState, Rule, SideState, SideWrite,
     plan_record,
 };
 
@@ -28,7 +28,7 @@ struct State {
     salesforce: SideState,
 }
 
-const NO_BOUNCES: &BTreeMap<FieldName, Bounce> = &BTreeMap::new();
+const NO_AUTOMATION_OVERRIDES: &BTreeMap<FieldName, AutomationOverride> = &BTreeMap::new();
 
 impl State {
     fn plan(&self) -> RecordPlan {
@@ -43,8 +43,8 @@ impl State {
             agreed: self.agreed,
             postgres: self.postgres.clone(),
             salesforce: self.salesforce.clone(),
-            late_effects: Vec::new(),
-            bounces: NO_BOUNCES,
+            late_writes: Vec::new(),
+            automation_overrides: NO_AUTOMATION_OVERRIDES,
             open_intents: &[],
             clock_skew_ms: 0,
         }
@@ -158,8 +158,8 @@ fn all_held(
     let mut held = Vec::new();
     for base in bases {
         for row in postgres.iter().filter(|value| value.is_some()) {
-            for image in salesforce {
-                held.push([*base, *row, *image]);
+            for remote_state in salesforce {
+                held.push([*base, *row, *remote_state]);
             }
         }
     }
@@ -239,8 +239,8 @@ fn field_rules() -> Vec<ObjectSync> {
         "policy=salesforce_wins seed=refuse",
         "policy=postgres_wins seed=salesforce",
     ];
-    let scoped = |scope: &str| decided.map(|decided| rules(&format!("{decided} {scope}")));
-    SCOPES.into_iter().flat_map(scoped).collect()
+    let with_mapping = |mapped: &str| decided.map(|decided| rules(&format!("{decided} {mapped}")));
+    SCOPES.into_iter().flat_map(with_mapping).collect()
 }
 
 /// Every rule set that matters while one side lacks the record.
@@ -248,8 +248,8 @@ fn presence_rules() -> Vec<ObjectSync> {
     let mut all = Vec::new();
     for mode in ["propagate", "soft", "ignore"] {
         for on_edit in ["manual", "delete_wins", "edit_wins"] {
-            for scope in SCOPES {
-                all.push(rules(&format!("mode={mode} on_edit={on_edit} {scope}")));
+            for mapped in SCOPES {
+                all.push(rules(&format!("mode={mode} on_edit={on_edit} {mapped}")));
             }
         }
     }
@@ -259,22 +259,24 @@ fn presence_rules() -> Vec<ObjectSync> {
 /// Every rule set that matters while the record lies outside the filter.
 fn leaving_rules() -> Vec<ObjectSync> {
     let mut all = Vec::new();
-    for on_leave in ["keep", "soft_delete", "delete"] {
+    for on_filter_exit in ["keep", "soft_delete", "delete"] {
         for mode in ["propagate", "soft", "ignore"] {
-            for scope in SCOPES {
-                all.push(rules(&format!("on_leave={on_leave} mode={mode} {scope}")));
+            for mapped in SCOPES {
+                all.push(rules(&format!(
+                    "on_filter_exit={on_filter_exit} mode={mode} {mapped}"
+                )));
             }
         }
     }
     all
 }
 
-/// Runs `judge` over the world, and returns how large it is.
-fn everywhere(judge: &dyn Fn(&State)) -> usize {
+/// Runs `plan_row` over the world, and returns how large it is.
+fn everywhere(plan_row: &dyn Fn(&State)) -> usize {
     let fields = two_fields();
     let mut states = 0;
     let mut visit = |state: State| {
-        judge(&state);
+        plan_row(&state);
         states += 1;
     };
     for rules in field_rules() {
@@ -288,7 +290,7 @@ fn everywhere(judge: &dyn Fn(&State)) -> usize {
         for held in fields.iter().step_by(7) {
             for row in [Presence::Present, Presence::Deleted, Presence::Unseen] {
                 for agreed in [true, false] {
-                    visit(state(&rules, held, [row, Presence::Outside], agreed));
+                    visit(state(&rules, held, [row, Presence::FilteredOut], agreed));
                 }
             }
         }
@@ -316,7 +318,7 @@ fn carrying_out_a_plan_settles_the_record_but_for_its_conflicts() {
         let next = state.after(&plan);
         let again = next.plan();
         assert!(again.writes_nothing(), "{state:?}\n{plan:?}\n{again:?}");
-        assert!(again.overruled.is_empty(), "{state:?}\n{plan:?}\n{again:?}");
+        assert!(again.discarded.is_empty(), "{state:?}\n{plan:?}\n{again:?}");
         assert_eq!(again.conflicts, plan.conflicts, "{state:?}");
         let rest = next.after(&again);
         let settled = rest.plan();
@@ -373,7 +375,7 @@ fn afterwards_both_sides_and_the_base_are_equal_or_it_is_said_why() {
                     | Rule::DeleteAgainstEdit
                     | Rule::NotSeen
                     | Rule::NothingThere
-                    | Rule::OutsideFilter
+                    | Rule::FilteredOut
             );
             assert!(said, "{state:?}\n{last:?}");
         }
@@ -408,12 +410,12 @@ fn no_value_is_replaced_without_being_logged_and_none_is_invented() {
                     SideWrite::Delete | SideWrite::SoftDelete => true,
                 };
                 if lost && is_edit(state, side, field) {
-                    let logged = |lost: &Overruled| {
+                    let logged = |lost: &DiscardedValue| {
                         (&lost.field, lost.side, Some(&lost.value))
                             == (field, side, held.get(field))
                     };
                     assert!(
-                        plan.overruled.iter().any(logged),
+                        plan.discarded.iter().any(logged),
                         "{field} of {state:?}\n{plan:?}"
                     );
                 }
@@ -425,7 +427,7 @@ fn no_value_is_replaced_without_being_logged_and_none_is_invented() {
                 );
             }
         }
-        for lost in &plan.overruled {
+        for lost in &plan.discarded {
             let held = state.side(lost.side).fields.get(&lost.field);
             assert_eq!(held, Some(&lost.value), "{state:?}");
         }
@@ -499,8 +501,8 @@ fn exchanging_the_sides_exchanges_the_plan() {
                 .iter()
                 .any(|side| side.presence == Presence::Unseen);
         // Salesforce alone judges a filter.
-        let outside = state.salesforce.presence == Presence::Outside;
-        if lopsided || outside || state.rules.deletes.mode == DeleteMode::Soft {
+        let filtered_out = state.salesforce.presence == Presence::FilteredOut;
+        if lopsided || filtered_out || state.rules.deletes.mode == DeleteMode::Soft {
             return;
         }
         let expected = without_created_nulls(state.plan());
@@ -531,7 +533,7 @@ fn exchanged(plan: RecordPlan) -> RecordPlan {
     for conflict in &mut plan.conflicts {
         std::mem::swap(&mut conflict.postgres, &mut conflict.salesforce);
     }
-    for lost in &mut plan.overruled {
+    for lost in &mut plan.discarded {
         lost.side = lost.side.other();
         lost.rule = exchanged_rule(lost.rule);
     }
@@ -599,7 +601,7 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
             .conflicts
             .iter()
             .any(|conflict| conflict.field.is_none());
-        let leaves = state.salesforce.presence == Presence::Outside;
+        let leaves = state.salesforce.presence == Presence::FilteredOut;
         assert!(
             !deletes || leaves || state.rules.deletes.mode != DeleteMode::Ignore,
             "{state:?}"
@@ -621,7 +623,7 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
 #[test]
 fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leaving() {
     everywhere(&|state| {
-        if state.salesforce.presence != Presence::Outside {
+        if state.salesforce.presence != Presence::FilteredOut {
             return;
         }
         let plan = state.plan();
@@ -630,10 +632,10 @@ fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leavi
         assert!(plan.base_advance.is_empty(), "{state:?}\n{plan:?}");
         let row = state.postgres.presence == Presence::Present;
         let closed = state.rules.direction == Direction::ToSalesforce;
-        let expected = match state.rules.on_leave {
-            OnLeave::SoftDelete if state.agreed && row && !closed => SideWrite::SoftDelete,
-            OnLeave::Delete if state.agreed && row && !closed => SideWrite::Delete,
-            OnLeave::Keep | OnLeave::SoftDelete | OnLeave::Delete => SideWrite::None,
+        let expected = match state.rules.on_filter_exit {
+            OnFilterExit::SoftDelete if state.agreed && row && !closed => SideWrite::SoftDelete,
+            OnFilterExit::Delete if state.agreed && row && !closed => SideWrite::Delete,
+            OnFilterExit::Keep | OnFilterExit::SoftDelete | OnFilterExit::Delete => SideWrite::None,
         };
         assert_eq!(plan.to_postgres, expected, "{state:?}");
     });
@@ -642,7 +644,7 @@ fn a_record_outside_the_filter_is_never_written_on_either_side_but_for_its_leavi
 #[test]
 fn a_record_that_comes_back_is_linked_again_and_loses_nothing_unlogged() {
     everywhere(&|state| {
-        if state.salesforce.presence != Presence::Outside {
+        if state.salesforce.presence != Presence::FilteredOut {
             return;
         }
         let mut back = state.after(&state.plan());

@@ -177,7 +177,11 @@ async fn whatever_may_have_arrived_is_unknown() {
         let fault = action.once().on(COLLECTIONS);
         stand.fault(&fault);
         let write = account("a-1", &[("Name", text("Acme"))]);
-        assert_eq!(words(&stand.write(&[write]).await), ["unknown"], "{fault:?}");
+        assert_eq!(
+            words(&stand.write(&[write]).await),
+            ["unknown"],
+            "{fault:?}"
+        );
     }
 }
 
@@ -264,7 +268,11 @@ async fn a_record_named_twice_is_written_twice_in_order() {
 #[tokio::test]
 async fn a_spent_quota_is_waited_for() {
     let stand = Stand::new().await;
-    let spent = reject(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.");
+    let spent = reject(
+        403,
+        "REQUEST_LIMIT_EXCEEDED",
+        "TotalRequests Limit exceeded.",
+    );
     stand.fault(&spent.once().on(COLLECTIONS));
     let outcomes = stand
         .write(&[account("a-1", &[("Name", text("Acme"))])])

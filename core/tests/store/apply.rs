@@ -138,7 +138,7 @@ async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
     );
     let conflicts = world
         .store
-        .conflicts(&world.scope.tenant, &Default::default(), 10)
+        .conflicts(&world.mapped.tenant, &Default::default(), 10)
         .await
         .unwrap();
     assert_eq!(conflicts.len(), 1, "both edits are known");
@@ -168,7 +168,11 @@ async fn a_move_between_partitions_is_no_delete() {
             .await,
         "delete,insert"
     );
-    let report = world.store.capture_outbox(world.scopes(), 1).await.unwrap();
+    let report = world
+        .store
+        .capture_outbox(world.mapped_objects(), 1)
+        .await
+        .unwrap();
     assert_eq!(report.counts.journaled, 1, "the batch ends between them");
     assert_eq!(
         kinds(&world.apply().await),
@@ -203,13 +207,13 @@ async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
         negative
     });
     world.see(&seen_all).await;
-    let verdicts = kinds(&world.apply().await);
+    let decisions = kinds(&world.apply().await);
     assert_eq!(
-        verdicts.iter().filter(|kind| *kind == "settled").count(),
+        decisions.iter().filter(|kind| *kind == "settled").count(),
         20
     );
     assert_eq!(
-        verdicts[..2],
+        decisions[..2],
         ["parked:constraint_violation", "parked:invalid_value"]
     );
     assert_eq!(world.ask("select count(*) from public.account").await, "22");
@@ -219,15 +223,15 @@ async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
             .await,
         "22"
     );
-    let letters = world
+    let dead_letters = world
         .store
-        .dead_letters(&world.scope.tenant, None, 10)
+        .dead_letters(&world.mapped.tenant, None, 10)
         .await
         .unwrap();
-    let named = letters
+    let named = dead_letters
         .iter()
-        .any(|letter| letter.message.contains("account_employees_check"));
-    assert!(named, "the constraint is named: {letters:?}");
+        .any(|dead_letter| dead_letter.message.contains("account_employees_check"));
+    assert!(named, "the constraint is named: {dead_letters:?}");
     assert_eq!(
         world
             .ask("select string_agg(distinct state, ',') from syncline.record_status")
@@ -278,8 +282,8 @@ async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
     )
     .await;
     let leases = world.lease().await;
-    let planner = Planner::new(&world.scope);
-    let planning = world.store.plan_and_write(&world.scope, &leases, &planner);
+    let planner = Planner::new(&world.mapped);
+    let planning = world.store.plan_and_write(&world.mapped, &leases, &planner);
     let committing = async {
         // The insert waits for the user's transaction; a third connection sees that it waits.
         let mut third = world.database.connect().await;
@@ -346,9 +350,9 @@ async fn a_stale_lease_plans_nothing() {
         .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
         .await;
     assert!(world.plan(&stale).await.is_empty(), "its time is up");
-    world.store.sweep(world.scopes()).await.unwrap();
+    world.store.sweep(world.mapped_objects()).await.unwrap();
     let fresh = world.lease().await;
-    assert!(fresh[0].epoch > stale[0].epoch);
+    assert!(fresh[0].token > stale[0].token);
     assert!(world.plan(&stale).await.is_empty(), "another worker has it");
     assert_eq!(kinds(&world.plan(&fresh).await), ["intended"]);
 }
@@ -436,7 +440,7 @@ async fn workers_side_by_side_do_each_record_once() {
         while super::world::ask(connection, agreed).await != RECORDS.to_string() {
             let leases = world
                 .store
-                .lease_tasks(&world.scope, 30, name, 60_000)
+                .lease_tasks(&world.mapped, 30, name, 60_000)
                 .await
                 .expect("tasks are leased");
             let planned = world.plan(&leases).await;

@@ -62,7 +62,7 @@ export type BatchSummary = {
 };
 
 /** Salesforce automation stored another value than the one we sent. */
-export type Bounce = {
+export type AutomationOverride = {
   /** How often in a row. */
   count: number,
   /** The value we sent last. */
@@ -138,9 +138,9 @@ export type Deletes = {
   on_edit: DeleteOnEdit,
   /** The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row. */
   column?: ColumnName | null,
-  /** Deletes of an hour that are believed without asking, on either side; 0: all are. Absent: as
+  /** Deletes of an hour that are max_per_hour without asking, on either side; 0: all are. Absent: as
    * usual. */
-  believed?: number | null,
+  max_per_hour?: number | null,
 };
 
 /** Which way changes travel. */
@@ -262,7 +262,7 @@ export type ObjectSync = {
   /** SOQL filter; records outside it are out of scope. */
   filter: string | null,
   /** What happens in Postgres to a record that leaves the filter. */
-  on_leave: OnLeave,
+  on_filter_exit: OnLeave,
   /** Assignment rules run on our writes. */
   auto_assign: boolean,
   /** Duplicate rules are enforced on our writes, or allowed to be saved over. */
@@ -275,7 +275,7 @@ export type ObjectSync = {
 export type OnLeave = "keep" | "soft_delete" | "delete";
 
 /** A value that lost by rule. */
-export type Overruled = {
+export type DiscardedValue = {
   /** The field. */
   field: FieldName,
   /** The side whose value lost. */
@@ -314,7 +314,7 @@ export type PlannedRow = {
   /** Fields that wait for a person; null stands for the record as a whole. */
   conflicts: Array<FieldName | null>,
   /** Values that lost by rule. */
-  overruled: number,
+  discarded: number,
   /** Bytes of the values that go to Salesforce, as JSON. */
   bytes: number,
 };
@@ -393,9 +393,9 @@ export type RecordFacts = {
   /** When each side last changed, milliseconds since the epoch, by its own clock. */
   changed_at_ms?: BySide<number>,
   /** Fields of Salesforce that are late effects of writes that were given up. */
-  late_effects?: Array<FieldName>,
+  late_writes?: Array<FieldName>,
   /** Fields that Salesforce automation changed back, and how often. */
-  bounces?: { [key in FieldName]: Bounce },
+  automation_overrides?: { [key in FieldName]: AutomationOverride },
   /** Fields with a write to Salesforce under way. */
   under_way?: Array<FieldName>,
   /** What the write that is under way does; an update unless given. */
@@ -416,8 +416,8 @@ export type RecordPlan = {
   agreement: Agreement,
   /** Fields that wait for a person. */
   conflicts: Array<FieldConflict>,
-  /** Values that a policy or an owner overruled: logged, so that they can be restored. */
-  overruled: Array<Overruled>,
+  /** Values that a policy or an owner discarded: logged, so that they can be restored. */
+  discarded: Array<DiscardedValue>,
   /** Why, per field and for the record, in words. */
   explanation: Explanation,
 };
@@ -426,7 +426,7 @@ export type RecordPlan = {
 export type RelationName = string;
 
 /** The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`]. */
-export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "contested_by_automation" | "late_effect" | "write_under_way" | "not_seen" | "nothing_there" | "outside_filter" | "left_filter";
+export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "automation_override" | "late_write" | "write_under_way" | "not_seen" | "nothing_there" | "filtered_out" | "left_filter";
 
 /** Where the org is and how to enter it. */
 export type SalesforceConfig = {

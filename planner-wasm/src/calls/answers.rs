@@ -138,7 +138,7 @@ pub struct PlannedRow {
     /// Fields that wait for a person; null stands for the record as a whole.
     pub conflicts: Vec<Option<FieldName>>,
     /// Values that lost by rule.
-    pub overruled: usize,
+    pub discarded: usize,
     /// Bytes of the values that go to Salesforce, as JSON.
     pub bytes: usize,
 }
@@ -256,7 +256,7 @@ impl WriteJson for BatchRow {
                 to_postgres,
                 to_salesforce,
                 conflicts,
-                overruled,
+                discarded,
                 bytes,
             }) => text.object(&[
                 Some(("outcome", &"planned")),
@@ -265,7 +265,7 @@ impl WriteJson for BatchRow {
                 Some(("to_postgres", to_postgres)),
                 Some(("to_salesforce", to_salesforce)),
                 Some(("conflicts", conflicts)),
-                Some(("overruled", overruled)),
+                Some(("discarded", discarded)),
                 Some(("bytes", bytes)),
             ]),
             Self::Refused(Problem { path, message, fix }) => text.object(&[

@@ -8,7 +8,7 @@ use syncline::config::ObjectSync;
 use syncline::model::SourceSystem;
 use syncline::model::text::JsonText;
 use syncline::model::value::Value;
-use syncline::plan::record::{FieldConflict, Overruled, RecordPlan, SideWrite};
+use syncline::plan::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
 use syncline::plan::route::{
     ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
 };
@@ -140,7 +140,7 @@ impl Batch {
                 .iter()
                 .map(|conflict| conflict.field.clone())
                 .collect(),
-            overruled: plan.overruled.len(),
+            discarded: plan.discarded.len(),
             bytes: bytes_of(&plan.to_salesforce),
             external_id,
         };
@@ -278,7 +278,7 @@ fn bytes_of(write: &SideWrite) -> usize {
 }
 
 /// Returns the plan as its lane sees it: which writes there are, whether something waits or was
-/// overruled, and no values.
+/// discarded, and no values.
 fn without_values(plan: RecordPlan) -> RecordPlan {
     let emptied = |write| match write {
         SideWrite::Create(_) => SideWrite::Create(Default::default()),
@@ -292,18 +292,18 @@ fn without_values(plan: RecordPlan) -> RecordPlan {
         salesforce: None,
     });
     let contested = plan
-        .overruled
+        .discarded
         .into_iter()
-        .find(|overruled| overruled.side == SourceSystem::Salesforce)
-        .map(|overruled| Overruled {
+        .find(|discarded| discarded.side == SourceSystem::Salesforce)
+        .map(|discarded| DiscardedValue {
             value: Value::Null,
-            ..overruled
+            ..discarded
         });
     let mut kept = RecordPlan {
         to_postgres: emptied(plan.to_postgres),
         to_salesforce: emptied(plan.to_salesforce),
         conflicts: Vec::from_iter(conflict),
-        overruled: Vec::from_iter(contested),
+        discarded: Vec::from_iter(contested),
         ..RecordPlan::default()
     };
     kept.explanation.record = plan.explanation.record;

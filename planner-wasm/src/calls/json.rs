@@ -216,9 +216,9 @@ impl<'t> Parser<'t> {
     }
 
     fn escape(&mut self) -> Result<char, Expected> {
-        let letter = self.peek();
+        let dead_letter = self.peek();
         self.at += 1;
-        match letter {
+        match dead_letter {
             Some(b'"') => Ok('"'),
             Some(b'\\') => Ok('\\'),
             Some(b'/') => Ok('/'),
@@ -329,12 +329,12 @@ mod tests {
         for text in TEXTS {
             check(text);
             // Every beginning of it, and every text with one character less.
-            for (at, letter) in text.char_indices() {
+            for (at, dead_letter) in text.char_indices() {
                 check(&text[..at]);
                 check(&format!(
                     "{}{}",
                     &text[..at],
-                    &text[at + letter.len_utf8()..]
+                    &text[at + dead_letter.len_utf8()..]
                 ));
             }
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value as Json};
 use syncline::config::{Deletes, ExternalId, FieldSync, LaneThresholds, ObjectSync};
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName};
 use syncline::model::intent::WriteAction;
-use syncline::model::link::{Bounce, Presence};
+use syncline::model::link::{AutomationOverride, Presence};
 use syncline::model::text::Word;
 use syncline::model::value::{Decimal, Value};
 use syncline::model::{ChangeOperation, SourceCursor, SourceSystem, SyncKey};
@@ -169,21 +169,21 @@ read_object!(
     RecordFacts,
     [external_id],
     [
-        base agreed postgres salesforce outside presence changed_at_ms late_effects bounces
+        base agreed postgres salesforce filtered_out presence changed_at_ms late_writes automation_overrides
         under_way under_way_action clock_skew_ms
     ],
     closed
 );
-read_object!(Bounce, [count sent stored], []);
+read_object!(AutomationOverride, [count sent stored], []);
 read_object!(
     ObjectSync,
     [object table external_id fields],
-    [direction conflicts seed deletes lanes filter on_leave auto_assign duplicate_rules]
+    [direction conflicts seed deletes lanes filter on_filter_exit auto_assign duplicate_rules]
 );
 read_object!(TableName, [schema table], []);
 read_object!(ExternalId, [field column], []);
 read_object!(FieldSync, [column], [owner references]);
-read_object!(Deletes, [], [mode on_edit column believed]);
+read_object!(Deletes, [], [mode on_edit column max_per_hour]);
 read_object!(LaneThresholds, [rest_max_batch_size bulk_min_batch_size], []);
 read_object!(
     PlannerContext,
@@ -263,7 +263,7 @@ macro_rules! read_word {
 read_word!(
     ChangeOperation ConflictPolicy Owner Presence SourceSystem WriteAction
     syncline::config::DeleteMode syncline::config::DeleteOnEdit syncline::config::Direction
-    syncline::config::DuplicateRules syncline::config::OnLeave syncline::config::Seed
+    syncline::config::DuplicateRules syncline::config::OnFilterExit syncline::config::Seed
 );
 
 #[cold]

@@ -140,8 +140,8 @@ fn a_problem_names_the_member_that_is_wrong() {
     wrong["fields"]["Name"]["owner"] = json!("nobody");
     assert_eq!(with("object", wrong), "object.fields.Name.owner");
     assert_eq!(
-        with("late_effects", json!(["Name", "1st"])),
-        "late_effects[1]"
+        with("late_writes", json!(["Name", "1st"])),
+        "late_writes[1]"
     );
     let long = " ".repeat(planner_wasm::calls::INPUT_BYTES_MAX + 1);
     assert_eq!(told(&long).path, "");

@@ -1,4 +1,4 @@
-// The frame of the page: name, views, what can be shared and saved, and what is to be said.
+// The frame of the page: name, views, what can be shared and saved, and what is to be new.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { exportConfig, exportRecord, exportState, importFile, share } from "./files";

@@ -22,7 +22,7 @@ export interface Conflict {
   readonly field: string | null;
 }
 
-export interface Overruled {
+export interface DiscardedValue {
   readonly field: string;
   readonly side: Side;
   readonly value: Scalar;
@@ -34,7 +34,7 @@ export interface Plan {
   /** By which way the record travels to Salesforce if it travels alone. */
   readonly lane: BatchLane;
   readonly conflicts: readonly Conflict[];
-  readonly overruled: readonly Overruled[];
+  readonly discarded: readonly DiscardedValue[];
   readonly reason: Reason;
   readonly fields: ReadonlyMap<string, Reason>;
 }
@@ -50,7 +50,7 @@ export function readPlan(planText: string, explainText: string, batchText: strin
     toPostgres: readWrite(member(plan, "to_postgres")),
     toSalesforce: readWrite(member(plan, "to_salesforce")),
     conflicts: list(plan, "conflicts").map((conflict) => ({ field: textOrNull(conflict["field"]) })),
-    overruled: list(plan, "overruled").map((lost) => ({
+    discarded: list(plan, "discarded").map((lost) => ({
       field: text(lost["field"]),
       side: text(lost["side"]) as Side,
       value: scalarOf(lost["value"] ?? null) ?? "null",
@@ -110,7 +110,7 @@ export const VERDICT_NAMES: Readonly<Record<Verdict, string>> = {
 export function fieldVerdict(plan: Plan, field: string): Verdict {
   const rule = plan.fields.get(field)?.rule;
   if (rule === "conflict" || plan.conflicts.some((conflict) => conflict.field === null)) return "conflict";
-  if (rule === "write_under_way" || rule === "not_seen" || rule === "contested_by_automation") return "waits";
+  if (rule === "write_under_way" || rule === "not_seen" || rule === "automation_override") return "waits";
   return written(plan.toPostgres.fields.has(field), plan.toSalesforce.fields.has(field)) ?? "same";
 }
 

@@ -12,7 +12,7 @@ export const SIDE_NAMES: Readonly<Record<Column, string>> = { base: "Base", post
 export type Fields = ReadonlyMap<string, Scalar>;
 
 /** What automation did to a field that we wrote. */
-export interface Bounce {
+export interface AutomationOverride {
   readonly count: number;
   readonly sent: Scalar;
   readonly stored: Scalar;
@@ -29,7 +29,7 @@ export interface RecordState {
   readonly clockSkewMs: number;
   readonly underWay: readonly string[];
   readonly lateEffects: readonly string[];
-  readonly bounces: ReadonlyMap<string, Bounce>;
+  readonly automation_overrides: ReadonlyMap<string, AutomationOverride>;
   /** Facts that a recorded history may hold and that this page keeps as they are. */
   readonly further: ReadonlyMap<string, string>;
 }
@@ -43,7 +43,7 @@ export const EMPTY_RECORD: RecordState = {
   clockSkewMs: 0,
   underWay: [],
   lateEffects: [],
-  bounces: new Map(),
+  automation_overrides: new Map(),
   further: new Map(),
 };
 
@@ -76,8 +76,8 @@ export function recordJson(record: RecordState): string {
   if (Object.keys(record.changedAtMs).length > 0) parts.push(`"changed_at_ms":${JSON.stringify(record.changedAtMs)}`);
   if (record.clockSkewMs !== 0) parts.push(`"clock_skew_ms":${record.clockSkewMs}`);
   if (record.underWay.length > 0) parts.push(`"under_way":${JSON.stringify(record.underWay)}`);
-  if (record.lateEffects.length > 0) parts.push(`"late_effects":${JSON.stringify(record.lateEffects)}`);
-  if (record.bounces.size > 0) parts.push(`"bounces":${bouncesJson(record.bounces)}`);
+  if (record.lateEffects.length > 0) parts.push(`"late_writes":${JSON.stringify(record.lateEffects)}`);
+  if (record.automation_overrides.size > 0) parts.push(`"automation_overrides":${bouncesJson(record.automation_overrides)}`);
   for (const [name, value] of record.further) parts.push(`${JSON.stringify(name)}:${value}`);
   return `{${parts.join(",")}}`;
 }
@@ -87,8 +87,8 @@ function fieldsJson(fields: Fields | null): string {
   return `{${[...fields].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
 }
 
-function bouncesJson(bounces: ReadonlyMap<string, Bounce>): string {
-  const lines = [...bounces].map(
+function bouncesJson(automation_overrides: ReadonlyMap<string, AutomationOverride>): string {
+  const lines = [...automation_overrides].map(
     ([name, { count, sent, stored }]) => `${JSON.stringify(name)}:{"count":${count},"sent":${sent},"stored":${stored}}`,
   );
   return `{${lines.join(",")}}`;
@@ -114,8 +114,8 @@ export function readRecord(json: Json): RecordState {
     changedAtMs: moments(take("changed_at_ms")),
     clockSkewMs: whole(take("clock_skew_ms"), "clock_skew_ms") ?? 0,
     underWay: names(take("under_way"), "under_way"),
-    lateEffects: names(take("late_effects"), "late_effects"),
-    bounces: bounces(take("bounces")),
+    lateEffects: names(take("late_writes"), "late_writes"),
+    automation_overrides: automation_overrides(take("automation_overrides")),
     further: new Map(FURTHER.flatMap((name) => furtherOf(name, take(name)))),
   };
   const [unknown] = read.keys();
@@ -174,11 +174,11 @@ function names(json: Json | undefined, path: string): string[] {
   throw new InputError("It must be a list of fields.", path);
 }
 
-function bounces(json: Json | undefined): ReadonlyMap<string, Bounce> {
-  const read = object(json, "bounces") ?? {};
+function automation_overrides(json: Json | undefined): ReadonlyMap<string, AutomationOverride> {
+  const read = object(json, "automation_overrides") ?? {};
   return new Map(
     members(read).map(([name, value]) => {
-      const path = `bounces.${name}`;
+      const path = `automation_overrides.${name}`;
       const bounce = object(value, path) ?? {};
       return [
         name,

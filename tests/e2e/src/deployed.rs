@@ -56,7 +56,7 @@ impl Deployed {
     pub async fn wake_capture(&self) -> anyhow::Result<()> {
         let capture = self.aws.output("CaptureFunctionName")?;
         for side in ["postgres", "salesforce"] {
-            let payload = json!({"job": "capture", "side": side, "linger_seconds": 50});
+            let payload = json!({"job": "capture", "side": side, "keep_polling_seconds": 50});
             self.aws.wake(capture, &payload).await?;
         }
         Ok(())

@@ -163,14 +163,14 @@ pub(crate) fn shouted_keywords(source: &Source, sql: &str, first_line: usize) ->
 /// Returns a line without its comment and its quoted parts; a quotation may span lines.
 fn unquoted(line: &str, quote: &mut Option<char>) -> String {
     let mut bare = String::new();
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
+    let mut dead_letters = line.chars().peekable();
+    while let Some(dead_letter) = dead_letters.next() {
         match quote {
-            Some(open) if *open == letter => *quote = None,
+            Some(open) if *open == dead_letter => *quote = None,
             Some(_) => {}
-            None if letter == '-' && letters.peek() == Some(&'-') => break,
-            None if letter == '\'' || letter == '"' => *quote = Some(letter),
-            None => bare.push(letter),
+            None if dead_letter == '-' && dead_letters.peek() == Some(&'-') => break,
+            None if dead_letter == '\'' || dead_letter == '"' => *quote = Some(dead_letter),
+            None => bare.push(dead_letter),
         }
     }
     bare

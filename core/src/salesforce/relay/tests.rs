@@ -64,7 +64,7 @@ fn line(mapped: &[&str], envelope: &Json) -> String {
     let [one] = batch.observations.as_slice() else {
         return format!(
             "stale {:?}, {} out of scope",
-            batch.stale, batch.out_of_scope
+            batch.needs_resync, batch.out_of_scope
         );
     };
     told(one)
@@ -269,7 +269,7 @@ fn records_that_are_not_named_make_the_object_stale() {
         let mut wide = envelope(change_type, &["Key__c"], &json!({"Key__c": "x"}));
         wide["detail"]["payload"]["ChangeEventHeader"]["recordIds"] = ids.clone();
         let batch = read(&["Key__c"], &wide);
-        assert_eq!(batch.stale.len(), 1, "{change_type} {ids}");
+        assert_eq!(batch.needs_resync.len(), 1, "{change_type} {ids}");
         assert!(batch.observations.is_empty(), "{change_type} {ids}");
     }
 }

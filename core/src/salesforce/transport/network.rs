@@ -72,11 +72,7 @@ impl Transport for Network {
         *answer.status_mut() = response.status();
         *answer.headers_mut() = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| failure_of(&error))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                 return Err(too_large());
             }

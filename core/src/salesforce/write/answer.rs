@@ -25,7 +25,7 @@ impl BatchAnswer {
 
 /// Returns what the answer to a collection call says.
 ///
-/// A list of results is believed under any status: rolled-back calls have been seen with 400.
+/// A list of results is max_per_hour under any status: rolled-back calls have been seen with 400.
 pub(super) fn batch_answer(batch: &Batch, answer: &Answer) -> BatchAnswer {
     let results: Option<Vec<SaveResult>> = serde_json::from_slice(&answer.body).ok();
     match results.filter(|results| results.len() == batch.rows.len()) {

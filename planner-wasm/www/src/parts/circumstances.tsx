@@ -6,7 +6,7 @@ import { setRecord, useStore } from "../store";
 
 export function Circumstances(): JSX.Element | null {
   const { record, derived } = useStore();
-  const special = record.underWay.length > 0 || record.bounces.size > 0;
+  const special = record.underWay.length > 0 || record.automation_overrides.size > 0;
   const [open, setOpen] = useState(special);
   // They open by themselves where they decide, and close only by a person.
   useEffect(() => setOpen((was) => was || special), [special]);
@@ -44,7 +44,7 @@ export function Circumstances(): JSX.Element | null {
           <div class="checks">
             {fields.map((field) => (
               <label key={field}>
-                <input type="checkbox" checked={record.bounces.has(field)} onChange={(event) => setRecord(withBounce(record, field, event.currentTarget.checked))} />
+                <input type="checkbox" checked={record.automation_overrides.has(field)} onChange={(event) => setRecord(withBounce(record, field, event.currentTarget.checked))} />
                 {field}
               </label>
             ))}
@@ -78,10 +78,10 @@ function withUnderWay(record: RecordState, field: string, on: boolean): RecordSt
 
 /** Bounced as the record stands: we sent what Postgres holds, and Salesforce stored what it shows. */
 function withBounce(record: RecordState, field: string, on: boolean): RecordState {
-  const bounces = new Map(record.bounces);
-  bounces.delete(field);
+  const automation_overrides = new Map(record.automation_overrides);
+  automation_overrides.delete(field);
   const sent = record.postgres?.get(field) ?? "null";
   const stored = record.salesforce?.get(field) ?? "null";
-  if (on) bounces.set(field, { count: 2, sent, stored });
-  return { ...record, bounces };
+  if (on) automation_overrides.set(field, { count: 2, sent, stored });
+  return { ...record, automation_overrides };
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::*;
-use crate::salesforce::auth::{Login, MemoryTokenStore, SessionKeeper};
+use crate::salesforce::auth::{Login, MemoryTokenStore, SessionCache};
 use crate::salesforce::transport::{Network, Transport};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ async fn subscribed() -> (Running, Subscription) {
     };
     let network = Network::new(&running.grpc_url()).unwrap();
     let network: Arc<dyn Transport> = Arc::new(network);
-    let sessions = SessionKeeper::new(
+    let sessions = SessionCache::new(
         Arc::clone(&network),
         &running.http_url(),
         CLIENT_ID,
@@ -33,9 +33,9 @@ async fn subscribed() -> (Running, Subscription) {
         Arc::new(MemoryTokenStore::default()),
     );
     let bus = EventBus::new(network, "syncline", Arc::new(sessions.unwrap()));
-    let scope = EventScope::default();
+    let mapped = EventFilter::default();
     let topic = "/data/AccountChangeEvent";
-    let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, scope).await;
+    let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, mapped).await;
     (running, subscription.unwrap())
 }
 

@@ -8,7 +8,7 @@ use crate::stage::Stage;
 
 /// Accounts that both sides hold, of which three may go within an hour.
 async fn agreed(accounts: usize) -> Stage {
-    let stage = Stage::with_mapping(&with_line("deletes = { believed = 3 }")).await;
+    let stage = Stage::with_mapping(&with_line("deletes = { max_per_hour = 3 }")).await;
     stage
         .sql(&format!(
             "insert into account (external_id, name)
@@ -22,12 +22,12 @@ async fn agreed(accounts: usize) -> Stage {
 
 async fn held(stage: &Stage) -> i64 {
     let status = stage.store.status(&stage.tenant).await.unwrap();
-    status.objects.iter().map(|of| of.held_deletes).sum()
+    status.objects.iter().map(|of| of.withheld_deletes).sum()
 }
 
 async fn release(stage: &Stage) -> usize {
     let account = ObjectName::parse("Account").unwrap();
-    let released = stage.store.release_brake(&stage.tenant, &account).await;
+    let released = stage.store.approve_deletes(&stage.tenant, &account).await;
     released.unwrap()
 }
 
@@ -39,11 +39,15 @@ async fn an_emptied_table_deletes_nothing_and_its_rows_may_come_back() {
         .await;
     stage.drain().await;
     assert_eq!((stage.org.count("Account"), held(&stage).await), (8, 8));
-    let letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
-    let letter = letter.unwrap().remove(0);
-    assert_eq!(letter.code, "mass_delete");
-    for told in ["8 of 8 Account", "syncline brake release Account"] {
-        assert!(letter.message.contains(told), "{}", letter.message);
+    let dead_letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
+    let dead_letter = dead_letter.unwrap().remove(0);
+    assert_eq!(dead_letter.code, "mass_delete");
+    for told in ["8 of 8 Account", "syncline deletes approve Account"] {
+        assert!(
+            dead_letter.message.contains(told),
+            "{}",
+            dead_letter.message
+        );
     }
 
     stage
@@ -103,7 +107,9 @@ async fn deletes_that_come_one_after_the_other_are_counted_together_and_few_are_
 
     // An hour later they are counted anew.
     stage
-        .sql("update syncline.sync_brake set window_began_at = now() - interval '61 minutes'")
+        .sql(
+            "update syncline.sync_delete_guard set window_began_at = now() - interval '61 minutes'",
+        )
         .await;
     stage
         .sql("delete from account where external_id = 'a-6'")
@@ -153,7 +159,7 @@ async fn while_deletes_are_held_everything_else_travels() {
 
 #[tokio::test]
 async fn an_object_may_have_no_brake() {
-    let stage = Stage::with_mapping(&with_line("deletes = { believed = 0 }")).await;
+    let stage = Stage::with_mapping(&with_line("deletes = { max_per_hour = 0 }")).await;
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'A' from generate_series(1, 120) as n")
         .await;

@@ -37,7 +37,7 @@ pub(super) struct KeyedChange {
     /// Primary key of a row that has, or had, no external id.
     pub(super) local_key: Option<serde_json::Value>,
     /// The external id to use for a row that has none; derived from its primary key.
-    pub(super) minted: Option<RawKey>,
+    pub(super) generated: Option<RawKey>,
     /// When, by the trigger's clock.
     pub(super) changed_at_ms: Option<i64>,
     /// The transaction.
@@ -58,7 +58,7 @@ pub(super) struct Entry {
     /// Its external id as compared.
     pub(super) canonical_id: String,
     /// The external id is ours.
-    pub(super) minted: bool,
+    pub(super) generated: bool,
     /// Primary key of the row.
     pub(super) local_key: Option<serde_json::Value>,
     /// What the last change says of the row.
@@ -76,20 +76,20 @@ pub(super) struct Entry {
     /// Its external id moved.
     pub(super) moved: bool,
     /// Its row took the external id of another record that still has its own.
-    pub(super) clashes: bool,
+    pub(super) key_conflict: bool,
 }
 
 type Place = (TenantId, ObjectName);
 
 /// The records of one batch by every name they go by.
 #[derive(Debug, Default)]
-pub(super) struct KeyBook {
+pub(super) struct RowIdentityMap {
     entries: Vec<Entry>,
     by_key: BTreeMap<(Place, String), usize>,
     by_local: BTreeMap<(Place, String), usize>,
 }
 
-impl KeyBook {
+impl RowIdentityMap {
     /// Opens the book with what the control plane knows.
     pub(super) fn new(known: Vec<KnownRecord>) -> Self {
         let mut book = Self::default();
@@ -100,7 +100,7 @@ impl KeyBook {
                 object: link.object.clone(),
                 external_id: link.external_id.clone(),
                 canonical_id: link.canonical_id.clone(),
-                minted: record.minted,
+                generated: record.generated,
                 local_key: link.local_key.clone(),
                 presence: record.postgres_presence,
                 changed_at_ms: record.postgres_changed_at_ms,
@@ -109,7 +109,7 @@ impl KeyBook {
                 left_behind: BTreeSet::new(),
                 dirty: false,
                 moved: false,
-                clashes: record.clashes,
+                key_conflict: record.key_conflict,
                 known: Some(record),
             });
         }
@@ -168,7 +168,7 @@ impl KeyBook {
             (None, Some(now)) => now,
             (Some(before), None) => self.rename(before, key),
             (Some(before), Some(now)) if before == now => now,
-            (Some(before), Some(now)) => self.clash(before, now, key),
+            (Some(before), Some(now)) => self.key_conflict(before, now, key),
         };
         let entry = &mut self.entries[index];
         if let Some(old) = &change.old_key {
@@ -178,7 +178,7 @@ impl KeyBook {
             entry.raw_ids.insert(key.raw.clone());
             if change.operation != OutboxOperation::Delete {
                 entry.external_id.clone_from(&key.raw);
-                entry.minted = false;
+                entry.generated = false;
                 entry.local_key = None;
             }
         }
@@ -187,8 +187,8 @@ impl KeyBook {
 
     /// Finds the record of a row that has no external id (any more).
     fn keyless(&mut self, place: &Place, change: &KeyedChange) -> usize {
-        let minted = change
-            .minted
+        let generated = change
+            .generated
             .as_ref()
             .expect("a change without an external id was refused unless it has a primary key");
         let local = change.local_key.as_ref().map(canonical_json);
@@ -199,12 +199,14 @@ impl KeyBook {
         let by_local = local
             .as_ref()
             .and_then(|local| self.by_local.get(&(place.clone(), local.clone())));
-        let by_minted = self.by_key.get(&(place.clone(), minted.canonical.clone()));
+        let by_generated = self
+            .by_key
+            .get(&(place.clone(), generated.canonical.clone()));
         let index = by_old
             .or(by_local)
-            .or(by_minted)
+            .or(by_generated)
             .copied()
-            .unwrap_or_else(|| self.create(place, minted, true));
+            .unwrap_or_else(|| self.create(place, generated, true));
         self.entries[index].local_key.clone_from(&change.local_key);
         if let Some(local) = local {
             self.by_local.insert((place.clone(), local), index);
@@ -212,14 +214,14 @@ impl KeyBook {
         index
     }
 
-    fn create(&mut self, place: &Place, key: &RawKey, minted: bool) -> usize {
+    fn create(&mut self, place: &Place, key: &RawKey, generated: bool) -> usize {
         self.add(Entry {
             known: None,
             tenant: place.0.clone(),
             object: place.1.clone(),
             external_id: key.raw.clone(),
             canonical_id: key.canonical.clone(),
-            minted,
+            generated,
             local_key: None,
             presence: Presence::Unseen,
             changed_at_ms: None,
@@ -228,7 +230,7 @@ impl KeyBook {
             left_behind: BTreeSet::new(),
             dirty: false,
             moved: false,
-            clashes: false,
+            key_conflict: false,
         })
     }
 
@@ -263,21 +265,21 @@ impl KeyBook {
     /// which its delete can still travel. If the row's own record never reached Salesforce, the row
     /// joins the record that has the name. Else two live records want one name, and the one that came
     /// second stops: a person must say.
-    fn clash(&mut self, before: usize, now: usize, key: &RawKey) -> usize {
+    fn key_conflict(&mut self, before: usize, now: usize, key: &RawKey) -> usize {
         let unsent = |entry: &Entry| {
             entry
                 .known
                 .as_ref()
                 .is_none_or(|known| known.link.salesforce_id.is_none())
         };
-        if self.entries[now].clashes {
+        if self.entries[now].key_conflict {
             // The row comes back to the record that it had left.
-            self.entries[now].clashes = false;
+            self.entries[now].key_conflict = false;
             return now;
         }
         match self.entries[now].presence {
             Presence::Deleted => {
-                self.displace(now);
+                self.move_aside(now);
                 self.rename(before, key)
             }
             Presence::Unseen if unsent(&self.entries[before]) => {
@@ -286,15 +288,15 @@ impl KeyBook {
                 entry.dirty = true;
                 now
             }
-            Presence::Unseen | Presence::Present | Presence::Outside => {
-                self.entries[before].clashes = true;
+            Presence::Unseen | Presence::Present | Presence::FilteredOut => {
+                self.entries[before].key_conflict = true;
                 self.entries[before].dirty = true;
                 now
             }
         }
     }
 
-    fn displace(&mut self, index: usize) {
+    fn move_aside(&mut self, index: usize) {
         let entry = &self.entries[index];
         let name = match &entry.known {
             Some(known) => known.link.record_id.to_string(),
@@ -306,7 +308,7 @@ impl KeyBook {
         };
         self.rename(index, &key);
         let entry = &mut self.entries[index];
-        entry.minted = true;
+        entry.generated = true;
         entry.dirty = true;
     }
 }
@@ -327,23 +329,23 @@ mod tests {
             key: new.map(key),
             old_key: old.map(key),
             local_key: None,
-            minted: None,
+            generated: None,
             changed_at_ms: None,
             xid: None,
         }
     }
 
-    fn insert(book: &mut KeyBook, key: &str) -> usize {
+    fn insert(book: &mut RowIdentityMap, key: &str) -> usize {
         book.take(&change(OutboxOperation::Insert, None, Some(key)))
     }
 
-    fn rename(book: &mut KeyBook, from: &str, to: &str) -> usize {
+    fn rename(book: &mut RowIdentityMap, from: &str, to: &str) -> usize {
         book.take(&change(OutboxOperation::Update, Some(from), Some(to)))
     }
 
     #[test]
     fn a_rename_keeps_the_record() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let first = insert(&mut book, "K1");
         assert_eq!(rename(&mut book, "K1", "K2"), first);
         assert_eq!(book.entries()[first].canonical_id, "k2");
@@ -356,7 +358,7 @@ mod tests {
 
     #[test]
     fn two_records_swap_their_names() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
         rename(&mut book, "K1", "swap");
         rename(&mut book, "K2", "K1");
@@ -368,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_change_of_case_is_the_same_name() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let record = insert(&mut book, "ab-1");
         assert_eq!(rename(&mut book, "ab-1", "AB-1"), record);
         assert_eq!(book.entries()[record].external_id, "AB-1");
@@ -377,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_name_is_free_once_its_row_is_deleted() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
         book.take(&change(OutboxOperation::Delete, None, Some("K2")));
         assert_eq!(rename(&mut book, "K1", "K2"), one);
@@ -386,40 +388,40 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_stops_the_second_record() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let (one, two) = (insert(&mut book, "K1"), insert(&mut book, "K2"));
         assert_eq!(rename(&mut book, "K1", "k2"), two);
-        assert!(book.entries()[one].clashes);
+        assert!(book.entries()[one].key_conflict);
         assert_eq!(book.entries()[one].canonical_id, "k1");
         assert_eq!(
             rename(&mut book, "k2", "K1"),
             one,
             "it goes on when its row comes back"
         );
-        assert!(!book.entries()[one].clashes);
+        assert!(!book.entries()[one].key_conflict);
     }
 
     #[test]
     fn a_row_without_an_external_id_keeps_its_record_when_it_gets_one() {
-        let mut book = KeyBook::default();
+        let mut book = RowIdentityMap::default();
         let local = serde_json::json!({"id": 7});
-        let minted = RawKey {
+        let generated = RawKey {
             raw: "u-7".to_owned(),
             canonical: "u-7".to_owned(),
         };
         let born = KeyedChange {
             local_key: Some(local.clone()),
-            minted: Some(minted),
+            generated: Some(generated),
             ..change(OutboxOperation::Insert, None, None)
         };
         let record = book.take(&born);
-        assert!(book.entries()[record].minted);
+        assert!(book.entries()[record].generated);
         let named = KeyedChange {
             local_key: Some(local),
             ..change(OutboxOperation::Update, None, Some("K7"))
         };
         assert_eq!(book.take(&named), record);
-        assert!(!book.entries()[record].minted);
+        assert!(!book.entries()[record].generated);
         assert_eq!(book.entries()[record].external_id, "K7");
     }
 }

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
-use crate::engine::tenant::{read_fields, scope_of};
+use crate::engine::tenant::{mapped_object, read_fields};
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 
@@ -36,28 +36,28 @@ pub(super) async fn complete(
     job: &Job<'_>,
     arrival: Arrival,
     mut observations: Vec<SalesforceObservation>,
-) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+) -> Result<Vec<SalesforceObservation>, Error> {
     for (object, ids) in asked_about(job, arrival, &observations) {
         // Events of unmapped objects are out of scope; the store counts them.
-        let Some(scope) = scope_of(job.scopes(), &object) else {
+        let Some(mapped) = mapped_object(job.mapped_objects(), &object) else {
             continue;
         };
         let ids: Vec<SalesforceId> = ids.into_iter().collect();
-        let (ids, shown) = match scope.sync.filter {
+        let (ids, shown) = match mapped.sync.filter {
             Some(_) => {
-                let shown = read_shown(job, scope, &ids).await?;
-                keep_out(scope, arrival, &mut observations, &shown);
+                let shown = read_shown(job, mapped, &ids).await?;
+                keep_out(mapped, arrival, &mut observations, &shown);
                 (shown.keys().cloned().collect(), Some(shown))
             }
             None => (ids, None),
         };
-        let unlinked = job.store().unlinked(scope, &ids).await?;
+        let unlinked = job.store().unlinked(mapped, &ids).await?;
         let records = match shown {
             Some(shown) => shown,
-            None => read_by_id(job, scope, &unlinked).await?,
+            None => read_by_id(job, mapped, &unlinked).await?,
         };
         for id in &unlinked {
-            put_whole((scope, arrival), &mut observations, id, records.get(id));
+            put_whole((mapped, arrival), &mut observations, id, records.get(id));
         }
     }
     Ok(observations)
@@ -66,43 +66,43 @@ pub(super) async fn complete(
 /// Reads records by id, batch by batch. Deleted ones come too; absent ones do not exist for us.
 pub(crate) async fn read_by_id(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     ids: &[SalesforceId],
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
-    read_batches(job, scope, ids, &|ids| ReadBy::Id(ids)).await
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    read_batches(job, mapped, ids, &|ids| ReadBy::Id(ids)).await
 }
 
 /// Reads those of the records that the object's filter shows, deleted ones by what they held last; all
 /// of them, where it has no filter.
 pub(crate) async fn read_shown(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     ids: &[SalesforceId],
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
-    match &scope.sync.filter {
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    match &mapped.sync.filter {
         Some(filter) => {
             let matching = |ids| ReadBy::Matching {
                 ids,
                 filter: filter.clone(),
             };
-            read_batches(job, scope, ids, &matching).await
+            read_batches(job, mapped, ids, &matching).await
         }
-        None => read_by_id(job, scope, ids).await,
+        None => read_by_id(job, mapped, ids).await,
     }
 }
 
 async fn read_batches(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     ids: &[SalesforceId],
     by: &(dyn Fn(Vec<SalesforceId>) -> ReadBy + Sync),
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, ForceSyncError> {
-    let fields = read_fields(&scope.sync);
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    let fields = read_fields(&mapped.sync);
     let mut found = BTreeMap::new();
     for batch in ids.chunks(READ_BATCH) {
         let records = job
             .salesforce()
-            .read(&scope.sync.object, &by(batch.to_vec()), &fields)
+            .read(&mapped.sync.object, &by(batch.to_vec()), &fields)
             .await?;
         found.extend(
             records
@@ -127,8 +127,8 @@ fn asked_about(
 ) -> BTreeMap<ObjectName, BTreeSet<SalesforceId>> {
     let mut asked: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
     for seen in observations {
-        let scope = scope_of(job.scopes(), &seen.object);
-        if scope.is_some_and(|scope| is_asked_about(scope, arrival, seen)) {
+        let mapped = mapped_object(job.mapped_objects(), &seen.object);
+        if mapped.is_some_and(|mapped| is_asked_about(mapped, arrival, seen)) {
             asked
                 .entry(seen.object.clone())
                 .or_default()
@@ -140,31 +140,31 @@ fn asked_about(
 
 /// A new record says everything but whether the filter shows it, and whether it is still there. What a
 /// delete says stands by itself.
-fn is_asked_about(scope: &ObjectScope, arrival: Arrival, seen: &SalesforceObservation) -> bool {
+fn is_asked_about(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObservation) -> bool {
     match seen.kind {
         ObservationKind::Changed | ObservationKind::Gap => true,
         ObservationKind::Created | ObservationKind::Undeleted => {
-            scope.sync.filter.is_some() || arrival == Arrival::Unordered
+            mapped.sync.filter.is_some() || arrival == Arrival::Unordered
         }
         ObservationKind::Snapshot
-        | ObservationKind::Look
+        | ObservationKind::Refresh
         | ObservationKind::Deleted
         | ObservationKind::Missing
         | ObservationKind::Unmatched
-        | ObservationKind::Outside => false,
+        | ObservationKind::FilteredOut => false,
     }
 }
 
 /// Empties the events of records that the filter does not show.
 fn keep_out(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     arrival: Arrival,
     observations: &mut [SalesforceObservation],
     shown: &BTreeMap<SalesforceId, SalesforceRecord>,
 ) {
     observations
         .iter_mut()
-        .filter(|seen| seen.object == scope.sync.object && is_asked_about(scope, arrival, seen))
+        .filter(|seen| seen.object == mapped.sync.object && is_asked_about(mapped, arrival, seen))
         .filter(|seen| !shown.contains_key(&seen.salesforce_id))
         .for_each(unmatched);
 }
@@ -172,19 +172,19 @@ fn keep_out(
 /// Puts what the read showed in place of the record's first event that leaves a question. Its later
 /// ones stay: by their versions they are older than the read.
 fn put_whole(
-    (scope, arrival): (&ObjectScope, Arrival),
+    (mapped, arrival): (&MappedObject, Arrival),
     observations: &mut [SalesforceObservation],
     id: &SalesforceId,
     record: Option<&SalesforceRecord>,
 ) {
     let first = observations
         .iter_mut()
-        .find(|seen| seen.salesforce_id == *id && is_asked_about(scope, arrival, seen));
+        .find(|seen| seen.salesforce_id == *id && is_asked_about(mapped, arrival, seen));
     let Some(seen) = first else { return };
     match record {
         Some(record) if record.deleted == Deleted::No => {
             seen.kind = ObservationKind::Snapshot;
-            seen.external_id = external_id_of(scope, record);
+            seen.external_id = external_id_of(mapped, record);
             seen.fields = record.fields.clone();
             seen.version = record.version;
         }

@@ -2,25 +2,25 @@
 
 use syncline::model::intent::IntentState;
 use syncline::model::link::Presence;
-use syncline::plan::fold::Fate;
+use syncline::plan::observation::AbsorbStatus;
 
 use crate::fixture::payload;
-use crate::fold::Story;
+use crate::observation::Story;
 
 fn presence(story: &Story) -> Presence {
-    story.link.image.presence
+    story.link.remote_state.presence
 }
 
 #[test]
 fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself() {
     let mut story = Story::agreed("Phone=1");
-    let folded = story.sees("unmatched @5");
+    let absorbed = story.sees("unmatched @5");
     assert_eq!(
-        (folded.fate, folded.dirty, folded.look),
-        (Fate::Reread, true, true)
+        (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
+        (AbsorbStatus::Reread, true, true)
     );
     assert_eq!(
-        (presence(&story), story.image()),
+        (presence(&story), story.remote_state()),
         (Presence::Present, "Phone=1".to_owned())
     );
 }
@@ -28,14 +28,14 @@ fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself(
 #[test]
 fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
     let mut story = Story::agreed("Phone=1");
-    let folded = story.sees("outside Phone=2 @5s");
+    let absorbed = story.sees("outside Phone=2 @5s");
     assert_eq!(
-        (folded.fate, folded.dirty, folded.look),
-        (Fate::Folded, true, false)
+        (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
+        (AbsorbStatus::Absorbed, true, false)
     );
     assert_eq!(
-        (presence(&story), story.image()),
-        (Presence::Outside, String::new())
+        (presence(&story), story.remote_state()),
+        (Presence::FilteredOut, String::new())
     );
     assert_eq!(
         story.link.base,
@@ -44,8 +44,8 @@ fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
     );
     let again = story.sees("outside Phone=3 @6s");
     assert_eq!(
-        (again.fate, again.dirty, again.look),
-        (Fate::Unchanged, false, false)
+        (again.status, again.dirty, again.needs_refresh),
+        (AbsorbStatus::Unchanged, false, false)
     );
 }
 
@@ -54,9 +54,13 @@ fn what_happens_to_a_record_outside_is_no_work() {
     for seen in ["unmatched @6", "deleted @6", "missing @6", "deleted @6s"] {
         let mut story = Story::agreed("Phone=1");
         story.sees("outside @5s");
-        let folded = story.sees(seen);
-        assert_eq!((folded.dirty, folded.look), (false, false), "{seen}");
-        assert_eq!(presence(&story), Presence::Outside, "{seen}");
+        let absorbed = story.sees(seen);
+        assert_eq!(
+            (absorbed.dirty, absorbed.needs_refresh),
+            (false, false),
+            "{seen}"
+        );
+        assert_eq!(presence(&story), Presence::FilteredOut, "{seen}");
     }
 }
 
@@ -64,10 +68,10 @@ fn what_happens_to_a_record_outside_is_no_work() {
 fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
-    let folded = story.sees("outside @6s");
-    assert!(folded.look);
+    let absorbed = story.sees("outside @6s");
+    assert!(absorbed.needs_refresh);
     assert_eq!(
-        (presence(&story), story.image()),
+        (presence(&story), story.remote_state()),
         (Presence::Present, "Phone=2".to_owned())
     );
 }
@@ -76,10 +80,10 @@ fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
 fn a_look_of_the_same_second_is_believed_and_made_once_more() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
-    assert!(story.sees("outside @7s").look);
-    assert_eq!(presence(&story), Presence::Outside);
+    assert!(story.sees("outside @7s").needs_refresh);
+    assert_eq!(presence(&story), Presence::FilteredOut);
     assert!(
-        !story.sees("outside @7s").look,
+        !story.sees("outside @7s").needs_refresh,
         "a second look shows the same"
     );
 }
@@ -88,25 +92,25 @@ fn a_look_of_the_same_second_is_believed_and_made_once_more() {
 fn a_record_that_comes_back_is_read_whole() {
     let mut story = Story::agreed("Phone=1 Name=Ada");
     story.sees("outside @5s");
-    let folded = story.sees("changed Phone=2 @6");
-    assert!(folded.look, "an event carries only what changed");
+    let absorbed = story.sees("changed Phone=2 @6");
+    assert!(absorbed.needs_refresh, "an event carries only what changed");
     assert_eq!(presence(&story), Presence::Present);
     story.sees("look Phone=2 Name=Ada @6s");
-    assert_eq!(story.image(), "Name=Ada Phone=2");
+    assert_eq!(story.remote_state(), "Name=Ada Phone=2");
 
     let mut story = Story::agreed("Phone=1");
     story.sees("outside @5s");
-    let folded = story.sees("snapshot Phone=2 @6s");
-    assert_eq!((folded.dirty, folded.look), (true, false));
+    let absorbed = story.sees("snapshot Phone=2 @6s");
+    assert_eq!((absorbed.dirty, absorbed.needs_refresh), (true, false));
     assert_eq!(
-        (presence(&story), story.image()),
+        (presence(&story), story.remote_state()),
         (Presence::Present, "Phone=2".to_owned())
     );
 }
 
 #[test]
 fn a_sighting_from_before_it_left_does_not_bring_it_back() {
-    for (seen, look) in [
+    for (seen, needs_refresh) in [
         ("snapshot Phone=1 @4s", false),
         ("changed Phone=1 @4", false),
         // Within one second nobody can tell, and a filter over parents changes without a stamp.
@@ -115,8 +119,8 @@ fn a_sighting_from_before_it_left_does_not_bring_it_back() {
     ] {
         let mut story = Story::agreed("Phone=1");
         story.sees("outside @5s");
-        assert_eq!(story.sees(seen).look, look, "{seen}");
-        assert_eq!(presence(&story), Presence::Outside, "{seen}");
+        assert_eq!(story.sees(seen).needs_refresh, needs_refresh, "{seen}");
+        assert_eq!(presence(&story), Presence::FilteredOut, "{seen}");
     }
 }
 
@@ -127,20 +131,20 @@ fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
     story.sees("outside Phone=2 @5s");
     assert_eq!(
         story.intents[applied].state,
-        IntentState::Retired,
+        IntentState::Confirmed,
         "no echo is awaited"
     );
 
     for (seen, state, base) in [
-        ("outside Phone=2 @5s", IntentState::Retired, "Phone=2"),
-        ("outside Phone=1 @5s", IntentState::Superseded, "Phone=1"),
+        ("outside Phone=2 @5s", IntentState::Confirmed, "Phone=2"),
+        ("outside Phone=1 @5s", IntentState::Abandoned, "Phone=1"),
     ] {
         let mut story = Story::agreed("Phone=1");
         let unknown = story.writes(IntentState::Unknown, "update Phone=2");
         story.sees(seen);
         assert_eq!(story.intents[unknown].state, state, "{seen}");
         assert_eq!(story.link.base, payload(base), "{seen}");
-        assert_eq!(story.image(), "", "{seen}");
+        assert_eq!(story.remote_state(), "", "{seen}");
     }
 }
 
@@ -151,22 +155,26 @@ fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
     story.sees("outside Name=Ada @5s");
     story.settles(create);
     assert_eq!(
-        (presence(&story), story.image()),
-        (Presence::Outside, String::new())
+        (presence(&story), story.remote_state()),
+        (Presence::FilteredOut, String::new())
     );
     assert!(story.link.agreed, "what left must have been held");
-    assert_eq!(story.intents[create].state, IntentState::Retired);
+    assert_eq!(story.intents[create].state, IntentState::Confirmed);
 }
 
 #[test]
 fn another_record_under_the_external_id_takes_the_place_of_one_outside_by_a_look_alone() {
     let mut story = Story::agreed("Phone=1");
     story.sees("outside @5s");
-    assert!(story.sees("created id=001000000000009 Phone=2 @6").look);
-    assert_eq!(presence(&story), Presence::Outside);
+    assert!(
+        story
+            .sees("created id=001000000000009 Phone=2 @6")
+            .needs_refresh
+    );
+    assert_eq!(presence(&story), Presence::FilteredOut);
     story.sees("look id=001000000000009 Phone=2 @6s");
     assert_eq!(
-        (presence(&story), story.image()),
+        (presence(&story), story.remote_state()),
         (Presence::Present, "Phone=2".to_owned())
     );
 }

@@ -1,4 +1,4 @@
-//! What one sighting in Salesforce means for a record: its image, its open writes, its task.
+//! What one sighting in Salesforce means for a record: its remote state, its open writes, its task.
 //!
 //! A sighting is ordered by its version, never by when it arrived; our own writes are recognised by
 //! value, never by origin alone. What cannot be ordered is read again, never guessed.
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ids::{FieldName, IntentId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{Bounce, Image, ImageField, Presence, SyncLink};
+use crate::model::link::{AutomationOverride, Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version, VersionOrder};
 use crate::model::value::{Payload, Value};
 
@@ -17,15 +17,15 @@ pub use settle::{Settled, settle_applied};
 
 /// What a sighting did.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Folded {
-    /// The image afterwards.
-    pub image: Image,
+pub struct Absorbed {
+    /// The remote state afterwards.
+    pub remote_state: RemoteState,
     /// The record's Salesforce id afterwards.
     pub salesforce_id: Option<SalesforceId>,
     /// Base values that the sighting confirms: a write of unknown outcome did take effect.
     pub base_advance: Payload,
     /// Bounces afterwards.
-    pub bounces: BTreeMap<FieldName, Bounce>,
+    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     /// Fields of intents that the sighting echoed.
     pub echoed: Vec<(IntentId, FieldName)>,
     /// Intents whose state the sighting settles.
@@ -33,23 +33,23 @@ pub struct Folded {
     /// Values that a write of ours replaced before anybody saw them: logged, never applied.
     pub overwritten: Vec<(FieldName, Value)>,
     /// What became of the sighting.
-    pub fate: Fate,
+    pub status: AbsorbStatus,
     /// The record has new work: its task gets a new generation.
     pub dirty: bool,
     /// The record must be read again under its lease before it is planned.
-    pub look: bool,
+    pub needs_refresh: bool,
 }
 
 /// What became of a sighting. The first four are terminal states of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fate {
-    /// The image took something from it.
-    Folded,
+pub enum AbsorbStatus {
+    /// The remote state took something from it.
+    Absorbed,
     /// It showed nothing but our own write.
     Echo,
-    /// It was older than the image.
+    /// It was older than the remote state.
     Superseded,
-    /// It showed what the image already held.
+    /// It showed what the remote state already held.
     Unchanged,
     /// It cannot be ordered: the record is to be read again.
     Reread,
@@ -59,28 +59,28 @@ pub enum Fate {
 ///
 /// `intents` are those of the record that are neither retired nor refused, oldest first. `parents`
 /// gives the external ids of the records that references point to, as far as they are linked.
-pub fn fold_observation(
+pub fn absorb(
     link: &SyncLink,
     intents: &[Intent],
     seen: &SalesforceObservation,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Folded {
+) -> Absorbed {
     let mut fold = Fold {
         link,
         intents,
         seen,
         parents,
-        folded: Folded {
-            image: link.image.clone(),
+        absorbed: Absorbed {
+            remote_state: link.remote_state.clone(),
             salesforce_id: link.salesforce_id.clone(),
             base_advance: Payload::new(),
-            bounces: link.bounces.clone(),
+            automation_overrides: link.automation_overrides.clone(),
             echoed: Vec::new(),
             intents: Vec::new(),
             overwritten: Vec::new(),
-            fate: Fate::Unchanged,
+            status: AbsorbStatus::Unchanged,
             dirty: false,
-            look: false,
+            needs_refresh: false,
         },
         took: false,
         older: false,
@@ -88,14 +88,14 @@ pub fn fold_observation(
     match seen.kind {
         ObservationKind::Gap => fold.reread(),
         ObservationKind::Unmatched => fold.unmatched(),
-        ObservationKind::Outside => fold.outside(),
+        ObservationKind::FilteredOut => fold.filtered_out(),
         ObservationKind::Deleted => fold.deleted(),
         ObservationKind::Missing => fold.missing(),
         ObservationKind::Changed
         | ObservationKind::Created
         | ObservationKind::Undeleted
         | ObservationKind::Snapshot
-        | ObservationKind::Look => {
+        | ObservationKind::Refresh => {
             if fold.present() {
                 fold.fields();
                 fold.settle_intents();
@@ -123,32 +123,32 @@ struct Fold<'a> {
     intents: &'a [Intent],
     seen: &'a SalesforceObservation,
     parents: &'a BTreeMap<SalesforceId, String>,
-    folded: Folded,
-    /// The image took something that was not our own write.
+    absorbed: Absorbed,
+    /// The remote state took something that was not our own write.
     took: bool,
-    /// Something was older than the image.
+    /// Something was older than the remote state.
     older: bool,
 }
 
 impl<'a> Fold<'a> {
-    fn finish(mut self) -> Folded {
-        self.folded.dirty |= self.took || self.folded.look;
-        self.folded.fate = if self.took {
-            Fate::Folded
-        } else if self.folded.look {
-            Fate::Reread
-        } else if self.older || !self.folded.overwritten.is_empty() {
-            Fate::Superseded
-        } else if !self.folded.echoed.is_empty() || !self.folded.intents.is_empty() {
-            Fate::Echo
+    fn finish(mut self) -> Absorbed {
+        self.absorbed.dirty |= self.took || self.absorbed.needs_refresh;
+        self.absorbed.status = if self.took {
+            AbsorbStatus::Absorbed
+        } else if self.absorbed.needs_refresh {
+            AbsorbStatus::Reread
+        } else if self.older || !self.absorbed.overwritten.is_empty() {
+            AbsorbStatus::Superseded
+        } else if !self.absorbed.echoed.is_empty() || !self.absorbed.intents.is_empty() {
+            AbsorbStatus::Echo
         } else {
-            Fate::Unchanged
+            AbsorbStatus::Unchanged
         };
-        self.folded
+        self.absorbed
     }
 
     fn reread(&mut self) {
-        self.folded.look = true;
+        self.absorbed.needs_refresh = true;
     }
 
     fn is_current(&self) -> bool {
@@ -159,7 +159,7 @@ impl<'a> Fold<'a> {
 
     /// Capture saw it outside the filter: whether it has left is for a look to say, once.
     fn unmatched(&mut self) {
-        let known = self.link.image.presence == Presence::Outside && self.is_current();
+        let known = self.link.remote_state.presence == Presence::FilteredOut && self.is_current();
         if !known {
             self.reread();
         }
@@ -167,22 +167,22 @@ impl<'a> Fold<'a> {
 
     /// It lies outside the filter: of what it holds nothing is kept, and nothing is awaited of it.
     /// Like every look, it is made once more where an event may have overtaken it.
-    fn outside(&mut self) {
-        let image = &self.link.image;
-        let known = image.presence == Presence::Outside && self.is_current();
-        let held = image.presence == Presence::Present && self.is_current();
-        match self.seen.version.order(image.presence_version) {
-            VersionOrder::Older if held => return self.reread(),
-            VersionOrder::Incomparable if held => self.reread(),
+    fn filtered_out(&mut self) {
+        let remote_state = &self.link.remote_state;
+        let known = remote_state.presence == Presence::FilteredOut && self.is_current();
+        let prior = remote_state.presence == Presence::Present && self.is_current();
+        match self.seen.version.order(remote_state.presence_version) {
+            VersionOrder::Older if prior => return self.reread(),
+            VersionOrder::Incomparable if prior => self.reread(),
             VersionOrder::Older
             | VersionOrder::Same
             | VersionOrder::Newer
             | VersionOrder::Incomparable => {}
         }
         self.took = !known;
-        self.folded.salesforce_id = Some(self.seen.salesforce_id.clone());
-        self.folded.image = Image {
-            presence: Presence::Outside,
+        self.absorbed.salesforce_id = Some(self.seen.salesforce_id.clone());
+        self.absorbed.remote_state = RemoteState {
+            presence: Presence::FilteredOut,
             presence_version: self.seen.version,
             fields: BTreeMap::new(),
         };
@@ -190,13 +190,13 @@ impl<'a> Fold<'a> {
     }
 
     fn deleted(&mut self) {
-        let image = &self.link.image;
-        if image.presence == Presence::Outside && self.is_current() {
+        let remote_state = &self.link.remote_state;
+        if remote_state.presence == Presence::FilteredOut && self.is_current() {
             // What becomes of a record outside is nothing to us.
             return;
         }
-        let stale = self.seen.version.order(image.presence_version) == VersionOrder::Older;
-        match (self.is_current(), stale, image.presence) {
+        let older = self.seen.version.order(remote_state.presence_version) == VersionOrder::Older;
+        match (self.is_current(), older, remote_state.presence) {
             (true, false, _) => self.set_deleted(),
             (true, true, _) => self.older = true,
             // Our own delete, settled before its event came.
@@ -210,16 +210,16 @@ impl<'a> Fold<'a> {
             (
                 false,
                 _,
-                Presence::Unseen | Presence::Present | Presence::Deleted | Presence::Outside,
+                Presence::Unseen | Presence::Present | Presence::Deleted | Presence::FilteredOut,
             ) => {
-                self.older = image.presence != Presence::Deleted;
+                self.older = remote_state.presence != Presence::Deleted;
             }
         }
     }
 
     /// Neither the id nor the external id is there: the writes of unknown outcome had no effect.
     fn missing(&mut self) {
-        if self.link.image.presence == Presence::Outside {
+        if self.link.remote_state.presence == Presence::FilteredOut {
             self.give_up_unknown();
         } else if self.is_current() {
             self.set_deleted();
@@ -233,83 +233,83 @@ impl<'a> Fold<'a> {
             .intents
             .iter()
             .any(|intent| intent.action == WriteAction::Delete && is_pending(intent));
-        self.took = self.link.image.presence != Presence::Deleted && !ours;
-        self.folded.image.presence = Presence::Deleted;
+        self.took = self.link.remote_state.presence != Presence::Deleted && !ours;
+        self.absorbed.remote_state.presence = Presence::Deleted;
         self.take_presence_version();
         for intent in self.intents {
             let state = match (intent.state, intent.action) {
                 (IntentState::Applied, _) | (IntentState::Unknown, WriteAction::Delete) => {
-                    IntentState::Retired
+                    IntentState::Confirmed
                 }
                 (IntentState::Unknown, WriteAction::Create | WriteAction::Update) => {
-                    IntentState::Superseded
+                    IntentState::Abandoned
                 }
                 (
                     IntentState::Open
-                    | IntentState::Retired
+                    | IntentState::Confirmed
                     | IntentState::Refused
-                    | IntentState::Superseded,
+                    | IntentState::Abandoned,
                     _,
                 ) => continue,
             };
-            self.folded.intents.push((intent.intent_id, state));
+            self.absorbed.intents.push((intent.intent_id, state));
         }
     }
 
     fn give_up_unknown(&mut self) {
         for intent in self.intents {
             if intent.state == IntentState::Unknown {
-                let given_up = (intent.intent_id, IntentState::Superseded);
-                self.folded.intents.push(given_up);
-                self.folded.dirty = true;
+                let given_up = (intent.intent_id, IntentState::Abandoned);
+                self.absorbed.intents.push(given_up);
+                self.absorbed.dirty = true;
             }
         }
     }
 
     fn take_presence_version(&mut self) {
-        let known = self.link.image.presence_version;
-        let stale = self.seen.version.order(known) == VersionOrder::Older;
-        if !stale && self.seen.version != Version::default() {
-            self.folded.image.presence_version = self.seen.version;
+        let known = self.link.remote_state.presence_version;
+        let older = self.seen.version.order(known) == VersionOrder::Older;
+        if !older && self.seen.version != Version::default() {
+            self.absorbed.remote_state.presence_version = self.seen.version;
         }
     }
 
     /// Takes what the sighting says of the record as a whole; returns whether its fields count.
     fn present(&mut self) -> bool {
         let named = self.link.salesforce_id.is_some();
-        match self.link.image.presence {
+        match self.link.remote_state.presence {
             // Another live record claims the same external id.
-            Presence::Present | Presence::Unseen | Presence::Outside
+            Presence::Present | Presence::Unseen | Presence::FilteredOut
                 if named && !self.is_current() =>
             {
-                if self.seen.kind != ObservationKind::Look {
+                if self.seen.kind != ObservationKind::Refresh {
                     self.reread();
                     return false;
                 }
             }
-            Presence::Deleted | Presence::Outside if self.is_current() || !named => {
+            Presence::Deleted | Presence::FilteredOut if self.is_current() || !named => {
                 if !self.comes_back() {
                     return false;
                 }
             }
-            Presence::Present | Presence::Unseen | Presence::Deleted | Presence::Outside => {}
+            Presence::Present | Presence::Unseen | Presence::Deleted | Presence::FilteredOut => {}
         }
-        let deleted = self.link.image.presence == Presence::Deleted;
+        let deleted = self.link.remote_state.presence == Presence::Deleted;
         if !self.is_current() && (named || deleted) {
-            // A new record under the old external id: nothing of the old image holds for it.
-            self.folded.image = Image::default();
+            // A new record under the old external id: nothing of the old remote state holds for it.
+            self.absorbed.remote_state = RemoteState::default();
         }
-        self.folded.salesforce_id = Some(self.seen.salesforce_id.clone());
-        if self.folded.image.presence != Presence::Present {
+        self.absorbed.salesforce_id = Some(self.seen.salesforce_id.clone());
+        if self.absorbed.remote_state.presence != Presence::Present {
             let created_by_us = self
                 .intents
                 .iter()
                 .any(|intent| intent.action == WriteAction::Create && is_pending(intent));
             self.took = !created_by_us;
-            // An event that carries only changed fields leaves the rest of the image unknown.
-            self.folded.look = self.seen.kind == ObservationKind::Changed;
+            // An event that carries only changed fields leaves the rest of the remote state unknown.
+            self.absorbed.needs_refresh = self.seen.kind == ObservationKind::Changed;
         }
-        self.folded.image.presence = Presence::Present;
+        self.absorbed.remote_state.presence = Presence::Present;
         self.take_presence_version();
         true
     }
@@ -317,13 +317,16 @@ impl<'a> Fold<'a> {
     /// Decides whether a record that was deleted, or outside the filter, is back. A sighting from
     /// before must not bring it back: where only a read can tell, it is read again.
     fn comes_back(&mut self) -> bool {
-        let order = self.seen.version.order(self.link.image.presence_version);
+        let order = self
+            .seen
+            .version
+            .order(self.link.remote_state.presence_version);
         match (self.seen.kind, order) {
             (_, VersionOrder::Older) => {
                 self.older = true;
                 false
             }
-            (ObservationKind::Look, _)
+            (ObservationKind::Refresh, _)
             | (
                 ObservationKind::Created | ObservationKind::Undeleted,
                 VersionOrder::Newer | VersionOrder::Same,
@@ -341,7 +344,7 @@ impl<'a> Fold<'a> {
                 | ObservationKind::Missing
                 | ObservationKind::Gap
                 | ObservationKind::Unmatched
-                | ObservationKind::Outside,
+                | ObservationKind::FilteredOut,
                 VersionOrder::Newer | VersionOrder::Same | VersionOrder::Incomparable,
             ) => {
                 self.reread();
@@ -354,16 +357,16 @@ impl<'a> Fold<'a> {
 
     fn fields(&mut self) {
         for (field, value) in &self.seen.fields {
-            let held = self.folded.image.fields.get(field).cloned();
-            let order = held.as_ref().map_or(VersionOrder::Newer, |held| {
-                self.seen.version.order(held.version)
+            let prior = self.absorbed.remote_state.fields.get(field).cloned();
+            let order = prior.as_ref().map_or(VersionOrder::Newer, |prior| {
+                self.seen.version.order(prior.version)
             });
             match order {
                 // The same event again.
                 VersionOrder::Same => {}
                 VersionOrder::Older => self.older = true,
                 VersionOrder::Newer | VersionOrder::Incomparable => {
-                    self.field(field, value, held.as_ref(), order);
+                    self.field(field, value, prior.as_ref(), order);
                 }
             }
         }
@@ -373,16 +376,16 @@ impl<'a> Fold<'a> {
         &mut self,
         field: &FieldName,
         value: &Value,
-        held: Option<&ImageField>,
+        prior: Option<&RemoteField>,
         order: VersionOrder,
     ) {
-        if self.seen.kind == ObservationKind::Look {
-            return self.looked(field, value, held, order);
+        if self.seen.kind == ObservationKind::Refresh {
+            return self.refreshed(field, value, prior, order);
         }
         if let Some(replaced) = self.echo(field, value) {
             if !replaced {
-                self.log_raced(field, value, held);
-                self.put(field, value, held, order);
+                self.log_overwritten_edit(field, value, prior);
+                self.put(field, value, prior, order);
             }
             return;
         }
@@ -391,19 +394,22 @@ impl<'a> Fold<'a> {
             .iter()
             .any(|intent| intent.state == IntentState::Applied);
         match (pending.first(), self.seen.ours, applied) {
-            (None, _, _) => self.foreign(field, value, held, order),
+            (None, _, _) => self.foreign(field, value, prior, order),
             (Some(_), _, true) if self.seen.kind == ObservationKind::Snapshot => self.reread(),
             (Some(intent), true, _) => {
-                self.bounce(intent, field, value);
-                self.folded.echoed.push((intent.intent_id, field.clone()));
-                self.put(field, value, held, order);
+                self.automation_override(intent, field, value);
+                self.absorbed.echoed.push((intent.intent_id, field.clone()));
+                self.put(field, value, prior, order);
                 self.took = true;
             }
-            (Some(_), false, true) => self.folded.overwritten.push((field.clone(), value.clone())),
+            (Some(_), false, true) => self
+                .absorbed
+                .overwritten
+                .push((field.clone(), value.clone())),
             (Some(_), false, false) => {
-                self.foreign(field, value, held, order);
-                if let Some(taken) = self.folded.image.fields.get_mut(field) {
-                    taken.raced |= taken.value == *value;
+                self.foreign(field, value, prior, order);
+                if let Some(taken) = self.absorbed.remote_state.fields.get_mut(field) {
+                    taken.written_concurrently |= taken.value == *value;
                 }
             }
         }
@@ -414,20 +420,20 @@ impl<'a> Fold<'a> {
         &mut self,
         field: &FieldName,
         value: &Value,
-        held: Option<&ImageField>,
+        prior: Option<&RemoteField>,
         order: VersionOrder,
     ) {
-        let differs = held.is_none_or(|held| held.value != *value);
+        let differs = prior.is_none_or(|prior| prior.value != *value);
         if differs && order == VersionOrder::Incomparable {
             return self.reread();
         }
-        self.put(field, value, held, order);
-        let late = self.is_late_effect(field, value);
-        if let Some(taken) = self.folded.image.fields.get_mut(field) {
-            taken.late_effect = late || (taken.late_effect && !differs);
+        self.put(field, value, prior, order);
+        let late = self.is_late_write(field, value);
+        if let Some(taken) = self.absorbed.remote_state.fields.get_mut(field) {
+            taken.late_write = late || (taken.late_write && !differs);
         }
         // What is seen for the first time is news unless it is nothing, or what both agreed on.
-        let news = match held {
+        let news = match prior {
             Some(_) => differs,
             None => *value != Value::Null && !self.is_base(field, value),
         };
@@ -436,55 +442,59 @@ impl<'a> Fold<'a> {
 
     /// A read under the lease is authoritative. Where it cannot be told whether an event overtook
     /// it, the record is read once more: a second read shows the same.
-    fn looked(
+    fn refreshed(
         &mut self,
         field: &FieldName,
         value: &Value,
-        held: Option<&ImageField>,
+        prior: Option<&RemoteField>,
         order: VersionOrder,
     ) {
-        let differs = held.is_none_or(|held| held.value != *value);
-        let bounced = self
+        let differs = prior.is_none_or(|prior| prior.value != *value);
+        let overridden = self
             .pending(field)
             .into_iter()
             .find(|intent| intent.state == IntentState::Applied)
             .filter(|intent| self.seen.ours && !shows(value, &intent.fields[field], self.parents));
-        if let Some(intent) = bounced {
-            self.bounce(intent, field, value);
+        if let Some(intent) = overridden {
+            self.automation_override(intent, field, value);
         }
         let late = self.is_given_up(field, value) && !self.is_base(field, value);
-        let known_late = held.is_some_and(|held| held.late_effect);
-        if differs && held.is_some() && order == VersionOrder::Incomparable {
-            self.folded.look = true;
+        let known_late = prior.is_some_and(|prior| prior.late_write);
+        if differs && prior.is_some() && order == VersionOrder::Incomparable {
+            self.absorbed.needs_refresh = true;
         }
         self.put(field, value, None, order);
-        if let Some(taken) = self.folded.image.fields.get_mut(field) {
-            taken.late_effect = late && (known_late || self.seen.ours);
+        if let Some(taken) = self.absorbed.remote_state.fields.get_mut(field) {
+            taken.late_write = late && (known_late || self.seen.ours);
         }
         self.took |= differs;
     }
 
-    /// Puts a value into the image. Equal values of one second keep the version that tells more.
+    /// Puts a value into the remote state. Equal values of one second keep the version that tells more.
     fn put(
         &mut self,
         field: &FieldName,
         value: &Value,
-        held: Option<&ImageField>,
+        prior: Option<&RemoteField>,
         order: VersionOrder,
     ) {
-        let known = held.filter(|held| {
+        let known = prior.filter(|prior| {
             order == VersionOrder::Incomparable
-                && held.value == *value
-                && held.version != Version::default()
+                && prior.value == *value
+                && prior.version != Version::default()
                 && self.seen.version.commit_number.is_none()
         });
-        let taken = ImageField {
+        let taken = RemoteField {
             value: value.clone(),
-            version: known.map_or(self.seen.version, |held| held.version),
-            late_effect: held.is_some_and(|held| held.late_effect && held.value == *value),
-            raced: held.is_some_and(|held| held.raced && held.value == *value),
+            version: known.map_or(self.seen.version, |prior| prior.version),
+            late_write: prior.is_some_and(|prior| prior.late_write && prior.value == *value),
+            written_concurrently: prior
+                .is_some_and(|prior| prior.written_concurrently && prior.value == *value),
         };
-        self.folded.image.fields.insert(field.clone(), taken);
+        self.absorbed
+            .remote_state
+            .fields
+            .insert(field.clone(), taken);
     }
 
     // Our own writes.
@@ -498,7 +508,7 @@ impl<'a> Fold<'a> {
                     && intent.fields.contains_key(field)
                     && !intent.echoed.contains(field)
                     && !self
-                        .folded
+                        .absorbed
                         .echoed
                         .contains(&(intent.intent_id, field.clone()))
             })
@@ -519,42 +529,51 @@ impl<'a> Fold<'a> {
         let replaced = pending[place + 1..]
             .iter()
             .any(|intent| intent.state == IntentState::Applied);
-        self.folded.echoed.extend(echoed);
+        self.absorbed.echoed.extend(echoed);
         Some(replaced)
     }
 
     /// An edit that came while our write was open turns out to have been replaced by it.
-    fn log_raced(&mut self, field: &FieldName, value: &Value, held: Option<&ImageField>) {
-        if let Some(held) = held.filter(|held| held.raced && held.value != *value) {
-            self.folded
+    fn log_overwritten_edit(
+        &mut self,
+        field: &FieldName,
+        value: &Value,
+        prior: Option<&RemoteField>,
+    ) {
+        if let Some(prior) =
+            prior.filter(|prior| prior.written_concurrently && prior.value != *value)
+        {
+            self.absorbed
                 .overwritten
-                .push((field.clone(), held.value.clone()));
+                .push((field.clone(), prior.value.clone()));
         }
     }
 
     /// Salesforce stored another value than the one we sent.
-    fn bounce(&mut self, intent: &Intent, field: &FieldName, stored: &Value) {
+    fn automation_override(&mut self, intent: &Intent, field: &FieldName, stored: &Value) {
         let count = self
-            .folded
-            .bounces
+            .absorbed
+            .automation_overrides
             .get(field)
-            .map_or(0, |bounce| bounce.count);
-        let bounce = Bounce {
+            .map_or(0, |automation_override| automation_override.count);
+        let automation_override = AutomationOverride {
             count: count.saturating_add(1),
             sent: intent.fields[field].clone(),
             stored: stored.clone(),
         };
-        self.folded.bounces.insert(field.clone(), bounce);
+        self.absorbed
+            .automation_overrides
+            .insert(field.clone(), automation_override);
     }
 
     /// A write that was given up has landed after all.
-    fn is_late_effect(&self, field: &FieldName, value: &Value) -> bool {
+    fn is_late_write(&self, field: &FieldName, value: &Value) -> bool {
         self.seen.ours && self.is_given_up(field, value) && !self.is_base(field, value)
     }
 
     fn is_given_up(&self, field: &FieldName, value: &Value) -> bool {
         self.intents.iter().any(|intent| {
-            intent.state == IntentState::Superseded
+            intent.state == IntentState::Abandoned
                 && intent
                     .fields
                     .get(field)
@@ -572,8 +591,8 @@ impl<'a> Fold<'a> {
     /// Retires writes that nothing more is awaited of; a look also tells what became of unknown
     /// ones.
     fn settle_intents(&mut self) {
-        let look = match self.seen.kind {
-            ObservationKind::Look | ObservationKind::Outside => true,
+        let needs_refresh = match self.seen.kind {
+            ObservationKind::Refresh | ObservationKind::FilteredOut => true,
             ObservationKind::Changed
             | ObservationKind::Created
             | ObservationKind::Undeleted
@@ -584,23 +603,23 @@ impl<'a> Fold<'a> {
             | ObservationKind::Unmatched => false,
         };
         for intent in self.intents {
-            match (intent.state, look) {
-                (IntentState::Applied, true) => self.settle(intent, IntentState::Retired),
+            match (intent.state, needs_refresh) {
+                (IntentState::Applied, true) => self.settle(intent, IntentState::Confirmed),
                 (IntentState::Applied, false) if self.is_fully_echoed(intent) => {
-                    self.settle(intent, IntentState::Retired);
+                    self.settle(intent, IntentState::Confirmed);
                 }
                 (IntentState::Unknown, true) if self.took_effect(intent) => {
-                    self.folded.base_advance.extend(intent.fields.clone());
-                    self.settle(intent, IntentState::Retired);
+                    self.absorbed.base_advance.extend(intent.fields.clone());
+                    self.settle(intent, IntentState::Confirmed);
                 }
-                (IntentState::Unknown, true) => self.settle(intent, IntentState::Superseded),
+                (IntentState::Unknown, true) => self.settle(intent, IntentState::Abandoned),
                 (
                     IntentState::Applied
                     | IntentState::Unknown
                     | IntentState::Open
-                    | IntentState::Retired
+                    | IntentState::Confirmed
                     | IntentState::Refused
-                    | IntentState::Superseded,
+                    | IntentState::Abandoned,
                     _,
                 ) => {}
             }
@@ -608,14 +627,14 @@ impl<'a> Fold<'a> {
     }
 
     fn settle(&mut self, intent: &Intent, state: IntentState) {
-        self.folded.intents.push((intent.intent_id, state));
+        self.absorbed.intents.push((intent.intent_id, state));
         // The base or what is known of the record has moved: it is planned again.
-        self.folded.dirty |= intent.state == IntentState::Unknown;
+        self.absorbed.dirty |= intent.state == IntentState::Unknown;
     }
 
     fn is_fully_echoed(&self, intent: &Intent) -> bool {
         let now: BTreeSet<&FieldName> = self
-            .folded
+            .absorbed
             .echoed
             .iter()
             .filter(|(id, _)| *id == intent.intent_id)
@@ -644,6 +663,6 @@ impl<'a> Fold<'a> {
 fn is_pending(intent: &Intent) -> bool {
     match intent.state {
         IntentState::Open | IntentState::Unknown | IntentState::Applied => true,
-        IntentState::Retired | IntentState::Refused | IntentState::Superseded => false,
+        IntentState::Confirmed | IntentState::Refused | IntentState::Abandoned => false,
     }
 }

@@ -40,7 +40,7 @@ pub struct DeadLetter {
 }
 
 #[derive(sqlx::FromRow)]
-struct LetterRow {
+struct DeadLetterRow {
     dead_letter_id: i64,
     tenant: String,
     object: String,
@@ -64,7 +64,7 @@ impl PgStore {
         limit: i64,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let mut tx = self.begin().await?;
-        let rows: Vec<LetterRow> = tx
+        let rows: Vec<DeadLetterRow> = tx
             .rows(
                 "listing dead letters",
                 sqlx::query_as(
@@ -119,7 +119,7 @@ const REPLAY: &str = "with letter as (
         returning *
     ),
     task as (
-        insert into syncline.sync_task as task (record_id, tenant, object, look)
+        insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh)
         select link.record_id, link.tenant, link.object, true
         from letter
         join syncline.sync_link as link on link.record_id = letter.record_id
@@ -129,7 +129,7 @@ const REPLAY: &str = "with letter as (
             generation = task.generation + 1,
             attempts = 0,
             due_at = now(),
-            look = true,
+            needs_refresh = true,
             code = null,
             reason = null
     ),
@@ -150,10 +150,10 @@ const REPLAY: &str = "with letter as (
     select dead_letter_id
     from letter";
 
-impl TryFrom<LetterRow> for DeadLetter {
+impl TryFrom<DeadLetterRow> for DeadLetter {
     type Error = StoreError;
 
-    fn try_from(row: LetterRow) -> Result<Self, StoreError> {
+    fn try_from(row: DeadLetterRow) -> Result<Self, StoreError> {
         Ok(Self {
             dead_letter_id: row.dead_letter_id,
             tenant: TenantId::parse(&row.tenant).map_err(corrupt)?,
@@ -177,7 +177,7 @@ impl TryFrom<LetterRow> for DeadLetter {
 
 /// A dead letter to write.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct NewLetter {
+pub(super) struct NewDeadLetter {
     pub(super) tenant: String,
     pub(super) object: String,
     pub(super) record_id: Option<RecordId>,
@@ -190,8 +190,11 @@ pub(super) struct NewLetter {
 }
 
 /// Writes dead letters.
-pub(super) async fn write_letters(tx: &mut Tx, letters: &[NewLetter]) -> Result<(), StoreError> {
-    if letters.is_empty() {
+pub(super) async fn insert_dead_letters(
+    tx: &mut Tx,
+    dead_letters: &[NewDeadLetter],
+) -> Result<(), StoreError> {
+    if dead_letters.is_empty() {
         return Ok(());
     }
     tx.run(
@@ -206,7 +209,7 @@ pub(super) async fn write_letters(tx: &mut Tx, letters: &[NewLetter]) -> Result<
                 message text, payload jsonb, attempts integer
             )",
         )
-        .bind(recordset(letters)),
+        .bind(recordset(dead_letters)),
     )
     .await?;
     Ok(())

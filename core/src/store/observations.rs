@@ -8,57 +8,57 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::capture::{drop_places, key_form};
+use super::dead_letters::{NewDeadLetter, insert_dead_letters};
 use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
 use super::journal::{JournalLine, write_journal};
-use super::letters::{NewLetter, write_letters};
 use super::links::{NewLink, Wanted, lock_by_names, make_links};
+use super::observation_batch::{Loaded, ObservationBatch, Seen, SeenRecord, external_id};
 use super::records::{
     KnownRecord, LostValue, free_keys, live_intents, log_lost_values, save_intents, save_records,
     word_of,
 };
-use super::sighting_book::{Loaded, Seen, SeenRecord, SightingBook, external_id};
 use super::stream::{hold_checkpoint, move_checkpoint};
 use super::tasks::{NewWork, add_work, wake_children};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, StreamLease, StreamPosition};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::cursor::SourceCursor;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::{Payload, Value};
-use crate::plan::fold::Fate;
+use crate::plan::observation::AbsorbStatus;
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::record_observations`].
-    pub(super) async fn record_sightings(
+    pub(super) async fn record_observations(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         observations: &[SalesforceObservation],
         stream: Option<(&mut StreamLease, StreamPosition)>,
     ) -> Result<ObservationReport, StoreError> {
         let held = stream
             .as_ref()
             .map(|(lease, position)| (&**lease, position));
-        let mut done = self.record_once(scopes, observations, held).await;
+        let mut done = self.record_once(mapped_objects, observations, held).await;
         for _ in 0..CONTENTION_RETRIES_MAX {
             if !done.as_ref().is_err_and(is_contention) {
                 break;
             }
-            done = self.record_once(scopes, observations, held).await;
+            done = self.record_once(mapped_objects, observations, held).await;
         }
         let report = done?;
         if let Some((lease, position)) = stream {
             lease.position = Some(position.cursor);
-            lease.stale = position.stale.unwrap_or(lease.stale);
+            lease.needs_resync = position.needs_resync.unwrap_or(lease.needs_resync);
         }
         Ok(report)
     }
 
     async fn record_once(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         observations: &[SalesforceObservation],
         stream: Option<(&StreamLease, &StreamPosition)>,
     ) -> Result<ObservationReport, StoreError> {
@@ -67,16 +67,16 @@ impl PgStore {
             hold_checkpoint(&mut tx, lease).await?;
         }
         let name = stream.map(|(lease, _)| lease.stream.0.as_str());
-        let mut sorted = sort(scopes, observations);
+        let mut sorted = sort(mapped_objects, observations);
         let duplicate = drop_seen(&mut tx, name.unwrap_or(RELAY), &mut sorted.accepted).await?;
         let loaded = load(&mut tx, &sorted.accepted).await?;
-        let mut book = SightingBook::new(loaded);
+        let mut book = ObservationBatch::new(loaded);
         let seen: Vec<Seen> = sorted
             .accepted
             .iter()
-            .map(|one| book.take(one.scope, key_form(one.scope), one.seen))
+            .map(|one| book.take(one.mapped, key_form(one.mapped), one.seen))
             .collect();
-        write(&mut tx, scopes, &mut book).await?;
+        write(&mut tx, mapped_objects, &mut book).await?;
         write_evidence(&mut tx, name, &sorted, &seen, &book).await?;
         if let Some((lease, position)) = stream {
             move_checkpoint(&mut tx, lease, position).await?;
@@ -89,7 +89,7 @@ impl PgStore {
             .zip(&seen)
             .filter(|(one, seen)| is_left_alone(one, seen))
             .count();
-        let count = |fate| seen.iter().filter(|seen| seen.fate == fate).count();
+        let count = |status| seen.iter().filter(|seen| seen.status == status).count();
         Ok(ObservationReport {
             counts: CaptureCounts {
                 seen: observations.len() + unmapped,
@@ -99,28 +99,31 @@ impl PgStore {
                 out_of_scope: sorted.out_of_scope + unmapped + left_alone,
             },
             dirty: book.records().iter().filter(|record| record.dirty).count(),
-            echoes: count(Fate::Echo),
-            superseded: count(Fate::Superseded),
+            echoes: count(AbsorbStatus::Echo),
+            superseded: count(AbsorbStatus::Superseded),
         })
     }
 }
 
 /// A sighting of a mapped object.
 struct Accepted<'a> {
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
     seen: &'a SalesforceObservation,
 }
 
 struct Sorted<'a> {
     accepted: Vec<Accepted<'a>>,
-    refused: Vec<NewLetter>,
+    refused: Vec<NewDeadLetter>,
     out_of_scope: usize,
 }
 
-fn sort<'a>(scopes: &'a [ObjectScope], observations: &'a [SalesforceObservation]) -> Sorted<'a> {
-    let by_object: BTreeMap<&ObjectName, &ObjectScope> = scopes
+fn sort<'a>(
+    mapped_objects: &'a [MappedObject],
+    observations: &'a [SalesforceObservation],
+) -> Sorted<'a> {
+    let by_object: BTreeMap<&ObjectName, &MappedObject> = mapped_objects
         .iter()
-        .map(|scope| (&scope.sync.object, scope))
+        .map(|mapped| (&mapped.sync.object, mapped))
         .collect();
     let mut sorted = Sorted {
         accepted: Vec::with_capacity(observations.len()),
@@ -128,20 +131,20 @@ fn sort<'a>(scopes: &'a [ObjectScope], observations: &'a [SalesforceObservation]
         out_of_scope: 0,
     };
     for seen in observations {
-        let Some(scope) = by_object.get(&seen.object) else {
+        let Some(mapped) = by_object.get(&seen.object) else {
             sorted.out_of_scope += 1;
             continue;
         };
-        let bad_key = external_id(seen).and_then(|raw| key_form(scope).canonical(raw).err());
+        let bad_key = external_id(seen).and_then(|raw| key_form(mapped).canonical(raw).err());
         match bad_key {
-            None => sorted.accepted.push(Accepted { scope, seen }),
-            Some(error) => sorted.refused.push(NewLetter {
-                tenant: scope.tenant.to_string(),
+            None => sorted.accepted.push(Accepted { mapped, seen }),
+            Some(error) => sorted.refused.push(NewDeadLetter {
+                tenant: mapped.tenant.to_string(),
                 object: seen.object.to_string(),
                 record_id: None,
                 origin: "observation",
                 code: "observation_bad_key".to_owned(),
-                field: Some(scope.sync.external_id.field.to_string()),
+                field: Some(mapped.sync.external_id.field.to_string()),
                 message: format!("record {}: {error}", seen.salesforce_id),
                 payload: serde_json::to_value(&seen.fields).ok(),
                 attempts: 0,
@@ -236,8 +239,8 @@ const REMEMBER: &str = "insert into syncline.sync_seen as known (
 
 fn seen_row<'a>(one: &Accepted<'a>) -> SeenRow<'a> {
     SeenRow {
-        tenant: &one.scope.tenant,
-        org_epoch: one.scope.org_epoch.0,
+        tenant: &one.mapped.tenant,
+        org_epoch: one.mapped.org_epoch.0,
         cursor: one.seen.cursor.to_string(),
         object: &one.seen.object,
         record: &one.seen.salesforce_id,
@@ -258,10 +261,10 @@ async fn load(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<Loaded, StoreErr
     let wanted: Vec<Wanted> = accepted
         .iter()
         .map(|one| Wanted {
-            tenant: one.scope.tenant.to_string(),
+            tenant: one.mapped.tenant.to_string(),
             object: one.seen.object.to_string(),
             canonical_id: external_id(one.seen)
-                .and_then(|raw| key_form(one.scope).canonical(raw).ok()),
+                .and_then(|raw| key_form(one.mapped).canonical(raw).ok()),
             local_key: None,
             salesforce_id: Some(one.seen.salesforce_id.clone()),
         })
@@ -309,40 +312,40 @@ async fn former_ids(
         .collect()
 }
 
-/// Returns the external ids of the parents that sightings and images point to.
+/// Returns the external ids of the parents that sightings and remote states point to.
 async fn parents(
     tx: &mut Tx,
     accepted: &[Accepted<'_>],
     records: &[KnownRecord],
 ) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
     let mut pointed = BTreeSet::new();
-    let scopes: BTreeMap<&ObjectName, &ObjectScope> = accepted
+    let mapped_objects: BTreeMap<&ObjectName, &MappedObject> = accepted
         .iter()
-        .map(|one| (&one.seen.object, one.scope))
+        .map(|one| (&one.seen.object, one.mapped))
         .collect();
     for one in accepted {
-        pointed.extend(references(one.scope, |field| one.seen.fields.get(field)));
+        pointed.extend(references(one.mapped, |field| one.seen.fields.get(field)));
     }
     for record in records {
-        if let Some(scope) = scopes.get(&record.link.object) {
-            let image = &record.link.image.fields;
-            pointed.extend(references(scope, |field| {
-                image.get(field).map(|field| &field.value)
+        if let Some(mapped) = mapped_objects.get(&record.link.object) {
+            let remote_state = &record.link.remote_state.fields;
+            pointed.extend(references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
             }));
         }
     }
     match accepted.first() {
-        Some(one) => resolve_parents(tx, &one.scope.tenant, &pointed).await,
+        Some(one) => resolve_parents(tx, &one.mapped.tenant, &pointed).await,
         None => Ok(BTreeMap::new()),
     }
 }
 
 /// Returns the objects and ids that a record's references point to.
 pub(super) fn references<'a>(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     value: impl Fn(&crate::model::ids::FieldName) -> Option<&'a Value>,
 ) -> Vec<(ObjectName, SalesforceId)> {
-    scope
+    mapped
         .sync
         .fields
         .iter()
@@ -355,17 +358,19 @@ pub(super) fn references<'a>(
         .collect()
 }
 
-/// Returns those of `parents` that the record's image points to.
+/// Returns those of `parents` that the record's remote state points to.
 pub(super) fn parents_of(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     known: &KnownRecord,
     parents: &BTreeMap<SalesforceId, String>,
 ) -> BTreeMap<SalesforceId, String> {
-    let image = &known.link.image.fields;
-    references(scope, |field| image.get(field).map(|field| &field.value))
-        .into_iter()
-        .filter_map(|(_, id)| Some((id.clone(), parents.get(&id)?.clone())))
-        .collect()
+    let remote_state = &known.link.remote_state.fields;
+    references(mapped, |field| {
+        remote_state.get(field).map(|field| &field.value)
+    })
+    .into_iter()
+    .filter_map(|(_, id)| Some((id.clone(), parents.get(&id)?.clone())))
+    .collect()
 }
 
 /// Returns the external ids of linked records by their Salesforce ids.
@@ -408,10 +413,12 @@ pub(super) async fn resolve_parents(
 /// Writes links, intents, lost values and tasks.
 async fn write(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
-    book: &mut SightingBook,
+    mapped_objects: &[MappedObject],
+    book: &mut ObservationBatch,
 ) -> Result<(), StoreError> {
-    let config_hash = scopes.first().map_or("", |scope| &*scope.config_hash);
+    let config_hash = mapped_objects
+        .first()
+        .map_or("", |mapped| &*mapped.config_hash);
     let of = |wanted: fn(&SeenRecord) -> bool| -> Vec<RecordId> {
         book.records()
             .iter()
@@ -441,7 +448,7 @@ async fn write(
         .filter(|record| record.dirty)
         .map(|record| NewWork {
             record_id: record.known.link.record_id,
-            look: record.look,
+            needs_refresh: record.needs_refresh,
             xid: None,
         })
         .collect();
@@ -455,7 +462,7 @@ async fn write(
 }
 
 /// Makes the links of new records and gives them their ids.
-async fn make_new(tx: &mut Tx, book: &mut SightingBook) -> Result<(), StoreError> {
+async fn make_new(tx: &mut Tx, book: &mut ObservationBatch) -> Result<(), StoreError> {
     let new: Vec<NewLink> = book
         .records()
         .iter()
@@ -466,12 +473,12 @@ async fn make_new(tx: &mut Tx, book: &mut SightingBook) -> Result<(), StoreError
             org_epoch: record.known.link.org_epoch,
             external_id: record.known.link.external_id.clone(),
             canonical_id: record.known.link.canonical_id.clone(),
-            minted: record.known.minted,
+            generated: record.known.generated,
             salesforce_id: record.known.link.salesforce_id.clone(),
             local_key: None,
             postgres_presence: record.known.postgres_presence,
             postgres_changed_at_ms: None,
-            image: record.known.link.image.clone(),
+            remote_state: record.known.link.remote_state.clone(),
         })
         .collect();
     let mut made = make_links(tx, &new).await?.into_iter();
@@ -505,7 +512,7 @@ async fn write_evidence(
     stream: Option<&str>,
     sorted: &Sorted<'_>,
     seen: &[Seen],
-    book: &SightingBook,
+    book: &ObservationBatch,
 ) -> Result<(), StoreError> {
     let lines: Vec<JournalLine> = sorted
         .accepted
@@ -513,41 +520,41 @@ async fn write_evidence(
         .zip(seen)
         // A scan that finds what is known already is no news: millions of those would bury the rest.
         .filter(|(one, seen)| {
-            one.seen.kind != ObservationKind::Snapshot || seen.fate != Fate::Unchanged
+            one.seen.kind != ObservationKind::Snapshot || seen.status != AbsorbStatus::Unchanged
         })
         .filter(|(one, seen)| !is_left_alone(one, seen))
         .map(|(one, seen)| journal_line(stream, one, *seen, book))
         .collect();
     write_journal(tx, &lines).await?;
-    write_letters(tx, &sorted.refused).await
+    insert_dead_letters(tx, &sorted.refused).await
 }
 
 /// A record outside the object's filter that nobody knows, or that is known to lie there.
 fn is_left_alone(one: &Accepted<'_>, seen: &Seen) -> bool {
-    one.seen.kind == ObservationKind::Unmatched && seen.fate == Fate::Unchanged
+    one.seen.kind == ObservationKind::Unmatched && seen.status == AbsorbStatus::Unchanged
 }
 
 fn journal_line(
     stream: Option<&str>,
     one: &Accepted<'_>,
     seen: Seen,
-    book: &SightingBook,
+    book: &ObservationBatch,
 ) -> JournalLine {
     let record = seen.place.map(|place| &book.records()[place]);
     // What a record outside the filter holds is nobody's business here.
     let told = match one.seen.kind {
-        ObservationKind::Unmatched | ObservationKind::Outside => &Payload::new(),
+        ObservationKind::Unmatched | ObservationKind::FilteredOut => &Payload::new(),
         ObservationKind::Changed
         | ObservationKind::Created
         | ObservationKind::Undeleted
         | ObservationKind::Snapshot
-        | ObservationKind::Look
+        | ObservationKind::Refresh
         | ObservationKind::Deleted
         | ObservationKind::Missing
         | ObservationKind::Gap => &one.seen.fields,
     };
     JournalLine {
-        tenant: one.scope.tenant.to_string(),
+        tenant: one.mapped.tenant.to_string(),
         object: one.seen.object.to_string(),
         record_id: record
             .filter(|record| !record.merged)
@@ -558,15 +565,15 @@ fn journal_line(
         salesforce_id: Some(one.seen.salesforce_id.to_string()),
         stream: stream.map(str::to_owned),
         cursor: Some(one.seen.cursor.to_string()),
-        org_epoch: Some(one.scope.org_epoch.0),
+        org_epoch: Some(one.mapped.org_epoch.0),
         payload: serde_json::to_value(told).ok(),
         payload_hash: Some(crate::model::hash::payload_hash(told)),
-        fate: Some(if record.is_none() {
+        status: Some(if record.is_none() {
             "unknown_record".to_owned()
         } else {
-            format!("{:?}", seen.fate).to_lowercase()
+            format!("{:?}", seen.status).to_lowercase()
         }),
         observed_at_ms: one.seen.version.modified_ms,
-        config_hash: Some(one.scope.config_hash.to_string()),
+        config_hash: Some(one.mapped.config_hash.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use syncline::engine::ports::StorePort;
 use syncline::model::SourceCursor;
-use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Look, Snapshot};
+use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Refresh, Snapshot};
 use syncline::model::observation::SalesforceObservation;
 
 use super::streams::{event, lease_events, position};
@@ -25,13 +25,21 @@ async fn one_event_for_many_records_is_many_changes() {
     let mut lease = lease_events(&world, "one").await;
     let report = world
         .store
-        .record_observations(world.scopes(), &merged, Some((&mut lease, position(7))))
+        .record_observations(
+            world.mapped_objects(),
+            &merged,
+            Some((&mut lease, position(7))),
+        )
         .await
         .unwrap();
     assert_eq!((report.counts.journaled, report.dirty), (200, 200));
     let again = world
         .store
-        .record_observations(world.scopes(), &merged, Some((&mut lease, position(8))))
+        .record_observations(
+            world.mapped_objects(),
+            &merged,
+            Some((&mut lease, position(8))),
+        )
         .await
         .unwrap();
     assert_eq!((again.counts.duplicate, again.dirty), (200, 0));
@@ -54,7 +62,11 @@ async fn the_same_place_with_another_content_is_no_duplicate() {
         let change = event(seen(Changed, "K", &[("Name", name)], 5), 1);
         let report = world
             .store
-            .record_observations(world.scopes(), &[change], Some((&mut lease, position(1))))
+            .record_observations(
+                world.mapped_objects(),
+                &[change],
+                Some((&mut lease, position(1))),
+            )
             .await
             .unwrap();
         assert_eq!(report.counts.journaled, expected, "{name}");
@@ -94,7 +106,9 @@ async fn our_own_write_comes_back_and_changes_nothing() {
 async fn a_read_that_is_older_than_what_is_known_is_superseded() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
-    world.see(&[seen(Look, "K", &[("Name", "Ada")], 10)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 10)])
+        .await;
     world.apply().await;
     world
         .see(&[seen(Changed, "K", &[("Name", "new")], 20)])
@@ -111,7 +125,9 @@ async fn a_read_that_is_older_than_what_is_known_is_superseded() {
 async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
-    world.see(&[seen(Look, "K", &[("Name", "Ada")], 10)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 10)])
+        .await;
     world.apply().await;
     world.sql("update public.account set name = 'ours'").await;
     world.sync().await;
@@ -121,7 +137,7 @@ async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
     assert_eq!((report.superseded, report.dirty), (1, 0));
     assert_eq!(
         world
-            .ask("select value #>> '{}' from syncline.sync_overruled")
+            .ask("select value #>> '{}' from syncline.sync_discarded_value")
             .await,
         "theirs"
     );
@@ -156,11 +172,13 @@ async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
     );
     let unlinked = world
         .store
-        .unlinked(&world.scope, &[sf_id("K"), sf_id("nobody")])
+        .unlinked(&world.mapped, &[sf_id("K"), sf_id("nobody")])
         .await
         .unwrap();
     assert_eq!(unlinked, [sf_id("nobody")]);
-    world.see(&[seen(Look, "K", &[("Name", "Eve")], 6)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Eve")], 6)])
+        .await;
     assert_eq!(
         world.ask("select string_agg(external_id || (salesforce_id is not null), ',') from syncline.sync_link").await,
         "Ktrue",
@@ -174,24 +192,24 @@ async fn in_another_org_nothing_of_the_old_one_holds() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     let other = syncline::model::ids::SalesforceId::parse("00D000000000002AAA").unwrap();
-    let tenant = world.scope.tenant.clone();
+    let tenant = world.mapped.tenant.clone();
     let before = lease_events(&world, "one").await;
     let epoch = world.store.adopt_org(&tenant, &other).await.unwrap();
-    assert_eq!(epoch.0, world.scope.org_epoch.0 + 1);
+    assert_eq!(epoch.0, world.mapped.org_epoch.0 + 1);
     assert_eq!(world.store.adopt_org(&tenant, &other).await.unwrap(), epoch);
     let mut lost = before.clone();
     let moved = world
         .store
-        .record_observations(world.scopes(), &[], Some((&mut lost, position(1))))
+        .record_observations(world.mapped_objects(), &[], Some((&mut lost, position(1))))
         .await;
     assert!(moved.is_err(), "a reader of the old org moves nothing");
-    world.scope.org_epoch = epoch;
+    world.mapped.org_epoch = epoch;
     let mut change = seen(Snapshot, "K", &[("Name", "Eve")], 1);
     change.cursor = SourceCursor::Snapshot("scan".to_owned());
     world.see(&[change]).await;
     assert_eq!(
         world
-            .ask("select image -> 'fields' -> 'Name' ->> 'value' from syncline.sync_link")
+            .ask("select remote_state -> 'fields' -> 'Name' ->> 'value' from syncline.sync_link")
             .await,
         "Eve",
         "a stamp of another org is not compared"

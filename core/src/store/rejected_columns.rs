@@ -11,22 +11,22 @@ use super::rows::RowError;
 use super::table::TableShape;
 use super::transaction::Tx;
 use super::write_rows::{RowWrite, write_rows};
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::store::PlannedPostgres;
 
-/// Columns that are not taken, with what Postgres said.
-pub(super) type Blamed = BTreeMap<String, RowRefusal>;
+/// Columns that are not taken, with what Postgres new.
+pub(super) type Rejected = BTreeMap<String, RowRefusal>;
 
 /// Returns the columns without which Postgres takes the write that it has refused; none if no such
 /// columns were found. The one of the external id is never among them. At most two tries a column.
-pub(super) async fn columns_to_blame(
+pub(super) async fn rejected_columns(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     write: &RowWrite<'_>,
     refusal: &RowRefusal,
-) -> Result<Blamed, RowError> {
-    let key = scope.sync.external_id.column.as_str();
+) -> Result<Rejected, RowError> {
+    let key = mapped.sync.external_id.column.as_str();
     let suspects: Vec<&String> = match write.write {
         PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns) => {
             columns.keys().filter(|column| *column != key).collect()
@@ -34,10 +34,10 @@ pub(super) async fn columns_to_blame(
         PlannedPostgres::Delete | PlannedPostgres::SoftDelete => Vec::new(),
     };
     if suspects.is_empty() {
-        return Ok(Blamed::new());
+        return Ok(Rejected::new());
     }
     let trial = Trial {
-        scope,
+        mapped,
         shape,
         write,
     };
@@ -47,26 +47,26 @@ pub(super) async fn columns_to_blame(
             .await?
             .is_none()
         {
-            return Ok(Blamed::from([((*suspect).clone(), refusal.clone())]));
+            return Ok(Rejected::from([((*suspect).clone(), refusal.clone())]));
         }
     }
-    let mut blamed = Blamed::new();
+    let mut rejected = Rejected::new();
     for suspect in suspects {
         let alone = |column: &String| column == suspect || column == key;
         if let Some(refusal) = trial.refusal(tx, alone).await? {
-            blamed.insert(suspect.clone(), refusal);
+            rejected.insert(suspect.clone(), refusal);
         }
     }
-    let rest = trial.refusal(tx, |column| !blamed.contains_key(column));
+    let rest = trial.refusal(tx, |column| !rejected.contains_key(column));
     match rest.await? {
-        None => Ok(blamed),
-        Some(_) => Ok(Blamed::new()),
+        None => Ok(rejected),
+        Some(_) => Ok(Rejected::new()),
     }
 }
 
 /// A write of which parts are tried.
 struct Trial<'a> {
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
     shape: &'a TableShape,
     write: &'a RowWrite<'a>,
 }
@@ -91,7 +91,7 @@ impl Trial<'_> {
             ..*self.write
         };
         tx.savepoint().await.map_err(RowError::Store)?;
-        let written = write_rows(tx, self.scope, self.shape, &[write]).await;
+        let written = write_rows(tx, self.mapped, self.shape, &[write]).await;
         tx.back().await.map_err(RowError::Store)?;
         match written {
             Ok(_) => Ok(None),

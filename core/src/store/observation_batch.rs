@@ -1,6 +1,6 @@
 //! Which record a Salesforce sighting belongs to, and what the sightings of one batch make of it.
 //!
-//! Pure: a fold over one batch, in order. What a sighting means is [`fold_observation`]'s to say; here
+//! Pure: a fold over one batch, in order. What a sighting means is [`absorb`]'s to say; here
 //! it only finds its record and its effects are collected.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::records::{KnownRecord, LostValue, word_of};
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::model::SourceSystem;
 use crate::model::SyncLink;
+use crate::model::generate;
 use crate::model::ids::{IntentId, ObjectName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState};
 use crate::model::key::KeyForm;
-use crate::model::link::{Image, Presence};
-use crate::model::mint;
+use crate::model::link::{Presence, RemoteState};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Payload;
-use crate::plan::fold::{Fate, fold_observation};
+use crate::plan::observation::{AbsorbStatus, absorb};
 
 /// A record of the batch.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct SeenRecord {
     /// There is work.
     pub(super) dirty: bool,
     /// It must be read before it is planned.
-    pub(super) look: bool,
+    pub(super) needs_refresh: bool,
     /// Its external id was adopted from Salesforce.
     pub(super) moved: bool,
     /// It turned out to be another record's Salesforce side, and gives way to that one.
@@ -102,7 +102,7 @@ pub(super) struct Loaded {
 
 /// The records of one batch by every name a sighting may use.
 #[derive(Debug)]
-pub(super) struct SightingBook {
+pub(super) struct ObservationBatch {
     records: Vec<SeenRecord>,
     by_id: BTreeMap<(ObjectName, SalesforceId), usize>,
     by_key: BTreeMap<(ObjectName, String), usize>,
@@ -116,10 +116,10 @@ pub(super) struct Seen {
     /// Its record; none for a deletion of a record that nobody knows.
     pub(super) place: Option<usize>,
     /// What became of it.
-    pub(super) fate: Fate,
+    pub(super) status: AbsorbStatus,
 }
 
-impl SightingBook {
+impl ObservationBatch {
     /// Opens the book.
     pub(super) fn new(loaded: Loaded) -> Self {
         let mut book = Self {
@@ -158,35 +158,35 @@ impl SightingBook {
     /// Folds one sighting into its record.
     pub(super) fn take(
         &mut self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         form: KeyForm,
         seen: &SalesforceObservation,
     ) -> Seen {
-        let Some(place) = self.find_or_make(scope, form, seen) else {
+        let Some(place) = self.find_or_make(mapped, form, seen) else {
             return Seen {
                 place: None,
-                fate: Fate::Unchanged,
+                status: AbsorbStatus::Unchanged,
             };
         };
         let record = &mut self.records[place];
-        enter_org_epoch(&mut record.known.link, scope);
+        enter_org_epoch(&mut record.known.link, mapped);
         let former = self
             .former
             .get(&(seen.object.clone(), seen.salesforce_id.clone()));
         if record.known.link.salesforce_id.is_none()
-            && record.known.link.image.presence == Presence::Deleted
+            && record.known.link.remote_state.presence == Presence::Deleted
             && former == Some(&place)
         {
             // A sighting of the id it had before it was deleted: it is ordered against that delete.
             record.known.link.salesforce_id = Some(seen.salesforce_id.clone());
         }
-        let fate = fold_into(record, seen, &self.parents);
+        let status = absorb_into(record, seen, &self.parents);
         if let Some(id) = &record.known.link.salesforce_id {
             self.by_id.insert((seen.object.clone(), id.clone()), place);
         }
         Seen {
             place: Some(place),
-            fate,
+            status,
         }
     }
 
@@ -205,7 +205,7 @@ impl SightingBook {
             ended: Vec::new(),
             touched: BTreeSet::new(),
             dirty: false,
-            look: false,
+            needs_refresh: false,
             moved: false,
             merged: false,
             lost: Vec::new(),
@@ -216,7 +216,7 @@ impl SightingBook {
     /// Finds the record by Salesforce id, then by external id, then by a former Salesforce id.
     fn find_or_make(
         &mut self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         form: KeyForm,
         seen: &SalesforceObservation,
     ) -> Option<usize> {
@@ -241,56 +241,63 @@ impl SightingBook {
             ObservationKind::Deleted
             | ObservationKind::Missing
             | ObservationKind::Unmatched
-            | ObservationKind::Outside => None,
+            | ObservationKind::FilteredOut => None,
             ObservationKind::Changed
             | ObservationKind::Created
             | ObservationKind::Undeleted
             | ObservationKind::Snapshot
-            | ObservationKind::Look
-            | ObservationKind::Gap => Some(self.make(scope, form, seen)),
+            | ObservationKind::Refresh
+            | ObservationKind::Gap => Some(self.make(mapped, form, seen)),
         }
     }
 
-    fn make(&mut self, scope: &ObjectScope, form: KeyForm, seen: &SalesforceObservation) -> usize {
+    fn make(
+        &mut self,
+        mapped: &MappedObject,
+        form: KeyForm,
+        seen: &SalesforceObservation,
+    ) -> usize {
         let given = external_id(seen)
             .and_then(|raw| Some((raw.to_owned(), form.canonical(raw).ok()?, false)));
-        let (external_id, canonical_id, minted) = given.unwrap_or_else(|| {
-            let minted = mint::for_salesforce(&scope.organization_id, &seen.salesforce_id);
-            let canonical = form.canonical(&minted).unwrap_or_else(|_| minted.clone());
-            (minted, canonical, true)
+        let (external_id, canonical_id, generated) = given.unwrap_or_else(|| {
+            let generated = generate::for_salesforce(&mapped.organization_id, &seen.salesforce_id);
+            let canonical = form
+                .canonical(&generated)
+                .unwrap_or_else(|_| generated.clone());
+            (generated, canonical, true)
         });
         // An id without a sighting of the record itself (a gap) still says which record to read.
         let salesforce_id = (seen.kind == ObservationKind::Gap).then(|| seen.salesforce_id.clone());
         let link = SyncLink {
             record_id: RecordId(Uuid::nil()),
-            tenant: scope.tenant.clone(),
-            object: scope.sync.object.clone(),
-            org_epoch: scope.org_epoch,
+            tenant: mapped.tenant.clone(),
+            object: mapped.sync.object.clone(),
+            org_epoch: mapped.org_epoch,
             external_id,
             canonical_id,
             salesforce_id,
             local_key: None,
             base: Payload::new(),
             agreed: false,
-            image: Image::default(),
-            bounces: BTreeMap::new(),
+            remote_state: RemoteState::default(),
+            automation_overrides: BTreeMap::new(),
             version: 1,
         };
         let known = KnownRecord {
             link,
-            minted,
-            clashes: false,
+            generated,
+            key_conflict: false,
             postgres_presence: Presence::Unseen,
             postgres_changed_at_ms: None,
         };
         self.add(known, None, Vec::new())
     }
 
-    /// A record that was met without its external id got a minted one. Now that Salesforce shows the
+    /// A record that was met without its external id got a generated one. Now that Salesforce shows the
     /// real one, it takes it, or, if another record goes by that, gives its Salesforce side to it.
     fn adopt(&mut self, place: usize, by_key: Option<usize>, canonical: &str, raw: &str) -> usize {
         let record = &self.records[place];
-        let provisional = record.known.minted
+        let provisional = record.known.generated
             && !record.known.link.agreed
             && record.known.postgres_presence == Presence::Unseen;
         if !provisional {
@@ -311,7 +318,7 @@ impl SightingBook {
             None => {
                 let record = &mut self.records[place];
                 record.moved = record.before.is_some();
-                record.known.minted = false;
+                record.known.generated = false;
                 raw.clone_into(&mut record.known.link.external_id);
                 let link = &mut record.known.link;
                 let old = std::mem::replace(&mut link.canonical_id, canonical.to_owned());
@@ -331,31 +338,31 @@ pub(super) fn external_id(seen: &SalesforceObservation) -> Option<&str> {
 }
 
 /// In another org than before nothing that was seen of the old one holds.
-fn enter_org_epoch(link: &mut SyncLink, scope: &ObjectScope) {
-    if link.org_epoch != scope.org_epoch {
-        link.org_epoch = scope.org_epoch;
-        link.image = Image::default();
+fn enter_org_epoch(link: &mut SyncLink, mapped: &MappedObject) {
+    if link.org_epoch != mapped.org_epoch {
+        link.org_epoch = mapped.org_epoch;
+        link.remote_state = RemoteState::default();
     }
 }
 
-fn fold_into(
+fn absorb_into(
     record: &mut SeenRecord,
     seen: &SalesforceObservation,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Fate {
-    let folded = fold_observation(&record.known.link, &record.live, seen, parents);
+) -> AbsorbStatus {
+    let absorbed = absorb(&record.known.link, &record.live, seen, parents);
     let link = &mut record.known.link;
-    link.image = folded.image;
-    link.salesforce_id = folded.salesforce_id;
-    link.base.extend(folded.base_advance);
-    link.bounces = folded.bounces;
-    for (id, field) in folded.echoed {
+    link.remote_state = absorbed.remote_state;
+    link.salesforce_id = absorbed.salesforce_id;
+    link.base.extend(absorbed.base_advance);
+    link.automation_overrides = absorbed.automation_overrides;
+    for (id, field) in absorbed.echoed {
         if let Some(intent) = record.live.iter_mut().find(|live| live.intent_id == id) {
             intent.echoed.insert(field);
             record.touched.insert(id);
         }
     }
-    for (id, state) in folded.intents {
+    for (id, state) in absorbed.intents {
         if let Some(intent) = record.live.iter_mut().find(|live| live.intent_id == id) {
             intent.state = state;
             record.touched.insert(id);
@@ -366,18 +373,18 @@ fn fold_into(
         .partition(has_ended);
     record.live = live;
     record.ended.extend::<Vec<Intent>>(ended);
-    record.lost.extend(folded.overwritten);
-    record.dirty |= folded.dirty;
-    record.look |= folded.look;
-    folded.fate
+    record.lost.extend(absorbed.overwritten);
+    record.dirty |= absorbed.dirty;
+    record.needs_refresh |= absorbed.needs_refresh;
+    absorbed.status
 }
 
 fn has_ended(intent: &Intent) -> bool {
     match intent.state {
-        IntentState::Retired | IntentState::Refused => true,
+        IntentState::Confirmed | IntentState::Refused => true,
         IntentState::Open
         | IntentState::Applied
         | IntentState::Unknown
-        | IntentState::Superseded => false,
+        | IntentState::Abandoned => false,
     }
 }

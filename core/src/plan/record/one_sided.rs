@@ -9,12 +9,12 @@ use crate::model::value::{Payload, Value};
 
 use super::super::field::Authority;
 use super::{
-    Agreement, Confirmation, FieldConflict, Overruled, RecordPlan, RecordState, Rule, SideWrite,
-    external_id_value,
+    Agreement, Confirmation, DiscardedValue, FieldConflict, RecordPlan, RecordState, Rule,
+    SideWrite, external_id_value,
 };
 
 /// Decides about a record that only `holder` holds.
-pub(super) fn plan_half(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
+pub(super) fn plan_one_sided(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     let lacking = holder.other();
     match (state.agreed, state.holds(lacking).presence, lacking) {
         (false, _, _) if !state.may_write(lacking) => RecordPlan::because(Rule::DirectionForbids),
@@ -56,7 +56,7 @@ fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     let mut plan = delete(state, holder, rule);
     plan.explain(&weighed);
     plan.explain(&unweighed);
-    plan.overruled = edits.iter().map(|edit| edit.overruled(holder)).collect();
+    plan.discarded = edits.iter().map(|edit| edit.discarded(holder)).collect();
     plan
 }
 
@@ -72,8 +72,8 @@ pub(super) struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    fn overruled(&self, side: SourceSystem) -> Overruled {
-        Overruled {
+    fn discarded(&self, side: SourceSystem) -> DiscardedValue {
+        DiscardedValue {
             field: self.field.clone(),
             side,
             value: self.value.clone(),
@@ -100,8 +100,8 @@ pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec
     state
         .mapped()
         .filter(|field| {
-            let late = holder == SourceSystem::Salesforce && state.late_effects.contains(field);
-            !late && !state.is_contested(field)
+            let late = holder == SourceSystem::Salesforce && state.late_writes.contains(field);
+            !late && !state.is_overridden_by_automation(field)
         })
         .filter_map(|field| Some((field, fields.get(field)?)))
         .filter(|(field, value)| {

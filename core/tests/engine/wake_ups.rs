@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::engine::SyncEngine;
-use syncline::engine::in_process::{self, Bells};
-use syncline::engine::ports::Doorbell;
+use syncline::engine::in_process::{self, SentWakeUps};
+use syncline::engine::ports::WakeUp;
 
 use crate::stage::Stage;
 
 /// Returns an engine that rings, and the ear that hears it.
-fn ringing(stage: &Stage) -> (SyncEngine, Bells) {
-    let (doorbell, bells) = in_process::doorbell();
+fn waking(stage: &Stage) -> (SyncEngine, SentWakeUps) {
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
     let engine = SyncEngine::builder()
         .tenant(
             stage.config.clone(),
             Arc::new(stage.store.clone()),
             Arc::clone(&stage.salesforce),
         )
-        .doorbell(Arc::new(doorbell))
+        .wake_up(Arc::new(wake_up))
         .build();
-    (engine, bells)
+    (engine, sent_wake_ups)
 }
 
-fn heard(bells: &mut Bells) -> Vec<(String, i32)> {
-    std::iter::from_fn(|| bells.try_next())
-        .map(|(Doorbell::Apply { object, slot, .. }, _)| (object.to_string(), slot))
+fn heard(sent_wake_ups: &mut SentWakeUps) -> Vec<(String, i32)> {
+    std::iter::from_fn(|| sent_wake_ups.try_next())
+        .map(|(WakeUp::Apply { object, permit, .. }, _)| (object.to_string(), permit))
         .collect()
 }
 
@@ -40,7 +40,7 @@ async fn insert(stage: &Stage, from: usize, upto: usize) {
 #[tokio::test]
 async fn a_growing_backlog_does_not_multiply_rings() {
     let stage = Stage::open().await;
-    let (engine, mut bells) = ringing(&stage);
+    let (engine, mut sent_wake_ups) = waking(&stage);
     for round in 0..5 {
         insert(&stage, round * 10 + 1, round * 10 + 10).await;
         engine
@@ -52,45 +52,45 @@ async fn a_growing_backlog_does_not_multiply_rings() {
             .unwrap();
         engine.sweep(&stage.tenant).await.unwrap();
     }
-    assert_eq!(heard(&mut bells), [("Account".to_owned(), 0)]);
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 }
 
 #[tokio::test]
 async fn a_lost_ring_is_rung_again_once_its_slot_lapses() {
     let stage = Stage::open().await;
-    let (engine, mut bells) = ringing(&stage);
+    let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
     stage.capture_postgres().await;
     // The worker that captured has nobody to ring; its slot is taken all the same.
-    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().rung, 0);
+    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 0);
     stage
-        .sql("update syncline.sync_doorbell set rung_until = now() - interval '1 second'")
+        .sql("update syncline.sync_wake_up_permit set expires_at = now() - interval '1 second'")
         .await;
-    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().rung, 1);
-    assert_eq!(heard(&mut bells), [("Account".to_owned(), 0)]);
+    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 1);
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 }
 
 #[tokio::test]
 async fn an_apply_whose_time_is_up_rings_its_own_slot_again_and_one_that_is_done_frees_it() {
     let stage = Stage::open().await;
-    let (engine, mut bells) = ringing(&stage);
+    let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
     stage.capture_postgres().await;
     let object = syncline::model::ids::ObjectName::parse("Account").unwrap();
     let soon = engine.deadline_in(std::time::Duration::from_secs(1));
     let report = engine.apply(&stage.tenant, &object, 0, soon).await.unwrap();
-    assert_eq!((report.leased, report.rung_again), (0, true));
-    assert_eq!(heard(&mut bells), [("Account".to_owned(), 0)]);
+    assert_eq!((report.leased, report.sent_again), (0, true));
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 
     let report = engine
         .apply(&stage.tenant, &object, 0, stage.deadline())
         .await
         .unwrap();
-    assert_eq!((report.leased, report.rung_again), (3, false));
-    assert_eq!(heard(&mut bells), []);
+    assert_eq!((report.leased, report.sent_again), (3, false));
+    assert_eq!(heard(&mut sent_wake_ups), []);
     assert_eq!(
         stage
-            .one("select count(*) from syncline.sync_doorbell")
+            .one("select count(*) from syncline.sync_wake_up_permit")
             .await,
         json!(0)
     );
@@ -100,7 +100,7 @@ async fn an_apply_whose_time_is_up_rings_its_own_slot_again_and_one_that_is_done
 async fn work_that_falls_due_soon_is_rung_for_once_at_its_time_and_never_takes_a_slot_of_due_work()
 {
     let stage = Stage::open().await;
-    let (engine, mut bells) = ringing(&stage);
+    let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
     stage.capture_postgres().await;
     let object = syncline::model::ids::ObjectName::parse("Account").unwrap();
@@ -111,47 +111,47 @@ async fn work_that_falls_due_soon_is_rung_for_once_at_its_time_and_never_takes_a
             ))
             .await;
     };
-    let rung_by = async |slot| {
+    let sent_by = async |permit| {
         engine
-            .apply(&stage.tenant, &object, slot, stage.deadline())
+            .apply(&stage.tenant, &object, permit, stage.deadline())
             .await
             .unwrap();
     };
     let mut heard = || -> Vec<(i32, u32)> {
-        std::iter::from_fn(|| bells.try_next())
-            .map(|(Doorbell::Apply { slot, .. }, delay)| (slot, delay))
+        std::iter::from_fn(|| sent_wake_ups.try_next())
+            .map(|(WakeUp::Apply { permit, .. }, delay)| (permit, delay))
             .collect()
     };
 
     due_in(40).await;
-    rung_by(0).await;
-    let rings = heard();
+    sent_by(0).await;
+    let wake_ups = heard();
     assert!(
-        matches!(rings[..], [(4, 30..=41)]),
-        "one ring at its time, not {rings:?}"
+        matches!(wake_ups[..], [(4, 30..=41)]),
+        "one ring at its time, not {wake_ups:?}"
     );
-    rung_by(1).await;
+    sent_by(1).await;
     assert_eq!(heard(), [], "a ring is under way");
 
     due_in(10).await;
-    rung_by(1).await;
-    let rings = heard();
+    sent_by(1).await;
+    let wake_ups = heard();
     assert!(
-        matches!(rings[..], [(4, 5..=11)]),
-        "the earlier time counts, not {rings:?}"
+        matches!(wake_ups[..], [(4, 5..=11)]),
+        "the earlier time counts, not {wake_ups:?}"
     );
 
     // The wake-up ring came early: its own slot rings again.
-    rung_by(4).await;
+    sent_by(4).await;
     assert!(matches!(heard()[..], [(4, 1..=11)]));
     due_in(300).await;
-    rung_by(4).await;
+    sent_by(4).await;
     assert_eq!(heard(), [], "the sweep comes before");
     due_in(0).await;
-    rung_by(4).await;
+    sent_by(4).await;
     assert_eq!(
         stage
-            .one("select count(*) from syncline.sync_doorbell")
+            .one("select count(*) from syncline.sync_wake_up_permit")
             .await,
         json!(0),
         "all is done: every slot is free"

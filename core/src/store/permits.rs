@@ -1,10 +1,10 @@
-//! Doorbell slots: a ring needs a free one, so that doorbells cannot multiply.
+//! Wake-up slots: a ring needs a free one, so that wake-ups cannot multiply.
 
 use super::PgStore;
 use super::records::corrupt;
 use super::stream::interval;
 use crate::engine::ports::StoreError;
-use crate::engine::ports::store::{NextRing, WakeUp};
+use crate::engine::ports::store::{DelayedWakeUp, NextWakeUp};
 use crate::model::ids::{ObjectName, TenantId};
 
 /// Objects with due work, by a loose scan of the index; for each as many slots as its work is worth,
@@ -44,22 +44,22 @@ const CLAIM: &str = "with recursive working as (
         ) as due
         where working.object is not null
     )
-    insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
-    select $1, worth.object, slot::integer, clock_timestamp() + $4
+    insert into syncline.sync_wake_up_permit as held (tenant, object, permit, expires_at)
+    select $1, worth.object, permit::integer, clock_timestamp() + $4
     from worth
-    cross join lateral generate_series(0, least($2, worth.slots) - 1) as slot
+    cross join lateral generate_series(0, least($2, worth.slots) - 1) as permit
     where not exists (
         select
         from syncline.sync_control as control
         where control.tenant = $1
         and control.paused_at is not null
     )
-    order by worth.object, slot
-    -- A slot that somebody was rung for is held until that ring lapses.
-    on conflict (tenant, object, slot) do update
-    set rung_until = excluded.rung_until
-    where held.rung_until <= clock_timestamp()
-    returning object, slot";
+    order by worth.object, permit
+    -- A permit that somebody was rung for is held until that ring lapses.
+    on conflict (tenant, object, permit) do update
+    set expires_at = excluded.expires_at
+    where held.expires_at <= clock_timestamp()
+    returning object, permit";
 
 /// The next task of the object decides: it is due, soon due, or none. The statement touches a slot once,
 /// also when the answered one is the wake-up slot.
@@ -93,36 +93,36 @@ const KEEP_OR_FREE: &str = "with next as (
         from next
     ),
     kept as (
-        insert into syncline.sync_doorbell (tenant, object, slot, rung_until)
+        insert into syncline.sync_wake_up_permit (tenant, object, permit, expires_at)
         select $1, $2, $3, clock_timestamp() + $4
         from due
         where due.work
-        -- Its own slot, whether or not it lapsed meanwhile.
-        on conflict (tenant, object, slot) do update
-        set rung_until = excluded.rung_until
+        -- Its own permit, whether or not it lapsed meanwhile.
+        on conflict (tenant, object, permit) do update
+        set expires_at = excluded.expires_at
     ),
     freed as (
-        delete from syncline.sync_doorbell
+        delete from syncline.sync_wake_up_permit
         using due
         where tenant = $1
         and object = $2
-        and slot = $3
+        and permit = $3
         and not due.work
-        and (slot <> $5 or due.wake_at is null)
+        and (permit <> $5 or due.wake_at is null)
     ),
     woken as (
-        insert into syncline.sync_doorbell as held (tenant, object, slot, rung_until)
+        insert into syncline.sync_wake_up_permit as held (tenant, object, permit, expires_at)
         select $1, $2, $5, due.wake_at + $4
         from due
         where due.wake_at is not null
-        -- Its own slot, or a ring that is under way but would come later by more than a queue's delay
+        -- Its own permit, or a ring that is under way but would come later by more than a queue's delay
         -- can tell: each further ring is earlier than the one before it, so they cannot multiply.
-        on conflict (tenant, object, slot) do update
-        set rung_until = excluded.rung_until
+        on conflict (tenant, object, permit) do update
+        set expires_at = excluded.expires_at
         where $3 = $5
-        or excluded.rung_until < held.rung_until - interval '1 second'
-        or held.rung_until <= clock_timestamp()
-        returning rung_until - $4 as wake_at
+        or excluded.expires_at < held.expires_at - interval '1 second'
+        or held.expires_at <= clock_timestamp()
+        returning expires_at - $4 as wake_at
     )
     select due.work,
         (extract(epoch from woken.wake_at - clock_timestamp()) * 1000)::bigint as delay_ms
@@ -130,82 +130,82 @@ const KEEP_OR_FREE: &str = "with next as (
     left join woken on true";
 
 impl PgStore {
-    /// See [`crate::engine::ports::StorePort::claim_doorbells`].
-    pub(super) async fn take_doorbells(
+    /// See [`crate::engine::ports::StorePort::claim_permits`].
+    pub(super) async fn claim_permits(
         &self,
         tenant: &TenantId,
-        slots_max: i32,
-        tasks_per_slot: i64,
-        rung_ms: i64,
+        permits_max: i32,
+        tasks_per_permit: i64,
+        permit_ms: i64,
     ) -> Result<Vec<(ObjectName, i32)>, StoreError> {
         let mut tx = self.begin().await?;
         let rows: Vec<(String, i32)> = tx
             .rows(
-                "claiming doorbells",
+                "claiming wake-ups",
                 sqlx::query_as(CLAIM)
                     .bind(tenant.as_str())
-                    .bind(i64::from(slots_max))
-                    .bind(tasks_per_slot.max(1))
-                    .bind(interval(rung_ms)),
+                    .bind(i64::from(permits_max))
+                    .bind(tasks_per_permit.max(1))
+                    .bind(interval(permit_ms)),
             )
             .await?;
         tx.commit().await?;
         rows.into_iter()
-            .map(|(object, slot)| Ok((ObjectName::parse(&object).map_err(corrupt)?, slot)))
+            .map(|(object, permit)| Ok((ObjectName::parse(&object).map_err(corrupt)?, permit)))
             .collect()
     }
 
-    /// See [`crate::engine::ports::StorePort::keep_or_free_doorbell`].
-    pub(super) async fn renew_doorbell(
+    /// See [`crate::engine::ports::StorePort::keep_or_free_permit`].
+    pub(super) async fn keep_or_free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
-        rung_ms: i64,
-        wake_up: WakeUp,
-    ) -> Result<NextRing, StoreError> {
+        permit: i32,
+        permit_ms: i64,
+        delayed: DelayedWakeUp,
+    ) -> Result<NextWakeUp, StoreError> {
         let mut tx = self.begin().await?;
         let next: Vec<(bool, Option<i64>)> = tx
             .rows(
-                "keeping or freeing a doorbell",
+                "keeping or freeing a wake-up",
                 sqlx::query_as(KEEP_OR_FREE)
                     .bind(tenant.as_str())
                     .bind(object.as_str())
-                    .bind(slot)
-                    .bind(interval(rung_ms))
-                    .bind(wake_up.slot)
-                    .bind(interval(wake_up.within_ms)),
+                    .bind(permit)
+                    .bind(interval(permit_ms))
+                    .bind(delayed.permit)
+                    .bind(interval(delayed.within_ms)),
             )
             .await?;
         tx.commit().await?;
         Ok(match next.first() {
-            Some((true, _)) => NextRing::Now,
-            Some((false, Some(delay_ms))) => NextRing::After {
+            Some((true, _)) => NextWakeUp::Now,
+            Some((false, Some(delay_ms))) => NextWakeUp::After {
                 delay_ms: *delay_ms,
             },
-            Some((false, None)) | None => NextRing::Unneeded,
+            Some((false, None)) | None => NextWakeUp::Unneeded,
         })
     }
 
-    /// See [`crate::engine::ports::StorePort::free_doorbell`].
-    pub(super) async fn drop_doorbell(
+    /// See [`crate::engine::ports::StorePort::free_permit`].
+    pub(super) async fn free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
+        permit: i32,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         tx.run(
-            "freeing a doorbell",
+            "freeing a wake-up",
             sqlx::query(
-                "delete from syncline.sync_doorbell
+                "delete from syncline.sync_wake_up_permit
                 where tenant = $1
                 and object = $2
-                and slot = $3",
+                and permit = $3",
             )
             .bind(tenant.as_str())
             .bind(object.as_str())
-            .bind(slot),
+            .bind(permit),
         )
         .await?;
         tx.commit().await

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::backfill::{external_id_of, observation};
-use crate::capture::completion::{read_by_id, read_shown};
-use crate::engine::error::ForceSyncError;
+use crate::capture::enrich::{read_by_id, read_shown};
+use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{
     Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
 };
@@ -39,32 +39,32 @@ const QUOTA_MS: i64 = 60_000;
 /// While the object has not been read as a whole, and always where a filter keeps some of it from us,
 /// a record without a Salesforce id is looked for by its external id first: a create would overwrite
 /// what a record of that external id holds.
-pub(super) async fn look(
+pub(super) async fn refresh(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     leases: Vec<LeasedTask>,
     is_stale: bool,
     report: &mut ApplyReport,
-) -> Result<Vec<LeasedTask>, ForceSyncError> {
-    let unread = is_stale || scope.sync.filter.is_some();
+) -> Result<Vec<LeasedTask>, Error> {
+    let unread = is_stale || mapped.sync.filter.is_some();
     let (unknown, known): (Vec<_>, Vec<_>) = leases
         .into_iter()
-        .partition(|lease| lease.look || (unread && lease.salesforce_id.is_none()));
+        .partition(|lease| lease.needs_refresh || (unread && lease.salesforce_id.is_none()));
     if unknown.is_empty() {
         return Ok(known);
     }
-    let observations = match read(job, scope, &unknown).await {
+    let observations = match read(job, mapped, &unknown).await {
         Ok(observations) => observations,
-        Err(ForceSyncError::Salesforce(error)) => {
-            give_back(job, scope, unknown, &error, report).await?;
+        Err(Error::Salesforce(error)) => {
+            give_back(job, mapped, unknown, &error, report).await?;
             return Ok(known);
         }
         Err(error) => return Err(error),
     };
     job.store()
-        .record_observations(std::slice::from_ref(scope), &observations, None)
+        .record_observations(std::slice::from_ref(mapped), &observations, None)
         .await?;
-    report.looked += unknown.len();
+    report.refreshed += unknown.len();
     Ok(known.into_iter().chain(unknown).collect())
 }
 
@@ -72,34 +72,34 @@ pub(super) async fn look(
 /// filter, what was found is asked for once more with it: what does not come back lies outside.
 async fn read(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     leases: &[LeasedTask],
-) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
+) -> Result<Vec<SalesforceObservation>, Error> {
     let ids: Vec<SalesforceId> = leases
         .iter()
         .filter_map(|lease| lease.salesforce_id.clone())
         .collect();
-    let by_id = read_by_id(job, scope, &ids).await?;
+    let by_id = read_by_id(job, mapped, &ids).await?;
     let without_live: Vec<&LeasedTask> = leases
         .iter()
         .filter(|lease| live(&by_id, lease).is_none())
         .collect();
-    let by_external_id = read_by_external_id(job, scope, &without_live).await?;
+    let by_external_id = read_by_external_id(job, mapped, &without_live).await?;
     let found: BTreeSet<&SalesforceId> = by_id
         .values()
         .chain(by_external_id.values())
         .map(|record| &record.salesforce_id)
         .collect();
     let found: Vec<SalesforceId> = found.into_iter().cloned().collect();
-    let shown = match scope.sync.filter {
-        Some(_) => Some(read_shown(job, scope, &found).await?),
+    let shown = match mapped.sync.filter {
+        Some(_) => Some(read_shown(job, mapped, &found).await?),
         None => None,
     };
-    let judge = |record| Found::of(record, shown.as_ref());
-    let form = scope
+    let plan_row = |record| Found::of(record, shown.as_ref());
+    let form = mapped
         .schema
         .fields
-        .get(&scope.sync.external_id.field)
+        .get(&mapped.sync.external_id.field)
         .map_or_else(KeyForm::default, KeyForm::of);
     let cursor = format!("look:{}", job.shared.ids.uuid());
     let observations = leases.iter().flat_map(|lease| {
@@ -107,16 +107,16 @@ async fn read(
             .canonical(&lease.external_id)
             .ok()
             .and_then(|canonical| by_external_id.get(&canonical));
-        Sighting {
+        Observation {
             lease,
             by_id: lease
                 .salesforce_id
                 .as_ref()
                 .and_then(|id| by_id.get(id))
-                .map(judge),
-            named: named.map(judge),
+                .map(plan_row),
+            named: named.map(plan_row),
         }
-        .observations(job, scope, &cursor)
+        .observations(job, mapped, &cursor)
     });
     Ok(observations.collect())
 }
@@ -133,11 +133,11 @@ fn live<'a>(
 /// Reads records by external id. A live one is preferred to a deleted one of the same external id.
 async fn read_by_external_id(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     leases: &[&LeasedTask],
-) -> Result<BTreeMap<String, SalesforceRecord>, ForceSyncError> {
-    let field = &scope.sync.external_id.field;
-    let form = scope
+) -> Result<BTreeMap<String, SalesforceRecord>, Error> {
+    let field = &mapped.sync.external_id.field;
+    let form = mapped
         .schema
         .fields
         .get(field)
@@ -153,11 +153,11 @@ async fn read_by_external_id(
         };
         let records = job
             .salesforce()
-            .read(&scope.sync.object, &by, &read_fields(&scope.sync))
+            .read(&mapped.sync.object, &by, &read_fields(&mapped.sync))
             .await?;
         for record in records {
             let canonical =
-                external_id_of(scope, &record).and_then(|given| form.canonical(&given).ok());
+                external_id_of(mapped, &record).and_then(|given| form.canonical(&given).ok());
             let Some(canonical) = canonical else { continue };
             let replaces = record.deleted == Deleted::No || !found.contains_key(&canonical);
             if replaces {
@@ -172,7 +172,7 @@ async fn read_by_external_id(
 #[derive(Clone, Copy)]
 struct Found<'a> {
     record: &'a SalesforceRecord,
-    outside: bool,
+    filtered_out: bool,
 }
 
 impl<'a> Found<'a> {
@@ -187,7 +187,7 @@ impl<'a> Found<'a> {
         };
         Self {
             record: matched.unwrap_or(record),
-            outside: matched.is_none(),
+            filtered_out: matched.is_none(),
         }
     }
 
@@ -197,31 +197,31 @@ impl<'a> Found<'a> {
 
     /// What lies outside is told as that, live or deleted: what becomes of it is nothing to us.
     fn kind(&self) -> ObservationKind {
-        match (self.outside, self.record.deleted) {
-            (true, _) => ObservationKind::Outside,
-            (false, Deleted::No) => ObservationKind::Look,
+        match (self.filtered_out, self.record.deleted) {
+            (true, _) => ObservationKind::FilteredOut,
+            (false, Deleted::No) => ObservationKind::Refresh,
             (false, Deleted::Yes) => ObservationKind::Deleted,
         }
     }
 }
 
 /// What a look at one record showed.
-struct Sighting<'a> {
+struct Observation<'a> {
     lease: &'a LeasedTask,
     by_id: Option<Found<'a>>,
     named: Option<Found<'a>>,
 }
 
-impl Sighting<'_> {
+impl Observation<'_> {
     /// Says what was seen: the record itself; or that the known id is gone, and which other record
     /// holds the external id now, if one does.
     fn observations(
         &self,
         job: &Job<'_>,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         cursor: &str,
     ) -> Vec<SalesforceObservation> {
-        let plain = |found: Found<'_>| observation(job, scope, found.record, found.kind(), cursor);
+        let plain = |found: Found<'_>| observation(job, mapped, found.record, found.kind(), cursor);
         let seen = |found, ordinal| SalesforceObservation {
             external_id: Some(self.lease.external_id.clone()),
             ordinal,
@@ -236,18 +236,18 @@ impl Sighting<'_> {
             (Some(deleted), _) => Some(seen(deleted, 0)),
             // Found under its external id, or never there and nothing to settle by its absence.
             (None, found) if self.lease.salesforce_id.is_none() => {
-                (found.is_none() && self.lease.look).then(|| self.missing(scope, cursor))
+                (found.is_none() && self.lease.needs_refresh).then(|| self.missing(mapped, cursor))
             }
-            (None, Some(_) | None) => Some(self.missing(scope, cursor)),
+            (None, Some(_) | None) => Some(self.missing(mapped, cursor)),
         };
         let successor = named.map(|found| seen(found, 1));
         gone.into_iter().chain(successor).collect()
     }
 
     /// Says that nothing was found. A record that never had an id is named by its external id alone.
-    fn missing(&self, scope: &ObjectScope, cursor: &str) -> SalesforceObservation {
+    fn missing(&self, mapped: &MappedObject, cursor: &str) -> SalesforceObservation {
         SalesforceObservation {
-            object: scope.sync.object.clone(),
+            object: mapped.sync.object.clone(),
             salesforce_id: self.lease.salesforce_id.clone().unwrap_or_else(no_id),
             external_id: Some(self.lease.external_id.clone()),
             kind: ObservationKind::Missing,
@@ -269,11 +269,11 @@ fn no_id() -> SalesforceId {
 /// Gives leases back that could not be looked at: the org's trouble is not the record's.
 async fn give_back(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     leases: Vec<LeasedTask>,
     error: &SalesforceError,
     report: &mut ApplyReport,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let delay_ms = match error.disposition {
         Disposition::WaitForQuota => {
             report.quota_spent = true;
@@ -286,7 +286,7 @@ async fn give_back(
         | Disposition::Park => UNREADABLE_MS,
     };
     tracing::warn!(
-        tenant = %job.id(), object = %scope.sync.object, count = leases.len(), %error,
+        tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
         "records could not be looked at; they wait"
     );
     report.requeued += leases.len();
@@ -300,6 +300,6 @@ async fn give_back(
             park: None,
         })
         .collect();
-    job.store().release_tasks(scope, &releases).await?;
+    job.store().release_tasks(mapped, &releases).await?;
     Ok(())
 }

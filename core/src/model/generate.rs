@@ -19,7 +19,7 @@ pub fn for_postgres(tenant: &TenantId, table: &TableName, local_key: &serde_json
     Uuid::new_v5(&table, canonical_json(local_key).as_bytes()).to_string()
 }
 
-/// Returns the name space of every minted id.
+/// Returns the name space of every generated id.
 fn namespace() -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, b"syncline:external-id")
 }

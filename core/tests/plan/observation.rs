@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use syncline::SourceCursor;
 use syncline::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use syncline::model::intent::{Intent, IntentState, WriteAction};
-use syncline::model::link::{Image, Presence, SyncLink};
+use syncline::model::link::{Presence, RemoteState, SyncLink};
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::value::{Payload, Value};
-use syncline::plan::fold::{Fate, Folded, fold_observation, settle_applied};
+use syncline::plan::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
 
 use crate::fixture::{field, intent, listed, payload, policy, value, word};
 
@@ -19,9 +19,9 @@ pub(crate) struct Story {
     pub(crate) intents: Vec<Intent>,
     pub(crate) parents: BTreeMap<SalesforceId, String>,
     pub(crate) overwritten: Vec<Value>,
-    pub(crate) look: bool,
+    pub(crate) needs_refresh: bool,
     pub(crate) dirty: bool,
-    last: Option<Folded>,
+    last: Option<Absorbed>,
 }
 
 fn id(text: &str) -> SalesforceId {
@@ -44,8 +44,8 @@ impl Story {
             local_key: None,
             base: Payload::new(),
             agreed: false,
-            image: Image::default(),
-            bounces: BTreeMap::new(),
+            remote_state: RemoteState::default(),
+            automation_overrides: BTreeMap::new(),
             version: 1,
         };
         let mut story = Self {
@@ -53,7 +53,7 @@ impl Story {
             intents: Vec::new(),
             parents: BTreeMap::new(),
             overwritten: Vec::new(),
-            look: false,
+            needs_refresh: false,
             dirty: false,
             last: None,
         };
@@ -85,7 +85,7 @@ impl Story {
         let settled = settle_applied(&self.link, &policy(""), intent, &self.parents);
         self.link.base = settled.base;
         self.link.agreed = settled.agreed;
-        self.link.image = settled.image;
+        self.link.remote_state = settled.remote_state;
         self.overwritten
             .extend(settled.overwritten.into_iter().map(|(_, value)| value));
         self.intents[place].state = settled.state;
@@ -93,31 +93,34 @@ impl Story {
 
     /// Records `kind [ours] [id=…] Field=value … @commit` (or `@seconds s` for a read without a
     /// commit number).
-    pub(crate) fn sees(&mut self, text: &str) -> &Folded {
+    pub(crate) fn sees(&mut self, text: &str) -> &Absorbed {
         let seen = observation(text);
         let live: Vec<Intent> = self
             .intents
             .iter()
-            .filter(|intent| !matches!(intent.state, IntentState::Retired | IntentState::Refused))
+            .filter(|intent| !matches!(intent.state, IntentState::Confirmed | IntentState::Refused))
             .cloned()
             .collect();
-        let folded = fold_observation(&self.link, &live, &seen, &self.parents);
-        self.link.image = folded.image.clone();
-        self.link.salesforce_id = folded.salesforce_id.clone();
-        self.link.base.extend(folded.base_advance.clone());
-        self.link.bounces = folded.bounces.clone();
-        for (intent_id, field) in &folded.echoed {
+        let absorbed = absorb(&self.link, &live, &seen, &self.parents);
+        self.link.remote_state = absorbed.remote_state.clone();
+        self.link.salesforce_id = absorbed.salesforce_id.clone();
+        self.link.base.extend(absorbed.base_advance.clone());
+        self.link.automation_overrides = absorbed.automation_overrides.clone();
+        for (intent_id, field) in &absorbed.echoed {
             self.intent(*intent_id).echoed.insert(field.clone());
         }
-        for (intent_id, state) in &folded.intents {
+        for (intent_id, state) in &absorbed.intents {
             self.intent(*intent_id).state = *state;
         }
         self.overwritten
-            .extend(folded.overwritten.iter().map(|(_, value)| value.clone()));
-        let looked = matches!(seen.kind, ObservationKind::Look | ObservationKind::Outside);
-        self.look = folded.look || (self.look && !looked);
-        self.dirty |= folded.dirty;
-        self.last.insert(folded)
+            .extend(absorbed.overwritten.iter().map(|(_, value)| value.clone()));
+        let refreshed = matches!(
+            seen.kind,
+            ObservationKind::Refresh | ObservationKind::FilteredOut
+        );
+        self.needs_refresh = absorbed.needs_refresh || (self.needs_refresh && !refreshed);
+        self.dirty |= absorbed.dirty;
+        self.last.insert(absorbed)
     }
 
     fn intent(&mut self, intent_id: IntentId) -> &mut Intent {
@@ -128,8 +131,8 @@ impl Story {
             .expect("a fold names only intents it was given")
     }
 
-    pub(crate) fn image(&self) -> String {
-        let fields = &self.link.image.fields;
+    pub(crate) fn remote_state(&self) -> String {
+        let fields = &self.link.remote_state.fields;
         let shown = fields
             .iter()
             .map(|(field, held)| (field.clone(), held.value.clone()));
@@ -137,7 +140,7 @@ impl Story {
     }
 
     fn is_late(&self, name: &str) -> bool {
-        self.link.image.fields[&field(name)].late_effect
+        self.link.remote_state.fields[&field(name)].late_write
     }
 }
 
@@ -149,12 +152,12 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("created") => ObservationKind::Created,
         Some("undeleted") => ObservationKind::Undeleted,
         Some("snapshot") => ObservationKind::Snapshot,
-        Some("look") => ObservationKind::Look,
+        Some("look") => ObservationKind::Refresh,
         Some("deleted") => ObservationKind::Deleted,
         Some("missing") => ObservationKind::Missing,
         Some("gap") => ObservationKind::Gap,
         Some("unmatched") => ObservationKind::Unmatched,
-        Some("outside") => ObservationKind::Outside,
+        Some("outside") => ObservationKind::FilteredOut,
         other => panic!("no such kind: {other:?}"),
     };
     let mut seen = SalesforceObservation {
@@ -200,28 +203,37 @@ fn version(text: &str) -> Version {
 #[test]
 fn an_edit_moves_the_image_and_makes_work() {
     let mut story = Story::agreed("Phone=1");
-    let folded = story.sees("changed Phone=2 @1");
+    let absorbed = story.sees("changed Phone=2 @1");
     assert_eq!(
-        (folded.fate, folded.dirty, folded.look),
-        (Fate::Folded, true, false)
+        (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
+        (AbsorbStatus::Absorbed, true, false)
     );
-    assert_eq!(story.image(), "Phone=2");
-    assert_eq!(story.sees("changed Phone=2 @1").fate, Fate::Unchanged);
+    assert_eq!(story.remote_state(), "Phone=2");
+    assert_eq!(
+        story.sees("changed Phone=2 @1").status,
+        AbsorbStatus::Unchanged
+    );
 }
 
 #[test]
 fn an_older_sighting_is_superseded_and_an_unordered_one_is_read_again() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5");
-    assert_eq!(story.sees("snapshot Phone=1 @4s").fate, Fate::Superseded);
-    assert_eq!(story.image(), "Phone=2");
-    let folded = story.sees("snapshot Phone=3 @5s");
-    assert_eq!((folded.fate, folded.look), (Fate::Reread, true));
-    assert_eq!(story.image(), "Phone=2");
+    assert_eq!(
+        story.sees("snapshot Phone=1 @4s").status,
+        AbsorbStatus::Superseded
+    );
+    assert_eq!(story.remote_state(), "Phone=2");
+    let absorbed = story.sees("snapshot Phone=3 @5s");
+    assert_eq!(
+        (absorbed.status, absorbed.needs_refresh),
+        (AbsorbStatus::Reread, true)
+    );
+    assert_eq!(story.remote_state(), "Phone=2");
     story.sees("look Phone=3 @5s");
-    assert_eq!(story.image(), "Phone=3");
+    assert_eq!(story.remote_state(), "Phone=3");
     assert!(
-        !story.sees("look Phone=3 @5s").look,
+        !story.sees("look Phone=3 @5s").needs_refresh,
         "a second look settles it"
     );
 }
@@ -230,13 +242,16 @@ fn an_older_sighting_is_superseded_and_an_unordered_one_is_read_again() {
 fn an_echo_of_an_open_write_is_no_work_and_the_revert_after_it_is() {
     let mut story = Story::agreed("Phone=0");
     let write = story.writes(IntentState::Open, "update Phone=1");
-    let folded = story.sees("changed ours Phone=1 @1");
-    assert_eq!((folded.fate, folded.dirty), (Fate::Echo, false));
+    let absorbed = story.sees("changed ours Phone=1 @1");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Echo, false)
+    );
     story.settles(write);
-    assert_eq!(story.intents[write].state, IntentState::Retired);
+    assert_eq!(story.intents[write].state, IntentState::Confirmed);
     assert_eq!(listed(&story.link.base), " Phone=1");
     assert!(story.sees("changed Phone=0 @2").dirty);
-    assert_eq!(story.image(), "Phone=0");
+    assert_eq!(story.remote_state(), "Phone=0");
 }
 
 #[test]
@@ -244,15 +259,18 @@ fn an_edit_ordered_before_our_echo_is_logged_and_not_applied() {
     let mut story = Story::agreed("Phone=1");
     let write = story.writes(IntentState::Open, "update Phone=2");
     story.settles(write);
-    assert_eq!(story.image(), "Phone=2");
-    let folded = story.sees("changed Phone=3 @1");
-    assert_eq!((folded.fate, folded.dirty), (Fate::Superseded, false));
+    assert_eq!(story.remote_state(), "Phone=2");
+    let absorbed = story.sees("changed Phone=3 @1");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Superseded, false)
+    );
     story.sees("changed ours Phone=2 @2");
     assert_eq!(
-        (story.image(), story.overwritten.clone()),
+        (story.remote_state(), story.overwritten.clone()),
         ("Phone=2".to_owned(), vec![value("3")])
     );
-    assert_eq!(story.intents[write].state, IntentState::Retired);
+    assert_eq!(story.intents[write].state, IntentState::Confirmed);
 }
 
 #[test]
@@ -262,19 +280,28 @@ fn the_echo_of_a_write_that_we_replaced_since_does_not_turn_the_image_back() {
         let write = story.writes(IntentState::Open, &format!("update Phone={value}"));
         story.settles(write);
     }
-    assert_eq!(story.sees("changed ours Phone=2 @1").fate, Fate::Echo);
-    assert_eq!(story.image(), "Phone=3");
-    assert_eq!(story.sees("changed ours Phone=3 @2").fate, Fate::Echo);
-    assert_eq!(story.image(), "Phone=3");
+    assert_eq!(
+        story.sees("changed ours Phone=2 @1").status,
+        AbsorbStatus::Echo
+    );
+    assert_eq!(story.remote_state(), "Phone=3");
+    assert_eq!(
+        story.sees("changed ours Phone=3 @2").status,
+        AbsorbStatus::Echo
+    );
+    assert_eq!(story.remote_state(), "Phone=3");
 }
 
 #[test]
 fn our_transaction_may_carry_a_flows_change_beside_the_echo() {
     let mut story = Story::agreed("Phone=1 Rating=Cold");
     let write = story.writes(IntentState::Open, "update Phone=2");
-    let folded = story.sees("changed ours Phone=2 Rating=Hot @1");
-    assert_eq!((folded.fate, folded.dirty), (Fate::Folded, true));
-    assert_eq!(story.image(), "Phone=2 Rating=Hot");
+    let absorbed = story.sees("changed ours Phone=2 Rating=Hot @1");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Absorbed, true)
+    );
+    assert_eq!(story.remote_state(), "Phone=2 Rating=Hot");
     story.settles(write);
     assert_eq!(listed(&story.link.base), " Phone=2 Rating=Cold");
 }
@@ -286,25 +313,29 @@ fn a_value_that_automation_changes_back_is_counted() {
         let write = story.writes(IntentState::Open, "update Rating=Warm");
         story.settles(write);
         story.sees(&format!("changed ours Rating=Hot @{commit}"));
-        let bounce = &story.link.bounces[&field("Rating")];
+        let automation_override = &story.link.automation_overrides[&field("Rating")];
         assert_eq!(
-            (bounce.count, word(&bounce.sent), word(&bounce.stored)),
+            (
+                automation_override.count,
+                word(&automation_override.sent),
+                word(&automation_override.stored)
+            ),
             (round, "Warm".into(), "Hot".into())
         );
-        assert_eq!(story.intents[write].state, IntentState::Retired);
+        assert_eq!(story.intents[write].state, IntentState::Confirmed);
     }
-    assert_eq!(story.image(), "Rating=Hot");
+    assert_eq!(story.remote_state(), "Rating=Hot");
 }
 
 #[test]
-fn polling_counts_bounces_too() {
+fn polling_counts_automation_overrides_too() {
     let mut story = Story::agreed("Rating=Cold");
     let write = story.writes(IntentState::Open, "update Rating=Warm");
     story.settles(write);
-    assert!(story.sees("snapshot Rating=Hot @3s").look);
+    assert!(story.sees("snapshot Rating=Hot @3s").needs_refresh);
     story.sees("look ours Rating=Hot @3s");
-    assert_eq!(story.link.bounces[&field("Rating")].count, 1);
-    assert_eq!(story.image(), "Rating=Hot");
+    assert_eq!(story.link.automation_overrides[&field("Rating")].count, 1);
+    assert_eq!(story.remote_state(), "Rating=Hot");
 }
 
 #[test]
@@ -312,7 +343,7 @@ fn a_late_effect_is_marked_and_a_users_edit_of_the_same_value_is_not() {
     let mut story = Story::agreed("Phone=1");
     story.writes(IntentState::Unknown, "update Phone=2");
     story.sees("look Phone=1 @0s");
-    assert_eq!(story.intents[0].state, IntentState::Superseded);
+    assert_eq!(story.intents[0].state, IntentState::Abandoned);
     assert!(story.sees("changed ours Phone=2 @4").dirty);
     assert!(story.is_late("Phone"));
     story.sees("look ours Phone=2 @5s");
@@ -326,9 +357,9 @@ fn a_late_effect_is_marked_and_a_users_edit_of_the_same_value_is_not() {
 fn a_look_tells_what_became_of_an_unknown_write() {
     let mut story = Story::agreed("Phone=1");
     story.writes(IntentState::Unknown, "update Phone=2");
-    let folded = story.sees("look Phone=2 @3s");
-    assert!(folded.dirty);
-    assert_eq!(story.intents[0].state, IntentState::Retired);
+    let absorbed = story.sees("look Phone=2 @3s");
+    assert!(absorbed.dirty);
+    assert_eq!(story.intents[0].state, IntentState::Confirmed);
     assert_eq!(
         listed(&story.link.base),
         " Phone=2",
@@ -340,18 +371,21 @@ fn a_look_tells_what_became_of_an_unknown_write() {
 fn an_unknown_create_that_left_nothing_is_given_up() {
     let mut story = Story::agreed("");
     story.writes(IntentState::Unknown, "create Phone=1 id=K1");
-    let folded = story.sees("missing @9s");
-    assert_eq!((folded.intents.len(), folded.dirty), (1, true));
-    assert_eq!(story.intents[0].state, IntentState::Superseded);
-    assert_eq!(story.link.image.presence, Presence::Unseen);
+    let absorbed = story.sees("missing @9s");
+    assert_eq!((absorbed.intents.len(), absorbed.dirty), (1, true));
+    assert_eq!(story.intents[0].state, IntentState::Abandoned);
+    assert_eq!(story.link.remote_state.presence, Presence::Unseen);
 }
 
 #[test]
 fn an_event_may_create_the_link_before_the_answer_does() {
     let mut story = Story::agreed("");
     let write = story.writes(IntentState::Open, "create Phone=1");
-    let folded = story.sees("created ours Phone=1 Rating=null @1");
-    assert_eq!((folded.fate, folded.dirty), (Fate::Echo, false));
+    let absorbed = story.sees("created ours Phone=1 Rating=null @1");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Echo, false)
+    );
     assert_eq!(story.link.salesforce_id, Some(id(ACCOUNT)));
     story.settles(write);
     assert!(story.link.agreed);
@@ -361,16 +395,22 @@ fn an_event_may_create_the_link_before_the_answer_does() {
 fn a_delete_counts_only_for_the_current_id() {
     let mut story = Story::agreed("Phone=1");
     assert_eq!(
-        story.sees("deleted id=001000000000009 @5").fate,
-        Fate::Superseded
+        story.sees("deleted id=001000000000009 @5").status,
+        AbsorbStatus::Superseded
     );
-    assert_eq!(story.link.image.presence, Presence::Present);
-    let folded = story.sees("deleted @5");
-    assert_eq!((folded.fate, folded.dirty), (Fate::Folded, true));
-    assert_eq!(story.link.image.presence, Presence::Deleted);
-    assert_eq!(story.sees("changed Phone=2 @4").fate, Fate::Superseded);
+    assert_eq!(story.link.remote_state.presence, Presence::Present);
+    let absorbed = story.sees("deleted @5");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Absorbed, true)
+    );
+    assert_eq!(story.link.remote_state.presence, Presence::Deleted);
+    assert_eq!(
+        story.sees("changed Phone=2 @4").status,
+        AbsorbStatus::Superseded
+    );
     story.sees("undeleted Phone=1 @6");
-    assert_eq!(story.link.image.presence, Presence::Present);
+    assert_eq!(story.link.remote_state.presence, Presence::Present);
 }
 
 #[test]
@@ -380,7 +420,7 @@ fn our_own_delete_coming_back_is_no_work() {
     assert!(!story.sees("deleted ours @5").dirty);
     story.settles(write);
     assert_eq!((story.link.agreed, story.link.base.len()), (false, 0));
-    assert_eq!(story.link.image.presence, Presence::Deleted);
+    assert_eq!(story.link.remote_state.presence, Presence::Deleted);
 }
 
 #[test]
@@ -390,11 +430,18 @@ fn a_sighting_from_before_our_delete_does_not_bring_the_record_back() {
     story.settles(write);
     story.link.salesforce_id = None;
     for seen in ["snapshot Phone=1 @3s", "changed Phone=2 @3"] {
-        assert!(story.sees(seen).look, "{seen}");
-        assert_eq!(story.link.image.presence, Presence::Deleted, "{seen}");
+        assert!(story.sees(seen).needs_refresh, "{seen}");
+        assert_eq!(
+            story.link.remote_state.presence,
+            Presence::Deleted,
+            "{seen}"
+        );
     }
     story.sees("deleted ours @5");
-    assert_eq!(story.sees("created Phone=1 @4").fate, Fate::Superseded);
+    assert_eq!(
+        story.sees("created Phone=1 @4").status,
+        AbsorbStatus::Superseded
+    );
     assert!(story.sees("created id=001000000000009 Phone=1 @6").dirty);
     assert_eq!(story.link.salesforce_id, Some(id("001000000000009")));
 }
@@ -405,28 +452,35 @@ fn an_old_sighting_is_no_echo() {
     story.sees("changed Phone=2 @5");
     let write = story.writes(IntentState::Open, "update Phone=1");
     story.settles(write);
-    assert_eq!(story.sees("snapshot Phone=1 @4s").fate, Fate::Superseded);
+    assert_eq!(
+        story.sees("snapshot Phone=1 @4s").status,
+        AbsorbStatus::Superseded
+    );
     assert_eq!(story.intents[write].state, IntentState::Applied);
 }
 
 #[test]
 fn a_second_live_record_of_the_same_external_id_is_looked_at() {
     let mut story = Story::agreed("Phone=1");
-    assert!(story.sees("created id=001000000000009 Phone=2 @5").look);
-    assert_eq!(story.image(), "Phone=1");
+    assert!(
+        story
+            .sees("created id=001000000000009 Phone=2 @5")
+            .needs_refresh
+    );
+    assert_eq!(story.remote_state(), "Phone=1");
     story.sees("deleted @6");
     story.sees("created id=001000000000009 Phone=2 @7");
     assert_eq!(story.link.salesforce_id, Some(id("001000000000009")));
-    assert_eq!(story.image(), "Phone=2");
+    assert_eq!(story.remote_state(), "Phone=2");
 }
 
 #[test]
 fn a_gap_is_read_again() {
     let mut story = Story::agreed("Phone=1");
-    let folded = story.sees("gap @5");
+    let absorbed = story.sees("gap @5");
     assert_eq!(
-        (folded.fate, folded.look, folded.dirty),
-        (Fate::Reread, true, true)
+        (absorbed.status, absorbed.needs_refresh, absorbed.dirty),
+        (AbsorbStatus::Reread, true, true)
     );
 }
 
@@ -436,9 +490,12 @@ fn a_reference_is_known_by_its_parents_external_id() {
     let mut story = Story::agreed("ParentId=null");
     story.parents = BTreeMap::from([(parent.clone(), "K7".to_owned())]);
     story.writes(IntentState::Open, "update ParentId=K7");
-    let folded = story.sees(&format!("changed ours ParentId={parent} @1"));
-    assert_eq!((folded.fate, folded.dirty), (Fate::Echo, false));
-    assert_eq!(story.image(), format!("ParentId={parent}"));
+    let absorbed = story.sees(&format!("changed ours ParentId={parent} @1"));
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Echo, false)
+    );
+    assert_eq!(story.remote_state(), format!("ParentId={parent}"));
 }
 
 // All orders of a few events.
@@ -452,12 +509,12 @@ enum Happening {
     UserCommits,
     /// The answer to our write number n is settled.
     Settles(usize),
-    /// Our write number n is said.
+    /// Our write number n is new.
     Says(usize),
     /// The next event of the stream is delivered.
     Delivers,
     /// The lease lapses before an answer came.
-    Lapses,
+    Expires,
     /// A look reads the record.
     Reads,
     /// What the look read is recorded.
@@ -495,7 +552,7 @@ impl Run {
             .map_or("1", |last| self.commits[last].0)
     }
 
-    fn looks(&mut self, commits: usize) {
+    fn refreshes(&mut self, commits: usize) {
         let second = if self.one_second {
             1.min(commits)
         } else {
@@ -510,17 +567,17 @@ impl Run {
     /// Lets it happen, or returns false if it cannot happen now.
     fn happens(&mut self, happening: Happening) -> bool {
         use Happening::{
-            Delivers, Lapses, Reads, Records, Says, Settles, UserCommits, WriteCommits,
+            Delivers, Expires, Reads, Records, Says, Settles, UserCommits, WriteCommits,
         };
         let done = |happening| self.trace.contains(&happening);
         let possible = match happening {
             WriteCommits(0) | UserCommits => true,
             WriteCommits(n) => done(Says(n)),
-            Settles(n) => done(WriteCommits(n)) && !done(Lapses),
-            Says(_) => done(Settles(0)) && self.story.image() == "F=2",
+            Settles(n) => done(WriteCommits(n)) && !done(Expires),
+            Says(_) => done(Settles(0)) && self.story.remote_state() == "F=2",
             Delivers => self.delivered < self.commits.len(),
-            Lapses => !done(Settles(0)),
-            Reads => done(Lapses),
+            Expires => !done(Settles(0)),
+            Reads => done(Expires),
             Records => done(Reads),
         };
         if !possible {
@@ -541,16 +598,16 @@ impl Run {
                 let at = self.at(self.delivered);
                 self.story.sees(&format!("changed {hint}F={value} @{at}"));
             }
-            Lapses => self.story.intents[0].state = IntentState::Unknown,
+            Expires => self.story.intents[0].state = IntentState::Unknown,
             Reads => self.read = Some(self.commits.len()),
-            Records => self.looks(self.read.expect("a look reads before it is recorded")),
+            Records => self.refreshes(self.read.expect("a look reads before it is recorded")),
         }
         self.trace.push(happening);
         true
     }
 
     /// Runs every order of what is left and judges each at its end. Returns how many there were.
-    fn all_orders(&self, left: &[Happening], judge: &dyn Fn(&mut Run)) -> usize {
+    fn all_orders(&self, left: &[Happening], plan_row: &dyn Fn(&mut Run)) -> usize {
         let mut orders = 0;
         for (place, happening) in left.iter().enumerate() {
             if left[..place].contains(happening) {
@@ -560,13 +617,13 @@ impl Run {
             if run.happens(*happening) {
                 let mut rest = left.to_vec();
                 rest.remove(place);
-                orders += run.all_orders(&rest, judge);
+                orders += run.all_orders(&rest, plan_row);
             }
         }
         if orders == 0 {
             let mut run = self.clone();
             while run.happens(Happening::Delivers) {}
-            judge(&mut run);
+            plan_row(&mut run);
             return 1;
         }
         orders
@@ -586,16 +643,25 @@ fn small_world(one_second: bool) -> Run {
     }
 }
 
-/// The image ends as Salesforce does, after a look where one is asked for.
+/// The remote state ends as Salesforce does, after a look where one is asked for.
 fn converges(run: &mut Run) {
     for _ in 0..2 {
-        if run.story.look {
-            run.looks(run.commits.len());
+        if run.story.needs_refresh {
+            run.refreshes(run.commits.len());
         }
     }
     let held = run.held(run.commits.len());
-    assert_eq!(run.story.image(), format!("F={held}"), "{:?}", run.trace);
-    assert!(!run.story.look, "looks come to an end: {:?}", run.trace);
+    assert_eq!(
+        run.story.remote_state(),
+        format!("F={held}"),
+        "{:?}",
+        run.trace
+    );
+    assert!(
+        !run.story.needs_refresh,
+        "looks come to an end: {:?}",
+        run.trace
+    );
 }
 
 #[test]
@@ -638,11 +704,11 @@ fn in_every_order_the_image_follows_salesforce_and_no_edit_is_lost_unlogged() {
 
 #[test]
 fn in_every_order_a_late_write_is_never_taken_for_an_edit() {
-    use Happening::{Delivers, Lapses, Reads, Records, UserCommits, WriteCommits};
+    use Happening::{Delivers, Expires, Reads, Records, UserCommits, WriteCommits};
     let left = [
         WriteCommits(0),
         UserCommits,
-        Lapses,
+        Expires,
         Reads,
         Records,
         Delivers,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::ObjectSync;
 use crate::model::ids::{FieldName, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{Image, ImageField, Presence, SyncLink};
+use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::value::{Payload, Value};
 
 use super::shows;
@@ -17,17 +17,17 @@ pub struct Settled {
     pub base: Payload,
     /// Whether both sides hold the record as one afterwards.
     pub agreed: bool,
-    /// The image afterwards.
-    pub image: Image,
+    /// The remote state afterwards.
+    pub remote_state: RemoteState,
     /// Values that the write replaced before anybody saw them: logged, so that they can be restored.
     pub overwritten: Vec<(FieldName, Value)>,
     /// The intent's state afterwards: applied, or retired if nothing more is awaited.
     pub state: IntentState,
 }
 
-/// Settles a write that Salesforce has confirmed: base and image take what it sent.
+/// Settles a write that Salesforce has confirmed: base and remote state take what it sent.
 ///
-/// A field whose echo came before the answer is in the image already, perhaps with a later edit on
+/// A field whose echo came before the answer is in the remote state already, perhaps with a later edit on
 /// top of it, and is left alone. `parents` must hold the parents that the intent's references name.
 pub fn settle_applied(
     link: &SyncLink,
@@ -39,13 +39,13 @@ pub fn settle_applied(
         WriteAction::Delete => Settled {
             base: Payload::new(),
             agreed: false,
-            image: Image {
+            remote_state: RemoteState {
                 presence: Presence::Deleted,
-                presence_version: link.image.presence_version,
+                presence_version: link.remote_state.presence_version,
                 fields: BTreeMap::new(),
             },
             overwritten: Vec::new(),
-            state: IntentState::Retired,
+            state: IntentState::Confirmed,
         },
         WriteAction::Create | WriteAction::Update => settle_write(link, sync, intent, parents),
     }
@@ -58,32 +58,37 @@ fn settle_write(
     parents: &BTreeMap<SalesforceId, String>,
 ) -> Settled {
     let mut base = link.base.clone();
-    let mut image = link.image.clone();
+    let mut remote_state = link.remote_state.clone();
     let mut overwritten = Vec::new();
     // It was seen outside the filter before the answer came: that is the later news.
-    let outside = image.presence == Presence::Outside;
-    if intent.action == WriteAction::Create && !outside {
-        image.presence = Presence::Present;
+    let filtered_out = remote_state.presence == Presence::FilteredOut;
+    if intent.action == WriteAction::Create && !filtered_out {
+        remote_state.presence = Presence::Present;
     }
     for (field, sent) in &intent.fields {
         base.insert(field.clone(), sent.clone());
-        if outside || intent.echoed.contains(field) {
+        if filtered_out || intent.echoed.contains(field) {
             continue;
         }
-        let held = image.fields.remove(field);
-        let version = held.as_ref().map(|held| held.version).unwrap_or_default();
-        if let Some(held) = held.filter(|held| held.raced && !shows(&held.value, sent, parents)) {
-            overwritten.push((field.clone(), held.value));
+        let prior = remote_state.fields.remove(field);
+        let version = prior
+            .as_ref()
+            .map(|prior| prior.version)
+            .unwrap_or_default();
+        if let Some(prior) =
+            prior.filter(|prior| prior.written_concurrently && !shows(&prior.value, sent, parents))
+        {
+            overwritten.push((field.clone(), prior.value));
         }
         // A parent that is not linked yet: the field counts as not seen until its echo.
         if let Some(value) = stored_form(sync, field, sent, parents) {
-            let taken = ImageField {
+            let taken = RemoteField {
                 value,
                 version,
-                late_effect: false,
-                raced: false,
+                late_write: false,
+                written_concurrently: false,
             };
-            image.fields.insert(field.clone(), taken);
+            remote_state.fields.insert(field.clone(), taken);
         }
     }
     let awaited = intent
@@ -93,12 +98,12 @@ fn settle_write(
     Settled {
         base,
         agreed: true,
-        image,
+        remote_state,
         overwritten,
-        state: if awaited && !outside {
+        state: if awaited && !filtered_out {
             IntentState::Applied
         } else {
-            IntentState::Retired
+            IntentState::Confirmed
         },
     }
 }
