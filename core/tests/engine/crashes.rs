@@ -41,7 +41,7 @@ async fn die_at(stage: &Stage, pause: PauseAt) {
 }
 
 #[tokio::test]
-async fn a_crash_between_salesforces_commit_and_our_settle_makes_no_second_record() {
+async fn crash_between_remote_commit_and_settle_creates_no_duplicate() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -74,7 +74,7 @@ async fn a_crash_before_the_write_left_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_made_after_a_write_of_unknown_outcome_is_not_overwritten() {
+async fn edit_after_write_of_unknown_outcome_is_kept() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -116,7 +116,7 @@ async fn a_worker_whose_lease_lapsed_settles_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
+async fn edit_that_our_write_replaced_unseen_is_logged() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -186,7 +186,7 @@ async fn a_revert_made_while_our_write_was_under_way_stands() {
 }
 
 #[tokio::test]
-async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopted() {
+async fn write_that_lands_after_lease_expiry_is_corrected() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'One')")
@@ -217,7 +217,7 @@ async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopte
 }
 
 #[tokio::test]
-async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_up() {
+async fn records_only_refreshed_are_released_when_worker_gives_up() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -241,7 +241,7 @@ async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_u
 }
 
 #[tokio::test]
-async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_next_attempt() {
+async fn interrupted_release_is_retried() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -264,7 +264,7 @@ async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_n
 }
 
 #[tokio::test]
-async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_gives_up() {
+async fn record_with_possible_write_stays_leased_when_worker_gives_up() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -284,7 +284,7 @@ async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_giv
 }
 
 #[tokio::test]
-async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
+async fn stream_of_a_cancelled_reader_is_free_at_once() {
     let stage = Stage::open().await;
     stage
         .org
@@ -309,7 +309,7 @@ async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_with_its_leases_gives_them_up_to_the_sweep() {
+async fn sweep_releases_leases_of_a_dead_worker() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")

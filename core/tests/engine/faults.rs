@@ -19,7 +19,7 @@ async fn with_rows(count: usize) -> Stage {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_looked_at_and_not_sent_again() {
+async fn lost_answer_is_refreshed_and_not_sent_again() {
     let stage = with_rows(3).await;
     stage
         .org
@@ -34,7 +34,7 @@ async fn a_lost_answer_is_looked_at_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
+async fn request_that_never_arrived_is_refreshed_then_sent() {
     let stage = with_rows(3).await;
     stage
         .org
@@ -46,7 +46,7 @@ async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twice() {
+async fn session_ending_in_mid_batch_is_renewed_without_duplicates() {
     let stage = with_rows(450).await;
     stage
         .org
@@ -59,7 +59,7 @@ async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twic
 }
 
 #[tokio::test]
-async fn a_call_whose_session_ends_twice_waits_and_nothing_is_written_twice() {
+async fn session_ending_twice_delays_the_call_without_duplicates() {
     let stage = with_rows(450).await;
     stage
         .org
@@ -117,7 +117,7 @@ async fn a_locked_row_of_salesforce_waits_alone() {
 }
 
 #[tokio::test]
-async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_mended() {
+async fn refused_row_is_parked_with_message_until_corrected() {
     let stage = with_rows(3).await;
     let refused = FaultAction::RejectRow {
         external_id: "a-2".to_owned(),
@@ -179,7 +179,7 @@ async fn every_job_run_twice_at_once_does_everything_once() {
 }
 
 #[tokio::test]
-async fn an_org_that_cannot_be_asked_delays_looks_and_loses_nothing() {
+async fn unreachable_org_delays_refreshes_and_loses_nothing() {
     let stage = with_rows(2).await;
     stage
         .org

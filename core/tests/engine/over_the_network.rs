@@ -40,7 +40,7 @@ async fn changes_travel_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_an_ended_session_and_doubled_events_change_nothing() {
+async fn lost_answers_ended_sessions_and_duplicate_events_change_nothing() {
     let stage = Stage::over_the_network().await;
     stage.drain().await;
     stage

@@ -202,7 +202,7 @@ impl EventStream for PromptStream {
             };
             let known = self.position.replace(position.clone());
             // A keep-alive that was sent before the events of the last batch says nothing new.
-            if batch.events > 0 || !batch.stale.is_empty() || known != self.position {
+            if batch.events > 0 || !batch.needs_resync.is_empty() || known != self.position {
                 return Ok(Some(batch));
             }
         }

@@ -186,7 +186,7 @@ async fn a_stored_position_continues_exactly_there() {
 }
 
 #[tokio::test]
-async fn more_events_than_may_be_owed_come_in_order_and_in_batches_no_larger_than_asked() {
+async fn backlog_comes_in_order_in_batches_of_requested_size() {
     let stand = Stand::new().await;
     let ids = stand.create_accounts(450).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;

@@ -79,7 +79,7 @@ async fn numbers_keep_their_digits() {
 }
 
 #[tokio::test]
-async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
+async fn child_waits_for_its_parent_by_external_id() {
     let stand = Stand::new().await;
     let parent = FieldWrite::Parent {
         relationship: "Parent".to_owned(),
@@ -114,7 +114,7 @@ async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
 }
 
 #[tokio::test]
-async fn external_ids_of_all_shapes_reach_their_record_in_both_lanes() {
+async fn external_ids_of_all_shapes_work_in_both_lanes() {
     let stand = Stand::new().await;
     let shapes = [
         "a b", "50%", "a+b", "é", "O'Neil", "a/b", "x@y.inc", "..", "a?b#c", "a\\b", "%2F",
@@ -144,7 +144,7 @@ async fn external_ids_of_all_shapes_reach_their_record_in_both_lanes() {
 }
 
 #[tokio::test]
-async fn a_connection_lost_after_the_call_leaves_the_outcome_unknown_and_nothing_is_sent_again() {
+async fn lost_connection_leaves_outcome_unknown_and_sends_nothing_again() {
     let stand = Stand::new().await;
     for (lane, path) in [
         (WriteLane::Collections, COLLECTIONS),
@@ -160,7 +160,7 @@ async fn a_connection_lost_after_the_call_leaves_the_outcome_unknown_and_nothing
 }
 
 #[tokio::test]
-async fn whatever_may_have_arrived_is_unknown() {
+async fn request_that_may_have_arrived_is_unknown() {
     let stand = Stand::new().await;
     let answer = |body: &str| FaultAction::Answer {
         status: 200,
@@ -186,7 +186,7 @@ async fn whatever_may_have_arrived_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_its_time_is_unknown_and_one_without_time_is_not_begun() {
+async fn late_call_is_unknown_call_without_time_is_not_sent() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
     let slow = FaultAction::RespondSlowly { ms: 5_000 };
@@ -218,7 +218,7 @@ async fn a_session_that_dies_in_mid_batch_costs_no_record() {
 }
 
 #[tokio::test]
-async fn a_record_that_makes_the_whole_call_fail_takes_nobody_with_it() {
+async fn record_that_fails_a_whole_call_fails_alone() {
     let stand = Stand::new().await;
     let writes: Vec<Write> = (0..200)
         .map(|n| {
@@ -238,7 +238,7 @@ async fn a_record_that_makes_the_whole_call_fail_takes_nobody_with_it() {
 }
 
 #[tokio::test]
-async fn a_locked_record_is_retried_later_and_the_others_are_written() {
+async fn locked_record_is_retried_while_others_are_written() {
     let stand = Stand::new().await;
     stand.fault(&locked("a-1"));
     let name = [("Name", text("Acme"))];
@@ -293,7 +293,7 @@ async fn objects_are_not_mixed_in_an_answer() {
 }
 
 #[tokio::test]
-async fn an_update_of_its_own_is_refused_if_the_record_has_changed_since_it_was_read() {
+async fn single_update_is_refused_if_the_record_has_changed() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({"Name": "Acme", "Phone": "1"}));
     let seen_ms = async || {

@@ -222,7 +222,7 @@ async fn partitions_are_captured_and_watched() {
 }
 
 #[tokio::test]
-async fn capture_that_was_broken_is_noticed_once_and_makes_the_object_stale() {
+async fn broken_capture_is_noticed_once_and_causes_a_resync() {
     let mut world = World::new().await;
     let scan = "select resync_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
     for damage in [

@@ -108,7 +108,7 @@ async fn migrating_from_two_places_at_once_migrates_once() {
 }
 
 #[tokio::test]
-async fn the_first_day_has_a_partition_of_its_own_from_the_start() {
+async fn first_day_has_its_own_partition() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     assert_eq!(
