@@ -97,8 +97,7 @@ async fn apply_out_of_time_renews_its_permit_finished_one_frees() {
 }
 
 #[tokio::test]
-async fn work_due_soon_gets_one_delayed_wake_up()
-{
+async fn work_due_soon_gets_one_delayed_wake_up() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
