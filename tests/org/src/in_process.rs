@@ -68,3 +68,43 @@ impl InProcess {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FaultAction, local};
+
+    fn org() -> (InProcess, http::Request<Bytes>) {
+        let org = InProcess::new(Org::default(), Duration::from_secs(270));
+        let token = org.with_org(|org| org.open_session(local::INTEGRATION_USER));
+        let request = http::Request::post("/services/data/v62.0/sobjects/Account")
+            .header("Authorization", format!("Bearer {}", token.unwrap()))
+            .header("Content-Type", "application/json")
+            .body(Bytes::from_static(br#"{"Name": "Acme"}"#));
+        (org, request.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_call_is_answered_without_a_socket() {
+        let (org, request) = org();
+        let answer = org.send(request).await.unwrap();
+        assert_eq!(answer.status(), 201);
+        assert_eq!(org.with_org(|org| org.count("Account")), 1);
+    }
+
+    #[tokio::test]
+    async fn a_fault_after_the_write_leaves_no_answer() {
+        let (org, request) = org();
+        org.with_org(|org| org.declare(&FaultAction::FailAfterWrite.once()));
+        assert!(org.send(request).await.is_none());
+        assert_eq!(org.with_org(|org| org.count("Account")), 1);
+    }
+
+    #[tokio::test]
+    async fn the_clock_stands_still() {
+        let (org, request) = org();
+        let before = org.with_org(|org| org.now_ms());
+        org.send(request).await.unwrap();
+        assert_eq!(org.with_org(|org| org.now_ms()), before);
+    }
+}
