@@ -137,7 +137,7 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     let born = births.accounts_in_postgres.len() + births.contacts_in_postgres.len();
     assert_eq!(drained["tenants"]["acme"]["journaled"], born, "{drained}");
     assert_eq!(drained["failed"], json!({}));
-    what_a_failed_invocation_held_is_free(&world, &watch).await?;
+    a_failed_invocation_releases_its_leases(&world, &watch).await?;
     let read = watch.invoke("capture", "capture-salesforce").await?;
     assert!(
         read["tenants"]["acme"]["dirty"].as_u64() > Some(0),
@@ -172,7 +172,7 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
 }
 
 /// The org fails while capture holds the leases of its streams.
-async fn what_a_failed_invocation_held_is_free(world: &World, watch: &Watch) -> anyhow::Result<()> {
+async fn a_failed_invocation_releases_its_leases(world: &World, watch: &Watch) -> anyhow::Result<()> {
     let fault = json!({
         "match": {"path_contains": "query"}, "action": "status", "status": 500, "count": 1,
     });

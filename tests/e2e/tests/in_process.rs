@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(270);
 fn silent(_: &Standing) {}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_of_postgres_and_an_expired_session_in_mid_run_cost_nothing_but_time()
+async fn a_restart_and_an_expired_session_cost_only_time()
 -> anyhow::Result<()> {
     let mut world = World::start().await?;
     let births = Births::real_records(OF_EACH_SIDE)?;

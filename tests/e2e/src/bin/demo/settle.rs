@@ -24,7 +24,7 @@ pub(crate) async fn until_equal(
 ) -> anyhow::Result<Comparison> {
     let bar = |name| stage.bar(name, u64::try_from(goal.records).unwrap_or(u64::MAX));
     let (in_salesforce, in_postgres, in_step) =
-        (bar("in Salesforce"), bar("in Postgres"), bar("in step"));
+        (bar("in Salesforce"), bar("in Postgres"), bar("in sync"));
     converge::converge(world, goal, STANDSTILL_MAX, |standing| {
         in_salesforce.set(u64::try_from(standing.in_salesforce).unwrap_or_default());
         in_postgres.set(u64::try_from(standing.in_postgres).unwrap_or_default());
