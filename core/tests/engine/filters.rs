@@ -15,7 +15,7 @@ fn filtered(on_filter_exit: &str) -> String {
         _ => "",
     };
     with_line(&format!(
-        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_leave = \"{on_filter_exit}\"\n{deletes}"
+        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_filter_exit = \"{on_filter_exit}\"\n{deletes}"
     ))
 }
 
@@ -153,7 +153,7 @@ async fn kept_row_pauses_while_its_record_is_filtered_out() {
     let status = "select state || ': ' || reason from syncline.record_status";
     assert_eq!(
         stage.one(status).await,
-        json!("outside: outside the filter of the object")
+        json!("filtered_out: outside the filter of the object")
     );
     let status = stage.store.status(&stage.tenant).await.unwrap();
     let accounts = status
@@ -223,7 +223,7 @@ async fn edit_of_a_removed_row_is_logged_and_restorable() {
     stage.drain().await;
     assert_eq!(names(&stage).await, json!(""));
     let lost = "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_discarded_value";
-    assert_eq!(stage.one(lost).await, json!("Phone=7 by left_filter"));
+    assert_eq!(stage.one(lost).await, json!("Phone=7 by filter_exit"));
 }
 
 #[tokio::test]

@@ -262,7 +262,7 @@ async fn events_of_objects_that_nobody_mapped_are_counted_and_left() {
 
 #[tokio::test]
 async fn a_filter_holds_for_relayed_events_too() {
-    let filter = "where = \"Type = 'Customer'\"\non_leave = \"delete\"";
+    let filter = "where = \"Type = 'Customer'\"\non_filter_exit = \"delete\"";
     let (stage, mut relay) = started(&with_line(filter)).await;
     let customer = json!({"Name": "Ada", "Type": "Customer", "External_Id__c": "a-1"});
     let ada = stage.org.insert("Account", customer);

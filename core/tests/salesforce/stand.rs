@@ -44,9 +44,9 @@ impl Stand {
         }
     }
 
-    /// Orders something of the org's control endpoint.
-    pub(crate) async fn order(&self, what: &str, order: Json) {
-        let url = format!("{}/_org/{what}", self.running.http_url());
+    /// Calls a control endpoint of the org.
+    pub(crate) async fn order(&self, path: &str, order: Json) {
+        let url = format!("{}/_org/{path}", self.running.http_url());
         let answer = self
             .control
             .post(url)

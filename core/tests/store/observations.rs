@@ -98,7 +98,7 @@ async fn our_own_write_comes_back_and_changes_nothing() {
         world
             .ask("select string_agg(state, ',') from syncline.sync_intent")
             .await,
-        "retired"
+        "confirmed"
     );
 }
 

@@ -26,8 +26,8 @@ use syncline::model::link::Presence;
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
-use syncline::plan::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
-use syncline::plan::route::ApplyLane;
+use syncline::planner::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
+use syncline::planner::route::ApplyLane;
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 

@@ -25,7 +25,7 @@ const CONNECTIONS: u32 = 5;
 pub struct World {
     /// The application's connections to Postgres.
     pub pool: PgPool,
-    /// The org, with its control door.
+    /// The org, with its control endpoints.
     pub org: Running,
     /// A person who works in the org; not the engine's user.
     pub person: Person,

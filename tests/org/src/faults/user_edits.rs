@@ -1,44 +1,44 @@
-//! A person who edits at the worst moment: between the caller's read and write, or between the
-//! commit and the answer.
+//! Edits by a user at the worst moment: between the caller's read and write, or between the commit
+//! and the answer.
 
 use serde_json::Value as Json;
 
 use super::operation::Named;
 use super::rule::Edit;
-use super::{Fired, Moment, Visitor};
+use super::{CallFaults, Moment, UserEdit};
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::rest::message::{Request, Response};
 
 impl Org {
-    /// Lets the people who waited for this moment of the call do their edits.
+    /// Makes the user edits that are declared for this moment of the call.
     ///
-    /// `answer` is what the caller will be told; a record just created is named only there.
-    pub(crate) fn people_edit(
+    /// `answer` is the response to the caller; only it names a record that was just created.
+    pub(crate) fn make_user_edits(
         &mut self,
         moment: Moment,
-        fired: &Fired,
+        fired: &CallFaults,
         request: &Request,
         answer: Option<&Response>,
     ) {
-        for visitor in &fired.people {
-            let rule = &self.faults.rules[visitor.rule].rule;
+        for user_edit in &fired.user_edits {
+            let rule = &self.faults.rules[user_edit.rule].rule;
             if rule.when.unwrap_or(Moment::BeforeWork) != moment {
                 continue;
             }
-            let Some(id) = self.record_for(visitor, answer) else {
+            let Some(id) = self.record_for(user_edit, answer) else {
                 continue;
             };
-            if !self.faults.rules[visitor.rule].take_chance() {
+            if !self.faults.rules[user_edit.rule].fires() {
                 continue;
             }
-            let what = match self.edit(visitor.rule, id) {
+            let what = match self.edit(user_edit.rule, id) {
                 Ok(()) => format!("{id} during {} {}", request.method, request.path),
                 Err(error) => format!("{id} refused: {error}"),
             };
             let now_ms = self.now_ms();
-            self.faults.note(visitor.rule, now_ms, what);
+            self.faults.note(user_edit.rule, now_ms, what);
         }
     }
 
@@ -53,14 +53,14 @@ impl Org {
         }
     }
 
-    /// Returns the record that a rule means: its own, or the first one that the call is about and
-    /// that has the object and external id of the rule.
-    fn record_for(&self, visitor: &Visitor, answer: Option<&Response>) -> Option<RecordId> {
-        let rule = &self.faults.rules[visitor.rule].rule;
+    /// Returns the record that a rule edits: the one it names, or the first record of the call that
+    /// has the object and external id of the rule.
+    fn record_for(&self, user_edit: &UserEdit, answer: Option<&Response>) -> Option<RecordId> {
+        let rule = &self.faults.rules[user_edit.rule].rule;
         if let Some(id) = &rule.id {
             return RecordId::parse(id).filter(|id| self.place_of(*id).is_ok());
         }
-        let named = visitor.named.iter().filter_map(|named| self.found(named));
+        let named = user_edit.named.iter().filter_map(|named| self.found(named));
         let answered = answer.map(ids_in).unwrap_or_default();
         let mut candidates = named.chain(answered);
         candidates.find(|id| {
@@ -98,7 +98,7 @@ impl Org {
     }
 }
 
-/// Returns the ids of the records that an answer tells of.
+/// Returns the ids of the records in an answer.
 fn ids_in(answer: &Response) -> Vec<RecordId> {
     let of = |json: &Json| {
         let id = json.get("id").or_else(|| json.get("Id"))?;

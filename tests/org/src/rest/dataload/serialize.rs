@@ -1,4 +1,4 @@
-//! How jobs, batches and refusals are told: in JSON or in XML.
+//! Serializes jobs, batches and refusals as JSON or XML.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::rest::soap::escaped;
 
 const NAMESPACE: &str = "http://www.force.com/2009/06/asyncapi/dataload";
 
-/// The members of a job in the order of its XML.
+/// The members of a job, in the order of its XML.
 const JOB: [&str; 24] = [
     "id",
     "operation",
@@ -40,7 +40,7 @@ const JOB: [&str; 24] = [
     "fastPathEnabled",
 ];
 
-/// The members of a batch in the order of its XML.
+/// The members of a batch, in the order of its XML.
 const BATCH: [&str; 11] = [
     "id",
     "jobId",
@@ -55,7 +55,7 @@ const BATCH: [&str; 11] = [
     "apexProcessingTime",
 ];
 
-/// In what a caller and the org talk about a job.
+/// The notation of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Notation {
     Json,
@@ -63,7 +63,7 @@ pub(super) enum Notation {
 }
 
 impl Notation {
-    /// Returns what a call is written in, if it says so.
+    /// Returns the notation of a request, if its headers name one.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let named = |name: &str| {
             let kind = request.get(name)?.to_ascii_lowercase();
@@ -75,7 +75,7 @@ impl Notation {
     }
 }
 
-/// Answers a job.
+/// Returns a job resource.
 pub(super) fn job(status: u16, notation: Notation, info: &Json) -> Response {
     match notation {
         Notation::Json => in_json(status, info),
@@ -83,7 +83,7 @@ pub(super) fn job(status: u16, notation: Notation, info: &Json) -> Response {
     }
 }
 
-/// Answers a batch.
+/// Returns a batch resource.
 pub(super) fn batch(status: u16, notation: Notation, info: &Json) -> Response {
     match notation {
         Notation::Json => in_json(status, info),
@@ -91,7 +91,7 @@ pub(super) fn batch(status: u16, notation: Notation, info: &Json) -> Response {
     }
 }
 
-/// Answers all batches of a job.
+/// Returns all batches of a job.
 pub(super) fn batches(notation: Notation, infos: &[Json]) -> Response {
     match notation {
         Notation::Json => in_json(200, &json!({"batchInfo": infos})),
@@ -106,7 +106,7 @@ pub(super) fn batches(notation: Notation, infos: &[Json]) -> Response {
     }
 }
 
-/// Answers which results a query has.
+/// Returns the list of a query's results.
 pub(super) fn result_list(notation: Notation, result: &str) -> Response {
     match notation {
         Notation::Json => in_json(200, &json!([result])),
@@ -117,7 +117,7 @@ pub(super) fn result_list(notation: Notation, result: &str) -> Response {
     }
 }
 
-/// Answers a refusal.
+/// Returns a refusal.
 pub(super) fn refusal(notation: Notation, Refusal(status, code, message): Refusal) -> Response {
     let error = json!({"exceptionCode": code, "exceptionMessage": message});
     match notation {
@@ -129,7 +129,7 @@ pub(super) fn refusal(notation: Notation, Refusal(status, code, message): Refusa
     }
 }
 
-/// Returns an element with the members that are there; in a list the namespace stands at the list.
+/// Returns an element with its non-null members. In a list only the list itself has the namespace.
 fn element(name: &str, namespace: &str, order: &[&str], members: &Json) -> String {
     let mut xml = format!("<{name}");
     let mut put = |text: std::fmt::Arguments<'_>| {
@@ -143,7 +143,7 @@ fn element(name: &str, namespace: &str, order: &[&str], members: &Json) -> Strin
     for member in order {
         match &members[*member] {
             Json::Null => {}
-            // Dates end otherwise than in JSON.
+            // Dates have another suffix than in JSON.
             Json::String(text) if member.ends_with("Date") || *member == "systemModstamp" => {
                 let text = text.replace("+0000", "Z");
                 put(format_args!("<{member}>{text}</{member}>"));
@@ -156,14 +156,14 @@ fn element(name: &str, namespace: &str, order: &[&str], members: &Json) -> Strin
     xml
 }
 
-/// Returns a time as JSON shows it.
+/// Returns a time in JSON form.
 pub(super) fn moment(ms: i64) -> String {
     let mut text = String::new();
     stamp::push_datetime(&mut text, stamp::floor_to_second(ms));
     text
 }
 
-/// No character set is named: clients compare the whole header.
+/// The header has no character set, because clients compare it as a whole.
 fn in_json(status: u16, json: &Json) -> Response {
     bytes(status, "application/json", json.to_string())
 }
@@ -173,7 +173,7 @@ fn in_xml(status: u16, xml: &str) -> Response {
     bytes(status, "application/xml", text)
 }
 
-/// Answers data of a batch.
+/// Returns the data of a batch.
 pub(super) fn bytes(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Response {
     Response {
         status,

@@ -1,4 +1,4 @@
-//! Declared weather on subscriptions, over gRPC.
+//! Declared faults of subscriptions, over gRPC.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::pubsub::proto::pub_sub_client::PubSubClient;
@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 const EVERYTHING: &str = "/data/ChangeEvents";
 
-/// An org with two accounts and a contact, and this weather.
+/// Serves an org with two accounts, a contact and these faults.
 async fn served(rules: Json) -> Running {
     let running = start(Org::default(), &Options::default()).await.unwrap();
     for (object, name) in [
@@ -20,8 +20,8 @@ async fn served(rules: Json) -> Running {
         let fields = json!({name: "x"});
         running.with_org(|org| org.insert_as(PERSON, object, &fields).unwrap());
     }
-    let door = format!("{}/_org/faults", running.http_url());
-    let answer = reqwest::Client::new().post(door).json(&rules).send().await;
+    let url = format!("{}/_org/faults", running.http_url());
+    let answer = reqwest::Client::new().post(url).json(&rules).send().await;
     assert_eq!(answer.unwrap().status(), 200);
     running
 }
@@ -42,7 +42,7 @@ async fn first_delivery(running: &Running, replay_id: &[u8]) -> Result<Vec<Vec<u
         num_requested: 50,
         auth_refresh: String::new(),
     };
-    // The stream of requests stays open until the response is there.
+    // The request stream has to stay open until the response arrives.
     let requests = tokio_stream::StreamExt::chain(
         tokio_stream::once(fetch),
         tokio_stream::pending::<FetchRequest>(),
@@ -65,7 +65,7 @@ async fn first_delivery(running: &Running, replay_id: &[u8]) -> Result<Vec<Vec<u
 }
 
 #[tokio::test]
-async fn a_good_position_can_be_told_to_be_expired_once() {
+async fn valid_position_can_be_refused_as_expired_once() {
     let running = served(json!({"action": "expire_replay"})).await;
     let all = first_delivery(&running, &[]).await.unwrap();
     let refused = first_delivery(&running, &all[0]).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn a_good_position_can_be_told_to_be_expired_once() {
 }
 
 #[tokio::test]
-async fn a_missing_event_is_missed_by_its_delivery_and_there_when_read_again() {
+async fn missing_event_is_there_when_read_again() {
     let rule = json!({"action": "missing_events", "match": {"object": "Contact"}});
     let running = served(rule).await;
     let some = first_delivery(&running, &[]).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_missing_event_is_missed_by_its_delivery_and_there_when_read_again() {
 }
 
 #[tokio::test]
-async fn only_the_events_of_the_named_object_come_twice() {
+async fn only_events_of_the_named_object_are_duplicated() {
     let rule = json!({"action": "duplicate_events", "match": {"object": "Contact"}});
     let running = served(rule).await;
     let twice = first_delivery(&running, &[]).await.unwrap();
@@ -118,7 +118,7 @@ fn first_delivery_sorted(order: &[Vec<u8>]) -> Vec<Vec<u8>> {
     sorted
 }
 
-/// The delivery after these rules, as places in the full one.
+/// Returns which events of a full delivery remain under these rules, by index.
 async fn left_by(rules: impl Fn(&[String]) -> Json) -> Vec<usize> {
     let running = served(json!([])).await;
     let ids = running.with_org(|org| {
@@ -133,9 +133,9 @@ async fn left_by(rules: impl Fn(&[String]) -> Json) -> Vec<usize> {
         ids
     });
     let all = first_delivery(&running, &[]).await.unwrap();
-    let door = format!("{}/_org/faults", running.http_url());
+    let url = format!("{}/_org/faults", running.http_url());
     let client = reqwest::Client::new();
-    let answer = client.post(door).json(&rules(&ids)).send().await.unwrap();
+    let answer = client.post(url).json(&rules(&ids)).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     let some = first_delivery(&running, &[]).await.unwrap();
     let place = |one: &Vec<u8>| all.iter().position(|other| other == one).unwrap();
@@ -143,7 +143,7 @@ async fn left_by(rules: impl Fn(&[String]) -> Json) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_rule_for_events_means_those_of_its_operation_its_records_and_its_topic() {
+async fn event_rule_selects_by_operation_records_and_topic() {
     let missing =
         |matching: Json| json!({"action": "missing_events", "count": 9, "match": matching});
     let left = left_by(|_| missing(json!({"operation": "update"}))).await;
@@ -159,7 +159,7 @@ async fn a_rule_for_events_means_those_of_its_operation_its_records_and_its_topi
 }
 
 #[tokio::test]
-async fn reordering_leaves_the_events_in_place_that_it_does_not_mean() {
+async fn reordering_moves_only_matching_events() {
     let rule = json!({"action": "reorder_events", "seed": 5, "match": {"object": "Account"}});
     let left = left_by(|_| rule.clone()).await;
     assert_eq!(left[1], 1, "the contact");
@@ -169,7 +169,7 @@ async fn reordering_leaves_the_events_in_place_that_it_does_not_mean() {
 }
 
 #[tokio::test]
-async fn a_position_expires_on_the_named_topic_only() {
+async fn position_expires_only_on_the_named_topic() {
     let topic = json!({"topic": "/data/ContactChangeEvent"});
     let running = served(json!({"action": "expire_replay", "match": topic})).await;
     let all = first_delivery(&running, &[]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Declared weather on calls and records: what strikes, how often, and what is left behind.
+//! Declared faults of calls and records: what fires, how often, and what remains.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::{Delivery, RecordId};
@@ -12,7 +12,7 @@ fn keys(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("k-{n}")).collect()
 }
 
-/// The statuses of 200 calls under a rule.
+/// Returns the statuses of 200 calls under a rule.
 fn statuses(rule: Json) -> Vec<u16> {
     let mut stand = Stand::new();
     stand.faults(rule);
@@ -20,32 +20,32 @@ fn statuses(rule: Json) -> Vec<u16> {
 }
 
 #[test]
-fn the_same_seed_strikes_the_same_calls_and_another_seed_others() {
+fn same_seed_fires_on_the_same_calls() {
     let rule = |seed: u64| json!({"action": "status", "probability": 0.3, "seed": seed});
     let (first, again, other) = (statuses(rule(7)), statuses(rule(7)), statuses(rule(8)));
     assert_eq!(first, again);
     assert_ne!(first, other);
-    let struck = first.iter().filter(|status| **status == 503).count();
-    assert!((30..90).contains(&struck), "{struck} of 200");
+    let failed = first.iter().filter(|status| **status == 503).count();
+    assert!((30..90).contains(&failed), "{failed} of 200");
 }
 
 #[test]
-fn a_probability_strikes_no_more_often_than_its_count() {
-    let struck = |statuses: Vec<u16>| statuses.iter().filter(|status| **status == 503).count();
+fn probability_fires_at_most_count_times() {
+    let failed = |statuses: Vec<u16>| statuses.iter().filter(|status| **status == 503).count();
     let rule = |p: f64| json!({"action": "status", "probability": p, "count": 5});
-    assert_eq!(struck(statuses(rule(0.5))), 5);
-    assert_eq!(struck(statuses(rule(0.0))), 0);
-    assert_eq!(struck(statuses(rule(1.0))), 5);
+    assert_eq!(failed(statuses(rule(0.5))), 5);
+    assert_eq!(failed(statuses(rule(0.0))), 0);
+    assert_eq!(failed(statuses(rule(1.0))), 5);
 }
 
 #[test]
-fn a_rule_lets_as_many_chances_pass_as_it_says() {
+fn rule_skips_the_given_number_of_matches() {
     let seen = statuses(json!({"action": "status", "skip": 3, "count": 2}));
     assert_eq!(seen[..6], [200, 200, 200, 503, 503, 200]);
 }
 
 #[test]
-fn a_rule_strikes_only_the_object_and_operation_that_it_names() {
+fn rule_fires_only_for_its_object_and_operation() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "status", "count": 9,
         "match": {"object": "contact", "operation": "create"}}));
@@ -60,7 +60,7 @@ fn a_rule_strikes_only_the_object_and_operation_that_it_names() {
 }
 
 #[test]
-fn a_spent_request_limit_refuses_every_call_until_it_is_over() {
+fn request_limit_refuses_calls_until_its_count_is_used() {
     let mut stand = Stand::new();
     stand.faults(json!([{"action": "request_limit", "count": 2},
         {"action": "request_limit", "status": 429, "skip": 2}]));
@@ -81,7 +81,7 @@ fn a_spent_request_limit_refuses_every_call_until_it_is_over() {
 }
 
 #[test]
-fn a_latency_lies_in_its_range() {
+fn latency_stays_in_its_range() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "delay_ms", "ms": 20, "ms_max": 40, "count": 50}));
     let delays: Vec<u64> = (0..50).map(|_| stand.get("limits").delay_ms).collect();
@@ -91,7 +91,7 @@ fn a_latency_lies_in_its_range() {
 }
 
 #[test]
-fn a_half_failed_collection_keeps_exactly_the_records_it_reports() {
+fn half_failed_collection_keeps_exactly_the_reported_records() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "row_error", "probability": 0.5, "seed": 3}));
     let outcomes = stand.upsert_all(&keys(200));
@@ -106,7 +106,7 @@ fn a_half_failed_collection_keeps_exactly_the_records_it_reports() {
 }
 
 #[test]
-fn a_row_error_can_wait_for_the_children_of_one_parent() {
+fn row_error_can_select_children_of_one_parent() {
     let mut stand = Stand::new();
     let (first, second) = (stand.account("a-1"), stand.account("a-2"));
     stand.faults(json!([
@@ -119,7 +119,7 @@ fn a_row_error_can_wait_for_the_children_of_one_parent() {
 }
 
 #[test]
-fn every_strike_is_listed_with_its_rule_and_place() {
+fn fired_rules_are_listed_with_their_places() {
     let mut stand = Stand::new();
     stand.faults(json!([
         {"name": "no limits", "action": "status", "match": {"path_contains": "/limits"}},
@@ -143,14 +143,14 @@ fn every_strike_is_listed_with_its_rule_and_place() {
 }
 
 #[test]
-fn a_rule_strikes_only_the_records_and_calls_that_name_its_ids() {
+fn rule_fires_only_for_its_ids() {
     let mut stand = Stand::new();
     let (meant, other) = (stand.account("a"), stand.account("b"));
     let rule = json!({"action": "row_error", "count": 9, "match": {"ids": [meant.to_string()]}});
     stand.faults(rule);
     let both = ["a".to_owned(), "b".to_owned()];
     assert_eq!(stand.upsert_all(&both), ["UNABLE_TO_LOCK_ROW", ""]);
-    stand.door("DELETE", "faults", &Json::Null);
+    stand.control("DELETE", "faults", &Json::Null);
     let rule = json!({"action": "status", "count": 9, "match": {"ids": [other.to_string()]}});
     stand.faults(rule);
     let read = |id: RecordId| format!("sobjects/Account/{id}");
@@ -159,22 +159,22 @@ fn a_rule_strikes_only_the_records_and_calls_that_name_its_ids() {
 }
 
 #[test]
-fn what_strikes_without_a_rule_is_counted_too() {
+fn faults_without_a_rule_are_counted_too() {
     let mut stand = Stand::new();
     let held = stand.account("held");
-    stand.door(
+    stand.control(
         "POST",
         "locks",
         &json!({"id": held.to_string(), "ms": 5_000}),
     );
     stand.upsert("held", &json!({"Name": "x"}));
-    stand.door(
+    stand.control(
         "POST",
         "events/gap",
         &json!({"object": "Account", "next": 1}),
     );
     stand.account("new");
-    let stats = stand.door("GET", "stats", &Json::Null).to_json();
+    let stats = stand.control("GET", "stats", &Json::Null).to_json();
     assert_eq!(
         stats["faults_fired"],
         json!({"row_lock": 1, "planned_gap": 1})
@@ -182,17 +182,17 @@ fn what_strikes_without_a_rule_is_counted_too() {
 }
 
 #[test]
-fn forgotten_rules_strike_no_more_and_stay_listed() {
+fn deleted_rules_stop_firing_but_stay_listed() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "status", "count": 2}));
     stand.get("limits");
-    stand.door("DELETE", "faults", &Json::Null);
+    stand.control("DELETE", "faults", &Json::Null);
     assert_eq!(stand.get("limits").status, 200);
     assert_eq!(stand.report(0)["fired"], 1);
 }
 
 #[test]
-fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
+fn rules_that_cannot_fire_are_refused_with_a_reason() {
     let mut stand = Stand::new();
     for (rule, reason) in [
         (json!({"action": "status", "probability": 2}), "probability"),
@@ -203,26 +203,26 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
             "ms_max",
         ),
         (json!({"action": "flow"}), "set"),
-        (json!({"action": "person", "set": {}}), "user"),
-        (json!({"action": "person", "user": PERSON}), "set"),
+        (json!({"action": "user_edit", "set": {}}), "user"),
+        (json!({"action": "user_edit", "user": PERSON}), "set"),
         (json!({"action": "rain"}), "rain"),
         (json!({"action": "status", "cuont": 1}), "cuont"),
         (json!({"match": {}}), "action"),
         (
             json!({"action": "status", "ms": 5}),
-            "a rule with action status does nothing with ms",
+            "a rule with action status does not use ms",
         ),
         (
             json!({"action": "expire_replay", "match": {"object": "Account"}}),
-            "for subscriptions, which are told apart by topic, not by object",
+            "to subscriptions, which are selected by topic, not by object",
         ),
         (
             json!({"action": "row_error", "match": {"operation": "query"}}),
-            "no operation of records is query; there are create, update, delete",
+            "records have no operation query, only create, update, delete",
         ),
         (
             json!({"action": "missing_events", "match": {"method": "GET"}}),
-            "for events, which are told apart by object, operation, ids, topic, not by method",
+            "to events, which are selected by object, operation, ids, topic, not by method",
         ),
         (
             json!({"action": "status", "match": {"object": "Accout"}}),
@@ -234,19 +234,19 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
         ),
         (
             json!({"action": "status", "match": {"operation": "login", "object": "Account"}}),
-            "login names no record and no object",
+            "login has neither ids nor an object",
         ),
         (
             json!({"action": "status", "match": {"ids": ["nonsense"]}}),
-            "nonsense is no id",
+            "nonsense is not a record id",
         ),
         (
-            json!({"action": "person", "user": "nobody@x", "set": {}}),
-            "there is no user nobody@x",
+            json!({"action": "user_edit", "user": "unknown@x", "set": {}}),
+            "there is no user unknown@x",
         ),
         (json!(7), "invalid type"),
     ] {
-        let answer = stand.door("POST", "faults", &rule);
+        let answer = stand.control("POST", "faults", &rule);
         let text = answer.to_json()["error"].to_string();
         assert_eq!(answer.status, 400, "{rule}");
         assert!(text.contains(reason), "{rule}: {text}");
@@ -255,7 +255,7 @@ fn a_rule_that_cannot_strike_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_late_commit_shows_up_behind_a_pollers_watermark() {
+fn late_commit_has_a_stamp_before_the_watermark() {
     let mut stand = Stand::new();
     stand.account("early");
     stand.org.advance_ms(30_000);
@@ -273,7 +273,7 @@ fn a_late_commit_shows_up_behind_a_pollers_watermark() {
 }
 
 #[test]
-fn a_late_commit_takes_no_stamp_back() {
+fn late_commit_never_moves_a_stamp_back() {
     let mut stand = Stand::new();
     let id = stand.account("a");
     let before = stand.value(id, "SystemModstamp");
@@ -284,7 +284,7 @@ fn a_late_commit_takes_no_stamp_back() {
 }
 
 #[test]
-fn tied_stamps_put_writes_of_many_minutes_on_one_stamp() {
+fn tied_stamps_give_many_writes_one_stamp() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "tie_stamps", "ms": 600_000, "count": 3}));
     let stamp = |stand: &mut Stand, key: &str| {
@@ -298,7 +298,7 @@ fn tied_stamps_put_writes_of_many_minutes_on_one_stamp() {
 }
 
 #[test]
-fn a_flow_changes_other_fields_in_the_transaction_and_under_the_origin_of_the_caller() {
+fn flow_changes_fields_in_the_callers_transaction() {
     let mut stand = Stand::new();
     let id = stand.account("a");
     stand.faults(json!({"action": "flow", "set": {"Industry": "Energy"},
@@ -319,7 +319,7 @@ fn a_flow_changes_other_fields_in_the_transaction_and_under_the_origin_of_the_ca
 }
 
 #[test]
-fn a_flow_that_cannot_be_carried_out_fails_its_record_and_no_other() {
+fn failing_flow_fails_only_its_record() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "flow", "set": {"Nonsense__c": 1}}));
     let seen = stand.upsert_all(&keys(2));
@@ -332,12 +332,12 @@ fn a_flow_that_cannot_be_carried_out_fails_its_record_and_no_other() {
     assert_eq!(stand.events().len(), 1);
 }
 
-/// An account that we have read, and a person who edits it at `when` of our next write.
-fn visited(when: &str, edit: Json) -> (Stand, RecordId) {
+/// Returns an account that was read, and declares a user edit at `when` of its next write.
+fn with_user_edit(when: &str, edit: Json) -> (Stand, RecordId) {
     let mut stand = Stand::new();
     let id = stand.account("a");
     stand.org.advance_ms(5_000);
-    let mut rule = json!({"action": "person", "user": PERSON, "when": when,
+    let mut rule = json!({"action": "user_edit", "user": PERSON, "when": when,
         "match": {"method": "PATCH"}});
     for (name, value) in edit.as_object().unwrap() {
         rule[name] = value.clone();
@@ -347,8 +347,8 @@ fn visited(when: &str, edit: Json) -> (Stand, RecordId) {
 }
 
 #[test]
-fn a_person_between_our_read_and_our_write_fails_the_precondition() {
-    let (mut stand, id) = visited("before_work", json!({"set": {"Industry": "Media"}}));
+fn user_edit_between_read_and_write_fails_the_precondition() {
+    let (mut stand, id) = with_user_edit("before_work", json!({"set": {"Industry": "Media"}}));
     let path = format!("/services/data/v62.0/sobjects/Account/{id}");
     let token = stand.org.open_session(INTEGRATION_USER).unwrap();
     let request = salesforce_org::Request::new("PATCH", &path)
@@ -363,8 +363,8 @@ fn a_person_between_our_read_and_our_write_fails_the_precondition() {
 }
 
 #[test]
-fn a_person_between_our_commit_and_the_answer_has_the_last_word() {
-    let (mut stand, id) = visited("before_answer", json!({"set": {"Industry": "Media"}}));
+fn user_edit_after_the_commit_wins() {
+    let (mut stand, id) = with_user_edit("before_answer", json!({"set": {"Industry": "Media"}}));
     let answer = stand.upsert("a", &json!({"Industry": "Energy"}));
     assert_eq!(answer.status, 200);
     assert_eq!(stand.value(id, "Industry"), "Media");
@@ -378,8 +378,8 @@ fn a_person_between_our_commit_and_the_answer_has_the_last_word() {
 }
 
 #[test]
-fn a_person_may_delete_what_we_are_about_to_write() {
-    let (mut stand, id) = visited("before_work", json!({"edit": "delete"}));
+fn user_edit_can_delete_the_record_before_the_write() {
+    let (mut stand, id) = with_user_edit("before_work", json!({"edit": "delete"}));
     let path = format!("sobjects/Account/{id}");
     let answer = stand.call("PATCH", &path, &json!({"Industry": "Energy"}));
     assert_eq!(answer.status, 404);
@@ -387,13 +387,13 @@ fn a_person_may_delete_what_we_are_about_to_write() {
 }
 
 #[test]
-fn a_person_finds_a_record_of_a_collections_call_by_its_external_id() {
+fn user_edit_finds_a_collection_record_by_external_id() {
     let mut stand = Stand::new();
     stand.faults(
-        json!({"action": "person", "user": PERSON, "when": "before_answer",
+        json!({"action": "user_edit", "user": PERSON, "when": "before_answer",
         "external_id": "k-2", "set": {"Industry": "Media"}}),
     );
-    assert_eq!(stand.upsert_all(&keys(2)), ["", ""], "nobody to edit yet");
+    assert_eq!(stand.upsert_all(&keys(2)), ["", ""], "no user edit yet");
     assert_eq!(stand.report(0)["fired"], 0);
     stand.upsert_all(&keys(4));
     let rest = "query?q=select+External_Id__c+from+Account+where+Industry='Media'";
@@ -403,8 +403,8 @@ fn a_person_finds_a_record_of_a_collections_call_by_its_external_id() {
 }
 
 #[test]
-fn a_person_who_may_not_edit_is_listed_as_refused() {
-    let (mut stand, _) = visited("before_work", json!({"set": {"Nonsense__c": 1}}));
+fn refused_user_edits_are_listed() {
+    let (mut stand, _) = with_user_edit("before_work", json!({"set": {"Nonsense__c": 1}}));
     assert_eq!(stand.upsert("a", &json!({"Industry": "Media"})).status, 200);
     let what = stand.report(0)["where"][0]["what"].to_string();
     assert!(
@@ -414,7 +414,7 @@ fn a_person_who_may_not_edit_is_listed_as_refused() {
 }
 
 #[test]
-fn a_commit_whose_answer_is_lost_is_a_commit() {
+fn commit_with_a_lost_answer_is_a_commit() {
     let mut stand = Stand::new();
     stand.faults(json!({"action": "drop_after", "match": {"object": "Account"}}));
     let lost = stand.upsert("a", &json!({"Name": "a"}));
@@ -425,11 +425,11 @@ fn a_commit_whose_answer_is_lost_is_a_commit() {
 }
 
 #[test]
-fn a_locked_parent_refuses_its_children_until_the_clock_frees_it() {
+fn locked_parent_refuses_children_until_the_lock_expires() {
     let mut stand = Stand::new();
     let (held, free) = (stand.account("held"), stand.account("free"));
     let order = json!({"id": held.to_string(), "ms": 5_000});
-    assert_eq!(stand.door("POST", "locks", &order).status, 200);
+    assert_eq!(stand.control("POST", "locks", &order).status, 200);
     let refused = stand.contacts(&[held, free]);
     assert_eq!(codes(&refused), ["UNABLE_TO_LOCK_ROW", ""]);
     let message = refused.to_json()[0]["errors"][0]["message"].to_string();
@@ -443,12 +443,12 @@ fn a_locked_parent_refuses_its_children_until_the_clock_frees_it() {
 }
 
 #[test]
-fn a_lock_on_a_parent_spares_a_child_that_moves_elsewhere_and_back_for_nobody() {
+fn parent_lock_applies_only_to_its_own_children() {
     let mut stand = Stand::new();
     let (held, free) = (stand.account("held"), stand.account("free"));
     let made = stand.contacts(&[held, free]).to_json();
     let child = |n: usize| made[n]["id"].as_str().unwrap().to_owned();
-    stand.door(
+    stand.control(
         "POST",
         "locks",
         &json!({"id": held.to_string(), "ms": 5_000}),
@@ -460,23 +460,23 @@ fn a_lock_on_a_parent_spares_a_child_that_moves_elsewhere_and_back_for_nobody() 
     assert_eq!(edit(child(1), json!({"Title": "Dr"})), 204);
     assert_eq!(edit(child(1), json!({"AccountId": held.to_string()})), 400);
     assert_eq!(edit(child(0), json!({"AccountId": free.to_string()})), 400);
-    stand.door("DELETE", "locks", &Json::Null);
+    stand.control("DELETE", "locks", &Json::Null);
     let path = format!("sobjects/Contact/{}", child(0));
     let moved = json!({"AccountId": free.to_string()});
     assert_eq!(stand.call("PATCH", &path, &moved).status, 204);
 }
 
 #[test]
-fn a_lock_needs_a_record() {
+fn lock_needs_a_record() {
     let mut stand = Stand::new();
     for id in ["nonsense", "0015g00000ZZZZZAAA"] {
         let order = json!({"id": id, "ms": 1});
-        assert_eq!(stand.door("POST", "locks", &order).status, 400);
+        assert_eq!(stand.control("POST", "locks", &order).status, 400);
     }
 }
 
 #[test]
-fn a_contending_call_holds_its_records_until_its_answer_has_left() {
+fn contending_call_keeps_locks_until_its_answer_is_sent() {
     let mut stand = Stand::new();
     let (shared, other) = (stand.account("shared"), stand.account("other"));
     stand.faults(json!({"action": "contend", "count": 3}));
@@ -497,7 +497,7 @@ fn a_contending_call_holds_its_records_until_its_answer_has_left() {
     );
 }
 
-/// Writes a time as HTTP headers do.
+/// Formats a time as in HTTP headers.
 fn http_date(ms: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(ms).unwrap();
     time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -1,5 +1,5 @@
-//! The part of the control door that is about events: gaps, limits, permissions, relays, and what
-//! people and administrators do to whole records and to the schema.
+//! Control endpoints for events: gaps, limits, permissions, relays, and changes of whole records
+//! and of the schema.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -22,22 +22,22 @@ use crate::pubsub::refusal::Refusal;
 use crate::relay::Disorder;
 use crate::rest::message::Request;
 
-/// An event without content, now or instead of the next ones with content.
+/// Publishes an event without content, now or in place of the next events.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GapOrder {
+struct GapRequest {
     object: String,
     /// `GAP_UPDATE` and so on; `UPDATE` without ids is the wildcard event of a field conversion.
     kind: Option<ChangeKind>,
     #[serde(default)]
     ids: Vec<String>,
-    /// How many of the next events of the object lose their content.
+    /// How many of the object's next events lose their content.
     next: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LimitsOrder {
+struct LimitsRequest {
     daily_event_deliveries: Option<u64>,
     subscriptions_max: Option<usize>,
     changes_per_transaction: Option<usize>,
@@ -46,7 +46,7 @@ struct LimitsOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefusalOrder {
+struct RefusalRequest {
     code: String,
     rpc: Option<String>,
     #[serde(default = "once")]
@@ -61,7 +61,7 @@ fn once() -> u32 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PermissionOrder {
+struct PermissionRequest {
     user: String,
     #[serde(default)]
     cannot_view_all: Vec<String>,
@@ -69,15 +69,15 @@ struct PermissionOrder {
     hidden_fields: Vec<String>,
 }
 
-/// A change that Salesforce makes in its database, past all transactions.
+/// A change that Salesforce makes directly in its database, outside all transactions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DatabaseOrder {
+struct DatabaseRequest {
     id: String,
     fields: Json,
-    /// Whether a gap event tells of it.
+    /// Whether a gap event announces it.
     #[serde(default = "yes")]
-    told: bool,
+    gap_event: bool,
 }
 
 fn yes() -> bool {
@@ -86,7 +86,7 @@ fn yes() -> bool {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SchemaOrder {
+struct SchemaRequest {
     object: String,
     add_field: Option<FieldEntry>,
     convert_field: Option<FieldEntry>,
@@ -94,7 +94,7 @@ struct SchemaOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MergeOrder {
+struct MergeRequest {
     user: String,
     master: String,
     merged: Vec<String>,
@@ -104,7 +104,7 @@ struct MergeOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConvertOrder {
+struct ConvertRequest {
     user: String,
     lead: String,
     account: Option<String>,
@@ -114,19 +114,19 @@ struct ConvertOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PurgeOrder {
+struct PurgeRequest {
     ids: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RelayOrder {
+struct RelayRequest {
     state: Option<RelayState>,
     duplicate_every: Option<u64>,
     shuffle_within: Option<usize>,
 }
 
-/// Answers a request to this part of the control door; `None` if there is no such control.
+/// Handles a request to one of these endpoints, or returns `None` if the path is unknown.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Outcome> {
     Some(match (request.method.as_str(), rest) {
         ("POST", "events/gap") => read(request).and_then(|order| gap(org, &order)),
@@ -141,7 +141,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
             let id = org.add_managed(&entry)?;
             Ok(json!({"id": id.to_string()}))
         }),
-        ("POST", "permissions") => read(request).and_then(|order: PermissionOrder| {
+        ("POST", "permissions") => read(request).and_then(|order: PermissionRequest| {
             org.restrict(&order.user, &order.cannot_view_all, &order.hidden_fields)?;
             Ok(json!({}))
         }),
@@ -163,16 +163,16 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
     })
 }
 
-fn said(error: SfError) -> String {
+fn error_text(error: SfError) -> String {
     error.to_string()
 }
 
 fn place(org: &Org, id: &str) -> Result<(ObjectNo, RowNo), String> {
-    let id = RecordId::parse(id).ok_or_else(|| format!("{id} is no id"))?;
-    org.place_of(id).map_err(said)
+    let id = RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"))?;
+    org.place_of(id).map_err(error_text)
 }
 
-fn person(org: &Org, username: &str) -> Result<Actor, String> {
+fn actor(org: &Org, username: &str) -> Result<Actor, String> {
     let user = org
         .user_named(username)
         .ok_or_else(|| format!("there is no user {username}"))?;
@@ -182,7 +182,7 @@ fn person(org: &Org, username: &str) -> Result<Actor, String> {
     })
 }
 
-/// Returns Salesforce itself, in the name of the first user.
+/// Returns Salesforce itself as the actor, in the name of the first user.
 fn system(org: &Org) -> Actor {
     Actor {
         user: org.model.id_of(org.user_object(), 0),
@@ -190,20 +190,20 @@ fn system(org: &Org) -> Actor {
     }
 }
 
-fn gap(org: &mut Org, order: &GapOrder) -> Outcome {
-    let object = org.model.object_named(&order.object).map_err(said)?;
+fn gap(org: &mut Org, order: &GapRequest) -> Outcome {
+    let object = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(next) = order.next {
         *org.model.planned_gaps.entry(object).or_default() += next;
     }
     if let Some(kind) = order.kind {
         let actor = system(org);
         org.model
-            .publish_bare(&actor, object, kind, order.ids.clone());
+            .publish_without_content(&actor, object, kind, order.ids.clone());
     }
     Ok(json!({}))
 }
 
-fn limits(org: &mut Org, order: &LimitsOrder) -> Json {
+fn limits(org: &mut Org, order: &LimitsRequest) -> Json {
     if order.daily_event_deliveries.is_some() {
         org.bus.deliveries.max = order.daily_event_deliveries;
     }
@@ -218,7 +218,7 @@ fn limits(org: &mut Org, order: &LimitsOrder) -> Json {
     json!({})
 }
 
-fn refuse(org: &mut Org, order: RefusalOrder) -> Outcome {
+fn refuse(org: &mut Org, order: RefusalRequest) -> Outcome {
     let refusal = Refusal::by_code(&order.code);
     org.bus.plan(PlannedRefusal {
         refusal: refusal.ok_or_else(|| format!("there is no code {}", order.code))?,
@@ -229,25 +229,26 @@ fn refuse(org: &mut Org, order: RefusalOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn database(org: &mut Org, order: &DatabaseOrder) -> Outcome {
+fn database(org: &mut Org, order: &DatabaseRequest) -> Outcome {
     let (object, row) = place(org, &order.id)?;
     let members = order.fields.as_object().ok_or("fields is an object")?;
-    let draft = Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(said)?;
+    let draft =
+        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
     let actor = system(org);
-    // The transaction is dropped: what it did stays, and nobody is told.
+    // The transaction is dropped without a commit, so the change stays and no event is sent.
     org.model
         .update(&mut Transaction::default(), &actor, row, draft)
-        .map_err(said)?;
-    if order.told {
+        .map_err(error_text)?;
+    if order.gap_event {
         let id = org.model.id_of(object, row).to_string();
         org.model
-            .publish_bare(&actor, object, ChangeKind::GapUpdate, vec![id]);
+            .publish_without_content(&actor, object, ChangeKind::GapUpdate, vec![id]);
     }
     Ok(json!({}))
 }
 
-fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
-    let no = org.model.object_named(&order.object).map_err(said)?;
+fn schema(org: &mut Org, order: &SchemaRequest) -> Outcome {
+    let no = org.model.object_named(&order.object).map_err(error_text)?;
     if let Some(entry) = &order.add_field {
         org.model.add_field(no, entry)?;
     }
@@ -258,20 +259,21 @@ fn schema(org: &mut Org, order: &SchemaOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
-    let actor = person(org, &order.user)?;
+fn merge(org: &mut Org, order: &MergeRequest) -> Outcome {
+    let actor = actor(org, &order.user)?;
     let (object, master) = place(org, &order.master)?;
     let mut losers = Vec::with_capacity(order.merged.len());
     for id in &order.merged {
         let (of, row) = place(org, id)?;
         if of != object {
-            return Err("only records of one object are merged".to_owned());
+            return Err("only records of one object can be merged".to_owned());
         }
         losers.push(row);
     }
     let fields = order.fields.clone().unwrap_or_else(|| json!({}));
     let members = fields.as_object().ok_or("fields is an object")?;
-    let draft = Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(said)?;
+    let draft =
+        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
     let mut tx = Transaction::default();
     match org
         .model
@@ -283,20 +285,20 @@ fn merge(org: &mut Org, order: &MergeOrder) -> Outcome {
         }
         Err(error) => {
             org.model.roll_back(tx);
-            Err(said(error))
+            Err(error_text(error))
         }
     }
 }
 
-fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
-    let actor = person(org, &order.user)?;
+fn convert(org: &mut Org, order: &ConvertRequest) -> Outcome {
+    let actor = actor(org, &order.user)?;
     let (object, lead) = place(org, &order.lead)?;
     if org.model.object(object).name != "Lead" {
-        return Err(format!("{} is no lead", order.lead));
+        return Err(format!("{} is not a lead", order.lead));
     }
     let account = order.account.as_deref().map(|id| {
         place(org, id)?;
-        RecordId::parse(id).ok_or_else(|| format!("{id} is no id"))
+        RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"))
     });
     let conversion = Conversion {
         lead,
@@ -315,13 +317,14 @@ fn convert(org: &mut Org, order: &ConvertOrder) -> Outcome {
         }
         Err(error) => {
             org.model.roll_back(tx);
-            Err(said(error))
+            Err(error_text(error))
         }
     }
 }
 
-fn purge(org: &mut Org, order: &PurgeOrder) -> Outcome {
-    let parsed = |id: &String| RecordId::parse(id).ok_or_else(|| format!("{id} is no id"));
+fn purge(org: &mut Org, order: &PurgeRequest) -> Outcome {
+    let parsed =
+        |id: &String| RecordId::parse(id).ok_or_else(|| format!("{id} is not a record id"));
     let ids = order
         .ids
         .as_ref()
@@ -348,7 +351,7 @@ fn relays(org: &Org) -> Json {
     Json::Array(shown.collect())
 }
 
-fn relay(org: &mut Org, name: &str, order: &RelayOrder) -> Outcome {
+fn relay(org: &mut Org, name: &str, order: &RelayRequest) -> Outcome {
     let relay = org
         .relay_mut(name)
         .ok_or_else(|| format!("there is no relay {name}"))?;

@@ -1,4 +1,4 @@
-//! What people do to whole records: merge, convert, delete for good, bring back.
+//! User operations on whole records: merge, convert, delete permanently, undelete.
 
 use salesforce_org::local::PERSON;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::stage::{Stage, id_of, steps};
 
 #[test]
-fn a_merge_moves_the_children_deletes_the_loser_and_updates_the_master() {
+fn merge_moves_children_deletes_loser_updates_master() {
     let mut stage = Stage::new();
     let (master, loser) = (stage.account("kept"), stage.account("merged"));
     let contact = stage.insert("Contact", json!({"LastName": "c", "AccountId": loser}));
@@ -14,12 +14,12 @@ fn a_merge_moves_the_children_deletes_the_loser_and_updates_the_master() {
     let start = stage.now();
     let order =
         json!({"user": PERSON, "master": master, "merged": [loser], "fields": {"Phone": "1"}});
-    stage.door("merge", &order);
+    stage.control("merge", &order);
     let events = stage.since(&start);
-    let mut said = steps(&events);
-    said.sort_unstable();
+    let mut seen = steps(&events);
+    seen.sort_unstable();
     assert_eq!(
-        said,
+        seen,
         [
             ("Account", "DELETE"),
             ("Account", "UPDATE"),
@@ -51,7 +51,7 @@ fn a_merge_moves_the_children_deletes_the_loser_and_updates_the_master() {
 }
 
 #[test]
-fn a_merge_that_cannot_be_leaves_everything_as_it_was() {
+fn invalid_merge_changes_nothing() {
     let mut stage = Stage::new();
     let (master, loser) = (stage.account("kept"), stage.account("merged"));
     let lead = stage.insert("Lead", json!({"LastName": "l", "Company": "c"}));
@@ -74,11 +74,11 @@ fn a_merge_that_cannot_be_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_master_that_was_the_child_of_the_loser_is_nobodys_child() {
+fn merged_master_loses_the_deleted_parent() {
     let mut stage = Stage::new();
     let loser = stage.account("merged");
     let master = stage.insert("Account", json!({"Name": "kept", "ParentId": loser}));
-    stage.door(
+    stage.control(
         "merge",
         &json!({"user": PERSON, "master": master, "merged": [loser]}),
     );
@@ -86,12 +86,12 @@ fn a_master_that_was_the_child_of_the_loser_is_nobodys_child() {
 }
 
 #[test]
-fn a_converted_lead_gives_account_contact_opportunity_and_lead_in_this_order() {
+fn lead_conversion_sends_four_events_in_order() {
     let mut stage = Stage::new();
     let fields = json!({"FirstName": "Ada", "LastName": "Ito", "Company": "Acme", "Phone": "1"});
     let lead = stage.insert("Lead", fields);
     let start = stage.now();
-    let made = stage.door("convert_lead", &json!({"user": PERSON, "lead": lead}));
+    let made = stage.control("convert_lead", &json!({"user": PERSON, "lead": lead}));
     let events = stage.since(&start);
     assert_eq!(
         steps(&events),
@@ -131,13 +131,13 @@ fn a_converted_lead_gives_account_contact_opportunity_and_lead_in_this_order() {
 }
 
 #[test]
-fn a_lead_is_converted_once_and_into_an_account_that_is_there() {
+fn lead_converts_once_and_into_an_existing_account() {
     let mut stage = Stage::new();
     let account = stage.account("Acme");
     let lead = stage.insert("Lead", json!({"LastName": "Ito", "Company": "Acme"}));
     let order = json!({"user": PERSON, "lead": lead, "account": account, "opportunity": false});
     let start = stage.now();
-    let made = stage.door("convert_lead", &order);
+    let made = stage.control("convert_lead", &order);
     assert_eq!(made["account"], json!(account));
     assert_eq!(
         steps(&stage.since(&start)),
@@ -155,7 +155,7 @@ fn a_lead_is_converted_once_and_into_an_account_that_is_there() {
 }
 
 #[test]
-fn a_record_that_leaves_the_recycle_bin_for_good_gives_no_event() {
+fn emptying_the_recycle_bin_sends_no_event() {
     let mut stage = Stage::new();
     let (gone, kept, live) = (
         stage.account("gone"),
@@ -165,7 +165,7 @@ fn a_record_that_leaves_the_recycle_bin_for_good_gives_no_event() {
     stage.delete(&gone);
     stage.delete(&kept);
     let start = stage.now();
-    let purged = stage.door("recycle_bin/empty", &json!({"ids": [gone, live]}));
+    let purged = stage.control("recycle_bin/empty", &json!({"ids": [gone, live]}));
     assert_eq!(purged["purged"], 1);
     assert!(stage.since(&start).is_empty());
     assert!(stage.org.undelete_as(PERSON, id_of(&gone)).is_err());
@@ -174,7 +174,7 @@ fn a_record_that_leaves_the_recycle_bin_for_good_gives_no_event() {
 }
 
 #[test]
-fn what_went_with_an_account_comes_back_with_it() {
+fn undelete_restores_the_children_deleted_with_it() {
     let mut stage = Stage::new();
     let account = stage.account("a");
     let contact = stage.insert("Contact", json!({"LastName": "c", "AccountId": account}));

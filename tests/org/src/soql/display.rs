@@ -1,7 +1,7 @@
-//! Values as people read them: `toLabel(Industry)` and `FORMAT(AnnualRevenue)`.
+//! Display values: `toLabel(Industry)` and `FORMAT(AnnualRevenue)`.
 //!
-//! The language and region of every user is that of the United States. Source: SOQL and SOSL
-//! Reference, "FORMAT()" and "toLabel()".
+//! The locale of every user is United States English. Source: SOQL and SOSL Reference, "FORMAT()"
+//! and "toLabel()".
 
 use chrono::{Datelike as _, Timelike as _};
 
@@ -9,7 +9,7 @@ use crate::model::schema::{Field, FieldType};
 use crate::model::stamp;
 use crate::model::value::{Value, push_decimal};
 
-/// How a value is shown.
+/// A display function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Show {
     Label,
@@ -17,7 +17,7 @@ pub(crate) enum Show {
 }
 
 impl Show {
-    /// Returns the function of that name, in whatever case it is written.
+    /// Returns the function with that name, ignoring case.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "tolabel" => Some(Self::Label),
@@ -34,7 +34,7 @@ impl Show {
         }
     }
 
-    /// Tells whether fields of this type are shown so.
+    /// Returns whether the function accepts this field.
     pub(super) fn fits(self, field: &Field) -> bool {
         match self {
             Self::Label => {
@@ -54,7 +54,7 @@ impl Show {
         }
     }
 
-    /// Returns what people read; nothing for null.
+    /// Returns the display text, or `None` for null.
     pub(super) fn text(self, field: &Field, value: &Value) -> Option<String> {
         match (self, value) {
             (_, Value::Null) => None,
@@ -101,7 +101,7 @@ fn number(field: &Field, units: i64) -> String {
     }
 }
 
-/// Puts a comma between thousands.
+/// Inserts thousands separators.
 fn grouped(digits: &str) -> String {
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -136,7 +136,7 @@ mod tests {
     use super::{clock, date, grouped};
 
     #[test]
-    fn numbers_dates_and_times_are_written_as_in_the_united_states() {
+    fn numbers_dates_and_times_use_the_us_format() {
         for (digits, shown) in [("0", "0"), ("999", "999"), ("-1234567", "-1,234,567")] {
             assert_eq!(grouped(digits), shown);
         }
