@@ -44,7 +44,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let database = TestDatabase::new().await;
+        let database = TestDatabase::empty().await;
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             r#"

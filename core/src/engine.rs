@@ -1,7 +1,7 @@
 //! The engine over its ports: one method per job, called by the functions and the command line.
 //!
 //! [`SyncEngine`] knows tenants, each with its store and its org, and the wake-up, clock and id
-//! source they share. It decides nothing: jobs observe, ask [`crate::plan`], perform and record.
+//! source they share. It decides nothing: jobs observe, ask [`crate::planner`], perform and record.
 
 pub mod check;
 pub mod deadline;

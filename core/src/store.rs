@@ -1,7 +1,7 @@
 //! The control plane and the mapped tables on Postgres: the only SQL of the project.
 //!
 //! [`PgStore`] performs what the engine asks for and records what it saw; it decides nothing that
-//! [`crate::plan`] or [`crate::model`] can decide. Three habits hold everywhere below:
+//! [`crate::planner`] or [`crate::model`] can decide. Three habits hold everywhere below:
 //!
 //! - One call is one transaction with a constant number of statements, over arrays.
 //! - No session state: limits are local to the transaction, leases live by the database's clock, so

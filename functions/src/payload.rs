@@ -45,7 +45,7 @@ impl fmt::Display for Expected {
                 r#"reconcile, {"job":"sweep"|"incremental"|"full"|"migrate","tenant"?:"…"}"#
             }
             Self::WakeUp => {
-                r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","slot":0}"#
+                r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","permit":0}"#
             }
         })
     }
@@ -328,10 +328,10 @@ mod tests {
     fn a_doorbell_of_another_version_or_with_unknown_fields_is_refused() {
         let refused = |body: &str| problem(wake_up(body));
         assert!(refused("hello").contains("not JSON"));
-        let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","slot":0}"#;
+        let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","permit":0}"#;
         assert!(refused(newer).contains("version 2"));
         let more =
-            r#"{"v":1,"job":"apply","tenant":"acme","object":"Account","slot":0,"record":"x"}"#;
+            r#"{"v":1,"job":"apply","tenant":"acme","object":"Account","permit":0,"record":"x"}"#;
         assert!(refused(more).contains("`record`"));
         let bulk = r#"{"v":1,"job":"bulk","bulk_job":"750x"}"#;
         assert!(refused(bulk).contains("`bulk`"));

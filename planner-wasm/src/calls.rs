@@ -9,10 +9,10 @@ pub mod read;
 
 use serde::Serialize;
 use serde_json::Value as Json;
-use syncline::config::{Config, ObjectSync};
-use syncline::model::hash;
-use syncline::model::text::{JsonText, WriteJson};
-use syncline::{ChangeEnvelope, PlannerContext, RecordFacts, SourceSystem};
+use syncline_planner::config::{Config, ObjectSync};
+use syncline_planner::model::hash;
+use syncline_planner::model::text::{JsonText, WriteJson};
+use syncline_planner::{ChangeEnvelope, PlannerContext, RecordFacts, SourceSystem};
 
 use answers::{ConfigAnswer, FieldExplanation, Listed, RecordExplanation};
 pub use batch::Batch;
@@ -28,7 +28,7 @@ pub fn version() -> &'static str {
 
 /// Returns the JSON Schema of `syncline.toml`, for editors.
 pub fn config_schema() -> String {
-    text(&syncline::config::json_schema())
+    text(&syncline_planner::config::json_schema())
 }
 
 /// Checks a configuration. Mistakes are an answer, not a problem.
@@ -98,7 +98,7 @@ pub fn plan_change(input: &str) -> Result<String, Problem> {
     let context: PlannerContext = members.required("context")?;
     let envelope: ChangeEnvelope = members.required("envelope")?;
     members.finish(&["context", "envelope"])?;
-    Ok(text(&syncline::plan_change(&context, &envelope)))
+    Ok(text(&syncline_planner::plan_change(&context, &envelope)))
 }
 
 /// Merges two payloads.
@@ -110,7 +110,7 @@ pub fn merge(input: &str) -> Result<String, Problem> {
     // A payload that is null is one; only a missing one is none.
     let current = members.some("current")?;
     members.finish(&["object", "source", "incoming", "current"])?;
-    let outcome = syncline::merge_payload(&object, current.as_ref(), source, &incoming);
+    let outcome = syncline_planner::merge_payload(&object, current.as_ref(), source, &incoming);
     Ok(text(&outcome))
 }
 

@@ -5,8 +5,8 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value as Json, json};
 use syncline::RecordPlan;
 use syncline::model::ids::ObjectName;
-use syncline::plan::record::SideWrite;
-use syncline::plan::rule::Rule;
+use syncline::planner::record::SideWrite;
+use syncline::planner::rule::Rule;
 use syncline::store::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
 
 use crate::outcome::Outcome;

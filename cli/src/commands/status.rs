@@ -141,8 +141,8 @@ fn streams_table(streams: &[CheckpointState]) -> String {
             stream.owner.clone().unwrap_or_default(),
             match (stream.needs_resync, &stream.resync_reason) {
                 (false, _) => String::new(),
-                (true, Some(reason)) => format!("stale: {reason}"),
-                (true, None) => "stale".to_owned(),
+                (true, Some(reason)) => format!("needs resync: {reason}"),
+                (true, None) => "needs resync".to_owned(),
             },
         ]);
     }

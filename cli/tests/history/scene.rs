@@ -39,7 +39,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Sets the scene: control plane and triggers are in place, nothing has happened yet.
     pub(crate) async fn set() -> Self {
-        let database = TestDatabase::new().await;
+        let database = TestDatabase::empty().await;
         let org = server::start(Org::default(), &Options::default())
             .await
             .expect("the org is served");

@@ -17,7 +17,7 @@ use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
-use crate::plan::route::{LaneBudget, RestCall, Routable, route};
+use crate::planner::route::{LaneBudget, RestCall, Routable, route};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};

@@ -19,12 +19,12 @@ use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::{
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::{
     Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
 };
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
-use crate::plan::route::ApplyLane;
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::route::ApplyLane;
 
 use super::state::{
     Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,

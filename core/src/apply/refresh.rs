@@ -43,10 +43,10 @@ pub(super) async fn refresh(
     job: &Job<'_>,
     mapped: &MappedObject,
     leases: Vec<LeasedTask>,
-    is_stale: bool,
+    needs_resync: bool,
     report: &mut ApplyReport,
 ) -> Result<Vec<LeasedTask>, Error> {
-    let unread = is_stale || mapped.sync.filter.is_some();
+    let unread = needs_resync || mapped.sync.filter.is_some();
     let (unknown, known): (Vec<_>, Vec<_>) = leases
         .into_iter()
         .partition(|lease| lease.needs_refresh || (unread && lease.salesforce_id.is_none()));

@@ -14,7 +14,7 @@ use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
 use crate::model::value::{Payload, Value};
-use crate::plan::record::SideState;
+use crate::planner::record::SideState;
 
 /// One mapped field with all that turns its values from one form into another.
 #[derive(Debug, Clone)]

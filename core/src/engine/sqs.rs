@@ -103,7 +103,7 @@ mod tests {
         let entry = entry((3, &(wake_up, 5_000)));
         assert_eq!(
             entry.message_body(),
-            r#"{"job":"apply","v":1,"tenant":"acme","object":"Account","slot":2}"#
+            r#"{"job":"apply","v":1,"tenant":"acme","object":"Account","permit":2}"#
         );
         assert_eq!(entry.message_group_id(), Some("acme"));
         assert_eq!(entry.delay_seconds(), Some(900));

@@ -11,7 +11,7 @@ use crate::engine::ports::store::ObservedRecord;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
-use crate::plan::record::{SideState, SideWrite};
+use crate::planner::record::{SideState, SideWrite};
 
 /// A record that is not the same on both sides, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

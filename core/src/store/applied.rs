@@ -25,9 +25,9 @@ use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{FencingToken, RecordId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::{Agreement, Confirmation, RecordPlan};
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::{Agreement, Confirmation, RecordPlan};
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 
 /// When to come back to a record whose row appeared while it was being inserted, or was locked.
 const SHORTLY_MS: i64 = 300;

@@ -25,8 +25,8 @@ use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId}
 use crate::model::link::RemoteState;
 use crate::model::value::{Payload, Value};
 use crate::model::{SourceSystem, SyncLink};
-use crate::plan::record::{FieldConflict, RecordPlan};
-use crate::plan::rule::Rule;
+use crate::planner::record::{FieldConflict, RecordPlan};
+use crate::planner::rule::Rule;
 
 /// What two sides differ about, waiting for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use crate::model::key::KeyForm;
 use crate::model::link::{Presence, RemoteState};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Payload;
-use crate::plan::observation::{AbsorbStatus, absorb};
+use crate::planner::observation::{AbsorbStatus, absorb};
 
 /// A record of the batch.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::{Payload, Value};
-use crate::plan::observation::AbsorbStatus;
+use crate::planner::observation::AbsorbStatus;
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::record_observations`].

@@ -27,8 +27,8 @@ use crate::model::SourceSystem;
 use crate::model::ids::{FencingToken, FieldName, IntentId, ObjectName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
-use crate::plan::observation::settle_applied;
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::observation::settle_applied;
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::settle`].
@@ -74,17 +74,17 @@ impl PgStore {
             intents,
             writes: BatchWrites::default(),
         };
-        let mut stale = 0;
+        let mut lost = 0;
         for one in settlements {
             if standing.contains(&(one.lease.record_id, one.lease.token)) {
                 settling.take(one);
             } else {
-                stale += 1;
+                lost += 1;
             }
         }
         settling.write(&mut tx).await?;
         tx.commit().await?;
-        Ok(stale)
+        Ok(lost)
     }
 }
 

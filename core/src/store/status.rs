@@ -427,7 +427,7 @@ const COUNT_RECORDS: &str = "with known as (
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
             coalesce(writing.doubtful, false) as doubtful,
-            link.remote_state ->> 'presence' = 'filtered_out' as outside,
+            link.remote_state ->> 'presence' = 'filtered_out' as filtered_out,
             link.automation_overrides <> '{}' and exists (
                 select
                 from jsonb_each(link.automation_overrides) as bounce
@@ -460,14 +460,14 @@ const COUNT_RECORDS: &str = "with known as (
             object,
             count(*) as records,
             count(*) filter (
-                where agreed and not outside and task_state is null and not conflicting and not writing
+                where agreed and not filtered_out and task_state is null and not conflicting and not writing
             ) as in_sync,
             count(*) filter (
-                where outside and task_state is null and not conflicting and not writing
-            ) as outside,
+                where filtered_out and task_state is null and not conflicting and not writing
+            ) as filtered_out,
             count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
             count(*) filter (where task_state = 'parked') as parked,
-            count(*) filter (where held_delete) as held_deletes,
+            count(*) filter (where held_delete) as withheld_deletes,
             count(*) filter (where contested) as contested,
             count(*) filter (where doubtful) as unknown_writes,
             max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
@@ -487,10 +487,10 @@ const COUNT_RECORDS: &str = "with known as (
         mapped.object,
         coalesce(counted.records, 0) as records,
         coalesce(counted.in_sync, 0) as in_sync,
-        coalesce(counted.outside, 0) as outside,
+        coalesce(counted.filtered_out, 0) as filtered_out,
         coalesce(counted.conflicts, 0) as conflicts,
         coalesce(counted.parked, 0) as parked,
-        coalesce(counted.held_deletes, 0) as held_deletes,
+        coalesce(counted.withheld_deletes, 0) as withheld_deletes,
         coalesce(counted.contested, 0) as contested,
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,

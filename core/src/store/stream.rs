@@ -288,7 +288,7 @@ pub(super) async fn mark_scans_need_resync(
         .map(|object| format!("scan:{object}"))
         .collect();
     tx.run(
-        "marking objects stale",
+        "marking objects for a resync",
         sqlx::query(
             "insert into syncline.sync_checkpoint (tenant, stream, needs_resync, resync_reason)
             select $1, stream, true, $3

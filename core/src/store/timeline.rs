@@ -85,8 +85,8 @@ pub enum EntryKind {
     /// A change was seen: `side`, `operation`, `values`, `status` (what became of it), `stream`, `cursor`,
     /// `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
     Observed,
-    /// A plan was made: `plan` (a [`RecordPlan`](crate::plan::record::RecordPlan)), `input` (its
-    /// [`RecordFacts`](crate::plan::facts::RecordFacts)), `rules` (the hash of its rules),
+    /// A plan was made: `plan` (a [`RecordPlan`](crate::planner::record::RecordPlan)), `input` (its
+    /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
     /// `config_hash`. Decisions from before inputs were kept have neither `input` nor `rules`.
     Decided,
     /// A value lost by rule: `field`, `side`, `value`, `rule`.
@@ -310,7 +310,7 @@ const HISTORY: &str = "select at, kind, particulars
         where record_id = $1
         union all
         select
-            logged_at, 2, discarded_value_id, 'discarded',
+            logged_at, 2, discarded_value_id, 'discarded_value',
             jsonb_build_object('field', field, 'side', side, 'value', value, 'rule', rule)
         from syncline.sync_discarded_value
         where record_id = $1

@@ -98,7 +98,7 @@ async fn our_own_write_comes_back_and_changes_nothing() {
         world
             .ask("select string_agg(state, ',') from syncline.sync_intent")
             .await,
-        "retired"
+        "confirmed"
     );
 }
 
@@ -122,7 +122,7 @@ async fn a_read_that_is_older_than_what_is_known_is_superseded() {
 }
 
 #[tokio::test]
-async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
+async fn edit_that_our_write_replaced_unseen_is_logged() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world

@@ -96,7 +96,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
         world
             .ask("select string_agg(state, ',') from syncline.sync_intent")
             .await,
-        "retired"
+        "confirmed"
     );
     assert_eq!(
         world
@@ -216,7 +216,7 @@ async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
     );
     assert_eq!(
         world.ask("select string_agg(distinct state, ',') from syncline.sync_intent where fields ->> 'Name' = 'two'").await,
-        "superseded"
+        "abandoned"
     );
 }
 

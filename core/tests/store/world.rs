@@ -26,8 +26,8 @@ use syncline::model::link::Presence;
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
-use syncline::plan::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
-use syncline::plan::route::ApplyLane;
+use syncline::planner::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
+use syncline::planner::route::ApplyLane;
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
@@ -58,9 +58,8 @@ impl World {
     }
 
     pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
-        let database = TestDatabase::new().await;
-        let store = open(&database);
-        store.migrate().await.expect("an empty database migrates");
+        let database = migrated().await;
+        let store = open(database.url());
         let mut user = database.connect().await;
         execute(&mut user, table).await;
         let mapped = mapped(sync);
@@ -188,10 +187,20 @@ impl World {
     }
 }
 
+/// Returns a database of this test's own that is migrated and holds nothing else.
+async fn migrated() -> TestDatabase {
+    TestDatabase::prepared("migrated", async |url| {
+        let store = open(&url);
+        store.migrate().await.expect("an empty database migrates");
+        store.close().await;
+    })
+    .await
+}
+
 /// Opens the store of a database.
-pub(crate) fn open(database: &TestDatabase) -> PgStore {
+pub(crate) fn open(url: &str) -> PgStore {
     PgStore::open(&PgStoreOptions {
-        url: SecretString::from(database.url().to_owned()),
+        url: SecretString::from(url),
         statement_cache: true,
         connections_max: 4,
     })

@@ -1,12 +1,12 @@
 //! What the calls answer with, where the engine itself has no such type.
 
 use serde::{Serialize, Serializer};
-use syncline::config::{Config, Mistake};
-use syncline::model::ids::FieldName;
-use syncline::model::text::{JsonText, Word, WriteJson};
-use syncline::model::value::Value;
-use syncline::plan::rule::Rule;
-use syncline::{words, write_object};
+use syncline_planner::config::{Config, Mistake};
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::model::text::{JsonText, Word, WriteJson};
+use syncline_planner::model::value::Value;
+use syncline_planner::rule::Rule;
+use syncline_planner::{words, write_object};
 
 use super::Problem;
 

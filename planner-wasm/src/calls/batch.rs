@@ -3,13 +3,13 @@
 //! Rows come in chunks, so that a page can show progress and stop between them. Of each plan only
 //! what its lane depends on is kept.
 
-use syncline::RecordFacts;
-use syncline::config::ObjectSync;
-use syncline::model::SourceSystem;
-use syncline::model::text::JsonText;
-use syncline::model::value::Value;
-use syncline::plan::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
-use syncline::plan::route::{
+use syncline_planner::RecordFacts;
+use syncline_planner::config::ObjectSync;
+use syncline_planner::model::SourceSystem;
+use syncline_planner::model::text::JsonText;
+use syncline_planner::model::value::Value;
+use syncline_planner::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
+use syncline_planner::route::{
     ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
 };
 

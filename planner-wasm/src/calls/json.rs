@@ -281,8 +281,8 @@ mod tests {
         // It writes an exponent in its own way.
         let same = match (&ours, &theirs) {
             (Some(ours), Some(theirs)) if text.contains(['e', 'E']) => {
-                syncline::model::hash::canonical_json(ours)
-                    == syncline::model::hash::canonical_json(theirs)
+                syncline_planner::model::hash::canonical_json(ours)
+                    == syncline_planner::model::hash::canonical_json(theirs)
             }
             (ours, theirs) => ours == theirs,
         };

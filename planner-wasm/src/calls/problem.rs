@@ -1,8 +1,8 @@
 //! Why an input cannot be used, and what to do about it.
 
 use serde::Serialize;
-use syncline::model::text::JsonText;
-use syncline::write_object;
+use syncline_planner::model::text::JsonText;
+use syncline_planner::write_object;
 
 /// Why an input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

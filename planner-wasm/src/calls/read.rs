@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde_json::{Map, Number, Value as Json};
-use syncline::config::{Deletes, ExternalId, FieldSync, LaneThresholds, ObjectSync};
-use syncline::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName};
-use syncline::model::intent::WriteAction;
-use syncline::model::link::{AutomationOverride, Presence};
-use syncline::model::text::Word;
-use syncline::model::value::{Decimal, Value};
-use syncline::model::{ChangeOperation, SourceCursor, SourceSystem, SyncKey};
-use syncline::plan::facts::BySide;
-use syncline::{ChangeEnvelope, ConflictPolicy, Owner, PlannerContext, RecordFacts};
+use syncline_planner::config::{Deletes, ExternalId, FieldSync, LaneThresholds, ObjectSync};
+use syncline_planner::facts::BySide;
+use syncline_planner::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName};
+use syncline_planner::model::intent::WriteAction;
+use syncline_planner::model::link::{AutomationOverride, Presence};
+use syncline_planner::model::text::Word;
+use syncline_planner::model::value::{Decimal, Value};
+use syncline_planner::model::{ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+use syncline_planner::{ChangeEnvelope, ConflictPolicy, Owner, PlannerContext, RecordFacts};
 
 use super::Problem;
 use super::json::{self, Node};
@@ -262,8 +262,8 @@ macro_rules! read_word {
 
 read_word!(
     ChangeOperation ConflictPolicy Owner Presence SourceSystem WriteAction
-    syncline::config::DeleteMode syncline::config::DeleteOnEdit syncline::config::Direction
-    syncline::config::DuplicateRules syncline::config::OnFilterExit syncline::config::Seed
+    syncline_planner::config::DeleteMode syncline_planner::config::DeleteOnEdit syncline_planner::config::Direction
+    syncline_planner::config::DuplicateRules syncline_planner::config::OnFilterExit syncline_planner::config::Seed
 );
 
 #[cold]

@@ -120,7 +120,7 @@ impl Cases {
             record["under_way"] = json!(["Phone"]);
         }
         if self.chance(10) {
-            record["outside"] = json!(true);
+            record["filtered_out"] = json!(true);
         }
         if self.chance(20) {
             let count = self.random.random_range(0..4);

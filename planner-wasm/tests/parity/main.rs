@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
-use syncline::{ChangeEnvelope, ObjectSync, PlannerContext, RecordFacts};
+use syncline_planner::{ChangeEnvelope, ObjectSync, PlannerContext, RecordFacts};
 
 use cases::Cases;
 
@@ -114,7 +114,7 @@ fn planned_by_serde(record: &Json) -> Option<String> {
 fn changed_by_serde(change: &Json) -> Option<String> {
     let context: PlannerContext = serde_json::from_value(change["context"].clone()).ok()?;
     let envelope: ChangeEnvelope = serde_json::from_value(change["envelope"].clone()).ok()?;
-    serde_json::to_string(&syncline::plan_change(&context, &envelope)).ok()
+    serde_json::to_string(&syncline_planner::plan_change(&context, &envelope)).ok()
 }
 
 #[test]

@@ -20,9 +20,9 @@ use crate::model::link::{AutomationOverride, SyncLink};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::RecordPlan;
-use crate::plan::route::ApplyLane;
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::RecordPlan;
+use crate::planner::route::ApplyLane;
 
 use super::salesforce::Refusal;
 
@@ -95,7 +95,7 @@ pub trait StorePort: Send + Sync {
     ) -> Result<Vec<SalesforceId>, StoreError>;
 
     /// In one transaction: dedupes, journals, folds each observation into its link's remote state
-    /// ([`crate::plan::observation`]), echoes intents, bumps tasks, logs overwritten values, and, given a
+    /// ([`crate::planner::observation`]), echoes intents, bumps tasks, logs overwritten values, and, given a
     /// stream, moves its checkpoint by compare-and-set. [`StoreError::LeaseLost`] if the lease or the
     /// previous position is not what it was; then nothing has happened.
     async fn record_observations(
@@ -248,7 +248,7 @@ pub trait StorePort: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::plan`]; pure.
+/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::planner`]; pure.
 pub trait RecordPlanner: Send + Sync {
     /// Decides what one record needs.
     fn plan(&self, observed: &ObservedRecord) -> RecordDecision;

@@ -54,7 +54,7 @@ fn reading_of(mapped: &[&str], changes: Changes, event: &Event) -> EventReading 
 fn line(mapped: &[&str], event: &Event) -> String {
     match reading(mapped, event) {
         EventReading::Observed(observations) => told(&observations[0]),
-        EventReading::NeedsResync(object) => format!("stale {object}"),
+        EventReading::NeedsResync(object) => format!("needs resync {object}"),
         EventReading::OutOfScope => "out of scope".to_owned(),
     }
 }
@@ -280,10 +280,10 @@ fn records_that_are_not_named_make_the_object_stale() {
     ] {
         let mut event = event(ChangeType::Update, &SILENT);
         event.header.record_ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        assert_eq!(line(&["Name"], &event), "stale Account", "{ids:?}");
+        assert_eq!(line(&["Name"], &event), "needs resync Account", "{ids:?}");
     }
     let overflow = event(ChangeType::GapOverflow, &SILENT);
-    assert_eq!(line(&["Name"], &overflow), "stale Account");
+    assert_eq!(line(&["Name"], &overflow), "needs resync Account");
 }
 
 #[test]

@@ -232,7 +232,7 @@ impl Subscription {
             let about = schema.and_then(|schema| schema.object.as_ref());
             tracing::warn!(
                 schema_id,
-                "an event cannot be decoded; what it may be about is stale"
+                "an event cannot be decoded; what it may be about needs a resync"
             );
             return mark_needs_resync(batch, self.mapped.suspects(about));
         };

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use syncline::SourceCursor;
-use syncline::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
-use syncline::model::intent::{Intent, IntentState, WriteAction};
-use syncline::model::link::{Presence, RemoteState, SyncLink};
-use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
-use syncline::model::value::{Payload, Value};
-use syncline::plan::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
+use syncline_planner::SourceCursor;
+use syncline_planner::model::ids::{
+    IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
+};
+use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
+use syncline_planner::model::link::{Presence, RemoteState, SyncLink};
+use syncline_planner::model::observation::{ObservationKind, SalesforceObservation, Version};
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
 
 use crate::fixture::{field, intent, listed, payload, policy, value, word};
 
@@ -157,7 +159,7 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("missing") => ObservationKind::Missing,
         Some("gap") => ObservationKind::Gap,
         Some("unmatched") => ObservationKind::Unmatched,
-        Some("outside") => ObservationKind::FilteredOut,
+        Some("filtered_out") => ObservationKind::FilteredOut,
         other => panic!("no such kind: {other:?}"),
     };
     let mut seen = SalesforceObservation {

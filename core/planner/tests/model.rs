@@ -1,18 +1,18 @@
 //! What the words of the engine promise: canonical values, keys, cursors, versions, refusals.
 
 use serde_json::json;
-use syncline::model::canonical::{
+use syncline_planner::model::canonical::{
     ValueError, from_csv, from_epoch_ms, from_postgres, from_salesforce_json, to_postgres_json,
     to_salesforce_json,
 };
-use syncline::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
-use syncline::model::generate;
-use syncline::model::ids::{SalesforceId, TableName, TenantId};
-use syncline::model::key::KeyForm;
-use syncline::model::observation::{Version, VersionOrder};
-use syncline::model::schema::FieldType;
-use syncline::model::value::Value;
-use syncline::{SourceCursor, SyncKey};
+use syncline_planner::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
+use syncline_planner::model::generate;
+use syncline_planner::model::ids::{SalesforceId, TableName, TenantId};
+use syncline_planner::model::key::KeyForm;
+use syncline_planner::model::observation::{Version, VersionOrder};
+use syncline_planner::model::schema::FieldType;
+use syncline_planner::model::value::Value;
+use syncline_planner::{SourceCursor, SyncKey};
 
 const TEXT: FieldType = FieldType::Text { length: 20 };
 const MONEY: FieldType = FieldType::Decimal {

@@ -1,10 +1,10 @@
 //! What `syncline.toml` may say, and how each mistake is told.
 
-use syncline::config::{
+use syncline_planner::config::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, Owner, SecretRef, Seed,
     json_schema,
 };
-use syncline::model::ids::{ObjectName, TenantId};
+use syncline_planner::model::ids::{ObjectName, TenantId};
 
 const WHOLE: &str = r#"
 [tenant.acme]
@@ -406,7 +406,7 @@ fn signing_in_is_complete_and_goes_over_tls() {
 
 #[test]
 fn the_committed_schema_is_the_parsers() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../syncline.schema.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../syncline.schema.json");
     let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
     if std::env::var_os("SYNCLINE_WRITE_SCHEMA").is_some() {
         std::fs::write(path, &schema).unwrap();

@@ -1,8 +1,8 @@
 //! The two-way façades.
 
 use serde_json::{Value as Json, json};
-use syncline::plan::change::PlannerContext;
-use syncline::{
+use syncline_planner::change::PlannerContext;
+use syncline_planner::{
     ApplyLane, ChangeEnvelope, ChangeOperation, MergeOutcome, SourceCursor, SourceSystem, SyncKey,
     merge_payload, plan_change,
 };

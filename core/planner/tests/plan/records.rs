@@ -1,6 +1,6 @@
 //! One record, by example.
 
-use syncline::plan::record::{Agreement, Confirmation, Rule};
+use syncline_planner::record::{Agreement, Confirmation, Rule};
 
 use crate::fixture::{World, check, field, shown, word};
 
@@ -458,7 +458,7 @@ fn a_base_moves_only_after_the_write_that_makes_it_true() {
 #[test]
 fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
     for (rules, expected) in [
-        ("on_filter_exit=keep", "nothing (OutsideFilter)"),
+        ("on_filter_exit=keep", "nothing (FilteredOut)"),
         ("on_filter_exit=soft_delete", "soft-delete postgres"),
         ("on_filter_exit=delete", "delete postgres"),
         // How deletes travel says nothing about leaving.
@@ -469,7 +469,7 @@ fn a_row_whose_record_left_the_filter_stays_unless_it_is_told_to_go() {
             "rules {rules}
              base  Name=Ada
              pg    Name=Ada
-             sf    outside"
+             sf    filtered_out"
         );
         check(&fixture, expected);
     }
@@ -481,7 +481,7 @@ fn an_edit_is_lost_with_the_row_of_a_record_that_left_and_is_logged() {
         "rules on_filter_exit=delete on_edit=edit_wins
          base  Name=Ada Phone=1
          pg    Name=Ada Phone=2
-         sf    outside",
+         sf    filtered_out",
         "delete postgres; lost postgres Phone=2",
     );
 }
@@ -492,8 +492,8 @@ fn nothing_of_a_kept_row_travels_while_its_record_is_outside() {
         "rules on_filter_exit=keep
          base  Name=Ada
          pg    Name=Bea
-         sf    outside",
-        "nothing (OutsideFilter)",
+         sf    filtered_out",
+        "nothing (FilteredOut)",
     );
 }
 
@@ -504,9 +504,9 @@ fn a_row_that_was_deleted_while_its_record_was_outside_is_not_deleted_there() {
             "rules {rules}
              base  Name=Ada
              pg    -
-             sf    outside"
+             sf    filtered_out"
         ));
-        assert_eq!(shown(&world.plan()), "nothing (OutsideFilter)");
+        assert_eq!(shown(&world.plan()), "nothing (FilteredOut)");
         let ended = Agreement::Ends(Confirmation::Agreed);
         assert_eq!(world.plan().agreement, ended, "it may be captured anew");
     }
@@ -523,9 +523,9 @@ fn a_row_that_never_agreed_with_a_record_outside_is_left_alone() {
             "rules {rules}
              base  -
              pg    Name=Ada
-             sf    outside"
+             sf    filtered_out"
         );
-        check(&fixture, "nothing (OutsideFilter)");
+        check(&fixture, "nothing (FilteredOut)");
     }
 }
 
@@ -535,7 +535,7 @@ fn a_write_that_is_under_way_is_waited_for_before_the_row_goes() {
         "rules on_filter_exit=delete
          base  Name=Ada
          pg    Name=Bea
-         sf    outside
+         sf    filtered_out
          open  update Name=Bea",
         "nothing (WriteUnderWay)",
     );

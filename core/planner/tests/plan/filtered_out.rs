@@ -1,8 +1,8 @@
 //! What sightings outside the object's filter do to a record.
 
-use syncline::model::intent::IntentState;
-use syncline::model::link::Presence;
-use syncline::plan::observation::AbsorbStatus;
+use syncline_planner::model::intent::IntentState;
+use syncline_planner::model::link::Presence;
+use syncline_planner::observation::AbsorbStatus;
 
 use crate::fixture::payload;
 use crate::observation::Story;
@@ -28,7 +28,7 @@ fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself(
 #[test]
 fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
     let mut story = Story::agreed("Phone=1");
-    let absorbed = story.sees("outside Phone=2 @5s");
+    let absorbed = story.sees("filtered_out Phone=2 @5s");
     assert_eq!(
         (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
         (AbsorbStatus::Absorbed, true, false)
@@ -42,7 +42,7 @@ fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
         payload("Phone=1"),
         "the base waits for its return"
     );
-    let again = story.sees("outside Phone=3 @6s");
+    let again = story.sees("filtered_out Phone=3 @6s");
     assert_eq!(
         (again.status, again.dirty, again.needs_refresh),
         (AbsorbStatus::Unchanged, false, false)
@@ -53,7 +53,7 @@ fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
 fn what_happens_to_a_record_outside_is_no_work() {
     for seen in ["unmatched @6", "deleted @6", "missing @6", "deleted @6s"] {
         let mut story = Story::agreed("Phone=1");
-        story.sees("outside @5s");
+        story.sees("filtered_out @5s");
         let absorbed = story.sees(seen);
         assert_eq!(
             (absorbed.dirty, absorbed.needs_refresh),
@@ -68,7 +68,7 @@ fn what_happens_to_a_record_outside_is_no_work() {
 fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
-    let absorbed = story.sees("outside @6s");
+    let absorbed = story.sees("filtered_out @6s");
     assert!(absorbed.needs_refresh);
     assert_eq!(
         (presence(&story), story.remote_state()),
@@ -80,10 +80,10 @@ fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
 fn a_look_of_the_same_second_is_believed_and_made_once_more() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @7");
-    assert!(story.sees("outside @7s").needs_refresh);
+    assert!(story.sees("filtered_out @7s").needs_refresh);
     assert_eq!(presence(&story), Presence::FilteredOut);
     assert!(
-        !story.sees("outside @7s").needs_refresh,
+        !story.sees("filtered_out @7s").needs_refresh,
         "a second look shows the same"
     );
 }
@@ -91,7 +91,7 @@ fn a_look_of_the_same_second_is_believed_and_made_once_more() {
 #[test]
 fn a_record_that_comes_back_is_read_whole() {
     let mut story = Story::agreed("Phone=1 Name=Ada");
-    story.sees("outside @5s");
+    story.sees("filtered_out @5s");
     let absorbed = story.sees("changed Phone=2 @6");
     assert!(absorbed.needs_refresh, "an event carries only what changed");
     assert_eq!(presence(&story), Presence::Present);
@@ -99,7 +99,7 @@ fn a_record_that_comes_back_is_read_whole() {
     assert_eq!(story.remote_state(), "Name=Ada Phone=2");
 
     let mut story = Story::agreed("Phone=1");
-    story.sees("outside @5s");
+    story.sees("filtered_out @5s");
     let absorbed = story.sees("snapshot Phone=2 @6s");
     assert_eq!((absorbed.dirty, absorbed.needs_refresh), (true, false));
     assert_eq!(
@@ -118,7 +118,7 @@ fn a_sighting_from_before_it_left_does_not_bring_it_back() {
         ("created Phone=1 @4", false),
     ] {
         let mut story = Story::agreed("Phone=1");
-        story.sees("outside @5s");
+        story.sees("filtered_out @5s");
         assert_eq!(story.sees(seen).needs_refresh, needs_refresh, "{seen}");
         assert_eq!(presence(&story), Presence::FilteredOut, "{seen}");
     }
@@ -128,7 +128,7 @@ fn a_sighting_from_before_it_left_does_not_bring_it_back() {
 fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
     let mut story = Story::agreed("Phone=1");
     let applied = story.writes(IntentState::Applied, "update Phone=2");
-    story.sees("outside Phone=2 @5s");
+    story.sees("filtered_out Phone=2 @5s");
     assert_eq!(
         story.intents[applied].state,
         IntentState::Confirmed,
@@ -136,8 +136,16 @@ fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
     );
 
     for (seen, state, base) in [
-        ("outside Phone=2 @5s", IntentState::Confirmed, "Phone=2"),
-        ("outside Phone=1 @5s", IntentState::Abandoned, "Phone=1"),
+        (
+            "filtered_out Phone=2 @5s",
+            IntentState::Confirmed,
+            "Phone=2",
+        ),
+        (
+            "filtered_out Phone=1 @5s",
+            IntentState::Abandoned,
+            "Phone=1",
+        ),
     ] {
         let mut story = Story::agreed("Phone=1");
         let unknown = story.writes(IntentState::Unknown, "update Phone=2");
@@ -152,7 +160,7 @@ fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
 fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
     let mut story = Story::agreed("");
     let create = story.writes(IntentState::Open, "create Name=Ada");
-    story.sees("outside Name=Ada @5s");
+    story.sees("filtered_out Name=Ada @5s");
     story.settles(create);
     assert_eq!(
         (presence(&story), story.remote_state()),
@@ -165,7 +173,7 @@ fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
 #[test]
 fn another_record_under_the_external_id_takes_the_place_of_one_outside_by_a_look_alone() {
     let mut story = Story::agreed("Phone=1");
-    story.sees("outside @5s");
+    story.sees("filtered_out @5s");
     assert!(
         story
             .sees("created id=001000000000009 Phone=2 @6")

@@ -1,13 +1,13 @@
 //! Lanes for many plans at once, and when to try again.
 
-use syncline::config::LaneThresholds;
-use syncline::plan::record::RecordPlan;
-use syncline::plan::retry::{
+use syncline_planner::config::LaneThresholds;
+use syncline_planner::record::RecordPlan;
+use syncline_planner::retry::{
     ATTEMPTS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, NextAttempt, PARENT_WAITS_MAX, RetryClass,
     next_attempt,
 };
-use syncline::plan::route::{LaneBudget, RestCall, Routable, Route};
-use syncline::{ApplyLane, route};
+use syncline_planner::route::{LaneBudget, RestCall, Routable, Route};
+use syncline_planner::{ApplyLane, route};
 
 use crate::fixture::World;
 

@@ -324,7 +324,7 @@ words!(Presence {
     Unseen: "unseen",
     Present: "present",
     Deleted: "deleted",
-    FilteredOut: "outside"
+    FilteredOut: "filtered_out"
 });
 words!(WriteAction {
     Create: "create",

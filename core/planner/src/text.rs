@@ -148,7 +148,7 @@ words!(Rule {
     NotSeen: "not_seen",
     NothingThere: "nothing_there",
     FilteredOut: "filtered_out",
-    FilterExit: "left_filter",
+    FilterExit: "filter_exit",
 });
 
 #[cfg(test)]

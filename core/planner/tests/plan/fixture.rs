@@ -15,12 +15,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use syncline::model::ids::{FencingToken, FieldName, IntentId, RecordId};
-use syncline::model::intent::{Intent, IntentState, WriteAction};
-use syncline::model::link::{AutomationOverride, Presence};
-use syncline::model::value::{Payload, Value};
-use syncline::plan::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
-use syncline::{ObjectSync, RecordFacts};
+use syncline_planner::model::ids::{FencingToken, FieldName, IntentId, RecordId};
+use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
+use syncline_planner::model::link::{AutomationOverride, Presence};
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
+use syncline_planner::{ObjectSync, RecordFacts};
 
 /// What a fixture says.
 pub(crate) struct World {
@@ -232,7 +232,7 @@ fn side(text: &str) -> SideState {
     let (presence, mut fields) = match text {
         "-" => (Presence::Deleted, Payload::new()),
         "?" => (Presence::Unseen, Payload::new()),
-        "outside" => (Presence::FilteredOut, Payload::new()),
+        "filtered_out" => (Presence::FilteredOut, Payload::new()),
         text => (Presence::Present, payload(text)),
     };
     if presence == Presence::Present {

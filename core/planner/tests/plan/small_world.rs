@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use syncline::RecordFacts;
-use syncline::config::{
+use syncline_planner::RecordFacts;
+use syncline_planner::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnFilterExit, Owner, Seed,
 };
-use syncline::model::SourceSystem;
-use syncline::model::ids::FieldName;
-use syncline::model::link::{AutomationOverride, Presence};
-use syncline::model::value::{Payload, Value};
-use syncline::plan::record::{
+use syncline_planner::model::SourceSystem;
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::model::link::{AutomationOverride, Presence};
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::record::{
     Agreement, Confirmation, DiscardedValue, RecordPlan, RecordState, Rule, SideState, SideWrite,
     plan_record,
 };

@@ -4,17 +4,17 @@ use proptest::prelude::{
     Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use serde_json::{Value as Json, json};
-use syncline::config::ObjectSync;
-use syncline::model::canonical::{
+use syncline_planner::config::ObjectSync;
+use syncline_planner::model::canonical::{
     from_csv, from_postgres, from_salesforce_json, to_postgres_json, to_salesforce_json,
 };
-use syncline::model::hash::{canonical_hash, canonical_json, payload_hash};
-use syncline::model::ids::FieldName;
-use syncline::model::key::KeyForm;
-use syncline::model::observation::{Version, VersionOrder};
-use syncline::model::schema::FieldType;
-use syncline::model::value::{Payload, Value};
-use syncline::{MergeOutcome, SourceCursor, SourceSystem, merge_payload};
+use syncline_planner::model::hash::{canonical_hash, canonical_json, payload_hash};
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::model::key::KeyForm;
+use syncline_planner::model::observation::{Version, VersionOrder};
+use syncline_planner::model::schema::FieldType;
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::{MergeOutcome, SourceCursor, SourceSystem, merge_payload};
 
 fn field_type() -> impl Strategy<Value = FieldType> {
     prop_oneof![
