@@ -23,14 +23,6 @@ export type BaseAdvance = {
   after: Confirmation,
 };
 
-/** A batch that fits into one call. */
-export type BatchAnswer = {
-  /** What each row came to, in order. */
-  rows: Array<BatchRow>,
-  /** The batch as a whole. */
-  summary: BatchSummary,
-};
-
 /** Where one row of a batch goes. */
 export type BatchLane = "refused" | "noop" | "conflict" | "postgres" | "single" | "collections" | "composite_graph" | "bulk";
 
@@ -184,11 +176,11 @@ export type FieldExplanation = {
   rule: Rule,
   /** The rule in plain words. */
   sentence: string,
-  /** The last value both sides agreed on; null also where there is none. */
+  /** The last value both sides agreed on; null if there is no such value. */
   base: Value | null,
-  /** What Postgres holds, likewise. */
+  /** What Postgres holds; null if it holds no value. */
   postgres: Value | null,
-  /** What Salesforce holds, likewise. */
+  /** What Salesforce holds; null if it holds no value. */
   salesforce: Value | null,
 };
 
@@ -360,6 +352,30 @@ export type Problem = {
   fix: string,
 };
 
+/** What one record needs, why, and how it travels. */
+export type RecordAnswer = {
+  /** How the record travels if it travels alone. */
+  lane: BatchLane,
+  /** Why, in words. */
+  why: RecordExplanation,
+  /** Fields of the record that its rules do not map. They are left alone. */
+  unmapped: Array<FieldName>,
+  /** The write to the row. */
+  to_postgres: SideWrite,
+  /** The write to the Salesforce record. */
+  to_salesforce: SideWrite,
+  /** How the base moves, per field, and after which confirmation. */
+  base_advance: { [key in FieldName]: BaseAdvance },
+  /** Whether [`RecordState::agreed`] begins or ends, and after which confirmation. */
+  agreement: Agreement,
+  /** Fields that wait for a person. */
+  conflicts: Array<FieldConflict>,
+  /** Values that a policy or an owner overruled: logged, so that they can be restored. */
+  overruled: Array<Overruled>,
+  /** Why, per field and for the record, in words. */
+  explanation: Explanation,
+};
+
 /** Why a record's plan is what it is. */
 export type RecordExplanation = {
   /** The rule that decided about the record as a whole. */
@@ -402,24 +418,6 @@ export type RecordFacts = {
   under_way_action?: WriteAction | null,
   /** Milliseconds by which the two sides' clocks may differ beyond the fixed two seconds. */
   clock_skew_ms?: number,
-};
-
-/** What one record needs. */
-export type RecordPlan = {
-  /** The write to the row. */
-  to_postgres: SideWrite,
-  /** The write to the Salesforce record. */
-  to_salesforce: SideWrite,
-  /** How the base moves, per field, and after which confirmation. */
-  base_advance: { [key in FieldName]: BaseAdvance },
-  /** Whether [`RecordState::agreed`] begins or ends, and after which confirmation. */
-  agreement: Agreement,
-  /** Fields that wait for a person. */
-  conflicts: Array<FieldConflict>,
-  /** Values that a policy or an owner overruled: logged, so that they can be restored. */
-  overruled: Array<Overruled>,
-  /** Why, per field and for the record, in words. */
-  explanation: Explanation,
 };
 
 /** A Postgres schema or table name, one part, unquoted. */

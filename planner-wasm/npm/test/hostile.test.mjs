@@ -6,7 +6,7 @@ import { imported, object } from "./installed.mjs";
 
 const { PlannerError, loadPlanner, readJson, writeJson } = imported;
 const planner = await loadPlanner();
-const calls = ["check_config", "plan_record", "explain", "plan_batch", "plan_change", "merge", "canonical_hash"];
+const calls = ["check_config", "plan_record", "plan_change", "merge", "canonical_hash"];
 const record = { object, external_id: "K1", base: null, postgres: { Name: "Ada" }, salesforce: null };
 
 /** Runs a call; returns the typed error, or the answer. Anything else that is thrown fails the test. */
@@ -104,8 +104,8 @@ test("keys that pollute prototypes are refused as fields and are data elsewhere"
   const merged = planner.merge({ object, source: "salesforce", current: {}, incoming: readJson(hostile) });
   assert.deepEqual(Object.keys(merged.value).sort(), ["__proto__", "constructor", "toString"]);
   assert.equal(writeJson(readJson(`{"__proto__":12345678901234567890}`)), `{"__proto__":12345678901234567890}`);
-  const named = planner.explain({ ...record, object: { ...object, fields: { constructor: { column: "c" } } }, postgres: { constructor: "x" } });
-  assert.equal(named.fields.constructor.postgres, "x");
+  const named = planner.planRecord({ ...record, object: { ...object, fields: { constructor: { column: "c" } } }, postgres: { constructor: "x" } });
+  assert.equal(named.why.fields.constructor.postgres, "x");
   answered(() => planner.planRecord(readJson('{"__proto__":{"external_id":"K1"}}')));
   answered(() => planner.text.canonical_hash('{"$serde_json::private::Number":"not a number"}'));
   answered(() => planner.text.canonical_hash('{"$serde_json::private::RawValue":"x"}'));
