@@ -25,7 +25,7 @@ export class ExactNumber {
   }
 }
 
-/** Anything that JSON can say. */
+/** Any JSON value. */
 export type Json = null | boolean | number | bigint | ExactNumber | string | readonly Json[] | { readonly [member: string]: Json | undefined };
 
 /** Objects and arrays within one another, as far as the planner reads them. */

@@ -73,7 +73,7 @@ pub struct FieldExplanation<'a> {
 pub enum BatchRow {
     /// It was planned.
     Planned(PlannedRow),
-    /// It cannot be used; the others are planned all the same.
+    /// It cannot be used; the others are still planned.
     Refused(Problem),
 }
 

@@ -313,7 +313,7 @@ impl Write for Counted {
 }
 
 /// Returns the plan as its lane sees it: which writes there are, whether something waits or was
-/// overruled, and no values.
+/// discarded, and no values.
 fn without_values(plan: RecordPlan) -> RecordPlan {
     let emptied = |write| match write {
         SideWrite::Create(_) => SideWrite::Create(Default::default()),

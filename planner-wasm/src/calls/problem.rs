@@ -40,13 +40,13 @@ impl Problem {
             return Self::of_input(message, "give the whole of one JSON text");
         }
         let text = error.to_string();
-        // The path says where; the line of a text that a program wrote says nothing to its reader.
+        // The path names the place; a line number is of no use in a text that a program wrote.
         let place = format!(" at line {} column {}", error.line(), error.column());
         let what = text.strip_suffix(&place).unwrap_or(&text);
         Self::of_data(what, path)
     }
 
-    /// Returns what serde found, in words for a person who wrote the input.
+    /// Turns a message of serde into one for a person who wrote the input.
     fn of_data(what: &str, path: &str) -> Self {
         if let Some(name) = what.strip_prefix("missing field `") {
             let name = name.trim_end_matches('`');
