@@ -1,17 +1,10 @@
 //! Compiles the event bus's wire format into the client that `salesforce::pubsub` speaks through.
-//! The pure part of the crate has no wire and compiles nothing.
 
 use std::error::Error;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    #[cfg(feature = "runtime")]
-    compile_event_bus()?;
-    Ok(())
-}
+const PROTO: &str = "proto/eventbus.proto";
 
-#[cfg(feature = "runtime")]
-fn compile_event_bus() -> Result<(), Box<dyn Error>> {
-    const PROTO: &str = "proto/eventbus.proto";
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PROTO}");
     let descriptors = protox::compile([PROTO], ["proto"])?;
     tonic_prost_build::configure()

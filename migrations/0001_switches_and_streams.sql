@@ -28,11 +28,11 @@ create table syncline.sync_checkpoint (
     tenant text not null,
     stream text not null,
     position text,
-    -- The scope is not known to be whole up to the position. A stream without a position is stale.
-    stale boolean not null default true,
-    stale_reason text,
+    -- The scope is not known to be whole up to the position. A stream without a position is needs_resync.
+    needs_resync boolean not null default true,
+    resync_reason text,
     lease_owner text,
-    lease_epoch bigint not null default 0,
+    fencing_token bigint not null default 0,
     lease_until timestamptz,
     captured_at timestamptz,
     updated_at timestamptz not null default now(),
@@ -60,7 +60,7 @@ create table syncline.sync_token (
     issued_at timestamptz,
     expires_at timestamptz,
     lease_owner text,
-    lease_epoch bigint not null default 0,
+    fencing_token bigint not null default 0,
     lease_until timestamptz,
     constraint sync_token_pkey primary key (tenant)
 );
@@ -76,23 +76,23 @@ create table syncline.sync_api_budget (
 );
 
 -- The result of the last full comparison of an object.
-create table syncline.sync_proof (
+create table syncline.sync_comparison (
     tenant text not null,
     object text not null,
     compared bigint not null,
     differing bigint not null,
     config_hash text not null,
-    proven_at timestamptz not null default now(),
-    constraint sync_proof_pkey primary key (tenant, object)
+    compared_at timestamptz not null default now(),
+    constraint sync_comparison_pkey primary key (tenant, object)
 );
 
--- A ring needs a free slot, so that doorbells cannot multiply.
-create table syncline.sync_doorbell (
+-- A ring needs a free permit, so that wake-ups cannot multiply.
+create table syncline.sync_wake_up_permit (
     tenant text not null,
     object text not null,
-    slot integer not null,
-    rung_until timestamptz not null,
-    constraint sync_doorbell_pkey primary key (tenant, object, slot)
+    permit integer not null,
+    expires_at timestamptz not null,
+    constraint sync_wake_up_permit_pkey primary key (tenant, object, permit)
 );
 
 -- The transactions of the engine that are writing mapped tables right now. A capture trigger skips a

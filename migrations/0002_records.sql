@@ -2,7 +2,7 @@
 
 -- Fences of record leases. Drawn as a column default, so that no statement names the sequence: some
 -- connection proxies hold a session back for that.
-create sequence syncline.lease_epoch as bigint;
+create sequence syncline.fencing_token as bigint;
 
 -- One record: its current ids, what each side was last seen to hold, what both agreed on.
 create table syncline.sync_link (
@@ -13,12 +13,12 @@ create table syncline.sync_link (
     -- The external id as given and as compared; the latter is unique.
     external_id text not null,
     canonical_id text collate "C" not null,
-    -- The external id was minted and neither side has confirmed it yet.
-    minted boolean not null default false,
+    -- The external id was generated and neither side has confirmed it yet.
+    generated boolean not null default false,
     salesforce_id text collate "C",
     -- The row took an external id that another live record goes by: a person must say, and until then
     -- its absence under the old one is no delete.
-    clashes boolean not null default false,
+    key_conflict boolean not null default false,
     -- Primary key of a row that was born without an external id.
     local_key jsonb,
     -- Per field, the last value both sides agreed on, with the codec and the mapping that made it.
@@ -27,8 +27,8 @@ create table syncline.sync_link (
     base_config_hash text,
     -- Both sides have held the record at once since it was last deleted.
     agreed boolean not null default false,
-    image jsonb not null,
-    bounces jsonb not null default '{}',
+    remote_state jsonb not null,
+    automation_overrides jsonb not null default '{}',
     -- What capture last said of the row: a hint for renames and for `vanished` rows, never for the plan.
     postgres_presence text not null default 'unseen',
     postgres_changed_at timestamptz,
@@ -95,14 +95,14 @@ create table syncline.sync_task (
     attempts integer not null default 0,
     due_at timestamptz not null default now(),
     -- The record must be read in Salesforce before it is planned.
-    look boolean not null default false,
+    needs_refresh boolean not null default false,
     -- Why it waits or is parked: a stable word, and words without values.
     code text,
     reason text,
     -- Names of parents it waits for, Salesforce ids or external ids: their arrival wakes it.
     awaits text[],
     -- The fence. Every lease draws a new one, and so does every loss of a lease.
-    lease_epoch bigint not null default nextval('syncline.lease_epoch'),
+    fencing_token bigint not null default nextval('syncline.fencing_token'),
     lease_owner text,
     lease_until timestamptz,
     -- The Postgres transaction the work came from: a hint for graphs.
@@ -144,7 +144,7 @@ create table syncline.sync_bulk_job (
     operation text not null,
     state text not null,
     row_count bigint not null,
-    lease_epoch bigint not null default 0,
+    fencing_token bigint not null default 0,
     lease_until timestamptz,
     poll_at timestamptz not null default now(),
     deadline timestamptz not null,
@@ -163,7 +163,7 @@ create table syncline.sync_intent (
     record_id uuid not null,
     tenant text not null,
     object text not null,
-    lease_epoch bigint not null,
+    fencing_token bigint not null,
     action text not null,
     fields jsonb not null,
     echoed jsonb not null default '[]',
@@ -173,11 +173,11 @@ create table syncline.sync_intent (
     deadline timestamptz not null,
     config_hash text not null,
     refusal jsonb,
-    said_at timestamptz not null default clock_timestamp(),
+    created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default now(),
     constraint sync_intent_pkey primary key (intent_id),
     constraint sync_intent_state_check
-        check (state in ('open', 'applied', 'retired', 'refused', 'unknown', 'superseded')),
+        check (state in ('open', 'applied', 'confirmed', 'refused', 'unknown', 'abandoned')),
     constraint sync_intent_record_id_fkey foreign key (record_id)
         references syncline.sync_link (record_id) on delete cascade,
     constraint sync_intent_bulk_job_fkey foreign key (bulk_job)
@@ -191,7 +191,7 @@ create unique index sync_intent_open_key
 
 create index sync_intent_live_idx
     on syncline.sync_intent (record_id)
-    where state in ('open', 'applied', 'unknown', 'superseded');
+    where state in ('open', 'applied', 'unknown', 'abandoned');
 
 create index sync_intent_record_id_idx
     on syncline.sync_intent (record_id);
@@ -202,7 +202,7 @@ create index sync_intent_waiting_idx
 
 create index sync_intent_settled_idx
     on syncline.sync_intent (updated_at)
-    where state in ('retired', 'refused', 'superseded');
+    where state in ('confirmed', 'refused', 'abandoned');
 
 create index sync_intent_bulk_job_idx
     on syncline.sync_intent (bulk_job)
@@ -253,8 +253,8 @@ create index sync_conflict_closed_idx
 
 -- Values that lost: by a rule, by an owner, or because a write of ours replaced them unseen. Each can
 -- be restored from here.
-create table syncline.sync_overruled (
-    overruled_id bigint generated always as identity,
+create table syncline.sync_discarded_value (
+    discarded_value_id bigint generated always as identity,
     record_id uuid not null,
     tenant text not null,
     object text not null,
@@ -264,15 +264,15 @@ create table syncline.sync_overruled (
     rule text not null,
     config_hash text not null,
     logged_at timestamptz not null default now(),
-    constraint sync_overruled_pkey primary key (overruled_id),
-    constraint sync_overruled_side_check check (side in ('salesforce', 'postgres'))
+    constraint sync_discarded_value_pkey primary key (discarded_value_id),
+    constraint sync_discarded_value_side_check check (side in ('salesforce', 'postgres'))
 );
 
-create index sync_overruled_record_id_idx
-    on syncline.sync_overruled (record_id, field);
+create index sync_discarded_value_record_id_idx
+    on syncline.sync_discarded_value (record_id, field);
 
-create index sync_overruled_logged_at_idx
-    on syncline.sync_overruled (logged_at);
+create index sync_discarded_value_logged_at_idx
+    on syncline.sync_discarded_value (logged_at);
 
 -- What stopped, with the reason and what is needed to go on.
 create table syncline.sync_dead_letter (

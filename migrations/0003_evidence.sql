@@ -49,7 +49,7 @@ create table syncline.sync_journal (
     org_epoch bigint,
     payload jsonb,
     payload_hash text,
-    fate text,
+    status text,
     observed_at timestamptz,
     config_hash text,
     constraint sync_journal_pkey primary key (journaled_at, journal_id)

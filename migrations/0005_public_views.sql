@@ -11,7 +11,7 @@ select
     case
         when task.state = 'parked' then 'parked'
         when conflict.fields is not null then 'conflict'
-        when task.record_id is not null or writing.record_id is not null or scan.stale then 'pending'
+        when task.record_id is not null or writing.record_id is not null or scan.needs_resync then 'pending'
         when not link.agreed then 'pending'
         else 'in_sync'
     end as state,
@@ -20,16 +20,16 @@ select
         when conflict.fields is not null then 'conflict on ' || conflict.fields
         when task.record_id is not null then coalesce(task.code, 'waiting to be applied')
         when writing.record_id is not null then 'a write is under way'
-        when scan.stale then 'the object is being read again'
+        when scan.needs_resync then 'the object is being read again'
         when not link.agreed then 'held by one side only'
     end as reason,
     (
         select array_agg(bounce.key order by bounce.key)
-        from jsonb_each(link.bounces) as bounce
+        from jsonb_each(link.automation_overrides) as bounce
         where (bounce.value ->> 'count')::integer >= 2
     ) as contested_fields,
-    coalesce(conflict.opened_at, task.dirty_since, writing.said_at) as since,
-    now() - coalesce(conflict.opened_at, task.dirty_since, writing.said_at) as age,
+    coalesce(conflict.opened_at, task.dirty_since, writing.created_at) as since,
+    now() - coalesce(conflict.opened_at, task.dirty_since, writing.created_at) as age,
     link.updated_at
 from syncline.sync_link as link
 left join syncline.sync_task as task
@@ -43,7 +43,7 @@ left join lateral (
     and open.state = 'open'
 ) as conflict on true
 left join lateral (
-    select intent.record_id, intent.said_at
+    select intent.record_id, intent.created_at
     from syncline.sync_intent as intent
     where intent.record_id = link.record_id
     and intent.state in ('open', 'unknown')
@@ -52,10 +52,10 @@ left join lateral (
 left join syncline.sync_checkpoint as scan
     on scan.tenant = link.tenant
     and scan.stream = 'scan:' || link.object
-    and scan.stale
+    and scan.needs_resync
 where link.agreed
 or link.postgres_presence = 'present'
-or link.image ->> 'presence' = 'present'
+or link.remote_state ->> 'presence' = 'present'
 or task.record_id is not null
 or conflict.fields is not null;
 

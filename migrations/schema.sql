@@ -15,11 +15,11 @@
 -- table sync_api_budget.maximum bigint not null
 -- table sync_api_budget.remaining bigint not null
 -- table sync_api_budget.observed_at timestamp with time zone not null default now()
--- table sync_brake.tenant text not null
--- table sync_brake.object text not null
--- table sync_brake.window_began_at timestamp with time zone not null default now()
--- table sync_brake.deletes bigint not null default 0
--- table sync_brake.released_until timestamp with time zone
+-- table sync_delete_guard.tenant text not null
+-- table sync_delete_guard.object text not null
+-- table sync_delete_guard.window_began_at timestamp with time zone not null default now()
+-- table sync_delete_guard.deletes bigint not null default 0
+-- table sync_delete_guard.approved_until timestamp with time zone
 -- table sync_bulk_job.bulk_job uuid not null
 -- table sync_bulk_job.tenant text not null
 -- table sync_bulk_job.object text not null
@@ -27,7 +27,7 @@
 -- table sync_bulk_job.operation text not null
 -- table sync_bulk_job.state text not null
 -- table sync_bulk_job.row_count bigint not null
--- table sync_bulk_job.lease_epoch bigint not null default 0
+-- table sync_bulk_job.fencing_token bigint not null default 0
 -- table sync_bulk_job.lease_until timestamp with time zone
 -- table sync_bulk_job.poll_at timestamp with time zone not null default now()
 -- table sync_bulk_job.deadline timestamp with time zone not null
@@ -44,10 +44,10 @@
 -- table sync_checkpoint.tenant text not null
 -- table sync_checkpoint.stream text not null
 -- table sync_checkpoint."position" text
--- table sync_checkpoint.stale boolean not null default true
--- table sync_checkpoint.stale_reason text
+-- table sync_checkpoint.needs_resync boolean not null default true
+-- table sync_checkpoint.resync_reason text
 -- table sync_checkpoint.lease_owner text
--- table sync_checkpoint.lease_epoch bigint not null default 0
+-- table sync_checkpoint.fencing_token bigint not null default 0
 -- table sync_checkpoint.lease_until timestamp with time zone
 -- table sync_checkpoint.captured_at timestamp with time zone
 -- table sync_checkpoint.updated_at timestamp with time zone not null default now()
@@ -88,10 +88,10 @@
 -- table sync_dead_letter.created_at timestamp with time zone not null default now()
 -- table sync_dead_letter.closed_at timestamp with time zone
 -- table sync_dead_letter.outcome text
--- table sync_doorbell.tenant text not null
--- table sync_doorbell.object text not null
--- table sync_doorbell.slot integer not null
--- table sync_doorbell.rung_until timestamp with time zone not null
+-- table sync_wake_up_permit.tenant text not null
+-- table sync_wake_up_permit.object text not null
+-- table sync_wake_up_permit.permit integer not null
+-- table sync_wake_up_permit.expires_at timestamp with time zone not null
 -- table sync_emitter.role_name text not null
 -- table sync_emitter.tenant text not null
 -- table sync_export_watermark.tenant text not null
@@ -103,7 +103,7 @@
 -- table sync_intent.record_id uuid not null
 -- table sync_intent.tenant text not null
 -- table sync_intent.object text not null
--- table sync_intent.lease_epoch bigint not null
+-- table sync_intent.fencing_token bigint not null
 -- table sync_intent.action text not null
 -- table sync_intent.fields jsonb not null
 -- table sync_intent.echoed jsonb not null default '[]'::jsonb
@@ -113,7 +113,7 @@
 -- table sync_intent.deadline timestamp with time zone not null
 -- table sync_intent.config_hash text not null
 -- table sync_intent.refusal jsonb
--- table sync_intent.said_at timestamp with time zone not null default clock_timestamp()
+-- table sync_intent.created_at timestamp with time zone not null default clock_timestamp()
 -- table sync_intent.updated_at timestamp with time zone not null default now()
 -- table sync_journal.journal_id bigint not null generated always as identity
 -- table sync_journal.journaled_at timestamp with time zone not null default now()
@@ -130,7 +130,7 @@
 -- table sync_journal.org_epoch bigint
 -- table sync_journal.payload jsonb
 -- table sync_journal.payload_hash text
--- table sync_journal.fate text
+-- table sync_journal.status text
 -- table sync_journal.observed_at timestamp with time zone
 -- table sync_journal.config_hash text
 -- table sync_link.record_id uuid not null default gen_random_uuid()
@@ -139,16 +139,16 @@
 -- table sync_link.org_epoch bigint not null default 0
 -- table sync_link.external_id text not null
 -- table sync_link.canonical_id text not null
--- table sync_link.minted boolean not null default false
+-- table sync_link.generated boolean not null default false
 -- table sync_link.salesforce_id text
--- table sync_link.clashes boolean not null default false
+-- table sync_link.key_conflict boolean not null default false
 -- table sync_link.local_key jsonb
 -- table sync_link.base jsonb not null default '{}'::jsonb
 -- table sync_link.base_codec integer not null default 1
 -- table sync_link.base_config_hash text
 -- table sync_link.agreed boolean not null default false
--- table sync_link.image jsonb not null
--- table sync_link.bounces jsonb not null default '{}'::jsonb
+-- table sync_link.remote_state jsonb not null
+-- table sync_link.automation_overrides jsonb not null default '{}'::jsonb
 -- table sync_link.postgres_presence text not null default 'unseen'::text
 -- table sync_link.postgres_changed_at timestamp with time zone
 -- table sync_link.version bigint not null default 1
@@ -175,22 +175,22 @@
 -- table sync_outbox.cursor text
 -- table sync_outbox.xid bigint
 -- table sync_outbox.changed_at timestamp with time zone
--- table sync_overruled.overruled_id bigint not null generated always as identity
--- table sync_overruled.record_id uuid not null
--- table sync_overruled.tenant text not null
--- table sync_overruled.object text not null
--- table sync_overruled.field text not null
--- table sync_overruled.side text not null
--- table sync_overruled.value jsonb not null
--- table sync_overruled.rule text not null
--- table sync_overruled.config_hash text not null
--- table sync_overruled.logged_at timestamp with time zone not null default now()
--- table sync_proof.tenant text not null
--- table sync_proof.object text not null
--- table sync_proof.compared bigint not null
--- table sync_proof.differing bigint not null
--- table sync_proof.config_hash text not null
--- table sync_proof.proven_at timestamp with time zone not null default now()
+-- table sync_discarded_value.discarded_value_id bigint not null generated always as identity
+-- table sync_discarded_value.record_id uuid not null
+-- table sync_discarded_value.tenant text not null
+-- table sync_discarded_value.object text not null
+-- table sync_discarded_value.field text not null
+-- table sync_discarded_value.side text not null
+-- table sync_discarded_value.value jsonb not null
+-- table sync_discarded_value.rule text not null
+-- table sync_discarded_value.config_hash text not null
+-- table sync_discarded_value.logged_at timestamp with time zone not null default now()
+-- table sync_comparison.tenant text not null
+-- table sync_comparison.object text not null
+-- table sync_comparison.compared bigint not null
+-- table sync_comparison.differing bigint not null
+-- table sync_comparison.config_hash text not null
+-- table sync_comparison.compared_at timestamp with time zone not null default now()
 -- table sync_rules.rules_hash text not null
 -- table sync_rules.rules jsonb not null
 -- table sync_rules.last_used_on date not null default CURRENT_DATE
@@ -210,11 +210,11 @@
 -- table sync_task.generation bigint not null default 1
 -- table sync_task.attempts integer not null default 0
 -- table sync_task.due_at timestamp with time zone not null default now()
--- table sync_task.look boolean not null default false
+-- table sync_task.needs_refresh boolean not null default false
 -- table sync_task.code text
 -- table sync_task.reason text
 -- table sync_task.awaits text[]
--- table sync_task.lease_epoch bigint not null default nextval('syncline.lease_epoch'::regclass)
+-- table sync_task.fencing_token bigint not null default nextval('syncline.fencing_token'::regclass)
 -- table sync_task.lease_owner text
 -- table sync_task.lease_until timestamp with time zone
 -- table sync_task.xid bigint
@@ -226,11 +226,11 @@
 -- table sync_token.issued_at timestamp with time zone
 -- table sync_token.expires_at timestamp with time zone
 -- table sync_token.lease_owner text
--- table sync_token.lease_epoch bigint not null default 0
+-- table sync_token.fencing_token bigint not null default 0
 -- table sync_token.lease_until timestamp with time zone
 -- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
 -- constraint sync_api_budget_pkey on sync_api_budget PRIMARY KEY (tenant, budget)
--- constraint sync_brake_pkey on sync_brake PRIMARY KEY (tenant, object)
+-- constraint sync_delete_guard_pkey on sync_delete_guard PRIMARY KEY (tenant, object)
 -- constraint sync_bulk_job_pkey on sync_bulk_job PRIMARY KEY (bulk_job)
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
@@ -240,13 +240,13 @@
 -- constraint sync_control_pkey on sync_control PRIMARY KEY (tenant)
 -- constraint sync_dead_letter_origin_check on sync_dead_letter CHECK ((origin = ANY (ARRAY['outbox'::text, 'observation'::text, 'task'::text])))
 -- constraint sync_dead_letter_pkey on sync_dead_letter PRIMARY KEY (dead_letter_id)
--- constraint sync_doorbell_pkey on sync_doorbell PRIMARY KEY (tenant, object, slot)
+-- constraint sync_wake_up_permit_pkey on sync_wake_up_permit PRIMARY KEY (tenant, object, permit)
 -- constraint sync_emitter_pkey on sync_emitter PRIMARY KEY (role_name)
 -- constraint sync_export_watermark_pkey on sync_export_watermark PRIMARY KEY (tenant, name)
 -- constraint sync_intent_bulk_job_fkey on sync_intent FOREIGN KEY (bulk_job) REFERENCES syncline.sync_bulk_job(bulk_job)
 -- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
 -- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
--- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'retired'::text, 'refused'::text, 'unknown'::text, 'superseded'::text])))
+-- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'confirmed'::text, 'refused'::text, 'unknown'::text, 'abandoned'::text])))
 -- constraint sync_journal_pkey on sync_journal PRIMARY KEY (journaled_at, journal_id)
 -- constraint sync_link_pkey on sync_link PRIMARY KEY (record_id)
 -- constraint sync_link_postgres_presence_check on sync_link CHECK ((postgres_presence = ANY (ARRAY['unseen'::text, 'present'::text, 'deleted'::text])))
@@ -255,9 +255,9 @@
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
--- constraint sync_overruled_pkey on sync_overruled PRIMARY KEY (overruled_id)
--- constraint sync_overruled_side_check on sync_overruled CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
--- constraint sync_proof_pkey on sync_proof PRIMARY KEY (tenant, object)
+-- constraint sync_discarded_value_pkey on sync_discarded_value PRIMARY KEY (discarded_value_id)
+-- constraint sync_discarded_value_side_check on sync_discarded_value CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
+-- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object)
 -- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- constraint sync_task_lease_check on sync_task CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL)))
@@ -267,7 +267,7 @@
 -- constraint sync_token_pkey on sync_token PRIMARY KEY (tenant)
 -- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
 -- CREATE UNIQUE INDEX sync_api_budget_pkey ON syncline.sync_api_budget USING btree (tenant, budget)
--- CREATE UNIQUE INDEX sync_brake_pkey ON syncline.sync_brake USING btree (tenant, object)
+-- CREATE UNIQUE INDEX sync_delete_guard_pkey ON syncline.sync_delete_guard USING btree (tenant, object)
 -- CREATE INDEX sync_bulk_job_poll_idx ON syncline.sync_bulk_job USING btree (tenant, poll_at) WHERE (settled_at IS NULL)
 -- CREATE UNIQUE INDEX sync_bulk_job_pkey ON syncline.sync_bulk_job USING btree (bulk_job)
 -- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)
@@ -282,13 +282,13 @@
 -- CREATE INDEX sync_dead_letter_open_idx ON syncline.sync_dead_letter USING btree (tenant, object, dead_letter_id) WHERE (closed_at IS NULL)
 -- CREATE INDEX sync_dead_letter_record_id_idx ON syncline.sync_dead_letter USING btree (record_id) WHERE (closed_at IS NULL)
 -- CREATE UNIQUE INDEX sync_dead_letter_pkey ON syncline.sync_dead_letter USING btree (dead_letter_id)
--- CREATE UNIQUE INDEX sync_doorbell_pkey ON syncline.sync_doorbell USING btree (tenant, object, slot)
+-- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
 -- CREATE UNIQUE INDEX sync_emitter_pkey ON syncline.sync_emitter USING btree (role_name)
 -- CREATE UNIQUE INDEX sync_export_watermark_pkey ON syncline.sync_export_watermark USING btree (tenant, name)
 -- CREATE INDEX sync_intent_bulk_job_idx ON syncline.sync_intent USING btree (bulk_job) WHERE (bulk_job IS NOT NULL)
--- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'superseded'::text]))
+-- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'abandoned'::text]))
 -- CREATE INDEX sync_intent_record_id_idx ON syncline.sync_intent USING btree (record_id)
--- CREATE INDEX sync_intent_settled_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['retired'::text, 'refused'::text, 'superseded'::text]))
+-- CREATE INDEX sync_intent_settled_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['confirmed'::text, 'refused'::text, 'abandoned'::text]))
 -- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text]))
 -- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
@@ -305,10 +305,10 @@
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
--- CREATE INDEX sync_overruled_logged_at_idx ON syncline.sync_overruled USING btree (logged_at)
--- CREATE INDEX sync_overruled_record_id_idx ON syncline.sync_overruled USING btree (record_id, field)
--- CREATE UNIQUE INDEX sync_overruled_pkey ON syncline.sync_overruled USING btree (overruled_id)
--- CREATE UNIQUE INDEX sync_proof_pkey ON syncline.sync_proof USING btree (tenant, object)
+-- CREATE INDEX sync_discarded_value_logged_at_idx ON syncline.sync_discarded_value USING btree (logged_at)
+-- CREATE INDEX sync_discarded_value_record_id_idx ON syncline.sync_discarded_value USING btree (record_id, field)
+-- CREATE UNIQUE INDEX sync_discarded_value_pkey ON syncline.sync_discarded_value USING btree (discarded_value_id)
+-- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
 -- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)

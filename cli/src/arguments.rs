@@ -111,7 +111,7 @@ pub(crate) enum Command {
     Deadletters(Deadletters),
     /// Let deletes go that were held because there were too many at once.
     #[command(subcommand)]
-    Brake(Brake),
+    DeleteGuard(DeleteGuard),
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
@@ -218,14 +218,14 @@ pub(crate) enum Deadletters {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Brake {
+pub(crate) enum DeleteGuard {
     /// Believe the deletes of an object: those that are held, and all of the next hour.
     ///
-    /// Deletes are held when more than `deletes.believed` of them (100 unless configured) and more than a
+    /// Deletes are held when more than `deletes.max_per_hour` of them (100 unless configured) and more than a
     /// tenth of the records would go within an hour, as after a truncate or a mistake in `where`. What
     /// stands again on the side that lost it is not deleted, released or not.
     #[command(
-        after_help = "Examples:\n  syncline brake release Account\n  syncline brake release Contact --tenant acme"
+        after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme"
     )]
     Release {
         /// The object.

@@ -10,9 +10,9 @@ mod switches;
 use std::path::Path;
 
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Bell, Instance};
+use syncline_functions::wiring::{Instance, SentWakeUp};
 
-use crate::arguments::{Arguments, Brake, Command, Common};
+use crate::arguments::{Arguments, Command, Common, DeleteGuard};
 use crate::outcome::Outcome;
 
 /// What a command works with.
@@ -35,8 +35,8 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
-        Command::Brake(Brake::Release { object }) => {
-            switches::release_brake(&context(&common).await?, &object).await
+        Command::DeleteGuard(DeleteGuard::Release { object }) => {
+            switches::approve_deletes(&context(&common).await?, &object).await
         }
         Command::Explain { key, object } => {
             explain::explain(&context(&common).await?, &key, object.as_deref()).await
@@ -47,12 +47,12 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 async fn context(common: &Common) -> anyhow::Result<Context> {
-    wired(common, Bell::Silent).await
+    wired(common, SentWakeUp::Silent).await
 }
 
-async fn wired(common: &Common, bell: Bell) -> anyhow::Result<Context> {
+async fn wired(common: &Common, sent_wake_up: SentWakeUp) -> anyhow::Result<Context> {
     let only = common.tenant.as_deref().map(TenantId::parse).transpose()?;
-    let instance = Instance::new(&common.config, Path::new(""), bell);
+    let instance = Instance::new(&common.config, Path::new(""), sent_wake_up);
     let tenants = instance.tenants(only.as_ref()).await?;
     Ok(Context { instance, tenants })
 }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use syncline::config::ConfigError;
-use syncline::engine::error::ForceSyncError;
+use syncline::engine::error::Error;
 use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
-use syncline::engine::ports::{DoorbellError, StoreError};
+use syncline::engine::ports::{StoreError, WakeUpError};
 use syncline_functions::settings::SettingsError;
 
 /// Prints an error with its causes and its fix, and returns the exit status.
@@ -53,7 +53,7 @@ fn fix(error: &anyhow::Error) -> Option<String> {
         if let Some(settings) = cause.downcast_ref::<SettingsError>() {
             return Some(settings_fix(settings));
         }
-        if let Some(engine) = cause.downcast_ref::<ForceSyncError>() {
+        if let Some(engine) = cause.downcast_ref::<Error>() {
             return engine_fix(engine);
         }
         if let Some(store) = cause.downcast_ref::<StoreError>() {
@@ -89,16 +89,16 @@ fn settings_fix(error: &SettingsError) -> String {
     }
 }
 
-fn engine_fix(error: &ForceSyncError) -> Option<String> {
+fn engine_fix(error: &Error) -> Option<String> {
     match error {
-        ForceSyncError::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
-        ForceSyncError::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
+        Error::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
+        Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
         // It says what to correct.
-        ForceSyncError::UnknownField { .. } => None,
-        ForceSyncError::Store(error) => store_fix(error),
-        ForceSyncError::Salesforce(error) => salesforce_fix(error),
-        ForceSyncError::Stream(_) => Some("try again; the stored position is kept".to_owned()),
-        ForceSyncError::Doorbell(DoorbellError { .. }) => {
+        Error::UnknownField { .. } => None,
+        Error::Store(error) => store_fix(error),
+        Error::Salesforce(error) => salesforce_fix(error),
+        Error::Stream(_) => Some("try again; the stored position is kept".to_owned()),
+        Error::WakeUp(WakeUpError { .. }) => {
             Some("check the queue and that these credentials may send to it".to_owned())
         }
     }

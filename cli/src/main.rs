@@ -40,7 +40,7 @@ fn start_logs(command: &Command) {
         | Command::Deadletters(_)
         | Command::Pause { .. }
         | Command::Resume
-        | Command::Brake(_)
+        | Command::DeleteGuard(_)
         | Command::Uninstall { .. } => "error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -13,12 +13,12 @@ pub(crate) struct Outcome {
     /// For people.
     pub(crate) text: String,
     /// Whether something wants attention.
-    pub(crate) verdict: Verdict,
+    pub(crate) decision: FieldDecision,
 }
 
 /// Whether something wants attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FieldDecision {
     /// All is well: exit status 0.
     Well,
     /// Something was found: exit status 1.
@@ -30,7 +30,7 @@ impl Outcome {
         Self {
             json,
             text,
-            verdict: Verdict::Well,
+            decision: FieldDecision::Well,
         }
     }
 
@@ -41,9 +41,9 @@ impl Outcome {
             false => self.text.trim_end().to_owned(),
         };
         println!("{printed}");
-        match self.verdict {
-            Verdict::Well => ExitCode::SUCCESS,
-            Verdict::Found => ExitCode::FAILURE,
+        match self.decision {
+            FieldDecision::Well => ExitCode::SUCCESS,
+            FieldDecision::Found => ExitCode::FAILURE,
         }
     }
 }

@@ -6,19 +6,19 @@ use throwaway_postgres::TestDatabase;
 
 /// One record of two objects' same name, and what happened to the first.
 const HISTORY: &str = r#"
-insert into syncline.sync_link (record_id, tenant, object, external_id, canonical_id, salesforce_id, agreed, image) values
+insert into syncline.sync_link (record_id, tenant, object, external_id, canonical_id, salesforce_id, agreed, remote_state) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'A-1', 'a-1', '001000000000001AAA', true, '{"presence": "present", "presence_version": {}, "fields": {}}'),
     ('22222222-2222-4222-8222-222222222222', 'acme', 'Contact', 'A-1', 'a-1', null, false, '{"presence": "unseen", "presence_version": {}, "fields": {}}');
 
 insert into syncline.sync_rules (rules_hash, rules) values
     ('rules-1', '{"object": "Account", "table": {"schema": "public", "table": "account"}, "external_id": {"field": "Key__c", "column": "key"}, "fields": {"Name": {"column": "name"}}}');
 
-insert into syncline.sync_journal (journaled_at, tenant, object, record_id, source, operation, payload, fate, config_hash) values
+insert into syncline.sync_journal (journaled_at, tenant, object, record_id, source, operation, payload, status, config_hash) values
     ('2026-05-01T09:00:00Z', 'acme', 'Account', '11111111-1111-4111-8111-111111111111', 'postgres', 'update', '{"name": "Eve", "amount": 12345678901234567.89}', null, 'config-1'),
     ('2026-05-01T09:00:01Z', 'acme', 'Account', '11111111-1111-4111-8111-111111111111', 'salesforce', 'changed', '{"Name": "Ida"}', 'applied', 'config-1'),
     ('2026-05-01T09:00:02Z', 'acme', 'Account', '11111111-1111-4111-8111-111111111111', 'decision', 'conflict',
         '{"to_postgres": {"write": "none"}, "to_salesforce": {"write": "update", "fields": {"Phone": "2"}}, "base_advance": {},
-          "conflicts": [{"field": "Name", "base": "Ada", "postgres": "Eve", "salesforce": "Ida"}], "overruled": [],
+          "conflicts": [{"field": "Name", "base": "Ada", "postgres": "Eve", "salesforce": "Ida"}], "discarded": [],
           "explanation": {"record": "conflict", "fields": {"Name": "conflict", "Phone": "postgres_changed"}},
           "input": {"external_id": "A-1", "base": {"Name": "Ada"}, "postgres": {"Name": "Eve"}, "salesforce": {"Name": "Ida"}},
           "rules": "rules-1"}', null, 'config-1');
@@ -26,10 +26,10 @@ insert into syncline.sync_journal (journaled_at, tenant, object, record_id, sour
 insert into syncline.sync_conflict (record_id, tenant, object, field, state, base_value, postgres_value, salesforce_value, config_hash, opened_at, closed_at, resolution) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'Name', 'resolved', '"Ada"', '"Eve"', '"Ida"', 'config-1', '2026-05-01T09:00:02Z', '2026-05-01T09:05:00Z', 'postgres');
 
-insert into syncline.sync_intent (intent_id, record_id, tenant, object, lease_epoch, action, fields, state, lane, deadline, config_hash, refusal, said_at, updated_at) values
+insert into syncline.sync_intent (intent_id, record_id, tenant, object, fencing_token, action, fields, state, lane, deadline, config_hash, refusal, created_at, updated_at) values
     ('33333333-3333-4333-8333-333333333333', '11111111-1111-4111-8111-111111111111', 'acme', 'Account', 1, 'update', '{"Phone": "2"}', 'refused', 'rest', '2026-05-01T09:03:00Z', 'config-1', '{"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION"}', '2026-05-01T09:00:03Z', '2026-05-01T09:00:04Z');
 
-insert into syncline.sync_overruled (record_id, tenant, object, field, side, value, rule, config_hash, logged_at) values
+insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash, logged_at) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'Name', 'salesforce', '"Ida"', 'resolved_by_a_person', 'config-1', '2026-05-01T09:05:00Z');
 
 insert into syncline.sync_dead_letter (tenant, object, record_id, origin, code, field, message, attempts, created_at, closed_at, outcome) values
@@ -44,7 +44,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let database = TestDatabase::new().await;
+        let database = TestDatabase::empty().await;
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             r#"

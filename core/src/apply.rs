@@ -4,27 +4,27 @@
 //! of which may be the last that a process makes: the leases lapse, the intents say what may have
 //! left, and the next worker looks before it writes.
 
-pub(crate) mod look;
 mod outcome;
 pub(crate) mod perform;
 pub(crate) mod planner;
 mod project;
+pub(crate) mod refresh;
 pub(crate) mod state;
 
 use std::time::Duration;
 
-use crate::engine::abandoned::Held;
 use crate::engine::deadline::Deadline;
-use crate::engine::error::ForceSyncError;
-use crate::engine::job::{Job, RUNG_MS, WAKE_UP};
-use crate::engine::ports::ObjectScope;
-use crate::engine::ports::store::{LeasedTask, NextRing, PlannedRecord};
+use crate::engine::error::Error;
+use crate::engine::job::{Job, PERMIT_MS, WAKE_UP};
+use crate::engine::orphans::LeaseGuard;
+use crate::engine::ports::MappedObject;
+use crate::engine::ports::store::{LeasedTask, NextWakeUp, PlannedRecord};
 use crate::model::ids::ObjectName;
-use crate::plan::brake::MASS_DELETE;
+use crate::planner::delete_guard::MASS_DELETE;
 
-use look::look;
 use perform::{Batch, Intended, perform};
-use planner::ScopePlanner;
+use planner::ObjectPlanner;
+use refresh::refresh;
 
 pub use project::project_sync_link;
 
@@ -49,7 +49,7 @@ pub struct ApplyReport {
     /// Records leased.
     pub leased: usize,
     /// Records read in Salesforce first.
-    pub looked: usize,
+    pub refreshed: usize,
     /// Records with nothing left to do.
     pub settled: usize,
     /// Rows written.
@@ -65,15 +65,15 @@ pub struct ApplyReport {
     /// Writes nobody knows the outcome of.
     pub unknown: usize,
     /// Writes whose answer came after the lease was lost: they settled nothing.
-    pub stale: usize,
+    pub lost: usize,
     /// Records that are tried again later.
     pub requeued: usize,
     /// Records that were stopped with a reason.
     pub parked: usize,
     /// Of those: deletes that wait until a person releases them, because there were too many at once.
-    pub held_deletes: usize,
+    pub withheld_deletes: usize,
     /// The slot was rung again.
-    pub rung_again: bool,
+    pub sent_again: bool,
     /// The tenant is paused: nothing was leased.
     pub paused: bool,
     /// The org has no calls to give.
@@ -84,10 +84,10 @@ pub struct ApplyReport {
 pub(crate) async fn apply(
     job: &Job<'_>,
     object: &ObjectName,
-    slot: i32,
+    permit: i32,
     deadline: Deadline,
-) -> Result<ApplyReport, ForceSyncError> {
-    let scope = job.scope(object)?;
+) -> Result<ApplyReport, Error> {
+    let mapped = job.mapped(object)?;
     let mut report = ApplyReport::default();
     while may_begin_round(job, deadline) && !report.quota_spent {
         let control = job.store().control(job.id()).await?;
@@ -95,13 +95,13 @@ pub(crate) async fn apply(
             report.paused = true;
             break;
         }
-        let is_stale = control.stale.contains(object);
-        if round(job, scope, is_stale, deadline, &mut report).await? == 0 {
+        let needs_resync = control.needs_resync.contains(object);
+        if round(job, mapped, needs_resync, deadline, &mut report).await? == 0 {
             break;
         }
     }
     // A paused tenant has no due work: its slot is freed, and the first ring after the pause finds it.
-    ring_again(job, object, slot, &mut report).await?;
+    wake_up_again(job, object, permit, &mut report).await?;
     log(job, object, &report);
     Ok(report)
 }
@@ -113,36 +113,39 @@ fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
 /// Makes one round. Returns how many records it leased.
 async fn round(
     job: &Job<'_>,
-    scope: &ObjectScope,
-    is_stale: bool,
+    mapped: &MappedObject,
+    needs_resync: bool,
     deadline: Deadline,
     report: &mut ApplyReport,
-) -> Result<usize, ForceSyncError> {
+) -> Result<usize, Error> {
     let lease_end = Deadline::at_ms(job.now_ms().saturating_add(LEASE_MS));
     let leases = job
         .store()
-        .lease_tasks(scope, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
+        .lease_tasks(mapped, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
-    let mut held = Held::records(job.shared, scope, &leases);
+    let mut withheld = LeaseGuard::records(job.shared, mapped, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
-    let leases = look(job, scope, leases, is_stale, report).await?;
+    let leases = refresh(job, mapped, leases, needs_resync, report).await?;
     if leases.is_empty() {
-        held.was_given_back();
+        withheld.disarm();
         return Ok(leased);
     }
-    let planner = ScopePlanner::new(scope);
-    let planned = job.store().plan_and_write(scope, &leases, &planner).await?;
+    let planner = ObjectPlanner::new(mapped);
+    let planned = job
+        .store()
+        .plan_and_write(mapped, &leases, &planner)
+        .await?;
     let intended = tally(&leases, planned, report);
     let batch = Batch {
-        scope,
+        mapped,
         plans: planner.into_plans(),
         end: lease_end.min(deadline),
     };
-    held.writes_leave();
+    withheld.mark_writes_sent();
     perform(job, &batch, intended, report).await?;
-    held.was_given_back();
+    withheld.disarm();
     Ok(leased)
 }
 
@@ -165,14 +168,14 @@ fn tally(
                 intent,
                 salesforce_id,
                 wrote_row,
-                held,
+                withheld,
             } => {
                 report.rows_written += usize::from(wrote_row);
                 intended.push(Intended {
                     lease,
                     intent,
                     salesforce_id,
-                    held,
+                    withheld,
                 });
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
@@ -180,7 +183,7 @@ fn tally(
                 wrote_row, code, ..
             } => {
                 report.parked += 1;
-                report.held_deletes += usize::from(code == MASS_DELETE);
+                report.withheld_deletes += usize::from(code == MASS_DELETE);
                 report.rows_written += usize::from(wrote_row);
             }
         }
@@ -189,43 +192,44 @@ fn tally(
 }
 
 /// Rings the own slot again while work is due, else frees it; rings later for what falls due soon.
-async fn ring_again(
+async fn wake_up_again(
     job: &Job<'_>,
     object: &ObjectName,
-    slot: i32,
+    permit: i32,
     report: &mut ApplyReport,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let next = job
         .store()
-        .keep_or_free_doorbell(job.id(), object, slot, RUNG_MS, WAKE_UP)
+        .keep_or_free_permit(job.id(), object, permit, PERMIT_MS, WAKE_UP)
         .await?;
     match next {
-        NextRing::Now => {
+        NextWakeUp::Now => {
             let rest = if report.quota_spent {
                 QUOTA_REST_SECONDS
             } else {
                 0
             };
-            job.ring_again(object, slot, rest).await;
-            report.rung_again = true;
+            job.wake_up_again(object, permit, rest).await;
+            report.sent_again = true;
         }
-        NextRing::After { delay_ms } => {
+        NextWakeUp::After { delay_ms } => {
             // Not before it is due: a ring that finds nothing due would only ring again.
             let delay_seconds = u32::try_from(delay_ms.max(0) / 1000 + 1).unwrap_or(u32::MAX);
-            job.ring_again(object, WAKE_UP.slot, delay_seconds).await;
+            job.wake_up_again(object, WAKE_UP.permit, delay_seconds)
+                .await;
         }
-        NextRing::Unneeded => {}
+        NextWakeUp::Unneeded => {}
     }
     Ok(())
 }
 
 fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
-    if report.held_deletes > 0 {
+    if report.withheld_deletes > 0 {
         tracing::error!(
             tenant = %job.id(),
             object = %object,
-            held = report.held_deletes,
-            "too many deletes at once: they wait for `syncline brake release {object}`"
+            withheld = report.withheld_deletes,
+            "too many deletes at once: they wait for `syncline deletes approve {object}`"
         );
     }
     tracing::info!(
@@ -233,7 +237,7 @@ fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
         object = %object,
         rounds = report.rounds,
         leased = report.leased,
-        looked = report.looked,
+        refreshed = report.refreshed,
         settled = report.settled,
         rows_written = report.rows_written,
         single = report.single,
@@ -241,7 +245,7 @@ fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
         applied = report.applied,
         refused = report.refused,
         unknown = report.unknown,
-        stale = report.stale,
+        lost = report.lost,
         requeued = report.requeued,
         parked = report.parked,
         paused = report.paused,

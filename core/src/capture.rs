@@ -1,12 +1,12 @@
-//! From both sides into journal, images and tasks: what changed, made durable before it is
+//! From both sides into journal, remote states and tasks: what changed, made durable before it is
 //! acknowledged.
 //!
 //! [`postgres`] drains the outbox, [`events`] the change-event subscription, [`poll`] the window of
-//! recent changes, [`backfill`] reads whole objects whose scope is stale, [`completion`] what events
+//! recent changes, [`backfill`] reads whole objects whose scope is stale, [`enrich`] what events
 //! leave out. None of them decides anything about a record: they observe, record, and ring.
 
 pub(crate) mod backfill;
-pub(crate) mod completion;
+pub(crate) mod enrich;
 pub(crate) mod events;
 pub(crate) mod poll;
 pub(crate) mod postgres;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::config::CaptureMode;
 use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
 use crate::model::cursor::SourceCursor;
@@ -30,7 +30,7 @@ pub struct CaptureOptions {
     /// When it must have ended.
     pub deadline: Deadline,
     /// How long it waits for more once everything is drained; zero: not at all.
-    pub linger: Duration,
+    pub keep_polling: Duration,
     /// Whether it lingers for a tenant that has been idle.
     pub idle: Idle,
 }
@@ -40,7 +40,7 @@ impl CaptureOptions {
     pub fn draining(deadline: Deadline) -> Self {
         Self {
             deadline,
-            linger: Duration::ZERO,
+            keep_polling: Duration::ZERO,
             idle: Idle::Return,
         }
     }
@@ -70,8 +70,8 @@ pub struct CaptureReport {
     pub scanned: usize,
     /// Transactions.
     pub batches: usize,
-    /// Doorbells rung.
-    pub rung: usize,
+    /// Wake-ups rung.
+    pub sent: usize,
     /// Another worker holds the stream: nothing was done.
     pub held_elsewhere: bool,
 }
@@ -104,7 +104,7 @@ pub async fn capture_batch(
     engine: &SyncEngine,
     tenant: &TenantId,
     deadline: Deadline,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     engine
         .capture_postgres(tenant, &CaptureOptions::draining(deadline))
         .await
@@ -115,17 +115,14 @@ pub async fn capture_stream(
     engine: &SyncEngine,
     tenant: &TenantId,
     deadline: Deadline,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     engine
         .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
         .await
 }
 
 /// Returns the replay id that the tenant's event stream stands at. None before the first one is stored.
-pub async fn load_replay_id(
-    store: &PgStore,
-    tenant: &TenantId,
-) -> Result<Option<Vec<u8>>, ForceSyncError> {
+pub async fn load_replay_id(store: &PgStore, tenant: &TenantId) -> Result<Option<Vec<u8>>, Error> {
     let checkpoint = store.checkpoint(tenant, &events::stream()).await?;
     Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => Some(bytes),
@@ -137,7 +134,7 @@ pub async fn load_replay_id(
 pub(crate) async fn salesforce(
     job: &Job<'_>,
     options: &CaptureOptions,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let report = match job.tenant.config.capture {
         CaptureMode::Pubsub => events::capture(job, options).await?,
         CaptureMode::Poll => poll::capture(job, options).await?,
@@ -162,14 +159,10 @@ pub(crate) async fn salesforce(
 }
 
 /// Rings if a batch left new work, and notes that the tenant is active.
-async fn ring_for(
-    job: &Job<'_>,
-    dirty: usize,
-    report: &mut CaptureReport,
-) -> Result<(), ForceSyncError> {
+async fn wake_up_for(job: &Job<'_>, dirty: usize, report: &mut CaptureReport) -> Result<(), Error> {
     if dirty > 0 {
         job.tenant.note_activity(job.now_ms());
-        report.rung += job.ring_for_due_work().await?;
+        report.sent += job.wake_up_for_due_work().await?;
     }
     Ok(())
 }

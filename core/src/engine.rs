@@ -1,14 +1,14 @@
 //! The engine over its ports: one method per job, called by the functions and the command line.
 //!
-//! [`SyncEngine`] knows tenants, each with its store and its org, and the doorbell, clock and id
-//! source they share. It decides nothing: jobs observe, ask [`crate::plan`], perform and record.
+//! [`SyncEngine`] knows tenants, each with its store and its org, and the wake-up, clock and id
+//! source they share. It decides nothing: jobs observe, ask [`crate::planner`], perform and record.
 
-pub(crate) mod abandoned;
 pub mod check;
 pub mod deadline;
 pub mod error;
 pub mod in_process;
 pub mod job;
+pub(crate) mod orphans;
 pub mod ports;
 pub mod run;
 pub mod sqs;
@@ -29,11 +29,11 @@ use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
-use abandoned::{Abandoned, Held};
 use deadline::Deadline;
-use error::ForceSyncError;
+use error::Error;
 use job::Job;
-use ports::{Clock, DoorbellPort, IdSource, ObjectScope, SalesforcePort, StorePort};
+use orphans::{LeaseGuard, OrphanedLeases};
+use ports::{Clock, IdSource, MappedObject, SalesforcePort, StorePort, WakeUpPort};
 use system::{RandomIds, SystemClock};
 use tenant::Tenant;
 
@@ -46,16 +46,16 @@ pub struct SyncEngine {
 /// What all jobs of one engine share.
 pub(crate) struct Shared {
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
-    pub(crate) doorbell: Arc<dyn DoorbellPort>,
+    pub(crate) wake_up: Arc<dyn WakeUpPort>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) worker: String,
-    pub(crate) abandoned: Arc<Abandoned>,
+    pub(crate) orphans: Arc<OrphanedLeases>,
     stop: watch::Sender<bool>,
 }
 
 impl SyncEngine {
-    /// Returns a builder with the system's clock, random ids and no doorbell queue.
+    /// Returns a builder with the system's clock, random ids and no wake-up queue.
     pub fn builder() -> SyncEngineBuilder {
         SyncEngineBuilder::default()
     }
@@ -77,27 +77,27 @@ impl SyncEngine {
 
     /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
     /// org's identity, the configuration's hash.
-    pub async fn scopes(&self, tenant: &TenantId) -> Result<Vec<ObjectScope>, ForceSyncError> {
-        Ok(self.job(tenant).await?.scopes().to_vec())
+    pub async fn mapped_objects(&self, tenant: &TenantId) -> Result<Vec<MappedObject>, Error> {
+        Ok(self.job(tenant).await?.mapped_objects().to_vec())
     }
 
-    /// Drains the tenant's outbox and rings for what it found; then, for `options.linger`, waits for
+    /// Drains the tenant's outbox and rings for what it found; then, for `options.keep_polling`, waits for
     /// more.
     pub async fn capture_postgres(
         &self,
         tenant: &TenantId,
         options: &CaptureOptions,
-    ) -> Result<CaptureReport, ForceSyncError> {
+    ) -> Result<CaptureReport, Error> {
         capture::postgres::capture(&self.job(tenant).await?, options).await
     }
 
     /// Drains the tenant's change events (or its polling window) and reads whole objects where their
-    /// scope is stale; then, for `options.linger`, waits for more.
+    /// scope is stale; then, for `options.keep_polling`, waits for more.
     pub async fn capture_salesforce(
         &self,
         tenant: &TenantId,
         options: &CaptureOptions,
-    ) -> Result<CaptureReport, ForceSyncError> {
+    ) -> Result<CaptureReport, Error> {
         capture::salesforce(&self.job(tenant).await?, options).await
     }
 
@@ -106,13 +106,13 @@ impl SyncEngine {
         &self,
         tenant: &TenantId,
         observations: Vec<SalesforceObservation>,
-        stale: &[ObjectName],
-    ) -> Result<CaptureReport, ForceSyncError> {
-        capture::events::record_relayed(&self.job(tenant).await?, observations, stale).await
+        needs_resync: &[ObjectName],
+    ) -> Result<CaptureReport, Error> {
+        capture::events::record_relayed(&self.job(tenant).await?, observations, needs_resync).await
     }
 
     /// Returns the org that the tenant belongs to.
-    pub async fn organization(&self, tenant: &TenantId) -> Result<SalesforceId, ForceSyncError> {
+    pub async fn organization(&self, tenant: &TenantId) -> Result<SalesforceId, Error> {
         Ok(self.job(tenant).await?.loaded().organization_id.clone())
     }
 
@@ -122,12 +122,12 @@ impl SyncEngine {
         &self,
         tenant: &TenantId,
         events: &[RelayedEvent],
-    ) -> Result<CaptureReport, ForceSyncError> {
+    ) -> Result<CaptureReport, Error> {
         capture::events::record_envelopes(&self.job(tenant).await?, events).await
     }
 
     /// Enqueues the rows that stood in the mapped tables before their triggers did. Returns how many.
-    pub async fn enqueue_existing_rows(&self, tenant: &TenantId) -> Result<usize, ForceSyncError> {
+    pub async fn enqueue_existing_rows(&self, tenant: &TenantId) -> Result<usize, Error> {
         capture::postgres::enqueue_existing_rows(&self.job(tenant).await?).await
     }
 
@@ -137,18 +137,18 @@ impl SyncEngine {
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
+        permit: i32,
         deadline: Deadline,
-    ) -> Result<ApplyReport, ForceSyncError> {
-        let held_slot = Held::slot(&self.shared, tenant, object, slot);
-        let report = apply::apply(&self.job(tenant).await?, object, slot, deadline).await?;
-        held_slot.was_given_back();
+    ) -> Result<ApplyReport, Error> {
+        let permit_guard = LeaseGuard::permit(&self.shared, tenant, object, permit);
+        let report = apply::apply(&self.job(tenant).await?, object, permit, deadline).await?;
+        permit_guard.disarm();
         Ok(report)
     }
 
     /// Frees what crashed workers left behind, checks the triggers, retires old rows and rings for
     /// whatever is due.
-    pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, ForceSyncError> {
+    pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, Error> {
         reconcile::sweep(&self.job(tenant).await?).await
     }
 
@@ -157,7 +157,7 @@ impl SyncEngine {
         &self,
         tenant: &TenantId,
         deadline: Deadline,
-    ) -> Result<ReconcileReport, ForceSyncError> {
+    ) -> Result<ReconcileReport, Error> {
         reconcile::incremental(&self.job(tenant).await?, deadline).await
     }
 
@@ -167,11 +167,11 @@ impl SyncEngine {
         &self,
         tenant: &TenantId,
         deadline: Deadline,
-    ) -> Result<ReconcileReport, ForceSyncError> {
+    ) -> Result<ReconcileReport, Error> {
         reconcile::full(&self.job(tenant).await?, deadline).await
     }
 
-    pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, ForceSyncError> {
+    pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, Error> {
         Job::begin(&self.shared, tenant).await
     }
 
@@ -201,7 +201,7 @@ impl Shared {
 #[derive(Default)]
 pub struct SyncEngineBuilder {
     tenants: BTreeMap<TenantId, Tenant>,
-    doorbell: Option<Arc<dyn DoorbellPort>>,
+    wake_up: Option<Arc<dyn WakeUpPort>>,
     clock: Option<Arc<dyn Clock>>,
     ids: Option<Arc<dyn IdSource>>,
     worker: Option<String>,
@@ -224,8 +224,8 @@ impl SyncEngineBuilder {
 
     /// Sets the queue that wakes apply. Without one nothing is rung and the caller drives apply.
     #[must_use]
-    pub fn doorbell(mut self, doorbell: Arc<dyn DoorbellPort>) -> Self {
-        self.doorbell = Some(doorbell);
+    pub fn wake_up(mut self, wake_up: Arc<dyn WakeUpPort>) -> Self {
+        self.wake_up = Some(wake_up);
         self
     }
 
@@ -259,13 +259,13 @@ impl SyncEngineBuilder {
         SyncEngine {
             shared: Arc::new(Shared {
                 tenants: self.tenants,
-                doorbell: self
-                    .doorbell
-                    .unwrap_or_else(|| Arc::new(in_process::SilentDoorbell)),
+                wake_up: self
+                    .wake_up
+                    .unwrap_or_else(|| Arc::new(in_process::NoWakeUps)),
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 ids,
                 worker,
-                abandoned: Arc::default(),
+                orphans: Arc::default(),
                 stop: watch::Sender::new(false),
             }),
         }

@@ -1,9 +1,9 @@
 //! Brings a tenant's control plane up to date.
 
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::store::PgStore;
 
 /// Brings the schema `syncline` up to date. Doing it twice, or from two places at once, does it once.
-pub async fn migrate(store: &PgStore) -> Result<(), ForceSyncError> {
+pub async fn migrate(store: &PgStore) -> Result<(), Error> {
     Ok(store.migrate().await?)
 }

@@ -8,7 +8,7 @@ pub(crate) mod drift;
 
 use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
 use crate::engine::ports::store::SweepReport;
 use crate::model::ids::TenantId;
@@ -21,8 +21,8 @@ pub(crate) use drift::{full, incremental};
 pub struct SweepOutcome {
     /// What the store found.
     pub found: SweepReport,
-    /// Doorbells rung for due work.
-    pub rung: usize,
+    /// Wake-ups rung for due work.
+    pub sent: usize,
 }
 
 /// What a comparison of both live sides showed.
@@ -46,7 +46,7 @@ pub async fn detect_drift(
     engine: &SyncEngine,
     tenant: &TenantId,
     deadline: Deadline,
-) -> Result<Vec<DriftItem>, ForceSyncError> {
+) -> Result<Vec<DriftItem>, Error> {
     drift::detect(&engine.job(tenant).await?, deadline).await
 }
 
@@ -56,7 +56,7 @@ pub async fn enqueue_repair(
     engine: &SyncEngine,
     tenant: &TenantId,
     items: &[DriftItem],
-) -> Result<usize, ForceSyncError> {
+) -> Result<usize, Error> {
     drift::repair(&engine.job(tenant).await?, items).await
 }
 
@@ -65,31 +65,31 @@ pub async fn run_reconcile_once(
     engine: &SyncEngine,
     tenant: &TenantId,
     deadline: Deadline,
-) -> Result<ReconcileReport, ForceSyncError> {
+) -> Result<ReconcileReport, Error> {
     engine.reconcile_full(tenant, deadline).await
 }
 
 /// Sweeps and rings.
-pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, ForceSyncError> {
-    let found = job.store().sweep(job.scopes()).await?;
+pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
+    let found = job.store().sweep(job.mapped_objects()).await?;
     for broken in &found.capture_broken {
         tracing::error!(
             tenant = %job.id(), broken,
             "capture of a table is broken: run `syncline install` to mend it"
         );
     }
-    let rung = job.ring_for_due_work().await?;
+    let sent = job.wake_up_for_due_work().await?;
     tracing::info!(
         tenant = %job.id(),
-        leases_lapsed = found.leases_lapsed,
+        leases_expired = found.leases_expired,
         intents_unknown = found.intents_unknown,
         echoes_missing = found.echoes_missing,
         capture_broken = found.capture_broken.len(),
-        rows_retired = found.rows_retired,
-        rung,
+        rows_removed = found.rows_removed,
+        sent,
         "swept"
     );
-    Ok(SweepOutcome { found, rung })
+    Ok(SweepOutcome { found, sent })
 }
 
 /// Returns true while another page may be compared.

@@ -1,7 +1,7 @@
 //! The control plane and the mapped tables on Postgres: the only SQL of the project.
 //!
 //! [`PgStore`] performs what the engine asks for and records what it saw; it decides nothing that
-//! [`crate::plan`] or [`crate::model`] can decide. Three habits hold everywhere below:
+//! [`crate::planner`] or [`crate::model`] can decide. Three habits hold everywhere below:
 //!
 //! - One call is one transaction with a constant number of statements, over arrays.
 //! - No session state: limits are local to the transaction, leases live by the database's clock, so
@@ -11,29 +11,29 @@
 
 mod applied;
 mod apply;
-mod blame;
-mod brake;
 mod capture;
 mod conflicts;
-mod doorbell;
+mod dead_letters;
+mod delete_guard;
 mod error;
 mod export;
 mod journal;
-mod key_book;
 mod leases;
-mod letters;
 mod links;
 mod maintenance;
+mod observation_batch;
+mod observations;
 mod observe;
 mod outbox;
+mod permits;
 mod port;
 mod quote;
 mod records;
 mod refusals;
+mod rejected_columns;
+mod row_identity;
 mod rows;
 mod settle;
-mod sighting_book;
-mod sightings;
 mod status;
 mod stream;
 mod sweep;
@@ -51,10 +51,11 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use conflicts::{ConflictFilter, Resolution, SyncConflict};
+pub use dead_letters::DeadLetter;
 pub use export::{AppendResult, JournalEntry, JournalPosition};
-pub use letters::DeadLetter;
 pub use status::{
-    CheckpointState, DuplicateKey, ObjectStatus, OutboxStatus, Proof, RecordHistory, TenantStatus,
+    CheckpointState, DuplicateKey, LastComparison, ObjectStatus, OutboxStatus, RecordHistory,
+    TenantStatus,
 };
 pub use timeline::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
 pub use triggers::CaptureProblem;

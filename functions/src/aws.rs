@@ -202,7 +202,7 @@ impl Aws {
             true => Ok(body),
             false => Err(AwsError::Refused {
                 status: status.as_u16(),
-                said: what_was_said(&body),
+                said: error_message(&body),
             }),
         }
     }
@@ -313,7 +313,7 @@ fn is_transient(error: &AwsError) -> bool {
 }
 
 /// Returns the code and the message of an error, as JSON services and S3's XML write them.
-fn what_was_said(body: &[u8]) -> String {
+fn error_message(body: &[u8]) -> String {
     let body = String::from_utf8_lossy(body);
     if let Ok(json) = serde_json::from_str::<Value>(&body) {
         let field = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
@@ -347,12 +347,12 @@ mod tests {
     #[test]
     fn an_error_is_told_by_its_code_and_its_words() {
         let json = br#"{"__type":"com.amazonaws#ParameterNotFound","message":"no such thing"}"#;
-        assert_eq!(what_was_said(json), "ParameterNotFound no such thing");
+        assert_eq!(error_message(json), "ParameterNotFound no such thing");
         let json = br#"{"__type":"AccessDeniedException","Message":"not yours"}"#;
-        assert_eq!(what_was_said(json), "AccessDeniedException not yours");
+        assert_eq!(error_message(json), "AccessDeniedException not yours");
         let xml = b"<?xml?><Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
-        assert_eq!(what_was_said(xml), "NoSuchKey gone");
-        assert_eq!(what_was_said(b""), "");
+        assert_eq!(error_message(xml), "NoSuchKey gone");
+        assert_eq!(error_message(b""), "");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
-use syncline::engine::ports::Doorbell;
+use syncline::engine::ports::WakeUp;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::reconcile::{ReconcileReport, SweepOutcome};
@@ -61,13 +61,13 @@ async fn capture_side(
         SourceSystem::Postgres => "postgres",
         SourceSystem::Salesforce => "salesforce",
     };
-    let linger = Duration::from_secs(u64::from(job.linger_seconds));
+    let keep_polling = Duration::from_secs(u64::from(job.keep_polling_seconds));
     let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
         async move {
             let engine = instance.engine(&tenant).await?;
             let options = CaptureOptions {
                 deadline: engine.deadline_in(deadline.remaining()),
-                linger,
+                keep_polling,
                 idle: Idle::Return,
             };
             let report = match job.side {
@@ -138,7 +138,7 @@ pub(crate) async fn reconcile(
     outcome.answer(json!({"job": job.kind.as_str()}))
 }
 
-/// Answers a batch of doorbells.
+/// Answers a batch of wake-ups.
 ///
 /// # Errors
 ///
@@ -150,15 +150,15 @@ pub(crate) async fn apply(
 ) -> anyhow::Result<SqsBatchResponse> {
     let response = sqs::handle_batch(event, deadline, |body| {
         async move {
-            let Doorbell::Apply {
+            let WakeUp::Apply {
                 tenant,
                 object,
-                slot,
+                permit,
                 ..
-            } = payload::doorbell(&body)?;
+            } = payload::wake_up(&body)?;
             let engine = instance.engine(&tenant).await?;
             let end = engine.deadline_in(deadline.remaining());
-            engine.apply(&tenant, &object, slot, end).await?;
+            engine.apply(&tenant, &object, permit, end).await?;
             Ok(())
         }
         .boxed()
@@ -272,19 +272,19 @@ fn captured(report: &CaptureReport) -> Value {
         "echoes": report.echoes,
         "superseded": report.superseded,
         "scanned": report.scanned,
-        "rung": report.rung,
+        "rung": report.sent,
         "held_elsewhere": report.held_elsewhere,
     })
 }
 
 fn swept(outcome: &SweepOutcome) -> Value {
     json!({
-        "leases_lapsed": outcome.found.leases_lapsed,
+        "leases_expired": outcome.found.leases_expired,
         "intents_unknown": outcome.found.intents_unknown,
         "echoes_missing": outcome.found.echoes_missing,
         "capture_broken": outcome.found.capture_broken,
-        "rows_retired": outcome.found.rows_retired,
-        "rung": outcome.rung,
+        "rows_removed": outcome.found.rows_removed,
+        "rung": outcome.sent,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a function is asked to do, parsed from the JSON it was given.
 //!
 //! A payload that is not exactly one of the known ones is refused with a text that names the field at
-//! fault: a misspelt `linger_seconds` must not quietly become no lingering.
+//! fault: a misspelt `keep_polling_seconds` must not quietly become no lingering.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use aws_lambda_events::sqs::SqsEvent;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use syncline::engine::ports::Doorbell;
+use syncline::engine::ports::WakeUp;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{ObjectName, TenantId};
 
-/// The version of doorbells that this build rings and answers.
-const DOORBELL_VERSION: u8 = 1;
+/// The version of wake-ups that this build rings and answers.
+const WAKE_UP_VERSION: u8 = 1;
 
 /// Longest time a capture may linger: the longest that a function may run at all.
-const LINGER_SECONDS_MAX: u32 = 900;
+const KEEP_POLLING_SECONDS_MAX: u32 = 900;
 
 /// What is wrong with a payload, and what a right one looks like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,20 +32,20 @@ pub struct PayloadError {
 enum Expected {
     Capture,
     Reconcile,
-    Doorbell,
+    WakeUp,
 }
 
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Capture => {
-                r#"capture, {"job":"capture","side":"postgres"|"salesforce","tenant"?:"…","linger_seconds"?:50} or a batch of its queue"#
+                r#"capture, {"job":"capture","side":"postgres"|"salesforce","tenant"?:"…","keep_polling_seconds"?:50} or a batch of its queue"#
             }
             Self::Reconcile => {
                 r#"reconcile, {"job":"sweep"|"incremental"|"full"|"migrate","tenant"?:"…"}"#
             }
-            Self::Doorbell => {
-                r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","slot":0}"#
+            Self::WakeUp => {
+                r#"apply, {"v":1,"job":"apply","tenant":"…","object":"…","permit":0}"#
             }
         })
     }
@@ -83,7 +83,7 @@ pub struct CaptureJob {
     /// The only tenant, or all of them.
     pub tenant: Option<TenantId>,
     /// How long to go on looking for new changes once everything has been drained.
-    pub linger_seconds: u32,
+    pub keep_polling_seconds: u32,
 }
 
 /// A reconcile job.
@@ -129,23 +129,23 @@ impl CaptureJob {
             side: SourceSystem,
             tenant: Option<TenantId>,
             #[serde(default)]
-            linger_seconds: u32,
+            keep_polling_seconds: u32,
         }
         let (job, rest) = split(payload, Expected::Capture)?;
         if job != "capture" {
             return Err(unknown_job(&job, Expected::Capture));
         }
         let fields: Fields = fields(rest, Expected::Capture)?;
-        if fields.linger_seconds > LINGER_SECONDS_MAX {
+        if fields.keep_polling_seconds > KEEP_POLLING_SECONDS_MAX {
             return Err(PayloadError {
-                problem: format!("`linger_seconds` is more than {LINGER_SECONDS_MAX}"),
+                problem: format!("`keep_polling_seconds` is more than {KEEP_POLLING_SECONDS_MAX}"),
                 expected: Expected::Capture,
             });
         }
         Ok(Self {
             side: fields.side,
             tenant: fields.tenant,
-            linger_seconds: fields.linger_seconds,
+            keep_polling_seconds: fields.keep_polling_seconds,
         })
     }
 }
@@ -176,39 +176,39 @@ impl ReconcileJob {
     }
 }
 
-/// Parses the body of a doorbell.
-pub fn doorbell(body: &str) -> Result<Doorbell, PayloadError> {
+/// Parses the body of a wake-up.
+pub fn wake_up(body: &str) -> Result<WakeUp, PayloadError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Fields {
         v: u8,
         tenant: TenantId,
         object: ObjectName,
-        slot: i32,
+        permit: i32,
     }
     let payload = serde_json::from_str(body).map_err(|error| PayloadError {
         problem: format!("it is not JSON ({error})"),
-        expected: Expected::Doorbell,
+        expected: Expected::WakeUp,
     })?;
-    let (job, rest) = split(payload, Expected::Doorbell)?;
+    let (job, rest) = split(payload, Expected::WakeUp)?;
     if job != "apply" {
-        return Err(unknown_job(&job, Expected::Doorbell));
+        return Err(unknown_job(&job, Expected::WakeUp));
     }
-    let fields: Fields = fields(rest, Expected::Doorbell)?;
-    if fields.v != DOORBELL_VERSION {
+    let fields: Fields = fields(rest, Expected::WakeUp)?;
+    if fields.v != WAKE_UP_VERSION {
         return Err(PayloadError {
             problem: format!(
                 "version {} is not known here; deploy the functions together",
                 fields.v
             ),
-            expected: Expected::Doorbell,
+            expected: Expected::WakeUp,
         });
     }
-    Ok(Doorbell::Apply {
+    Ok(WakeUp::Apply {
         v: fields.v,
         tenant: fields.tenant,
         object: fields.object,
-        slot: fields.slot,
+        permit: fields.permit,
     })
 }
 
@@ -260,14 +260,13 @@ mod tests {
 
     #[test]
     fn a_capture_payload_says_side_tenant_and_lingering() {
-        let full =
-            json!({"job": "capture", "side": "salesforce", "tenant": "acme", "linger_seconds": 50});
+        let full = json!({"job": "capture", "side": "salesforce", "tenant": "acme", "keep_polling_seconds": 50});
         assert_eq!(
             CaptureJob::parse(full),
             Ok(CaptureJob {
                 side: SourceSystem::Salesforce,
                 tenant: TenantId::parse("acme").ok(),
-                linger_seconds: 50,
+                keep_polling_seconds: 50,
             })
         );
         assert_eq!(
@@ -275,7 +274,7 @@ mod tests {
             Ok(CaptureJob {
                 side: SourceSystem::Postgres,
                 tenant: None,
-                linger_seconds: 0,
+                keep_polling_seconds: 0,
             })
         );
     }
@@ -293,8 +292,8 @@ mod tests {
         assert!(refused(json!({"Records": []})).contains("batch of messages"));
         let tenant = json!({"job": "capture", "side": "postgres", "tenant": "ACME"});
         assert!(refused(tenant).contains("ACME"));
-        let lingering = json!({"job": "capture", "side": "postgres", "linger_seconds": 901});
-        assert!(refused(lingering).contains("`linger_seconds`"));
+        let polling = json!({"job": "capture", "side": "postgres", "keep_polling_seconds": 901});
+        assert!(refused(polling).contains("`keep_polling_seconds`"));
     }
 
     #[test]
@@ -309,30 +308,30 @@ mod tests {
             assert_eq!(parsed.map(|job| job.kind), Ok(kind));
         }
         assert!(problem(ReconcileJob::parse(json!({"job": "capture"}))).contains("`capture`"));
-        let unknown = json!({"job": "sweep", "linger_seconds": 5});
-        assert!(problem(ReconcileJob::parse(unknown)).contains("`linger_seconds`"));
+        let unknown = json!({"job": "sweep", "keep_polling_seconds": 5});
+        assert!(problem(ReconcileJob::parse(unknown)).contains("`keep_polling_seconds`"));
     }
 
     #[test]
     fn a_doorbell_that_was_rung_is_understood() {
-        let rung = Doorbell::Apply {
+        let sent = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),
             object: ObjectName::parse("Account").unwrap(),
-            slot: 3,
+            permit: 3,
         };
-        let body = serde_json::to_string(&rung).unwrap();
-        assert_eq!(doorbell(&body), Ok(rung));
+        let body = serde_json::to_string(&sent).unwrap();
+        assert_eq!(wake_up(&body), Ok(sent));
     }
 
     #[test]
     fn a_doorbell_of_another_version_or_with_unknown_fields_is_refused() {
-        let refused = |body: &str| problem(doorbell(body));
+        let refused = |body: &str| problem(wake_up(body));
         assert!(refused("hello").contains("not JSON"));
-        let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","slot":0}"#;
+        let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","permit":0}"#;
         assert!(refused(newer).contains("version 2"));
         let more =
-            r#"{"v":1,"job":"apply","tenant":"acme","object":"Account","slot":0,"record":"x"}"#;
+            r#"{"v":1,"job":"apply","tenant":"acme","object":"Account","permit":0,"record":"x"}"#;
         assert!(refused(more).contains("`record`"));
         let bulk = r#"{"v":1,"job":"bulk","bulk_job":"750x"}"#;
         assert!(refused(bulk).contains("`bulk`"));

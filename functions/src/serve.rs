@@ -49,7 +49,7 @@ where
     lambda_runtime::run(service_fn(async |event: LambdaEvent<E>| {
         let deadline = Deadline::of(&event.context);
         let answer = Box::pin(work(&instance, event.payload, deadline)).await;
-        instance.give_back_abandoned().await;
+        instance.release_orphaned_leases().await;
         answer.map_err(told)
     }))
     .await

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use crate::attempt::{Failure, attempt};
 use crate::deadline::Deadline;
 
-/// Messages of a batch that are handled at once. They are doorbells of different tenants, objects or
+/// Messages of a batch that are handled at once. They are wake-ups of different tenants, objects or
 /// slots; few enough to share one instance's connections.
 const MESSAGES_AT_ONCE: usize = 4;
 

@@ -13,9 +13,9 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use syncline::config::{CaptureMode, Config, TenantConfig};
 use syncline::engine::SyncEngine;
-use syncline::engine::in_process::SilentDoorbell;
-use syncline::engine::ports::DoorbellPort;
-use syncline::engine::sqs::SqsDoorbell;
+use syncline::engine::in_process::NoWakeUps;
+use syncline::engine::ports::WakeUpPort;
+use syncline::engine::sqs::SqsWakeUps;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
 use syncline::store::{PgStore, PgStoreOptions};
@@ -26,23 +26,23 @@ use tracing::warn;
 use crate::aws::Aws;
 use crate::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource, SettingsError};
 
-/// The variable that names the doorbell queue.
-const QUEUE_VARIABLE: &str = "SYNCLINE_DOORBELL_QUEUE_URL";
+/// The variable that names the wake-up queue.
+const QUEUE_VARIABLE: &str = "SYNCLINE_WAKE_UP_QUEUE_URL";
 
 /// The variable in which Lambda names the function's folder.
 const FOLDER_VARIABLE: &str = "LAMBDA_TASK_ROOT";
 
 /// How long an instance tries to give back what failed jobs held: it fits between the moment at which
 /// a job is given up and Lambda's own deadline.
-const GIVE_BACK_MAX: Duration = Duration::from_secs(1);
+const RELEASE_MAX: Duration = Duration::from_secs(1);
 
 /// Whom the engine rings.
 #[derive(Clone)]
-pub enum Bell {
+pub enum SentWakeUp {
     /// The queue that [`QUEUE_VARIABLE`] names.
     Queue,
     /// Something in this process.
-    Here(Arc<dyn DoorbellPort>),
+    Here(Arc<dyn WakeUpPort>),
     /// Nobody: a sweep finds what is due.
     Silent,
 }
@@ -51,7 +51,7 @@ pub enum Bell {
 pub struct Instance {
     place: String,
     folder: PathBuf,
-    bell: Bell,
+    sent_wake_up: SentWakeUp,
     aws: Aws,
     config: OnceCell<Arc<Config>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
@@ -73,16 +73,16 @@ impl Instance {
         Self::new(
             &variable(CONFIG_VARIABLE, CONFIG_DEFAULT),
             Path::new(&variable(FOLDER_VARIABLE, ".")),
-            Bell::Queue,
+            SentWakeUp::Queue,
         )
     }
 
     /// Returns an instance with the configuration at `place`; relative paths start at `folder`.
-    pub fn new(place: &str, folder: &Path, bell: Bell) -> Self {
+    pub fn new(place: &str, folder: &Path, sent_wake_up: SentWakeUp) -> Self {
         Self {
             place: place.to_owned(),
             folder: folder.to_owned(),
-            bell,
+            sent_wake_up,
             aws: Aws::default(),
             config: OnceCell::new(),
             tenants: Mutex::default(),
@@ -203,7 +203,7 @@ impl Instance {
     ///
     /// When a secret of any of them cannot be read or no queue is named.
     pub async fn engine_of(&self, tenants: &[TenantId]) -> anyhow::Result<SyncEngine> {
-        let mut builder = SyncEngine::builder().doorbell(self.doorbell().await?);
+        let mut builder = SyncEngine::builder().wake_up(self.wake_up().await?);
         for tenant in tenants {
             let config = self.tenant(tenant).await?.clone();
             let store = Arc::new(self.store(tenant).await?);
@@ -215,14 +215,14 @@ impl Instance {
 
     /// Gives back what jobs of this instance held when they failed, panicked or were given up. What
     /// cannot be given back in a second lapses by itself.
-    pub async fn give_back_abandoned(&self) {
+    pub async fn release_orphaned_leases(&self) {
         let engines: Vec<SyncEngine> = {
             let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             let engines = tenants.values().map(|wired| wired.engine.get().cloned());
             engines.flatten().collect()
         };
-        let given_back = join_all(engines.iter().map(SyncEngine::give_back_abandoned));
-        if timeout(GIVE_BACK_MAX, given_back).await.is_err() {
+        let released = join_all(engines.iter().map(SyncEngine::release_orphaned_leases));
+        if timeout(RELEASE_MAX, released).await.is_err() {
             warn!("not everything that failed jobs held could be given back in time");
         }
     }
@@ -265,15 +265,15 @@ impl Instance {
         Ok(engine.organization(tenant).await?)
     }
 
-    async fn doorbell(&self) -> anyhow::Result<Arc<dyn DoorbellPort>> {
-        match &self.bell {
-            Bell::Here(doorbell) => Ok(Arc::clone(doorbell)),
-            Bell::Silent => Ok(Arc::new(SilentDoorbell)),
-            Bell::Queue => {
+    async fn wake_up(&self) -> anyhow::Result<Arc<dyn WakeUpPort>> {
+        match &self.sent_wake_up {
+            SentWakeUp::Here(wake_up) => Ok(Arc::clone(wake_up)),
+            SentWakeUp::Silent => Ok(Arc::new(NoWakeUps)),
+            SentWakeUp::Queue => {
                 let url = std::env::var(QUEUE_VARIABLE)
                     .map_err(|_| SettingsError::Variable(QUEUE_VARIABLE.to_owned()))?;
                 let client = aws_sdk_sqs::Client::new(self.aws.config().await);
-                Ok(Arc::new(SqsDoorbell::new(client, &url)))
+                Ok(Arc::new(SqsWakeUps::new(client, &url)))
             }
         }
     }

@@ -167,7 +167,7 @@ proptest! {
         let messages: Vec<(&str, &str)> =
             ids.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
         let parse = |body: String| async move {
-            payload::doorbell(&body).map(drop).map_err(anyhow::Error::from)
+            payload::wake_up(&body).map(drop).map_err(anyhow::Error::from)
         };
         let response = on_a_runtime(handle_batch(event(&messages), plenty(), parse))
             .expect("the batch has ids");

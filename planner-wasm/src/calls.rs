@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
-use syncline::config::{Config, ObjectSync};
-use syncline::model::hash;
-use syncline::model::ids::FieldName;
-use syncline::{ChangeEnvelope, PlannerContext, RecordFacts, RecordPlan, SourceSystem};
+use syncline_planner::config::{Config, ObjectSync};
+use syncline_planner::model::hash;
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::{ChangeEnvelope, PlannerContext, RecordFacts, RecordPlan, SourceSystem};
 
 use answers::{ConfigAnswer, FieldExplanation, RecordAnswer, RecordExplanation};
 pub use batch::Batch;
@@ -28,7 +28,7 @@ pub fn version() -> &'static str {
 
 /// Returns the JSON Schema of `syncline.toml`, for editors.
 pub fn config_schema() -> String {
-    text(&syncline::config::json_schema())
+    text(&syncline_planner::config::json_schema())
 }
 
 /// Checks a configuration. Mistakes are an answer, not a problem.
@@ -104,7 +104,7 @@ pub fn plan_change(input: &str) -> Result<String, Problem> {
         envelope: ChangeEnvelope,
     }
     let Input { context, envelope } = input::read(input)?;
-    Ok(text(&syncline::plan_change(&context, &envelope)))
+    Ok(text(&syncline_planner::plan_change(&context, &envelope)))
 }
 
 /// Merges two payloads.
@@ -120,7 +120,7 @@ pub fn merge(input: &str) -> Result<String, Problem> {
         current: Option<Json>,
     }
     let input: Input = input::read(input)?;
-    let outcome = syncline::merge_payload(
+    let outcome = syncline_planner::merge_payload(
         &input.object,
         input.current.as_ref(),
         input.source,

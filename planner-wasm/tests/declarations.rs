@@ -7,7 +7,7 @@ use std::path::Path;
 
 use planner_wasm::calls::Problem;
 use planner_wasm::calls::answers::{BatchRow, BatchSummary, ConfigAnswer, RecordAnswer};
-use syncline::{
+use syncline_planner::{
     ApplyLane, ChangeEnvelope, MergeOutcome, PlanDecision, PlannerContext, RecordFacts,
 };
 use ts_rs::{Config, TS, TypeVisitor};

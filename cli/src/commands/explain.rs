@@ -5,8 +5,8 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value as Json, json};
 use syncline::RecordPlan;
 use syncline::model::ids::ObjectName;
-use syncline::plan::record::SideWrite;
-use syncline::plan::rule::Rule;
+use syncline::planner::record::SideWrite;
+use syncline::planner::rule::Rule;
 use syncline::store::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
 
 use crate::outcome::Outcome;
@@ -110,7 +110,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             said.noted("fate")
         )],
         EntryKind::Decided => decision(&said),
-        EntryKind::Overruled => vec![format!(
+        EntryKind::DiscardedValue => vec![format!(
             "{} {} of {} lost{}",
             said.word("field"),
             said.value("value"),
@@ -132,7 +132,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             said.word("state"),
             said.noted("resolution")
         )],
-        EntryKind::WriteSaid => vec![format!(
+        EntryKind::WriteRecorded => vec![format!(
             "write to Salesforce by lane {}: {}{}",
             said.word("lane"),
             said.word("action"),

@@ -9,7 +9,7 @@ use syncline::model::value::Value;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
 use crate::arguments::{ConflictNumber, Conflicts, Deadletters, Listing, Winner};
-use crate::outcome::{Outcome, Verdict, table};
+use crate::outcome::{FieldDecision, Outcome, table};
 
 use super::Context;
 
@@ -84,23 +84,23 @@ async fn resolve(
 ) -> anyhow::Result<Outcome> {
     let (tenant, store) = only_tenant(context).await?;
     let engine = context.instance.engine(tenant).await?;
-    let scopes = engine.scopes(tenant).await?;
+    let mapped_objects = engine.mapped_objects(tenant).await?;
     let winner = match winner {
         Winner::Postgres => SourceSystem::Postgres,
         Winner::Salesforce => SourceSystem::Salesforce,
     };
-    let (mut text, mut json, mut verdict) = (String::new(), Vec::new(), Verdict::Well);
+    let (mut text, mut json, mut decision) = (String::new(), Vec::new(), FieldDecision::Well);
     for number in numbers {
         let resolution = match open_conflict(&store, tenant, number.id).await? {
             None => Resolution::Closed,
             Some(conflict) => {
-                let scope = scopes
+                let mapped = mapped_objects
                     .iter()
-                    .find(|scope| scope.sync.object == conflict.object)
+                    .find(|mapped| mapped.sync.object == conflict.object)
                     .with_context(|| format!("{} is no longer mapped", conflict.object))?;
                 let version = number.version.unwrap_or(conflict.version);
                 store
-                    .resolve_conflict(scope, number.id, version, winner)
+                    .resolve_conflict(mapped, number.id, version, winner)
                     .await?
             }
         };
@@ -111,7 +111,7 @@ async fn resolve(
             Resolution::Closed => "there is no such open conflict",
         };
         if resolution != Resolution::Resolved {
-            verdict = Verdict::Found;
+            decision = FieldDecision::Found;
         }
         text.push_str(&format!("{}: {told}\n", number.id));
         json.push(json!({"conflict_id": number.id, "resolution": resolution}));
@@ -119,7 +119,7 @@ async fn resolve(
     Ok(Outcome {
         json: json!(json),
         text,
-        verdict,
+        decision,
     })
 }
 
@@ -145,19 +145,19 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
         found.extend(some.await?);
     }
     let mut shown = table(["id", "record", "field", "reason", "what to do", "since"]);
-    for letter in &found {
-        let record = letter.external_id.as_deref().unwrap_or_default();
+    for dead_letter in &found {
+        let record = dead_letter.external_id.as_deref().unwrap_or_default();
         shown.add_row([
-            letter.dead_letter_id.to_string(),
-            format!("{} {record}", letter.object),
-            letter
+            dead_letter.dead_letter_id.to_string(),
+            format!("{} {record}", dead_letter.object),
+            dead_letter
                 .field
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            letter.code.clone(),
-            letter.message.clone(),
-            moment(&letter.created_at),
+            dead_letter.code.clone(),
+            dead_letter.message.clone(),
+            moment(&dead_letter.created_at),
         ]);
     }
     let text = match found.is_empty() {
@@ -176,8 +176,10 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
             let mut wanted = Vec::new();
             for tenant in &context.tenants {
                 let store = context.instance.store(tenant).await?;
-                let letters = store.dead_letters(tenant, None, REPLAYED_MAX).await?;
-                let ids = letters.iter().map(|letter| letter.dead_letter_id);
+                let dead_letters = store.dead_letters(tenant, None, REPLAYED_MAX).await?;
+                let ids = dead_letters
+                    .iter()
+                    .map(|dead_letter| dead_letter.dead_letter_id);
                 wanted.push((tenant, ids.collect()));
             }
             wanted
@@ -199,9 +201,9 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
     Ok(Outcome {
         json: json!({"replayed": replayed, "missing": missing}),
         text,
-        verdict: match missing.is_empty() {
-            true => Verdict::Well,
-            false => Verdict::Found,
+        decision: match missing.is_empty() {
+            true => FieldDecision::Well,
+            false => FieldDecision::Found,
         },
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::engine::in_process;
-use syncline_functions::wiring::Bell;
+use syncline_functions::wiring::SentWakeUp;
 
 use crate::arguments::Common;
 use crate::outcome::Outcome;
@@ -13,12 +13,12 @@ use super::wired;
 
 /// Runs until Ctrl-C, then until every job has reached a safe point.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
-    let (doorbell, bells) = in_process::doorbell();
-    let context = wired(common, Bell::Here(Arc::new(doorbell))).await?;
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let context = wired(common, SentWakeUp::Here(Arc::new(wake_up))).await?;
     let engine = context.instance.engine_of(&context.tenants).await?;
     // What is wrong with a side is told now, not in the log of the third retry.
     for tenant in &context.tenants {
-        engine.scopes(tenant).await?;
+        engine.mapped_objects(tenant).await?;
     }
     let names: Vec<&str> = context
         .tenants
@@ -33,7 +33,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
             stopper.stop();
         }
     });
-    engine.run(bells).await;
+    engine.run(sent_wake_ups).await;
     stopping.abort();
     Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
 }

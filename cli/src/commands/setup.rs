@@ -8,7 +8,7 @@ use serde_json::json;
 use syncline::engine::check::{Finding, Level};
 use syncline::model::ids::TenantId;
 
-use crate::outcome::{Outcome, Verdict, table};
+use crate::outcome::{FieldDecision, Outcome, table};
 
 use super::Context;
 
@@ -39,9 +39,9 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         json: serde_json::Value::Object(json),
         text,
-        verdict: match mistakes {
-            true => Verdict::Found,
-            false => Verdict::Well,
+        decision: match mistakes {
+            true => FieldDecision::Found,
+            false => FieldDecision::Well,
         },
     })
 }
@@ -63,12 +63,12 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
     for tenant in &context.tenants {
         let wheel = wheel(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
-        let scopes = engine.scopes(tenant).await?;
+        let mapped_objects = engine.mapped_objects(tenant).await?;
         context
             .instance
             .store(tenant)
             .await?
-            .install(&scopes)
+            .install(&mapped_objects)
             .await?;
         let enqueued = match new_changes_only {
             true => 0,
@@ -78,10 +78,10 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
             }
         };
         wheel.finish_and_clear();
-        let tables: Vec<String> = scopes
+        let tables: Vec<String> = mapped_objects
             .iter()
-            .map(|scope| {
-                let table = &scope.sync.table;
+            .map(|mapped| {
+                let table = &mapped.sync.table;
                 format!("{}.{}", table.schema.as_str(), table.table.as_str())
             })
             .collect();

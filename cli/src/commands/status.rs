@@ -3,7 +3,7 @@
 use serde_json::json;
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
-use crate::outcome::{Outcome, Verdict, table};
+use crate::outcome::{FieldDecision, Outcome, table};
 
 use super::Context;
 
@@ -21,9 +21,9 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         json: json!(found),
         text: found.iter().map(tenant_text).collect(),
-        verdict: match broken {
-            true => Verdict::Found,
-            false => Verdict::Well,
+        decision: match broken {
+            true => FieldDecision::Found,
+            false => FieldDecision::Well,
         },
     })
 }
@@ -67,14 +67,14 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
         "remarks",
     ]);
     for object in objects {
-        let proof = object.proof.map_or_else(
+        let last_comparison = object.last_comparison.map_or_else(
             || "never".to_owned(),
-            |proof| {
+            |last_comparison| {
                 format!(
                     "{}, {} of {} differed",
-                    proof.proven_at.format("%F %R"),
-                    proof.differing,
-                    proof.compared
+                    last_comparison.compared_at.format("%F %R"),
+                    last_comparison.differing,
+                    last_comparison.compared
                 )
             },
         );
@@ -86,7 +86,7 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
             object.conflicts.to_string(),
             object.parked.to_string(),
             object.oldest_work_seconds.map(age).unwrap_or_default(),
-            proof,
+            last_comparison,
             remarks(object).join("; "),
         ]);
     }
@@ -100,17 +100,17 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
             "capture is broken ({broken}): run `syncline install`"
         ));
     }
-    if object.held_deletes > 0 {
+    if object.withheld_deletes > 0 {
         remarks.push(format!(
-            "{} deletes are held, there were too many at once: run `syncline brake release {}`",
-            object.held_deletes, object.object
+            "{} deletes are held, there were too many at once: run `syncline deletes approve {}`",
+            object.withheld_deletes, object.object
         ));
     }
-    if object.stale {
+    if object.needs_resync {
         remarks.push("is being read as a whole".to_owned());
     }
-    if object.outside > 0 {
-        remarks.push(format!("{} outside the filter", object.outside));
+    if object.filtered_out > 0 {
+        remarks.push(format!("{} outside the filter", object.filtered_out));
     }
     if object.contested > 0 {
         remarks.push(format!(
@@ -139,10 +139,10 @@ fn streams_table(streams: &[CheckpointState]) -> String {
                 .captured_at
                 .map_or_else(|| "never".to_owned(), |at| at.format("%F %T").to_string()),
             stream.owner.clone().unwrap_or_default(),
-            match (stream.stale, &stream.stale_reason) {
+            match (stream.needs_resync, &stream.resync_reason) {
                 (false, _) => String::new(),
-                (true, Some(reason)) => format!("stale: {reason}"),
-                (true, None) => "stale".to_owned(),
+                (true, Some(reason)) => format!("needs resync: {reason}"),
+                (true, None) => "needs resync".to_owned(),
             },
         ]);
     }

@@ -30,13 +30,13 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Lets the deletes of an object go.
-pub(super) async fn release_brake(context: &Context, object: &str) -> anyhow::Result<Outcome> {
+pub(super) async fn approve_deletes(context: &Context, object: &str) -> anyhow::Result<Outcome> {
     let object = ObjectName::parse(object)?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let released = store.release_brake(tenant, &object).await?;
+        let released = store.approve_deletes(tenant, &object).await?;
         text.push_str(&format!(
             "{tenant}: {released} deletes of {object} are taken up within a minute; for an hour none is held\n"
         ));

@@ -26,11 +26,11 @@ const CHAPTERS: [&str; 8] = [
     "conflict_closed",
     "conflict_opened",
     "decided",
-    "overruled",
+    "discarded",
     "resumed",
     "stopped",
     "write_ended",
-    "write_said",
+    "write_recorded",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline_functions::wiring::{Bell, Instance};
+use syncline_functions::wiring::{Instance, SentWakeUp};
 use throwaway_postgres::TestDatabase;
 
 /// Rounds after which a record that is not at rest never will be.
@@ -39,7 +39,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Sets the scene: control plane and triggers are in place, nothing has happened yet.
     pub(crate) async fn set() -> Self {
-        let database = TestDatabase::new().await;
+        let database = TestDatabase::empty().await;
         let org = server::start(Org::default(), &Options::default())
             .await
             .expect("the org is served");
@@ -47,7 +47,7 @@ impl Scene {
         write_settings(folder.path(), &org, database.url());
         let place = folder.path().join("syncline.toml").display().to_string();
         let tenant = TenantId::parse("acme").expect("a name");
-        let engine = Instance::new(&place, Path::new("."), Bell::Silent)
+        let engine = Instance::new(&place, Path::new("."), SentWakeUp::Silent)
             .engine(&tenant)
             .await
             .expect("an engine");
@@ -115,7 +115,7 @@ impl Scene {
         assert_eq!(answer.status, 200, "{:?}", answer.to_json());
     }
 
-    /// Does all the work that there is, as schedules and doorbells would.
+    /// Does all the work that there is, as schedules and wake-ups would.
     pub(crate) async fn come_to_rest(&self) {
         let account = ObjectName::parse("Account").expect("a name");
         for _ in 0..ROUNDS_MAX {

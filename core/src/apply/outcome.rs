@@ -4,7 +4,7 @@ use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 use crate::engine::ports::store::{NewIntent, SettledOutcome};
 use crate::model::ids::FieldName;
 use crate::model::intent::WriteAction;
-use crate::plan::retry::{ATTEMPTS_MAX, NextAttempt, RetryClass, next_attempt};
+use crate::planner::retry::{ATTEMPTS_MAX, NextAttempt, RetryClass, next_attempt};
 
 /// The try that an outcome is of.
 #[derive(Clone, Copy)]
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::model::ids::IntentId;
     use crate::model::value::{Payload, Value};
-    use crate::plan::route::ApplyLane;
+    use crate::planner::route::ApplyLane;
 
     fn field(name: &str) -> FieldName {
         FieldName::parse(name).unwrap()

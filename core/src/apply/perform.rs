@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::config::{CaptureMode, DuplicateRules};
 use crate::engine::deadline::Deadline;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
 use crate::engine::ports::salesforce::{
     Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 use crate::engine::ports::store::{LeasedTask, NewIntent, ParkReason, SettledOutcome, Settlement};
-use crate::engine::ports::{ObjectScope, StoreError};
-use crate::engine::tenant::scope_of;
+use crate::engine::ports::{MappedObject, StoreError};
+use crate::engine::tenant::mapped_object;
 use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
-use crate::plan::route::{LaneBudget, RestCall, Routable, route};
+use crate::planner::route::{LaneBudget, RestCall, Routable, route};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};
@@ -46,12 +46,12 @@ pub(super) struct Intended {
     pub(super) lease: LeasedTask,
     pub(super) intent: NewIntent,
     pub(super) salesforce_id: Option<SalesforceId>,
-    pub(super) held: Vec<ParkReason>,
+    pub(super) withheld: Vec<ParkReason>,
 }
 
 /// One round's writes: what they belong to, and until when they may be made.
 pub(super) struct Batch<'a> {
-    pub(super) scope: &'a ObjectScope,
+    pub(super) mapped: &'a MappedObject,
     pub(super) plans: BTreeMap<RecordId, KeptPlan>,
     /// The end of the lease or of the job, whichever comes first.
     pub(super) end: Deadline,
@@ -63,7 +63,7 @@ pub(super) async fn perform(
     batch: &Batch<'_>,
     intended: Vec<Intended>,
     report: &mut ApplyReport,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let (single, collections) = by_lane(batch, intended);
     report.single += single.len();
     report.collections += collections.len();
@@ -95,7 +95,7 @@ fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<In
             has_dependencies: false,
         })
         .collect();
-    let routes = route(&routables, batch.scope.sync.lanes, LaneBudget::REST);
+    let routes = route(&routables, batch.mapped.sync.lanes, LaneBudget::REST);
     let (mut single, mut collections) = (Vec::new(), Vec::new());
     for (intended, route) in intended.into_iter().zip(routes) {
         match route.call {
@@ -129,7 +129,7 @@ async fn send(
         .iter()
         .map(|intended| Write {
             unmodified_since_ms: unmodified_since(job, batch, intended, lane),
-            ..write(job, batch.scope, intended)
+            ..write(job, batch.mapped, intended)
         })
         .collect();
     let outcomes = job
@@ -160,7 +160,7 @@ async fn settle(
     chunk: &[Intended],
     outcomes: Vec<WriteOutcome>,
     report: &mut ApplyReport,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let settlements: Vec<Settlement> = chunk
         .iter()
         .zip(outcomes)
@@ -171,18 +171,18 @@ async fn settle(
                 outcome,
                 Tried {
                     intent: &intended.intent,
-                    external_id: &batch.scope.sync.external_id.field,
+                    external_id: &batch.mapped.sync.external_id.field,
                     attempt: intended.lease.attempt,
                 },
                 job.shared.ids.jitter(u64::MAX),
             ),
-            held: intended.held.clone(),
+            withheld: intended.withheld.clone(),
         })
         .collect();
     for settlement in &settlements {
         count(&settlement.outcome, report);
     }
-    report.stale += settle_patiently(job, batch, &settlements).await?;
+    report.lost += settle_patiently(job, batch, &settlements).await?;
     Ok(())
 }
 
@@ -192,11 +192,11 @@ async fn settle_patiently(
     job: &Job<'_>,
     batch: &Batch<'_>,
     settlements: &[Settlement],
-) -> Result<usize, ForceSyncError> {
+) -> Result<usize, Error> {
     let mut pause = SETTLE_PAUSE_MIN;
     loop {
-        let error = match job.store().settle(batch.scope, settlements).await {
-            Ok(stale) => return Ok(stale),
+        let error = match job.store().settle(batch.mapped, settlements).await {
+            Ok(lost) => return Ok(lost),
             Err(error) => error,
         };
         let is_worth_it = match &error {
@@ -250,14 +250,14 @@ fn unmodified_since(
 }
 
 /// Returns the write that an intent says.
-fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
+fn write(job: &Job<'_>, mapped: &MappedObject, intended: &Intended) -> Write {
     let Intended {
         lease,
         intent,
         salesforce_id,
-        held: _,
+        withheld: _,
     } = intended;
-    let external_id = &scope.sync.external_id.field;
+    let external_id = &mapped.sync.external_id.field;
     let target = match (intent.action, salesforce_id) {
         (WriteAction::Update, Some(id)) => WriteTarget::UpdateById(id.clone()),
         (WriteAction::Delete, Some(id)) => WriteTarget::DeleteById(id.clone()),
@@ -274,15 +274,15 @@ fn write(job: &Job<'_>, scope: &ObjectScope, intended: &Intended) -> Write {
         .fields
         .iter()
         .filter(|(name, _)| !(is_create && *name == external_id))
-        .map(|(name, value)| (name.clone(), field_write(job, scope, name, value)))
+        .map(|(name, value)| (name.clone(), field_write(job, mapped, name, value)))
         .collect();
     Write {
         intent_id: intent.intent_id,
-        object: scope.sync.object.clone(),
+        object: mapped.sync.object.clone(),
         target,
         fields,
-        auto_assign: scope.sync.auto_assign,
-        allow_duplicates: scope.sync.duplicate_rules == DuplicateRules::Allow,
+        auto_assign: mapped.sync.auto_assign,
+        allow_duplicates: mapped.sync.duplicate_rules == DuplicateRules::Allow,
         unmodified_since_ms: None,
     }
 }
@@ -296,18 +296,23 @@ fn external_id_to_send(intent: &NewIntent, field: &FieldName, lease: &LeasedTask
 }
 
 /// Returns how a field is written: a mapped lookup by its parent's external id, all else by value.
-fn field_write(job: &Job<'_>, scope: &ObjectScope, name: &FieldName, value: &Value) -> FieldWrite {
+fn field_write(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    name: &FieldName,
+    value: &Value,
+) -> FieldWrite {
     let plain = || FieldWrite::Value(value.clone());
     let Value::Text(external_id) = value else {
         return plain();
     };
-    let parent = scope
+    let parent = mapped
         .sync
         .fields
         .get(name)
         .and_then(|field| field.references.as_ref())
-        .and_then(|object| scope_of(job.scopes(), object));
-    let relationship = scope
+        .and_then(|object| mapped_object(job.mapped_objects(), object));
+    let relationship = mapped
         .schema
         .fields
         .get(name)

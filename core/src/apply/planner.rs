@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::store::{
     NewIntent, ObservedRecord, ParkReason, PlanEvidence, PlanRules, PlannedPostgres, PostgresRow,
-    PostgresSettlement, RecordPlanner, RecordVerdict,
+    PostgresSettlement, RecordDecision, RecordPlanner,
 };
-use crate::model::ids::{FieldName, IntentId, LeaseEpoch, RecordId};
+use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::Bounce;
+use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::{
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::{
     Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
 };
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
-use crate::plan::route::ApplyLane;
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::route::ApplyLane;
 
 use super::state::{
     Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,
@@ -38,8 +38,8 @@ const ROW_LOCKED_MS: i64 = 500;
 const WRITE_UNDER_WAY_MS: i64 = 5_000;
 
 /// Plans the records of one object.
-pub(crate) struct ScopePlanner<'a> {
-    scope: &'a ObjectScope,
+pub(crate) struct ObjectPlanner<'a> {
+    mapped: &'a MappedObject,
     /// The mapping, with fields that nobody may write given to Salesforce.
     policy: ObjectSync,
     /// The same, to be kept beside each plan.
@@ -57,12 +57,12 @@ pub(crate) struct KeptPlan {
     pub(crate) seen_ms: Option<i64>,
 }
 
-impl<'a> ScopePlanner<'a> {
-    pub(crate) fn new(scope: &'a ObjectScope) -> Self {
-        let fields = mapped_fields(scope);
-        let policy = writeable_policy(&scope.sync, &fields);
+impl<'a> ObjectPlanner<'a> {
+    pub(crate) fn new(mapped: &'a MappedObject) -> Self {
+        let fields = mapped_fields(mapped);
+        let policy = writeable_policy(&mapped.sync, &fields);
         Self {
-            scope,
+            mapped,
             rules: Arc::new(PlanRules::of(&policy)),
             policy,
             fields,
@@ -112,27 +112,27 @@ impl<'a> ScopePlanner<'a> {
             agreed: link.agreed,
             postgres,
             salesforce,
-            late_effects: link
-                .image
+            late_writes: link
+                .remote_state
                 .fields
                 .iter()
-                .filter(|(_, field)| field.late_effect)
+                .filter(|(_, field)| field.late_write)
                 .map(|(name, _)| name.clone())
                 .collect(),
-            bounces: &link.bounces,
+            automation_overrides: &link.automation_overrides,
             open_intents: &open,
             clock_skew_ms: observed.clock_skew_ms,
         };
         (plan_record(&state), RecordFacts::of(&state))
     }
 
-    fn verdict(&self, observed: &ObservedRecord) -> RecordVerdict {
-        if let Some(verdict) = self.obstacle(observed) {
-            return verdict;
+    fn decision(&self, observed: &ObservedRecord) -> RecordDecision {
+        if let Some(decision) = self.obstacle(observed) {
+            return decision;
         }
-        let sides = postgres_side(self.scope, &self.fields, observed).and_then(|postgres| {
+        let sides = postgres_side(self.mapped, &self.fields, observed).and_then(|postgres| {
             let link = &observed.link;
-            let salesforce = salesforce_side(&self.fields, &link.image, &observed.parents)?;
+            let salesforce = salesforce_side(&self.fields, &link.remote_state, &observed.parents)?;
             Ok((postgres, salesforce))
         });
         let ((postgres, invalid), salesforce) = match sides {
@@ -143,10 +143,10 @@ impl<'a> ScopePlanner<'a> {
         let salesforce_now = salesforce.fields.clone();
         let seen_ms = salesforce.changed_at_ms;
         let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
-        let held = self.held(observed, &plan, &invalid);
-        let intent = match self.intent(observed, &plan, &held) {
+        let withheld = self.withheld(observed, &plan, &invalid);
+        let intent = match self.intent(observed, &plan, &withheld) {
             Ok(intent) => intent,
-            Err(reason) => return RecordVerdict::Park(reason),
+            Err(reason) => return RecordDecision::Park(reason),
         };
         if intent.is_some() {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,22 +156,27 @@ impl<'a> ScopePlanner<'a> {
             };
             plans.insert(observed.link.record_id, kept);
         }
-        RecordVerdict::Planned {
+        RecordDecision::Planned {
             postgres: self.row_write(observed, &plan),
-            bounces: self.bounces(observed, &plan, &postgres_now, &salesforce_now),
+            automation_overrides: self.automation_overrides(
+                observed,
+                &plan,
+                &postgres_now,
+                &salesforce_now,
+            ),
             intent,
             plan: Box::new(plan),
             evidence: Box::new(PlanEvidence {
                 facts,
                 rules: Arc::clone(&self.rules),
             }),
-            held,
+            withheld,
         }
     }
 
     /// Returns why fields that the plan writes to Salesforce cannot be written: the field cannot hold
     /// the value, or Salesforce has just refused it.
-    fn held(
+    fn withheld(
         &self,
         observed: &ObservedRecord,
         plan: &RecordPlan,
@@ -183,7 +188,7 @@ impl<'a> ScopePlanner<'a> {
         let invalid = invalid
             .iter()
             .filter(|one| values.contains_key(&one.field))
-            .map(|one| one.park_reason(self.scope));
+            .map(|one| one.park_reason(self.mapped));
         let refused = observed
             .refused
             .iter()
@@ -193,17 +198,17 @@ impl<'a> ScopePlanner<'a> {
     }
 
     /// Returns what stands in the way of planning the record at all.
-    fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordVerdict> {
+    fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordDecision> {
         if observed.row_locked {
-            return Some(RecordVerdict::Wait {
+            return Some(RecordDecision::Wait {
                 reason: "another transaction holds the row".to_owned(),
                 delay_ms: ROW_LOCKED_MS,
                 counts: false,
             });
         }
         if let [first, second, ..] = observed.rows.as_slice() {
-            return Some(RecordVerdict::Park(duplicate_key(
-                &self.scope.sync,
+            return Some(RecordDecision::Park(duplicate_key(
+                &self.mapped.sync,
                 first,
                 second,
             )));
@@ -212,21 +217,21 @@ impl<'a> ScopePlanner<'a> {
             .intents
             .iter()
             .find_map(|intent| match intent.state {
-                IntentState::Unknown => Some(RecordVerdict::Look),
-                IntentState::Open => Some(RecordVerdict::Wait {
+                IntentState::Unknown => Some(RecordDecision::Refresh),
+                IntentState::Open => Some(RecordDecision::Wait {
                     reason: "a write of the record is under way".to_owned(),
                     delay_ms: WRITE_UNDER_WAY_MS,
                     counts: false,
                 }),
                 IntentState::Applied
-                | IntentState::Retired
+                | IntentState::Confirmed
                 | IntentState::Refused
-                | IntentState::Superseded => None,
+                | IntentState::Abandoned => None,
             })
     }
 
-    fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordVerdict {
-        let park = || RecordVerdict::Park(unseeable.park_reason(self.scope));
+    fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordDecision {
+        let park = || RecordDecision::Park(unseeable.park_reason(self.mapped));
         match unseeable {
             Unseeable::Nameless(_) => park(),
             Unseeable::ParentUnknown { .. } => {
@@ -234,7 +239,7 @@ impl<'a> ScopePlanner<'a> {
                 // The record's own id spreads the waits: planning draws no random number.
                 let jitter = observed.link.record_id.0.as_u64_pair().1;
                 match next_attempt(attempt.saturating_add(1), RetryClass::MissingParent, jitter) {
-                    NextAttempt::Retry { after_ms, counts } => RecordVerdict::Wait {
+                    NextAttempt::Retry { after_ms, counts } => RecordDecision::Wait {
                         reason: "the record it points to is not known yet".to_owned(),
                         delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
                         counts,
@@ -253,8 +258,8 @@ impl<'a> ScopePlanner<'a> {
                 let mut columns = wire_columns(&self.fields, values);
                 match observed.rows.first() {
                     // The row still stands, marked as deleted: it comes back to life.
-                    Some(row) if is_soft_deleted(&self.scope.sync, row) => {
-                        if let Some(column) = &self.scope.sync.deletes.column {
+                    Some(row) if is_soft_deleted(&self.mapped.sync, row) => {
+                        if let Some(column) = &self.mapped.sync.deletes.column {
                             columns.insert(column.as_str().to_owned(), serde_json::Value::Null);
                         }
                         Some(PlannedPostgres::Update(columns))
@@ -277,7 +282,7 @@ impl<'a> ScopePlanner<'a> {
         &self,
         observed: &ObservedRecord,
         plan: &RecordPlan,
-        held: &[ParkReason],
+        withheld: &[ParkReason],
     ) -> Result<Option<NewIntent>, ParkReason> {
         let (action, values) = match &plan.to_salesforce {
             SideWrite::None | SideWrite::SoftDelete => return Ok(None),
@@ -285,27 +290,28 @@ impl<'a> ScopePlanner<'a> {
             SideWrite::Update(values) => (WriteAction::Update, values),
             SideWrite::Delete => (WriteAction::Delete, &Payload::new()),
         };
-        let is_held = |name| {
-            held.iter()
+        let is_withheld = |name| {
+            withheld
+                .iter()
                 .any(|reason| reason.field.as_ref() == Some(name))
         };
         let fields: Payload = values
             .iter()
-            .filter(|(name, _)| self.may_write(name, action) && !is_held(name))
+            .filter(|(name, _)| self.may_write(name, action) && !is_withheld(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         if let (WriteAction::Update, true, Some(field)) =
             (action, fields.is_empty(), values.keys().next())
         {
-            return match held {
-                [] => Err(not_writeable(&self.scope.sync, field)),
+            return match withheld {
+                [] => Err(not_writeable(&self.mapped.sync, field)),
                 [_, ..] => Ok(None),
             };
         }
         let epoch = observed
             .lease
             .as_ref()
-            .map_or(LeaseEpoch(0), |lease| lease.epoch);
+            .map_or(FencingToken(0), |lease| lease.token);
         Ok(Some(NewIntent {
             intent_id: intent_id(observed.link.record_id, epoch),
             action,
@@ -327,27 +333,31 @@ impl<'a> ScopePlanner<'a> {
 
     /// Counts the writes that send Salesforce nothing new, only an owner's word once more; forgets
     /// the count of a field that somebody has changed in Postgres since.
-    fn bounces(
+    fn automation_overrides(
         &self,
         observed: &ObservedRecord,
         plan: &RecordPlan,
         postgres: &Payload,
         salesforce: &Payload,
-    ) -> BTreeMap<FieldName, Bounce> {
+    ) -> BTreeMap<FieldName, AutomationOverride> {
         let link = &observed.link;
-        let mut bounces = link.bounces.clone();
-        bounces.retain(|field, bounce| postgres.get(field) == Some(&bounce.sent));
+        let mut automation_overrides = link.automation_overrides.clone();
+        automation_overrides.retain(|field, automation_override| {
+            postgres.get(field) == Some(&automation_override.sent)
+        });
         let SideWrite::Update(sent) = &plan.to_salesforce else {
-            return bounces;
+            return automation_overrides;
         };
         for (field, value) in sent {
             let nothing_new = link.base.get(field) == Some(value);
             let stored = salesforce.get(field).filter(|stored| *stored != value);
             if let (true, Some(stored)) = (nothing_new, stored) {
-                let count = bounces.get(field).map_or(0, |bounce| bounce.count);
-                bounces.insert(
+                let count = automation_overrides
+                    .get(field)
+                    .map_or(0, |automation_override| automation_override.count);
+                automation_overrides.insert(
                     field.clone(),
-                    Bounce {
+                    AutomationOverride {
                         count: count.saturating_add(1),
                         sent: value.clone(),
                         stored: stored.clone(),
@@ -355,15 +365,15 @@ impl<'a> ScopePlanner<'a> {
                 );
             }
         }
-        bounces
+        automation_overrides
     }
 }
 
-impl RecordPlanner for ScopePlanner<'_> {
-    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict {
+impl RecordPlanner for ObjectPlanner<'_> {
+    fn plan(&self, observed: &ObservedRecord) -> RecordDecision {
         // A record that the rules cannot digest must not take its neighbours' transaction down.
-        catch_unwind(AssertUnwindSafe(|| self.verdict(observed))).unwrap_or_else(|_| {
-            RecordVerdict::Park(ParkReason {
+        catch_unwind(AssertUnwindSafe(|| self.decision(observed))).unwrap_or_else(|_| {
+            RecordDecision::Park(ParkReason {
                 code: "panic".to_owned(),
                 field: None,
                 message:
@@ -376,14 +386,14 @@ impl RecordPlanner for ScopePlanner<'_> {
     fn settle_postgres(
         &self,
         observed: &ObservedRecord,
-        verdict: &RecordVerdict,
+        decision: &RecordDecision,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordVerdict::Planned {
+        let RecordDecision::Planned {
             plan,
             postgres: Some(write),
             ..
-        } = verdict
+        } = decision
         else {
             return PostgresSettlement {
                 base: Payload::new(),
@@ -408,7 +418,7 @@ impl RecordPlanner for ScopePlanner<'_> {
     }
 }
 
-impl ScopePlanner<'_> {
+impl ObjectPlanner<'_> {
     /// Returns true unless the column of the field was left out of the write because Postgres does not
     /// take its value.
     fn was_sent(&self, name: &FieldName, write: &PlannedPostgres) -> bool {
@@ -438,13 +448,13 @@ impl ScopePlanner<'_> {
             .first()
             .map(|row| row_content(&self.fields, row).values)
             .unwrap_or_default();
-        holds.iter().any(|(field, held)| {
+        holds.iter().any(|(field, withheld)| {
             let sent = expected.get(field).filter(|_| self.was_sent(field, write));
             let wanted = sent.or_else(|| before.get(field));
             match wanted {
-                Some(wanted) => wanted != held,
+                Some(wanted) => wanted != withheld,
                 // A new row's defaults are news; null is what an unsaid column holds.
-                None => created && !is_blank(held),
+                None => created && !is_blank(withheld),
             }
         })
     }
@@ -458,9 +468,9 @@ fn is_unsettled(intent: &&Intent) -> bool {
     match intent.state {
         IntentState::Open | IntentState::Unknown => true,
         IntentState::Applied
-        | IntentState::Retired
+        | IntentState::Confirmed
         | IntentState::Refused
-        | IntentState::Superseded => false,
+        | IntentState::Abandoned => false,
     }
 }
 
@@ -479,10 +489,10 @@ fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
 }
 
 /// Returns the identity of the write that a record makes under a lease: it makes one at most.
-fn intent_id(record: RecordId, epoch: LeaseEpoch) -> IntentId {
+fn intent_id(record: RecordId, token: FencingToken) -> IntentId {
     IntentId(Uuid::new_v5(
         &record.0,
-        format!("intent:{}", epoch.0).as_bytes(),
+        format!("intent:{}", token.0).as_bytes(),
     ))
 }
 

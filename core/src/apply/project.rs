@@ -18,14 +18,14 @@ pub fn project_sync_link(
     match result {
         RestApplyResult::Upserted { salesforce_id, .. } => {
             projected.salesforce_id = Some(salesforce_id.clone());
-            projected.image.presence = Presence::Present;
+            projected.remote_state.presence = Presence::Present;
             projected.base.extend(content(applied));
             projected.agreed = true;
         }
         RestApplyResult::Deleted { .. } | RestApplyResult::AlreadyAbsent => {
             projected.salesforce_id = None;
-            projected.image.presence = Presence::Deleted;
-            projected.image.fields.clear();
+            projected.remote_state.presence = Presence::Deleted;
+            projected.remote_state.fields.clear();
             projected.base.clear();
             projected.agreed = false;
         }

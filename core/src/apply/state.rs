@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::config::{FieldSync, ObjectSync};
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::store::{ObservedRecord, ParkReason, PostgresRow};
 use crate::model::canonical::{self, ValueError};
 use crate::model::ids::{ColumnName, FieldName, SalesforceId};
-use crate::model::link::{Image, Presence};
+use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
 use crate::model::value::{Payload, Value};
-use crate::plan::record::SideState;
+use crate::planner::record::SideState;
 
 /// One mapped field with all that turns its values from one form into another.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(crate) struct Invalid {
 
 impl Invalid {
     /// Returns why the field stops.
-    pub(crate) fn park_reason(&self, scope: &ObjectScope) -> ParkReason {
+    pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
         let Self {
             field,
             column,
@@ -50,7 +50,7 @@ impl Invalid {
             message: format!(
                 "column {column} cannot go to {}.{field}: {error}. Correct the row; it is tried again by \
                  itself",
-                scope.sync.object
+                mapped.sync.object
             ),
         }
     }
@@ -61,16 +61,16 @@ impl Invalid {
 pub(crate) enum Unseeable {
     /// Its external id is none: nobody could say which record it is.
     Nameless(Invalid),
-    /// The image points to a parent that nobody has linked yet.
+    /// The remote state points to a parent that nobody has linked yet.
     ParentUnknown { field: FieldName },
 }
 
 impl Unseeable {
     /// Returns why the record stops.
-    pub(crate) fn park_reason(&self, scope: &ObjectScope) -> ParkReason {
-        let object = &scope.sync.object;
+    pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
+        let object = &mapped.sync.object;
         match self {
-            Self::Nameless(invalid) => invalid.park_reason(scope),
+            Self::Nameless(invalid) => invalid.park_reason(mapped),
             Self::ParentUnknown { field } => ParkReason {
                 code: "missing_parent".to_owned(),
                 field: Some(field.clone()),
@@ -84,22 +84,22 @@ impl Unseeable {
 }
 
 /// Returns every mapped field of the object, the external id among them.
-pub(crate) fn mapped_fields(scope: &ObjectScope) -> Vec<MappedField> {
+pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
     let ObjectSync {
         fields,
         external_id,
         ..
-    } = &*scope.sync;
-    let mapped = fields.iter().map(|(name, field)| {
+    } = &*mapped.sync;
+    let lookups = fields.iter().map(|(name, field)| {
         let FieldSync {
             column, references, ..
         } = field;
         (name, column, references.is_some())
     });
-    mapped
+    lookups
         .chain([(&external_id.field, &external_id.column, false)])
         .filter_map(|(name, column, is_lookup)| {
-            let schema = scope.schema.fields.get(name)?;
+            let schema = mapped.schema.fields.get(name)?;
             Some(MappedField {
                 name: name.clone(),
                 column: column.clone(),
@@ -170,7 +170,7 @@ pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<Stri
 
 /// Returns the Postgres side of a record, and which of its fields cannot be sent.
 pub(crate) fn postgres_side(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     fields: &[MappedField],
     observed: &ObservedRecord,
 ) -> Result<(SideState, Vec<Invalid>), Unseeable> {
@@ -180,13 +180,13 @@ pub(crate) fn postgres_side(
         Presence::Unseen
     };
     let (presence, content) = match observed.rows.first() {
-        Some(row) if is_soft_deleted(&scope.sync, row) => {
+        Some(row) if is_soft_deleted(&mapped.sync, row) => {
             (Presence::Deleted, RowContent::default())
         }
         Some(row) => (Presence::Present, row_content(fields, row)),
         None => (gone, RowContent::default()),
     };
-    let name = &scope.sync.external_id.field;
+    let name = &mapped.sync.external_id.field;
     if let Some(nameless) = content.invalid.iter().find(|one| one.field == *name) {
         return Err(Unseeable::Nameless(nameless.clone()));
     }
@@ -207,20 +207,20 @@ pub(crate) fn is_soft_deleted(sync: &ObjectSync, row: &PostgresRow) -> bool {
         .is_some_and(|filled| !filled.is_null())
 }
 
-/// Returns the Salesforce side of a record, from its image.
+/// Returns the Salesforce side of a record, from its remote state.
 pub(crate) fn salesforce_side(
     fields: &[MappedField],
-    image: &Image,
+    remote_state: &RemoteState,
     parents: &BTreeMap<SalesforceId, String>,
 ) -> Result<SideState, Unseeable> {
-    if image.presence != Presence::Present {
+    if remote_state.presence != Presence::Present {
         return Ok(SideState {
-            presence: image.presence,
+            presence: remote_state.presence,
             fields: Payload::new(),
-            changed_at_ms: image.presence_version.modified_ms,
+            changed_at_ms: remote_state.presence_version.modified_ms,
         });
     }
-    let seen: Payload = image
+    let seen: Payload = remote_state
         .fields
         .iter()
         .map(|(name, field)| (name.clone(), field.value.clone()))
@@ -228,7 +228,7 @@ pub(crate) fn salesforce_side(
     Ok(SideState {
         presence: Presence::Present,
         fields: named_by_external_id(fields, &seen, parents)?,
-        changed_at_ms: image
+        changed_at_ms: remote_state
             .fields
             .values()
             .map(|field| field.version.modified_ms)

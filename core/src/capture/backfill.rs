@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::abandoned::HeldStream;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::ports::ObjectScope;
+use crate::engine::orphans::StreamGuard;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
 use crate::engine::ports::store::{StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
@@ -20,7 +20,7 @@ use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Value;
 
 use super::window::Window;
-use super::{CaptureOptions, CaptureReport, ring_for};
+use super::{CaptureOptions, CaptureReport, wake_up_for};
 
 /// The position of a scan that is done.
 const SCAN_END: &str = "end";
@@ -34,8 +34,8 @@ pub(super) struct Backfill {
 
 /// One object being read.
 struct Scan {
-    scope: ObjectScope,
-    lease: HeldStream,
+    mapped: MappedObject,
+    lease: StreamGuard,
     leased_at_ms: i64,
 }
 
@@ -43,7 +43,7 @@ struct Scan {
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let window = Window::open(job, options);
     let mut report = CaptureReport::default();
     let mut backfill = Backfill::of_all(job);
@@ -57,9 +57,9 @@ impl Backfill {
     pub(super) fn of_all(job: &Job<'_>) -> Self {
         Self {
             pending: job
-                .scopes()
+                .mapped_objects()
                 .iter()
-                .map(|scope| scope.sync.object.clone())
+                .map(|mapped| mapped.sync.object.clone())
                 .collect(),
             current: None,
         }
@@ -84,7 +84,7 @@ impl Backfill {
         &mut self,
         job: &Job<'_>,
         report: &mut CaptureReport,
-    ) -> Result<bool, ForceSyncError> {
+    ) -> Result<bool, Error> {
         match self.current.take() {
             Some(scan) => self.current = scan.page(job, report).await?,
             None => {
@@ -106,16 +106,16 @@ impl Backfill {
 
 impl Scan {
     /// Takes the scan's lease. None if the object is not stale or somebody else reads it.
-    async fn begin(job: &Job<'_>, object: &ObjectName) -> Result<Option<Self>, ForceSyncError> {
-        let scope = job.scope(object)?.clone();
+    async fn begin(job: &Job<'_>, object: &ObjectName) -> Result<Option<Self>, Error> {
+        let mapped = job.mapped(object)?.clone();
         let stream = StreamName(format!("scan:{object}"));
         let leased_at_ms = job.now_ms();
         let Some(lease) = job.acquire(&stream).await? else {
             return Ok(None);
         };
-        if lease.stale || lease.position.is_none() {
+        if lease.needs_resync || lease.position.is_none() {
             Ok(Some(Self {
-                scope,
+                mapped,
                 lease,
                 leased_at_ms,
             }))
@@ -130,12 +130,12 @@ impl Scan {
         mut self,
         job: &Job<'_>,
         report: &mut CaptureReport,
-    ) -> Result<Option<Self>, ForceSyncError> {
+    ) -> Result<Option<Self>, Error> {
         if job.now_ms() - self.leased_at_ms > STREAM_LEASE_MS / 3 && !self.renew(job).await? {
             return Ok(None);
         }
         let after = self.after();
-        let sync = Arc::clone(&self.scope.sync);
+        let sync = Arc::clone(&self.mapped.sync);
         let page = job
             .salesforce()
             .scan(
@@ -147,7 +147,7 @@ impl Scan {
             .await?;
         let dirty = self.record(job, &page, report).await?;
         let missed = self.repair_vanished(job, after.as_ref(), &page).await?;
-        ring_for(job, dirty + missed, report).await?;
+        wake_up_for(job, dirty + missed, report).await?;
         if page.done {
             tracing::info!(
                 tenant = %job.id(), object = %sync.object, count = report.scanned,
@@ -159,7 +159,7 @@ impl Scan {
         Ok(Some(self))
     }
 
-    async fn renew(&mut self, job: &Job<'_>) -> Result<bool, ForceSyncError> {
+    async fn renew(&mut self, job: &Job<'_>) -> Result<bool, Error> {
         self.leased_at_ms = job.now_ms();
         job.renew(&mut self.lease).await
     }
@@ -177,12 +177,12 @@ impl Scan {
         job: &Job<'_>,
         page: &ScanPage,
         report: &mut CaptureReport,
-    ) -> Result<usize, ForceSyncError> {
-        let cursor = format!("{}:{}", self.lease.stream.0, self.lease.epoch.0);
+    ) -> Result<usize, Error> {
+        let cursor = format!("{}:{}", self.lease.stream.0, self.lease.token.0);
         let observations: Vec<SalesforceObservation> = page
             .records
             .iter()
-            .map(|record| snapshot(job, &self.scope, record, &cursor))
+            .map(|record| snapshot(job, &self.mapped, record, &cursor))
             .collect();
         let last = page.records.last().map(|record| &record.salesforce_id);
         let position = match (page.done, last) {
@@ -191,13 +191,13 @@ impl Scan {
         };
         let position = StreamPosition {
             cursor: SourceCursor::Snapshot(position),
-            stale: page.done.then_some(false),
+            needs_resync: page.done.then_some(false),
             out_of_scope: 0,
         };
         let recorded = job
             .store()
             .record_observations(
-                std::slice::from_ref(&self.scope),
+                std::slice::from_ref(&self.mapped),
                 &observations,
                 Some((&mut self.lease, position)),
             )
@@ -213,7 +213,7 @@ impl Scan {
         job: &Job<'_>,
         after: Option<&SalesforceId>,
         page: &ScanPage,
-    ) -> Result<usize, ForceSyncError> {
+    ) -> Result<usize, Error> {
         let seen: Vec<SalesforceId> = page
             .records
             .iter()
@@ -222,37 +222,37 @@ impl Scan {
         let upto = if page.done { None } else { seen.last() };
         let vanished = job
             .store()
-            .vanished(&self.scope, after, upto, &seen)
+            .vanished(&self.mapped, after, upto, &seen)
             .await?;
         if vanished.is_empty() {
             return Ok(0);
         }
-        Ok(job.store().enqueue_repair(&self.scope, &vanished).await?)
+        Ok(job.store().enqueue_repair(&self.mapped, &vanished).await?)
     }
 }
 
 /// Returns a read as an observation: every mapped field is present.
 pub(crate) fn snapshot(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     record: &SalesforceRecord,
     cursor: &str,
 ) -> SalesforceObservation {
-    observation(job, scope, record, ObservationKind::Snapshot, cursor)
+    observation(job, mapped, record, ObservationKind::Snapshot, cursor)
 }
 
 /// Returns a read as an observation of this kind.
 pub(crate) fn observation(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     record: &SalesforceRecord,
     kind: ObservationKind,
     cursor: &str,
 ) -> SalesforceObservation {
     SalesforceObservation {
-        object: scope.sync.object.clone(),
+        object: mapped.sync.object.clone(),
         salesforce_id: record.salesforce_id.clone(),
-        external_id: external_id_of(scope, record),
+        external_id: external_id_of(mapped, record),
         kind,
         fields: record.fields.clone(),
         version: record.version,
@@ -264,8 +264,8 @@ pub(crate) fn observation(
 }
 
 /// Returns the external id that the record holds.
-pub(crate) fn external_id_of(scope: &ObjectScope, record: &SalesforceRecord) -> Option<String> {
-    match record.fields.get(&scope.sync.external_id.field) {
+pub(crate) fn external_id_of(mapped: &MappedObject, record: &SalesforceRecord) -> Option<String> {
+    match record.fields.get(&mapped.sync.external_id.field) {
         Some(Value::Text(text)) => Some(text.clone()),
         Some(Value::Number(number)) => Some(number.to_string()),
         Some(Value::Null | Value::Boolean(_)) | None => None,

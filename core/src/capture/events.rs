@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::abandoned::HeldStream;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
+use crate::engine::orphans::StreamGuard;
 use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::engine::tenant::interest_of;
@@ -16,9 +16,9 @@ use crate::model::observation::SalesforceObservation;
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
 use super::backfill::Backfill;
-use super::completion::{Arrival, complete};
+use super::enrich::{Arrival, complete};
 use super::window::Window;
-use super::{CaptureOptions, CaptureReport, ring_for};
+use super::{CaptureOptions, CaptureReport, wake_up_for};
 
 /// Most events of one batch: what a transaction can fold without holding locks for long.
 const EVENTS_MAX: usize = 1_000;
@@ -31,7 +31,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
 /// How long one wait of a lingering capture lasts at most, so that it hears the wish to stop.
-const LINGER_WAIT: Duration = Duration::from_secs(1);
+const POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// How long events are waited for between two pages of a backfill.
 const BACKFILL_WAIT: Duration = Duration::from_millis(20);
@@ -48,7 +48,7 @@ pub(super) fn stream() -> StreamName {
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let leased_at_ms = job.now_ms();
     let Some(lease) = job.acquire(&stream()).await? else {
         return Ok(CaptureReport {
@@ -99,7 +99,7 @@ struct Drain<'a> {
     backfill: Backfill,
     report: CaptureReport,
     from: ReplayFrom,
-    lease: HeldStream,
+    lease: StreamGuard,
     leased_at_ms: i64,
     opened: usize,
     /// Something came on the open subscription.
@@ -114,7 +114,7 @@ enum Next {
 }
 
 impl Drain<'_> {
-    async fn run(&mut self) -> Result<(), ForceSyncError> {
+    async fn run(&mut self) -> Result<(), Error> {
         loop {
             self.opened += 1;
             self.heard = false;
@@ -129,12 +129,12 @@ impl Drain<'_> {
         }
     }
 
-    async fn subscribe(&self) -> Result<Box<dyn EventStream>, ForceSyncError> {
+    async fn subscribe(&self) -> Result<Box<dyn EventStream>, Error> {
         let objects: BTreeMap<ObjectName, Interest> = self
             .job
-            .scopes()
+            .mapped_objects()
             .iter()
-            .map(|scope| (scope.sync.object.clone(), interest_of(&scope.sync)))
+            .map(|mapped| (mapped.sync.object.clone(), interest_of(&mapped.sync)))
             .collect();
         let stream = self
             .job
@@ -145,7 +145,7 @@ impl Drain<'_> {
     }
 
     /// Takes one batch, or one page of the backfill, or both.
-    async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, ForceSyncError> {
+    async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, Error> {
         if !self.window.is_open(self.job) || !self.keep_lease().await? {
             return Ok(Next::Done);
         }
@@ -166,8 +166,8 @@ impl Drain<'_> {
             self.backfill.step(self.job, &mut self.report).await?;
             return Ok(Next::Same);
         }
-        let lingers = self.window.wait(self.job, self.options, LINGER_WAIT);
-        Ok(if quiet && lingers.is_none() {
+        let keeps_polling = self.window.wait(self.job, self.options, POLL_WAIT);
+        Ok(if quiet && keeps_polling.is_none() {
             Next::Done
         } else {
             Next::Same
@@ -185,12 +185,12 @@ impl Drain<'_> {
             FIRST_WAIT
         };
         self.window
-            .wait(self.job, self.options, LINGER_WAIT)
-            .map_or(drained, |linger| linger.max(drained))
+            .wait(self.job, self.options, POLL_WAIT)
+            .map_or(drained, |keep_polling| keep_polling.max(drained))
     }
 
     /// Renews the lease in time. False if somebody else holds the stream now.
-    async fn keep_lease(&mut self) -> Result<bool, ForceSyncError> {
+    async fn keep_lease(&mut self) -> Result<bool, Error> {
         let now_ms = self.job.now_ms();
         if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
             return Ok(true);
@@ -200,33 +200,33 @@ impl Drain<'_> {
     }
 
     /// Makes a batch durable and moves the position over it, in one transaction.
-    async fn record(&mut self, batch: EventBatch) -> Result<(), ForceSyncError> {
-        if !batch.stale.is_empty() {
-            self.mark_stale(&batch.stale, "events of the object were lost")
+    async fn record(&mut self, batch: EventBatch) -> Result<(), Error> {
+        if !batch.needs_resync.is_empty() {
+            self.mark_needs_resync(&batch.needs_resync, "events of the object were lost")
                 .await?;
         }
         let observations = complete(self.job, Arrival::InOrder, batch.observations).await?;
         let position = StreamPosition {
             cursor: batch.position.clone(),
-            stale: Some(false),
+            needs_resync: Some(false),
             out_of_scope: batch.out_of_scope,
         };
         let recorded = self
             .job
             .store()
             .record_observations(
-                self.job.scopes(),
+                self.job.mapped_objects(),
                 &observations,
                 Some((&mut self.lease, position)),
             )
             .await?;
         self.from = replay_from(&self.lease);
         self.report.add_observations(&recorded);
-        ring_for(self.job, recorded.dirty, &mut self.report).await
+        wake_up_for(self.job, recorded.dirty, &mut self.report).await
     }
 
     /// Decides how a closed subscription is opened again.
-    async fn ended(&mut self, end: StreamEnd) -> Result<(), ForceSyncError> {
+    async fn ended(&mut self, end: StreamEnd) -> Result<(), Error> {
         if self.opened > REOPENED_MAX {
             return Err(end.into());
         }
@@ -238,11 +238,11 @@ impl Drain<'_> {
                 );
                 let all: Vec<ObjectName> = self
                     .job
-                    .scopes()
+                    .mapped_objects()
                     .iter()
-                    .map(|scope| scope.sync.object.clone())
+                    .map(|mapped| mapped.sync.object.clone())
                     .collect();
-                self.mark_stale(&all, "the stored replay position was lost")
+                self.mark_needs_resync(&all, "the stored replay position was lost")
                     .await?;
                 self.from = ReplayFrom::Earliest;
                 Ok(())
@@ -255,14 +255,14 @@ impl Drain<'_> {
         }
     }
 
-    async fn mark_stale(
+    async fn mark_needs_resync(
         &mut self,
         objects: &[ObjectName],
         reason: &str,
-    ) -> Result<(), ForceSyncError> {
+    ) -> Result<(), Error> {
         self.job
             .store()
-            .mark_stale(self.job.id(), objects, reason)
+            .mark_needs_resync(self.job.id(), objects, reason)
             .await?;
         self.backfill.add(objects);
         Ok(())
@@ -273,18 +273,18 @@ impl Drain<'_> {
 pub(crate) async fn record_envelopes(
     job: &Job<'_>,
     events: &[RelayedEvent],
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let objects = job
-        .scopes()
+        .mapped_objects()
         .iter()
-        .map(|scope| (Arc::clone(&scope.schema), interest_of(&scope.sync)))
+        .map(|mapped| (Arc::clone(&mapped.schema), interest_of(&mapped.sync)))
         .collect();
     let RelayedBatch {
         observations,
-        stale,
+        needs_resync,
         out_of_scope,
     } = read_relayed(objects, &job.loaded().user, events)?;
-    let mut report = record_relayed(job, observations, &stale).await?;
+    let mut report = record_relayed(job, observations, &needs_resync).await?;
     report.counts.seen += out_of_scope;
     report.counts.out_of_scope += out_of_scope;
     tracing::info!(
@@ -295,7 +295,7 @@ pub(crate) async fn record_envelopes(
         duplicate = report.counts.duplicate,
         refused = report.counts.refused,
         out_of_scope = report.counts.out_of_scope,
-        stale = stale.len(),
+        needs_resync = needs_resync.len(),
         dirty = report.dirty,
         echoes = report.echoes,
         "captured relayed events"
@@ -307,20 +307,20 @@ pub(crate) async fn record_envelopes(
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
     observations: Vec<SalesforceObservation>,
-    stale: &[ObjectName],
-) -> Result<CaptureReport, ForceSyncError> {
+    needs_resync: &[ObjectName],
+) -> Result<CaptureReport, Error> {
     let mut report = CaptureReport::default();
-    if !stale.is_empty() {
+    if !needs_resync.is_empty() {
         job.store()
-            .mark_stale(job.id(), stale, "events of the object were lost")
+            .mark_needs_resync(job.id(), needs_resync, "events of the object were lost")
             .await?;
     }
     let observations = complete(job, Arrival::Unordered, observations).await?;
     let recorded = job
         .store()
-        .record_observations(job.scopes(), &observations, None)
+        .record_observations(job.mapped_objects(), &observations, None)
         .await?;
     report.add_observations(&recorded);
-    ring_for(job, recorded.dirty, &mut report).await?;
+    wake_up_for(job, recorded.dirty, &mut report).await?;
     Ok(report)
 }

@@ -3,10 +3,10 @@
 //! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
 //! point that the last one reached. What is read twice is recognised by its version.
 
-use crate::engine::abandoned::HeldStream;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::ports::ObjectScope;
+use crate::engine::orphans::StreamGuard;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
 use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
@@ -15,9 +15,9 @@ use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 
 use super::backfill::{Backfill, observation};
-use super::completion::{read_shown, unmatched};
+use super::enrich::{read_shown, unmatched};
 use super::window::Window;
-use super::{CaptureOptions, CaptureReport, ring_for};
+use super::{CaptureOptions, CaptureReport, wake_up_for};
 
 /// How far before the last seen stamp a pass begins: longer than a synchronous Salesforce
 /// transaction takes from its first write to its commit.
@@ -34,12 +34,12 @@ const PASS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let window = Window::open(job, options);
     let mut report = CaptureReport::default();
     while window.is_open(job) {
-        for scope in job.scopes() {
-            if !pass(job, scope, &window, &mut report).await? {
+        for mapped in job.mapped_objects() {
+            if !pass(job, mapped, &window, &mut report).await? {
                 report.held_elsewhere = true;
             }
         }
@@ -57,17 +57,17 @@ pub(super) async fn capture(
 /// Reads one object's window under its lease. False if somebody else does.
 async fn pass(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     window: &Window,
     report: &mut CaptureReport,
-) -> Result<bool, ForceSyncError> {
-    let stream = StreamName(format!("poll:{}", scope.sync.object));
+) -> Result<bool, Error> {
+    let stream = StreamName(format!("poll:{}", mapped.sync.object));
     let Some(lease) = job.acquire(&stream).await? else {
         return Ok(false);
     };
     let mut pass = Pass {
         job,
-        scope,
+        mapped,
         since_ms: since(&lease, job.now_ms()),
         after: None,
         cursor: format!("{}:{}", stream.0, job.now_ms()),
@@ -101,18 +101,18 @@ fn since(lease: &StreamLease, now_ms: i64) -> i64 {
 /// One pass over one object's window.
 struct Pass<'a> {
     job: &'a Job<'a>,
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
     since_ms: i64,
     after: Option<SalesforceId>,
     /// Names this pass: the same stamp in another pass may show another value.
     cursor: String,
-    lease: HeldStream,
+    lease: StreamGuard,
     leased_at_ms: i64,
 }
 
 impl Pass<'_> {
     /// Reads and records one page. Returns whether more follow.
-    async fn page(&mut self, report: &mut CaptureReport) -> Result<bool, ForceSyncError> {
+    async fn page(&mut self, report: &mut CaptureReport) -> Result<bool, Error> {
         if !self.keep_lease().await? {
             return Ok(false);
         }
@@ -120,8 +120,8 @@ impl Pass<'_> {
             .job
             .salesforce()
             .changed_since(
-                &self.scope.sync.object,
-                &read_fields(&self.scope.sync),
+                &self.mapped.sync.object,
+                &read_fields(&self.mapped.sync),
                 self.since_ms,
                 self.after.as_ref(),
             )
@@ -129,20 +129,20 @@ impl Pass<'_> {
         let observations = self.observations(&page.records).await?;
         let position = StreamPosition {
             cursor: SourceCursor::Snapshot(self.reached(&page).to_string()),
-            stale: Some(false),
+            needs_resync: Some(false),
             out_of_scope: 0,
         };
         let recorded = self
             .job
             .store()
             .record_observations(
-                std::slice::from_ref(self.scope),
+                std::slice::from_ref(self.mapped),
                 &observations,
                 Some((&mut self.lease, position)),
             )
             .await?;
         report.add_observations(&recorded);
-        ring_for(self.job, recorded.dirty, report).await?;
+        wake_up_for(self.job, recorded.dirty, report).await?;
         if let Some(last) = page.records.last() {
             self.since_ms = last.version.modified_ms.unwrap_or(self.since_ms);
             self.after = Some(last.salesforce_id.clone());
@@ -150,7 +150,7 @@ impl Pass<'_> {
         Ok(!page.done)
     }
 
-    async fn keep_lease(&mut self) -> Result<bool, ForceSyncError> {
+    async fn keep_lease(&mut self) -> Result<bool, Error> {
         let now_ms = self.job.now_ms();
         if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
             return Ok(true);
@@ -164,8 +164,8 @@ impl Pass<'_> {
     async fn observations(
         &self,
         records: &[SalesforceRecord],
-    ) -> Result<Vec<SalesforceObservation>, ForceSyncError> {
-        if self.scope.sync.filter.is_none() {
+    ) -> Result<Vec<SalesforceObservation>, Error> {
+        if self.mapped.sync.filter.is_none() {
             return Ok(records
                 .iter()
                 .map(|record| self.observation(record))
@@ -175,8 +175,8 @@ impl Pass<'_> {
             .iter()
             .map(|record| record.salesforce_id.clone())
             .collect();
-        let shown = read_shown(self.job, self.scope, &ids).await?;
-        let judged = records.iter().map(|record| {
+        let shown = read_shown(self.job, self.mapped, &ids).await?;
+        let planned = records.iter().map(|record| {
             let found = shown.get(&record.salesforce_id);
             let mut seen = self.observation(found.unwrap_or(record));
             if found.is_none() {
@@ -184,7 +184,7 @@ impl Pass<'_> {
             }
             seen
         });
-        Ok(judged.collect())
+        Ok(planned.collect())
     }
 
     fn observation(&self, record: &SalesforceRecord) -> SalesforceObservation {
@@ -192,7 +192,7 @@ impl Pass<'_> {
             Deleted::Yes => ObservationKind::Deleted,
             Deleted::No => ObservationKind::Snapshot,
         };
-        observation(self.job, self.scope, record, kind, &self.cursor)
+        observation(self.job, self.mapped, record, kind, &self.cursor)
     }
 
     /// Returns the latest stamp seen so far: never earlier than what is stored.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
 
 use super::window::Window;
-use super::{CaptureOptions, CaptureReport, ring_for};
+use super::{CaptureOptions, CaptureReport, wake_up_for};
 
 /// Outbox rows of one transaction.
 const OUTBOX_BATCH: usize = 2_000;
@@ -23,17 +23,17 @@ const POLL_MS_MAX: u64 = 1_000;
 pub(crate) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
-) -> Result<CaptureReport, ForceSyncError> {
+) -> Result<CaptureReport, Error> {
     let window = Window::open(job, options);
     let mut report = CaptureReport::default();
     let mut poll = Duration::from_millis(POLL_MS_MIN);
     while window.is_open(job) {
         let batch = job
             .store()
-            .capture_outbox(job.scopes(), OUTBOX_BATCH)
+            .capture_outbox(job.mapped_objects(), OUTBOX_BATCH)
             .await?;
         report.add_outbox(&batch);
-        ring_for(job, batch.dirty, &mut report).await?;
+        wake_up_for(job, batch.dirty, &mut report).await?;
         if batch.more {
             continue;
         }
@@ -60,14 +60,14 @@ pub(crate) async fn capture(
 }
 
 /// Enqueues every row of every mapped table as if it had just been written.
-pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, ForceSyncError> {
+pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, Error> {
     let mut enqueued = 0;
-    for scope in job.scopes() {
+    for mapped in job.mapped_objects() {
         let mut after: Option<String> = None;
         loop {
             let (count, next) = job
                 .store()
-                .enqueue_existing_rows(scope, after.as_deref(), EXISTING_ROWS_BATCH)
+                .enqueue_existing_rows(mapped, after.as_deref(), EXISTING_ROWS_BATCH)
                 .await?;
             enqueued += count;
             match next {
@@ -76,7 +76,7 @@ pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, ForceS
             }
         }
         tracing::info!(
-            tenant = %job.id(), object = %scope.sync.object, count = enqueued,
+            tenant = %job.id(), object = %mapped.sync.object, count = enqueued,
             "enqueued rows that stood in the table before its triggers"
         );
     }

@@ -13,17 +13,17 @@ const CLOSING_MARGIN: Duration = Duration::from_secs(2);
 /// The time one capture has.
 pub(super) struct Window {
     end: Deadline,
-    linger_until: Deadline,
+    poll_until: Deadline,
 }
 
 impl Window {
     /// Opens the window now. A tenant that has been idle gets no linger, unless asked for.
     pub(super) fn open(job: &Job<'_>, options: &CaptureOptions) -> Self {
         let end = options.deadline.earlier_by(CLOSING_MARGIN);
-        let linger_until = Deadline::after(job.now_ms(), options.linger);
+        let poll_until = Deadline::after(job.now_ms(), options.keep_polling);
         Self {
             end,
-            linger_until: linger_until.min(end),
+            poll_until: poll_until.min(end),
         }
     }
 
@@ -40,11 +40,11 @@ impl Window {
         wait: Duration,
     ) -> Option<Duration> {
         let now_ms = job.now_ms();
-        let lingers = match options.idle {
+        let keeps_polling = match options.idle {
             Idle::Stay => true,
             Idle::Return => job.tenant.is_active(now_ms),
         };
-        let left = self.linger_until.remaining(now_ms);
-        (lingers && !left.is_zero() && !job.shared.stopping()).then(|| left.min(wait))
+        let left = self.poll_until.remaining(now_ms);
+        (keeps_polling && !left.is_zero() && !job.shared.stopping()).then(|| left.min(wait))
     }
 }

@@ -12,10 +12,10 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
-use super::error::ForceSyncError;
+use super::error::Error;
 use super::ports::salesforce::FilterTrial;
 use super::ports::store::{ColumnFacts, TableFacts};
-use super::ports::{ObjectScope, SalesforcePort};
+use super::ports::{MappedObject, SalesforcePort};
 use super::tenant::read_fields;
 
 /// How bad a finding is.
@@ -45,12 +45,12 @@ pub struct Finding {
 
 impl SyncEngine {
     /// Checks the tenant's mapping against both live sides. Errors: a side cannot be reached.
-    pub async fn check(&self, tenant: &TenantId) -> Result<Vec<Finding>, ForceSyncError> {
+    pub async fn check(&self, tenant: &TenantId) -> Result<Vec<Finding>, Error> {
         let tenant = self
             .shared()
             .tenants
             .get(tenant)
-            .ok_or_else(|| ForceSyncError::UnknownTenant(tenant.clone()))?;
+            .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
         let identity = tenant.salesforce.identity().await?;
         let mut findings = Vec::new();
         for sync in &tenant.config.objects {
@@ -62,7 +62,7 @@ impl SyncEngine {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let scope = ObjectScope {
+            let mapped = MappedObject {
                 tenant: tenant.config.tenant.clone(),
                 sync: Arc::new(sync.clone()),
                 schema: Arc::new(schema),
@@ -70,9 +70,9 @@ impl SyncEngine {
                 org_epoch: OrgEpoch(0),
                 config_hash: Arc::from(tenant.config.config_hash.as_str()),
             };
-            let table = tenant.store.table_facts(&scope).await?;
-            findings.extend(check_object(sync, &scope.schema, &table));
-            findings.extend(try_filter(&*tenant.salesforce, &scope).await?);
+            let table = tenant.store.table_facts(&mapped).await?;
+            findings.extend(check_object(sync, &mapped.schema, &table));
+            findings.extend(try_filter(&*tenant.salesforce, &mapped).await?);
         }
         findings.sort_by(|one, other| {
             (one.level, &one.object, &one.field).cmp(&(other.level, &other.object, &other.field))
@@ -84,14 +84,14 @@ impl SyncEngine {
 /// Has the org try the object's filter, which it alone understands.
 async fn try_filter(
     salesforce: &dyn SalesforcePort,
-    scope: &ObjectScope,
-) -> Result<Option<Finding>, ForceSyncError> {
-    let sync = &scope.sync;
+    mapped: &MappedObject,
+) -> Result<Option<Finding>, Error> {
+    let sync = &mapped.sync;
     let Some(filter) = &sync.filter else {
         return Ok(None);
     };
     let mut fields = read_fields(sync);
-    fields.retain(|field| scope.schema.fields.contains_key(field));
+    fields.retain(|field| mapped.schema.fields.contains_key(field));
     let trial = salesforce.try_filter(&sync.object, &fields, filter).await?;
     let (level, what, fix) = match trial {
         FilterTrial::ShowsRecords => return Ok(None),
@@ -244,7 +244,7 @@ fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_
     }
 }
 
-/// A soft delete fills the column with the time, whatever asks for it: `deletes` or `on_leave`.
+/// A soft delete fills the column with the time, whatever asks for it: `deletes` or `on_filter_exit`.
 fn check_soft_delete_column(
     column: &ColumnName,
     table_name: &str,

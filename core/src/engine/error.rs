@@ -3,12 +3,12 @@
 use crate::model::ids::{FieldName, ObjectName, TenantId};
 
 use super::ports::salesforce::StreamEnd;
-use super::ports::{DoorbellError, SalesforceError, StoreError};
+use super::ports::{SalesforceError, StoreError, WakeUpError};
 
 /// Why a job ended without doing what it was asked to. Nothing is lost by it: what was committed
 /// stands, and the rest is done when the job runs again.
 #[derive(Debug, thiserror::Error)]
-pub enum ForceSyncError {
+pub enum Error {
     /// The configuration does not name this tenant.
     #[error("the configuration has no tenant {0}")]
     UnknownTenant(TenantId),
@@ -42,7 +42,7 @@ pub enum ForceSyncError {
     /// The event subscription.
     #[error(transparent)]
     Stream(#[from] StreamEnd),
-    /// The doorbell queue.
+    /// The wake-up queue.
     #[error(transparent)]
-    Doorbell(#[from] DoorbellError),
+    WakeUp(#[from] WakeUpError),
 }

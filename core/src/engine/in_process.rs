@@ -1,49 +1,49 @@
-//! A doorbell inside one process, for `syncline run`, benchmarks and tests.
+//! A wake-up inside one process, for `syncline run`, benchmarks and tests.
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::ports::{Doorbell, DoorbellError, DoorbellPort};
+use super::ports::{WakeUp, WakeUpError, WakeUpPort};
 
-/// Returns a doorbell and the ear that hears it.
-pub fn doorbell() -> (InProcessDoorbell, Bells) {
+/// Returns a wake-up and the ear that hears it.
+pub fn wake_up() -> (InProcessWakeUps, SentWakeUps) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (InProcessDoorbell { sender }, Bells { receiver })
+    (InProcessWakeUps { sender }, SentWakeUps { receiver })
 }
 
 /// Rings into the same process. Slots bound how many rings can be waiting, so the channel needs no
 /// bound of its own.
 #[derive(Debug, Clone)]
-pub struct InProcessDoorbell {
-    sender: mpsc::UnboundedSender<(Doorbell, u32)>,
+pub struct InProcessWakeUps {
+    sender: mpsc::UnboundedSender<(WakeUp, u32)>,
 }
 
-/// Hears what an [`InProcessDoorbell`] rings.
+/// Hears what an [`InProcessWakeUps`] rings.
 #[derive(Debug)]
-pub struct Bells {
-    receiver: mpsc::UnboundedReceiver<(Doorbell, u32)>,
+pub struct SentWakeUps {
+    receiver: mpsc::UnboundedReceiver<(WakeUp, u32)>,
 }
 
-impl Bells {
+impl SentWakeUps {
     /// Waits for the next ring, with its delay in seconds. None when nobody can ring any more.
-    pub async fn next(&mut self) -> Option<(Doorbell, u32)> {
+    pub async fn next(&mut self) -> Option<(WakeUp, u32)> {
         self.receiver.recv().await
     }
 
     /// Returns the next ring that is already there.
-    pub fn try_next(&mut self) -> Option<(Doorbell, u32)> {
+    pub fn try_next(&mut self) -> Option<(WakeUp, u32)> {
         self.receiver.try_recv().ok()
     }
 }
 
 #[async_trait]
-impl DoorbellPort for InProcessDoorbell {
-    async fn ring(&self, doorbells: &[(Doorbell, u32)]) -> Result<(), DoorbellError> {
-        for (taken, ring) in doorbells.iter().enumerate() {
+impl WakeUpPort for InProcessWakeUps {
+    async fn send(&self, wake_ups: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
+        for (taken, send) in wake_ups.iter().enumerate() {
             self.sender
-                .send(ring.clone())
-                .map_err(|closed| DoorbellError {
-                    count: doorbells.len() - taken,
+                .send(send.clone())
+                .map_err(|closed| WakeUpError {
+                    count: wake_ups.len() - taken,
                     reason: closed.to_string(),
                 })?;
         }
@@ -53,11 +53,11 @@ impl DoorbellPort for InProcessDoorbell {
 
 /// Rings nowhere: the caller drives apply itself.
 #[derive(Debug, Clone, Copy)]
-pub struct SilentDoorbell;
+pub struct NoWakeUps;
 
 #[async_trait]
-impl DoorbellPort for SilentDoorbell {
-    async fn ring(&self, _doorbells: &[(Doorbell, u32)]) -> Result<(), DoorbellError> {
+impl WakeUpPort for NoWakeUps {
+    async fn send(&self, _doorbells: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
         Ok(())
     }
 }

@@ -10,9 +10,9 @@ use crate::capture::{CaptureOptions, Idle};
 use crate::model::ids::TenantId;
 
 use super::SyncEngine;
-use super::error::ForceSyncError;
-use super::in_process::Bells;
-use super::ports::Doorbell;
+use super::error::Error;
+use super::in_process::SentWakeUps;
+use super::ports::WakeUp;
 
 /// How long one capture runs before its leases and scopes are taken afresh.
 const CAPTURE_TURN: Duration = Duration::from_secs(60);
@@ -32,8 +32,8 @@ const APPLIES_AT_A_TIME: usize = 4;
 
 impl SyncEngine {
     /// Runs capture of both sides, apply and sweep for every tenant until [`SyncEngine::stop`].
-    /// `bells` must hear the doorbell that the engine was built with.
-    pub async fn run(&self, mut bells: Bells) {
+    /// `sent_wake_ups` must hear the wake-up that the engine was built with.
+    pub async fn run(&self, mut sent_wake_ups: SentWakeUps) {
         let mut jobs = JoinSet::new();
         for tenant in self.tenants() {
             jobs.spawn(self.clone().keep_capturing_postgres(tenant.clone()));
@@ -43,15 +43,15 @@ impl SyncEngine {
         let seats = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
         loop {
             let heard = tokio::select! {
-                heard = bells.next() => heard,
+                heard = sent_wake_ups.next() => heard,
                 () = self.until_stopped() => None,
             };
-            let Some((doorbell, delay_seconds)) = heard else {
+            let Some((wake_up, delay_seconds)) = heard else {
                 break;
             };
             jobs.spawn(
                 self.clone()
-                    .answer(doorbell, delay_seconds, Arc::clone(&seats)),
+                    .answer(wake_up, delay_seconds, Arc::clone(&seats)),
             );
             while jobs.try_join_next().is_some() {}
         }
@@ -60,7 +60,7 @@ impl SyncEngine {
     }
 
     /// Answers one ring: works on its object once a seat is free.
-    async fn answer(self, doorbell: Doorbell, delay_seconds: u32, seats: Arc<Semaphore>) {
+    async fn answer(self, wake_up: WakeUp, delay_seconds: u32, seats: Arc<Semaphore>) {
         let delay = Duration::from_secs(u64::from(delay_seconds));
         if !delay.is_zero() {
             self.shared().pause(delay).await;
@@ -68,18 +68,18 @@ impl SyncEngine {
         let Ok(_seat) = seats.acquire_owned().await else {
             return;
         };
-        let Doorbell::Apply {
+        let WakeUp::Apply {
             tenant,
             object,
-            slot,
+            permit,
             ..
-        } = doorbell;
+        } = wake_up;
         let deadline = self.deadline_in(APPLY_TURN);
-        if let Err(error) = self.apply(&tenant, &object, slot, deadline).await {
+        if let Err(error) = self.apply(&tenant, &object, permit, deadline).await {
             // The next sweep rings again.
             tracing::error!(tenant = %tenant, object = %object, error = %chain(&error), "apply failed");
             self.shared().pause(REST_AFTER_FAILURE).await;
-            self.give_back_abandoned().await;
+            self.release_orphaned_leases().await;
         }
     }
 
@@ -108,7 +108,7 @@ impl SyncEngine {
 
     async fn keep_sweeping(self, tenant: TenantId) {
         while !self.shared().stopping() {
-            self.give_back_abandoned().await;
+            self.release_orphaned_leases().await;
             let swept = self.sweep(&tenant).await;
             self.rest_after(&tenant, "sweep", swept.err()).await;
             self.shared().pause(SWEEP_EVERY).await;
@@ -118,16 +118,16 @@ impl SyncEngine {
     fn turn(&self) -> CaptureOptions {
         CaptureOptions {
             deadline: self.deadline_in(CAPTURE_TURN * 2),
-            linger: CAPTURE_TURN,
+            keep_polling: CAPTURE_TURN,
             idle: Idle::Stay,
         }
     }
 
-    async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<ForceSyncError>) {
+    async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<Error>) {
         if let Some(error) = failure {
             tracing::error!(tenant = %tenant, job, error = %chain(&error), "a job failed; it is tried again");
             self.shared().pause(REST_AFTER_FAILURE).await;
-            self.give_back_abandoned().await;
+            self.release_orphaned_leases().await;
         }
     }
 

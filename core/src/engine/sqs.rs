@@ -1,11 +1,11 @@
-//! The doorbell as an SQS queue.
+//! The wake-up as an SQS queue.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
 
-use super::ports::{Doorbell, DoorbellError, DoorbellPort};
+use super::ports::{WakeUp, WakeUpError, WakeUpPort};
 
 /// Most messages of one SendMessageBatch call (SQS API reference).
 const BATCH_MESSAGES_MAX: usize = 10;
@@ -16,13 +16,13 @@ const CALLS_IN_FLIGHT: usize = 4;
 
 /// Rings by sending messages to one standard queue, message group = tenant.
 #[derive(Debug, Clone)]
-pub struct SqsDoorbell {
+pub struct SqsWakeUps {
     client: Client,
     queue_url: String,
 }
 
-impl SqsDoorbell {
-    /// Returns the doorbell over the queue at `queue_url`.
+impl SqsWakeUps {
+    /// Returns the wake-up over the queue at `queue_url`.
     pub fn new(client: Client, queue_url: &str) -> Self {
         Self {
             client,
@@ -54,9 +54,9 @@ impl SqsDoorbell {
 }
 
 #[async_trait]
-impl DoorbellPort for SqsDoorbell {
-    async fn ring(&self, doorbells: &[(Doorbell, u32)]) -> Result<(), DoorbellError> {
-        let batches: Vec<_> = doorbells
+impl WakeUpPort for SqsWakeUps {
+    async fn send(&self, wake_ups: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
+        let batches: Vec<_> = wake_ups
             .chunks(BATCH_MESSAGES_MAX)
             .map(|chunk| chunk.iter().enumerate().map(entry).collect::<Vec<_>>())
             .collect();
@@ -69,14 +69,14 @@ impl DoorbellPort for SqsDoorbell {
         let count = refused.iter().map(|(count, _)| count).sum();
         match refused.into_iter().next() {
             None => Ok(()),
-            Some((_, reason)) => Err(DoorbellError { count, reason }),
+            Some((_, reason)) => Err(WakeUpError { count, reason }),
         }
     }
 }
 
-fn entry((place, (doorbell, delay)): (usize, &(Doorbell, u32))) -> SendMessageBatchRequestEntry {
-    let Doorbell::Apply { tenant, .. } = doorbell;
-    let body = serde_json::to_string(doorbell).expect("a doorbell is plain text and numbers");
+fn entry((place, (wake_up, delay)): (usize, &(WakeUp, u32))) -> SendMessageBatchRequestEntry {
+    let WakeUp::Apply { tenant, .. } = wake_up;
+    let body = serde_json::to_string(wake_up).expect("a wake-up is plain text and numbers");
     let delay = (*delay).min(DELAY_SECONDS_MAX);
     SendMessageBatchRequestEntry::builder()
         .id(place.to_string())
@@ -94,16 +94,16 @@ mod tests {
 
     #[test]
     fn a_message_carries_version_job_tenant_object_and_slot_and_nothing_else() {
-        let doorbell = Doorbell::Apply {
+        let wake_up = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),
             object: ObjectName::parse("Account").unwrap(),
-            slot: 2,
+            permit: 2,
         };
-        let entry = entry((3, &(doorbell, 5_000)));
+        let entry = entry((3, &(wake_up, 5_000)));
         assert_eq!(
             entry.message_body(),
-            r#"{"job":"apply","v":1,"tenant":"acme","object":"Account","slot":2}"#
+            r#"{"job":"apply","v":1,"tenant":"acme","object":"Account","permit":2}"#
         );
         assert_eq!(entry.message_group_id(), Some("acme"));
         assert_eq!(entry.delay_seconds(), Some(900));

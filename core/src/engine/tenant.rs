@@ -10,13 +10,13 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
-use super::error::ForceSyncError;
+use super::error::Error;
 use super::ports::salesforce::{Changes, Interest};
-use super::ports::{ObjectScope, SalesforcePort, StorePort};
+use super::ports::{MappedObject, SalesforcePort, StorePort};
 
-/// How long describes and the org's identity are believed. A changed field shows after at most that
+/// How long describes and the org's identity are max_per_hour. A changed field shows after at most that
 /// long; a changed org at the latest then, and its replay ids are refused before.
-const SCOPES_BELIEVED_MS: i64 = 10 * 60 * 1_000;
+const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 
 /// How long after its last change a tenant counts as active: capture lingers only for active ones.
 const ACTIVE_MS: i64 = 5 * 60 * 1_000;
@@ -27,14 +27,14 @@ pub(crate) struct Tenant {
     pub(crate) store: Arc<dyn StorePort>,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
     /// Held while loading, so that many jobs at once load only once.
-    loaded: Mutex<Option<Arc<Scopes>>>,
+    loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
 }
 
 /// The mapped objects as both live sides have them.
-pub(crate) struct Scopes {
+pub(crate) struct MappedObjects {
     /// In the configuration's order: parents before children where the references allow it.
-    pub(crate) list: Vec<ObjectScope>,
+    pub(crate) list: Vec<MappedObject>,
     /// Our user in the org.
     pub(crate) user: SalesforceId,
     /// The org.
@@ -57,23 +57,23 @@ impl Tenant {
         }
     }
 
-    /// Returns the scopes, loading them when they are older than they are believed.
-    pub(crate) async fn scopes(&self, now_ms: i64) -> Result<Arc<Scopes>, ForceSyncError> {
+    /// Returns the scopes, loading them when they are older than they are max_per_hour.
+    pub(crate) async fn mapped_objects(&self, now_ms: i64) -> Result<Arc<MappedObjects>, Error> {
         let mut loaded = self.loaded.lock().await;
-        if let Some(scopes) = loaded.as_ref() {
-            if now_ms - scopes.loaded_at_ms < SCOPES_BELIEVED_MS {
-                return Ok(Arc::clone(scopes));
+        if let Some(mapped_objects) = loaded.as_ref() {
+            if now_ms - mapped_objects.loaded_at_ms < DESCRIBE_CACHE_MS {
+                return Ok(Arc::clone(mapped_objects));
             }
-            for scope in &scopes.list {
-                self.salesforce.forget_schema(&scope.sync.object);
+            for mapped in &mapped_objects.list {
+                self.salesforce.forget_schema(&mapped.sync.object);
             }
         }
-        let scopes = Arc::new(self.load(now_ms).await?);
-        *loaded = Some(Arc::clone(&scopes));
-        Ok(scopes)
+        let mapped_objects = Arc::new(self.load(now_ms).await?);
+        *loaded = Some(Arc::clone(&mapped_objects));
+        Ok(mapped_objects)
     }
 
-    async fn load(&self, now_ms: i64) -> Result<Scopes, ForceSyncError> {
+    async fn load(&self, now_ms: i64) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
         let identity = self.salesforce.identity().await?;
         let org_epoch = self
@@ -84,7 +84,7 @@ impl Tenant {
         let mut list = Vec::with_capacity(self.config.objects.len());
         for sync in &self.config.objects {
             let schema = self.salesforce.describe(&sync.object).await?;
-            list.push(ObjectScope {
+            list.push(MappedObject {
                 tenant: tenant.clone(),
                 sync: Arc::new(self.with_known_fields(sync, &schema)?),
                 schema: Arc::new(schema),
@@ -93,7 +93,7 @@ impl Tenant {
                 config_hash: Arc::clone(&config_hash),
             });
         }
-        Ok(Scopes {
+        Ok(MappedObjects {
             list,
             user: identity.user_id,
             organization_id: identity.organization_id,
@@ -106,13 +106,13 @@ impl Tenant {
         &self,
         sync: &ObjectSync,
         schema: &ObjectSchema,
-    ) -> Result<ObjectSync, ForceSyncError> {
+    ) -> Result<ObjectSync, Error> {
         match read_fields(sync)
             .into_iter()
             .find(|field| !schema.fields.contains_key(field))
         {
             None => Ok(sync.clone()),
-            Some(field) => Err(ForceSyncError::UnknownField {
+            Some(field) => Err(Error::UnknownField {
                 tenant: self.config.tenant.clone(),
                 object: sync.object.clone(),
                 field,
@@ -154,9 +154,11 @@ pub(crate) fn interest_of(sync: &ObjectSync) -> Interest {
 }
 
 /// Returns the scope of `object`.
-pub(crate) fn scope_of<'a>(
-    scopes: &'a [ObjectScope],
+pub(crate) fn mapped_object<'a>(
+    mapped_objects: &'a [MappedObject],
     object: &ObjectName,
-) -> Option<&'a ObjectScope> {
-    scopes.iter().find(|scope| scope.sync.object == *object)
+) -> Option<&'a MappedObject> {
+    mapped_objects
+        .iter()
+        .find(|mapped| mapped.sync.object == *object)
 }

@@ -3,15 +3,15 @@
 //! Pure. Two sides differ rightly while a person must decide, while a rule keeps them apart, or while
 //! a write is under way. They have drifted if the plan, shown both, would write something.
 
-use crate::apply::planner::ScopePlanner;
+use crate::apply::planner::ObjectPlanner;
 use crate::apply::state::{named_by_external_id, postgres_side};
-use crate::engine::ports::ObjectScope;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
 use crate::engine::ports::store::ObservedRecord;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
-use crate::plan::record::{SideState, SideWrite};
+use crate::planner::record::{SideState, SideWrite};
 
 /// A record that is not the same on both sides, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,20 +44,20 @@ pub(crate) enum Comparison {
 /// Compares a record's row with what Salesforce was just read to hold, as the object's filter shows it.
 /// `None`: it holds nothing.
 pub(crate) fn compare(
-    scope: &ObjectScope,
-    planner: &ScopePlanner<'_>,
+    mapped: &MappedObject,
+    planner: &ObjectPlanner<'_>,
     observed: &ObservedRecord,
     read: Option<&SalesforceRecord>,
 ) -> Comparison {
     let fields = planner.fields();
-    let drifted = |fields, absent| Comparison::Drifted(item(scope, observed, fields, absent));
+    let drifted = |fields, absent| Comparison::Drifted(item(mapped, observed, fields, absent));
     let live = read.filter(|record| record.deleted == Deleted::No);
-    if live.is_some() && observed.link.image.presence == Presence::Outside {
+    if live.is_some() && observed.link.remote_state.presence == Presence::FilteredOut {
         // The filter shows it again, and no change of the record told that.
         return drifted(Vec::new(), None);
     }
     // A value that its field cannot hold, or a second row, is parked with its reason by apply.
-    let postgres = match postgres_side(scope, fields, observed) {
+    let postgres = match postgres_side(mapped, fields, observed) {
         Ok((postgres, invalid)) if invalid.is_empty() => postgres,
         Ok(_) | Err(_) => return Comparison::Held,
     };
@@ -68,7 +68,7 @@ pub(crate) fn compare(
             fields: named,
             changed_at_ms: record.version.modified_ms,
         },
-        // The parent is not the one that the image shows: an event is missing or under way.
+        // The parent is not the one that the remote state shows: an event is missing or under way.
         (Some(Err(_)), _) | (Some(_), None) => return drifted(Vec::new(), None),
         (None, _) => SideState {
             presence: if observed.link.agreed {
@@ -92,14 +92,14 @@ pub(crate) fn compare(
 }
 
 fn item(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     observed: &ObservedRecord,
     fields: Vec<FieldName>,
     absent: Option<&'static str>,
 ) -> DriftItem {
     DriftItem {
-        tenant: scope.tenant.clone(),
-        object: scope.sync.object.clone(),
+        tenant: mapped.tenant.clone(),
+        object: mapped.sync.object.clone(),
         record_id: observed.link.record_id,
         external_id: observed.link.external_id.clone(),
         fields,

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::planner::ScopePlanner;
+use crate::apply::planner::ObjectPlanner;
 use crate::capture::backfill::snapshot;
-use crate::capture::completion::read_shown;
-use crate::engine::abandoned::HeldStream;
+use crate::capture::enrich::read_shown;
 use crate::engine::deadline::Deadline;
-use crate::engine::error::ForceSyncError;
+use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::ObjectScope;
+use crate::engine::orphans::StreamGuard;
+use crate::engine::ports::MappedObject;
 use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
 use crate::engine::ports::store::{ObservedRecord, StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
@@ -40,27 +40,24 @@ struct PageFindings {
 }
 
 /// Compares every record of every object, from where the last run stopped.
-pub(crate) async fn full(
-    job: &Job<'_>,
-    deadline: Deadline,
-) -> Result<ReconcileReport, ForceSyncError> {
+pub(crate) async fn full(job: &Job<'_>, deadline: Deadline) -> Result<ReconcileReport, Error> {
     let mut report = ReconcileReport {
         complete: true,
         ..ReconcileReport::default()
     };
-    for scope in job.scopes() {
-        let stream = StreamName(format!("reconcile:{}", scope.sync.object));
+    for mapped in job.mapped_objects() {
+        let stream = StreamName(format!("reconcile:{}", mapped.sync.object));
         let Some(lease) = job.acquire(&stream).await? else {
             report.complete = false;
             continue;
         };
-        let mut walk = Walk::resume(job, scope, lease);
-        let ended = walk.run(deadline, &mut report).await;
-        job.release(walk.lease).await;
+        let mut comparison = FullComparison::resume(job, mapped, lease);
+        let ended = comparison.run(deadline, &mut report).await;
+        job.release(comparison.lease).await;
         report.complete &= ended?;
     }
     if report.enqueued > 0 {
-        job.ring_for_due_work().await?;
+        job.wake_up_for_due_work().await?;
     }
     log(job, "full", &report);
     Ok(report)
@@ -70,13 +67,13 @@ pub(crate) async fn full(
 pub(crate) async fn incremental(
     job: &Job<'_>,
     deadline: Deadline,
-) -> Result<ReconcileReport, ForceSyncError> {
+) -> Result<ReconcileReport, Error> {
     let mut report = ReconcileReport {
         complete: true,
         ..ReconcileReport::default()
     };
-    for scope in job.scopes() {
-        let planner = ScopePlanner::new(scope);
+    for mapped in job.mapped_objects() {
+        let planner = ObjectPlanner::new(mapped);
         let mut since_ms = job.now_ms() - INCREMENTAL_WINDOW_MS;
         let mut after: Option<SalesforceId> = None;
         loop {
@@ -84,9 +81,9 @@ pub(crate) async fn incremental(
                 report.complete = false;
                 break;
             }
-            let page = changed_page(job, scope, since_ms, after.as_ref()).await?;
-            let findings = inspect_changes(job, scope, &planner, &page).await?;
-            enqueue(job, scope, findings, &mut report).await?;
+            let page = changed_page(job, mapped, since_ms, after.as_ref()).await?;
+            let findings = inspect_changes(job, mapped, &planner, &page).await?;
+            enqueue(job, mapped, findings, &mut report).await?;
             if let Some(last) = page.records.last() {
                 since_ms = last.version.modified_ms.unwrap_or(since_ms);
                 after = Some(last.salesforce_id.clone());
@@ -97,24 +94,21 @@ pub(crate) async fn incremental(
         }
     }
     if report.enqueued > 0 {
-        job.ring_for_due_work().await?;
+        job.wake_up_for_due_work().await?;
     }
     log(job, "incremental", &report);
     Ok(report)
 }
 
 /// Finds drift on every object without enqueueing anything.
-pub(crate) async fn detect(
-    job: &Job<'_>,
-    deadline: Deadline,
-) -> Result<Vec<DriftItem>, ForceSyncError> {
+pub(crate) async fn detect(job: &Job<'_>, deadline: Deadline) -> Result<Vec<DriftItem>, Error> {
     let mut drifted = Vec::new();
-    for scope in job.scopes() {
-        let planner = ScopePlanner::new(scope);
+    for mapped in job.mapped_objects() {
+        let planner = ObjectPlanner::new(mapped);
         let mut after = None;
         while has_time(job, deadline) {
-            let page = scan_page(job, scope, after.as_ref()).await?;
-            let findings = inspect(job, scope, &planner, after.as_ref(), &page).await?;
+            let page = scan_page(job, mapped, after.as_ref()).await?;
+            let findings = inspect(job, mapped, &planner, after.as_ref(), &page).await?;
             drifted.extend(findings.drifted);
             after = page.records.last().map(|last| last.salesforce_id.clone());
             if page.done {
@@ -126,42 +120,42 @@ pub(crate) async fn detect(
 }
 
 /// Marks drifted records to be looked at on both sides. Returns how many were enqueued.
-pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, ForceSyncError> {
+pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, Error> {
     let mut enqueued = 0;
-    for scope in job.scopes() {
+    for mapped in job.mapped_objects() {
         let records: Vec<RecordId> = items
             .iter()
-            .filter(|item| item.object == scope.sync.object && item.tenant == scope.tenant)
+            .filter(|item| item.object == mapped.sync.object && item.tenant == mapped.tenant)
             .map(|item| item.record_id)
             .collect();
         if !records.is_empty() {
-            enqueued += job.store().enqueue_repair(scope, &records).await?;
+            enqueued += job.store().enqueue_repair(mapped, &records).await?;
         }
     }
     if enqueued > 0 {
-        job.ring_for_due_work().await?;
+        job.wake_up_for_due_work().await?;
     }
     Ok(enqueued)
 }
 
 /// One object's full comparison under its lease.
-struct Walk<'a> {
+struct FullComparison<'a> {
     job: &'a Job<'a>,
-    scope: &'a ObjectScope,
-    lease: HeldStream,
-    planner: ScopePlanner<'a>,
-    at: Milestone,
+    mapped: &'a MappedObject,
+    lease: StreamGuard,
+    planner: ObjectPlanner<'a>,
+    at: ScanProgress,
 }
 
 /// Where a full comparison stands: what was compared, and up to which id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Milestone {
+struct ScanProgress {
     after: Option<SalesforceId>,
     compared: u64,
     differing: u64,
 }
 
-impl Milestone {
+impl ScanProgress {
     /// Reads it from a stored position; one that is done, or none, begins anew.
     fn of(position: Option<&SourceCursor>) -> Self {
         let Some(SourceCursor::Snapshot(text)) = position else {
@@ -192,14 +186,14 @@ impl Milestone {
     }
 }
 
-impl<'a> Walk<'a> {
-    fn resume(job: &'a Job<'a>, scope: &'a ObjectScope, lease: HeldStream) -> Self {
+impl<'a> FullComparison<'a> {
+    fn resume(job: &'a Job<'a>, mapped: &'a MappedObject, lease: StreamGuard) -> Self {
         Self {
             job,
-            scope,
-            at: Milestone::of(lease.position.as_ref()),
+            mapped,
+            at: ScanProgress::of(lease.position.as_ref()),
             lease,
-            planner: ScopePlanner::new(scope),
+            planner: ObjectPlanner::new(mapped),
         }
     }
 
@@ -208,7 +202,7 @@ impl<'a> Walk<'a> {
         &mut self,
         deadline: Deadline,
         report: &mut ReconcileReport,
-    ) -> Result<bool, ForceSyncError> {
+    ) -> Result<bool, Error> {
         while has_time(self.job, deadline) {
             if self.page(report).await? {
                 return Ok(true);
@@ -222,30 +216,30 @@ impl<'a> Walk<'a> {
     }
 
     /// Compares one page and stores how far it came. Returns whether it was the last.
-    async fn page(&mut self, report: &mut ReconcileReport) -> Result<bool, ForceSyncError> {
-        let (job, scope) = (self.job, self.scope);
-        let page = scan_page(job, scope, self.at.after.as_ref()).await?;
-        let findings = inspect(job, scope, &self.planner, self.at.after.as_ref(), &page).await?;
+    async fn page(&mut self, report: &mut ReconcileReport) -> Result<bool, Error> {
+        let (job, mapped) = (self.job, self.mapped);
+        let page = scan_page(job, mapped, self.at.after.as_ref()).await?;
+        let findings = inspect(job, mapped, &self.planner, self.at.after.as_ref(), &page).await?;
         let differing = findings.drifted.len() + findings.unlinked.len() + findings.vanished.len();
         self.at.compared += findings.compared;
         self.at.differing += findings.held + u64::try_from(differing).unwrap_or(u64::MAX);
         self.at.after = page.records.last().map(|last| last.salesforce_id.clone());
-        enqueue(job, scope, findings, report).await?;
+        enqueue(job, mapped, findings, report).await?;
         let position = StreamPosition {
             cursor: self.at.cursor(page.done),
-            stale: Some(false),
+            needs_resync: Some(false),
             out_of_scope: 0,
         };
         job.store()
             .record_observations(
-                std::slice::from_ref(scope),
+                std::slice::from_ref(mapped),
                 &[],
                 Some((&mut self.lease, position)),
             )
             .await?;
         if page.done {
             job.store()
-                .publish_proof(scope, self.at.compared, self.at.differing)
+                .publish_comparison(mapped, self.at.compared, self.at.differing)
                 .await?;
         }
         Ok(page.done)
@@ -254,10 +248,10 @@ impl<'a> Walk<'a> {
 
 async fn scan_page(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     after: Option<&SalesforceId>,
-) -> Result<ScanPage, ForceSyncError> {
-    let sync = &scope.sync;
+) -> Result<ScanPage, Error> {
+    let sync = &mapped.sync;
     let page = job
         .salesforce()
         .scan(
@@ -272,15 +266,15 @@ async fn scan_page(
 
 async fn changed_page(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     since_ms: i64,
     after: Option<&SalesforceId>,
-) -> Result<ScanPage, ForceSyncError> {
+) -> Result<ScanPage, Error> {
     let page = job
         .salesforce()
         .changed_since(
-            &scope.sync.object,
-            &read_fields(&scope.sync),
+            &mapped.sync.object,
+            &read_fields(&mapped.sync),
             since_ms,
             after,
         )
@@ -291,21 +285,21 @@ async fn changed_page(
 /// Compares one page of a scan, and finds the linked records that it should have shown.
 async fn inspect(
     job: &Job<'_>,
-    scope: &ObjectScope,
-    planner: &ScopePlanner<'_>,
+    mapped: &MappedObject,
+    planner: &ObjectPlanner<'_>,
     after: Option<&SalesforceId>,
     page: &ScanPage,
-) -> Result<PageFindings, ForceSyncError> {
+) -> Result<PageFindings, Error> {
     let mut findings = PageFindings::default();
-    compare_records(job, scope, planner, &page.records, &mut findings).await?;
+    compare_records(job, mapped, planner, &page.records, &mut findings).await?;
     let seen: Vec<SalesforceId> = page
         .records
         .iter()
         .map(|record| record.salesforce_id.clone())
         .collect();
     let upto = if page.done { None } else { seen.last() };
-    let vanished = job.store().vanished(scope, after, upto, &seen).await?;
-    let idle = job.store().idle_records(scope, &vanished).await?;
+    let vanished = job.store().vanished(mapped, after, upto, &seen).await?;
+    let idle = job.store().idle_records(mapped, &vanished).await?;
     findings.vanished = idle.into_iter().collect();
     Ok(findings)
 }
@@ -314,13 +308,13 @@ async fn inspect(
 /// that are not known to lie outside: they are looked at.
 async fn inspect_changes(
     job: &Job<'_>,
-    scope: &ObjectScope,
-    planner: &ScopePlanner<'_>,
+    mapped: &MappedObject,
+    planner: &ObjectPlanner<'_>,
     page: &ScanPage,
-) -> Result<PageFindings, ForceSyncError> {
+) -> Result<PageFindings, Error> {
     let mut findings = PageFindings::default();
-    if scope.sync.filter.is_none() {
-        compare_records(job, scope, planner, &page.records, &mut findings).await?;
+    if mapped.sync.filter.is_none() {
+        compare_records(job, mapped, planner, &page.records, &mut findings).await?;
         return Ok(findings);
     }
     let ids: Vec<SalesforceId> = page
@@ -328,22 +322,22 @@ async fn inspect_changes(
         .iter()
         .map(|record| record.salesforce_id.clone())
         .collect();
-    let shown = read_shown(job, scope, &ids).await?;
+    let shown = read_shown(job, mapped, &ids).await?;
     let unmatched: Vec<SalesforceId> = ids
         .into_iter()
         .filter(|id| !shown.contains_key(id))
         .collect();
     let records: Vec<SalesforceRecord> = shown.into_values().collect();
-    compare_records(job, scope, planner, &records, &mut findings).await?;
+    compare_records(job, mapped, planner, &records, &mut findings).await?;
     let strayed: Vec<RecordId> = job
         .store()
-        .observe(scope, &unmatched)
+        .observe(mapped, &unmatched)
         .await?
         .into_iter()
-        .filter(|observed| observed.link.image.presence == Presence::Present)
+        .filter(|observed| observed.link.remote_state.presence == Presence::Present)
         .map(|observed| observed.link.record_id)
         .collect();
-    let idle = job.store().idle_records(scope, &strayed).await?;
+    let idle = job.store().idle_records(mapped, &strayed).await?;
     findings.vanished = idle.into_iter().collect();
     Ok(findings)
 }
@@ -352,16 +346,16 @@ async fn inspect_changes(
 /// count only if they still differ and nothing is under way for them.
 async fn compare_records(
     job: &Job<'_>,
-    scope: &ObjectScope,
-    planner: &ScopePlanner<'_>,
+    mapped: &MappedObject,
+    planner: &ObjectPlanner<'_>,
     records: &[SalesforceRecord],
     findings: &mut PageFindings,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let by_id: BTreeMap<SalesforceId, SalesforceRecord> = records
         .iter()
         .map(|record| (record.salesforce_id.clone(), record.clone()))
         .collect();
-    let first = Comparisons::of(job, scope, planner, &by_id).await?;
+    let first = Comparisons::of(job, mapped, planner, &by_id).await?;
     findings.compared += u64::try_from(records.len()).unwrap_or(u64::MAX);
     findings.held += first.held;
     findings.unlinked = first.unlinked;
@@ -369,10 +363,10 @@ async fn compare_records(
         return Ok(());
     }
     let suspects: Vec<SalesforceId> = first.drifted.into_keys().collect();
-    let again = read_shown(job, scope, &suspects).await?;
-    let second = Comparisons::of(job, scope, planner, &again).await?;
+    let again = read_shown(job, mapped, &suspects).await?;
+    let second = Comparisons::of(job, mapped, planner, &again).await?;
     let suspects: Vec<RecordId> = second.drifted.values().map(|item| item.record_id).collect();
-    let idle: BTreeSet<RecordId> = job.store().idle_records(scope, &suspects).await?;
+    let idle: BTreeSet<RecordId> = job.store().idle_records(mapped, &suspects).await?;
     findings.drifted = second
         .drifted
         .into_values()
@@ -381,7 +375,7 @@ async fn compare_records(
     Ok(())
 }
 
-/// What comparing a set of records said.
+/// What comparing a set of records new.
 #[derive(Default)]
 struct Comparisons {
     drifted: BTreeMap<SalesforceId, DriftItem>,
@@ -392,14 +386,14 @@ struct Comparisons {
 impl Comparisons {
     async fn of(
         job: &Job<'_>,
-        scope: &ObjectScope,
-        planner: &ScopePlanner<'_>,
+        mapped: &MappedObject,
+        planner: &ObjectPlanner<'_>,
         read: &BTreeMap<SalesforceId, SalesforceRecord>,
-    ) -> Result<Self, ForceSyncError> {
+    ) -> Result<Self, Error> {
         let ids: Vec<SalesforceId> = read.keys().cloned().collect();
         let observed: BTreeMap<SalesforceId, ObservedRecord> = job
             .store()
-            .observe(scope, &ids)
+            .observe(mapped, &ids)
             .await?
             .into_iter()
             .filter_map(|observed| Some((observed.link.salesforce_id.clone()?, observed)))
@@ -410,7 +404,7 @@ impl Comparisons {
                 comparisons.unlinked.push(record.clone());
                 continue;
             };
-            match compare(scope, planner, observed, Some(record)) {
+            match compare(mapped, planner, observed, Some(record)) {
                 Comparison::Equal => {}
                 Comparison::Held => comparisons.held += 1,
                 Comparison::Drifted(item) => {
@@ -426,10 +420,10 @@ impl Comparisons {
 /// never seen are recorded as seen.
 async fn enqueue(
     job: &Job<'_>,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     findings: PageFindings,
     report: &mut ReconcileReport,
-) -> Result<(), ForceSyncError> {
+) -> Result<(), Error> {
     let records: Vec<RecordId> = findings
         .drifted
         .iter()
@@ -437,18 +431,18 @@ async fn enqueue(
         .chain(findings.vanished)
         .collect();
     if !records.is_empty() {
-        report.enqueued += job.store().enqueue_repair(scope, &records).await?;
+        report.enqueued += job.store().enqueue_repair(mapped, &records).await?;
     }
     if !findings.unlinked.is_empty() {
         let cursor = format!("reconcile:{}", job.shared.ids.uuid());
         let observations: Vec<SalesforceObservation> = findings
             .unlinked
             .iter()
-            .map(|record| snapshot(job, scope, record, &cursor))
+            .map(|record| snapshot(job, mapped, record, &cursor))
             .collect();
         let recorded = job
             .store()
-            .record_observations(std::slice::from_ref(scope), &observations, None)
+            .record_observations(std::slice::from_ref(mapped), &observations, None)
             .await?;
         report.enqueued += recorded.dirty;
     }
@@ -477,13 +471,16 @@ mod tests {
 
     #[test]
     fn a_full_comparison_goes_on_where_it_stopped_and_begins_anew_when_done() {
-        let at = Milestone {
+        let at = ScanProgress {
             after: Some(SalesforceId::parse("001xx000003DGb2AAG").unwrap()),
             compared: 2_000,
             differing: 3,
         };
-        assert_eq!(Milestone::of(Some(&at.cursor(false))), at);
-        assert_eq!(Milestone::of(Some(&at.cursor(true))), Milestone::default());
-        assert_eq!(Milestone::of(None), Milestone::default());
+        assert_eq!(ScanProgress::of(Some(&at.cursor(false))), at);
+        assert_eq!(
+            ScanProgress::of(Some(&at.cursor(true))),
+            ScanProgress::default()
+        );
+        assert_eq!(ScanProgress::of(None), ScanProgress::default());
     }
 }

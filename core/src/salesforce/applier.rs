@@ -1,6 +1,6 @@
 //! One change applied to Salesforce by itself: the façade for callers without an engine.
 //!
-//! It upserts or deletes by external id and knows nothing of bases, images or intents: nothing here
+//! It upserts or deletes by external id and knows nothing of bases, remote states or intents: nothing here
 //! protects an edit made meanwhile. The engine does not go this way.
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ pub struct Fault {
     pub status: Option<u16>,
     /// errorCode, statusCode, OAuth error, or gRPC error-code without its common prefix.
     pub code: String,
-    /// What was said. May quote record values.
+    /// What was new. May quote record values.
     pub message: String,
     /// The fields that were named.
     pub fields: Vec<String>,
@@ -169,7 +169,7 @@ fn disposition(fault: &Fault) -> Disposition {
         | "subscription.internal.error" => Disposition::RetryLater,
         // The record has changed since it was seen, whatever the code says.
         _ if fault.status == Some(412) => Disposition::Reread,
-        // The record is not what it was believed to be.
+        // The record is not what it was max_per_hour to be.
         "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => Disposition::Reread,
         // Of the record itself; where a field is named, that field's value is wrong.
         "INVALID_CROSS_REFERENCE_KEY" if fault.fields.is_empty() => Disposition::Reread,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::transport::{Fetched, RestCall, Transport};
+use super::rest::{Fetched, RestCall, RestClient};
 use crate::engine::ports::salesforce::{Disposition, SalesforceError};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
@@ -28,7 +28,7 @@ impl Schemas {
     /// exist or is hidden, or the org is out of reach.
     pub(super) async fn get(
         &self,
-        transport: &Transport,
+        rest: &RestClient,
         object: &ObjectName,
     ) -> Result<Arc<ObjectSchema>, SalesforceError> {
         if let Some(schema) = self.cached(object) {
@@ -37,12 +37,12 @@ impl Schemas {
         let what = format!("the describe of {object}");
         let call = RestCall {
             method: Method::GET,
-            path: transport.path(&format!("/sobjects/{object}/describe")),
+            path: rest.path(&format!("/sobjects/{object}/describe")),
             body: None,
             headers: Vec::new(),
             deadline: Instant::now() + DESCRIBE_TIMEOUT,
         };
-        let body = match transport.fetch(&what, &call).await {
+        let body = match rest.fetch(&what, &call).await {
             Ok(body) => body,
             Err(Fetched::Refused(fault)) if fault.status == Some(404) => {
                 return Err(no_such_object(what, object));

@@ -22,11 +22,11 @@ use crate::model::value::{Decimal, Payload, Value};
 
 /// The mapped objects and fields that events are read for.
 #[derive(Default)]
-pub(super) struct EventScope {
-    objects: BTreeMap<ObjectName, ScopedObject>,
+pub(super) struct EventFilter {
+    objects: BTreeMap<ObjectName, EventObject>,
 }
 
-pub(super) struct ScopedObject {
+pub(super) struct EventObject {
     schema: Arc<ObjectSchema>,
     interest: Interest,
     /// The one mapped field that is an external id, if it is only one.
@@ -42,14 +42,14 @@ pub(super) struct Ourselves {
 }
 
 /// Where an event was seen.
-pub(super) struct Sighting<'a> {
+pub(super) struct Observation<'a> {
     pub(super) replay_id: &'a [u8],
     /// Observations that the same replay id has given already.
     pub(super) ordinal: i32,
 }
 
 /// What an event says of itself, in whatever form it came.
-pub(super) struct Told<'a> {
+pub(super) struct EventMeta<'a> {
     pub(super) header: &'a EventHeader,
     pub(super) version: Version,
     /// Where it was seen.
@@ -64,12 +64,12 @@ pub(super) enum EventReading {
     /// One observation per record.
     Observed(Vec<SalesforceObservation>),
     /// The object must be read again as a whole.
-    Stale(ObjectName),
+    NeedsResync(ObjectName),
     /// No mapped object or field.
     OutOfScope,
 }
 
-impl EventScope {
+impl EventFilter {
     /// Adds an object with its mapped fields. Errors: the object has no such field.
     pub(super) fn add(
         &mut self,
@@ -86,12 +86,12 @@ impl EventScope {
             1 => external_ids.pop(),
             _ => None,
         };
-        let scoped = ScopedObject {
+        let event_object = EventObject {
             interest: interest.clone(),
             external_id,
             schema: Arc::clone(&schema),
         };
-        self.objects.insert(schema.object.clone(), scoped);
+        self.objects.insert(schema.object.clone(), event_object);
         Ok(())
     }
 
@@ -113,28 +113,31 @@ impl EventScope {
         &self,
         schema: &EventSchema,
         event: &Event,
-        seen: &Sighting<'_>,
+        seen: &Observation<'_>,
         ourselves: &Ourselves,
     ) -> EventReading {
-        let told = Told {
+        let meta = EventMeta {
             header: &event.header,
             version: version_of(schema, event),
             cursor: SourceCursor::SalesforceReplayId(seen.replay_id.to_vec()),
             ordinal: seen.ordinal,
         };
-        self.reading(told, ourselves, |scoped| scoped.content(schema, event))
+        self.reading(meta, ourselves, |event_object| {
+            event_object.content(schema, event)
+        })
     }
 
     /// Returns what an event says whose content is told by `content`.
     pub(super) fn reading(
         &self,
-        told: Told<'_>,
+        meta: EventMeta<'_>,
         ourselves: &Ourselves,
-        content: impl FnOnce(&ScopedObject) -> Content,
+        content: impl FnOnce(&EventObject) -> Content,
     ) -> EventReading {
-        let header = told.header;
+        let header = meta.header;
         let object = ObjectName::parse(&header.entity_name).ok();
-        let Some((object, scoped)) = object.and_then(|name| self.objects.get_key_value(&name))
+        let Some((object, event_object)) =
+            object.and_then(|name| self.objects.get_key_value(&name))
         else {
             return EventReading::OutOfScope;
         };
@@ -143,9 +146,9 @@ impl EventScope {
         let ids = match ids {
             Some(ids) if header.change_type != ChangeType::GapOverflow && !ids.is_empty() => ids,
             // `001*` and the id of zeroes stand for records that are not named.
-            Some(_) | None => return EventReading::Stale(object.clone()),
+            Some(_) | None => return EventReading::NeedsResync(object.clone()),
         };
-        let (kind, fields) = match content(scoped) {
+        let (kind, fields) = match content(event_object) {
             Content::Said(kind, fields) => (kind, fields),
             Content::NothingMapped => return EventReading::OutOfScope,
             Content::Unclear => (ObservationKind::Gap, Payload::new()),
@@ -153,17 +156,17 @@ impl EventScope {
         let one = SalesforceObservation {
             object: object.clone(),
             salesforce_id: ids[0].clone(),
-            external_id: scoped.external_id_in(&fields),
+            external_id: event_object.external_id_in(&fields),
             kind,
             fields,
-            version: told.version,
-            cursor: told.cursor,
-            ordinal: told.ordinal,
+            version: meta.version,
+            cursor: meta.cursor,
+            ordinal: meta.ordinal,
             ours: ourselves.made(header),
             transaction_key: Some(header.transaction_key.clone()).filter(|key| !key.is_empty()),
         };
         let observations =
-            (told.ordinal..)
+            (meta.ordinal..)
                 .zip(ids)
                 .map(|(ordinal, salesforce_id)| SalesforceObservation {
                     salesforce_id,
@@ -190,7 +193,7 @@ pub(super) enum Content {
     Unclear,
 }
 
-impl ScopedObject {
+impl EventObject {
     /// The fields whose values are wanted.
     pub(super) fn fields(&self) -> impl Iterator<Item = &FieldName> {
         self.interest.fields.iter()
@@ -285,7 +288,7 @@ fn touches(places: &BTreeSet<FieldPlace>, place: FieldPlace) -> bool {
     places.contains(&place) || places.contains(&whole)
 }
 
-/// The compound is named as a whole and none of its parts is: which part changed is not said.
+/// The compound is named as a whole and none of its parts is: which part changed is not new.
 fn only_the_whole(
     changed: &BTreeSet<FieldPlace>,
     nulled: &BTreeSet<FieldPlace>,
@@ -316,7 +319,7 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
         Avro::Long(long) => whole_number(field, *long),
         Avro::Double(double) => {
             let number = Decimal::parse(&double.to_string())?;
-            told_apart(field, &number)
+            distinguished(field, &number)
                 .then(|| of_json(Value::Number(number).to_json()))
                 .flatten()
         }
@@ -326,7 +329,7 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
 
 /// Returns whether a number that was a double is the one meant: the shortest decimal that gives the
 /// double is, if the field's digits at this magnitude are no more than a double can tell apart.
-pub(super) fn told_apart(field: &FieldType, number: &Decimal) -> bool {
+pub(super) fn distinguished(field: &FieldType, number: &Decimal) -> bool {
     scale_of(field).is_some_and(|scale| number.whole_digits() + scale <= DOUBLE_DIGITS)
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use reqwest::Method;
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::describe::{Schemas, field_of};
-use super::soql::{Literal, PAGE_ROWS, Selection};
-use super::transport::{Fetched, RestCall, Transport};
+use super::rest::{Fetched, RestCall, RestClient};
+use super::soql::{Literal, Selection};
 use crate::engine::ports::salesforce::{
     Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
     ScanPage,
@@ -22,13 +22,15 @@ use crate::model::observation::Version;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
 
-/// Reads through one org's transport.
+/// Reads from one org.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
     /// Most statements under way at a time.
     pub(super) calls_in_flight: usize,
+    /// Rows of one page of a scan.
+    pub(super) page_rows: usize,
 }
 
 /// Which rows a query sees.
@@ -85,9 +87,9 @@ impl Reader<'_> {
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError> {
         let columns = self.columns(object, fields).await?;
-        let statement = columns.selection().page(filter, after);
+        let statement = columns.selection().page(filter, after, self.page_rows);
         let rows = self.query(object, statement, Rows::Live).await?;
-        Ok(columns.page(&rows))
+        Ok(columns.page(&rows, self.page_rows))
     }
 
     /// Tries a filter beside the fields that are read with it.
@@ -121,10 +123,10 @@ impl Reader<'_> {
     async fn ask(&self, object: &ObjectName, statement: &str) -> Result<Asked, SalesforceError> {
         let what = format!("trying the filter of {object}");
         let call = self.get(
-            self.transport
+            self.rest
                 .path(&format!("/query?{}", encoded_statement(statement))),
         );
-        match self.transport.fetch(&what, &call).await {
+        match self.rest.fetch(&what, &call).await {
             Ok(body) => match serde_json::from_slice::<QueryPage>(&body) {
                 Ok(page) => Ok(Asked::Rows(page.records.len())),
                 Err(_) => Err(unreadable(object)),
@@ -151,18 +153,18 @@ impl Reader<'_> {
         let stamp = columns.stamp()?;
         let statement = columns
             .selection()
-            .changed_since(&stamp, since_ms, after)
+            .changed_since(&stamp, since_ms, after, self.page_rows)
             .ok_or_else(|| reading(object, "bad_moment", "the moment is no date"))?;
         let rows = self.query(object, statement, Rows::DeletedToo).await?;
-        Ok(columns.page(&rows))
+        Ok(columns.page(&rows, self.page_rows))
     }
 
     /// Reads the org's limits.
     pub(super) async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
         let what = "reading the limits";
-        let call = self.get(self.transport.path("/limits"));
+        let call = self.get(self.rest.path("/limits"));
         let body = self
-            .transport
+            .rest
             .fetch(what, &call)
             .await
             .map_err(|fetched| fetched.into_error(what))?;
@@ -179,7 +181,7 @@ impl Reader<'_> {
         object: &ObjectName,
         fields: &[FieldName],
     ) -> Result<Columns, SalesforceError> {
-        let schema = self.schemas.get(self.transport, object).await?;
+        let schema = self.schemas.get(self.rest, object).await?;
         for field in fields {
             field_of(&schema, field)?;
         }
@@ -199,10 +201,10 @@ impl Reader<'_> {
             Rows::DeletedToo => "/queryAll",
         };
         let encoded = encoded_statement(&statement);
-        let mut call = self.get(self.transport.path(&format!("{resource}?{encoded}")));
+        let mut call = self.get(self.rest.path(&format!("{resource}?{encoded}")));
         let mut found = Vec::new();
         for _ in 0..PAGES_MAX {
-            let body = match self.transport.fetch(&what, &call).await {
+            let body = match self.rest.fetch(&what, &call).await {
                 Ok(body) => body,
                 Err(Fetched::Refused(fault)) if fault.missing_column().is_some() => {
                     self.schemas.forget(object);
@@ -325,10 +327,10 @@ impl Columns {
         }
     }
 
-    fn page(&self, rows: &[Row]) -> ScanPage {
+    fn page(&self, rows: &[Row], page_rows: usize) -> ScanPage {
         ScanPage {
             records: rows.iter().filter_map(|row| self.record(row)).collect(),
-            done: rows.len() < PAGE_ROWS,
+            done: rows.len() < page_rows,
         }
     }
 

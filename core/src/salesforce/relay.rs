@@ -12,7 +12,9 @@ use serde_json::{Map, Value as Json};
 
 use super::CLIENT_TAG;
 use super::avro::{ChangeType, EventHeader, flat_name};
-use super::event::{Content, EventReading, EventScope, Ourselves, ScopedObject, Told, told_apart};
+use super::event::{
+    Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves, distinguished,
+};
 use crate::engine::ports::salesforce::{Interest, SalesforceError};
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
@@ -58,7 +60,7 @@ pub(crate) struct RelayedBatch {
     /// One per record id, in the order given.
     pub(crate) observations: Vec<SalesforceObservation>,
     /// Objects that must be read again as a whole.
-    pub(crate) stale: Vec<ObjectName>,
+    pub(crate) needs_resync: Vec<ObjectName>,
     /// Events that carried no mapped object or field.
     pub(crate) out_of_scope: usize,
 }
@@ -119,12 +121,12 @@ impl RelayedEvent {
         }
     }
 
-    fn content(&self, scoped: &ScopedObject) -> Content {
+    fn content(&self, event_object: &EventObject) -> Content {
         let said = Said::of(&self.header, &self.fields);
         match self.header.change_type {
-            ChangeType::Create => said.whole(scoped, ObservationKind::Created),
-            ChangeType::Undelete => said.whole(scoped, ObservationKind::Undeleted),
-            ChangeType::Update => said.changes(scoped).unwrap_or(Content::Unclear),
+            ChangeType::Create => said.whole(event_object, ObservationKind::Created),
+            ChangeType::Undelete => said.whole(event_object, ObservationKind::Undeleted),
+            ChangeType::Update => said.changes(event_object).unwrap_or(Content::Unclear),
             ChangeType::Delete => Content::Said(ObservationKind::Deleted, Payload::new()),
             ChangeType::Gap | ChangeType::GapOverflow => Content::Unclear,
         }
@@ -138,9 +140,9 @@ pub(crate) fn read_relayed(
     user: &SalesforceId,
     events: &[RelayedEvent],
 ) -> Result<RelayedBatch, SalesforceError> {
-    let mut scope = EventScope::default();
+    let mut mapped = EventFilter::default();
     for (schema, interest) in objects {
-        scope.add(schema, &interest)?;
+        mapped.add(schema, &interest)?;
     }
     let ourselves = Ourselves {
         origin_suffix: format!(";client={CLIENT_TAG}"),
@@ -148,16 +150,16 @@ pub(crate) fn read_relayed(
     };
     let mut batch = RelayedBatch::default();
     for event in events {
-        let told = Told {
+        let told = EventMeta {
             header: &event.header,
             version: event.version(),
             cursor: event.cursor(),
             ordinal: 0,
         };
-        match scope.reading(told, &ourselves, |scoped| event.content(scoped)) {
+        match mapped.reading(told, &ourselves, |event_object| event.content(event_object)) {
             EventReading::Observed(observations) => batch.observations.extend(observations),
-            EventReading::Stale(object) if batch.stale.contains(&object) => {}
-            EventReading::Stale(object) => batch.stale.push(object),
+            EventReading::NeedsResync(object) if batch.needs_resync.contains(&object) => {}
+            EventReading::NeedsResync(object) => batch.needs_resync.push(object),
             EventReading::OutOfScope => batch.out_of_scope += 1,
         }
     }
@@ -255,7 +257,7 @@ impl<'a> Named<'a> {
     }
 
     /// The field is a compound, or its compound is named as a whole and none of its parts is: whether
-    /// it changed is not said.
+    /// it changed is not new.
     fn leaves_open(&self, name: &str) -> bool {
         let is_part = |compound: &&str| PARTS.iter().any(|part| flat(compound, part) == name);
         self.parted.contains(name)
@@ -329,12 +331,12 @@ impl<'a> Said<'a> {
     }
 
     /// A create carries every field that is not null.
-    fn whole(&self, scoped: &ScopedObject, kind: ObservationKind) -> Content {
-        let fields: Option<Payload> = scoped
+    fn whole(&self, event_object: &EventObject, kind: ObservationKind) -> Content {
+        let fields: Option<Payload> = event_object
             .fields()
             .map(|field| {
                 let json = self.value(field.as_str()).unwrap_or(&Json::Null);
-                let value = self.carried(scoped, field, json)?;
+                let value = self.carried(event_object, field, json)?;
                 Some((field.clone(), value))
             })
             .collect();
@@ -345,11 +347,11 @@ impl<'a> Said<'a> {
     }
 
     /// An update carries the fields that its header names; none if it cannot be told which.
-    fn changes(&self, scoped: &ScopedObject) -> Option<Content> {
+    fn changes(&self, event_object: &EventObject) -> Option<Content> {
         let mut fields = Payload::new();
-        for field in scoped.fields() {
+        for field in event_object.fields() {
             let name = field.as_str();
-            if !is_carried(scoped, field) || self.is_unclear(name) {
+            if !is_carried(event_object, field) || self.is_unclear(name) {
                 return None;
             }
             let nulled = self.nulled.has(name);
@@ -362,9 +364,9 @@ impl<'a> Said<'a> {
             } else {
                 self.value(name)?
             };
-            fields.insert(field.clone(), self.carried(scoped, field, json)?);
+            fields.insert(field.clone(), self.carried(event_object, field, json)?);
         }
-        Some(scoped.changed(fields))
+        Some(event_object.changed(fields))
     }
 
     fn is_unclear(&self, name: &str) -> bool {
@@ -375,13 +377,13 @@ impl<'a> Said<'a> {
     }
 
     /// Returns the canonical value, or none if it cannot be told for sure.
-    fn carried(&self, scoped: &ScopedObject, field: &FieldName, json: &Json) -> Option<Value> {
-        if !is_carried(scoped, field) || self.compounds.contains(field.as_str()) {
+    fn carried(&self, event_object: &EventObject, field: &FieldName, json: &Json) -> Option<Value> {
+        if !is_carried(event_object, field) || self.compounds.contains(field.as_str()) {
             return None;
         }
-        let field_type = &scoped.described(field)?.field_type;
+        let field_type = &event_object.described(field)?.field_type;
         if let Json::Number(number) = json
-            && !told_apart(field_type, &Decimal::parse(&number.to_string())?)
+            && !distinguished(field_type, &Decimal::parse(&number.to_string())?)
         {
             return None;
         }
@@ -390,8 +392,10 @@ impl<'a> Said<'a> {
 }
 
 /// A formula may have changed with anything, and events never carry it.
-fn is_carried(scoped: &ScopedObject, field: &FieldName) -> bool {
-    let calculated = scoped.described(field).is_none_or(|field| field.calculated);
+fn is_carried(event_object: &EventObject, field: &FieldName) -> bool {
+    let calculated = event_object
+        .described(field)
+        .is_none_or(|field| field.calculated);
     !calculated && !NEVER_CARRIED.contains(&field.as_str())
 }
 

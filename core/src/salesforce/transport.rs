@@ -1,229 +1,109 @@
-//! How a REST call is made: under the shared session, within a deadline, renewing the session once.
+//! What carries requests to Salesforce and brings the answers: a trait, and the network behind it.
+//!
+//! The client above it is the same whether it speaks over TLS or, in tests and simulations, to an org in
+//! the same process. Knows nothing of sessions or of what is asked. Never logs an address, a header or
+//! a body.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+mod network;
 
+use std::error::Error;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::Method;
-use secrecy::ExposeSecret;
 
-use super::auth::{Session, SessionKeeper};
-use super::classify::Fault;
-use super::wire::{Effect, Wire, WireAnswer, WireFailure};
-use crate::engine::ports::salesforce::SalesforceError;
+pub(super) use self::network::Network;
+use crate::engine::ports::salesforce::{Disposition, SalesforceError};
 
-/// Makes REST calls.
-pub(super) struct Transport {
-    wire: Arc<Wire>,
-    sessions: Arc<SessionKeeper>,
-    /// `/services/data/v68.0`.
-    base_path: String,
-    /// Value of `Sforce-Call-Options`.
-    call_options: String,
-    usage: Mutex<Option<ApiUsage>>,
-}
+/// The body of a gRPC message stream, in either direction.
+pub type GrpcBody = tonic::body::Body;
 
-/// API requests of the last 24 hours, as the last answer counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiUsage {
-    /// Requests used.
-    pub used: i64,
-    /// Requests the org may use.
-    pub most: i64,
-}
+/// Why a gRPC call has no answer.
+pub type GrpcFailure = Box<dyn Error + Send + Sync>;
 
-/// One REST call.
-#[derive(Debug, Clone)]
-pub(super) struct RestCall {
-    pub(super) method: Method,
-    /// From the root of the instance, encoded, query included.
-    pub(super) path: String,
-    /// JSON.
-    pub(super) body: Option<Bytes>,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) deadline: Instant,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-}
-
-/// A call without a whole answer.
-#[derive(Debug)]
-pub(super) struct CallFailure {
-    pub(super) effect: Effect,
-    pub(super) error: SalesforceError,
-}
-
-/// Least time that a call is started with: less than one round trip cannot bring an answer, only a
-/// doubt.
-const CALL_MS_MIN: u128 = 50;
-
-impl Transport {
-    pub(super) fn new(
-        wire: Arc<Wire>,
-        sessions: Arc<SessionKeeper>,
-        api_version: &str,
-        client_tag: &str,
-    ) -> Self {
-        Self {
-            wire,
-            sessions,
-            base_path: format!("/services/data/v{api_version}"),
-            call_options: format!("client={client_tag}"),
-            usage: Mutex::new(None),
-        }
-    }
-
-    /// Returns the path of a resource below the API version.
-    pub(super) fn path(&self, resource: &str) -> String {
-        format!("{}{resource}", self.base_path)
-    }
-
-    /// Returns the API requests used, as the last answer said.
-    pub(super) fn usage(&self) -> Option<ApiUsage> {
-        *self.usage.lock().expect("no holder of this lock panics")
-    }
-
-    /// Makes a call. A dead session, which is refused before anything is done, is renewed once.
-    pub(super) async fn perform(&self, what: &str, call: &RestCall) -> Result<Answer, CallFailure> {
-        let unsent = |error| CallFailure {
-            effect: Effect::None,
-            error,
-        };
-        let session = self.sessions.current().await.map_err(unsent)?;
-        let answer = self.send(what, call, &session).await?;
-        if !session_is_refused(answer.status) {
-            return Ok(answer);
-        }
-        let session = self.sessions.renew(Some(&session)).await.map_err(unsent)?;
-        self.send(what, call, &session).await
-    }
-
-    /// Makes a call that must answer 200 and returns the body.
-    pub(super) async fn fetch(&self, what: &str, call: &RestCall) -> Result<Vec<u8>, Fetched> {
-        let answer = self
-            .perform(what, call)
-            .await
-            .map_err(|failure| Fetched::Failed(failure.error))?;
-        match answer.status {
-            200 => Ok(answer.body),
-            status => Err(Fetched::Refused(Fault::from_body(status, &answer.body))),
-        }
-    }
-
+/// Carries requests to one org.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Sends an HTTP request and returns the whole answer, unpacked. Gives up after `timeout`.
     async fn send(
         &self,
-        what: &str,
-        call: &RestCall,
-        session: &Session,
-    ) -> Result<Answer, CallFailure> {
-        let failed = |failure: WireFailure| CallFailure {
-            effect: failure.effect,
-            error: failure.into_error(what),
-        };
-        let left = call.deadline.saturating_duration_since(Instant::now());
-        if left.as_millis() < CALL_MS_MIN {
-            return Err(failed(WireFailure::no_time_left()));
-        }
-        let url = format!("{}{}", session.instance_url, call.path);
-        let mut request = self
-            .wire
-            .client()
-            .request(call.method.clone(), url)
-            .bearer_auth(session.access_token.expose_secret())
-            .header("Sforce-Call-Options", &self.call_options);
-        for (name, value) in &call.headers {
-            request = request.header(*name, value);
-        }
-        if let Some(body) = &call.body {
-            request = request
-                .header("Content-Type", "application/json")
-                .body(body.clone());
-        }
-        let answer = self.wire.send(request, left).await.map_err(failed)?;
-        self.note_usage(&answer);
-        Ok(Answer {
-            status: answer.status,
-            body: answer.body,
-        })
-    }
+        request: http::Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<http::Response<Bytes>, HttpFailure>;
 
-    fn note_usage(&self, answer: &WireAnswer) {
-        if let Some(usage) = answer.limit_info.as_deref().and_then(ApiUsage::parse) {
-            let mut noted = self.usage.lock().expect("no holder of this lock panics");
-            *noted = Some(usage);
-        }
-    }
+    /// Opens a gRPC call to the Pub/Sub API; the messages go on in both bodies. The request names the
+    /// path alone, the address is this transport's.
+    async fn open(
+        &self,
+        request: http::Request<GrpcBody>,
+    ) -> Result<http::Response<GrpcBody>, GrpcFailure>;
 }
 
-/// Why a fetch brought nothing.
-#[derive(Debug)]
-pub(super) enum Fetched {
-    /// No whole answer came.
-    Failed(SalesforceError),
-    /// Salesforce said no.
-    Refused(Fault),
+/// No whole answer came.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct HttpFailure {
+    /// Whether the request can have had an effect.
+    pub effect: Effect,
+    /// Which kind of failure, one word.
+    pub code: &'static str,
+    /// What happened, without addresses.
+    pub message: String,
 }
 
-impl Fetched {
+/// Whether a failed request can have had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It was not sent.
+    None,
+    /// It may have arrived.
+    Possible,
+}
+
+impl HttpFailure {
+    /// Returns the failure of a request whose time was up before the whole answer came.
+    pub fn timed_out() -> Self {
+        Self {
+            effect: Effect::Possible,
+            code: "timeout",
+            message: "the answer did not come in time".to_owned(),
+        }
+    }
+
+    /// Returns the failure of a request whose connection ended without a whole answer.
+    pub fn broken(message: &str) -> Self {
+        Self {
+            effect: Effect::Possible,
+            code: "broken",
+            message: message.to_owned(),
+        }
+    }
+
+    /// Returns the failure of a request that cannot be sent.
+    pub(super) fn bad_request(message: &str) -> Self {
+        Self {
+            effect: Effect::None,
+            code: "bad_request",
+            message: message.to_owned(),
+        }
+    }
+
+    /// Returns the failure of a request that was not sent because its time was up.
+    pub(super) fn no_time_left() -> Self {
+        Self {
+            effect: Effect::None,
+            code: "no_time_left",
+            message: "too little time was left to send it".to_owned(),
+        }
+    }
+
     pub(super) fn into_error(self, what: &str) -> SalesforceError {
-        match self {
-            Self::Failed(error) => error,
-            Self::Refused(fault) => fault.into_error(what),
-        }
-    }
-}
-
-impl ApiUsage {
-    /// Returns the usage in a `Sforce-Limit-Info` header, wherever in it the org's own count stands:
-    /// bursts and per-app counts may surround it.
-    fn parse(header: &str) -> Option<Self> {
-        header.split([';', ',']).find_map(|part| {
-            let (used, rest) = part.trim().strip_prefix("api-usage=")?.split_once('/')?;
-            let most: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            Some(Self {
-                used: used.trim().parse().ok()?,
-                most: most.parse().ok()?,
-            })
-        })
-    }
-}
-
-/// A 401 means a dead session. A redirect means that the org has moved; the next login says where to.
-fn session_is_refused(status: u16) -> bool {
-    matches!(status, 401 | 301 | 302 | 307 | 308)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_usage_is_found_in_every_form_of_the_header() {
-        for (header, expected) in [
-            ("api-usage=18/5000", Some((18, 5000))),
-            (
-                "api-usage=10018/100000; api-bursts=1/750",
-                Some((10018, 100_000)),
-            ),
-            (
-                "api-usage=25/5000; per-app-api-usage=17/250(appName=sample-app)",
-                Some((25, 5000)),
-            ),
-            (
-                "per-app-api-usage=17/250(appName=x); api-usage=25/5000",
-                Some((25, 5000)),
-            ),
-            ("per-app-api-usage=17/250(appName=x)", None),
-            ("api-usage=/", None),
-            ("", None),
-        ] {
-            let usage = ApiUsage::parse(header).map(|usage| (usage.used, usage.most));
-            assert_eq!(usage, expected, "{header}");
+        SalesforceError {
+            what: what.to_owned(),
+            status: None,
+            code: self.code.to_owned(),
+            message: self.message,
+            disposition: Disposition::RetryLater,
         }
     }
 }

@@ -11,21 +11,21 @@ mod payload;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
-use reqwest::Method;
+use http::Method;
 
 use self::answer::{BatchAnswer, batch_answer, single_answer};
-use self::batch::{Batch, Convoy, Row, WriteKind, waves};
+use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
-use super::transport::{CallFailure, RestCall, Transport};
-use super::wire::Effect;
+use super::rest::{CallFailure, RestCall, RestClient};
+use super::transport::Effect;
 use crate::engine::ports::salesforce::{
     Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
 };
 
-/// Writes through one org's transport.
+/// Writes to one org.
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
     /// Most calls under way at a time.
     pub(super) calls_in_flight: usize,
@@ -51,8 +51,8 @@ impl Writer<'_> {
             }
         };
         settle(self.write_single(writes, single).await);
-        for wave in waves(writes, &together, self.schemas) {
-            settle(self.write_wave(wave).await);
+        for round in rounds(writes, &together, self.schemas) {
+            settle(self.write_round(round).await);
         }
         outcomes
             .into_iter()
@@ -72,9 +72,9 @@ impl Writer<'_> {
             .await
     }
 
-    async fn write_wave(&self, wave: Vec<Convoy>) -> Vec<(usize, WriteOutcome)> {
-        let settled: Vec<Vec<(usize, WriteOutcome)>> = stream::iter(wave)
-            .map(|convoy| self.send_convoy(convoy))
+    async fn write_round(&self, round: Vec<OrderedBatches>) -> Vec<(usize, WriteOutcome)> {
+        let settled: Vec<Vec<(usize, WriteOutcome)>> = stream::iter(round)
+            .map(|ordered| self.send_ordered(ordered))
             .buffer_unordered(self.calls_in_flight)
             .collect()
             .await;
@@ -96,14 +96,14 @@ impl Writer<'_> {
             body: (method == Method::PATCH)
                 .then(|| payload::single_body(write, self.schemas).into()),
             method,
-            path: self.transport.path(&resource),
+            path: self.rest.path(&resource),
             headers: headers
                 .into_iter()
                 .chain(payload::condition(write))
                 .collect(),
             deadline: self.deadline,
         };
-        match self.transport.perform("the write", &call).await {
+        match self.rest.perform("the write", &call).await {
             Ok(answer) => single_answer(&write.target, &answer),
             Err(failure) => unanswered(&failure),
         }
@@ -111,9 +111,9 @@ impl Writer<'_> {
 
     /// Sends the batches of one convoy one after the other: they share a parent, which Salesforce
     /// locks while it writes its children.
-    async fn send_convoy(&self, convoy: Convoy) -> Vec<(usize, WriteOutcome)> {
+    async fn send_ordered(&self, ordered: OrderedBatches) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
-        for batch in convoy {
+        for batch in ordered {
             settled.extend(self.send_splitting(batch).await);
         }
         settled
@@ -168,11 +168,11 @@ impl Writer<'_> {
         let call = RestCall {
             body: (method == Method::PATCH).then(|| batch.body().into()),
             method,
-            path: self.transport.path(&resource),
+            path: self.rest.path(&resource),
             headers: payload::headers(batch.group.auto_assign, batch.group.allow_duplicates),
             deadline: self.deadline,
         };
-        match self.transport.perform("the write", &call).await {
+        match self.rest.perform("the write", &call).await {
             Ok(answer) => batch_answer(batch, &answer),
             Err(failure) => BatchAnswer::all(batch, &unanswered(&failure)),
         }

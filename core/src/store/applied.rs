@@ -12,22 +12,22 @@ use super::conflicts::{ConflictRow, write_conflicts};
 use super::error::{RefusalKind, RowRefusal};
 use super::journal::{JournalLine, keep_rules, write_journal};
 use super::links::{RawAlias, add_raw_aliases};
+use super::observations::references;
 use super::records::{KnownRecord, LostValue, free_keys, log_lost_values, save_records, word_of};
-use super::sightings::references;
 use super::tasks::{LeaseEnd, NewWork, Parking, add_work, end_leases, wake_children};
 use super::transaction::{Tx, recordset};
 use super::write_rows::RowOutcome;
 use crate::engine::ports::store::{
     LeasedTask, NewIntent, ParkReason, PlanEvidence, PlanRules, PlannedRecord, PostgresRow,
-    PostgresSettlement, RecordVerdict,
+    PostgresSettlement, RecordDecision,
 };
-use crate::engine::ports::{ObjectScope, StoreError};
-use crate::model::ids::{LeaseEpoch, RecordId};
+use crate::engine::ports::{MappedObject, StoreError};
+use crate::model::ids::{FencingToken, RecordId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::{Agreement, Confirmation, RecordPlan};
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::{Agreement, Confirmation, RecordPlan};
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 
 /// When to come back to a record whose row appeared while it was being inserted, or was locked.
 const SHORTLY_MS: i64 = 300;
@@ -44,14 +44,14 @@ pub(super) struct Planned<'c> {
 pub(super) enum Outcome {
     /// Postgres refused its row.
     Refused(RowRefusal),
-    /// The planner spoke, and its row was written as it said.
-    Judged {
+    /// The planner spoke, and its row was written as it new.
+    PlannedRow {
         /// There was a row before.
         row_stood: bool,
         /// That row.
         before: Option<PostgresRow>,
         /// The planner's word.
-        verdict: Box<RecordVerdict>,
+        decision: Box<RecordDecision>,
         /// What became of the row; none if none was written.
         row: Option<RowOutcome>,
         /// What the row says of the write.
@@ -61,7 +61,7 @@ pub(super) enum Outcome {
 
 /// Everything a batch leaves behind.
 #[derive(Default)]
-struct Leavings {
+struct BatchWrites {
     planned: Vec<PlannedRecord>,
     links: Vec<KnownRecord>,
     moved: Vec<RecordId>,
@@ -69,7 +69,7 @@ struct Leavings {
     intents: Vec<IntentLine>,
     conflicts: Vec<ConflictRow>,
     /// Records whose conflicts were judged anew.
-    judged: Vec<Uuid>,
+    replanned: Vec<Uuid>,
     lost: Vec<LostValue>,
     journal: Vec<JournalLine>,
     /// The rules of the decisions in the journal, by hash.
@@ -83,41 +83,41 @@ struct Leavings {
 /// Writes what the batch came to, and says it in the engine's terms.
 pub(super) async fn record_outcomes(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     outcomes: Vec<Planned<'_>>,
 ) -> Result<Vec<PlannedRecord>, StoreError> {
-    let mut left = Leavings::default();
+    let mut writes = BatchWrites::default();
     for planned in outcomes {
-        left.take(scope, planned);
+        writes.take(mapped, planned);
     }
-    make_room(tx, scope, &left).await?;
-    free_keys(tx, &left.moved).await?;
-    save_records(tx, &left.links, &scope.config_hash).await?;
-    add_raw_aliases(tx, &left.aliases).await?;
-    say_intents(tx, scope, &left.intents).await?;
-    write_conflicts(tx, scope, &left.conflicts, &left.judged).await?;
-    log_lost_values(tx, &left.lost, &scope.config_hash).await?;
-    write_journal(tx, &left.journal).await?;
-    keep_rules(tx, left.rules.values()).await?;
-    add_work(tx, &left.again).await?;
-    end_leases(tx, scope, &left.ends).await?;
-    wake_children(tx, &left.arrived).await?;
-    Ok(left.planned)
+    make_room(tx, mapped, &writes).await?;
+    free_keys(tx, &writes.moved).await?;
+    save_records(tx, &writes.links, &mapped.config_hash).await?;
+    add_raw_aliases(tx, &writes.aliases).await?;
+    insert_intents(tx, mapped, &writes.intents).await?;
+    write_conflicts(tx, mapped, &writes.conflicts, &writes.replanned).await?;
+    log_lost_values(tx, &writes.lost, &mapped.config_hash).await?;
+    write_journal(tx, &writes.journal).await?;
+    keep_rules(tx, writes.rules.values()).await?;
+    add_work(tx, &writes.again).await?;
+    end_leases(tx, mapped, &writes.ends).await?;
+    wake_children(tx, &writes.arrived).await?;
+    Ok(writes.planned)
 }
 
-impl Leavings {
-    fn take(&mut self, scope: &ObjectScope, planned: Planned<'_>) {
+impl BatchWrites {
+    fn take(&mut self, mapped: &MappedObject, planned: Planned<'_>) {
         let candidate = planned.candidate;
         match planned.outcome {
-            Outcome::Refused(refusal) => self.refused(scope, candidate, &refusal),
-            Outcome::Judged {
+            Outcome::Refused(refusal) => self.refused(mapped, candidate, &refusal),
+            Outcome::PlannedRow {
                 row_stood,
                 before,
-                verdict,
+                decision,
                 row,
                 settlement,
-            } => match *verdict {
-                RecordVerdict::Wait {
+            } => match *decision {
+                RecordDecision::Wait {
                     reason,
                     delay_ms,
                     counts,
@@ -126,31 +126,31 @@ impl Leavings {
                     LeaseEnd::Later {
                         delay_ms,
                         counts,
-                        look: false,
+                        needs_refresh: false,
                         code: None,
                         reason,
-                        awaits: unknown_parents(scope, candidate),
+                        awaits: unknown_parents(mapped, candidate),
                     },
                 ),
-                RecordVerdict::Look => self.later(
+                RecordDecision::Refresh => self.later(
                     candidate,
                     LeaseEnd::Later {
                         delay_ms: 0,
                         counts: false,
-                        look: true,
+                        needs_refresh: true,
                         code: None,
                         reason: "it is read in Salesforce first".to_owned(),
                         awaits: Vec::new(),
                     },
                 ),
-                RecordVerdict::Park(reason) => self.park(candidate, reason.into(), false),
-                RecordVerdict::Planned {
+                RecordDecision::Park(reason) => self.park(candidate, reason.into(), false),
+                RecordDecision::Planned {
                     plan,
                     postgres: _,
                     intent,
-                    bounces,
+                    automation_overrides,
                     evidence,
-                    held,
+                    withheld,
                 } => {
                     let done = Done {
                         row_stood,
@@ -158,12 +158,12 @@ impl Leavings {
                         plan,
                         evidence,
                         intent,
-                        bounces,
-                        held,
+                        automation_overrides,
+                        withheld,
                         row,
                         settlement,
                     };
-                    self.planned(scope, candidate, done);
+                    self.planned(mapped, candidate, done);
                 }
             },
         }
@@ -186,8 +186,8 @@ impl Leavings {
             .push((candidate.lease.clone(), LeaseEnd::Park(parking)));
     }
 
-    fn refused(&mut self, scope: &ObjectScope, candidate: &Candidate, refusal: &RowRefusal) {
-        let (code, field, message) = park_reason(scope, refusal);
+    fn refused(&mut self, mapped: &MappedObject, candidate: &Candidate, refusal: &RowRefusal) {
+        let (code, field, message) = park_reason(mapped, refusal);
         let waits = match refusal.kind {
             RefusalKind::Contended => {
                 return self.later(
@@ -210,7 +210,7 @@ impl Leavings {
                 let end = LeaseEnd::Later {
                     delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
                     counts,
-                    look: false,
+                    needs_refresh: false,
                     code: Some(code),
                     reason: "the row it points to is not there yet".to_owned(),
                     awaits: candidate.parents.values().cloned().collect(),
@@ -230,7 +230,7 @@ impl Leavings {
         }
     }
 
-    fn planned(&mut self, scope: &ObjectScope, candidate: &Candidate, done: Done) {
+    fn planned(&mut self, mapped: &MappedObject, candidate: &Candidate, done: Done) {
         match done.row {
             Some(RowOutcome::KeyTaken) => {
                 return self.later(
@@ -239,22 +239,22 @@ impl Leavings {
                 );
             }
             Some(RowOutcome::Suppressed) => {
-                return self.park(candidate, suppressed(scope), false);
+                return self.park(candidate, suppressed(mapped), false);
             }
             Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None => {}
         }
-        let known = done.leave(scope, candidate);
+        let known = done.leave(mapped, candidate);
         self.names(candidate, &known, &done);
-        self.evidence(scope, candidate, &done);
+        self.evidence(mapped, candidate, &done);
         let altered = done.settlement.as_ref().is_some_and(|row| row.altered);
         let wrote_row = done.row.is_some();
-        let parking = held_fields(&done.held);
+        let parking = withheld_fields(&done.withheld);
         match (done.intent, parking) {
             (Some(intent), _) => {
                 if altered {
                     self.again.push(NewWork {
                         record_id: candidate.lease.record_id,
-                        look: false,
+                        needs_refresh: false,
                         xid: None,
                     });
                 }
@@ -264,7 +264,7 @@ impl Leavings {
                     intent,
                     salesforce_id: known.link.salesforce_id.clone(),
                     wrote_row,
-                    held: done.held,
+                    withheld: done.withheld,
                 });
             }
             (None, Some(parking)) if !altered => self.park(candidate, parking, wrote_row),
@@ -298,22 +298,22 @@ impl Leavings {
         }
     }
 
-    fn evidence(&mut self, scope: &ObjectScope, candidate: &Candidate, done: &Done) {
+    fn evidence(&mut self, mapped: &MappedObject, candidate: &Candidate, done: &Done) {
         let record_id = candidate.lease.record_id;
-        self.judged.push(record_id.0);
+        self.replanned.push(record_id.0);
         self.conflicts.extend(ConflictRow::all(
-            scope,
+            mapped,
             &candidate.known.link,
             done.before.as_ref(),
             &done.plan,
         ));
         self.lost
-            .extend(done.plan.overruled.iter().map(|overruled| LostValue {
+            .extend(done.plan.discarded.iter().map(|discarded| LostValue {
                 record_id,
-                field: overruled.field.clone(),
-                side: word_of(overruled.side),
-                value: [overruled.value.to_json()],
-                rule: word_of(overruled.rule),
+                field: discarded.field.clone(),
+                side: word_of(discarded.side),
+                value: [discarded.value.to_json()],
+                rule: word_of(discarded.rule),
             }));
         if done.plan.is_settled() && done.plan.base_advance.is_empty() {
             return;
@@ -321,8 +321,8 @@ impl Leavings {
         let rules = &done.evidence.rules;
         self.rules.insert(rules.hash.clone(), Arc::clone(rules));
         self.journal.push(JournalLine {
-            tenant: scope.tenant.to_string(),
-            object: scope.sync.object.to_string(),
+            tenant: mapped.tenant.to_string(),
+            object: mapped.sync.object.to_string(),
             record_id: Some(record_id),
             source: "decision",
             operation: word_of(done.plan.explanation.record),
@@ -333,9 +333,9 @@ impl Leavings {
                 .salesforce_id
                 .as_ref()
                 .map(ToString::to_string),
-            org_epoch: Some(scope.org_epoch.0),
+            org_epoch: Some(mapped.org_epoch.0),
             payload: serde_json::to_value(DecisionLine::of(done)).ok(),
-            config_hash: Some(scope.config_hash.to_string()),
+            config_hash: Some(mapped.config_hash.to_string()),
             ..JournalLine::default()
         });
     }
@@ -345,40 +345,45 @@ fn shortly(counts: bool, reason: &str) -> LeaseEnd {
     LeaseEnd::Later {
         delay_ms: SHORTLY_MS,
         counts,
-        look: false,
+        needs_refresh: false,
         code: None,
         reason: reason.to_owned(),
         awaits: Vec::new(),
     }
 }
 
-/// Returns the Salesforce ids that the record's image points to and no link knows.
-fn unknown_parents(scope: &ObjectScope, candidate: &Candidate) -> Vec<String> {
-    let image = &candidate.known.link.image.fields;
-    references(scope, |field| image.get(field).map(|field| &field.value))
-        .into_iter()
-        .filter(|(_, id)| !candidate.parents.contains_key(id))
-        .map(|(_, id)| id.to_string())
-        .collect()
+/// Returns the Salesforce ids that the record's remote state points to and no link knows.
+fn unknown_parents(mapped: &MappedObject, candidate: &Candidate) -> Vec<String> {
+    let remote_state = &candidate.known.link.remote_state.fields;
+    references(mapped, |field| {
+        remote_state.get(field).map(|field| &field.value)
+    })
+    .into_iter()
+    .filter(|(_, id)| !candidate.parents.contains_key(id))
+    .map(|(_, id)| id.to_string())
+    .collect()
 }
 
 /// Returns why the fields that cannot be written stop; the first is named, all are told.
-pub(super) fn held_fields(held: &[ParkReason]) -> Option<Parking> {
-    let first = held.first()?;
-    let told: Vec<&str> = held.iter().map(|reason| reason.message.as_str()).collect();
+pub(super) fn withheld_fields(withheld: &[ParkReason]) -> Option<Parking> {
+    let first = withheld.first()?;
+    let told: Vec<&str> = withheld
+        .iter()
+        .map(|reason| reason.message.as_str())
+        .collect();
     Some(Parking {
         message: told.join("; "),
         ..first.clone().into()
     })
 }
 
-fn suppressed(scope: &ObjectScope) -> Parking {
+fn suppressed(mapped: &MappedObject) -> Parking {
     Parking {
         code: "row_write_suppressed".to_owned(),
         field: None,
         message: format!(
             "a trigger or rule of table {}.{} prevents the write of the row",
-            scope.sync.table.schema, scope.sync.table.table
+            mapped.sync.table.schema, mapped.sync.table.table
         ),
         payload: None,
     }
@@ -410,22 +415,28 @@ struct Done {
     plan: Box<RecordPlan>,
     evidence: Box<PlanEvidence>,
     intent: Option<NewIntent>,
-    bounces: std::collections::BTreeMap<crate::model::ids::FieldName, crate::model::link::Bounce>,
-    held: Vec<ParkReason>,
+    automation_overrides: std::collections::BTreeMap<
+        crate::model::ids::FieldName,
+        crate::model::link::AutomationOverride,
+    >,
+    withheld: Vec<ParkReason>,
     row: Option<RowOutcome>,
     settlement: Option<PostgresSettlement>,
 }
 
 impl Done {
     /// Returns the record as the plan leaves it: what is confirmed by now, nothing that is not.
-    fn leave(&self, scope: &ObjectScope, candidate: &Candidate) -> KnownRecord {
+    fn leave(&self, mapped: &MappedObject, candidate: &Candidate) -> KnownRecord {
         let mut known = candidate.known.clone();
         let confirmed = |after| match after {
             Confirmation::Agreed => true,
             Confirmation::Postgres => self.row.is_some(),
             Confirmation::Salesforce => false,
         };
-        known.link.bounces.clone_from(&self.bounces);
+        known
+            .link
+            .automation_overrides
+            .clone_from(&self.automation_overrides);
         for (field, advance) in &self.plan.base_advance {
             if advance.after == Confirmation::Agreed {
                 known.link.base.insert(field.clone(), advance.value.clone());
@@ -441,7 +452,7 @@ impl Done {
             Agreement::Ends(_) => {}
         }
         known.postgres_presence = self.presence(known.postgres_presence);
-        self.take_name(scope, &mut known);
+        self.take_name(mapped, &mut known);
         known
     }
 
@@ -451,14 +462,14 @@ impl Done {
             (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
             (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {
                 Presence::Unseen => Presence::Unseen,
-                Presence::Present | Presence::Deleted | Presence::Outside => Presence::Deleted,
+                Presence::Present | Presence::Deleted | Presence::FilteredOut => Presence::Deleted,
             },
         }
     }
 
-    /// The row carries an external id now: the record goes by that one, and a minted one is
+    /// The row carries an external id now: the record goes by that one, and a generated one is
     /// confirmed.
-    fn take_name(&self, scope: &ObjectScope, known: &mut KnownRecord) {
+    fn take_name(&self, mapped: &MappedObject, known: &mut KnownRecord) {
         let standing = match &self.row {
             Some(RowOutcome::Stands(row)) => Some(row),
             Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) => None,
@@ -467,11 +478,11 @@ impl Done {
         let Some(raw) = standing.and_then(|row| row.external_id.as_ref()) else {
             return;
         };
-        let Ok(canonical) = key_form(scope).canonical(raw) else {
+        let Ok(canonical) = key_form(mapped).canonical(raw) else {
             return;
         };
-        known.minted = false;
-        known.clashes = false;
+        known.generated = false;
+        known.key_conflict = false;
         known.link.local_key = None;
         if matches!(self.row, Some(RowOutcome::Stands(_))) || canonical == known.link.canonical_id {
             known.link.external_id.clone_from(raw);
@@ -485,22 +496,26 @@ impl Done {
 pub(super) fn end_agreement(known: &mut KnownRecord) {
     known.link.base = Payload::new();
     known.link.agreed = false;
-    known.link.bounces.clear();
-    match known.link.image.presence {
+    known.link.automation_overrides.clear();
+    match known.link.remote_state.presence {
         // The Salesforce record stands, and may come back into the filter.
-        Presence::Present | Presence::Outside => {}
+        Presence::Present | Presence::FilteredOut => {}
         Presence::Unseen | Presence::Deleted => known.link.salesforce_id = None,
     }
 }
 
 /// Another record may still go by an external id that a confirmed rename brings here. Its row cannot
 /// (the table would have refused), so it is moved aside, and looked at.
-async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<(), StoreError> {
-    let moved: BTreeSet<RecordId> = left.moved.iter().copied().collect();
+async fn make_room(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    writes: &BatchWrites,
+) -> Result<(), StoreError> {
+    let moved: BTreeSet<RecordId> = writes.moved.iter().copied().collect();
     if moved.is_empty() {
         return Ok(());
     }
-    let (records, keys): (Vec<Uuid>, Vec<&str>) = left
+    let (records, keys): (Vec<Uuid>, Vec<&str>) = writes
         .links
         .iter()
         .filter(|known| moved.contains(&known.link.record_id))
@@ -513,7 +528,7 @@ async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<
                 "update syncline.sync_link as link
                 set external_id = link.record_id::text,
                     canonical_id = link.record_id::text,
-                    minted = true,
+                    generated = true,
                     version = link.version + 1,
                     updated_at = now()
                 where link.tenant = $1
@@ -522,8 +537,8 @@ async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<
                 and link.record_id <> all($4)
                 returning link.record_id",
             )
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str())
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
             .bind(keys)
             .bind(records),
         )
@@ -532,7 +547,7 @@ async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<
         .into_iter()
         .map(|record| NewWork {
             record_id: RecordId(record),
-            look: true,
+            needs_refresh: true,
             xid: None,
         })
         .collect();
@@ -543,7 +558,7 @@ async fn make_room(tx: &mut Tx, scope: &ObjectScope, left: &Leavings) -> Result<
 struct IntentLine {
     intent_id: crate::model::ids::IntentId,
     record_id: RecordId,
-    epoch: LeaseEpoch,
+    token: FencingToken,
     action: String,
     fields: Payload,
     lane: String,
@@ -554,7 +569,7 @@ impl IntentLine {
         Self {
             intent_id: intent.intent_id,
             record_id: lease.record_id,
-            epoch: lease.epoch,
+            token: lease.token,
             action: word_of(intent.action),
             fields: intent.fields.clone(),
             lane: word_of(intent.lane),
@@ -563,9 +578,9 @@ impl IntentLine {
 }
 
 /// Says the writes before they are made. Each must be made before its lease ends.
-async fn say_intents(
+async fn insert_intents(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     intents: &[IntentLine],
 ) -> Result<(), StoreError> {
     if intents.is_empty() {
@@ -575,18 +590,18 @@ async fn say_intents(
         "saying intents",
         sqlx::query(
             "insert into syncline.sync_intent (
-                intent_id, record_id, tenant, object, lease_epoch, action, fields, lane, deadline, config_hash
+                intent_id, record_id, tenant, object, fencing_token, action, fields, lane, deadline, config_hash
             )
             select
-                said.intent_id, task.record_id, task.tenant, task.object, said.epoch, said.action, said.fields,
-                said.lane, task.lease_until, $2
-            from jsonb_to_recordset($1) as said (
-                intent_id uuid, record_id uuid, epoch bigint, action text, fields jsonb, lane text
+                new.intent_id, task.record_id, task.tenant, task.object, new.token, new.action, new.fields,
+                new.lane, task.lease_until, $2
+            from jsonb_to_recordset($1) as new (
+                intent_id uuid, record_id uuid, token bigint, action text, fields jsonb, lane text
             )
             join syncline.sync_task as task using (record_id)",
         )
         .bind(recordset(intents))
-        .bind(&*scope.config_hash),
+        .bind(&*mapped.config_hash),
     )
     .await?;
     Ok(())

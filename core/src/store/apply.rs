@@ -10,22 +10,22 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::applied::{Outcome, Planned, record_outcomes};
-use super::blame::{Blamed, columns_to_blame};
-use super::brake::held_by_brake;
+use super::delete_guard::withheld_by_delete_guard;
 use super::error::{CONTENTION_RETRIES_MAX, RefusalKind, RowRefusal, is_contention};
+use super::observations::{parents_of, references, resolve_parents};
 use super::records::{KnownRecord, live_intents, lock_records};
 use super::refusals::refused_values;
+use super::rejected_columns::{Rejected, rejected_columns};
 use super::rows::{FoundRows, Locking, RowError, read_rows};
-use super::sightings::{parents_of, references, resolve_parents};
 use super::table::{TableShape, read_shape};
 use super::transaction::{Tx, recordset};
 use super::write_rows::{RowOutcome, RowWrite, write_rows};
 use crate::engine::ports::store::{
     LeasedTask, NewIntent, ObservedRecord, ParkReason, PlannedPostgres, PlannedRecord,
-    RecordPlanner, RecordVerdict, RefusedValue,
+    RecordDecision, RecordPlanner, RefusedValue,
 };
-use crate::engine::ports::{ObjectScope, StoreError};
-use crate::model::ids::{FieldName, LeaseEpoch, RecordId, SalesforceId};
+use crate::engine::ports::{MappedObject, StoreError};
+use crate::model::ids::{FencingToken, FieldName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, WriteAction};
 
 /// How often one call waits for locks of others before it puts off what remains.
@@ -39,34 +39,34 @@ const RENAME_WAIT_MS: i64 = 500;
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::plan_and_write`].
-    pub(super) async fn plan_and_write_rows(
+    pub(super) async fn plan_and_write(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
     ) -> Result<Vec<PlannedRecord>, StoreError> {
         for _ in 0..CONTENTION_RETRIES_MAX {
-            match self.plan_once(scope, leases, planner).await {
+            match self.plan_once(mapped, leases, planner).await {
                 Err(error) if is_contention(&error) => {}
                 done => return done,
             }
         }
-        self.plan_once(scope, leases, planner).await
+        self.plan_once(mapped, leases, planner).await
     }
 
     async fn plan_once(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
     ) -> Result<Vec<PlannedRecord>, StoreError> {
         let mut tx = self.begin().await?;
         mark_as_ours(&mut tx).await?;
-        let candidates = load_candidates(&mut tx, scope, leases).await?;
-        let shape = read_shape(&mut tx, scope).await?;
+        let candidates = load_candidates(&mut tx, mapped, leases).await?;
+        let shape = read_shape(&mut tx, mapped).await?;
         let batch: Vec<&Candidate> = candidates.iter().collect();
-        let outcomes = write_halving(&mut tx, scope, &shape, batch, planner).await?;
-        let planned = record_outcomes(&mut tx, scope, outcomes).await?;
+        let outcomes = write_halving(&mut tx, mapped, &shape, batch, planner).await?;
+        let planned = record_outcomes(&mut tx, mapped, outcomes).await?;
         unmark(&mut tx).await?;
         tx.commit().await?;
         Ok(planned)
@@ -100,7 +100,7 @@ pub(super) struct Candidate {
     pub(super) known: KnownRecord,
     /// Its live writes.
     pub(super) intents: Vec<Intent>,
-    /// External ids of the parents its image points to.
+    /// External ids of the parents its remote state points to.
     pub(super) parents: BTreeMap<SalesforceId, String>,
     /// Measured clock skew.
     pub(super) clock_skew_ms: i64,
@@ -111,26 +111,28 @@ pub(super) struct Candidate {
 /// Locks links and tasks of the leases that still stand, and loads what belongs to them.
 async fn load_candidates(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     leases: &[LeasedTask],
 ) -> Result<Vec<Candidate>, StoreError> {
     let ids: Vec<RecordId> = leases.iter().map(|lease| lease.record_id).collect();
     let known = lock_records(tx, &ids).await?;
-    let standing = hold_leases(tx, leases).await?;
+    let standing = lock_leased_tasks(tx, leases).await?;
     let mut intents = live_intents(tx, &ids).await?;
     let mut refused = refused_values(tx, leases).await?;
-    let clock_skew_ms = clock_skew(tx, scope).await?;
+    let clock_skew_ms = clock_skew(tx, mapped).await?;
     let pointed: BTreeSet<_> = known
         .iter()
         .flat_map(|record| {
-            let image = &record.link.image.fields;
-            references(scope, |field| image.get(field).map(|field| &field.value))
+            let remote_state = &record.link.remote_state.fields;
+            references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
+            })
         })
         .collect();
-    let parents = resolve_parents(tx, &scope.tenant, &pointed).await?;
+    let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
     let leases: BTreeMap<RecordId, &LeasedTask> = leases
         .iter()
-        .filter(|lease| standing.contains(&(lease.record_id, lease.epoch)))
+        .filter(|lease| standing.contains(&(lease.record_id, lease.token)))
         .map(|lease| (lease.record_id, lease))
         .collect();
     Ok(known
@@ -139,7 +141,7 @@ async fn load_candidates(
             let lease = (*leases.get(&known.link.record_id)?).clone();
             Some(Candidate {
                 intents: intents.remove(&lease.record_id).unwrap_or_default(),
-                parents: parents_of(scope, &known, &parents),
+                parents: parents_of(mapped, &known, &parents),
                 refused: refused.remove(&lease.record_id).unwrap_or_default(),
                 lease,
                 known,
@@ -150,7 +152,7 @@ async fn load_candidates(
 }
 
 /// Returns the clock skew of the tenant.
-pub(super) async fn clock_skew(tx: &mut Tx, scope: &ObjectScope) -> Result<i64, StoreError> {
+pub(super) async fn clock_skew(tx: &mut Tx, mapped: &MappedObject) -> Result<i64, StoreError> {
     let skew: Vec<i64> = tx
         .values(
             "reading the clock skew",
@@ -159,56 +161,56 @@ pub(super) async fn clock_skew(tx: &mut Tx, scope: &ObjectScope) -> Result<i64, 
                 from syncline.sync_control
                 where tenant = $1",
             )
-            .bind(scope.tenant.as_str()),
+            .bind(mapped.tenant.as_str()),
         )
         .await?;
     Ok(skew.first().copied().unwrap_or(0))
 }
 
 /// Holds the tasks whose lease still stands. A write is said only under a lease that has time left.
-async fn hold_leases(
+async fn lock_leased_tasks(
     tx: &mut Tx,
     leases: &[LeasedTask],
-) -> Result<BTreeSet<(RecordId, LeaseEpoch)>, StoreError> {
+) -> Result<BTreeSet<(RecordId, FencingToken)>, StoreError> {
     #[derive(serde::Serialize)]
-    struct Held {
+    struct LeaseRef {
         record_id: RecordId,
-        epoch: LeaseEpoch,
+        token: FencingToken,
     }
-    let held: Vec<Held> = leases
+    let references: Vec<LeaseRef> = leases
         .iter()
-        .map(|lease| Held {
+        .map(|lease| LeaseRef {
             record_id: lease.record_id,
-            epoch: lease.epoch,
+            token: lease.token,
         })
         .collect();
     let rows: Vec<(Uuid, i64)> = tx
         .rows(
             "holding leases",
             sqlx::query_as(
-                "select task.record_id, task.lease_epoch
-                from jsonb_to_recordset($1) as held (record_id uuid, epoch bigint)
+                "select task.record_id, task.fencing_token
+                from jsonb_to_recordset($1) as held (record_id uuid, token bigint)
                 join syncline.sync_task as task using (record_id)
                 where task.state = 'leased'
-                and task.lease_epoch = held.epoch
+                and task.fencing_token = held.token
                 and task.lease_until > clock_timestamp()
                 order by task.record_id
                 -- Excludes the sweep and new work until the verdicts are recorded.
                 for update of task",
             )
-            .bind(recordset(&held)),
+            .bind(recordset(&references)),
         )
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(record, epoch)| (RecordId(record), LeaseEpoch(epoch)))
+        .map(|(record, token)| (RecordId(record), FencingToken(token)))
         .collect())
 }
 
 /// Plans and writes the batch; where Postgres refuses a row, tries the halves.
 async fn write_halving<'c>(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     candidates: Vec<&'c Candidate>,
     planner: &dyn RecordPlanner,
@@ -222,7 +224,7 @@ async fn write_halving<'c>(
             continue;
         }
         tx.savepoint().await?;
-        let refusal = match write_batch(tx, scope, shape, &batch, planner).await {
+        let refusal = match write_batch(tx, mapped, shape, &batch, planner).await {
             Ok(written) => {
                 tx.keep().await?;
                 planned.extend(written);
@@ -235,7 +237,10 @@ async fn write_halving<'c>(
         lock_waits += usize::from(refusal.kind == RefusalKind::Contended);
         let give_up = refusal.kind == RefusalKind::Contended && lock_waits > LOCK_WAITS_MAX;
         if let ([candidate], false) = (batch.as_slice(), give_up) {
-            planned.push(write_piecemeal(tx, scope, shape, (candidate, refusal), planner).await?);
+            planned.push(
+                write_without_rejected_columns(tx, mapped, shape, (candidate, refusal), planner)
+                    .await?,
+            );
         } else if give_up {
             planned.extend(batch.into_iter().map(|candidate| Planned {
                 candidate,
@@ -253,54 +258,54 @@ async fn write_halving<'c>(
 /// Locks the rows of the batch, asks the planner about each record and writes what it says.
 async fn write_batch<'c>(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     batch: &[&'c Candidate],
     planner: &dyn RecordPlanner,
 ) -> Result<Vec<Planned<'c>>, RowError> {
-    let mut judged = judge_batch(tx, scope, shape, batch, planner).await?;
-    hold_mass_deletes(tx, scope, &mut judged).await?;
-    let writes: Vec<RowWrite<'_>> = judged.iter().filter_map(Judged::row_write).collect();
-    let mut outcomes = write_rows(tx, scope, shape, &writes).await?;
-    Ok(judged
+    let mut planned = plan_batch(tx, mapped, shape, batch, planner).await?;
+    withhold_mass_deletes(tx, mapped, &mut planned).await?;
+    let writes: Vec<RowWrite<'_>> = planned.iter().filter_map(PlannedRow::row_write).collect();
+    let mut outcomes = write_rows(tx, mapped, shape, &writes).await?;
+    Ok(planned
         .into_iter()
-        .map(|judged| {
-            let row = outcomes.remove(&judged.observed.link.record_id);
-            settle_row(judged, row, planner)
+        .map(|planned| {
+            let row = outcomes.remove(&planned.observed.link.record_id);
+            settle_row(planned, row, planner)
         })
         .collect())
 }
 
 /// Locks the rows of the batch and asks the planner about each record.
-async fn judge_batch<'c>(
+async fn plan_batch<'c>(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     batch: &[&'c Candidate],
     planner: &dyn RecordPlanner,
-) -> Result<Vec<Judged<'c>>, RowError> {
+) -> Result<Vec<PlannedRow<'c>>, RowError> {
     let records: Vec<&KnownRecord> = batch.iter().map(|candidate| &candidate.known).collect();
-    let mut found = read_rows(tx, scope, shape, &records, Locking::Lock).await?;
-    let judged = batch.iter();
-    Ok(judged
-        .map(|candidate| judge(candidate, &mut found, planner))
+    let mut found = read_rows(tx, mapped, shape, &records, Locking::Lock).await?;
+    let planned = batch.iter();
+    Ok(planned
+        .map(|candidate| plan_row(candidate, &mut found, planner))
         .collect())
 }
 
 /// Stops the deletes of the batch, on either side, if there are too many of them lately.
-async fn hold_mass_deletes(
+async fn withhold_mass_deletes(
     tx: &mut Tx,
-    scope: &ObjectScope,
-    judged: &mut [Judged<'_>],
+    mapped: &MappedObject,
+    planned: &mut [PlannedRow<'_>],
 ) -> Result<(), RowError> {
-    let deletes = judged.iter().filter(|judged| judged.deletes()).count();
+    let deletes = planned.iter().filter(|planned| planned.deletes()).count();
     if deletes == 0 {
         return Ok(());
     }
     let deletes = i64::try_from(deletes).unwrap_or(i64::MAX);
-    if let Some(reason) = held_by_brake(tx, scope, deletes).await? {
-        for judged in judged.iter_mut().filter(|judged| judged.deletes()) {
-            judged.verdict = RecordVerdict::Park(reason.clone());
+    if let Some(reason) = withheld_by_delete_guard(tx, mapped, deletes).await? {
+        for planned in planned.iter_mut().filter(|planned| planned.deletes()) {
+            planned.decision = RecordDecision::Park(reason.clone());
         }
     }
     Ok(())
@@ -308,9 +313,9 @@ async fn hold_mass_deletes(
 
 /// Writes a row that Postgres has refused as a whole without those of its columns that it does not
 /// take, if there are any such.
-async fn write_piecemeal<'c>(
+async fn write_without_rejected_columns<'c>(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     (candidate, refusal): (&'c Candidate, RowRefusal),
     planner: &dyn RecordPlanner,
@@ -324,7 +329,7 @@ async fn write_piecemeal<'c>(
         RefusalKind::ParentMissing | RefusalKind::Contended => return Ok(refused(refusal)),
     }
     tx.savepoint().await?;
-    match write_what_is_taken(tx, scope, shape, (candidate, &refusal), planner).await {
+    match write_what_is_taken(tx, mapped, shape, (candidate, &refusal), planner).await {
         Ok(Some(planned)) => {
             tx.keep().await?;
             Ok(planned)
@@ -345,46 +350,46 @@ async fn write_piecemeal<'c>(
 /// alone are to blame.
 async fn write_what_is_taken<'c>(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     (candidate, refusal): (&'c Candidate, &RowRefusal),
     planner: &dyn RecordPlanner,
 ) -> Result<Option<Planned<'c>>, RowError> {
-    let judged = judge_batch(tx, scope, shape, &[candidate], planner).await?;
-    let Some(mut judged) = judged.into_iter().next() else {
+    let planned = plan_batch(tx, mapped, shape, &[candidate], planner).await?;
+    let Some(mut planned) = planned.into_iter().next() else {
         return Ok(None);
     };
-    let Some(write) = judged.row_write() else {
+    let Some(write) = planned.row_write() else {
         return Ok(None);
     };
-    let blamed = columns_to_blame(tx, scope, shape, &write, refusal).await?;
-    if blamed.is_empty() {
+    let rejected = rejected_columns(tx, mapped, shape, &write, refusal).await?;
+    if rejected.is_empty() {
         return Ok(None);
     }
-    judged.leave_out(scope, &blamed);
-    let row = match judged.row_write() {
-        Some(write) => write_rows(tx, scope, shape, &[write])
+    planned.leave_out(mapped, &rejected);
+    let row = match planned.row_write() {
+        Some(write) => write_rows(tx, mapped, shape, &[write])
             .await?
             .remove(&candidate.lease.record_id),
         None => None,
     };
-    Ok(Some(settle_row(judged, row, planner)))
+    Ok(Some(settle_row(planned, row, planner)))
 }
 
 /// A record with its rows and the planner's word.
-struct Judged<'c> {
+struct PlannedRow<'c> {
     candidate: &'c Candidate,
     observed: ObservedRecord,
     identity: Option<serde_json::Value>,
-    verdict: RecordVerdict,
+    decision: RecordDecision,
 }
 
-impl Judged<'_> {
+impl PlannedRow<'_> {
     fn row_write(&self) -> Option<RowWrite<'_>> {
-        let RecordVerdict::Planned {
+        let RecordDecision::Planned {
             postgres: Some(write),
             ..
-        } = &self.verdict
+        } = &self.decision
         else {
             return None;
         };
@@ -398,9 +403,9 @@ impl Judged<'_> {
 
     /// Returns whether a row or a Salesforce record goes.
     fn deletes(&self) -> bool {
-        let RecordVerdict::Planned {
+        let RecordDecision::Planned {
             postgres, intent, ..
-        } = &self.verdict
+        } = &self.decision
         else {
             return false;
         };
@@ -414,26 +419,29 @@ impl Judged<'_> {
 
     /// Takes columns out of the write to the row, and says of each that it stops. An update of which
     /// nothing is left is none.
-    fn leave_out(&mut self, scope: &ObjectScope, blamed: &Blamed) {
-        let RecordVerdict::Planned { postgres, held, .. } = &mut self.verdict else {
+    fn leave_out(&mut self, mapped: &MappedObject, rejected: &Rejected) {
+        let RecordDecision::Planned {
+            postgres, withheld, ..
+        } = &mut self.decision
+        else {
             return;
         };
         let mut is_empty = false;
         if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = postgres
         {
-            columns.retain(|column, _| !blamed.contains_key(column));
+            columns.retain(|column, _| !rejected.contains_key(column));
             is_empty = columns.is_empty();
         }
         if is_empty {
             *postgres = None;
         }
-        held.extend(blamed.iter().map(|(column, refusal)| {
+        withheld.extend(rejected.iter().map(|(column, refusal)| {
             let refusal = RowRefusal {
                 column: Some(column.clone()),
                 place: refusal.place.clone().or_else(|| Some(column.clone())),
                 ..refusal.clone()
             };
-            let (code, field, message) = park_reason(scope, &refusal);
+            let (code, field, message) = park_reason(mapped, &refusal);
             ParkReason {
                 code,
                 field: field.and_then(|field| FieldName::parse(&field).ok()),
@@ -443,11 +451,11 @@ impl Judged<'_> {
     }
 }
 
-fn judge<'c>(
+fn plan_row<'c>(
     candidate: &'c Candidate,
     found: &mut FoundRows,
     planner: &dyn RecordPlanner,
-) -> Judged<'c> {
+) -> PlannedRow<'c> {
     let record_id = candidate.known.link.record_id;
     let rows = found.rows.remove(&record_id).unwrap_or_default();
     let identity = rows.first().map(|row| row.identity.clone());
@@ -462,26 +470,26 @@ fn judge<'c>(
         clock_skew_ms: candidate.clock_skew_ms,
         refused: candidate.refused.clone(),
     };
-    let verdict = if found.being_renamed.contains(&record_id) {
-        RecordVerdict::Wait {
+    let decision = if found.being_renamed.contains(&record_id) {
+        RecordDecision::Wait {
             reason: "its row was renamed a moment ago".to_owned(),
             delay_ms: RENAME_WAIT_MS,
             counts: false,
         }
-    } else if candidate.known.clashes && observed.rows.is_empty() {
-        RecordVerdict::Park(clash(&observed))
+    } else if candidate.known.key_conflict && observed.rows.is_empty() {
+        RecordDecision::Park(key_conflict(&observed))
     } else {
         planner.plan(&observed)
     };
-    Judged {
+    PlannedRow {
         candidate,
         observed,
         identity,
-        verdict,
+        decision,
     }
 }
 
-fn clash(observed: &ObservedRecord) -> ParkReason {
+fn key_conflict(observed: &ObservedRecord) -> ParkReason {
     ParkReason {
         code: "duplicate_key".to_owned(),
         field: None,
@@ -494,22 +502,22 @@ fn clash(observed: &ObservedRecord) -> ParkReason {
 }
 
 fn settle_row<'c>(
-    judged: Judged<'c>,
+    planned: PlannedRow<'c>,
     row: Option<RowOutcome>,
     planner: &dyn RecordPlanner,
 ) -> Planned<'c> {
     let settlement = match &row {
         Some(RowOutcome::Stands(returned)) => {
-            Some(planner.settle_postgres(&judged.observed, &judged.verdict, returned))
+            Some(planner.settle_postgres(&planned.observed, &planned.decision, returned))
         }
         Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
     };
     Planned {
-        candidate: judged.candidate,
-        outcome: Outcome::Judged {
-            row_stood: !judged.observed.rows.is_empty(),
-            before: judged.observed.rows.into_iter().next(),
-            verdict: Box::new(judged.verdict),
+        candidate: planned.candidate,
+        outcome: Outcome::PlannedRow {
+            row_stood: !planned.observed.rows.is_empty(),
+            before: planned.observed.rows.into_iter().next(),
+            decision: Box::new(planned.decision),
             row,
             settlement,
         },
@@ -518,7 +526,7 @@ fn settle_row<'c>(
 
 /// Returns what a refused row calls for, in words: the constraint or column is named.
 pub(super) fn park_reason(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     refusal: &RowRefusal,
 ) -> (String, Option<String>, String) {
     let code = match refusal.kind {
@@ -527,7 +535,7 @@ pub(super) fn park_reason(
         RefusalKind::ParentMissing => "missing_parent",
         RefusalKind::Contended => "row_contended",
     };
-    let field = scope
+    let field = mapped
         .sync
         .fields
         .iter()
@@ -539,7 +547,7 @@ pub(super) fn park_reason(
         .map_or_else(String::new, |place| format!(" ({place})"));
     let message = format!(
         "table {}.{} refuses the row{place}: {}",
-        scope.sync.table.schema, scope.sync.table.table, refusal.message
+        mapped.sync.table.schema, mapped.sync.table.table, refusal.message
     );
     (code.to_owned(), field, message)
 }

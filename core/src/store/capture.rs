@@ -9,47 +9,47 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::PgStore;
+use super::dead_letters::{NewDeadLetter, insert_dead_letters};
 use super::error::{CONTENTION_RETRIES_MAX, contended, is_contention};
 use super::journal::{JournalLine, write_journal};
-use super::key_book::{Entry, KeyBook, KeyedChange, RawKey};
-use super::letters::{NewLetter, write_letters};
 use super::links::{NewLink, RawAlias, Wanted, add_raw_aliases, lock_by_names, make_links};
 use super::outbox::{Claimed, Emitted, OUTBOX, claim, hold_outbox, note_capture, seen_before};
 use super::records::{KnownRecord, free_keys, save_records};
+use super::row_identity::{Entry, KeyedChange, RawKey, RowIdentityMap};
 use super::tasks::{NewWork, add_work};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{CaptureCounts, OutboxReport};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
+use crate::model::generate;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{OrgEpoch, RecordId};
 use crate::model::key::KeyForm;
-use crate::model::link::Image;
-use crate::model::mint;
+use crate::model::link::RemoteState;
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::capture_outbox`].
-    pub(super) async fn drain_outbox(
+    pub(super) async fn capture_outbox(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         limit: usize,
     ) -> Result<OutboxReport, StoreError> {
         for _ in 0..CONTENTION_RETRIES_MAX {
-            match self.drain_once(scopes, limit).await {
+            match self.drain_once(mapped_objects, limit).await {
                 Err(error) if is_contention(&error) => {}
                 done => return done,
             }
         }
-        self.drain_once(scopes, limit).await
+        self.drain_once(mapped_objects, limit).await
     }
 
     async fn drain_once(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         limit: usize,
     ) -> Result<OutboxReport, StoreError> {
         let mut tx = self.begin().await?;
-        let tenants = hold_outbox(&mut tx, scopes).await?;
+        let tenants = hold_outbox(&mut tx, mapped_objects).await?;
         let claimed = if tenants.is_empty() {
             Vec::new()
         } else {
@@ -59,14 +59,14 @@ impl PgStore {
             tx.rollback().await?;
             return Ok(OutboxReport::default());
         }
-        let mut sorted = sort(scopes, &claimed);
+        let mut sorted = sort(mapped_objects, &claimed);
         let emitted = emitted(&sorted.accepted);
         let repeats = seen_before(&mut tx, &emitted).await?;
         let duplicates = repeats.len();
         drop_places(&mut sorted.accepted, &repeats);
-        let dirty = take_in(&mut tx, scopes, &sorted.accepted).await?;
+        let dirty = take_in(&mut tx, mapped_objects, &sorted.accepted).await?;
         write_journal(&mut tx, &sorted.out_of_scope).await?;
-        write_letters(&mut tx, &sorted.refused).await?;
+        insert_dead_letters(&mut tx, &sorted.refused).await?;
         note_capture(&mut tx, &tenants).await?;
         tx.commit().await?;
         Ok(OutboxReport {
@@ -86,7 +86,7 @@ impl PgStore {
 /// A claimed row that is a change.
 struct Accepted<'a> {
     row: &'a Claimed,
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
     valid: ValidOutbox,
     change: KeyedChange,
 }
@@ -94,20 +94,22 @@ struct Accepted<'a> {
 /// The rows of a batch by what they are.
 struct Sorted<'a> {
     accepted: Vec<Accepted<'a>>,
-    refused: Vec<NewLetter>,
+    refused: Vec<NewDeadLetter>,
     out_of_scope: Vec<JournalLine>,
 }
 
 /// Tells changes from rows that break the contract and from those of no mapped object.
-fn sort<'a>(scopes: &'a [ObjectScope], claimed: &'a [Claimed]) -> Sorted<'a> {
-    let by_place: BTreeMap<(&str, &str), &ObjectScope> = scopes
+fn sort<'a>(mapped_objects: &'a [MappedObject], claimed: &'a [Claimed]) -> Sorted<'a> {
+    let by_place: BTreeMap<(&str, &str), &MappedObject> = mapped_objects
         .iter()
-        .map(|scope| {
-            let place = (scope.tenant.as_str(), scope.sync.object.as_str());
-            (place, scope)
+        .map(|mapped| {
+            let place = (mapped.tenant.as_str(), mapped.sync.object.as_str());
+            (place, mapped)
         })
         .collect();
-    let finder = scopes.first().map_or("", |scope| scope.tenant.as_str());
+    let finder = mapped_objects
+        .first()
+        .map_or("", |mapped| mapped.tenant.as_str());
     let mut sorted = Sorted {
         accepted: Vec::with_capacity(claimed.len()),
         refused: Vec::new(),
@@ -117,26 +119,27 @@ fn sort<'a>(scopes: &'a [ObjectScope], claimed: &'a [Claimed]) -> Sorted<'a> {
         let valid = match validate_outbox(&parts(row)) {
             Ok(valid) => valid,
             Err(refusal) => {
-                let letter = refusal_letter(row, finder, refusal.code(), &refusal.to_string());
-                sorted.refused.push(letter);
+                let dead_letter =
+                    refusal_dead_letter(row, finder, refusal.code(), &refusal.to_string());
+                sorted.refused.push(dead_letter);
                 continue;
             }
         };
         let place = (valid.tenant.as_str(), valid.object.as_str());
-        let Some(scope) = by_place.get(&place) else {
+        let Some(mapped) = by_place.get(&place) else {
             sorted.out_of_scope.push(journal_line(row, &valid, None));
             continue;
         };
-        match keyed(scope, &valid, row) {
+        match keyed(mapped, &valid, row) {
             Ok(change) => sorted.accepted.push(Accepted {
                 row,
-                scope,
+                mapped,
                 valid,
                 change,
             }),
             Err(reason) => {
-                let letter = refusal_letter(row, finder, "outbox_bad_key", &reason);
-                sorted.refused.push(letter);
+                let dead_letter = refusal_dead_letter(row, finder, "outbox_bad_key", &reason);
+                sorted.refused.push(dead_letter);
             }
         }
     }
@@ -156,12 +159,12 @@ fn parts(row: &Claimed) -> OutboxRow<'_> {
     }
 }
 
-fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewLetter {
+fn refusal_dead_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewDeadLetter {
     let named = row
         .tenant
         .as_deref()
         .filter(|tenant| !tenant.trim().is_empty());
-    NewLetter {
+    NewDeadLetter {
         // A row that names no tenant goes to the one that found it: somebody must see it.
         tenant: named.unwrap_or(finder).to_owned(),
         object: row.object.clone().unwrap_or_default(),
@@ -176,8 +179,8 @@ fn refusal_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> New
 }
 
 /// Parses the keys of a row.
-fn keyed(scope: &ObjectScope, valid: &ValidOutbox, row: &Claimed) -> Result<KeyedChange, String> {
-    let form = key_form(scope);
+fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<KeyedChange, String> {
+    let form = key_form(mapped);
     let parse = |raw: &str| {
         form.canonical(raw)
             .map(|canonical| RawKey {
@@ -187,8 +190,8 @@ fn keyed(scope: &ObjectScope, valid: &ValidOutbox, row: &Claimed) -> Result<Keye
             .map_err(|error| error.to_string())
     };
     let key = row.external_id.as_deref().map(parse).transpose()?;
-    let minted = row.local_key.as_ref().map(|local| {
-        let raw = mint::for_postgres(&scope.tenant, &scope.sync.table, local);
+    let generated = row.local_key.as_ref().map(|local| {
+        let raw = generate::for_postgres(&mapped.tenant, &mapped.sync.table, local);
         RawKey {
             canonical: form.canonical(&raw).unwrap_or_else(|_| raw.clone()),
             raw,
@@ -205,22 +208,22 @@ fn keyed(scope: &ObjectScope, valid: &ValidOutbox, row: &Claimed) -> Result<Keye
             .as_deref()
             .and_then(|old| parse(old).ok()),
         local_key: row.local_key.clone(),
-        minted,
+        generated,
         changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
         xid: row.xid,
     })
 }
 
 /// Returns how the object's external ids compare.
-pub(super) fn key_form(scope: &ObjectScope) -> KeyForm {
-    scope
+pub(super) fn key_form(mapped: &MappedObject) -> KeyForm {
+    mapped
         .schema
         .fields
-        .get(&scope.sync.external_id.field)
+        .get(&mapped.sync.external_id.field)
         .map_or(KeyForm::default(), KeyForm::of)
 }
 
-fn journal_line(row: &Claimed, valid: &ValidOutbox, scope: Option<&ObjectScope>) -> JournalLine {
+fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject>) -> JournalLine {
     JournalLine {
         tenant: valid.tenant.to_string(),
         object: valid.object.to_string(),
@@ -229,12 +232,12 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, scope: Option<&ObjectScope>)
         external_id: row.external_id.clone(),
         stream: Some(OUTBOX.to_owned()),
         cursor: Some(valid.cursor.to_string()),
-        org_epoch: scope.map(|scope| scope.org_epoch.0),
+        org_epoch: mapped.map(|mapped| mapped.org_epoch.0),
         payload_hash: row.changed.as_ref().map(canonical_hash),
         payload: row.changed.clone(),
-        fate: scope.is_none().then(|| "out_of_scope".to_owned()),
+        status: mapped.is_none().then(|| "out_of_scope".to_owned()),
         observed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
-        config_hash: scope.map(|scope| scope.config_hash.to_string()),
+        config_hash: mapped.map(|mapped| mapped.config_hash.to_string()),
         ..JournalLine::default()
     }
 }
@@ -248,10 +251,10 @@ fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
         .filter(|(_, one)| one.row.cursor.is_some())
         .map(|(place, one)| {
             let emitted = Emitted {
-                tenant: one.scope.tenant.as_str(),
-                org_epoch: one.scope.org_epoch,
+                tenant: one.mapped.tenant.as_str(),
+                org_epoch: one.mapped.org_epoch,
                 cursor: one.valid.cursor.to_string(),
-                object: one.scope.sync.object.as_str(),
+                object: one.mapped.sync.object.as_str(),
                 record: one.row.external_id.as_deref().unwrap_or_default(),
                 payload_hash: canonical_hash(&serde_json::json!([
                     one.valid.operation.as_str(),
@@ -276,12 +279,12 @@ pub(super) fn drop_places<T>(items: &mut Vec<T>, places: &BTreeSet<usize>) {
 /// records have new work.
 async fn take_in(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
+    mapped_objects: &[MappedObject],
     accepted: &[Accepted<'_>],
 ) -> Result<usize, StoreError> {
     let emptied = empty_places(tx, accepted).await?;
     let wanted: Vec<Wanted> = accepted.iter().flat_map(|one| names(&one.change)).collect();
-    let mut book = KeyBook::new(lock_by_names(tx, &wanted).await?);
+    let mut book = RowIdentityMap::new(lock_by_names(tx, &wanted).await?);
     let places: Vec<Option<usize>> = accepted
         .iter()
         .map(|one| match one.valid.operation {
@@ -295,7 +298,7 @@ async fn take_in(
             | OutboxOperation::Backfill => Some(book.take(&one.change)),
         })
         .collect();
-    let records = write_links(tx, scopes, book.entries()).await?;
+    let records = write_links(tx, mapped_objects, book.entries()).await?;
     write_names(tx, book.entries(), &records).await?;
     let work: Vec<NewWork> = book
         .entries()
@@ -304,7 +307,7 @@ async fn take_in(
         .filter(|(entry, _)| entry.dirty)
         .map(|(entry, record_id)| NewWork {
             record_id: *record_id,
-            look: false,
+            needs_refresh: false,
             xid: entry.xid,
         })
         .collect();
@@ -314,7 +317,7 @@ async fn take_in(
         .zip(&places)
         .map(|(one, place)| JournalLine {
             record_id: place.map(|place| records[place]),
-            ..journal_line(one.row, &one.valid, Some(one.scope))
+            ..journal_line(one.row, &one.valid, Some(one.mapped))
         })
         .collect();
     write_journal(tx, &lines).await?;
@@ -328,7 +331,7 @@ fn names(change: &KeyedChange) -> Vec<Wanted> {
         object: change.object.to_string(),
         ..Wanted::default()
     };
-    let keys = [&change.key, &change.old_key, &change.minted];
+    let keys = [&change.key, &change.old_key, &change.generated];
     let mut names: Vec<Wanted> = keys
         .into_iter()
         .flatten()
@@ -393,7 +396,7 @@ async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, S
 /// Saves known links under their new names and makes the new ones. Returns each entry's record.
 async fn write_links(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
+    mapped_objects: &[MappedObject],
     entries: &[Entry],
 ) -> Result<Vec<RecordId>, StoreError> {
     let moved: Vec<RecordId> = entries
@@ -409,12 +412,14 @@ async fn write_links(
         .filter(|entry| entry.dirty)
         .filter_map(updated)
         .collect();
-    let config_hash = scopes.first().map_or("", |scope| &scope.config_hash);
+    let config_hash = mapped_objects
+        .first()
+        .map_or("", |mapped| &mapped.config_hash);
     save_records(tx, &known, config_hash).await?;
     let new: Vec<NewLink> = entries
         .iter()
         .filter(|entry| entry.known.is_none())
-        .map(|entry| new_link(scopes, entry))
+        .map(|entry| new_link(mapped_objects, entry))
         .collect();
     let mut made = make_links(tx, &new).await?.into_iter();
     entries
@@ -430,7 +435,7 @@ async fn write_links(
 }
 
 #[derive(Serialize)]
-struct Left<'a> {
+struct FormerName<'a> {
     record_id: RecordId,
     spellings: &'a BTreeSet<String>,
 }
@@ -438,17 +443,17 @@ struct Left<'a> {
 /// A record that moves away may leave a row behind that carries its old external id in another
 /// spelling: that row becomes a record of its own. It is drained as if it had just been written.
 async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
-    let left: Vec<Left<'_>> = entries
+    let former: Vec<FormerName<'_>> = entries
         .iter()
         .filter(|entry| entry.moved)
         .filter_map(|entry| {
-            Some(Left {
+            Some(FormerName {
                 record_id: entry.known.as_ref()?.link.record_id,
                 spellings: &entry.left_behind,
             })
         })
         .collect();
-    if left.is_empty() {
+    if former.is_empty() {
         return Ok(());
     }
     tx.run(
@@ -462,7 +467,7 @@ async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreEr
             and alias.is_current
             and not left_behind.spellings ? alias.value",
         )
-        .bind(recordset(&left)),
+        .bind(recordset(&former)),
     )
     .await?;
     Ok(())
@@ -474,30 +479,30 @@ fn updated(entry: &Entry) -> Option<KnownRecord> {
     record.link.external_id.clone_from(&entry.external_id);
     record.link.canonical_id.clone_from(&entry.canonical_id);
     record.link.local_key.clone_from(&entry.local_key);
-    record.minted = entry.minted;
-    record.clashes = entry.clashes;
+    record.generated = entry.generated;
+    record.key_conflict = entry.key_conflict;
     record.postgres_presence = entry.presence;
     record.postgres_changed_at_ms = entry.changed_at_ms;
     Some(record)
 }
 
-fn new_link(scopes: &[ObjectScope], entry: &Entry) -> NewLink {
-    let org_epoch = scopes
+fn new_link(mapped_objects: &[MappedObject], entry: &Entry) -> NewLink {
+    let org_epoch = mapped_objects
         .iter()
-        .find(|scope| scope.tenant == entry.tenant)
-        .map_or(OrgEpoch::default(), |scope| scope.org_epoch);
+        .find(|mapped| mapped.tenant == entry.tenant)
+        .map_or(OrgEpoch::default(), |mapped| mapped.org_epoch);
     NewLink {
         tenant: entry.tenant.to_string(),
         object: entry.object.to_string(),
         org_epoch,
         external_id: entry.external_id.clone(),
         canonical_id: entry.canonical_id.clone(),
-        minted: entry.minted,
+        generated: entry.generated,
         salesforce_id: None,
         local_key: entry.local_key.clone(),
         postgres_presence: entry.presence,
         postgres_changed_at_ms: entry.changed_at_ms,
-        image: Image::default(),
+        remote_state: RemoteState::default(),
     }
 }
 

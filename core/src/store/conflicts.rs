@@ -20,13 +20,13 @@ use super::table::read_shape;
 use super::tasks::{NewWork, add_work};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::PostgresRow;
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId};
-use crate::model::link::Image;
+use crate::model::link::RemoteState;
 use crate::model::value::{Payload, Value};
 use crate::model::{SourceSystem, SyncLink};
-use crate::plan::record::{FieldConflict, RecordPlan};
-use crate::plan::rule::Rule;
+use crate::planner::record::{FieldConflict, RecordPlan};
+use crate::planner::rule::Rule;
 
 /// What two sides differ about, waiting for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,13 +141,13 @@ impl PgStore {
     /// The value that loses is logged. The scope is the conflict's object.
     pub async fn resolve_conflict(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         conflict_id: i64,
         version: i64,
         winner: SourceSystem,
     ) -> Result<Resolution, StoreError> {
         let mut tx = self.begin().await?;
-        let Some(record_id) = record_of(&mut tx, scope, conflict_id).await? else {
+        let Some(record_id) = record_of(&mut tx, mapped, conflict_id).await? else {
             return Ok(Resolution::Closed);
         };
         let mut known = lock_records(&mut tx, &[record_id]).await?;
@@ -156,8 +156,8 @@ impl PgStore {
         else {
             return Ok(Resolution::Closed);
         };
-        let shape = read_shape(&mut tx, scope).await?;
-        let found = match read_rows(&mut tx, scope, &shape, &[&known], Locking::Lock).await {
+        let shape = read_shape(&mut tx, mapped).await?;
+        let found = match read_rows(&mut tx, mapped, &shape, &[&known], Locking::Lock).await {
             Ok(found) => found,
             Err(RowError::Refused(_)) => return Ok(Resolution::Moved),
             Err(RowError::Store(error)) => return Err(error),
@@ -171,7 +171,7 @@ impl PgStore {
             .and_then(|rows| rows.first())
             .map(|found| &found.row);
         let field = parse_field(open.field.as_deref())?;
-        let seen = seen(scope, &known.link.image, row, field.as_ref());
+        let seen = seen(mapped, &known.link.remote_state, row, field.as_ref());
         if open.version != version
             || Some(&seen.postgres) != open.postgres_seen.as_ref()
             || Some(&seen.salesforce) != open.salesforce_seen.as_ref()
@@ -179,12 +179,12 @@ impl PgStore {
             return Ok(Resolution::Moved);
         }
         let lost = let_win(&mut known, &open, field.as_ref(), winner)?;
-        save_records(&mut tx, &[known], &scope.config_hash).await?;
-        log_lost_values(&mut tx, &lost, &scope.config_hash).await?;
+        save_records(&mut tx, &[known], &mapped.config_hash).await?;
+        log_lost_values(&mut tx, &lost, &mapped.config_hash).await?;
         close(&mut tx, conflict_id, winner).await?;
         let work = NewWork {
             record_id,
-            look: false,
+            needs_refresh: false,
             xid: None,
         };
         add_work(&mut tx, &[work]).await?;
@@ -225,7 +225,7 @@ fn parse_field(field: Option<&str>) -> Result<Option<FieldName>, StoreError> {
 
 async fn record_of(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     conflict_id: i64,
 ) -> Result<Option<RecordId>, StoreError> {
     let record: Option<(Uuid,)> = tx
@@ -240,8 +240,8 @@ async fn record_of(
                 and state = 'open'",
             )
             .bind(conflict_id)
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str()),
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str()),
         )
         .await?;
     Ok(record.map(|(record,)| RecordId(record)))
@@ -298,29 +298,32 @@ struct SeenSides {
 }
 
 fn seen(
-    scope: &ObjectScope,
-    image: &Image,
+    mapped: &MappedObject,
+    remote_state: &RemoteState,
     row: Option<&PostgresRow>,
     field: Option<&FieldName>,
 ) -> SeenSides {
     let Some(field) = field else {
-        let values: BTreeMap<&FieldName, serde_json::Value> = image
+        let values: BTreeMap<&FieldName, serde_json::Value> = remote_state
             .fields
             .iter()
             .map(|(name, field)| (name, field.value.to_json()))
             .collect();
         return SeenSides {
             postgres: serde_json::json!([row.map(|row| &row.columns)]),
-            salesforce: serde_json::json!([image.presence, values]),
+            salesforce: serde_json::json!([remote_state.presence, values]),
         };
     };
-    let column = if *field == scope.sync.external_id.field {
-        Some(&scope.sync.external_id.column)
+    let column = if *field == mapped.sync.external_id.field {
+        Some(&mapped.sync.external_id.column)
     } else {
-        scope.sync.fields.get(field).map(|field| &field.column)
+        mapped.sync.fields.get(field).map(|field| &field.column)
     };
     let held = column.and_then(|column| row?.columns.get(column.as_str()));
-    let shown = image.fields.get(field).map(|field| field.value.to_json());
+    let shown = remote_state
+        .fields
+        .get(field)
+        .map(|field| field.value.to_json());
     SeenSides {
         postgres: serde_json::json!([held]),
         salesforce: serde_json::json!([shown]),
@@ -353,7 +356,7 @@ fn let_win(
     }
     known
         .link
-        .bounces
+        .automation_overrides
         .retain(|name, _| !losing.contains_key(name));
     Ok(losing
         .into_iter()
@@ -384,14 +387,14 @@ pub(super) struct ConflictRow {
 impl ConflictRow {
     /// Returns the conflicts of a plan, and what of earlier ones stays as it is.
     pub(super) fn all(
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         link: &SyncLink,
         row: Option<&PostgresRow>,
         plan: &RecordPlan,
     ) -> Vec<Self> {
         let of = |field: Option<&FieldName>, conflict: Option<&FieldConflict>| {
             let wrapped = |value: Option<&Value>| value.map(|value| [value.to_json()]);
-            let seen = seen(scope, &link.image, row, field);
+            let seen = seen(mapped, &link.remote_state, row, field);
             Self {
                 record_id: link.record_id,
                 field: field.cloned(),
@@ -417,15 +420,15 @@ impl ConflictRow {
     }
 }
 
-/// Opens, updates and closes conflicts: what the plans of `judged` records list is open, all else of
+/// Opens, updates and closes conflicts: what the plans of `planned` records list is open, all else of
 /// theirs is closed, because the sides agree again or a rule decides.
 pub(super) async fn write_conflicts(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     conflicts: &[ConflictRow],
-    judged: &[Uuid],
+    planned: &[Uuid],
 ) -> Result<(), StoreError> {
-    if judged.is_empty() {
+    if planned.is_empty() {
         return Ok(());
     }
     tx.run(
@@ -445,7 +448,7 @@ pub(super) async fn write_conflicts(
                 and listed.field is not distinct from conflict.field
             )",
         )
-        .bind(judged)
+        .bind(planned)
         .bind(recordset(conflicts)),
     )
     .await?;
@@ -456,7 +459,7 @@ pub(super) async fn write_conflicts(
         "opening conflicts",
         sqlx::query(OPEN_CONFLICTS)
             .bind(recordset(conflicts))
-            .bind(&*scope.config_hash),
+            .bind(&*mapped.config_hash),
     )
     .await?;
     Ok(())

@@ -123,7 +123,7 @@ pub(super) struct RowRefusal {
     pub(super) place: Option<String>,
     /// The column alone.
     pub(super) column: Option<String>,
-    /// What Postgres said. Quotes values: for the dead letter, never for a log.
+    /// What Postgres new. Quotes values: for the dead letter, never for a log.
     pub(super) message: String,
 }
 

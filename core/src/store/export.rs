@@ -46,7 +46,7 @@ pub struct JournalEntry {
     /// What it carried: the changed values, or the plan.
     pub payload: Option<serde_json::Value>,
     /// What became of it.
-    pub fate: Option<String>,
+    pub status: Option<String>,
     /// When the source says it happened.
     pub observed_at: Option<DateTime<Utc>>,
     /// The configuration it was seen or decided under.
@@ -77,7 +77,7 @@ pub(super) struct EntryRow {
     stream: Option<String>,
     cursor: Option<String>,
     payload: Option<serde_json::Value>,
-    fate: Option<String>,
+    status: Option<String>,
     observed_at: Option<DateTime<Utc>>,
     config_hash: Option<String>,
 }
@@ -101,7 +101,7 @@ impl TryFrom<EntryRow> for JournalEntry {
             stream: row.stream,
             cursor: row.cursor,
             payload: row.payload,
-            fate: row.fate,
+            status: row.status,
             observed_at: row.observed_at,
             config_hash: row.config_hash,
         })

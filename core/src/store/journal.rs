@@ -37,7 +37,7 @@ pub(super) struct JournalLine {
     /// Hash of that.
     pub(super) payload_hash: Option<String>,
     /// What became of it.
-    pub(super) fate: Option<String>,
+    pub(super) status: Option<String>,
     /// When the source says it happened, milliseconds since the epoch.
     pub(super) observed_at_ms: Option<i64>,
     /// The configuration it was seen or decided under.
@@ -54,15 +54,15 @@ pub(super) async fn write_journal(tx: &mut Tx, lines: &[JournalLine]) -> Result<
         sqlx::query(
             "insert into syncline.sync_journal (
                 tenant, object, record_id, source, operation, external_id, salesforce_id, stream, cursor,
-                org_epoch, payload, payload_hash, fate, observed_at, config_hash
+                org_epoch, payload, payload_hash, status, observed_at, config_hash
             )
             select
                 tenant, object, record_id, source, operation, external_id, salesforce_id, stream, cursor,
-                org_epoch, payload, payload_hash, fate, to_timestamp(observed_at_ms / 1000.0), config_hash
+                org_epoch, payload, payload_hash, status, to_timestamp(observed_at_ms / 1000.0), config_hash
             from jsonb_to_recordset($1) as line (
                 tenant text, object text, record_id uuid, source text, operation text, external_id text,
                 salesforce_id text, stream text, cursor text, org_epoch bigint, payload jsonb,
-                payload_hash text, fate text, observed_at_ms bigint, config_hash text
+                payload_hash text, status text, observed_at_ms bigint, config_hash text
             )",
         )
         .bind(recordset(lines)),

@@ -6,17 +6,17 @@ use super::PgStore;
 use super::records::corrupt;
 use super::stream::interval;
 use super::tasks::{LeaseEnd, end_leases};
-use crate::engine::ports::store::{LeasedTask, TaskRelease, WritesLeft};
-use crate::engine::ports::{ObjectScope, StoreError};
-use crate::model::ids::{Generation, LeaseEpoch, RecordId, SalesforceId};
+use crate::engine::ports::store::{LeasedTask, TaskRelease, WritesSent};
+use crate::engine::ports::{MappedObject, StoreError};
+use crate::model::ids::{FencingToken, Generation, RecordId, SalesforceId};
 
 #[derive(sqlx::FromRow)]
 struct TaskRow {
     record_id: Uuid,
-    lease_epoch: i64,
+    fencing_token: i64,
     generation: i64,
     attempts: i32,
-    look: bool,
+    needs_refresh: bool,
     salesforce_id: Option<String>,
     external_id: String,
     xid: Option<i64>,
@@ -25,7 +25,7 @@ struct TaskRow {
 /// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still
 /// land. One with an unknown intent is, to be looked at. The lease's time runs by the database's clock.
 const LEASE: &str = "with due as materialized (
-        select task.record_id, task.look, task.due_at
+        select task.record_id, task.needs_refresh, task.due_at
         from syncline.sync_task as task
         where task.tenant = $1
         and task.object = $2
@@ -53,29 +53,29 @@ const LEASE: &str = "with due as materialized (
         set state = 'leased',
             lease_owner = $4,
             lease_until = clock_timestamp() + $5,
-            lease_epoch = default,
-            -- The look goes with the lease; what is asked for from now on is for the next one.
-            look = false,
+            fencing_token = default,
+            -- The needs_refresh goes with the lease; what is asked for from now on is for the next one.
+            needs_refresh = false,
             awaits = null,
             updated_at = now()
         from due
         where task.record_id = due.record_id
-        returning task.record_id, task.lease_epoch, task.generation, task.attempts, task.xid, due.look, due.due_at
+        returning task.record_id, task.fencing_token, task.generation, task.attempts, task.xid, due.needs_refresh, due.due_at
     )
     select
         leased.record_id,
-        leased.lease_epoch,
+        leased.fencing_token,
         leased.generation,
         leased.attempts,
         leased.xid,
         link.salesforce_id,
         link.external_id,
-        leased.look or exists (
+        leased.needs_refresh or exists (
             select
             from syncline.sync_intent as intent
             where intent.record_id = leased.record_id
             and intent.state = 'unknown'
-        ) as look
+        ) as needs_refresh
     from leased
     join syncline.sync_link as link on link.record_id = leased.record_id
     order by leased.due_at, leased.record_id";
@@ -85,7 +85,7 @@ const LEASE: &str = "with due as materialized (
 /// up again and again is not tried for ever: the try counts.
 const ABANDON: &str = "with abandoned as (
         select *
-        from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, lease_epoch, look)
+        from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, fencing_token, needs_refresh)
     ),
     doubted as (
         update syncline.sync_intent as intent
@@ -93,7 +93,7 @@ const ABANDON: &str = "with abandoned as (
             updated_at = now()
         from abandoned
         where intent.record_id = abandoned.record_id
-        and intent.lease_epoch = abandoned.lease_epoch
+        and intent.fencing_token = abandoned.fencing_token
         and intent.tenant = $1
         and intent.state = 'open'
         and not $5
@@ -104,10 +104,10 @@ const ABANDON: &str = "with abandoned as (
         lease_owner = null,
         lease_until = null,
         -- The number that the worker holds opens nothing any more.
-        lease_epoch = default,
+        fencing_token = default,
         attempts = task.attempts + 1,
         due_at = now(),
-        look = task.look or abandoned.look or task.record_id in (select record_id from doubted),
+        needs_refresh = task.needs_refresh or abandoned.needs_refresh or task.record_id in (select record_id from doubted),
         code = 'lease_abandoned',
         reason = 'its worker gave up',
         updated_at = now()
@@ -115,7 +115,7 @@ const ABANDON: &str = "with abandoned as (
     where task.record_id = abandoned.record_id
     and task.tenant = $1
     and task.state = 'leased'
-    and task.lease_epoch = abandoned.lease_epoch
+    and task.fencing_token = abandoned.fencing_token
     and not exists (
         select
         from syncline.sync_intent as intent
@@ -126,9 +126,9 @@ const ABANDON: &str = "with abandoned as (
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::lease_tasks`].
-    pub(super) async fn take_leases(
+    pub(super) async fn lease_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         limit: usize,
         worker: &str,
         lease_ms: i64,
@@ -138,8 +138,8 @@ impl PgStore {
             .rows(
                 "leasing tasks",
                 sqlx::query_as(LEASE)
-                    .bind(scope.tenant.as_str())
-                    .bind(scope.sync.object.as_str())
+                    .bind(mapped.tenant.as_str())
+                    .bind(mapped.sync.object.as_str())
                     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
                     .bind(worker)
                     .bind(interval(lease_ms)),
@@ -150,9 +150,9 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::release_tasks`].
-    pub(super) async fn give_leases_back(
+    pub(super) async fn release_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         releases: &[TaskRelease],
     ) -> Result<(), StoreError> {
         let ends: Vec<(LeasedTask, LeaseEnd)> = releases
@@ -160,31 +160,31 @@ impl PgStore {
             .map(|release| (release.lease.clone(), lease_end(release)))
             .collect();
         let mut tx = self.begin().await?;
-        end_leases(&mut tx, scope, &ends).await?;
+        end_leases(&mut tx, mapped, &ends).await?;
         tx.commit().await
     }
 
     /// See [`crate::engine::ports::StorePort::abandon_tasks`].
-    pub(super) async fn let_leases_lapse(
+    pub(super) async fn abandon_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
-        writes_left: WritesLeft,
+        writes_sent: WritesSent,
     ) -> Result<(), StoreError> {
         let (records, epochs): (Vec<Uuid>, Vec<i64>) = leases
             .iter()
-            .map(|lease| (lease.record_id.0, lease.epoch.0))
+            .map(|lease| (lease.record_id.0, lease.token.0))
             .unzip();
-        let looks: Vec<bool> = leases.iter().map(|lease| lease.look).collect();
+        let refreshes: Vec<bool> = leases.iter().map(|lease| lease.needs_refresh).collect();
         let mut tx = self.begin().await?;
         tx.run(
             "ending abandoned leases",
             sqlx::query(ABANDON)
-                .bind(scope.tenant.as_str())
+                .bind(mapped.tenant.as_str())
                 .bind(records)
                 .bind(epochs)
-                .bind(looks)
-                .bind(writes_left == WritesLeft::Perhaps),
+                .bind(refreshes)
+                .bind(writes_sent == WritesSent::Perhaps),
         )
         .await?;
         tx.commit().await
@@ -198,7 +198,7 @@ fn lease_end(release: &TaskRelease) -> LeaseEnd {
             delay_ms: release.delay_ms,
             counts: release.counts,
             // The look that was asked for was perhaps not made.
-            look: release.lease.look,
+            needs_refresh: release.lease.needs_refresh,
             code: None,
             reason: release.reason.clone(),
             awaits: Vec::new(),
@@ -212,10 +212,10 @@ impl TryFrom<TaskRow> for LeasedTask {
     fn try_from(row: TaskRow) -> Result<Self, StoreError> {
         Ok(Self {
             record_id: RecordId(row.record_id),
-            epoch: LeaseEpoch(row.lease_epoch),
+            token: FencingToken(row.fencing_token),
             generation: Generation(row.generation),
             attempt: u32::try_from(row.attempts).unwrap_or(0),
-            look: row.look,
+            needs_refresh: row.needs_refresh,
             salesforce_id: row
                 .salesforce_id
                 .map(|id| SalesforceId::parse(&id))

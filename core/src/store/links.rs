@@ -9,7 +9,7 @@ use super::records::{KnownRecord, LinkRow};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::StoreError;
 use crate::model::ids::{OrgEpoch, RecordId, SalesforceId};
-use crate::model::link::{Image, Presence};
+use crate::model::link::{Presence, RemoteState};
 
 /// A name to look for.
 #[derive(Debug, Clone, Default, Serialize, PartialEq)]
@@ -89,7 +89,7 @@ pub(super) struct NewLink {
     /// External id as compared.
     pub(super) canonical_id: String,
     /// It is ours.
-    pub(super) minted: bool,
+    pub(super) generated: bool,
     /// Salesforce id.
     pub(super) salesforce_id: Option<SalesforceId>,
     /// Primary key.
@@ -99,7 +99,7 @@ pub(super) struct NewLink {
     /// When it changed.
     pub(super) postgres_changed_at_ms: Option<i64>,
     /// What is seen in Salesforce.
-    pub(super) image: Image,
+    pub(super) remote_state: RemoteState,
 }
 
 #[derive(sqlx::FromRow)]
@@ -149,15 +149,15 @@ pub(super) async fn make_links(
 
 /// Inserted in key order, so that two sessions that make the same links wait and do not deadlock.
 const MAKE_LINKS: &str = "insert into syncline.sync_link (
-        tenant, object, org_epoch, external_id, canonical_id, minted, salesforce_id, local_key,
-        postgres_presence, postgres_changed_at, image
+        tenant, object, org_epoch, external_id, canonical_id, generated, salesforce_id, local_key,
+        postgres_presence, postgres_changed_at, remote_state
     )
     select
-        tenant, object, org_epoch, external_id, canonical_id, minted, salesforce_id, local_key,
-        postgres_presence, to_timestamp(postgres_changed_at_ms / 1000.0), image
+        tenant, object, org_epoch, external_id, canonical_id, generated, salesforce_id, local_key,
+        postgres_presence, to_timestamp(postgres_changed_at_ms / 1000.0), remote_state
     from jsonb_to_recordset($1) as new (
-        tenant text, object text, org_epoch bigint, external_id text, canonical_id text, minted boolean,
-        salesforce_id text, local_key jsonb, postgres_presence text, postgres_changed_at_ms bigint, image jsonb
+        tenant text, object text, org_epoch bigint, external_id text, canonical_id text, generated boolean,
+        salesforce_id text, local_key jsonb, postgres_presence text, postgres_changed_at_ms bigint, remote_state jsonb
     )
     order by tenant, object, canonical_id
     -- Another session made it meanwhile: the caller starts over.

@@ -10,7 +10,7 @@ use super::table::{TableShape, mapped_columns, picked_json, read_shape};
 use super::transaction::Tx;
 use super::triggers::capture_problems;
 use crate::engine::ports::store::{ColumnFacts, TableFacts};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::ColumnName;
 use crate::model::key::KeyForm;
 
@@ -52,12 +52,12 @@ const COLUMN_FACTS: &str = "select
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::table_facts`].
-    pub(super) async fn read_table_facts(
+    pub(super) async fn table_facts(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
     ) -> Result<TableFacts, StoreError> {
         let mut tx = self.begin().await?;
-        let table = &scope.sync.table;
+        let table = &mapped.sync.table;
         let rows: Vec<ColumnRow> = tx
             .rows(
                 "reading a mapped table's columns",
@@ -79,8 +79,8 @@ impl PgStore {
             };
             facts.columns.insert(name, column);
         }
-        if facts.columns.contains_key(&scope.sync.external_id.column) {
-            facts.duplicate_keys = duplicates(&mut tx, scope, DUPLICATES_SHOWN_MAX)
+        if facts.columns.contains_key(&mapped.sync.external_id.column) {
+            facts.duplicate_keys = duplicates(&mut tx, mapped, DUPLICATES_SHOWN_MAX)
                 .await?
                 .into_iter()
                 .filter_map(|duplicate| {
@@ -89,12 +89,12 @@ impl PgStore {
                 })
                 .collect();
         }
-        let whole = mapped_columns(&scope.sync)
+        let whole = mapped_columns(&mapped.sync)
             .iter()
             .all(|column| facts.columns.contains_key(*column));
         if whole {
-            facts.external_id_unique = read_shape(&mut tx, scope).await?.external_id_unique;
-            facts.triggers_installed = is_installed(&mut tx, scope).await?;
+            facts.external_id_unique = read_shape(&mut tx, mapped).await?.external_id_unique;
+            facts.triggers_installed = is_installed(&mut tx, mapped).await?;
         }
         tx.rollback().await?;
         Ok(facts)
@@ -104,20 +104,20 @@ impl PgStore {
     /// by spaces around them, as numbers.
     pub async fn duplicate_keys(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         limit: i64,
     ) -> Result<Vec<DuplicateKey>, StoreError> {
         let mut tx = self.begin().await?;
-        read_shape(&mut tx, scope).await?;
-        let found = duplicates(&mut tx, scope, limit).await?;
+        read_shape(&mut tx, mapped).await?;
+        let found = duplicates(&mut tx, mapped, limit).await?;
         tx.rollback().await?;
         Ok(found)
     }
 
     /// See [`crate::engine::ports::StorePort::enqueue_existing_rows`].
-    pub(super) async fn enqueue_rows(
+    pub(super) async fn enqueue_existing_rows(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&str>,
         limit: usize,
     ) -> Result<(usize, Option<String>), StoreError> {
@@ -128,14 +128,14 @@ impl PgStore {
             })
             .transpose()?;
         let mut tx = self.begin().await?;
-        let shape = read_shape(&mut tx, scope).await?;
-        let sql = enqueue_sql(scope, &shape, after.is_some())?;
+        let shape = read_shape(&mut tx, mapped).await?;
+        let sql = enqueue_sql(mapped, &shape, after.is_some())?;
         let places: Vec<serde_json::Value> = tx
             .values(
                 "enqueueing existing rows",
                 sqlx::query_scalar(AssertSqlSafe(sql))
-                    .bind(scope.tenant.as_str())
-                    .bind(scope.sync.object.as_str())
+                    .bind(mapped.tenant.as_str())
+                    .bind(mapped.sync.object.as_str())
                     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
                     .bind(after),
             )
@@ -151,7 +151,7 @@ impl PgStore {
 }
 
 /// Returns whether capture stands. Without a control plane it does not.
-async fn is_installed(tx: &mut Tx, scope: &ObjectScope) -> Result<bool, StoreError> {
+async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
     let migrated: Vec<bool> = tx
         .values(
             "looking for the control plane",
@@ -161,17 +161,17 @@ async fn is_installed(tx: &mut Tx, scope: &ObjectScope) -> Result<bool, StoreErr
     if migrated != [true] {
         return Ok(false);
     }
-    let problems = capture_problems(tx, std::slice::from_ref(scope)).await?;
+    let problems = capture_problems(tx, std::slice::from_ref(mapped)).await?;
     Ok(problems.is_empty())
 }
 
 async fn duplicates(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     limit: i64,
 ) -> Result<Vec<DuplicateKey>, StoreError> {
-    let written = format!("{}::text", quote::column(&scope.sync.external_id.column));
-    let compared = match key_form(scope) {
+    let written = format!("{}::text", quote::column(&mapped.sync.external_id.column));
+    let compared = match key_form(mapped) {
         KeyForm::CaseFolded => "lower(btrim(written))",
         KeyForm::CaseSensitive => "btrim(written)",
         KeyForm::Numeric => {
@@ -192,7 +192,7 @@ async fn duplicates(
         having count(*) > 1
         order by compared
         limit $1",
-        table = quote::table(&scope.sync.table),
+        table = quote::table(&mapped.sync.table),
     );
     let rows: Vec<(String, Vec<String>)> = tx
         .rows(
@@ -210,8 +210,12 @@ async fn duplicates(
 }
 
 /// Rows in identity order after a place, into the outbox, as if they had just been written.
-fn enqueue_sql(scope: &ObjectScope, shape: &TableShape, after: bool) -> Result<String, StoreError> {
-    let columns = shape.identity(&scope.sync);
+fn enqueue_sql(
+    mapped: &MappedObject,
+    shape: &TableShape,
+    after: bool,
+) -> Result<String, StoreError> {
+    let columns = shape.identity(&mapped.sync);
     let names: Vec<String> = columns.iter().map(|column| quote::column(column)).collect();
     let of = |alias: &str| {
         let names: Vec<String> = names.iter().map(|name| format!("{alias}.{name}")).collect();
@@ -221,14 +225,14 @@ fn enqueue_sql(scope: &ObjectScope, shape: &TableShape, after: bool) -> Result<S
         (
             format!(
                 "cross join jsonb_to_record($4) as place ({})",
-                shape.definitions(&scope.sync.table, columns.iter().copied())?
+                shape.definitions(&mapped.sync.table, columns.iter().copied())?
             ),
             format!("where ({}) > ({})", of("target"), of("place")),
         )
     } else {
         (String::new(), "where $4::jsonb is null".to_owned())
     };
-    let external = quote::column(&scope.sync.external_id.column);
+    let external = quote::column(&mapped.sync.external_id.column);
     let local_key = if shape.primary_key.is_empty() {
         "null::jsonb".to_owned()
     } else {
@@ -253,7 +257,7 @@ fn enqueue_sql(scope: &ObjectScope, shape: &TableShape, after: bool) -> Result<S
         select place
         from page",
         identity = picked_json("target", &columns),
-        table = quote::table(&scope.sync.table),
+        table = quote::table(&mapped.sync.table),
         order = of("target"),
     ))
 }

@@ -6,48 +6,51 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::apply::clock_skew;
+use super::observations::{parents_of, references, resolve_parents};
 use super::records::{KnownRecord, LinkRow, live_intents};
 use super::rows::{Locking, RowError, read_rows};
-use super::sightings::{parents_of, references, resolve_parents};
 use super::table::read_shape;
 use super::tasks::{NewWork, add_work};
 use super::transaction::Tx;
 use crate::engine::ports::store::ObservedRecord;
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{RecordId, SalesforceId};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::observe`].
-    pub(super) async fn observe_records(
+    pub(super) async fn observe(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<ObservedRecord>, StoreError> {
         let mut tx = self.begin().await?;
-        let known = by_salesforce_id(&mut tx, scope, ids).await?;
+        let known = by_salesforce_id(&mut tx, mapped, ids).await?;
         let records: Vec<RecordId> = known.iter().map(|known| known.link.record_id).collect();
         let mut intents = live_intents(&mut tx, &records).await?;
-        let shape = read_shape(&mut tx, scope).await?;
+        let shape = read_shape(&mut tx, mapped).await?;
         let borrowed: Vec<&KnownRecord> = known.iter().collect();
-        let mut found = match read_rows(&mut tx, scope, &shape, &borrowed, Locking::Look).await {
+        let mut found = match read_rows(&mut tx, mapped, &shape, &borrowed, Locking::Refresh).await
+        {
             Ok(found) => found,
             Err(RowError::Store(error)) => return Err(error),
             Err(RowError::Refused(refusal)) => {
                 return Err(StoreError::Mapping(format!(
                     "the external ids of {} do not fit column {}: {}",
-                    scope.sync.object, scope.sync.external_id.column, refusal.message
+                    mapped.sync.object, mapped.sync.external_id.column, refusal.message
                 )));
             }
         };
         let pointed: BTreeSet<_> = known
             .iter()
             .flat_map(|known| {
-                let image = &known.link.image.fields;
-                references(scope, |field| image.get(field).map(|field| &field.value))
+                let remote_state = &known.link.remote_state.fields;
+                references(mapped, |field| {
+                    remote_state.get(field).map(|field| &field.value)
+                })
             })
             .collect();
-        let parents = resolve_parents(&mut tx, &scope.tenant, &pointed).await?;
-        let clock_skew_ms = clock_skew(&mut tx, scope).await?;
+        let parents = resolve_parents(&mut tx, &mapped.tenant, &pointed).await?;
+        let clock_skew_ms = clock_skew(&mut tx, mapped).await?;
         tx.rollback().await?;
         Ok(known
             .into_iter()
@@ -60,7 +63,7 @@ impl PgStore {
                     rows: rows.into_iter().map(|found| found.row).collect(),
                     row_locked: false,
                     postgres_changed_at_ms: known.postgres_changed_at_ms,
-                    parents: parents_of(scope, &known, &parents),
+                    parents: parents_of(mapped, &known, &parents),
                     clock_skew_ms,
                     refused: Vec::new(),
                     link: known.link,
@@ -70,9 +73,9 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::unlinked`].
-    pub(super) async fn unknown_ids(
+    pub(super) async fn unlinked(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<SalesforceId>, StoreError> {
         let mut tx = self.begin().await?;
@@ -100,8 +103,8 @@ impl PgStore {
                         and not former.is_current
                     )",
                 )
-                .bind(scope.tenant.as_str())
-                .bind(scope.sync.object.as_str())
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
                 .bind(wanted),
             )
             .await?;
@@ -115,9 +118,9 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::vanished`].
-    pub(super) async fn vanished_records(
+    pub(super) async fn vanished(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&SalesforceId>,
         upto: Option<&SalesforceId>,
         seen: &[SalesforceId],
@@ -135,7 +138,7 @@ impl PgStore {
                     and link.salesforce_id is not null
                     and ($3::text is null or link.salesforce_id > $3)
                     and ($4::text is null or link.salesforce_id <= $4)
-                    and link.image ->> 'presence' = 'present'
+                    and link.remote_state ->> 'presence' = 'present'
                     and not exists (
                         select
                         from unnest($5::text[]) as shown (id)
@@ -143,8 +146,8 @@ impl PgStore {
                     )
                     order by link.salesforce_id",
                 )
-                .bind(scope.tenant.as_str())
-                .bind(scope.sync.object.as_str())
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
                 .bind(after.map(SalesforceId::as_str))
                 .bind(upto.map(SalesforceId::as_str))
                 .bind(seen),
@@ -155,9 +158,9 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::enqueue_repair`].
-    pub(super) async fn enqueue_looks(
+    pub(super) async fn enqueue_repair(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
@@ -173,15 +176,15 @@ impl PgStore {
                     and object = $3",
                 )
                 .bind(ids)
-                .bind(scope.tenant.as_str())
-                .bind(scope.sync.object.as_str()),
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str()),
             )
             .await?;
         let work: Vec<NewWork> = ours
             .into_iter()
             .map(|record| NewWork {
                 record_id: RecordId(record),
-                look: true,
+                needs_refresh: true,
                 xid: None,
             })
             .collect();
@@ -191,9 +194,9 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::idle_records`].
-    pub(super) async fn records_at_rest(
+    pub(super) async fn idle_records(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<BTreeSet<RecordId>, StoreError> {
         let mut tx = self.begin().await?;
@@ -219,17 +222,17 @@ impl PgStore {
                     )",
                 )
                 .bind(ids)
-                .bind(scope.tenant.as_str()),
+                .bind(mapped.tenant.as_str()),
             )
             .await?;
         tx.rollback().await?;
         Ok(idle.into_iter().map(RecordId).collect())
     }
 
-    /// See [`crate::engine::ports::StorePort::publish_proof`].
-    pub(super) async fn write_proof(
+    /// See [`crate::engine::ports::StorePort::publish_comparison`].
+    pub(super) async fn publish_comparison(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         compared: u64,
         differing: u64,
     ) -> Result<(), StoreError> {
@@ -237,20 +240,20 @@ impl PgStore {
         tx.run(
             "publishing a proof",
             sqlx::query(
-                "insert into syncline.sync_proof (tenant, object, compared, differing, config_hash)
+                "insert into syncline.sync_comparison (tenant, object, compared, differing, config_hash)
                 values ($1, $2, $3, $4, $5)
                 -- The last comparison is the one that counts.
                 on conflict (tenant, object) do update
                 set compared = excluded.compared,
                     differing = excluded.differing,
                     config_hash = excluded.config_hash,
-                    proven_at = now()",
+                    compared_at = now()",
             )
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str())
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
             .bind(i64::try_from(compared).unwrap_or(i64::MAX))
             .bind(i64::try_from(differing).unwrap_or(i64::MAX))
-            .bind(&*scope.config_hash),
+            .bind(&*mapped.config_hash),
         )
         .await?;
         tx.commit().await
@@ -259,7 +262,7 @@ impl PgStore {
 
 async fn by_salesforce_id(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     ids: &[SalesforceId],
 ) -> Result<Vec<KnownRecord>, StoreError> {
     let ids: Vec<&str> = ids.iter().map(SalesforceId::as_str).collect();
@@ -274,8 +277,8 @@ async fn by_salesforce_id(
                 and link.salesforce_id = any($3)
                 order by link.salesforce_id",
             )
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str())
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
             .bind(ids),
         )
         .await?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::transaction::{Tx, recordset};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::OrgEpoch;
 
 /// The stream that the outbox counts as.
@@ -32,9 +32,12 @@ pub(super) struct Claimed {
 /// Returns the tenants whose outbox holds something and is ours to drain now.
 pub(super) async fn hold_outbox(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
+    mapped_objects: &[MappedObject],
 ) -> Result<Vec<String>, StoreError> {
-    let tenants: BTreeSet<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
+    let tenants: BTreeSet<&str> = mapped_objects
+        .iter()
+        .map(|mapped| mapped.tenant.as_str())
+        .collect();
     let tenants: Vec<&str> = tenants.into_iter().collect();
     let waiting: Vec<bool> = tx
         .values(
@@ -56,7 +59,7 @@ pub(super) async fn hold_outbox(
     tx.run(
         "opening the outbox stream",
         sqlx::query(
-            "insert into syncline.sync_checkpoint (tenant, stream, stale)
+            "insert into syncline.sync_checkpoint (tenant, stream, needs_resync)
             select tenant, $2, false
             from unnest($1::text[]) as tenant
             order by tenant

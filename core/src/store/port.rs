@@ -6,18 +6,18 @@ use async_trait::async_trait;
 
 use super::PgStore;
 use crate::engine::ports::store::{
-    Control, LeasedTask, NextRing, ObservationReport, ObservedRecord, OutboxReport, PlannedRecord,
-    Settlement, StreamLease, StreamName, StreamPosition, SweepReport, TableFacts, TaskRelease,
-    WakeUp, WritesLeft,
+    Control, DelayedWakeUp, LeasedTask, NextWakeUp, ObservationReport, ObservedRecord,
+    OutboxReport, PlannedRecord, Settlement, StreamLease, StreamName, StreamPosition, SweepReport,
+    TableFacts, TaskRelease, WritesSent,
 };
-use crate::engine::ports::{ObjectScope, RecordPlanner, StoreError, StorePort};
+use crate::engine::ports::{MappedObject, RecordPlanner, StoreError, StorePort};
 use crate::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
 
 #[async_trait]
 impl StorePort for PgStore {
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
-        self.read_control(tenant).await
+        self.control(tenant).await
     }
 
     async fn adopt_org(
@@ -25,19 +25,19 @@ impl StorePort for PgStore {
         tenant: &TenantId,
         organization: &SalesforceId,
     ) -> Result<OrgEpoch, StoreError> {
-        self.take_org(tenant, organization).await
+        self.adopt_org(tenant, organization).await
     }
 
-    async fn table_facts(&self, scope: &ObjectScope) -> Result<TableFacts, StoreError> {
-        self.read_table_facts(scope).await
+    async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError> {
+        self.table_facts(mapped).await
     }
 
     async fn capture_outbox(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         limit: usize,
     ) -> Result<OutboxReport, StoreError> {
-        self.drain_outbox(scopes, limit).await
+        self.capture_outbox(mapped_objects, limit).await
     }
 
     async fn acquire_stream(
@@ -47,168 +47,169 @@ impl StorePort for PgStore {
         owner: &str,
         lease_ms: i64,
     ) -> Result<Option<StreamLease>, StoreError> {
-        self.take_stream(tenant, stream, owner, lease_ms).await
+        self.acquire_stream(tenant, stream, owner, lease_ms).await
     }
 
     async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError> {
-        self.free_stream(lease).await
+        self.release_stream(lease).await
     }
 
     async fn unlinked(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<SalesforceId>, StoreError> {
-        self.unknown_ids(scope, ids).await
+        self.unlinked(mapped, ids).await
     }
 
     async fn record_observations(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         observations: &[SalesforceObservation],
         stream: Option<(&mut StreamLease, StreamPosition)>,
     ) -> Result<ObservationReport, StoreError> {
-        self.record_sightings(scopes, observations, stream).await
+        self.record_observations(mapped_objects, observations, stream)
+            .await
     }
 
-    async fn mark_stale(
+    async fn mark_needs_resync(
         &self,
         tenant: &TenantId,
         objects: &[ObjectName],
         reason: &str,
     ) -> Result<(), StoreError> {
-        self.make_stale(tenant, objects, reason).await
+        self.mark_needs_resync(tenant, objects, reason).await
     }
 
     async fn enqueue_existing_rows(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&str>,
         limit: usize,
     ) -> Result<(usize, Option<String>), StoreError> {
-        self.enqueue_rows(scope, after, limit).await
+        self.enqueue_existing_rows(mapped, after, limit).await
     }
 
-    async fn claim_doorbells(
+    async fn claim_permits(
         &self,
         tenant: &TenantId,
-        slots_max: i32,
-        tasks_per_slot: i64,
-        rung_ms: i64,
+        permits_max: i32,
+        tasks_per_permit: i64,
+        permit_ms: i64,
     ) -> Result<Vec<(ObjectName, i32)>, StoreError> {
-        self.take_doorbells(tenant, slots_max, tasks_per_slot, rung_ms)
+        self.claim_permits(tenant, permits_max, tasks_per_permit, permit_ms)
             .await
     }
 
-    async fn keep_or_free_doorbell(
+    async fn keep_or_free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
-        rung_ms: i64,
-        wake_up: WakeUp,
-    ) -> Result<NextRing, StoreError> {
-        self.renew_doorbell(tenant, object, slot, rung_ms, wake_up)
+        permit: i32,
+        permit_ms: i64,
+        delayed: DelayedWakeUp,
+    ) -> Result<NextWakeUp, StoreError> {
+        self.keep_or_free_permit(tenant, object, permit, permit_ms, delayed)
             .await
     }
 
-    async fn free_doorbell(
+    async fn free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
+        permit: i32,
     ) -> Result<(), StoreError> {
-        self.drop_doorbell(tenant, object, slot).await
+        self.free_permit(tenant, object, permit).await
     }
 
     async fn lease_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         limit: usize,
         worker: &str,
         lease_ms: i64,
     ) -> Result<Vec<LeasedTask>, StoreError> {
-        self.take_leases(scope, limit, worker, lease_ms).await
+        self.lease_tasks(mapped, limit, worker, lease_ms).await
     }
 
     async fn plan_and_write(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
     ) -> Result<Vec<PlannedRecord>, StoreError> {
-        self.plan_and_write_rows(scope, leases, planner).await
+        self.plan_and_write(mapped, leases, planner).await
     }
 
     async fn settle(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         settlements: &[Settlement],
     ) -> Result<usize, StoreError> {
-        self.settle_writes(scope, settlements).await
+        self.settle(mapped, settlements).await
     }
 
     async fn release_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         releases: &[TaskRelease],
     ) -> Result<(), StoreError> {
-        self.give_leases_back(scope, releases).await
+        self.release_tasks(mapped, releases).await
     }
 
     async fn abandon_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
-        writes_left: WritesLeft,
+        writes_sent: WritesSent,
     ) -> Result<(), StoreError> {
-        self.let_leases_lapse(scope, leases, writes_left).await
+        self.abandon_tasks(mapped, leases, writes_sent).await
     }
 
-    async fn sweep(&self, scopes: &[ObjectScope]) -> Result<SweepReport, StoreError> {
-        self.sweep_all(scopes).await
+    async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError> {
+        self.sweep(mapped_objects).await
     }
 
     async fn observe(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<ObservedRecord>, StoreError> {
-        self.observe_records(scope, ids).await
+        self.observe(mapped, ids).await
     }
 
     async fn vanished(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&SalesforceId>,
         upto: Option<&SalesforceId>,
         seen: &[SalesforceId],
     ) -> Result<Vec<RecordId>, StoreError> {
-        self.vanished_records(scope, after, upto, seen).await
+        self.vanished(mapped, after, upto, seen).await
     }
 
     async fn enqueue_repair(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<usize, StoreError> {
-        self.enqueue_looks(scope, records).await
+        self.enqueue_repair(mapped, records).await
     }
 
     async fn idle_records(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<BTreeSet<RecordId>, StoreError> {
-        self.records_at_rest(scope, records).await
+        self.idle_records(mapped, records).await
     }
 
-    async fn publish_proof(
+    async fn publish_comparison(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         compared: u64,
         differing: u64,
     ) -> Result<(), StoreError> {
-        self.write_proof(scope, compared, differing).await
+        self.publish_comparison(mapped, compared, differing).await
     }
 }

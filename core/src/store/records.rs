@@ -11,10 +11,10 @@ use super::transaction::{Tx, recordset};
 use crate::engine::ports::StoreError;
 use crate::model::SyncLink;
 use crate::model::ids::{
-    FieldName, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
+    FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
 };
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{Bounce, Image, Presence};
+use crate::model::link::{AutomationOverride, Presence, RemoteState};
 use crate::model::value::Payload;
 
 /// A link with what only the store knows of it.
@@ -22,10 +22,10 @@ use crate::model::value::Payload;
 pub(super) struct KnownRecord {
     /// The link.
     pub(super) link: SyncLink,
-    /// Its external id was minted and neither side has confirmed it.
-    pub(super) minted: bool,
+    /// Its external id was generated and neither side has confirmed it.
+    pub(super) generated: bool,
     /// Its row took the external id of another live record.
-    pub(super) clashes: bool,
+    pub(super) key_conflict: bool,
     /// What was last seen of the row.
     pub(super) postgres_presence: Presence,
     /// When the row last changed, by the trigger's clock.
@@ -41,14 +41,14 @@ pub(super) struct LinkRow {
     org_epoch: i64,
     external_id: String,
     canonical_id: String,
-    minted: bool,
-    clashes: bool,
+    generated: bool,
+    key_conflict: bool,
     salesforce_id: Option<String>,
     local_key: Option<serde_json::Value>,
     base: Json<Payload>,
     agreed: bool,
-    image: Json<Image>,
-    bounces: Json<BTreeMap<FieldName, Bounce>>,
+    remote_state: Json<RemoteState>,
+    automation_overrides: Json<BTreeMap<FieldName, AutomationOverride>>,
     postgres_presence: String,
     postgres_changed_at: Option<DateTime<Utc>>,
     version: i64,
@@ -74,12 +74,12 @@ impl TryFrom<LinkRow> for KnownRecord {
                 local_key: row.local_key,
                 base: row.base.0,
                 agreed: row.agreed,
-                image: row.image.0,
-                bounces: row.bounces.0,
+                remote_state: row.remote_state.0,
+                automation_overrides: row.automation_overrides.0,
                 version: row.version,
             },
-            minted: row.minted,
-            clashes: row.clashes,
+            generated: row.generated,
+            key_conflict: row.key_conflict,
             postgres_presence: word_as(&row.postgres_presence)?,
             postgres_changed_at_ms: row.postgres_changed_at.map(|at| at.timestamp_millis()),
         })
@@ -134,15 +134,15 @@ struct SavedLink<'a> {
     record_id: RecordId,
     external_id: &'a str,
     canonical_id: &'a str,
-    minted: bool,
-    clashes: bool,
+    generated: bool,
+    key_conflict: bool,
     salesforce_id: Option<&'a SalesforceId>,
     local_key: Option<&'a serde_json::Value>,
     org_epoch: OrgEpoch,
     base: &'a Payload,
     agreed: bool,
-    image: &'a Image,
-    bounces: &'a BTreeMap<FieldName, Bounce>,
+    remote_state: &'a RemoteState,
+    automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
     postgres_presence: String,
     postgres_changed_at_ms: Option<i64>,
 }
@@ -164,23 +164,23 @@ pub(super) async fn save_records(
             "update syncline.sync_link as link
             set external_id = saved.external_id,
                 canonical_id = saved.canonical_id,
-                minted = saved.minted,
-                clashes = saved.clashes,
+                generated = saved.generated,
+                key_conflict = saved.key_conflict,
                 salesforce_id = saved.salesforce_id,
                 local_key = saved.local_key,
                 org_epoch = saved.org_epoch,
                 base = saved.base,
                 base_config_hash = $2,
                 agreed = saved.agreed,
-                image = saved.image,
-                bounces = saved.bounces,
+                remote_state = saved.remote_state,
+                automation_overrides = saved.automation_overrides,
                 postgres_presence = saved.postgres_presence,
                 postgres_changed_at = to_timestamp(saved.postgres_changed_at_ms / 1000.0),
                 version = link.version + 1,
                 updated_at = now()
             from jsonb_to_recordset($1) as saved (
-                record_id uuid, external_id text, canonical_id text, minted boolean, clashes boolean, salesforce_id text,
-                local_key jsonb, org_epoch bigint, base jsonb, agreed boolean, image jsonb, bounces jsonb,
+                record_id uuid, external_id text, canonical_id text, generated boolean, key_conflict boolean, salesforce_id text,
+                local_key jsonb, org_epoch bigint, base jsonb, agreed boolean, remote_state jsonb, automation_overrides jsonb,
                 postgres_presence text, postgres_changed_at_ms bigint
             )
             where link.record_id = saved.record_id",
@@ -197,15 +197,15 @@ fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
         record_id: record.link.record_id,
         external_id: &record.link.external_id,
         canonical_id: &record.link.canonical_id,
-        minted: record.minted,
-        clashes: record.clashes,
+        generated: record.generated,
+        key_conflict: record.key_conflict,
         salesforce_id: record.link.salesforce_id.as_ref(),
         local_key: record.link.local_key.as_ref(),
         org_epoch: record.link.org_epoch,
         base: &record.link.base,
         agreed: record.link.agreed,
-        image: &record.link.image,
-        bounces: &record.link.bounces,
+        remote_state: &record.link.remote_state,
+        automation_overrides: &record.link.automation_overrides,
         postgres_presence: word_of(record.postgres_presence),
         postgres_changed_at_ms: record.postgres_changed_at_ms,
     }
@@ -287,7 +287,7 @@ pub(super) async fn free_keys(tx: &mut Tx, records: &[RecordId]) -> Result<(), S
 struct IntentRow {
     intent_id: Uuid,
     record_id: Uuid,
-    lease_epoch: i64,
+    fencing_token: i64,
     action: String,
     fields: Json<Payload>,
     state: String,
@@ -304,11 +304,11 @@ pub(super) async fn live_intents(
         .rows(
             "loading intents",
             sqlx::query_as(
-                "select intent_id, record_id, lease_epoch, action, fields, state, echoed
+                "select intent_id, record_id, fencing_token, action, fields, state, echoed
                 from syncline.sync_intent
                 where record_id = any($1)
-                and state in ('open', 'applied', 'unknown', 'superseded')
-                order by record_id, said_at, intent_id",
+                and state in ('open', 'applied', 'unknown', 'abandoned')
+                order by record_id, created_at, intent_id",
             )
             .bind(ids),
         )
@@ -319,7 +319,7 @@ pub(super) async fn live_intents(
         intents.entry(record_id).or_default().push(Intent {
             intent_id: IntentId(row.intent_id),
             record_id,
-            lease_epoch: LeaseEpoch(row.lease_epoch),
+            fencing_token: FencingToken(row.fencing_token),
             action: word_as::<WriteAction>(&row.action)?,
             fields: row.fields.0,
             state: word_as::<IntentState>(&row.state)?,
@@ -392,7 +392,7 @@ pub(super) async fn log_lost_values(
     tx.run(
         "logging values that lost",
         sqlx::query(
-            "insert into syncline.sync_overruled (record_id, tenant, object, field, side, value, rule, config_hash)
+            "insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash)
             select lost.record_id, link.tenant, link.object, lost.field, lost.side, lost.value -> 0, lost.rule, $2
             from jsonb_to_recordset($1) as lost (record_id uuid, field text, side text, value jsonb, rule text)
             join syncline.sync_link as link using (record_id)",

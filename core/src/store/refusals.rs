@@ -64,7 +64,7 @@ pub(super) async fn refused_values(
                 where record_id = any($1)
                 and state = 'refused'
                 and refusal ? 'withheld'
-                order by record_id, said_at desc, intent_id",
+                order by record_id, created_at desc, intent_id",
             )
             .bind(tried),
         )

@@ -13,7 +13,7 @@ use super::records::KnownRecord;
 use super::table::{TableShape, mapped_columns, picked_json};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::PostgresRow;
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::RecordId;
 
 /// Names that no mapped column is expected to have, for what goes beside them.
@@ -70,27 +70,27 @@ pub(super) enum Locking {
     /// They are, except those that somebody else holds.
     Lock,
     /// They are not.
-    Look,
+    Refresh,
 }
 
 /// Reads the rows that carry the records' external ids, in any spelling they are known by, or their
 /// primary keys while they have none.
 pub(super) async fn read_rows(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     records: &[&KnownRecord],
     locking: Locking,
 ) -> Result<FoundRows, RowError> {
     let spellings = spellings(tx, records).await?;
-    let by_key = Search::by_key(scope, shape, &spellings)?;
-    let by_local_key = Search::by_local_key(scope, shape, records)?;
+    let by_key = Search::by_key(mapped, shape, &spellings)?;
+    let by_local_key = Search::by_local_key(mapped, shape, records)?;
     let mut found = FoundRows::default();
     let mut existing = FoundRows::default();
     for search in [Some(by_key), by_local_key].into_iter().flatten() {
         add_rows(&mut found, search.run(tx, locking).await?);
         if locking == Locking::Lock {
-            add_rows(&mut existing, search.run(tx, Locking::Look).await?);
+            add_rows(&mut existing, search.run(tx, Locking::Refresh).await?);
         }
     }
     for (record, rows) in &existing.rows {
@@ -104,7 +104,7 @@ pub(super) async fn read_rows(
         .filter(|spelling| !found.rows.contains_key(&spelling.record_id))
         .collect();
     if locking == Locking::Lock && !missing.is_empty() {
-        found.being_renamed = being_renamed(tx, scope, &missing).await?;
+        found.being_renamed = being_renamed(tx, mapped, &missing).await?;
     }
     Ok(found)
 }
@@ -166,22 +166,22 @@ struct Search {
 
 impl Search {
     fn by_key(
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         shape: &TableShape,
         spellings: &[Spelling],
     ) -> Result<Self, StoreError> {
-        let column = &scope.sync.external_id.column;
-        let key_type = shape.type_of(&scope.sync.table, column)?;
+        let column = &mapped.sync.external_id.column;
+        let key_type = shape.type_of(&mapped.sync.table, column)?;
         let wanted = format!("{RECORD} uuid, {KEY} {key_type}");
         let condition = format!("target.{} = wanted.{KEY}", quote::column(column));
         Ok(Self {
-            sql: select_rows(scope, shape, &wanted, &condition),
+            sql: select_rows(mapped, shape, &wanted, &condition),
             wanted: serde_json::to_value(spellings).unwrap_or_default(),
         })
     }
 
     fn by_local_key(
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         shape: &TableShape,
         records: &[&KnownRecord],
     ) -> Result<Option<Self>, StoreError> {
@@ -192,7 +192,7 @@ impl Search {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let keys = shape.definitions(&scope.sync.table, &shape.primary_key)?;
+        let keys = shape.definitions(&mapped.sync.table, &shape.primary_key)?;
         let condition: Vec<String> = shape
             .primary_key
             .iter()
@@ -201,7 +201,7 @@ impl Search {
             .collect();
         Ok(Some(Self {
             sql: select_rows(
-                scope,
+                mapped,
                 shape,
                 &format!("{RECORD} uuid, {keys}"),
                 &condition.join(" and "),
@@ -215,7 +215,7 @@ impl Search {
             // Excludes other writers of the row but not children that point to it. Rows that somebody
             // holds are skipped: one locked row must not hold up its neighbours.
             Locking::Lock => "for no key update of target skip locked",
-            Locking::Look => "",
+            Locking::Refresh => "",
         };
         let sql = format!("{}\n{lock}", self.sql);
         let rows = tx
@@ -242,8 +242,8 @@ fn local_key_row(shape: &TableShape, record: &KnownRecord) -> Option<serde_json:
     Some(serde_json::Value::Object(row))
 }
 
-fn select_rows(scope: &ObjectScope, shape: &TableShape, wanted: &str, condition: &str) -> String {
-    let external = quote::column(&scope.sync.external_id.column);
+fn select_rows(mapped: &MappedObject, shape: &TableShape, wanted: &str, condition: &str) -> String {
+    let external = quote::column(&mapped.sync.external_id.column);
     format!(
         "select
             wanted.{RECORD} as record_id,
@@ -253,9 +253,9 @@ fn select_rows(scope: &ObjectScope, shape: &TableShape, wanted: &str, condition:
         from jsonb_to_recordset($1) as wanted ({wanted})
         join {table} as target on {condition}
         order by target.{external}",
-        columns = picked_json("target", &mapped_columns(&scope.sync)),
-        identity = picked_json("target", &shape.identity(&scope.sync)),
-        table = quote::table(&scope.sync.table),
+        columns = picked_json("target", &mapped_columns(&mapped.sync)),
+        identity = picked_json("target", &shape.identity(&mapped.sync)),
+        table = quote::table(&mapped.sync.table),
     )
 }
 
@@ -280,7 +280,7 @@ fn add_rows(found: &mut FoundRows, rows: Vec<RowRow>) {
 /// name sees the outbox row, until capture has moved the record's name with it.
 async fn being_renamed(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     missing: &[&Spelling],
 ) -> Result<BTreeSet<RecordId>, StoreError> {
     let rows: Vec<Uuid> = tx
@@ -295,8 +295,8 @@ async fn being_renamed(
                     and renamed.old_external_id = wanted.\"syncline key\"",
             )
             .bind(recordset(missing))
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str()),
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str()),
         )
         .await?;
     Ok(rows.into_iter().map(RecordId).collect())

@@ -9,62 +9,62 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::PgStore;
-use super::applied::{end_agreement, held_fields};
+use super::applied::{end_agreement, withheld_fields};
 use super::error::{CONTENTION_RETRIES_MAX, is_contention};
 use super::journal::{JournalLine, write_journal};
+use super::observations::{references, resolve_parents};
 use super::records::{
     KnownRecord, LostValue, live_intents, lock_records, log_lost_values, save_intents,
     save_records, word_of,
 };
 use super::refusals::SavedRefusal;
-use super::sightings::{references, resolve_parents};
 use super::tasks::{LeaseEnd, Parking, end_leases, wake_children};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::salesforce::{Disposition, Refusal};
 use crate::engine::ports::store::{LeasedTask, SettledOutcome, Settlement};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::SourceSystem;
-use crate::model::ids::{FieldName, IntentId, LeaseEpoch, ObjectName, RecordId, SalesforceId};
+use crate::model::ids::{FencingToken, FieldName, IntentId, ObjectName, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
-use crate::plan::fold::settle_applied;
-use crate::plan::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::observation::settle_applied;
+use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::settle`].
-    pub(super) async fn settle_writes(
+    pub(super) async fn settle(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         settlements: &[Settlement],
     ) -> Result<usize, StoreError> {
         for _ in 0..CONTENTION_RETRIES_MAX {
-            match self.settle_once(scope, settlements).await {
+            match self.settle_once(mapped, settlements).await {
                 Err(error) if is_contention(&error) => {}
                 done => return done,
             }
         }
-        self.settle_once(scope, settlements).await
+        self.settle_once(mapped, settlements).await
     }
 
     async fn settle_once(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         settlements: &[Settlement],
     ) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
         let ids: Vec<RecordId> = settlements.iter().map(|one| one.lease.record_id).collect();
         let known = lock_records(&mut tx, &ids).await?;
-        let standing = hold_epochs(&mut tx, settlements).await?;
+        let standing = lock_leased_tasks(&mut tx, settlements).await?;
         let intents = live_intents(&mut tx, &ids).await?;
         let intents: BTreeMap<IntentId, Intent> = intents
             .into_values()
             .flatten()
             .map(|intent| (intent.intent_id, intent))
             .collect();
-        let parents = parents(&mut tx, scope, &known, &intents).await?;
-        let taken = taken_ids(&mut tx, scope, settlements).await?;
+        let parents = parents(&mut tx, mapped, &known, &intents).await?;
+        let taken = taken_ids(&mut tx, mapped, settlements).await?;
         let mut settling = Settling {
-            scope,
+            mapped,
             parents,
             taken,
             known: known
@@ -72,81 +72,83 @@ impl PgStore {
                 .map(|known| (known.link.record_id, known))
                 .collect(),
             intents,
-            left: Left::default(),
+            writes: BatchWrites::default(),
         };
-        let mut stale = 0;
+        let mut lost = 0;
         for one in settlements {
-            if standing.contains(&(one.lease.record_id, one.lease.epoch)) {
+            if standing.contains(&(one.lease.record_id, one.lease.token)) {
                 settling.take(one);
             } else {
-                stale += 1;
+                lost += 1;
             }
         }
         settling.write(&mut tx).await?;
         tx.commit().await?;
-        Ok(stale)
+        Ok(lost)
     }
 }
 
 #[derive(Serialize)]
-struct Held {
+struct LeaseRef {
     record_id: RecordId,
-    epoch: LeaseEpoch,
+    token: FencingToken,
 }
 
 /// Holds the tasks that are still leased under the epochs named. The epoch is the fence: a worker whose
 /// lease was swept or taken holds an old number and settles nothing.
-async fn hold_epochs(
+async fn lock_leased_tasks(
     tx: &mut Tx,
     settlements: &[Settlement],
-) -> Result<BTreeSet<(RecordId, LeaseEpoch)>, StoreError> {
-    let held: Vec<Held> = settlements
+) -> Result<BTreeSet<(RecordId, FencingToken)>, StoreError> {
+    let references: Vec<LeaseRef> = settlements
         .iter()
-        .map(|one| Held {
+        .map(|one| LeaseRef {
             record_id: one.lease.record_id,
-            epoch: one.lease.epoch,
+            token: one.lease.token,
         })
         .collect();
     let rows: Vec<(Uuid, i64)> = tx
         .rows(
             "holding leases to settle",
             sqlx::query_as(
-                "select task.record_id, task.lease_epoch
-                from jsonb_to_recordset($1) as held (record_id uuid, epoch bigint)
+                "select task.record_id, task.fencing_token
+                from jsonb_to_recordset($1) as held (record_id uuid, token bigint)
                 join syncline.sync_task as task using (record_id)
                 where task.state = 'leased'
-                and task.lease_epoch = held.epoch
+                and task.fencing_token = held.token
                 order by task.record_id
                 -- Excludes the sweep until the settlement is recorded.
                 for update of task",
             )
-            .bind(recordset(&held)),
+            .bind(recordset(&references)),
         )
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(record, epoch)| (RecordId(record), LeaseEpoch(epoch)))
+        .map(|(record, token)| (RecordId(record), FencingToken(token)))
         .collect())
 }
 
-/// Returns the parents that images and intents point to: by Salesforce id, as the intents spell them.
+/// Returns the parents that remote states and intents point to: by Salesforce id, as the intents spell them.
 async fn parents(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     known: &[KnownRecord],
     intents: &BTreeMap<IntentId, Intent>,
 ) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
     let shown: BTreeSet<(ObjectName, SalesforceId)> = known
         .iter()
         .flat_map(|record| {
-            let image = &record.link.image.fields;
-            references(scope, |field| image.get(field).map(|field| &field.value))
+            let remote_state = &record.link.remote_state.fields;
+            references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
+            })
         })
         .collect();
-    let mut parents = resolve_parents(tx, &scope.tenant, &shown).await?;
+    let mut parents = resolve_parents(tx, &mapped.tenant, &shown).await?;
     let sent: BTreeSet<(&str, &str)> = intents
         .values()
-        .flat_map(|intent| sent_references(scope, intent))
+        .flat_map(|intent| sent_references(mapped, intent))
         .collect();
     if sent.is_empty() {
         return Ok(parents);
@@ -167,7 +169,7 @@ async fn parents(
                 join syncline.sync_link as link on link.record_id = alias.record_id
                 where link.salesforce_id is not null",
             )
-            .bind(scope.tenant.as_str())
+            .bind(mapped.tenant.as_str())
             .bind(objects)
             .bind(external_ids),
         )
@@ -180,8 +182,8 @@ async fn parents(
 }
 
 /// Returns the objects and external ids that an intent's references name.
-fn sent_references<'a>(scope: &'a ObjectScope, intent: &'a Intent) -> Vec<(&'a str, &'a str)> {
-    scope
+fn sent_references<'a>(mapped: &'a MappedObject, intent: &'a Intent) -> Vec<(&'a str, &'a str)> {
+    mapped
         .sync
         .fields
         .iter()
@@ -194,8 +196,8 @@ fn sent_references<'a>(scope: &'a ObjectScope, intent: &'a Intent) -> Vec<(&'a s
         .collect()
 }
 
-fn sent_parents(scope: &ObjectScope, intent: &Intent) -> Vec<String> {
-    sent_references(scope, intent)
+fn sent_parents(mapped: &MappedObject, intent: &Intent) -> Vec<String> {
+    sent_references(mapped, intent)
         .into_iter()
         .map(|(_, external_id)| external_id.to_owned())
         .collect()
@@ -204,7 +206,7 @@ fn sent_parents(scope: &ObjectScope, intent: &Intent) -> Vec<String> {
 /// Returns the ids among the answers that another record goes by already.
 async fn taken_ids(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     settlements: &[Settlement],
 ) -> Result<BTreeMap<SalesforceId, RecordId>, StoreError> {
     let ids: Vec<&str> = settlements
@@ -228,8 +230,8 @@ async fn taken_ids(
                 and object = $2
                 and salesforce_id = any($3)",
             )
-            .bind(scope.tenant.as_str())
-            .bind(scope.sync.object.as_str())
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
             .bind(ids),
         )
         .await?;
@@ -243,7 +245,7 @@ async fn taken_ids(
 
 /// What the settlements leave to be written.
 #[derive(Default)]
-struct Left {
+struct BatchWrites {
     links: Vec<KnownRecord>,
     intents: Vec<Intent>,
     refusals: Vec<RefusalLine>,
@@ -261,12 +263,12 @@ struct RefusalLine {
 }
 
 struct Settling<'a> {
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
     parents: BTreeMap<SalesforceId, String>,
     taken: BTreeMap<SalesforceId, RecordId>,
     known: BTreeMap<RecordId, KnownRecord>,
     intents: BTreeMap<IntentId, Intent>,
-    left: Left,
+    writes: BatchWrites,
 }
 
 impl Settling<'_> {
@@ -276,14 +278,17 @@ impl Settling<'_> {
         };
         let end = match &one.outcome {
             SettledOutcome::Applied { salesforce_id } => {
-                match (self.applied(intent, salesforce_id), held_fields(&one.held)) {
+                match (
+                    self.applied(intent, salesforce_id),
+                    withheld_fields(&one.withheld),
+                ) {
                     (LeaseEnd::Done { again: false }, Some(parking)) => LeaseEnd::Park(parking),
                     (end, _) => end,
                 }
             }
             SettledOutcome::RetryLater { refusal, delay_ms } => {
                 let awaits = match refusal.disposition {
-                    Disposition::WaitForParent => sent_parents(self.scope, &intent),
+                    Disposition::WaitForParent => sent_parents(self.mapped, &intent),
                     Disposition::RetryLater
                     | Disposition::WaitForQuota
                     | Disposition::RefreshSession
@@ -310,7 +315,7 @@ impl Settling<'_> {
                 LeaseEnd::Later {
                     delay_ms: 0,
                     counts: true,
-                    look: true,
+                    needs_refresh: true,
                     code: None,
                     reason: "nobody knows what became of its write".to_owned(),
                     awaits: Vec::new(),
@@ -318,7 +323,7 @@ impl Settling<'_> {
             }
         };
         self.note(one);
-        self.left.ends.push((one.lease.clone(), end));
+        self.writes.ends.push((one.lease.clone(), end));
     }
 
     fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId) -> LeaseEnd {
@@ -326,7 +331,7 @@ impl Settling<'_> {
         let holder = self.taken.insert(salesforce_id.clone(), record_id);
         if let Some(holder) = holder.filter(|holder| *holder != record_id) {
             self.taken.insert(salesforce_id.clone(), holder);
-            self.set_state(intent, IntentState::Retired);
+            self.set_state(intent, IntentState::Confirmed);
             return LeaseEnd::Park(Parking {
                 code: "duplicate_key".to_owned(),
                 field: None,
@@ -339,23 +344,23 @@ impl Settling<'_> {
         let Some(mut known) = self.known.remove(&record_id) else {
             return LeaseEnd::Done { again: true };
         };
-        let settled = settle_applied(&known.link, &self.scope.sync, &intent, &self.parents);
+        let settled = settle_applied(&known.link, &self.mapped.sync, &intent, &self.parents);
         known.link.base = settled.base;
-        known.link.image = settled.image;
+        known.link.remote_state = settled.remote_state;
         match intent.action {
             WriteAction::Delete => end_agreement(&mut known),
             WriteAction::Create | WriteAction::Update => {
                 known.link.agreed |= settled.agreed;
                 known.link.salesforce_id = Some(salesforce_id.clone());
-                let field = &self.scope.sync.external_id.field;
-                known.minted &= !intent.fields.contains_key(field);
+                let field = &self.mapped.sync.external_id.field;
+                known.generated &= !intent.fields.contains_key(field);
                 if intent.action == WriteAction::Create {
-                    self.left.arrived.push(known.link.external_id.clone());
-                    self.left.arrived.push(salesforce_id.to_string());
+                    self.writes.arrived.push(known.link.external_id.clone());
+                    self.writes.arrived.push(salesforce_id.to_string());
                 }
             }
         }
-        self.left.lost.extend(
+        self.writes.lost.extend(
             settled
                 .overwritten
                 .into_iter()
@@ -367,13 +372,13 @@ impl Settling<'_> {
                     rule: "overwritten".to_owned(),
                 }),
         );
-        self.left.links.push(known);
+        self.writes.links.push(known);
         self.set_state(intent, settled.state);
         LeaseEnd::Done { again: false }
     }
 
     fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {
-        self.left.refusals.push(RefusalLine {
+        self.writes.refusals.push(RefusalLine {
             intent_id: intent.intent_id,
             refusal: SavedRefusal::of(refusal, withheld),
         });
@@ -382,11 +387,11 @@ impl Settling<'_> {
 
     fn set_state(&mut self, mut intent: Intent, state: IntentState) {
         intent.state = state;
-        self.left.intents.push(intent);
+        self.writes.intents.push(intent);
     }
 
     fn note(&mut self, one: &Settlement) {
-        let fate = match &one.outcome {
+        let status = match &one.outcome {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
             SettledOutcome::RetryLater { refusal, .. }
             | SettledOutcome::Reread { refusal }
@@ -394,34 +399,34 @@ impl Settling<'_> {
             | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
             SettledOutcome::Unknown => "unknown".to_owned(),
         };
-        self.left.journal.push(JournalLine {
-            tenant: self.scope.tenant.to_string(),
-            object: self.scope.sync.object.to_string(),
+        self.writes.journal.push(JournalLine {
+            tenant: self.mapped.tenant.to_string(),
+            object: self.mapped.sync.object.to_string(),
             record_id: Some(one.lease.record_id),
             source: "settlement",
             operation: "write".to_owned(),
             external_id: Some(one.lease.external_id.clone()),
             cursor: Some(one.intent_id.to_string()),
-            org_epoch: Some(self.scope.org_epoch.0),
-            fate: Some(fate),
-            config_hash: Some(self.scope.config_hash.to_string()),
+            org_epoch: Some(self.mapped.org_epoch.0),
+            status: Some(status),
+            config_hash: Some(self.mapped.config_hash.to_string()),
             ..JournalLine::default()
         });
     }
 
     async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
-        let left = self.left;
-        save_records(tx, &left.links, &self.scope.config_hash).await?;
-        save_intents(tx, &left.intents).await?;
-        save_refusals(tx, &left.refusals).await?;
-        log_lost_values(tx, &left.lost, &self.scope.config_hash).await?;
-        write_journal(tx, &left.journal).await?;
-        end_leases(tx, self.scope, &left.ends).await?;
-        wake_children(tx, &left.arrived).await
+        let writes = self.writes;
+        save_records(tx, &writes.links, &self.mapped.config_hash).await?;
+        save_intents(tx, &writes.intents).await?;
+        save_refusals(tx, &writes.refusals).await?;
+        log_lost_values(tx, &writes.lost, &self.mapped.config_hash).await?;
+        write_journal(tx, &writes.journal).await?;
+        end_leases(tx, self.mapped, &writes.ends).await?;
+        wake_children(tx, &writes.arrived).await
     }
 }
 
-fn later(refusal: &Refusal, delay_ms: i64, look: bool, awaits: Vec<String>) -> LeaseEnd {
+fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<String>) -> LeaseEnd {
     let counts = match refusal.disposition {
         // Waiting for calls says nothing about the record.
         Disposition::WaitForQuota => false,
@@ -434,7 +439,7 @@ fn later(refusal: &Refusal, delay_ms: i64, look: bool, awaits: Vec<String>) -> L
     LeaseEnd::Later {
         delay_ms,
         counts,
-        look,
+        needs_refresh,
         code: Some(refusal.code.clone()),
         reason: format!("Salesforce refused the write ({})", refusal.code),
         awaits,
@@ -457,10 +462,13 @@ fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
 
 /// What was left out of a write is the likelier reason of its refusal: it is named first.
 fn parking_of(one: &Settlement, refusal: &Refusal) -> Parking {
-    match held_fields(&one.held) {
-        Some(held) => Parking {
-            message: format!("{}; {}: {}", held.message, refusal.code, refusal.message),
-            ..held
+    match withheld_fields(&one.withheld) {
+        Some(withheld) => Parking {
+            message: format!(
+                "{}; {}: {}",
+                withheld.message, refusal.code, refusal.message
+            ),
+            ..withheld
         },
         None => parking(refusal),
     }
@@ -483,9 +491,9 @@ async fn save_refusals(tx: &mut Tx, refusals: &[RefusalLine]) -> Result<(), Stor
         "saving refusals",
         sqlx::query(
             "update syncline.sync_intent as intent
-            set refusal = said.refusal
-            from jsonb_to_recordset($1) as said (intent_id uuid, refusal jsonb)
-            where intent.intent_id = said.intent_id",
+            set refusal = new.refusal
+            from jsonb_to_recordset($1) as new (intent_id uuid, refusal jsonb)
+            where intent.intent_id = new.intent_id",
         )
         .bind(recordset(refusals)),
     )

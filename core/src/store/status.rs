@@ -12,7 +12,7 @@ use crate::engine::ports::StoreError;
 use crate::engine::ports::store::StreamName;
 use crate::model::SourceCursor;
 use crate::model::SyncLink;
-use crate::model::ids::{LeaseEpoch, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{FencingToken, ObjectName, OrgEpoch, SalesforceId, TenantId};
 
 /// Where a tenant stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,13 +55,13 @@ pub struct ObjectStatus {
     /// Work or a write is under way, or the object is being read again.
     pub pending: i64,
     /// Outside the object's filter in Salesforce: left alone.
-    pub outside: i64,
+    pub filtered_out: i64,
     /// A person must decide.
     pub conflicts: i64,
     /// Stopped, with a reason.
     pub parked: i64,
     /// Of those: deletes that wait until a person releases them, because there were too many at once.
-    pub held_deletes: i64,
+    pub withheld_deletes: i64,
     /// Records with a field that Salesforce automation keeps changing back.
     pub contested: i64,
     /// Writes whose outcome nobody knows yet.
@@ -69,24 +69,24 @@ pub struct ObjectStatus {
     /// Age of the oldest work, seconds.
     pub oldest_work_seconds: Option<f64>,
     /// What Salesforce holds of it is not known as a whole.
-    pub stale: bool,
+    pub needs_resync: bool,
     /// It is captured by polling: an edit that a write of ours replaces between two polls goes unseen.
     pub detection_narrowed: bool,
     /// Capture of its table does not stand as installed.
     pub capture_broken: Option<String>,
     /// The last full comparison.
-    pub proof: Option<Proof>,
+    pub last_comparison: Option<LastComparison>,
 }
 
 /// The result of a full comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
+pub struct LastComparison {
     /// Records compared.
     pub compared: i64,
     /// Records that differed.
     pub differing: i64,
     /// When.
-    pub proven_at: DateTime<Utc>,
+    pub compared_at: DateTime<Utc>,
 }
 
 /// Where a stream stands.
@@ -97,13 +97,13 @@ pub struct CheckpointState {
     /// Its stored position.
     pub position: Option<SourceCursor>,
     /// Its scope is not known to be whole up to the position, and why.
-    pub stale: bool,
+    pub needs_resync: bool,
     /// Why it is stale, where a reason was given.
-    pub stale_reason: Option<String>,
+    pub resync_reason: Option<String>,
     /// Who reads it.
     pub owner: Option<String>,
     /// The fence.
-    pub lease_epoch: LeaseEpoch,
+    pub fencing_token: FencingToken,
     /// Until when.
     pub leased_until: Option<DateTime<Utc>>,
     /// When it moved last.
@@ -124,7 +124,7 @@ pub struct DuplicateKey {
 pub struct RecordHistory {
     /// Its link.
     pub link: SyncLink,
-    /// Its state: `in_sync`, `outside`, `pending`, `conflict`, `parked`; none if neither side holds it.
+    /// Its state: `in_sync`, `filtered_out`, `pending`, `conflict`, `parked`; none if neither side holds it.
     pub state: Option<String>,
     /// Why, without values.
     pub reason: Option<String>,
@@ -146,29 +146,29 @@ struct ObjectRow {
     object: String,
     records: i64,
     in_sync: i64,
-    outside: i64,
+    filtered_out: i64,
     conflicts: i64,
     parked: i64,
-    held_deletes: i64,
+    withheld_deletes: i64,
     contested: i64,
     unknown_writes: i64,
     oldest_work_seconds: Option<f64>,
-    stale: bool,
+    needs_resync: bool,
     detection_narrowed: bool,
     capture_broken: Option<String>,
     compared: Option<i64>,
     differing: Option<i64>,
-    proven_at: Option<DateTime<Utc>>,
+    compared_at: Option<DateTime<Utc>>,
 }
 
 #[derive(sqlx::FromRow)]
 struct CheckpointRow {
     stream: String,
     position: Option<String>,
-    stale: bool,
-    stale_reason: Option<String>,
+    needs_resync: bool,
+    resync_reason: Option<String>,
     lease_owner: Option<String>,
-    lease_epoch: i64,
+    fencing_token: i64,
     lease_until: Option<DateTime<Utc>>,
     captured_at: Option<DateTime<Utc>>,
 }
@@ -330,7 +330,7 @@ async fn read_checkpoints(
         .rows(
             "reading checkpoints",
             sqlx::query_as(
-                "select stream, position, stale, stale_reason, lease_owner, lease_epoch, lease_until, captured_at
+                "select stream, position, needs_resync, resync_reason, lease_owner, fencing_token, lease_until, captured_at
                 from syncline.sync_checkpoint
                 where tenant = $1
                 and ($2::text is null or stream = $2)
@@ -349,10 +349,10 @@ async fn read_checkpoints(
                     .map(|position| position.parse())
                     .transpose()
                     .map_err(corrupt)?,
-                stale: row.stale,
-                stale_reason: row.stale_reason,
+                needs_resync: row.needs_resync,
+                resync_reason: row.resync_reason,
                 owner: row.lease_owner,
-                lease_epoch: LeaseEpoch(row.lease_epoch),
+                fencing_token: FencingToken(row.fencing_token),
                 leased_until: row.lease_until,
                 captured_at: row.captured_at,
             })
@@ -364,32 +364,32 @@ impl TryFrom<ObjectRow> for ObjectStatus {
     type Error = StoreError;
 
     fn try_from(row: ObjectRow) -> Result<Self, StoreError> {
-        let proof = match (row.compared, row.differing, row.proven_at) {
-            (Some(compared), Some(differing), Some(proven_at)) => Some(Proof {
+        let last_comparison = match (row.compared, row.differing, row.compared_at) {
+            (Some(compared), Some(differing), Some(compared_at)) => Some(LastComparison {
                 compared,
                 differing,
-                proven_at,
+                compared_at,
             }),
             (_, _, _) => None,
         };
         // While an object is read again nothing of it is known to be in sync.
-        let in_sync = if row.stale { 0 } else { row.in_sync };
+        let in_sync = if row.needs_resync { 0 } else { row.in_sync };
         Ok(Self {
             object: ObjectName::parse(&row.object).map_err(corrupt)?,
             records: row.records,
             in_sync,
-            pending: row.records - in_sync - row.outside - row.conflicts - row.parked,
-            outside: row.outside,
+            pending: row.records - in_sync - row.filtered_out - row.conflicts - row.parked,
+            filtered_out: row.filtered_out,
             conflicts: row.conflicts,
             parked: row.parked,
-            held_deletes: row.held_deletes,
+            withheld_deletes: row.withheld_deletes,
             contested: row.contested,
             unknown_writes: row.unknown_writes,
             oldest_work_seconds: row.oldest_work_seconds,
-            stale: row.stale,
+            needs_resync: row.needs_resync,
             detection_narrowed: row.detection_narrowed,
             capture_broken: row.capture_broken,
-            proof,
+            last_comparison,
         })
     }
 }
@@ -427,15 +427,15 @@ const COUNT_RECORDS: &str = "with known as (
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
             coalesce(writing.doubtful, false) as doubtful,
-            link.image ->> 'presence' = 'outside' as outside,
-            link.bounces <> '{}' and exists (
+            link.remote_state ->> 'presence' = 'filtered_out' as filtered_out,
+            link.automation_overrides <> '{}' and exists (
                 select
-                from jsonb_each(link.bounces) as bounce
+                from jsonb_each(link.automation_overrides) as bounce
                 where (bounce.value ->> 'count')::integer >= 2
             ) as contested,
             link.agreed
                 or link.postgres_presence = 'present'
-                or link.image ->> 'presence' = 'present'
+                or link.remote_state ->> 'presence' = 'present'
                 or task.record_id is not null
                 or conflict.record_id is not null as shown
         from syncline.sync_link as link
@@ -460,14 +460,14 @@ const COUNT_RECORDS: &str = "with known as (
             object,
             count(*) as records,
             count(*) filter (
-                where agreed and not outside and task_state is null and not conflicting and not writing
+                where agreed and not filtered_out and task_state is null and not conflicting and not writing
             ) as in_sync,
             count(*) filter (
-                where outside and task_state is null and not conflicting and not writing
-            ) as outside,
+                where filtered_out and task_state is null and not conflicting and not writing
+            ) as filtered_out,
             count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
             count(*) filter (where task_state = 'parked') as parked,
-            count(*) filter (where held_delete) as held_deletes,
+            count(*) filter (where held_delete) as withheld_deletes,
             count(*) filter (where contested) as contested,
             count(*) filter (where doubtful) as unknown_writes,
             max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
@@ -487,14 +487,14 @@ const COUNT_RECORDS: &str = "with known as (
         mapped.object,
         coalesce(counted.records, 0) as records,
         coalesce(counted.in_sync, 0) as in_sync,
-        coalesce(counted.outside, 0) as outside,
+        coalesce(counted.filtered_out, 0) as filtered_out,
         coalesce(counted.conflicts, 0) as conflicts,
         coalesce(counted.parked, 0) as parked,
-        coalesce(counted.held_deletes, 0) as held_deletes,
+        coalesce(counted.withheld_deletes, 0) as withheld_deletes,
         coalesce(counted.contested, 0) as contested,
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,
-        coalesce(scan.stale, true) as stale,
+        coalesce(scan.needs_resync, true) as needs_resync,
         exists (
             select
             from syncline.sync_checkpoint as poll
@@ -505,7 +505,7 @@ const COUNT_RECORDS: &str = "with known as (
         capture.broken as capture_broken,
         proof.compared,
         proof.differing,
-        proof.proven_at
+        proof.compared_at
     from mapped
     left join counted using (object)
     left join syncline.sync_checkpoint as scan
@@ -514,7 +514,7 @@ const COUNT_RECORDS: &str = "with known as (
     left join syncline.sync_capture as capture
         on capture.tenant = $1
         and capture.object = mapped.object
-    left join syncline.sync_proof as proof
+    left join syncline.sync_comparison as proof
         on proof.tenant = $1
         and proof.object = mapped.object
     order by mapped.object";

@@ -8,21 +8,21 @@ use super::transaction::Tx;
 use crate::engine::ports::StoreError;
 use crate::engine::ports::store::{Control, StreamLease, StreamName, StreamPosition};
 use crate::model::cursor::SourceCursor;
-use crate::model::ids::{LeaseEpoch, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{FencingToken, ObjectName, OrgEpoch, SalesforceId, TenantId};
 
 #[derive(sqlx::FromRow)]
 struct ControlRow {
     paused: bool,
     organization_id: Option<String>,
     org_epoch: i64,
-    stale: Vec<String>,
+    needs_resync: Vec<String>,
 }
 
 #[derive(sqlx::FromRow)]
 struct LeaseRow {
-    lease_epoch: i64,
+    fencing_token: i64,
     position: Option<String>,
-    stale: bool,
+    needs_resync: bool,
 }
 
 /// Returns milliseconds as an interval, by which the database's own clock is moved.
@@ -36,7 +36,7 @@ pub(super) fn interval(ms: i64) -> PgInterval {
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::control`].
-    pub(super) async fn read_control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
+    pub(super) async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
         let mut tx = self.begin().await?;
         let row: Option<ControlRow> = tx
             .row(
@@ -53,8 +53,8 @@ impl PgStore {
                                 on scan.tenant = capture.tenant
                                 and scan.stream = 'scan:' || capture.object
                             where capture.tenant = $1
-                            and coalesce(scan.stale, true)
-                        ) as stale
+                            and coalesce(scan.needs_resync, true)
+                        ) as needs_resync
                     from syncline.sync_control as control
                     where control.tenant = $1",
                 )
@@ -70,8 +70,8 @@ impl PgStore {
             .map(|id| SalesforceId::parse(&id).map(|id| (id, OrgEpoch(row.org_epoch))))
             .transpose()
             .map_err(corrupt)?;
-        let stale = row
-            .stale
+        let needs_resync = row
+            .needs_resync
             .iter()
             .map(|object| ObjectName::parse(object))
             .collect::<Result<_, _>>()
@@ -79,12 +79,12 @@ impl PgStore {
         Ok(Control {
             paused: row.paused,
             org,
-            stale,
+            needs_resync,
         })
     }
 
     /// See [`crate::engine::ports::StorePort::adopt_org`].
-    pub(super) async fn take_org(
+    pub(super) async fn adopt_org(
         &self,
         tenant: &TenantId,
         organization: &SalesforceId,
@@ -125,7 +125,7 @@ impl PgStore {
     }
 
     /// See [`crate::engine::ports::StorePort::acquire_stream`].
-    pub(super) async fn take_stream(
+    pub(super) async fn acquire_stream(
         &self,
         tenant: &TenantId,
         stream: &StreamName,
@@ -137,22 +137,22 @@ impl PgStore {
             .row(
                 "leasing a stream",
                 sqlx::query_as(
-                    "insert into syncline.sync_checkpoint as known (tenant, stream, lease_owner, lease_epoch, lease_until)
+                    "insert into syncline.sync_checkpoint as known (tenant, stream, lease_owner, fencing_token, lease_until)
                     values ($1, $2, $3, 1, clock_timestamp() + $4)
                     -- The owner renews under its epoch; a lapsed or free lease goes to a new owner under a
                     -- new one; a held one is left alone and nothing is returned.
                     on conflict (tenant, stream) do update
-                    set lease_epoch = case
+                    set fencing_token = case
                             when known.lease_owner = excluded.lease_owner and known.lease_until > clock_timestamp()
-                                then known.lease_epoch
-                            else known.lease_epoch + 1
+                                then known.fencing_token
+                            else known.fencing_token + 1
                         end,
                         lease_owner = excluded.lease_owner,
                         lease_until = excluded.lease_until
                     where known.lease_owner is null
                     or known.lease_owner = excluded.lease_owner
                     or known.lease_until <= clock_timestamp()
-                    returning lease_epoch, position, stale",
+                    returning fencing_token, position, needs_resync",
                 )
                 .bind(tenant.as_str())
                 .bind(&stream.0)
@@ -165,16 +165,16 @@ impl PgStore {
             Ok(StreamLease {
                 tenant: tenant.clone(),
                 stream: stream.clone(),
-                epoch: LeaseEpoch(row.lease_epoch),
+                token: FencingToken(row.fencing_token),
                 position: parse_position(row.position.as_deref())?,
-                stale: row.stale,
+                needs_resync: row.needs_resync,
             })
         })
         .transpose()
     }
 
     /// See [`crate::engine::ports::StorePort::release_stream`].
-    pub(super) async fn free_stream(&self, lease: &StreamLease) -> Result<(), StoreError> {
+    pub(super) async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         tx.run(
             "releasing a stream",
@@ -185,25 +185,25 @@ impl PgStore {
                 where tenant = $1
                 and stream = $2
                 -- A lease that was lost meanwhile is somebody else's.
-                and lease_epoch = $3",
+                and fencing_token = $3",
             )
             .bind(lease.tenant.as_str())
             .bind(&lease.stream.0)
-            .bind(lease.epoch.0),
+            .bind(lease.token.0),
         )
         .await?;
         tx.commit().await
     }
 
-    /// See [`crate::engine::ports::StorePort::mark_stale`].
-    pub(super) async fn make_stale(
+    /// See [`crate::engine::ports::StorePort::mark_needs_resync`].
+    pub(super) async fn mark_needs_resync(
         &self,
         tenant: &TenantId,
         objects: &[ObjectName],
         reason: &str,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        make_scans_stale(&mut tx, tenant, objects, reason).await?;
+        mark_scans_need_resync(&mut tx, tenant, objects, reason).await?;
         tx.commit().await
     }
 
@@ -260,12 +260,12 @@ async fn forget_positions(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreErr
         sqlx::query(
             "update syncline.sync_checkpoint
             set position = null,
-                stale = true,
-                stale_reason = 'the org changed',
+                needs_resync = true,
+                resync_reason = 'the org changed',
                 lease_owner = null,
                 lease_until = null,
                 -- Whoever reads a stream of the old org may not move it any more.
-                lease_epoch = lease_epoch + 1,
+                fencing_token = fencing_token + 1,
                 updated_at = now()
             where tenant = $1
             and stream <> 'outbox'",
@@ -277,7 +277,7 @@ async fn forget_positions(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreErr
 }
 
 /// Marks objects as to be read again as a whole.
-pub(super) async fn make_scans_stale(
+pub(super) async fn mark_scans_need_resync(
     tx: &mut Tx,
     tenant: &TenantId,
     objects: &[ObjectName],
@@ -288,17 +288,17 @@ pub(super) async fn make_scans_stale(
         .map(|object| format!("scan:{object}"))
         .collect();
     tx.run(
-        "marking objects stale",
+        "marking objects for a resync",
         sqlx::query(
-            "insert into syncline.sync_checkpoint (tenant, stream, stale, stale_reason)
+            "insert into syncline.sync_checkpoint (tenant, stream, needs_resync, resync_reason)
             select $1, stream, true, $3
             from unnest($2::text[]) as stream
             order by stream
             -- The scan starts over: whoever is in the middle of one loses the position it compares with.
             on conflict (tenant, stream) do update
             set position = null,
-                stale = true,
-                stale_reason = excluded.stale_reason,
+                needs_resync = true,
+                resync_reason = excluded.resync_reason,
                 updated_at = now()",
         )
         .bind(tenant.as_str())
@@ -325,18 +325,18 @@ pub(super) async fn hold_checkpoint(tx: &mut Tx, lease: &StreamLease) -> Result<
         .values(
             "holding a checkpoint",
             sqlx::query_scalar(
-                "select lease_epoch
+                "select fencing_token
                 from syncline.sync_checkpoint
                 where tenant = $1
                 and stream = $2
-                and lease_epoch = $3
+                and fencing_token = $3
                 and position is not distinct from $4
                 -- Excludes a new owner until this batch is recorded.
                 for update",
             )
             .bind(lease.tenant.as_str())
             .bind(&lease.stream.0)
-            .bind(lease.epoch.0)
+            .bind(lease.token.0)
             .bind(lease.position.as_ref().map(ToString::to_string)),
         )
         .await?;
@@ -358,22 +358,22 @@ pub(super) async fn move_checkpoint(
             sqlx::query(
                 "update syncline.sync_checkpoint
                 set position = $5,
-                    stale = coalesce($6, stale),
-                    stale_reason = case when not coalesce($6, stale) then null else stale_reason end,
+                    needs_resync = coalesce($6, needs_resync),
+                    resync_reason = case when not coalesce($6, needs_resync) then null else resync_reason end,
                     captured_at = clock_timestamp(),
                     updated_at = now()
                 where tenant = $1
                 and stream = $2
-                and lease_epoch = $3
+                and fencing_token = $3
                 -- Compare-and-set on the bytes: positions have no order.
                 and position is not distinct from $4",
             )
             .bind(lease.tenant.as_str())
             .bind(&lease.stream.0)
-            .bind(lease.epoch.0)
+            .bind(lease.token.0)
             .bind(lease.position.as_ref().map(ToString::to_string))
             .bind(position.cursor.to_string())
-            .bind(position.stale),
+            .bind(position.needs_resync),
         )
         .await?;
     if moved == 1 { Ok(()) } else { Err(lost(lease)) }

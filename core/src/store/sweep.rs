@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::PgStore;
 use super::records::corrupt;
-use super::stream::make_scans_stale;
+use super::stream::mark_scans_need_resync;
 use super::transaction::{Tx, recordset};
 use super::triggers::{CaptureProblem, capture_problems};
 use crate::engine::ports::store::SweepReport;
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{ObjectName, TenantId};
 
 /// Most rows of a kind that one sweep touches: the next one comes in a minute.
@@ -42,31 +42,37 @@ const PARTITION_DAYS_AHEAD: i32 = 7;
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::sweep`].
-    pub(super) async fn sweep_all(
+    pub(super) async fn sweep(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
     ) -> Result<SweepReport, StoreError> {
-        let tenants: BTreeSet<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
+        let tenants: BTreeSet<&str> = mapped_objects
+            .iter()
+            .map(|mapped| mapped.tenant.as_str())
+            .collect();
         let tenants: Vec<&str> = tenants.into_iter().collect();
         let mut report = SweepReport::default();
         let mut tx = self.begin().await?;
-        (report.leases_lapsed, report.intents_unknown) = take_lapsed(&mut tx, &tenants).await?;
+        (report.leases_expired, report.intents_unknown) = take_expired(&mut tx, &tenants).await?;
         report.intents_unknown += doubt_orphans(&mut tx, &tenants).await?;
-        report.echoes_missing = look_at_unsettled(&mut tx, &tenants).await?;
+        report.echoes_missing = refresh_unsettled(&mut tx, &tenants).await?;
         tx.commit().await?;
-        report.capture_broken = self.sweep_capture(scopes).await?;
-        report.rows_retired = self.retire(&tenants).await?;
+        report.capture_broken = self.sweep_capture(mapped_objects).await?;
+        report.rows_removed = self.retire(&tenants).await?;
         self.sweep_partitions().await?;
         Ok(report)
     }
 
     /// Compares capture with what was installed. An object whose capture has just broken is stale.
-    async fn sweep_capture(&self, scopes: &[ObjectScope]) -> Result<Vec<String>, StoreError> {
+    async fn sweep_capture(
+        &self,
+        mapped_objects: &[MappedObject],
+    ) -> Result<Vec<String>, StoreError> {
         let mut tx = self.begin().await?;
-        let problems = capture_problems(&mut tx, scopes).await?;
-        let newly = note_problems(&mut tx, scopes, &problems).await?;
+        let problems = capture_problems(&mut tx, mapped_objects).await?;
+        let newly = note_problems(&mut tx, mapped_objects, &problems).await?;
         for (tenant, objects) in newly {
-            make_scans_stale(
+            mark_scans_need_resync(
                 &mut tx,
                 &tenant,
                 &objects,
@@ -147,7 +153,7 @@ impl PgStore {
 
 /// Ends leases that lapsed. What was said under one may have been done: its intent is unknown, never
 /// forgotten, and the record is looked at before anything else.
-async fn take_lapsed(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), StoreError> {
+async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), StoreError> {
     let counts: Vec<(i64, i64)> = tx
         .rows(
             "ending lapsed leases",
@@ -180,10 +186,10 @@ async fn take_lapsed(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), St
                         lease_owner = null,
                         lease_until = null,
                         -- The number that the dead worker holds opens nothing any more.
-                        lease_epoch = default,
+                        fencing_token = default,
                         attempts = task.attempts + 1,
                         due_at = now(),
-                        look = true,
+                        needs_refresh = true,
                         code = 'lease_lapsed',
                         reason = 'its worker did not finish in time',
                         updated_at = now()
@@ -219,7 +225,7 @@ async fn doubt_orphans(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreErro
                     from syncline.sync_task as task
                     where task.record_id = intent.record_id
                     and task.state = 'leased'
-                    and task.lease_epoch = intent.lease_epoch
+                    and task.fencing_token = intent.fencing_token
                 )",
             )
             .bind(tenants),
@@ -230,7 +236,7 @@ async fn doubt_orphans(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreErro
 
 /// Makes sure that records with a write of unknown outcome, or with one whose echo never came, are
 /// looked at. Returns the number of the latter.
-async fn look_at_unsettled(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
+async fn refresh_unsettled(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
     let echoes: Vec<i64> = tx
         .values(
             "looking at unsettled writes",
@@ -248,7 +254,7 @@ async fn look_at_unsettled(tx: &mut Tx, tenants: &[&str]) -> Result<usize, Store
                     limit $3
                 ),
                 looking as (
-                    insert into syncline.sync_task (record_id, tenant, object, look, code, reason)
+                    insert into syncline.sync_task (record_id, tenant, object, needs_refresh, code, reason)
                     select link.record_id, link.tenant, link.object, true, 'unsettled_write',
                         'what became of a write is looked at'
                     from unsettled
@@ -278,10 +284,13 @@ fn count(number: i64) -> usize {
 /// Remembers which captures are broken, and returns the objects that were not before.
 async fn note_problems(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
+    mapped_objects: &[MappedObject],
     problems: &[CaptureProblem],
 ) -> Result<Vec<(TenantId, Vec<ObjectName>)>, StoreError> {
-    let tenants: Vec<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
+    let tenants: Vec<&str> = mapped_objects
+        .iter()
+        .map(|mapped| mapped.tenant.as_str())
+        .collect();
     let rows: Vec<(String, String)> = tx
         .rows(
             "noting broken captures",
@@ -345,7 +354,7 @@ const RETIREMENTS: &[(&str, &str, i32)] = &[
             select intent_id
             from syncline.sync_intent
             where tenant = any($1)
-            and state in ('retired', 'refused', 'superseded')
+            and state in ('confirmed', 'refused', 'abandoned')
             and updated_at < now() - make_interval(days => $2)
             limit $3
         ))",
@@ -378,10 +387,10 @@ const RETIREMENTS: &[(&str, &str, i32)] = &[
     ),
     (
         "retiring lost values",
-        "delete from syncline.sync_overruled
-        where overruled_id = any(array(
-            select overruled_id
-            from syncline.sync_overruled
+        "delete from syncline.sync_discarded_value
+        where discarded_value_id = any(array(
+            select discarded_value_id
+            from syncline.sync_discarded_value
             where tenant = any($1)
             and logged_at < now() - make_interval(days => $2)
             limit $3
@@ -397,7 +406,7 @@ const RETIREMENTS: &[(&str, &str, i32)] = &[
             where link.tenant = any($1)
             and not link.agreed
             and link.postgres_presence <> 'present'
-            and link.image ->> 'presence' <> 'present'
+            and link.remote_state ->> 'presence' <> 'present'
             and link.updated_at < now() - make_interval(days => $2)
             and not exists (
                 select
@@ -422,10 +431,10 @@ const RETIREMENTS: &[(&str, &str, i32)] = &[
         JOURNAL_DAYS_MAX + 1,
     ),
     (
-        "forgetting lapsed doorbells",
-        "delete from syncline.sync_doorbell
+        "forgetting lapsed wake-ups",
+        "delete from syncline.sync_wake_up_permit
         where tenant = any($1)
-        and rung_until < now() - make_interval(days => $2)
+        and expires_at < now() - make_interval(days => $2)
         and $3 > 0",
         1,
     ),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::quote;
 use super::transaction::Tx;
 use crate::config::ObjectSync;
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{ColumnName, TableName};
 
 /// A mapped table as the catalogue shows it.
@@ -114,8 +114,11 @@ struct ColumnRow {
 /// Reads the table's shape.
 ///
 /// Errors: the table or a mapped column does not exist.
-pub(super) async fn read_shape(tx: &mut Tx, scope: &ObjectScope) -> Result<TableShape, StoreError> {
-    let table = &scope.sync.table;
+pub(super) async fn read_shape(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<TableShape, StoreError> {
+    let table = &mapped.sync.table;
     let rows: Vec<ColumnRow> = tx
         .rows(
             "reading the shape of a mapped table",
@@ -124,7 +127,7 @@ pub(super) async fn read_shape(tx: &mut Tx, scope: &ObjectScope) -> Result<Table
                 .bind(table.table.as_str()),
         )
         .await?;
-    shape_of(scope, rows)
+    shape_of(mapped, rows)
 }
 
 /// Columns of one table with their base types, and what is unique by itself.
@@ -176,15 +179,15 @@ const READ_SHAPE: &str = "with recursive resolved as (
     where resolved.typtype <> 'd'
     and class.relkind in ('r', 'p')";
 
-fn shape_of(scope: &ObjectScope, rows: Vec<ColumnRow>) -> Result<TableShape, StoreError> {
-    let table = &scope.sync.table;
+fn shape_of(mapped: &MappedObject, rows: Vec<ColumnRow>) -> Result<TableShape, StoreError> {
+    let table = &mapped.sync.table;
     let Some(oid) = rows.first().map(|row| row.oid) else {
         return Err(StoreError::Mapping(format!(
             "table {}.{} does not exist, but object {} is mapped to it",
-            table.schema, table.table, scope.sync.object
+            table.schema, table.table, mapped.sync.object
         )));
     };
-    let external = scope.sync.external_id.column.as_str();
+    let external = mapped.sync.external_id.column.as_str();
     let external_id_unique = rows
         .iter()
         .any(|row| row.alone_unique && row.name == external);
@@ -203,7 +206,7 @@ fn shape_of(scope: &ObjectScope, rows: Vec<ColumnRow>) -> Result<TableShape, Sto
         types.insert(name, row.type_name);
     }
     keyed.sort();
-    for column in mapped_columns(&scope.sync) {
+    for column in mapped_columns(&mapped.sync) {
         if !types.contains_key(column) {
             return Err(no_column(table, column));
         }

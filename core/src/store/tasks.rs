@@ -6,11 +6,11 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::letters::{NewLetter, write_letters};
+use super::dead_letters::{NewDeadLetter, insert_dead_letters};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{LeasedTask, ParkReason};
-use crate::engine::ports::{ObjectScope, StoreError};
-use crate::model::ids::{Generation, LeaseEpoch, RecordId};
+use crate::engine::ports::{MappedObject, StoreError};
+use crate::model::ids::{FencingToken, Generation, RecordId};
 
 /// New work for a record.
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +18,7 @@ pub(super) struct NewWork {
     /// The record.
     pub(super) record_id: RecordId,
     /// It must be read in Salesforce first.
-    pub(super) look: bool,
+    pub(super) needs_refresh: bool,
     /// The Postgres transaction the work came from.
     pub(super) xid: Option<i64>,
 }
@@ -32,9 +32,9 @@ pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
     tx.run(
         "adding work",
         sqlx::query(
-            "insert into syncline.sync_task as task (record_id, tenant, object, look, xid)
-            select link.record_id, link.tenant, link.object, work.look, work.xid
-            from jsonb_to_recordset($1) as work (record_id uuid, look boolean, xid bigint)
+            "insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh, xid)
+            select link.record_id, link.tenant, link.object, work.needs_refresh, work.xid
+            from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean, xid bigint)
             join syncline.sync_link as link using (record_id)
             order by link.record_id
             -- One task per record: what came meanwhile is a new generation of it, and a lease goes on.
@@ -43,7 +43,7 @@ pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
                 state = case when task.state = 'leased' then 'leased' else 'ready' end,
                 attempts = case when task.state = 'parked' then 0 else task.attempts end,
                 due_at = least(task.due_at, now()),
-                look = task.look or excluded.look,
+                needs_refresh = task.needs_refresh or excluded.needs_refresh,
                 xid = coalesce(excluded.xid, task.xid),
                 code = null,
                 reason = null,
@@ -54,7 +54,7 @@ pub(super) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
     )
     .await?;
     let ids: Vec<Uuid> = work.iter().map(|work| work.record_id.0).collect();
-    close_letters_of(tx, &ids, "superseded by a new change").await
+    close_dead_letters_of(tx, &ids, "superseded by a new change").await
 }
 
 /// Wakes the tasks that wait for any of these names: Salesforce ids or external ids that records go by
@@ -90,7 +90,7 @@ pub(super) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), S
 }
 
 /// Closes the open dead letters of these records' tasks.
-pub(super) async fn close_letters_of(
+pub(super) async fn close_dead_letters_of(
     tx: &mut Tx,
     records: &[Uuid],
     outcome: &str,
@@ -127,7 +127,7 @@ pub(super) enum LeaseEnd {
         /// It was an attempt.
         counts: bool,
         /// Read the record in Salesforce first.
-        look: bool,
+        needs_refresh: bool,
         /// A stable word, where there is one.
         code: Option<String>,
         /// Why, in words without values.
@@ -166,13 +166,13 @@ impl From<ParkReason> for Parking {
 #[derive(Serialize)]
 struct Ended<'a> {
     record_id: RecordId,
-    epoch: LeaseEpoch,
+    token: FencingToken,
     generation: Generation,
     again: bool,
     park: bool,
     delay_ms: i64,
     counts: bool,
-    look: bool,
+    needs_refresh: bool,
     code: Option<&'a str>,
     reason: Option<&'a str>,
     awaits: Option<&'a [String]>,
@@ -187,7 +187,7 @@ struct ParkedRow {
 /// Ends leases: three statements for any number of them. Ends of leases that were lost are ignored.
 pub(super) async fn end_leases(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     ends: &[(LeasedTask, LeaseEnd)],
 ) -> Result<(), StoreError> {
     if ends.is_empty() {
@@ -199,11 +199,11 @@ pub(super) async fn end_leases(
         sqlx::query(
             "delete from syncline.sync_task as task
             using jsonb_to_recordset($1) as ended (
-                record_id uuid, epoch bigint, generation bigint, again boolean, park boolean, delay_ms bigint
+                record_id uuid, token bigint, generation bigint, again boolean, park boolean, delay_ms bigint
             )
             where task.record_id = ended.record_id
             and task.state = 'leased'
-            and task.lease_epoch = ended.epoch
+            and task.fencing_token = ended.token
             -- Work that came while it was leased keeps the task.
             and task.generation = ended.generation
             and not ended.again
@@ -219,11 +219,11 @@ pub(super) async fn end_leases(
             sqlx::query_as(END_LEASES).bind(recordset(&rows)),
         )
         .await?;
-    let letters: Vec<NewLetter> = parked
+    let dead_letters: Vec<NewDeadLetter> = parked
         .iter()
-        .filter_map(|row| letter(scope, row, ends))
+        .filter_map(|row| dead_letter(mapped, row, ends))
         .collect();
-    write_letters(tx, &letters).await
+    insert_dead_letters(tx, &dead_letters).await
 }
 
 /// Gives back the leases that did not finish, and returns the records that were parked. A lease that
@@ -231,8 +231,8 @@ pub(super) async fn end_leases(
 const END_LEASES: &str = "with ended as (
         select *
         from jsonb_to_recordset($1) as ended (
-            record_id uuid, epoch bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
-            counts boolean, look boolean, code text, reason text, awaits text[]
+            record_id uuid, token bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
+            counts boolean, needs_refresh boolean, code text, reason text, awaits text[]
         )
     ),
     returned as (
@@ -247,18 +247,18 @@ const END_LEASES: &str = "with ended as (
                 when ended.delay_ms < 0 and not ended.park then 0
                 else task.attempts
             end,
-            look = task.look or ended.look,
+            needs_refresh = task.needs_refresh or ended.needs_refresh,
             code = ended.code,
             reason = ended.reason,
             awaits = ended.awaits,
             lease_owner = null,
             lease_until = null,
-            lease_epoch = default,
+            fencing_token = default,
             updated_at = now()
         from ended
         where task.record_id = ended.record_id
         and task.state = 'leased'
-        and task.lease_epoch = ended.epoch
+        and task.fencing_token = ended.token
         returning task.record_id, task.state, task.attempts
     )
     select record_id, attempts
@@ -268,13 +268,13 @@ const END_LEASES: &str = "with ended as (
 fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
     let blank = Ended {
         record_id: lease.record_id,
-        epoch: lease.epoch,
+        token: lease.token,
         generation: lease.generation,
         again: false,
         park: false,
         delay_ms: -1,
         counts: false,
-        look: false,
+        needs_refresh: false,
         code: None,
         reason: None,
         awaits: None,
@@ -287,7 +287,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         LeaseEnd::Later {
             delay_ms,
             counts,
-            look,
+            needs_refresh,
             code,
             reason,
             awaits,
@@ -295,7 +295,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
             awaits: (!awaits.is_empty()).then_some(awaits),
             delay_ms: (*delay_ms).max(0),
             counts: *counts,
-            look: *look,
+            needs_refresh: *needs_refresh,
             code: code.as_deref(),
             reason: Some(reason),
             ..blank
@@ -309,20 +309,20 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
     }
 }
 
-fn letter(
-    scope: &ObjectScope,
+fn dead_letter(
+    mapped: &MappedObject,
     row: &ParkedRow,
     ends: &[(LeasedTask, LeaseEnd)],
-) -> Option<NewLetter> {
+) -> Option<NewDeadLetter> {
     let (_, end) = ends
         .iter()
         .find(|(lease, _)| lease.record_id.0 == row.record_id)?;
     let LeaseEnd::Park(parking) = end else {
         return None;
     };
-    Some(NewLetter {
-        tenant: scope.tenant.to_string(),
-        object: scope.sync.object.to_string(),
+    Some(NewDeadLetter {
+        tenant: mapped.tenant.to_string(),
+        object: mapped.sync.object.to_string(),
         record_id: Some(RecordId(row.record_id)),
         origin: "task",
         code: parking.code.clone(),

@@ -82,22 +82,22 @@ pub struct TimelineEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// A change was seen: `side`, `operation`, `values`, `fate` (what became of it), `stream`, `cursor`,
+    /// A change was seen: `side`, `operation`, `values`, `status` (what became of it), `stream`, `cursor`,
     /// `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
     Observed,
-    /// A plan was made: `plan` (a [`RecordPlan`](crate::plan::record::RecordPlan)), `input` (its
-    /// [`RecordFacts`](crate::plan::facts::RecordFacts)), `rules` (the hash of its rules),
+    /// A plan was made: `plan` (a [`RecordPlan`](crate::planner::record::RecordPlan)), `input` (its
+    /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
     /// `config_hash`. Decisions from before inputs were kept have neither `input` nor `rules`.
     Decided,
     /// A value lost by rule: `field`, `side`, `value`, `rule`.
-    Overruled,
+    DiscardedValue,
     /// A field, or the whole record where `field` is null, waits for a person: `conflict_id`, `field`,
     /// `base`, `postgres`, `salesforce`.
     ConflictOpened,
     /// It waits no longer: `conflict_id`, `field`, `state`, `resolution`.
     ConflictClosed,
     /// A write to Salesforce was said: `intent_id`, `action`, `lane`, `fields`, `config_hash`.
-    WriteSaid,
+    WriteRecorded,
     /// It is known, or will never be known, what became of it: `intent_id`, `state`, `refusal`.
     WriteEnded,
     /// The answer of a write was recorded: as for `observed`.
@@ -301,7 +301,7 @@ const HISTORY: &str = "select at, kind, particulars
                     'rules', payload -> 'rules', 'config_hash', config_hash
                 )
                 else jsonb_build_object(
-                    'side', source, 'operation', operation, 'values', payload, 'fate', fate,
+                    'side', source, 'operation', operation, 'values', payload, 'status', status,
                     'stream', stream, 'cursor', cursor, 'external_id', external_id,
                     'salesforce_id', salesforce_id, 'observed_at', observed_at, 'config_hash', config_hash
                 )
@@ -310,9 +310,9 @@ const HISTORY: &str = "select at, kind, particulars
         where record_id = $1
         union all
         select
-            logged_at, 2, overruled_id, 'overruled',
+            logged_at, 2, discarded_value_id, 'discarded_value',
             jsonb_build_object('field', field, 'side', side, 'value', value, 'rule', rule)
-        from syncline.sync_overruled
+        from syncline.sync_discarded_value
         where record_id = $1
         union all
         select
@@ -334,7 +334,7 @@ const HISTORY: &str = "select at, kind, particulars
         and closed_at is not null
         union all
         select
-            said_at, 5, 0, 'write_said',
+            created_at, 5, 0, 'write_recorded',
             jsonb_build_object(
                 'intent_id', intent_id, 'action', action, 'lane', lane, 'fields', fields,
                 'config_hash', config_hash

@@ -6,7 +6,7 @@ use super::PgStore;
 use super::quote;
 use super::table::{TableShape, mapped_columns, read_shape};
 use super::transaction::{Tx, recordset};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{ObjectName, TenantId};
 
 /// Capture of one mapped table does not stand as it was installed.
@@ -27,24 +27,24 @@ impl PgStore {
     /// Creating a trigger waits for writers of that table, two seconds at most.
     /// Errors: [`StoreError::Mapping`] for a table or column that does not exist; then nothing has
     /// changed.
-    pub async fn install(&self, scopes: &[ObjectScope]) -> Result<(), StoreError> {
+    pub async fn install(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        for scope in scopes {
-            let shape = read_shape(&mut tx, scope).await?;
+        for mapped in mapped_objects {
+            let shape = read_shape(&mut tx, mapped).await?;
             let members = relations(&mut tx, shape.oid).await?;
-            let script = install_script(scope, &shape, &members);
+            let script = install_script(mapped, &shape, &members);
             tx.script("installing capture triggers", sqlx::AssertSqlSafe(script))
                 .await?;
-            remember(&mut tx, scope, &shape, &members).await?;
+            remember(&mut tx, mapped, &shape, &members).await?;
         }
-        drop_strays(&mut tx, scopes).await?;
+        drop_strays(&mut tx, mapped_objects).await?;
         tx.commit().await
     }
 
     /// Takes the capture triggers of these objects away again. Their control plane stays.
-    pub async fn remove_capture(&self, scopes: &[ObjectScope]) -> Result<(), StoreError> {
+    pub async fn remove_capture(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let expected: Vec<Expected> = scopes.iter().map(Expected::of).collect();
+        let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
         let drops: Vec<String> = tx
             .values(
                 "finding capture triggers",
@@ -91,10 +91,10 @@ impl PgStore {
     /// the table's identity, its set of partitions.
     pub async fn check_install(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
     ) -> Result<Vec<CaptureProblem>, StoreError> {
         let mut tx = self.begin().await?;
-        let problems = capture_problems(&mut tx, scopes).await?;
+        let problems = capture_problems(&mut tx, mapped_objects).await?;
         tx.rollback().await?;
         Ok(problems)
     }
@@ -127,31 +127,31 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(scope: &ObjectScope) -> Self {
-        let arguments: String = leading_arguments(scope)
+    fn of(mapped: &MappedObject) -> Self {
+        let arguments: String = leading_arguments(mapped)
             .iter()
             .flat_map(|argument| argument.bytes().chain([0]))
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Self {
-            tenant: scope.tenant.to_string(),
-            object: scope.sync.object.to_string(),
-            table_schema: scope.sync.table.schema.to_string(),
-            table_name: scope.sync.table.table.to_string(),
-            row_trigger: trigger_name("capture", &scope.sync.object),
-            truncate_trigger: trigger_name("truncate", &scope.sync.object),
+            tenant: mapped.tenant.to_string(),
+            object: mapped.sync.object.to_string(),
+            table_schema: mapped.sync.table.schema.to_string(),
+            table_name: mapped.sync.table.table.to_string(),
+            row_trigger: trigger_name("capture", &mapped.sync.object),
+            truncate_trigger: trigger_name("truncate", &mapped.sync.object),
             arguments,
         }
     }
 }
 
 /// Returns tenant, object, external id column and mapped columns, as the row trigger takes them.
-fn leading_arguments(scope: &ObjectScope) -> [String; 4] {
-    let columns = mapped_columns(&scope.sync);
+fn leading_arguments(mapped: &MappedObject) -> [String; 4] {
+    let columns = mapped_columns(&mapped.sync);
     [
-        scope.tenant.to_string(),
-        scope.sync.object.to_string(),
-        scope.sync.external_id.column.to_string(),
+        mapped.tenant.to_string(),
+        mapped.sync.object.to_string(),
+        mapped.sync.external_id.column.to_string(),
         quote::text_array(columns.iter().map(|column| column.as_str())),
     ]
 }
@@ -183,12 +183,12 @@ async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, StoreError> {
     .await
 }
 
-fn install_script(scope: &ObjectScope, shape: &TableShape, members: &[Member]) -> String {
-    let table = quote::table(&scope.sync.table);
-    let row_trigger = quote::identifier(&trigger_name("capture", &scope.sync.object));
-    let truncate_trigger = quote::identifier(&trigger_name("truncate", &scope.sync.object));
+fn install_script(mapped: &MappedObject, shape: &TableShape, members: &[Member]) -> String {
+    let table = quote::table(&mapped.sync.table);
+    let row_trigger = quote::identifier(&trigger_name("capture", &mapped.sync.object));
+    let truncate_trigger = quote::identifier(&trigger_name("truncate", &mapped.sync.object));
     let keys = quote::text_array(shape.primary_key.iter().map(|column| column.as_str()));
-    let arguments: Vec<String> = leading_arguments(scope)
+    let arguments: Vec<String> = leading_arguments(mapped)
         .iter()
         .chain([&keys])
         .map(|argument| quote::literal(argument))
@@ -217,7 +217,7 @@ fn install_script(scope: &ObjectScope, shape: &TableShape, members: &[Member]) -
 
 async fn remember(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     members: &[Member],
 ) -> Result<(), StoreError> {
@@ -245,10 +245,10 @@ async fn remember(
                 broken = null,
                 installed_at = now()",
         )
-        .bind(scope.tenant.as_str())
-        .bind(scope.sync.object.as_str())
-        .bind(scope.sync.table.schema.as_str())
-        .bind(scope.sync.table.table.as_str())
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str())
+        .bind(mapped.sync.table.schema.as_str())
+        .bind(mapped.sync.table.table.as_str())
         .bind(shape.oid)
         .bind(partitions),
     )
@@ -257,8 +257,8 @@ async fn remember(
 }
 
 /// Drops triggers of these tenants that no scope asks for: the mapping went to another table.
-async fn drop_strays(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<(), StoreError> {
-    let expected: Vec<Expected> = scopes.iter().map(Expected::of).collect();
+async fn drop_strays(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+    let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
     let drops: Vec<String> = tx
         .values(
             "finding stray capture triggers",
@@ -266,10 +266,13 @@ async fn drop_strays(tx: &mut Tx, scopes: &[ObjectScope]) -> Result<(), StoreErr
         )
         .await?;
     run_all(tx, "dropping stray capture triggers", drops).await?;
-    let tenants: Vec<&str> = scopes.iter().map(|scope| scope.tenant.as_str()).collect();
-    let objects: Vec<String> = scopes
+    let tenants: Vec<&str> = mapped_objects
         .iter()
-        .map(|scope| format!("{} {}", scope.tenant, scope.sync.object))
+        .map(|mapped| mapped.tenant.as_str())
+        .collect();
+    let objects: Vec<String> = mapped_objects
+        .iter()
+        .map(|mapped| format!("{} {}", mapped.tenant, mapped.sync.object))
         .collect();
     tx.run(
         "forgetting stray capture triggers",
@@ -307,9 +310,9 @@ struct ProblemRow {
 /// Returns what is wrong with capture, one query for all scopes.
 pub(super) async fn capture_problems(
     tx: &mut Tx,
-    scopes: &[ObjectScope],
+    mapped_objects: &[MappedObject],
 ) -> Result<Vec<CaptureProblem>, StoreError> {
-    let expected: Vec<Expected> = scopes.iter().map(Expected::of).collect();
+    let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
     let rows: Vec<ProblemRow> = tx
         .rows(
             "checking capture triggers",

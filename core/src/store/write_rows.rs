@@ -17,7 +17,7 @@ use super::rows::RowError;
 use super::table::{TableShape, mapped_columns, picked_json};
 use super::transaction::{Tx, recordset};
 use crate::engine::ports::store::{PlannedPostgres, PostgresRow};
-use crate::engine::ports::{ObjectScope, StoreError};
+use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{ColumnName, RecordId};
 
 type Columns = serde_json::Map<String, serde_json::Value>;
@@ -52,7 +52,7 @@ pub(super) enum RowOutcome {
 /// of each record's.
 pub(super) async fn write_rows(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     writes: &[RowWrite<'_>],
 ) -> Result<BTreeMap<RecordId, RowOutcome>, RowError> {
@@ -62,16 +62,16 @@ pub(super) async fn write_rows(
     }
     let mut outcomes = BTreeMap::new();
     if !sets.deletes.is_empty() {
-        delete(tx, scope, shape, &sets.deletes, &mut outcomes).await?;
+        delete(tx, mapped, shape, &sets.deletes, &mut outcomes).await?;
     }
     if !sets.updates.is_empty() {
-        update(tx, scope, shape, &sets.updates, &mut outcomes).await?;
+        update(tx, mapped, shape, &sets.updates, &mut outcomes).await?;
     }
     if !sets.soft_deletes.is_empty() {
-        soft_delete(tx, scope, shape, &sets.soft_deletes, &mut outcomes).await?;
+        soft_delete(tx, mapped, shape, &sets.soft_deletes, &mut outcomes).await?;
     }
     for (columns, inserts) in &sets.inserts {
-        insert(tx, scope, shape, columns, inserts, &mut outcomes).await?;
+        insert(tx, mapped, shape, columns, inserts, &mut outcomes).await?;
     }
     for write in writes {
         outcomes
@@ -144,43 +144,46 @@ impl StandingRow {
 }
 
 /// Returns `key."id" = target."id" and …` and the definition of `key`.
-fn identity_join(scope: &ObjectScope, shape: &TableShape) -> Result<(String, String), StoreError> {
-    let columns = shape.identity(&scope.sync);
+fn identity_join(
+    mapped: &MappedObject,
+    shape: &TableShape,
+) -> Result<(String, String), StoreError> {
+    let columns = shape.identity(&mapped.sync);
     let condition: Vec<String> = columns
         .iter()
         .map(|column| quote::column(column))
         .map(|name| format!("target.{name} = key.{name}"))
         .collect();
-    let definition = shape.definitions(&scope.sync.table, columns)?;
+    let definition = shape.definitions(&mapped.sync.table, columns)?;
     Ok((condition.join(" and "), definition))
 }
 
-fn returning(scope: &ObjectScope, record: &str) -> String {
+fn returning(mapped: &MappedObject, record: &str) -> String {
     format!(
         "returning
             {record} as record_id,
             {} as columns,
             target.{}::text as external_id",
-        picked_json("target", &mapped_columns(&scope.sync)),
-        quote::column(&scope.sync.external_id.column),
+        picked_json("target", &mapped_columns(&mapped.sync)),
+        quote::column(&mapped.sync.external_id.column),
     )
 }
 
 async fn delete(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     changes: &[Change<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let (condition, key) = identity_join(scope, shape)?;
+    let (condition, key) = identity_join(mapped, shape)?;
     let sql = format!(
         "delete from {} as target
         using jsonb_to_recordset($1) as change (record_id uuid, identity jsonb)
         cross join lateral jsonb_to_record(change.identity) as key ({key})
         where {condition}
         returning change.record_id",
-        quote::table(&scope.sync.table)
+        quote::table(&mapped.sync.table)
     );
     let gone: Vec<(Uuid,)> = tx
         .rows_raw(sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(changes)))
@@ -194,7 +197,7 @@ async fn delete(
 
 async fn update(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     changes: &[Change<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
@@ -204,7 +207,7 @@ async fn update(
         .filter_map(|change| change.patch)
         .flat_map(|patch| patch.keys().map(String::as_str))
         .collect();
-    let columns = parsed(scope, names)?;
+    let columns = parsed(mapped, names)?;
     // Only columns that some record of the batch changes are touched at all; a record that does not
     // change one keeps what stands.
     let assignments: Vec<String> = columns
@@ -217,7 +220,7 @@ async fn update(
             )
         })
         .collect();
-    let (condition, key) = identity_join(scope, shape)?;
+    let (condition, key) = identity_join(mapped, shape)?;
     let sql = format!(
         "update {table} as target
         set {assignments}
@@ -226,29 +229,29 @@ async fn update(
         cross join lateral jsonb_to_record(change.identity) as key ({key})
         where {condition}
         {returning}",
-        table = quote::table(&scope.sync.table),
+        table = quote::table(&mapped.sync.table),
         assignments = assignments.join(", "),
-        new = shape.definitions(&scope.sync.table, &columns)?,
-        returning = returning(scope, "change.record_id"),
+        new = shape.definitions(&mapped.sync.table, &columns)?,
+        returning = returning(mapped, "change.record_id"),
     );
     standing(tx, sql, recordset(changes), outcomes).await
 }
 
 async fn soft_delete(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     changes: &[Change<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let Some(column) = &scope.sync.deletes.column else {
+    let Some(column) = &mapped.sync.deletes.column else {
         return Err(RowError::Store(StoreError::Mapping(format!(
             "object {} soft-deletes rows but names no column for it",
-            scope.sync.object
+            mapped.sync.object
         ))));
     };
     let name = quote::column(column);
-    let (condition, key) = identity_join(scope, shape)?;
+    let (condition, key) = identity_join(mapped, shape)?;
     let sql = format!(
         "update {table} as target
         set {name} = coalesce(target.{name}, clock_timestamp())
@@ -256,8 +259,8 @@ async fn soft_delete(
         cross join lateral jsonb_to_record(change.identity) as key ({key})
         where {condition}
         {returning}",
-        table = quote::table(&scope.sync.table),
-        returning = returning(scope, "change.record_id"),
+        table = quote::table(&mapped.sync.table),
+        returning = returning(mapped, "change.record_id"),
     );
     standing(tx, sql, recordset(changes), outcomes).await
 }
@@ -281,16 +284,16 @@ async fn standing(
 
 async fn insert(
     tx: &mut Tx,
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     shape: &TableShape,
     names: &[&str],
     inserts: &[Insert<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let columns = parsed(scope, names.iter().copied())?;
+    let columns = parsed(mapped, names.iter().copied())?;
     let list: Vec<String> = columns.iter().map(quote::column).collect();
     let list = list.join(", ");
-    let external = quote::column(&scope.sync.external_id.column);
+    let external = quote::column(&mapped.sync.external_id.column);
     // Only the key may be taken meanwhile; any other unique constraint refuses by name. Where no index
     // makes the key unique by itself (a partitioned table), Postgres cannot tell them apart.
     let arbiter = if shape.external_id_unique {
@@ -306,26 +309,26 @@ async fn insert(
         -- A row with the key appeared meanwhile: it is locked and planned the next time.
         on conflict {arbiter} do nothing
         {returning}",
-        table = quote::table(&scope.sync.table),
-        definitions = shape.definitions(&scope.sync.table, &columns)?,
-        returning = returning(scope, "null::uuid"),
+        table = quote::table(&mapped.sync.table),
+        definitions = shape.definitions(&mapped.sync.table, &columns)?,
+        returning = returning(mapped, "null::uuid"),
     );
     let rows: Vec<&Columns> = inserts.iter().map(|insert| insert.columns).collect();
     let returned: Vec<StandingRow> = tx
         .rows_raw(sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(&rows)))
         .await?;
-    match_inserted(scope, inserts, returned, outcomes)
+    match_inserted(mapped, inserts, returned, outcomes)
 }
 
 /// Gives each returned row to the record it was inserted for. An insert returns no more than the row
 /// itself, so it is found by its external id as compared.
 fn match_inserted(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     inserts: &[Insert<'_>],
     returned: Vec<StandingRow>,
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let form = key_form(scope);
+    let form = key_form(mapped);
     let mut waiting: BTreeMap<String, RecordId> = inserts
         .iter()
         .filter_map(|insert| Some((form.canonical(insert.external_id).ok()?, insert.record_id)))
@@ -339,7 +342,7 @@ fn match_inserted(
             Some(record) => {
                 outcomes.insert(record, row.into_outcome());
             }
-            None => return Err(RowError::Refused(key_rewritten(scope))),
+            None => return Err(RowError::Refused(key_rewritten(mapped))),
         }
     }
     for insert in inserts {
@@ -352,8 +355,8 @@ fn match_inserted(
 
 /// A trigger of the customer's gave the inserted row another external id: the next plan would not find
 /// it and would insert another one, for ever.
-fn key_rewritten(scope: &ObjectScope) -> RowRefusal {
-    let column = scope.sync.external_id.column.as_str();
+fn key_rewritten(mapped: &MappedObject) -> RowRefusal {
+    let column = mapped.sync.external_id.column.as_str();
     RowRefusal {
         kind: RefusalKind::ConstraintRejected,
         place: Some(column.to_owned()),
@@ -363,14 +366,14 @@ fn key_rewritten(scope: &ObjectScope) -> RowRefusal {
 }
 
 fn parsed<'a>(
-    scope: &ObjectScope,
+    mapped: &MappedObject,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<ColumnName>, StoreError> {
     names
         .into_iter()
         .map(|name| {
             ColumnName::parse(name)
-                .map_err(|error| StoreError::Mapping(format!("{}: {error}", scope.sync.object)))
+                .map_err(|error| StoreError::Mapping(format!("{}: {error}", mapped.sync.object)))
         })
         .collect()
 }

@@ -24,7 +24,7 @@ async fn agreed() -> (Stage, String) {
 }
 
 /// Open dead letters: `code of field`.
-async fn letters(stage: &Stage) -> Vec<Json> {
+async fn dead_letters(stage: &Stage) -> Vec<Json> {
     let open = "select code || ' of ' || coalesce(field, 'all') as of
         from syncline.sync_dead_letter where closed_at is null order by 1";
     let rows = stage.rows(open).await;
@@ -38,13 +38,13 @@ async fn parked(stage: &Stage) -> Json {
 }
 
 #[tokio::test]
-async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_is_corrected() {
+async fn value_too_long_parks_only_its_field_until_corrected() {
     let (stage, id) = agreed().await;
     stage.sql(TOO_LONG).await;
     stage.drain().await;
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada Ltd"));
     assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("1"));
-    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
     assert_eq!(parked(&stage).await, json!("a-1"));
 
     // News on either side travels, and the field stays where it is.
@@ -57,16 +57,16 @@ async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_
     );
     let industry = stage.one("select industry from account").await;
     assert_eq!(industry, json!("Energy"));
-    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
 
     stage.sql("update account set phone = '77'").await;
     stage.drain().await;
-    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    assert_eq!(dead_letters(&stage).await, Vec::<Json>::new());
     stage.assert_equal().await;
 }
 
 #[tokio::test]
-async fn a_new_row_is_created_without_the_value_that_cannot_go() {
+async fn new_row_is_created_without_its_invalid_value() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -76,14 +76,14 @@ async fn a_new_row_is_created_without_the_value_that_cannot_go() {
     stage.drain().await;
     let id = stage.org.id_of("Account", "a-1").unwrap();
     assert_eq!(stage.org.value(&id, "Phone"), None);
-    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
     stage.sql("update account set phone = '7'").await;
     stage.drain().await;
     stage.assert_equal().await;
 }
 
 #[tokio::test]
-async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
+async fn owner_overwrites_value_that_could_not_be_sent() {
     let (stage, id) = agreed().await;
     stage.org.update(&id, json!({"Industry": "Energy"}));
     stage.drain().await;
@@ -93,12 +93,12 @@ async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
     stage.drain().await;
     let industry = stage.one("select industry from account").await;
     assert_eq!(industry, json!("Energy"));
-    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    assert_eq!(dead_letters(&stage).await, Vec::<Json>::new());
     stage.assert_equal().await;
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_go_and_an_edit_of_the_other_side_are_a_conflict_of_that_field() {
+async fn unsendable_value_and_remote_edit_conflict_in_that_field() {
     let (stage, id) = agreed().await;
     stage.sql(TOO_LONG).await;
     stage.org.update(&id, json!({"Phone": "2"}));
@@ -113,7 +113,7 @@ async fn a_value_that_cannot_go_and_an_edit_of_the_other_side_are_a_conflict_of_
 }
 
 #[tokio::test]
-async fn a_value_that_salesforce_refuses_stops_its_field_and_goes_when_it_is_corrected() {
+async fn value_salesforce_refuses_parks_its_field_until_corrected() {
     let (stage, _) = agreed().await;
     let contact = stage.org.id_of("Contact", "c-1").unwrap();
     stage
@@ -124,7 +124,10 @@ async fn a_value_that_salesforce_refuses_stops_its_field_and_goes_when_it_is_cor
         stage.org.value(&contact, "LastName").as_deref(),
         Some("Dale")
     );
-    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+    assert_eq!(
+        dead_letters(&stage).await,
+        ["INVALID_EMAIL_ADDRESS of Email"]
+    );
     assert_eq!(parked(&stage).await, json!("c-1"));
 
     stage.sql("update contact set last_name = 'Dean'").await;
@@ -133,13 +136,16 @@ async fn a_value_that_salesforce_refuses_stops_its_field_and_goes_when_it_is_cor
         stage.org.value(&contact, "LastName").as_deref(),
         Some("Dean")
     );
-    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+    assert_eq!(
+        dead_letters(&stage).await,
+        ["INVALID_EMAIL_ADDRESS of Email"]
+    );
 
     stage
         .sql("update contact set email = 'dean@acme.example'")
         .await;
     stage.drain().await;
-    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    assert_eq!(dead_letters(&stage).await, Vec::<Json>::new());
     stage.assert_equal().await;
 }
 
@@ -151,7 +157,10 @@ async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
         .await;
     stage.drain().await;
     assert_eq!(stage.org.count("Contact"), 1);
-    assert_eq!(letters(&stage).await, ["INVALID_EMAIL_ADDRESS of Email"]);
+    assert_eq!(
+        dead_letters(&stage).await,
+        ["INVALID_EMAIL_ADDRESS of Email"]
+    );
     let calls = stage.org.writing_calls();
     stage.sweep().await;
     stage.drain().await;
@@ -164,7 +173,7 @@ async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
 }
 
 #[tokio::test]
-async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_changes() {
+async fn value_the_table_refuses_parks_its_column_until_changed() {
     let (stage, id) = agreed().await;
     stage
         .sql("alter table account alter column phone type varchar(5)")
@@ -175,7 +184,7 @@ async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_change
     stage.drain().await;
     let row = stage.rows("select name, phone from account").await;
     assert_eq!(row, [json!({"name": "Ada Ltd", "phone": "1"})]);
-    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
     assert_eq!(parked(&stage).await, json!("a-1"));
 
     stage.sql("update account set revenue = 12").await;
@@ -184,16 +193,16 @@ async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_change
         stage.org.value(&id, "AnnualRevenue").as_deref(),
         Some("12.0")
     );
-    assert_eq!(letters(&stage).await, ["invalid_value of Phone"]);
+    assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
 
     stage.org.update(&id, json!({"Phone": "77"}));
     stage.drain().await;
-    assert_eq!(letters(&stage).await, Vec::<Json>::new());
+    assert_eq!(dead_letters(&stage).await, Vec::<Json>::new());
     stage.assert_equal().await;
 }
 
 #[tokio::test]
-async fn of_several_columns_that_the_table_refuses_each_stops_and_the_rest_is_inserted() {
+async fn row_is_inserted_without_the_columns_the_table_refuses() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -222,9 +231,12 @@ async fn of_several_columns_that_the_table_refuses_each_stops_and_the_rest_is_in
             alter table account drop constraint no_loss",
         )
         .await;
-    let letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
-    let letter = letter.unwrap()[0].dead_letter_id;
-    let replayed = stage.store.replay_dead_letter(&stage.tenant, letter).await;
+    let dead_letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
+    let dead_letter = dead_letter.unwrap()[0].dead_letter_id;
+    let replayed = stage
+        .store
+        .replay_dead_letter(&stage.tenant, dead_letter)
+        .await;
     assert!(replayed.unwrap());
     stage.drain().await;
     stage.assert_equal().await;

@@ -9,13 +9,13 @@ use crate::mapping::with_line;
 use crate::stage::Stage;
 
 /// The filter asks for a field that is not mapped: events of its changes carry no mapped field.
-fn filtered(on_leave: &str) -> String {
-    let deletes = match on_leave {
+fn filtered(on_filter_exit: &str) -> String {
+    let deletes = match on_filter_exit {
         "soft_delete" => "deletes = { mode = \"propagate\", column = \"deleted_at\" }\n",
         _ => "",
     };
     with_line(&format!(
-        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_leave = \"{on_leave}\"\n{deletes}"
+        "where = \"Type = 'Customer' or Industry = 'Energy'\"\non_filter_exit = \"{on_filter_exit}\"\n{deletes}"
     ))
 }
 
@@ -30,8 +30,8 @@ async fn names(stage: &Stage) -> Json {
 }
 
 /// A customer whom both sides know, by an event.
-async fn with_customer(on_leave: &str) -> (Stage, String) {
-    let stage = Stage::with_mapping(&filtered(on_leave)).await;
+async fn with_customer(on_filter_exit: &str) -> (Stage, String) {
+    let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
     stage.drain().await;
     let ada = stage.org.insert("Account", customer("Ada", "a-1"));
     stage.drain().await;
@@ -50,7 +50,7 @@ fn come_back(stage: &Stage, id: &str) {
 }
 
 #[tokio::test]
-async fn events_of_records_outside_leave_no_row_no_link_and_no_value() {
+async fn events_of_filtered_out_records_store_nothing() {
     let stage = Stage::with_mapping(&filtered("keep")).await;
     stage.drain().await;
     let eve =
@@ -76,25 +76,26 @@ async fn events_of_records_outside_leave_no_row_no_link_and_no_value() {
 }
 
 #[tokio::test]
-async fn merged_and_doubled_events_are_judged_record_by_record() {
+async fn merged_and_duplicate_events_are_filtered_by_record() {
     let stage = Stage::with_mapping(&filtered("keep")).await;
     stage.drain().await;
-    stage.org.merge_events();
     stage.org.duplicate_events();
-    for (name, kind) in [
+    let people = [
         ("Ada", "Customer"),
         ("Bob", "Prospect"),
         ("Cid", "Customer"),
-    ] {
+    ];
+    let ids = people.map(|(name, kind)| {
         let record = json!({"Name": name, "Type": kind, "External_Id__c": name});
-        stage.org.insert("Account", record);
-    }
+        stage.org.insert("Account", record)
+    });
+    stage.org.update_together(&ids, &json!({"Phone": "7"}));
     stage.drain().await;
     assert_eq!(names(&stage).await, json!("Ada,Cid"));
 }
 
 #[tokio::test]
-async fn the_records_of_a_batch_of_events_are_judged_by_one_call() {
+async fn records_of_an_event_batch_are_filtered_by_one_call() {
     let stage = Stage::with_mapping(&filtered("keep")).await;
     stage.drain().await;
     for n in 0..40 {
@@ -117,7 +118,7 @@ async fn the_records_of_a_batch_of_events_are_judged_by_one_call() {
 }
 
 #[tokio::test]
-async fn a_record_that_enters_is_captured_whole_from_an_event_that_carries_nothing_of_it() {
+async fn record_that_enters_the_filter_is_captured_whole() {
     let stage = Stage::with_mapping(&filtered("keep")).await;
     stage.drain().await;
     let eve = json!({"Name": "Eve", "Phone": "7", "Type": "Prospect", "External_Id__c": "a-9"});
@@ -136,7 +137,7 @@ async fn a_record_that_enters_is_captured_whole_from_an_event_that_carries_nothi
 }
 
 #[tokio::test]
-async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on_afterwards() {
+async fn kept_row_pauses_while_its_record_is_filtered_out() {
     let (stage, ada) = with_customer("keep").await;
     leave(&stage, &ada);
     stage.drain().await;
@@ -152,7 +153,7 @@ async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on
     let status = "select state || ': ' || reason from syncline.record_status";
     assert_eq!(
         stage.one(status).await,
-        json!("outside: outside the filter of the object")
+        json!("filtered_out: outside the filter of the object")
     );
     let status = stage.store.status(&stage.tenant).await.unwrap();
     let accounts = status
@@ -161,7 +162,7 @@ async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on
         .find(|of| of.object.as_str() == "Account")
         .unwrap();
     assert_eq!(
-        (accounts.outside, accounts.in_sync, accounts.pending),
+        (accounts.filtered_out, accounts.in_sync, accounts.pending),
         (1, 0, 0)
     );
 
@@ -178,21 +179,21 @@ async fn a_row_that_is_kept_stands_still_while_its_record_is_outside_and_goes_on
 }
 
 #[tokio::test]
-async fn a_record_that_leaves_takes_its_row_away_and_stays_itself() {
-    for on_leave in ["delete", "soft_delete"] {
-        let (stage, ada) = with_customer(on_leave).await;
+async fn record_leaving_the_filter_removes_its_row_only() {
+    for on_filter_exit in ["delete", "soft_delete"] {
+        let (stage, ada) = with_customer(on_filter_exit).await;
         let writes = stage.org.writing_calls();
         leave(&stage, &ada);
         stage.drain().await;
-        assert_eq!(names(&stage).await, json!(""), "{on_leave}");
-        let rows = if on_leave == "delete" { 0 } else { 1 };
+        assert_eq!(names(&stage).await, json!(""), "{on_filter_exit}");
+        let rows = if on_filter_exit == "delete" { 0 } else { 1 };
         assert_eq!(stage.one("select count(*) from account").await, json!(rows));
         assert_eq!(stage.org.count("Account"), 1, "no delete travels back");
         assert_eq!(stage.org.writing_calls(), writes);
 
         come_back(&stage, &ada);
         stage.drain().await;
-        assert_eq!(names(&stage).await, json!("Ada"), "{on_leave}");
+        assert_eq!(names(&stage).await, json!("Ada"), "{on_filter_exit}");
         assert_eq!(
             stage.one("select count(*) from account").await,
             json!(1),
@@ -212,7 +213,7 @@ async fn a_record_that_leaves_takes_its_row_away_and_stays_itself() {
 }
 
 #[tokio::test]
-async fn an_edit_of_a_row_that_goes_is_logged_and_can_be_restored() {
+async fn edit_of_a_removed_row_is_logged_and_restorable() {
     let (stage, ada) = with_customer("delete").await;
     stage.sql("update account set phone = '7'").await;
     leave(&stage, &ada);
@@ -221,13 +222,12 @@ async fn an_edit_of_a_row_that_goes_is_logged_and_can_be_restored() {
     stage.apply("Account").await;
     stage.drain().await;
     assert_eq!(names(&stage).await, json!(""));
-    let lost =
-        "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_overruled";
-    assert_eq!(stage.one(lost).await, json!("Phone=7 by left_filter"));
+    let lost = "select field || '=' || (value #>> '{}') || ' by ' || rule from syncline.sync_discarded_value";
+    assert_eq!(stage.one(lost).await, json!("Phone=7 by filter_exit"));
 }
 
 #[tokio::test]
-async fn deleting_a_kept_row_or_a_record_outside_deletes_nothing_on_the_other_side() {
+async fn deleting_kept_row_or_filtered_out_record_deletes_nothing_else() {
     let (stage, ada) = with_customer("keep").await;
     let bob = stage.org.insert("Account", customer("Bob", "a-2"));
     stage.drain().await;
@@ -252,7 +252,7 @@ async fn deleting_a_kept_row_or_a_record_outside_deletes_nothing_on_the_other_si
 }
 
 #[tokio::test]
-async fn a_record_that_left_and_was_deleted_before_anybody_looked_had_left() {
+async fn record_that_left_the_filter_then_was_deleted_had_left() {
     let (stage, ada) = with_customer("keep").await;
     leave(&stage, &ada);
     stage.org.delete(&ada);
@@ -270,8 +270,8 @@ async fn a_delete_inside_the_filter_travels_as_ever() {
 
 #[tokio::test]
 async fn a_row_whose_record_we_created_outside_has_left() {
-    for (on_leave, left) in [("keep", "Zoe"), ("delete", "")] {
-        let stage = Stage::with_mapping(&filtered(on_leave)).await;
+    for (on_filter_exit, left) in [("keep", "Zoe"), ("delete", "")] {
+        let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
         stage.drain().await;
         stage
             .sql("insert into account (external_id, name) values ('z-1', 'Zoe')")
@@ -282,13 +282,13 @@ async fn a_row_whose_record_we_created_outside_has_left() {
             1,
             "it is created, whatever it holds"
         );
-        assert_eq!(names(&stage).await, json!(left), "{on_leave}");
+        assert_eq!(names(&stage).await, json!(left), "{on_filter_exit}");
         assert_eq!(stage.tasks().await, Vec::<Json>::new());
     }
 }
 
 #[tokio::test]
-async fn a_new_row_never_overwrites_a_record_outside_of_the_same_external_id() {
+async fn new_row_never_overwrites_a_filtered_out_record() {
     let stage = Stage::with_mapping(&filtered("delete")).await;
     let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-9"});
     let eve = stage.org.insert("Account", eve);
@@ -307,7 +307,7 @@ async fn a_new_row_never_overwrites_a_record_outside_of_the_same_external_id() {
 }
 
 #[tokio::test]
-async fn an_edit_of_ours_that_takes_the_record_out_is_settled() {
+async fn our_edit_that_filters_the_record_out_is_settled() {
     let mapping = filtered("delete").replace("Type = 'Customer'", "Phone = '1'");
     let stage = Stage::with_mapping(&mapping).await;
     stage.drain().await;
@@ -320,12 +320,12 @@ async fn an_edit_of_ours_that_takes_the_record_out_is_settled() {
     let id = stage.org.id_of("Account", "a-1").unwrap();
     assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
     assert_eq!(names(&stage).await, json!(""));
-    let open = "select count(*) from syncline.sync_intent where state <> 'retired'";
+    let open = "select count(*) from syncline.sync_intent where state <> 'confirmed'";
     assert_eq!(stage.one(open).await, json!(0));
 }
 
 #[tokio::test]
-async fn a_poll_keeps_out_what_lies_outside_and_sees_what_leaves_and_comes_back() {
+async fn poll_applies_the_filter_to_exits_and_returns() {
     let mapping = filtered("delete").replacen(
         "[[tenant.acme.object]]",
         "capture = \"poll\"\n\n[[tenant.acme.object]]",
@@ -350,7 +350,7 @@ async fn a_poll_keeps_out_what_lies_outside_and_sees_what_leaves_and_comes_back(
 }
 
 #[tokio::test]
-async fn a_kept_row_is_no_drift_and_nothing_outside_is_compared() {
+async fn kept_and_filtered_out_records_are_not_drift() {
     let (stage, ada) = with_customer("keep").await;
     let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-9"});
     stage.org.insert("Account", eve);
@@ -380,7 +380,7 @@ async fn a_kept_row_is_no_drift_and_nothing_outside_is_compared() {
 }
 
 #[tokio::test]
-async fn a_comparison_finds_what_left_and_what_came_back_without_an_event() {
+async fn comparison_finds_filter_exits_and_returns_without_events() {
     let (stage, ada) = with_customer("delete").await;
     stage.org.set_wall_ms(SystemClock.now_ms());
     leave(&stage, &ada);

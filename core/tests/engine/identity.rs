@@ -1,25 +1,25 @@
-//! Who a record is: minted ids, renames, keys that are one for Salesforce.
+//! Who a record is: generated ids, renames, keys that are one for Salesforce.
 
 use serde_json::json;
 
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn a_record_born_in_salesforce_without_an_external_id_gets_one_on_both_sides() {
+async fn salesforce_record_without_external_id_gets_one_on_both_sides() {
     let stage = Stage::open().await;
     let id = stage.org.insert("Account", json!({"Name": "Ada"}));
     stage.drain().await;
     stage.assert_equal().await;
-    let minted = stage.org.value(&id, "External_Id__c").unwrap();
+    let generated = stage.org.value(&id, "External_Id__c").unwrap();
     assert_eq!(
         stage.one("select external_id from account").await,
-        json!(minted)
+        json!(generated)
     );
     assert_eq!(stage.one("select count(*) from account").await, json!(1));
 }
 
 #[tokio::test]
-async fn a_row_born_without_an_external_id_gets_one_on_both_sides() {
+async fn row_without_external_id_gets_one_on_both_sides() {
     let stage = Stage::open().await;
     stage.sql("insert into account (name) values ('Ada')").await;
     stage.drain().await;
@@ -34,7 +34,7 @@ async fn a_row_born_without_an_external_id_gets_one_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_changed_key_is_a_rename_and_not_a_second_record() {
+async fn changed_key_is_a_rename_not_a_new_record() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -61,18 +61,18 @@ async fn a_changed_key_is_a_rename_and_not_a_second_record() {
 }
 
 #[tokio::test]
-async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
+async fn rows_with_one_canonical_key_are_both_parked() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('ab-1', 'Ada'), ('AB-1', 'Bob'), ('a-2', 'Dora')")
         .await;
     stage.drain().await;
     assert_eq!(stage.org.count("Account"), 1);
-    let letters = stage
+    let dead_letters = stage
         .rows("select code, message from syncline.sync_dead_letter where closed_at is null")
         .await;
-    assert!(!letters.is_empty());
-    let message = letters[0]["message"].as_str().unwrap();
+    assert!(!dead_letters.is_empty());
+    let message = dead_letters[0]["message"].as_str().unwrap();
     assert!(
         message.contains("ab-1") && message.contains("AB-1"),
         "{message}"
@@ -87,7 +87,7 @@ async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
 }
 
 #[tokio::test]
-async fn rows_and_records_of_one_key_that_never_met_are_one_record() {
+async fn row_and_record_with_one_key_become_one() {
     let stage = Stage::open().await;
     let id = stage.org.insert(
         "Account",

@@ -39,7 +39,7 @@ async fn equal_sides_are_proven_equal() {
         (120, 0, 0)
     );
     assert_eq!(
-        stage.one("select compared || '/' || differing from syncline.sync_proof where object = 'Account'").await,
+        stage.one("select compared || '/' || differing from syncline.sync_comparison where object = 'Account'").await,
         json!("120/0")
     );
 }

@@ -145,23 +145,23 @@ async fn relayed_events_arrive_as_rows() {
         "{captured:?}"
     );
     stage.drain().await;
-    stage.hurry().await;
+    stage.make_due().await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.writing_calls(), 0);
 }
 
 #[tokio::test]
-async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
+async fn order_and_repetition_of_events_do_not_change_rows() {
     for turn in 0..4_usize {
         let (stage, mut relay) = started(MAPPING).await;
         people_work(&stage);
         let mut envelopes = relay.take(&stage);
-        let half = envelopes.len() / 2;
+        let one_sided = envelopes.len() / 2;
         match turn {
             0 => envelopes.reverse(),
-            1 => envelopes.rotate_left(half),
-            2 => envelopes.swap(0, half),
+            1 => envelopes.rotate_left(one_sided),
+            2 => envelopes.swap(0, one_sided),
             _ => envelopes.extend(envelopes.clone()),
         }
         // One by one: nothing of a batch helps another.
@@ -170,7 +170,7 @@ async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
             stage.apply("Account").await;
         }
         stage.drain().await;
-        stage.hurry().await;
+        stage.make_due().await;
         stage.drain().await;
         stage.assert_equal().await;
         assert_eq!(
@@ -224,7 +224,7 @@ async fn an_edit_of_ours_comes_back_relayed_and_causes_nothing() {
 }
 
 #[tokio::test]
-async fn events_that_are_lost_make_their_object_read_again_as_a_whole() {
+async fn lost_events_cause_a_resync_of_their_object() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
         .org
@@ -262,7 +262,7 @@ async fn events_of_objects_that_nobody_mapped_are_counted_and_left() {
 
 #[tokio::test]
 async fn a_filter_holds_for_relayed_events_too() {
-    let filter = "where = \"Type = 'Customer'\"\non_leave = \"delete\"";
+    let filter = "where = \"Type = 'Customer'\"\non_filter_exit = \"delete\"";
     let (stage, mut relay) = started(&with_line(filter)).await;
     let customer = json!({"Name": "Ada", "Type": "Customer", "External_Id__c": "a-1"});
     let ada = stage.org.insert("Account", customer);

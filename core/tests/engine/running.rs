@@ -15,18 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
     let stage = Stage::open().await;
-    let (doorbell, bells) = in_process::doorbell();
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
     let engine = SyncEngine::builder()
         .tenant(
             stage.config.clone(),
             Arc::new(stage.store.clone()),
             Arc::clone(&stage.salesforce),
         )
-        .doorbell(Arc::new(doorbell))
+        .wake_up(Arc::new(wake_up))
         .build();
     let running = tokio::spawn({
         let engine = engine.clone();
-        async move { engine.run(bells).await }
+        async move { engine.run(sent_wake_ups).await }
     });
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")

@@ -33,7 +33,7 @@ async fn a_stream_has_one_owner() {
 }
 
 #[tokio::test]
-async fn an_update_of_a_record_that_was_never_seen_is_read_whole() {
+async fn update_of_an_unseen_record_reads_it_completely() {
     let stage = Stage::open().await;
     stage.drain().await;
     let id = stage.org.insert(
@@ -45,7 +45,7 @@ async fn an_update_of_a_record_that_was_never_seen_is_read_whole() {
     stage
         .sql(
             "delete from syncline.sync_checkpoint where stream like 'events:%';
-            update syncline.sync_checkpoint set stale = false where stream like 'scan:%'",
+            update syncline.sync_checkpoint set needs_resync = false where stream like 'scan:%'",
         )
         .await;
     stage.org.update(&id, json!({"Phone": "2"}));
@@ -99,10 +99,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
         })
         .collect();
     stage.drain().await;
-    stage.org.merge_events();
-    for id in &ids {
-        stage.org.update(id, json!({"Phone": "7"}));
-    }
+    stage.org.update_together(&ids, &json!({"Phone": "7"}));
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(
@@ -145,7 +142,7 @@ async fn an_org_without_events_is_polled() {
 }
 
 #[tokio::test]
-async fn a_capture_whose_time_is_up_does_nothing_and_keeps_its_place() {
+async fn capture_without_time_left_keeps_its_position() {
     let stage = Stage::open().await;
     stage
         .org
@@ -184,7 +181,7 @@ async fn a_conflict_stops_neither_the_stream_nor_other_records() {
 }
 
 #[tokio::test]
-async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged() {
+async fn queued_events_are_recorded_before_they_are_acknowledged() {
     let mapping = MAPPING.replacen(
         "[[tenant.acme.object]]",
         "capture = \"relay\"\n\n[[tenant.acme.object]]",
@@ -192,18 +189,18 @@ async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged(
     );
     let stage = Stage::with_mapping(&mapping).await;
     stage.drain().await;
-    let mapped = stage.engine.scopes(&stage.tenant).await.unwrap();
-    let mapped = mapped.iter().map(|scope| {
-        let fields = scope
+    let mapped = stage.engine.mapped_objects(&stage.tenant).await.unwrap();
+    let mapped = mapped.iter().map(|mapped| {
+        let fields = mapped
             .sync
             .fields
             .keys()
-            .chain([&scope.sync.external_id.field]);
+            .chain([&mapped.sync.external_id.field]);
         let interest = Interest {
             fields: fields.cloned().collect(),
             changes: Changes::OfFields,
         };
-        (scope.sync.object.clone(), interest)
+        (mapped.sync.object.clone(), interest)
     });
     let subscribed = stage
         .salesforce
@@ -222,7 +219,11 @@ async fn events_that_a_queue_delivers_are_recorded_before_they_are_acknowledged(
     for _ in 0..2 {
         let recorded = stage
             .engine
-            .capture_relayed(&stage.tenant, batch.observations.clone(), &batch.stale)
+            .capture_relayed(
+                &stage.tenant,
+                batch.observations.clone(),
+                &batch.needs_resync,
+            )
             .await;
         assert_eq!(recorded.unwrap().counts.seen, 1);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, PERSON};
 use salesforce_org::server::{Options, Running, start};
-use salesforce_org::{Org, RecordId};
+use salesforce_org::{Fault, FaultAction, Org, RecordId};
 use secrecy::SecretString;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use syncline::engine::ports::salesforce::{
     Disposition, FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
 };
@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub(crate) struct Stand {
     pub(crate) running: Running,
     pub(crate) client: HttpSalesforce,
-    door: reqwest::Client,
+    control: reqwest::Client,
 }
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,15 +40,15 @@ impl Stand {
         Self {
             running,
             client,
-            door: reqwest::Client::new(),
+            control: reqwest::Client::new(),
         }
     }
 
-    /// Orders something at the org's control door.
-    pub(crate) async fn order(&self, door: &str, order: Json) {
-        let url = format!("{}/_org/{door}", self.running.http_url());
+    /// Calls a control endpoint of the org.
+    pub(crate) async fn order(&self, path: &str, order: Json) {
+        let url = format!("{}/_org/{path}", self.running.http_url());
         let answer = self
-            .door
+            .control
             .post(url)
             .header("Content-Type", "application/json")
             .body(order.to_string())
@@ -59,10 +59,15 @@ impl Stand {
         assert_eq!(status, 200, "{}", answer.text().await.unwrap());
     }
 
+    /// Declares what goes wrong next.
+    pub(crate) fn fault(&self, fault: &Fault) {
+        self.running.with_org(|org| org.declare(fault));
+    }
+
     /// Returns how often resources whose name contains `part` were called.
     pub(crate) async fn calls(&self, part: &str) -> u64 {
         let url = format!("{}/_org/stats", self.running.http_url());
-        let text = self.door.get(url).send().await.unwrap().text();
+        let text = self.control.get(url).send().await.unwrap().text();
         let stats: Json = serde_json::from_str(&text.await.unwrap()).unwrap();
         let calls = stats["calls"].as_object().unwrap();
         calls
@@ -203,9 +208,23 @@ pub(crate) fn words(outcomes: &[WriteOutcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-/// A fault of the org: once, for requests whose path contains `path`.
-pub(crate) fn fault(action: &str, path: &str) -> Json {
-    json!({"action": action, "match": {"path_contains": path}})
+/// The org refuses the next write of this record, which another transaction has locked.
+pub(crate) fn locked(external_id: &str) -> Fault {
+    let refused = FaultAction::RejectRow {
+        external_id: external_id.to_owned(),
+        code: "UNABLE_TO_LOCK_ROW".to_owned(),
+        message: "unable to obtain exclusive access to this record".to_owned(),
+    };
+    refused.once()
+}
+
+/// The org answers a call with this error.
+pub(crate) fn reject(status: u16, code: &str, message: &str) -> FaultAction {
+    FaultAction::Reject {
+        status,
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 fn record(id: &SalesforceId) -> RecordId {

@@ -35,7 +35,7 @@ async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
 }
 
 #[tokio::test]
-async fn a_record_born_in_salesforce_is_inserted_and_captured_by_nobody() {
+async fn record_created_in_salesforce_is_inserted_but_not_captured() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "Ada")], 1)])
@@ -57,7 +57,7 @@ async fn a_record_born_in_salesforce_is_inserted_and_captured_by_nobody() {
 }
 
 #[tokio::test]
-async fn what_the_customers_triggers_do_in_answer_to_our_write_is_captured() {
+async fn writes_of_customer_triggers_after_ours_are_captured() {
     let mut world = World::new().await;
     world
         .sql(
@@ -102,7 +102,7 @@ async fn what_the_customers_triggers_do_in_answer_to_our_write_is_captured() {
 }
 
 #[tokio::test]
-async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
+async fn edit_in_progress_is_awaited_and_not_overwritten() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -138,7 +138,7 @@ async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
     );
     let conflicts = world
         .store
-        .conflicts(&world.scope.tenant, &Default::default(), 10)
+        .conflicts(&world.mapped.tenant, &Default::default(), 10)
         .await
         .unwrap();
     assert_eq!(conflicts.len(), 1, "both edits are known");
@@ -168,7 +168,11 @@ async fn a_move_between_partitions_is_no_delete() {
             .await,
         "delete,insert"
     );
-    let report = world.store.capture_outbox(world.scopes(), 1).await.unwrap();
+    let report = world
+        .store
+        .capture_outbox(world.mapped_objects(), 1)
+        .await
+        .unwrap();
     assert_eq!(report.counts.journaled, 1, "the batch ends between them");
     assert_eq!(
         kinds(&world.apply().await),
@@ -180,7 +184,7 @@ async fn a_move_between_partitions_is_no_delete() {
 }
 
 #[tokio::test]
-async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
+async fn only_refused_columns_of_a_row_are_parked() {
     let mut world = World::new().await;
     let names: Vec<String> = (0..20).map(|n| format!("K{n}")).collect();
     let mut seen_all: Vec<_> = names
@@ -203,13 +207,13 @@ async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
         negative
     });
     world.see(&seen_all).await;
-    let verdicts = kinds(&world.apply().await);
+    let decisions = kinds(&world.apply().await);
     assert_eq!(
-        verdicts.iter().filter(|kind| *kind == "settled").count(),
+        decisions.iter().filter(|kind| *kind == "settled").count(),
         20
     );
     assert_eq!(
-        verdicts[..2],
+        decisions[..2],
         ["parked:constraint_violation", "parked:invalid_value"]
     );
     assert_eq!(world.ask("select count(*) from public.account").await, "22");
@@ -219,15 +223,15 @@ async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
             .await,
         "22"
     );
-    let letters = world
+    let dead_letters = world
         .store
-        .dead_letters(&world.scope.tenant, None, 10)
+        .dead_letters(&world.mapped.tenant, None, 10)
         .await
         .unwrap();
-    let named = letters
+    let named = dead_letters
         .iter()
-        .any(|letter| letter.message.contains("account_employees_check"));
-    assert!(named, "the constraint is named: {letters:?}");
+        .any(|dead_letter| dead_letter.message.contains("account_employees_check"));
+    assert!(named, "the constraint is named: {dead_letters:?}");
     assert_eq!(
         world
             .ask("select string_agg(distinct state, ',') from syncline.record_status")
@@ -266,7 +270,7 @@ async fn a_child_waits_for_its_parent() {
 }
 
 #[tokio::test]
-async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
+async fn row_that_appears_during_insert_is_planned_again() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "from Salesforce")], 1)])
@@ -278,12 +282,17 @@ async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
     )
     .await;
     let leases = world.lease().await;
-    let planner = Planner::new(&world.scope);
-    let planning = world.store.plan_and_write(&world.scope, &leases, &planner);
+    let planner = Planner::new(&world.mapped);
+    let planning = world.store.plan_and_write(&world.mapped, &leases, &planner);
     let committing = async {
-        // The insert waits for the user's; what it waits for is seen from a third connection.
+        // The insert waits for the user's transaction; a third connection sees that it waits.
         let mut third = world.database.connect().await;
-        let waiting = "select exists (select from pg_locks where not granted)";
+        let waiting = "select exists (
+            select from pg_locks as lock
+            join pg_stat_activity as session using (pid)
+            where not lock.granted
+            and session.datname = current_database()
+        )";
         while super::world::ask(&mut third, waiting).await != "true" {
             tokio::task::yield_now().await;
         }
@@ -341,9 +350,9 @@ async fn a_stale_lease_plans_nothing() {
         .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
         .await;
     assert!(world.plan(&stale).await.is_empty(), "its time is up");
-    world.store.sweep(world.scopes()).await.unwrap();
+    world.store.sweep(world.mapped_objects()).await.unwrap();
     let fresh = world.lease().await;
-    assert!(fresh[0].epoch > stale[0].epoch);
+    assert!(fresh[0].token > stale[0].token);
     assert!(world.plan(&stale).await.is_empty(), "another worker has it");
     assert_eq!(kinds(&world.plan(&fresh).await), ["intended"]);
 }
@@ -372,7 +381,7 @@ async fn one_conflicting_field_holds_only_itself() {
 }
 
 #[tokio::test]
-async fn an_external_id_renamed_in_salesforce_takes_the_row_with_it() {
+async fn external_id_renamed_in_salesforce_renames_the_row() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     let renamed = seen(Changed, "K1", &[("External_Id__c", "K9")], 10);
@@ -431,7 +440,7 @@ async fn workers_side_by_side_do_each_record_once() {
         while super::world::ask(connection, agreed).await != RECORDS.to_string() {
             let leases = world
                 .store
-                .lease_tasks(&world.scope, 30, name, 60_000)
+                .lease_tasks(&world.mapped, 30, name, 60_000)
                 .await
                 .expect("tasks are leased");
             let planned = world.plan(&leases).await;

@@ -41,8 +41,8 @@ async fn only_one_capture_drains_a_tenant_at_a_time() {
         .sql("insert into public.account (external_id) select 'K' || n from generate_series(1, 50) as n")
         .await;
     let (one, two) = tokio::join!(
-        world.store.capture_outbox(world.scopes(), 50),
-        world.store.capture_outbox(world.scopes(), 50),
+        world.store.capture_outbox(world.mapped_objects(), 50),
+        world.store.capture_outbox(world.mapped_objects(), 50),
     );
     let journaled = [one, two].map(|report| report.unwrap().counts.journaled);
     assert_eq!(journaled.iter().sum::<usize>(), 50);
@@ -95,17 +95,21 @@ async fn broken_rows_go_to_the_dead_letter_and_their_neighbours_on() {
     assert_eq!(report.counts.refused, 6);
     assert_eq!(report.counts.out_of_scope, 1);
     assert_eq!(report.counts.seen, 9);
-    let letters = world
+    let dead_letters = world
         .store
-        .dead_letters(&world.scope.tenant, None, 100)
+        .dead_letters(&world.mapped.tenant, None, 100)
         .await
         .unwrap();
     assert_eq!(
-        letters.len(),
+        dead_letters.len(),
         6,
         "each is visible to the tenant, the nameless one too"
     );
-    assert!(letters.iter().all(|letter| letter.payload.is_some()));
+    assert!(
+        dead_letters
+            .iter()
+            .all(|dead_letter| dead_letter.payload.is_some())
+    );
 }
 
 #[tokio::test]
@@ -115,14 +119,14 @@ async fn a_refused_row_can_be_replayed() {
         .sql("select syncline.emit('Account', 'upsert', 'K')")
         .await;
     world.capture().await;
-    let letter = world
+    let dead_letter = world
         .store
-        .dead_letters(&world.scope.tenant, None, 1)
+        .dead_letters(&world.mapped.tenant, None, 1)
         .await
         .unwrap()
         .remove(0);
-    let tenant = &world.scope.tenant;
-    let id = letter.dead_letter_id;
+    let tenant = &world.mapped.tenant;
+    let id = dead_letter.dead_letter_id;
     assert!(world.store.replay_dead_letter(tenant, id).await.unwrap());
     assert!(!world.store.replay_dead_letter(tenant, id).await.unwrap());
     assert_eq!(
@@ -224,7 +228,7 @@ async fn a_rename_that_is_not_drained_yet_is_no_delete() {
     assert_eq!(kinds(&planned), ["intended"]);
     assert_eq!(
         world
-            .ask("select string_agg(action, ',' order by said_at) from syncline.sync_intent")
+            .ask("select string_agg(action, ',' order by created_at) from syncline.sync_intent")
             .await,
         "create,update"
     );
@@ -242,7 +246,7 @@ async fn rows_that_differ_by_case_alone_are_one_record_and_stop() {
         "1"
     );
     assert_eq!(kinds(&world.apply().await), ["parked:duplicate_key"]);
-    let found = world.store.duplicate_keys(&world.scope, 10).await.unwrap();
+    let found = world.store.duplicate_keys(&world.mapped, 10).await.unwrap();
     assert_eq!(found[0].external_ids, ["AB-1", "ab-1"]);
     world
         .sql("update public.account set external_id = 'ab-2' where external_id = 'AB-1'")
@@ -263,7 +267,7 @@ async fn a_row_born_without_an_external_id_gets_the_same_one_twice() {
         .sql("insert into public.account (name) values ('Ada')")
         .await;
     world.capture().await;
-    let minted = world
+    let generated = world
         .ask("select external_id from syncline.sync_link")
         .await;
     world.sql("update public.account set phone = '1'").await;
@@ -272,7 +276,7 @@ async fn a_row_born_without_an_external_id_gets_the_same_one_twice() {
         world
             .ask("select string_agg(external_id, ',') from syncline.sync_link")
             .await,
-        minted
+        generated
     );
     let planned = world.apply().await;
     world.settle(&planned).await;
@@ -280,7 +284,7 @@ async fn a_row_born_without_an_external_id_gets_the_same_one_twice() {
     world.settle(&again).await;
     assert_eq!(
         world.ask("select external_id from public.account").await,
-        minted
+        generated
     );
     assert_eq!(waiting(&mut world).await, "0", "our own write is no change");
 }
@@ -321,7 +325,7 @@ async fn existing_rows_are_enqueued_page_by_page() {
     loop {
         let page = world
             .store
-            .enqueue_existing_rows(&world.scope, after.as_deref(), 4)
+            .enqueue_existing_rows(&world.mapped, after.as_deref(), 4)
             .await
             .unwrap();
         pages.push(page.0);

@@ -25,8 +25,12 @@ async fn uninstalling_leaves_nothing_behind() {
         .sql("update public.account set name = 'goes on'")
         .await;
     world.store.migrate().await.unwrap();
-    world.store.install(world.scopes()).await.unwrap();
-    world.store.remove_capture(world.scopes()).await.unwrap();
+    world.store.install(world.mapped_objects()).await.unwrap();
+    world
+        .store
+        .remove_capture(world.mapped_objects())
+        .await
+        .unwrap();
     assert_eq!(
         world.ask(TRACES).await,
         "syncline",
@@ -37,11 +41,11 @@ async fn uninstalling_leaves_nothing_behind() {
 #[tokio::test]
 async fn installing_twice_is_installing_once() {
     let mut world = World::new().await;
-    world.store.install(world.scopes()).await.unwrap();
+    world.store.install(world.mapped_objects()).await.unwrap();
     assert!(
         world
             .store
-            .check_install(world.scopes())
+            .check_install(world.mapped_objects())
             .await
             .unwrap()
             .is_empty()
@@ -61,13 +65,21 @@ async fn a_table_or_column_that_does_not_exist_is_named() {
     world
         .sql("alter table public.account drop column phone")
         .await;
-    let error = world.store.install(world.scopes()).await.unwrap_err();
+    let error = world
+        .store
+        .install(world.mapped_objects())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "table public.account has no column phone, but the mapping names it"
     );
     world.sql("drop table public.account").await;
-    let error = world.store.install(world.scopes()).await.unwrap_err();
+    let error = world
+        .store
+        .install(world.mapped_objects())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "table public.account does not exist, but object Account is mapped to it"
@@ -75,20 +87,21 @@ async fn a_table_or_column_that_does_not_exist_is_named() {
     world
         .sql("alter table if exists public.account add column phone text")
         .await;
-    let facts = world.store.table_facts(&world.scope).await.unwrap();
+    let facts = world.store.table_facts(&world.mapped).await.unwrap();
     assert!(facts.columns.is_empty());
 }
 
 #[tokio::test]
 async fn a_user_without_rights_on_our_schema_writes_as_before() {
     let mut world = World::new().await;
+    let role = format!("{}_app", world.database.name());
     world
-        .sql(
-            "create role app login;
-            grant select, insert, update, delete, truncate on public.account to app;",
-        )
+        .sql(&format!(
+            "create role {role} login;
+            grant select, insert, update, delete, truncate on public.account to {role};",
+        ))
         .await;
-    let mut app = sqlx::PgConnection::connect(&world.database.url_as("app"))
+    let mut app = sqlx::PgConnection::connect(&world.database.url_as(&role))
         .await
         .unwrap();
     execute(
@@ -166,7 +179,7 @@ async fn partitions_are_captured_and_watched() {
     assert!(
         world
             .store
-            .sweep(world.scopes())
+            .sweep(world.mapped_objects())
             .await
             .unwrap()
             .capture_broken
@@ -185,7 +198,7 @@ async fn partitions_are_captured_and_watched() {
     );
     let broken = world
         .store
-        .sweep(world.scopes())
+        .sweep(world.mapped_objects())
         .await
         .unwrap()
         .capture_broken;
@@ -196,11 +209,11 @@ async fn partitions_are_captured_and_watched() {
             "acme Account: truncate trigger is missing on account_b",
         ]
     );
-    world.store.install(world.scopes()).await.unwrap();
+    world.store.install(world.mapped_objects()).await.unwrap();
     assert!(
         world
             .store
-            .sweep(world.scopes())
+            .sweep(world.mapped_objects())
             .await
             .unwrap()
             .capture_broken
@@ -209,9 +222,9 @@ async fn partitions_are_captured_and_watched() {
 }
 
 #[tokio::test]
-async fn capture_that_was_broken_is_noticed_once_and_makes_the_object_stale() {
+async fn broken_capture_is_noticed_once_and_causes_a_resync() {
     let mut world = World::new().await;
-    let scan = "select stale_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
+    let scan = "select resync_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
     for damage in [
         "alter table public.account disable trigger syncline_capture_account",
         "drop trigger syncline_capture_account on public.account",
@@ -221,22 +234,22 @@ async fn capture_that_was_broken_is_noticed_once_and_makes_the_object_stale() {
         world.sql(damage).await;
         let found = world
             .store
-            .sweep(world.scopes())
+            .sweep(world.mapped_objects())
             .await
             .unwrap()
             .capture_broken;
         assert!(!found.is_empty(), "{damage}");
         assert_eq!(world.ask(scan).await, "capture of its table was broken");
         world
-            .sql("update syncline.sync_checkpoint set stale_reason = null")
+            .sql("update syncline.sync_checkpoint set resync_reason = null")
             .await;
-        world.store.sweep(world.scopes()).await.unwrap();
+        world.store.sweep(world.mapped_objects()).await.unwrap();
         assert_eq!(world.ask(scan).await, "null", "marked once");
-        world.store.install(world.scopes()).await.unwrap();
+        world.store.install(world.mapped_objects()).await.unwrap();
         assert!(
             world
                 .store
-                .sweep(world.scopes())
+                .sweep(world.mapped_objects())
                 .await
                 .unwrap()
                 .capture_broken

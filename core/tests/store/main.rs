@@ -6,10 +6,10 @@
 mod apply;
 mod capture;
 mod install;
+mod observations;
 mod operator;
 mod schema;
 mod settle;
-mod sightings;
 mod statements;
 mod streams;
 mod timeline;

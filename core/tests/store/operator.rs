@@ -1,7 +1,7 @@
 //! What an operator asks and does: status, conflicts, history, export.
 
 use syncline::engine::ports::StorePort;
-use syncline::model::observation::ObservationKind::{Changed, Deleted, Look};
+use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
 use syncline::model::value::Value;
 use syncline::model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
 use syncline::store::{AppendResult, ConflictFilter, Resolution, SyncConflict};
@@ -11,7 +11,7 @@ use super::world::{World, execute, intended, kinds, seen, values};
 async fn conflicts(world: &World) -> Vec<SyncConflict> {
     world
         .store
-        .conflicts(&world.scope.tenant, &ConflictFilter::default(), 100)
+        .conflicts(&world.mapped.tenant, &ConflictFilter::default(), 100)
         .await
         .expect("conflicts are listed")
 }
@@ -20,7 +20,9 @@ async fn conflicts(world: &World) -> Vec<SyncConflict> {
 async fn conflicting() -> World {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
-    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 5)])
+        .await;
     world.apply().await;
     world.sql("update public.account set name = 'Eve'").await;
     world
@@ -34,7 +36,12 @@ async fn conflicting() -> World {
 async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -> Resolution {
     world
         .store
-        .resolve_conflict(&world.scope, conflict.conflict_id, conflict.version, winner)
+        .resolve_conflict(
+            &world.mapped,
+            conflict.conflict_id,
+            conflict.version,
+            winner,
+        )
         .await
         .expect("a decision is taken or not")
 }
@@ -77,7 +84,7 @@ async fn what_a_person_decides_travels_as_an_edit() {
         );
         assert_eq!(resolve(&world, &conflict, winner).await, Resolution::Closed);
         assert_eq!(
-            world.ask("select count(*) from syncline.sync_overruled where rule = 'resolved_by_a_person'").await,
+            world.ask("select count(*) from syncline.sync_discarded_value where rule = 'resolved_by_a_person'").await,
             "1",
             "what lost can be restored"
         );
@@ -183,16 +190,23 @@ async fn status_counts_every_record_once() {
     world
         .sql("insert into public.account (external_id) values ('fresh')")
         .await;
-    let before = world.store.status(&world.scope.tenant).await.unwrap();
+    let before = world.store.status(&world.mapped.tenant).await.unwrap();
     assert_eq!(before.outbox.waiting, 1);
-    assert!(before.objects[0].stale, "never scanned: nothing is proven");
+    assert!(
+        before.objects[0].needs_resync,
+        "never scanned: nothing is proven"
+    );
     assert_eq!(before.objects[0].in_sync, 0);
     world.capture().await;
     world
-        .sql("insert into syncline.sync_checkpoint (tenant, stream, stale) values ('acme', 'scan:Account', false)")
+        .sql("insert into syncline.sync_checkpoint (tenant, stream, needs_resync) values ('acme', 'scan:Account', false)")
         .await;
-    world.store.publish_proof(&world.scope, 2, 1).await.unwrap();
-    let status = world.store.status(&world.scope.tenant).await.unwrap();
+    world
+        .store
+        .publish_comparison(&world.mapped, 2, 1)
+        .await
+        .unwrap();
+    let status = world.store.status(&world.mapped.tenant).await.unwrap();
     let object = &status.objects[0];
     assert_eq!(
         (object.records, object.in_sync, object.conflicts),
@@ -203,7 +217,12 @@ async fn status_counts_every_record_once() {
         object.records,
         object.in_sync + object.conflicts + object.parked + object.pending
     );
-    assert_eq!(object.proof.map(|proof| proof.differing), Some(1));
+    assert_eq!(
+        object
+            .last_comparison
+            .map(|last_comparison| last_comparison.differing),
+        Some(1)
+    );
     assert!(object.oldest_work_seconds.is_some());
 }
 
@@ -215,7 +234,7 @@ async fn a_records_history_is_found_by_any_of_its_names() {
     for name in ["Key-1", "KEY-1", id.as_str()] {
         let history = world
             .store
-            .record_history(&world.scope.tenant, &world.scope.sync.object, name, 10)
+            .record_history(&world.mapped.tenant, &world.mapped.sync.object, name, 10)
             .await
             .unwrap()
             .unwrap_or_else(|| panic!("{name}"));
@@ -240,7 +259,7 @@ async fn a_records_history_is_found_by_any_of_its_names() {
 #[tokio::test]
 async fn an_export_never_skips_a_line_that_is_committed_late() {
     let mut world = World::new().await;
-    let tenant = world.scope.tenant.clone();
+    let tenant = world.mapped.tenant.clone();
     let line = "insert into syncline.sync_journal (tenant, object, source, operation)
         values ('acme', 'Account', 'postgres', 'update')";
     let mut late = world.database.connect().await;
@@ -316,7 +335,7 @@ async fn reconcile_sees_without_locking_and_marks_without_writing() {
     let ids = ["K1", "K2"].map(super::world::sf_id);
     let mut other = world.database.connect().await;
     execute(&mut other, "begin; update public.account set name = 'x'").await;
-    let observed = world.store.observe(&world.scope, &ids).await.unwrap();
+    let observed = world.store.observe(&world.mapped, &ids).await.unwrap();
     execute(&mut other, "rollback").await;
     assert!(
         observed
@@ -326,29 +345,29 @@ async fn reconcile_sees_without_locking_and_marks_without_writing() {
     let records: Vec<_> = observed.iter().map(|one| one.link.record_id).collect();
     let vanished = world
         .store
-        .vanished(&world.scope, None, None, &ids[..1])
+        .vanished(&world.mapped, None, None, &ids[..1])
         .await
         .unwrap();
     assert_eq!(vanished.len(), 1);
     let idle = world
         .store
-        .idle_records(&world.scope, &records)
+        .idle_records(&world.mapped, &records)
         .await
         .unwrap();
     assert_eq!(idle.len(), 2);
     assert_eq!(
         world
             .store
-            .enqueue_repair(&world.scope, &vanished)
+            .enqueue_repair(&world.mapped, &vanished)
             .await
             .unwrap(),
         1
     );
     let idle = world
         .store
-        .idle_records(&world.scope, &records)
+        .idle_records(&world.mapped, &records)
         .await
         .unwrap();
     assert_eq!(idle.len(), 1);
-    assert!(world.lease().await[0].look);
+    assert!(world.lease().await[0].needs_refresh);
 }

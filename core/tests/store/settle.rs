@@ -3,9 +3,9 @@
 use syncline::engine::ports::StorePort;
 use syncline::engine::ports::salesforce::{Disposition, Refusal};
 use syncline::engine::ports::store::{
-    ParkReason, SettledOutcome, Settlement, TaskRelease, WritesLeft,
+    ParkReason, SettledOutcome, Settlement, TaskRelease, WritesSent,
 };
-use syncline::model::observation::ObservationKind::{Changed, Look};
+use syncline::model::observation::ObservationKind::{Changed, Refresh};
 
 use super::world::{World, applied, intended, kinds, seen, sf_id, values};
 
@@ -26,12 +26,12 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
             lease: lease.clone(),
             intent_id: intent.intent_id,
             outcome: outcome.clone(),
-            held: Vec::new(),
+            withheld: Vec::new(),
         })
         .collect();
     world
         .store
-        .settle(&world.scope, &settlements)
+        .settle(&world.mapped, &settlements)
         .await
         .expect("writes are settled")
 }
@@ -72,8 +72,8 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     world
         .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
         .await;
-    let report = world.store.sweep(world.scopes()).await.unwrap();
-    assert_eq!((report.leases_lapsed, report.intents_unknown), (1, 1));
+    let report = world.store.sweep(world.mapped_objects()).await.unwrap();
+    assert_eq!((report.leases_expired, report.intents_unknown), (1, 1));
     assert_eq!(world.settle(&planned).await, 1, "stale");
     assert_eq!(
         world.ask("select base::text from syncline.sync_link").await,
@@ -81,10 +81,12 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     );
     let leases = world.lease().await;
     assert!(
-        leases[0].look,
+        leases[0].needs_refresh,
         "nobody knows what became of the write: look"
     );
-    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 5)])
+        .await;
     assert_eq!(
         kinds(&world.plan(&leases).await),
         ["settled"],
@@ -94,7 +96,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
         world
             .ask("select string_agg(state, ',') from syncline.sync_intent")
             .await,
-        "retired"
+        "confirmed"
     );
     assert_eq!(
         world
@@ -159,12 +161,15 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
             .await,
         "parkedCODE"
     );
-    let letters = world
+    let dead_letters = world
         .store
-        .dead_letters(&world.scope.tenant, None, 9)
+        .dead_letters(&world.mapped.tenant, None, 9)
         .await
         .unwrap();
-    assert_eq!((letters.len(), letters[0].message.as_str()), (1, "said no"));
+    assert_eq!(
+        (dead_letters.len(), dead_letters[0].message.as_str()),
+        (1, "said no")
+    );
     world.sql("update public.account set name = 'fixed'").await;
     world.capture().await;
     assert_eq!(
@@ -173,13 +178,13 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
             .await,
         "ready0"
     );
-    let letters = world
+    let dead_letters = world
         .store
-        .dead_letters(&world.scope.tenant, None, 9)
+        .dead_letters(&world.mapped.tenant, None, 9)
         .await
         .unwrap();
     assert!(
-        letters.is_empty(),
+        dead_letters.is_empty(),
         "a new change goes on where the old one stopped"
     );
 }
@@ -188,14 +193,18 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
 async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
-    world.see(&[seen(Look, "K", &[("Name", "Ada")], 5)]).await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 5)])
+        .await;
     world.apply().await;
     world.sql("update public.account set name = 'two'").await;
     world.capture().await;
     settle_as(&world, SettledOutcome::Unknown).await;
     let leases = world.lease().await;
-    assert!(leases[0].look);
-    world.see(&[seen(Look, "K", &[("Name", "three")], 6)]).await;
+    assert!(leases[0].needs_refresh);
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "three")], 6)])
+        .await;
     let planned = world.plan(&leases).await;
     assert!(
         intended(&planned).is_empty(),
@@ -207,7 +216,7 @@ async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
     );
     assert_eq!(
         world.ask("select string_agg(distinct state, ',') from syncline.sync_intent where fields ->> 'Name' = 'two'").await,
-        "superseded"
+        "abandoned"
     );
 }
 
@@ -224,7 +233,7 @@ async fn an_answer_with_another_records_id_stops_the_record() {
     let settlement = applied(lease, intent.intent_id, sf_id("K1"));
     world
         .store
-        .settle(&world.scope, &[settlement])
+        .settle(&world.mapped, &[settlement])
         .await
         .unwrap();
     assert_eq!(
@@ -250,7 +259,7 @@ async fn a_lease_given_back_is_due_when_it_says() {
     };
     world
         .store
-        .release_tasks(&world.scope, &[release(0, None)])
+        .release_tasks(&world.mapped, &[release(0, None)])
         .await
         .unwrap();
     let again = world.lease().await;
@@ -262,7 +271,7 @@ async fn a_lease_given_back_is_due_when_it_says() {
     };
     world
         .store
-        .release_tasks(&world.scope, &[release(0, Some(reason.clone()))])
+        .release_tasks(&world.mapped, &[release(0, Some(reason.clone()))])
         .await
         .unwrap();
     assert_eq!(
@@ -276,7 +285,7 @@ async fn a_lease_given_back_is_due_when_it_says() {
     };
     world
         .store
-        .release_tasks(&world.scope, &[park])
+        .release_tasks(&world.mapped, &[park])
         .await
         .unwrap();
     assert_eq!(
@@ -295,7 +304,7 @@ async fn an_echo_that_never_comes_is_looked_for() {
     assert_eq!(
         world
             .store
-            .sweep(world.scopes())
+            .sweep(world.mapped_objects())
             .await
             .unwrap()
             .echoes_missing,
@@ -307,19 +316,19 @@ async fn an_echo_that_never_comes_is_looked_for() {
     assert_eq!(
         world
             .store
-            .sweep(world.scopes())
+            .sweep(world.mapped_objects())
             .await
             .unwrap()
             .echoes_missing,
         1
     );
-    assert!(world.lease().await[0].look);
+    assert!(world.lease().await[0].needs_refresh);
 }
 
 #[tokio::test]
 async fn a_paused_tenant_captures_and_leases_nothing() {
     let mut world = World::new().await;
-    let tenant = world.scope.tenant.clone();
+    let tenant = world.mapped.tenant.clone();
     world
         .store
         .set_paused(&tenant, true, Some("maintenance"))
@@ -333,7 +342,7 @@ async fn a_paused_tenant_captures_and_leases_nothing() {
     assert!(
         world
             .store
-            .claim_doorbells(&tenant, 1, 1, 1)
+            .claim_permits(&tenant, 1, 1, 1)
             .await
             .unwrap()
             .is_empty()
@@ -358,13 +367,13 @@ async fn what_was_said_and_never_left_is_looked_at_as_soon_as_its_worker_gives_u
         .into_iter()
         .map(|(lease, _)| lease.clone())
         .collect();
-    let give_up = |writes_left| {
+    let give_up = |writes_sent| {
         world
             .store
-            .abandon_tasks(&world.scope, &leases, writes_left)
+            .abandon_tasks(&world.mapped, &leases, writes_sent)
     };
 
-    give_up(WritesLeft::Perhaps)
+    give_up(WritesSent::Perhaps)
         .await
         .expect("leases are ended");
     assert!(
@@ -372,12 +381,15 @@ async fn what_was_said_and_never_left_is_looked_at_as_soon_as_its_worker_gives_u
         "the write may be on its way"
     );
 
-    give_up(WritesLeft::No).await.expect("leases are ended");
-    give_up(WritesLeft::No)
+    give_up(WritesSent::No).await.expect("leases are ended");
+    give_up(WritesSent::No)
         .await
         .expect("an ended lease is left alone");
     let again = world.lease().await;
-    assert_eq!((again.len(), again[0].look, again[0].attempt), (1, true, 1));
+    assert_eq!(
+        (again.len(), again[0].needs_refresh, again[0].attempt),
+        (1, true, 1)
+    );
     assert_eq!(
         world.settle(&planned).await,
         1,

@@ -79,7 +79,7 @@ async fn round(records: usize) -> Vec<(&'static str, usize)> {
     let (updated, plans) = count(world.apply()).await;
     counts.push(("lease and update", updated));
     assert_eq!(kinds(&plans), vec!["settled"; records]);
-    let (swept, _) = count(world.store.sweep(world.scopes())).await;
+    let (swept, _) = count(world.store.sweep(world.mapped_objects())).await;
     counts.push(("sweep", swept));
     counts
 }
@@ -111,5 +111,5 @@ async fn everything_works_without_a_statement_cache() {
             .await,
         "1"
     );
-    world.store.sweep(world.scopes()).await.unwrap();
+    world.store.sweep(world.mapped_objects()).await.unwrap();
 }

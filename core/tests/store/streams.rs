@@ -1,6 +1,8 @@
-//! Streams: one owner, a position that moves by compare-and-set; doorbells that cannot multiply.
+//! Streams: one owner, a position that moves by compare-and-set; wake-ups that cannot multiply.
 
-use syncline::engine::ports::store::{NextRing, StreamLease, StreamName, StreamPosition, WakeUp};
+use syncline::engine::ports::store::{
+    DelayedWakeUp, NextWakeUp, StreamLease, StreamName, StreamPosition,
+};
 use syncline::engine::ports::{StoreError, StorePort};
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::Changed;
@@ -15,7 +17,7 @@ pub(crate) fn replay(id: u8) -> SourceCursor {
 pub(crate) fn position(id: u8) -> StreamPosition {
     StreamPosition {
         cursor: replay(id),
-        stale: None,
+        needs_resync: None,
         out_of_scope: 0,
     }
 }
@@ -39,7 +41,7 @@ pub(crate) async fn lease_events(world: &World, owner: &str) -> StreamLease {
 async fn try_lease(world: &World, owner: &str) -> Option<StreamLease> {
     world
         .store
-        .acquire_stream(&world.scope.tenant, &events(), owner, 60_000)
+        .acquire_stream(&world.mapped.tenant, &events(), owner, 60_000)
         .await
         .expect("a stream is leased or not")
 }
@@ -48,16 +50,19 @@ async fn try_lease(world: &World, owner: &str) -> Option<StreamLease> {
 async fn a_stream_has_one_owner() {
     let mut world = World::new().await;
     let one = lease_events(&world, "one").await;
-    assert!(one.stale && one.position.is_none(), "never read: stale");
+    assert!(
+        one.needs_resync && one.position.is_none(),
+        "never read: stale"
+    );
     assert!(try_lease(&world, "two").await.is_none());
     assert_eq!(
-        lease_events(&world, "one").await.epoch,
-        one.epoch,
+        lease_events(&world, "one").await.token,
+        one.token,
         "renewed"
     );
     world.store.release_stream(&one).await.unwrap();
     let two = lease_events(&world, "two").await;
-    assert!(two.epoch > one.epoch);
+    assert!(two.token > one.token);
     world.store.release_stream(&one).await.unwrap();
     assert!(
         try_lease(&world, "three").await.is_none(),
@@ -66,7 +71,7 @@ async fn a_stream_has_one_owner() {
     world
         .sql("update syncline.sync_checkpoint set lease_until = now() - interval '1 second'")
         .await;
-    assert!(lease_events(&world, "three").await.epoch > two.epoch);
+    assert!(lease_events(&world, "three").await.token > two.token);
 }
 
 #[tokio::test]
@@ -81,19 +86,27 @@ async fn a_reader_that_lost_its_stream_moves_nothing_back() {
     let fresh = event(seen(Changed, "K", &[("Name", "new")], 20), 9);
     world
         .store
-        .record_observations(world.scopes(), &[fresh], Some((&mut fast, position(9))))
+        .record_observations(
+            world.mapped_objects(),
+            &[fresh],
+            Some((&mut fast, position(9))),
+        )
         .await
         .unwrap();
     assert_eq!(fast.position, Some(replay(9)));
     let old = event(seen(Changed, "K", &[("Name", "old")], 10), 8);
     let lost = world
         .store
-        .record_observations(world.scopes(), &[old], Some((&mut slow, position(8))))
+        .record_observations(
+            world.mapped_objects(),
+            &[old],
+            Some((&mut slow, position(8))),
+        )
         .await;
     assert!(matches!(lost, Err(StoreError::LeaseLost(_))));
     let state = world
         .store
-        .checkpoint(&world.scope.tenant, &events())
+        .checkpoint(&world.mapped.tenant, &events())
         .await
         .unwrap()
         .unwrap();
@@ -115,7 +128,7 @@ async fn a_position_moves_only_from_where_it_is_thought_to_be() {
     let move_to = async |lease: &mut StreamLease, id| {
         world
             .store
-            .record_observations(world.scopes(), &[], Some((lease, position(id))))
+            .record_observations(world.mapped_objects(), &[], Some((lease, position(id))))
             .await
     };
     move_to(&mut lease, 5).await.unwrap();
@@ -144,13 +157,13 @@ async fn the_cursor_moves_although_a_change_waits_for_a_person() {
     let report = world
         .store
         .record_observations(
-            world.scopes(),
+            world.mapped_objects(),
             &batch,
             Some((
                 &mut lease,
                 StreamPosition {
                     out_of_scope: 3,
-                    stale: Some(false),
+                    needs_resync: Some(false),
                     ..position(4)
                 },
             )),
@@ -171,18 +184,18 @@ async fn the_cursor_moves_although_a_change_waits_for_a_person() {
         world.ask("select state from syncline.record_status").await,
         "conflict"
     );
-    assert!(!lease.stale);
+    assert!(!lease.needs_resync);
     assert_eq!(lease.position, Some(replay(4)));
 }
 
 #[tokio::test]
 async fn a_stale_object_starts_its_scan_over() {
     let world = World::new().await;
-    let tenant = &world.scope.tenant;
-    let object = &world.scope.sync.object;
+    let tenant = &world.mapped.tenant;
+    let object = &world.mapped.sync.object;
     let scan = StreamName("scan:Account".to_owned());
     let control = world.store.control(tenant).await.unwrap();
-    assert!(control.stale.contains(object), "never scanned");
+    assert!(control.needs_resync.contains(object), "never scanned");
     let mut lease = world
         .store
         .acquire_stream(tenant, &scan, "one", 60_000)
@@ -190,19 +203,19 @@ async fn a_stale_object_starts_its_scan_over() {
         .unwrap()
         .unwrap();
     let whole = StreamPosition {
-        stale: Some(false),
+        needs_resync: Some(false),
         ..position(1)
     };
     world
         .store
-        .record_observations(world.scopes(), &[], Some((&mut lease, whole)))
+        .record_observations(world.mapped_objects(), &[], Some((&mut lease, whole)))
         .await
         .unwrap();
     let control = world.store.control(tenant).await.unwrap();
-    assert!(control.stale.is_empty());
+    assert!(control.needs_resync.is_empty());
     world
         .store
-        .mark_stale(tenant, std::slice::from_ref(object), "a gap")
+        .mark_needs_resync(tenant, std::slice::from_ref(object), "a gap")
         .await
         .unwrap();
     let state = world
@@ -211,25 +224,25 @@ async fn a_stale_object_starts_its_scan_over() {
         .await
         .unwrap()
         .unwrap();
-    assert!(state.stale && state.position.is_none());
+    assert!(state.needs_resync && state.position.is_none());
     let late = world
         .store
-        .record_observations(world.scopes(), &[], Some((&mut lease, position(2))))
+        .record_observations(world.mapped_objects(), &[], Some((&mut lease, position(2))))
         .await;
     assert!(late.is_err(), "a scan that was under way does not count");
 }
 
 #[tokio::test]
-async fn doorbells_do_not_multiply() {
+async fn wake_ups_do_not_multiply() {
     let mut world = World::new().await;
     let claim = async |world: &World| {
         world
             .store
-            .claim_doorbells(&world.scope.tenant, 4, 10, 60_000)
+            .claim_permits(&world.mapped.tenant, 4, 10, 60_000)
             .await
             .unwrap()
             .into_iter()
-            .map(|(_, slot)| slot)
+            .map(|(_, permit)| permit)
             .collect::<Vec<_>>()
     };
     assert!(claim(&world).await.is_empty(), "no work, no ring");
@@ -243,30 +256,30 @@ async fn doorbells_do_not_multiply() {
         "25 tasks are worth three rings of ten"
     );
     assert!(claim(&world).await.is_empty(), "they are rung");
-    let tenant = world.scope.tenant.clone();
-    let object = world.scope.sync.object.clone();
-    let wake_up = WakeUp {
-        slot: 4,
+    let tenant = world.mapped.tenant.clone();
+    let object = world.mapped.sync.object.clone();
+    let delayed = DelayedWakeUp {
+        permit: 4,
         within_ms: 60_000,
     };
-    let keep = async |slot| {
+    let keep = async |permit| {
         world
             .store
-            .keep_or_free_doorbell(&tenant, &object, slot, 60_000, wake_up)
+            .keep_or_free_permit(&tenant, &object, permit, 60_000, delayed)
             .await
             .unwrap()
     };
-    assert_eq!(keep(1).await, NextRing::Now, "work remains");
+    assert_eq!(keep(1).await, NextWakeUp::Now, "work remains");
     let leases = world.lease().await;
     assert_eq!(leases.len(), 25);
-    assert_eq!(keep(1).await, NextRing::Unneeded, "the slot is free");
+    assert_eq!(keep(1).await, NextWakeUp::Unneeded, "the slot is free");
     world
-        .sql("update syncline.sync_doorbell set rung_until = now() - interval '1 second'")
+        .sql("update syncline.sync_wake_up_permit set expires_at = now() - interval '1 second'")
         .await;
     world
         .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
         .await;
-    world.store.sweep(world.scopes()).await.unwrap();
+    world.store.sweep(world.mapped_objects()).await.unwrap();
     assert_eq!(
         claim(&world).await,
         [0, 1, 2],

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use syncline::config::ObjectSync;
 use syncline::model::SourceSystem;
 use syncline::model::ids::ObjectName;
-use syncline::model::observation::ObservationKind::{Changed, Look};
+use syncline::model::observation::ObservationKind::{Changed, Refresh};
 use syncline::store::{ConflictFilter, EntryKind, RecordTimeline, TimelineAnswer, TimelineEntry};
 use syncline::{RecordFacts, RecordPlan};
 
@@ -13,7 +13,7 @@ use super::world::{World, seen, sf_id};
 async fn answer(world: &World, name: &str) -> TimelineAnswer {
     world
         .store
-        .timeline(&world.scope.tenant, None, name)
+        .timeline(&world.mapped.tenant, None, name)
         .await
         .expect("a history is read")
 }
@@ -30,7 +30,7 @@ async fn disputed() -> World {
     let mut world = World::new().await;
     world.synced("Key-1", "Ada").await;
     world
-        .see(&[seen(Look, "Key-1", &[("Name", "Ada")], 5)])
+        .see(&[seen(Refresh, "Key-1", &[("Name", "Ada")], 5)])
         .await;
     world.apply().await;
     world.sql("update public.account set name = 'Eve'").await;
@@ -41,13 +41,13 @@ async fn disputed() -> World {
     world.apply().await;
     let conflicts = world
         .store
-        .conflicts(&world.scope.tenant, &ConflictFilter::default(), 10)
+        .conflicts(&world.mapped.tenant, &ConflictFilter::default(), 10)
         .await
         .expect("conflicts are listed");
     world
         .store
         .resolve_conflict(
-            &world.scope,
+            &world.mapped,
             conflicts[0].conflict_id,
             conflicts[0].version,
             SourceSystem::Postgres,
@@ -80,8 +80,8 @@ async fn a_history_tells_what_led_to_what() {
     };
     assert_eq!(kinds.first(), Some(&EntryKind::Observed), "{kinds:?}");
     assert!(place(EntryKind::Observed) < place(EntryKind::Decided));
-    assert!(place(EntryKind::Decided) < place(EntryKind::WriteSaid));
-    assert!(place(EntryKind::WriteSaid) < place(EntryKind::WriteEnded));
+    assert!(place(EntryKind::Decided) < place(EntryKind::WriteRecorded));
+    assert!(place(EntryKind::WriteRecorded) < place(EntryKind::WriteEnded));
     assert!(place(EntryKind::ConflictOpened) < place(EntryKind::ConflictClosed));
     assert!(timeline.entries.is_sorted_by_key(|entry| entry.at));
     assert_eq!(timeline.record.state.as_deref(), Some("in_sync"));
@@ -162,8 +162,8 @@ async fn a_name_that_nobody_or_several_go_by_is_said_to_be_so() {
     }
     world
         .sql(
-            "insert into syncline.sync_link (tenant, object, external_id, canonical_id, image)
-            select tenant, 'Contact', external_id, canonical_id, image
+            "insert into syncline.sync_link (tenant, object, external_id, canonical_id, remote_state)
+            select tenant, 'Contact', external_id, canonical_id, remote_state
             from syncline.sync_link",
         )
         .await;
@@ -175,7 +175,7 @@ async fn a_name_that_nobody_or_several_go_by_is_said_to_be_so() {
     let contact = ObjectName::parse("Contact").expect("an object");
     let only = world
         .store
-        .timeline(&world.scope.tenant, Some(&contact), "Key-1")
+        .timeline(&world.mapped.tenant, Some(&contact), "Key-1")
         .await
         .expect("a history is read");
     assert!(matches!(only, TimelineAnswer::Found(_)), "{only:?}");

@@ -8,13 +8,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use syncline::RecordFacts;
 use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
-    FieldSync, LaneThresholds, ObjectSync, OnLeave, Owner, Seed,
+    FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner, Seed,
 };
 use syncline::engine::ports::store::{
     LeasedTask, NewIntent, ObservedRecord, PlanEvidence, PlanRules, PlannedPostgres, PlannedRecord,
-    PostgresRow, PostgresSettlement, RecordVerdict, SettledOutcome, Settlement,
+    PostgresRow, PostgresSettlement, RecordDecision, SettledOutcome, Settlement,
 };
-use syncline::engine::ports::{ObjectScope, RecordPlanner, StorePort};
+use syncline::engine::ports::{MappedObject, RecordPlanner, StorePort};
 use syncline::model::canonical::{from_postgres, to_postgres_json};
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{
@@ -26,8 +26,8 @@ use syncline::model::link::Presence;
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
-use syncline::plan::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
-use syncline::plan::route::ApplyLane;
+use syncline::planner::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
+use syncline::planner::route::ApplyLane;
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
@@ -46,7 +46,7 @@ pub(crate) const ACCOUNT: &str = "create table public.account (
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) store: PgStore,
-    pub(crate) scope: ObjectScope,
+    pub(crate) mapped: MappedObject,
     /// A user's connection.
     pub(crate) user: PgConnection,
 }
@@ -58,28 +58,27 @@ impl World {
     }
 
     pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
-        let database = TestDatabase::new().await;
-        let store = open(&database);
-        store.migrate().await.expect("an empty database migrates");
+        let database = migrated().await;
+        let store = open(database.url());
         let mut user = database.connect().await;
         execute(&mut user, table).await;
-        let scope = scope(sync);
+        let mapped = mapped(sync);
         let epoch = store
-            .adopt_org(&scope.tenant, &scope.organization_id)
+            .adopt_org(&mapped.tenant, &mapped.organization_id)
             .await
             .expect("an org is adopted");
-        let scope = ObjectScope {
+        let mapped = MappedObject {
             org_epoch: epoch,
-            ..scope
+            ..mapped
         };
         store
-            .install(std::slice::from_ref(&scope))
+            .install(std::slice::from_ref(&mapped))
             .await
             .expect("triggers install");
         Self {
             database,
             store,
-            scope,
+            mapped,
             user,
         }
     }
@@ -97,19 +96,19 @@ impl World {
     /// Drains the outbox.
     pub(crate) async fn capture(&self) -> syncline::engine::ports::store::OutboxReport {
         self.store
-            .capture_outbox(self.scopes(), 1_000)
+            .capture_outbox(self.mapped_objects(), 1_000)
             .await
             .expect("the outbox drains")
     }
 
-    pub(crate) fn scopes(&self) -> &[ObjectScope] {
-        std::slice::from_ref(&self.scope)
+    pub(crate) fn mapped_objects(&self) -> &[MappedObject] {
+        std::slice::from_ref(&self.mapped)
     }
 
     /// Leases everything that is due.
     pub(crate) async fn lease(&self) -> Vec<LeasedTask> {
         self.store
-            .lease_tasks(&self.scope, 1_000, "worker", 180_000)
+            .lease_tasks(&self.mapped, 1_000, "worker", 180_000)
             .await
             .expect("tasks are leased")
     }
@@ -117,7 +116,7 @@ impl World {
     /// Plans and writes under leases.
     pub(crate) async fn plan(&self, leases: &[LeasedTask]) -> Vec<PlannedRecord> {
         self.store
-            .plan_and_write(&self.scope, leases, &Planner::new(&self.scope))
+            .plan_and_write(&self.mapped, leases, &Planner::new(&self.mapped))
             .await
             .expect("records are planned")
     }
@@ -151,7 +150,7 @@ impl World {
             })
             .collect();
         self.store
-            .settle(&self.scope, &settlements)
+            .settle(&self.mapped, &settlements)
             .await
             .expect("writes are settled")
     }
@@ -182,16 +181,26 @@ impl World {
         seen: &[SalesforceObservation],
     ) -> syncline::engine::ports::store::ObservationReport {
         self.store
-            .record_observations(self.scopes(), seen, None)
+            .record_observations(self.mapped_objects(), seen, None)
             .await
             .expect("observations are recorded")
     }
 }
 
+/// Returns a database of this test's own that is migrated and holds nothing else.
+async fn migrated() -> TestDatabase {
+    TestDatabase::prepared("migrated", async |url| {
+        let store = open(&url);
+        store.migrate().await.expect("an empty database migrates");
+        store.close().await;
+    })
+    .await
+}
+
 /// Opens the store of a database.
-pub(crate) fn open(database: &TestDatabase) -> PgStore {
+pub(crate) fn open(url: &str) -> PgStore {
     PgStore::open(&PgStoreOptions {
-        url: SecretString::from(database.url().to_owned()),
+        url: SecretString::from(url),
         statement_cache: true,
         connections_max: 4,
     })
@@ -224,7 +233,7 @@ pub(crate) fn applied(
         lease: lease.clone(),
         intent_id,
         outcome: SettledOutcome::Applied { salesforce_id },
-        held: Vec::new(),
+        withheld: Vec::new(),
     }
 }
 
@@ -282,13 +291,13 @@ pub(crate) fn seen(
         ObservationKind::Created
         | ObservationKind::Undeleted
         | ObservationKind::Snapshot
-        | ObservationKind::Look => true,
+        | ObservationKind::Refresh => true,
         ObservationKind::Changed
         | ObservationKind::Deleted
         | ObservationKind::Missing
         | ObservationKind::Gap
         | ObservationKind::Unmatched
-        | ObservationKind::Outside => false,
+        | ObservationKind::FilteredOut => false,
     };
     if whole {
         fields.insert(field("External_Id__c"), Value::text(external_id));
@@ -340,11 +349,11 @@ pub(crate) fn account() -> ObjectSync {
             mode: DeleteMode::Propagate,
             on_edit: DeleteOnEdit::Manual,
             column: None,
-            believed: None,
+            max_per_hour: None,
         },
         lanes: LaneThresholds::default(),
         filter: None,
-        on_leave: OnLeave::Keep,
+        on_filter_exit: OnFilterExit::Keep,
         auto_assign: false,
         duplicate_rules: DuplicateRules::Enforce,
         fields: BTreeMap::from([
@@ -362,7 +371,7 @@ pub(crate) fn account() -> ObjectSync {
     }
 }
 
-fn scope(sync: ObjectSync) -> ObjectScope {
+fn mapped(sync: ObjectSync) -> MappedObject {
     let schema = |name: &str, field_type: FieldType| {
         let external_id = name == "External_Id__c";
         (
@@ -382,7 +391,7 @@ fn scope(sync: ObjectSync) -> ObjectScope {
         )
     };
     let text = || FieldType::Text { length: 80 };
-    ObjectScope {
+    MappedObject {
         tenant: TenantId::parse("acme").expect("acme is a name"),
         schema: Arc::new(ObjectSchema {
             object: sync.object.clone(),
@@ -410,16 +419,16 @@ fn scope(sync: ObjectSync) -> ObjectScope {
 
 /// Plans as the engine does, without waiting for anything but what the store says.
 pub(crate) struct Planner<'a> {
-    scope: &'a ObjectScope,
+    mapped: &'a MappedObject,
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(scope: &'a ObjectScope) -> Self {
-        Self { scope }
+    pub(crate) fn new(mapped: &'a MappedObject) -> Self {
+        Self { mapped }
     }
 
     fn columns(&self) -> Vec<(FieldName, ColumnName, FieldType)> {
-        let sync = &self.scope.sync;
+        let sync = &self.mapped.sync;
         let external = (&sync.external_id.field, &sync.external_id.column);
         let mapped = sync
             .fields
@@ -428,7 +437,7 @@ impl<'a> Planner<'a> {
         std::iter::once(external)
             .chain(mapped)
             .map(|(name, column)| {
-                let field = &self.scope.schema.fields[name];
+                let field = &self.mapped.schema.fields[name];
                 (name.clone(), column.clone(), field.field_type.clone())
             })
             .collect()
@@ -445,9 +454,9 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    fn image(&self, observed: &ObservedRecord) -> Payload {
-        let image = &observed.link.image;
-        image
+    fn remote_state(&self, observed: &ObservedRecord) -> Payload {
+        let remote_state = &observed.link.remote_state;
+        remote_state
             .fields
             .iter()
             .map(|(name, seen)| match (&seen.value, name.as_str()) {
@@ -472,16 +481,16 @@ impl<'a> Planner<'a> {
 }
 
 impl RecordPlanner for Planner<'_> {
-    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict {
+    fn plan(&self, observed: &ObservedRecord) -> RecordDecision {
         if observed.row_locked {
-            return RecordVerdict::Wait {
+            return RecordDecision::Wait {
                 reason: "locked".to_owned(),
                 delay_ms: 0,
                 counts: false,
             };
         }
         if observed.rows.len() > 1 {
-            return RecordVerdict::Park(syncline::engine::ports::store::ParkReason {
+            return RecordDecision::Park(syncline::engine::ports::store::ParkReason {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!("{} rows", observed.rows.len()),
@@ -489,7 +498,7 @@ impl RecordPlanner for Planner<'_> {
         }
         let unknown = |state| state == IntentState::Unknown;
         if observed.intents.iter().any(|intent| unknown(intent.state)) {
-            return RecordVerdict::Look;
+            return RecordDecision::Refresh;
         }
         let postgres = observed
             .rows
@@ -500,23 +509,23 @@ impl RecordPlanner for Planner<'_> {
                 changed_at_ms: observed.postgres_changed_at_ms,
             });
         let state = RecordState {
-            policy: &self.scope.sync,
+            policy: &self.mapped.sync,
             external_id: &observed.link.external_id,
             base: &observed.link.base,
             agreed: observed.link.agreed,
             postgres,
             salesforce: SideState {
-                presence: observed.link.image.presence,
-                fields: self.image(observed),
-                changed_at_ms: observed.link.image.presence_version.modified_ms,
+                presence: observed.link.remote_state.presence,
+                fields: self.remote_state(observed),
+                changed_at_ms: observed.link.remote_state.presence_version.modified_ms,
             },
-            late_effects: Vec::new(),
-            bounces: &observed.link.bounces,
+            late_writes: Vec::new(),
+            automation_overrides: &observed.link.automation_overrides,
             open_intents: &[],
             clock_skew_ms: observed.clock_skew_ms,
         };
         let plan = plan_record(&state);
-        RecordVerdict::Planned {
+        RecordDecision::Planned {
             postgres: match &plan.to_postgres {
                 SideWrite::None => None,
                 SideWrite::Create(fields) => Some(PlannedPostgres::Insert(self.wire(fields))),
@@ -525,27 +534,27 @@ impl RecordPlanner for Planner<'_> {
                 SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
             },
             intent: intent(observed, &plan.to_salesforce),
-            bounces: observed.link.bounces.clone(),
+            automation_overrides: observed.link.automation_overrides.clone(),
             evidence: Box::new(PlanEvidence {
                 facts: RecordFacts::of(&state),
-                rules: Arc::new(PlanRules::of(&self.scope.sync)),
+                rules: Arc::new(PlanRules::of(&self.mapped.sync)),
             }),
             plan: Box::new(plan),
-            held: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 
     fn settle_postgres(
         &self,
         _observed: &ObservedRecord,
-        verdict: &RecordVerdict,
+        decision: &RecordDecision,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordVerdict::Planned {
+        let RecordDecision::Planned {
             plan,
             postgres: Some(write),
             ..
-        } = verdict
+        } = decision
         else {
             panic!("only a plan is written");
         };
@@ -590,7 +599,7 @@ fn intent(observed: &ObservedRecord, write: &SideWrite) -> Option<NewIntent> {
 }
 
 fn intent_id(observed: &ObservedRecord) -> IntentId {
-    let epoch = observed.lease.as_ref().map_or(0, |lease| lease.epoch.0);
+    let epoch = observed.lease.as_ref().map_or(0, |lease| lease.token.0);
     IntentId(uuid::Uuid::new_v5(
         &observed.link.record_id.0,
         &epoch.to_be_bytes(),

@@ -1,4 +1,4 @@
-//! The apply function: answers doorbells.
+//! The apply function: answers wake-ups.
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {

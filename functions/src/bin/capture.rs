@@ -1,4 +1,4 @@
-//! The capture function: from both sides into journal, images and tasks. Woken by schedules, and by the
+//! The capture function: from both sides into journal, remote states and tasks. Woken by schedules, and by the
 //! queue of the events that Salesforce relays.
 
 #[tokio::main]

@@ -15,6 +15,16 @@ export type AuthFlow = { "flow": "jwt",
   username: string,
 } | { "flow": "client_credentials" };
 
+/** Salesforce automation stored another value than the one we sent. */
+export type AutomationOverride = {
+  /** How often in a row. */
+  count: number,
+  /** The value we sent last. */
+  sent: Value,
+  /** The value that was stored instead. */
+  stored: Value,
+};
+
 /** One step of the base. */
 export type BaseAdvance = {
   /** The value both sides will hold. */
@@ -51,16 +61,6 @@ export type BatchSummary = {
   bytes: number,
   /** The lane of each row, in order. */
   routes: Array<BatchLane>,
-};
-
-/** Salesforce automation stored another value than the one we sent. */
-export type Bounce = {
-  /** How often in a row. */
-  count: number,
-  /** The value we sent last. */
-  sent: Value,
-  /** The value that was stored instead. */
-  stored: Value,
 };
 
 /** Something that each side may have one of. */
@@ -130,13 +130,25 @@ export type Deletes = {
   on_edit: DeleteOnEdit,
   /** The timestamp column that [`DeleteMode::Soft`] fills instead of deleting the row. */
   column?: ColumnName | null,
-  /** Deletes of an hour that are believed without asking, on either side; 0: all are. Absent: as
+  /** Deletes of an hour that are max_per_hour without asking, on either side; 0: all are. Absent: as
    * usual. */
-  believed?: number | null,
+  max_per_hour?: number | null,
 };
 
 /** Which way changes travel. */
 export type Direction = "both" | "to_postgres" | "to_salesforce";
+
+/** A value that lost by rule. */
+export type DiscardedValue = {
+  /** The field. */
+  field: FieldName,
+  /** The side whose value lost. */
+  side: SourceSystem,
+  /** The value that lost. */
+  value: Value,
+  /** The rule. */
+  rule: Rule,
+};
 
 /** Duplicate rules on our writes. */
 export type DuplicateRules = "enforce" | "allow";
@@ -218,7 +230,7 @@ export type LaneThresholds = {
 /** What merging two payloads gave. */
 export type MergeOutcome = { "outcome": "noop" } | { "outcome": "merged", "value": Json } | { "outcome": "conflict", "value": Array<string> };
 
-/** One mistake. Holds no secret: where a secret stands in the file it is not repeated. */
+/** One mistake. Never repeats the text of a key that holds the place of a secret. */
 export type Mistake = {
   /** Line of the file, counted from 1. */
   line: number,
@@ -254,7 +266,7 @@ export type ObjectSync = {
   /** SOQL filter; records outside it are out of scope. */
   filter: string | null,
   /** What happens in Postgres to a record that leaves the filter. */
-  on_leave: OnLeave,
+  on_filter_exit: OnFilterExit,
   /** Assignment rules run on our writes. */
   auto_assign: boolean,
   /** Duplicate rules are enforced on our writes, or allowed to be saved over. */
@@ -264,19 +276,7 @@ export type ObjectSync = {
 };
 
 /** What happens in Postgres to a record that leaves the filter. */
-export type OnLeave = "keep" | "soft_delete" | "delete";
-
-/** A value that lost by rule. */
-export type Overruled = {
-  /** The field. */
-  field: FieldName,
-  /** The side whose value lost. */
-  side: SourceSystem,
-  /** The value that lost. */
-  value: Value,
-  /** The rule. */
-  rule: Rule,
-};
+export type OnFilterExit = "keep" | "soft_delete" | "delete";
 
 /** Whose word counts for a field. */
 export type Owner = "shared" | "salesforce" | "postgres";
@@ -306,7 +306,7 @@ export type PlannedRow = {
   /** Fields that wait for a person; null stands for the record as a whole. */
   conflicts: Array<FieldName | null>,
   /** Values that lost by rule. */
-  overruled: number,
+  discarded: number,
   /** Bytes of the values that go to Salesforce, as JSON. */
   bytes: number,
 };
@@ -340,7 +340,7 @@ export type PostgresConfig = {
 };
 
 /** Whether a side holds the record. */
-export type Presence = "unseen" | "present" | "deleted" | "outside";
+export type Presence = "unseen" | "present" | "deleted" | "filtered_out";
 
 /** Why an input cannot be used. */
 export type Problem = {
@@ -370,8 +370,8 @@ export type RecordAnswer = {
   agreement: Agreement,
   /** Fields that wait for a person. */
   conflicts: Array<FieldConflict>,
-  /** Values that a policy or an owner overruled: logged, so that they can be restored. */
-  overruled: Array<Overruled>,
+  /** Values that a policy or an owner discarded: logged, so that they can be restored. */
+  discarded: Array<DiscardedValue>,
   /** Why, per field and for the record, in words. */
   explanation: Explanation,
 };
@@ -402,16 +402,16 @@ export type RecordFacts = {
   /** The Salesforce record's fields; null if there is no record. */
   salesforce: { [key in FieldName]: Value } | null,
   /** The Salesforce record lies outside the object's filter; its fields do not count then. */
-  outside?: boolean,
+  filtered_out?: boolean,
   /** What a side that is null means, where it is not the usual: a record that agreed was deleted
    * there, any other was never seen there. */
   presence?: BySide<Presence>,
   /** When each side last changed, milliseconds since the epoch, by its own clock. */
   changed_at_ms?: BySide<number>,
   /** Fields of Salesforce that are late effects of writes that were given up. */
-  late_effects?: Array<FieldName>,
+  late_writes?: Array<FieldName>,
   /** Fields that Salesforce automation changed back, and how often. */
-  bounces?: { [key in FieldName]: Bounce },
+  automation_overrides?: { [key in FieldName]: AutomationOverride },
   /** Fields with a write to Salesforce under way. */
   under_way?: Array<FieldName>,
   /** What the write that is under way does; an update unless given. */
@@ -424,7 +424,7 @@ export type RecordFacts = {
 export type RelationName = string;
 
 /** The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`]. */
-export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "contested_by_automation" | "late_effect" | "write_under_way" | "not_seen" | "nothing_there" | "outside_filter" | "left_filter";
+export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "automation_override" | "late_write" | "write_under_way" | "not_seen" | "nothing_there" | "filtered_out" | "filter_exit";
 
 /** Where the org is and how to enter it. */
 export type SalesforceConfig = {

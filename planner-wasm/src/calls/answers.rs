@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use syncline::RecordPlan;
-use syncline::config::{Config, Mistake};
-use syncline::model::ids::FieldName;
-use syncline::model::value::Value;
-use syncline::plan::rule::Rule;
+use syncline_planner::RecordPlan;
+use syncline_planner::config::{Config, Mistake};
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::model::value::Value;
+use syncline_planner::rule::Rule;
 
 use super::Problem;
 
@@ -92,7 +92,7 @@ pub struct PlannedRow {
     /// Fields that wait for a person; null stands for the record as a whole.
     pub conflicts: Vec<Option<FieldName>>,
     /// Values that lost by rule.
-    pub overruled: usize,
+    pub discarded: usize,
     /// Bytes of the values that go to Salesforce, as JSON.
     pub bytes: usize,
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Deserialize;
-use syncline::config::ObjectSync;
-use syncline::model::SourceSystem;
-use syncline::model::value::Value;
-use syncline::plan::record::{FieldConflict, Overruled, RecordPlan, SideWrite};
-use syncline::plan::route::{
+use syncline_planner::config::ObjectSync;
+use syncline_planner::model::SourceSystem;
+use syncline_planner::model::value::Value;
+use syncline_planner::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
+use syncline_planner::route::{
     ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
 };
 
@@ -137,7 +137,7 @@ impl Batch {
                 .iter()
                 .map(|conflict| conflict.field.clone())
                 .collect(),
-            overruled: plan.overruled.len(),
+            discarded: plan.discarded.len(),
             bytes: bytes_of(&plan.to_salesforce),
             external_id,
         };
@@ -327,18 +327,18 @@ fn without_values(plan: RecordPlan) -> RecordPlan {
         salesforce: None,
     });
     let contested = plan
-        .overruled
+        .discarded
         .into_iter()
-        .find(|overruled| overruled.side == SourceSystem::Salesforce)
-        .map(|overruled| Overruled {
+        .find(|discarded| discarded.side == SourceSystem::Salesforce)
+        .map(|discarded| DiscardedValue {
             value: Value::Null,
-            ..overruled
+            ..discarded
         });
     let mut kept = RecordPlan {
         to_postgres: emptied(plan.to_postgres),
         to_salesforce: emptied(plan.to_salesforce),
         conflicts: Vec::from_iter(conflict),
-        overruled: Vec::from_iter(contested),
+        discarded: Vec::from_iter(contested),
         ..RecordPlan::default()
     };
     kept.explanation.record = plan.explanation.record;

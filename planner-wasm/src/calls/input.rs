@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
-use syncline::RecordFacts;
-use syncline::config::ObjectSync;
+use syncline_planner::RecordFacts;
+use syncline_planner::config::ObjectSync;
 
 use super::{INPUT_BYTES_MAX, Problem};
 

@@ -44,7 +44,7 @@ impl Cases {
                 "mode": self.pick(&["propagate", "soft", "ignore"]),
                 "on_edit": self.pick(&["manual", "delete_wins", "edit_wins"]),
             },
-            "on_leave": self.pick(&["keep", "soft_delete", "delete"]),
+            "on_filter_exit": self.pick(&["keep", "soft_delete", "delete"]),
         });
         for name in FIELDS {
             let owner = self.pick(&["shared", "shared", "salesforce", "postgres"]);
@@ -114,17 +114,17 @@ impl Cases {
             record["base"] = base;
         }
         if self.chance(10) {
-            record["late_effects"] = json!(["Name"]);
+            record["late_writes"] = json!(["Name"]);
         }
         if self.chance(10) {
             record["under_way"] = json!(["Phone"]);
         }
         if self.chance(10) {
-            record["outside"] = json!(true);
+            record["filtered_out"] = json!(true);
         }
         if self.chance(20) {
             let count = self.random.random_range(0..4);
-            record["bounces"] =
+            record["automation_overrides"] =
                 json!({"Name": {"count": count, "sent": self.value(), "stored": self.value()}});
         }
         record

@@ -109,8 +109,8 @@ fn problems_name_the_wrong_member() {
     wrong["fields"]["Name"]["owner"] = json!("nobody");
     assert_eq!(with("object", wrong), "object.fields.Name.owner");
     assert_eq!(
-        with("late_effects", json!(["Name", "1st"])),
-        "late_effects[1]"
+        with("late_writes", json!(["Name", "1st"])),
+        "late_writes[1]"
     );
     let long = " ".repeat(planner_wasm::calls::INPUT_BYTES_MAX + 1);
     assert_eq!(problem(&long).path, "");

@@ -19,8 +19,8 @@ const WORDS: Readonly<Record<BatchLane, LaneWords>> = {
 };
 
 /** Returns the lane of a record that travels alone. */
-export function laneOf({ lane, overruled }: RecordAnswer): LaneWords {
-  if (lane === "collections" && overruled.some(({ side }) => side === "salesforce")) {
+export function laneOf({ lane, discarded }: RecordAnswer): LaneWords {
+  if (lane === "collections" && discarded.some(({ side }) => side === "salesforce")) {
     return { ...WORDS.collections, reason: "The configuration allows no single calls, so it travels with up to 199 other records." };
   }
   return WORDS[lane];

@@ -24,7 +24,7 @@ export function writtenFields(write: SideWrite): Fields {
 export function fieldVerdict(plan: RecordAnswer, field: string): Verdict {
   const rule = member(plan.why.fields, field)?.rule;
   if (rule === "conflict" || plan.conflicts.some((conflict) => conflict.field === null)) return "conflict";
-  if (rule === "write_under_way" || rule === "not_seen" || rule === "contested_by_automation") return "waits";
+  if (rule === "write_under_way" || rule === "not_seen" || rule === "automation_override") return "waits";
   const isWritten = (write: SideWrite): boolean => Object.hasOwn(writtenFields(write), field);
   return written(isWritten(plan.to_postgres), isWritten(plan.to_salesforce));
 }

@@ -72,11 +72,11 @@ const CHECKS: { readonly [name in keyof RecordFacts]-?: Check } = {
   postgres: readFields,
   salesforce: readFields,
   agreed: must("It must be true or false.", isFlag),
-  outside: must("It must be true or false.", isFlag),
+  filtered_out: must("It must be true or false.", isFlag),
   presence: must("It must be an object.", isObject),
   changed_at_ms: each((json, path) => wholeOrNull(json, path)),
-  late_effects: must("It must be a list of fields.", isListOfTexts),
-  bounces: each((json, path) => {
+  late_writes: must("It must be a list of fields.", isListOfTexts),
+  automation_overrides: each((json, path) => {
     if (!isObject(json)) throw new InputError("It must be an object.", path);
     whole(member(json, "count") ?? 0, `${path}.count`);
     for (const name of ["sent", "stored"]) value(member(json, name) ?? null, `${path}.${name}`);

@@ -1,4 +1,4 @@
-// jsforce: Bulk API 1.0, which its `bulk` speaks.
+// jsforce: Bulk API 1.0 with `bulk`.
 
 import assert from 'node:assert/strict';
 import { connect } from './org.mjs';
@@ -37,7 +37,7 @@ const checked = await job.check();
 assert.equal(checked.numberBatchesCompleted, '2');
 assert.equal((await job.close()).state, 'Closed');
 
-// #N/A clears; jsforce writes it for null.
+// #N/A clears a field; jsforce writes it for null.
 await bulk.load('Account', 'update', [{ Id: one, Description: null }]);
 assert.equal((await connection.sobject('Account').retrieve(one)).Description, null);
 const deleted = await bulk.load('Account', 'delete', [{ Id: two }]);

@@ -9,7 +9,7 @@ bulk2.pollInterval = 20;
 bulk2.pollTimeout = 30000;
 const keys = (rows) => rows.map((one) => one.External_Id__c).sort();
 
-// Rows as objects, one of them wrong; a comma, a quote and a line break in a value.
+// Rows as objects, one of them invalid; a comma, a quote and a line break in a value.
 const odd = 'Two "quoted", lines\nof text';
 const inserted = await bulk2.loadAndWaitForResults({
   object: 'Account',
@@ -43,7 +43,7 @@ assert.equal(info.numberRecordsFailed, 0);
 const upserted = await job.getSuccessfulResults();
 assert.deepEqual(upserted.map((row) => [row.External_Id__c, row.sf__Created]).sort(), [['b-1', 'false'], ['b-4', 'true']]);
 
-// #N/A clears; jsforce writes it for null.
+// #N/A clears a field; jsforce writes it for null.
 const updated = await bulk2.loadAndWaitForResults({
   object: 'Account',
   operation: 'update',
@@ -58,7 +58,7 @@ const deleted = await bulk2.loadAndWaitForResults({ object: 'Account', operation
 assert.deepEqual(deleted.successfulResults.map((row) => row.sf__Id), [four]);
 await refused(connection.sobject('Account').retrieve(four), 'ENTITY_IS_DELETED', 'a deleted account');
 
-// One page: with more this version of jsforce writes to a stream that it has ended.
+// One page only: with more pages this version of jsforce writes to a closed stream.
 const stream = await bulk2.query('SELECT External_Id__c, Name FROM Account ORDER BY External_Id__c');
 const rows = await stream.toArray();
 assert.deepEqual(rows.map((row) => [row.External_Id__c, row.Name]), [['b-1', 'One'], ['b-2', 'Two']]);

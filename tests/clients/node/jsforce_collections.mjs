@@ -8,7 +8,7 @@ const accounts = connection.sobject('Account');
 const name = (n) => `Account ${String(n).padStart(3, '0')}`;
 const rows = Array.from({ length: 250 }, (_, n) => ({ Name: name(n), External_Id__c: `c-${n}` }));
 
-// More than 200 go in two calls.
+// More than 200 records need two calls.
 const created = await accounts.create(rows, { allowRecursive: true });
 assert.equal(created.length, 250, 'one answer for each record');
 assert.ok(created.every((one) => one.success), 'all are created');

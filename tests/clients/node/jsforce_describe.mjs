@@ -1,4 +1,4 @@
-// jsforce: what the org says about itself.
+// jsforce: describe, limits and versions.
 
 import assert from 'node:assert/strict';
 import { connect, org, refused } from './org.mjs';

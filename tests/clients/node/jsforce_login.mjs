@@ -1,4 +1,4 @@
-// jsforce: OAuth client credentials, who we are, what a dead session does.
+// jsforce: OAuth client credentials, identity, and an expired session.
 
 import assert from 'node:assert/strict';
 import jsforce from 'jsforce';
@@ -13,7 +13,7 @@ assert.equal(token.token_type, 'Bearer');
 assert.equal(token.instance_url, org.http, 'the instance is the org that was asked');
 assert.match(token.access_token, /^00D[A-Za-z0-9]{12}!/, 'a token begins with the 15 characters of its org');
 
-await refused(oauth2({ clientId: 'nobody' }).requestToken(grant), 'invalid_client_id', 'an unknown app');
+await refused(oauth2({ clientId: 'unknown' }).requestToken(grant), 'invalid_client_id', 'an unknown app');
 await refused(oauth2({ clientSecret: 'wrong' }).requestToken(grant), 'invalid_client', 'a wrong secret');
 await refused(oauth2().requestToken({ grant_type: 'guess' }), 'unsupported_grant_type', 'an unknown grant');
 
@@ -25,7 +25,7 @@ assert.equal(identity.username, org.username);
 assert.equal(identity.organization_id, organization);
 assert.equal(identity.user_id, connection.userInfo.id);
 
-// jsforce refreshes once on a 401, here through the function that an application gives it.
+// jsforce refreshes once on a 401, here with a function of the application.
 let refreshes = 0;
 const revived = new jsforce.Connection({
   instanceUrl: org.http,
@@ -41,4 +41,4 @@ assert.equal(answer.totalSize, answer.records.length);
 assert.equal(refreshes, 1, 'a dead token is replaced once');
 
 const dead = new jsforce.Connection({ instanceUrl: org.http, accessToken: 'dead', version: '62.0' });
-await refused(dead.query('SELECT Id FROM User'), 'INVALID_SESSION_ID', 'a dead token that nobody replaces');
+await refused(dead.query('SELECT Id FROM User'), 'INVALID_SESSION_ID', 'an expired token without a refresh');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { connect, org, refused } from './org.mjs';
 
-// The harness has put 4,100 accounts there, numbered in Name; the last is in the recycle bin.
+// The harness has created 4,100 accounts, numbered in Name; the last is in the recycle bin.
 const LIVE = 4099;
 const connection = await connect();
 const numbers = 'SELECT Name, Owner.Name FROM Account ORDER BY Name';
@@ -12,7 +12,7 @@ const first = await connection.query(numbers);
 assert.equal(first.totalSize, LIVE);
 assert.equal(first.done, false);
 assert.equal(first.records.length, 2000, 'a page has 2,000 records');
-// jsforce puts the instance before it; the org answers with the path alone.
+// jsforce adds the instance; the org answers with the path only.
 assert.match(first.nextRecordsUrl.slice(org.http.length), /^\/services\/data\/v62\.0\/query\/.+-2000$/);
 assert.equal(first.records[0].Name, 'Account 0000');
 assert.ok(first.records[0].Owner.Name, "the owner's name comes along");
@@ -64,4 +64,4 @@ assert.deepEqual(found.map((one) => one.Name), ['Account 0099', 'Account 0098'])
 await refused(connection.query('SELECT Nope__c FROM Account'), 'INVALID_FIELD', 'a column that is not there');
 await refused(connection.query('SELECT FROM'), 'MALFORMED_QUERY', 'no query');
 await refused(connection.query('SELECT Id FROM Accout'), 'INVALID_TYPE', 'an object that is not there');
-await refused(connection.queryMore('/services/data/v62.0/query/01gXX0000000001AAA-2000'), 'INVALID_QUERY_LOCATOR', 'a locator that nobody gave');
+await refused(connection.queryMore('/services/data/v62.0/query/01gXX0000000001AAA-2000'), 'INVALID_QUERY_LOCATOR', 'an unknown locator');

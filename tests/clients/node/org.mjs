@@ -1,4 +1,4 @@
-// What every scenario needs: the org's addresses, a logged-in connection, a refusal that must come.
+// Shared by all scenarios: the addresses of the org, a logged-in connection, an expected refusal.
 
 import assert from 'node:assert/strict';
 import jsforce from 'jsforce';

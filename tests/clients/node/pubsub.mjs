@@ -1,16 +1,16 @@
-// What the Pub/Sub scenarios need: a connected client, and its callbacks as promises.
+// Shared by the Pub/Sub scenarios: a connected client, and its callbacks as promises.
 
 import assert from 'node:assert/strict';
 import PubSubApiClient from 'salesforce-pubsub-api-client';
 import { connect, given, org } from './org.mjs';
 
-/** The client logs to the console unless it is told otherwise; its errors reach us by callback. */
+/** The client logs to the console by default. Its errors also arrive by callback. */
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-// The client brings its own list of authorities and takes no other, so it has to trust blindly.
+// The client has its own list of authorities that cannot be extended, so verification is off.
 const endpoint = { pubSubEndpoint: new URL(given('ORG_GRPCS')).host, rejectUnauthorizedSsl: false };
 
-/** Connects with these settings of authentication. */
+/** Connects with these authentication settings. */
 export async function connectedWith(authentication) {
   const client = new PubSubApiClient({ ...endpoint, ...authentication }, silent);
   await client.connect();
@@ -29,25 +29,25 @@ export async function connected() {
   return { client, connection };
 }
 
-/** Everything that a subscription says, in order, and a way to wait for some of it. */
-export class Heard {
-  #said = [];
+/** Records all callbacks of a subscription, in order, and can wait for some of them. */
+export class Callbacks {
+  #callbacks = [];
   #waiting = [];
 
   /** The function to subscribe with. */
   callback = (subscription, type, data) => {
-    this.#said.push({ type, data, subscription: { ...subscription } });
-    this.#waiting = this.#waiting.filter((look) => !look());
+    this.#callbacks.push({ type, data, subscription: { ...subscription } });
+    this.#waiting = this.#waiting.filter((check) => !check());
   };
 
   all(type) {
-    return this.#said.filter((one) => one.type === type);
+    return this.#callbacks.filter((one) => one.type === type);
   }
 
-  /** Resolves with the data of the first `count` callbacks of a type. An unforeseen error ends it. */
+  /** Resolves with the data of the first `count` callbacks of a type. Rejects at an error callback. */
   until(type, count = 1) {
     return new Promise((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         const found = this.all(type);
         const [error] = this.all('error');
         if (found.length >= count) resolve(found.slice(0, count).map((one) => one.data));
@@ -55,7 +55,7 @@ export class Heard {
         else return false;
         return true;
       };
-      if (!look()) this.#waiting.push(look);
+      if (!check()) this.#waiting.push(check);
     });
   }
 
@@ -69,9 +69,9 @@ export class Heard {
 export function change(event, expected) {
   const { ChangeEventHeader: header, ...fields } = event.payload;
   const { entityName, changeType, recordIds, changedFields, nulledFields } = header;
-  const said = { entityName, changeType, recordIds, changedFields, nulledFields };
+  const actual = { entityName, changeType, recordIds, changedFields, nulledFields };
   const wanted = { entityName: 'Account', changedFields: [], nulledFields: [], ...expected };
-  assert.deepEqual(said, wanted, `header of ${JSON.stringify(recordIds)}`);
+  assert.deepEqual(actual, wanted, `header of ${JSON.stringify(recordIds)}`);
   return { header, fields };
 }
 

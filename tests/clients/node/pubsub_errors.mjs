@@ -1,7 +1,7 @@
-// salesforce-pubsub-api-client: what it hears when it asks for something impossible.
+// salesforce-pubsub-api-client: the errors of invalid requests.
 
 import assert from 'node:assert/strict';
-import { Heard, connected, leave } from './pubsub.mjs';
+import { Callbacks, connected, leave } from './pubsub.mjs';
 
 const topic = '/data/AccountChangeEvent';
 const INVALID_ARGUMENT = 3;
@@ -9,12 +9,12 @@ const INVALID_ARGUMENT = 3;
 /** Subscribes, and claims that the stream ends with this error. */
 async function fails(subscribe, status, code, what) {
   const { client, connection } = await connected();
-  const heard = new Heard();
-  subscribe(client, heard.callback);
-  const [error] = await heard.until('error');
+  const callbacks = new Callbacks();
+  subscribe(client, callbacks.callback);
+  const [error] = await callbacks.until('error');
   assert.equal(error.code, status, `${what}: ${error.message}`);
   assert.deepEqual(error.metadata.get('error-code'), [`sfdc.platform.eventbus.grpc.${code}`], what);
-  assert.deepEqual(heard.all('event'), [], `${what}: no event`);
+  assert.deepEqual(callbacks.all('event'), [], `${what}: no event`);
   client.close();
   return { connection, error };
 }
@@ -34,7 +34,7 @@ const unknown = await fails(
 );
 assert.match(unknown.error.message, /rpcId: [0-9a-f-]{36}$/, 'an error names its call');
 
-// The client checks a count itself, before anything is sent.
+// The client checks a count before it sends anything.
 const { client } = await connected();
 assert.throws(
   () => client.subscribe(topic, () => {}, 0),

@@ -1,21 +1,21 @@
-// salesforce-pubsub-api-client: what happens after we subscribed, decoded.
+// salesforce-pubsub-api-client: decoded events after the subscription.
 
 import assert from 'node:assert/strict';
-import { Heard, change, connected, leave } from './pubsub.mjs';
+import { Callbacks, change, connected, leave } from './pubsub.mjs';
 
 const { client, connection } = await connected();
 const accounts = connection.sobject('Account');
 const before = await accounts.create({ Name: 'Before' });
 
-const heard = new Heard();
-client.subscribe('/data/AccountChangeEvent', heard.callback, 4);
-await heard.until('grpcKeepAlive');
+const callbacks = new Callbacks();
+client.subscribe('/data/AccountChangeEvent', callbacks.callback, 4);
+await callbacks.until('grpcKeepAlive');
 
 const { id } = await accounts.create({ Name: 'Acme', Industry: 'Media', BillingCity: 'Lyon', AnnualRevenue: 5.5 });
 await accounts.update({ Id: id, BillingCity: 'Paris', BillingStreet: 'Rue 1', Industry: null, NumberOfEmployees: 7 });
 await accounts.update({ Id: id, Active__c: true });
 await accounts.delete(id);
-const [created, updated, checked, deleted] = await heard.events(4);
+const [created, updated, checked, deleted] = await callbacks.events(4);
 
 const creation = change(created, { changeType: 'CREATE', recordIds: [id] });
 assert.notEqual(id, before.id);
@@ -30,7 +30,7 @@ assert.equal(creation.header.commitUser, connection.userInfo.id);
 const fields = ['Industry', 'NumberOfEmployees', 'LastModifiedDate', 'BillingAddress.Street', 'BillingAddress.City'];
 const update = change(updated, { changeType: 'UPDATE', recordIds: [id], changedFields: fields, nulledFields: ['Industry'] });
 assert.equal(update.fields.Name, null, 'what did not change is null');
-assert.equal(update.fields.Industry, null, 'and so is what was cleared: only the header tells them apart');
+assert.equal(update.fields.Industry, null, 'a cleared field is null too: only the header shows the difference');
 assert.equal(update.fields.NumberOfEmployees, 7);
 assert.deepEqual([update.fields.BillingAddress.City, update.fields.BillingAddress.Street], ['Paris', 'Rue 1']);
 assert.equal(update.fields.BillingAddress.Country, null);
@@ -43,10 +43,10 @@ const headers = [creation.header, update.header, check.header];
 assert.equal(new Set(headers.map((one) => one.transactionKey)).size, 3, 'three transactions');
 assert.ok(BigInt(headers[0].commitNumber) < BigInt(headers[1].commitNumber), 'in the order of their commits');
 
-// All that was asked for has come; more comes only on request.
-await heard.until('lastEvent');
+// All requested events have arrived; more arrive only on request.
+await callbacks.until('lastEvent');
 client.requestAdditionalEvents('/data/AccountChangeEvent', 1);
 const late = await accounts.create({ Name: 'Late' });
-const more = await heard.events(5);
+const more = await callbacks.events(5);
 change(more[4], { changeType: 'CREATE', recordIds: [late.id] });
 leave();

@@ -1,9 +1,9 @@
-// salesforce-pubsub-api-client: the ways to log in that need no password.
+// salesforce-pubsub-api-client: logins without a password.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { given, org } from './org.mjs';
-import { Heard, connectedWith, leave } from './pubsub.mjs';
+import { Callbacks, connectedWith, leave } from './pubsub.mjs';
 
 const oauth = { loginUrl: org.https, clientId: org.clientId };
 const ways = {
@@ -17,10 +17,10 @@ const ways = {
 
 for (const [authType, settings] of Object.entries(ways)) {
   const client = await connectedWith({ authType, ...settings });
-  const heard = new Heard();
-  client.subscribe('/data/AccountChangeEvent', heard.callback, 1);
-  await heard.until('grpcKeepAlive');
-  assert.deepEqual(heard.all('event'), [], `${authType}: nothing has happened yet`);
+  const callbacks = new Callbacks();
+  client.subscribe('/data/AccountChangeEvent', callbacks.callback, 1);
+  await callbacks.until('grpcKeepAlive');
+  assert.deepEqual(callbacks.all('event'), [], `${authType}: nothing has happened yet`);
 }
 
 await assert.rejects(
@@ -35,9 +35,9 @@ const stranger = await connectedWith({
   instanceUrl: org.https,
   organizationId: '00D5g00000Ab1cd',
 });
-const heard = new Heard();
-stranger.subscribe('/data/AccountChangeEvent', heard.callback, 1);
-const [error] = await heard.until('error');
+const callbacks = new Callbacks();
+stranger.subscribe('/data/AccountChangeEvent', callbacks.callback, 1);
+const [error] = await callbacks.until('error');
 assert.equal(error.code, 16, 'a dead token is UNAUTHENTICATED');
 assert.deepEqual(error.metadata.get('error-code'), ['sfdc.platform.eventbus.grpc.service.auth.error']);
 leave();

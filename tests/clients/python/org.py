@@ -1,4 +1,4 @@
-"""What every scenario needs: the org's addresses, and claims that say what was expected."""
+"""Shared by all scenarios: the addresses of the org, and assertions."""
 
 import os
 from pathlib import Path
@@ -12,19 +12,19 @@ KEY = Path(os.environ["ORG_KEY_FILE"])
 
 
 def equal(actual, expected, what):
-    """Claims that two values are equal."""
+    """Asserts that two values are equal."""
     if actual != expected:
         raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def holds(condition, what):
-    """Claims something."""
+    """Asserts a condition."""
     if not condition:
         raise AssertionError(what)
 
 
 def refused(kind, call, what):
-    """Claims that a call fails with this kind of exception, and returns the exception."""
+    """Asserts that a call fails with this kind of exception, and returns the exception."""
     try:
         answer = call()
     except kind as error:
@@ -33,7 +33,7 @@ def refused(kind, call, what):
 
 
 def code(error):
-    """Returns the errorCode that a simple-salesforce exception carries."""
+    """Returns the errorCode of a simple-salesforce exception."""
     return error.content[0]["errorCode"]
 
 

@@ -1,4 +1,4 @@
-"""simple-salesforce: loading and reading by Bulk API 1.0, which its `bulk` speaks."""
+"""simple-salesforce: loads and queries of Bulk API 1.0 with `bulk`."""
 
 import simple_salesforce.bulk
 
@@ -6,7 +6,7 @@ from org import equal, holds, refused
 from session import connect
 from simple_salesforce.exceptions import SalesforceGeneralError
 
-# The client sleeps for seconds before it asks for a batch's state; this only shortens the wait.
+# The client sleeps for seconds before it reads the state of a batch. This only shortens the wait.
 pause = simple_salesforce.bulk.sleep
 simple_salesforce.bulk.sleep = lambda seconds: pause(0.02)
 

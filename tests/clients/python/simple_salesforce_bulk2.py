@@ -8,7 +8,7 @@ from simple_salesforce.exceptions import SalesforceBulkV2LoadError, SalesforceOp
 from org import equal, holds, refused
 from session import connect
 
-# How long the client sleeps before it asks for a job's state, in seconds.
+# Seconds that the client sleeps before it reads the state of a job.
 WAIT = 0.02
 
 sf = connect()
@@ -16,7 +16,7 @@ bulk = sf.bulk2.Account
 
 
 def rows(text):
-    """Reads a result, which the client hands over as text."""
+    """Reads a result, which the client returns as text."""
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -51,7 +51,7 @@ equal(rows(bulk.get_unprocessed_records(job)), [], "nothing was left over")
 results = bulk.get_all_ingest_records(job)
 equal([len(results["failedRecords"]), len(results["unprocessedRecords"])], [1, 0], "all three at once")
 
-# An empty cell changes nothing, #N/A clears.
+# An empty cell changes nothing, #N/A clears a field.
 changes = [
     {"Id": ids["k-0"], "Industry": "", "Description": "#N/A"},
     {"Id": ids["k-1"], "Industry": "Energy", "Description": "#N/A"},

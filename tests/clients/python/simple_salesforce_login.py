@@ -1,4 +1,4 @@
-"""simple-salesforce: JWT bearer, client credentials, a session of one's own, a dead session.
+"""simple-salesforce: JWT bearer, client credentials, an existing session, an expired session.
 
 The client builds its login addresses itself, https://DOMAIN.salesforce.com; the harness routes
 them to the org.
@@ -15,7 +15,7 @@ from org import equal, holds, refused
 
 
 def jwt(**changes):
-    """Logs in with a signed assertion; `exp` goes as a JSON string."""
+    """Logs in with a signed assertion; `exp` is a JSON string."""
     facts = {
         "username": org.USERNAME,
         "consumer_key": org.CLIENT_ID,
@@ -31,10 +31,10 @@ me = sf.oauth2("userinfo")
 equal(me["preferred_username"], org.USERNAME, "the assertion's subject is who we are")
 equal(me["organization_id"][:15], sf.session_id.split("!")[0], "a token begins with its org")
 
-wrong = refused(SalesforceAuthenticationFailed, lambda: jwt(consumer_key="nobody"), "an unknown app")
+wrong = refused(SalesforceAuthenticationFailed, lambda: jwt(consumer_key="unknown"), "an unknown app")
 equal(wrong.code, "invalid_client_id", "code for an unknown app")
 stranger = refused(
-    SalesforceAuthenticationFailed, lambda: jwt(username="nobody@acme.example"), "an unknown user"
+    SalesforceAuthenticationFailed, lambda: jwt(username="unknown@acme.example"), "an unknown user"
 )
 equal(stranger.code, "invalid_grant", "code for an unknown user")
 equal(stranger.auth_message, "user hasn't approved this consumer", "text for an unknown user")
@@ -59,7 +59,7 @@ direct = Salesforce(instance=instance, session_id=session, version="62.0")
 equal(direct.auth_type, "direct", "kind of login")
 holds(direct.query("SELECT Id FROM User")["totalSize"] > 0, "a session works where it was opened")
 
-# A dead session is an error for who brought it, and one more login for who can log in.
+# An expired session is an error without credentials, and one more login with them.
 dead = Salesforce(instance=instance, session_id=f"{session}x", version="62.0")
 error = refused(SalesforceExpiredSession, lambda: dead.query("SELECT Id FROM User"), "a dead session")
 equal(org.code(error), "INVALID_SESSION_ID", "code for a dead session")

@@ -9,7 +9,7 @@ import org
 from org import equal, holds, refused
 from session import connect
 
-# The harness has put 4,100 accounts there, numbered in Name; the last is in the recycle bin.
+# The harness has created 4,100 accounts, numbered in Name; the last is in the recycle bin.
 LIVE = 4099
 
 sf = connect()

@@ -45,7 +45,7 @@ equal(sf.Contact.get(ito)["AccountId"], acme, "a parent is named by its external
 
 
 def malformed(call, expected, what):
-    """Claims that a call is refused with 400 and this code."""
+    """Asserts that a call is refused with 400 and this code."""
     error = refused(SalesforceMalformedRequest, call, what)
     equal(org.code(error), expected, what)
     return error

@@ -1,4 +1,4 @@
-"""tap-salesforce as the program that it is: it is configured by files and speaks on stdout."""
+"""Runs tap-salesforce as a program, configured by files, with its messages on stdout."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import org
 #: The console script that the package installs.
 PROGRAM = Path(os.environ["CLIENT_FOLDER"]) / "tap-salesforce"
 
-#: How long one run may take, in seconds. It ends a tap that waits for a job for ever.
+#: Maximum duration of a run in seconds, which ends a tap that waits for a job for ever.
 TIME_MAX = 120
 
 
@@ -42,7 +42,7 @@ def discover(api):
 
 
 def select(stream):
-    """Chooses a stream for a sync that goes on where the last one ended."""
+    """Selects a stream for a sync that continues where the last one ended."""
     for one in stream["metadata"]:
         if one["breadcrumb"] == []:
             one["metadata"] |= {
@@ -54,7 +54,7 @@ def select(stream):
 
 
 class Synced:
-    """What a sync said."""
+    """The messages of a sync."""
 
     def __init__(self, text):
         self.messages = [json.loads(line) for line in text.splitlines()]
@@ -73,7 +73,7 @@ class Synced:
 
     @property
     def state(self):
-        """Returns where the next sync goes on."""
+        """Returns the position at which the next sync continues."""
         return self.of("STATE")[-1]["value"]
 
 

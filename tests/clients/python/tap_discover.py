@@ -5,7 +5,7 @@ from org import equal, holds
 
 
 def of_field(stream, name):
-    """Returns what the catalog says about a field."""
+    """Returns the catalog entry of a field."""
     (found,) = (
         one["metadata"] for one in stream["metadata"] if one["breadcrumb"] == ["properties", name]
     )

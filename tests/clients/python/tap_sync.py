@@ -1,11 +1,11 @@
-"""tap-salesforce: a first sync, and one that goes on from its state. The argument names the API."""
+"""tap-salesforce: a first sync, and one that continues from its state. The argument selects the API."""
 
 import sys
 
 import tap
 from org import equal
 
-# The harness has put an account into the org and, an hour before, one into its recycle bin.
+# The harness has created an account in the org, and deleted another one an hour before.
 API = sys.argv[1]
 NAME = 'Acme, "first"'
 

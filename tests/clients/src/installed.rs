@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A client written by others.
+/// A third-party client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     /// simple-salesforce, from PyPI.
@@ -17,11 +17,11 @@ pub enum Client {
 }
 
 impl Client {
-    /// Returns the program that plays a scenario, and the folder that scenarios are named in.
+    /// Returns the program that runs a scenario, and the folder of its scenarios.
     ///
     /// # Panics
     ///
-    /// If the client cannot be installed: the message is what the installer said.
+    /// Panics if the client cannot be installed; the message is the installer's output.
     pub(crate) fn program(self) -> (PathBuf, PathBuf) {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (variable, tool, folder) = match self {
@@ -48,11 +48,11 @@ impl Client {
     }
 }
 
-/// Asks the repository's own installer, which does nothing if the client is there already.
+/// Runs the repository's installer, which does nothing if the client is already installed.
 fn install(tool: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/tools");
     let mut command = Command::new(&script);
-    // What cargo tells a test about its package would make build scripts run again, in vain.
+    // Cargo's package variables would make build scripts run again for no reason.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -63,10 +63,10 @@ fn install(tool: &str) -> PathBuf {
         .arg(tool)
         .output()
         .unwrap_or_else(|error| panic!("{} cannot be run: {error}", script.display()));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "scripts/tools {tool} failed:\n{said}"
+        "scripts/tools {tool} failed:\n{errors}"
     );
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end())
 }

@@ -1,9 +1,8 @@
-//! Other people's Salesforce clients, unchanged, against the local org.
+//! Third-party Salesforce clients, unchanged, against the local org.
 //!
-//! A test starts an org of its own on free ports ([`Stage`]) and has a client play a scenario
-//! against it. The scenario is a small program in the client's language: it asserts on what the
-//! client returned. The test asserts on what then stands in the org. Neither side believes the
-//! other.
+//! A test starts its own org on free ports ([`Stage`]) and runs a scenario of a client against it.
+//! The scenario is a small program in the client's language that checks what the client returned.
+//! The test then checks the records of the org, so neither side has to be trusted.
 
 mod installed;
 mod scenario;

@@ -1,4 +1,4 @@
-//! A client's program as a child process that cannot outstay its time.
+//! Runs a client's program as a child process with a time limit.
 
 use std::io::{Read as _, Seek as _};
 use std::process::{ExitStatus, Stdio};
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// How long a scenario may take. The slowest needs a few seconds on an idle machine; the rest is
-/// for a busy one. It ends a client that waits for an answer that never comes.
+/// Maximum duration of a scenario. The slowest needs a few seconds on an idle machine; the rest is
+/// reserve for a busy one. It ends a client that waits for an answer that never comes.
 const TIME_MAX: Duration = Duration::from_secs(240);
 
-/// How a scenario ended.
+/// The result of a scenario.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `None` if its time was up.
+    /// `None` if the time limit was reached.
     pub(crate) status: Option<ExitStatus>,
-    /// What it said, in the order in which it said it.
-    pub(crate) said: String,
+    /// Its output, in order.
+    pub(crate) output: String,
 }
 
-/// Runs a command to its end or to the end of its time, with all its children.
+/// Runs a command and all its children to the end, or to the time limit.
 ///
 /// # Errors
 ///
-/// When it cannot be started or its output cannot be read.
+/// Fails if it cannot be started or its output cannot be read.
 pub(crate) async fn run(mut command: Command) -> std::io::Result<Ended> {
-    // A file, not a pipe: what was said before the end is there even if the end was a kill.
-    let mut output = tempfile::tempfile()?;
+    // A file, not a pipe, so that earlier output is kept even after a kill.
+    let mut file = tempfile::tempfile()?;
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output.try_clone()?)
+        .stdout(file.try_clone()?)
+        .stderr(file.try_clone()?)
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
@@ -44,19 +44,19 @@ pub(crate) async fn run(mut command: Command) -> std::io::Result<Ended> {
         }
     };
     let mut bytes = Vec::new();
-    output.rewind()?;
-    output.read_to_end(&mut bytes)?;
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
     Ok(Ended {
         status,
-        said: String::from_utf8_lossy(&bytes).into_owned(),
+        output: String::from_utf8_lossy(&bytes).into_owned(),
     })
 }
 
-/// Ends a process and what it started: some clients are programs that a scenario calls.
+/// Kills a process group, because some clients start further programs.
 async fn end_group(leader: Option<u32>) {
     let Some(leader) = leader else { return };
     let group = format!("-{leader}");
-    // If it has just ended by itself there is nobody left to end.
+    // The group may have ended already, so an error is ignored.
     let _ = Command::new("kill")
         .args(["-KILL", "--", &group])
         .status()

@@ -1,4 +1,4 @@
-//! An org for one test, and what the test may ask it afterwards.
+//! An org for one test, and checks on it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::installed::Client;
 use crate::scenario;
 use crate::tunnel::Tunnel;
 
-/// Soon enough that a subscriber which waits for nothing notices it within a test.
+/// Short enough that an idle subscriber gets a keep-alive within a test.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// A running org and a folder for its client.
@@ -29,11 +29,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts an org with nothing in it.
+    /// Starts the built-in org without records.
     ///
     /// # Panics
     ///
-    /// If it does not start.
+    /// Panics if it does not start.
     pub async fn start() -> Self {
         Self::of(Org::default()).await
     }
@@ -42,7 +42,7 @@ impl Stage {
     ///
     /// # Panics
     ///
-    /// If it does not start.
+    /// Panics if it does not start.
     pub async fn of(org: Org) -> Self {
         let options = Options {
             keep_alive: KEEP_ALIVE,
@@ -66,12 +66,11 @@ impl Stage {
         }
     }
 
-    /// Has a client play a scenario, named with its arguments, to its end, and returns the calls
-    /// that it made.
+    /// Runs a scenario, given by name and arguments, and returns the calls that it made.
     ///
     /// # Panics
     ///
-    /// If the scenario found something wrong or did not end in time; the message is all it said.
+    /// Panics if the scenario fails or exceeds its time limit; the message is its output.
     pub async fn play(&self, client: Client, scenario: &str) -> Calls {
         let before = Calls::of(&self.stats());
         self.run(client, scenario).await;
@@ -96,13 +95,13 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.display()));
         match ended.status {
             Some(status) if status.success() => {}
-            Some(status) => panic!("{scenario} ended with {status}:\n{}", ended.said),
-            None => panic!("{scenario} did not end in time:\n{}", ended.said),
+            Some(status) => panic!("{scenario} ended with {status}:\n{}", ended.output),
+            None => panic!("{scenario} did not end in time:\n{}", ended.output),
         }
     }
 
-    /// Gives a scenario what it needs and nothing of the caller's: a proxy or a bundle of
-    /// certificates in the surroundings would change what a client does.
+    /// Sets the environment of a scenario. Nothing is inherited from the caller, because a proxy or
+    /// a certificate bundle there would change the client's behaviour.
     fn furnish(&self, command: &mut Command, client: Client, program: &Path) {
         let folder = self.folder.path();
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -133,20 +132,20 @@ impl Stage {
         };
     }
 
-    /// Returns the records that a query finds, `attributes` left out.
+    /// Returns the records of a query, without `attributes`.
     ///
     /// # Panics
     ///
-    /// If the org refuses the query, or the result has more than one page.
+    /// Panics if the org refuses the query, or if the result has more than one page.
     pub fn records(&self, soql: &str) -> Vec<Json> {
         self.select("query", soql)
     }
 
-    /// Returns the records that a query finds, those in the recycle bin too.
+    /// Returns the records of a query, including deleted ones.
     ///
     /// # Panics
     ///
-    /// As [`Stage::records`].
+    /// Panics like [`Stage::records`].
     pub fn records_and_deleted(&self, soql: &str) -> Vec<Json> {
         self.select("queryAll", soql)
     }
@@ -174,11 +173,11 @@ impl Stage {
         records
     }
 
-    /// Returns the counts of the control door.
+    /// Returns the org's statistics.
     ///
     /// # Panics
     ///
-    /// If the control door does not answer.
+    /// Panics if the control endpoint does not answer.
     pub fn stats(&self) -> Json {
         let answer = self
             .running
@@ -187,11 +186,11 @@ impl Stage {
         answer.to_json()
     }
 
-    /// Gives the integration user the right to delete for good by bulk jobs.
+    /// Gives the integration user the permission to hard delete.
     ///
     /// # Panics
     ///
-    /// If the control door does not take the order.
+    /// Panics if the control endpoint refuses it.
     pub fn allow_hard_delete(&self) {
         let order = Request::new("POST", "/_org/bulk");
         let order = order.json(&json!({"hard_delete": [INTEGRATION_USER]}));
@@ -199,17 +198,17 @@ impl Stage {
         assert_eq!(answer.status, 200, "{}", answer.to_json());
     }
 
-    /// Does something with the org itself.
+    /// Runs `act` on the org.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
         self.running.with_org(act)
     }
 }
 
-/// How often each call was made.
+/// The number of calls of each kind.
 #[derive(Debug)]
 pub struct Calls {
     by_resource: BTreeMap<String, u64>,
-    /// What Salesforce would count against the day's allowance.
+    /// The calls that Salesforce would count against the daily limit.
     pub counted: u64,
 }
 
@@ -232,7 +231,7 @@ impl Calls {
         self
     }
 
-    /// Returns how often a call was made, such as `POST /sobjects/{object}`.
+    /// Returns how many times a call was made, such as `POST /sobjects/{object}`.
     #[must_use]
     pub fn made(&self, call: &str) -> u64 {
         self.by_resource.get(call).copied().unwrap_or_default()

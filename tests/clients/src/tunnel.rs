@@ -1,8 +1,8 @@
-//! A road to Salesforce's login hosts that ends at the local org.
+//! A proxy from Salesforce's login hosts to the local org.
 //!
-//! Some clients build their login address themselves and take no other. They do follow the
-//! `HTTPS_PROXY` of their surroundings: this proxy takes a `CONNECT` for any host and connects it
-//! to the org, which shows a certificate for that host.
+//! Some clients build their login address themselves and accept no other. They do use
+//! `HTTPS_PROXY`. This proxy accepts a `CONNECT` for any host and connects it to the org, which has
+//! a certificate for that host.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// More than any client sends before the connection is its own.
+/// More than any client sends before the proxy has connected it.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// A running proxy. Dropping it stops it.
@@ -22,17 +22,17 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts a proxy whose every connection ends at `org`.
+    /// Starts a proxy that connects every client to `org`.
     ///
     /// # Errors
     ///
-    /// When loopback has no free port.
+    /// Fails if loopback has no free port.
     pub(crate) async fn to(org: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A connection that breaks is its client's to notice.
+                // The client notices a broken connection itself.
                 tokio::spawn(connect(stream, org));
             }
         });
@@ -63,7 +63,7 @@ async fn connect(mut client: TcpStream, org: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads up to the empty line. Nothing comes behind it before the proxy has answered.
+/// Reads up to the empty line. The client sends nothing more before the proxy has answered.
 async fn head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -9,7 +9,7 @@ use crate::observe::{self, Progress};
 use crate::world::World;
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+const REFRESH_EVERY: Duration = Duration::from_millis(300);
 
 /// Differences that are told by name.
 const TOLD: usize = 10;
@@ -62,7 +62,7 @@ pub async fn converge(
         if moved.elapsed() > patience {
             return standstill(world, &standing, goal, patience).await;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(REFRESH_EVERY).await;
     }
 }
 

@@ -56,7 +56,7 @@ impl Deployed {
     pub async fn wake_capture(&self) -> anyhow::Result<()> {
         let capture = self.aws.output("CaptureFunctionName")?;
         for side in ["postgres", "salesforce"] {
-            let payload = json!({"job": "capture", "side": side, "linger_seconds": 50});
+            let payload = json!({"job": "capture", "side": side, "keep_polling_seconds": 50});
             self.aws.wake(capture, &payload).await?;
         }
         Ok(())
@@ -86,10 +86,10 @@ impl Deployed {
             "region": self.aws.environment()["AWS_REGION"],
         });
         let disorder = json!({"duplicate_every": 3, "shuffle_within": 20});
-        for (door, order) in [("relays", relay), ("relays/Relay", disorder)] {
+        for (path, order) in [("relays", relay), ("relays/Relay", disorder)] {
             world
                 .person
-                .control(Method::POST, door, Some(order))
+                .control(Method::POST, path, Some(order))
                 .await?;
         }
         let config = config(world, Capture::Relay)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncline::engine::{SyncEngine, in_process};
-use syncline_functions::wiring::Bell;
+use syncline_functions::wiring::SentWakeUp;
 use tokio::task::JoinHandle;
 
 use crate::world::{World, tenant};
@@ -21,12 +21,12 @@ impl InProcess {
     ///
     /// When the configuration or a secret cannot be read.
     pub async fn start(world: &World) -> anyhow::Result<Self> {
-        let (doorbell, bells) = in_process::doorbell();
-        let operator = world.operator(Bell::Here(Arc::new(doorbell)));
+        let (wake_up, sent_wake_ups) = in_process::wake_up();
+        let operator = world.operator(SentWakeUp::Here(Arc::new(wake_up)));
         let engine = operator.engine(&tenant()).await?;
         let running = tokio::spawn({
             let engine = engine.clone();
-            async move { engine.run(bells).await }
+            async move { engine.run(sent_wake_ups).await }
         });
         Ok(Self { engine, running })
     }

@@ -150,7 +150,7 @@ pub async fn applied_by_lane(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i
         "select lane, count(*)
         from syncline.sync_intent
         where tenant = $1
-        and state in ('applied', 'retired')
+        and state in ('applied', 'confirmed')
         group by lane",
     )
     .await

@@ -104,7 +104,7 @@ pub fn companies(customers: &[Customer]) -> BTreeMap<String, String> {
 /// Returns the external id of a company: its name in lower-case words.
 pub fn company_id(company: &str) -> String {
     let words: Vec<String> = company
-        .split(|letter: char| !letter.is_alphanumeric())
+        .split(|dead_letter: char| !dead_letter.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
         .collect();

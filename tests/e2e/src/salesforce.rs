@@ -159,7 +159,7 @@ impl Person {
         Ok(())
     }
 
-    /// Asks the control door of a local org.
+    /// Calls a control endpoint of a local org.
     ///
     /// # Errors
     ///
@@ -167,10 +167,10 @@ impl Person {
     pub async fn control(
         &self,
         method: Method,
-        door: &str,
+        path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let request = self.request(method, &format!("/_org/{door}"));
+        let request = self.request(method, &format!("/_org/{path}"));
         let request = match body {
             Some(body) => request.json(&body),
             None => request,

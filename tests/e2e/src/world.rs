@@ -11,7 +11,7 @@ use salesforce_org::{Org, local};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Bell, Instance};
+use syncline_functions::wiring::{Instance, SentWakeUp};
 use tempfile::TempDir;
 
 use crate::mapping::{Capture, Places, TABLES, TENANT, configuration};
@@ -25,7 +25,7 @@ const CONNECTIONS: u32 = 5;
 pub struct World {
     /// The application's connections to Postgres.
     pub pool: PgPool,
-    /// The org, with its control door.
+    /// The org, with its control endpoints.
     pub org: Running,
     /// A person who works in the org; not the engine's user.
     pub person: Person,
@@ -112,8 +112,12 @@ impl World {
     }
 
     /// Returns the operator's wiring: everything but a queue.
-    pub fn operator(&self, bell: Bell) -> Instance {
-        Instance::new(&self.config().display().to_string(), Path::new("."), bell)
+    pub fn operator(&self, sent_wake_up: SentWakeUp) -> Instance {
+        Instance::new(
+            &self.config().display().to_string(),
+            Path::new("."),
+            sent_wake_up,
+        )
     }
 
     /// Does what `syncline migrate` and `syncline install` do.
@@ -123,11 +127,13 @@ impl World {
     /// When a side refuses.
     pub async fn install(&self) -> anyhow::Result<()> {
         let tenant = tenant();
-        let operator = self.operator(Bell::Silent);
+        let operator = self.operator(SentWakeUp::Silent);
         let store = operator.store(&tenant).await?;
         store.migrate().await?;
         let engine = operator.engine(&tenant).await?;
-        store.install(&engine.scopes(&tenant).await?).await?;
+        store
+            .install(&engine.mapped_objects(&tenant).await?)
+            .await?;
         engine.enqueue_existing_rows(&tenant).await?;
         Ok(())
     }

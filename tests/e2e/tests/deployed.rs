@@ -32,8 +32,8 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
 
     // Nobody invokes anything: schedules, queue and mapping do. A message that is none of ours is on
     // the queue all the while.
-    queue.hurry().await?;
-    queue.send("not a doorbell").await?;
+    queue.make_due().await?;
+    queue.send("not a wake-up").await?;
     let goal = Goal {
         records: births.accounts() + births.contacts(),
         conflicts: 0,
@@ -72,7 +72,7 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     one_panic_takes_one_message(&deployed.aws).await
 }
 
-/// The deployed doorbell queue, and that of the relay beside it.
+/// The deployed wake-up queue, and that of the relay beside it.
 struct Queue {
     client: aws_sdk_sqs::Client,
     url: String,
@@ -84,14 +84,14 @@ impl Queue {
     async fn of(aws: &Aws) -> anyhow::Result<Self> {
         Ok(Self {
             client: aws_sdk_sqs::Client::new(&aws.client_config().await),
-            url: aws.output("DoorbellQueueUrl")?.to_owned(),
-            dead_letters: aws.output("DoorbellDeadLetterQueueUrl")?.to_owned(),
+            url: aws.output("WakeUpQueueUrl")?.to_owned(),
+            dead_letters: aws.output("WakeUpDeadLetterQueueUrl")?.to_owned(),
             relayed: aws.output("RelayQueueUrl")?.to_owned(),
         })
     }
 
     /// Lets failed messages come back soon: the template's six minutes are too long for a test.
-    async fn hurry(&self) -> anyhow::Result<()> {
+    async fn make_due(&self) -> anyhow::Result<()> {
         for url in [&self.url, &self.relayed] {
             self.client
                 .set_queue_attributes()

@@ -104,8 +104,8 @@ fn variables(world: &World) -> String {
     [
         ("SYNCLINE_CONFIG", config.as_str()),
         (
-            "SYNCLINE_DOORBELL_QUEUE_URL",
-            "http://127.0.0.1:1/000000000000/doorbell",
+            "SYNCLINE_WAKE_UP_QUEUE_URL",
+            "http://127.0.0.1:1/000000000000/wake-up",
         ),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
         ("AWS_REGION", "eu-central-1"),
@@ -183,7 +183,7 @@ async fn what_a_failed_invocation_held_is_free(world: &World, watch: &Watch) -> 
     let failed = watch.invoke("capture", "capture-salesforce").await?;
     let told = failed["errorMessage"].as_str().unwrap_or_default();
     assert!(told.contains("no tenant's job was done"), "{failed}");
-    let leases = "select count(*) filter (where lease_epoch > 0),
+    let leases = "select count(*) filter (where fencing_token > 0),
         count(*) filter (where lease_until > now())
         from syncline.sync_checkpoint where stream <> 'outbox'";
     let (taken, held): (i64, i64) = sqlx::query_as(leases).fetch_one(&world.pool).await?;

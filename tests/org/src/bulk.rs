@@ -1,8 +1,8 @@
-//! Bulk jobs: which there are, what they may use up, and how time moves them on.
+//! Bulk jobs: the list of jobs, their daily limits, and how they advance with the clock.
 //!
-//! A job has no thread. It says when it is due, and [`Org::run_jobs`] takes the steps that the
-//! org's clock has passed: so a test moves the clock, and a running server has jobs that finish by
-//! themselves. What one step does to an upload stands in `ingest`, to a query in `query`.
+//! A job has no thread. It records when its next step is due, and [`Org::run_jobs`] runs the steps
+//! that the org's clock has passed. A test moves the clock itself; in a running server the jobs
+//! finish on their own. `ingest` runs one step of an upload, `query` one step of a query.
 
 mod csv_text;
 pub(crate) mod form;
@@ -24,35 +24,35 @@ pub(crate) use header::Aim;
 use job::{Head, Ingest, Job, JobError, State, Work};
 pub(crate) use results::ResultSet;
 
-/// What a job says when the batches of the day are used up.
+/// Error of a job when the daily limit of batches is reached.
 pub(crate) const NO_BATCHES_LEFT: &str = "ExceededQuota : ApiBatchItems Limit exceeded.";
 
-/// Start of the ids of jobs, and of batches of Bulk API 1.0, whose loads stand among the jobs.
+/// Id prefix of jobs, and of Bulk API 1.0 batches, whose loads are stored as jobs.
 const JOB_PREFIX: [u8; 3] = *b"750";
 pub(crate) const BATCH_PREFIX: [u8; 3] = *b"751";
 
 /// How long a job is kept.
 const RETENTION_MS: i64 = 7 * 86_400_000;
 
-/// Most steps that one move of the clock takes, so that no setting makes it endless.
+/// Maximum number of steps per move of the clock, so that no setting loops for ever.
 const STEPS_MAX: usize = 1_000_000;
 
-/// How jobs behave. `POST /_org/bulk` changes it; figures are Salesforce's, delays are short.
+/// How jobs behave. `POST /_org/bulk` changes it. Limits are Salesforce's, delays are short.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
-    /// How long a job waits before it is in progress.
+    /// How long a job is queued before it is in progress.
     pub(crate) queue_ms: i64,
     /// How long one batch takes.
     pub(crate) batch_ms: i64,
-    /// Rows of a batch.
+    /// Number of rows in a batch.
     pub(crate) batch_rows: usize,
-    /// Rows of a query that are written in one step: no call waits longer for the org.
+    /// Number of query rows written in one step. Small, because other calls wait during a step.
     pub(crate) query_rows: usize,
-    /// Rows of a page of query results, unless the request says how many.
+    /// Number of rows in a page of query results, unless the request sets it.
     pub(crate) page_rows: usize,
-    /// Largest upload.
+    /// Maximum size of an upload, in bytes.
     pub(crate) upload_bytes_max: usize,
-    /// Users who may delete for good.
+    /// Users with the permission to hard delete.
     pub(crate) hard_delete: Vec<String>,
 }
 
@@ -64,17 +64,17 @@ impl Default for Settings {
             batch_rows: 10_000,
             query_rows: 50_000,
             page_rows: 50_000,
-            // 150 MB once Salesforce has turned them into base64.
+            // Salesforce allows 150 MB after it has encoded the upload as base64.
             upload_bytes_max: 150_000_000 / 4 * 3,
             hard_delete: Vec::new(),
         }
     }
 }
 
-/// What `POST /_org/bulk` may say.
+/// The body of `POST /_org/bulk`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Order {
+pub(crate) struct SettingsRequest {
     queue_ms: Option<u32>,
     batch_ms: Option<u32>,
     batch_rows: Option<usize>,
@@ -95,7 +95,7 @@ pub(crate) struct Bulk {
     pub(crate) rows: Usage,
     pub(crate) queries: Usage,
     jobs: BTreeMap<RecordId, Job>,
-    /// Follows from the jobs.
+    /// Derived from the jobs.
     #[serde(skip)]
     due: BTreeSet<(i64, RecordId)>,
     opened: u32,
@@ -116,7 +116,7 @@ impl Default for Bulk {
 }
 
 impl Bulk {
-    /// Brings back when the jobs of a dump are due.
+    /// Rebuilds the schedule of the jobs after a restore.
     pub(crate) fn schedule(&mut self) {
         let due = |(id, job): (&RecordId, &Job)| Some((job.head.due_ms?, *id));
         self.due = self.jobs.iter().filter_map(due).collect();
@@ -128,7 +128,7 @@ impl Bulk {
         RecordId::numbered(JOB_PREFIX, self.opened)
     }
 
-    /// Keeps a job and returns it.
+    /// Stores a job and returns it.
     pub(crate) fn keep(&mut self, job: Job) -> &Job {
         let id = job.head.id;
         self.due.extend(job.head.due_ms.map(|ms| (ms, id)));
@@ -140,7 +140,7 @@ impl Bulk {
         self.jobs.get(&id).filter(|_| id.prefix() == JOB_PREFIX)
     }
 
-    /// Returns the load behind a batch of Bulk API 1.0.
+    /// Returns the load of a Bulk API 1.0 batch.
     pub(crate) fn load(&self, batch: RecordId) -> Option<(&Head, &Ingest)> {
         let job = self.jobs.get(&batch)?;
         match &job.work {
@@ -149,7 +149,7 @@ impl Bulk {
         }
     }
 
-    /// Takes a job out, to change it and [`Bulk::keep`] it again, or to forget it.
+    /// Removes a job, either to change it and [`Bulk::keep`] it again, or for good.
     pub(crate) fn take(&mut self, id: RecordId) -> Option<Job> {
         let job = self.jobs.remove(&id)?;
         if let Some(ms) = job.head.due_ms {
@@ -158,7 +158,7 @@ impl Bulk {
         Some(job)
     }
 
-    /// Returns the jobs behind that one, in the order of their creation.
+    /// Returns the jobs after this one, in order of creation.
     pub(crate) fn after(&self, id: Option<RecordId>) -> impl Iterator<Item = &Job> {
         let jobs = self.jobs.iter();
         jobs.filter(move |(known, _)| {
@@ -173,23 +173,29 @@ impl Bulk {
     }
 
     /// Changes the settings.
-    pub(crate) fn order(&mut self, order: Order) -> &Settings {
+    pub(crate) fn change_settings(&mut self, request: SettingsRequest) -> &Settings {
         fn put<T>(place: &mut T, wanted: Option<T>) {
             if let Some(wanted) = wanted {
                 *place = wanted;
             }
         }
         let settings = &mut self.settings;
-        put(&mut settings.queue_ms, order.queue_ms.map(i64::from));
-        put(&mut settings.batch_ms, order.batch_ms.map(i64::from));
-        put(&mut settings.batch_rows, order.batch_rows.map(|n| n.max(1)));
-        put(&mut settings.query_rows, order.query_rows.map(|n| n.max(1)));
-        put(&mut settings.page_rows, order.page_rows.map(|n| n.max(1)));
-        put(&mut settings.upload_bytes_max, order.upload_bytes_max);
-        put(&mut settings.hard_delete, order.hard_delete);
-        put(&mut self.batches.max, order.batches_per_day);
-        put(&mut self.rows.max, order.rows_per_day);
-        put(&mut self.queries.max, order.query_jobs_per_day);
+        put(&mut settings.queue_ms, request.queue_ms.map(i64::from));
+        put(&mut settings.batch_ms, request.batch_ms.map(i64::from));
+        put(
+            &mut settings.batch_rows,
+            request.batch_rows.map(|n| n.max(1)),
+        );
+        put(
+            &mut settings.query_rows,
+            request.query_rows.map(|n| n.max(1)),
+        );
+        put(&mut settings.page_rows, request.page_rows.map(|n| n.max(1)));
+        put(&mut settings.upload_bytes_max, request.upload_bytes_max);
+        put(&mut settings.hard_delete, request.hard_delete);
+        put(&mut self.batches.max, request.batches_per_day);
+        put(&mut self.rows.max, request.rows_per_day);
+        put(&mut self.queries.max, request.query_jobs_per_day);
         &self.settings
     }
 
@@ -208,7 +214,7 @@ impl Bulk {
 }
 
 impl Org {
-    /// Takes every step of a job that is due.
+    /// Runs every job step that is due.
     pub(crate) fn run_jobs(&mut self) {
         for _ in 0..STEPS_MAX {
             if !self.run_one_job() {
@@ -217,7 +223,7 @@ impl Org {
         }
     }
 
-    /// Takes the step that has been due for longest; `false` if none is.
+    /// Runs the step that has been due the longest. Returns `false` if no step is due.
     pub(crate) fn run_one_job(&mut self) -> bool {
         let now_ms = self.now_ms();
         self.bulk.forget_old(now_ms);
@@ -255,7 +261,7 @@ impl Org {
         true
     }
 
-    /// Does what is next for a job and returns its new state.
+    /// Runs the next step of a job and returns its new state.
     fn step(&mut self, job: &mut Job) -> Result<State, JobError> {
         let Job { head, work } = job;
         let begins = head.state == State::UploadComplete;
@@ -283,7 +289,7 @@ impl Org {
 }
 
 impl Head {
-    /// Tells how far the job is and when it moves on.
+    /// Sets the job's state and when its next step is due.
     pub(crate) fn move_to(&mut self, state: State, now_ms: i64, due_ms: Option<i64>) {
         self.state = state;
         self.changed_ms = now_ms;

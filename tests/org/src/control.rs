@@ -1,11 +1,12 @@
-//! The control door: what tests may see and do that no Salesforce would let them.
+//! The control endpoints below `/_org/`: what tests may read and do that Salesforce does not offer.
+
+mod events;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use crate::Org;
-use crate::event_door;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
@@ -14,28 +15,28 @@ use crate::rest::message::{Request, Response};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClockOrder {
+struct ClockRequest {
     advance_ms: Option<i64>,
     set_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LatencyOrder {
+struct LatencyRequest {
     ms: u64,
 }
 
-/// A record to lock, for so long by the org's clock.
+/// Locks a record for some time by the org's clock.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LockOrder {
+struct LockRequest {
     id: String,
     ms: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum FlowOrder {
+enum FlowRequest {
     Flow {
         object: String,
         when_field_changes: Option<String>,
@@ -48,10 +49,10 @@ enum FlowOrder {
     },
 }
 
-/// Something a person does in Salesforce.
+/// A change that a user makes in Salesforce.
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-enum PersonOrder {
+enum UserEditRequest {
     Insert {
         user: String,
         object: String,
@@ -72,10 +73,10 @@ enum PersonOrder {
     },
 }
 
-/// What an order comes to, or what is wrong with it.
+/// The result of a control call, or what is wrong with it.
 pub(crate) type Outcome = Result<Json, String>;
 
-/// Answers a request to the control door; `rest` is the path behind `/_org/`.
+/// Handles a request to a control endpoint; `rest` is the path after `/_org/`.
 pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
     match (request.method.as_str(), rest) {
         ("GET", "certificate") => return certificate(org),
@@ -89,7 +90,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.reset();
             Ok(json!({}))
         }
-        ("POST", "latency") => read(request).map(|order: LatencyOrder| {
+        ("POST", "latency") => read(request).map(|order: LatencyRequest| {
             org.latency_ms = order.ms;
             json!({"ms": order.ms})
         }),
@@ -117,12 +118,17 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.sessions.close_all();
             Ok(json!({}))
         }
-        ("POST", "bulk") => read(request).map(|order| json!(org.bulk.order(order))),
+        ("POST", "bulk") => read(request).map(|order| json!(org.bulk.change_settings(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
-        ("POST", "person") => read(request).and_then(|order| person(org, order)),
-        _ => match event_door::answer(org, request, rest) {
+        ("POST", "user_edit") => read(request).and_then(|order| user_edit(org, order)),
+        _ => match events::answer(org, request, rest) {
             Some(outcome) => outcome,
-            None => return Response::json(404, json!({"error": "no such control"}).to_string()),
+            None => {
+                return Response::json(
+                    404,
+                    json!({"error": "there is no such control endpoint"}).to_string(),
+                );
+            }
         },
     };
     match outcome {
@@ -131,7 +137,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
     }
 }
 
-/// Answers the state of the org, line by line.
+/// Returns the state of the org as lines of JSON.
 fn dump(org: &Org) -> Response {
     let mut body = Vec::new();
     org.dump(&mut body)
@@ -144,7 +150,7 @@ fn dump(org: &Org) -> Response {
     .with_header("content-type", "application/x-ndjson")
 }
 
-/// Answers what a client by TLS has to trust.
+/// Returns the certificate that a TLS client has to trust.
 fn certificate(org: &Org) -> Response {
     Response {
         status: 200,
@@ -154,9 +160,9 @@ fn certificate(org: &Org) -> Response {
     .with_header("content-type", "application/x-pem-file")
 }
 
-/// Reads the JSON of an order.
+/// Reads the JSON body of a control call.
 pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
-    // By way of a tree, in which numbers of any kind find their way into values of any kind.
+    // Parsed to a JSON tree first, so that any kind of number converts to any numeric type.
     let tree: Json = serde_json::from_slice(&request.body).map_err(|error| error.to_string())?;
     serde_json::from_value(tree).map_err(|error| error.to_string())
 }
@@ -183,7 +189,7 @@ fn stats(org: &mut Org) -> Json {
     })
 }
 
-/// Returns how often everything went wrong that was told to: by rules, locks, and plans for events.
+/// Returns how often each kind of fault happened: rules, locks, and planned event faults.
 fn faults_fired(org: &Org) -> Json {
     let mut fired = json!(org.faults.fired());
     for (name, count) in [
@@ -198,7 +204,7 @@ fn faults_fired(org: &Org) -> Json {
     fired
 }
 
-fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
+fn clock(org: &mut Org, order: &ClockRequest) -> Outcome {
     if let Some(ms) = order.set_ms {
         org.set_now_ms(ms);
     }
@@ -208,48 +214,50 @@ fn clock(org: &mut Org, order: &ClockOrder) -> Outcome {
     Ok(json!({"now_ms": org.now_ms()}))
 }
 
-fn lock(org: &mut Org, order: &LockOrder) -> Outcome {
-    let id = RecordId::parse(&order.id).ok_or_else(|| format!("{} is no id", order.id))?;
-    org.place_of(id).map_err(said)?;
+fn lock(org: &mut Org, order: &LockRequest) -> Outcome {
+    let id =
+        RecordId::parse(&order.id).ok_or_else(|| format!("{} is not a record id", order.id))?;
+    org.place_of(id).map_err(error_text)?;
     let until_ms = org.now_ms().saturating_add(order.ms);
     org.locks.hold(id, until_ms);
     Ok(json!({"id": id.to_string(), "until_ms": until_ms}))
 }
 
-fn said(error: SfError) -> String {
+fn error_text(error: SfError) -> String {
     error.to_string()
 }
 
-fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
+fn flow(org: &mut Org, order: FlowRequest) -> Outcome {
     let model = &mut org.model;
     match order {
-        FlowOrder::Flow {
+        FlowRequest::Flow {
             object,
             when_field_changes,
             set,
         } => {
-            let no = model.object_named(&object).map_err(said)?;
+            let no = model.object_named(&object).map_err(error_text)?;
             let members = set
                 .as_object()
                 .ok_or("set is an object of fields and values")?;
-            let draft = Draft::read(model, no, Purpose::Update, members, &[]).map_err(said)?;
+            let draft =
+                Draft::read(model, no, Purpose::Update, members, &[]).map_err(error_text)?;
             let when = when_field_changes
                 .map(|name| model.field_named(no, &name))
                 .transpose();
-            let when = when.map_err(said)?;
+            let when = when.map_err(error_text)?;
             model.flows.push(Flow {
                 object: no,
                 when,
                 sets: draft.sets,
             });
         }
-        FlowOrder::Normaliser {
+        FlowRequest::Normaliser {
             object,
             field,
             transform,
         } => {
-            let no = model.object_named(&object).map_err(said)?;
-            let field = model.field_named(no, &field).map_err(said)?;
+            let no = model.object_named(&object).map_err(error_text)?;
+            let field = model.field_named(no, &field).map_err(error_text)?;
             model.normalisers.push(Normaliser {
                 object: no,
                 field,
@@ -260,27 +268,28 @@ fn flow(org: &mut Org, order: FlowOrder) -> Outcome {
     Ok(json!({}))
 }
 
-fn person(org: &mut Org, order: PersonOrder) -> Outcome {
-    let id_of = |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is no id"));
+fn user_edit(org: &mut Org, order: UserEditRequest) -> Outcome {
+    let id_of =
+        |text: &str| RecordId::parse(text).ok_or_else(|| format!("{text} is not a record id"));
     let id = match order {
-        PersonOrder::Insert {
+        UserEditRequest::Insert {
             user,
             object,
             fields,
-        } => org.insert_as(&user, &object, &fields).map_err(said)?,
-        PersonOrder::Update { user, id, fields } => {
+        } => org.insert_as(&user, &object, &fields).map_err(error_text)?,
+        UserEditRequest::Update { user, id, fields } => {
             let id = id_of(&id)?;
-            org.update_as(&user, id, &fields).map_err(said)?;
+            org.update_as(&user, id, &fields).map_err(error_text)?;
             id
         }
-        PersonOrder::Delete { user, id } => {
+        UserEditRequest::Delete { user, id } => {
             let id = id_of(&id)?;
-            org.delete_as(&user, id).map_err(said)?;
+            org.delete_as(&user, id).map_err(error_text)?;
             id
         }
-        PersonOrder::Undelete { user, id } => {
+        UserEditRequest::Undelete { user, id } => {
             let id = id_of(&id)?;
-            org.undelete_as(&user, id).map_err(said)?;
+            org.undelete_as(&user, id).map_err(error_text)?;
             id
         }
     };

@@ -1,9 +1,9 @@
-//! The state of an org as lines of JSON: what a dump writes and a restore reads.
+//! The state of an org as lines of JSON, written by a dump and read by a restore.
 //!
-//! The first line says whose state it is. Records, delete log and change log follow in lines of
-//! their own, then one line for each other part of the org. Whoever talks to a restored org cannot
-//! tell it from the one that was dumped: tokens, positions, locators and jobs go on to be good. Only
-//! what hangs on a connection is gone: held answers, the locks of calls in flight, open streams.
+//! The first line identifies the org. Records, delete log and change log follow, one line each,
+//! then one line for each other part of the org. Clients cannot distinguish a restored org from the
+//! dumped one: tokens, positions, locators and jobs stay valid. Only what belongs to a connection
+//! is lost: held answers, the locks of calls in flight, open streams.
 
 use std::io::{self, BufRead, Write};
 
@@ -16,7 +16,7 @@ use crate::Org;
 use crate::model::evolve::SchemaChange;
 use crate::model::org_file::OrgFile;
 
-/// The form of the dump; another number is another form.
+/// Version of the dump format.
 const FORMAT: u32 = 2;
 
 /// Why a dump cannot be restored.
@@ -25,10 +25,10 @@ pub enum RestoreError {
     /// The dump cannot be read.
     #[error("the dump cannot be read")]
     Read(#[from] io::Error),
-    /// A line is not what a dump of this org holds.
+    /// A line does not belong in a dump of this org.
     #[error("line {line}: {message}")]
     Line {
-        /// The line, from 1.
+        /// The line number, from 1.
         line: usize,
         /// What is wrong with it.
         message: String,
@@ -41,14 +41,15 @@ pub enum RestoreError {
 struct Head {
     salesforce_org_dump: u32,
     org_id: String,
-    /// Names the objects and fields of the org file; other parts number them.
+    /// Identifies the objects and fields of the org file, because other lines refer to them by
+    /// number.
     org_file: String,
-    /// What became of the schema since.
+    /// Schema changes since the org file was read.
     schema_changes: Vec<SchemaChange>,
     now_ms: i64,
 }
 
-/// A line that holds a part of the org.
+/// A line with one part of the org.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
@@ -60,7 +61,8 @@ impl Org {
     /// Writes the state of the org as lines of JSON, for [`Org::restore`].
     ///
     /// # Errors
-    /// When the output fails.
+    ///
+    /// Fails if the output fails.
     pub fn dump(&self, out: &mut dyn Write) -> io::Result<()> {
         let head = Head {
             salesforce_org_dump: FORMAT,
@@ -89,10 +91,12 @@ impl Org {
         out.flush()
     }
 
-    /// Takes the state of a dump in place of its own. The clock goes on from the moment of the dump.
+    /// Replaces the org's state with the state of a dump. The clock continues from the time of the
+    /// dump.
     ///
     /// # Errors
-    /// When the dump is of another org or schema, or broken; the org is then as it was.
+    ///
+    /// Fails if the dump is broken or belongs to another org or schema. The org is then unchanged.
     pub fn restore(&mut self, input: &mut dyn BufRead) -> Result<(), RestoreError> {
         let mut lines = input.lines().enumerate();
         let wrong = |line: usize, message: String| RestoreError::Line {
@@ -104,27 +108,29 @@ impl Org {
         for (number, line) in lines {
             let line = line?;
             if !line.trim().is_empty() {
-                other.take_line(&line).map_err(|text| wrong(number, text))?;
+                other
+                    .restore_line(&line)
+                    .map_err(|text| wrong(number, text))?;
             }
         }
         other.bulk.schedule();
         other.rebind_cursors();
-        self.give_way(other);
+        self.replace_with(other);
         self.set_now_ms(now_ms);
         Ok(())
     }
 
-    /// Returns an org that waits for the lines behind the first one, and its time.
+    /// Returns an empty org that matches the first line of a dump, and the time of the dump.
     fn empty_for(&self, first: &str) -> Result<(Self, i64), String> {
         let head: Json = serde_json::from_str(first)
-            .map_err(|error| format!("this is no dump of an org: {error}"))?;
+            .map_err(|error| format!("this is not a dump of an org: {error}"))?;
         match &head["salesforce_org_dump"] {
-            Json::Null => return Err("this is no dump of an org".to_owned()),
+            Json::Null => return Err("this is not a dump of an org".to_owned()),
             form if *form == json!(FORMAT) => {}
-            form => return Err(format!("the form of the dump is {form}, known is {FORMAT}")),
+            form => return Err(format!("the dump has format {form}, expected {FORMAT}")),
         }
         let head: Head = serde_json::from_value(head)
-            .map_err(|error| format!("this is no dump of an org: {error}"))?;
+            .map_err(|error| format!("this is not a dump of an org: {error}"))?;
         if head.org_id != self.org_id() {
             let (found, wanted) = (head.org_id, self.org_id());
             return Err(format!("this is a dump of the org {found}, not {wanted}"));
@@ -140,20 +146,20 @@ impl Org {
             .model
             .declare_events(&self.file)
             .map_err(|error| error.to_string())?;
-        other.model.log.await_history();
+        other.model.log.clear_history();
         other.restored = true;
         Ok((other, head.now_ms))
     }
 
-    fn take_line(&mut self, line: &str) -> Result<(), String> {
+    fn restore_line(&mut self, line: &str) -> Result<(), String> {
         let json: Json = serde_json::from_str(line)
-            .map_err(|error| format!("neither record nor event: {error}"))?;
+            .map_err(|error| format!("not a record or an event: {error}"))?;
         if json.get("part").is_none() {
-            return self.model.take_line(json);
+            return self.model.restore_line(json);
         }
         let Part { part, value } = read(json)?;
         match part.as_str() {
-            "model" => self.model.take_rest(value)?,
+            "model" => self.model.restore_rest(value)?,
             "sessions" => self.sessions = read(value)?,
             "cursors" => self.cursors = read(value)?,
             "usage" => self.usage = read(value)?,
@@ -164,7 +170,7 @@ impl Org {
             "faults" => self.faults = read(value)?,
             "locks" => self.locks = read(value)?,
             "latency_ms" => self.latency_ms = read(value)?,
-            other => return Err(format!("an org has no part {other}")),
+            other => return Err(format!("unknown part {other}")),
         }
         Ok(())
     }
@@ -174,7 +180,7 @@ fn read<T: DeserializeOwned>(json: Json) -> Result<T, String> {
     serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
-/// Returns a text that is another one for other objects or fields.
+/// Returns a text that changes when the objects or fields of the org file change.
 fn fingerprint(file: &OrgFile) -> String {
     let schema = file.schema().unwrap_or_default();
     let mut hash = Sha256::new();

@@ -1,17 +1,18 @@
-//! Weather: what is to go wrong, when, and where it did.
+//! Faults: what goes wrong, when it does, and a record of where it did.
 //!
-//! A rule waits for its chances: calls, records within calls, bulk jobs, deliveries of events,
-//! subscriptions. At each it strikes or not, by count and by a probability drawn from a seed, so
-//! that the same calls meet the same weather. [`Faults`] only decides and counts; whoever has the
-//! call, the record or the events in hand does what it says.
+//! A rule applies to calls, records within calls, bulk jobs, deliveries of events, or
+//! subscriptions. For each of these that it matches, the rule fires or not, by count and by a
+//! probability drawn from a seed, so that the same calls meet the same faults. [`Faults`] only
+//! decides and counts. The code that handles the call, record or event applies the fault.
 
 mod events;
+mod fault;
 pub(crate) mod locks;
 mod matching;
 mod operation;
-mod people;
 mod rows;
 mod rule;
+mod user_edits;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,70 +20,71 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::Org;
-use crate::model::Dice;
+use crate::model::Random;
 use crate::rest::message::Request;
-use operation::{Named, Sight};
-use rule::{Action, Rule, Scope};
+use operation::{CallSummary, Named};
+use rule::{Action, Rule, Target};
 
 pub(crate) use events::Delivered;
+pub use fault::{Fault, FaultAction};
 pub(crate) use rows::Writing;
 pub(crate) use rule::Moment;
 
-/// How many of a rule's strikes are remembered with their place, the newest.
+/// How many of a rule's most recent places are kept.
 const PLACES_MAX: usize = 100;
 
-/// What the chances of a rule without a seed are drawn from, beside its number.
+/// Seed of a rule that declares none; combined with the rule's number.
 const SEED: u64 = 0x5745_4154_4845_5221;
 
 /// The declared rules and what they did.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Faults {
-    rules: Vec<Armed>,
+    rules: Vec<ActiveRule>,
     #[serde(skip)]
     current: Current,
 }
 
-/// The call that the org is working on.
+/// The call that the org is processing.
 #[derive(Debug, Default)]
 struct Current {
-    /// Rules for records whose method and path the call has.
+    /// Row rules that match the method and path of the call.
     rows: Vec<usize>,
-    /// Under which number the call takes record locks, if it does.
+    /// The number under which the call takes record locks, if it takes any.
     holder: Option<u64>,
 }
 
-/// A declared rule and how far it is used up.
+/// A declared rule and its remaining uses.
 #[derive(Debug, Serialize, Deserialize)]
-struct Armed {
+struct ActiveRule {
     rule: Rule,
-    /// How often it still strikes; `None` for ever.
+    /// How many more times it can fire; `None` means without limit.
     left: Option<u32>,
     skip: u32,
-    dice: Dice,
-    struck: u64,
+    random: Random,
+    fired: u64,
     places: VecDeque<(i64, String)>,
 }
 
-impl Armed {
+impl ActiveRule {
     fn new(rule: Rule, number: usize) -> Self {
         let seed = rule.seed.unwrap_or(SEED ^ number as u64);
         let once = rule.probability.is_none().then_some(1);
         Self {
             left: rule.count.or(once),
             skip: rule.skip,
-            dice: Dice::seeded(seed),
-            struck: 0,
+            random: Random::seeded(seed),
+            fired: 0,
             places: VecDeque::new(),
             rule,
         }
     }
 
-    fn waits(&self, scope: Scope) -> bool {
-        self.left != Some(0) && self.rule.action.scope() == scope
+    fn waits(&self, target: Target) -> bool {
+        self.left != Some(0) && self.rule.action.target() == target
     }
 
-    /// Takes a chance; `true` says that the rule strikes.
-    fn take_chance(&mut self) -> bool {
+    /// Counts one match and returns whether the rule fires.
+    fn fires(&mut self) -> bool {
         if self.left == Some(0) {
             return false;
         }
@@ -91,7 +93,7 @@ impl Armed {
             return false;
         }
         if let Some(probability) = self.rule.probability
-            && self.dice.share() >= probability
+            && self.random.share() >= probability
         {
             return false;
         }
@@ -105,14 +107,14 @@ impl Armed {
         let most = self.rule.ms_max.unwrap_or(least);
         match most.saturating_sub(least) {
             0 => least,
-            range => least + self.dice.next() % (range + 1),
+            range => least + self.random.next() % (range + 1),
         }
     }
 }
 
-/// What happens to one call.
+/// The faults of one call.
 #[derive(Debug, Default)]
-pub(crate) struct Fired {
+pub(crate) struct CallFaults {
     pub(crate) answer: Option<(u16, String)>,
     pub(crate) drop_before: bool,
     pub(crate) drop_after: bool,
@@ -120,33 +122,33 @@ pub(crate) struct Fired {
     pub(crate) delay_ms: u64,
     /// Whether the answer waits for a release.
     pub(crate) hold: bool,
-    /// Whether the call keeps the locks of its records until its answer has left.
+    /// Whether the call keeps its record locks until its answer has been sent.
     pub(crate) contend: bool,
     /// How long before its commit the call's transaction started.
     pub(crate) late_ms: i64,
-    /// The grid that the stamps of the call's records lie on.
+    /// Stamps of the call's records are rounded down to a multiple of this.
     pub(crate) grain_ms: i64,
-    people: Vec<Visitor>,
+    user_edits: Vec<UserEdit>,
 }
 
-/// A person who waits for a call, and the records that the call names.
+/// An edit that a user makes during a call, and the records that the call names.
 #[derive(Clone, Debug)]
-struct Visitor {
+struct UserEdit {
     rule: usize,
     named: Vec<Named>,
 }
 
-/// A bulk job that is to fail.
+/// A bulk job that is going to fail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobFault {
-    /// How many rows are processed first; the rest stay unprocessed.
+    /// How many rows are processed first. The rest stay unprocessed.
     pub(crate) after_rows: usize,
-    /// What the job says went wrong.
+    /// The error message of the job.
     pub(crate) message: String,
 }
 
 impl Org {
-    /// Adds the rules that a JSON object or array declares, or says what is wrong with them.
+    /// Adds the rules of a JSON object or array, or returns what is wrong with them.
     pub(crate) fn declare_faults(&mut self, json: Json) -> Result<(), String> {
         let rules: Vec<Rule> = match json {
             Json::Array(_) => serde_json::from_value(json),
@@ -155,8 +157,8 @@ impl Org {
         .map_err(|error| error.to_string())?;
         for rule in &rules {
             let missing = || self.missing_for(&rule.matching, rule.user.as_ref());
-            if let Some(complaint) = rule.complaint().or_else(missing) {
-                return Err(complaint);
+            if let Some(problem) = rule.problem().or_else(missing) {
+                return Err(problem);
             }
         }
         for rule in rules {
@@ -169,126 +171,127 @@ impl Org {
 impl Faults {
     fn arm(&mut self, rule: Rule) {
         let number = self.rules.len();
-        self.rules.push(Armed::new(rule, number));
+        self.rules.push(ActiveRule::new(rule, number));
     }
 
-    /// Lets no rule strike any more; what struck stays counted.
+    /// Stops all rules. Their counts and places are kept.
     pub(crate) fn clear(&mut self) {
-        for armed in &mut self.rules {
-            armed.left = Some(0);
+        for active in &mut self.rules {
+            active.left = Some(0);
         }
     }
 
-    /// Returns how often each action struck.
+    /// Returns how often each action fired.
     pub(crate) fn fired(&self) -> BTreeMap<&'static str, u64> {
         let mut fired = BTreeMap::new();
-        for armed in self.rules.iter().filter(|armed| armed.struck > 0) {
-            *fired.entry(armed.rule.action.name()).or_default() += armed.struck;
+        for active in self.rules.iter().filter(|active| active.fired > 0) {
+            *fired.entry(active.rule.action.name()).or_default() += active.fired;
         }
         fired
     }
 
-    /// Returns every rule with what it did, and where.
+    /// Returns every rule with its counts and places.
     pub(crate) fn report(&self) -> Json {
         let place = |(at_ms, what): &(i64, String)| json!({"at_ms": at_ms, "what": what});
-        let rule = |(number, armed): (usize, &Armed)| {
+        let rule = |(number, active): (usize, &ActiveRule)| {
             json!({
                 "rule": number,
-                "name": armed.rule.name,
-                "action": armed.rule.action.name(),
-                "fired": armed.struck,
-                "left": armed.left,
-                "where": armed.places.iter().map(place).collect::<Vec<_>>(),
+                "name": active.rule.name,
+                "action": active.rule.action.name(),
+                "fired": active.fired,
+                "left": active.left,
+                "where": active.places.iter().map(place).collect::<Vec<_>>(),
             })
         };
         self.rules.iter().enumerate().map(rule).collect()
     }
 
-    /// Returns the rules that wait for chances of this kind.
-    fn waiting(&self, scope: Scope) -> impl Iterator<Item = usize> {
+    /// Returns the active rules for this target.
+    fn waiting(&self, target: Target) -> impl Iterator<Item = usize> {
         let rules = self.rules.iter().enumerate();
-        rules.filter_map(move |(number, armed)| armed.waits(scope).then_some(number))
+        rules.filter_map(move |(number, active)| active.waits(target).then_some(number))
     }
 
-    /// Counts a strike.
+    /// Records that a rule fired.
     fn note(&mut self, rule: usize, now_ms: i64, what: String) {
-        let armed = &mut self.rules[rule];
-        armed.struck += 1;
-        if armed.places.len() == PLACES_MAX {
-            armed.places.pop_front();
+        let active = &mut self.rules[rule];
+        active.fired += 1;
+        if active.places.len() == PLACES_MAX {
+            active.places.pop_front();
         }
-        armed.places.push_back((now_ms, what));
+        active.places.push_back((now_ms, what));
     }
 
-    /// Returns what happens to this call, and counts what is certain.
-    pub(crate) fn fire(&mut self, request: &Request, now_ms: i64) -> Fired {
-        let mut outcome = Fired::default();
+    /// Returns the faults of this call and counts those that are certain.
+    pub(crate) fn fire(&mut self, request: &Request, now_ms: i64) -> CallFaults {
+        let mut outcome = CallFaults::default();
         self.current = Current::default();
-        if self.rules.iter().all(|armed| armed.left == Some(0)) {
+        if self.rules.iter().all(|active| active.left == Some(0)) {
             return outcome;
         }
-        self.resume(request);
-        let sight = Sight::of(request);
-        for number in self.waiting(Scope::Call).collect::<Vec<_>>() {
-            let armed = &mut self.rules[number];
-            if !armed.rule.matching.fits_call(&sight) {
+        self.continue_call(request);
+        let call = CallSummary::of(request);
+        for number in self.waiting(Target::Call).collect::<Vec<_>>() {
+            let active = &mut self.rules[number];
+            if !active.rule.matching.fits_call(&call) {
                 continue;
             }
-            if armed.rule.action == Action::Person {
-                let named = sight.records();
-                outcome.people.push(Visitor {
+            if active.rule.action == Action::UserEdit {
+                let named = call.records();
+                outcome.user_edits.push(UserEdit {
                     rule: number,
                     named,
                 });
                 continue;
             }
-            if armed.take_chance() {
-                armed.strike(&mut outcome);
-                self.note(number, now_ms, sight.title());
+            if active.fires() {
+                active.apply(&mut outcome);
+                self.note(number, now_ms, call.title());
             }
         }
         outcome
     }
 
-    /// Says that work goes on behind a call that was answered before: its records meet the weather
-    /// that is declared for its method and path.
-    pub(crate) fn resume(&mut self, request: &Request) {
-        let sight = Sight::of(request);
+    /// Selects the row rules for work that continues after its call was answered, by the method and
+    /// path of that call.
+    pub(crate) fn continue_call(&mut self, request: &Request) {
+        let call = CallSummary::of(request);
         self.current = Current::default();
         self.current.rows = self
-            .waiting(Scope::Row)
-            .filter(|number| self.rules[*number].rule.matching.fits_path(&sight))
+            .waiting(Target::Row)
+            .filter(|number| self.rules[*number].rule.matching.fits_path(&call))
             .collect();
     }
 
-    /// Says that the call is over.
-    pub(crate) fn leave(&mut self) {
+    /// Ends the current call.
+    pub(crate) fn end_call(&mut self) {
         self.current = Current::default();
     }
 
-    /// Says under which number the call takes record locks.
+    /// Sets the number under which the current call takes record locks.
     pub(crate) fn contend_as(&mut self, holder: u64) {
         self.current.holder = Some(holder);
     }
 
-    /// Returns how a bulk job is to fail, and counts it; `None` lets it run.
+    /// Returns how a bulk job fails, and counts the fault, or `None` if the job runs normally.
     ///
-    /// Asked once when the job begins. `operation` is that of the job: `insert`, `upsert` and so on.
+    /// Called once when the job starts. `operation` is that of the job, such as `insert` or
+    /// `upsert`.
     pub(crate) fn fire_job(
         &mut self,
         object: &str,
         operation: &str,
         now_ms: i64,
     ) -> Option<JobFault> {
-        for number in self.waiting(Scope::Job).collect::<Vec<_>>() {
-            let armed = &mut self.rules[number];
-            let fits = armed.rule.matching.fits_work(object, operation);
-            if !fits || !armed.take_chance() {
+        for number in self.waiting(Target::Job).collect::<Vec<_>>() {
+            let active = &mut self.rules[number];
+            let fits = active.rule.matching.fits_work(object, operation);
+            if !fits || !active.fires() {
                 continue;
             }
-            let message = armed.rule.message.clone();
+            let message = active.rule.message.clone();
             let fault = JobFault {
-                after_rows: armed.rule.after_rows.unwrap_or(0),
+                after_rows: active.rule.after_rows.unwrap_or(0),
                 message: message.unwrap_or_else(|| {
                     "InternalServerError : The job failed after several retries.".to_owned()
                 }),
@@ -300,9 +303,9 @@ impl Faults {
     }
 }
 
-impl Armed {
-    /// Does to a call what the rule says.
-    fn strike(&mut self, outcome: &mut Fired) {
+impl ActiveRule {
+    /// Applies the rule to a call.
+    fn apply(&mut self, outcome: &mut CallFaults) {
         match self.rule.action {
             Action::Status => outcome.answer = Some(self.rule.answer()),
             Action::RequestLimit => outcome.answer = Some(self.rule.request_limit()),
@@ -314,7 +317,7 @@ impl Armed {
             Action::Contend => outcome.contend = true,
             Action::LateVisible => outcome.late_ms = signed(self.duration_ms()),
             Action::TieStamps => outcome.grain_ms = signed(self.duration_ms()),
-            Action::Person
+            Action::UserEdit
             | Action::RowError
             | Action::Flow
             | Action::FailJob

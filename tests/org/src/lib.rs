@@ -1,15 +1,16 @@
-//! A local Salesforce org: one model under a REST server and a Pub/Sub server.
+//! A local Salesforce org: one model behind a REST server and a Pub/Sub server.
 //!
 //! [`Org`] is the whole org as a state machine without sockets or clock: [`Org::request`] answers
-//! any REST call, [`Org::fetch`] reads the change events that the writes left. [`server::start`]
-//! puts the same org behind an HTTP and a gRPC port. What Salesforce documents, the org does; what
-//! nobody could confirm stands in one file of named switches.
+//! any REST call, and [`Org::fetch`] reads the change events of the writes. [`server::start`]
+//! serves the same org on an HTTP port and a gRPC port; [`in_process::InProcess`] answers the same
+//! calls without sockets. The org does what Salesforce documents. Behaviour that could not be
+//! confirmed is in one file of named switches, `unconfirmed.rs`.
 
 mod bulk;
 mod control;
 mod dump;
-mod event_door;
 mod faults;
+pub mod in_process;
 pub mod local;
 mod model;
 mod org;
@@ -23,6 +24,7 @@ mod tooling;
 mod unconfirmed;
 
 pub use dump::RestoreError;
+pub use faults::{Fault, FaultAction};
 pub use model::decode::DecodedEvent;
 pub use model::error::SfError;
 pub use model::id::RecordId;

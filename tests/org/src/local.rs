@@ -1,4 +1,4 @@
-//! The credentials of the built-in org. They open nothing but a local org and are no secret.
+//! The credentials of the built-in org. They work only in a local org and are not secret.
 
 /// Consumer key of the built-in connected app.
 pub const CLIENT_ID: &str = "local-only-client-id";
@@ -6,7 +6,7 @@ pub const CLIENT_ID: &str = "local-only-client-id";
 /// Consumer secret of the built-in connected app.
 pub const CLIENT_SECRET: &str = "local-only-client-secret";
 
-/// The integration user, whom the app runs as.
+/// The integration user that the app runs as.
 pub const INTEGRATION_USER: &str = "integration@acme.example";
 
 /// The password of the integration user.
@@ -18,7 +18,7 @@ pub const SECURITY_TOKEN: &str = "local-only-security-token";
 /// A refresh token of the built-in app for the integration user.
 pub const REFRESH_TOKEN: &str = "local-only-refresh-token";
 
-/// A person who works in the org.
+/// A user who works in the org by hand.
 pub const PERSON: &str = "kim@acme.example";
 
 /// The private key (PEM) whose public half the built-in app trusts.

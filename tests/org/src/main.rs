@@ -12,31 +12,31 @@ use mimalloc::MiMalloc;
 use salesforce_org::Org;
 use salesforce_org::server::{self, Options};
 
-/// Records and events are millions of small pieces that stay, between the pieces of requests that
-/// go: the allocator of glibc spent half the time of the org on finding room between them.
+/// The org keeps millions of small records and events and allocates short-lived request data
+/// between them. The glibc allocator spent half of the org's CPU time searching for free memory.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// How many seeded records lie between two lines of progress.
-const TOLD_EVERY: usize = 100_000;
+/// Number of seeded records between two progress lines.
+const PROGRESS_EVERY: usize = 100_000;
 
 const EXAMPLES: &str = "\
 Examples:
   salesforce-org
       The built-in org on 127.0.0.1:8180 (REST) and 127.0.0.1:8181 (Pub/Sub)
   salesforce-org --http 127.0.0.1:0 --grpc 127.0.0.1:0 --certificate org.pem
-      Any free ports, and a file for clients that come by TLS
+      Any free ports, and a certificate file for TLS clients
   salesforce-org --org invoices.toml --seed Account.csv --seed Invoice__c=2026.csv
       More objects, and records for two of them: parents first
   salesforce-org --restore state.jsonl --dump state.jsonl
-      Goes on where the last run stopped
+      Continues where the last run stopped
 
-Log in with client id local-only-client-id and secret local-only-client-secret, or open no session
-at all: what stands behind /_org/ (GET /_org/stats and others) asks for none.";
+Log in with client id local-only-client-id and secret local-only-client-secret, or use the
+control endpoints below /_org/ (GET /_org/stats and others), which need no session.";
 
 /// A local Salesforce org: REST and OAuth on one port, the Pub/Sub API on another.
 ///
-/// Everything is in memory. Both ports speak plaintext and TLS. The first line of output is a JSON
+/// Everything is in memory. Both ports accept plaintext and TLS. The first line of output is a JSON
 /// object with the addresses: http, grpc, https, grpcs.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -50,24 +50,24 @@ struct Arguments {
     /// Org file (TOML) with more objects, fields, users and apps.
     #[arg(long, value_name = "FILE")]
     org: Option<PathBuf>,
-    /// CSV file with records to start with; the object is the name of the file unless given. The
-    /// header names fields, or a parent by its external id (Account.External_Id__c).
+    /// CSV file with initial records. The object is the file's name unless given. The header names
+    /// fields, or a parent by its external id (Account.External_Id__c).
     #[arg(long, value_name = "[OBJECT=]FILE")]
     seed: Vec<String>,
-    /// Dump to start from.
+    /// Dump file to restore at start.
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     restore: Option<PathBuf>,
-    /// File to dump the state to when the program is told to end.
+    /// Dump file to write when the program is stopped.
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
-    /// File to write the certificate (PEM) to that clients by TLS have to trust; it is new at
-    /// every start.
+    /// File to write the certificate authority (PEM) to, which TLS clients have to trust. It is new
+    /// at every start.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// After how many milliseconds a quiet subscription is told the newest position.
+    /// Milliseconds after which a quiet subscription receives the newest position.
     #[arg(long, value_name = "MS", default_value_t = 270_000)]
     keep_alive_ms: u64,
-    /// How many milliseconds every REST answer is held back.
+    /// Milliseconds by which every REST answer is delayed.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
 }
@@ -92,8 +92,8 @@ async fn main() -> anyhow::Result<()> {
         std::fs::write(path, running.certificate_pem())
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    // Whoever reads the addresses may tell it to end at once.
-    let told_to_end = told_to_end()?;
+    // Set up before the addresses are printed, because their reader may stop the program at once.
+    let stopped = stop_signal()?;
     let mut out = std::io::stdout();
     let (http, grpc) = (running.http_url(), running.grpc_url());
     let (https, grpcs) = (running.https_url(), running.grpcs_url());
@@ -102,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
         r#"{{"http":"{http}","grpc":"{grpc}","https":"{https}","grpcs":"{grpcs}"}}"#
     )?;
     out.flush()?;
-    told_to_end.await;
+    stopped.await;
     if let Some(path) = &arguments.dump {
         running
             .with_org(|org| dump(org, path))
@@ -125,7 +125,7 @@ fn prepared(arguments: &Arguments) -> anyhow::Result<Org> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     org.set_wall_ms(i64::try_from(now.as_millis())?);
     for seed in &arguments.seed {
-        plant(&mut org, seed)?;
+        create_records(&mut org, seed)?;
     }
     if let Some(path) = &arguments.restore {
         let mut input = BufReader::new(open(path)?);
@@ -139,8 +139,8 @@ fn open(path: &Path) -> anyhow::Result<File> {
     File::open(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-/// Creates the records of one file and says so on stderr.
-fn plant(org: &mut Org, seed: &str) -> anyhow::Result<()> {
+/// Creates the records of one file and logs progress to stderr.
+fn create_records(org: &mut Org, seed: &str) -> anyhow::Result<()> {
     let (object, path) = match seed.split_once('=') {
         Some((object, path)) => (object.to_owned(), Path::new(path)),
         None => {
@@ -150,20 +150,20 @@ fn plant(org: &mut Org, seed: &str) -> anyhow::Result<()> {
         }
     };
     let file = BufReader::new(open(path)?);
-    let say = |count: usize| eprintln!("{}: {count} records of {object}", path.display());
-    let tell = |count: usize| {
-        if count.is_multiple_of(TOLD_EVERY) {
-            say(count);
+    let log = |count: usize| eprintln!("{}: {count} records of {object}", path.display());
+    let progress = |count: usize| {
+        if count.is_multiple_of(PROGRESS_EVERY) {
+            log(count);
         }
     };
     let created = org
-        .seed(&object, file, tell)
+        .seed(&object, file, progress)
         .with_context(|| path.display().to_string())?;
-    say(created);
+    log(created);
     Ok(())
 }
 
-/// Writes the state beside the file and moves it there, so that a dump is whole or the old one.
+/// Writes to a second file and renames it, so that a failed dump keeps the old one.
 fn dump(org: &Org, path: &Path) -> std::io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -174,9 +174,9 @@ fn dump(org: &Org, path: &Path) -> std::io::Result<()> {
     std::fs::rename(beside, path)
 }
 
-/// Listens from now on, and returns what is over once somebody has told the program to end.
+/// Starts listening for signals and returns a future that completes when the program is stopped.
 #[cfg(unix)]
-fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
@@ -189,9 +189,10 @@ fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 #[cfg(not(unix))]
-fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {
-        // A terminal that cannot be heard cannot tell it to end either.
+        // If the signal handler fails, the program cannot be stopped this way, so the error is
+        // ignored.
         let _ = tokio::signal::ctrl_c().await;
     })
 }

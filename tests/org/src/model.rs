@@ -1,6 +1,6 @@
-//! The org without any protocol: schema, records, transactions and the change events they leave.
+//! The org without protocols: schema, records, transactions and their change events.
 //!
-//! Pure and synchronous. Time is a number that somebody else sets; randomness comes from a seed.
+//! Pure and synchronous. The time is an argument; randomness comes from a seed.
 
 pub(crate) mod bitmap;
 pub(crate) mod change;
@@ -52,14 +52,14 @@ use value::Value;
 /// Seed of the org's randomness: the same calls give the same ids, tokens and keys.
 const SEED: u64 = 0x5359_4e43_4c49_4e45;
 
-/// Who writes, and what the change events say about it.
+/// The user who writes, and the change origin of the write.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     pub(crate) user: RecordId,
     pub(crate) origin: String,
 }
 
-/// Something that Salesforce automation sets in the transaction of a write.
+/// Fields that Salesforce automation sets in the transaction of a write.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Flow {
     pub(crate) object: ObjectNo,
@@ -75,7 +75,7 @@ pub(crate) struct Normaliser {
     pub(crate) transform: Transform,
 }
 
-/// What a normaliser does to text.
+/// How a normaliser changes text.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transform {
@@ -83,12 +83,12 @@ pub(crate) enum Transform {
     Lowercase,
 }
 
-/// A source of numbers that look random and repeat with their seed (SplitMix64).
+/// A pseudo-random generator that repeats with its seed (SplitMix64).
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Random(u64);
 
-impl Dice {
-    /// Returns a source that repeats with this seed.
+impl Random {
+    /// Returns a generator with this seed.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
     }
@@ -114,7 +114,7 @@ impl Dice {
     }
 }
 
-/// Schema, records and change log.
+/// The schema, the records and the change log.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) schema: Schema,
@@ -123,23 +123,24 @@ pub(crate) struct Model {
     pub(crate) deletions: Deletions,
     pub(crate) flows: Vec<Flow>,
     pub(crate) normalisers: Vec<Normaliser>,
-    pub(crate) dice: Dice,
+    pub(crate) random: Random,
     pub(crate) now_ms: i64,
-    /// How long before its commit the running transaction started: its records carry that time.
+    /// How long before its commit the running transaction started. Its records get that time.
     pub(crate) late_ms: i64,
-    /// The grid that system stamps lie on: a second, or wider, so that many records tie.
+    /// System stamps are rounded down to a multiple of this: one second, or more so that records
+    /// tie.
     pub(crate) grain_ms: i64,
     pub(crate) platform_events: Vec<PlatformEvent>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) limits: EventLimits,
-    /// How many events of an object are still to be sent as gaps, as if Salesforce had failed.
+    /// How many of an object's next events become gaps, as if Salesforce had failed.
     pub(crate) planned_gaps: BTreeMap<ObjectNo, u32>,
-    /// How many were.
+    /// How many planned gaps were sent.
     pub(crate) planned_gaps_sent: u64,
-    /// The records that went to the recycle bin because another one did.
-    gone_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
+    /// The records that were deleted because another one was.
+    deleted_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
     commit_number: i64,
-    /// What became of the schema of the org file since.
+    /// Schema changes since the org file was read.
     pub(crate) changes: Vec<SchemaChange>,
 }
 
@@ -152,7 +153,7 @@ impl Model {
             deletions: Deletions::new(now_ms),
             flows: Vec::new(),
             normalisers: Vec::new(),
-            dice: Dice(SEED),
+            random: Random(SEED),
             now_ms,
             late_ms: 0,
             grain_ms: 0,
@@ -161,18 +162,18 @@ impl Model {
             limits: EventLimits::default(),
             planned_gaps: BTreeMap::new(),
             planned_gaps_sent: 0,
-            gone_with: HashMap::new(),
+            deleted_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
             changes: Vec::new(),
             schema,
         }
     }
 
-    /// Puts the clock to `now_ms` and does what falls due: retention, purges.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) {
+    /// Sets the clock to `now_ms` and does what is due: retention and purges.
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.log.keep_time(now_ms);
-        for id in self.deletions.keep_time(now_ms) {
+        self.log.advance_clock(now_ms);
+        for id in self.deletions.advance_clock(now_ms) {
             if let Some(object) = self.schema.with_prefix(id.prefix())
                 && let Some(row) = self.row_of(object, id)
                 && self.table(object).is_deleted(self.object(object), row)
@@ -201,7 +202,7 @@ impl Model {
         &self.tables[no.0]
     }
 
-    /// Returns the object of that name, or Salesforce's complaint that there is none.
+    /// Returns the object with that name, or Salesforce's error for an unknown object.
     pub(crate) fn object_named(&self, name: &str) -> Result<ObjectNo, SfError> {
         self.schema.find(name).ok_or_else(SfError::not_found)
     }
@@ -211,7 +212,7 @@ impl Model {
         RecordId::numbered(self.object(object).key_prefix, row)
     }
 
-    /// Returns the record of an object behind an id, the deleted ones included.
+    /// Returns the record of an object with an id, including deleted ones.
     pub(crate) fn row_of(&self, object: ObjectNo, id: RecordId) -> Option<RowNo> {
         if id.prefix() != self.object(object).key_prefix {
             return None;
@@ -220,26 +221,26 @@ impl Model {
             .filter(|row| self.table(object).row(*row).is_some())
     }
 
-    /// Returns the live record that an id in a reference names.
+    /// Returns the live record that a reference points to.
     pub(crate) fn live_row(&self, id: RecordId) -> Option<(ObjectNo, RowNo)> {
         let object = self.schema.with_prefix(id.prefix())?;
         let row = self.row_of(object, id)?;
         (!self.table(object).is_deleted(self.object(object), row)).then_some((object, row))
     }
 
-    /// Returns the live records whose `field` holds the value that `text` writes.
+    /// Returns the live records whose `field` has the value given as text.
     pub(crate) fn find_by(&self, object: ObjectNo, no: FieldNo, text: &str) -> Vec<RowNo> {
         let field = self.object(object).field(no);
         let key = match Value::from_text(field, text.trim()) {
             Ok(value) => value.index_key(field),
-            // A value that the field could not hold is held by no record.
+            // No record has a value that the field cannot hold.
             Err(_) => None,
         };
         let found = key.and_then(|key| self.table(object).find(no, &key).map(<[RowNo]>::to_vec));
         found.unwrap_or_default()
     }
 
-    /// Returns the field of that name, or Salesforce's complaint that there is none.
+    /// Returns the field with that name, or Salesforce's error for an unknown field.
     pub(crate) fn field_named(&self, object: ObjectNo, name: &str) -> Result<FieldNo, SfError> {
         let object = self.object(object);
         object
@@ -253,7 +254,7 @@ impl Model {
     }
 }
 
-/// Returns the refusal of an unknown field.
+/// Returns the error for an unknown field.
 pub(crate) fn no_such_column(name: &str, object: &Object) -> SfError {
     let message = format!("No such column '{name}' on sobject of type {}", object.name);
     SfError::new("INVALID_FIELD", message)

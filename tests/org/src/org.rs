@@ -1,4 +1,4 @@
-//! The org as a whole: the model, who is logged in, what was used, and what is to go wrong.
+//! The org as a whole: the model, the sessions, the usage counts and the faults.
 
 use std::collections::BTreeMap;
 
@@ -30,15 +30,15 @@ use crate::rest::session::Sessions;
 use crate::rest::usage::Usage;
 use crate::unconfirmed::MULTI_OBJECT_SCHEMA_ID;
 
-/// When the clock of an org stands before anybody sets it: 2026-05-01T09:30:00Z.
+/// The clock of a new org: 2026-05-01T09:30:00Z.
 pub(crate) const START_MS: i64 = 1_777_627_800_000;
 
-/// How far from the time outside the clock can be set: a century keeps every date in range.
+/// Maximum offset of the org's clock from real time: a century, which keeps every date in range.
 const AHEAD_MS_MAX: i64 = 100 * 366 * 86_400_000;
 
 /// A local Salesforce org.
 ///
-/// It has no clock: the time is what [`Org::set_wall_ms`] said last, plus what
+/// It has no clock. Its time is the last [`Org::set_wall_ms`] plus everything that
 /// [`Org::advance_ms`] added.
 #[derive(Debug)]
 pub struct Org {
@@ -50,39 +50,39 @@ pub struct Org {
     pub(crate) usage: Usage,
     pub(crate) faults: Faults,
     pub(crate) locks: Locks,
-    /// How often held answers were released.
+    /// How many times held answers were released.
     pub(crate) releases: u64,
     pub(crate) bulk: Bulk,
     pub(crate) async_jobs: AsyncJobs,
     pub(crate) stats: Stats,
     pub(crate) bus: Bus,
     pub(crate) base_url: String,
-    /// The address by the other of plaintext and TLS than the call at hand came by.
+    /// The address with the other protocol (plaintext or TLS) than that of the current call.
     pub(crate) other_url: String,
-    /// What clients by TLS trust; empty without a server.
+    /// The certificate authority that TLS clients trust; empty without a server.
     pub(crate) certificate_pem: String,
     pub(crate) latency_ms: u64,
-    /// Whether the history is that of a dump.
+    /// Whether the history comes from a dump.
     pub(crate) restored: bool,
     wall_ms: i64,
     ahead_ms: i64,
 }
 
-/// What the org has counted.
+/// Counts of the org.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stats {
     pub(crate) calls: BTreeMap<String, u64>,
     pub(crate) events_delivered: u64,
-    /// How many writes met a lock of somebody else.
+    /// How many writes failed because of another holder's lock.
     pub(crate) row_locks_met: u64,
 }
 
-/// What `GetTopic` tells.
+/// The result of `GetTopic`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// The name as asked for.
+    /// The requested name.
     pub topic_name: String,
-    /// Names the org.
+    /// Identifies the org.
     pub tenant_guid: String,
     /// Schema of the events; empty for topics with several objects.
     pub schema_id: String,
@@ -90,7 +90,7 @@ pub struct TopicInfo {
     pub can_publish: bool,
 }
 
-/// What `GetSchema` tells.
+/// The result of `GetSchema`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaInfo {
     /// Avro schema as JSON.
@@ -106,21 +106,23 @@ impl Default for Org {
 }
 
 impl Org {
-    /// Returns an org with what `text` declares laid over the built-in org.
+    /// Returns an org with the declarations of `text` added to the built-in org.
     ///
     /// # Errors
-    /// When the text is not TOML of the documented form or contradicts itself.
+    ///
+    /// Fails if the text is not TOML in the documented form or contradicts itself.
     pub fn from_toml(text: &str) -> Result<Self, OrgFileError> {
         Self::of(OrgFile::parse(text)?)
     }
 
     fn of(file: OrgFile) -> Result<Self, OrgFileError> {
         let mut org = Self::empty(file, START_MS, &[])?;
-        org.settle()?;
+        org.load_org_file()?;
         Ok(org)
     }
 
-    /// Returns an org without records and sessions whose schema has changed since its file.
+    /// Returns an org without records and sessions, with the schema changes since its file was
+    /// read.
     pub(crate) fn empty(
         file: OrgFile,
         now_ms: i64,
@@ -131,7 +133,7 @@ impl Org {
             model.repeat(change).map_err(OrgFileError::Content)?;
         }
         let id = file.org.id.as_deref().and_then(RecordId::parse);
-        let id = id.ok_or_else(|| OrgFileError::Content("org.id is no id".to_owned()))?;
+        let id = id.ok_or_else(|| OrgFileError::Content("org.id is not a record id".to_owned()))?;
         Ok(Self {
             id,
             model,
@@ -156,8 +158,8 @@ impl Org {
         })
     }
 
-    /// Puts into an empty org what its file declares.
-    fn settle(&mut self) -> Result<(), OrgFileError> {
+    /// Adds what the org file declares to an empty org.
+    fn load_org_file(&mut self) -> Result<(), OrgFileError> {
         self.add_users()?;
         self.add_record_types()?;
         self.model.deletions = self.deletions(self.model.now_ms);
@@ -165,7 +167,7 @@ impl Org {
         self.declare_bus()
     }
 
-    /// Puts the users of the org file into the User object.
+    /// Creates User records for the users of the org file.
     fn add_users(&mut self) -> Result<(), OrgFileError> {
         let object = self.user_object();
         for user in self.file.users.clone() {
@@ -189,7 +191,7 @@ impl Org {
         Ok(())
     }
 
-    /// Puts the record types of all objects into the RecordType object.
+    /// Creates RecordType records for the record types of all objects.
     fn add_record_types(&mut self) -> Result<(), OrgFileError> {
         let Some(object) = self.model.schema.find("RecordType") else {
             return Ok(());
@@ -222,21 +224,23 @@ impl Org {
             .expect("the built-in org file declares User")
     }
 
-    /// Forgets all records, events, sessions, faults and counts; keeps clock, schema and addresses.
+    /// Deletes all records, events, sessions, faults and counts. Clock, schema and addresses stay.
     pub fn reset(&mut self) {
         let mut fresh = Self::empty(self.file.clone(), self.now_ms(), &self.model.changes)
             .expect("the org file was consistent before");
-        fresh.settle().expect("the org file was consistent before");
+        fresh
+            .load_org_file()
+            .expect("the org file was consistent before");
         fresh.latency_ms = self.latency_ms;
-        self.give_way(fresh);
-        self.keep_time();
+        self.replace_with(fresh);
+        self.advance_clock();
     }
 
-    /// Lets another org take its place: at the same addresses, with the same time outside.
-    pub(crate) fn give_way(&mut self, other: Self) {
+    /// Replaces this org with another at the same addresses and real time.
+    pub(crate) fn replace_with(&mut self, other: Self) {
         let before = std::mem::replace(self, other);
         self.bus = std::mem::take(&mut self.bus).following(&before.bus);
-        // Whoever waits for a release waits no longer.
+        // Releases the held answers of the replaced org.
         self.releases = before.releases + 1;
         (self.wall_ms, self.ahead_ms) = (before.wall_ms, before.ahead_ms);
         self.base_url = before.base_url;
@@ -244,23 +248,23 @@ impl Org {
         self.certificate_pem = before.certificate_pem;
     }
 
-    /// Says what the time is outside; the org's clock moves by as much.
+    /// Sets the real time; the org's clock advances by the same amount.
     ///
-    /// At most one batch of a bulk job that is due by then is worked off, so that nobody who only
-    /// asks for the time waits for a long job.
+    /// Runs at most one due batch of a bulk job, so that a call that only needs the time never
+    /// waits for a long job.
     pub fn set_wall_ms(&mut self, ms: i64) {
         self.wall_ms = ms;
-        self.keep_time();
+        self.advance_clock();
         self.run_one_job();
     }
 
-    /// Returns the milliseconds until a bulk job moves on; `None` if none waits.
+    /// Returns the milliseconds until the next step of a bulk job, or `None` if no job waits.
     pub(crate) fn next_job_in_ms(&self) -> Option<u64> {
         let due_ms = self.bulk.due_ms()?;
         Some(u64::try_from(due_ms - self.now_ms()).unwrap_or(0))
     }
 
-    /// Starts the history of a fresh org at this time instead of the built-in one.
+    /// Starts the history of a new org at this time instead of the built-in one.
     pub(crate) fn start_clock(&mut self, wall_ms: i64) {
         if self.model.log.published() == 0 && !self.restored {
             let now_ms = wall_ms + self.ahead_ms;
@@ -268,23 +272,23 @@ impl Org {
             self.model.deletions = self.deletions(now_ms);
         }
         if self.restored {
-            // Its clock goes on from the dump, whatever the time outside was taken to be till now.
+            // The clock continues from the time of the dump, independent of the real time so far.
             self.ahead_ms = self.now_ms().saturating_sub(wall_ms);
         }
         self.set_wall_ms(wall_ms);
     }
 
-    /// Moves the org's clock ahead of the time outside, and all bulk jobs as far as they get by then.
+    /// Advances the org's clock and runs the bulk job steps that become due.
     pub fn advance_ms(&mut self, ms: i64) {
         self.move_to(self.ahead_ms.saturating_add(ms));
     }
 
-    /// Puts the org's clock to `ms`; it goes on from there with the time outside.
+    /// Sets the org's clock to `ms`. It continues from there with the real time.
     pub fn set_now_ms(&mut self, ms: i64) {
         self.move_to(ms.saturating_sub(self.wall_ms));
     }
 
-    /// Returns an empty delete log with the maximum of the org file.
+    /// Returns an empty delete log with the maximum size of the org file.
     fn deletions(&self, now_ms: i64) -> Deletions {
         let mut deletions = Deletions::new(now_ms);
         if let Some(max) = self.file.org.delete_log_max {
@@ -295,7 +299,7 @@ impl Org {
 
     fn move_to(&mut self, ahead_ms: i64) {
         self.ahead_ms = ahead_ms.clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
-        self.keep_time();
+        self.advance_clock();
         self.run_jobs();
     }
 
@@ -305,21 +309,21 @@ impl Org {
         self.wall_ms + self.ahead_ms
     }
 
-    /// Returns the time outside, which signed assertions are judged by.
+    /// Returns the real time, which signed assertions are checked against.
     pub(crate) fn wall_ms(&self) -> i64 {
         self.wall_ms
     }
 
-    fn keep_time(&mut self) {
-        self.model.keep_time(self.now_ms());
+    fn advance_clock(&mut self) {
+        self.model.advance_clock(self.now_ms());
     }
 
-    /// Says under which address the org is reached; token answers name it as `instance_url`.
+    /// Sets the address of the org, which token answers contain as `instance_url`.
     pub fn set_base_url(&mut self, url: &str) {
         url.trim_end_matches('/').clone_into(&mut self.base_url);
     }
 
-    /// Says under which address the org is reached by TLS; who logs in by TLS is told this one.
+    /// Sets the TLS address of the org, which token answers to TLS clients contain.
     pub fn set_secure_url(&mut self, url: &str) {
         url.trim_end_matches('/').clone_into(&mut self.other_url);
     }
@@ -330,7 +334,7 @@ impl Org {
         self.id.to_string()
     }
 
-    /// Opens a session for a user without a token call; `None` if there is no such user.
+    /// Opens a session for a user without a login, or returns `None` if the user does not exist.
     pub fn open_session(&mut self, username: &str) -> Option<String> {
         let user = self.user_named(username)?;
         Some(self.new_session(user))
@@ -338,7 +342,7 @@ impl Org {
 
     pub(crate) fn new_session(&mut self, user: RecordId) -> String {
         let org_id = self.org_id();
-        let (first, second) = (self.model.dice.uuid(), self.model.dice.uuid());
+        let (first, second) = (self.model.random.uuid(), self.model.random.uuid());
         let token = format!("{}!AQE{}{}", &org_id[..15], first.simple(), second.simple());
         self.sessions.open(token.clone(), user, self.now_ms());
         token
@@ -355,9 +359,10 @@ impl Org {
         self.file.org.session_idle_minutes.unwrap_or(120) * 60_000
     }
 
-    /// Returns what `GetTopic` tells about a topic.
+    /// Returns the `GetTopic` result of a topic.
     ///
     /// # Errors
+    ///
     /// [`StreamError::TopicNotFound`] for any name but `/data/ChangeEvents`,
     /// `/data/<Object>ChangeEvent` of an object with change events, `/event/<Event>__e`, and the
     /// channels below `/data/` and `/event/`.
@@ -377,7 +382,7 @@ impl Org {
         })
     }
 
-    /// Returns an Avro schema; `None` if no event ever had it.
+    /// Returns an Avro schema, or `None` for an unknown id.
     #[must_use]
     pub fn get_schema(&self, schema_id: &str) -> Option<SchemaInfo> {
         let (_, _, layout) = self.model.log.schema(schema_id)?;
@@ -390,7 +395,8 @@ impl Org {
     /// Returns at most `max` events of a topic.
     ///
     /// # Errors
-    /// Unknown topics and positions that are malformed or older than the retention.
+    ///
+    /// Fails for an unknown topic and for a position that is malformed or older than the retention.
     pub fn fetch(
         &self,
         topic: &str,
@@ -404,17 +410,18 @@ impl Org {
             permissions: &Permissions::default(),
             events_max: max,
         };
-        let (events, cursor) = self.model.read(&reading, Cursor::behind(after));
+        let (events, cursor) = self.model.read(&reading, Cursor::after(after));
         Ok(Fetched {
             events,
             latest_replay_id: replay_bytes(cursor.after),
         })
     }
 
-    /// Returns a change event in readable form: header, changed names, values by field.
+    /// Returns a decoded change event: header, changed names, values by field.
     ///
     /// # Panics
-    /// When the payload is not a change event of its schema, as a platform event is none.
+    ///
+    /// Panics if the payload is not a change event of its schema, for example a platform event.
     #[must_use]
     pub fn decode(&self, event: &ChangeEvent) -> DecodedEvent {
         let schema = self.model.log.schema(&event.schema_id);
@@ -422,10 +429,11 @@ impl Org {
         DecodedEvent::read(layout, &event.payload).expect("the org writes data of its own schema")
     }
 
-    /// Creates a record as a person in Salesforce would.
+    /// Creates a record like a user in Salesforce.
     ///
     /// # Errors
-    /// What Salesforce would answer.
+    ///
+    /// The error that Salesforce would answer.
     pub fn insert_as(
         &mut self,
         username: &str,
@@ -438,10 +446,11 @@ impl Org {
         Ok(self.model.id_of(object, row))
     }
 
-    /// Changes a record as a person in Salesforce would.
+    /// Updates a record like a user in Salesforce.
     ///
     /// # Errors
-    /// What Salesforce would answer.
+    ///
+    /// The error that Salesforce would answer.
     pub fn update_as(
         &mut self,
         username: &str,
@@ -455,10 +464,11 @@ impl Org {
         })
     }
 
-    /// Moves a record to the recycle bin as a person in Salesforce would.
+    /// Moves a record to the recycle bin like a user in Salesforce.
     ///
     /// # Errors
-    /// What Salesforce would answer.
+    ///
+    /// The error that Salesforce would answer.
     pub fn delete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
         let (object, row) = self.place_of(id)?;
         self.by_hand(username, |model, tx, actor| {
@@ -466,10 +476,11 @@ impl Org {
         })
     }
 
-    /// Takes a record out of the recycle bin as a person in Salesforce would.
+    /// Restores a record from the recycle bin like a user in Salesforce.
     ///
     /// # Errors
-    /// What Salesforce would answer.
+    ///
+    /// The error that Salesforce would answer.
     pub fn undelete_as(&mut self, username: &str, id: RecordId) -> Result<(), SfError> {
         let (object, row) = self.place_of(id)?;
         self.by_hand(username, |model, tx, actor| {
@@ -477,7 +488,7 @@ impl Org {
         })
     }
 
-    /// Returns one field of a record as plain text; `None` if the record or field does not exist
+    /// Returns one field of a record as plain text, or `None` if the record or field does not exist
     /// or the value is null.
     #[must_use]
     pub fn value_of(&self, id: RecordId, field: &str) -> Option<String> {
@@ -489,7 +500,7 @@ impl Org {
         (*value != Value::Null).then_some(text)
     }
 
-    /// Returns how many live records an object has; 0 for an unknown object.
+    /// Returns the number of live records of an object; 0 for an unknown object.
     #[must_use]
     pub fn count(&self, object: &str) -> usize {
         self.model

@@ -1,4 +1,4 @@
-//! The Pub/Sub API: what goes over the wire, and the server that speaks it.
+//! The Pub/Sub API: its messages and its server.
 
 pub(crate) mod bus;
 pub(crate) mod managed;

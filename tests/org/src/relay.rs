@@ -1,5 +1,5 @@
-//! Event relays: the org hands the events of a channel to Amazon EventBridge, here to whatever
-//! receives what the bus would have delivered.
+//! Event relays: the org sends the events of a channel to Amazon EventBridge, here directly to the
+//! receiver behind the bus.
 //!
 //! Source: Event Relay guide, "Event Relay Configuration" and "Manage Relay Execution State".
 
@@ -19,13 +19,13 @@ use crate::model::log::{Position, replay_bytes};
 use crate::model::permission::Permissions;
 use crate::tooling::channel_id;
 
-/// Most events that are sent before their position is kept.
+/// Maximum number of events sent before their position is stored.
 const SHIPMENT_EVENTS_MAX: usize = 100;
 
-/// Largest entry that EventBridge takes, in bytes.
+/// Maximum size of an EventBridge entry, in bytes.
 const ENTRY_BYTES_MAX: usize = 256 * 1024;
 
-/// The AWS account and region of envelopes, unless the org file says otherwise.
+/// The AWS account and region of envelopes, unless the org file sets them.
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
 
@@ -43,15 +43,16 @@ pub(crate) struct Relay {
     recovery: Preset,
     account: String,
     region: String,
-    /// Where it goes on; `None`: at the newest event.
+    /// The position to continue from; `None` for the newest event.
     cursor: Option<Cursor>,
-    /// How often it lost its place: what was on its way then moves it no more.
+    /// How many times the relay was stopped. A shipment sent before a stop no longer moves the
+    /// position.
     stops: u32,
     pub(crate) disorder: Disorder,
     pub(crate) feedback: Feedback,
 }
 
-/// Who receives the envelopes.
+/// The receiver of the envelopes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// One POST for each event.
@@ -60,27 +61,27 @@ pub(crate) enum Target {
     Queue(String),
 }
 
-/// What EventBridge may do to a stream, on order.
+/// Deviations from the event order that EventBridge may cause, on request.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disorder {
-    /// Every n-th event comes twice; 0: none.
+    /// Every n-th event is sent twice; 0 disables it.
     pub(crate) duplicate_every: u64,
-    /// Events change places within runs of this length; 0 and 1: none do.
+    /// Events are shuffled within runs of this length; 0 and 1 disable it.
     pub(crate) shuffle_within: usize,
 }
 
-/// How a relay fares, as `EventRelayFeedback` tells it.
+/// The status of a relay, as `EventRelayFeedback` reports it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Feedback {
     pub(crate) relayed: u64,
-    /// Events larger than EventBridge takes; they are lost on this way.
+    /// Number of events too large for EventBridge, which are lost.
     pub(crate) too_large: u64,
     pub(crate) last_relayed_ms: Option<i64>,
     pub(crate) error: Option<String>,
     pub(crate) error_ms: Option<i64>,
 }
 
-/// Envelopes on their way, and where the relay stands once they have arrived.
+/// Envelopes to send, and the relay's position after they have arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Shipment {
     relay: RecordId,
@@ -90,7 +91,7 @@ pub(crate) struct Shipment {
     envelopes: Vec<String>,
     events: usize,
     too_large: u64,
-    behind: Cursor,
+    end: Cursor,
 }
 
 impl Org {
@@ -120,7 +121,7 @@ impl Org {
             .channels
             .iter()
             .position(|known| known.name == entry.channel);
-        // The standard channel has a place only once something is declared for it.
+        // The standard channel has an index only once something is declared for it.
         let channel_id = channel_id(place.unwrap_or(CHANNELS_MAX));
         let id = self.bus.next_id(*b"7k2");
         self.bus.relays.push(Relay {
@@ -153,13 +154,14 @@ impl Org {
         found.ok_or_else(|| format!("there is no channel {channel}"))
     }
 
-    /// Starts, holds or stops a relay. A stopped one loses its place and starts at what is new.
+    /// Starts, pauses or stops a relay. A stopped one loses its position and restarts at the newest
+    /// event.
     pub(crate) fn set_relay_state(&mut self, name: &str, state: RelayState) -> Result<(), String> {
         let known = self.bus.relays.iter().find(|relay| relay.name == name);
         let known = known.ok_or_else(|| format!("there is no relay {name}"))?;
         let cursor = match state {
             RelayState::Stop => None,
-            // A place that is lost is replaced now, not when the relay gets to it.
+            // A position that is lost is replaced now, not when the relay reaches it.
             RelayState::Pause | RelayState::Run => Some(self.relay_cursor(known)),
         };
         let relay = self
@@ -173,12 +175,12 @@ impl Org {
         Ok(())
     }
 
-    /// Returns a relay by its name.
+    /// Returns a relay by name.
     pub(crate) fn relay_mut(&mut self, name: &str) -> Option<&mut Relay> {
         self.bus.relays.iter_mut().find(|relay| relay.name == name)
     }
 
-    /// Returns what the running relays have to send.
+    /// Returns the envelopes that the running relays have to send.
     pub(crate) fn due_shipments(&mut self) -> Vec<Shipment> {
         let running = |relay: &&Relay| relay.state == RelayState::Run;
         let due: Vec<Relay> = self.bus.relays.iter().filter(running).cloned().collect();
@@ -196,10 +198,10 @@ impl Org {
             permissions: &Permissions::default(),
             events_max: SHIPMENT_EVENTS_MAX.min(left),
         };
-        let (events, behind) = self.model.read(&reading, from);
+        let (events, end) = self.model.read(&reading, from);
         if let Some(known) = self.relay_mut(&relay.name) {
-            // What is not for the relay is behind it even if nothing is sent.
-            known.cursor = Some(if events.is_empty() { behind } else { from });
+            // If nothing is sent, the position still moves past events that are not for the relay.
+            known.cursor = Some(if events.is_empty() { end } else { from });
         }
         if events.is_empty() {
             return None;
@@ -212,7 +214,7 @@ impl Org {
             envelopes: Vec::with_capacity(events.len()),
             events: events.len(),
             too_large: 0,
-            behind,
+            end,
         };
         let mut number = relay.feedback.relayed;
         for event in &events {
@@ -233,10 +235,10 @@ impl Org {
         Some(shipment)
     }
 
-    /// Returns where a relay goes on; a place that is no longer kept gives way to its recovery.
+    /// Returns the position of a relay. If it is no longer stored, its recovery setting decides.
     fn relay_cursor(&self, relay: &Relay) -> Cursor {
         let log = &self.model.log;
-        let newest = Cursor::behind(log.head());
+        let newest = Cursor::after(log.head());
         let Some(cursor) = relay.cursor else {
             return newest;
         };
@@ -247,21 +249,21 @@ impl Org {
             return cursor;
         }
         let recovered = log.resolve(&relay.recovery.position());
-        recovered.map_or(newest, Cursor::behind)
+        recovered.map_or(newest, Cursor::after)
     }
 
     fn shuffle(&mut self, envelopes: &mut [String], within: usize) {
         for run in envelopes.chunks_mut(within.max(1)) {
             for last in (1..run.len()).rev() {
                 let bound = u64::try_from(last + 1).unwrap_or(u64::MAX);
-                let other = usize::try_from(self.model.dice.next() % bound).unwrap_or(0);
+                let other = usize::try_from(self.model.random.next() % bound).unwrap_or(0);
                 run.swap(last, other);
             }
         }
     }
 
-    /// Takes note of how a shipment fared; only one that arrived moves the relay on.
-    pub(crate) fn settle_shipment(&mut self, shipment: &Shipment, outcome: Result<(), String>) {
+    /// Records the result of a shipment. Only a shipment that arrived moves the relay's position.
+    pub(crate) fn finish_shipment(&mut self, shipment: &Shipment, outcome: Result<(), String>) {
         let now_ms = self.now_ms();
         let known = self
             .bus
@@ -272,7 +274,7 @@ impl Org {
         match outcome {
             Ok(()) => {
                 if relay.stops == shipment.stops {
-                    relay.cursor = Some(shipment.behind);
+                    relay.cursor = Some(shipment.end);
                 }
                 let sent = u64::try_from(shipment.events).unwrap_or(u64::MAX) - shipment.too_large;
                 relay.feedback.relayed += sent;
@@ -295,7 +297,7 @@ impl Relay {
         format!("aws.partner/salesforce.com/{org_id}/{}", self.channel_id)
     }
 
-    /// Returns the word for how the relay fares.
+    /// Returns the name of the relay's status.
     pub(crate) fn status(&self) -> &'static str {
         match (self.state, &self.feedback.error) {
             (RelayState::Run, Some(_)) => "ERROR",

@@ -1,4 +1,4 @@
-//! The REST surface as a function: a request and the org in, a response out.
+//! The REST API as a function of a request and the org.
 
 mod batch;
 pub(crate) mod bulk;
@@ -29,7 +29,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::Org;
 use crate::control;
-use crate::faults::{Fired, Moment};
+use crate::faults::{CallFaults, Moment};
 use crate::model::error::SfError;
 use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
@@ -38,14 +38,14 @@ use crate::unconfirmed::RETIRED_VERSION_CODE;
 use message::{Delivery, Request, Response, decode_segment};
 use resource::{Container, Resource};
 
-/// The oldest and newest API versions that answer; older ones are retired.
+/// The oldest and newest supported API versions. Older ones are retired.
 pub(crate) const VERSION_MIN: u32 = 31;
 pub(crate) const VERSION_MAX: u32 = 68;
 
-/// The oldest version that ever was, as far as the answer 410 goes.
+/// The oldest version that answers 410 as retired.
 const VERSION_RETIRED_MIN: u32 = 21;
 
-/// Most bytes of an address, and of an address with all headers.
+/// Maximum size of a URL, and of a URL with all headers, in bytes.
 const EDGE_BYTES_MAX: usize = 16_384;
 
 /// One authenticated call.
@@ -57,12 +57,12 @@ pub(crate) struct Call<'a> {
     pub(crate) version: String,
     pub(crate) version_number: u32,
     pub(crate) actor: Actor,
-    /// The transaction of which this call is a part; a call of its own has none.
+    /// The transaction that contains this call; `None` if the call has its own.
     pub(crate) outer: Option<Transaction>,
 }
 
 impl Call<'_> {
-    /// Ends what the call has done so far: at once, or together with the transaction around it.
+    /// Ends the writes of the call: commits them, or adds them to the containing transaction.
     pub(crate) fn conclude(&mut self, model: &mut Model, tx: Transaction) {
         match &mut self.outer {
             Some(outer) => {
@@ -123,7 +123,7 @@ fn members_of(json: Json) -> Result<Map<String, Json>, SfError> {
     }
 }
 
-/// Returns the refusal of a body that is no JSON; it names the character and where it stands.
+/// Returns the error for a body that is not JSON, with the character and its position.
 fn unreadable(body: &[u8], error: &serde_json::Error) -> SfError {
     let (line, column) = (error.line(), error.column());
     let at = format!("[line:{line}, column:{column}]");
@@ -185,12 +185,12 @@ pub(crate) fn push_error(out: &mut String, error: &SfError, code_key: &str) {
 }
 
 impl Org {
-    /// Answers one REST, OAuth or control-door request.
+    /// Handles one REST, OAuth or control request.
     pub fn request(&mut self, request: &Request) -> Response {
         if !request.secure {
             return self.request_by_address(request);
         }
-        // The addresses in the answer are those by which the call came.
+        // The answer contains the addresses of the protocol that the call used.
         std::mem::swap(&mut self.base_url, &mut self.other_url);
         let response = self.request_by_address(request);
         std::mem::swap(&mut self.base_url, &mut self.other_url);
@@ -210,9 +210,9 @@ impl Org {
         }
         let mut response = match too_long(request) {
             Some(refusal) => refusal,
-            None => self.answer_in_weather(request, &fired),
+            None => self.answer_with_faults(request, &fired),
         };
-        self.faults.leave();
+        self.faults.end_call();
         response.delay_ms += fired.delay_ms;
         response.hold = fired.hold;
         if fired.drop_after {
@@ -228,14 +228,14 @@ impl Org {
         response
     }
 
-    /// Says that the answer to a call has left, or never will: its record locks are free.
+    /// Releases the record locks of a call whose answer was sent or never will be.
     pub fn answered(&mut self, response: &Response) {
         if let Some(call) = response.in_flight {
             self.locks.leave(call);
         }
     }
 
-    fn answer_in_weather(&mut self, request: &Request, fired: &Fired) -> Response {
+    fn answer_with_faults(&mut self, request: &Request, fired: &CallFaults) -> Response {
         if let Some((status, body)) = &fired.answer {
             self.usage.spend(self.now_ms());
             self.count_call("(fault)", &request.method);
@@ -245,16 +245,16 @@ impl Org {
         if let Some(call) = in_flight {
             self.faults.contend_as(call);
         }
-        self.people_edit(Moment::BeforeWork, fired, request, None);
+        self.make_user_edits(Moment::BeforeWork, fired, request, None);
         (self.model.late_ms, self.model.grain_ms) = (fired.late_ms, fired.grain_ms);
         let mut response = self.answer(request, fired);
         (self.model.late_ms, self.model.grain_ms) = (0, 0);
-        self.people_edit(Moment::BeforeAnswer, fired, request, Some(&response));
+        self.make_user_edits(Moment::BeforeAnswer, fired, request, Some(&response));
         response.in_flight = in_flight;
         response
     }
 
-    fn answer(&mut self, request: &Request, fired: &Fired) -> Response {
+    fn answer(&mut self, request: &Request, fired: &CallFaults) -> Response {
         let path = request.path.trim_end_matches('/');
         if fired.expire_token
             && let Some(token) = session::token_of(request)
@@ -282,7 +282,7 @@ impl Org {
         }
     }
 
-    /// Answers what stands below `/services/data/`.
+    /// Handles a path below `/services/data/`.
     fn data(&mut self, request: &Request, rest: &str) -> Response {
         let target = match Target::read(rest) {
             Ok(target) => target,
@@ -323,7 +323,7 @@ impl Org {
         response.with_header("sforce-limit-info", &format!("api-usage={used}/{max}"))
     }
 
-    /// Answers a request that is contained in another one, if its resource fits in there.
+    /// Handles a request inside another one, if its resource is allowed there.
     fn within(&mut self, call: &mut Call<'_>, request: &Request, container: Container) -> Response {
         let path = request.path.trim_end_matches('/');
         let rest = path.strip_prefix("/services/data/");
@@ -413,8 +413,8 @@ impl Org {
     }
 }
 
-/// Refuses a request whose address, or address and headers together, are longer than the edge of
-/// Salesforce lets through. Source: REST API Developer Guide, "Status Codes and Error Responses".
+/// Refuses a request whose URL, or URL with headers, is longer than Salesforce accepts. Source:
+/// REST API Developer Guide, "Status Codes and Error Responses".
 fn too_long(request: &Request) -> Option<Response> {
     let address = request.path.len() + request.query.len() + 1;
     let headers = request.headers.iter();
@@ -425,7 +425,7 @@ fn too_long(request: &Request) -> Option<Response> {
     (address + headers > EDGE_BYTES_MAX).then(|| Response::empty(431))
 }
 
-/// Where below `/services/data/` a request goes.
+/// The version and resource of a path below `/services/data/`.
 struct Target {
     /// `v62.0`, as the request wrote it.
     version: String,
@@ -457,7 +457,7 @@ fn allowance_spent() -> SfError {
     SfError::new("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 }
 
-/// Adds to a type error where in the body the value stands.
+/// Adds the position in the body to a type error.
 fn located(request: &Request, error: SfError) -> SfError {
     if error.code() != "JSON_PARSER_ERROR" || !error.message().starts_with("Cannot deserialize") {
         return error;
@@ -478,7 +478,7 @@ pub(crate) fn method_not_allowed(method: &str, resource: &Resource<'_>) -> SfErr
     SfError::new("METHOD_NOT_ALLOWED", message)
 }
 
-/// Reads `v62.0`.
+/// Parses `v62.0`.
 fn api_version(text: &str) -> Result<u32, SfError> {
     let number = text
         .strip_prefix('v')
@@ -495,7 +495,7 @@ fn api_version(text: &str) -> Result<u32, SfError> {
     }
 }
 
-/// A POST with `_HttpMethod=PATCH` is a PATCH.
+/// Returns the method. A POST with `_HttpMethod=PATCH` is a PATCH.
 fn effective_method(request: &Request) -> String {
     if request.method != "POST" {
         return request.method.clone();
@@ -505,7 +505,7 @@ fn effective_method(request: &Request) -> String {
         .map_or_else(|| "POST".to_owned(), |m| m.to_ascii_uppercase())
 }
 
-/// Returns how the client of a call names itself.
+/// Returns the client name in the call options.
 fn client_tag(request: &Request) -> Option<&str> {
     let options = request.get("sforce-call-options")?;
     let mut options = options.split(',');

@@ -1,4 +1,4 @@
-//! Records from CSV files, put in before anybody looks: they leave no change events.
+//! Initial records from CSV files. They leave no change events.
 
 use std::io::Read;
 
@@ -11,16 +11,16 @@ use crate::model::error::SfError;
 use crate::model::schema::ObjectNo;
 use crate::model::transaction::Transaction;
 
-/// How many records lie between two reports of progress.
+/// Number of records between two progress reports.
 const PROGRESS_EVERY: usize = 10_000;
 
-/// Why a file of records is refused.
+/// Why a seed file is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}{}: {message}", shown(.column))]
 pub struct SeedError {
     /// The line of the record, from 1; the header is line 1.
     pub line: u64,
-    /// The column, from 1, and its name, if one is to blame.
+    /// The number of the column, from 1, and its name, if one column is wrong.
     pub column: Option<(usize, String)>,
     /// What is wrong.
     pub message: String,
@@ -37,7 +37,7 @@ fn shown(column: &Option<(usize, String)>) -> String {
 #[derive(Debug)]
 enum Column {
     Field(String),
-    /// A relationship and the field of the parent that names it.
+    /// A relationship and the field that identifies the parent.
     Parent(String, String),
 }
 
@@ -49,7 +49,7 @@ impl Column {
         }
     }
 
-    /// Adds a cell to a record; an empty one is no value.
+    /// Adds a cell to a record. An empty cell is omitted.
     fn put(&self, members: &mut Map<String, Json>, cell: &str) {
         if cell.trim().is_empty() {
             return;
@@ -66,12 +66,15 @@ impl Column {
 }
 
 impl Org {
-    /// Creates the records of a CSV file: the header names fields, or `Relationship.ExternalId`.
+    /// Creates the records of a CSV file. Its header names fields, or `Relationship.ExternalId`.
     ///
-    /// `progress` hears every 10,000 records how many there are. Returns how many were created.
+    /// Calls `progress` every 10,000 records with their number. Returns the number of created
+    /// records.
     ///
     /// # Errors
-    /// For the first record that the org refuses, by line and column; those before it stay.
+    ///
+    /// Fails at the first record that the org refuses, with its line and column. Earlier records
+    /// stay.
     pub fn seed(
         &mut self,
         object: &str,
@@ -101,7 +104,7 @@ impl Org {
             Draft::read(&self.model, object, Purpose::Create, &members, &[])
                 .and_then(|draft| self.model.create(&mut tx, &actor, draft))
                 .map_err(|error| {
-                    let number = self.column_to_blame(object, &columns, &record, &error);
+                    let number = self.rejected_column(object, &columns, &record, &error);
                     SeedError {
                         line,
                         column: number.map(|number| (number + 1, header[number].to_owned())),
@@ -116,7 +119,7 @@ impl Org {
         Ok(created)
     }
 
-    /// Refuses a header that names what the object does not have.
+    /// Refuses a header with fields that the object does not have.
     fn check_columns(
         &self,
         object: ObjectNo,
@@ -150,21 +153,21 @@ impl Org {
         })
     }
 
-    /// Returns the place of the column that makes the org refuse a record.
-    fn column_to_blame(
+    /// Returns the index of the column that makes the org refuse a record.
+    fn rejected_column(
         &self,
         object: ObjectNo,
         columns: &[Column],
         record: &csv::StringRecord,
         error: &SfError,
     ) -> Option<usize> {
-        // One that is refused alone.
+        // First a column that is refused on its own.
         let alone = columns.iter().zip(record).position(|(column, cell)| {
             let mut members = Map::new();
             column.put(&mut members, cell);
             Draft::read(&self.model, object, Purpose::Create, &members, &[]).is_err()
         });
-        // Else one that the refusal names, as that of a value that another record has.
+        // Otherwise a column that the error names, for example for a duplicate value.
         let named = |name: &str| {
             let by_fields = error.fields().unwrap_or_default().iter();
             by_fields.clone().any(|field| field == name) || error.message().contains(name)

@@ -1,6 +1,6 @@
-//! The org behind sockets: one HTTP port, one gRPC port, one lock around the model.
+//! Serves the org on sockets: one HTTP port, one gRPC port, one lock around the model.
 //!
-//! Both ports speak plaintext and TLS: the first byte of a connection tells which.
+//! Both ports accept plaintext and TLS. The first byte of a connection decides.
 
 mod certificate;
 mod connection;
@@ -21,17 +21,18 @@ use crate::pubsub;
 use crate::relay;
 use certificate::Certificate;
 pub(crate) use connection::Connections;
+pub(crate) use http::answer;
 
-/// Where and how to serve.
+/// Addresses and timing of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Address of the REST server; port 0 takes any free port.
     pub http: SocketAddr,
     /// Address of the Pub/Sub server; port 0 takes any free port.
     pub grpc: SocketAddr,
-    /// After how long a quiet subscription is told the newest position.
+    /// After this time a quiet subscription receives the newest position.
     pub keep_alive: Duration,
-    /// How long every REST answer is held back.
+    /// Delay of every REST answer.
     pub latency: Duration,
 }
 
@@ -48,45 +49,81 @@ impl Default for Options {
     }
 }
 
-/// An org that several tasks share.
+/// An org shared by several tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
-    /// The newest replay number; changes wake the subscriptions.
+    /// The newest replay number. A change wakes the subscriptions.
     head: watch::Sender<u64>,
-    /// How often held answers were released.
+    /// How many times held answers were released.
     released: watch::Sender<u64>,
-    /// Told when a bulk job may wait for its next step.
+    /// Notified when a bulk job may be waiting for its next step.
     jobs: Arc<Notify>,
+    time: Time,
+}
+
+/// Who moves the clock of a shared org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// It goes with the clock of the machine.
+    OfTheMachine,
+    /// It stands where the caller puts it.
+    OfTheCaller,
 }
 
 impl Shared {
-    /// Locks the org with its clock set to now. The lock is never held over an await.
+    pub(crate) fn new(org: Org, time: Time) -> Self {
+        Self {
+            head: watch::Sender::new(org.model.log.head()),
+            released: watch::Sender::new(org.releases),
+            org: Arc::new(Mutex::new(org)),
+            jobs: Arc::default(),
+            time,
+        }
+    }
+
+    /// Locks the org and sets its clock to now. Never held across an await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Org> {
-        // A panic in one request leaves the others a model that is still whole enough to test with.
+        // After a panic in one request the model is still usable for tests, so a poisoned lock is
+        // accepted.
         let mut org = self.org.lock().unwrap_or_else(PoisonError::into_inner);
-        org.set_wall_ms(wall_ms());
+        if self.time == Time::OfTheMachine {
+            org.set_wall_ms(wall_ms());
+        }
         org
     }
 
-    /// Wakes the subscriptions if the log grew.
+    /// Runs `act` on the org between requests, then notifies subscriptions of new events.
+    pub(crate) fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
+        let (done, head) = {
+            let mut org = self.lock();
+            let done = act(&mut org);
+            self.release(org.releases);
+            (done, org.model.log.head())
+        };
+        self.announce(head);
+        self.wake_jobs();
+        done
+    }
+
+    /// Wakes the subscriptions if the log has grown.
     pub(crate) fn announce(&self, head: u64) {
         self.head
             .send_if_modified(|known| std::mem::replace(known, head) != head);
     }
 
-    /// Lets the held answers go if there was a release since.
+    /// Sends the held answers if there was a release since the last call.
     fn release(&self, releases: u64) {
         let newer = |known: &mut u64| std::mem::replace(known, releases) != releases;
         self.released.send_if_modified(newer);
     }
 
-    /// Returns a watch that the next release changes.
+    /// Returns a watch that changes at the next release.
     fn released(&self) -> watch::Receiver<u64> {
         self.released.subscribe()
     }
 
-    /// Says that a bulk job may wait for its next step.
+    /// Signals that a bulk job may be waiting for its next step.
     pub(crate) fn wake_jobs(&self) {
         self.jobs.notify_one();
     }
@@ -121,7 +158,7 @@ impl Running {
         format!("http://{}", self.http)
     }
 
-    /// Returns the address that the REST server listens at, for plaintext and TLS.
+    /// Returns the socket address of the REST server, for plaintext and TLS.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http
@@ -133,49 +170,42 @@ impl Running {
         format!("http://{}", self.grpc)
     }
 
-    /// Returns the address of the REST server by TLS, such as `https://127.0.0.1:8180`.
+    /// Returns the TLS address of the REST server, such as `https://127.0.0.1:8180`.
     #[must_use]
     pub fn https_url(&self) -> String {
         format!("https://{}", self.http)
     }
 
-    /// Returns the address of the Pub/Sub server by TLS, such as `https://127.0.0.1:8181`.
+    /// Returns the TLS address of the Pub/Sub server, such as `https://127.0.0.1:8181`.
     #[must_use]
     pub fn grpcs_url(&self) -> String {
         format!("https://{}", self.grpc)
     }
 
-    /// Returns the certificate (PEM) that a client by TLS has to trust. It is made anew at every
-    /// start and good for `localhost`, `127.0.0.1`, `::1` and, for who is led here by a proxy, for
-    /// `login.salesforce.com`, `test.salesforce.com` and `*.my.salesforce.com`.
+    /// Returns the certificate authority (PEM) that a TLS client has to trust. It is new at every
+    /// start and valid for `localhost`, `127.0.0.1` and `::1`. For clients that a proxy redirects
+    /// here it is also valid for `login.salesforce.com`, `test.salesforce.com` and
+    /// `*.my.salesforce.com`.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// Does something with the org itself, between requests; subscriptions learn of new events.
+    /// Runs `act` on the org between requests, then notifies subscriptions of new events.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
-        let (done, head) = {
-            let mut org = self.shared.lock();
-            let done = act(&mut org);
-            self.shared.release(org.releases);
-            (done, org.model.log.head())
-        };
-        self.shared.announce(head);
-        self.shared.wake_jobs();
-        done
+        self.shared.with_org(act)
     }
 
-    /// Stops both servers at once, connections included.
+    /// Stops both servers at once and closes their connections.
     pub async fn stop(mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
-            // An aborted task ends with a cancellation, which is what was asked for.
+            // An aborted task ends with a cancellation error, which is expected.
             let _ = task.await;
         }
     }
 
-    /// Waits until a server ends by itself.
+    /// Waits until a server ends on its own.
     pub async fn wait(mut self) {
         for task in self.tasks.drain(..) {
             let _ = task.await;
@@ -191,10 +221,11 @@ impl Drop for Running {
     }
 }
 
-/// Serves an org.
+/// Starts serving an org.
 ///
 /// # Errors
-/// When an address cannot be bound, or no certificate can be made.
+///
+/// Fails if an address cannot be bound or no certificate can be created.
 pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> {
     let http_listener = TcpListener::bind(options.http).await?;
     let grpc_listener = TcpListener::bind(options.grpc).await?;
@@ -205,13 +236,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     org.certificate_pem = certificate.authority_pem().to_owned();
     org.start_clock(wall_ms());
     org.latency_ms = u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX);
-    let head = watch::Sender::new(org.model.log.head());
-    let shared = Shared {
-        released: watch::Sender::new(org.releases),
-        org: Arc::new(Mutex::new(org)),
-        head,
-        jobs: Arc::default(),
-    };
+    let shared = Shared::new(org, Time::OfTheMachine);
     let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
     let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?)?;
     let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?)?;
@@ -233,7 +258,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     })
 }
 
-/// Moves bulk jobs on while nobody calls, one batch at a time: calls come in between.
+/// Advances bulk jobs between calls, one batch at a time so that calls do not wait long.
 async fn run_jobs(shared: Shared) {
     loop {
         let (next_ms, head) = {
@@ -244,7 +269,7 @@ async fn run_jobs(shared: Shared) {
         let woken = shared.jobs.notified();
         match next_ms {
             Some(ms) => {
-                // Time passed or a call came: either way it is looked again.
+                // Time passed or a call came; the loop checks the jobs in both cases.
                 let _ = tokio::time::timeout(Duration::from_millis(ms), woken).await;
             }
             None => woken.await,

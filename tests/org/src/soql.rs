@@ -1,10 +1,11 @@
-//! SOQL: text to query, query to plan against the schema, plan to rows, rows to JSON.
+//! SOQL: parses a query, binds it to the schema, selects rows, and writes them as JSON.
 
 mod aggregate;
 mod bind;
 mod columns;
 mod date;
 mod date_function;
+mod display;
 mod explain;
 mod filter;
 mod join;
@@ -12,7 +13,6 @@ mod lexer;
 mod like;
 mod parser;
 mod run;
-mod shown;
 
 pub(crate) use aggregate::groups;
 pub(crate) use bind::{Plan, SelectNode, bind, filterable, sortable};
@@ -27,15 +27,15 @@ use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 pub(crate) use date::Relative;
 pub(crate) use date_function::DateFunction;
-pub(crate) use shown::Show;
+pub(crate) use display::Show;
 
-/// Start of the locators of queries.
+/// Id prefix of query locators.
 pub(crate) const LOCATOR_PREFIX: [u8; 3] = *b"01g";
 
-/// Longest statement that Salesforce accepts, in characters.
+/// Maximum length of a statement, in characters.
 const STATEMENT_CHARS_MAX: usize = 100_000;
 
-/// A parsed query; names are not yet resolved.
+/// A parsed query. Names are not resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) select: Select,
@@ -48,7 +48,7 @@ pub(crate) struct Query {
     pub(crate) offset: usize,
 }
 
-/// What a query returns.
+/// The select list of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Select {
     Count,
@@ -58,11 +58,11 @@ pub(crate) enum Select {
 /// One item of a select list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// A field, by way of parents: `Owner.Name`.
+    /// A field of the object or a parent: `Owner.Name`.
     Path(String),
-    /// `FIELDS(ALL)` and its kin.
+    /// `FIELDS(ALL)` and similar.
     Group(FieldGroup),
-    /// A grouped field under another name: `Industry i`.
+    /// A grouped field with an alias: `Industry i`.
     Named { path: String, alias: String },
     /// `CALENDAR_YEAR(CreatedDate) year`.
     Dated { term: Term, alias: Option<String> },
@@ -76,28 +76,28 @@ pub(crate) enum Item {
     TypeOf(TypeOf),
     /// `COUNT(Id)`, `SUM(AnnualRevenue) total`.
     Aggregate { call: Call, alias: Option<String> },
-    /// `(SELECT Id FROM Contacts)`; FROM names the relationship.
+    /// `(SELECT Id FROM Contacts)`. FROM is the relationship name.
     Children(Box<Query>),
 }
 
-/// A field, or a function of a date in it.
+/// A field, or a date function of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Term {
     pub(crate) function: Option<DateFunction>,
     pub(crate) path: String,
 }
 
-/// Fields of a parent that depend on what kind of record it is.
+/// Fields of a parent that depend on the parent's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TypeOf {
     pub(crate) relationship: String,
-    /// An object, and the fields of it.
+    /// An object and its fields.
     pub(crate) branches: Vec<(String, Vec<String>)>,
-    /// The fields of any other record.
+    /// The fields of any other object.
     pub(crate) otherwise: Vec<String>,
 }
 
-/// An aggregate function and the field it is of.
+/// An aggregate function and its field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) function: Function,
@@ -115,7 +115,7 @@ pub(crate) enum Function {
     Max,
 }
 
-/// A condition on groups: a function, a comparison, a number.
+/// A HAVING condition: a function, a comparison, a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Having {
     pub(crate) call: Call,
@@ -123,7 +123,7 @@ pub(crate) struct Having {
     pub(crate) number: String,
 }
 
-/// Which fields `FIELDS(…)` stands for.
+/// The group of a `FIELDS(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldGroup {
     All,
@@ -142,7 +142,7 @@ pub(crate) enum Filter {
         operator: Operator,
         literal: Literal,
     },
-    /// A comparison of a function of a date.
+    /// A comparison of a date function.
     Dated {
         function: DateFunction,
         path: String,
@@ -159,7 +159,7 @@ pub(crate) enum Filter {
         negated: bool,
         literals: Vec<Literal>,
     },
-    /// A semi-join, or, negated, an anti-join.
+    /// A semi-join, or an anti-join if negated.
     InQuery {
         path: String,
         negated: bool,
@@ -188,28 +188,28 @@ pub(crate) enum Literal {
     Date(i32),
     Datetime(i64),
     Text(String),
-    /// A stretch of days that moves with the clock: `LAST_N_DAYS:7`.
+    /// Relative days: `LAST_N_DAYS:7`.
     Relative(Relative),
 }
 
 /// One key of a sort.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderBy {
-    /// A field, an alias, or a function as [`Call::text`] writes it.
+    /// A field, an alias, or a function in the form of [`Call::text`].
     pub(crate) path: String,
     pub(crate) descending: bool,
     pub(crate) nulls_last: bool,
 }
 
 impl Call {
-    /// Returns the call in the spelling by which sort keys find it.
+    /// Returns the call in the form that sort keys use.
     pub(crate) fn text(&self) -> String {
         format!("{}({})", self.function.name(), self.path.to_lowercase())
     }
 }
 
 impl Term {
-    /// Returns the term in the spelling by which sort keys find it.
+    /// Returns the term in the form that sort keys use.
     pub(crate) fn text(&self) -> String {
         match self.function {
             Some(function) => format!("{}({})", function.name(), self.path.to_lowercase()),
@@ -219,7 +219,7 @@ impl Term {
 }
 
 impl Function {
-    /// Returns the function of that name, in whatever case it is written.
+    /// Returns the function with that name, ignoring case.
     fn named(name: &str) -> Option<Self> {
         let all = [
             Self::Count,
@@ -245,12 +245,12 @@ impl Function {
     }
 }
 
-/// A condition on the records of one object that stands by itself, outside of a query.
+/// A condition on the records of one object, used outside of a query.
 #[derive(Clone, Debug)]
 pub(crate) struct Criterion(filter::Condition);
 
 impl Criterion {
-    /// Reads what would stand behind WHERE.
+    /// Parses the text that would follow WHERE.
     pub(crate) fn parse(model: &Model, object: ObjectNo, text: &str) -> Result<Self, SfError> {
         let name = &model.object(object).name;
         let query = parse(&format!("SELECT Id FROM {name} WHERE {text}"))?;
@@ -261,13 +261,13 @@ impl Criterion {
         Ok(Self(condition))
     }
 
-    /// Tells whether a record meets the condition.
+    /// Returns whether a record meets the condition.
     pub(crate) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
         self.0.holds(model, object, row)
     }
 }
 
-/// Returns the refusal of a statement.
+/// Returns the error for an invalid statement.
 fn malformed(message: impl Into<String>) -> SfError {
     SfError::new("MALFORMED_QUERY", message)
 }

@@ -1,10 +1,10 @@
-//! The Tooling API, as far as events are set up with it: channels, their members, managed
-//! subscriptions and relays.
+//! The Tooling API, as far as it sets up events: channels, their members, managed subscriptions and
+//! relays.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::Org;
-use crate::model::channel::MemberOrder;
+use crate::model::channel::MemberRequest;
 use crate::model::error::SfError;
 use crate::model::event_file::{ManagedEntry, Preset, RelayEntry, RelayState};
 use crate::model::id::RecordId;
@@ -13,7 +13,7 @@ use crate::rest::Call;
 use crate::rest::message::Response;
 use crate::soql::{self, Filter, Item, Literal, Operator, Select};
 
-/// The kinds of things that can be set up.
+/// The types that can be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Channel,
@@ -22,7 +22,7 @@ enum Kind {
     Relay,
 }
 
-/// Most managed subscriptions of an org.
+/// Maximum number of managed subscriptions in an org.
 const MANAGED_MAX: usize = 200;
 
 type Members = Map<String, Json>;
@@ -43,7 +43,7 @@ impl Kind {
 }
 
 impl Org {
-    /// Answers `/tooling/sobjects/Type`.
+    /// Handles `/tooling/sobjects/Type`.
     pub(crate) fn tooling_create(
         &mut self,
         call: &Call<'_>,
@@ -85,7 +85,7 @@ impl Org {
             .flatten()
             .filter_map(|field| field.get("name")?.as_str().map(str::to_owned))
             .collect();
-        self.model.add_member(&MemberOrder {
+        self.model.add_member(&MemberRequest {
             channel: &channel,
             event: &event,
             enriched: &enriched,
@@ -132,7 +132,7 @@ impl Org {
         let entry = RelayEntry {
             name: name.to_owned(),
             channel: text(metadata, "eventChannel").ok_or_else(|| missing("eventChannel"))?,
-            // The local org has no named credentials: the name is the address itself.
+            // The local org has no named credentials, so the name is the address itself.
             url: Some(url.ok_or_else(|| missing("destinationResourceName"))?),
             queue_url: None,
             state: RelayState::Stop,
@@ -143,7 +143,7 @@ impl Org {
         self.add_relay(&entry).map_err(invalid)
     }
 
-    /// Answers a GET of `/tooling/sobjects/Type/id`.
+    /// Handles a GET of `/tooling/sobjects/Type/id`.
     pub(crate) fn tooling_read(&self, kind: &str, id: &str) -> Result<Response, SfError> {
         let row = self.tooling_row(Kind::named(kind)?, id)?;
         Ok(Response::json(200, row.to_string()))
@@ -158,7 +158,8 @@ impl Org {
             .ok_or_else(SfError::not_found)
     }
 
-    /// Answers a PATCH of `/tooling/sobjects/Type/id`: the state of subscriptions and relays.
+    /// Handles a PATCH of `/tooling/sobjects/Type/id`, which sets the state of a subscription or
+    /// relay.
     pub(crate) fn tooling_update(
         &mut self,
         call: &Call<'_>,
@@ -171,7 +172,7 @@ impl Org {
         let metadata = members.get("Metadata").and_then(Json::as_object);
         let state = metadata.and_then(|metadata| text(metadata, "state"));
         let state = state.ok_or_else(|| missing("state"))?;
-        let unknown = || invalid(format!("{state} is no state"));
+        let unknown = || invalid(format!("{state} is not a state"));
         match kind {
             Kind::Managed => {
                 let state = match state.as_str() {
@@ -196,7 +197,7 @@ impl Org {
         Ok(Response::empty(204))
     }
 
-    /// Answers a DELETE of `/tooling/sobjects/Type/id`.
+    /// Handles a DELETE of `/tooling/sobjects/Type/id`.
     pub(crate) fn tooling_delete(&mut self, kind: &str, id: &str) -> Result<Response, SfError> {
         let kind = Kind::named(kind)?;
         let row = self.tooling_row(kind, id)?;
@@ -221,7 +222,7 @@ impl Org {
         }
     }
 
-    /// Answers `/tooling/query`: named fields, and conditions of equality.
+    /// Handles `/tooling/query`: named fields, and equality conditions.
     pub(crate) fn tooling_query(&self, call: &Call<'_>) -> Result<Response, SfError> {
         let text = call.request.param("q").ok_or_else(|| missing("q"))?;
         let query = soql::parse(&text)?;
@@ -365,7 +366,7 @@ impl Org {
     }
 }
 
-/// Returns the id of the channel at a place.
+/// Returns the id of the channel with an index.
 pub(crate) fn channel_id(place: usize) -> RecordId {
     RecordId::numbered(*b"0YL", u32::try_from(place).unwrap_or(u32::MAX))
 }
@@ -400,7 +401,7 @@ fn preset_named(word: &str) -> Result<Preset, SfError> {
     }
 }
 
-/// Tells whether a row meets a condition of equalities.
+/// Returns whether a row meets an equality condition.
 fn meets(row: &Json, filter: &Filter) -> Result<bool, SfError> {
     if let Filter::All(all) = filter {
         return all
@@ -416,11 +417,11 @@ fn meets(row: &Json, filter: &Filter) -> Result<bool, SfError> {
         let message = "the local Tooling API compares texts for equality only";
         return Err(SfError::new("MALFORMED_QUERY", message));
     };
-    let held = member(row, path)?.as_str().unwrap_or_default();
-    // Ids are given with 15 characters or with 18.
+    let actual = member(row, path)?.as_str().unwrap_or_default();
+    // Ids have 15 or 18 characters.
     let same_id =
-        RecordId::parse(held).is_some() && RecordId::parse(held) == RecordId::parse(wanted);
-    Ok(held == wanted || same_id)
+        RecordId::parse(actual).is_some() && RecordId::parse(actual) == RecordId::parse(wanted);
+    Ok(actual == wanted || same_id)
 }
 
 fn member<'a>(row: &'a Json, name: &str) -> Result<&'a Json, SfError> {

@@ -1,36 +1,37 @@
-//! Behaviours for which no source was found, each under a name, so that one edit changes the org.
+//! Unconfirmed behaviour, each under its own name, so that one edit changes the org.
 //!
-//! A client must not depend on any of these. Where two answers are plausible, the harsher one for
+//! A client must not depend on any of these. Where two answers are plausible, the stricter one for
 //! the client is chosen.
 
-/// Status of a collections call that was rolled back because of `allOrNone`.
+/// Status of a collections call that `allOrNone` rolled back.
 pub(crate) const ALL_OR_NONE_ROLLBACK_STATUS: u16 = 200;
 
-/// Code of the refusal of more than 200 records in one collections call.
+/// Error code of more than 200 records in one collections call.
 pub(crate) const TOO_MANY_RECORDS_CODE: &str = "EXCEEDED_ID_LIMIT";
 
-/// Whether `Sforce-Call-Options: client=` reaches the change origin on `/composite*` resources too.
+/// Whether `Sforce-Call-Options: client=` is part of the change origin on `/composite*` resources
+/// too.
 pub(crate) const CLIENT_TAG_ON_COMPOSITE: bool = true;
 
-/// Whether a value of the wrong JSON type refuses a whole collections call instead of its record.
+/// Whether a value of the wrong JSON type refuses the whole collections call instead of its record.
 pub(crate) const TYPE_ERROR_REFUSES_COLLECTION: bool = true;
 
 /// Whether custom datetime fields keep milliseconds (system stamps never do).
 pub(crate) const DATETIME_FIELDS_KEEP_MILLISECONDS: bool = true;
 
-/// Code of the refusal of null for a checkbox.
+/// Error code of null for a checkbox.
 pub(crate) const NULL_CHECKBOX_CODE: &str = "INVALID_TYPE_ON_FIELD_IN_RECORD";
 
-/// Whether the values of a multi-select picklist are put into the order of their definition.
+/// Whether the values of a multi-select picklist are sorted by their definition.
 pub(crate) const MULTIPICKLIST_IN_DEFINED_ORDER: bool = true;
 
-/// Status for a write to an id of the right form that names no record.
+/// Status of a write to a well-formed id without a record.
 pub(crate) const UNKNOWN_ROW_ID_STATUS: u16 = 404;
 
-/// Code of a failed precondition.
+/// Error code of a failed precondition.
 pub(crate) const PRECONDITION_FAILED_CODE: &str = "PRECONDITION_FAILED";
 
-/// Code of the refusal of a retired API version.
+/// Error code of a retired API version.
 pub(crate) const RETIRED_VERSION_CODE: &str = "UNSUPPORTED_API_VERSION";
 
 /// Whether a stray quote in an uploaded CSV fails the whole job instead of its row.
@@ -40,51 +41,52 @@ pub(crate) const BULK_STRAY_QUOTE_FAILS_JOB: bool = false;
 /// fails the whole job instead of every row.
 pub(crate) const BULK_MISSING_KEY_COLUMN_FAILS_JOB: bool = true;
 
-/// Code of a row whose cells cannot be read.
+/// Error code of a row whose cells cannot be read.
 pub(crate) const BULK_BAD_ROW_CODE: &str = "INVALID_FIELD";
 
-/// Number of the first column in the complaint about a value of the wrong type.
+/// Number of the first column in the message for a value of the wrong type.
 pub(crate) const BULK_COLUMNS_COUNT_FROM: usize = 0;
 
-/// What a job says that nothing was uploaded to.
+/// Error message of a job without an upload.
 pub(crate) const BULK_NO_DATA_MESSAGE: &str =
     "ClientInputError : Unable to find any data to create batch";
 
-/// What a job says whose CSV has a header row only.
+/// Error message of a job whose CSV has only a header row.
 pub(crate) const BULK_NO_ROWS_MESSAGE: &str = "InvalidBatch : Records not found";
 
-/// What a job says whose CSV is not UTF-8.
+/// Error message of a job whose CSV is not UTF-8.
 pub(crate) const BULK_INVALID_UTF8_MESSAGE: &str =
     "ClientInputError : The uploaded data is not encoded in UTF-8";
 
-/// Whether decimals come back from bulk jobs as Java writes doubles (`30.0`, `1.0E7`).
+/// Whether bulk results format decimals as Java formats doubles (`30.0`, `1.0E7`).
 pub(crate) const BULK_NUMBERS_AS_DOUBLES: bool = true;
 
-/// What the upload to a job that is not open is told.
+/// Error message of an upload to a job that is not open.
 pub(crate) const BULK_NOT_OPEN_MESSAGE: &str =
     "InvalidJobState : Data can be uploaded to an open job only";
 
-/// What the request for results of an unfinished job is told.
+/// Error message for the results of an unfinished job.
 pub(crate) const BULK_RESULTS_NOT_READY_MESSAGE: &str =
     "InvalidJobState : The results are there when the job has ended";
 
-/// Code of the refusal of an upload that is too large; its status is 413.
+/// Error code of an upload that is too large; its status is 413.
 pub(crate) const BULK_UPLOAD_TOO_LARGE_CODE: &str = "REQUEST_TOO_LARGE";
 
-/// Code of the refusal of query results under another API version than the job's; its status is 409.
+/// Error code for query results requested with another API version than the job's; its status is
+/// 409.
 pub(crate) const BULK_VERSION_CONFLICT_CODE: &str = "API_ERROR";
 
-/// Status of the refusal of a dead session by Bulk API 1.0.
+/// Status with which Bulk API 1.0 refuses an invalid session.
 pub(crate) const ASYNC_SESSION_REFUSAL_STATUS: u16 = 400;
 
-/// What a batch of Bulk API 1.0 says that holds more than 10,000 records.
+/// Message of a Bulk API 1.0 batch with more than 10,000 records.
 pub(crate) const ASYNC_BATCH_TOO_LONG_MESSAGE: &str =
     "InvalidBatch : Exceeded maximum number of records in a batch: 10000";
 
-/// Code of the refusal of a job when the batches of the day are used up.
+/// Error code of a job when the daily limit of batches is reached.
 pub(crate) const BULK_QUOTA_CODE: &str = "EXCEEDEDQUOTA";
 
-/// What queries are told that Salesforce documents as unsupported in bulk.
+/// Errors of queries that Salesforce documents as unsupported in bulk.
 pub(crate) struct BulkQueryRefusals {
     pub(crate) code: &'static str,
     pub(crate) compound: &'static str,
@@ -94,7 +96,7 @@ pub(crate) struct BulkQueryRefusals {
     pub(crate) offset: &'static str,
 }
 
-/// The refusals of unsupported bulk queries.
+/// The errors of unsupported bulk queries.
 pub(crate) const BULK_QUERY_REFUSALS: BulkQueryRefusals = BulkQueryRefusals {
     code: "API_ERROR",
     compound: "Selecting compound data not supported in Bulk Query",
@@ -104,58 +106,58 @@ pub(crate) const BULK_QUERY_REFUSALS: BulkQueryRefusals = BulkQueryRefusals {
     offset: "Offset not supported in Bulk Query",
 };
 
-/// Whether a hard delete leaves a change event, as a delete does.
+/// Whether a hard delete sends a change event, as a delete does.
 pub(crate) const HARD_DELETE_SENDS_EVENT: bool = false;
 
-/// Name of the gRPC trailer that carries the rpc id.
+/// Name of the gRPC trailer with the rpc id.
 pub(crate) const RPC_ID_TRAILER: &str = "rpc-id";
 
-/// How long the server waits with nothing owed before it closes a subscription, in milliseconds.
+/// How long the server waits for a request before it closes a subscription, in milliseconds.
 pub(crate) const IDLE_SUBSCRIPTION_MS: u64 = 65_000;
 
-/// What `GetTopic` names as the schema of a topic with several objects.
+/// The schema id in `GetTopic` for a topic with several objects.
 pub(crate) const MULTI_OBJECT_SCHEMA_ID: &str = "";
 
-/// Code of the refusal of a composite, batch, graph or tree whose JSON has the wrong form.
+/// Error code of a composite, batch, graph or tree whose JSON has the wrong form.
 pub(crate) const COMPOSITE_FORM_CODE: &str = "JSON_PARSER_ERROR";
 
-/// Code of the refusal of a composite, batch, graph or tree that has too much of something.
+/// Error code of a composite, batch, graph or tree above a limit.
 pub(crate) const COMPOSITE_LIMIT_CODE: &str = "LIMIT_EXCEEDED";
 
-/// Code of the refusal of a reference id or graph id that is malformed or occurs twice.
+/// Error code of a malformed or duplicate reference id or graph id.
 pub(crate) const COMPOSITE_REFERENCE_CODE: &str = "INVALID_INPUT";
 
-/// Most query and collections operations among the 25 of a composite call.
+/// Maximum number of query and collections operations among the 25 of a composite call.
 pub(crate) const COMPOSITE_HEAVY_MAX: usize = 5;
 
-/// Texts of `INVALID_REPLICATION_DATE`: for a date that is none, for a window that is empty or
-/// reversed, for a start that lies too far back.
+/// Texts of `INVALID_REPLICATION_DATE`: for an invalid date, for a window that is empty or
+/// reversed, and for a start that is too old.
 pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
     "{name} is not a valid dateTime",
     "endDate must be at least one minute greater than startDate",
     "startDate cannot be more than {days} days ago",
 ];
 
-/// How long a query locator leads anywhere after its last use: two days by the newer help article,
-/// 15 minutes by the older SOAP guide.
+/// Lifetime of a query locator after its last use: two days in the newer help article, 15 minutes
+/// in the older SOAP guide.
 pub(crate) const QUERY_LOCATOR_MS: i64 = 2 * 86_400_000;
 
-/// How many children of one record a query gives at once; the others come by a locator of their own.
+/// How many children of one record a query returns at once. Others need a locator of their own.
 pub(crate) const CHILDREN_PER_PAGE: usize = 200;
 
-/// Whether the side of a text diff that has no lines names the line behind the place (else the line
-/// before it, as `diff` does).
+/// Whether the empty side of a text diff names the line after the change, instead of the line
+/// before it as `diff` does.
 pub(crate) const EMPTY_DIFF_SIDE_NAMES_NEXT_LINE: bool = true;
 
-/// Most records that one merged change event names.
+/// Maximum number of records in one merged change event.
 pub(crate) const MERGED_RECORDS_MAX: usize = 10_000;
 
-/// Whether a later `FetchRequest` of a stream that carries a replay id is refused (else the id is
-/// ignored).
+/// Whether a later `FetchRequest` with a replay id is refused, instead of its replay id being
+/// ignored.
 pub(crate) const REPEATED_REPLAY_ID_IS_REFUSED: bool = false;
 
-/// Whether relayed events show fields that an update cleared as explicit nulls.
+/// Whether relayed events contain cleared fields as explicit nulls.
 pub(crate) const RELAY_SHOWS_NULLED_FIELDS: bool = true;
 
-/// Whether relayed events carry `schemaId`, `id` and `event.replayId` beside their payload.
+/// Whether relayed events contain `schemaId`, `id` and `event.replayId` besides their payload.
 pub(crate) const RELAY_SHOWS_EVENT_IDS: bool = true;

@@ -1,6 +1,6 @@
-//! The REST server over real sockets: OAuth, gzip, cut connections.
+//! The REST server over real sockets: OAuth, gzip, closed connections.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,7 +58,7 @@ fn changed(mut claims: Json, member: &str, value: Json) -> Json {
 }
 
 #[tokio::test]
-async fn a_signed_assertion_opens_a_session() {
+async fn signed_assertion_opens_a_session() {
     let running = served().await;
     let expiry = (now_s() + 180).to_string();
     for claims in [
@@ -94,7 +94,7 @@ async fn a_signed_assertion_opens_a_session() {
 }
 
 #[tokio::test]
-async fn a_wrong_assertion_is_refused_with_its_reason() {
+async fn invalid_assertion_is_refused_with_its_reason() {
     let running = served().await;
     let with = |member: &str, value: Json| changed(claims(&running), member, value);
     for (claims, error, description) in [
@@ -149,7 +149,7 @@ async fn a_wrong_assertion_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn client_credentials_work_in_the_body_and_as_basic() {
+async fn client_credentials_work_in_body_and_basic_header() {
     let running = served().await;
     let form = [
         ("grant_type", "client_credentials"),
@@ -177,7 +177,7 @@ fn token(running: &Running) -> String {
 }
 
 #[tokio::test]
-async fn answers_are_compressed_for_those_who_ask_and_chunked_bodies_are_read() {
+async fn answers_can_be_compressed_and_chunked_bodies_read() {
     let running = served().await;
     let url = format!(
         "{}/services/data/v62.0/sobjects/Account/",
@@ -212,14 +212,14 @@ async fn answers_are_compressed_for_those_who_ask_and_chunked_bodies_are_read() 
 }
 
 #[tokio::test]
-async fn a_cut_connection_gives_no_answer_and_leaves_the_write_done_or_not() {
+async fn closed_connection_leaves_the_write_done_or_not() {
     let running = served().await;
     let token = token(&running);
     let client = reqwest::Client::new();
     for (action, records) in [("drop_before", 0), ("drop_after", 1)] {
         let rule = json!({"action": action, "match": {"method": "POST", "path_contains": "/sobjects/Account"}});
-        let door = format!("{}/_org/faults", running.http_url());
-        client.post(door).json(&rule).send().await.unwrap();
+        let url = format!("{}/_org/faults", running.http_url());
+        client.post(url).json(&rule).send().await.unwrap();
         let url = format!(
             "{}/services/data/v62.0/sobjects/Account",
             running.http_url()
@@ -240,7 +240,7 @@ async fn a_cut_connection_gives_no_answer_and_leaves_the_write_done_or_not() {
 }
 
 #[tokio::test]
-async fn a_stopped_org_frees_its_ports() {
+async fn stopped_org_frees_its_ports() {
     let running = served().await;
     let (http, grpc) = (running.http_url(), running.grpc_url());
     running.stop().await;

@@ -1,4 +1,10 @@
-//! The server: where its binaries are, how it starts, and how it ends with this process.
+//! A server of this process alone: where its binaries are, how it starts and ends.
+//!
+//! The binaries are those of `SYNCLINE_PG_BIN`, else the newest under `/usr/lib/postgresql`, else
+//! those on the path. The first process initializes a data directory; every later one copies it, which
+//! takes a tenth of the time. A server listens on a socket of its own and on no port. It ends when the
+//! test process ends, however that happens: a watcher waits for the end of a pipe that only the test
+//! process holds.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -48,8 +54,8 @@ impl Server {
             template.display()
         );
         let mut watcher = launch(&binaries, &folder);
-        let said = watcher.stderr.take().expect("the error output is piped");
-        wait_until_ready(said);
+        let log = watcher.stderr.take().expect("the error output is piped");
+        wait_until_ready(log);
         Self {
             folder,
             _watcher: watcher,
@@ -94,23 +100,23 @@ fn launch(binaries: &Path, folder: &Path) -> Child {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // Whoever ends this process's group must not end the watcher before it has cleaned up.
+        // A signal to this process's group must not end the watcher before it has cleaned up.
         .process_group(0)
         .spawn()
         .expect("a shell can be started")
 }
 
-/// Reads what the server says until it is ready; then goes on reading in the background, so that the
+/// Reads the server's log until it is ready; then goes on reading in the background, so that the
 /// server never waits for a reader.
-fn wait_until_ready(said: ChildStderr) {
-    let mut lines = BufReader::new(said).lines();
-    let mut heard = Vec::new();
+fn wait_until_ready(log: ChildStderr) {
+    let mut lines = BufReader::new(log).lines();
+    let mut seen = Vec::new();
     let ready = lines.by_ref().map_while(Result::ok).any(|line| {
         let ready = line.contains("ready to accept connections");
-        heard.push(line);
+        seen.push(line);
         ready
     });
-    assert!(ready, "Postgres did not start:\n{}", heard.join("\n"));
+    assert!(ready, "Postgres did not start:\n{}", seen.join("\n"));
     thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
 }
 
@@ -142,12 +148,12 @@ fn binaries() -> PathBuf {
         .expect("no Postgres server found: install one, or name its folder in SYNCLINE_PG_BIN")
 }
 
-/// Returns an initialized data directory, made by whoever needs it first.
+/// Returns an initialized data directory; the first process that needs it makes it.
 fn template(binaries: &Path) -> PathBuf {
     let version = Command::new(binaries.join("postgres"))
         .arg("--version")
         .output()
-        .expect("the server tells its version");
+        .expect("the server prints its version");
     let version: String = String::from_utf8_lossy(&version.stdout)
         .chars()
         .filter(|c| c.is_ascii_digit() || *c == '.')

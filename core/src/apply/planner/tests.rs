@@ -1,4 +1,4 @@
-//! What the planner makes of locked rows and images: obstacles, wire forms, bounces, triggers.
+//! What the planner makes of locked rows and remote states: obstacles, wire forms, automation_overrides, triggers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::*;
 use crate::config::Config;
 use crate::engine::ports::store::{LeasedTask, RefusedValue};
 use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
-use crate::model::link::{Image, ImageField, Presence, SyncLink};
+use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
-use crate::plan::retry::PARENT_WAITS_MAX;
+use crate::planner::retry::PARENT_WAITS_MAX;
 
 const MAPPING: &str = r#"
 [tenant.acme]
@@ -38,7 +38,7 @@ fn name(text: &str) -> FieldName {
     FieldName::parse(text).unwrap()
 }
 
-fn scope() -> ObjectScope {
+fn mapped() -> MappedObject {
     let config = Config::parse(MAPPING).unwrap();
     let tenant = TenantId::parse("acme").unwrap();
     let account = ObjectName::parse("Account").unwrap();
@@ -64,7 +64,7 @@ fn scope() -> ObjectScope {
             })
             .collect(),
     };
-    ObjectScope {
+    MappedObject {
         sync: Arc::new(config.tenants[&tenant].objects[0].clone()),
         schema: Arc::new(schema),
         organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
@@ -89,8 +89,8 @@ fn schema(field: &str, field_type: FieldType, writeable: bool) -> FieldSchema {
     }
 }
 
-/// A record that both sides agreed on, as JSON objects of base, row and image by field and column.
-fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
+/// A record that both sides agreed on, as JSON objects of base, row and remote state by field and column.
+fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
     let payload = |json: Json| -> Payload {
         let members = json.as_object().unwrap();
         members
@@ -98,17 +98,17 @@ fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
             .map(|(field, value)| (name(field), Value::from_json(value).unwrap()))
             .collect()
     };
-    let image = payload(image);
+    let remote_state = payload(remote_state);
     let tenant = TenantId::parse("acme").unwrap();
     let object = ObjectName::parse("Account").unwrap();
-    let seen = !image.is_empty();
+    let seen = !remote_state.is_empty();
     ObservedRecord {
         lease: Some(LeasedTask {
             record_id: RecordId(Uuid::nil()),
-            epoch: LeaseEpoch(7),
+            token: FencingToken(7),
             generation: Generation(1),
             attempt: 0,
-            look: false,
+            needs_refresh: false,
             salesforce_id: None,
             external_id: "k-1".to_owned(),
             transaction: None,
@@ -124,19 +124,19 @@ fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
             local_key: None,
             agreed: seen,
             base: payload(base),
-            image: Image {
+            remote_state: RemoteState {
                 presence: if seen {
                     Presence::Present
                 } else {
                     Presence::Unseen
                 },
                 presence_version: Version::default(),
-                fields: image
+                fields: remote_state
                     .into_iter()
-                    .map(|(field, value)| (field, held(value)))
+                    .map(|(field, value)| (field, withheld(value)))
                     .collect(),
             },
-            bounces: BTreeMap::new(),
+            automation_overrides: BTreeMap::new(),
             version: 1,
         },
         intents: Vec::new(),
@@ -149,12 +149,12 @@ fn observed(base: Json, rows: &[Json], image: Json) -> ObservedRecord {
     }
 }
 
-fn held(value: Value) -> ImageField {
-    ImageField {
+fn withheld(value: Value) -> RemoteField {
+    RemoteField {
         value,
         version: Version::default(),
-        late_effect: false,
-        raced: false,
+        late_write: false,
+        written_concurrently: false,
     }
 }
 
@@ -174,22 +174,25 @@ fn agreed() -> ObservedRecord {
     )
 }
 
-fn parked(verdict: RecordVerdict) -> ParkReason {
-    match verdict {
-        RecordVerdict::Park(reason) => reason,
-        RecordVerdict::Planned { .. } | RecordVerdict::Wait { .. } | RecordVerdict::Look => {
-            panic!("not parked: {verdict:?}")
+fn parked(decision: RecordDecision) -> ParkReason {
+    match decision {
+        RecordDecision::Park(reason) => reason,
+        RecordDecision::Planned { .. } | RecordDecision::Wait { .. } | RecordDecision::Refresh => {
+            panic!("not parked: {decision:?}")
         }
     }
 }
 
 /// What is sent to Salesforce, and which fields are held with which code.
-fn sent_and_held(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
-    let scope = scope();
-    match ScopePlanner::new(&scope).plan(record) {
-        RecordVerdict::Planned { intent, held, .. } => (
+fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
+    let mapped = mapped();
+    match ObjectPlanner::new(&mapped).plan(record) {
+        RecordDecision::Planned {
+            intent, withheld, ..
+        } => (
             intent.map(|intent| intent.fields),
-            held.into_iter()
+            withheld
+                .into_iter()
                 .map(|reason| (reason.field.unwrap(), reason.code))
                 .collect(),
         ),
@@ -201,11 +204,11 @@ fn sent_and_held(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, S
 fn a_value_that_the_field_cannot_hold_is_held_and_the_others_are_sent() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("x".repeat(21));
-    let held = vec![(name("Name"), "invalid_value".to_owned())];
-    assert_eq!(sent_and_held(&record), (None, held.clone()));
+    let withheld = vec![(name("Name"), "invalid_value".to_owned())];
+    assert_eq!(sent_and_withheld(&record), (None, withheld.clone()));
     record.rows[0].columns["rating"] = json!("Cold");
     let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
-    assert_eq!(sent_and_held(&record), (Some(cold), held));
+    assert_eq!(sent_and_withheld(&record), (Some(cold), withheld));
 }
 
 #[test]
@@ -222,41 +225,41 @@ fn a_value_that_was_refused_is_held_until_it_changes() {
             message: "not Eve".to_owned(),
         },
     });
-    let (sent, held) = sent_and_held(&record);
+    let (sent, withheld) = sent_and_withheld(&record);
     assert_eq!(
         sent.unwrap().into_keys().collect::<Vec<_>>(),
         [name("Rating")]
     );
-    assert_eq!(held, [(name("Name"), "NO_EVE".to_owned())]);
+    assert_eq!(withheld, [(name("Name"), "NO_EVE".to_owned())]);
     record.rows[0].columns["name"] = json!("Ida");
-    let (sent, held) = sent_and_held(&record);
-    assert_eq!((sent.unwrap().len(), held.len()), (2, 0));
+    let (sent, withheld) = sent_and_withheld(&record);
+    assert_eq!((sent.unwrap().len(), withheld.len()), (2, 0));
 }
 
 #[test]
 fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_nobody() {
     let mut record = agreed();
     for (field, value) in [("Name", "Bob"), ("Rating", "Hot")] {
-        let value = held(Value::text(value));
-        record.link.image.fields.insert(name(field), value);
+        let value = withheld(Value::text(value));
+        record.link.remote_state.fields.insert(name(field), value);
     }
-    let mut scope = scope();
-    let mut sync = (*scope.sync).clone();
+    let mut mapped = mapped();
+    let mut sync = (*mapped.sync).clone();
     sync.fields.get_mut(&name("Rating")).unwrap().owner = Owner::Shared;
-    scope.sync = Arc::new(sync);
-    let planner = ScopePlanner::new(&scope);
-    let mut verdict = planner.plan(&record);
-    let RecordVerdict::Planned {
+    mapped.sync = Arc::new(sync);
+    let planner = ObjectPlanner::new(&mapped);
+    let mut decision = planner.plan(&record);
+    let RecordDecision::Planned {
         postgres: Some(PlannedPostgres::Update(columns)),
         ..
-    } = &mut verdict
+    } = &mut decision
     else {
-        panic!("no row is written: {verdict:?}")
+        panic!("no row is written: {decision:?}")
     };
     assert!(columns.remove("rating").is_some());
     let holds =
         json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
-    let settled = planner.settle_postgres(&record, &verdict, &row(&holds));
+    let settled = planner.settle_postgres(&record, &decision, &row(&holds));
     let agreed = Payload::from([(name("Name"), Value::text("Bob"))]);
     assert_eq!((settled.base, settled.altered), (agreed, false));
 }
@@ -265,8 +268,8 @@ fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_no
 fn a_row_whose_external_id_is_none_stops_whole() {
     let mut record = agreed();
     record.rows[0].columns["key"] = json!("x".repeat(21));
-    let scope = scope();
-    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    let mapped = mapped();
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
     assert_eq!(reason.code, "invalid_value");
     assert_eq!(reason.field, Some(name("Key__c")));
     assert!(reason.message.contains("column key"), "{}", reason.message);
@@ -277,8 +280,8 @@ fn two_rows_of_one_key_stop_and_are_both_named() {
     let mut record = agreed();
     let second = row(&json!({"key": "K-1", "name": "Bob"}));
     record.rows.push(second);
-    let scope = scope();
-    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    let mapped = mapped();
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
     assert_eq!(reason.code, "duplicate_key");
     assert!(
         reason.message.contains("\"k-1\" and \"K-1\""),
@@ -293,11 +296,11 @@ fn a_row_that_somebody_holds_waits_without_counting() {
         row_locked: true,
         ..agreed()
     };
-    let scope = scope();
-    let verdict = ScopePlanner::new(&scope).plan(&record);
+    let mapped = mapped();
+    let decision = ObjectPlanner::new(&mapped).plan(&record);
     assert!(
-        matches!(verdict, RecordVerdict::Wait { counts: false, .. }),
-        "{verdict:?}"
+        matches!(decision, RecordDecision::Wait { counts: false, .. }),
+        "{decision:?}"
     );
 }
 
@@ -306,17 +309,17 @@ fn an_unknown_parent_is_waited_for_and_in_the_end_named() {
     let mut record = agreed();
     record
         .link
-        .image
+        .remote_state
         .fields
-        .insert(name("ParentId"), held(Value::text(PARENT)));
-    let scope = scope();
-    let verdict = ScopePlanner::new(&scope).plan(&record);
+        .insert(name("ParentId"), withheld(Value::text(PARENT)));
+    let mapped = mapped();
+    let decision = ObjectPlanner::new(&mapped).plan(&record);
     assert!(
-        matches!(verdict, RecordVerdict::Wait { counts: true, .. }),
-        "{verdict:?}"
+        matches!(decision, RecordDecision::Wait { counts: true, .. }),
+        "{decision:?}"
     );
     record.lease.as_mut().unwrap().attempt = PARENT_WAITS_MAX;
-    let reason = parked(ScopePlanner::new(&scope).plan(&record));
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
     assert_eq!(reason.code, "missing_parent");
     assert_eq!(reason.field, Some(name("ParentId")));
 }
@@ -326,14 +329,14 @@ fn a_known_parent_travels_by_its_external_id() {
     let mut record = agreed();
     record
         .link
-        .image
+        .remote_state
         .fields
-        .insert(name("ParentId"), held(Value::text(PARENT)));
+        .insert(name("ParentId"), withheld(Value::text(PARENT)));
     record
         .parents
         .insert(SalesforceId::parse(PARENT).unwrap(), "k-0".to_owned());
-    let scope = scope();
-    let RecordVerdict::Planned { postgres, .. } = ScopePlanner::new(&scope).plan(&record) else {
+    let mapped = mapped();
+    let RecordDecision::Planned { postgres, .. } = ObjectPlanner::new(&mapped).plan(&record) else {
         panic!("not planned")
     };
     let columns = json!({"parent_key": "k-0"}).as_object().unwrap().clone();
@@ -344,10 +347,10 @@ fn a_known_parent_travels_by_its_external_id() {
 fn an_edit_of_a_field_that_nobody_may_update_is_undone_and_not_sent() {
     let mut record = agreed();
     record.rows[0].columns["score"] = json!(2);
-    let scope = scope();
-    let RecordVerdict::Planned {
+    let mapped = mapped();
+    let RecordDecision::Planned {
         postgres, intent, ..
-    } = ScopePlanner::new(&scope).plan(&record)
+    } = ObjectPlanner::new(&mapped).plan(&record)
     else {
         panic!("not planned")
     };
@@ -364,9 +367,10 @@ fn what_is_kept_of_a_plan_gives_the_plan_again() {
     edited.rows[0].columns["score"] = json!(2);
     let mut deleted = agreed();
     deleted.rows.clear();
-    let scope = scope();
+    let mapped = mapped();
     for record in [agreed(), edited, deleted] {
-        let RecordVerdict::Planned { plan, evidence, .. } = ScopePlanner::new(&scope).plan(&record)
+        let RecordDecision::Planned { plan, evidence, .. } =
+            ObjectPlanner::new(&mapped).plan(&record)
         else {
             panic!("not planned")
         };
@@ -383,11 +387,11 @@ fn a_create_leaves_out_what_salesforce_computes() {
         &[json!({"key": "k-1", "name": "Ada", "rating": null, "score": 5, "parent_key": "k-0"})],
         json!({}),
     );
-    let scope = scope();
-    let RecordVerdict::Planned {
+    let mapped = mapped();
+    let RecordDecision::Planned {
         intent: Some(intent),
         ..
-    } = ScopePlanner::new(&scope).plan(&record)
+    } = ObjectPlanner::new(&mapped).plan(&record)
     else {
         panic!("nothing is written")
     };
@@ -402,26 +406,30 @@ fn writing_an_owners_word_once_more_counts_until_the_owner_says_something_new() 
     let mut record = agreed();
     record
         .link
-        .image
+        .remote_state
         .fields
-        .insert(name("Rating"), held(Value::text("Hot")));
-    let scope = scope();
-    let bounces_of = |record: &ObservedRecord| match ScopePlanner::new(&scope).plan(record) {
-        RecordVerdict::Planned { bounces, .. } => bounces,
-        other => panic!("not planned: {other:?}"),
-    };
-    let first = bounces_of(&record);
+        .insert(name("Rating"), withheld(Value::text("Hot")));
+    let mapped = mapped();
+    let automation_overrides_of =
+        |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
+            RecordDecision::Planned {
+                automation_overrides,
+                ..
+            } => automation_overrides,
+            other => panic!("not planned: {other:?}"),
+        };
+    let first = automation_overrides_of(&record);
     assert_eq!(
         first[&name("Rating")],
-        Bounce {
+        AutomationOverride {
             count: 1,
             sent: Value::text("Warm"),
             stored: Value::text("Hot"),
         }
     );
-    record.link.bounces = first;
+    record.link.automation_overrides = first;
     record.rows[0].columns["rating"] = json!("Cold");
-    assert_eq!(bounces_of(&record), BTreeMap::new());
+    assert_eq!(automation_overrides_of(&record), BTreeMap::new());
 }
 
 #[test]
@@ -429,12 +437,12 @@ fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
     let mut record = agreed();
     record
         .link
-        .image
+        .remote_state
         .fields
-        .insert(name("Name"), held(Value::text("Bob")));
-    let scope = scope();
-    let planner = ScopePlanner::new(&scope);
-    let verdict = planner.plan(&record);
+        .insert(name("Name"), withheld(Value::text("Bob")));
+    let mapped = mapped();
+    let planner = ObjectPlanner::new(&mapped);
+    let decision = planner.plan(&record);
     let returned = |written: &str, rating: &str| {
         row(
             &json!({"key": "k-1", "name": written, "rating": rating, "score": 1, "parent_key": null}),
@@ -446,7 +454,7 @@ fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
         ("BOB", "Warm", true),
         ("Bob", "Hot", true),
     ] {
-        let settled = planner.settle_postgres(&record, &verdict, &returned(written, rating));
+        let settled = planner.settle_postgres(&record, &decision, &returned(written, rating));
         assert_eq!(
             (settled.base, settled.altered),
             (sent.clone(), altered),
@@ -459,9 +467,9 @@ fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
 fn a_lease_has_one_write_and_planning_it_twice_names_it_the_same() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("Ada Ltd");
-    let scope = scope();
-    let id = |record: &ObservedRecord| match ScopePlanner::new(&scope).plan(record) {
-        RecordVerdict::Planned {
+    let mapped = mapped();
+    let id = |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
+        RecordDecision::Planned {
             intent: Some(intent),
             ..
         } => intent.intent_id,
@@ -469,6 +477,6 @@ fn a_lease_has_one_write_and_planning_it_twice_names_it_the_same() {
     };
     let first = id(&record);
     assert_eq!(id(&record), first);
-    record.lease.as_mut().unwrap().epoch = LeaseEpoch(8);
+    record.lease.as_mut().unwrap().token = FencingToken(8);
     assert_ne!(id(&record), first);
 }

@@ -178,7 +178,7 @@ pub enum WriteOutcome {
 pub struct Refusal {
     /// statusCode or errorCode.
     pub code: String,
-    /// What Salesforce said.
+    /// What Salesforce new.
     pub message: String,
     /// The fields it named.
     pub fields: Vec<String>,
@@ -274,7 +274,7 @@ pub enum FilterTrial {
     ShowsNothing,
     /// The org refuses it.
     Refused {
-        /// What the org said. Quotes the filter and no record.
+        /// What the org new. Quotes the filter and no record.
         said: String,
     },
 }
@@ -335,7 +335,7 @@ pub struct EventBatch {
     /// One per record id, in stream order.
     pub observations: Vec<SalesforceObservation>,
     /// Objects that must be read again as a whole (overflow, wildcard ids).
-    pub stale: Vec<ObjectName>,
+    pub needs_resync: Vec<ObjectName>,
     /// Events that carried no mapped object or field.
     pub out_of_scope: usize,
     /// Events in the batch.

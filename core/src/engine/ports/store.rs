@@ -12,17 +12,17 @@ use crate::config::ObjectSync;
 use crate::model::cursor::SourceCursor;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{
-    ColumnName, FieldName, Generation, IntentId, LeaseEpoch, ObjectName, OrgEpoch, RecordId,
+    ColumnName, FencingToken, FieldName, Generation, IntentId, ObjectName, OrgEpoch, RecordId,
     SalesforceId, TenantId,
 };
 use crate::model::intent::{Intent, WriteAction};
-use crate::model::link::{Bounce, SyncLink};
+use crate::model::link::{AutomationOverride, SyncLink};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
-use crate::plan::facts::RecordFacts;
-use crate::plan::record::RecordPlan;
-use crate::plan::route::ApplyLane;
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::RecordPlan;
+use crate::planner::route::ApplyLane;
 
 use super::salesforce::Refusal;
 
@@ -32,7 +32,7 @@ pub use stop::{ParkReason, RefusedValue};
 
 /// One mapped object of one tenant, with everything a set-based call needs to know of it.
 #[derive(Debug, Clone)]
-pub struct ObjectScope {
+pub struct MappedObject {
     /// The tenant.
     pub tenant: TenantId,
     /// Table, columns, rules.
@@ -62,7 +62,7 @@ pub trait StorePort: Send + Sync {
     ) -> Result<OrgEpoch, StoreError>;
 
     /// Returns what the database says of a mapped table, for `syncline check`; needs no control plane.
-    async fn table_facts(&self, scope: &ObjectScope) -> Result<TableFacts, StoreError>;
+    async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError>;
 
     // Capture.
 
@@ -71,7 +71,7 @@ pub trait StorePort: Send + Sync {
     /// letter, with the reason.
     async fn capture_outbox(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         limit: usize,
     ) -> Result<OutboxReport, StoreError>;
 
@@ -90,23 +90,23 @@ pub trait StorePort: Send + Sync {
     /// Returns which of `ids` no link knows yet.
     async fn unlinked(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<SalesforceId>, StoreError>;
 
-    /// In one transaction: dedupes, journals, folds each observation into its link's image
-    /// ([`crate::plan::fold`]), echoes intents, bumps tasks, logs overwritten values, and, given a
+    /// In one transaction: dedupes, journals, folds each observation into its link's remote state
+    /// ([`crate::planner::observation`]), echoes intents, bumps tasks, logs overwritten values, and, given a
     /// stream, moves its checkpoint by compare-and-set. [`StoreError::LeaseLost`] if the lease or the
     /// previous position is not what it was; then nothing has happened.
     async fn record_observations(
         &self,
-        scopes: &[ObjectScope],
+        mapped_objects: &[MappedObject],
         observations: &[SalesforceObservation],
         stream: Option<(&mut StreamLease, StreamPosition)>,
     ) -> Result<ObservationReport, StoreError>;
 
     /// Marks the objects as to be read again as a whole: their scan streams start over.
-    async fn mark_stale(
+    async fn mark_needs_resync(
         &self,
         tenant: &TenantId,
         objects: &[ObjectName],
@@ -118,49 +118,49 @@ pub trait StorePort: Send + Sync {
     /// go on; `None` when the table is done.
     async fn enqueue_existing_rows(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&str>,
         limit: usize,
     ) -> Result<(usize, Option<String>), StoreError>;
 
-    // Doorbells.
+    // Wake-ups.
 
-    /// Claims at most `slots_max` doorbell slots per object that has ready work, as many as the work is
-    /// worth, for `rung_ms`. The engine rings what it gets.
-    async fn claim_doorbells(
+    /// Claims at most `permits_max` wake-up slots per object that has ready work, as many as the work is
+    /// worth, for `permit_ms`. The engine rings what it gets.
+    async fn claim_permits(
         &self,
         tenant: &TenantId,
-        slots_max: i32,
-        tasks_per_slot: i64,
-        rung_ms: i64,
+        permits_max: i32,
+        tasks_per_permit: i64,
+        permit_ms: i64,
     ) -> Result<Vec<(ObjectName, i32)>, StoreError>;
 
-    /// Holds the slot for another `rung_ms` while the object has due work, else frees it. Work that falls
-    /// due within [`WakeUp::within_ms`] takes the wake-up slot, unless a ring as early has it already.
-    async fn keep_or_free_doorbell(
+    /// Holds the slot for another `permit_ms` while the object has due work, else frees it. Work that falls
+    /// due within [`DelayedWakeUp::within_ms`] takes the wake-up slot, unless a ring as early has it already.
+    async fn keep_or_free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
-        rung_ms: i64,
-        wake_up: WakeUp,
-    ) -> Result<NextRing, StoreError>;
+        permit: i32,
+        permit_ms: i64,
+        delayed: DelayedWakeUp,
+    ) -> Result<NextWakeUp, StoreError>;
 
     /// Frees the slot, whatever work there is: who answered it cannot go on.
-    async fn free_doorbell(
+    async fn free_permit(
         &self,
         tenant: &TenantId,
         object: &ObjectName,
-        slot: i32,
+        permit: i32,
     ) -> Result<(), StoreError>;
 
     // Apply.
 
     /// Leases at most `limit` due tasks of the object, oldest first. Records with an open intent are
-    /// not leasable; records with an unknown one are, flagged [`LeasedTask::look`].
+    /// not leasable; records with an unknown one are, flagged [`LeasedTask::needs_refresh`].
     async fn lease_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         limit: usize,
         worker: &str,
         lease_ms: i64,
@@ -172,7 +172,7 @@ pub trait StorePort: Send + Sync {
     /// its parent); its neighbours go on.
     async fn plan_and_write(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
     ) -> Result<Vec<PlannedRecord>, StoreError>;
@@ -181,14 +181,14 @@ pub trait StorePort: Send + Sync {
     /// its generation is unchanged, else it is ready again. Returns how many were stale and settled nothing.
     async fn settle(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         settlements: &[Settlement],
     ) -> Result<usize, StoreError>;
 
     /// Gives leases back without a verdict.
     async fn release_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         releases: &[TaskRelease],
     ) -> Result<(), StoreError>;
 
@@ -197,21 +197,21 @@ pub trait StorePort: Send + Sync {
     /// ended or lost are left alone.
     async fn abandon_tasks(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         leases: &[LeasedTask],
-        writes_left: WritesLeft,
+        writes_sent: WritesSent,
     ) -> Result<(), StoreError>;
 
     // Reconcile.
 
-    /// Lapsed leases, due retries, unknown intents, un-echoed intents, lapsed doorbells, trigger health,
+    /// Lapsed leases, due retries, unknown intents, un-echoed intents, lapsed wake-ups, trigger health,
     /// retention.
-    async fn sweep(&self, scopes: &[ObjectScope]) -> Result<SweepReport, StoreError>;
+    async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError>;
 
     /// Reads links and live rows of the records with these Salesforce ids, without locks.
     async fn observe(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         ids: &[SalesforceId],
     ) -> Result<Vec<ObservedRecord>, StoreError>;
 
@@ -219,7 +219,7 @@ pub trait StorePort: Send + Sync {
     /// did not show them. `upto = None`: to the end.
     async fn vanished(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         after: Option<&SalesforceId>,
         upto: Option<&SalesforceId>,
         seen: &[SalesforceId],
@@ -228,36 +228,36 @@ pub trait StorePort: Send + Sync {
     /// Marks records as to be looked at on both sides and makes their tasks ready. Never writes a record.
     async fn enqueue_repair(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<usize, StoreError>;
 
     /// Returns those of `records` that have no task, no open or unknown intent: drift on them is real.
     async fn idle_records(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         records: &[RecordId],
     ) -> Result<BTreeSet<RecordId>, StoreError>;
 
     /// Publishes the result of a full comparison.
-    async fn publish_proof(
+    async fn publish_comparison(
         &self,
-        scope: &ObjectScope,
+        mapped: &MappedObject,
         compared: u64,
         differing: u64,
     ) -> Result<(), StoreError>;
 }
 
-/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::plan`]; pure.
+/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::planner`]; pure.
 pub trait RecordPlanner: Send + Sync {
     /// Decides what one record needs.
-    fn plan(&self, observed: &ObservedRecord) -> RecordVerdict;
+    fn plan(&self, observed: &ObservedRecord) -> RecordDecision;
 
     /// Compares what was written with what the row holds after its triggers ran.
     fn settle_postgres(
         &self,
         observed: &ObservedRecord,
-        verdict: &RecordVerdict,
+        decision: &RecordDecision,
         returned: &PostgresRow,
     ) -> PostgresSettlement;
 }
@@ -271,7 +271,7 @@ pub struct Control {
     pub org: Option<(SalesforceId, OrgEpoch)>,
     /// Objects whose `scan:` stream is stale or has never run: what Salesforce holds of them is not
     /// known as a whole, so that a record we never saw may exist there all the same.
-    pub stale: BTreeSet<ObjectName>,
+    pub needs_resync: BTreeSet<ObjectName>,
 }
 
 /// What the database says of a mapped table.
@@ -338,7 +338,7 @@ pub struct ObservationReport {
     pub dirty: usize,
     /// Observations that showed nothing but our own writes.
     pub echoes: usize,
-    /// Observations that were older than the image.
+    /// Observations that were older than the remote state.
     pub superseded: usize,
 }
 
@@ -354,11 +354,11 @@ pub struct StreamLease {
     /// The stream.
     pub stream: StreamName,
     /// The fence.
-    pub epoch: LeaseEpoch,
+    pub token: FencingToken,
     /// The stored position; none for a stream that never had one.
     pub position: Option<SourceCursor>,
     /// The scope is not known to be whole up to the position.
-    pub stale: bool,
+    pub needs_resync: bool,
 }
 
 /// Where a stream stands after a batch.
@@ -367,24 +367,24 @@ pub struct StreamPosition {
     /// The new position.
     pub cursor: SourceCursor,
     /// The scope is whole up to it (`Some(false)` clears staleness), or unchanged (`None`).
-    pub stale: Option<bool>,
+    pub needs_resync: Option<bool>,
     /// Changes of the batch that no observation stands for (unmapped objects or fields).
     pub out_of_scope: usize,
 }
 
 /// How an object wakes for work that falls due soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WakeUp {
+pub struct DelayedWakeUp {
     /// The slot of that ring: none of those that rings for due work take, so that new work never waits
     /// behind it.
-    pub slot: i32,
+    pub permit: i32,
     /// What falls due later is left to the sweep.
     pub within_ms: i64,
 }
 
 /// When an object's bell rings after an answered ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextRing {
+pub enum NextWakeUp {
     /// At once, by the slot that was answered: work is due.
     Now,
     /// By the wake-up slot, which was taken for it.
@@ -402,13 +402,13 @@ pub struct LeasedTask {
     /// The record.
     pub record_id: RecordId,
     /// The fence.
-    pub epoch: LeaseEpoch,
+    pub token: FencingToken,
     /// The work as it was when leased.
     pub generation: Generation,
     /// How often it was tried before.
     pub attempt: u32,
     /// The record must be read in Salesforce before it is planned.
-    pub look: bool,
+    pub needs_refresh: bool,
     /// Its Salesforce id, where it has one.
     pub salesforce_id: Option<SalesforceId>,
     /// Its external id.
@@ -441,7 +441,7 @@ pub struct ObservedRecord {
     pub row_locked: bool,
     /// When Postgres last changed it, by `clock_timestamp()` in the trigger.
     pub postgres_changed_at_ms: Option<i64>,
-    /// External ids of the parents that the image points to, by Salesforce id, as far as linked.
+    /// External ids of the parents that the remote state points to, by Salesforce id, as far as linked.
     pub parents: BTreeMap<SalesforceId, String>,
     /// Clock skew measured between the sides.
     pub clock_skew_ms: i64,
@@ -481,22 +481,22 @@ impl PlanRules {
 
 /// What the planner says of one record.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RecordVerdict {
+pub enum RecordDecision {
     /// Do this.
     Planned {
-        /// The plan: base, conflicts and overruled values are recorded from it.
+        /// The plan: base, conflicts and discarded values are recorded from it.
         plan: Box<RecordPlan>,
         /// The write to the row, in wire form.
         postgres: Option<PlannedPostgres>,
         /// The write to Salesforce to say now and make after the commit.
         intent: Option<NewIntent>,
         /// Bounces afterwards.
-        bounces: BTreeMap<FieldName, Bounce>,
+        automation_overrides: BTreeMap<FieldName, AutomationOverride>,
         /// What the plan was made of.
         evidence: Box<PlanEvidence>,
         /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
         /// the others go on.
-        held: Vec<ParkReason>,
+        withheld: Vec<ParkReason>,
     },
     /// Not now: the row is locked, a parent is missing, a write is under way.
     Wait {
@@ -508,7 +508,7 @@ pub enum RecordVerdict {
         counts: bool,
     },
     /// Read the record in Salesforce first.
-    Look,
+    Refresh,
     /// Stop this record.
     Park(ParkReason),
 }
@@ -570,7 +570,7 @@ pub enum PlannedRecord {
         /// A row was written too.
         wrote_row: bool,
         /// Fields that stop once the write is made.
-        held: Vec<ParkReason>,
+        withheld: Vec<ParkReason>,
     },
     /// It is planned again later.
     Requeued {
@@ -598,7 +598,7 @@ pub struct Settlement {
     /// What is known.
     pub outcome: SettledOutcome,
     /// Fields that could not be written with it: they stop the record now, unless news came.
-    pub held: Vec<ParkReason>,
+    pub withheld: Vec<ParkReason>,
 }
 
 /// What is known of a remote write, and what follows.
@@ -637,9 +637,9 @@ pub enum SettledOutcome {
     Unknown,
 }
 
-/// Whether a worker that gave up had begun to make the writes that it said.
+/// Whether a worker that gave up had begun to make the writes that it new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WritesLeft {
+pub enum WritesSent {
     /// It had not: no write of its leases is on its way, whatever its intents say.
     No,
     /// It had: any write may be on its way.
@@ -665,7 +665,7 @@ pub struct TaskRelease {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SweepReport {
     /// Leases that had lapsed.
-    pub leases_lapsed: usize,
+    pub leases_expired: usize,
     /// Intents that became unknown.
     pub intents_unknown: usize,
     /// Applied intents whose echo never came: their records are looked at.
@@ -673,7 +673,7 @@ pub struct SweepReport {
     /// Mapped tables whose triggers, identity or partitions changed, with what is wrong.
     pub capture_broken: Vec<String>,
     /// Journal, dedupe and settled rows removed.
-    pub rows_retired: usize,
+    pub rows_removed: usize,
 }
 
 /// The store could not do it. Nothing of the call has happened, unless it says so.
@@ -690,7 +690,7 @@ pub enum StoreError {
     Database {
         /// What was attempted.
         what: &'static str,
-        /// What it said.
+        /// What it new.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

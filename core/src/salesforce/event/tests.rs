@@ -13,7 +13,7 @@ const SILENT: Said<'_> = Said {
 };
 
 /// Account with these fields mapped; Type is the external id.
-fn scope(fields: &[&str], changes: Changes) -> EventScope {
+fn filter(fields: &[&str], changes: Changes) -> EventFilter {
     let account = object(
         "Account",
         "001",
@@ -28,9 +28,9 @@ fn scope(fields: &[&str], changes: Changes) -> EventScope {
         ],
     );
     let (schema, interest) = mapped(account, fields, changes);
-    let mut scope = EventScope::default();
-    scope.add(schema, &interest).unwrap();
-    scope
+    let mut filter = EventFilter::default();
+    filter.add(schema, &interest).unwrap();
+    filter
 }
 
 fn reading(mapped: &[&str], event: &Event) -> EventReading {
@@ -42,19 +42,19 @@ fn reading_of(mapped: &[&str], changes: Changes, event: &Event) -> EventReading 
         origin_suffix: ";client=syncline".to_owned(),
         user_id: SalesforceId::parse("0055g00000Xy2zZAAR").unwrap(),
     };
-    let seen = Sighting {
+    let seen = Observation {
         replay_id: &[0, 1],
         ordinal: 0,
     };
     let schema = EventSchema::parse(SCHEMA).unwrap();
-    scope(mapped, changes).read(&schema, event, &seen, &ourselves)
+    filter(mapped, changes).read(&schema, event, &seen, &ourselves)
 }
 
 /// Returns what the event says in a line: the kind, then the fields.
 fn line(mapped: &[&str], event: &Event) -> String {
     match reading(mapped, event) {
         EventReading::Observed(observations) => told(&observations[0]),
-        EventReading::Stale(object) => format!("stale {object}"),
+        EventReading::NeedsResync(object) => format!("needs resync {object}"),
         EventReading::OutOfScope => "out of scope".to_owned(),
     }
 }
@@ -280,10 +280,10 @@ fn records_that_are_not_named_make_the_object_stale() {
     ] {
         let mut event = event(ChangeType::Update, &SILENT);
         event.header.record_ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        assert_eq!(line(&["Name"], &event), "stale Account", "{ids:?}");
+        assert_eq!(line(&["Name"], &event), "needs resync Account", "{ids:?}");
     }
     let overflow = event(ChangeType::GapOverflow, &SILENT);
-    assert_eq!(line(&["Name"], &overflow), "stale Account");
+    assert_eq!(line(&["Name"], &overflow), "needs resync Account");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use super::proto::{ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent};
-use super::{Credit, EventBus, EventScope, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost};
+use super::{
+    Credit, EventBus, EventFilter, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost,
+};
 use crate::engine::ports::salesforce::{
     Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
 };
@@ -18,7 +20,7 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::salesforce::auth::Session;
 use crate::salesforce::avro::EventSchema;
-use crate::salesforce::event::{EventReading, Ourselves, Sighting};
+use crate::salesforce::event::{EventReading, Observation, Ourselves};
 
 /// An open subscription. Dropping it closes it.
 pub(in crate::salesforce) struct Subscription {
@@ -26,7 +28,7 @@ pub(in crate::salesforce) struct Subscription {
     pub(super) topic: String,
     /// From where a new stream would have to start: after what was handed out.
     pub(super) resume: ReplayFrom,
-    pub(super) scope: EventScope,
+    pub(super) mapped: EventFilter,
     pub(super) ourselves: Ourselves,
     pub(super) session: Arc<Session>,
     /// The session was renewed, and no message has come since.
@@ -230,20 +232,20 @@ impl Subscription {
             let about = schema.and_then(|schema| schema.object.as_ref());
             tracing::warn!(
                 schema_id,
-                "an event cannot be decoded; what it may be about is stale"
+                "an event cannot be decoded; what it may be about needs a resync"
             );
-            return mark_stale(batch, self.scope.suspects(about));
+            return mark_needs_resync(batch, self.mapped.suspects(about));
         };
-        let seen = Sighting {
+        let seen = Observation {
             replay_id: &event.replay_id,
             ordinal: ordinals.next_of(&event.replay_id),
         };
-        match self.scope.read(schema, &decoded, &seen, &self.ourselves) {
+        match self.mapped.read(schema, &decoded, &seen, &self.ourselves) {
             EventReading::Observed(observations) => {
                 ordinals.used(observations.len());
                 batch.observations.extend(observations);
             }
-            EventReading::Stale(object) => mark_stale(batch, vec![object]),
+            EventReading::NeedsResync(object) => mark_needs_resync(batch, vec![object]),
             EventReading::OutOfScope => batch.out_of_scope += 1,
         }
     }
@@ -285,7 +287,7 @@ impl Ordinals {
 fn empty_batch(position: Vec<u8>) -> EventBatch {
     EventBatch {
         observations: Vec::new(),
-        stale: Vec::new(),
+        needs_resync: Vec::new(),
         out_of_scope: 0,
         events: 0,
         position: SourceCursor::SalesforceReplayId(position),
@@ -324,13 +326,13 @@ async fn schemas_of(
     Ok(schemas)
 }
 
-fn mark_stale(batch: &mut EventBatch, objects: Vec<ObjectName>) {
+fn mark_needs_resync(batch: &mut EventBatch, objects: Vec<ObjectName>) {
     if objects.is_empty() {
         batch.out_of_scope += 1;
     }
     for object in objects {
-        if !batch.stale.contains(&object) {
-            batch.stale.push(object);
+        if !batch.needs_resync.contains(&object) {
+            batch.needs_resync.push(object);
         }
     }
 }

@@ -63,8 +63,8 @@ fn line(mapped: &[&str], envelope: &Json) -> String {
     let batch = read(mapped, envelope);
     let [one] = batch.observations.as_slice() else {
         return format!(
-            "stale {:?}, {} out of scope",
-            batch.stale, batch.out_of_scope
+            "needs resync {:?}, {} out of scope",
+            batch.needs_resync, batch.out_of_scope
         );
     };
     told(one)
@@ -223,10 +223,13 @@ fn what_cannot_be_told_for_sure_is_a_gap() {
 #[test]
 fn an_update_of_other_fields_is_out_of_scope_and_so_is_another_object() {
     let update = envelope("UPDATE", &["Key__c"], &json!({"Key__c": "x"}));
-    assert_eq!(line(&["Active__c"], &update), "stale [], 1 out of scope");
+    assert_eq!(
+        line(&["Active__c"], &update),
+        "needs resync [], 1 out of scope"
+    );
     let mut other = envelope("CREATE", &[], &json!({}));
     other["detail"]["payload"]["ChangeEventHeader"]["entityName"] = json!("Lead");
-    assert_eq!(line(&["Key__c"], &other), "stale [], 1 out of scope");
+    assert_eq!(line(&["Key__c"], &other), "needs resync [], 1 out of scope");
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn records_that_are_not_named_make_the_object_stale() {
         let mut wide = envelope(change_type, &["Key__c"], &json!({"Key__c": "x"}));
         wide["detail"]["payload"]["ChangeEventHeader"]["recordIds"] = ids.clone();
         let batch = read(&["Key__c"], &wide);
-        assert_eq!(batch.stale.len(), 1, "{change_type} {ids}");
+        assert_eq!(batch.needs_resync.len(), 1, "{change_type} {ids}");
         assert!(batch.observations.is_empty(), "{change_type} {ids}");
     }
 }

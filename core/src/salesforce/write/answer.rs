@@ -6,7 +6,7 @@ use super::batch::Batch;
 use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::model::ids::SalesforceId;
 use crate::salesforce::classify::{Fault, StatedError};
-use crate::salesforce::transport::Answer;
+use crate::salesforce::rest::Answer;
 
 /// What the answer to a collection call says.
 pub(super) enum BatchAnswer {
@@ -25,7 +25,7 @@ impl BatchAnswer {
 
 /// Returns what the answer to a collection call says.
 ///
-/// A list of results is believed under any status: rolled-back calls have been seen with 400.
+/// A list of results is max_per_hour under any status: rolled-back calls have been seen with 400.
 pub(super) fn batch_answer(batch: &Batch, answer: &Answer) -> BatchAnswer {
     let results: Option<Vec<SaveResult>> = serde_json::from_slice(&answer.body).ok();
     match results.filter(|results| results.len() == batch.rows.len()) {
@@ -149,7 +149,7 @@ mod tests {
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
             status,
-            body: body.as_bytes().to_vec(),
+            body: body.to_owned().into(),
         }
     }
 

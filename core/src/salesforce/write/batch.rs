@@ -51,34 +51,38 @@ pub(super) struct Row {
 }
 
 /// Calls that follow one another because they hold children of one parent.
-pub(super) type Convoy = Vec<Batch>;
+pub(super) type OrderedBatches = Vec<Batch>;
 
 /// Arranges writes into waves; the convoys of a wave may run side by side.
 ///
 /// A record that is written twice has its second write in a later wave: Salesforce refuses all rows
 /// of a key that stands twice in a call. Children of one parent share a call where they fit, and
 /// follow one another where they do not, or they would fight for the parent's lock.
-pub(super) fn waves(writes: &[Write], indexes: &[usize], schemas: &Schemas) -> Vec<Vec<Convoy>> {
+pub(super) fn rounds(
+    writes: &[Write],
+    indexes: &[usize],
+    schemas: &Schemas,
+) -> Vec<Vec<OrderedBatches>> {
     let mut times_seen: BTreeMap<(Group, String), usize> = BTreeMap::new();
-    let mut waves: Vec<BTreeMap<Group, Vec<Row>>> = Vec::new();
+    let mut rounds: Vec<BTreeMap<Group, Vec<Row>>> = Vec::new();
     for &index in indexes {
         let write = &writes[index];
         let (group, row) = (group_of(write), row_of(write, index, schemas));
         let seen = times_seen
             .entry((group.clone(), row.key.clone()))
             .or_default();
-        if waves.len() == *seen {
-            waves.push(BTreeMap::new());
+        if rounds.len() == *seen {
+            rounds.push(BTreeMap::new());
         }
-        waves[*seen].entry(group).or_default().push(row);
+        rounds[*seen].entry(group).or_default().push(row);
         *seen += 1;
     }
-    waves
+    rounds
         .into_iter()
         .map(|groups| {
             groups
                 .into_iter()
-                .flat_map(|(group, rows)| convoys(&group, rows))
+                .flat_map(|(group, rows)| ordered_batches(&group, rows))
                 .collect()
         })
         .collect()
@@ -150,23 +154,25 @@ fn row_of(write: &Write, index: usize, schemas: &Schemas) -> Row {
     }
 }
 
-fn convoys(group: &Group, mut rows: Vec<Row>) -> Vec<Convoy> {
+fn ordered_batches(group: &Group, mut rows: Vec<Row>) -> Vec<OrderedBatches> {
     rows.sort_by(|a, b| a.parent.cmp(&b.parent));
-    let mut convoys: Vec<Convoy> = Vec::new();
+    let mut ordered_batches: Vec<OrderedBatches> = Vec::new();
     let siblings = |a: &Row, b: &Row| a.parent.is_some() && a.parent == b.parent;
     for family in rows.chunk_by(siblings) {
-        let open = convoys.last_mut().and_then(|convoy| convoy.last_mut());
+        let open = ordered_batches
+            .last_mut()
+            .and_then(|ordered| ordered.last_mut());
         match open.filter(|batch| batch.has_room_for(family)) {
             Some(batch) => batch.rows.extend_from_slice(family),
-            None => convoys.push(split(group, family)),
+            None => ordered_batches.push(split(group, family)),
         }
     }
-    convoys
+    ordered_batches
 }
 
 /// Splits records over as many calls as they need.
-fn split(group: &Group, rows: &[Row]) -> Convoy {
-    let mut batches: Convoy = Vec::new();
+fn split(group: &Group, rows: &[Row]) -> OrderedBatches {
+    let mut batches: OrderedBatches = Vec::new();
     for row in rows {
         let row = std::slice::from_ref(row);
         match batches.last_mut().filter(|batch| batch.has_room_for(row)) {
@@ -214,11 +220,12 @@ mod tests {
     /// Waves as lists of convoys as lists of batch sizes.
     fn shape(writes: &[Write]) -> Vec<Vec<Vec<usize>>> {
         let indexes: Vec<usize> = (0..writes.len()).collect();
-        waves(writes, &indexes, &Schemas::default())
+        rounds(writes, &indexes, &Schemas::default())
             .iter()
-            .map(|wave| {
-                wave.iter()
-                    .map(|convoy| convoy.iter().map(|batch| batch.rows.len()).collect())
+            .map(|round| {
+                round
+                    .iter()
+                    .map(|ordered| ordered.iter().map(|batch| batch.rows.len()).collect())
                     .collect()
             })
             .collect()

@@ -7,8 +7,8 @@ import { setRecord, useStore } from "../store";
 
 export function Circumstances(): JSX.Element | null {
   const { record, derived } = useStore();
-  const { under_way: underWay = [], bounces = {}, changed_at_ms: times = {} } = record;
-  const special = underWay.length > 0 || Object.keys(bounces).length > 0;
+  const { under_way: underWay = [], automation_overrides = {}, changed_at_ms: times = {} } = record;
+  const special = underWay.length > 0 || Object.keys(automation_overrides).length > 0;
   const [open, setOpen] = useState(special);
   // They open by themselves where they decide, and close only by a person.
   useEffect(() => setOpen((was) => was || special), [special]);
@@ -46,7 +46,7 @@ export function Circumstances(): JSX.Element | null {
           <div class="checks">
             {fields.map((field) => (
               <label key={field}>
-                <input type="checkbox" checked={Object.hasOwn(bounces, field)} onChange={(event) => setRecord(withBounce(record, field, event.currentTarget.checked))} />
+                <input type="checkbox" checked={Object.hasOwn(automation_overrides, field)} onChange={(event) => setRecord(withOverride(record, field, event.currentTarget.checked))} />
                 {field}
               </label>
             ))}
@@ -79,9 +79,9 @@ function withUnderWay(record: RecordFacts, field: string, on: boolean): RecordFa
 }
 
 /** Automation changed the current values: we sent what Postgres holds, and Salesforce stored what it shows. */
-function withBounce(record: RecordFacts, field: string, on: boolean): RecordFacts {
-  const { [field]: _, ...others } = record.bounces ?? {};
+function withOverride(record: RecordFacts, field: string, on: boolean): RecordFacts {
+  const { [field]: _, ...others } = record.automation_overrides ?? {};
   const sent = valueIn(record, "postgres", field) ?? null;
   const stored = valueIn(record, "salesforce", field) ?? null;
-  return { ...record, bounces: on ? { ...others, [field]: { count: 2, sent, stored } } : others };
+  return { ...record, automation_overrides: on ? { ...others, [field]: { count: 2, sent, stored } } : others };
 }

@@ -26,7 +26,7 @@ interface WriteProps {
 
 function Write({ side, write, record, plan }: WriteProps): JSX.Element {
   const values = Object.entries(writtenFields(write));
-  const lost = plan.overruled.filter((overruled) => overruled.side === side);
+  const lost = plan.discarded.filter((discarded) => discarded.side === side);
   return (
     <section class={`write write-${side}`} aria-label={`Written to ${SIDE_NAMES[side]}`}>
       <h3>

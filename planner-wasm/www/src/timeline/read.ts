@@ -72,10 +72,10 @@ function fieldOf(json: JsonObject): string {
 const TITLES: Readonly<Record<StepKind, (json: JsonObject) => string>> = {
   observed: (json) => `${word(json, "operation")} in ${spaced(word(json, "side"))}`,
   decided: (json) => spaced(ruleOf(json)),
-  overruled: (json) => `${fieldOf(json)} of ${spaced(word(json, "side"))} lost`,
+  discarded: (json) => `${fieldOf(json)} of ${spaced(word(json, "side"))} lost`,
   conflict_opened: (json) => `${fieldOf(json)} waits for a person`,
   conflict_closed: (json) => `${fieldOf(json)}: ${spaced(word(json, "resolution") || word(json, "state"))}`,
-  write_said: (json) => `${word(json, "action")} in Salesforce`,
+  write_recorded: (json) => `${word(json, "action")} in Salesforce`,
   write_ended: (json) => spaced(word(json, "state")),
   settled: (json) => spaced(word(json, "operation")),
   stopped: (json) => word(json, "code"),

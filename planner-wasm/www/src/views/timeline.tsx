@@ -90,10 +90,10 @@ function open(text: string, name: string): void {
 const STEP_ICONS: Readonly<Record<StepKind, IconName>> = {
   observed: "search",
   decided: "lane",
-  overruled: "close",
+  discarded: "close",
   conflict_opened: "conflict",
   conflict_closed: "check",
-  write_said: "salesforce",
+  write_recorded: "salesforce",
   write_ended: "check",
   settled: "same",
   stopped: "conflict",

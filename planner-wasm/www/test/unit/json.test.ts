@@ -60,6 +60,6 @@ test("an object or a list is invalid as a value", () => {
 test("every circumstance survives being written and read", () => {
   const text =
     '{"external_id":"A","base":{"F":1},"postgres":{"F":2},"salesforce":{"F":true},"changed_at_ms":{"postgres":5,"salesforce":-6},' +
-    '"clock_skew_ms":7,"under_way":["F"],"late_effects":["F"],"bounces":{"F":{"count":2,"sent":1.50,"stored":null}},"agreed":false}';
+    '"clock_skew_ms":7,"under_way":["F"],"late_writes":["F"],"automation_overrides":{"F":{"count":2,"sent":1.50,"stored":null}},"agreed":false}';
   assert.equal(writeJson(readRecord(parseJson(text))), text.replace("1.50", "1.5"));
 });

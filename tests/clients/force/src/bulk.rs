@@ -16,7 +16,7 @@ use crate::{connect, credentials};
 type Client = ForceClient<ClientCredentials>;
 type Done = IngestJob<JobComplete, ClientCredentials>;
 
-/// Asks often: the org's jobs take no time.
+/// Polls often, because the org's jobs take no time.
 const POLL: BulkPollPolicy =
     BulkPollPolicy::new(400, Duration::from_millis(20), Duration::from_millis(100));
 
@@ -91,7 +91,7 @@ async fn found(client: &Client) -> anyhow::Result<()> {
     fails(wrong.await.map(drop), "", "no such column")
 }
 
-/// A job that is aborted, and one whose CSV has a column that is not there.
+/// An aborted job, and a job whose CSV has an unknown column.
 async fn abandoned(client: &Client) -> anyhow::Result<()> {
     let bulk = client.bulk();
     let request = CreateJobRequest::new("Account", JobOperation::Insert);
@@ -127,7 +127,7 @@ fn rows(csv: &[u8]) -> Result<Vec<Row>, csv::Error> {
     csv::Reader::from_reader(csv).deserialize().collect()
 }
 
-/// Returns one column, in the order of the external ids: results come in any order.
+/// Returns one column in the order of the external ids, because results have no order.
 fn column(rows: &[Row], name: &str) -> Vec<String> {
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| row.get("External_Id__c"));

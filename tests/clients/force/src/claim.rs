@@ -1,11 +1,11 @@
-//! Claims about what the client returned.
+//! Assertions on what the client returned.
 
 use std::fmt::Debug;
 
 use anyhow::{bail, ensure};
 use force::error::ForceError;
 
-/// Claims that two values are equal.
+/// Asserts that two values are equal.
 pub(crate) fn equal<T: PartialEq<U> + Debug, U: Debug>(
     actual: T,
     expected: U,
@@ -18,8 +18,8 @@ pub(crate) fn equal<T: PartialEq<U> + Debug, U: Debug>(
     Ok(())
 }
 
-/// Claims that the org refused with this code. The client hands a refusal over as its status and
-/// a text that begins with the code of the first error.
+/// Asserts that the org refused with this code. The client returns a refusal as its status and a
+/// text that starts with the code of the first error.
 pub(crate) fn refused<T: Debug>(
     outcome: Result<T, ForceError>,
     code: &str,
@@ -28,7 +28,7 @@ pub(crate) fn refused<T: Debug>(
     fails(outcome, &format!("[{code}] "), what)
 }
 
-/// Claims that a call fails with a text that has this in it.
+/// Asserts that a call fails with an error that contains this text.
 pub(crate) fn fails<T: Debug>(
     outcome: Result<T, ForceError>,
     part: &str,

@@ -1,4 +1,4 @@
-//! Client credentials and a signed assertion; what is wrong with each is told.
+//! Client credentials and a signed assertion, and their errors.
 
 use force::api::RestOperation as _;
 use force::auth::{Authenticator, ClientCredentials, JwtBearerFlow};
@@ -22,8 +22,8 @@ pub(crate) async fn play() -> anyhow::Result<()> {
 
     let wrong = ClientCredentials::new(given("ORG_CLIENT_ID"), "wrong", token_url());
     fails(users(wrong).await, "invalid_client", "a wrong secret")?;
-    let stranger = assertion("nobody@acme.example", login)?;
-    fails(users(stranger).await, "hasn't approved", "an unknown user")?;
+    let unknown_user = assertion("unknown@acme.example", login)?;
+    fails(users(unknown_user).await, "hasn't approved", "an unknown user")?;
     let elsewhere = assertion(&me, "https://elsewhere.example")?;
     fails(users(elsewhere).await, "audience", "a wrong audience")
 }

@@ -1,7 +1,6 @@
-//! Does the crate force work against the local org as it does against Salesforce?
+//! Checks that the crate force works with the local org as it does with Salesforce.
 //!
-//! `force-scenarios NAME` plays one scenario; it ends with an error at the first answer of the
-//! client that is not what was expected.
+//! `force-scenarios NAME` runs one scenario and fails at the first unexpected result of the client.
 
 mod bulk;
 mod claim;
@@ -27,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Returns what the harness has set.
+/// Returns a variable that the harness has set.
 fn given(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("the harness sets {name}"))
 }
@@ -41,7 +40,7 @@ fn credentials() -> ClientCredentials {
     ClientCredentials::new(id, secret, token_url())
 }
 
-/// Makes a client that talks this API version. It logs in at its first call.
+/// Creates a client for this API version. It logs in at its first call.
 async fn connect<A: Authenticator>(
     authenticator: A,
     version: &str,

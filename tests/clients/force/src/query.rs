@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::claim::{equal, refused};
 use crate::{connect, credentials};
 
-/// The harness has put 4,100 accounts there, numbered in their names; the last one is deleted.
+/// The harness has created 4,100 accounts, numbered in their names; the last one is deleted.
 const LIVE: usize = 4_099;
 
 #[derive(Debug, Deserialize)]

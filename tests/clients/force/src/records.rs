@@ -46,16 +46,16 @@ pub(crate) async fn play() -> anyhow::Result<()> {
         "ENTITY_IS_DELETED",
         "a deleted record",
     )?;
-    let nobody = SalesforceId::new("001000000000000")?;
+    let missing = SalesforceId::new("001000000000000")?;
     refused(
-        rest.get("Account", &nobody).await,
+        rest.get("Account", &missing).await,
         "NOT_FOUND",
         "an id that names nothing",
     )?;
     describes().await
 }
 
-/// The client encodes every odd character of an external id.
+/// The client encodes special characters in an external id.
 async fn upserts() -> anyhow::Result<()> {
     let client = connect(credentials(), "v62.0").await?;
     let rest = client.rest();
@@ -81,7 +81,7 @@ async fn upserts() -> anyhow::Result<()> {
         "an external id field that is not there",
     )?;
 
-    // Before v46.0 an update is answered by 204, which this client takes for an error.
+    // Before v46.0 an update is answered with 204, which this client reports as an error.
     let old = connect(credentials(), "v45.0").await?;
     let site = json!({"Site": "old"});
     let outcome = old.rest().upsert("Account", KEY, "rs-2", &site).await;
@@ -92,7 +92,7 @@ async fn upserts() -> anyhow::Result<()> {
     )
 }
 
-/// The client refuses a describe that lacks one of some fifty members.
+/// The client refuses a describe without any one of about fifty members.
 async fn describes() -> anyhow::Result<()> {
     let client = connect(credentials(), "v62.0").await?;
     let rest = client.rest();

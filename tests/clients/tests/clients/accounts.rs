@@ -1,13 +1,13 @@
-//! Accounts that scenarios find.
+//! Accounts for the scenarios.
 
 use salesforce_org::local::PERSON;
 use serde_json::json;
 use syncline_clients::Stage;
 
-/// Two full pages of a query and a part of a third, and one for the recycle bin.
+/// Two full pages of a query, a part of a third, and one record for the recycle bin.
 const ACCOUNTS: usize = 4_100;
 
-/// Starts an org with 4,100 accounts, numbered in their names, of which the last is deleted.
+/// Starts an org with 4,100 accounts, numbered in their names; the last one is deleted.
 pub(crate) async fn numbered() -> Stage {
     let stage = Stage::start().await;
     stage.with_org(|org| {

@@ -6,14 +6,14 @@ use syncline_clients::{Client, Stage};
 use crate::accounts;
 
 #[tokio::test]
-async fn the_crate_force_logs_in_both_ways() {
+async fn force_logs_in_both_ways() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Force, "login").await;
     assert_eq!(calls.made("GET /query"), 2);
 }
 
 #[tokio::test]
-async fn the_crate_force_writes_and_reads_single_records() {
+async fn force_writes_and_reads_single_records() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Force, "records").await;
     let upserted = stage.records("SELECT External_Id__c, Site FROM Account ORDER BY Site");
@@ -31,14 +31,14 @@ async fn the_crate_force_writes_and_reads_single_records() {
 }
 
 #[tokio::test]
-async fn the_crate_force_reads_every_page_of_a_query_once() {
+async fn force_reads_every_page_of_a_query_once() {
     let stage = accounts::numbered().await;
     let calls = stage.play(Client::Force, "query").await;
     assert_eq!(calls.made("GET /query/{locator}"), 3);
 }
 
 #[tokio::test]
-async fn the_crate_force_loads_and_reads_by_bulk_jobs() {
+async fn force_loads_and_queries_with_bulk_api_2() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Force, "bulk").await;
     let soql =

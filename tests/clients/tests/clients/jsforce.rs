@@ -6,7 +6,7 @@ use syncline_clients::{Client, Stage};
 use crate::accounts;
 
 #[tokio::test]
-async fn jsforce_logs_in_by_client_credentials_and_renews_a_dead_session() {
+async fn jsforce_logs_in_and_renews_an_expired_session() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "jsforce_login.mjs").await;
     assert_eq!(calls.made("POST /services/oauth2/token"), 6);
@@ -50,12 +50,12 @@ async fn jsforce_reads_every_page_of_a_query_once() {
     let stage = accounts::numbered().await;
     let calls = stage.play(Client::Node, "jsforce_query.mjs").await;
     assert_eq!(calls.made("GET /queryAll"), 1);
-    // Three by hand, two by autoFetch, one by a stream, one with a locator that nobody gave.
+    // Three by hand, two by autoFetch, one by a stream, one with an unknown locator.
     assert_eq!(calls.made("GET /query/{locator}"), 7);
 }
 
 #[tokio::test]
-async fn jsforce_reads_what_the_org_says_about_itself() {
+async fn jsforce_reads_describe_and_limits() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "jsforce_describe.mjs").await;
     assert_eq!(calls.made("GET /sobjects"), 1);
@@ -64,7 +64,7 @@ async fn jsforce_reads_what_the_org_says_about_itself() {
 }
 
 #[tokio::test]
-async fn jsforce_loads_and_reads_by_the_bulk_api_before_2_0() {
+async fn jsforce_loads_and_queries_with_bulk_api_1() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "jsforce_bulk.mjs").await;
     let soql = "SELECT External_Id__c, Name, IsDeleted FROM Account ORDER BY External_Id__c";
@@ -81,7 +81,7 @@ async fn jsforce_loads_and_reads_by_the_bulk_api_before_2_0() {
 }
 
 #[tokio::test]
-async fn jsforce_loads_and_reads_by_bulk_jobs() {
+async fn jsforce_loads_and_queries_with_bulk_api_2() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "jsforce_bulk2.mjs").await;
     let soql = "SELECT External_Id__c, Industry, IsDeleted FROM Account ORDER BY External_Id__c";

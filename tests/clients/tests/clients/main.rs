@@ -1,6 +1,6 @@
-//! Do clients that others wrote for Salesforce work against the local org, unchanged?
+//! Third-party Salesforce clients, unchanged, against the local org.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod accounts;
 mod force;

@@ -17,24 +17,24 @@ name = "Sync_Marker__e"
 "#;
 
 #[tokio::test]
-async fn the_pubsub_client_logs_in_without_a_password() {
+async fn pubsub_client_logs_in_without_a_password() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::Node, "pubsub_login.mjs").await;
     assert_eq!(calls.made("POST /services/oauth2/token"), 3);
 }
 
 #[tokio::test]
-async fn the_pubsub_client_decodes_what_happens_while_it_listens() {
+async fn pubsub_client_decodes_events_of_a_running_subscription() {
     let stage = Stage::start().await;
     stage.play(Client::Node, "pubsub_latest.mjs").await;
-    // One account before anybody listened, four changes of the second, a third for the late event.
+    // One account before the subscription, four changes of the second, a third for the late event.
     let stats = stage.stats();
     assert_eq!(stats["events_published"], 6);
     assert_eq!(stats["events_delivered"], 5);
 }
 
 #[tokio::test]
-async fn the_pubsub_client_begins_at_the_earliest_event_or_behind_any_other() {
+async fn pubsub_client_starts_at_the_earliest_or_after_any_event() {
     let stage = Stage::start().await;
     stage.play(Client::Node, "pubsub_replay.mjs").await;
     let stats = stage.stats();
@@ -43,17 +43,17 @@ async fn the_pubsub_client_begins_at_the_earliest_event_or_behind_any_other() {
 }
 
 #[tokio::test]
-async fn the_pubsub_client_is_told_what_it_asked_wrongly() {
+async fn pubsub_client_gets_errors_for_invalid_requests() {
     let stage = Stage::start().await;
     stage.play(Client::Node, "pubsub_errors.mjs").await;
     assert_eq!(stage.stats()["events_delivered"], 0);
 }
 
 #[tokio::test]
-async fn the_pubsub_client_resumes_a_managed_subscription_behind_its_last_commit() {
+async fn pubsub_client_resumes_after_its_last_commit() {
     let stage = Stage::start().await;
     stage.play(Client::Node, "pubsub_managed.mjs first").await;
-    // A new process; the first one has committed two of the three events that it received.
+    // A new process. The first one committed two of the three events that it received.
     stage.play(Client::Node, "pubsub_managed.mjs second").await;
     assert_eq!(stage.stats()["events_delivered"], 3 + 2);
     stage.play(Client::Node, "pubsub_managed.mjs third").await;
@@ -61,7 +61,7 @@ async fn the_pubsub_client_resumes_a_managed_subscription_behind_its_last_commit
 }
 
 #[tokio::test]
-async fn the_pubsub_client_publishes_platform_events_and_receives_them() {
+async fn pubsub_client_publishes_and_receives_platform_events() {
     let stage = Stage::of(Org::from_toml(MARKER).unwrap()).await;
     let calls = stage.play(Client::Node, "pubsub_publish.mjs").await;
     assert_eq!(calls.made("POST /sobjects/{object}"), 1);

@@ -6,7 +6,7 @@ use syncline_clients::{Client, Stage};
 
 use crate::accounts;
 
-/// Contacts get an external id that two of them may share.
+/// Adds an external id to contacts that need not be unique.
 const SHARED_KEY: &str = r#"
 [[object]]
 name = "Contact"
@@ -18,11 +18,11 @@ name = "Contact"
 "#;
 
 #[tokio::test]
-async fn simple_salesforce_logs_in_where_salesforce_does_and_renews_a_dead_session() {
+async fn simple_salesforce_logs_in_and_renews_an_expired_session() {
     let stage = Stage::start().await;
     let scenario = "simple_salesforce_login.py";
     let calls = stage.play(Client::SimpleSalesforce, scenario).await;
-    // Three that open a session, two refused, one that replaces a dead session.
+    // Three open a session, two are refused, one replaces an expired session.
     assert_eq!(calls.made("POST /services/oauth2/token"), 6);
 }
 
@@ -58,7 +58,7 @@ async fn simple_salesforce_reads_every_page_of_a_query_once() {
 }
 
 #[tokio::test]
-async fn simple_salesforce_loads_and_reads_by_the_bulk_api_before_2_0() {
+async fn simple_salesforce_loads_and_queries_with_bulk_api_1() {
     let stage = Stage::start().await;
     stage.allow_hard_delete();
     let scenario = "simple_salesforce_bulk.py";
@@ -79,7 +79,7 @@ async fn simple_salesforce_loads_and_reads_by_the_bulk_api_before_2_0() {
 }
 
 #[tokio::test]
-async fn simple_salesforce_loads_deletes_for_good_and_reads_by_bulk_jobs() {
+async fn simple_salesforce_loads_hard_deletes_and_queries_with_bulk_api_2() {
     let stage = Stage::start().await;
     stage.allow_hard_delete();
     let scenario = "simple_salesforce_bulk2.py";

@@ -8,16 +8,16 @@ use syncline_clients::{Client, Stage};
 const HOUR_MS: i64 = 3_600_000;
 
 #[tokio::test]
-async fn the_tap_discovers_every_object_and_field() {
+async fn tap_discovers_every_object_and_field() {
     let stage = Stage::start().await;
     let calls = stage.play(Client::TapSalesforce, "tap_discover.py").await;
     assert_eq!(calls.made("GET /sobjects"), 2);
-    // It asks for the allowance of bulk batches before it believes that Bulk is allowed.
+    // It reads the limit of bulk batches to check that Bulk is allowed.
     assert_eq!(calls.made("GET /limits"), 1);
 }
 
 #[tokio::test]
-async fn the_tap_syncs_by_rest_and_goes_on_from_its_bookmark() {
+async fn tap_syncs_by_rest_and_continues_from_its_bookmark() {
     let stage = Stage::start().await;
     stage.with_org(two_accounts);
     let calls = stage.play(Client::TapSalesforce, "tap_sync.py REST").await;
@@ -25,7 +25,7 @@ async fn the_tap_syncs_by_rest_and_goes_on_from_its_bookmark() {
 }
 
 #[tokio::test]
-async fn the_tap_syncs_by_bulk_and_goes_on_from_its_bookmark() {
+async fn tap_syncs_by_bulk_and_continues_from_its_bookmark() {
     let stage = Stage::start().await;
     stage.with_org(two_accounts);
     let calls = stage.play(Client::TapSalesforce, "tap_sync.py BULK").await;
@@ -34,7 +34,7 @@ async fn the_tap_syncs_by_bulk_and_goes_on_from_its_bookmark() {
     assert_eq!(calls.made("GET /async/job/{id}/batch/{id}/result/{id}"), 4);
 }
 
-/// One account that lives, and one that went an hour before.
+/// Creates one live account, and one deleted an hour before.
 fn two_accounts(org: &mut Org) {
     let now_ms = org.now_ms();
     org.set_now_ms(now_ms - HOUR_MS);

@@ -1,9 +1,9 @@
-//! The records that are written: airports, as accounts, in JSON and in CSV.
+//! The records that are written: airports as accounts, in JSON and CSV.
 
-/// Begins the external ids of the many records that bulk jobs meet again.
+/// Prefix of the external ids of the records that bulk jobs update again.
 pub(crate) const MANY: &str = "m";
 
-/// The first row of the CSV.
+/// The CSV header row.
 pub(crate) const CSV_HEADER: &str = "External_Id__c,Name,Type,Phone,BillingCity,BillingState,\
 BillingCountry,BillingLatitude,BillingLongitude,Elevation__c,IATA__c,Timezone__c\n";
 

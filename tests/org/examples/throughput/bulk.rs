@@ -1,4 +1,4 @@
-//! Bulk API 2.0: jobs that upsert, their results, and a job that queries.
+//! Bulk API 2.0: upsert jobs, their results, and a query job.
 
 use std::time::Duration;
 
@@ -9,17 +9,16 @@ use serde_json::Value as Json;
 use crate::airport;
 use crate::target::Target;
 
-/// Largest upload of a job: Salesforce takes 150 MB once it has made base64 of it, and advises 100.
+/// Maximum size of an upload. Salesforce accepts 150 MB after base64 encoding and advises 100.
 const UPLOAD_BYTES_MAX: usize = 100_000_000;
 
-/// How long to wait between two looks at a job.
+/// Pause between two requests for a job's state.
 const POLL: Duration = Duration::from_millis(200);
 
-/// How often a job is looked at before it is given up: half an hour.
+/// Maximum number of such requests: half an hour.
 const POLLS_MAX: usize = 9_000;
 
-/// Upserts so many rows, whose records exist, in as many jobs as their bytes need; returns the ids
-/// of the jobs.
+/// Upserts this many existing rows, in as many jobs as their bytes need, and returns the job ids.
 pub(crate) async fn upsert(org: &Target, rows: usize) -> anyhow::Result<Vec<String>> {
     let mut jobs = Vec::new();
     let mut csv = airport::CSV_HEADER.to_owned();
@@ -34,9 +33,9 @@ pub(crate) async fn upsert(org: &Target, rows: usize) -> anyhow::Result<Vec<Stri
     jobs.push(upload(org, csv).await?);
     let mut processed = 0;
     for job in &jobs {
-        let told = finished(org, "ingest", job).await?;
-        anyhow::ensure!(told["numberRecordsFailed"] == 0, "{told}");
-        processed += told["numberRecordsProcessed"].as_u64().unwrap_or_default();
+        let info = finished(org, "ingest", job).await?;
+        anyhow::ensure!(info["numberRecordsFailed"] == 0, "{info}");
+        processed += info["numberRecordsProcessed"].as_u64().unwrap_or_default();
     }
     anyhow::ensure!(processed == rows as u64, "{processed} of {rows} rows");
     Ok(jobs)
@@ -58,28 +57,25 @@ async fn upload(org: &Target, csv: String) -> anyhow::Result<String> {
 async fn create(org: &Target, kind: &str, order: &str) -> anyhow::Result<String> {
     let path = format!("jobs/{kind}");
     let answer = org.call(Method::POST, &path, order.to_owned()).await?;
-    let told = answer.json()?;
-    Ok(told["id"]
-        .as_str()
-        .context("a job without an id")?
-        .to_owned())
+    let info = answer.json()?;
+    Ok(info["id"].as_str().context("the job has no id")?.to_owned())
 }
 
-/// Waits until a job is complete and returns what it tells of itself.
+/// Waits until a job is complete and returns its resource.
 async fn finished(org: &Target, kind: &str, job: &str) -> anyhow::Result<Json> {
     for _ in 0..POLLS_MAX {
         let path = format!("jobs/{kind}/{job}");
-        let told = org.call(Method::GET, &path, String::new()).await?.json()?;
-        match told["state"].as_str().unwrap_or_default() {
-            "JobComplete" => return Ok(told),
+        let info = org.call(Method::GET, &path, String::new()).await?.json()?;
+        match info["state"].as_str().unwrap_or_default() {
+            "JobComplete" => return Ok(info),
             "UploadComplete" | "InProgress" => tokio::time::sleep(POLL).await,
-            _ => anyhow::bail!("the job ended badly: {told}"),
+            _ => anyhow::bail!("the job failed: {info}"),
         }
     }
     anyhow::bail!("the job {job} does not end")
 }
 
-/// Reads what became of the rows, and forgets the jobs.
+/// Reads the results of the rows and deletes the jobs.
 pub(crate) async fn results(org: &Target, jobs: &[String], rows: usize) -> anyhow::Result<()> {
     let mut read = 0;
     for job in jobs {
@@ -93,14 +89,14 @@ pub(crate) async fn results(org: &Target, jobs: &[String], rows: usize) -> anyho
     Ok(())
 }
 
-/// Queries all accounts, reads page after page, and returns how many rows there were.
+/// Queries all accounts page by page and returns the number of rows.
 pub(crate) async fn query(org: &Target) -> anyhow::Result<usize> {
     let columns = airport::CSV_HEADER.trim_end();
     let order = format!(
         r#"{{"operation":"query","query":"SELECT Id, {columns}, SystemModstamp FROM Account"}}"#
     );
     let job = create(org, "query", &order).await?;
-    let told = finished(org, "query", &job).await?;
+    let info = finished(org, "query", &job).await?;
     let mut read = 0;
     let mut locator = String::new();
     loop {
@@ -114,8 +110,8 @@ pub(crate) async fn query(org: &Target) -> anyhow::Result<usize> {
         }
     }
     anyhow::ensure!(
-        told["numberRecordsProcessed"] == read,
-        "{told}: {read} rows"
+        info["numberRecordsProcessed"] == read,
+        "{info}: {read} rows"
     );
     Ok(read)
 }

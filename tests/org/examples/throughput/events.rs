@@ -1,4 +1,4 @@
-//! One subscriber of all change events.
+//! One subscriber to all change events.
 
 use anyhow::Context as _;
 use salesforce_org::pubsub::proto::pub_sub_client::PubSubClient;
@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::target::Target;
 
-/// Most events that a subscriber can be owed.
+/// Maximum number of events that a subscriber can request.
 const GRANT: i32 = 100;
 
 /// A subscription that starts at the oldest event.
@@ -37,7 +37,7 @@ impl Subscriber {
         })
     }
 
-    /// Reads so many events.
+    /// Reads this many events.
     pub(crate) async fn read(&mut self, events: usize) -> anyhow::Result<()> {
         let mut read = 0;
         while read < events {

@@ -1,10 +1,10 @@
-//! How much one org takes: single upserts, collections, change events, bulk jobs, memory. Over real
-//! sockets.
+//! Measures the throughput of one org over real sockets: single upserts, collections, change
+//! events, bulk jobs, memory.
 //!
-//! `scripts/bench` starts the org and this client; by hand:
-//! `throughput HTTP_URL GRPC_URL PID [MILLION_RECORDS]`. It prints goal and measure side by side:
-//! what the org did in a second, and what one item cost it in CPU time. The second figure holds on
-//! a busy machine, too, and where this client is the slower of the two.
+//! `scripts/bench` starts the org and this client. To run it by hand: `throughput HTTP_URL GRPC_URL
+//! PID [MILLION_RECORDS]`. It prints goals and measured values side by side: the org's items per
+//! second, and its CPU time per item. The CPU time is also reliable on a busy machine and when this
+//! client is the slower side.
 
 mod airport;
 mod bulk;
@@ -25,10 +25,10 @@ const SINGLES: usize = 20_000;
 /// Calls of [`RECORDS`] records each.
 const COLLECTIONS: usize = 500;
 
-/// Most records that one collections call may have.
+/// Maximum number of records that one collections call may have.
 const RECORDS: usize = 200;
 
-/// What one org on one core is to take, so that it is never what holds its tests up.
+/// What one org on one core must handle, so that it never slows its tests down.
 mod goal {
     pub(crate) const SINGLES_PER_S: f64 = 4_000.0;
     pub(crate) const COLLECTION_RECORDS_PER_S: f64 = 40_000.0;
@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures calls of one record and of many.
+/// Measures calls with one record and with many.
 async fn small(org: &Target, table: &Table<'_>) -> anyhow::Result<()> {
     for (pass, what) in [("new", "created"), ("again", "updated")] {
         let title = format!("single upserts, records {what}");
@@ -71,7 +71,7 @@ async fn small(org: &Target, table: &Table<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures a subscriber who catches up, and one who reads along.
+/// Measures a subscriber that catches up, and one that reads during the writes.
 async fn streaming(org: &Target, table: &Table<'_>, grpc: &str) -> anyhow::Result<()> {
     let published = org.events_published().await?;
     let mut subscriber = Subscriber::open(org, grpc).await?;
@@ -90,7 +90,7 @@ async fn streaming(org: &Target, table: &Table<'_>, grpc: &str) -> anyhow::Resul
     Ok(())
 }
 
-/// Measures an org with many records: by collections, by bulk jobs, and what they take in memory.
+/// Measures an org with many records: collections, bulk jobs, and memory.
 async fn large(org: &Target, table: &Table<'_>, records: usize) -> anyhow::Result<()> {
     let goal = goal::COLLECTION_RECORDS_PER_S;
     let row = table.row(&format!("{records} records created"), Some(goal));

@@ -1,4 +1,4 @@
-//! A caller with a small wish, beside others who keep the org busy: how long it waits at most.
+//! A caller with small requests while others keep the org busy: measures its longest wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use tokio::task::JoinHandle;
 
 use crate::target::Target;
 
-/// How long it rests between two calls.
+/// Pause between two calls.
 const REST: Duration = Duration::from_millis(10);
 
-/// A caller that calls until it is told to stop.
+/// A caller that runs until it is stopped.
 pub(crate) struct Neighbour {
     calling: JoinHandle<()>,
     longest_us: Arc<AtomicU64>,
 }
 
 impl Neighbour {
-    /// Starts to call.
+    /// Starts the calls.
     pub(crate) fn start(org: &Target) -> Self {
         let org = org.clone();
         let longest_us = Arc::new(AtomicU64::new(0));
@@ -27,7 +27,7 @@ impl Neighbour {
         let calling = tokio::spawn(async move {
             loop {
                 let start = Instant::now();
-                // An org that does not answer is found out by those who measure it.
+                // Errors are ignored here; the measurements report an org that does not answer.
                 let _ = org.call(Method::GET, "limits", String::new()).await;
                 let waited = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 longest.fetch_max(waited, Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl Neighbour {
         }
     }
 
-    /// Stops, and returns the longest time that one answer took.
+    /// Stops and returns the longest answer time.
     pub(crate) fn stop(self) -> Duration {
         self.calling.abort();
         Duration::from_micros(self.longest_us.load(Ordering::Relaxed))

@@ -1,15 +1,15 @@
-//! What is printed: one line for each figure, as soon as it is known.
+//! Prints the results, one line per measurement as soon as it is known.
 
 use std::time::{Duration, Instant};
 
 use crate::target::Target;
 
-/// Prints figures of one org.
+/// Prints the measurements of one org.
 pub(crate) struct Table<'a> {
     org: &'a Target,
 }
 
-/// A figure that is being measured.
+/// A running measurement.
 pub(crate) struct Row<'a> {
     org: &'a Target,
     title: String,
@@ -24,18 +24,18 @@ impl<'a> Table<'a> {
         Self { org }
     }
 
-    /// Prints what stands in which column.
+    /// Prints the column titles.
     pub(crate) fn head(&self) {
         line([
             "",
             "goal",
             "measured",
-            "CPU of the org for one",
-            "so much in a second of CPU",
+            "CPU time per item",
+            "per second of CPU",
         ]);
     }
 
-    /// Starts to measure.
+    /// Starts a measurement.
     pub(crate) fn row(&self, title: &str, goal: Option<f64>) -> Row<'a> {
         Row {
             org: self.org,
@@ -46,13 +46,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Prints how long another caller waited at most for a small answer.
+    /// Prints the longest wait of another caller with small requests.
     pub(crate) fn wait(&self, longest: Duration) {
         let longest = format!("{} ms", figure(longest.as_secs_f64() * 1e3));
         line(["    longest answer to others", "", &longest, "", ""]);
     }
 
-    /// Prints what the org takes in memory now, and at most took so far.
+    /// Prints the org's current and maximum memory.
     pub(crate) fn memory(&self, title: &str, goal_mib: Option<f64>) {
         let goal = goal_mib.map(|mib| format!("<= {} MiB", figure(mib)));
         let now = format!("{} MiB", figure(self.org.memory_mib("VmRSS:")));
@@ -62,7 +62,7 @@ impl<'a> Table<'a> {
 }
 
 impl Row<'_> {
-    /// Prints what was done in a second, and what one of so many items cost.
+    /// Prints the items per second and the cost of one item.
     pub(crate) fn done(self, items: usize) {
         let items = items as f64;
         let rate = items / self.start.elapsed().as_secs_f64();
@@ -85,7 +85,7 @@ fn line([title, goal, measured, cost, alone]: [&str; 5]) {
     println!("{title:<44}{goal:>14}{measured:>14}{cost:>24}{alone:>28}");
 }
 
-/// Returns a whole number with its thousands apart.
+/// Formats a whole number with thousands separators.
 fn figure(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! The org under measurement: how it is called, and what its process takes.
+//! The measured org: its calls, and the resources of its process.
 
 use anyhow::Context as _;
 use reqwest::header::HeaderMap;
@@ -6,7 +6,7 @@ use reqwest::{Client, Method};
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET};
 use serde_json::Value as Json;
 
-/// Clock ticks of `/proc/PID/stat` in a second, on every Linux that this runs on.
+/// Clock ticks per second in `/proc/PID/stat`, the same on every supported Linux.
 const TICKS_PER_S: f64 = 100.0;
 
 const JSON: &str = "application/json";
@@ -21,7 +21,7 @@ pub(crate) struct Target {
     pub(crate) org_id: String,
 }
 
-/// The answer to a call that succeeded.
+/// The answer to a successful call.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
@@ -37,7 +37,7 @@ impl Answer {
 impl Target {
     /// Logs in.
     pub(crate) async fn open(http: &str, pid: &str) -> anyhow::Result<Self> {
-        // Takes answers in gzip, as most clients do.
+        // Accepts gzip, as most clients do.
         let client = Client::new();
         let form = [
             ("grant_type", "client_credentials"),
@@ -58,7 +58,7 @@ impl Target {
         })
     }
 
-    /// Makes a call below `/services/data/vXX.X/` with a body in JSON.
+    /// Calls a path below `/services/data/vXX.X/` with a JSON body.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -68,7 +68,7 @@ impl Target {
         self.send(method, path, (JSON, json)).await
     }
 
-    /// Makes a call with a body of any kind.
+    /// Calls a path with any kind of body.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -93,11 +93,11 @@ impl Target {
         Ok(usize::try_from(count.context("no count of events")?)?)
     }
 
-    /// Returns the CPU time that the org has used, in seconds.
+    /// Returns the CPU time of the org, in seconds.
     pub(crate) fn cpu_s(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The name of the program, in parentheses, may hold blanks; utime and stime are the 12th
-        // and 13th fields behind it (proc_pid_stat(5)).
+        // The program's name, in parentheses, may contain spaces. utime and stime are the 12th and
+        // 13th fields after it (proc_pid_stat(5)).
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);
         ticks
@@ -106,8 +106,7 @@ impl Target {
             / TICKS_PER_S
     }
 
-    /// Returns a figure of the memory of the org in MiB: `VmRSS:` what it takes, `VmHWM:` what it
-    /// took at most.
+    /// Returns the org's memory in MiB: `VmRSS:` is the current value, `VmHWM:` the maximum so far.
     pub(crate) fn memory_mib(&self, figure: &str) -> f64 {
         let path = format!("/proc/{}/status", self.pid);
         let status = std::fs::read_to_string(path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Upserts of one record and of many, by several callers at once.
+//! Upserts of one record and of many, by several concurrent callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,10 +9,10 @@ use crate::RECORDS;
 use crate::airport;
 use crate::target::Target;
 
-/// Connections that call at the same time.
+/// Number of concurrent connections.
 const CALLERS: usize = 8;
 
-/// Makes so many calls of one record each.
+/// Makes this many calls with one record each.
 pub(crate) async fn singles(org: &Target, calls: usize, pass: &'static str) -> anyhow::Result<()> {
     each(org, calls, move |n| {
         let path = format!("sobjects/Account/External_Id__c/s-{n}");
@@ -21,7 +21,7 @@ pub(crate) async fn singles(org: &Target, calls: usize, pass: &'static str) -> a
     .await
 }
 
-/// Makes so many calls of [`RECORDS`] records each.
+/// Makes this many calls with [`RECORDS`] records each.
 pub(crate) async fn collections(
     org: &Target,
     calls: usize,
@@ -35,7 +35,7 @@ pub(crate) async fn collections(
     .await
 }
 
-/// Makes the calls 0 to `calls`, whose path and body `made` returns.
+/// Makes the calls 0 to `calls`, with the path and body from `made`.
 async fn each(
     org: &Target,
     calls: usize,

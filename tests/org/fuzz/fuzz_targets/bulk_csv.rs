@@ -1,6 +1,6 @@
-//! Any bytes as the CSV of a bulk job, in any form: the job ends, and its results can be read.
+//! Any bytes as the CSV of a bulk job in any dialect: the job ends and its results can be read.
 //!
-//! `cargo +nightly fuzz run bulk_csv` in the folder above.
+//! Run `cargo +nightly fuzz run bulk_csv` in the parent folder.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Any text as SOQL: rows, or a refusal with a code.
+//! Any text as SOQL returns rows or an error with a code.
 //!
-//! `cargo +nightly fuzz run soql` in the folder above.
+//! Run `cargo +nightly fuzz run soql` in the parent folder.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! Reads uploaded CSV row by row and says where Salesforce would stumble over it.
+//! Reads uploaded CSV row by row and reports what Salesforce would reject.
 //!
-//! The text is never copied as a whole: a reader holds one row, and can start again at the end of
-//! any row that it has given.
+//! The text is never copied as a whole. A reader holds one row and can restart at the end of any
+//! row that it returned.
 
 use std::io::Read as _;
 
@@ -9,16 +9,16 @@ use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
 use super::form::{Form, LineEnding};
 
-/// What comes before the text, so that the reader does not take a byte-order mark away: a line
-/// without cells is passed over.
+/// Put before the text so that the reader does not remove a byte-order mark; the empty line is
+/// skipped.
 const LEAD: &[u8] = b"\n";
 
-/// Rows of a CSV, from the start of one of them.
+/// The rows of a CSV text, starting at the beginning of any row.
 pub(super) struct Rows<'a> {
     csv: &'a [u8],
     form: Form,
     reader: Reader<std::io::Chain<&'static [u8], &'a [u8]>>,
-    /// Where in the text the reader started.
+    /// Offset at which the reader started.
     from: usize,
     record: ByteRecord,
 }
@@ -26,29 +26,29 @@ pub(super) struct Rows<'a> {
 /// One row.
 #[derive(Debug)]
 pub(super) struct Row<'a> {
-    /// The cells; text that is no UTF-8 was refused before.
+    /// The cells. Text that is not UTF-8 was refused earlier.
     pub(super) cells: &'a ByteRecord,
-    /// Where in the text the next row starts.
+    /// Offset at which the next row starts.
     pub(super) end: usize,
     /// How the row ends.
     pub(super) ending: Ending,
-    /// How the quotes of the row stand.
+    /// Whether the quotes of the row are valid.
     pub(super) quotes: Quotes,
-    /// How many bytes the row takes, its end included.
+    /// Length of the row in bytes, including its line ending.
     pub(super) bytes: usize,
 }
 
-/// What stands at the end of a row.
+/// The line ending of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Lf,
     Crlf,
-    /// The text ends.
+    /// The text ends without a line ending.
     None,
 }
 
 impl Ending {
-    /// Tells whether a job with this line ending takes the row.
+    /// Returns whether a job with this line ending accepts the row.
     pub(super) fn fits(self, wanted: LineEnding) -> bool {
         match self {
             Self::None => true,
@@ -58,26 +58,27 @@ impl Ending {
     }
 }
 
-/// How the quotes of a row stand.
+/// Whether the quotes of a row are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quotes {
-    /// Every quote opens a cell, closes it or is doubled inside.
+    /// Every quote opens a cell, closes it, or is doubled inside it.
     Proper,
-    /// A quote stands inside a bare cell, or something stands behind a closing one.
+    /// A quote appears inside an unquoted cell, or text follows a closing quote.
     Stray,
     /// The text ends inside a quoted cell.
     Open,
 }
 
 impl<'a> Rows<'a> {
-    /// Returns the rows that start at `from`, which is 0 or the end of a row.
+    /// Returns the rows from `from`, which is 0 or the end of a row.
     pub(super) fn new(csv: &'a [u8], form: Form, from: usize) -> Self {
         let text = csv.get(from..).unwrap_or_default();
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .delimiter(form.delimiter.byte())
-            // A carriage return is looked for by hand: the reader would take either ending.
+            // Carriage returns are handled here, because the reader would accept either line
+            // ending.
             .terminator(Terminator::Any(b'\n'))
             .from_reader(LEAD.chain(text));
         Self {
@@ -93,7 +94,7 @@ impl<'a> Rows<'a> {
     pub(super) fn read(&mut self) -> Option<Row<'_>> {
         loop {
             let start = self.place();
-            // Reading from memory cannot fail, and rows of any length are allowed.
+            // Reading from memory cannot fail, and a row may have any length.
             if !self.reader.read_byte_record(&mut self.record).ok()? {
                 return None;
             }
@@ -116,13 +117,13 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Returns how far the text has been read.
+    /// Returns the offset up to which the text was read.
     fn place(&self) -> usize {
         let read = usize::try_from(self.reader.position().byte()).unwrap_or(usize::MAX);
         (self.from + read.saturating_sub(LEAD.len())).min(self.csv.len())
     }
 
-    /// Takes the carriage return off the last cell: it belongs to the end of the row.
+    /// Removes the carriage return from the last cell; it belongs to the line ending.
     fn drop_carriage_return(&mut self) {
         let Some(last) = self.record.iter().next_back() else {
             return;
@@ -148,7 +149,7 @@ fn split_ending(raw: &[u8]) -> (&[u8], Ending) {
 fn quotes(raw: &[u8], delimiter: u8) -> Quotes {
     enum At {
         Start,
-        Bare,
+        Unquoted,
         Quoted,
         Closed,
     }
@@ -161,24 +162,24 @@ fn quotes(raw: &[u8], delimiter: u8) -> Quotes {
         at = match (at, *byte) {
             (At::Quoted, b'"') => At::Closed,
             (At::Quoted, _) | (At::Start | At::Closed, b'"') => At::Quoted,
-            (At::Start | At::Bare | At::Closed, byte) if byte == delimiter => At::Start,
-            // Lines without cells before the row.
+            (At::Start | At::Unquoted | At::Closed, byte) if byte == delimiter => At::Start,
+            // Empty lines before the row.
             (At::Start, b'\n' | b'\r') => At::Start,
-            (At::Start, _) => At::Bare,
-            (At::Bare, byte) => {
+            (At::Start, _) => At::Unquoted,
+            (At::Unquoted, byte) => {
                 stray |= byte == b'"';
-                At::Bare
+                At::Unquoted
             }
             (At::Closed, _) => {
                 stray = true;
-                At::Bare
+                At::Unquoted
             }
         };
     }
     match at {
         At::Quoted => Quotes::Open,
-        At::Start | At::Bare | At::Closed if stray => Quotes::Stray,
-        At::Start | At::Bare | At::Closed => Quotes::Proper,
+        At::Start | At::Unquoted | At::Closed if stray => Quotes::Stray,
+        At::Start | At::Unquoted | At::Closed => Quotes::Proper,
     }
 }
 
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_cells_are_passed_over() {
+    fn empty_lines_are_skipped() {
         assert_eq!(
             cells("\n\na,b\n\n1,2\n\n", Form::default()),
             [["a", "b"], ["1", "2"]]
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_tells_how_it_ends_and_whether_its_quotes_stand_well() {
+    fn rows_report_their_line_ending_and_stray_quotes() {
         let of = |csv: &str| {
             let seen = read(csv, Form::default());
             (seen[0].1, seen[0].2)
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_stays_in_its_cell() {
+    fn byte_order_mark_stays_in_its_cell() {
         let seen = read("\u{feff}\"Id\"\n1\n", Form::default());
         assert_eq!(seen[0].2, Quotes::Stray);
         assert_eq!(
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_from_the_end_of_any_row() {
+    fn reading_can_resume_after_any_row() {
         let csv = "h\n\"a\nb\"\n\nc\n";
         let mut first = Rows::new(csv.as_bytes(), Form::default(), 0);
         first.read().unwrap();

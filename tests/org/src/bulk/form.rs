@@ -1,8 +1,8 @@
-//! In which form a job's CSV is written: what parts its cells and what ends its rows.
+//! The CSV dialect of a job: its delimiter and its line ending.
 
 use serde::{Deserialize, Serialize};
 
-/// What stands between two cells.
+/// The delimiter between two cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Delimiter {
     Backquote,
@@ -54,7 +54,7 @@ impl Delimiter {
     }
 }
 
-/// What ends a row.
+/// The line ending of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LineEnding {
     #[default]
@@ -86,7 +86,7 @@ impl LineEnding {
     }
 }
 
-/// The form of a CSV.
+/// A CSV dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Form {
     pub(crate) delimiter: Delimiter,
@@ -94,7 +94,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Appends a row whose cells all stand in quotes, as Salesforce writes results.
+    /// Appends a row with every cell quoted, as Salesforce writes results.
     pub(crate) fn push_row<T: AsRef<[u8]>>(
         self,
         out: &mut Vec<u8>,
@@ -106,7 +106,7 @@ impl Form {
         self.end_row(out);
     }
 
-    /// Appends a cell in quotes; those behind the first are parted from the one before.
+    /// Appends a quoted cell, with a delimiter before it unless it is the first.
     pub(crate) fn push_cell(self, out: &mut Vec<u8>, place: usize, cell: &[u8]) {
         if place > 0 {
             out.push(self.delimiter.byte());
@@ -114,8 +114,8 @@ impl Form {
         push_quoted(out, cell);
     }
 
-    /// Appends a cell as it is, or in quotes if it would not come back otherwise.
-    pub(crate) fn push_bare(self, out: &mut Vec<u8>, cell: &[u8]) {
+    /// Appends a cell, quoted only if it could not be read back otherwise.
+    pub(crate) fn push_unquoted(self, out: &mut Vec<u8>, cell: &[u8]) {
         let special = |byte: &u8| {
             *byte == self.delimiter.byte() || *byte == b'"' || *byte == b'\n' || *byte == b'\r'
         };
@@ -132,7 +132,7 @@ impl Form {
     }
 }
 
-/// Appends a cell in quotes.
+/// Appends a quoted cell.
 pub(crate) fn push_quoted(out: &mut Vec<u8>, cell: &[u8]) {
     out.push(b'"');
     if !cell.contains(&b'"') {
@@ -154,7 +154,7 @@ mod tests {
     use super::{Delimiter, Form, LineEnding};
 
     #[test]
-    fn a_written_row_quotes_every_cell_and_doubles_quotes() {
+    fn written_rows_quote_every_cell() {
         let form = Form {
             delimiter: Delimiter::Pipe,
             line_ending: LineEnding::Crlf,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_delimiter_is_found_by_its_own_name() {
+    fn delimiters_are_found_by_name() {
         for delimiter in Delimiter::ALL {
             assert_eq!(Delimiter::named(delimiter.name()), Some(delimiter));
         }

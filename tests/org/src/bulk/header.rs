@@ -1,4 +1,4 @@
-//! What the first row of an upload means: which column writes which field.
+//! The header row of an upload: which column writes which field.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
@@ -13,53 +13,53 @@ use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
 use crate::model::value::{Misfit, Value};
 use crate::unconfirmed::{BULK_COLUMNS_COUNT_FROM, BULK_MISSING_KEY_COLUMN_FAILS_JOB};
 
-/// Longest header row, in characters.
+/// Maximum length of the header row, in characters.
 const HEADER_CHARS_MAX: usize = 32_000;
 
-/// Most columns.
+/// Maximum number of columns.
 const COLUMNS_MAX: usize = 5_000;
 
-/// What clears a field.
+/// The cell that clears a field.
 const CLEARED: &str = "#N/A";
 
 /// The columns of an upload.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) columns: Vec<Column>,
-    /// The names as they were uploaded.
+    /// The column names as uploaded.
     pub(super) names: Vec<String>,
-    /// Where the first row of records starts.
+    /// Offset at which the first record starts.
     pub(super) end: usize,
 }
 
-/// What a column writes.
+/// The target of a column.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Column {
     /// The id of the record itself.
     Id,
     /// A field.
     Field(FieldNo),
-    /// A reference, by a value of the record it leads to.
+    /// A reference, given by an external id of the parent.
     Parent {
         hop: FieldNo,
         relationship: String,
-        /// Named where the reference may lead to several objects.
+        /// The parent's object, needed if the reference can point to several objects.
         target: Option<String>,
         key: String,
     },
 }
 
-/// What the columns are read for.
+/// What the columns are used for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Aim {
     pub(crate) object: ObjectNo,
     pub(crate) operation: Operation,
-    /// The field that an upsert goes by.
+    /// The external id field of an upsert.
     pub(crate) key: Option<FieldNo>,
 }
 
 impl Header {
-    /// Reads the first row.
+    /// Reads the header row.
     pub(super) fn read(model: &Model, csv: &[u8], form: Form, aim: Aim) -> Result<Self, JobError> {
         let mut rows = Rows::new(csv, form, 0);
         let row = rows.read().ok_or_else(JobError::no_data)?;
@@ -96,7 +96,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Refuses columns that do not go with the operation.
+    /// Refuses columns that the operation does not allow.
     fn check(&self, model: &Model, aim: Aim) -> Result<(), JobError> {
         let has_id = self
             .columns
@@ -192,7 +192,8 @@ impl Column {
         })
     }
 
-    /// Returns the member that a cell writes; `None` for an empty cell, which leaves the field be.
+    /// Returns the JSON member for a cell, or `None` for an empty cell, which leaves the field
+    /// unchanged.
     pub(super) fn member(
         &self,
         model: &Model,
@@ -240,7 +241,7 @@ impl Column {
 }
 
 impl Aim {
-    /// Returns what a reference is resolved for, before it is known whether an upsert creates.
+    /// Returns the purpose for resolving references, before an upsert knows whether it creates.
     fn purpose(self) -> Purpose {
         match self.operation {
             Operation::Insert | Operation::Upsert => Purpose::Create,
@@ -249,7 +250,7 @@ impl Aim {
     }
 }
 
-/// Returns a cell as JSON; the CSV form knows more words for a checkbox.
+/// Returns a cell as JSON. CSV accepts more words for a checkbox than JSON does.
 fn field_json(field: &Field, cell: &str) -> Json {
     if field.kind != FieldType::Boolean {
         return cell.into();
@@ -261,7 +262,7 @@ fn field_json(field: &Field, cell: &str) -> Json {
     }
 }
 
-/// Refuses text that is no value of the field's type, in the words of the bulk deserializer.
+/// Refuses text of the wrong type, with the bulk deserializer's own message.
 fn check_type(field: &Field, json: &Json, place: usize) -> Result<(), SfError> {
     let kind = match field.kind {
         FieldType::Boolean => "xsd:boolean",
@@ -292,7 +293,7 @@ fn check_type(field: &Field, json: &Json, place: usize) -> Result<(), SfError> {
             );
             Err(SfError::of_field("INVALID_FIELD", message, &field.name))
         }
-        // What is of the type but not allowed is refused with the whole record.
+        // A value of the right type that is not allowed is refused later, with its record.
         Ok(_) | Err(Misfit::Refused(_)) => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Writes an upload: looked over as a whole first, then batch by batch, 200 rows to a transaction.
+//! Processes an upload: checks it as a whole, then writes it batch by batch, 200 rows per
+//! transaction.
 
 use std::collections::HashMap;
 
@@ -24,33 +25,33 @@ use crate::unconfirmed::{
     BULK_STRAY_QUOTE_FAILS_JOB, HARD_DELETE_SENDS_EVENT,
 };
 
-/// Rows of one transaction, as triggers and change events see it.
+/// Rows per transaction, as triggers and change events see it.
 const TRANSACTION_ROWS: usize = 200;
 
-/// Longest cell and longest row, in characters.
+/// Maximum length of a cell and of a row, in characters.
 const CELL_CHARS_MAX: usize = 32_000;
 const ROW_CHARS_MAX: usize = 400_000;
 
-/// Since this version failed rows of updates and deletes name their record.
+/// The API version from which failed rows of updates and deletes name their record.
 const FAILED_IDS_SINCE: u32 = 53;
 
 /// A row that is ready to be written.
 struct Ready {
     members: Map<String, Json>,
-    /// What the column `Id` holds.
+    /// The value of the column `Id`.
     id: Option<String>,
-    /// What the column of the external id holds.
+    /// The value of the external id column.
     key: Option<String>,
 }
 
-/// A row, and the record that it names.
+/// A row and the record that it refers to.
 struct Prepared {
     id: Option<RecordId>,
     row: Result<Ready, SfError>,
 }
 
 impl Org {
-    /// Looks an upload over before its first row is written.
+    /// Checks an upload before its first row is written.
     pub(super) fn begin_ingest(
         &mut self,
         head: &Head,
@@ -100,7 +101,7 @@ impl Org {
         Ok(())
     }
 
-    /// Writes the next batch and returns how far the job is then.
+    /// Writes the next batch and returns the new state of the job.
     pub(super) fn run_batch(
         &mut self,
         head: &Head,
@@ -112,7 +113,7 @@ impl Org {
         }
         let request = Request::new("PUT", &format!("/{}", head.content_url()));
         let call = call_of(head, &request);
-        self.faults.resume(&request);
+        self.faults.continue_call(&request);
         let Ingest {
             aim,
             csv,
@@ -122,7 +123,9 @@ impl Org {
             failed,
             ..
         } = ingest;
-        let header = header.as_ref().expect("a job in progress was looked over");
+        let header = header
+            .as_ref()
+            .expect("a job in progress has a checked header");
         let mut rows = Rows::new(csv, head.form, *read_to);
         let mut left = self.bulk.settings.batch_rows;
         if let Some(fault) = &head.fault {
@@ -146,7 +149,7 @@ impl Org {
                 outcomes.push(outcome);
             }
         }
-        self.faults.leave();
+        self.faults.end_call();
         if let Some(fault) = &head.fault
             && outcomes.len() >= fault.after_rows
         {
@@ -160,7 +163,7 @@ impl Org {
         })
     }
 
-    /// Writes the rows of one transaction; those that fail leave the others alone.
+    /// Writes the rows of one transaction. A failed row does not affect the others.
     fn write(&mut self, call: &Call<'_>, aim: Aim, chunk: Vec<Prepared>) -> Vec<Outcome> {
         let repeated = repeated(&self.model, aim, &chunk);
         let mut tx = Transaction::default();
@@ -188,7 +191,7 @@ impl Org {
         outcomes
     }
 
-    /// Commits deletes whose records do not go to the recycle bin.
+    /// Commits deletes whose records skip the recycle bin.
     fn delete_for_good(&mut self, tx: Transaction, actor: &Actor) {
         let deleted = tx.deleted();
         let mut tx = Some(tx);
@@ -198,7 +201,7 @@ impl Org {
         for (object, row) in deleted {
             self.model.tables[object.0].purge(&self.model.schema.objects[object.0], row);
         }
-        // A record that is not there any more has no event.
+        // A record that no longer exists gets no event.
         self.model.commit(tx.unwrap_or_default(), actor);
     }
 
@@ -250,7 +253,7 @@ impl Org {
         }
     }
 
-    /// Returns the record that the row names by its id.
+    /// Returns the record that the row refers to by id.
     fn named_row(&self, aim: Aim, ready: &Ready, call: &str) -> Result<RowNo, SfError> {
         let text = ready.id.as_deref().ok_or_else(|| {
             let message = format!("Id not specified in {call} call");
@@ -265,7 +268,7 @@ impl Org {
     }
 }
 
-/// Returns the call in whose name rows are written.
+/// Returns the call on whose behalf rows are written.
 fn call_of<'a>(head: &Head, request: &'a Request) -> Call<'a> {
     Call {
         request,
@@ -280,7 +283,7 @@ fn call_of<'a>(head: &Head, request: &'a Request) -> Call<'a> {
     }
 }
 
-/// Reads one row; references by external id are resolved before any row of the transaction is
+/// Reads one row. References by external id are resolved before any row of the transaction is
 /// written, so that rows do not see each other.
 fn prepare(model: &Model, aim: Aim, header: &Header, row: &Row<'_>) -> Prepared {
     let mut ready = Ready {
@@ -337,7 +340,7 @@ fn read_cells(
             Column::Field(_) | Column::Parent { .. } => {
                 match column.member(model, aim, (place, &cell)) {
                     Ok(member) => ready.members.extend(member),
-                    // The rest is read all the same: the id may stand in a later column.
+                    // Later columns are still read, because one of them may hold the id.
                     Err(error) => refused = refused.or(Some(error)),
                 }
             }
@@ -346,25 +349,25 @@ fn read_cells(
     refused.map_or(Ok(()), Err)
 }
 
-/// Returns what a cell names a record by; an empty or cleared one names none.
+/// Returns the record key in a cell, or `None` if the cell is empty or `#N/A`.
 fn named(cell: &str) -> Option<String> {
     let text = cell.trim();
     (!text.is_empty() && text != "#N/A").then(|| text.to_owned())
 }
 
 impl Aim {
-    /// Tells whether this is the field that an upsert goes by.
+    /// Returns whether this is the external id field of the upsert.
     fn by_key(self, no: FieldNo) -> bool {
         self.operation == Operation::Upsert && self.key == Some(no)
     }
 }
 
-/// The records that several rows of one transaction name: all of those rows are refused.
+/// Records that several rows of one transaction refer to. All of those rows are refused.
 struct Repeated(HashMap<String, usize>);
 
 impl Repeated {
     fn refusal(&self, model: &Model, aim: Aim, ready: &Ready) -> Option<SfError> {
-        let name = folded(model, aim, ready)?;
+        let name = normalized_key(model, aim, ready)?;
         if self.0.get(&name).is_none_or(|count| *count < 2) {
             return None;
         }
@@ -387,14 +390,14 @@ fn repeated(model: &Model, aim: Aim, chunk: &[Prepared]) -> Repeated {
     let ready = chunk
         .iter()
         .filter_map(|prepared| prepared.row.as_ref().ok());
-    for name in ready.filter_map(|ready| folded(model, aim, ready)) {
+    for name in ready.filter_map(|ready| normalized_key(model, aim, ready)) {
         *counts.entry(name).or_default() += 1;
     }
     Repeated(counts)
 }
 
-/// Returns what a row names its record by, alike for all spellings of the same name.
-fn folded(model: &Model, aim: Aim, ready: &Ready) -> Option<String> {
+/// Returns the normalized key of the record that a row refers to, the same for all spellings.
+fn normalized_key(model: &Model, aim: Aim, ready: &Ready) -> Option<String> {
     match (aim.operation, &ready.key, aim.key) {
         (Operation::Upsert, Some(key), Some(field)) => {
             let exact = model.field(aim.object, field).case_sensitive;
@@ -411,7 +414,7 @@ fn folded(model: &Model, aim: Aim, ready: &Ready) -> Option<String> {
     }
 }
 
-/// Returns the column `sf__Error` of a refused row.
+/// Returns the column `sf__Error` of a failed row.
 fn error_text(error: &SfError) -> String {
     let (code, message) = (error.code(), error.message());
     match error.fields().unwrap_or_default() {
@@ -426,7 +429,7 @@ mod tests {
     use crate::model::error::SfError;
 
     #[test]
-    fn an_error_names_code_message_and_fields() {
+    fn error_text_has_code_message_and_fields() {
         let of = |fields: &[&str]| {
             let fields = fields.iter().map(|f| (*f).to_owned()).collect();
             error_text(&SfError::of_record("CODE", "text: [x]").with_fields(fields))

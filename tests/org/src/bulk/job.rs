@@ -1,4 +1,4 @@
-//! One job: what was asked for, how far it is, and what a job resource shows of it.
+//! One job: what was requested, its progress, and what a job resource shows of it.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::model::table::RowNo;
 use crate::rest::save::Saved;
 use crate::unconfirmed::{BULK_INVALID_UTF8_MESSAGE, BULK_NO_DATA_MESSAGE};
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     Open,
@@ -53,7 +53,7 @@ impl State {
         .find(|known| known.name() == name)
     }
 
-    /// Tells whether the job will not move any more.
+    /// Returns whether the job can no longer change.
     pub(crate) fn is_final(self) -> bool {
         match self {
             Self::Open | Self::UploadComplete | Self::InProgress => false,
@@ -98,12 +98,12 @@ impl Operation {
     }
 }
 
-/// Why a job as a whole fails.
+/// Why a whole job fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobError(pub(crate) String);
 
 impl JobError {
-    /// Returns the refusal of a batch.
+    /// Returns the error of an invalid batch.
     pub(super) fn invalid_batch(message: impl std::fmt::Display) -> Self {
         Self(format!("InvalidBatch : {message}"))
     }
@@ -129,16 +129,16 @@ impl JobError {
     }
 }
 
-/// What Salesforce says of a quote in the wrong place.
+/// Salesforce's message for a misplaced quote.
 pub(super) const UNESCAPED_QUOTE: &str =
     "Found unescaped quote. A value with quote should be within a quote";
 
-/// What is common to all jobs.
+/// What all jobs have in common.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) id: RecordId,
     pub(crate) user: RecordId,
-    /// What change events say about the writes of this job.
+    /// The change origin of this job's writes in change events.
     pub(crate) origin: String,
     pub(crate) version: u32,
     pub(crate) object_name: String,
@@ -147,11 +147,11 @@ pub(crate) struct Head {
     pub(crate) error: Option<String>,
     pub(crate) created_ms: i64,
     pub(crate) changed_ms: i64,
-    /// When the job moves on; `None` if it waits for its user or is at its end.
+    /// When the next step is due. `None` if the job waits for its user or has ended.
     pub(crate) due_ms: Option<i64>,
-    /// How long it was worked on, as the clock of the org would have it.
+    /// Processing time by the org's clock.
     pub(crate) busy_ms: i64,
-    /// How the job is to fail.
+    /// The declared fault that makes the job fail.
     pub(crate) fault: Option<JobFault>,
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct Job {
     pub(crate) work: Work,
 }
 
-/// What a job is for.
+/// The work of a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
     Ingest(Box<Ingest>),
@@ -170,7 +170,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Returns the name of what the job does.
+    /// Returns the name of the operation.
     pub(crate) fn operation(&self) -> &'static str {
         match self {
             Self::Ingest(ingest) => ingest.aim.operation.name(),
@@ -180,7 +180,7 @@ impl Work {
     }
 }
 
-/// An upload and what became of its rows.
+/// An upload and the results of its rows.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ingest {
     pub(super) aim: Aim,
@@ -189,18 +189,18 @@ pub(crate) struct Ingest {
     pub(crate) uploads: u32,
     #[serde(with = "super::stored")]
     pub(super) csv: Bytes,
-    /// Known once the job is in progress.
+    /// Set once the job is in progress.
     pub(super) header: Option<Header>,
-    /// Where in the text the next batch starts.
+    /// Offset at which the next batch starts.
     pub(super) read_to: usize,
-    /// What became of the first rows, in their order; the others are unprocessed.
+    /// Results of the processed rows, in order. The remaining rows are unprocessed.
     pub(super) outcomes: Vec<Outcome>,
     pub(super) failed: usize,
-    /// Most rows that are taken; none for as many as there are.
+    /// Maximum number of rows; `None` means no limit.
     pub(crate) rows_max: Option<u64>,
 }
 
-/// What became of one row.
+/// The result of one row, as stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
     Saved(Saved),
@@ -210,9 +210,9 @@ pub(super) enum Outcome {
     },
 }
 
-/// What became of one row, for those who tell of it.
+/// The result of one row, as other modules read it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Verdict<'a> {
+pub(crate) enum RowResult<'a> {
     Saved {
         id: RecordId,
         created: bool,
@@ -224,18 +224,18 @@ pub(crate) enum Verdict<'a> {
     },
 }
 
-/// A query and what it found.
+/// A query and its results.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Query {
     pub(crate) soql: String,
     pub(crate) with_deleted: bool,
     pub(super) found: Rendered,
-    /// The rows that are still to be written, once the query has begun.
+    /// The rows that are still to be written; `None` before the query starts.
     pub(super) rest: Option<VecDeque<RowNo>>,
 }
 
 impl Ingest {
-    /// Returns an upload that has not begun.
+    /// Returns an upload that has not started.
     pub(crate) fn new(aim: Aim) -> Self {
         Self {
             aim,
@@ -251,30 +251,30 @@ impl Ingest {
         }
     }
 
-    /// Returns how many rows were processed, and how many of them failed.
+    /// Returns the number of processed rows and the number of failed ones.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.outcomes.len(), self.failed)
     }
 
-    /// Returns what became of the rows that were processed, in their order.
-    pub(crate) fn verdicts(&self) -> impl Iterator<Item = Verdict<'_>> {
+    /// Returns the results of the processed rows, in order.
+    pub(crate) fn row_results(&self) -> impl Iterator<Item = RowResult<'_>> {
         self.outcomes.iter().map(|outcome| match outcome {
-            Outcome::Saved(saved) => Verdict::Saved {
+            Outcome::Saved(saved) => RowResult::Saved {
                 id: saved.id,
                 created: saved.created,
             },
-            Outcome::Failed { id, error } => Verdict::Failed { id: *id, error },
+            Outcome::Failed { id, error } => RowResult::Failed { id: *id, error },
         })
     }
 
-    /// Takes an upload; only one is allowed, which the user is told when the job is closed.
+    /// Stores an upload. Only one is allowed; a second one fails the job when it is closed.
     pub(crate) fn add_upload(&mut self, csv: Bytes) {
         self.uploads += 1;
         self.csv = csv;
     }
 }
 
-/// What a job resource shows.
+/// A job resource.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobInfo<'a> {
@@ -304,7 +304,7 @@ pub(crate) struct JobInfo<'a> {
     progress: Option<Progress<'a>>,
 }
 
-/// The part of [`JobInfo`] that only a look at one job shows.
+/// The part of [`JobInfo`] that only the resource of a single job shows.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Progress<'a> {
@@ -326,13 +326,13 @@ struct Progress<'a> {
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// The answer to its creation.
+    /// The response to its creation.
     Created,
-    /// The answer to a change of its state.
+    /// The response to a change of its state.
     Changed,
-    /// One job of a list.
+    /// One entry of a list.
     Listed,
-    /// The job itself.
+    /// The job resource itself.
     Whole,
 }
 
@@ -340,7 +340,7 @@ impl Job {
     /// Returns what a job resource shows.
     pub(crate) fn info(&self, view: View) -> JobInfo<'_> {
         let head = &self.head;
-        let told = |ms: i64| {
+        let text_of = |ms: i64| {
             let mut text = String::new();
             stamp::push_datetime(&mut text, stamp::floor_to_second(ms));
             text
@@ -363,8 +363,8 @@ impl Job {
             operation: self.work.operation(),
             object: &head.object_name,
             created_by_id: head.user.to_string(),
-            created_date: told(head.created_ms),
-            system_modstamp: told(head.changed_ms),
+            created_date: text_of(head.created_ms),
+            system_modstamp: text_of(head.changed_ms),
             state: head.state.name(),
             external_id_field_name: external_id,
             assignment_rule_id: assignment_rule,
@@ -407,7 +407,7 @@ impl Job {
 }
 
 impl Head {
-    /// Returns where the data goes; no slash in front.
+    /// Returns the path of the upload, without a leading slash.
     pub(crate) fn content_url(&self) -> String {
         let (version, id) = (self.version, self.id);
         format!("services/data/v{version}.0/jobs/ingest/{id}/batches")

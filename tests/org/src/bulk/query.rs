@@ -1,5 +1,5 @@
-//! Runs a query job: which rows there are at that moment, then some of them at a time, as CSV that
-//! is handed out in pages.
+//! Runs a query job: selects the rows once, then writes them as CSV in pieces. Results are read in
+//! pages.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,32 +15,32 @@ use crate::model::value::Value;
 use crate::soql::{self, Item};
 use crate::unconfirmed::{BULK_NUMBERS_AS_DOUBLES, BULK_QUERY_REFUSALS};
 
-/// What a query found, as text.
+/// The results of a query, as text.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rendered {
     #[serde(with = "super::stored")]
     csv: Vec<u8>,
-    /// Where each row ends; the first end is that of the header row.
+    /// The end of each row; the first is the end of the header row.
     ends: Vec<usize>,
 }
 
-/// Some of the rows.
+/// A page of results.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The header row and the rows.
+    /// The header row and the rows of the page.
     pub(crate) csv: Vec<u8>,
     pub(crate) rows: usize,
-    /// Number of the first row behind the page; `None` behind the last.
+    /// Number of the first row after the page; `None` on the last page.
     pub(crate) next: Option<usize>,
 }
 
 impl Rendered {
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     pub(crate) fn count(&self) -> usize {
         self.ends.len().saturating_sub(1)
     }
 
-    /// Returns at most `max` rows from number `start` on; `None` if there is no such row.
+    /// Returns up to `max` rows from row `start`, or `None` if that row does not exist.
     pub(crate) fn page(&self, start: usize, max: usize) -> Option<Page> {
         let count = self.count();
         if start > 0 && start >= count {
@@ -59,7 +59,7 @@ impl Rendered {
 }
 
 impl Query {
-    /// Returns a query that did not run yet.
+    /// Returns a query that has not run.
     pub(crate) fn new(soql: String, with_deleted: bool) -> Self {
         Self {
             soql,
@@ -69,19 +69,19 @@ impl Query {
         }
     }
 
-    /// Returns what the query found.
+    /// Returns the results.
     pub(crate) fn found(&self) -> &Rendered {
         &self.found
     }
 
-    /// Tells whether Salesforce would read the object in ranges of ids.
+    /// Returns whether Salesforce would read the object in chunks of ids.
     pub(super) fn chunks_by_id(&self) -> bool {
         soql::parse(&self.soql).is_ok_and(|query| query.order.is_empty() && query.limit.is_none())
     }
 }
 
 impl Org {
-    /// Returns the object that a query is about, or why no job can run it.
+    /// Returns the object of the query, or why a bulk job cannot run it.
     pub(crate) fn check_bulk_query(&self, text: &str) -> Result<ObjectNo, SfError> {
         let query = soql::parse(text)?;
         let refusals = &BULK_QUERY_REFUSALS;
@@ -119,10 +119,10 @@ impl Org {
         Ok(plan.object)
     }
 
-    /// Runs a query, or goes on with it, for at most `rows_max` rows.
+    /// Starts or continues a query, for at most `rows_max` rows.
     ///
-    /// What becomes of a row before its turn shows: Salesforce, too, reads large objects piece by
-    /// piece.
+    /// A row that changes before its turn is written with the change, because Salesforce also reads
+    /// large objects in pieces.
     pub(super) fn run_query(
         &self,
         head: &Head,
@@ -148,7 +148,7 @@ impl Org {
         Ok(State::InProgress)
     }
 
-    /// Returns what a query finds.
+    /// Returns the results of a query.
     pub(crate) fn render(
         &self,
         form: Form,
@@ -181,7 +181,7 @@ impl Org {
     }
 }
 
-/// How the rows of a query are written.
+/// Writes the rows of a query.
 struct Writer {
     form: Form,
     object: ObjectNo,
@@ -190,7 +190,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Returns the header row, and room for so many others.
+    /// Returns the header row, with capacity for this many rows.
     fn head(&self, rows: usize) -> Rendered {
         let mut csv = Vec::new();
         let names = self.columns.iter().map(|column| &column.name);
@@ -200,7 +200,7 @@ impl Writer {
         Rendered { csv, ends }
     }
 
-    /// Writes rows, without those that have gone since they were found.
+    /// Writes rows, without those deleted since they were selected.
     fn write(&self, model: &Model, rows: impl Iterator<Item = RowNo>, found: &mut Rendered) {
         let (object, table) = (model.object(self.object), model.table(self.object));
         let there = |row: &RowNo| {
@@ -220,7 +220,7 @@ impl Writer {
     }
 }
 
-/// Appends a value as bulk results write it.
+/// Appends a value in the format of bulk results.
 fn push_cell(out: &mut String, value: &Value, field: &Field) {
     match value {
         Value::Datetime(ms) => {
@@ -247,8 +247,8 @@ fn push_cell(out: &mut String, value: &Value, field: &Field) {
     }
 }
 
-/// Returns a number as Java writes a double: with an exponent from ten million on and below a
-/// thousandth, and always with a digit behind the point.
+/// Formats a number as Java formats a double: with an exponent from ten million up and below one
+/// thousandth, and always with a digit after the point.
 pub(super) fn double_text(number: f64) -> String {
     let size = number.abs();
     if size == 0.0 || (1e-3..1e7).contains(&size) || !number.is_finite() {
@@ -265,7 +265,7 @@ mod tests {
     use super::{Rendered, double_text};
 
     #[test]
-    fn numbers_are_written_as_java_writes_doubles() {
+    fn numbers_are_formatted_like_java_doubles() {
         for (number, text) in [
             (30.0, "30.0"),
             (0.0, "0.0"),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_starts_with_the_header_and_the_last_leads_nowhere() {
+    fn every_page_has_a_header_and_the_last_no_successor() {
         let found = Rendered {
             csv: b"h\n1\n2\n3\n".to_vec(),
             ends: vec![2, 4, 6, 8],

@@ -1,4 +1,4 @@
-//! What became of an upload, written as CSV again.
+//! The results of an upload, as CSV.
 
 use super::csv_text::{Row, Rows};
 use super::form::{Form, push_quoted};
@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model::schema::FieldType;
 use crate::unconfirmed::BULK_NUMBERS_AS_DOUBLES;
 
-/// Which rows of an upload are wanted.
+/// Which rows of an upload are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResultSet {
     Successful,
@@ -18,7 +18,7 @@ pub(crate) enum ResultSet {
 }
 
 impl ResultSet {
-    /// Returns the columns in front of the uploaded ones.
+    /// Returns the columns before the uploaded ones.
     fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Successful => &["sf__Id", "sf__Created"],
@@ -29,7 +29,7 @@ impl ResultSet {
 }
 
 impl Ingest {
-    /// Returns one set of results; there is a header row even if there is nothing else.
+    /// Returns one result set. It has a header row even if it is empty.
     pub(crate) fn results(&self, model: &Model, head: &Head, set: ResultSet) -> Vec<u8> {
         let mut out = Vec::new();
         let found = self.header_row(head);
@@ -43,7 +43,7 @@ impl Ingest {
             if place > 0 || !set.columns().is_empty() {
                 out.push(head.form.delimiter.byte());
             }
-            head.form.push_bare(&mut out, name.as_bytes());
+            head.form.push_unquoted(&mut out, name.as_bytes());
         }
         if !out.is_empty() {
             head.form.end_row(&mut out);
@@ -61,7 +61,7 @@ impl Ingest {
         out
     }
 
-    /// Tells for each column whether its numbers come back as doubles.
+    /// Returns, for each column, whether its numbers are formatted as doubles.
     fn doubles(&self, model: &Model) -> Vec<bool> {
         let columns = self.header.iter().flat_map(|header| &header.columns);
         let double = |column: &Column| match column {
@@ -76,7 +76,7 @@ impl Ingest {
             .collect()
     }
 
-    /// Returns the uploaded names and where the rows start, also of a job that never began.
+    /// Returns the column names and where the rows start, also for a job that never started.
     fn header_row(&self, head: &Head) -> (Vec<String>, usize) {
         if let Some(header) = &self.header {
             return (header.names.clone(), header.end);
@@ -89,11 +89,11 @@ impl Ingest {
     }
 }
 
-/// How the rows of a set of results are written.
+/// How the rows of a result set are written.
 struct Shape {
     form: Form,
     set: ResultSet,
-    /// The columns whose numbers come back as doubles.
+    /// The columns whose numbers are formatted as doubles.
     doubles: Vec<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! How data of jobs stands in a dump: as base64, since it need not be text.
+//! Job data in a dump: base64, because it may not be text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,26 +1,27 @@
-//! Weather on change events: what a subscriber gets of what was published.
+//! Faults of change events: which published events a subscriber receives.
 
 use super::Faults;
-use super::matching::EventSight;
-use super::rule::{Action, Scope};
+use super::matching::EventSummary;
+use super::rule::{Action, Target};
 use crate::Org;
 use crate::model::log::{ChangeEvent, Source};
 
-/// What is left of a delivery.
+/// The result of applying faults to a delivery.
 #[derive(Debug)]
 pub(crate) enum Delivered {
     /// These events, in this order.
     Events(Vec<ChangeEvent>),
-    /// Nothing: the stream is reset.
+    /// The stream is reset and no event is delivered.
     Reset,
 }
 
 impl Org {
-    /// Returns what a subscriber of a topic gets of events that are due, and counts what strikes.
+    /// Applies the declared faults to the events due on a topic, and counts those that fire.
     ///
-    /// Positions are not touched: a missing event is missed for good, unless it is read again.
-    pub(crate) fn weathered(&mut self, topic: &str, events: Vec<ChangeEvent>) -> Delivered {
-        let rules: Vec<usize> = self.faults.waiting(Scope::Delivery).collect();
+    /// Positions do not change: a dropped event is lost to this subscription unless it is read
+    /// again.
+    pub(crate) fn with_event_faults(&mut self, topic: &str, events: Vec<ChangeEvent>) -> Delivered {
+        let rules: Vec<usize> = self.faults.waiting(Target::Delivery).collect();
         if events.is_empty() || rules.is_empty() {
             return Delivered::Events(events);
         }
@@ -45,14 +46,14 @@ impl Org {
         match self.model.log.schema(&event.schema_id) {
             Some((Source::Object(no), ..)) => {
                 let decoded = self.decode(event);
-                matching.fits_event(&EventSight {
+                matching.fits_event(&EventSummary {
                     topic,
                     object: &self.model.object(no).name,
                     operation: &decoded.change_type,
                     ids: &decoded.record_ids,
                 })
             }
-            Some((Source::Platform(no), ..)) => matching.fits_event(&EventSight {
+            Some((Source::Platform(no), ..)) => matching.fits_event(&EventSummary {
                 topic,
                 object: &self.model.platform_events[no.0].name,
                 operation: "publish",
@@ -64,11 +65,11 @@ impl Org {
 }
 
 impl Faults {
-    /// Tells whether a stored position is refused although it is good, and counts it.
+    /// Returns whether a valid stored position is refused, and counts the fault.
     pub(crate) fn fire_subscription(&mut self, topic: &str, now_ms: i64) -> bool {
-        for rule in self.waiting(Scope::Subscription).collect::<Vec<_>>() {
-            let armed = &mut self.rules[rule];
-            if armed.rule.matching.fits_topic(topic) && armed.take_chance() {
+        for rule in self.waiting(Target::Subscription).collect::<Vec<_>>() {
+            let active = &mut self.rules[rule];
+            if active.rule.matching.fits_topic(topic) && active.fires() {
                 self.note(rule, now_ms, topic.to_owned());
                 return true;
             }
@@ -91,9 +92,9 @@ impl Faults {
         }
         let places = meant.iter().enumerate().filter(|(_, meant)| **meant);
         let places: Vec<usize> = places.map(|(place, _)| place).collect();
-        // One event alone has no order.
+        // A single event cannot be reordered.
         let too_few = action == Action::ReorderEvents && places.len() < 2;
-        if too_few || !self.rules[rule].take_chance() {
+        if too_few || !self.rules[rule].fires() {
             return Delivered::Events(events);
         }
         self.note(rule, now_ms, format!("{} events", places.len()));
@@ -107,7 +108,7 @@ impl Faults {
             Action::ReorderEvents => {
                 let mut events = events;
                 for last in (1..places.len()).rev() {
-                    let other = self.rules[rule].dice.next() % (last as u64 + 1);
+                    let other = self.rules[rule].random.next() % (last as u64 + 1);
                     let other = usize::try_from(other).unwrap_or(last);
                     events.swap(places[last], places[other]);
                 }
@@ -118,7 +119,7 @@ impl Faults {
     }
 
     fn loses(&mut self, rule: usize, event: &ChangeEvent, now_ms: i64) -> bool {
-        let lost = self.rules[rule].take_chance();
+        let lost = self.rules[rule].fires();
         if lost {
             self.note(rule, now_ms, format!("event {}", event.id));
         }

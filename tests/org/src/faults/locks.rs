@@ -1,4 +1,4 @@
-//! Record locks: held by declaration for a time, or by calls that are still in flight.
+//! Record locks, declared for some time or taken by calls in flight.
 
 use std::collections::BTreeMap;
 
@@ -6,57 +6,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::RecordId;
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Holder {
-    /// Nobody in particular, until the org's clock says so.
+    /// No call. The lock ends when the org's clock reaches this time.
     Until(i64),
-    /// A call whose answer has not left.
+    /// A call whose answer has not been sent.
     Call(u64),
 }
 
 /// All locks of the org.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Locks {
-    held: BTreeMap<RecordId, Holder>,
+    by_record: BTreeMap<RecordId, Holder>,
     calls: u64,
 }
 
 impl Locks {
     /// Locks a record until the org's clock reaches `until_ms`.
     pub(crate) fn hold(&mut self, id: RecordId, until_ms: i64) {
-        self.held.insert(id, Holder::Until(until_ms));
+        self.by_record.insert(id, Holder::Until(until_ms));
     }
 
-    /// Frees all locks.
+    /// Releases all locks.
     pub(crate) fn clear(&mut self) {
-        self.held.clear();
+        self.by_record.clear();
     }
 
-    /// Returns a number for a call that will hold locks.
+    /// Returns a number for a call that takes locks.
     pub(crate) fn enter(&mut self) -> u64 {
         self.calls += 1;
         self.calls
     }
 
-    /// Frees the locks of a call.
+    /// Releases the locks of a call.
     pub(crate) fn leave(&mut self, call: u64) {
-        self.held.retain(|_, holder| *holder != Holder::Call(call));
+        self.by_record
+            .retain(|_, holder| *holder != Holder::Call(call));
     }
 
-    /// Tells whether nobody holds any lock.
+    /// Returns whether there are no locks.
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.by_record.is_empty()
     }
 
-    /// Returns those of `ids` that somebody else holds.
-    pub(crate) fn held_by_others(
+    /// Returns those of `ids` that are locked by another holder.
+    pub(crate) fn locked_by_others(
         &self,
         ids: &[RecordId],
         call: Option<u64>,
         now_ms: i64,
     ) -> Vec<RecordId> {
-        let blocked = |id: &&RecordId| match self.held.get(*id) {
+        let blocked = |id: &&RecordId| match self.by_record.get(*id) {
             None => false,
             Some(Holder::Until(until_ms)) => now_ms < *until_ms,
             Some(Holder::Call(holder)) => Some(*holder) != call,
@@ -67,7 +68,7 @@ impl Locks {
     /// Locks records for a call.
     pub(crate) fn take(&mut self, ids: &[RecordId], call: u64) {
         for id in ids {
-            self.held.insert(*id, Holder::Call(call));
+            self.by_record.insert(*id, Holder::Call(call));
         }
     }
 }
@@ -77,17 +78,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_keeps_others_out_until_its_holder_leaves_or_its_time_is_over() {
+    fn locks_block_others_until_released_or_expired() {
         let mut locks = Locks::default();
         let id = RecordId::parse("0015g00002J9YYEAA3").unwrap();
         locks.hold(id, 100);
-        assert_eq!(locks.held_by_others(&[id], None, 99), [id]);
-        assert!(locks.held_by_others(&[id], None, 100).is_empty());
+        assert_eq!(locks.locked_by_others(&[id], None, 99), [id]);
+        assert!(locks.locked_by_others(&[id], None, 100).is_empty());
         let (first, second) = (locks.enter(), locks.enter());
         locks.take(&[id], first);
-        assert!(locks.held_by_others(&[id], Some(first), 0).is_empty());
-        assert_eq!(locks.held_by_others(&[id], Some(second), 0), [id]);
+        assert!(locks.locked_by_others(&[id], Some(first), 0).is_empty());
+        assert_eq!(locks.locked_by_others(&[id], Some(second), 0), [id]);
         locks.leave(first);
-        assert!(locks.held_by_others(&[id], Some(second), 0).is_empty());
+        assert!(locks.locked_by_others(&[id], Some(second), 0).is_empty());
     }
 }

@@ -1,13 +1,13 @@
-//! Which chances a rule is for.
+//! What a rule matches.
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Named, Sight};
-use super::rule::Scope;
+use super::operation::{CallSummary, Named};
+use super::rule::Target;
 use crate::Org;
 use crate::model::id::RecordId;
 
-/// What calls do, in one word each.
+/// The operations of calls.
 const CALLS: [&str; 16] = [
     "login",
     "create",
@@ -27,10 +27,10 @@ const CALLS: [&str; 16] = [
     "other",
 ];
 
-/// What is done to records.
+/// The operations on records.
 const ROWS: [&str; 3] = ["create", "update", "delete"];
 
-/// What bulk jobs do.
+/// The operations of bulk jobs.
 const JOBS: [&str; 7] = [
     "insert",
     "update",
@@ -41,7 +41,7 @@ const JOBS: [&str; 7] = [
     "queryAll",
 ];
 
-/// What events tell.
+/// The operations of events.
 const EVENTS: [&str; 10] = [
     "create",
     "update",
@@ -55,8 +55,8 @@ const EVENTS: [&str; 10] = [
     "publish",
 ];
 
-/// Which calls, records, jobs, events or subscriptions a rule is for; an empty one is for all. All
-/// that is given has to fit.
+/// Selects the calls, records, jobs, events or subscriptions of a rule. All given members have to
+/// match; an empty one matches everything.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Matching {
@@ -66,22 +66,22 @@ pub(super) struct Matching {
     /// API name of an object or a platform event.
     pub(super) object: Option<String>,
     pub(super) operation: Option<String>,
-    /// Records; one of them has to be meant.
+    /// Ids of records; one match is enough.
     #[serde(default)]
     pub(super) ids: Vec<RecordId>,
     pub(super) topic: Option<String>,
 }
 
-/// What a rule sees of an event.
-pub(super) struct EventSight<'a> {
+/// What rules can match of an event.
+pub(super) struct EventSummary<'a> {
     pub(super) topic: &'a str,
     pub(super) object: &'a str,
     pub(super) operation: &'a str,
     pub(super) ids: &'a [String],
 }
 
-impl Scope {
-    /// Returns what the chances are, the members that tell them apart, and their operations.
+impl Target {
+    /// Returns the plural name of the target, the members that can select it, and its operations.
     fn shape(
         self,
     ) -> (
@@ -108,9 +108,9 @@ impl Scope {
 }
 
 impl Matching {
-    /// Says why no chance of an action can ever be meant; `None` if one can.
-    pub(super) fn complaint(&self, action: &str, scope: Scope) -> Option<String> {
-        let (chances, members, operations) = scope.shape();
+    /// Returns why this can never match for an action, or `None` if it can.
+    pub(super) fn problem(&self, action: &str, target: Target) -> Option<String> {
+        let (targets, members, operations) = target.shape();
         let given = [
             ("method", self.method.is_some()),
             ("path", self.path.is_some()),
@@ -124,7 +124,7 @@ impl Matching {
         if let Some((name, _)) = given.find(|(name, _)| !members.contains(name)) {
             let members = members.join(", ");
             return Some(format!(
-                "a rule with action {action} is for {chances}, which are told apart by {members}, \
+                "a rule with action {action} applies to {targets}, which are selected by {members}, \
                  not by {name}"
             ));
         }
@@ -133,53 +133,53 @@ impl Matching {
         if !operations.iter().any(known) {
             let operations = operations.join(", ");
             return Some(format!(
-                "no operation of {chances} is {operation}; there are {operations}"
+                "{targets} have no operation {operation}, only {operations}"
             ));
         }
         let nameless = matches!(operation, "login" | "publish") && !self.ids.is_empty()
             || operation == "login" && self.object.is_some();
-        nameless.then(|| format!("{operation} names no record and no object"))
+        nameless.then(|| format!("{operation} has neither ids nor an object"))
     }
 
-    /// Tells whether a call is meant.
-    pub(super) fn fits_call(&self, sight: &Sight<'_>) -> bool {
+    /// Returns whether a call matches.
+    pub(super) fn fits_call(&self, call: &CallSummary<'_>) -> bool {
         let named = |named: &Named| matches!(named, Named::Id(id) if self.ids.contains(id));
-        self.fits_path(sight)
-            && same(self.operation.as_ref(), sight.operation())
+        self.fits_path(call)
+            && same(self.operation.as_ref(), call.operation())
             && self
                 .object
                 .as_ref()
-                .is_none_or(|wanted| sight.names_object(wanted))
-            && (self.ids.is_empty() || sight.records().iter().any(named))
+                .is_none_or(|wanted| call.names_object(wanted))
+            && (self.ids.is_empty() || call.records().iter().any(named))
     }
 
-    /// Tells whether method and path of a call are meant.
-    pub(super) fn fits_path(&self, sight: &Sight<'_>) -> bool {
+    /// Returns whether the method and path of a call match.
+    pub(super) fn fits_path(&self, call: &CallSummary<'_>) -> bool {
         let part = self.path_contains.as_ref();
-        same(self.method.as_ref(), sight.method())
-            && self.path.as_ref().is_none_or(|path| path == sight.path())
-            && part.is_none_or(|part| sight.path().contains(part.as_str()))
+        same(self.method.as_ref(), call.method())
+            && self.path.as_ref().is_none_or(|path| path == call.path())
+            && part.is_none_or(|part| call.path().contains(part.as_str()))
     }
 
-    /// Tells whether a record or job of this object and operation is meant, wherever it comes from.
+    /// Returns whether a record or job with this object and operation matches, whatever its source.
     pub(super) fn fits_work(&self, object: &str, operation: &str) -> bool {
         same(self.object.as_ref(), object) && same(self.operation.as_ref(), operation)
     }
 
-    /// Tells whether a record with this id is meant; one that is only created has none.
+    /// Returns whether a record id matches. A record that is being created has no id yet.
     pub(super) fn fits_id(&self, id: Option<RecordId>) -> bool {
         self.ids.is_empty() || id.is_some_and(|id| self.ids.contains(&id))
     }
 
-    /// Tells whether an event is meant.
-    pub(super) fn fits_event(&self, event: &EventSight<'_>) -> bool {
+    /// Returns whether an event matches.
+    pub(super) fn fits_event(&self, event: &EventSummary<'_>) -> bool {
         let id = |id: &String| RecordId::parse(id).is_some_and(|id| self.ids.contains(&id));
         self.fits_work(event.object, event.operation)
             && self.fits_topic(event.topic)
             && (self.ids.is_empty() || event.ids.iter().any(id))
     }
 
-    /// Tells whether a subscription to this topic is meant.
+    /// Returns whether a subscription to this topic matches.
     pub(super) fn fits_topic(&self, topic: &str) -> bool {
         self.topic.as_ref().is_none_or(|wanted| wanted == topic)
     }
@@ -190,7 +190,7 @@ fn same(wanted: Option<&String>, seen: &str) -> bool {
 }
 
 impl Org {
-    /// Says what a rule is about that the org does not have.
+    /// Returns which object, topic or user of a rule the org does not have.
     pub(super) fn missing_for(&self, matching: &Matching, user: Option<&String>) -> Option<String> {
         if let Some(name) = &matching.object
             && self.model.schema.find(name).is_none()

@@ -1,13 +1,13 @@
-//! What a call is about, as far as its path and body say before anybody reads them properly.
+//! What a call is about, read from its path and body before the call is parsed.
 
 use serde_json::Value as Json;
 
 use crate::model::id::RecordId;
 use crate::rest::message::{Request, decode_segment};
 
-/// A call as rules see it.
+/// What rules can match of a call.
 #[derive(Debug)]
-pub(super) struct Sight<'a> {
+pub(super) struct CallSummary<'a> {
     request: &'a Request,
     method: &'a str,
     segments: Vec<String>,
@@ -24,8 +24,8 @@ pub(super) enum Named {
     },
 }
 
-impl<'a> Sight<'a> {
-    /// Looks at a call.
+impl<'a> CallSummary<'a> {
+    /// Reads a call.
     pub(super) fn of(request: &'a Request) -> Self {
         let overridden = request.method == "POST" && request.query.contains("_HttpMethod=PATCH");
         let rest = request.path.strip_prefix("/services/data/");
@@ -51,7 +51,7 @@ impl<'a> Sight<'a> {
         &self.request.path
     }
 
-    /// Returns method and path.
+    /// Returns the method and path.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.request.method, self.request.path)
     }
@@ -60,7 +60,7 @@ impl<'a> Sight<'a> {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// Returns what the call does, in one word.
+    /// Returns the operation of the call.
     pub(super) fn operation(&self) -> &'static str {
         if self.request.path.starts_with("/services/oauth2/token") {
             return "login";
@@ -89,8 +89,8 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Tells whether the call names this object, in its path or, for records of mixed types and
-    /// queries, in its body or statement.
+    /// Returns whether the call names this object in its path, or in its body or statement for
+    /// mixed types and queries.
     pub(super) fn names_object(&self, wanted: &str) -> bool {
         match self.parts().as_slice() {
             ["sobjects", object, ..] | ["composite", "sobjects", object, ..] => {
@@ -113,7 +113,7 @@ impl<'a> Sight<'a> {
         words.any(|word| word.eq_ignore_ascii_case(wanted))
     }
 
-    /// Returns the records that the call names, in its order.
+    /// Returns the records that the call names, in order.
     pub(super) fn records(&self) -> Vec<Named> {
         match self.parts().as_slice() {
             ["sobjects", _, id] => id_of(id).into_iter().collect(),
@@ -162,11 +162,11 @@ mod tests {
     use super::*;
 
     fn operation(method: &str, target: &str) -> &'static str {
-        Sight::of(&Request::new(method, target)).operation()
+        CallSummary::of(&Request::new(method, target)).operation()
     }
 
     #[test]
-    fn every_writing_path_has_its_operation() {
+    fn every_write_path_has_an_operation() {
         let at = |rest: &str| format!("/services/data/v62.0/{rest}");
         for (method, rest, expected) in [
             ("POST", "sobjects/Account", "create"),
@@ -190,12 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_names_its_records_by_id_or_by_key() {
+    fn calls_name_records_by_id_or_key() {
         let body = serde_json::json!({"records": [{"Ext__c": "a"}, {"ext__c": "b"}, {}]});
         let path = "/services/data/v62.0/composite/sobjects/Account/Ext__c";
         let request = Request::new("PATCH", path).json(&body);
         assert_eq!(
-            Sight::of(&request).records(),
+            CallSummary::of(&request).records(),
             [
                 key_of("Account", "Ext__c", "a"),
                 key_of("Account", "Ext__c", "b")
@@ -203,6 +203,9 @@ mod tests {
         );
         let path = "/services/data/v62.0/sobjects/Account/0015g00002J9YYEAA3";
         let request = Request::new("PATCH", path);
-        assert!(matches!(Sight::of(&request).records()[..], [Named::Id(_)]));
+        assert!(matches!(
+            CallSummary::of(&request).records()[..],
+            [Named::Id(_)]
+        ));
     }
 }

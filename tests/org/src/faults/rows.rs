@@ -1,7 +1,7 @@
-//! Weather on single records: refusals, locks, and automation in the caller's transaction.
+//! Faults of single records: refusals, locks, and automation in the caller's transaction.
 
-use super::rule::{Action, Scope};
-use super::{Armed, Faults};
+use super::rule::{Action, Target};
+use super::{ActiveRule, Faults};
 use crate::Org;
 use crate::model::Model;
 use crate::model::draft::{Draft, Purpose};
@@ -11,10 +11,10 @@ use crate::model::schema::{FieldNo, FieldType, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::Value;
 
-/// A record that is about to be written, or has just been.
+/// A record before or right after its write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writing<'a> {
-    /// What is done: `create`, `update` or `delete`.
+    /// `create`, `update` or `delete`.
     pub(crate) operation: &'static str,
     pub(crate) draft: &'a Draft,
     /// The record, if it exists.
@@ -22,10 +22,11 @@ pub(crate) struct Writing<'a> {
 }
 
 impl Org {
-    /// Refuses the record if a rule or a lock says so; takes its locks for a call that contends.
+    /// Refuses the record if a rule or a lock requires it, and takes locks for a call with
+    /// `contend`.
     ///
-    /// Returns what declared automation sets in the same transaction, after the write.
-    pub(crate) fn row_weather(
+    /// Returns the fields that declared automation sets in the same transaction, after the write.
+    pub(crate) fn row_faults(
         &mut self,
         writing: Writing<'_>,
     ) -> Result<Vec<(FieldNo, Value)>, SfError> {
@@ -47,10 +48,10 @@ impl Org {
             return Ok(());
         }
         let ids = locked_by(&self.model, writing);
-        let held = self.locks.held_by_others(&ids, holder, self.model.now_ms);
-        if !held.is_empty() {
+        let locked = self.locks.locked_by_others(&ids, holder, self.model.now_ms);
+        if !locked.is_empty() {
             self.stats.row_locks_met += 1;
-            return Err(SfError::locked(&held));
+            return Err(SfError::locked(&locked));
         }
         if let Some(holder) = holder {
             self.locks.take(&ids, holder);
@@ -66,14 +67,14 @@ impl Org {
         let mut sets = Vec::new();
         for rule in self.faults.row_rules(Action::Flow) {
             let deleting = writing.operation == "delete";
-            if deleting || !self.faults.strikes_row(rule, writing.operation, names) {
+            if deleting || !self.faults.fires_for_row(rule, writing.operation, names) {
                 continue;
             }
             let now_ms = self.model.now_ms;
             self.faults
                 .note(rule, now_ms, names.title(writing.operation));
             let members = self.faults.rules[rule].rule.set.clone().unwrap_or_default();
-            // A flow that cannot be carried out fails the write, as it does in Salesforce.
+            // A flow that fails makes the write fail, as in Salesforce.
             let object = writing.draft.object;
             let draft = Draft::read(&self.model, object, Purpose::Update, &members, &[]);
             sets.extend(draft.map_err(|error| flow_failed(&error))?.sets);
@@ -87,7 +88,7 @@ fn flow_failed(error: &SfError) -> SfError {
     SfError::of_record("CANNOT_EXECUTE_FLOW_TRIGGER", message)
 }
 
-/// How rules name a record: by its external ids and by its parents' ids and external ids.
+/// What row rules can match of a record: its external ids, and its parents' ids and external ids.
 struct Names {
     object: String,
     id: Option<RecordId>,
@@ -98,14 +99,14 @@ struct Names {
 impl Names {
     fn of(model: &Model, writing: Writing<'_>) -> Self {
         let object = model.object(writing.draft.object);
-        let held = |no: FieldNo| held(model, writing, no);
+        let value_after = |no: FieldNo| value_after(model, writing, no);
         let keys = object
             .numbered()
             .filter(|(_, field)| field.external_id)
-            .filter_map(|(no, _)| Some(held(no)?.as_text()?.to_owned()));
+            .filter_map(|(no, _)| Some(value_after(no)?.as_text()?.to_owned()));
         let mut parents = Vec::new();
         for (no, _) in references(model, writing.draft.object) {
-            let Some(Value::Id(id)) = held(no) else {
+            let Some(Value::Id(id)) = value_after(no) else {
                 continue;
             };
             parents.push(id.to_string());
@@ -135,8 +136,8 @@ impl Names {
     }
 }
 
-/// Returns what a field will hold after the write, as far as the caller says.
-fn held<'a>(model: &'a Model, writing: Writing<'a>, no: FieldNo) -> Option<&'a Value> {
+/// Returns the value that a field will have after the write, as far as the caller sets it.
+fn value_after<'a>(model: &'a Model, writing: Writing<'a>, no: FieldNo) -> Option<&'a Value> {
     let set = writing.draft.sets.iter().find(|(known, _)| *known == no);
     match set {
         Some((_, value)) => Some(value),
@@ -146,8 +147,8 @@ fn held<'a>(model: &'a Model, writing: Writing<'a>, no: FieldNo) -> Option<&'a V
     }
 }
 
-/// Returns the fields whose targets a write locks: users are referred to by every record and
-/// never locked.
+/// Returns the fields whose targets a write locks. Users are never locked, because every record
+/// refers to one.
 fn references(model: &Model, object: ObjectNo) -> impl Iterator<Item = (FieldNo, bool)> {
     let fields = model.object(object).numbered();
     fields.filter_map(|(no, field)| {
@@ -157,7 +158,7 @@ fn references(model: &Model, object: ObjectNo) -> impl Iterator<Item = (FieldNo,
     })
 }
 
-/// Returns the records that a write locks: itself, its master, and the parents that its lookups
+/// Returns the records that a write locks: the record, its master, and the parents that its lookups
 /// gain or lose.
 fn locked_by(model: &Model, writing: Writing<'_>) -> Vec<RecordId> {
     let object = writing.draft.object;
@@ -183,31 +184,31 @@ fn locked_by(model: &Model, writing: Writing<'_>) -> Vec<RecordId> {
 
 impl Faults {
     fn has_row_rules(&self) -> bool {
-        self.waiting(Scope::Row).next().is_some()
+        self.waiting(Target::Row).next().is_some()
     }
 
     fn row_rules(&self, action: Action) -> Vec<usize> {
-        let rules = self.waiting(Scope::Row);
+        let rules = self.waiting(Target::Row);
         rules
             .filter(|rule| self.rules[*rule].rule.action == action)
             .collect()
     }
 
-    /// Takes a chance of a rule at a record.
-    fn strikes_row(&mut self, rule: usize, operation: &str, names: &Names) -> bool {
+    /// Returns whether a rule fires for a record.
+    fn fires_for_row(&mut self, rule: usize, operation: &str, names: &Names) -> bool {
         let in_call = self.current.rows.contains(&rule);
-        let armed = &mut self.rules[rule];
-        let matching = &armed.rule.matching;
-        // Outside of calls, as in a bulk job, a rule for calls strikes nobody.
+        let active = &mut self.rules[rule];
+        let matching = &active.rule.matching;
+        // Bulk rows are written outside of calls, so a rule that names a call never fires for them.
         let anywhere = matching.method.is_none()
             && matching.path.is_none()
             && matching.path_contains.is_none();
-        (in_call || anywhere) && armed.means(operation, names) && armed.take_chance()
+        (in_call || anywhere) && active.means(operation, names) && active.fires()
     }
 
     fn refuse_row(&mut self, operation: &str, names: &Names, now_ms: i64) -> Option<SfError> {
         for rule in self.row_rules(Action::RowError) {
-            if self.strikes_row(rule, operation, names) {
+            if self.fires_for_row(rule, operation, names) {
                 self.note(rule, now_ms, names.title(operation));
                 return Some(self.rules[rule].refusal());
             }
@@ -216,7 +217,7 @@ impl Faults {
     }
 }
 
-impl Armed {
+impl ActiveRule {
     fn means(&self, operation: &str, names: &Names) -> bool {
         let among = |wanted: &Option<String>, known: &[String]| {
             wanted

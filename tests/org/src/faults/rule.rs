@@ -1,11 +1,11 @@
-//! A declared rule: what it is for, how often it strikes, and what it then does.
+//! A declared rule: what it matches, how often it fires, and its effect.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::matching::Matching;
 
-/// One declared rule, as JSON says it.
+/// One declared rule, as in its JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
@@ -13,14 +13,14 @@ pub(super) struct Rule {
     #[serde(default, rename = "match")]
     pub(super) matching: Matching,
     pub(super) action: Action,
-    /// How often it strikes at most: once, unless a probability says how often it does.
+    /// How many times it can fire: 1 by default, without limit if there is a probability.
     pub(super) count: Option<u32>,
-    /// How many chances it lets pass first.
+    /// How many matches it skips first.
     #[serde(default)]
     pub(super) skip: u32,
-    /// Share of the chances at which it strikes, from 0 to 1.
+    /// The probability that it fires on a match, from 0 to 1.
     pub(super) probability: Option<f64>,
-    /// What its chances are drawn from: the same seed and calls, the same strikes.
+    /// Seed of the probability: the same seed and calls fire the same way.
     pub(super) seed: Option<u64>,
     pub(super) status: Option<u16>,
     pub(super) body: Option<Json>,
@@ -38,7 +38,7 @@ pub(super) struct Rule {
     pub(super) after_rows: Option<usize>,
 }
 
-/// What a rule does.
+/// The effect of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Action {
@@ -52,7 +52,7 @@ pub(super) enum Action {
     Contend,
     LateVisible,
     TieStamps,
-    Person,
+    UserEdit,
     RowError,
     Flow,
     FailJob,
@@ -63,17 +63,17 @@ pub(super) enum Action {
     ExpireReplay,
 }
 
-/// Where in a call a person edits.
+/// When a user edit happens during a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Moment {
     /// After the caller has read, before the org does the caller's work.
     BeforeWork,
-    /// After the commit, before the caller hears of it.
+    /// After the commit, before the caller gets the answer.
     BeforeAnswer,
 }
 
-/// What a person does to a record.
+/// What a user edit does to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Edit {
@@ -82,9 +82,9 @@ pub(super) enum Edit {
     Undelete,
 }
 
-/// What kind of chance a rule waits for.
+/// What a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum Target {
     Call,
     Row,
     Job,
@@ -93,7 +93,7 @@ pub(super) enum Scope {
 }
 
 impl Action {
-    /// Returns the name under which strikes are counted.
+    /// Returns the name under which faults are counted.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -106,7 +106,7 @@ impl Action {
             Self::Contend => "contend",
             Self::LateVisible => "late_visible",
             Self::TieStamps => "tie_stamps",
-            Self::Person => "person",
+            Self::UserEdit => "user_edit",
             Self::RowError => "row_error",
             Self::Flow => "flow",
             Self::FailJob => "fail_job",
@@ -118,13 +118,13 @@ impl Action {
         }
     }
 
-    /// Returns the members of a rule that the action has a use for.
+    /// Returns the members that the action uses.
     fn members(self) -> &'static [&'static str] {
         match self {
             Self::Status => &["status", "body"],
             Self::RequestLimit => &["status"],
             Self::DelayMs | Self::LateVisible | Self::TieStamps => &["ms", "ms_max"],
-            Self::Person => &["when", "edit", "user", "id", "set", "external_id"],
+            Self::UserEdit => &["when", "edit", "user", "id", "set", "external_id"],
             Self::RowError => &["code", "message", "external_id", "parent"],
             Self::Flow => &["set", "external_id", "parent"],
             Self::FailJob => &["after_rows", "message"],
@@ -141,7 +141,7 @@ impl Action {
         }
     }
 
-    pub(super) fn scope(self) -> Scope {
+    pub(super) fn target(self) -> Target {
         match self {
             Self::Status
             | Self::RequestLimit
@@ -153,41 +153,41 @@ impl Action {
             | Self::Contend
             | Self::LateVisible
             | Self::TieStamps
-            | Self::Person => Scope::Call,
-            Self::RowError | Self::Flow => Scope::Row,
-            Self::FailJob => Scope::Job,
+            | Self::UserEdit => Target::Call,
+            Self::RowError | Self::Flow => Target::Row,
+            Self::FailJob => Target::Job,
             Self::StreamReset
             | Self::DuplicateEvents
             | Self::MissingEvents
-            | Self::ReorderEvents => Scope::Delivery,
-            Self::ExpireReplay => Scope::Subscription,
+            | Self::ReorderEvents => Target::Delivery,
+            Self::ExpireReplay => Target::Subscription,
         }
     }
 }
 
 impl Rule {
-    /// Says why the rule can never do what it says; `None` if it can strike.
-    pub(super) fn complaint(&self) -> Option<String> {
+    /// Returns why the rule can never fire, or `None` if it can.
+    pub(super) fn problem(&self) -> Option<String> {
         let action = self.action.name();
         let lacks = |member: &str| Some(format!("a rule with action {action} needs {member}"));
         if self.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
-            return Some("probability is a number from 0 to 1".to_owned());
+            return Some("probability must be from 0 to 1".to_owned());
         }
         if self.ms_max.is_some_and(|max| max < self.ms.unwrap_or(0)) {
-            return Some("ms_max is not smaller than ms".to_owned());
+            return Some("ms_max must not be smaller than ms".to_owned());
         }
         if let Some(status) = self.status
             && !(200..=599).contains(&status)
         {
-            return Some("status is a number from 200 to 599".to_owned());
+            return Some("status must be from 200 to 599".to_owned());
         }
         let missing = match self.action {
             Action::DelayMs | Action::LateVisible | Action::TieStamps if self.ms.is_none() => {
                 lacks("ms")
             }
             Action::Flow if self.set.is_none() => lacks("set"),
-            Action::Person if self.user.is_none() => lacks("user"),
-            Action::Person if self.edit_to_make() == Edit::Update && self.set.is_none() => {
+            Action::UserEdit if self.user.is_none() => lacks("user"),
+            Action::UserEdit if self.edit_to_make() == Edit::Update && self.set.is_none() => {
                 lacks("set")
             }
             _ => None,
@@ -196,16 +196,14 @@ impl Rule {
             let of_action = self.action.members();
             let mut given = self.given();
             let (name, _) = given.find(|(name, given)| *given && !of_action.contains(name))?;
-            Some(format!(
-                "a rule with action {action} does nothing with {name}"
-            ))
+            Some(format!("a rule with action {action} does not use {name}"))
         };
         missing
             .or_else(idle)
-            .or_else(|| self.matching.complaint(action, self.action.scope()))
+            .or_else(|| self.matching.problem(action, self.action.target()))
     }
 
-    /// Returns the members that only some actions know, and whether they are there.
+    /// Returns the members that only some actions use, and whether each is given.
     fn given(&self) -> impl Iterator<Item = (&'static str, bool)> {
         [
             ("status", self.status.is_some()),
@@ -226,7 +224,7 @@ impl Rule {
         .into_iter()
     }
 
-    /// Returns what the person of the rule does: an update, unless it says otherwise.
+    /// Returns the kind of edit, which is an update by default.
     pub(super) fn edit_to_make(&self) -> Edit {
         self.edit.unwrap_or(Edit::Update)
     }

@@ -1,23 +1,23 @@
-//! How change events name sets of fields: hexadecimal bitmaps over the event's Avro schema.
+//! The bitmaps of change events: sets of fields as hexadecimal over the event's Avro schema.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Place of a field in an event: its top-level index, and its index within a compound.
+/// Position of a field in an event: its top-level index, and its index within a compound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bit {
     pub(crate) top: usize,
     pub(crate) child: Option<usize>,
 }
 
-/// Returns the bitmaps of a set of fields: the top-level one first, then one for each compound.
+/// Returns the bitmaps of a set of fields: first the top-level one, then one for each compound.
 pub(crate) fn encode(bits: impl IntoIterator<Item = Bit>) -> Vec<String> {
     let mut top = Vec::new();
     let mut compounds: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for bit in bits {
         match bit.child {
-            None => raise(&mut top, bit.top),
-            Some(child) => raise(compounds.entry(bit.top).or_default(), child),
+            None => set_bit(&mut top, bit.top),
+            Some(child) => set_bit(compounds.entry(bit.top).or_default(), child),
         }
     }
     let mut maps = Vec::new();
@@ -32,7 +32,7 @@ pub(crate) fn encode(bits: impl IntoIterator<Item = Bit>) -> Vec<String> {
     maps
 }
 
-/// Returns the fields that one bitmap names, or `None` if it is malformed.
+/// Returns the fields of one bitmap, or `None` if it is malformed.
 pub(crate) fn decode(map: &str) -> Option<Vec<Bit>> {
     let (parent, digits) = match map.split_once('-') {
         Some((parent, digits)) => (Some(parent.parse::<usize>().ok()?), digits),
@@ -60,7 +60,7 @@ pub(crate) fn decode(map: &str) -> Option<Vec<Bit>> {
 }
 
 /// Sets bit `index` in little-endian bytes.
-fn raise(bytes: &mut Vec<u8>, index: usize) {
+fn set_bit(bytes: &mut Vec<u8>, index: usize) {
     if bytes.len() <= index / 8 {
         bytes.resize(index / 8 + 1, 0);
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn bitmaps_of_real_events_are_read_and_written_alike() {
+    fn bitmaps_of_real_events_round_trip() {
         for (map, bits) in [
             ("0x400800", top(&[11, 22])),
             ("0x400080", top(&[7, 22])),
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn the_top_level_bitmap_stands_before_those_of_compounds() {
+    fn top_level_bitmap_comes_before_compounds() {
         let bits = child(4, &[0]).into_iter().chain(top(&[22]));
         assert_eq!(encode(bits), ["0x400000", "4-0x01"]);
         assert_eq!(encode([]), Vec::<String>::new());
     }
 
     #[test]
-    fn a_malformed_bitmap_is_no_set() {
+    fn malformed_bitmaps_are_refused() {
         for map in ["", "40", "0xZZ", "x-0x01"] {
             assert_eq!(decode(map), None, "{map}");
         }

@@ -1,4 +1,4 @@
-//! How one change of one or more records becomes an Avro datum.
+//! Encodes one change of one or more records as an Avro datum.
 
 use super::bitmap::{self, Bit};
 use super::layout::{EventField, Layout};
@@ -8,7 +8,7 @@ use super::stamp;
 use super::text_diff;
 use super::value::Value;
 
-/// What happened to a record. The numbers are the places of the symbols in the Avro enum.
+/// What happened to a record. The numbers are the positions of the symbols in the Avro enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum ChangeKind {
@@ -16,17 +16,17 @@ pub(crate) enum ChangeKind {
     Update = 1,
     Delete = 2,
     Undelete = 3,
-    /// The change is known to have happened, and nothing else about it.
+    /// The change happened, but its content is unknown.
     GapCreate = 4,
     GapUpdate = 5,
     GapDelete = 6,
     GapUndelete = 7,
-    /// More changes of the object in one transaction than are told one by one.
+    /// The transaction changed more records of the object than get events of their own.
     GapOverflow = 8,
 }
 
 impl ChangeKind {
-    /// Returns the kind that tells of the same change without its content.
+    /// Returns the gap kind of the same change.
     pub(crate) fn gap(self) -> Self {
         match self {
             Self::Create | Self::GapCreate => Self::GapCreate,
@@ -38,7 +38,7 @@ impl ChangeKind {
     }
 }
 
-/// A field that an update changed, and what it held before.
+/// A field that an update changed, and its previous value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changed<'a> {
     pub(crate) field: FieldNo,
@@ -55,7 +55,7 @@ pub(crate) struct Commit {
     pub(crate) user: String,
 }
 
-/// The part of an event that depends on the record alone.
+/// The part of an event that depends only on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Body {
     pub(crate) kind: ChangeKind,
@@ -65,26 +65,26 @@ pub(crate) struct Body {
     fields: Vec<u8>,
 }
 
-/// How many bytes a field of an event takes, about: most are null, most others short.
+/// Estimated bytes per field of an event: most are null, most others are short.
 const FIELD_BYTES: usize = 12;
 
-/// How many bytes the header of an event of one record takes, about.
+/// Estimated bytes of the header of an event with one record.
 const HEADER_BYTES: usize = 192;
 
 /// How a field appears in an event.
 #[derive(Clone, Debug)]
 enum Shown {
-    /// Null, whatever the record holds.
+    /// Null, whatever the record's value is.
     Hidden,
     Value,
-    /// As the difference to what it held before.
+    /// As a diff from its previous value.
     Diff(String),
 }
 
 impl Body {
-    /// Returns the body of a change of a record that now holds `row`.
+    /// Returns the body for a change of a record that now has the values of `row`.
     ///
-    /// `changed` names the fields that an update changed; it means nothing for the other kinds.
+    /// `changed` lists the fields that an update changed. Other kinds ignore it.
     pub(crate) fn new(
         kind: ChangeKind,
         object: &Object,
@@ -108,7 +108,7 @@ impl Body {
         }
     }
 
-    /// Returns the body of an event that tells nothing about fields.
+    /// Returns the body of an event without field values.
     pub(crate) fn header_only(kind: ChangeKind, layout: &Layout) -> Self {
         Self {
             // The index of null in the union of each field.
@@ -188,7 +188,7 @@ impl Body {
         }
     }
 
-    /// Returns the whole datum for these records.
+    /// Returns the complete datum for these records.
     pub(crate) fn datum(
         &self,
         object: &Object,
@@ -214,7 +214,7 @@ impl Body {
     }
 }
 
-/// Returns the difference that stands for the new value of a long text, where it is worth it.
+/// Returns the diff that replaces the new value of a long text, if a diff is used.
 fn diff_of(field: &Field, old: &Value, new: &Value) -> Option<String> {
     if !field.long_text() {
         return None;
@@ -251,7 +251,7 @@ pub(crate) fn push_nullable(out: &mut Vec<u8>, field: &Field, value: &Value) {
 
 /// Returns the double nearest to a decimal.
 pub(crate) fn double(units: i64, field: &Field) -> f64 {
-    /// Whole numbers up to here are exact as doubles, and so is their one division.
+    /// Integers up to this are exact as doubles, and so is one division of them.
     const EXACT_MAX: u64 = 1 << 53;
     if units.unsigned_abs() <= EXACT_MAX && field.scale <= 15 {
         return units as f64 / 10_u64.pow(field.scale) as f64;

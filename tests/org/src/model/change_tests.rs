@@ -13,7 +13,7 @@ const GOLDEN: &str = concat!(
     "abfef962"
 );
 
-/// An Account as small as the one of the golden datum.
+/// A small Account, like the one of the golden datum.
 fn small_account() -> Schema {
     let built_in = OrgFile::built_in().schema().unwrap();
     let account = built_in.object(built_in.find("Account").unwrap());
@@ -35,7 +35,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_update_is_encoded_as_the_golden_datum_shows() {
+fn update_encodes_to_the_golden_datum() {
     let schema = small_account();
     let object = &schema.objects[0];
     let at = |name: &str| object.find(name).unwrap();
@@ -89,7 +89,7 @@ fn an_update_is_encoded_as_the_golden_datum_shows() {
 }
 
 #[test]
-fn the_account_schema_has_the_places_of_a_real_org() {
+fn account_schema_has_the_positions_of_a_real_org() {
     let schema = OrgFile::built_in().schema().unwrap();
     let account = schema.object(schema.find("Account").unwrap());
     let layout = Layout::new(account);
@@ -114,7 +114,7 @@ fn the_account_schema_has_the_places_of_a_real_org() {
 }
 
 #[test]
-fn every_schema_is_valid_avro_with_a_stable_id() {
+fn schemas_are_valid_avro_with_stable_ids() {
     let schema = OrgFile::built_in().schema().unwrap();
     for object in &schema.objects {
         let layout = Layout::new(object);

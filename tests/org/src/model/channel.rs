@@ -1,4 +1,4 @@
-//! Channels: which events go to which topic, with what extra fields, and past which filter.
+//! Channels: which events belong to a topic, with which extra fields, and with which filter.
 
 use super::Model;
 use super::error::SfError;
@@ -10,13 +10,13 @@ use crate::soql::Criterion;
 /// The name of the channel that every org has.
 pub(crate) const STANDARD: &str = "ChangeEvents";
 
-/// Most custom channels of an org; the standard channel is the 65th that a mask of bits cannot hold.
+/// Maximum number of channels. A 64-bit mask records which filters refuse an event.
 pub(crate) const CHANNELS_MAX: usize = 64;
 
-/// Most extra fields of one member.
+/// Maximum number of enriched fields of one member.
 const ENRICHED_MAX: usize = 10;
 
-/// Longest filter, in characters.
+/// Maximum length of a filter, in characters.
 const FILTER_CHARS_MAX: usize = 131_072;
 
 /// A channel.
@@ -33,7 +33,7 @@ pub(crate) struct Channel {
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) source: Source,
-    /// Fields whose values join updates and deletes that do not have them.
+    /// Fields whose values are added to updates and deletes that lack them.
     pub(crate) enriched: Vec<FieldNo>,
     pub(crate) filter: Option<Filter>,
 }
@@ -45,9 +45,9 @@ pub(crate) struct Filter {
     condition: Criterion,
 }
 
-/// A member as it is declared.
+/// A member, as declared.
 #[derive(Clone, Debug)]
-pub(crate) struct MemberOrder<'a> {
+pub(crate) struct MemberRequest<'a> {
     pub(crate) channel: &'a str,
     /// API name of the event: `AccountChangeEvent`, `Sync_Marker__e`.
     pub(crate) event: &'a str,
@@ -56,14 +56,14 @@ pub(crate) struct MemberOrder<'a> {
 }
 
 impl Channel {
-    /// Returns the member with these events.
+    /// Returns the member for these events.
     pub(crate) fn member(&self, source: Source) -> Option<&Member> {
         self.members.iter().find(|member| member.source == source)
     }
 }
 
 impl Model {
-    /// Declares a channel; a name that exists keeps its members.
+    /// Declares a channel. An existing one keeps its members.
     pub(crate) fn add_channel(
         &mut self,
         name: &str,
@@ -97,8 +97,8 @@ impl Model {
         Ok(())
     }
 
-    /// Puts a kind of event into a channel; one that is there is replaced.
-    pub(crate) fn add_member(&mut self, order: &MemberOrder<'_>) -> Result<(), SfError> {
+    /// Adds a member to a channel, or replaces the member for the same events.
+    pub(crate) fn add_member(&mut self, order: &MemberRequest<'_>) -> Result<(), SfError> {
         if order.channel == STANDARD && self.standard_channel().is_none() {
             self.add_channel(STANDARD, "Change Events", false)?;
         }
@@ -137,7 +137,7 @@ impl Model {
         Ok(())
     }
 
-    fn member_of(&self, object: ObjectNo, order: &MemberOrder<'_>) -> Result<Member, SfError> {
+    fn member_of(&self, object: ObjectNo, order: &MemberRequest<'_>) -> Result<Member, SfError> {
         if order.enriched.len() > ENRICHED_MAX {
             let message = format!("a member has at most {ENRICHED_MAX} enriched fields");
             return Err(refused("LIMIT_EXCEEDED", message));
@@ -174,13 +174,13 @@ impl Model {
         })
     }
 
-    /// Returns the place of the standard channel and the channel, once anything is declared for it.
+    /// Returns the standard channel and its index, if something is declared for it.
     pub(crate) fn standard_channel(&self) -> Option<(usize, &Channel)> {
         let mut numbered = self.channels.iter().enumerate();
         numbered.find(|(_, channel)| channel.name == STANDARD)
     }
 
-    /// Returns whom the events of that API name are about.
+    /// Returns the source of the events with that API name.
     pub(crate) fn source_named(&self, event: &str) -> Option<Source> {
         let mut objects = self.schema.numbered();
         let object = objects.find(|(_, o)| o.change_events && o.event_name() == event);
@@ -188,7 +188,7 @@ impl Model {
         object.or_else(|| self.platform_named(event).map(Source::Platform))
     }
 
-    /// Returns the channels, by bit, that do not let an event of this record pass.
+    /// Returns the channels, as bits, whose filters refuse an event of this record.
     pub(crate) fn refusing_channels(&self, object: ObjectNo, row: RowNo) -> u64 {
         let mut mask = 0;
         for (place, channel) in self.channels.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Reads a change event back into names and values, as a subscriber would.
+//! Decodes a change event into names and values, as a subscriber does.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::bitmap;
 use super::layout::Layout;
 
-/// A change event in readable form.
+/// A decoded change event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedEvent {
     /// API name of the object.
@@ -21,7 +21,7 @@ pub struct DecodedEvent {
     pub change_type: String,
     /// Who changed the records, by which API.
     pub change_origin: String,
-    /// Same for all events of one transaction.
+    /// The same for all events of one transaction.
     pub transaction_key: String,
     /// Order within the transaction, from 1.
     pub sequence_number: i32,
@@ -33,7 +33,7 @@ pub struct DecodedEvent {
     pub commit_user: String,
     /// Fields that an update set to null; parts of compounds as `Parent.Part`.
     pub nulled_fields: Vec<String>,
-    /// Fields whose new value an update tells as a unified diff.
+    /// Fields whose new value is given as a unified diff.
     pub diff_fields: Vec<String>,
     /// Fields that an update changed; parts of compounds as `Parent.Part`.
     pub changed_fields: Vec<String>,
@@ -42,23 +42,23 @@ pub struct DecodedEvent {
 }
 
 impl DecodedEvent {
-    /// Reads a payload; the text of an error names what does not fit.
+    /// Decodes a payload. The error names the part that does not fit.
     pub(crate) fn read(layout: &Layout, payload: &[u8]) -> Result<Self, String> {
         let schema = layout.schema.parsed();
         let fields = datum(schema, payload)?;
         let Schema::Record(record) = schema else {
-            return Err("the schema is no record".to_owned());
+            return Err("the schema is not a record".to_owned());
         };
         let mut fields = fields.into_iter();
         let Some((_, Avro::Record(header))) = fields.next() else {
-            return Err("the first field is no header".to_owned());
+            return Err("the first field is not a header".to_owned());
         };
         let header: BTreeMap<String, Avro> = header.into_iter().collect();
         let names = |member: &str| -> Result<Vec<String>, String> {
             let mut names = Vec::new();
             for map in texts(&header[member]) {
                 for bit in bitmap::decode(&map).ok_or("a bitmap is malformed")? {
-                    names.push(name_of(record, bit).ok_or("a bit names no field")?);
+                    names.push(name_of(record, bit).ok_or("a bit has no field")?);
                 }
             }
             Ok(names)
@@ -84,7 +84,7 @@ impl DecodedEvent {
     }
 }
 
-/// Reads the fields of a bare datum.
+/// Decodes the fields of a datum.
 pub(crate) fn datum(schema: &Schema, payload: &[u8]) -> Result<Vec<(String, Avro)>, String> {
     let mut bytes = payload;
     let reader = GenericDatumReader::builder(schema).build();
@@ -92,11 +92,11 @@ pub(crate) fn datum(schema: &Schema, payload: &[u8]) -> Result<Vec<(String, Avro
         .and_then(|r| r.read_value(&mut bytes))
         .map_err(|e| e.to_string())?;
     if !bytes.is_empty() {
-        return Err("bytes are left behind the datum".to_owned());
+        return Err("extra bytes follow the datum".to_owned());
     }
     match datum {
         Avro::Record(fields) => Ok(fields),
-        _ => Err("the datum is no record".to_owned()),
+        _ => Err("the datum is not a record".to_owned()),
     }
 }
 
@@ -108,7 +108,7 @@ fn name_of(record: &apache_avro::schema::RecordSchema, bit: bitmap::Bit) -> Opti
     let Schema::Union(union) = &field.schema else {
         return None;
     };
-    // A compound that was spelt out earlier is only named here; its parts are found there.
+    // A compound that was defined earlier is only named here, so its parts are looked up by name.
     let parts = union.variants().iter().find_map(|variant| match variant {
         Schema::Record(inner) => Some(inner),
         Schema::Ref { name } => record.fields.iter().find_map(|other| match &other.schema {
@@ -148,7 +148,7 @@ pub(crate) fn number(value: &Avro) -> i64 {
     }
 }
 
-/// Returns a value as JSON, without the members of records that are null.
+/// Returns a value as JSON, without the null members of records.
 pub(crate) fn json(value: Avro) -> Json {
     match value {
         Avro::Union(_, inner) => json(*inner),

@@ -1,20 +1,20 @@
-//! The delete log: which records went when, for as long as Salesforce remembers.
+//! The delete log: which records were deleted when, for as long as Salesforce keeps it.
 //!
-//! Older ends of the log are lost in two ways: records leave the recycle bin after 15 days, and
-//! every two hours a job cuts the log down to a maximum. What was cut off is known by its date, so
-//! that a caller who asks for that time is told to compare everything instead.
+//! The log loses its oldest entries in two ways. Records leave the recycle bin after 15 days, and a
+//! job every two hours cuts the log down to a maximum size. The log keeps the date of the cut, so a
+//! caller who asks for an earlier time can be refused and has to compare everything.
 
 use serde::{Deserialize, Serialize};
 
 use super::id::RecordId;
 
-/// How long a deleted record is remembered: 15 days.
+/// How long a deletion is kept: 15 days.
 const REMEMBERED_MS: i64 = 15 * 86_400_000;
 
-/// How often the log is cut down to its maximum, and the least age of what is cut: two hours.
+/// How often the log is cut, and the minimum age of what is cut: two hours.
 const CUT_EVERY_MS: i64 = 2 * 3_600_000;
 
-/// A record that was deleted.
+/// A deleted record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deletion {
     pub(crate) at_ms: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Deletion {
 /// Deletions, oldest first.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Deletions {
-    /// Written to a dump one by one.
+    /// Dumped as separate lines.
     #[serde(skip)]
     entries: Vec<Deletion>,
     entries_max: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Deletions {
 }
 
 impl Deletions {
-    /// Returns the log of an org that starts now.
+    /// Returns an empty log that starts now.
     pub(crate) fn new(now_ms: i64) -> Self {
         Self {
             entries: Vec::new(),
@@ -43,7 +43,7 @@ impl Deletions {
         }
     }
 
-    /// Goes on with the entries of another log.
+    /// Returns this log with the entries of another one.
     pub(crate) fn with_entries_of(self, other: Self) -> Self {
         Self {
             entries: other.entries,
@@ -51,25 +51,25 @@ impl Deletions {
         }
     }
 
-    /// Sets how many entries the two-hourly job leaves.
+    /// Sets the maximum number of entries after a cut.
     pub(crate) fn limit(&mut self, entries_max: usize) {
         self.entries_max = entries_max;
     }
 
-    /// Notes a deletion.
+    /// Records a deletion.
     pub(crate) fn note(&mut self, id: RecordId, at_ms: i64) {
-        // The clock of a test may go back.
+        // A test may move the clock back.
         let place = self.entries.partition_point(|entry| entry.at_ms <= at_ms);
         self.entries.insert(place, Deletion { at_ms, id });
     }
 
-    /// Forgets the deletion of a record that is back.
+    /// Removes the deletion of a restored record.
     pub(crate) fn forget(&mut self, id: RecordId) {
         self.entries.retain(|entry| entry.id != id);
     }
 
-    /// Lets time pass; returns the records whose time in the recycle bin is over.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) -> Vec<RecordId> {
+    /// Advances the clock and returns the records that leave the recycle bin.
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) -> Vec<RecordId> {
         let kept_from = now_ms - REMEMBERED_MS;
         let over = self
             .entries
@@ -96,12 +96,12 @@ impl Deletions {
         }
     }
 
-    /// Returns since when no deletion is missing.
+    /// Returns the time from which the log is complete.
     pub(crate) fn complete_since_ms(&self) -> i64 {
         self.complete_since_ms
     }
 
-    /// Returns the deletions from `from_ms` up to but without `to_ms`.
+    /// Returns the deletions from `from_ms` to `to_ms`, without the end.
     pub(crate) fn between(&self, from_ms: i64, to_ms: i64) -> &[Deletion] {
         let start = self.entries.partition_point(|entry| entry.at_ms < from_ms);
         let end = self.entries.partition_point(|entry| entry.at_ms < to_ms);
@@ -119,37 +119,37 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_cut_from_its_old_end_and_says_since_when_it_is_complete() {
+    fn log_loses_oldest_entries_and_keeps_its_complete_since_time() {
         let mut log = Deletions::new(0);
         log.limit(2);
         for n in 1..=4 {
             log.note(id(n), i64::from(n));
         }
         log.note(id(5), CUT_EVERY_MS);
-        assert_eq!(log.keep_time(CUT_EVERY_MS - 1), []);
+        assert_eq!(log.advance_clock(CUT_EVERY_MS - 1), []);
         assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (4, 0));
-        log.keep_time(CUT_EVERY_MS + 4);
+        log.advance_clock(CUT_EVERY_MS + 4);
         assert_eq!((log.between(0, 9).len(), log.complete_since_ms()), (1, 3));
         log.forget(id(4));
         assert!(log.between(0, 9).is_empty());
     }
 
     #[test]
-    fn nothing_younger_than_two_hours_is_cut() {
+    fn entries_younger_than_two_hours_are_kept() {
         let mut log = Deletions::new(0);
         log.limit(0);
         log.note(id(1), 10);
-        log.keep_time(CUT_EVERY_MS);
+        log.advance_clock(CUT_EVERY_MS);
         assert_eq!(log.between(0, 99).len(), 1);
     }
 
     #[test]
-    fn what_leaves_the_recycle_bin_is_named_once() {
+    fn records_leaving_the_recycle_bin_are_returned_once() {
         let mut log = Deletions::new(0);
         log.note(id(1), 5);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 5), []);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 6), [id(1)]);
-        assert_eq!(log.keep_time(REMEMBERED_MS + 7), []);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 5), []);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 6), [id(1)]);
+        assert_eq!(log.advance_clock(REMEMBERED_MS + 7), []);
         assert_eq!(log.complete_since_ms(), 5);
     }
 }

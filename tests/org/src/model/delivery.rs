@@ -1,5 +1,5 @@
-//! Which events a subscriber of a topic is given, and in what form: members, filters, enrichment and
-//! permissions.
+//! Which events a subscriber of a topic receives, and in which form: members, filters, enrichment
+//! and permissions.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use super::permission::Permissions;
 use super::rewrite::{Alteration, rewritten};
 use super::schema::ObjectNo;
 
-/// Most payload bytes of one answer to a subscriber, whose gRPC library takes 4 MB by default.
+/// Maximum payload bytes of one answer. gRPC clients accept 4 MB by default.
 const ANSWER_BYTES_MAX: usize = 3_000_000;
 
-/// What a subscriber listens to.
+/// What a subscription reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Topic {
     /// `/data/ChangeEvents`.
@@ -23,27 +23,27 @@ pub(crate) enum Topic {
     One(ObjectNo),
     /// One platform event.
     Platform(PlatformNo),
-    /// A custom channel, by its place among the channels.
+    /// A custom channel, by its index.
     Channel(usize),
 }
 
-/// How far a subscriber has been served.
+/// How far a subscriber has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
-    /// The last replay number of which everything was delivered.
+    /// The last replay number that was delivered completely.
     pub(crate) after: u64,
-    /// How many parts of the next entry were delivered: enriched events go one by one.
+    /// How many parts of the next entry were delivered. Enriched events are delivered one by one.
     part: usize,
 }
 
 impl Cursor {
-    /// Returns the cursor behind a replay number.
-    pub(crate) fn behind(after: u64) -> Self {
+    /// Returns the cursor after a replay number.
+    pub(crate) fn after(after: u64) -> Self {
         Self { after, part: 0 }
     }
 }
 
-/// What to read.
+/// The parameters of a read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading<'a> {
     pub(crate) topic: Topic,
@@ -52,7 +52,7 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Model {
-    /// Returns the topic of that name; names are case-sensitive.
+    /// Returns the topic with that name. Names are case-sensitive.
     pub(crate) fn topic(&self, name: &str) -> Result<Topic, StreamError> {
         let (kind, event) = name
             .strip_prefix('/')
@@ -89,23 +89,23 @@ impl Model {
         self.channels[channel].of_platform_events
     }
 
-    /// Returns what is due to a subscriber behind `cursor`, and the cursor behind that.
+    /// Returns the events after `cursor`, and the cursor after them.
     pub(crate) fn read(&self, reading: &Reading<'_>, cursor: Cursor) -> (Vec<ChangeEvent>, Cursor) {
         let mut events = Vec::new();
         let mut at = cursor;
         let mut bytes = 0;
-        for entry in self.log.behind(cursor.after) {
+        for entry in self.log.entries_after(cursor.after) {
             if events.len() == reading.events_max || bytes > ANSWER_BYTES_MAX {
                 break;
             }
             let Some((logged, member)) = self.due(reading, entry) else {
-                at = Cursor::behind(entry.replay);
+                at = Cursor::after(entry.replay);
                 continue;
             };
             let Some(altered) = self.altered(reading, logged, member) else {
                 bytes += logged.payload.len();
                 events.push(self.delivered(entry, logged, logged.payload.clone()));
-                at = Cursor::behind(entry.replay);
+                at = Cursor::after(entry.replay);
                 continue;
             };
             let room = reading.events_max - events.len();
@@ -118,12 +118,12 @@ impl Model {
             if at.part < parts {
                 break;
             }
-            at = Cursor::behind(entry.replay);
+            at = Cursor::after(entry.replay);
         }
         (events, at)
     }
 
-    /// Returns the event of an entry, if the topic has it and the subscriber may see it.
+    /// Returns the event of an entry, if the topic includes it and the subscriber may see it.
     fn due<'a>(
         &'a self,
         reading: &Reading<'_>,
@@ -152,7 +152,7 @@ impl Model {
         }
     }
 
-    /// Returns the payloads to deliver instead of the logged one, if that is not to be delivered.
+    /// Returns the payloads that replace the logged one for this subscriber, if any.
     fn altered(
         &self,
         reading: &Reading<'_>,

@@ -1,4 +1,4 @@
-//! Turns the JSON of one record into values that may be written, or into Salesforce's refusal.
+//! Converts the JSON of one record into values to write, or into Salesforce's error.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,14 +8,14 @@ use super::schema::{Field, FieldNo, Object, ObjectNo, RECORD_TYPE_FIELD};
 use super::value::{Misfit, Value};
 use super::{Model, no_such_column};
 
-/// What a draft is for.
+/// The kind of write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Create,
     Update,
 }
 
-/// The values that one write puts.
+/// The values of one write.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) object: ObjectNo,
@@ -24,7 +24,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Reads the members of a record; `skip` names members that the caller has dealt with.
+    /// Reads the members of a record, without those in `skip`.
     pub(crate) fn read(
         model: &Model,
         object: ObjectNo,
@@ -77,7 +77,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Sets a value, whatever was set before.
+    /// Sets a value and replaces an earlier one.
     pub(crate) fn put(&mut self, no: FieldNo, value: Value) {
         self.sets.retain(|(known, _)| *known != no);
         self.sets.push((no, value));
@@ -104,7 +104,7 @@ impl Draft {
     }
 }
 
-/// Returns the refusal of JSON of the wrong type; the caller knows the place in the text.
+/// Returns the error for JSON of the wrong type. The caller adds its position in the text.
 fn type_error(expected: &str, text: &str) -> SfError {
     let message = format!(
         "Cannot deserialize instance of {expected} from {text} or request may be missing a \
@@ -142,7 +142,7 @@ fn check_reference(
     Ok(())
 }
 
-/// Returns the id of the parent that `{"Ext__c": "x"}` names.
+/// Returns the id of the parent that `{"Ext__c": "x"}` refers to.
 fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Value, SfError> {
     let members = match json {
         Json::Null => return Ok(Value::Null),

@@ -1,31 +1,31 @@
-//! How Salesforce says no: a code, a message, the fields, and the status that goes with the code.
+//! Salesforce's errors: a code, a message, the fields, and the HTTP status of the code.
 
 use std::fmt;
 
 use super::id::RecordId;
 
-/// A refusal, in Salesforce's own words.
+/// An error in Salesforce's own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SfError {
     code: String,
     message: String,
     fields: Option<Vec<String>>,
     status: Option<u16>,
-    rare: Option<Box<Rare>>,
+    details: Option<Box<Details>>,
 }
 
-/// What few refusals carry.
+/// Details that few errors have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Rare {
+struct Details {
     related: Vec<String>,
     place: Option<Place>,
     duplicates: Option<String>,
 }
 
-/// Where in a statement the reason of a refusal stands.
+/// The place in a statement that an error refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Bytes from the start.
+    /// Byte offset from the start.
     At(usize),
     /// The first occurrence of a word.
     Word(String),
@@ -38,18 +38,18 @@ impl fmt::Display for SfError {
 }
 
 impl SfError {
-    /// Returns a refusal without a `fields` member, as query, parse and routing errors are.
+    /// Returns an error without a `fields` member, as for queries, parsing and routing.
     pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
             message: message.into(),
             fields: None,
             status: None,
-            rare: None,
+            details: None,
         }
     }
 
-    /// Returns a refusal of a write, whose `fields` member is always there.
+    /// Returns the error of a write, which always has a `fields` member.
     pub(crate) fn of_record(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             fields: Some(Vec::new()),
@@ -57,7 +57,7 @@ impl SfError {
         }
     }
 
-    /// Returns a refusal of a write because of one field.
+    /// Returns the error of a write caused by one field.
     pub(crate) fn of_field(
         code: impl Into<String>,
         message: impl Into<String>,
@@ -69,7 +69,7 @@ impl SfError {
         }
     }
 
-    /// Overrides the status that the code would have.
+    /// Overrides the status of the code.
     pub(crate) fn with_status(self, status: u16) -> Self {
         Self {
             status: Some(status),
@@ -77,46 +77,46 @@ impl SfError {
         }
     }
 
-    /// Says where in a statement the reason stands, unless that is known.
+    /// Sets the place in the statement, unless it is set already.
     pub(crate) fn placed(self, place: Place) -> Self {
-        let mut rare = self.rare.unwrap_or_default();
-        rare.place.get_or_insert(place);
+        let mut details = self.details.unwrap_or_default();
+        details.place.get_or_insert(place);
         Self {
-            rare: Some(rare),
+            details: Some(details),
             ..self
         }
     }
 
-    /// Returns where in a statement the reason stands.
+    /// Returns the place in the statement.
     pub(crate) fn place(&self) -> Option<&Place> {
-        self.rare.as_ref()?.place.as_ref()
+        self.details.as_ref()?.place.as_ref()
     }
 
-    /// Replaces the message by one that shows the place as well.
+    /// Replaces the message with one that shows the place.
     pub(crate) fn explained(self, message: String) -> Self {
         Self {
             message,
-            rare: None,
+            details: None,
             ..self
         }
     }
 
-    /// Carries what a duplicate rule found, as JSON.
+    /// Adds the result of a duplicate rule, as JSON.
     pub(crate) fn with_duplicates(self, result: String) -> Self {
-        let mut rare = self.rare.unwrap_or_default();
-        rare.duplicates = Some(result);
+        let mut details = self.details.unwrap_or_default();
+        details.duplicates = Some(result);
         Self {
-            rare: Some(rare),
+            details: Some(details),
             ..self
         }
     }
 
-    /// Returns what a duplicate rule found, as JSON.
+    /// Returns the result of a duplicate rule, as JSON.
     pub(crate) fn duplicates(&self) -> Option<&str> {
-        self.rare.as_ref()?.duplicates.as_deref()
+        self.details.as_ref()?.duplicates.as_deref()
     }
 
-    /// Names several fields.
+    /// Sets the field names.
     pub(crate) fn with_fields(self, fields: Vec<String>) -> Self {
         Self {
             fields: Some(fields),
@@ -124,12 +124,12 @@ impl SfError {
         }
     }
 
-    /// Carries the URLs of the records that an ambiguous external id matched.
+    /// Adds the URLs of the records that an ambiguous external id matched.
     pub(crate) fn ambiguous(urls: Vec<String>) -> Self {
         Self {
-            rare: Some(Box::new(Rare {
+            details: Some(Box::new(Details {
                 related: urls,
-                ..Rare::default()
+                ..Details::default()
             })),
             ..Self::of_record(
                 "DUPLICATE_EXTERNAL_ID",
@@ -139,18 +139,17 @@ impl SfError {
         }
     }
 
-    /// Returns the refusal of a resource that does not exist.
+    /// Returns the error for a resource that does not exist.
     pub(crate) fn not_found() -> Self {
         Self::new("NOT_FOUND", "The requested resource does not exist")
     }
 
-    /// Returns the refusal of a record in the recycle bin.
+    /// Returns the error for a record in the recycle bin.
     pub(crate) fn deleted() -> Self {
         Self::of_record("ENTITY_IS_DELETED", "entity is deleted")
     }
 
-    /// Returns the refusal of a write that cannot lock what it needs; `ids` are the records that
-    /// others hold.
+    /// Returns the error for a write that cannot get its locks; `ids` are the locked records.
     pub(crate) fn locked(ids: &[RecordId]) -> Self {
         let mut message = "unable to obtain exclusive access to this record".to_owned();
         if !ids.is_empty() {
@@ -160,7 +159,7 @@ impl SfError {
         Self::of_record("UNABLE_TO_LOCK_ROW", message)
     }
 
-    /// Returns the refusal of an id that names no record.
+    /// Returns the error for an id without a record.
     pub(crate) fn unknown_id() -> Self {
         Self::of_record("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
     }
@@ -185,10 +184,12 @@ impl SfError {
 
     /// Returns the URLs of the records that an ambiguous external id matched.
     pub(crate) fn related(&self) -> &[String] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.related)
+        self.details
+            .as_ref()
+            .map_or(&[], |details| &details.related)
     }
 
-    /// Returns the status of a single-record call that ends with this error.
+    /// Returns the HTTP status of a single-record call that fails with this error.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.unwrap_or(match self.code.as_str() {

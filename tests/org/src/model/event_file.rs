@@ -1,15 +1,14 @@
-//! The parts of an org file that are about events: platform events, channels, managed subscriptions
-//! and relays.
+//! The event sections of an org file: platform events, channels, managed subscriptions and relays.
 
 use serde::{Deserialize, Serialize};
 
 use super::Model;
-use super::channel::MemberOrder;
+use super::channel::MemberRequest;
 use super::error::SfError;
 use super::org_file::{FieldEntry, OrgFile, OrgFileError, build_field};
 use super::platform_event::PlatformEvent;
 
-/// A platform event as it is declared.
+/// A platform event, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlatformEventEntry {
@@ -18,19 +17,19 @@ pub(crate) struct PlatformEventEntry {
     pub(crate) fields: Vec<FieldEntry>,
 }
 
-/// A channel as it is declared; `ChangeEvents` names the one that is always there.
+/// A channel, as declared. `ChangeEvents` is the channel that always exists.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChannelEntry {
     pub(crate) name: String,
     pub(crate) label: Option<String>,
-    /// Whether it holds platform events; its members tell, unless it has none yet.
+    /// Whether it holds platform events. Needed only for a channel without members.
     pub(crate) platform_events: Option<bool>,
     #[serde(default, rename = "member")]
     pub(crate) members: Vec<MemberEntry>,
 }
 
-/// A member of a channel as it is declared.
+/// A member of a channel, as declared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MemberEntry {
@@ -42,7 +41,7 @@ pub(crate) struct MemberEntry {
     pub(crate) filter: String,
 }
 
-/// From where a subscription or a relay starts that has no position of its own.
+/// Where a subscription or relay without a position starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Preset {
@@ -51,7 +50,7 @@ pub(crate) enum Preset {
     Earliest,
 }
 
-/// A managed subscription as it is declared.
+/// A managed subscription, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManagedEntry {
@@ -66,34 +65,34 @@ pub(crate) struct ManagedEntry {
     pub(crate) stopped: bool,
 }
 
-/// What a relay does.
+/// The state of a relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum RelayState {
     Run,
-    /// Holds, and keeps its place.
+    /// Sends nothing and keeps its position.
     Pause,
-    /// Holds, and loses its place.
+    /// Sends nothing and loses its position.
     #[default]
     Stop,
 }
 
-/// An event relay as it is declared.
+/// An event relay, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RelayEntry {
     pub(crate) name: String,
     /// `Sales__chn`, or `ChangeEvents`.
     pub(crate) channel: String,
-    /// Where each event is posted.
+    /// The URL that each event is posted to.
     pub(crate) url: Option<String>,
-    /// The SQS queue that the bus hands the events to; its host is the endpoint.
+    /// The SQS queue that receives the events. Its host is the endpoint.
     pub(crate) queue_url: Option<String>,
     #[serde(default)]
     pub(crate) state: RelayState,
     #[serde(default)]
     pub(crate) replay_recovery: Preset,
-    /// The AWS account and region that the envelopes name.
+    /// The AWS account and region named in the envelopes.
     pub(crate) account: Option<String>,
     pub(crate) region: Option<String>,
 }
@@ -134,7 +133,7 @@ impl Model {
         let label = entry.label.as_deref().unwrap_or(&entry.name);
         self.add_channel(&entry.name, label, platform)?;
         for member in &entry.members {
-            self.add_member(&MemberOrder {
+            self.add_member(&MemberRequest {
                 channel: &entry.name,
                 event: &member.event,
                 enriched: &member.enriched_fields,

@@ -1,4 +1,4 @@
-//! Changes of the schema while the org runs: what becomes of records, and what subscribers are told.
+//! Schema changes while the org runs: their effect on records and on subscribers.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,29 +11,29 @@ use super::value::Value;
 use super::{Actor, Model};
 use crate::unconfirmed::MERGED_RECORDS_MAX;
 
-/// A change of the schema, as it was ordered: an org that repeats it has the same fields.
+/// A schema change as requested. Repeating it gives an org the same fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SchemaChange {
     object: String,
-    /// Whether the field takes the place of the one of its name.
+    /// Whether it converts the field with that name instead of adding one.
     converts: bool,
     field: FieldEntry,
 }
 
-/// What a conversion of a field does to the values that records hold.
+/// What a field conversion does to existing values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
-    /// Values stay as they are, and no event tells of the conversion.
+    /// Values stay, and no event is sent.
     Nothing,
     /// A gap event names the records.
-    Told,
-    /// Values are gone, and one event stands for all records.
+    Published,
+    /// Values are lost, and one event covers all records.
     Everything,
 }
 
 impl Model {
-    /// Adds a field: existing records hold its default, and events get a new schema.
+    /// Adds a field. Existing records get its default, and events get a new schema.
     pub(crate) fn add_field(&mut self, no: ObjectNo, entry: &FieldEntry) -> Result<(), String> {
         let field = self.built(no, entry)?;
         let object = &mut self.schema.objects[no.0];
@@ -60,7 +60,7 @@ impl Model {
         Ok(())
     }
 
-    /// Gives a custom field another type.
+    /// Changes the type of a custom field.
     ///
     /// Source: Change Data Capture guide, "Change Events for Custom Field Type Conversions".
     pub(crate) fn convert_field(
@@ -74,7 +74,7 @@ impl Model {
         let place = object.find(&field.name).ok_or("there is no such field")?;
         let old = object.field(place);
         if !old.custom() || old.kind.is_compound() || field.kind.is_compound() {
-            return Err("only a custom field that is no compound is converted".to_owned());
+            return Err("only a custom field that is not a compound can be converted".to_owned());
         }
         let loss = loss(old.kind, field.kind);
         let rows: Vec<_> = self.table(no).all().collect();
@@ -96,21 +96,23 @@ impl Model {
         self.note_change(no, entry, true);
         match loss {
             Loss::Nothing => {}
-            Loss::Everything => self.publish_bare(actor, no, ChangeKind::Update, Vec::new()),
-            Loss::Told => {
+            Loss::Everything => {
+                self.publish_without_content(actor, no, ChangeKind::Update, Vec::new())
+            }
+            Loss::Published => {
                 let ids: Vec<String> = rows
                     .iter()
                     .map(|row| self.id_of(no, *row).to_string())
                     .collect();
                 for ids in ids.chunks(MERGED_RECORDS_MAX) {
-                    self.publish_bare(actor, no, ChangeKind::GapUpdate, ids.to_vec());
+                    self.publish_without_content(actor, no, ChangeKind::GapUpdate, ids.to_vec());
                 }
             }
         }
         Ok(())
     }
 
-    /// Makes a change once more, in an org without records and subscribers.
+    /// Repeats a change in an org without records and subscribers.
     pub(crate) fn repeat(&mut self, change: &SchemaChange) -> Result<(), String> {
         let named = self.schema.find(&change.object);
         let no = named.ok_or_else(|| format!("the org has no object {}", change.object))?;
@@ -127,11 +129,11 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the field that an order describes.
+    /// Returns the field that a request describes.
     fn built(&self, no: ObjectNo, entry: &FieldEntry) -> Result<Field, String> {
         let field = build_field(entry, &self.object(no).name).map_err(|error| error.to_string())?;
         if field.formula.is_some() {
-            return Err("a formula is declared in the org file".to_owned());
+            return Err("a formula can only be declared in the org file".to_owned());
         }
         let mut targets = field.reference_to.iter();
         match targets.find(|name| self.schema.find(name).is_none()) {
@@ -161,7 +163,7 @@ fn loss(from: FieldType, to: FieldType) -> Loss {
     let plain_text = |kind: FieldType| kind.is_text() && kind != FieldType::Multipicklist;
     match (from, to) {
         (from, to) if from == to => Loss::Nothing,
-        (FieldType::Picklist, FieldType::Boolean | FieldType::Multipicklist) => Loss::Told,
+        (FieldType::Picklist, FieldType::Boolean | FieldType::Multipicklist) => Loss::Published,
         (from, to) if plain_text(from) && plain_text(to) => Loss::Nothing,
         _ => Loss::Everything,
     }

@@ -1,9 +1,9 @@
-//! Formula fields: values that follow from other values and that nobody writes.
+//! Formula fields: values computed from other values and never written by a caller.
 //!
 //! A small part of Salesforce's formula language: operands joined by one kind of operator, `&` for
-//! text, `+` and `-`, or `*` for numbers. An operand is a field, by way of parents, a text in
-//! quotes, or a number. What matters to a caller is there: a formula moves no stamp, leaves no
-//! change event, and changes when its parent does.
+//! text, `+` and `-`, or `*` for numbers. An operand is a field (also of a parent), a quoted text,
+//! or a number. The behaviour that callers depend on is complete: a formula changes no stamp, sends
+//! no change event, and changes when its parent does.
 
 use super::Model;
 use super::id::RecordId;
@@ -11,13 +11,13 @@ use super::schema::{FieldNo, FieldType, ObjectNo, Schema};
 use super::table::RowNo;
 use super::value::{Value, decimal_units};
 
-/// How many parents an operand may climb.
+/// Maximum number of parents in the path of an operand.
 const PARENTS_MAX: usize = 5;
 
-/// Digits behind the point of a number that is written in a formula.
+/// Decimal places of a number in a formula.
 const LITERAL_SCALE: u32 = 9;
 
-/// A formula of one field.
+/// The formula of one field.
 #[derive(Clone, Debug)]
 pub(crate) struct Formula {
     object: ObjectNo,
@@ -34,7 +34,7 @@ enum Operator {
     Multiply,
 }
 
-/// A part of a formula that has a value.
+/// An operand or a constant.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
     Text(String),
@@ -54,15 +54,15 @@ pub(crate) struct Number {
 }
 
 impl Formula {
-    /// Reads a formula, or says what is wrong with it.
+    /// Reads a formula, or returns what is wrong with it.
     pub(crate) fn parse(
         schema: &Schema,
         (object, field): (ObjectNo, FieldNo),
         text: &str,
     ) -> Result<Self, String> {
         let mut rest = text.trim();
-        let (first, behind) = operand(schema, object, rest)?;
-        rest = behind;
+        let (first, after) = operand(schema, object, rest)?;
+        rest = after;
         let mut formula = Self {
             object,
             field,
@@ -75,17 +75,17 @@ impl Formula {
                 '+' => Operator::Add,
                 '-' => Operator::Subtract,
                 '*' => Operator::Multiply,
-                other => return Err(format!("{other} is no operator")),
+                other => return Err(format!("{other} is not an operator")),
             };
-            let (next, behind) = operand(schema, object, rest[1..].trim_start())?;
+            let (next, after) = operand(schema, object, rest[1..].trim_start())?;
             formula.rest.push((operator, next));
-            rest = behind;
+            rest = after;
         }
         formula.check(schema)?;
         Ok(formula)
     }
 
-    /// Refuses operators that are mixed or do not fit the type of the field.
+    /// Refuses mixed operators and operators that do not fit the field's type.
     fn check(&self, schema: &Schema) -> Result<(), String> {
         let kind = schema.object(self.object).field(self.field).kind;
         let number = matches!(
@@ -99,18 +99,18 @@ impl Formula {
         let product = |operator: Operator| operator == Operator::Multiply;
         let mut operators = self.rest.iter().map(|(operator, _)| *operator);
         if !operators.clone().all(fits) || !(number || kind.is_text()) {
-            return Err("operators and type of the field do not fit".to_owned());
+            return Err("the operators do not fit the type of the field".to_owned());
         }
         if let Some(first) = operators.next()
             && operators.any(|operator| product(operator) != product(first))
         {
-            return Err("* is not mixed with + and -".to_owned());
+            return Err("* cannot be mixed with + and -".to_owned());
         }
         Ok(())
     }
 
-    /// Returns the ways over parents that operands take.
-    fn climbs(&self) -> impl Iterator<Item = &[FieldNo]> {
+    /// Returns the paths over parents that the operands use.
+    fn parent_paths(&self) -> impl Iterator<Item = &[FieldNo]> {
         let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, o)| o));
         operands.filter_map(|operand| match operand {
             Operand::Field { hops, .. } if !hops.is_empty() => Some(hops.as_slice()),
@@ -144,7 +144,7 @@ impl Formula {
         }
     }
 
-    /// Returns the number; none if an operand is null or the number is too large.
+    /// Returns the number, or `None` if an operand is null or the number is too large.
     fn number(&self, model: &Model, row: RowNo) -> Option<Number> {
         let mut total = self.first.number(model, self.object, row)?;
         for (operator, operand) in &self.rest {
@@ -162,7 +162,7 @@ impl Formula {
     }
 }
 
-/// Reads one operand and returns the text behind it.
+/// Reads one operand and returns the text after it.
 pub(super) fn operand<'a>(
     schema: &Schema,
     object: ObjectNo,
@@ -171,22 +171,22 @@ pub(super) fn operand<'a>(
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
     if let Some(quote) = quote {
         let closed = text[1..].split_once(quote);
-        let (inner, behind) = closed.ok_or("a text is not closed")?;
-        return Ok((Operand::Text(inner.to_owned()), behind.trim_start()));
+        let (inner, after) = closed.ok_or("a text is not closed")?;
+        return Ok((Operand::Text(inner.to_owned()), after.trim_start()));
     }
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
-    let (word, behind) = text.split_at(length);
+    let (word, after) = text.split_at(length);
     if word.starts_with(|c: char| c.is_ascii_digit()) {
         let units = decimal_units(word, LITERAL_SCALE).and_then(Result::ok);
-        let units = units.ok_or_else(|| format!("{word} is no number"))?;
+        let units = units.ok_or_else(|| format!("{word} is not a number"))?;
         let number = Number {
             units: i128::from(units),
             scale: LITERAL_SCALE,
         };
-        return Ok((Operand::Number(number), behind.trim_start()));
+        return Ok((Operand::Number(number), after.trim_start()));
     }
-    Ok((path(schema, object, word)?, behind.trim_start()))
+    Ok((path(schema, object, word)?, after.trim_start()))
 }
 
 fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String> {
@@ -195,18 +195,18 @@ fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String
     let mut parts: Vec<&str> = word.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     if parts.len() > PARENTS_MAX {
-        return Err(format!("{word} leads over too many parents"));
+        return Err(format!("{word} has too many parents"));
     }
     for part in parts {
         let hop = schema.object(at).find_relationship(part);
-        let hop = hop.ok_or_else(|| format!("{part} is no relationship"))?;
+        let hop = hop.ok_or_else(|| format!("{part} is not a relationship"))?;
         hops.push(hop);
         at = schema.target(at, hop);
     }
     let field = schema
         .object(at)
         .find(last)
-        .ok_or_else(|| format!("{last} is no field"))?;
+        .ok_or_else(|| format!("{last} is not a field"))?;
     if schema.object(at).field(field).formula.is_some() {
         return Err(format!("{last} is a formula itself"));
     }
@@ -218,7 +218,7 @@ fn path(schema: &Schema, object: ObjectNo, word: &str) -> Result<Operand, String
 }
 
 impl Operand {
-    /// Returns the field, and the object that has it.
+    /// Returns the field and its object.
     pub(super) fn field(&self) -> Option<(ObjectNo, FieldNo)> {
         match self {
             Self::Field { object, field, .. } => Some((*object, *field)),
@@ -226,18 +226,18 @@ impl Operand {
         }
     }
 
-    /// Tells whether it is a field of the record itself.
+    /// Returns whether it is a field of the record itself.
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Self::Field { hops, .. } if hops.is_empty())
     }
 
-    /// Returns the field's value; none if a parent on the way is missing.
-    fn held<'m>(&self, model: &'m Model, object: ObjectNo, row: RowNo) -> Option<&'m Value> {
+    /// Returns the field's value, or `None` if a parent in the path is missing.
+    fn value<'m>(&self, model: &'m Model, object: ObjectNo, row: RowNo) -> Option<&'m Value> {
         self.reached(model, object, |no| model.table(object).get(row, no))
     }
 
-    /// Returns the field's value of a record that may not be stored yet, by its own values; none if
-    /// a parent on the way is missing.
+    /// Returns the field's value for a record that may not be stored yet, or `None` if a parent in
+    /// the path is missing.
     pub(super) fn reached<'m>(
         &self,
         model: &'m Model,
@@ -275,7 +275,7 @@ impl Operand {
                 field, object: end, ..
             } => {
                 let mut text = String::new();
-                if let Some(value) = self.held(model, object, row) {
+                if let Some(value) = self.value(model, object, row) {
                     value.push_plain(model.field(*end, *field), &mut text);
                 }
                 text
@@ -289,7 +289,7 @@ impl Operand {
             Self::Number(number) => Some(*number),
             Self::Field {
                 field, object: end, ..
-            } => match self.held(model, object, row)? {
+            } => match self.value(model, object, row)? {
                 Value::Int(int) => Some(Number {
                     units: i128::from(*int),
                     scale: 0,
@@ -305,7 +305,7 @@ impl Operand {
 }
 
 impl Number {
-    /// Returns a number of `10^-scale`.
+    /// Returns the number `units` × `10^-scale`.
     pub(super) fn of(units: i64, scale: u32) -> Self {
         Self {
             units: i128::from(units),
@@ -321,7 +321,7 @@ impl Number {
         }
     }
 
-    /// Returns which of two numbers is more; none if they are too large to tell.
+    /// Compares two numbers; `None` if they are too large to compare.
     pub(super) fn order(self, other: Self) -> Option<std::cmp::Ordering> {
         let scale = self.scale.max(other.scale);
         Some(self.at_scale(scale)?.cmp(&other.at_scale(scale)?))
@@ -357,7 +357,7 @@ impl Number {
 }
 
 impl Model {
-    /// Brings the formulas up to date that depend on these records.
+    /// Recalculates the formulas that depend on these records.
     pub(crate) fn recalculate(&mut self, touched: &[(ObjectNo, RowNo)]) {
         if self.schema.formulas.is_empty() {
             return;
@@ -376,13 +376,13 @@ impl Model {
         }
     }
 
-    /// Returns the records of a formula's object whose value may have become another one.
+    /// Returns the records whose formula value may have changed.
     fn dependents_of(&self, formula: &Formula, touched: &[(ObjectNo, RowNo)]) -> Vec<RowNo> {
         let own = touched
             .iter()
             .filter(|(object, _)| *object == formula.object);
         let mut rows: Vec<RowNo> = own.map(|(_, row)| *row).collect();
-        for hops in formula.climbs() {
+        for hops in formula.parent_paths() {
             let mut at = formula.object;
             let mut passed = Vec::with_capacity(hops.len());
             for hop in hops {
@@ -400,7 +400,7 @@ impl Model {
             };
             match parents.iter().map(found).collect::<Option<Vec<_>>>() {
                 Some(found) => rows.extend(found.into_iter().flatten()),
-                // Without an index, or over several parents, any record may be meant.
+                // Without an index, or over several parents, any record may be affected.
                 None => rows.extend(table.all()),
             }
         }

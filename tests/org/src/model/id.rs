@@ -1,14 +1,14 @@
-//! What a Salesforce record id is: 15 characters that matter and 3 that protect their case.
+//! Salesforce record ids: 15 significant characters and a 3-character checksum of their case.
 
 use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The digits of an id, in ASCII order, so that ids of one object sort in the order of creation.
+/// The digits of an id in ASCII order, so that ids of one object sort in order of creation.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The letters that stand for the values 0 to 31 of a checksum group.
+/// The letters for the values 0 to 31 of a checksum group.
 const CHECKSUM: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
 
 /// The instance part that all ids of the local org share (characters 4 to 6).
@@ -19,10 +19,10 @@ const INSTANCE: &[u8; 3] = b"5g0";
 pub struct RecordId([u8; 15]);
 
 impl RecordId {
-    /// Returns the id that `text` writes with 15 or 18 characters.
+    /// Parses an id of 15 or 18 characters.
     ///
-    /// An 18-character id whose case was damaged is repaired from its checksum. Returns `None` for
-    /// any other length, for characters outside `[A-Za-z0-9]`, and for a checksum that cannot be.
+    /// The checksum of an 18-character id repairs damaged case. Returns `None` for any other
+    /// length, for characters outside `[A-Za-z0-9]`, and for an impossible checksum.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -71,7 +71,7 @@ impl RecordId {
         Self(id)
     }
 
-    /// Returns the number that [`RecordId::numbered`] made this id from, if the local org made it.
+    /// Returns the number passed to [`RecordId::numbered`], if the local org made this id.
     pub(crate) fn number(self) -> Option<u32> {
         if &self.0[3..6] != INSTANCE {
             return None;
@@ -88,12 +88,12 @@ impl RecordId {
         u32::try_from(number).ok()
     }
 
-    /// Returns the first three characters, which name the object.
+    /// Returns the first three characters, which identify the object.
     pub(crate) fn prefix(self) -> [u8; 3] {
         [self.0[0], self.0[1], self.0[2]]
     }
 
-    /// Returns the 15-character form, as it stands in some messages.
+    /// Returns the 15-character form, as some messages show it.
     #[must_use]
     pub fn short(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an id holds only ASCII letters and digits")
@@ -129,7 +129,7 @@ impl Serialize for RecordId {
 impl<'de> Deserialize<'de> for RecordId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text} is no id")))
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text} is not a record id")))
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use super::RecordId;
 
     #[test]
-    fn the_checksum_agrees_with_ids_of_real_orgs() {
+    fn checksum_matches_ids_of_real_orgs() {
         for (short, long) in [
             ("0015f00002J9YYE", "0015f00002J9YYEAA3"),
             ("001D000000IqhSL", "001D000000IqhSLIAZ"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn invalid_ids_are_refused() {
         for text in [
             "",
             "001",
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_numbered_id_gives_its_number_back_and_sorts_by_it() {
+    fn numbered_ids_round_trip_and_sort_by_number() {
         let ids: Vec<_> = [0, 1, 61, 62, 4000, u32::MAX]
             .into_iter()
             .map(|n| (n, RecordId::numbered(*b"001", n)))

@@ -1,4 +1,4 @@
-//! What the change event of an object looks like: its Avro schema and where each field stands in it.
+//! The layout of an object's change events: its Avro schema and the position of each field.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::bitmap::Bit;
 use super::schema::{Field, FieldNo, FieldType, MASTER_RECORD, Object};
 
-/// The Avro form of the change events of one object.
+/// The Avro layout of one object's change events.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) fields: Vec<EventField>,
@@ -17,17 +17,17 @@ pub(crate) struct Layout {
     bits: Vec<Option<Bit>>,
 }
 
-/// An Avro schema as it is sent.
+/// An Avro schema as sent to clients.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSchema {
-    /// Opaque; equal text, equal id.
+    /// Opaque; the same text has the same id.
     pub(crate) id: String,
     pub(crate) json: String,
     parsed: OnceLock<Schema>,
 }
 
 impl EventSchema {
-    /// Returns the schema that `json` writes.
+    /// Returns the schema with this JSON text.
     pub(crate) fn new(json: String) -> Self {
         Self {
             id: fingerprint(json.as_bytes()),
@@ -36,21 +36,21 @@ impl EventSchema {
         }
     }
 
-    /// Returns the schema in a form that data can be read with.
+    /// Returns the schema parsed, for decoding.
     pub(crate) fn parsed(&self) -> &Schema {
         self.parsed
             .get_or_init(|| Schema::parse_str(&self.json).expect("the org writes Avro schemas"))
     }
 }
 
-/// One top-level field behind the header.
+/// One top-level field after the header.
 #[derive(Clone, Debug)]
 pub(crate) enum EventField {
     /// A field that stands for itself.
     Plain(FieldNo),
-    /// A name that is text for a company and a record for a person.
+    /// A name that is a text for a company and a record for a person.
     SwitchableName(FieldNo),
-    /// A compound; a child that this object lacks is `None`.
+    /// A compound; `None` for a part that this object lacks.
     Compound(FieldNo, Vec<Option<FieldNo>>),
 }
 
@@ -78,7 +78,7 @@ impl Layout {
         }
     }
 
-    /// Returns the layout with just these fields, in that order.
+    /// Returns the layout with exactly these fields, in this order.
     pub(crate) fn of(object: &Object, shown: impl Iterator<Item = FieldNo>) -> Self {
         let address = children(object, FieldType::Address);
         let person = children(object, FieldType::PersonName);
@@ -103,7 +103,7 @@ impl Layout {
         }
     }
 
-    /// Returns where a field stands, if events show it.
+    /// Returns the position of a field, if events include it.
     pub(crate) fn bit(&self, field: FieldNo) -> Option<Bit> {
         self.bits.get(field.0).copied().flatten()
     }
@@ -133,9 +133,9 @@ fn bits(object: &Object, fields: &[EventField]) -> Vec<Option<Bit>> {
     bits
 }
 
-/// Returns name and Avro type of every part that any compound of that kind has, in its order.
+/// Returns the name and Avro type of every part that any compound of this kind has, in order.
 ///
-/// Two addresses of one object share one Avro record, so the record holds the parts of both.
+/// Two addresses of one object share one Avro record, so the record has the parts of both.
 fn children(object: &Object, kind: FieldType) -> Vec<(String, &'static str)> {
     let mut children: Vec<(String, &'static str)> = Vec::new();
     for compound in object.fields.iter().filter(|field| field.kind == kind) {
@@ -213,7 +213,7 @@ pub(crate) fn doc(field: &Field) -> &'static str {
     }
 }
 
-/// The schema of the header: the same in every event.
+/// The schema of the header, the same in every event.
 const HEADER: &str = concat!(
     r#"{"name":"ChangeEventHeader","type":{"type":"record","name":"ChangeEventHeader","fields":["#,
     r#"{"name":"entityName","type":"string"},"#,
@@ -274,7 +274,7 @@ fn schema_json(
     out
 }
 
-/// Returns a named record: spelt out where it is met first, by name afterwards.
+/// Returns a named record: its definition at the first use, its name afterwards.
 fn record<'a>(name: &'a str, children: &[(String, &str)], known: &mut Vec<&'a str>) -> String {
     if known.contains(&name) {
         return format!("\"{name}\"");
@@ -292,7 +292,7 @@ fn record<'a>(name: &'a str, children: &[(String, &str)], known: &mut Vec<&'a st
     )
 }
 
-/// Returns a short opaque id that stands for exactly this text (two FNV-1a hashes).
+/// Returns a short opaque id of this text (two FNV-1a hashes).
 fn fingerprint(text: &[u8]) -> String {
     const PRIME: u64 = 0x0100_0000_01b3;
     let hash = |basis: u64| {

@@ -1,4 +1,4 @@
-//! What people do to whole records: merge them, convert a lead, empty the recycle bin.
+//! Operations of users on whole records: merging, converting a lead, emptying the recycle bin.
 
 use super::draft::{Draft, Purpose};
 use super::error::SfError;
@@ -10,13 +10,13 @@ use super::transaction::Transaction;
 use super::value::Value;
 use super::{Actor, Model};
 
-/// Most records that are merged into another one at a time.
+/// Maximum number of records merged into another one at a time.
 const LOSERS_MAX: usize = 2;
 
-/// How long after its creation an opportunity made of a lead is expected to close, in days.
+/// Days from its creation to the close date of an opportunity made from a lead.
 const CLOSE_DAYS: i32 = 90;
 
-/// The lead fields that a conversion carries over, and what they are called there.
+/// The lead fields that a conversion copies, and their target fields.
 const TO_ACCOUNT: [(&str, &str); 10] = [
     ("Company", "Name"),
     ("Phone", "Phone"),
@@ -43,15 +43,15 @@ const TO_CONTACT: [(&str, &str); 10] = [
 ];
 const TO_OPPORTUNITY: [(&str, &str); 2] = [("Company", "Name"), ("LeadSource", "LeadSource")];
 
-/// A record that a conversion makes.
+/// A record that a conversion creates.
 struct Made<'a> {
     object: &'a str,
-    /// Fields of the lead, and of the record that gets their values.
+    /// Pairs of a lead field and the field of the new record that gets its value.
     names: &'a [(&'a str, &'a str)],
     more: Vec<(&'a str, Value)>,
 }
 
-/// What a conversion made or joined.
+/// The records that a conversion created or used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Converted {
     pub(crate) account: RecordId,
@@ -59,18 +59,18 @@ pub(crate) struct Converted {
     pub(crate) opportunity: Option<RecordId>,
 }
 
-/// How a lead is converted.
+/// The parameters of a lead conversion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conversion {
     pub(crate) lead: RowNo,
-    /// An account that the lead joins instead of a new one.
+    /// An existing account to use instead of a new one.
     pub(crate) account: Option<RecordId>,
     pub(crate) with_opportunity: bool,
 }
 
 impl Model {
-    /// Merges records of one object into a master: their children get the master as parent, they
-    /// go to the recycle bin and name the master, and the master takes the values of `draft`.
+    /// Merges records of one object into a master. Their children move to the master, the records
+    /// go to the recycle bin and refer to the master, and the master gets the values of `draft`.
     pub(crate) fn merge(
         &mut self,
         tx: &mut Transaction,
@@ -100,7 +100,7 @@ impl Model {
         self.update(tx, actor, kept, draft)
     }
 
-    /// Makes every live record that refers to one record refer to another of the same object.
+    /// Changes every live reference to one record into a reference to another of the same object.
     fn repoint(
         &mut self,
         tx: &mut Transaction,
@@ -110,7 +110,7 @@ impl Model {
     ) {
         let (old, new) = (Value::Id(self.id_of(object, from)), self.id_of(object, to));
         for (child, row, field) in self.referring(object, &old) {
-            // A master that was the child of the merged record is nobody's child now.
+            // A master that was the child of the merged record loses its parent.
             let own = (child, row) == (object, to);
             let value = if own { Value::Null } else { Value::Id(new) };
             self.put(tx, (child, row), field, value);
@@ -146,7 +146,8 @@ impl Model {
         found
     }
 
-    /// Makes an account, a contact and an opportunity of a lead, in this order, and marks the lead.
+    /// Creates an account, a contact and an opportunity from a lead, in this order, and marks the
+    /// lead.
     pub(crate) fn convert_lead(
         &mut self,
         tx: &mut Transaction,
@@ -242,9 +243,9 @@ impl Model {
         Ok(self.id_of(no, row))
     }
 
-    /// Removes records from the recycle bin for good, which no event tells; returns how many.
+    /// Deletes records in the recycle bin permanently and returns how many. This sends no events.
     ///
-    /// Ids of live records and of none are passed over, and without ids the whole bin is emptied.
+    /// Ids of live or unknown records are skipped. Without ids the whole bin is emptied.
     pub(crate) fn empty_recycle_bin(&mut self, ids: Option<&[RecordId]>) -> usize {
         let mut purged = 0;
         for no in (0..self.tables.len()).map(ObjectNo) {

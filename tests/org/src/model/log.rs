@@ -1,4 +1,4 @@
-//! The change events of the last 72 hours, in commit order, and positions in them.
+//! The change events of the last 72 hours in commit order, and positions in them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,19 +12,19 @@ use super::schema::{ObjectNo, Schema};
 /// How long an event can be fetched after its commit.
 pub const RETENTION_MS: i64 = 72 * 3_600_000;
 
-/// A quiet log moves its head at most this often, so that positions age although nothing happens.
+/// How often a quiet log advances its head, so that stored positions age without events.
 const TICK_MS: i64 = 30_000;
 
-/// The first replay number of an org; real ones are large too.
+/// The first replay number of an org. Real ones are large too.
 const FIRST_REPLAY: u64 = 1_000;
 
-/// How far numbering jumps when all positions are lost.
+/// How far the numbering jumps when all positions are lost.
 const LOST_NUMBERS: u64 = 1_000_000;
 
 /// Why a subscription is refused. The codes are those of the `error-code` trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// There is no such topic.
+    /// The topic does not exist.
     #[error("the topic does not exist")]
     TopicNotFound,
     /// The user may not see all records of the topic's only object.
@@ -33,7 +33,7 @@ pub enum StreamError {
     /// The position is malformed, older than the retention, or of another org.
     #[error("the Replay ID is corrupted or outside of the retention window")]
     ReplayIdCorrupted,
-    /// A custom position was asked for and none was given.
+    /// A custom position was requested but not given.
     #[error("the Replay ID validation failed")]
     ReplayIdInvalid,
 }
@@ -41,11 +41,11 @@ pub enum StreamError {
 /// Where a subscription starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Behind the newest event.
+    /// After the newest event.
     Latest,
     /// Before the oldest event that is still kept.
     Earliest,
-    /// Strictly behind the event or keep-alive with this replay id.
+    /// Strictly after the event or keep-alive with this replay id.
     After(Vec<u8>),
 }
 
@@ -62,16 +62,16 @@ pub struct ChangeEvent {
     pub replay_id: Vec<u8>,
 }
 
-/// Some events of a topic and how far the log was read for them.
+/// Some events of a topic and the position up to which the log was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// The events, oldest first.
     pub events: Vec<ChangeEvent>,
-    /// Position behind which to go on.
+    /// The position to continue after.
     pub latest_replay_id: Vec<u8>,
 }
 
-/// Whom an event is about.
+/// The source of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
     /// Records of an object.
@@ -80,11 +80,11 @@ pub(crate) enum Source {
     Platform(PlatformNo),
 }
 
-/// Place of a platform event among those of the org.
+/// Index of a platform event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct PlatformNo(pub(crate) usize);
 
-/// One place in the log; a place without an event only carries the time on.
+/// One entry of the log. An entry without an event only advances the time.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) replay: u64,
@@ -92,15 +92,15 @@ pub(crate) struct Entry {
     pub(crate) event: Option<Logged>,
 }
 
-/// An event as it is kept.
+/// A stored event.
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
     pub(crate) source: Source,
-    /// Number of its schema.
+    /// Index of its schema.
     pub(crate) schema: usize,
     pub(crate) id: Uuid,
     pub(crate) payload: Bytes,
-    /// The channels, by bit, whose filters do not let it pass.
+    /// The channels, as bits, whose filters refuse it.
     pub(crate) refused_by: u64,
 }
 
@@ -109,14 +109,14 @@ pub(crate) struct Logged {
 pub(crate) struct ChangeLog {
     entries: VecDeque<Entry>,
     head: u64,
-    /// All schemas that ever were; events name theirs by place.
+    /// All schemas so far. Events refer to theirs by index.
     schemas: Vec<(Source, Layout)>,
     current: HashMap<Source, usize>,
     published: u64,
 }
 
 impl ChangeLog {
-    /// Returns an empty log whose history starts at `now_ms`.
+    /// Returns an empty log that starts at `now_ms`.
     pub(crate) fn new(schema: &Schema, now_ms: i64) -> Self {
         let start = Entry {
             replay: FIRST_REPLAY,
@@ -136,7 +136,7 @@ impl ChangeLog {
         log
     }
 
-    /// Makes this the layout of the events to come; a known one keeps its number.
+    /// Sets the layout of future events. A known layout keeps its number.
     pub(crate) fn set_layout(&mut self, source: Source, layout: Layout) {
         let known =
             |(other, l): &(Source, Layout)| *other == source && l.schema.id == layout.schema.id;
@@ -144,24 +144,24 @@ impl ChangeLog {
             self.schemas.push((source, layout.clone()));
             self.schemas.len() - 1
         });
-        // Field numbers mean the fields of today, whichever schema text is old.
+        // Field numbers always refer to the current schema, also for an old schema text.
         self.schemas[number].1 = layout;
         self.current.insert(source, number);
     }
 
-    /// Returns the number of the current schema of a source and the layout.
+    /// Returns the number and layout of a source's current schema.
     pub(crate) fn layout(&self, source: Source) -> (usize, &Layout) {
         let number = self.current.get(&source).copied();
         let number = number.expect("every source has a layout from the start");
         (number, &self.schemas[number].1)
     }
 
-    /// Returns the layout of a number.
+    /// Returns the layout with this number.
     pub(crate) fn numbered(&self, schema: usize) -> &Layout {
         &self.schemas[schema].1
     }
 
-    /// Returns the layout behind a schema id, with its source.
+    /// Returns the layout and source of a schema id.
     pub(crate) fn schema(&self, schema_id: &str) -> Option<(Source, usize, &Layout)> {
         let number = self
             .schemas
@@ -171,29 +171,26 @@ impl ChangeLog {
         Some((*source, number, layout))
     }
 
-    /// Returns everything that is kept, oldest first.
+    /// Returns all stored entries, oldest first.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Forgets its own history and waits for what was kept of another one.
-    pub(crate) fn await_history(&mut self) {
+    /// Clears the log, before a restore adds the entries of a dump.
+    pub(crate) fn clear_history(&mut self) {
         self.entries.clear();
         self.head = 0;
     }
 
-    /// Takes back how many events were ever appended.
+    /// Restores the number of events ever appended.
     pub(crate) fn restore_count(&mut self, published: u64) {
         self.published = published;
     }
 
-    /// Takes back what was kept, in its order.
-    pub(crate) fn take_back(&mut self, entry: Entry) -> Result<(), String> {
+    /// Restores the next entry.
+    pub(crate) fn restore_entry(&mut self, entry: Entry) -> Result<(), String> {
         if entry.replay <= self.head {
-            return Err(format!(
-                "replay {} comes behind {}",
-                entry.replay, self.head
-            ));
+            return Err(format!("replay {} comes after {}", entry.replay, self.head));
         }
         self.head = entry.replay;
         self.entries.push_back(entry);
@@ -210,7 +207,7 @@ impl ChangeLog {
         self.head
     }
 
-    /// Lets a history in which nothing has happened yet start at this time.
+    /// Sets the start time of a log that has no events yet.
     pub(crate) fn start_at(&mut self, now_ms: i64) {
         self.head = FIRST_REPLAY;
         self.entries = VecDeque::from([Entry {
@@ -227,8 +224,7 @@ impl ChangeLog {
         self.head
     }
 
-    /// Makes all positions that were ever handed out mean nothing, as the move of an org to another
-    /// instance does.
+    /// Invalidates all positions handed out so far, as moving an org to another instance does.
     pub(crate) fn lose_positions(&mut self, now_ms: i64) {
         self.entries.clear();
         self.head += LOST_NUMBERS;
@@ -236,7 +232,7 @@ impl ChangeLog {
     }
 
     fn push(&mut self, at_ms: i64, event: Option<Logged>) {
-        // Numbers are not contiguous: a client that counts is wrong.
+        // Numbers have gaps, so that a client that counts them fails.
         self.head += 1 + self.head % 3;
         self.entries.push_back(Entry {
             replay: self.head,
@@ -245,8 +241,8 @@ impl ChangeLog {
         });
     }
 
-    /// Forgets what is older than the retention and lets the head move on in a quiet time.
-    pub(crate) fn keep_time(&mut self, now_ms: i64) {
+    /// Removes entries older than the retention, and advances the head when the log is quiet.
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) {
         if self
             .entries
             .back()
@@ -263,7 +259,7 @@ impl ChangeLog {
         }
     }
 
-    /// Returns the replay number behind which a subscription goes on.
+    /// Returns the replay number after which a subscription continues.
     pub(crate) fn resolve(&self, position: &Position) -> Result<u64, StreamError> {
         let oldest = self.entries.front().map_or(self.head, |entry| entry.replay);
         match position {
@@ -271,15 +267,15 @@ impl ChangeLog {
             Position::Earliest => Ok(oldest - 1),
             Position::After(bytes) if bytes.is_empty() => Err(StreamError::ReplayIdInvalid),
             Position::After(bytes) => {
-                // Whoever counts on from a replay id instead of storing one is refused too.
+                // A replay id that was computed instead of received is refused too.
                 let number = replay_number(bytes).filter(|number| self.place_of(*number).is_ok());
                 number.ok_or(StreamError::ReplayIdCorrupted)
             }
         }
     }
 
-    /// Returns the entries behind a position, oldest first.
-    pub(crate) fn behind(&self, after: u64) -> impl Iterator<Item = &Entry> {
+    /// Returns the entries after a position, oldest first.
+    pub(crate) fn entries_after(&self, after: u64) -> impl Iterator<Item = &Entry> {
         let start = match self.place_of(after) {
             Ok(place) => place + 1,
             Err(place) => place,
@@ -293,14 +289,14 @@ impl ChangeLog {
     }
 }
 
-/// Returns the bytes of a replay number: eight of them big-endian, and two zeros.
+/// Returns the bytes of a replay number: eight bytes big-endian, then two zeros.
 pub(crate) fn replay_bytes(number: u64) -> Vec<u8> {
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.extend([0, 0]);
     bytes
 }
 
-/// Returns the number in a replay id of ten or of eight bytes.
+/// Returns the number of a replay id with ten or eight bytes.
 pub(crate) fn replay_number(bytes: &[u8]) -> Option<u64> {
     if !matches!(bytes.len(), 8 | 10) || bytes[8..].iter().any(|byte| *byte != 0) {
         return None;
@@ -332,34 +328,37 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_strictly_behind_a_position() {
+    fn reading_continues_strictly_after_a_position() {
         let mut log = log();
         for object in [1, 2, 1] {
             add(&mut log, 0, object);
         }
-        let all: Vec<u64> = log.behind(FIRST_REPLAY).map(|entry| entry.replay).collect();
+        let all: Vec<u64> = log
+            .entries_after(FIRST_REPLAY)
+            .map(|entry| entry.replay)
+            .collect();
         assert_eq!((all.len(), all[2]), (3, log.head()));
-        let behind = |replay| {
-            log.behind(replay)
+        let ids_after = |replay| {
+            log.entries_after(replay)
                 .map(|entry| entry.replay)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(behind(all[0]), all[1..]);
-        assert!(behind(all[2]).is_empty());
+        assert_eq!(ids_after(all[0]), all[1..]);
+        assert!(ids_after(all[2]).is_empty());
         assert_eq!(
-            behind(FIRST_REPLAY - 1).len(),
+            ids_after(FIRST_REPLAY - 1).len(),
             4,
             "the start is an entry too"
         );
     }
 
     #[test]
-    fn a_replay_id_between_two_events_was_never_handed_out() {
+    fn replay_ids_between_two_events_are_refused() {
         let mut log = log();
         for _ in 0..4 {
             add(&mut log, 0, 1);
         }
-        let handed_out: Vec<u64> = log.behind(0).map(|entry| entry.replay).collect();
+        let handed_out: Vec<u64> = log.entries_after(0).map(|entry| entry.replay).collect();
         for number in FIRST_REPLAY..=log.head() {
             let resolved = log.resolve(&Position::After(replay_bytes(number)));
             assert_eq!(resolved.is_ok(), handed_out.contains(&number), "{number}");
@@ -367,21 +366,21 @@ mod tests {
     }
 
     #[test]
-    fn an_org_that_moved_knows_none_of_its_old_positions() {
+    fn moving_the_org_invalidates_old_positions() {
         let mut log = log();
         add(&mut log, 0, 1);
         let stored = Position::After(replay_bytes(log.head()));
         log.lose_positions(0);
         assert_eq!(log.resolve(&stored), Err(StreamError::ReplayIdCorrupted));
         assert_eq!(
-            log.behind(log.resolve(&Position::Earliest).unwrap())
+            log.entries_after(log.resolve(&Position::Earliest).unwrap())
                 .count(),
             1
         );
     }
 
     #[test]
-    fn eight_and_ten_bytes_name_the_same_position() {
+    fn eight_and_ten_byte_replay_ids_are_equal() {
         let mut log = log();
         add(&mut log, 0, 1);
         let bytes = replay_bytes(log.head());
@@ -393,19 +392,19 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_lost_after_the_retention_even_if_nothing_happened() {
+    fn positions_expire_after_the_retention_without_events() {
         let mut log = log();
         add(&mut log, 0, 1);
         let stored = Position::After(replay_bytes(log.head()));
-        log.keep_time(71 * HOUR_MS);
+        log.advance_clock(71 * HOUR_MS);
         assert!(log.resolve(&stored).is_ok());
-        log.keep_time(73 * HOUR_MS);
+        log.advance_clock(73 * HOUR_MS);
         assert_eq!(log.resolve(&stored), Err(StreamError::ReplayIdCorrupted));
         assert!(log.resolve(&Position::Earliest).is_ok());
     }
 
     #[test]
-    fn positions_that_never_were_are_refused() {
+    fn unknown_positions_are_refused() {
         let log = log();
         for bytes in [
             vec![1],

@@ -20,7 +20,7 @@ use rules::ValidationEntry;
 /// Key prefix of record types.
 const RECORD_TYPE_PREFIX: [u8; 3] = *b"012";
 
-/// The org file that everything starts from.
+/// The built-in org file.
 const DEFAULT: &str = include_str!("../../default-org.toml");
 
 /// Why an org file cannot be used.
@@ -29,12 +29,12 @@ pub enum OrgFileError {
     /// The text is not TOML of the documented form.
     #[error("the org file cannot be read: {0}")]
     Form(#[from] toml::de::Error),
-    /// The file contradicts itself; the text names the object and field.
-    #[error("the org file is wrong: {0}")]
+    /// The file contradicts itself. The text names the object and field.
+    #[error("the org file is invalid: {0}")]
     Content(String),
 }
 
-/// An org file as it stands.
+/// The contents of an org file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrgFile {
@@ -60,7 +60,7 @@ pub(crate) struct OrgFile {
     pub(crate) assignment_rules: Vec<AssignmentRule>,
 }
 
-/// The org itself.
+/// Settings of the org itself.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrgEntry {
@@ -68,7 +68,7 @@ pub(crate) struct OrgEntry {
     pub(crate) name: Option<String>,
     pub(crate) daily_api_requests: Option<u64>,
     pub(crate) session_idle_minutes: Option<i64>,
-    /// How many entries the two-hourly purge leaves in the delete log.
+    /// Maximum number of entries that the two-hourly purge leaves in the delete log.
     pub(crate) delete_log_max: Option<usize>,
     pub(crate) daily_event_deliveries: Option<u64>,
     pub(crate) subscriptions_max: Option<usize>,
@@ -76,7 +76,7 @@ pub(crate) struct OrgEntry {
     pub(crate) audiences: Vec<String>,
 }
 
-/// A person or an integration.
+/// A user, either a person or an integration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserEntry {
@@ -84,19 +84,20 @@ pub(crate) struct UserEntry {
     pub(crate) last_name: String,
     pub(crate) first_name: Option<String>,
     pub(crate) email: Option<String>,
-    /// What opens a session by the password grant and by SOAP login; none closes that way.
+    /// Password for the password grant and SOAP login. Without it these logins are refused.
     pub(crate) password: Option<String>,
-    /// What a caller outside the trusted networks appends to the password; accepted, not required.
+    /// Token that a caller outside the trusted networks appends to the password; accepted but not
+    /// required.
     pub(crate) security_token: Option<String>,
-    /// Objects of which the user lacks "View All Records", as far as change events go.
+    /// Objects for which the user lacks "View All Records" of change events.
     #[serde(default)]
     pub(crate) cannot_view_all: Vec<String>,
-    /// Fields that the user's change events do not show, as `Object.Field`.
+    /// Fields hidden from the user's change events, as `Object.Field`.
     #[serde(default)]
     pub(crate) hidden_fields: Vec<String>,
 }
 
-/// A refresh token that is good from the start.
+/// A refresh token that is valid from the start.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RefreshEntry {
@@ -116,7 +117,7 @@ pub(crate) struct AppEntry {
     pub(crate) public_key: Option<String>,
     #[serde(default, rename = "refresh_token")]
     pub(crate) refresh_tokens: Vec<RefreshEntry>,
-    /// Whether every use of a refresh token replaces it by a new one.
+    /// Whether each use of a refresh token replaces it with a new one.
     #[serde(default)]
     pub(crate) rotate_refresh_tokens: bool,
 }
@@ -139,7 +140,7 @@ struct ObjectEntry {
     fields: Vec<FieldEntry>,
 }
 
-/// A record type as it is declared.
+/// A record type, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordTypeEntry {
@@ -149,7 +150,7 @@ struct RecordTypeEntry {
     default: bool,
 }
 
-/// Gives new records of an object to a user, unless the caller asks for none of that.
+/// Assigns new records of an object to a user, unless the caller disables it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentRule {
@@ -157,7 +158,7 @@ pub(crate) struct AssignmentRule {
     pub(crate) owner: String,
 }
 
-/// A field as it is declared.
+/// A field, as declared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FieldEntry {
@@ -209,7 +210,7 @@ impl OrgFile {
         toml::from_str(DEFAULT).expect("the built-in org file is well formed")
     }
 
-    /// Returns the built-in org file with `text` laid over it.
+    /// Returns the built-in org file merged with `text`.
     pub(crate) fn parse(text: &str) -> Result<Self, OrgFileError> {
         let over: Self = toml::from_str(text)?;
         let mut file = Self::built_in();
@@ -256,7 +257,7 @@ impl OrgFile {
         Ok(file)
     }
 
-    /// Builds the schema, or names the first contradiction.
+    /// Builds the schema, or returns the first contradiction.
     pub(crate) fn schema(&self) -> Result<Schema, OrgFileError> {
         let mut objects = Vec::with_capacity(self.objects.len());
         let mut record_types = 0;
@@ -289,7 +290,7 @@ impl OrgFile {
     }
 }
 
-/// Gives an object its record types; their ids are counted over all objects.
+/// Adds the record types of an object. Their ids are numbered over all objects.
 fn add_record_types(object: &mut Object, entry: &ObjectEntry, count: &mut u32) {
     for kind in &entry.record_types {
         let developer_name = kind.developer_name.clone();
@@ -342,10 +343,10 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
     let mut fields: Vec<Field> = Vec::with_capacity(entries.len());
     let mut by_name = HashMap::new();
     for (no, field) in entries.iter().enumerate() {
-        let folded = field.name.to_ascii_lowercase();
+        let lower = field.name.to_ascii_lowercase();
         by_name.insert(field.name.clone(), FieldNo(no));
         if by_name
-            .insert(folded, FieldNo(no))
+            .insert(lower, FieldNo(no))
             .is_some_and(|other| other != FieldNo(no))
         {
             return Err(content(format!(
@@ -394,7 +395,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
     })
 }
 
-/// Puts the fields of an object into the order that describe and change events show.
+/// Sorts the fields of an object in the order of describe and change events.
 fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
     let owned = entry.owned.unwrap_or(true);
     let owner = || FieldEntry {
@@ -508,7 +509,7 @@ fn label_of(name: &str) -> String {
     name.strip_suffix("__c").unwrap_or(name).replace('_', " ")
 }
 
-/// Length of a text field whose entry names none.
+/// Length of a text field without a declared length.
 fn length_of(kind: FieldType) -> u32 {
     match kind {
         FieldType::Id | FieldType::Reference => 18,
@@ -529,7 +530,7 @@ fn length_of(kind: FieldType) -> u32 {
     }
 }
 
-/// Returns the field that an entry declares, or what is wrong with it.
+/// Returns the field of an entry, or what is wrong with it.
 pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
     let at = format!("{object}.{}", entry.name);
     let kind = entry.kind;
@@ -541,7 +542,7 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
     let scale = entry.scale.unwrap_or(0);
     if precision > 18 || scale > precision {
         return Err(content(format!(
-            "{at}: precision is at most 18 and scale within it"
+            "{at}: precision must be at most 18 and scale at most the precision"
         )));
     }
     if kind == FieldType::Reference && entry.reference_to.is_empty() {
@@ -550,7 +551,7 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
     let length = entry.length.unwrap_or_else(|| length_of(kind));
     let writable = !kind.is_compound() && entry.formula.is_none() && entry.auto_number.is_none();
     if entry.auto_number.is_some() && kind != FieldType::String {
-        return Err(content(format!("{at}: an auto number is a string")));
+        return Err(content(format!("{at}: an auto number must be a string")));
     }
     let mut field = Field {
         name: entry.name.clone(),
@@ -593,7 +594,7 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
     Ok(field)
 }
 
-/// `Foo__c` is followed by `Foo__r`, unless the file says otherwise.
+/// `Foo__c` becomes `Foo__r`, unless the file names the relationship.
 fn relationship_of(entry: &FieldEntry) -> Option<String> {
     if entry.kind != FieldType::Reference {
         return None;
@@ -618,7 +619,7 @@ mod tests {
     use super::OrgFile;
 
     #[test]
-    fn the_built_in_org_has_the_objects_of_the_main_job() {
+    fn built_in_org_has_the_main_objects() {
         let schema = OrgFile::built_in().schema().unwrap();
         for name in ["Account", "contact", "USER"] {
             assert!(schema.find(name).is_some(), "{name}");
@@ -629,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_adds_objects_and_fields_to_the_built_in_org() {
+    fn org_file_adds_objects_and_fields() {
         let text = r#"
             [[object]]
             name = "Account"
@@ -652,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_refused_by_name() {
+    fn invalid_org_files_are_refused_with_the_name() {
         for (text, named) in [
             ("[[object]]\nname = \"X__c\"\nkey_prefix = \"a\"", "X__c"),
             (

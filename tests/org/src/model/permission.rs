@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{FieldNo, ObjectNo};
 
-/// What is kept from one user; nothing, unless somebody says so.
+/// Objects and fields hidden from one user; empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Permissions {
     denied: BTreeSet<ObjectNo>,
@@ -14,7 +14,7 @@ pub(crate) struct Permissions {
 }
 
 impl Permissions {
-    /// Takes the permission to view all records of an object.
+    /// Removes the permission to view all records of an object.
     pub(crate) fn deny(&mut self, object: ObjectNo) {
         self.denied.insert(object);
     }
@@ -24,7 +24,7 @@ impl Permissions {
         self.hidden.entry(object).or_default().push(field);
     }
 
-    /// Tells whether the user lacks "View All Records" of an object.
+    /// Returns whether the user lacks "View All Records" for an object.
     pub(crate) fn denies(&self, object: ObjectNo) -> bool {
         self.denied.contains(&object)
     }

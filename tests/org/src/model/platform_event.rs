@@ -1,4 +1,4 @@
-//! Platform events: what they look like, and how a published one gets into the log.
+//! Platform events: their definition and their publication to the log.
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -14,14 +14,14 @@ use super::rewrite::encoded;
 use super::schema::Field;
 use super::value::{Misfit, Value};
 
-/// A kind of platform event.
+/// A platform event type.
 #[derive(Clone, Debug)]
 pub(crate) struct PlatformEvent {
     pub(crate) name: String,
     pub(crate) fields: Vec<Field>,
 }
 
-/// A published event that was accepted.
+/// A platform event that was published.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
     pub(crate) id: Uuid,
@@ -29,7 +29,7 @@ pub(crate) struct Published {
 }
 
 impl PlatformEvent {
-    /// Returns the layout of its data: when, by whom, then the fields.
+    /// Returns the layout of its data: time, publisher, then the fields.
     fn layout(&self) -> Layout {
         let mut json = format!(
             concat!(
@@ -60,7 +60,7 @@ impl Model {
         self.platform_events.push(event);
     }
 
-    /// Returns the platform event of that name.
+    /// Returns the platform event with that name.
     pub(crate) fn platform_named(&self, name: &str) -> Option<PlatformNo> {
         let place = self
             .platform_events
@@ -69,7 +69,7 @@ impl Model {
         place.map(PlatformNo)
     }
 
-    /// Publishes a datum under one of the schemas of the event; the text says what does not fit.
+    /// Publishes a datum of one of the event's schemas. The error text names what does not fit.
     pub(crate) fn publish_datum(
         &mut self,
         no: PlatformNo,
@@ -83,7 +83,7 @@ impl Model {
             return Err("The event is larger than 1 MB.".to_owned());
         }
         let fields = datum(layout.schema.parsed(), payload)?;
-        // The reader takes a missing end for zeros.
+        // The decoder reads a truncated datum as zeros, so the datum is encoded again and compared.
         if encoded(&fields) != payload {
             return Err("The payload is not a datum of its schema.".to_owned());
         }
@@ -139,7 +139,7 @@ impl Model {
     }
 
     fn publish_bytes(&mut self, no: PlatformNo, schema: usize, datum: Vec<u8>) -> Published {
-        let id = self.dice.uuid();
+        let id = self.random.uuid();
         let event = Logged {
             source: Source::Platform(no),
             schema,

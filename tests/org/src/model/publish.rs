@@ -1,4 +1,4 @@
-//! What a commit tells the world: which touches of records become which change events.
+//! Turns the changes of a committed transaction into change events.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,21 +18,21 @@ use super::value::Value;
 use super::{Actor, Model};
 use crate::unconfirmed::MERGED_RECORDS_MAX;
 
-/// What an overflow event names instead of records.
+/// The record id of an overflow event.
 const NO_RECORD: &str = "000000000000000AAA";
 
-/// From where on Salesforce tells less.
+/// Limits above which Salesforce sends less detail.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct EventLimits {
-    /// Changes of one transaction that are told one by one: a create, delete or undelete is one, of
-    /// an update each field.
+    /// Maximum number of changes per transaction with events of their own. A create, delete or
+    /// undelete counts once, an update once for each field.
     pub(crate) changes_per_transaction_max: usize,
-    /// A larger event is sent as a gap, in bytes.
+    /// Maximum size of an event in bytes; a larger one becomes a gap event.
     pub(crate) event_bytes_max: usize,
 }
 
 impl Default for EventLimits {
-    /// The figures of the Change Data Capture guide.
+    /// The limits of the Change Data Capture guide.
     fn default() -> Self {
         Self {
             changes_per_transaction_max: 100_000,
@@ -41,7 +41,7 @@ impl Default for EventLimits {
     }
 }
 
-/// An event that waits for the records it will name.
+/// An event whose records are still being collected.
 struct Pending {
     object: ObjectNo,
     body: Rc<Body>,
@@ -56,7 +56,7 @@ type Open = HashMap<(ObjectNo, u64, Rc<Body>), usize>;
 impl Model {
     /// Appends the events of a transaction to the log.
     ///
-    /// Records of one object that underwent the very same change share one event.
+    /// Records of one object with an identical change share one event.
     pub(crate) fn commit(&mut self, tx: Transaction, actor: &Actor) {
         if tx.touches.is_empty() {
             return;
@@ -114,11 +114,11 @@ impl Model {
         }
     }
 
-    /// Publishes an event without content, in a transaction of its own.
+    /// Publishes an event without content in a transaction of its own.
     ///
-    /// Without ids it stands for every record of the object: `001*`, or no record at all for an
+    /// Without ids it covers every record of the object: `001*`, or the empty record id for an
     /// overflow.
-    pub(crate) fn publish_bare(
+    pub(crate) fn publish_without_content(
         &mut self,
         actor: &Actor,
         object: ObjectNo,
@@ -145,7 +145,7 @@ impl Model {
         self.commit_number += 1 + (self.commit_number & 3);
         Commit {
             origin: actor.origin.clone(),
-            transaction_key: self.dice.uuid().to_string(),
+            transaction_key: self.random.uuid().to_string(),
             timestamp_ms: stamp::floor_to_second(self.now_ms),
             number: self.commit_number,
             user: actor.user.to_string(),
@@ -164,8 +164,8 @@ impl Model {
         let event = Logged {
             source,
             schema: self.log.layout(source).0,
-            id: self.dice.uuid(),
-            // A copy as long as the datum: events stay by the million, room behind them would too.
+            id: self.random.uuid(),
+            // Copied to the exact length, because millions of events stay in memory.
             payload: Bytes::copy_from_slice(&datum),
             refused_by: pending.refused_by,
         };
@@ -176,7 +176,7 @@ impl Model {
         Body::header_only(kind, self.log.layout(Source::Object(object)).1)
     }
 
-    /// Returns the body, or the gap that somebody ordered instead of the next one of this object.
+    /// Returns the body, or a planned gap in its place.
     fn unless_planned_gap(&mut self, object: ObjectNo, body: Body) -> Body {
         match self.planned_gaps.get_mut(&object) {
             Some(left) if *left > 0 => {
@@ -188,8 +188,8 @@ impl Model {
         }
     }
 
-    /// Returns the event body of a touched record and for how many changes it counts; `None` if
-    /// nobody will be told.
+    /// Returns the event body of a changed record and the number of its changes, or `None` if no
+    /// event is sent.
     fn body_of(&self, touch: &Touch) -> Option<(Body, usize)> {
         let object = self.object(touch.object);
         if !object.change_events {
@@ -215,8 +215,8 @@ impl Model {
     }
 }
 
-/// Returns what a transaction did to a record in the end: the first change names it, unless the
-/// record came or went.
+/// Returns the net change of a record in a transaction: its first change, unless the record was
+/// created or deleted.
 fn net_kind(touch: &Touch, row: &Row, is_deleted: FieldNo) -> Option<ChangeKind> {
     let deleted = row[is_deleted.0] == Value::Bool(true);
     if touch.kind == ChangeKind::Create {
@@ -232,10 +232,10 @@ fn net_kind(touch: &Touch, row: &Row, is_deleted: FieldNo) -> Option<ChangeKind>
     }
 }
 
-/// Adds an event, or its record to an event that says the same.
+/// Adds an event, or adds its record to an identical event.
 fn merge(waiting: &mut Vec<Pending>, open: &mut Open, pending: Pending) {
-    // A create names all its values, among them a stamp and an owner, but never its id: equal
-    // creates stay apart, as they are records of their own.
+    // Equal creates are separate records, so they never share an event. A create carries all
+    // values, including a stamp and an owner, but not its id.
     let kind = pending.body.kind;
     if !matches!(kind, ChangeKind::Update | ChangeKind::Delete) {
         waiting.push(pending);

@@ -1,4 +1,4 @@
-//! Changes a change event on its way to one subscriber: enrichment adds values, permissions take some.
+//! Rewrites a change event for one subscriber: enrichment adds values, permissions remove some.
 
 use apache_avro::types::Value as Avro;
 use bytes::Bytes;
@@ -13,26 +13,26 @@ use super::schema::{Field, FieldNo, ObjectNo};
 use super::stamp;
 use super::value::Value;
 
-/// What is done to an event.
+/// How an event is rewritten.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alteration<'a> {
     pub(crate) object: ObjectNo,
     pub(crate) layout: &'a Layout,
-    /// Fields that updates and deletes also carry, with the values of the moment.
+    /// Fields added to updates and deletes, with their current values.
     pub(crate) enriched: &'a [FieldNo],
-    /// Fields that are null and named by no bitmap.
+    /// Fields that become null and are removed from every bitmap.
     pub(crate) hidden: &'a [FieldNo],
 }
 
-/// Returns the altered events; an enriched event that names several records falls apart into one
-/// for each, as their values may differ.
+/// Returns the rewritten events. An enriched event with several records becomes one event per
+/// record, because their values may differ.
 pub(crate) fn rewritten(model: &Model, alteration: &Alteration<'_>, payload: &Bytes) -> Vec<Bytes> {
     let mut fields = datum(alteration.layout.schema.parsed(), payload)
         .expect("the org writes data of its own schema");
     for no in alteration.hidden {
         if let Some(bit) = alteration.layout.bit(*no) {
             put(&mut fields, bit, Avro::Union(0, Box::new(Avro::Null)), 0);
-            unname(&mut fields, bit);
+            remove_from_bitmaps(&mut fields, bit);
         }
     }
     let kind = header(&fields, "changeType").map(text).unwrap_or_default();
@@ -61,7 +61,7 @@ fn enrich(model: &Model, alteration: &Alteration<'_>, fields: &mut [(String, Avr
         let Some(bit) = alteration.layout.bit(*no) else {
             continue;
         };
-        // A field that the event itself changes keeps what the event says.
+        // A field that the event itself changes keeps the event's value.
         if changed.contains(&bit) || alteration.hidden.contains(no) {
             continue;
         }
@@ -86,7 +86,7 @@ fn avro_of(field: &Field, value: &Value) -> Avro {
     Avro::Union(1, Box::new(inner))
 }
 
-/// Returns how many parts the compound at a place has.
+/// Returns the number of parts of the compound at a position.
 fn children_of(layout: &Layout, top: usize) -> usize {
     match layout.fields.get(top - 1) {
         Some(EventField::Compound(_, parts)) => parts.len(),
@@ -94,7 +94,7 @@ fn children_of(layout: &Layout, top: usize) -> usize {
     }
 }
 
-/// Puts a value at a place; a compound that was null gets its `children`, all null but this.
+/// Sets a value at a position. A compound that was null gets `children` parts, all others null.
 fn put(fields: &mut [(String, Avro)], bit: Bit, value: Avro, children: usize) {
     let place = &mut fields[bit.top].1;
     let Some(child) = bit.child else {
@@ -148,8 +148,8 @@ fn named_bits(fields: &[(String, Avro)]) -> Vec<Bit> {
     bits
 }
 
-/// Takes a field out of all bitmaps.
-fn unname(fields: &mut [(String, Avro)], hidden: Bit) {
+/// Removes a field from all bitmaps.
+fn remove_from_bitmaps(fields: &mut [(String, Avro)], hidden: Bit) {
     for name in ["changedFields", "nulledFields", "diffFields"] {
         let kept = bits_of(fields, name)
             .into_iter()
@@ -159,7 +159,7 @@ fn unname(fields: &mut [(String, Avro)], hidden: Bit) {
     }
 }
 
-/// Returns a datum with these fields.
+/// Encodes a datum with these fields.
 pub(crate) fn encoded(fields: &[(String, Avro)]) -> Bytes {
     let mut out = Vec::new();
     for (_, value) in fields {
@@ -168,7 +168,7 @@ pub(crate) fn encoded(fields: &[(String, Avro)]) -> Bytes {
     out.into()
 }
 
-/// Appends a value; the schema is not needed, as branches and symbols carry their numbers.
+/// Appends a value. The schema is not needed, because branches and symbols carry their numbers.
 fn push(out: &mut Vec<u8>, value: &Avro) {
     match value {
         Avro::Boolean(yes) => out.push(u8::from(*yes)),

@@ -1,22 +1,22 @@
-//! The values of one record, without the nulls: most fields of most records are empty.
+//! The values of one record, stored without nulls, because most fields of most records are empty.
 
 use std::ops::Index;
 
 use super::schema::FieldNo;
 use super::value::Value;
 
-/// What an absent value reads as.
+/// The value of an absent field.
 static NULL: Value = Value::Null;
 
-/// The values of one record. An empty row is no record.
+/// The values of one record. An empty row holds no record.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     present: Bits,
-    /// The values that are not null, in the order of their fields.
+    /// The non-null values, in the order of their fields.
     values: Box<[Value]>,
 }
 
-/// Which fields have a value: one word for the objects of most orgs, more for wide ones.
+/// Which fields have a value: one word for most objects, more for wide ones.
 #[derive(Debug)]
 enum Bits {
     Few(u64),
@@ -42,13 +42,13 @@ impl Bits {
         word.is_some_and(|word| word >> (field % 64) & 1 == 1)
     }
 
-    /// Returns how many fields have a value.
+    /// Returns the number of fields with a value.
     fn count(&self) -> usize {
         let ones = self.words().iter().map(|word| word.count_ones() as usize);
         ones.sum()
     }
 
-    /// Returns how many fields before this one have a value.
+    /// Returns the number of fields with a value before this one.
     fn rank(&self, field: usize) -> usize {
         let (whole, part) = (field / 64, field % 64);
         let words = self.words();
@@ -80,7 +80,7 @@ impl Bits {
 }
 
 impl Row {
-    /// Returns the row of these values, one for each field.
+    /// Returns a row with these values, one for each field.
     pub(crate) fn of(values: Box<[Value]>) -> Self {
         let mut present = Bits::default();
         for (field, value) in values.iter().enumerate() {
@@ -96,12 +96,12 @@ impl Row {
         }
     }
 
-    /// Tells whether this is no record.
+    /// Returns whether the row holds no record.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Returns a value; a field that the row never heard of is null.
+    /// Returns a value. A field added after the row was stored is null.
     pub(crate) fn get(&self, field: FieldNo) -> &Value {
         if !self.present.has(field.0) {
             return &NULL;
@@ -109,7 +109,7 @@ impl Row {
         &self.values[self.present.rank(field.0)]
     }
 
-    /// Puts a value and returns the one that was there.
+    /// Sets a value and returns the previous one.
     pub(crate) fn set(&mut self, field: FieldNo, new: Value) -> Value {
         let (known, place) = (self.present.has(field.0), self.present.rank(field.0));
         match (known, new == Value::Null) {
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_reads_like_the_array_that_it_packs(
+        fn packed_row_equals_its_array(
             start in proptest::collection::vec(proptest::option::of(0_i32..9), 1..150),
             edits in proptest::collection::vec((0_usize..150, proptest::option::of(0_i32..9)), 0..40),
         ) {

@@ -1,4 +1,4 @@
-//! What objects and fields an org has.
+//! The objects and fields of an org.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,15 +9,15 @@ use super::id::RecordId;
 use super::validation::ValidationRule;
 use super::value::Value;
 
-/// Place of an object in [`Schema::objects`].
+/// Index of an object in [`Schema::objects`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct ObjectNo(pub(crate) usize);
 
-/// Place of a field in [`Object::fields`] and of its value in a row.
+/// Index of a field in [`Object::fields`] and of its value in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct FieldNo(pub(crate) usize);
 
-/// What kind of value a field holds.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FieldType {
@@ -45,7 +45,7 @@ pub(crate) enum FieldType {
 }
 
 impl FieldType {
-    /// Returns the name that describe shows.
+    /// Returns the name in describe results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -69,7 +69,7 @@ impl FieldType {
         }
     }
 
-    /// Tells whether values are text.
+    /// Returns whether values are text.
     pub(crate) fn is_text(self) -> bool {
         match self {
             Self::String
@@ -94,7 +94,7 @@ impl FieldType {
         }
     }
 
-    /// Tells whether the field is a compound of others.
+    /// Returns whether the field is a compound of others.
     pub(crate) fn is_compound(self) -> bool {
         self == Self::Address || self == Self::PersonName
     }
@@ -116,7 +116,7 @@ pub(crate) struct Field {
     pub(crate) id_lookup: bool,
     pub(crate) case_sensitive: bool,
     pub(crate) values: Vec<String>,
-    /// What people read instead of a value, where that is another text.
+    /// Labels that differ from their values.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) restricted: bool,
     pub(crate) reference_to: Vec<String>,
@@ -126,40 +126,40 @@ pub(crate) struct Field {
     pub(crate) createable: bool,
     pub(crate) updateable: bool,
     pub(crate) default: Value,
-    /// The text of a formula, where the value follows from others.
+    /// The formula of a computed field.
     pub(crate) formula: Option<String>,
-    /// How numbers that count up are written: `INV-{0000}`.
+    /// The format of an auto number: `INV-{0000}`.
     pub(crate) auto_number: Option<String>,
     pub(crate) name_field: bool,
     pub(crate) switchable_name: bool,
-    /// The compound this field is a part of, and the name of the part in it.
+    /// The compound that contains this field, and the name of the part in it.
     pub(crate) part_of: Option<(FieldNo, String)>,
-    /// The fields this compound consists of, in the order of the compound.
+    /// The parts of this compound, in order.
     pub(crate) parts: Vec<FieldNo>,
 }
 
 impl Field {
-    /// Tells whether the field is custom, which its name shows.
+    /// Returns whether the field is custom, which its name shows.
     pub(crate) fn custom(&self) -> bool {
         self.name.ends_with("__c")
     }
 
-    /// Tells whether the field holds more text than stands in one line of a form.
+    /// Returns whether the field holds multi-line text.
     pub(crate) fn long_text(&self) -> bool {
         self.kind == FieldType::Textarea && self.length > 255
     }
 
-    /// Returns what people read instead of a value of a picklist.
+    /// Returns the label of a picklist value.
     pub(crate) fn label_of<'a>(&'a self, value: &'a str) -> &'a str {
         self.labels.get(value).map_or(value, String::as_str)
     }
 
-    /// Tells whether records can be found by a value of this field.
+    /// Returns whether records can be found by a value of this field.
     pub(crate) fn finds_records(&self) -> bool {
         self.external_id || self.id_lookup || self.unique
     }
 
-    /// Tells whether Salesforce fills the field when a create leaves it out.
+    /// Returns whether Salesforce fills the field if a create omits it.
     pub(crate) fn defaulted_on_create(&self) -> bool {
         self.default != Value::Null
             || (self.system() && self.name != "OwnerId")
@@ -167,21 +167,21 @@ impl Field {
             || self.auto_number.is_some()
     }
 
-    /// Tells whether this is the owner field.
+    /// Returns whether this is the owner field.
     pub(crate) fn owner(&self) -> bool {
         self.name == "OwnerId"
     }
 
-    /// Tells whether the org itself keeps this field.
+    /// Returns whether only the org writes this field.
     pub(crate) fn system(&self) -> bool {
         SYSTEM_FIELDS.contains(&self.name.as_str())
     }
 }
 
-/// The field of a merged record that names the record it was merged into; events never show it.
+/// The field of a merged record that refers to its master; never part of events.
 pub(crate) const MASTER_RECORD: &str = "MasterRecordId";
 
-/// Names of the fields that the org keeps by itself.
+/// Names of the fields that only the org writes.
 const SYSTEM_FIELDS: [&str; 7] = [
     "Id",
     "IsDeleted",
@@ -192,7 +192,7 @@ const SYSTEM_FIELDS: [&str; 7] = [
     "SystemModstamp",
 ];
 
-/// Places of the fields that the org keeps by itself.
+/// Indexes of the fields that only the org writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemFields {
     pub(crate) id: FieldNo,
@@ -203,11 +203,11 @@ pub(crate) struct SystemFields {
     pub(crate) modified_by: FieldNo,
     pub(crate) modstamp: FieldNo,
     pub(crate) owner: Option<FieldNo>,
-    /// The compound full name, where the object has one.
+    /// The compound full name, if the object has one.
     pub(crate) person_name: Option<FieldNo>,
 }
 
-/// A kind of record of one object, with values of its own in picklists and layouts.
+/// A record type of one object, with its own picklist values and layouts.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordType {
     pub(crate) id: RecordId,
@@ -216,7 +216,7 @@ pub(crate) struct RecordType {
     pub(crate) default: bool,
 }
 
-/// The field that names the record type of a record.
+/// The field with the record type of a record.
 pub(crate) const RECORD_TYPE_FIELD: &str = "RecordTypeId";
 
 /// One object.
@@ -230,14 +230,14 @@ pub(crate) struct Object {
     pub(crate) change_events: bool,
     pub(crate) fields: Vec<Field>,
     pub(crate) system: SystemFields,
-    /// The record types beside the master, which every object has.
+    /// The record types besides the master, which every object has.
     pub(crate) record_types: Vec<RecordType>,
     pub(crate) by_name: HashMap<String, FieldNo>,
     pub(crate) by_relationship: HashMap<String, FieldNo>,
 }
 
 impl Object {
-    /// Tells whether the object is custom.
+    /// Returns whether the object is custom.
     pub(crate) fn custom(&self) -> bool {
         self.name.ends_with("__c")
     }
@@ -247,7 +247,7 @@ impl Object {
         std::str::from_utf8(&self.key_prefix).expect("a key prefix is ASCII")
     }
 
-    /// Returns the field of that name, in whatever case it is written.
+    /// Returns the field with that name, ignoring case.
     pub(crate) fn find(&self, name: &str) -> Option<FieldNo> {
         self.by_name
             .get(name)
@@ -255,7 +255,7 @@ impl Object {
             .copied()
     }
 
-    /// Returns the reference field behind a relationship name, in whatever case it is written.
+    /// Returns the reference field with a relationship name, ignoring case.
     pub(crate) fn find_relationship(&self, name: &str) -> Option<FieldNo> {
         self.by_relationship
             .get(&name.to_ascii_lowercase())
@@ -267,7 +267,7 @@ impl Object {
         &self.fields[no.0]
     }
 
-    /// Returns every field with its place.
+    /// Returns every field with its index.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (FieldNo, &Field)> {
         self.fields
             .iter()
@@ -308,7 +308,7 @@ impl Schema {
         Self { objects, ..schema }
     }
 
-    /// Returns the object of that name, in whatever case it is written.
+    /// Returns the object with that name, ignoring case.
     pub(crate) fn find(&self, name: &str) -> Option<ObjectNo> {
         self.by_name
             .get(name)
@@ -321,14 +321,14 @@ impl Schema {
         self.by_prefix.get(&prefix).copied()
     }
 
-    /// Returns the object that a reference leads to; the first, if it may lead to several.
+    /// Returns the object that a reference points to, or the first of several.
     pub(crate) fn target(&self, object: ObjectNo, reference: FieldNo) -> ObjectNo {
         let named = &self.object(object).field(reference).reference_to;
         let found = named.first().and_then(|name| self.find(name));
-        found.expect("the org file was checked: a reference names objects that there are")
+        found.expect("the org file was checked: references name existing objects")
     }
 
-    /// Returns the child object and its reference that a parent's relationship name leads to.
+    /// Returns the child object and its reference for a parent's relationship name.
     pub(crate) fn child_relationship(
         &self,
         parent: ObjectNo,
@@ -351,7 +351,7 @@ impl Schema {
         &self.objects[no.0]
     }
 
-    /// Returns every object with its place.
+    /// Returns every object with its index.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (ObjectNo, &Object)> {
         self.objects
             .iter()

@@ -1,4 +1,5 @@
-//! How Salesforce writes and reads dates, times and datetimes; everything is UTC milliseconds or days.
+//! How Salesforce formats and parses dates, times and datetimes. Everything is UTC milliseconds or
+//! days.
 
 use chrono::{Datelike, NaiveDate};
 
@@ -6,24 +7,24 @@ use chrono::{Datelike, NaiveDate};
 const SECOND_MS: i64 = 1_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// 0001-01-01 lies this many days before 1970-01-01 in `chrono`'s day count, which starts at 1.
+/// `chrono` counts days from 0001-01-01, which is day 1, so 1970-01-01 is this many days later.
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
 
-/// The range that Salesforce accepts: 1700-01-01 up to and including 4000-12-31, in days.
+/// The days that Salesforce accepts, from 1700-01-01 to 4000-12-31.
 const DAYS_MIN: i32 = -98_615;
 const DAYS_MAX: i32 = 741_807;
 
-/// Returns the whole second that `ms` lies in: system stamps carry no milliseconds.
+/// Returns the whole second of `ms`, because system stamps have no milliseconds.
 pub(crate) fn floor_to_second(ms: i64) -> i64 {
     ms.div_euclid(SECOND_MS) * SECOND_MS
 }
 
-/// Returns the milliseconds at the midnight of that day.
+/// Returns the milliseconds at midnight of that day.
 pub(crate) fn day_start_ms(days: i32) -> i64 {
     i64::from(days) * DAY_MS
 }
 
-/// Returns the day that `ms` lies in.
+/// Returns the day of `ms`.
 pub(crate) fn day_of(ms: i64) -> i32 {
     i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(DAYS_MAX)
 }
@@ -99,9 +100,9 @@ fn push_millis(out: &mut String, ms: i64) {
     push_digits(out, millis, 3);
 }
 
-/// Appends the last `width` digits of a number, zeros in front.
+/// Appends the last `width` digits of a number with leading zeros.
 ///
-/// By hand: every record that is read shows several stamps, and formatting takes longer.
+/// Formatted by hand for speed: every record that is read contains several stamps.
 fn push_digits(out: &mut String, number: u32, width: u32) {
     for place in (0..width).rev() {
         let digit = number / 10_u32.pow(place) % 10;
@@ -109,7 +110,7 @@ fn push_digits(out: &mut String, number: u32, width: u32) {
     }
 }
 
-/// Returns the days since 1970 that `2026-05-01` writes.
+/// Parses `2026-05-01` into days since 1970.
 pub(crate) fn parse_date(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
@@ -121,7 +122,7 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
     (DAYS_MIN..=DAYS_MAX).contains(&days).then_some(days)
 }
 
-/// Returns the milliseconds that `2026-05-01T09:30:00[.123](Z|±hh:mm|±hhmm)` writes.
+/// Parses `2026-05-01T09:30:00[.123](Z|±hh:mm|±hhmm)` into milliseconds.
 pub(crate) fn parse_datetime(text: &str) -> Option<i64> {
     let days = parse_date(text.get(..10)?)?;
     if text.as_bytes().get(10) != Some(&b'T') {
@@ -131,13 +132,13 @@ pub(crate) fn parse_datetime(text: &str) -> Option<i64> {
     Some(day_start_ms(days) + of_day - offset_ms(rest)?)
 }
 
-/// Returns the milliseconds of the day that `09:30:00[.123][Z]` writes.
+/// Parses `09:30:00[.123][Z]` into milliseconds of the day.
 pub(crate) fn parse_time(text: &str) -> Option<i32> {
     let (of_day, rest) = clock_time(text)?;
     matches!(rest, "" | "Z").then(|| i32::try_from(of_day).ok())?
 }
 
-/// Returns the milliseconds that an HTTP date such as `Sun, 31 May 2026 18:00:00 GMT` writes.
+/// Parses an HTTP date such as `Sun, 31 May 2026 18:00:00 GMT` into milliseconds.
 pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     let (_, rest) = text.split_once(", ")?;
     let mut parts = rest.split_ascii_whitespace();
@@ -174,7 +175,7 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Reads `hh:mm:ss[.fraction]` and returns its milliseconds and the text behind it.
+/// Parses `hh:mm:ss[.fraction]` and returns its milliseconds and the text after it.
 fn clock_time(text: &str) -> Option<(i64, &str)> {
     let bytes = text.as_bytes();
     if bytes.len() < 8 || bytes[2] != b':' || bytes[5] != b':' {
@@ -197,13 +198,13 @@ fn clock_time(text: &str) -> Option<(i64, &str)> {
     if count == 0 {
         return None;
     }
-    let (shown, behind) = fraction.split_at(count);
+    let (shown, after) = fraction.split_at(count);
     let millis = shown.bytes().chain(*b"000").take(3);
     let millis = millis.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    Some((whole + millis, behind))
+    Some((whole + millis, after))
 }
 
-/// Reads `Z`, `±hh:mm` or `±hhmm` and returns the milliseconds ahead of UTC.
+/// Parses `Z`, `±hh:mm` or `±hhmm` and returns the milliseconds ahead of UTC.
 fn offset_ms(text: &str) -> Option<i64> {
     if text == "Z" {
         return Some(0);
@@ -243,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn a_datetime_is_written_in_utc_with_milliseconds_and_no_colon() {
+    fn datetimes_are_utc_with_milliseconds_and_no_colon() {
         assert_eq!(shown(1_777_627_801_000), "2026-05-01T09:30:01.000+0000");
         assert_eq!(shown(-1), "1969-12-31T23:59:59.999+0000");
     }
 
     #[test]
-    fn every_offset_form_names_the_same_instant() {
+    fn all_offset_forms_are_equal() {
         for text in [
             "2026-05-01T09:30:01Z",
             "2026-05-01T09:30:01.0Z",
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_date_comes_back_as_it_went() {
+    fn http_dates_round_trip() {
         let ms = parse_http_date("Sun, 31 May 2026 18:00:00 GMT").unwrap();
         assert_eq!(http_date(ms), "Sun, 31 May 2026 18:00:00 GMT");
         assert_eq!(parse_http_date("31 May 2026"), None);

@@ -1,7 +1,7 @@
-//! The state of the model as lines of JSON: what a dump writes of it and a restore reads.
+//! The state of the model as lines of JSON, written by a dump and read by a restore.
 //!
-//! One line for each record with its id, stamps and place in the recycle bin, each entry of the
-//! delete log, and each place in the change log; one value for everything else.
+//! Each record (with its id, stamps and place in the recycle bin), each entry of the delete log and
+//! each entry of the change log is one line. Everything else is one value.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ use super::publish::EventLimits;
 use super::schema::{FieldNo, Object, ObjectNo};
 use super::table::RowNo;
 use super::value::{Misfit, Value};
-use super::{Dice, Flow, Model, Normaliser};
+use super::{Flow, Model, Normaliser, Random};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +31,7 @@ struct Record {
     values: Map<String, Json>,
 }
 
-/// How many rows the records of an object take; the last ones may be empty.
+/// Number of rows of an object, including empty ones at the end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rows {
@@ -46,7 +46,7 @@ struct Deleted {
     at_ms: i64,
 }
 
-/// A place in the change log, with or without an event.
+/// An entry of the change log, with or without an event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
@@ -61,32 +61,32 @@ struct Event {
     id: Uuid,
     schema: String,
     payload: String,
-    /// The channels, by bit, whose filters do not let it pass.
+    /// The channels, as bits, whose filters refuse it.
     refused_by: u64,
 }
 
-/// What does not stand in lines of its own.
+/// Everything without lines of its own.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rest {
     commit_number: i64,
-    dice: u64,
+    random: u64,
     events_published: u64,
     deletions: Deletions,
     limits: EventLimits,
     planned_gaps: BTreeMap<ObjectNo, u32>,
     planned_gaps_sent: u64,
-    gone_with: Vec<Company>,
+    deleted_with: Vec<DeletedTogether>,
     flows: Vec<Flow>,
     normalisers: Vec<Normaliser>,
     channels: Vec<ChannelEntry>,
 }
 
-/// A record in the recycle bin, and those that went there because it did.
-type Company = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
+/// A deleted record, and the records that were deleted with it.
+type DeletedTogether = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
 
 impl Model {
-    /// Writes records, delete log and change log, one line each.
+    /// Writes the records, the delete log and the change log, one line each.
     pub(crate) fn dump_lines(&self, out: &mut dyn Write) -> io::Result<()> {
         for (no, object) in self.schema.numbered() {
             self.dump_records(no, object, out)?;
@@ -126,30 +126,30 @@ impl Model {
         writeln!(out, "{line}")
     }
 
-    /// Returns what does not stand in lines of its own.
+    /// Returns everything without lines of its own.
     pub(crate) fn rest(&self) -> Json {
-        let mut gone_with: Vec<Company> = self
-            .gone_with
+        let mut deleted_with: Vec<DeletedTogether> = self
+            .deleted_with
             .iter()
             .map(|(at, others)| (*at, others.clone()))
             .collect();
-        gone_with.sort_unstable();
+        deleted_with.sort_unstable();
         json!({
             "commit_number": self.commit_number,
-            "dice": self.dice,
+            "random": self.random,
             "events_published": self.log.published(),
             "deletions": self.deletions,
             "limits": self.limits,
             "planned_gaps": self.planned_gaps,
             "planned_gaps_sent": self.planned_gaps_sent,
-            "gone_with": gone_with,
+            "deleted_with": deleted_with,
             "flows": self.flows,
             "normalisers": self.normalisers,
             "channels": self.channels.iter().map(|one| self.declared(one)).collect::<Vec<_>>(),
         })
     }
 
-    /// Returns a channel as it would be declared.
+    /// Returns a channel in its declared form.
     fn declared(&self, channel: &Channel) -> ChannelEntry {
         let name = |source: Source| match source {
             Source::Object(no) => self.object(no).event_name(),
@@ -179,10 +179,10 @@ impl Model {
         }
     }
 
-    /// Takes back one line.
-    pub(crate) fn take_line(&mut self, line: Json) -> Result<(), String> {
+    /// Restores one line.
+    pub(crate) fn restore_line(&mut self, line: Json) -> Result<(), String> {
         if line.get("object").is_some() {
-            return self.take_record(&serde_json::from_value(line).map_err(neither)?);
+            return self.restore_record(&serde_json::from_value(line).map_err(neither)?);
         }
         if line.get("rows_of").is_some() {
             let Rows { rows_of, rows } = serde_json::from_value(line).map_err(neither)?;
@@ -194,10 +194,10 @@ impl Model {
             self.deletions.note(deleted, at_ms);
             return Ok(());
         }
-        self.take_place(serde_json::from_value(line).map_err(neither)?)
+        self.restore_place(serde_json::from_value(line).map_err(neither)?)
     }
 
-    fn take_place(&mut self, place: Place) -> Result<(), String> {
+    fn restore_place(&mut self, place: Place) -> Result<(), String> {
         let event = place.event.map(|event| {
             let payload = STANDARD.decode(event.payload).map_err(|e| e.to_string())?;
             let known = self.log.schema(&event.schema);
@@ -212,25 +212,25 @@ impl Model {
             })
         });
         let event = event.transpose()?;
-        self.log.take_back(Entry {
+        self.log.restore_entry(Entry {
             replay: place.replay,
             at_ms: place.at_ms,
             event,
         })
     }
 
-    /// Takes back what does not stand in lines of its own.
-    pub(crate) fn take_rest(&mut self, rest: Json) -> Result<(), String> {
+    /// Restores everything without lines of its own.
+    pub(crate) fn restore_rest(&mut self, rest: Json) -> Result<(), String> {
         let rest: Rest = serde_json::from_value(rest).map_err(|error| error.to_string())?;
         self.commit_number = rest.commit_number;
-        self.dice = Dice::seeded(rest.dice);
+        self.random = Random::seeded(rest.random);
         self.log.restore_count(rest.events_published);
         let noted = std::mem::replace(&mut self.deletions, Deletions::new(0));
         self.deletions = rest.deletions.with_entries_of(noted);
         self.limits = rest.limits;
         self.planned_gaps = rest.planned_gaps;
         self.planned_gaps_sent = rest.planned_gaps_sent;
-        self.gone_with = rest.gone_with.into_iter().collect();
+        self.deleted_with = rest.deleted_with.into_iter().collect();
         (self.flows, self.normalisers) = (rest.flows, rest.normalisers);
         self.channels.clear();
         for channel in &rest.channels {
@@ -245,7 +245,7 @@ impl Model {
         self.schema.find(object).ok_or_else(unknown)
     }
 
-    fn take_record(&mut self, record: &Record) -> Result<(), String> {
+    fn restore_record(&mut self, record: &Record) -> Result<(), String> {
         let no = self.known(&record.object)?;
         let object = self.schema.object(no);
         let mut values = vec![Value::Null; object.fields.len()];
@@ -254,10 +254,12 @@ impl Model {
             let field_no = object
                 .find(name)
                 .ok_or_else(|| format!("{} has no field {name}", object.name))?;
-            let text = json.as_str().ok_or_else(|| format!("{name} is no text"))?;
+            let text = json.as_str().ok_or_else(|| format!("{name} is not text"))?;
             let value = Value::from_text(object.field(field_no), text);
             values[field_no.0] = value.map_err(|misfit| match misfit {
-                Misfit::Type { expected, text } => format!("{name}: {text} is no {expected}"),
+                Misfit::Type { expected, text } => {
+                    format!("{name}: {text} is not of type {expected}")
+                }
                 Misfit::Refused(error) => error.to_string(),
             })?;
         }
@@ -266,5 +268,5 @@ impl Model {
 }
 
 fn neither(error: serde_json::Error) -> String {
-    format!("neither record nor event: {error}")
+    format!("not a record or an event: {error}")
 }

@@ -1,7 +1,7 @@
-//! Where the records of one object are kept, and how they are found.
+//! Stores and finds the records of one object.
 //!
-//! A record is a row of values by field number; its id is its row number in another form, so no map
-//! leads from id to row. Rows are never reused: a row whose creation was rolled back stays empty.
+//! A record is a row of values by field number. Its id encodes its row number, so no map from id to
+//! row is needed. Rows are never reused: a row whose create was rolled back stays empty.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -16,10 +16,11 @@ use super::value::Value;
 /// Number of a record within its object.
 pub(crate) type RowNo = u32;
 
-/// How many rows in a row a dump may leave empty; a broken number must not take all memory.
+/// Maximum number of consecutive empty rows in a dump, so that a corrupt number cannot use all
+/// memory.
 const EMPTY_ROWS_MAX: RowNo = 10_000_000;
 
-/// All records of one object, the deleted ones included.
+/// All records of one object, including deleted ones.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<Row>,
@@ -36,7 +37,7 @@ struct Lookup {
     rows: HashMap<SmolStr, Holders>,
 }
 
-/// The live records that share a value: one, but for values that are not unique.
+/// The live records with one value: a single one, unless values are not unique.
 #[derive(Debug)]
 enum Holders {
     One(RowNo),
@@ -47,7 +48,7 @@ enum Holders {
 #[derive(Debug)]
 struct Children {
     field: FieldNo,
-    /// Whether they go when that record goes.
+    /// Whether they are deleted with that record.
     cascade: bool,
     rows: HashMap<RecordId, BTreeSet<RowNo>>,
 }
@@ -62,7 +63,7 @@ impl Table {
         table
     }
 
-    /// Finds records by a field from now on, if it is one to find them by.
+    /// Adds an index for a field, if records can be found by it.
     pub(crate) fn index_field(&mut self, object: &Object, no: FieldNo) {
         self.lookups.retain(|lookup| lookup.field != no);
         self.children.retain(|children| children.field != no);
@@ -89,12 +90,12 @@ impl Table {
         self.children.extend(by_parent.then_some(children));
     }
 
-    /// Returns the row number that the next record will get.
+    /// Returns the row number of the next record.
     pub(crate) fn next_row(&self) -> RowNo {
         RowNo::try_from(self.rows.len()).expect("an object holds fewer than 2^32 records")
     }
 
-    /// Returns how many records there are that are not deleted.
+    /// Returns the number of live records.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
@@ -111,7 +112,7 @@ impl Table {
         row
     }
 
-    /// Puts a record at its row, deleted or not; the rows between stay empty.
+    /// Restores a record, deleted or not, at its row. Rows before it that are missing stay empty.
     pub(crate) fn restore(
         &mut self,
         object: &Object,
@@ -130,7 +131,7 @@ impl Table {
         Ok(())
     }
 
-    /// Gives every record one more field, the last of the object, with its default.
+    /// Adds a last field to every record, with its default.
     pub(crate) fn widen(&mut self, object: &Object, no: FieldNo) {
         let default = &object.field(no).default;
         for row in self.all().collect::<Vec<_>>() {
@@ -144,18 +145,18 @@ impl Table {
         let next = self.next_row();
         if row < next {
             return Err(format!(
-                "row {row} comes behind row {}",
+                "row {row} comes after row {}",
                 next.saturating_sub(1)
             ));
         }
         if row - next > EMPTY_ROWS_MAX {
-            return Err(format!("row {row} comes too far behind row {next}"));
+            return Err(format!("row {row} comes too far after row {next}"));
         }
         self.rows.resize_with(row as usize, Row::default);
         Ok(())
     }
 
-    /// Empties a row, as if its record had never been.
+    /// Empties a row, as if its record had never existed.
     pub(crate) fn purge(&mut self, object: &Object, row: RowNo) {
         if !self.is_deleted(object, row) {
             self.unindex_row(object, row);
@@ -167,24 +168,24 @@ impl Table {
         self.rows[row as usize] = Row::default();
     }
 
-    /// Returns the values of a record, unless there is none.
+    /// Returns the values of a record, if it exists.
     pub(crate) fn row(&self, row: RowNo) -> Option<&Row> {
         self.rows
             .get(row as usize)
             .filter(|values| !values.is_empty())
     }
 
-    /// Returns one value of a record; a record that is gone for good holds nothing.
+    /// Returns one value of a record. A permanently deleted record has none.
     pub(crate) fn get(&self, row: RowNo, field: FieldNo) -> &Value {
         self.rows[row as usize].get(field)
     }
 
-    /// Tells whether an existing record is in the recycle bin.
+    /// Returns whether an existing record is in the recycle bin.
     pub(crate) fn is_deleted(&self, object: &Object, row: RowNo) -> bool {
         *self.get(row, object.system.is_deleted) == Value::Bool(true)
     }
 
-    /// Puts a value and returns the one that was there.
+    /// Sets a value and returns the previous one.
     pub(crate) fn set(&mut self, object: &Object, row: RowNo, field: FieldNo, new: Value) -> Value {
         if field == object.system.is_deleted {
             return self.set_deleted(object, row, new);
@@ -275,20 +276,20 @@ impl Table {
         }
     }
 
-    /// Returns the live records whose `field` holds that key; `None` if the field has no index.
+    /// Returns the live records whose `field` has that key, or `None` if the field has no index.
     pub(crate) fn find(&self, field: FieldNo, key: &str) -> Option<&[RowNo]> {
         let lookup = self.lookups.iter().find(|lookup| lookup.field == field)?;
         Some(lookup.rows.get(key).map_or(&[], Holders::as_slice))
     }
 
-    /// Returns the live records that refer to `parent` and go when it goes.
+    /// Returns the live records that refer to `parent` and are deleted with it.
     pub(crate) fn dependents(&self, parent: RecordId) -> Vec<RowNo> {
         let of = |children: &Children| children.rows.get(&parent).cloned().unwrap_or_default();
         let cascading = self.children.iter().filter(|children| children.cascade);
         cascading.flat_map(of).collect()
     }
 
-    /// Returns the live records whose `field` refers to `parent`, in the order of creation; `None`
+    /// Returns the live records whose `field` refers to `parent`, in order of creation, or `None`
     /// if the field has no index.
     pub(crate) fn children_of(&self, field: FieldNo, parent: RecordId) -> Option<Vec<RowNo>> {
         let children = self
@@ -302,7 +303,7 @@ impl Table {
         )
     }
 
-    /// Returns all records, deleted ones included, in the order of creation.
+    /// Returns all records, including deleted ones, in order of creation.
     pub(crate) fn all(&self) -> impl Iterator<Item = RowNo> {
         let rows = self
             .rows
@@ -312,7 +313,7 @@ impl Table {
         rows.map(|(row, _)| RowNo::try_from(row).expect("row numbers fit"))
     }
 
-    /// Returns the records stamped at `from_ms` or later, deleted ones included, oldest first.
+    /// Returns the records stamped at `from_ms` or later, including deleted ones, oldest first.
     pub(crate) fn since(&self, from_ms: i64) -> impl Iterator<Item = RowNo> {
         self.by_modstamp.range((from_ms, 0)..).map(|(_, row)| *row)
     }
@@ -330,7 +331,7 @@ impl Holders {
         match self {
             Self::One(first) => Self::Many(vec![first.min(row), first.max(row)]),
             Self::Many(mut rows) => {
-                // In the order of creation, whatever the order in which they came to the value.
+                // Keeps the order of creation, whatever the order in which records got the value.
                 rows.insert(rows.partition_point(|other| *other < row), row);
                 Self::Many(rows)
             }

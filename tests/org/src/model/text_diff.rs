@@ -1,6 +1,6 @@
-//! How a change event tells of an edit to a long text: as a unified diff with the digest of the result.
+//! Long-text changes in change events: a unified diff with the digest of the result.
 //!
-//! The form is that of the Change Data Capture guide, "Sending Data Differences for Fields of
+//! The format is that of the Change Data Capture guide, "Sending Data Differences for Fields of
 //! Updated Records": lines without context, and `+++` followed by the SHA-256 of the new text.
 
 use std::fmt::Write as _;
@@ -10,16 +10,16 @@ use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices};
 
 use crate::unconfirmed::EMPTY_DIFF_SIDE_NAMES_NEXT_LINE;
 
-/// A shorter new text is always sent whole, in characters.
+/// Minimum length for a diff, in characters. A shorter new text is sent whole.
 const TEXT_CHARS_MIN: usize = 1_000;
 
-/// A text that grew or shrank by a larger part is sent whole, in percent.
+/// Maximum change of the length for a diff, in percent.
 const LENGTH_CHANGE_PERCENT_MAX: usize = 50;
 
-/// If a larger part of all lines, old and new together, changed, the text is sent whole, in percent.
+/// Maximum share of changed lines for a diff, over old and new lines together, in percent.
 const CHANGED_LINES_PERCENT_MAX: usize = 25;
 
-/// Returns the diff from `old` to `new`, unless the guide says that the whole text is sent.
+/// Returns the diff from `old` to `new`, or `None` if the guide requires the whole text.
 pub(crate) fn unified(old: &str, new: &str) -> Option<String> {
     let (old_chars, new_chars) = (old.chars().count(), new.chars().count());
     let too_different = old_chars.abs_diff(new_chars) * 100 > old_chars * LENGTH_CHANGE_PERCENT_MAX;
@@ -55,7 +55,7 @@ fn digest(text: &str) -> String {
     })
 }
 
-/// Splits at the line breaks that the text has; the breaks themselves are not part of a diff.
+/// Splits a text at its line breaks, without the breaks.
 fn lines(text: &str) -> Vec<&str> {
     text.split('\n')
         .map(|line| line.strip_suffix('\r').unwrap_or(line))
@@ -90,7 +90,7 @@ mod tests {
 
     use super::{digest, lines, unified};
 
-    /// What the guide tells a subscriber to do: apply the hunks, then compare the digest.
+    /// Does what the guide asks of a subscriber: apply the hunks, then compare the digest.
     fn applied(old: &str, diff: &str) -> (String, String) {
         let mut result: Vec<String> = Vec::new();
         let old = lines(old);
@@ -115,20 +115,20 @@ mod tests {
     }
 
     fn text(lines: usize) -> String {
-        let line = |n| format!("line {n} says something that takes a few words to say");
+        let line = |n| format!("line {n} keeps some text that is long enough for it");
         (0..lines).map(line).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
-    fn one_changed_line_of_a_long_text_is_sent_alone() {
+    fn one_changed_line_is_sent_as_a_diff() {
         let old = text(40);
-        let new = old.replace("line 7 says", "line 7 told");
+        let new = old.replace("line 7 keeps", "line 7 shows");
         let diff = unified(&old, &new).unwrap();
         assert_eq!(
             diff,
             format!(
-                "--- \n+++ {}\n@@ -8,1 +8,1 @@\n-line 7 says something that takes a few words to \
-                 say\n+line 7 told something that takes a few words to say",
+                "--- \n+++ {}\n@@ -8,1 +8,1 @@\n-line 7 keeps some text that is long enough \
+                 for it\n+line 7 shows some text that is long enough for it",
                 digest(&new)
             )
         );
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_sent_whole_when_it_is_short_or_much_of_it_changed() {
+    fn short_or_mostly_changed_texts_are_sent_whole() {
         let old = text(40);
         assert_eq!(unified("a\nb", "a\nc"), None, "short");
         assert_eq!(
@@ -148,7 +148,7 @@ mod tests {
             "grew by more than half"
         );
         assert_eq!(
-            unified(&old, &old.replace("says", "said")),
+            unified(&old, &old.replace("keeps", "loses")),
             None,
             "every line changed"
         );
@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn applying_a_diff_gives_the_new_text_and_its_digest(
+        fn applying_a_diff_gives_the_new_text_and_digest(
             edits in prop::collection::vec((0..60_usize, 0..3_u8), 0..6),
         ) {
             let old = text(60);

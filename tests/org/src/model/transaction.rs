@@ -1,4 +1,4 @@
-//! Writes: what a transaction does to records, and how it is undone.
+//! Writes: what a transaction does to records, and how it is rolled back.
 
 use std::collections::HashMap;
 
@@ -12,23 +12,23 @@ use super::validation::Candidate;
 use super::value::Value;
 use super::{Actor, Model, Transform};
 
-/// The records that one transaction touched, in the order of the first touch.
+/// The records that one transaction changed, in the order of their first change.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(super) touches: Vec<Touch>,
     places: HashMap<(ObjectNo, RowNo), usize>,
 }
 
-/// What a transaction did to one record.
+/// The changes of one record in a transaction.
 #[derive(Debug)]
 pub(super) struct Touch {
     pub(super) object: ObjectNo,
     pub(super) row: RowNo,
     /// The first change.
     pub(super) kind: ChangeKind,
-    /// What the fields held before, each as it was first overwritten.
+    /// The previous values of the fields, from before their first change.
     pub(super) old: Vec<(FieldNo, Value)>,
-    /// The event does not tell when the record was modified.
+    /// The event omits the modification stamp.
     pub(super) hides_stamp: bool,
 }
 
@@ -58,18 +58,18 @@ impl Transaction {
         touch
     }
 
-    /// Keeps the stamp of a touched record out of its event, as lead conversion does.
+    /// Leaves the stamp of a changed record out of its event, as lead conversion does.
     pub(super) fn hide_stamp(&mut self, object: ObjectNo, row: RowNo) {
         self.touch(object, row, ChangeKind::Update).hides_stamp = true;
     }
 
-    /// Returns the records that the transaction touched.
+    /// Returns the records that the transaction changed.
     pub(crate) fn touched(&self) -> Vec<(ObjectNo, RowNo)> {
         let touches = self.touches.iter();
         touches.map(|touch| (touch.object, touch.row)).collect()
     }
 
-    /// Takes over what a part of this transaction did, so that both end together.
+    /// Adds the changes of a nested transaction, so that both commit or roll back together.
     pub(crate) fn absorb(&mut self, part: Self) {
         for touch in part.touches {
             let known = self.touch(touch.object, touch.row, touch.kind);
@@ -82,7 +82,7 @@ impl Transaction {
 }
 
 impl ChangeKind {
-    /// Returns what two changes of one record in one transaction are together.
+    /// Returns the net kind of two changes of one record in one transaction.
     fn followed_by(self, later: Self) -> Self {
         match (self, later) {
             (Self::Update, Self::Delete) => Self::Delete,
@@ -202,7 +202,7 @@ impl Model {
         Ok(())
     }
 
-    /// Moves a live record, and the records that depend on it, to the recycle bin.
+    /// Moves a live record and its dependents to the recycle bin.
     pub(crate) fn delete(
         &mut self,
         tx: &mut Transaction,
@@ -234,11 +234,11 @@ impl Model {
                 gone.push((no, row));
             }
         }
-        self.gone_with.insert(top, gone);
+        self.deleted_with.insert(top, gone);
         Ok(())
     }
 
-    /// Takes a record out of the recycle bin, and with it what had to go with it.
+    /// Restores a record from the recycle bin, with the dependents deleted together with it.
     pub(crate) fn undelete(
         &mut self,
         tx: &mut Transaction,
@@ -253,19 +253,19 @@ impl Model {
                 "Entity is not in the recycle bin",
             ));
         }
-        self.bring_back(tx, actor, (no, row))?;
-        for (child, row) in self.gone_with.remove(&(no, row)).unwrap_or_default() {
-            // A child that came back or was purged in the meantime stays as it is.
+        self.restore_row(tx, actor, (no, row))?;
+        for (child, row) in self.deleted_with.remove(&(no, row)).unwrap_or_default() {
+            // A child that was restored or purged in the meantime stays as it is.
             if self.table(child).row(row).is_some()
                 && self.table(child).is_deleted(self.object(child), row)
             {
-                self.bring_back(tx, actor, (child, row))?;
+                self.restore_row(tx, actor, (child, row))?;
             }
         }
         Ok(())
     }
 
-    fn bring_back(
+    fn restore_row(
         &mut self,
         tx: &mut Transaction,
         actor: &Actor,
@@ -291,7 +291,7 @@ impl Model {
         Ok(())
     }
 
-    /// Undoes everything a transaction did.
+    /// Rolls a transaction back.
     pub(crate) fn roll_back(&mut self, tx: Transaction) {
         let touched = tx.touched();
         for touch in tx.touches.into_iter().rev() {
@@ -308,7 +308,7 @@ impl Model {
         self.recalculate(&touched);
     }
 
-    /// Keeps the delete log in step with what is now in the recycle bin.
+    /// Updates the delete log to match the recycle bin.
     pub(super) fn note_deletions(&mut self, tx: &Transaction) {
         let now_ms = stamp::floor_to_second(self.now_ms);
         for touch in &tx.touches {
@@ -327,7 +327,7 @@ impl Model {
         }
     }
 
-    /// Puts one value, remembers the old one, and keeps a full name in step with its parts.
+    /// Sets one value, remembers the previous one, and keeps a full name in step with its parts.
     pub(super) fn put(
         &mut self,
         tx: &mut Transaction,
@@ -349,12 +349,12 @@ impl Model {
         }
     }
 
-    /// Marks a record as modified now by this actor.
+    /// Sets the modification stamp and user of a record.
     pub(super) fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
         let system = self.object(at.0).system;
         let mut now = self.stamp_ms();
-        // A transaction that started before another one ended waited for its lock: it does not
-        // take the stamp of the record back.
+        // This transaction may have started before the last one ended and waited for its lock. The
+        // stamp never goes back.
         if let Value::Datetime(before) = self.table(at.0).get(at.1, system.modstamp)
             && self.late_ms > 0
         {
@@ -384,7 +384,7 @@ impl Model {
         draft
     }
 
-    /// Lets the declared flows add their fields; `changed` is `None` for a create.
+    /// Runs the declared flows; `changed` is `None` for a create.
     fn run_flows(
         &mut self,
         tx: &mut Transaction,
@@ -406,7 +406,7 @@ impl Model {
         self.set_by_flow(tx, no, row, sets);
     }
 
-    /// Puts what automation sets in the transaction of a write.
+    /// Sets the fields that automation adds to a write.
     pub(crate) fn set_by_flow(
         &mut self,
         tx: &mut Transaction,
@@ -440,14 +440,14 @@ impl Model {
     }
 }
 
-/// Returns the number of a record, written as `INV-{0000}` says: counted from 1, padded with zeros.
+/// Formats the number of a record as in `INV-{0000}`: counted from 1, padded with zeros.
 fn auto_number(pattern: &str, row: RowNo) -> String {
     let number = u64::from(row) + 1;
     let Some((before, rest)) = pattern.split_once('{') else {
         return format!("{pattern}{number}");
     };
-    let (digits, behind) = rest.split_once('}').unwrap_or((rest, ""));
-    format!("{before}{number:0width$}{behind}", width = digits.len())
+    let (digits, after) = rest.split_once('}').unwrap_or((rest, ""));
+    format!("{before}{number:0width$}{after}", width = digits.len())
 }
 
 fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {
@@ -469,7 +469,7 @@ fn required_missing(fields: Vec<String>) -> SfError {
     SfError::of_record("REQUIRED_FIELD_MISSING", message).with_fields(fields)
 }
 
-/// Returns first and last name with a blank between, as full names show.
+/// Returns first and last name separated by a space, as full names show them.
 fn full_name<'a>(object: &Object, name: FieldNo, get: impl Fn(FieldNo) -> &'a Value) -> Value {
     let part = |wanted: &str| {
         let named = |no: &&FieldNo| object.field(**no).name == wanted;

@@ -1,9 +1,10 @@
-//! Validation rules: what a record must not be when it is saved.
+//! Validation rules: conditions that refuse a record when it is saved.
 //!
-//! A rule is a formula that is true for wrong records, as in Salesforce's setup. Known are
-//! `AND`, `OR`, `NOT`, `&&`, `||`, `!`, comparisons, fields by way of parents, texts, numbers,
-//! `TRUE`, `FALSE`, `ISBLANK`, `ISNULL`, `ISPICKVAL`, `ISCHANGED`, `ISNEW`, `PRIORVALUE`, `LEN`,
-//! `CONTAINS`, `BEGINS`, `TODAY` and `NOW`. Blank numbers count as zero, blank texts as empty.
+//! A rule is a formula that is true for invalid records, as in Salesforce's setup. Supported are
+//! `AND`, `OR`, `NOT`, `&&`, `||`, `!`, comparisons, fields of the record and its parents, texts,
+//! numbers, `TRUE`, `FALSE`, `ISBLANK`, `ISNULL`, `ISPICKVAL`, `ISCHANGED`, `ISNEW`, `PRIORVALUE`,
+//! `LEN`, `CONTAINS`, `BEGINS`, `TODAY` and `NOW`. Blank numbers count as zero, blank texts as
+//! empty.
 
 mod parse;
 
@@ -25,7 +26,7 @@ pub(crate) struct ValidationRule {
     object: ObjectNo,
     wrong_if: Test,
     message: String,
-    /// The field that the message stands at; none for the top of the page.
+    /// The field that shows the message; `None` for the top of the page.
     field: Option<String>,
 }
 
@@ -54,7 +55,7 @@ enum Comparison {
     AtLeast,
 }
 
-/// A part of a formula that has a value.
+/// An operand of a comparison.
 #[derive(Clone, Debug)]
 enum Term {
     Operand(Operand),
@@ -68,15 +69,15 @@ enum Term {
 /// A record that is about to be saved.
 pub(super) struct Candidate<'a> {
     pub(super) object: ObjectNo,
-    /// What each field is going to hold.
+    /// The new value of each field.
     pub(super) new: &'a dyn Fn(FieldNo) -> &'a Value,
-    /// What each field holds; none for a new record.
+    /// The current value of each field; `None` for a new record.
     pub(super) old: Option<&'a dyn Fn(FieldNo) -> &'a Value>,
 }
 
 /// The value of a term.
 #[derive(Clone, Debug)]
-enum Held {
+enum TermValue {
     Null,
     Bool(bool),
     Number(Number),
@@ -88,7 +89,7 @@ enum Held {
 }
 
 impl Model {
-    /// Refuses a record for which a rule is true; the first one, if there are several.
+    /// Refuses a record for which a rule is true. The first such rule gives the message.
     pub(super) fn check_rules(&self, candidate: &Candidate<'_>) -> Result<(), SfError> {
         let rules = self.schema.validation_rules.iter();
         let mut of_object = rules.filter(|rule| rule.object == candidate.object);
@@ -105,7 +106,7 @@ impl Model {
 impl Test {
     fn holds(&self, model: &Model, candidate: &Candidate<'_>) -> bool {
         let text = |term: &Term| match term.value(model, candidate) {
-            Held::Text(text) => text,
+            TermValue::Text(text) => text,
             _ => String::new(),
         };
         match self {
@@ -117,8 +118,8 @@ impl Test {
                 comparison.holds(left.order(&right))
             }
             Self::Blank(term) => match term.value(model, candidate) {
-                Held::Null => true,
-                Held::Text(text) => text.is_empty(),
+                TermValue::Null => true,
+                TermValue::Text(text) => text.is_empty(),
                 _ => false,
             },
             Self::Contains(whole, part) => text(whole).contains(&text(part)),
@@ -128,13 +129,13 @@ impl Test {
                 old.is_some_and(|old| old != (candidate.new)(*field))
             }
             Self::New => candidate.old.is_none(),
-            Self::True(term) => matches!(term.value(model, candidate), Held::Bool(true)),
+            Self::True(term) => matches!(term.value(model, candidate), TermValue::Bool(true)),
         }
     }
 }
 
 impl Comparison {
-    /// Values that cannot be compared are not equal, and neither is more.
+    /// Values that cannot be compared are neither equal nor ordered.
     fn holds(self, order: Option<Ordering>) -> bool {
         match self {
             Self::Equal => order == Some(Ordering::Equal),
@@ -148,37 +149,37 @@ impl Comparison {
 }
 
 impl Term {
-    fn value(&self, model: &Model, candidate: &Candidate<'_>) -> Held {
+    fn value(&self, model: &Model, candidate: &Candidate<'_>) -> TermValue {
         match self {
-            Self::Operand(Operand::Text(text)) => Held::Text(text.clone()),
-            Self::Operand(Operand::Number(number)) => Held::Number(*number),
+            Self::Operand(Operand::Text(text)) => TermValue::Text(text.clone()),
+            Self::Operand(Operand::Number(number)) => TermValue::Number(*number),
             Self::Operand(operand) => {
                 let value = operand.reached(model, candidate.object, |no| (candidate.new)(no));
                 let scale = operand
                     .field()
                     .map_or(0, |(object, no)| model.field(object, no).scale);
-                value.map_or(Held::Null, |value| Held::of(value, scale))
+                value.map_or(TermValue::Null, |value| TermValue::of(value, scale))
             }
             Self::Prior(no) => {
                 let scale = model.field(candidate.object, *no).scale;
                 let prior = candidate.old.unwrap_or(candidate.new);
-                Held::of(prior(*no), scale)
+                TermValue::of(prior(*no), scale)
             }
             Self::Length(term) => {
                 let length = match term.value(model, candidate) {
-                    Held::Text(text) => text.chars().count(),
+                    TermValue::Text(text) => text.chars().count(),
                     _ => 0,
                 };
-                Held::Number(Number::whole(length))
+                TermValue::Number(Number::whole(length))
             }
-            Self::Bool(yes) => Held::Bool(*yes),
-            Self::Today => Held::Date(stamp::day_of(model.now_ms)),
-            Self::Now => Held::Datetime(stamp::floor_to_second(model.now_ms)),
+            Self::Bool(yes) => TermValue::Bool(*yes),
+            Self::Today => TermValue::Date(stamp::day_of(model.now_ms)),
+            Self::Now => TermValue::Datetime(stamp::floor_to_second(model.now_ms)),
         }
     }
 }
 
-impl Held {
+impl TermValue {
     fn of(value: &Value, scale: u32) -> Self {
         match value {
             Value::Null => Self::Null,

@@ -1,4 +1,4 @@
-//! What one field of one record holds, and how JSON becomes such a value and back.
+//! The value of one field of one record, and its conversion from and to JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -12,7 +12,7 @@ use crate::unconfirmed::{
     DATETIME_FIELDS_KEEP_MILLISECONDS, MULTIPICKLIST_IN_DEFINED_ORDER, NULL_CHECKBOX_CODE,
 };
 
-/// A stored value. Numbers are exact: a decimal is counted in units of its field's scale.
+/// A stored value. Numbers are exact: a decimal is an integer in units of its field's scale.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Value {
     #[default]
@@ -29,12 +29,12 @@ pub(crate) enum Value {
 
 /// Why a JSON value does not fit its field.
 pub(crate) enum Misfit {
-    /// The JSON itself is of the wrong type; the text is what the parser would complain about.
+    /// The JSON has the wrong type. The text is the one that the parser's error shows.
     Type {
         expected: &'static str,
         text: String,
     },
-    /// The value was read and refused.
+    /// The value has the right type but is refused.
     Refused(SfError),
 }
 
@@ -164,7 +164,7 @@ impl Value {
         }
     }
 
-    /// Returns the key under which an index of `field` keeps this value.
+    /// Returns the key of this value in an index of `field`.
     pub(crate) fn index_key(&self, field: &Field) -> Option<SmolStr> {
         if let Self::Text(text) = self {
             return Some(if field.case_sensitive {
@@ -219,7 +219,8 @@ fn out_of_range(field: &Field, text: &str) -> SfError {
     SfError::of_field("NUMBER_OUTSIDE_VALID_RANGE", message, &field.name)
 }
 
-/// The outer `None` says that the text is no whole number, the inner error that it is too large.
+/// The outer `None` means that the text is not a whole number, the inner error that it is too
+/// large.
 fn read_int(field: &Field, text: &str) -> Option<Result<i32, SfError>> {
     let units = decimal_units(text, 0)?;
     let limit = 10_i64.pow(field.digits.clamp(1, 9));
@@ -237,7 +238,7 @@ fn read_decimal(field: &Field, text: &str) -> Option<Result<i64, SfError>> {
     Some(within.ok_or_else(|| out_of_range(field, text)))
 }
 
-/// Returns the number that `text` writes, in units of `10^-scale`, rounded half away from zero.
+/// Parses a number into units of `10^-scale`, rounded half away from zero.
 ///
 /// `None`: not a number. `Some(Err)`: more than 18 digits.
 pub(crate) fn decimal_units(text: &str, scale: u32) -> Option<Result<i64, Oversize>> {
@@ -254,7 +255,7 @@ pub(crate) fn decimal_units(text: &str, scale: u32) -> Option<Result<i64, Oversi
     if whole.len() + fraction.len() == 0 || !digits().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // How many of the digits stand before the last kept place; later ones only round.
+    // Number of digits before the last kept decimal place. Later digits only affect rounding.
     let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(scale);
     let significant = digits().skip_while(|b| *b == b'0').count();
     if significant > 0 && kept > 40 {
@@ -272,7 +273,7 @@ pub(crate) fn decimal_units(text: &str, scale: u32) -> Option<Result<i64, Oversi
     Some(i64::try_from(signed).map_err(|_| Oversize))
 }
 
-/// Says that a number has more digits than any field holds.
+/// The number has more digits than any field holds.
 pub(crate) struct Oversize;
 
 fn read_text(field: &Field, text: &str) -> Result<SmolStr, SfError> {
@@ -350,7 +351,7 @@ fn looks_like_email(text: &str) -> bool {
     plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.')
 }
 
-/// Appends a decimal without needless zeros but with at least one digit behind the point.
+/// Appends a decimal without trailing zeros but with at least one digit after the point.
 pub(crate) fn push_decimal(out: &mut String, units: i64, scale: u32) {
     let digits = format!(
         "{:0width$}",
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_keeps_its_digits_and_rounds_half_away_from_zero() {
+    fn decimals_round_half_away_from_zero() {
         assert_eq!(units("12345678901234.56", 2), Some(1_234_567_890_123_456));
         assert_eq!(units("0.005", 2), Some(1));
         assert_eq!(units("-0.005", 2), Some(-1));
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_told_from_what_is_too_large() {
+    fn invalid_and_oversized_numbers_differ() {
         for text in ["", "x", "1.2.3", "--1", "1e", "NaN", "0x1", "."] {
             assert!(decimal_units(text, 2).is_none(), "{text}");
         }
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_is_written_without_needless_zeros() {
+    fn decimals_are_written_without_trailing_zeros() {
         for (units, scale, expected) in [
             (150, 2, "1.5"),
             (100, 2, "1.0"),
@@ -442,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn json_text_escapes_what_json_cannot_hold() {
+    fn json_text_is_escaped() {
         let mut out = String::new();
         push_json_text(&mut out, "a\"b\\c\nd\u{1}é");
         assert_eq!(out, r#""a\"b\\c\nd\u0001é""#);

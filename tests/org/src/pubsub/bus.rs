@@ -1,5 +1,5 @@
-//! What the event bus knows beside the events: who may see what, who is subscribed under which name,
-//! what was delivered, and what is to go wrong.
+//! State of the event bus besides the events: permissions, subscriptions, delivery counts, and
+//! planned refusals.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,49 +21,49 @@ use crate::relay::Relay;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MINUTES: i64 = 24 * 60;
 
-/// The bus.
+/// The event bus.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bus {
     pub(crate) managed: Vec<ManagedSubscription>,
     pub(crate) relays: Vec<Relay>,
     pub(crate) deliveries: Deliveries,
-    /// Most subscriptions at a time; `None`: as many as anybody likes.
+    /// Maximum number of open subscriptions; `None` means no limit.
     pub(crate) subscriptions_max: Option<usize>,
-    /// Held by every open subscription.
+    /// One clone for each open subscription.
     #[serde(skip)]
     open: Arc<()>,
     permissions: BTreeMap<RecordId, Permissions>,
     planned: Vec<PlannedRefusal>,
-    /// How many planned refusals were made.
+    /// How many planned refusals were sent.
     pub(crate) refusals_made: u64,
-    /// Rung when a relay may have something to do although no event came.
+    /// Signals that a relay may have work without a new event.
     #[serde(skip)]
     pub(crate) relay_bell: Arc<Notify>,
-    /// How many things with ids of their own the bus has made.
+    /// How many ids the bus has generated.
     pub(crate) numbered: u32,
 }
 
-/// A refusal that waits for a call.
+/// A refusal planned for a later call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PlannedRefusal {
-    /// Name of the rpc, such as `Subscribe`; `None`: any.
+    /// Name of the rpc, such as `Subscribe`; `None` for any.
     pub(crate) rpc: Option<String>,
     pub(crate) refusal: Refusal,
     pub(crate) count: u32,
-    /// Ends a running stream at its next delivery instead of the call at its start.
+    /// Whether it ends a running stream at its next delivery instead of refusing a new call.
     pub(crate) mid_stream: bool,
 }
 
-/// How many events were delivered to subscribers and relays in the last 24 hours.
+/// Number of events delivered to subscribers and relays in the last 24 hours.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deliveries {
-    /// `None`: nobody counts.
+    /// The daily limit; `None` means no limit.
     pub(crate) max: Option<u64>,
     minutes: VecDeque<(i64, u64)>,
 }
 
 impl Deliveries {
-    /// Returns how many events may still be delivered now.
+    /// Returns how many more events may be delivered now.
     pub(crate) fn left(&mut self, now_ms: i64) -> u64 {
         let used = self.used(now_ms);
         self.max.map_or(u64::MAX, |max| max.saturating_sub(used))
@@ -94,7 +94,8 @@ impl Deliveries {
 }
 
 impl Bus {
-    /// Puts a bus into the place of another, whose open subscriptions and sender go on.
+    /// Returns this bus in place of another, keeping the other's open subscriptions and relay
+    /// sender.
     pub(crate) fn following(self, other: &Self) -> Self {
         Self {
             open: Arc::clone(&other.open),
@@ -103,19 +104,19 @@ impl Bus {
         }
     }
 
-    /// Takes a place among the open subscriptions, if there is one left.
+    /// Registers an open subscription, or returns `None` if the limit is reached.
     pub(crate) fn admit(&self) -> Option<Arc<()>> {
         let open = Arc::strong_count(&self.open) - 1;
         let full = self.subscriptions_max.is_some_and(|max| open >= max);
         (!full).then(|| Arc::clone(&self.open))
     }
 
-    /// Returns what is kept from a user.
+    /// Returns the restrictions of a user.
     pub(crate) fn permissions(&self, user: RecordId) -> Permissions {
         self.permissions.get(&user).cloned().unwrap_or_default()
     }
 
-    /// Replaces what is kept from a user.
+    /// Replaces the restrictions of a user.
     pub(crate) fn set_permissions(&mut self, user: RecordId, permissions: Permissions) {
         self.permissions.insert(user, permissions);
     }
@@ -125,8 +126,8 @@ impl Bus {
         self.planned.push(planned);
     }
 
-    /// Returns the refusal that waits for this rpc, and uses it up.
-    pub(crate) fn strike(&mut self, rpc: &str, mid_stream: bool) -> Option<Refusal> {
+    /// Returns and removes the refusal planned for this rpc.
+    pub(crate) fn take_refusal(&mut self, rpc: &str, mid_stream: bool) -> Option<Refusal> {
         let fits = |planned: &&mut PlannedRefusal| {
             let named = planned.rpc.as_ref().is_none_or(|name| name == rpc);
             planned.count > 0 && planned.mid_stream == mid_stream && named
@@ -145,7 +146,7 @@ impl Bus {
 }
 
 impl Org {
-    /// Sets up what the org file says about events.
+    /// Sets up the event declarations of the org file.
     pub(crate) fn declare_bus(&mut self) -> Result<(), OrgFileError> {
         let file = self.file.clone();
         self.model.declare_events(&file)?;
@@ -174,7 +175,7 @@ impl Org {
         self.restrict(&user.username, &user.cannot_view_all, &user.hidden_fields)
     }
 
-    /// Says what is kept from a user: objects without "View All Records", and fields.
+    /// Restricts a user: objects without "View All Records", and hidden fields.
     pub(crate) fn restrict(
         &mut self,
         username: &str,
@@ -223,7 +224,7 @@ impl Org {
         Ok(id)
     }
 
-    /// Returns the topic of that name, if this user may subscribe to it.
+    /// Returns the topic with that name, if this user may subscribe to it.
     pub(crate) fn topic_for(&self, user: RecordId, name: &str) -> Result<Topic, StreamError> {
         let topic = self.model.topic(name)?;
         match topic {
@@ -234,7 +235,7 @@ impl Org {
         }
     }
 
-    /// Returns the API name of a kind of event.
+    /// Returns the API name of an event source.
     pub(crate) fn event_name(&self, source: Source) -> String {
         match source {
             Source::Object(no) => self.model.object(no).event_name(),
@@ -248,7 +249,7 @@ mod tests {
     use super::{Bus, Deliveries, MINUTE_MS};
 
     #[test]
-    fn deliveries_count_for_a_day() {
+    fn deliveries_count_for_one_day() {
         let mut deliveries = Deliveries {
             max: Some(10),
             ..Deliveries::default()
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_free_again_when_its_subscription_is_gone() {
+    fn closed_subscriptions_free_their_place() {
         let bus = Bus {
             subscriptions_max: Some(1),
             ..Bus::default()

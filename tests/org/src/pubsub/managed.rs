@@ -1,4 +1,4 @@
-//! Managed subscriptions: the server remembers how far a client has come.
+//! Managed subscriptions: the server stores how far a client has processed.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +19,14 @@ pub(crate) struct ManagedSubscription {
     pub(crate) default_replay: Preset,
     pub(crate) error_recovery_replay: Preset,
     pub(crate) state: ManagedState,
-    /// The last position that the client said it has dealt with.
+    /// The last position that the client committed.
     pub(crate) committed: Option<Vec<u8>>,
-    /// Whether a client holds it; nobody does after a restore.
+    /// Whether a client is connected to it; never after a restore.
     #[serde(skip)]
     pub(crate) active: bool,
 }
 
-/// Whether clients may use a managed subscription.
+/// The state of a managed subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ManagedState {
     Run,
@@ -35,7 +35,7 @@ pub(crate) enum ManagedState {
 }
 
 impl ManagedSubscription {
-    /// Returns a subscription that nobody has used yet.
+    /// Returns a subscription that no client has used yet.
     pub(crate) fn new(id: RecordId, entry: &ManagedEntry) -> Self {
         Self {
             id,
@@ -57,8 +57,8 @@ impl ManagedSubscription {
         }
     }
 
-    /// Returns why a client cannot go on with it.
-    pub(crate) fn barred(&self) -> Option<Refusal> {
+    /// Returns why a client cannot resume it.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self.state {
             ManagedState::Run => None,
             ManagedState::Stop => Some(refusal::MANAGED_STOPPED),
@@ -68,7 +68,7 @@ impl ManagedSubscription {
 }
 
 impl Preset {
-    /// Returns the position.
+    /// Returns the position to start at.
     pub(crate) fn position(self) -> Position {
         match self {
             Self::Latest => Position::Latest,
@@ -76,7 +76,7 @@ impl Preset {
         }
     }
 
-    /// Returns the word that the Metadata API has for it.
+    /// Returns the name in the Metadata API.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Latest => "LATEST",
@@ -86,7 +86,7 @@ impl Preset {
 }
 
 impl Org {
-    /// Takes a managed subscription for a client and returns its place and where it goes on.
+    /// Connects a client to a managed subscription and returns its topic and where it continues.
     pub(crate) fn open_managed(
         &mut self,
         user: RecordId,
@@ -95,8 +95,8 @@ impl Org {
     ) -> Result<(RecordId, Topic, Cursor), Refusal> {
         let place = self.managed_place(id, developer_name)?;
         let subscription = &self.bus.managed[place];
-        if let Some(barred) = subscription.barred() {
-            return Err(barred);
+        if let Some(refusal) = subscription.refusal() {
+            return Err(refusal);
         }
         if subscription.active {
             return Err(refusal::MANAGED_ACTIVE);
@@ -109,12 +109,13 @@ impl Org {
         };
         let after = match log.resolve(&position) {
             Ok(after) => after,
-            // The committed position is older than the retention, or of another life of the org.
+            // The committed position is older than the retention or belongs to an earlier state of
+            // the org.
             Err(_) => log.resolve(&subscription.error_recovery_replay.position())?,
         };
         let id = subscription.id;
         self.bus.managed[place].active = true;
-        Ok((id, topic, Cursor::behind(after)))
+        Ok((id, topic, Cursor::after(after)))
     }
 
     fn managed_place(&self, id: &str, developer_name: &str) -> Result<usize, Refusal> {
@@ -134,7 +135,7 @@ impl Org {
         found.ok_or(refusal::MANAGED_NAME_NOT_FOUND)
     }
 
-    /// Lets go of a managed subscription.
+    /// Disconnects the client of a managed subscription.
     pub(crate) fn close_managed(&mut self, id: RecordId) {
         if let Some(managed) = self.managed_mut(id) {
             managed.active = false;
@@ -146,7 +147,7 @@ impl Org {
         self.bus.managed.iter_mut().find(|known| known.id == id)
     }
 
-    /// Remembers how far the client of a managed subscription has come; the last call wins.
+    /// Stores the position of a managed subscription's client. The last commit wins.
     pub(crate) fn commit_managed(
         &mut self,
         id: RecordId,

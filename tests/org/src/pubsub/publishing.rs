@@ -1,4 +1,4 @@
-//! Publishing of platform events: one call, or a stream of them.
+//! Publishes platform events, in one call or as a stream.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::model::delivery::Topic;
 use crate::model::log::{PlatformNo, Source, replay_bytes};
 use crate::server::Shared;
 
-/// Most events of one request.
+/// Maximum number of events of one request.
 const EVENTS_MAX: usize = 200;
 
-/// Largest request, in bytes: what gRPC takes unless it is told otherwise.
+/// Maximum size of a request in bytes: gRPC's default.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long a stream may bring nothing (a comment in the official protocol file).
+/// Maximum idle time of a stream (a comment in the official protocol file).
 const IDLE: Duration = Duration::from_secs(70);
 
-/// Publishes the events of one request; each has its own outcome.
+/// Publishes the events of one request. Each has its own result.
 pub(super) fn publish(
     shared: &Shared,
     caller: Caller,
@@ -46,7 +46,7 @@ pub(super) fn publish(
     }
     let (response, head) = {
         let mut org = shared.lock();
-        if !request.auth_refresh.is_empty() && org.user_behind(&request.auth_refresh).is_none() {
+        if !request.auth_refresh.is_empty() && org.user_of_token(&request.auth_refresh).is_none() {
             return Err(refused(PUBLISH_REFRESH));
         }
         let topic = org.model.topic(&request.topic_name);
@@ -75,7 +75,7 @@ pub(super) fn publish(
 
 fn outcome(model: &mut crate::model::Model, no: PlatformNo, event: ProducerEvent) -> PublishResult {
     let correlation_key = if event.id.is_empty() {
-        model.dice.uuid().to_string()
+        model.random.uuid().to_string()
     } else {
         event.id
     };
@@ -104,7 +104,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Answers request by request until the stream ends or one of them is refused.
+    /// Handles requests until the stream ends or one of them is refused.
     pub(super) async fn run(self, mut requests: Streaming<PublishRequest>) {
         let mut topic: Option<String> = None;
         loop {
@@ -133,7 +133,7 @@ impl Publisher {
     }
 
     async fn end(&self, refusal: Refusal) {
-        // The publisher may be gone already; then nobody needs the status.
+        // The publisher may be gone already, so a send error is ignored.
         let _ = self
             .responses
             .send(Err(refusal.status(self.caller.rpc_id)))

@@ -1,7 +1,7 @@
-//! Refusals of the Pub/Sub API: a gRPC status, a text that names the rpc, and two trailers.
+//! Refusals of the Pub/Sub API: a gRPC status, a text with the rpc's name, and two trailers.
 //!
-//! Codes and texts are those of the Pub/Sub API guide, "Handle Errors"; where the guide names no
-//! gRPC status, the plausible one stands here.
+//! Codes and texts are those of the Pub/Sub API guide, "Handle Errors". Where the guide gives no
+//! gRPC status, a plausible one is used.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +15,7 @@ use crate::unconfirmed::RPC_ID_TRAILER;
 /// Start of every error code.
 const CODE_ROOT: &str = "sfdc.platform.eventbus.grpc.";
 
-/// A refusal before it knows its rpc.
+/// A refusal that is not bound to an rpc yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: Code,
@@ -252,7 +252,7 @@ const MANAGED_AUTH_FIRST: Refusal = refusal(
     "The first ManagedFetchRequest cannot carry new credentials.",
 );
 
-/// Every refusal that has a code of its own: what a test can order by the code.
+/// Every refusal with a code of its own, which tests can plan by code.
 const ALL: [Refusal; 41] = [
     BAD_HEADERS,
     BAD_TOKEN,
@@ -309,13 +309,13 @@ impl From<StreamError> for Refusal {
 }
 
 impl Refusal {
-    /// Returns the refusal with that code, written without the root that all share.
+    /// Returns the refusal with that code, given without the common root.
     pub(crate) fn by_code(code: &str) -> Option<Self> {
         let code = code.strip_prefix(CODE_ROOT).unwrap_or(code);
         ALL.into_iter().find(|refusal| refusal.code == code)
     }
 
-    /// Returns the text for those who get no status, such as one commit of a stream.
+    /// Returns the text for a refusal without a status, such as one commit of a stream.
     pub(crate) fn message(self) -> &'static str {
         self.message
     }
@@ -340,7 +340,7 @@ mod tests {
     use super::{ALL, Refusal};
 
     #[test]
-    fn a_code_names_one_refusal() {
+    fn codes_are_unique() {
         for refusal in ALL {
             assert_eq!(Refusal::by_code(refusal.code), Some(refusal));
         }

@@ -1,4 +1,4 @@
-//! The Pub/Sub API over gRPC: who may call, and which part answers.
+//! The Pub/Sub API over gRPC: authenticates calls and dispatches them.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,32 +19,39 @@ use super::publishing::{self, Publisher};
 use super::refusal::{
     BAD_HEADERS, BAD_TOKEN, EMPTY_TOPIC, Refusal, TOO_MANY_CLIENTS, UNKNOWN_SCHEMA,
 };
-use super::subscription::{Ask, Reply, Subscription};
+use super::subscription::{Reply, StreamRequest, Subscription};
 use crate::model::id::RecordId;
 use crate::server::{Connections, Shared};
 
-/// Responses on their way to a client that does not read.
+/// Maximum number of responses queued for a client that does not read.
 const RESPONSES_MAX: usize = 4;
 
-/// Largest request that is read at all; beyond 4 MB it is refused with a text of our own.
+/// Maximum size of a request that is read. Above 4 MB it is refused with the org's own text.
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Serves the Pub/Sub API until the task is aborted.
 pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: Duration) {
-    let service = PubSubServer::new(Service { shared, keep_alive })
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let server = Server::builder().add_service(service);
+    let server = Server::builder().add_service(service(shared, keep_alive));
     if let Err(error) = server.serve_with_incoming(connections).await {
         tracing::error!(%error, "the gRPC server ended");
     }
 }
 
-struct Service {
+/// The rpcs of one org, as the server takes them.
+pub(crate) type Rpcs = PubSubServer<Service>;
+
+/// Returns what answers the rpcs of an org.
+pub(crate) fn service(shared: Shared, keep_alive: Duration) -> Rpcs {
+    PubSubServer::new(Service { shared, keep_alive }).max_decoding_message_size(REQUEST_BYTES_MAX)
+}
+
+/// Answers rpcs.
+pub(crate) struct Service {
     shared: Shared,
     keep_alive: Duration,
 }
 
-/// Whose call it is.
+/// The caller of an rpc.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) rpc_id: Uuid,
@@ -52,10 +59,10 @@ pub(super) struct Caller {
 }
 
 impl Service {
-    /// Checks the credentials in the metadata, and whether the rpc is to be refused.
+    /// Checks the credentials in the metadata, and whether a refusal is planned for the rpc.
     fn admit<T>(&self, request: &Request<T>, rpc: &str) -> Result<Caller, Status> {
         let mut org = self.shared.lock();
-        let rpc_id = org.model.dice.uuid();
+        let rpc_id = org.model.random.uuid();
         let metadata = |name: &str| request.metadata().get(name)?.to_str().ok();
         let (Some(token), Some(_), Some(tenant)) = (
             metadata("accesstoken"),
@@ -70,20 +77,20 @@ impl Service {
             return Err(BAD_HEADERS.status(rpc_id));
         }
         let user = org
-            .user_behind(token)
+            .user_of_token(token)
             .ok_or_else(|| BAD_TOKEN.status(rpc_id))?;
-        match org.bus.strike(rpc, false) {
+        match org.bus.take_refusal(rpc, false) {
             Some(refusal) => Err(refusal.status(rpc_id)),
             None => Ok(Caller { rpc_id, user }),
         }
     }
 
-    /// Starts a subscription over whatever messages the rpc has, and returns its replies.
+    /// Starts a subscription for either rpc and returns its replies.
     fn subscription(
         &self,
         rpc: &'static str,
         caller: Caller,
-        asks: impl Stream<Item = Result<Ask, Status>> + Send + Unpin + 'static,
+        requests: impl Stream<Item = Result<StreamRequest, Status>> + Send + Unpin + 'static,
     ) -> Result<ReceiverStream<Result<Reply, Status>>, Status> {
         let place = self.shared.lock().bus.admit();
         let place = place.ok_or_else(|| TOO_MANY_CLIENTS.status(caller.rpc_id))?;
@@ -98,7 +105,7 @@ impl Service {
             replies,
             _place: place,
         };
-        tokio::spawn(subscription.run(asks));
+        tokio::spawn(subscription.run(requests));
         Ok(ReceiverStream::new(receiver))
     }
 }
@@ -116,8 +123,10 @@ impl PubSub for Service {
         request: Request<Streaming<FetchRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let caller = self.admit(&request, "Subscribe")?;
-        let asks = request.into_inner().map(|request| request.map(Ask::from));
-        let replies = self.subscription("Subscribe", caller, asks)?;
+        let requests = request
+            .into_inner()
+            .map(|request| request.map(StreamRequest::from));
+        let replies = self.subscription("Subscribe", caller, requests)?;
         let responses = replies.map(move |reply| reply.map(|reply| reply.fetch(caller.rpc_id)));
         Ok(Response::new(Box::pin(responses)))
     }
@@ -187,8 +196,10 @@ impl PubSub for Service {
         request: Request<Streaming<ManagedFetchRequest>>,
     ) -> Result<Response<Self::ManagedSubscribeStream>, Status> {
         let caller = self.admit(&request, "ManagedSubscribe")?;
-        let asks = request.into_inner().map(|request| request.map(Ask::from));
-        let replies = self.subscription("ManagedSubscribe", caller, asks)?;
+        let requests = request
+            .into_inner()
+            .map(|request| request.map(StreamRequest::from));
+        let replies = self.subscription("ManagedSubscribe", caller, requests)?;
         let responses = replies.map(move |reply| reply.map(|reply| reply.managed(caller.rpc_id)));
         Ok(Response::new(Box::pin(responses)))
     }

@@ -1,4 +1,4 @@
-//! One running subscription, plain or managed: grants come in, events and keep-alives go out.
+//! One running subscription, plain or managed: receives grants, sends events and keep-alives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,19 +27,19 @@ use crate::model::permission::Permissions;
 use crate::server::Shared;
 use crate::unconfirmed::{IDLE_SUBSCRIPTION_MS, REPEATED_REPLAY_ID_IS_REFUSED};
 
-/// Most events that a subscriber can be owed.
+/// Maximum number of requested events that are still to be delivered.
 const PENDING_MAX: usize = 100;
 
-/// What a client asks, whichever rpc it uses.
+/// A client request, the same for both rpcs.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
-    wish: Wish,
+pub(super) struct StreamRequest {
+    kind: Kind,
     num_requested: i32,
     auth_refresh: String,
 }
 
 #[derive(Clone, Debug)]
-enum Wish {
+enum Kind {
     Fetch {
         topic_name: String,
         preset: ReplayPreset,
@@ -52,7 +52,7 @@ enum Wish {
     },
 }
 
-/// What a client is told, whichever rpc it uses.
+/// A reply to the client, the same for both rpcs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reply {
     events: Vec<ConsumerEvent>,
@@ -61,11 +61,11 @@ pub(super) struct Reply {
     commit: Option<CommitReplayResponse>,
 }
 
-impl From<FetchRequest> for Ask {
+impl From<FetchRequest> for StreamRequest {
     fn from(request: FetchRequest) -> Self {
         Self {
             num_requested: request.num_requested,
-            wish: Wish::Fetch {
+            kind: Kind::Fetch {
                 preset: request.replay_preset(),
                 topic_name: request.topic_name,
                 replay_id: request.replay_id,
@@ -75,11 +75,11 @@ impl From<FetchRequest> for Ask {
     }
 }
 
-impl From<ManagedFetchRequest> for Ask {
+impl From<ManagedFetchRequest> for StreamRequest {
     fn from(request: ManagedFetchRequest) -> Self {
         Self {
             num_requested: request.num_requested,
-            wish: Wish::Managed {
+            kind: Kind::Managed {
                 id: request.subscription_id,
                 developer_name: request.developer_name,
                 commit: request.commit_replay_id_request,
@@ -112,7 +112,7 @@ impl Reply {
     }
 }
 
-/// One subscription with its subscriber's grants.
+/// A subscription and the connection to its subscriber.
 pub(super) struct Subscription {
     pub(super) rpc: &'static str,
     pub(super) shared: Shared,
@@ -121,33 +121,33 @@ pub(super) struct Subscription {
     pub(super) permissions: Permissions,
     pub(super) keep_alive: Duration,
     pub(super) replies: mpsc::Sender<Result<Reply, Status>>,
-    /// Counts among the open subscriptions as long as it lives.
+    /// Keeps the subscription counted as open while it exists.
     pub(super) _place: Arc<()>,
 }
 
-/// Where a running subscription stands.
-struct Stand {
+/// The progress of a running subscription.
+struct Progress {
     topic: Topic,
     topic_name: String,
     cursor: Cursor,
     pending: usize,
-    /// Held for as long as the stream runs.
-    managed: Option<Hold>,
+    /// Kept while the stream runs.
+    managed: Option<ManagedGuard>,
 }
 
-/// A managed subscription in the hand of one client.
-struct Hold {
+/// Disconnects the client of a managed subscription when dropped.
+struct ManagedGuard {
     shared: Shared,
     id: RecordId,
 }
 
-impl Drop for Hold {
+impl Drop for ManagedGuard {
     fn drop(&mut self) {
         self.shared.lock().close_managed(self.id);
     }
 }
 
-/// What to do next.
+/// What to do after a request.
 enum Next {
     GoOn,
     End(Option<Status>),
@@ -156,28 +156,28 @@ enum Next {
 impl Subscription {
     pub(super) async fn run(
         mut self,
-        mut asks: impl Stream<Item = Result<Ask, Status>> + Send + Unpin,
+        mut requests: impl Stream<Item = Result<StreamRequest, Status>> + Send + Unpin,
     ) {
-        let end = match asks.next().await {
+        let end = match requests.next().await {
             Some(Ok(first)) => match self.start(&first) {
-                Ok(stand) => self.deliver(stand, &mut asks).await,
+                Ok(progress) => self.deliver(progress, &mut requests).await,
                 Err(refusal) => Some(refusal.status(self.caller.rpc_id)),
             },
             None => Some(NO_REQUEST.status(self.caller.rpc_id)),
             Some(Err(_)) => None,
         };
         if let Some(status) = end {
-            // The subscriber may be gone already; then nobody needs the status.
+            // The subscriber may be gone already, so a send error is ignored.
             let _ = self.replies.send(Err(status)).await;
         }
     }
 
-    /// Resolves the first request.
-    fn start(&self, first: &Ask) -> Result<Stand, Refusal> {
+    /// Handles the first request.
+    fn start(&self, first: &StreamRequest) -> Result<Progress, Refusal> {
         let mut org = self.shared.lock();
         check_refresh(&mut org, first)?;
-        match &first.wish {
-            Wish::Fetch {
+        match &first.kind {
+            Kind::Fetch {
                 topic_name,
                 preset,
                 replay_id,
@@ -197,15 +197,15 @@ impl Subscription {
                     return Err(StreamError::ReplayIdCorrupted.into());
                 }
                 let after = org.model.log.resolve(&position)?;
-                Ok(Stand {
+                Ok(Progress {
                     topic,
                     topic_name: topic_name.clone(),
-                    cursor: Cursor::behind(after),
+                    cursor: Cursor::after(after),
                     pending: granted(0, first).ok_or(BAD_REQUEST_COUNT)?,
                     managed: None,
                 })
             }
-            Wish::Managed {
+            Kind::Managed {
                 id,
                 developer_name,
                 commit,
@@ -216,12 +216,12 @@ impl Subscription {
                 let pending = granted(0, first).ok_or(MANAGED_COUNT)?;
                 let (id, topic, cursor) = org.open_managed(self.caller.user, id, developer_name)?;
                 let name = org.managed_mut(id).map(|managed| managed.topic.clone());
-                Ok(Stand {
+                Ok(Progress {
                     topic,
                     topic_name: name.unwrap_or_default(),
                     cursor,
                     pending,
-                    managed: Some(Hold {
+                    managed: Some(ManagedGuard {
                         shared: self.shared.clone(),
                         id,
                     }),
@@ -230,18 +230,18 @@ impl Subscription {
         }
     }
 
-    /// Sends what is owed until either side ends; returns the status to end with.
+    /// Delivers requested events until either side ends, and returns the final status.
     async fn deliver(
         &mut self,
-        mut stand: Stand,
-        asks: &mut (impl Stream<Item = Result<Ask, Status>> + Send + Unpin),
+        mut progress: Progress,
+        requests: &mut (impl Stream<Item = Result<StreamRequest, Status>> + Send + Unpin),
     ) -> Option<Status> {
         let mut quiet_since = Instant::now();
         let mut open = true;
         loop {
             self.head.borrow_and_update();
-            if stand.pending > 0 {
-                match self.send_events(&mut stand).await {
+            if progress.pending > 0 {
+                match self.send_events(&mut progress).await {
                     Ok(true) => {
                         quiet_since = Instant::now();
                         continue;
@@ -251,37 +251,37 @@ impl Subscription {
                 }
             }
             let idle = Duration::from_millis(IDLE_SUBSCRIPTION_MS);
-            let wait = if stand.pending > 0 {
+            let wait = if progress.pending > 0 {
                 self.keep_alive
             } else {
                 idle
             };
             tokio::select! {
-                ask = asks.next(), if open => match ask {
-                    Some(Ok(ask)) => {
-                        let had_nothing = stand.pending == 0;
-                        if let Next::End(status) = self.heed(&mut stand, ask).await {
+                request = requests.next(), if open => match request {
+                    Some(Ok(request)) => {
+                        let had_nothing = progress.pending == 0;
+                        if let Next::End(status) = self.handle(&mut progress, request).await {
                             return status;
                         }
                         if had_nothing {
                             quiet_since = Instant::now();
                         }
                     }
-                    None if stand.pending == 0 => return None,
+                    None if progress.pending == 0 => return None,
                     None => open = false,
                     Some(Err(_)) => return None,
                 },
-                changed = self.head.changed(), if stand.pending > 0 => {
+                changed = self.head.changed(), if progress.pending > 0 => {
                     if changed.is_err() {
                         return None;
                     }
                 }
                 () = tokio::time::sleep_until(quiet_since + wait) => {
-                    if stand.pending == 0 {
+                    if progress.pending == 0 {
                         return Some(IDLE.status(self.caller.rpc_id));
                     }
                     quiet_since = Instant::now();
-                    if self.send_keep_alive(&mut stand).await.is_err() {
+                    if self.send_keep_alive(&mut progress).await.is_err() {
                         return None;
                     }
                 }
@@ -290,34 +290,34 @@ impl Subscription {
         }
     }
 
-    /// Takes a later request: a grant, a commit, or both.
-    async fn heed(&self, stand: &mut Stand, ask: Ask) -> Next {
+    /// Handles a later request: a grant, a commit, or both.
+    async fn handle(&self, progress: &mut Progress, request: StreamRequest) -> Next {
         let refused = |refusal: Refusal| Next::End(Some(refusal.status(self.caller.rpc_id)));
-        if let Err(refusal) = check_refresh(&mut self.shared.lock(), &ask) {
+        if let Err(refusal) = check_refresh(&mut self.shared.lock(), &request) {
             return refused(refusal);
         }
-        match &ask.wish {
-            Wish::Fetch {
+        match &request.kind {
+            Kind::Fetch {
                 topic_name,
                 replay_id,
                 ..
             } => {
-                if !topic_name.is_empty() && *topic_name != stand.topic_name {
+                if !topic_name.is_empty() && *topic_name != progress.topic_name {
                     return refused(TOPIC_MISMATCH);
                 }
                 if REPEATED_REPLAY_ID_IS_REFUSED && !replay_id.is_empty() {
                     return refused(REPLAY_REPEATED);
                 }
-                match granted(stand.pending, &ask) {
-                    Some(pending) => stand.pending = pending,
+                match granted(progress.pending, &request) {
+                    Some(pending) => progress.pending = pending,
                     None => return refused(BAD_REQUEST_COUNT),
                 }
                 Next::GoOn
             }
-            Wish::Managed { commit, .. } => {
-                if ask.num_requested != 0 {
-                    match granted(stand.pending, &ask) {
-                        Some(pending) => stand.pending = pending,
+            Kind::Managed { commit, .. } => {
+                if request.num_requested != 0 {
+                    match granted(progress.pending, &request) {
+                        Some(pending) => progress.pending = pending,
                         None => return refused(MANAGED_COUNT),
                     }
                 } else if commit.is_none() {
@@ -326,8 +326,8 @@ impl Subscription {
                 let Some(commit) = commit else {
                     return Next::GoOn;
                 };
-                let outcome = self.commit(stand, commit);
-                match self.reply(Vec::new(), stand, Some(outcome)).await {
+                let outcome = self.commit(progress, commit);
+                match self.reply(Vec::new(), progress, Some(outcome)).await {
                     Ok(()) => Next::GoOn,
                     Err(()) => Next::End(None),
                 }
@@ -335,12 +335,12 @@ impl Subscription {
         }
     }
 
-    fn commit(&self, stand: &Stand, request: &CommitReplayRequest) -> CommitReplayResponse {
+    fn commit(&self, progress: &Progress, request: &CommitReplayRequest) -> CommitReplayResponse {
         let mut org = self.shared.lock();
-        let failed = stand
+        let failed = progress
             .managed
             .as_ref()
-            .and_then(|hold| org.commit_managed(hold.id, &request.replay_id).err());
+            .and_then(|managed| org.commit_managed(managed.id, &request.replay_id).err());
         CommitReplayResponse {
             commit_request_id: request.commit_request_id.clone(),
             replay_id: request.replay_id.clone(),
@@ -352,10 +352,11 @@ impl Subscription {
         }
     }
 
-    /// Sends one response with events; `Ok(false)` if there are none, `Err` ends the stream.
-    async fn send_events(&mut self, stand: &mut Stand) -> Result<bool, Option<Status>> {
+    /// Sends one response with events. `Ok(false)` means that there are none; `Err` ends the
+    /// stream.
+    async fn send_events(&mut self, progress: &mut Progress) -> Result<bool, Option<Status>> {
         let shared = self.shared.clone();
-        let taken = self.take_events(&mut shared.lock(), stand);
+        let taken = self.take_events(&mut shared.lock(), progress);
         let taken = taken.map_err(|refusal| Some(refusal.status(self.caller.rpc_id)))?;
         let Some((due, delivered)) = taken else {
             return Ok(false);
@@ -363,103 +364,104 @@ impl Subscription {
         let Delivered::Events(events) = delivered else {
             return Err(Some(Status::unavailable("Received RST_STREAM with code 0")));
         };
-        stand.pending -= due;
+        progress.pending -= due;
         let events = events.into_iter().map(consumer_event).collect();
-        let sent = self.reply(events, stand, None).await;
+        let sent = self.reply(events, progress, None).await;
         sent.map(|()| true).map_err(|()| None)
     }
 
-    /// Takes what is owed out of the log, within the allocation of the day, and through the
-    /// weather; `None` if there is nothing.
+    /// Reads the requested events from the log, within the daily limit and with faults applied.
+    /// Returns `None` if there are none.
     fn take_events(
         &mut self,
         org: &mut Org,
-        stand: &mut Stand,
+        progress: &mut Progress,
     ) -> Result<Option<(usize, Delivered)>, Refusal> {
-        if let Some(hold) = &stand.managed
-            && let Some(barred) = org
-                .managed_mut(hold.id)
-                .and_then(|managed| managed.barred())
+        if let Some(managed) = &progress.managed
+            && let Some(refusal) = org
+                .managed_mut(managed.id)
+                .and_then(|managed| managed.refusal())
         {
-            return Err(barred);
+            return Err(refusal);
         }
         let now_ms = org.now_ms();
         self.permissions = org.bus.permissions(self.caller.user);
         let left = usize::try_from(org.bus.deliveries.left(now_ms)).unwrap_or(usize::MAX);
         let reading = Reading {
-            topic: stand.topic,
+            topic: progress.topic,
             permissions: &self.permissions,
-            // One more than is left tells whether somebody is waiting in vain.
-            events_max: stand.pending.min(left.max(1)),
+            // Without remaining deliveries, one event is still read to detect that the limit blocks
+            // it.
+            events_max: progress.pending.min(left.max(1)),
         };
-        let (events, cursor) = org.model.read(&reading, stand.cursor);
+        let (events, cursor) = org.model.read(&reading, progress.cursor);
         if events.is_empty() {
-            stand.cursor = cursor;
+            progress.cursor = cursor;
             return Ok(None);
         }
         if left == 0 {
             return Err(DELIVERIES_SPENT);
         }
-        if let Some(refusal) = org.bus.strike(self.rpc, true) {
+        if let Some(refusal) = org.bus.take_refusal(self.rpc, true) {
             return Err(refusal);
         }
         let due = events.len();
-        let delivered = org.weathered(&stand.topic_name, events);
+        let delivered = org.with_event_faults(&progress.topic_name, events);
         if matches!(delivered, Delivered::Events(_)) {
-            stand.cursor = cursor;
+            progress.cursor = cursor;
             org.stats.events_delivered += due as u64;
             org.bus.deliveries.count(now_ms, due);
         }
         Ok(Some((due, delivered)))
     }
 
-    /// Tells the subscriber that all is well up to the newest position.
-    async fn send_keep_alive(&mut self, stand: &mut Stand) -> Result<(), ()> {
+    /// Sends the newest position to a subscriber without new events.
+    async fn send_keep_alive(&mut self, progress: &mut Progress) -> Result<(), ()> {
         {
-            // Locking moves the clock of the log, and with it the position that may be stored.
+            // Taking the lock advances the clock of the log, and with it the position to store.
             let org = self.shared.lock();
             let reading = Reading {
-                topic: stand.topic,
+                topic: progress.topic,
                 permissions: &self.permissions,
-                events_max: stand.pending,
+                events_max: progress.pending,
             };
-            let (events, cursor) = org.model.read(&reading, stand.cursor);
+            let (events, cursor) = org.model.read(&reading, progress.cursor);
             if !events.is_empty() {
                 return Ok(());
             }
-            stand.cursor = cursor;
+            progress.cursor = cursor;
         }
-        self.reply(Vec::new(), stand, None).await
+        self.reply(Vec::new(), progress, None).await
     }
 
     async fn reply(
         &self,
         events: Vec<ConsumerEvent>,
-        stand: &Stand,
+        progress: &Progress,
         commit: Option<CommitReplayResponse>,
     ) -> Result<(), ()> {
         let reply = Reply {
             events,
-            latest_replay_id: replay_bytes(stand.cursor.after),
-            pending: i32::try_from(stand.pending).unwrap_or(i32::MAX),
+            latest_replay_id: replay_bytes(progress.cursor.after),
+            pending: i32::try_from(progress.pending).unwrap_or(i32::MAX),
             commit,
         };
         self.replies.send(Ok(reply)).await.map_err(|_| ())
     }
 }
 
-/// A new token in a stream must be one.
-fn check_refresh(org: &mut Org, ask: &Ask) -> Result<(), Refusal> {
-    if ask.auth_refresh.is_empty() || org.user_behind(&ask.auth_refresh).is_some() {
+/// A new token in a stream must be valid.
+fn check_refresh(org: &mut Org, request: &StreamRequest) -> Result<(), Refusal> {
+    if request.auth_refresh.is_empty() || org.user_of_token(&request.auth_refresh).is_some() {
         Ok(())
     } else {
         Err(BAD_REFRESH)
     }
 }
 
-/// Adds a grant to what is owed; more than the maximum counts as the maximum.
-fn granted(pending: usize, ask: &Ask) -> Option<usize> {
-    match usize::try_from(ask.num_requested) {
+/// Adds a grant to the requested events, up to the maximum.
+fn granted(pending: usize, request: &StreamRequest) -> Option<usize> {
+    match usize::try_from(request.num_requested) {
         Ok(0) | Err(_) => None,
         Ok(more) => Some(PENDING_MAX.min(pending + more)),
     }

@@ -1,4 +1,4 @@
-//! The JSON that EventBridge delivers for one Salesforce event.
+//! The JSON envelope in which EventBridge delivers a Salesforce event.
 
 use apache_avro::types::Value as Avro;
 use serde_json::{Map, Value as Json, json};
@@ -16,7 +16,7 @@ use crate::unconfirmed::{RELAY_SHOWS_EVENT_IDS, RELAY_SHOWS_NULLED_FIELDS};
 impl Org {
     /// Returns the envelope of an event, as text.
     pub(super) fn envelope(&mut self, relay: &Relay, event: &ChangeEvent) -> String {
-        let id = self.model.dice.uuid();
+        let id = self.model.random.uuid();
         let schema = self.model.log.schema(&event.schema_id);
         let (source, _, layout) = schema.expect("an event's schema is kept");
         let payload = match source {
@@ -47,7 +47,7 @@ impl Org {
     }
 }
 
-/// Returns a change event in the JSON of the Streaming API: what did not change is not there.
+/// Returns a change event in the JSON form of the Streaming API, without unchanged fields.
 fn change(object: &Object, layout: &Layout, event: &ChangeEvent) -> Json {
     let decoded =
         DecodedEvent::read(layout, &event.payload).expect("the org writes data of its own schema");
@@ -134,7 +134,7 @@ fn platform(org: &Org, source: Source, layout: &Layout, event: &ChangeEvent) -> 
     Json::Object(members.filter(|(_, value)| !value.is_null()).collect())
 }
 
-/// Returns a value as JSON, times as ISO 8601 in UTC.
+/// Returns a value as JSON, with times as ISO 8601 in UTC.
 fn shown(value: Avro, kind: Option<FieldType>) -> Json {
     let json = json(value);
     let (Some(kind), Some(number)) = (kind, json.as_i64()) else {

@@ -1,4 +1,4 @@
-//! Sends what relays have to send: HTTP POSTs, or messages to an SQS queue.
+//! Sends the shipments of relays as HTTP POSTs or as messages to an SQS queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use serde_json::json;
 use super::{Shipment, Target};
 use crate::server::Shared;
 
-/// How long a relay waits after a failure before it tries again by itself.
+/// How long a relay waits after a failure before its next attempt.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How long a receiver may take.
+/// Timeout of a receiver.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most messages of one SQS request.
+/// Maximum number of messages per SQS request.
 const QUEUE_BATCH_MAX: usize = 10;
 
-/// Most bytes of one SQS request, below the limit of 256 KiB by what its frame takes.
+/// Maximum size of an SQS request in bytes: the limit of 256 KiB minus room for the request itself.
 const QUEUE_BATCH_BYTES_MAX: usize = 240 * 1024;
 
-/// Serves the relays until the task is aborted.
+/// Runs the relays until the task is aborted.
 pub(crate) async fn run(shared: Shared) {
     let client = reqwest::Client::builder().timeout(TIMEOUT).build();
     let client = match client {
@@ -41,7 +41,7 @@ pub(crate) async fn run(shared: Shared) {
         for shipment in &shipments {
             let outcome = send(&client, shipment).await;
             failed |= outcome.is_err();
-            shared.lock().settle_shipment(shipment, outcome);
+            shared.lock().finish_shipment(shipment, outcome);
         }
         if !shipments.is_empty() && !failed {
             continue;
@@ -78,7 +78,7 @@ async fn send(client: &reqwest::Client, shipment: &Shipment) -> Result<(), Strin
     Ok(())
 }
 
-/// Returns how many envelopes fit into one SQS request; at least one.
+/// Returns how many envelopes fit into one SQS request, but at least one.
 fn batch_len(envelopes: &[String]) -> usize {
     let mut bytes = 0;
     let fitting = envelopes
@@ -104,7 +104,7 @@ async fn send_batch(
         .map(|(number, body)| json!({"Id": number.to_string(), "MessageBody": body}))
         .collect();
     let body = json!({"QueueUrl": queue, "Entries": entries});
-    // Emulators read the region out of the credentials and check no signature.
+    // Emulators read the region from the credentials and do not check the signature.
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential=local/20260101/{region}/sqs/aws4_request, \
          SignedHeaders=host, Signature=none"

@@ -1,4 +1,4 @@
-//! Composite batch: calls in one that know nothing of each other; each counts as a call.
+//! Composite batch: independent calls in one request. Each counts as an API call.
 
 use serde_json::Value as Json;
 
@@ -10,11 +10,11 @@ use crate::Org;
 use crate::model::error::SfError;
 use crate::unconfirmed::COMPOSITE_LIMIT_CODE;
 
-/// Most subrequests of one batch.
+/// Maximum number of subrequests in a batch.
 const SUBREQUESTS_MAX: usize = 25;
 
 impl Org {
-    /// Answers `POST /composite/batch`.
+    /// Handles `POST /composite/batch`.
     pub(super) fn batch(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let body = call.members()?;
         let halt_on_error = flag(&body, "haltOnError")?;
@@ -39,7 +39,7 @@ impl Org {
                 );
                 refusal(&error.with_status(412))
             } else if place > 0 && !self.usage.spend(self.now_ms()) {
-                // The first one is the call that the batch itself has cost.
+                // The first subrequest uses the API call that the batch itself was counted as.
                 refusal(&allowance_spent())
             } else {
                 self.within(call, request, Container::Batch)
@@ -55,7 +55,7 @@ impl Org {
     }
 }
 
-/// Reads one subrequest; its URL starts with the version.
+/// Reads one subrequest, whose URL starts with the version.
 fn read(json: &Json) -> Result<Request, SfError> {
     let text = |name: &str| match json.get(name) {
         Some(Json::String(text)) if !text.is_empty() => Ok(text.as_str()),

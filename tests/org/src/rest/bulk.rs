@@ -1,4 +1,4 @@
-//! Bulk API 2.0 as resources: jobs below `/jobs/ingest` and `/jobs/query`.
+//! The resources of Bulk API 2.0: jobs below `/jobs/ingest` and `/jobs/query`.
 
 mod create;
 mod multipart;
@@ -21,10 +21,10 @@ use crate::unconfirmed::{
     BULK_VERSION_CONFLICT_CODE,
 };
 
-/// Jobs of one page of a list.
+/// Number of jobs on a page of a list.
 const JOBS_PER_PAGE: usize = 1_000;
 
-/// Pages of results that one answer names for parallel download.
+/// Number of result pages in one answer for parallel download.
 const RESULT_PAGES_MAX: usize = 5;
 
 /// A resource below `/jobs`.
@@ -38,7 +38,7 @@ pub(crate) enum BulkResource<'a> {
     ResultPages(&'a str),
 }
 
-/// What jobs are for.
+/// The two kinds of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ingest,
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Returns the value of `jobType` that lists these jobs.
+    /// Returns the `jobType` of these jobs.
     fn job_type(self) -> &'static str {
         match self {
             Self::Ingest => "V2Ingest",
@@ -70,7 +70,7 @@ impl Kind {
 }
 
 impl<'a> BulkResource<'a> {
-    /// Returns the resource that these path segments below `/jobs` name.
+    /// Returns the resource for these path segments below `/jobs`.
     pub(crate) fn of(segments: &[&'a str]) -> Option<Self> {
         let set = |name: &str| match name.to_ascii_lowercase().as_str() {
             "successfulresults" => Some(ResultSet::Successful),
@@ -91,7 +91,7 @@ impl<'a> BulkResource<'a> {
         })
     }
 
-    /// Returns the path with its variable parts named, for counting.
+    /// Returns the path with placeholders for its variable parts, used for counting.
     pub(crate) fn template(&self) -> &'static str {
         match self {
             Self::Jobs(Kind::Ingest) => "/jobs/ingest",
@@ -131,7 +131,7 @@ impl<'a> BulkResource<'a> {
 }
 
 impl Org {
-    /// Answers a call to a resource below `/jobs`.
+    /// Handles a call to a resource below `/jobs`.
     pub(crate) fn bulk_call(
         &mut self,
         call: &Call<'_>,
@@ -274,7 +274,7 @@ impl Org {
         }
     }
 
-    /// Returns a query job whose results may be read by this call.
+    /// Returns a query job whose results this call may read.
     fn finished_query(&self, call: &Call<'_>, id: &str) -> Result<(RecordId, &Query), SfError> {
         let job = self.bulk_job(Kind::Query, id)?;
         if job.head.version != call.version_number {
@@ -332,20 +332,20 @@ impl Org {
     }
 }
 
-/// Refuses changes of state that a user may not make, or not now.
+/// Refuses state changes that a user may not make, or not in the current state.
 fn check_move(job: &Job, wanted: State) -> Result<(), SfError> {
     let refused = |message: String| Err(SfError::new("INVALIDJOBSTATE", message));
-    let held = match job.head.state {
+    let state = match job.head.state {
         State::JobComplete => "Completed",
         other => other.name(),
     };
     match (wanted, Kind::of(job)) {
         (State::Aborted, _) if job.head.state.is_final() => {
-            refused(format!("Aborting already {held} Job not allowed"))
+            refused(format!("Aborting already {state} Job not allowed"))
         }
         (State::Aborted, _) => Ok(()),
         (State::UploadComplete, Kind::Ingest) if job.head.state != State::Open => {
-            refused(format!("Closing already {held} Job not allowed"))
+            refused(format!("Closing already {state} Job not allowed"))
         }
         (State::UploadComplete, Kind::Ingest) => match &job.work {
             Work::Ingest(ingest) if ingest.uploads > 1 => {
@@ -378,12 +378,12 @@ fn no_locator() -> SfError {
     SfError::new("INVALID_QUERY_LOCATOR", "invalid query locator")
 }
 
-/// Returns the opaque name of a row number.
+/// Returns the opaque locator of a row number.
 fn locator(row: usize) -> String {
     STANDARD_NO_PAD.encode(row.to_string())
 }
 
-/// Returns the row number that the request's locator names.
+/// Returns the row number of the request's locator.
 fn start_of(call: &Call<'_>) -> Result<usize, SfError> {
     let Some(text) = call.request.param("locator") else {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! sObject Collections: up to 200 records in one call, each with its own outcome.
+//! sObject Collections: up to 200 records in one call, each with its own result.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,13 +19,13 @@ use crate::unconfirmed::{
     ALL_OR_NONE_ROLLBACK_STATUS, TOO_MANY_RECORDS_CODE, TYPE_ERROR_REFUSES_COLLECTION,
 };
 
-/// Most records of one writing call.
+/// Maximum number of records in a write.
 const RECORDS_MAX: usize = 200;
 
-/// Most ids of one reading call.
+/// Maximum number of ids in a read.
 const RETRIEVE_MAX: usize = 2_000;
 
-/// Most runs of records of one type in one call.
+/// Maximum number of runs of the same type in one call.
 const TYPE_RUNS_MAX: usize = 10;
 
 /// The body of a create, update or upsert.
@@ -37,7 +37,7 @@ struct Batch {
 type Outcome = Result<Saved, SfError>;
 
 impl Org {
-    /// Answers `POST /composite/sobjects`.
+    /// Handles `POST /composite/sobjects`.
     pub(crate) fn create_many(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let batch = read_batch(call)?;
         let mut tx = Transaction::default();
@@ -60,7 +60,7 @@ impl Org {
         self.finish(call, tx, outcomes, batch.all_or_none, false)
     }
 
-    /// Answers `PATCH /composite/sobjects`.
+    /// Handles `PATCH /composite/sobjects`.
     pub(crate) fn update_many(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let batch = read_batch(call)?;
         let repeated = repeated(batch.records.iter().filter_map(|members| id_text(members)));
@@ -107,7 +107,7 @@ impl Org {
         )
     }
 
-    /// Answers `PATCH /composite/sobjects/O/Field`.
+    /// Handles `PATCH /composite/sobjects/O/Field`.
     pub(crate) fn upsert_many(
         &mut self,
         call: &mut Call<'_>,
@@ -124,8 +124,8 @@ impl Org {
             .iter()
             .map(|members| key_text(members, &name))
             .collect();
-        let folded = |key: &String| key.to_lowercase();
-        let repeated = repeated(keys.iter().flatten().map(folded));
+        let lower = |key: &String| key.to_lowercase();
+        let repeated = repeated(keys.iter().flatten().map(lower));
         let mut tx = Transaction::default();
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for (members, key) in batch.records.iter().zip(&keys) {
@@ -165,7 +165,7 @@ impl Org {
         self.finish(call, tx, outcomes, batch.all_or_none, true)
     }
 
-    /// Answers `DELETE /composite/sobjects?ids=…`.
+    /// Handles `DELETE /composite/sobjects?ids=…`.
     pub(crate) fn delete_many(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let ids = call.request.param("ids").unwrap_or_default();
         let ids: Vec<&str> = ids
@@ -187,7 +187,7 @@ impl Org {
         self.finish(call, tx, outcomes, all_or_none, false)
     }
 
-    /// Answers `GET` and `POST /composite/sobjects/O`.
+    /// Handles `GET` and `POST /composite/sobjects/O`.
     pub(crate) fn retrieve_many(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let (ids, fields) = if call.method == "POST" {
@@ -247,14 +247,14 @@ impl Org {
         })
     }
 
-    /// Commits what succeeded, or nothing, and answers record by record.
+    /// Commits what succeeded, or nothing, and returns a result for each record.
     fn finish(
         &mut self,
         call: &mut Call<'_>,
         tx: Transaction,
         outcomes: Vec<Outcome>,
         all_or_none: bool,
-        told: bool,
+        with_created: bool,
     ) -> Result<Response, SfError> {
         let type_error = outcomes.iter().find_map(|outcome| {
             outcome
@@ -281,7 +281,7 @@ impl Org {
             }
             match outcome {
                 Ok(_) if rolled_back => push_failure(&mut body, &rolled_back_error()),
-                Ok(saved) => push_saved(&mut body, *saved, told),
+                Ok(saved) => push_saved(&mut body, *saved, with_created),
                 Err(error) => push_failure(&mut body, error),
             }
         }
@@ -331,7 +331,7 @@ fn id_text(members: &Map<String, Json>) -> Option<&str> {
         .as_str()
 }
 
-/// Returns the trimmed key of a record, unless it is missing, null or empty.
+/// Returns the trimmed key of a record, or `None` if it is missing, null or empty.
 fn key_text(members: &Map<String, Json>, field: &str) -> Option<String> {
     let json = members
         .iter()

@@ -1,4 +1,5 @@
-//! Composite: several calls in one, in order, each of which may use what an earlier one answered.
+//! Composite: several calls in one request, run in order. A call can use the answers of earlier
+//! ones.
 
 use std::collections::HashSet;
 
@@ -16,10 +17,10 @@ use crate::unconfirmed::{
     COMPOSITE_FORM_CODE, COMPOSITE_HEAVY_MAX, COMPOSITE_LIMIT_CODE, COMPOSITE_REFERENCE_CODE,
 };
 
-/// Most subrequests of one composite call.
+/// Maximum number of subrequests of one composite call.
 const SUBREQUESTS_MAX: usize = 25;
 
-/// One call within a composite call or a graph.
+/// One call of a composite request or a graph.
 pub(super) struct Node {
     pub(super) method: String,
     pub(super) url: String,
@@ -28,18 +29,18 @@ pub(super) struct Node {
     headers: Vec<(String, String)>,
 }
 
-/// What became of nodes that ran one after the other.
+/// The result of running nodes in order.
 pub(super) struct Run {
     pub(super) responses: Vec<Response>,
-    /// Whether a node failed and took everything with it.
+    /// Whether a failed node rolled back all of them.
     pub(super) undone: bool,
 }
 
 impl Org {
-    /// Answers `POST /composite`.
+    /// Handles `POST /composite`.
     ///
-    /// `collateSubrequests` lets Salesforce run independent calls together; their outcome is the
-    /// same, so here it changes nothing.
+    /// `collateSubrequests` lets Salesforce group independent calls. Their result is the same, so
+    /// it has no effect here.
     pub(super) fn composite(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let body = call.members()?;
         let all_or_none = flag(&body, "allOrNone")?;
@@ -60,7 +61,8 @@ impl Org {
         Ok(Response::json(200, out))
     }
 
-    /// Runs nodes in order; with `all_or_none`, the first failure undoes and ends everything.
+    /// Runs nodes in order. With `all_or_none`, the first failure stops the run and rolls
+    /// everything back.
     pub(super) fn run_nodes(
         &mut self,
         call: &mut Call<'_>,
@@ -146,7 +148,7 @@ impl Node {
         })
     }
 
-    /// Returns the node as a call, with what it refers to filled in.
+    /// Returns the node as a call, with its references replaced.
     fn request(&self, answers: &Answers) -> Result<Request, SfError> {
         let url = answers.fill_url(&self.url)?;
         let mut request = Request::new(&self.method, &url);
@@ -159,13 +161,13 @@ impl Node {
         }
     }
 
-    /// Tells whether a composite call takes only a few of such nodes.
+    /// Returns whether a composite request limits the number of such nodes.
     fn is_heavy(&self) -> bool {
         let parts = self.parts();
         Resource::of(parts.get(1..).unwrap_or_default()).is_some_and(|resource| resource.is_heavy())
     }
 
-    /// Returns the version and the path segments behind `/services/data/`, not decoded.
+    /// Returns the version and the path segments after `/services/data/`, not decoded.
     pub(super) fn parts(&self) -> Vec<&str> {
         let path = self.url.split('?').next().unwrap_or_default();
         let rest = path.strip_prefix("/services/data/").unwrap_or_default();
@@ -173,7 +175,7 @@ impl Node {
     }
 }
 
-/// Reads the nodes of a composite call or a graph.
+/// Reads the nodes of a composite request or a graph.
 pub(super) fn read_nodes(json: Option<&Json>, max: usize) -> Result<Vec<Node>, SfError> {
     let Some(Json::Array(items)) = json else {
         return Err(malformed("compositeRequest is required and is an array"));
@@ -194,12 +196,12 @@ pub(super) fn read_nodes(json: Option<&Json>, max: usize) -> Result<Vec<Node>, S
     Ok(nodes)
 }
 
-/// Returns the refusal of a body that is JSON of the wrong form.
+/// Returns the error for a body that is JSON of the wrong form.
 pub(super) fn malformed(message: &str) -> SfError {
     SfError::new(COMPOSITE_FORM_CODE, message).with_status(400)
 }
 
-/// Reads a switch that is off unless it is given.
+/// Reads a boolean member that is false by default.
 pub(super) fn flag(members: &Map<String, Json>, name: &str) -> Result<bool, SfError> {
     match members.get(name) {
         None | Some(Json::Null) => Ok(false),
@@ -214,7 +216,7 @@ fn rolled_back() -> Response {
     refusal(&SfError::new("PROCESSING_HALTED", message))
 }
 
-/// Appends the responses of nodes as `compositeResponse` shows them.
+/// Appends the responses of nodes in the form of `compositeResponse`.
 pub(super) fn push_responses(out: &mut String, nodes: &[Node], responses: &[Response]) {
     out.push('[');
     for (place, (node, response)) in nodes.iter().zip(responses).enumerate() {
@@ -246,7 +248,7 @@ pub(super) fn push_responses(out: &mut String, nodes: &[Node], responses: &[Resp
     out.push(']');
 }
 
-/// Appends the body of a contained response; one without a body shows null.
+/// Appends the body of a contained response, or null if it has no body.
 pub(super) fn push_body(out: &mut String, response: &Response) {
     let text = std::str::from_utf8(&response.body).unwrap_or_default();
     out.push_str(if text.is_empty() { "null" } else { text });

@@ -1,4 +1,4 @@
-//! Conditional requests: what a caller knows already, and what must not have changed meanwhile.
+//! Conditional requests: `If-Modified-Since`, `If-Unmodified-Since` and entity tags.
 
 use super::Call;
 use super::message::Response;
@@ -12,22 +12,22 @@ use crate::unconfirmed::PRECONDITION_FAILED_CODE;
 /// The only object whose records have entity tags (REST guide, "Conditional Requests").
 const TAGGED_OBJECT: &str = "Account";
 
-/// As what the thing stands that a request is about.
+/// The version of a resource that conditions are checked against.
 pub(super) struct State {
     modified_ms: i64,
     etag: Option<String>,
 }
 
-/// Whether a request is to be answered.
+/// How to answer a conditional request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Answer,
-    /// The caller of a read knows it already.
-    Known,
+pub(super) enum Condition {
+    Modified,
+    /// The caller already has this version.
+    NotModified,
 }
 
 impl State {
-    /// Returns the state of something without an entity tag.
+    /// Returns the version of something without an entity tag.
     pub(super) fn dated(modified_ms: i64) -> Self {
         Self {
             modified_ms,
@@ -35,7 +35,7 @@ impl State {
         }
     }
 
-    /// Returns the state of a record.
+    /// Returns the version of a record.
     pub(super) fn of(model: &Model, object: ObjectNo, row: RowNo) -> Self {
         let shape = model.object(object);
         let table = model.table(object);
@@ -47,8 +47,8 @@ impl State {
         }
     }
 
-    /// Adds what the caller may ask by next time.
-    pub(super) fn shown(&self, response: Response) -> Response {
+    /// Adds the headers that the caller needs for its next conditional request.
+    pub(super) fn with_validators(&self, response: Response) -> Response {
         let response = response.with_header("last-modified", &stamp::http_date(self.modified_ms));
         match &self.etag {
             Some(etag) => response.with_header("etag", etag),
@@ -56,8 +56,8 @@ impl State {
         }
     }
 
-    /// Judges the conditions of a request.
-    pub(super) fn judge(&self, call: &Call<'_>) -> Result<Verdict, SfError> {
+    /// Checks the conditions of a request.
+    pub(super) fn check(&self, call: &Call<'_>) -> Result<Condition, SfError> {
         let reading = matches!(call.method.as_str(), "GET" | "HEAD");
         let date = |name: &str| -> Result<Option<i64>, SfError> {
             let Some(text) = call.request.get(name) else {
@@ -84,15 +84,15 @@ impl State {
             return Err(failed("The record was modified meanwhile"));
         }
         match names("if-none-match") {
-            Some(true) if reading => return Ok(Verdict::Known),
+            Some(true) if reading => return Ok(Condition::NotModified),
             Some(true) => return Err(failed("The record is the one that must not be there")),
             Some(false) | None => {}
         }
         let since = date("if-modified-since")?.filter(|_| reading);
         Ok(if since.is_some_and(|date| self.modified_ms <= date) {
-            Verdict::Known
+            Condition::NotModified
         } else {
-            Verdict::Answer
+            Condition::Modified
         })
     }
 }
@@ -101,7 +101,7 @@ fn failed(message: &str) -> SfError {
     SfError::new(PRECONDITION_FAILED_CODE, message).with_status(412)
 }
 
-/// Returns an entity tag that is another one as soon as any value of the record is another one.
+/// Returns an entity tag that changes when any value of the record changes.
 fn tag(model: &Model, object: ObjectNo, row: RowNo) -> String {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

@@ -1,13 +1,12 @@
-//! Bulk API 1.0: jobs below `/services/async/XX.X/job`, as clients from before Bulk API 2.0 load and
-//! read by them.
+//! Bulk API 1.0: jobs below `/services/async/XX.X/job`, used by clients older than Bulk API 2.0.
 //!
-//! A job is told in JSON or XML, whichever its caller speaks; its batches and their results are told
-//! in JSON if they are JSON and otherwise in XML and CSV. A batch that queries has run as soon as it
-//! is added; a batch that loads is worked off like a job of Bulk API 2.0, as the clock of the org
-//! moves. Source: Bulk API 1.0 and 2.0 Developer Guide, "Bulk API 1.0".
+//! A job is written in JSON or XML, whichever its creator used. Its batches and results are JSON if
+//! the batches are JSON, otherwise XML and CSV. A query batch runs when it is added. A load batch
+//! is processed like a job of Bulk API 2.0, as the org's clock advances. Source: Bulk API 1.0 and
+//! 2.0 Developer Guide, "Bulk API 1.0".
 
 mod batch;
-mod told;
+mod serialize;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +23,7 @@ use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::unconfirmed::ASYNC_SESSION_REFUSAL_STATUS;
 use batch::Batch;
-use told::Notation;
+use serialize::Notation;
 
 /// How long a job is kept.
 const RETENTION_MS: i64 = 7 * 86_400_000;
@@ -33,7 +32,7 @@ const RETENTION_MS: i64 = 7 * 86_400_000;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct AsyncJobs {
     jobs: BTreeMap<RecordId, Job>,
-    /// Batches so far, of all jobs.
+    /// Number of batches of all jobs so far.
     batches: u32,
 }
 
@@ -42,14 +41,14 @@ struct Job {
     id: RecordId,
     user: RecordId,
     version: u32,
-    /// What change events say about what the job writes.
+    /// The change origin of the job's writes.
     origin: String,
     object: String,
     task: Task,
     content: Content,
-    /// What its creator speaks.
+    /// The notation of its creator.
     notation: Notation,
-    /// Whether a batch waits for the end of the one before it.
+    /// Whether each batch waits for the previous one to end.
     serial: bool,
     external_id: Option<String>,
     assignment_rule: Option<String>,
@@ -59,14 +58,14 @@ struct Job {
     batches: Vec<Batch>,
 }
 
-/// What the batches of a job are for.
+/// The work of a job's batches.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Task {
     Query { with_deleted: bool },
     Load(Aim),
 }
 
-/// In what form batches and their results are written.
+/// The format of batches and their results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Content {
     Csv,
@@ -80,7 +79,7 @@ enum JobState {
     Aborted,
 }
 
-/// Status, code and text of a refusal.
+/// HTTP status, code and text of a refusal.
 #[derive(Debug)]
 struct Refusal(u16, &'static str, String);
 
@@ -100,20 +99,20 @@ struct AsyncCall<'a> {
 }
 
 impl Org {
-    /// Answers what stands below `/services/async/`; `None` if the path is none of it.
+    /// Handles a path below `/services/async/`, or returns `None` for another path.
     pub(super) fn dataload(&mut self, request: &Request, path: &str) -> Option<Response> {
         let rest = path.strip_prefix("/services/async/")?;
         let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
         let answer = self.dataload_call(request, &parts);
         Some(answer.unwrap_or_else(|refusal| {
             let notation = Notation::of(request).unwrap_or(Notation::Xml);
-            told::refusal(notation, refusal)
+            serialize::refusal(notation, refusal)
         }))
     }
 
     fn dataload_call(&mut self, request: &Request, parts: &[&str]) -> Answer {
         let session = request.get("x-sfdc-session").unwrap_or_default();
-        let user = self.user_behind(session).ok_or_else(|| {
+        let user = self.user_of_token(session).ok_or_else(|| {
             let message = "Invalid session id".to_owned();
             Refusal(ASYNC_SESSION_REFUSAL_STATUS, "InvalidSessionId", message)
         })?;
@@ -130,15 +129,15 @@ impl Org {
         };
         match (method, &parts[1..]) {
             ("POST", ["job"]) => self.create_async_job(&call),
-            ("GET", ["job", id]) => self.tell_job(200, request, id),
+            ("GET", ["job", id]) => self.job_response(200, request, id),
             ("POST", ["job", id]) => self.change_async_job(request, id),
             ("POST", ["job", id, "batch"]) => self.add_batch(&call, id),
-            ("GET", ["job", id, "batch"]) => self.tell_batches(id),
-            ("GET", ["job", id, "batch", batch]) => self.tell_batch(200, id, batch),
-            ("GET", ["job", id, "batch", batch, "request"]) => self.tell_request(id, batch),
-            ("GET", ["job", id, "batch", batch, "result"]) => self.tell_results(id, batch),
+            ("GET", ["job", id, "batch"]) => self.batches_response(id),
+            ("GET", ["job", id, "batch", batch]) => self.batch_response(200, id, batch),
+            ("GET", ["job", id, "batch", batch, "request"]) => self.batch_data_response(id, batch),
+            ("GET", ["job", id, "batch", batch, "result"]) => self.results_response(id, batch),
             ("GET", ["job", id, "batch", batch, "result", result]) => {
-                self.tell_rows(id, batch, result)
+                self.rows_response(id, batch, result)
             }
             _ => Err(Refusal::new("InvalidUrl", "Destination URL not supported")),
         }
@@ -199,7 +198,7 @@ impl Org {
             task,
             content,
             notation: Notation::of(call.request).unwrap_or(Notation::Xml),
-            // A client writes the mode by its name or by its number.
+            // Clients send the mode by name or by number.
             serial: matches!(members.get("concurrencyMode"), Some(mode) if *mode == "Serial" || *mode == 1),
             external_id: key.map(|key| self.model.field(object, key).name.clone()),
             assignment_rule: member("assignmentRuleId").map(str::to_owned),
@@ -210,7 +209,7 @@ impl Org {
         };
         let id = job.id;
         self.async_jobs.jobs.insert(id, job);
-        self.tell_job(201, call.request, &id.to_string())
+        self.job_response(201, call.request, &id.to_string())
     }
 
     fn change_async_job(&mut self, request: &Request, id: &str) -> Answer {
@@ -233,14 +232,14 @@ impl Org {
         if state == JobState::Aborted {
             self.abort_batches(id)?;
         }
-        self.tell_job(200, request, id)
+        self.job_response(200, request, id)
     }
 
-    /// Answers what a job resource shows.
-    fn tell_job(&self, status: u16, request: &Request, id: &str) -> Answer {
+    /// Returns a job resource.
+    fn job_response(&self, status: u16, request: &Request, id: &str) -> Answer {
         let job = self.async_job(id)?;
         let notation = Notation::of(request).unwrap_or(job.notation);
-        Ok(told::job(status, notation, &self.job_info(job)))
+        Ok(serialize::job(status, notation, &self.job_info(job)))
     }
 
     fn job_info(&self, job: &Job) -> Json {
@@ -261,7 +260,7 @@ impl Org {
             "concurrencyMode": if job.serial { "Serial" } else { "Parallel" },
             "contentType": job.content.name(),
             "createdById": job.user,
-            "createdDate": told::moment(job.created_ms),
+            "createdDate": serialize::moment(job.created_ms),
             "externalIdFieldName": job.external_id,
             "fastPathEnabled": false,
             "id": job.id,
@@ -276,7 +275,7 @@ impl Org {
             "object": job.object,
             "operation": job.task.name(),
             "state": job.state.name(),
-            "systemModstamp": told::moment(job.changed_ms),
+            "systemModstamp": serialize::moment(job.changed_ms),
             "totalProcessingTime": busy_ms,
         })
     }
@@ -325,7 +324,7 @@ impl JobState {
     }
 }
 
-/// Returns what a call says about a job, in whichever notation.
+/// Returns the members of a request body in either notation.
 fn members_of(request: &Request) -> Option<Map<String, Json>> {
     if Notation::of(request) != Some(Notation::Xml) {
         return serde_json::from_slice(&request.body).ok();
@@ -347,7 +346,7 @@ fn members_of(request: &Request) -> Option<Map<String, Json>> {
     text.contains("jobInfo").then(|| found.collect())
 }
 
-/// Returns the change origin of what a job writes.
+/// Returns the change origin of a job's writes.
 fn origin(call: &AsyncCall<'_>) -> String {
     let version = call.version;
     match client_tag(call.request) {
@@ -356,7 +355,7 @@ fn origin(call: &AsyncCall<'_>) -> String {
     }
 }
 
-/// Reads `61.0`.
+/// Parses `61.0`.
 fn version_of(parts: &[&str]) -> Result<u32, Refusal> {
     let text = parts.first().copied().unwrap_or_default();
     let number = text
@@ -366,7 +365,8 @@ fn version_of(parts: &[&str]) -> Result<u32, Refusal> {
     known.ok_or_else(|| Refusal::new("InvalidVersion", format!("Invalid API version {text}")))
 }
 
-/// Turns a refusal of Bulk API 2.0 into one of this API, which has the code of its own in front.
+/// Converts an error of Bulk API 2.0 into one of this API. If its message starts with a code, that
+/// code is used.
 fn refused(error: SfError) -> Refusal {
     let codes = ["InvalidEntity", "FeatureNotEnabled", "InvalidJob"];
     let (code, message) = error.message().split_once(" : ").unwrap_or_default();
@@ -376,7 +376,7 @@ fn refused(error: SfError) -> Refusal {
     }
 }
 
-/// Returns the path with its variable parts named, for counting.
+/// Returns the path with placeholders for its variable parts, used for counting.
 fn template(parts: &[&str]) -> &'static str {
     match parts {
         [_, "job"] => "/async/job",

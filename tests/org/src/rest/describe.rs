@@ -1,9 +1,9 @@
-//! What objects and fields look like: global describe, basic information, full describe.
+//! Metadata of objects and fields: global describe, basic information, full describe.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::Call;
-use super::condition::{State, Verdict};
+use super::condition::{Condition, State};
 use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
@@ -16,7 +16,7 @@ use crate::soql;
 const MASTER_RECORD_TYPE: &str = "012000000000000AAA";
 
 impl Org {
-    /// Answers `/sobjects`.
+    /// Handles `/sobjects`.
     pub(crate) fn describe_global(&self, call: &Call<'_>) -> Result<Response, SfError> {
         let entries = self.model.schema.objects.iter();
         let objects: Vec<Json> = entries
@@ -26,7 +26,7 @@ impl Org {
         dated(call, body.to_string())
     }
 
-    /// Answers `GET /sobjects/O`.
+    /// Handles `GET /sobjects/O`.
     pub(crate) fn describe_basic(
         &self,
         call: &Call<'_>,
@@ -37,7 +37,7 @@ impl Org {
         dated(call, body.to_string())
     }
 
-    /// Answers `GET /sobjects/O/describe`.
+    /// Handles `GET /sobjects/O/describe`.
     pub(crate) fn describe(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object(self.model.object_named(object)?);
         let mut members = object_members(call, object);
@@ -98,16 +98,16 @@ impl Org {
     }
 }
 
-/// Answers with a describe, or with 304 if the caller knows it: schemas are as old as the org.
+/// Returns a describe, or 304 if the caller already has it. Schemas date from the start of the org.
 fn dated(call: &Call<'_>, body: String) -> Result<Response, SfError> {
     let state = State::dated(START_MS);
-    Ok(state.shown(match state.judge(call)? {
-        Verdict::Known => Response::empty(304),
-        Verdict::Answer => Response::json(200, body),
+    Ok(state.with_validators(match state.check(call)? {
+        Condition::NotModified => Response::empty(304),
+        Condition::Modified => Response::json(200, body),
     }))
 }
 
-/// Returns the record types of an object; the master comes last and is the default of last resort.
+/// Returns the record types of an object. The master comes last and is the default if no other is.
 fn record_type_infos(call: &Call<'_>, object: &Object) -> Vec<Json> {
     let defaulted = object.record_types.iter().any(|kind| kind.default);
     let info = |id: String, names: (&str, &str), default: bool, master: bool| {
@@ -136,7 +136,7 @@ fn record_type_infos(call: &Call<'_>, object: &Object) -> Vec<Json> {
         .collect()
 }
 
-/// Returns the members that every form of describe shows for an object.
+/// Returns the members that every form of describe has for an object.
 fn object_members(call: &Call<'_>, object: &Object) -> Map<String, Json> {
     let base = format!("/services/data/{}/sobjects/{}", call.version, object.name);
     let writable = object.writable;
@@ -213,7 +213,7 @@ fn extra_type_info(field: &Field) -> Option<&'static str> {
     }
 }
 
-/// Returns every member that describe shows for a field.
+/// Returns the describe members of a field.
 fn field_members(object: &Object, field: &Field) -> Json {
     let mut members = members_a_to_h(object, field);
     if let (Json::Object(members), Json::Object(rest)) =
@@ -227,7 +227,7 @@ fn field_members(object: &Object, field: &Field) -> Json {
 /// Returns the members from `aggregatable` to `htmlFormatted`.
 fn members_a_to_h(object: &Object, field: &Field) -> Json {
     let kind = field.kind;
-    // An id is ASCII; other text may take three bytes for a character.
+    // An id is ASCII. Other text can have three bytes per character.
     let is_id = matches!(kind, FieldType::Id | FieldType::Reference);
     let byte_length = if is_id {
         field.length

@@ -1,4 +1,4 @@
-//! What the org offers: versions, resources, limits, record counts.
+//! The resources that describe the org: versions, resources, limits, record counts.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -7,7 +7,7 @@ use super::usage::Usage;
 use super::{Call, VERSION_MAX, VERSION_MIN};
 use crate::Org;
 
-/// Answers `/services/data`, the only data path that needs no token.
+/// Handles `/services/data`, the only data path without a token.
 pub(crate) fn versions() -> Response {
     let entries: Vec<String> = (VERSION_MIN..=VERSION_MAX)
         .map(|number| {
@@ -20,16 +20,16 @@ pub(crate) fn versions() -> Response {
     Response::json(200, format!("[{}]", entries.join(",")))
 }
 
-/// Returns the name of a release: three a year, v66.0 being Spring '26.
+/// Returns the name of a release. There are three a year; v66.0 is Spring '26.
 fn release(number: u32) -> String {
     let since_spring_2014 = number - 30;
     let season = ["Spring", "Summer", "Winter"][since_spring_2014 as usize % 3];
-    // A winter release carries the number of the following year.
+    // A winter release has the number of the following year.
     let year = 14 + (since_spring_2014 + 1) / 3;
     format!("{season} '{year}")
 }
 
-/// Answers `/services/data/vXX.X/`.
+/// Handles `/services/data/vXX.X/`.
 pub(crate) fn resources(call: &Call<'_>) -> Response {
     let base = format!("/services/data/{}", call.version);
     let names = [
@@ -51,7 +51,7 @@ pub(crate) fn resources(call: &Call<'_>) -> Response {
 }
 
 impl Org {
-    /// Answers `/limits`.
+    /// Handles `/limits`.
     pub(crate) fn limits(&mut self) -> Response {
         let used = self.usage.used(self.now_ms());
         let requests =
@@ -79,7 +79,7 @@ impl Org {
         Response::json(200, body.to_string())
     }
 
-    /// Answers `/limits/recordCount?sObjects=…`; objects without records are missing.
+    /// Handles `/limits/recordCount?sObjects=…`, which omits objects without records.
     pub(crate) fn record_count(&self, call: &Call<'_>) -> Response {
         let wanted = call.request.param("sObjects");
         let asked = |name: &str| {

@@ -1,4 +1,4 @@
-//! Duplicate rules: records that look like others are refused, or saved on request.
+//! Duplicate rules: similar records are refused, or saved if the caller allows it.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -12,19 +12,19 @@ use crate::model::schema::FieldNo;
 use crate::model::table::RowNo;
 use crate::model::value::Value;
 
-/// Since this version the header that talks about duplicate rules is read.
+/// The first API version that reads the duplicate rule header.
 const HEADER_SINCE: u32 = 52;
 
-/// Most records that one refusal shows.
+/// Maximum number of records in an error.
 const MATCHES_MAX: usize = 10;
 
-/// A duplicate rule as the org file declares it.
+/// A duplicate rule, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DuplicateRule {
     name: String,
     object: String,
-    /// Two records are alike if they agree in all of these, and none of them is null.
+    /// Two records are duplicates if all of these fields are equal and not null.
     fields: Vec<String>,
     action: Action,
 }
@@ -32,26 +32,26 @@ pub(crate) struct DuplicateRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
-    /// Nobody saves a duplicate.
+    /// Duplicates are never saved.
     Block,
-    /// Who says so saves a duplicate.
+    /// Duplicates are saved if the caller allows it.
     Alert,
 }
 
-/// What a caller says about duplicates.
-struct Wish {
+/// The caller's duplicate rule header.
+struct DuplicateHeader {
     allow_save: bool,
     record_details: bool,
 }
 
-impl Wish {
-    /// Reads `allowSave=true; includeRecordDetails=true`.
+impl DuplicateHeader {
+    /// Parses `allowSave=true; includeRecordDetails=true`.
     fn of(call: &Call<'_>) -> Self {
         let header = call.request.get("sforce-duplicate-rule-header");
         let header = header
             .filter(|_| call.version_number >= HEADER_SINCE)
             .unwrap_or_default();
-        let says = |wanted: &str| {
+        let is_true = |wanted: &str| {
             header
                 .split([';', ','])
                 .any(|pair| match pair.split_once('=') {
@@ -63,13 +63,13 @@ impl Wish {
                 })
         };
         Self {
-            allow_save: says("allowSave"),
-            record_details: says("includeRecordDetails"),
+            allow_save: is_true("allowSave"),
+            record_details: is_true("includeRecordDetails"),
         }
     }
 }
 
-/// Refuses a draft that looks like another record than `own`, if a rule says so.
+/// Refuses a draft that duplicates another record than `own`, if a rule requires it.
 pub(super) fn check(
     model: &Model,
     rules: &[DuplicateRule],
@@ -79,13 +79,13 @@ pub(super) fn check(
 ) -> Result<(), SfError> {
     let object = model.object(edit.object);
     for rule in rules.iter().filter(|rule| rule.object == object.name) {
-        let wish = Wish::of(call);
-        if rule.action == Action::Alert && wish.allow_save {
+        let header = DuplicateHeader::of(call);
+        if rule.action == Action::Alert && header.allow_save {
             continue;
         }
         let found = alike(model, rule, draft, own);
         if !found.is_empty() {
-            return Err(refusal(model, rule, (call, &wish), edit, &found));
+            return Err(refusal(model, rule, (call, &header), edit, &found));
         }
     }
     Ok(())
@@ -98,14 +98,14 @@ fn alike(model: &Model, rule: &DuplicateRule, draft: &Draft, own: Option<RowNo>)
     let Some(fields) = fields else {
         return Vec::new();
     };
-    // A change that touches none of the fields makes no new likeness.
+    // An update of other fields cannot create a duplicate.
     if !draft.sets.iter().any(|(no, _)| fields.contains(no)) {
         return Vec::new();
     }
     let wanted = |no: FieldNo| {
         let set = draft.sets.iter().find(|(set, _)| *set == no);
-        let held = || own.map(|row| table.get(row, no));
-        let value = set.map(|(_, value)| value).or_else(held);
+        let existing = || own.map(|row| table.get(row, no));
+        let value = set.map(|(_, value)| value).or_else(existing);
         value.and_then(|value| value.index_key(object.field(no)))
     };
     let Some(wanted) = fields
@@ -132,7 +132,7 @@ fn alike(model: &Model, rule: &DuplicateRule, draft: &Draft, own: Option<RowNo>)
 fn refusal(
     model: &Model,
     rule: &DuplicateRule,
-    (call, wish): (&Call<'_>, &Wish),
+    (call, header): (&Call<'_>, &DuplicateHeader),
     edit: Edit<'_>,
     found: &[RowNo],
 ) -> SfError {
@@ -146,7 +146,7 @@ fn refusal(
             let mut record = json!({
                 "attributes": {"type": object.name, "url": url}, "Id": id.to_string(),
             });
-            for name in rule.fields.iter().filter(|_| wish.record_details) {
+            for name in rule.fields.iter().filter(|_| header.record_details) {
                 if let Some(no) = object.find(name)
                     && let Value::Text(text) = model.table(edit.object).get(*row, no)
                 {

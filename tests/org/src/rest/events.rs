@@ -1,4 +1,4 @@
-//! Events over REST: publishing a platform event as if it were a record, and event schemas.
+//! Events over REST: publishing a platform event like a record, and event schemas.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,7 @@ use crate::Org;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
 
-/// A resource that has to do with events only.
+/// A resource for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventResource<'a> {
     Schema(&'a str),
@@ -19,7 +19,7 @@ pub(crate) enum EventResource<'a> {
 }
 
 impl<'a> EventResource<'a> {
-    /// Returns the resource that these decoded path segments name.
+    /// Returns the resource for these decoded path segments.
     pub(crate) fn of(segments: &[&'a str]) -> Option<Self> {
         Some(match *segments {
             ["sobjects", event, "eventSchema"] => Self::Schema(event),
@@ -31,7 +31,7 @@ impl<'a> EventResource<'a> {
         })
     }
 
-    /// Returns the path with its variable parts named, for counting.
+    /// Returns the path with placeholders for its variable parts, used for counting.
     pub(crate) fn template(self) -> &'static str {
         match self {
             Self::Schema(_) => "/sobjects/{object}/eventSchema",
@@ -53,7 +53,7 @@ impl<'a> EventResource<'a> {
 }
 
 impl Org {
-    /// Answers a call of one of its methods.
+    /// Handles a call to the resource.
     pub(crate) fn events(
         &mut self,
         call: &Call<'_>,
@@ -71,7 +71,7 @@ impl Org {
         }
     }
 
-    /// Answers `POST /sobjects/Event__e`.
+    /// Handles `POST /sobjects/Event__e`.
     pub(crate) fn publish_row(
         &mut self,
         call: &Call<'_>,
@@ -96,7 +96,7 @@ impl Org {
         Ok(Response::json(201, body.to_string()))
     }
 
-    /// Answers `GET /sobjects/Event/eventSchema`.
+    /// Handles `GET /sobjects/Event/eventSchema`.
     fn event_schema(&self, event: &str) -> Result<Response, SfError> {
         let source = self
             .model
@@ -106,7 +106,7 @@ impl Org {
         self.event_schema_by_id(&id)
     }
 
-    /// Answers `GET /event/eventSchema/id`.
+    /// Handles `GET /event/eventSchema/id`.
     fn event_schema_by_id(&self, id: &str) -> Result<Response, SfError> {
         let schema = self.get_schema(id).ok_or_else(SfError::not_found)?;
         let mut json: Json =

@@ -1,4 +1,4 @@
-//! Composite graphs: groups of calls, each all or nothing, each independent of the others.
+//! Composite graphs: independent groups of calls. Each group succeeds or fails as a whole.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,19 +14,19 @@ use crate::model::error::SfError;
 use crate::model::value::push_json_text;
 use crate::unconfirmed::{COMPOSITE_LIMIT_CODE, COMPOSITE_REFERENCE_CODE};
 
-/// Most graphs of one payload.
+/// Maximum number of graphs in a request.
 const GRAPHS_MAX: usize = 75;
 
-/// Most nodes of one payload, and so of one graph.
+/// Maximum number of nodes in a request, and so in a graph.
 const NODES_MAX: usize = 500;
 
-/// Longest chain of nodes of which each refers to the one before.
+/// Maximum length of a chain of nodes that refer to each other.
 const DEPTH_MAX: usize = 15;
 
-/// Most kinds of nodes in one payload: version, method and object.
+/// Maximum number of kinds of nodes (version, method and object) in a request.
 const KINDS_MAX: usize = 15;
 
-/// Most failed graphs; when there are more, the graphs behind them are not run.
+/// Maximum number of failed graphs. After more failures the remaining graphs do not run.
 const FAILURES_MAX: usize = 14;
 
 struct Graph {
@@ -35,7 +35,7 @@ struct Graph {
 }
 
 impl Org {
-    /// Answers `POST /composite/graph`.
+    /// Handles `POST /composite/graph`.
     pub(super) fn graphs(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let graphs = read_graphs(call.members()?.get("graphs"))?;
         let mut failures = 0;
@@ -127,7 +127,7 @@ fn read_graph(json: &Json) -> Result<Graph, SfError> {
     })
 }
 
-/// Returns what makes nodes of the same kind: version, method and object.
+/// Returns the kind of a node: version, method and object.
 fn kind(node: &Node) -> String {
     let parts = node.parts();
     let object = Resource::of(parts.get(1..).unwrap_or_default())
@@ -137,7 +137,7 @@ fn kind(node: &Node) -> String {
     format!("{version} {} {}", node.method, object.to_lowercase())
 }
 
-/// Returns how many nodes the longest chain of references has.
+/// Returns the length of the longest chain of references.
 fn depth(nodes: &[Node]) -> usize {
     let mut depths: HashMap<&str, usize> = HashMap::new();
     for node in nodes {

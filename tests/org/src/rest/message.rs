@@ -10,9 +10,9 @@ pub struct Request {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) headers: Vec<(String, String)>,
-    /// Shared, not copied: an upload is kept as it came.
+    /// Shared, not copied, because uploads are stored.
     pub(crate) body: Bytes,
-    /// Whether it came by TLS; the addresses in the answer are then such, too.
+    /// Whether it used TLS. The addresses in the answer then use TLS too.
     pub(crate) secure: bool,
 }
 
@@ -26,6 +26,21 @@ impl Request {
             path: path.to_owned(),
             query: query.to_owned(),
             ..Self::default()
+        }
+    }
+
+    /// Returns the request that came by HTTP with this head and body.
+    pub(crate) fn of(head: &http::request::Parts, body: Bytes, secure: bool) -> Self {
+        let headers = head.headers.iter().filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        Self {
+            method: head.method.as_str().to_owned(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: headers.collect(),
+            body,
+            secure,
         }
     }
 
@@ -44,7 +59,7 @@ impl Request {
         self.header("authorization", &value)
     }
 
-    /// Sets the body and names its type.
+    /// Sets the body and its content type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = Bytes::from(body.into());
@@ -57,7 +72,7 @@ impl Request {
         self.body("application/json", json.to_string())
     }
 
-    /// Returns the value of a header, given in lower case.
+    /// Returns the value of a header; `name` is lower case.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -74,13 +89,13 @@ impl Request {
     }
 }
 
-/// Whether the caller gets to see the answer.
+/// Whether the caller receives the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// The answer arrives.
     #[default]
     Answered,
-    /// The connection closes without an answer; whether the work was done, only the org knows.
+    /// The connection closes without an answer. Only the org knows whether the work was done.
     Dropped,
 }
 
@@ -91,16 +106,16 @@ pub struct Response {
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body; empty for none.
+    /// Body; may be empty.
     pub body: Vec<u8>,
-    /// Whether the caller sees any of this.
+    /// Whether the caller receives the response.
     pub delivery: Delivery,
-    /// How long the answer is held back, beyond any general latency.
+    /// How long the answer is delayed, in addition to any general latency.
     pub delay_ms: u64,
-    /// Whether the answer is held back until a release at the control door.
+    /// Whether the answer waits for `POST /_org/release`.
     pub hold: bool,
-    /// Under which number the call holds record locks until its answer has left; tell the org by
-    /// [`Org::answered`](crate::Org::answered).
+    /// The number under which the call holds record locks until its answer was sent. Pass the
+    /// response to [`Org::answered`](crate::Org::answered) then.
     pub in_flight: Option<u64>,
 }
 
@@ -129,7 +144,7 @@ impl Response {
         self
     }
 
-    /// Returns the value of a header, given in lower case.
+    /// Returns the value of a header; `name` is lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -138,19 +153,19 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the body as JSON, `null` if it is none.
+    /// Returns the body as JSON, or `null` if it is not JSON.
     #[must_use]
     pub fn to_json(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
-/// Decodes one path segment; `None` if an escape is broken or the bytes are not UTF-8.
+/// Decodes one path segment, or returns `None` if an escape is invalid or the bytes are not UTF-8.
 pub(crate) fn decode_segment(text: &str) -> Option<String> {
     decode(text, false)
 }
 
-/// Decodes `a=b&c=d`; pairs that do not decode are left out.
+/// Decodes `a=b&c=d`. Pairs that cannot be decoded are omitted.
 pub(crate) fn form_pairs(text: &str) -> Vec<(String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
@@ -183,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_and_form_differ_in_what_a_plus_means() {
+    fn plus_is_a_space_only_in_forms() {
         assert_eq!(
             decode_segment("a+b%2Fc%20%C3%A9").as_deref(),
             Some("a+b/c é")

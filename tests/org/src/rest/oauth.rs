@@ -1,4 +1,4 @@
-//! The token endpoint: which grant opens a session for whom.
+//! The token endpoint: which grant opens a session for which user.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use crate::local;
 use crate::model::id::RecordId;
 use crate::model::org_file::AppEntry;
 
-/// Hosts that any assertion may name as its audience, beside the org's own address.
+/// Hosts that any assertion may use as its audience, besides the org's own address.
 const LOGIN_HOSTS: [&str; 2] = [
     "https://login.salesforce.com",
     "https://test.salesforce.com",
 ];
 
-/// Stands in the org file for the key pair that comes with this crate.
+/// Placeholder in the org file for the key pair of this crate.
 const BUILT_IN_KEY: &str = "local-only";
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// How long an authorization code can be redeemed: 15 minutes.
+/// Lifetime of an authorization code: 15 minutes.
 const CODE_MS: i64 = 15 * 60_000;
 
 /// An OAuth refusal: `error`, `error_description`.
@@ -35,13 +35,13 @@ const WRONG_SECRET: Denied = Denied("invalid_client", "invalid client credential
 
 pub(super) type Form = HashMap<String, String>;
 
-/// What a grant gave: who is logged in, by which app, and what renews the session.
+/// The result of a grant: the user, the app, and the refresh token.
 struct Granted {
     user: RecordId,
     client_id: String,
     refresh_token: Option<String>,
-    /// Whether the caller is told the refresh token.
-    told: bool,
+    /// Whether the answer contains the refresh token.
+    sent: bool,
 }
 
 impl Granted {
@@ -50,13 +50,13 @@ impl Granted {
             user,
             client_id: client_id.to_owned(),
             refresh_token: None,
-            told: false,
+            sent: false,
         }
     }
 }
 
 impl Org {
-    /// Answers the OAuth paths; `None` if the path is none of them.
+    /// Handles the OAuth paths, or returns `None` for another path.
     pub(crate) fn oauth(&mut self, request: &Request, path: &str) -> Option<Response> {
         let rest = path.strip_prefix("/services/oauth2/");
         if rest.is_none() && !path.starts_with("/id/") {
@@ -114,14 +114,14 @@ impl Org {
         if let Some(signature) = signature {
             answer["signature"] = signature.into();
         }
-        if let Some(refresh) = granted.refresh_token.filter(|_| granted.told) {
+        if let Some(refresh) = granted.refresh_token.filter(|_| granted.sent) {
             answer["refresh_token"] = refresh.into();
             answer["scope"] = "api web refresh_token".into();
         }
         json_response(200, &answer)
     }
 
-    /// Returns the app that a form or a Basic header names; a secret that is given has to be right.
+    /// Returns the app of a form or a Basic header. A secret has to be correct if it is given.
     fn client(&self, request: &Request, form: &Form) -> Result<(&AppEntry, bool), Denied> {
         let basic = request.get("authorization").and_then(basic_credentials);
         let (id, secret) = match (form.get("client_id"), basic) {
@@ -136,7 +136,7 @@ impl Org {
         Ok((app, secret.is_some()))
     }
 
-    /// Returns the app of a caller who has shown its secret.
+    /// Returns the app of a caller that proved its secret.
     pub(super) fn proven_client(
         &self,
         request: &Request,
@@ -149,7 +149,7 @@ impl Org {
     }
 
     fn app(&self, client_id: &str) -> Option<&AppEntry> {
-        // The last one wins, so that a file may replace a built-in app.
+        // The last one wins, so that a file can replace a built-in app.
         self.file
             .apps
             .iter()
@@ -174,17 +174,20 @@ impl Org {
         Ok(Granted::to(user, &app.client_id))
     }
 
-    /// Opens another session for a refresh token; with rotation, the token is spent by that.
+    /// Opens a session with a refresh token. With rotation, this invalidates the token.
     fn refresh(&mut self, request: &Request, form: &Form) -> Result<Granted, Denied> {
         const DEAD: Denied = Denied("invalid_grant", "expired access/refresh token");
         let (app, _) = self.client(request, form)?;
         let (client_id, rotates) = (app.client_id.clone(), app.rotate_refresh_tokens);
         let token = form.get("refresh_token").map_or("", String::as_str);
-        let user = self.sessions.renewer(token, &client_id).ok_or(DEAD)?;
+        let user = self
+            .sessions
+            .user_of_refresh_token(token, &client_id)
+            .ok_or(DEAD)?;
         let mut granted = Granted::to(user, &client_id);
-        granted.told = rotates;
+        granted.sent = rotates;
         granted.refresh_token = Some(if rotates {
-            self.sessions.spend(token);
+            self.sessions.invalidate(token);
             self.new_refresh_token(user, &client_id)
         } else {
             token.to_owned()
@@ -193,7 +196,7 @@ impl Org {
     }
 
     fn new_refresh_token(&mut self, user: RecordId, client_id: &str) -> String {
-        let token = format!("5Aep861{}", self.model.dice.uuid().simple());
+        let token = format!("5Aep861{}", self.model.random.uuid().simple());
         self.sessions.allow(token.clone(), user, client_id);
         token
     }
@@ -206,7 +209,7 @@ impl Org {
         Ok(Granted::to(user, &app.client_id))
     }
 
-    /// Returns the user whose password this is, with or without the security token behind it.
+    /// Returns the user with this password, with or without the security token appended.
     pub(super) fn user_by_password(&self, username: &str, password: &str) -> Option<RecordId> {
         let mut users = self.file.users.iter();
         let entry = users.find(|user| user.username.eq_ignore_ascii_case(username))?;
@@ -218,7 +221,7 @@ impl Org {
             .flatten()
     }
 
-    /// Answers the page where a person would say yes: everybody has said yes already.
+    /// Handles the authorization page. The local org skips the page and always consents.
     fn authorize(&mut self, request: &Request) -> Result<Response, Denied> {
         let form: Form = form_pairs(&request.query).into_iter().collect();
         let given = |name: &str| form.get(name).map_or("", String::as_str);
@@ -233,10 +236,10 @@ impl Org {
         let user = name.and_then(|name| self.user_named(name));
         let user = user.ok_or(Denied("access_denied", "end-user denied authorization"))?;
         let client_id = app.client_id.clone();
-        let code = format!("aPrx{}", self.model.dice.uuid().simple());
+        let code = format!("aPrx{}", self.model.random.uuid().simple());
         let until_ms = self.now_ms() + CODE_MS;
         self.sessions
-            .promise(code.clone(), user, &client_id, until_ms);
+            .add_code(code.clone(), user, &client_id, until_ms);
         let mut target = given("redirect_uri").to_owned();
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(&format!("code={code}"));
@@ -259,12 +262,12 @@ impl Org {
         let user = self.sessions.redeem(code, &client_id, now_ms).ok_or(DEAD)?;
         let mut granted = Granted::to(user, &client_id);
         granted.refresh_token = Some(self.new_refresh_token(user, &client_id));
-        granted.told = true;
+        granted.sent = true;
         Ok(granted)
     }
 
-    /// Judges a signed assertion. Its expiry is measured against the time outside, by which the
-    /// client signed it, so that moving the org's clock does not age assertions.
+    /// Checks a signed assertion. Its expiry is compared with the real time that the client signed
+    /// it with, so that moving the org's clock does not expire assertions.
     fn jwt_bearer(&self, assertion: &str) -> Result<Granted, Denied> {
         const INVALID: Denied = Denied("invalid_grant", "invalid assertion");
         let claims: Json =
@@ -342,7 +345,7 @@ pub(super) fn form_of(request: &Request) -> Form {
         .collect()
 }
 
-/// Returns the signature by which an app can tell that an identity comes from Salesforce.
+/// Returns the signature with which an app can verify that an identity comes from Salesforce.
 fn signature(secret: &str, text: &str) -> Option<String> {
     let key = EncodingKey::from_secret(secret.as_bytes());
     let signed = jsonwebtoken::crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()?;

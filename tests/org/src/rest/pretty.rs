@@ -1,12 +1,12 @@
-//! JSON with line breaks and indentation, as `X-PrettyPrint: 1` asks for it.
+//! JSON with line breaks and indentation, as `X-PrettyPrint: 1` requests it.
 //!
-//! Only whitespace between tokens differs: objects take a line for each member, arrays stay on
-//! theirs. The text is one that the org wrote, so it is not checked.
+//! Only the whitespace between tokens changes: each member of an object gets a line, arrays stay on
+//! one line. The input is JSON that the org wrote, so it is not checked.
 
-/// Returns the text with whitespace for people.
+/// Returns the JSON indented.
 pub(super) fn pretty(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len() * 2);
-    // Whether each open bracket is that of an object.
+    // Whether each open bracket belongs to an object.
     let mut open: Vec<bool> = Vec::new();
     let mut quoted = false;
     let mut escaped = false;
@@ -57,7 +57,7 @@ pub(super) fn pretty(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Appends what stands in front of a member or an element.
+/// Appends the whitespace before a member or an element.
 fn begin(out: &mut Vec<u8>, open: &[bool]) {
     if open.last() == Some(&true) {
         new_line(out, open);
@@ -77,7 +77,7 @@ mod tests {
     use super::pretty;
 
     #[test]
-    fn members_take_lines_and_elements_do_not() {
+    fn members_get_lines_and_elements_do_not() {
         let plain = r#"{"a":[{"b":"x,\"{:"},{}],"c":[],"d":[1,2]}"#;
         let shown = "{\n  \"a\" : [ {\n    \"b\" : \"x,\\\"{:\"\n  }, { } ],\n  \"c\" : [ ],\n  \"d\" : [ 1, 2 ]\n}";
         let text = String::from_utf8(pretty(plain.as_bytes())).unwrap();

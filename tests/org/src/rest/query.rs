@@ -1,4 +1,4 @@
-//! Queries over REST: pages and the locators that lead to the next one.
+//! Queries over REST: pages of results and the locators of the next pages.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,22 +15,23 @@ use crate::model::table::RowNo;
 use crate::soql::{self, LOCATOR_PREFIX, LeftOver, SelectNode, Writer};
 use crate::unconfirmed::{CHILDREN_PER_PAGE, QUERY_LOCATOR_MS};
 
-/// Page sizes: what the server gives at most, and what a client may ask for at least.
+/// The largest page, and the smallest one that a client can request.
 const PAGE_MAX: usize = 2_000;
 const PAGE_MIN: usize = 200;
 
-/// Open queries of one user; one more closes the oldest. Lists of children go with their query.
+/// Maximum number of open queries per user; another one closes the oldest. Child lists belong to
+/// their query.
 const CURSORS_MAX: usize = 10;
 
-/// Queries with pages that were not fetched yet.
+/// Queries with pages that were not read yet.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cursors {
     open: VecDeque<Cursor>,
-    /// How many locators there were so far.
+    /// Number of locators so far.
     locators: u32,
 }
 
-/// A query: its own rows, and those lists of children that were longer than a page.
+/// A query: its own rows, and its child lists that are longer than a page.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
     user: RecordId,
@@ -39,13 +40,13 @@ struct Cursor {
     lists: BTreeMap<RecordId, List>,
 }
 
-/// Rows that are given out in pages.
+/// A list of rows that is read in pages.
 #[derive(Debug, Serialize, Deserialize)]
 struct List {
-    /// Of which subquery, by its place in the select list, the rows are; none: of the query itself.
+    /// Index of the rows' subquery in the select list; `None` for the query itself.
     subquery: Option<usize>,
     object: ObjectNo,
-    /// Follows from the statement.
+    /// Derived from the statement.
     #[serde(skip)]
     nodes: Vec<SelectNode>,
     rows: Vec<RowNo>,
@@ -53,7 +54,7 @@ struct List {
 }
 
 impl Cursors {
-    /// Keeps a query; the oldest one of a user who has too many is closed.
+    /// Stores a query. If its user has too many, the oldest one is closed.
     fn keep(&mut self, cursor: Cursor) {
         let user = cursor.user;
         self.open.push_back(cursor);
@@ -65,7 +66,7 @@ impl Cursors {
         }
     }
 
-    /// Returns the place of the query that a locator belongs to.
+    /// Returns the index of the query with a locator.
     fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<usize> {
         self.open
             .retain(|cursor| cursor.used_ms + QUERY_LOCATOR_MS >= now_ms);
@@ -77,7 +78,7 @@ impl Cursors {
 }
 
 impl Cursor {
-    /// Keeps the children that a page had no room for.
+    /// Stores the child rows that did not fit on a page.
     fn add(&mut self, nodes: &[SelectNode], left_over: Vec<LeftOver>) {
         for LeftOver {
             locator,
@@ -99,7 +100,7 @@ impl Cursor {
         }
     }
 
-    /// Finds out anew what is selected; `false` if the statement means nothing any more.
+    /// Resolves the select list again, or returns `false` if the statement is no longer valid.
     fn rebind(&mut self, model: &Model) -> bool {
         let plan = soql::parse(&self.statement).and_then(|query| soql::bind(model, &query));
         let Some(nodes) = plan.ok().and_then(|plan| plan.select) else {
@@ -119,7 +120,7 @@ impl Cursor {
 }
 
 impl Org {
-    /// Answers `/query` and `/queryAll`.
+    /// Handles `/query` and `/queryAll`.
     pub(crate) fn query(
         &mut self,
         call: &Call<'_>,
@@ -175,7 +176,7 @@ impl Org {
         Ok(Response::json(200, body))
     }
 
-    /// Answers `/query/<locator>`.
+    /// Handles `/query/<locator>`.
     pub(crate) fn query_more(
         &mut self,
         call: &Call<'_>,
@@ -199,13 +200,13 @@ impl Org {
             .ok_or_else(invalid)
     }
 
-    /// Lets the queries of a dump go on; those that mean nothing any more are closed.
+    /// Resolves the queries of a dump again. Queries that are no longer valid are closed.
     pub(crate) fn rebind_cursors(&mut self) {
         let model = &self.model;
         self.cursors.open.retain_mut(|cursor| cursor.rebind(model));
     }
 
-    /// Returns a page of a list, and the children that it has no room for.
+    /// Returns a page of a list, and the child rows that did not fit on it.
     fn page(
         &mut self,
         call: &Call<'_>,
@@ -232,7 +233,7 @@ impl Org {
         let table = self.model.table(list.object);
         let mut first = true;
         for row in &list.rows[start..end] {
-            // Time may have emptied the recycle bin since the query was made.
+            // The record may have left the recycle bin since the query ran.
             if table.row(*row).is_none() {
                 continue;
             }
@@ -248,7 +249,7 @@ impl Org {
     }
 }
 
-/// Reads `batchSize=500`.
+/// Parses `batchSize=500`.
 fn page_size(options: Option<&str>) -> usize {
     let asked = options
         .and_then(|options| {

@@ -1,4 +1,4 @@
-//! References: what a contained call takes from the answer of an earlier one, `@{ref.member[0].x}`.
+//! References from a contained call to the answer of an earlier one, `@{ref.member[0].x}`.
 
 use std::collections::HashMap;
 
@@ -7,24 +7,24 @@ use serde_json::Value as Json;
 use super::message::Response;
 use crate::model::error::SfError;
 
-/// The answers so far, by the name of the call.
+/// The answers so far, by reference id.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     by_reference: HashMap<String, Json>,
 }
 
 impl Answers {
-    /// Keeps an answer.
+    /// Stores an answer.
     pub(super) fn note(&mut self, reference: &str, response: &Response) {
         self.by_reference
             .insert(reference.to_owned(), response.to_json());
     }
 
-    /// Fills in the references of every text in `json`.
+    /// Replaces the references in every text of `json`.
     pub(super) fn fill(&self, json: &Json) -> Result<Json, SfError> {
         Ok(match json {
             Json::String(text) => match whole(text) {
-                // A text that is nothing but a reference becomes what it refers to.
+                // A text that consists of one reference becomes the value itself.
                 Some(path) => self.value(path)?.clone(),
                 None => Json::String(self.fill_text(text)?),
             },
@@ -42,12 +42,13 @@ impl Answers {
         })
     }
 
-    /// Fills in the references of a text.
+    /// Replaces the references in a text.
     pub(super) fn fill_text(&self, text: &str) -> Result<String, SfError> {
         self.filled(text, |value| value)
     }
 
-    /// Fills in the references of a URL; what is filled in is one part of it, whatever it holds.
+    /// Replaces the references in a URL. Each value becomes part of one segment, whatever it
+    /// contains.
     pub(super) fn fill_url(&self, url: &str) -> Result<String, SfError> {
         self.filled(url, |value| {
             let escaped = |byte: u8| match byte {
@@ -62,13 +63,13 @@ impl Answers {
     fn filled(&self, text: &str, written: impl Fn(String) -> String) -> Result<String, SfError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some((before, path, behind)) = next_reference(rest) {
+        while let Some((before, path, after)) = next_reference(rest) {
             out.push_str(before);
             out.push_str(&written(match self.value(path)? {
                 Json::String(text) => text.clone(),
                 other => other.to_string(),
             }));
-            rest = behind;
+            rest = after;
         }
         out.push_str(rest);
         Ok(out)
@@ -87,45 +88,45 @@ impl Answers {
         let (reference, mut rest) = split_head(path);
         let mut at = self.by_reference.get(reference)?;
         while !rest.is_empty() {
-            if let Some(behind) = rest.strip_prefix('.') {
-                let (name, behind) = split_head(behind);
+            if let Some(after) = rest.strip_prefix('.') {
+                let (name, after) = split_head(after);
                 at = at.as_object()?.get(name)?;
-                rest = behind;
+                rest = after;
             } else {
-                let (index, behind) = rest.strip_prefix('[')?.split_once(']')?;
+                let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
                 at = at.as_array()?.get(index.trim().parse::<usize>().ok()?)?;
-                rest = behind;
+                rest = after;
             }
         }
         Some(at)
     }
 }
 
-/// Returns the names of the calls that a text refers to.
+/// Returns the reference ids that a text uses.
 pub(super) fn references(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
-    while let Some((_, path, behind)) = next_reference(rest) {
+    while let Some((_, path, after)) = next_reference(rest) {
         found.push(split_head(path).0);
-        rest = behind;
+        rest = after;
     }
     found
 }
 
-/// Splits off the first reference of a text: what stands before it, its path, what stands behind.
+/// Splits a text at its first reference: the text before it, its path, the text after it.
 fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("@{")?;
-    let (path, behind) = rest.split_once('}')?;
-    Some((before, path, behind))
+    let (path, after) = rest.split_once('}')?;
+    Some((before, path, after))
 }
 
-/// Returns the path of a text that is one reference and nothing else.
+/// Returns the path of a text that consists of one reference.
 fn whole(text: &str) -> Option<&str> {
-    let (before, path, behind) = next_reference(text)?;
-    (before.is_empty() && behind.is_empty()).then_some(path)
+    let (before, path, after) = next_reference(text)?;
+    (before.is_empty() && after.is_empty()).then_some(path)
 }
 
-/// Splits a path behind its first name.
+/// Splits a path after its first name.
 fn split_head(path: &str) -> (&str, &str) {
     path.split_at(path.find(['.', '[']).unwrap_or(path.len()))
 }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_filled_in_where_they_stand() {
+    fn references_are_replaced_in_place() {
         let filled = answers().fill(&json!({
             "a": "@{ref.id}", "b": "x-@{ref.n}-@{list[0].id}", "c": ["@{ref.n}"],
             "d": {"e": "@{ref.records[0].Id}"}, "f": "@{ref.none}", "g": "@{open", "h": 1,
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_to_nothing_is_named_in_the_refusal() {
+    fn unknown_references_are_named_in_the_error() {
         for text in [
             "@{ref.nope}",
             "@{none.id}",
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_that_a_text_refers_to_are_known_before_it_runs() {
+    fn referenced_calls_are_found_before_the_run() {
         assert_eq!(references("/a/@{b.id}/@{c[0].id}?x=@{"), ["b", "c"]);
     }
 }

@@ -1,4 +1,4 @@
-//! getUpdated and getDeleted: which records changed or went in a stretch of time.
+//! getUpdated and getDeleted: the records that changed or were deleted in a time window.
 
 use serde_json::json;
 
@@ -14,23 +14,23 @@ use crate::unconfirmed::REPLICATION_DATE_TEXTS;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// How far back the start may lie.
+/// Maximum age of the window's start.
 const UPDATED_DAYS_MAX: i64 = 30;
 const DELETED_DAYS_MAX: i64 = 15;
 
-/// Most ids of one answer.
+/// Maximum number of ids in an answer.
 const IDS_MAX: usize = 600_000;
 
-/// A stretch of time in whole minutes; the end does not belong to it.
+/// A time window in whole minutes, without its end.
 struct Window {
     start_ms: i64,
     end_ms: i64,
-    /// Until when the answer is complete.
+    /// The time up to which the answer is complete.
     covered_ms: i64,
 }
 
 impl Org {
-    /// Answers `/sobjects/O/updated`.
+    /// Handles `/sobjects/O/updated`.
     pub(super) fn updated(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let window = self.window(call, UPDATED_DAYS_MAX)?;
@@ -58,7 +58,7 @@ impl Org {
             .collect()
     }
 
-    /// Answers `/sobjects/O/deleted`.
+    /// Handles `/sobjects/O/deleted`.
     pub(super) fn deleted(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let window = self.window(call, DELETED_DAYS_MAX)?;
@@ -80,7 +80,7 @@ impl Org {
         Ok(Response::json(200, body.to_string()))
     }
 
-    /// Reads the window of a call and refuses one that is empty or starts too early.
+    /// Reads the window of a call, and refuses one that is empty or starts too early.
     fn window(&self, call: &Call<'_>, days_max: i64) -> Result<Window, SfError> {
         let [malformed, reversed, early] = REPLICATION_DATE_TEXTS;
         let refused = |message: &str| SfError::new("INVALID_REPLICATION_DATE", message);
@@ -89,7 +89,7 @@ impl Org {
                 .request
                 .param(name)
                 .ok_or_else(|| SfError::new("MISSING_ARGUMENT", format!("{name} is required")))?;
-            // A plus that was not encoded has become a blank.
+            // An unencoded plus was decoded as a space.
             let ms = stamp::parse_datetime(&text.trim().replace(' ', "+"));
             let ms = ms.ok_or_else(|| refused(&malformed.replace("{name}", name)))?;
             Ok(ms.div_euclid(MINUTE_MS) * MINUTE_MS)
@@ -102,7 +102,7 @@ impl Org {
         if start_ms < now_ms - days_max * DAY_MS {
             return Err(refused(&early.replace("{days}", &days_max.to_string())));
         }
-        // What is written in the running minute may still get a stamp of this minute.
+        // A write in the current minute may still get a stamp of this minute.
         let running_ms = now_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
         Ok(Window {
             start_ms,

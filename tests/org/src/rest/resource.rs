@@ -1,11 +1,11 @@
-//! Which resource a path below `/services/data/vXX.X/` names.
+//! The resource of a path below `/services/data/vXX.X/`.
 
 use super::VERSION_MIN;
 use super::bulk::BulkResource;
 use super::events::EventResource;
 use crate::unconfirmed::CLIENT_TAG_ON_COMPOSITE;
 
-/// A record named by one of its values.
+/// A record identified by the value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExternalKey<'a> {
     pub(crate) object: &'a str,
@@ -48,7 +48,7 @@ pub(crate) enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// Returns the resource that these decoded path segments name.
+    /// Returns the resource for these decoded path segments.
     pub(crate) fn of(segments: &[&'a str]) -> Option<Self> {
         Some(match *segments {
             [] => Self::Root,
@@ -85,7 +85,7 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// Returns the path with its variable parts named, for counting.
+    /// Returns the path with placeholders for its variable parts, used for counting.
     pub(crate) fn template(&self) -> &'static str {
         match self {
             Self::Root => "/",
@@ -138,7 +138,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Tells whether a client tag in the call options reaches the change origin.
+    /// Returns whether a client tag in the call options becomes part of the change origin.
     pub(crate) fn honours_client_tag(&self) -> bool {
         match self {
             Self::Composite
@@ -190,7 +190,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Tells whether a call of that kind may contain the resource.
+    /// Returns whether such a call may contain the resource.
     pub(crate) fn fits_in(&self, container: Container) -> bool {
         match self {
             Self::Object(_) | Self::Row(..) | Self::ByExternalId(_) => true,
@@ -215,7 +215,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Tells whether the resource is among those of which a composite call takes only a few.
+    /// Returns whether a composite request limits the number of calls to the resource.
     pub(crate) fn is_heavy(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! One record of a write, wherever it comes from: a single call or a collection.
+//! Saves one record, for a single call or a collection.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -15,14 +15,14 @@ use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::{Misfit, Value};
 
-/// What a save did.
+/// The result of a save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) id: RecordId,
     pub(crate) created: bool,
 }
 
-/// A record named by one of its values.
+/// A record identified by the value of a field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'a> {
     pub(crate) object: ObjectNo,
@@ -30,12 +30,12 @@ pub(crate) struct Key<'a> {
     pub(crate) value: &'a str,
 }
 
-/// A record and the members to write to it.
+/// A record and the members to write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edit<'a> {
     pub(crate) object: ObjectNo,
     pub(crate) members: &'a Map<String, Json>,
-    /// Members that the caller has dealt with.
+    /// Members that the caller has already handled.
     pub(crate) skip: &'a [&'a str],
 }
 
@@ -62,7 +62,7 @@ impl Org {
             draft: &draft,
             row: None,
         };
-        let flows = self.row_weather(writing)?;
+        let flows = self.row_faults(writing)?;
         let row = self.model.create(tx, &call.actor, draft)?;
         self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
@@ -71,16 +71,16 @@ impl Org {
         })
     }
 
-    /// Returns the owner field and whom an assignment rule gives new records to, unless the caller
-    /// says `Sforce-Auto-Assign: FALSE`.
+    /// Returns the owner field and the owner from an assignment rule for new records, unless the
+    /// caller sends `Sforce-Auto-Assign: FALSE`.
     fn assigned_owner(&self, call: &Call<'_>, object: ObjectNo) -> Option<(FieldNo, Value)> {
-        let wish = call.request.get("sforce-auto-assign").unwrap_or("TRUE");
+        let auto_assign = call.request.get("sforce-auto-assign").unwrap_or("TRUE");
         let shape = self.model.object(object);
         let mut rules = self.file.assignment_rules.iter();
         let rule = rules.find(|rule| rule.object == shape.name)?;
         let user = self.user_named(&rule.owner)?;
         let owner = shape.system.owner?;
-        (!wish.eq_ignore_ascii_case("false")).then_some((owner, Value::Id(user)))
+        (!auto_assign.eq_ignore_ascii_case("false")).then_some((owner, Value::Id(user)))
     }
 
     /// Changes one record.
@@ -107,7 +107,7 @@ impl Org {
             draft: &draft,
             row: Some(row),
         };
-        let flows = self.row_weather(writing)?;
+        let flows = self.row_faults(writing)?;
         self.model.update(tx, &call.actor, row, draft)?;
         self.model.set_by_flow(tx, edit.object, row, flows);
         Ok(Saved {
@@ -116,7 +116,7 @@ impl Org {
         })
     }
 
-    /// Creates or changes the record that has this key.
+    /// Creates or updates the record with this key.
     pub(crate) fn save_by_key(
         &mut self,
         tx: &mut Transaction,
@@ -143,7 +143,7 @@ impl Org {
         }
     }
 
-    /// Returns the refusal of a key that several records have.
+    /// Returns the error for a key that several records have.
     pub(crate) fn ambiguous(&self, call: &Call<'_>, object: ObjectNo, rows: &[RowNo]) -> SfError {
         let name = &self.model.object(object).name;
         let url = |row: &RowNo| call.record_url(name, self.model.id_of(object, *row));
@@ -169,7 +169,7 @@ impl Org {
             draft: &draft,
             row: Some(row),
         };
-        self.row_weather(writing)?;
+        self.row_faults(writing)?;
         self.model.delete(tx, &call.actor, object, row)?;
         Ok(Saved {
             id: self.model.id_of(object, row),

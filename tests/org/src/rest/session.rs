@@ -1,4 +1,4 @@
-//! What a token is worth: sessions, what renews them, and whom they stand for.
+//! Sessions, refresh tokens and authorization codes, and the users behind them.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::model::org_file::AppEntry;
 
-/// Who is logged in, and who may log in again.
+/// All sessions, refresh tokens and authorization codes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sessions {
     by_token: BTreeMap<String, Session>,
-    renewers: BTreeMap<String, Renewer>,
-    codes: BTreeMap<String, Promise>,
+    refresh_tokens: BTreeMap<String, RefreshToken>,
+    codes: BTreeMap<String, AuthorizationCode>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,22 +29,22 @@ struct Session {
     refresh_token: Option<String>,
 }
 
-/// For whom and for which app a refresh token opens sessions.
+/// The user and app of a refresh token.
 #[derive(Debug, Serialize, Deserialize)]
-struct Renewer {
+struct RefreshToken {
     user: RecordId,
     client_id: String,
 }
 
-/// What an authorization code will be exchanged for.
+/// The user and app of an authorization code.
 #[derive(Debug, Serialize, Deserialize)]
-struct Promise {
-    to: Renewer,
+struct AuthorizationCode {
+    to: RefreshToken,
     until_ms: i64,
 }
 
 impl Sessions {
-    /// Returns the sessions of an org where nobody is logged in yet.
+    /// Returns the sessions of a new org, without a login yet.
     pub(crate) fn new(apps: &[AppEntry], user_named: impl Fn(&str) -> Option<RecordId>) -> Self {
         let mut sessions = Self::default();
         for app in apps {
@@ -70,7 +70,7 @@ impl Sessions {
         );
     }
 
-    /// Notes by which app a session was opened, and what renewed it.
+    /// Records which app opened a session, and with which refresh token.
     pub(super) fn describe(&mut self, token: &str, client_id: &str, refresh_token: Option<&str>) {
         if let Some(session) = self.by_token.get_mut(token) {
             client_id.clone_into(&mut session.client_id);
@@ -87,7 +87,7 @@ impl Sessions {
         self.by_token.clear();
     }
 
-    /// Returns the user behind a live token and keeps the session alive.
+    /// Returns the user of a valid token and extends the session.
     pub(crate) fn user(&mut self, token: &str, now_ms: i64, idle_ms: i64) -> Option<RecordId> {
         let session = self.by_token.get_mut(token)?;
         if session.used_ms + idle_ms < now_ms {
@@ -98,40 +98,48 @@ impl Sessions {
         Some(session.user)
     }
 
-    /// Lets a refresh token open sessions.
+    /// Adds a refresh token.
     pub(super) fn allow(&mut self, token: String, user: RecordId, client_id: &str) {
         let client_id = client_id.to_owned();
-        self.renewers.insert(token, Renewer { user, client_id });
+        self.refresh_tokens
+            .insert(token, RefreshToken { user, client_id });
     }
 
-    /// Returns the user for whom a refresh token of this app opens sessions.
-    pub(super) fn renewer(&self, token: &str, client_id: &str) -> Option<RecordId> {
-        let renewer = self.renewers.get(token)?;
-        (renewer.client_id == client_id).then_some(renewer.user)
+    /// Returns the user of a refresh token, if it belongs to this app.
+    pub(super) fn user_of_refresh_token(&self, token: &str, client_id: &str) -> Option<RecordId> {
+        let refresh_token = self.refresh_tokens.get(token)?;
+        (refresh_token.client_id == client_id).then_some(refresh_token.user)
     }
 
-    /// Makes a refresh token worthless; sessions that it opened stay.
-    pub(super) fn spend(&mut self, token: &str) {
-        self.renewers.remove(token);
+    /// Invalidates a refresh token. Sessions that it opened stay.
+    pub(super) fn invalidate(&mut self, token: &str) {
+        self.refresh_tokens.remove(token);
     }
 
-    /// Keeps an authorization code.
-    pub(super) fn promise(&mut self, code: String, user: RecordId, client_id: &str, until_ms: i64) {
+    /// Stores an authorization code.
+    pub(super) fn add_code(
+        &mut self,
+        code: String,
+        user: RecordId,
+        client_id: &str,
+        until_ms: i64,
+    ) {
         let client_id = client_id.to_owned();
-        let to = Renewer { user, client_id };
-        self.codes.insert(code, Promise { to, until_ms });
+        let to = RefreshToken { user, client_id };
+        self.codes.insert(code, AuthorizationCode { to, until_ms });
     }
 
-    /// Returns the user of a code of this app, which is spent by that.
+    /// Returns the user of an authorization code of this app, and invalidates the code.
     pub(super) fn redeem(&mut self, code: &str, client_id: &str, now_ms: i64) -> Option<RecordId> {
-        let promise = self.codes.remove(code)?;
-        let valid = promise.to.client_id == client_id && now_ms <= promise.until_ms;
-        valid.then_some(promise.to.user)
+        let code = self.codes.remove(code)?;
+        let valid = code.to.client_id == client_id && now_ms <= code.until_ms;
+        valid.then_some(code.to.user)
     }
 
-    /// Ends a session, or a refresh token with all its sessions; `false` if the token is neither.
+    /// Ends a session, or a refresh token with all its sessions. Returns `false` for an unknown
+    /// token.
     fn revoke(&mut self, token: &str) -> bool {
-        let renewed = self.renewers.remove(token).is_some();
+        let renewed = self.refresh_tokens.remove(token).is_some();
         self.by_token
             .retain(|_, session| session.refresh_token.as_deref() != Some(token));
         self.by_token.remove(token).is_some() || renewed
@@ -154,16 +162,16 @@ impl Org {
         }
         let dead = || SfError::new("INVALID_SESSION_ID", "Session expired or invalid");
         let token = token_of(request).ok_or_else(dead)?;
-        self.user_behind(token).ok_or_else(dead)
+        self.user_of_token(token).ok_or_else(dead)
     }
 
-    /// Returns the user behind an access token.
-    pub(crate) fn user_behind(&mut self, token: &str) -> Option<RecordId> {
+    /// Returns the user of an access token.
+    pub(crate) fn user_of_token(&mut self, token: &str) -> Option<RecordId> {
         let (now, idle) = (self.now_ms(), self.session_idle_ms());
         self.sessions.user(token, now, idle)
     }
 
-    /// Answers `/services/oauth2/revoke`.
+    /// Handles `/services/oauth2/revoke`.
     pub(super) fn revoke(&mut self, request: &Request) -> Result<Response, Denied> {
         let form = form_of(request);
         let token = form.get("token").cloned().or(request.param("token"));
@@ -174,7 +182,7 @@ impl Org {
         }
     }
 
-    /// Answers `/services/oauth2/introspect`; looking keeps no session alive.
+    /// Handles `/services/oauth2/introspect`, which does not extend a session.
     pub(super) fn introspect(&mut self, request: &Request) -> Result<Response, Denied> {
         let form = form_of(request);
         self.proven_client(request, &form)?;
@@ -182,7 +190,7 @@ impl Org {
         let (now_ms, idle_ms) = (self.now_ms(), self.session_idle_ms());
         let (user, client_id, opened_ms, expiry_ms, scope) = match (
             self.sessions.by_token.get(token),
-            self.sessions.renewers.get(token),
+            self.sessions.refresh_tokens.get(token),
         ) {
             (Some(session), _) if session.used_ms + idle_ms >= now_ms => {
                 let expiry_ms = Some(session.used_ms + idle_ms);
@@ -194,9 +202,9 @@ impl Org {
                     "api web",
                 )
             }
-            (_, Some(renewer)) => (
-                renewer.user,
-                &renewer.client_id,
+            (_, Some(refresh_token)) => (
+                refresh_token.user,
+                &refresh_token.client_id,
                 None,
                 None,
                 "api web refresh_token",
@@ -219,12 +227,12 @@ impl Org {
         Ok(json_response(200, &answer))
     }
 
-    /// Answers `/services/oauth2/userinfo` and `/id/<org>/<user>`.
+    /// Handles `/services/oauth2/userinfo` and `/id/<org>/<user>`.
     pub(super) fn identity(&mut self, request: &Request) -> Response {
-        // Identity is no data resource: its refusals are bare words with status 403.
+        // Identity is not a data resource, so its errors are plain text with status 403.
         let user = match token_of(request) {
             None => return bare(403, "Missing_OAuth_Token"),
-            Some(token) => self.user_behind(token),
+            Some(token) => self.user_of_token(token),
         };
         let Some(user) = user else {
             return bare(403, "Bad_OAuth_Token");

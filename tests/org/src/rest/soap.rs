@@ -1,11 +1,12 @@
-//! The one SOAP call that REST clients still make: logging in with a password.
+//! The SOAP login, the only SOAP call that REST clients still use.
 
 use super::VERSION_MIN;
 use super::message::{Request, Response};
 use crate::Org;
 
 impl Org {
-    /// Answers `/services/Soap/u/<version>` (partner) and `/c/` (enterprise); `None` elsewhere.
+    /// Handles `/services/Soap/u/<version>` (partner) and `/c/` (enterprise), or returns `None` for
+    /// another path.
     pub(super) fn soap(&mut self, request: &Request, path: &str) -> Option<Response> {
         let rest = path.strip_prefix("/services/Soap/")?;
         let (api, rest) = rest.split_once('/')?;
@@ -90,15 +91,15 @@ fn envelope(status: u16, namespace: &str, body: &str) -> Response {
     .with_header("content-type", "text/xml;charset=UTF-8")
 }
 
-/// Returns the text of the first element of that local name.
+/// Returns the text of the first element with that local name.
 pub(super) fn element(xml: &str, name: &str) -> Option<String> {
     let open = |tag: &str| {
         let local = tag.split_ascii_whitespace().next().unwrap_or_default();
         local.rsplit(':').next() == Some(name)
     };
     let mut rest = xml;
-    while let Some((_, behind)) = rest.split_once('<') {
-        let (tag, text) = behind.split_once('>')?;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (tag, text) = after.split_once('>')?;
         if open(tag) {
             let (text, _) = text.split_once("</")?;
             return Some(unescaped(text));
@@ -113,19 +114,19 @@ const ENTITIES: [(&str, &str); 5] = [
     ("&gt;", ">"),
     ("&quot;", "\""),
     ("&apos;", "'"),
-    // Last, so that what it uncovers is not taken for another entity.
+    // Last, so that the result is not decoded as another entity.
     ("&amp;", "&"),
 ];
 
 fn unescaped(text: &str) -> String {
-    let folded = |text: String, (entity, plain): &(&str, &str)| text.replace(entity, plain);
-    ENTITIES.iter().fold(text.to_owned(), folded)
+    let replaced = |text: String, (entity, plain): &(&str, &str)| text.replace(entity, plain);
+    ENTITIES.iter().fold(text.to_owned(), replaced)
 }
 
-/// Returns a text as it stands between two tags.
+/// Returns a text escaped for use between two tags.
 pub(super) fn escaped(text: &str) -> String {
-    let folded = |text: String, (entity, plain): &(&str, &str)| text.replace(plain, entity);
-    ENTITIES.iter().rev().fold(text.to_owned(), folded)
+    let replaced = |text: String, (entity, plain): &(&str, &str)| text.replace(plain, entity);
+    ENTITIES.iter().rev().fold(text.to_owned(), replaced)
 }
 
 #[cfg(test)]
@@ -133,7 +134,7 @@ mod tests {
     use super::{element, escaped, unescaped};
 
     #[test]
-    fn an_element_is_found_by_its_local_name_and_its_entities_are_read() {
+    fn elements_are_found_by_local_name_and_unescaped() {
         let xml = "<?xml?><e:Body><n1:login xmlns:n1=\"x\"><n1:username >a&amp;lt;b</n1:username>";
         assert_eq!(element(xml, "username").as_deref(), Some("a&lt;b"));
         assert_eq!(element(xml, "password"), None);

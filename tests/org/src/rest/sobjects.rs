@@ -1,7 +1,7 @@
-//! Single records: by id and by external id.
+//! Single records by id and by external id.
 
 use super::Call;
-use super::condition::{State, Verdict};
+use super::condition::{Condition, State};
 use super::message::Response;
 use super::resource::ExternalKey;
 use super::save::{Edit, Key, Saved};
@@ -14,11 +14,12 @@ use crate::model::transaction::Transaction;
 use crate::soql::{SelectNode, Writer};
 use crate::unconfirmed::UNKNOWN_ROW_ID_STATUS;
 
-/// Since this version an upsert that updates answers 200 with a body, and one that creates says so.
+/// The first API version in which an upsert that updates answers 200 with a body, and one that
+/// creates reports `created`.
 const UPSERT_BODY_SINCE: u32 = 46;
 
 impl Org {
-    /// Answers `POST /sobjects/O`.
+    /// Handles `POST /sobjects/O`.
     pub(crate) fn create_row(
         &mut self,
         call: &mut Call<'_>,
@@ -36,7 +37,7 @@ impl Org {
         Ok(self.created(call, object, saved, false))
     }
 
-    /// Answers `GET /sobjects/O/id`.
+    /// Handles `GET /sobjects/O/id`.
     pub(crate) fn read_row(
         &self,
         call: &Call<'_>,
@@ -48,7 +49,7 @@ impl Org {
         self.show_row(call, object, row)
     }
 
-    /// Answers `PATCH /sobjects/O/id`.
+    /// Handles `PATCH /sobjects/O/id`.
     pub(crate) fn update_row(
         &mut self,
         call: &mut Call<'_>,
@@ -61,7 +62,7 @@ impl Org {
             return Err(not_in_body(name));
         }
         let row = self.row_at(object, id, unknown_row)?;
-        State::of(&self.model, object, row).judge(call)?;
+        State::of(&self.model, object, row).check(call)?;
         let edit = Edit {
             object,
             members: &members,
@@ -71,7 +72,7 @@ impl Org {
         Ok(Response::empty(204))
     }
 
-    /// Answers `DELETE /sobjects/O/id`.
+    /// Handles `DELETE /sobjects/O/id`.
     pub(crate) fn delete_row(
         &mut self,
         call: &mut Call<'_>,
@@ -80,12 +81,12 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let row = self.row_at(object, id, unknown_row)?;
-        State::of(&self.model, object, row).judge(call)?;
+        State::of(&self.model, object, row).check(call)?;
         self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
         Ok(Response::empty(204))
     }
 
-    /// Answers `GET /sobjects/O/Field/value`.
+    /// Handles `GET /sobjects/O/Field/value`.
     pub(crate) fn read_by_external_id(
         &self,
         call: &Call<'_>,
@@ -96,7 +97,7 @@ impl Org {
         self.show_row(call, found.object, row)
     }
 
-    /// Answers `PATCH /sobjects/O/Field/value`.
+    /// Handles `PATCH /sobjects/O/Field/value`.
     pub(crate) fn upsert_by_external_id(
         &mut self,
         call: &mut Call<'_>,
@@ -120,7 +121,7 @@ impl Org {
             self.only_row(call, found)?;
         }
         if let [row] = *self.model.find_by(object, found.field, key.value) {
-            State::of(&self.model, object, row).judge(call)?;
+            State::of(&self.model, object, row).check(call)?;
         }
         let edit = Edit {
             object,
@@ -134,15 +135,15 @@ impl Org {
             }
             org.save_by_key(tx, call, edit, found)
         })?;
-        let told = call.version_number >= UPSERT_BODY_SINCE;
-        Ok(match (saved.created, told) {
-            (true, _) => self.created(call, object, saved, told),
+        let with_created = call.version_number >= UPSERT_BODY_SINCE;
+        Ok(match (saved.created, with_created) {
+            (true, _) => self.created(call, object, saved, with_created),
             (false, true) => Response::json(200, saved_json(saved, true)),
             (false, false) => Response::empty(204),
         })
     }
 
-    /// Answers `DELETE /sobjects/O/Field/value`.
+    /// Handles `DELETE /sobjects/O/Field/value`.
     pub(crate) fn delete_by_external_id(
         &mut self,
         call: &mut Call<'_>,
@@ -150,13 +151,13 @@ impl Org {
     ) -> Result<Response, SfError> {
         let found = self.key_of(key)?;
         let row = self.only_row(call, found)?;
-        State::of(&self.model, found.object, row).judge(call)?;
+        State::of(&self.model, found.object, row).check(call)?;
         let object = found.object;
         self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
         Ok(Response::empty(204))
     }
 
-    /// Does one write in a transaction of its own.
+    /// Runs one write in its own transaction.
     fn in_transaction(
         &mut self,
         call: &mut Call<'_>,
@@ -175,12 +176,19 @@ impl Org {
         }
     }
 
-    fn created(&self, call: &Call<'_>, object: ObjectNo, saved: Saved, told: bool) -> Response {
+    fn created(
+        &self,
+        call: &Call<'_>,
+        object: ObjectNo,
+        saved: Saved,
+        with_created: bool,
+    ) -> Response {
         let url = call.record_url(&self.model.object(object).name, saved.id);
-        Response::json(201, saved_json(saved, told)).with_header("location", &url)
+        Response::json(201, saved_json(saved, with_created)).with_header("location", &url)
     }
 
-    /// Returns the record that an id in a path names; a deleted one is named and gone.
+    /// Returns the record of an id in a path. A deleted record is a different error from an unknown
+    /// one.
     fn row_at(
         &self,
         object: ObjectNo,
@@ -204,10 +212,10 @@ impl Org {
         Ok(row)
     }
 
-    /// Resolves object and field of an external key.
+    /// Resolves the object and field of an external key.
     fn key_of<'a>(&self, key: &ExternalKey<'a>) -> Result<Key<'a>, SfError> {
         let object = self.model.object_named(key.object)?;
-        // The edge takes such a value for a file name.
+        // Salesforce's web server treats such a value as a file name.
         if key.value.ends_with(".inc") {
             return Err(SfError::not_found());
         }
@@ -219,7 +227,7 @@ impl Org {
         })
     }
 
-    /// Returns the field of that name if records can be found by it.
+    /// Returns the field with that name, if records can be found by it.
     pub(crate) fn external_field(
         &self,
         object: ObjectNo,
@@ -232,7 +240,7 @@ impl Org {
         found.ok_or_else(|| no_external_id(name))
     }
 
-    /// Returns the one live record with this key.
+    /// Returns the only live record with this key.
     fn only_row(&self, call: &Call<'_>, key: Key<'_>) -> Result<RowNo, SfError> {
         if key.field == self.model.object(key.object).system.id {
             return self.row_at(key.object, key.value, SfError::not_found);
@@ -251,15 +259,15 @@ impl Org {
     fn show_row(&self, call: &Call<'_>, object: ObjectNo, row: RowNo) -> Result<Response, SfError> {
         let nodes = self.nodes_of(object, call.request.param("fields").as_deref())?;
         let state = State::of(&self.model, object, row);
-        if state.judge(call)? == Verdict::Known {
-            return Ok(state.shown(Response::empty(304)));
+        if state.check(call)? == Condition::NotModified {
+            return Ok(state.with_validators(Response::empty(304)));
         }
         let mut body = String::new();
         Writer::whole(&self.model, &call.version).push_record(&mut body, (object, row), &nodes);
-        Ok(state.shown(Response::json(200, body)))
+        Ok(state.with_validators(Response::json(200, body)))
     }
 
-    /// Returns what to show for a `fields` parameter; without one, everything.
+    /// Returns the fields that a `fields` parameter selects; all fields without one.
     pub(crate) fn nodes_of(
         &self,
         object: ObjectNo,
@@ -281,19 +289,19 @@ impl Org {
 }
 
 /// Returns the body of a successful save.
-fn saved_json(saved: Saved, told: bool) -> String {
+fn saved_json(saved: Saved, with_created: bool) -> String {
     let mut body = String::new();
-    push_saved(&mut body, saved, told);
+    push_saved(&mut body, saved, with_created);
     body
 }
 
-/// Appends a successful save; `told` adds whether the record is new.
-pub(crate) fn push_saved(out: &mut String, saved: Saved, told: bool) {
+/// Appends a successful save. `with_created` adds whether the record is new.
+pub(crate) fn push_saved(out: &mut String, saved: Saved, with_created: bool) {
     out.push_str(&format!(
         r#"{{"id":"{}","success":true,"errors":[]"#,
         saved.id
     ));
-    if told {
+    if with_created {
         out.push_str(&format!(r#","created":{}"#, saved.created));
     }
     out.push('}');

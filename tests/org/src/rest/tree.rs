@@ -1,4 +1,4 @@
-//! sObject trees: new records with new children, saved together or not at all.
+//! sObject trees: new records with new children, saved as a whole or not at all.
 
 use std::collections::HashSet;
 
@@ -16,28 +16,28 @@ use crate::model::transaction::Transaction;
 use crate::model::value::{Value, push_json_text};
 use crate::unconfirmed::{COMPOSITE_LIMIT_CODE, COMPOSITE_REFERENCE_CODE};
 
-/// Most records of one request, children included.
+/// Maximum number of records in a request, including children.
 const RECORDS_MAX: usize = 200;
 
-/// How many levels a tree has at most.
+/// Maximum number of levels.
 const LEVELS_MAX: usize = 5;
 
-/// Most different types of records in one request.
+/// Maximum number of record types in a request.
 const TYPES_MAX: usize = 5;
 
-/// A record that is to be created, before its children.
+/// A record to create, before its children.
 struct Leaf {
     object: ObjectNo,
     reference: String,
     members: Map<String, Json>,
-    /// Members that are children and no fields.
+    /// Members that hold children instead of fields.
     children: Vec<String>,
-    /// The field that leads to the parent, and which leaf that is.
+    /// The reference to the parent, and the parent's index.
     parent: Option<(FieldNo, usize)>,
 }
 
 impl Org {
-    /// Answers `POST /composite/tree/O`.
+    /// Handles `POST /composite/tree/O`.
     pub(super) fn trees(&mut self, call: &mut Call<'_>, object: &str) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let body = call.members()?;
@@ -82,7 +82,7 @@ impl Org {
         Ok(Response::json(400, body))
     }
 
-    /// Reads the records of one level and, behind each, its children.
+    /// Reads the records of one level, each followed by its children.
     fn read_leaves(
         &self,
         leaves: &mut Vec<Leaf>,

@@ -1,4 +1,4 @@
-//! How many API calls the org has used in the last 24 hours.
+//! The number of API calls in the last 24 hours.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Calls by hour, of the last day.
+/// Calls by hour over the last day.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) max: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Returns an unused allowance.
+    /// Returns an unused limit.
     pub(crate) fn new(max: u64) -> Self {
         Self {
             max,
@@ -24,12 +24,12 @@ impl Usage {
         }
     }
 
-    /// Counts a call; `false` says that the allowance was spent before it.
+    /// Counts a call, or returns `false` if the limit was reached before it.
     pub(crate) fn spend(&mut self, now_ms: i64) -> bool {
         self.spend_many(now_ms, 1)
     }
 
-    /// Counts several at once; `false` says that the allowance was spent before them.
+    /// Counts several calls, or returns `false` if the limit was reached before them.
     pub(crate) fn spend_many(&mut self, now_ms: i64, wanted: u64) -> bool {
         let spent = self.used(now_ms) >= self.max;
         let hour = now_ms.div_euclid(HOUR_MS);
@@ -50,7 +50,7 @@ impl Usage {
         self.hours.iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns all calls since the start.
+    /// Returns the number of calls since the start.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::{HOUR_MS, Usage};
 
     #[test]
-    fn calls_count_for_a_day_and_the_one_beyond_the_allowance_is_refused() {
+    fn calls_above_the_daily_limit_are_refused() {
         let mut usage = Usage::new(2);
         assert!(usage.spend(0) && usage.spend(HOUR_MS) && !usage.spend(2 * HOUR_MS));
         assert_eq!(usage.used(23 * HOUR_MS), 3);

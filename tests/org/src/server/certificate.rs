@@ -1,6 +1,6 @@
-//! The certificate of the local org: made at start, signed by an authority made for it.
+//! The TLS certificate of the local org, created at start and signed by its own authority.
 //!
-//! Clients trust the authority, not the certificate: every TLS library accepts that form, some
+//! Clients trust the authority, not the certificate. Every TLS library accepts this, while some
 //! refuse a server certificate that is its own root.
 
 use std::io;
@@ -15,8 +15,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, version};
 
-/// Names under which a local client reaches the org, and those of Salesforce that some clients
-/// insist on: a proxy can lead these to the org.
+/// Host names of a local org, and those of Salesforce that some clients require; a proxy can
+/// redirect these to the org.
 const NAMES: [&str; 6] = [
     "localhost",
     "127.0.0.1",
@@ -26,11 +26,11 @@ const NAMES: [&str; 6] = [
     "*.my.salesforce.com",
 ];
 
-/// How long the certificate is good: a long test session, and less than the 398 days beyond which
-/// some clients refuse.
+/// Validity of the certificate: enough for a long test session, and below the 398 days above which
+/// some clients refuse it.
 const LIFE: Duration = Duration::from_secs(365 * 86_400);
 
-/// How far back it starts, for clients whose clock is behind.
+/// How long before now the validity starts, for clients with a slow clock.
 const EARLIER: Duration = Duration::from_secs(86_400);
 
 /// The certificate, its key, and the authority that signed it.
@@ -42,10 +42,11 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes a new one for the names of this machine's loopback interface.
+    /// Creates a certificate for the loopback interface of this machine.
     ///
     /// # Errors
-    /// When the random source or the signature fails.
+    ///
+    /// Fails if the random source or the signature fails.
     pub(super) fn generate() -> io::Result<Self> {
         Self::try_generate().map_err(io::Error::other)
     }
@@ -70,15 +71,16 @@ impl Certificate {
         })
     }
 
-    /// Returns the certificate (PEM) that a client has to trust.
+    /// Returns the certificate authority (PEM) that a client has to trust.
     pub(super) fn authority_pem(&self) -> &str {
         &self.authority_pem
     }
 
-    /// Returns the TLS side of a port that speaks these application protocols.
+    /// Returns the TLS configuration of a port with these application protocols.
     ///
     /// # Errors
-    /// When the TLS library refuses the certificate.
+    ///
+    /// Fails if the TLS library refuses the certificate.
     pub(super) fn config(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

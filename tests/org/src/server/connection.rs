@@ -1,5 +1,5 @@
-//! Connections of a port: plaintext or TLS, as their first byte says, and cut without an answer on
-//! request.
+//! Connections of a port: plaintext or TLS, decided by their first byte, and closed without an
+//! answer on request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,24 +20,24 @@ use tokio_rustls::TlsAcceptor;
 /// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// How long a client may take over its handshake.
+/// Maximum duration of a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// Connections that wait to be served; more wait in their handshake.
+/// Maximum number of connections waiting to be served. Others wait in their handshake.
 const READY_MAX: usize = 64;
 
-/// Cuts the connection it came with: nothing is written to it any more.
+/// Closes the connection it belongs to; nothing more is written to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
-    /// Cuts the connection.
+    /// Closes the connection.
     pub(super) fn now(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
-/// What a request knows of the connection it came by.
+/// What a request knows of its connection.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) cut: Cut,
@@ -48,7 +48,7 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-/// A connection whose handshake, if any, is over.
+/// A connection after its handshake, if any.
 pub(crate) struct Connection {
     stream: Box<dyn Duplex>,
     origin: Origin,
@@ -82,7 +82,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Returns the connections of a listener and the loop that accepts them.
     ///
-    /// A client that is slow to shake hands keeps nobody waiting but itself.
+    /// A client with a slow handshake does not delay others.
     pub(super) fn of(
         mut listener: TcpListener,
         tls: TlsAcceptor,
@@ -95,7 +95,7 @@ impl Connections {
                 let (tls, sender) = (tls.clone(), sender.clone());
                 tokio::spawn(async move {
                     match opened(stream, &tls).await {
-                        // The server that would have served it may be gone.
+                        // The server may have stopped already, so a send error is ignored.
                         Ok(connection) => drop(sender.send((connection, peer)).await),
                         Err(error) => tracing::debug!(%peer, %error, "no connection"),
                     }
@@ -106,9 +106,9 @@ impl Connections {
     }
 }
 
-/// Finds out what the client speaks, and shakes hands if that is TLS.
+/// Detects the protocol of the client and performs the handshake for TLS.
 async fn opened(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Connection> {
-    // Without it small answers wait for acknowledgements; a failure only costs time.
+    // Otherwise small answers wait for acknowledgements. An error only costs time.
     let _ = stream.set_nodelay(true);
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
@@ -129,7 +129,7 @@ impl Listener for Connections {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.ready.recv().await {
             Some(ready) => ready,
-            // The accepting loop was stopped; the server is about to be, too.
+            // The accepting loop has stopped, and the server is about to stop too.
             None => std::future::pending().await,
         }
     }

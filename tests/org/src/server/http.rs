@@ -1,4 +1,4 @@
-//! The thin HTTP shell: bytes in, [`Org::request`](crate::Org::request), bytes out.
+//! Converts between HTTP and [`Org::request`](crate::Org::request).
 
 use std::any::Any;
 use std::error::Error;
@@ -22,10 +22,10 @@ use crate::model::error::SfError;
 use crate::rest::message::{Delivery, Request, Response};
 use crate::rest::refusal;
 
-/// Largest request body: more than any documented request, less than memory.
+/// Maximum size of a request body: above every documented limit, but bounded.
 const BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 
-/// Shortest body that is packed.
+/// Minimum size of a compressed body.
 const PACKED_BYTES_MIN: u64 = 1_024;
 
 /// Serves REST until the task is aborted.
@@ -42,10 +42,10 @@ pub(super) async fn serve(connections: Connections, shared: Shared) {
     }
 }
 
-/// Returns how answers are packed for callers who ask for that.
+/// Returns the compression of answers for callers that accept it.
 ///
-/// Whoever calls a local org is near: time counts, not bytes. To set up the packing of a short
-/// answer takes longer than all other work on it.
+/// Callers of a local org are near, so time matters more than bytes. Compressing a short answer
+/// takes longer than all other work on it.
 fn compression() -> CompressionLayer<SizeAbove> {
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
@@ -62,20 +62,18 @@ async fn handle(
         Ok(body) => body,
         Err(error) => return unreadable(&error),
     };
-    let headers = head.headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
-    let call = Request {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: headers.collect(),
-        body,
-        secure: origin.secure,
-    };
+    let response = answer(&shared, &Request::of(&head, body, origin.secure)).await;
+    if response.delivery == Delivery::Dropped {
+        origin.cut.now();
+    }
+    into_http(response)
+}
+
+/// Answers a call, after whatever holds the answer back.
+pub(crate) async fn answer(shared: &Shared, call: &Request) -> Response {
     let (response, latency_ms, log_head, released) = {
         let mut org = shared.lock();
-        let response = org.request(&call);
+        let response = org.request(call);
         let released = response.hold.then(|| shared.released());
         let head = org.model.log.head();
         shared.release(org.releases);
@@ -83,29 +81,27 @@ async fn handle(
     };
     shared.announce(log_head);
     let in_flight = InFlight {
-        shared: &shared,
+        shared,
         response: &response,
     };
-    let door = call.path.starts_with("/_org/");
-    if door || call.path.contains("/jobs/") || call.path.starts_with("/services/async/") {
+    let is_control = call.path.starts_with("/_org/");
+    if is_control || call.path.contains("/jobs/") || call.path.starts_with("/services/async/") {
         shared.wake_jobs();
     }
-    let wait_ms = response.delay_ms + if door { 0 } else { latency_ms };
+    let wait_ms = response.delay_ms + if is_control { 0 } else { latency_ms };
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
     if let Some(mut released) = released {
-        // The other end lives as long as the server.
+        // The sender lives as long as the server, so an error is ignored.
         let _ = released.changed().await;
     }
     drop(in_flight);
-    if response.delivery == Delivery::Dropped {
-        origin.cut.now();
-    }
-    into_http(response)
+    response
 }
 
-/// A call whose answer has not left; when it has, or its caller has gone, its locks are free.
+/// A call whose answer was not sent yet. Its locks are released when the answer is sent or the
+/// caller disconnects.
 struct InFlight<'a> {
     shared: &'a Shared,
     response: &'a Response,
@@ -129,7 +125,7 @@ fn into_http(response: Response) -> HttpResponse {
         .unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
-/// Answers a body that is too large, or not what its `Content-Encoding` says.
+/// Returns the answer to a body that is too large or does not match its `Content-Encoding`.
 fn unreadable(error: &axum::Error) -> HttpResponse {
     let too_large = error
         .source()
@@ -149,7 +145,7 @@ fn unreadable(error: &axum::Error) -> HttpResponse {
     )))
 }
 
-/// Answers for a request that met a fault of the org itself; the others go on.
+/// Returns the answer to a request that panicked in the org. Other requests continue.
 fn panicked(_: Box<dyn Any + Send>) -> HttpResponse {
     into_http(refusal(&SfError::new(
         "UNKNOWN_EXCEPTION",

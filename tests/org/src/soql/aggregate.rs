@@ -1,4 +1,4 @@
-//! Aggregates: rows become groups, groups become records of type `AggregateResult`.
+//! Aggregates: groups rows and returns each group as an `AggregateResult`.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,10 @@ use crate::model::schema::{Field, FieldType, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::{Value, push_decimal, push_json_text};
 
-/// Most groups of one answer: there is no next page.
+/// Maximum number of groups in an answer, which has only one page.
 const GROUPS_MAX: usize = 2_000;
 
-/// How rows become groups and what is shown of them.
+/// How rows are grouped and what is shown of the groups.
 #[derive(Clone, Debug)]
 pub(crate) struct Aggregation {
     groups: Vec<Grouping>,
@@ -27,7 +27,7 @@ pub(crate) struct Aggregation {
     offset: usize,
 }
 
-/// What the rows of a group have in common.
+/// A value that rows are grouped by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Grouping {
     function: Option<DateFunction>,
@@ -61,17 +61,17 @@ struct Key {
     nulls_last: bool,
 }
 
-/// What a function gives.
+/// The result of a function.
 #[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     Count(usize),
-    /// A sum in units of the field's scale, which may be longer than any field.
+    /// A sum in units of the field's scale, which may exceed any field.
     Sum(i128, u32),
     Average(f64),
     Value(Value),
 }
 
-/// Tells whether a query is for groups.
+/// Returns whether a query uses groups.
 pub(super) fn wanted(query: &Query, items: &[Item]) -> bool {
     !query.group.is_empty()
         || !query.having.is_empty()
@@ -81,7 +81,7 @@ pub(super) fn wanted(query: &Query, items: &[Item]) -> bool {
 }
 
 impl Aggregation {
-    /// Resolves the select list, HAVING and ORDER BY of a query for groups.
+    /// Resolves the select list, HAVING and ORDER BY of a query with groups.
     pub(super) fn bind(
         model: &Model,
         object: ObjectNo,
@@ -122,7 +122,7 @@ impl Aggregation {
         Ok(aggregation)
     }
 
-    /// Returns what an alias, a function or a grouped field in ORDER BY stands for.
+    /// Returns what an alias, a function or a grouped field in ORDER BY refers to.
     fn sort_source(
         &self,
         model: &Model,
@@ -252,7 +252,7 @@ fn function_source(model: &Model, object: ObjectNo, call: &Call) -> Result<Sourc
     Err(SfError::new("INVALID_FIELD", message).placed(Place::Word(call.path.clone())))
 }
 
-/// Returns the records that the rows of a plan are grouped into, as JSON.
+/// Returns the groups of a plan's rows, as JSON.
 pub(crate) fn groups(
     model: &Model,
     plan: &Plan,
@@ -261,7 +261,7 @@ pub(crate) fn groups(
 ) -> Result<Vec<String>, SfError> {
     let mut by_key: BTreeMap<Vec<Value>, Vec<RowNo>> = BTreeMap::new();
     if aggregation.groups.is_empty() {
-        // Without GROUP BY there is one group, be it empty.
+        // Without GROUP BY there is always one group, even without rows.
         by_key.insert(Vec::new(), Vec::new());
     }
     for row in rows {

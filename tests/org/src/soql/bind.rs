@@ -7,19 +7,19 @@ use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
 
-/// How many parents a path may climb.
+/// Maximum number of parents in a path.
 const PARENTS_MAX: usize = 5;
 
-/// How many rows a query with `FIELDS(…)` may return.
+/// Maximum number of rows of a query with `FIELDS(…)`.
 const FIELDS_LIMIT_MAX: usize = 200;
 
-/// A query whose names are resolved.
+/// A query with resolved names.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) object: ObjectNo,
-    /// `None`: only the number of rows is wanted.
+    /// `None` if only the number of rows is selected.
     pub(crate) select: Option<Vec<SelectNode>>,
-    /// How the rows become groups, where the query asks for groups.
+    /// The grouping, if the query has groups.
     pub(crate) aggregation: Option<Aggregation>,
     pub(super) condition: Option<Condition>,
     pub(super) order: Vec<SortKey>,
@@ -27,30 +27,30 @@ pub(crate) struct Plan {
     pub(super) offset: usize,
 }
 
-/// A part of a record to show.
+/// A part of a record to write.
 #[derive(Clone, Debug)]
 pub(crate) enum SelectNode {
     Field(FieldNo),
-    /// Fields of the record that a reference leads to.
+    /// Fields of a parent.
     Parent {
         name: String,
         hop: FieldNo,
         object: ObjectNo,
         children: Vec<SelectNode>,
     },
-    /// A value as people read it, under a name of its own.
+    /// A formatted or translated value with its own name.
     Shown {
         name: String,
         how: Show,
         path: FieldPath,
     },
-    /// Fields of the record that a reference leads to, by the object of that record.
+    /// Fields of a parent that depend on the parent's object.
     TypeOf {
         name: String,
         hop: FieldNo,
         branches: Vec<(ObjectNo, Vec<SelectNode>)>,
     },
-    /// Records that refer to the record by that field.
+    /// The child records with that reference field.
     Children {
         name: String,
         link: FieldNo,
@@ -83,7 +83,7 @@ pub(crate) fn bind(model: &Model, query: &Query) -> Result<Plan, SfError> {
     bind_on(model, object, query)
 }
 
-/// Returns the plan of a query on that object, whatever its FROM names.
+/// Returns the plan of a query on this object; its FROM is ignored.
 fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfError> {
     join::check(query)?;
     let condition = query
@@ -128,12 +128,12 @@ fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfErr
     Ok(plan)
 }
 
-/// Tells whether a field can stand in a condition.
+/// Returns whether a field can be used in a condition.
 pub(crate) fn filterable(field: &Field) -> bool {
     !(field.kind == FieldType::Address || (field.kind == FieldType::Textarea && field.length > 255))
 }
 
-/// Tells whether a field can stand in ORDER BY.
+/// Returns whether a field can be used in ORDER BY.
 pub(crate) fn sortable(field: &Field) -> bool {
     filterable(field) && field.kind != FieldType::Multipicklist
 }
@@ -182,7 +182,7 @@ impl FieldPath {
         let mut at = object;
         let mut hops = Vec::new();
         let mut parts: Vec<&str> = text.split('.').collect();
-        // A field may be written with the name of its own object in front.
+        // A field may be prefixed with the name of its own object.
         if parts.len() > 1 && parts[0].eq_ignore_ascii_case(&model.object(object).name) {
             let own = model.object(object);
             if own.find_relationship(parts[0]).is_none() {
@@ -268,7 +268,7 @@ fn select(
     Ok(nodes)
 }
 
-/// Adds a value as people read it: in the place of its field, or under an alias.
+/// Adds a formatted value, in place of its field or with an alias.
 fn shown(
     model: &Model,
     object: ObjectNo,
@@ -304,7 +304,7 @@ fn shown(
     add(model, object, nodes, &path.hops, end)
 }
 
-/// Binds a TYPEOF expression: each object that the reference may lead to gets its fields.
+/// Resolves a TYPEOF: each object that the reference can point to gets its fields.
 fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode, SfError> {
     let (hop, _) = hop(model, object, &item.relationship)
         .map_err(|error| error.placed(Place::Word(item.relationship.clone())))?;
@@ -336,7 +336,7 @@ fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode,
             continue;
         };
         if !item.otherwise.is_empty() && !branches.iter().any(|(no, _)| *no == target) {
-            // What the object does not have is left out.
+            // Fields that the object does not have are skipped.
             let has = |name: &&String| model.object(target).find(name).is_some();
             let fields: Vec<String> = item.otherwise.iter().filter(has).cloned().collect();
             branches.push((target, fields_of(model, target, &fields)?));
@@ -349,7 +349,7 @@ fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode,
     })
 }
 
-/// Tells whether the object Name, which stands for the record of any other object, has a field.
+/// Returns whether the object Name, which represents records of any object, has a field.
 fn of_any_name(name: &str) -> bool {
     const FIELDS: [&str; 13] = [
         "Alias",
@@ -378,7 +378,7 @@ fn fields_of(
     select(model, object, &items, None)
 }
 
-/// Binds a child subquery.
+/// Resolves a child subquery.
 fn children(model: &Model, object: ObjectNo, query: &Query) -> Result<SelectNode, SfError> {
     let found = model.schema.child_relationship(object, &query.from);
     let (child, link) = found.ok_or_else(|| unknown_child(&query.from))?;
@@ -402,7 +402,7 @@ fn children(model: &Model, object: ObjectNo, query: &Query) -> Result<SelectNode
     })
 }
 
-/// Adds the end of a path to the nodes of `object`, below one node for each parent on the way.
+/// Adds the field of a path to the nodes of `object`, below one node for each parent in the path.
 fn add(
     model: &Model,
     object: ObjectNo,

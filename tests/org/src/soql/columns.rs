@@ -1,4 +1,4 @@
-//! A query as a flat table: one column for each item of its select list, in that order.
+//! A query as a flat table: one column for each item of its select list, in order.
 
 use super::bind::FieldPath;
 use super::{FieldGroup, Item, Query, Select, malformed};
@@ -11,18 +11,18 @@ use crate::model::value::Value;
 /// One column.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
-    /// `Owner.Name`, in the spelling of the schema.
+    /// `Owner.Name`, in the case of the schema.
     pub(crate) name: String,
     path: FieldPath,
 }
 
 impl Column {
-    /// Returns the field at the end of the column's path.
+    /// Returns the field of the column.
     pub(crate) fn field<'m>(&self, model: &'m Model) -> &'m Field {
         model.field(self.path.object, self.path.field)
     }
 
-    /// Returns what a record shows in this column.
+    /// Returns a record's value in this column.
     pub(crate) fn value<'m>(
         &self,
         model: &'m Model,
@@ -45,7 +45,7 @@ impl Column {
     }
 }
 
-/// Returns the columns of a query; none for a count.
+/// Returns the columns of a query; empty for a count.
 pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfError> {
     let object = model.object_named(&query.from)?;
     let items = match &query.select {

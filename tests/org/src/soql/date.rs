@@ -1,20 +1,20 @@
-//! Date literals: stretches of days that are said in relation to today.
+//! Date literals: ranges of days relative to today.
 //!
-//! Days are days of UTC, weeks start on Sunday, and the fiscal year is the calendar year.
+//! Days are UTC days, weeks start on Sunday, and the fiscal year is the calendar year.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
 use crate::model::stamp;
 
-/// The largest number that a literal such as `LAST_N_DAYS:n` takes.
+/// Maximum number in a literal such as `LAST_N_DAYS:n`.
 const COUNT_MAX: i32 = 100_000;
 
-/// A stretch of whole days, weeks, months, quarters or years; 0 is the running one.
+/// A range of whole days, weeks, months, quarters or years; 0 is the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Relative {
     unit: Unit,
     first: i32,
-    /// The first one that no longer belongs to the stretch.
+    /// The end of the range, not included.
     end: i32,
 }
 
@@ -28,7 +28,7 @@ enum Unit {
 }
 
 impl Relative {
-    /// Reads `TODAY`, `LAST_N_DAYS:7` and their kin, in whatever case they are written.
+    /// Parses `TODAY`, `LAST_N_DAYS:7` and similar, ignoring case.
     pub(super) fn parse(word: &str) -> Option<Self> {
         let upper = word.to_ascii_uppercase();
         let (name, count) = match upper.split_once(':') {
@@ -60,7 +60,7 @@ impl Relative {
         }
         let unit = |name: &str| Unit::named(name.strip_suffix('S')?);
         if let Some(unit) = name.strip_prefix("LAST_N_").and_then(unit) {
-            // The last days reach up to now, the last weeks up to the running one.
+            // The last days include today; the last weeks end before the current one.
             return of(unit, -count, i32::from(unit == Unit::Day));
         }
         if let Some(unit) = name.strip_prefix("NEXT_N_").and_then(unit) {
@@ -70,7 +70,7 @@ impl Relative {
         unit(ago).and_then(|unit| of(unit, -count, 1 - count))
     }
 
-    /// Returns the first day of the stretch and the first day behind it.
+    /// Returns the first day of the range and the first day after it.
     pub(super) fn days(self, now_ms: i64) -> (i32, i32) {
         let today = stamp::day_of(now_ms);
         (
@@ -92,15 +92,15 @@ impl Unit {
         })
     }
 
-    /// Returns the first day of the unit that lies `offset` units from the one of `today`.
+    /// Returns the first day of the unit at `offset` units from the current one.
     fn start(self, today: i32, offset: i32) -> i32 {
         let date = stamp::date_of(today);
         let month = |date: NaiveDate| date.with_day(1);
         let start = match self {
             Self::Day => return today.saturating_add(offset),
             Self::Week => {
-                let behind = u64::from(date.weekday().num_days_from_sunday());
-                let sunday = date.checked_sub_days(Days::new(behind));
+                let after = u64::from(date.weekday().num_days_from_sunday());
+                let sunday = date.checked_sub_days(Days::new(after));
                 let sunday = sunday.map_or(today, stamp::days_of);
                 return sunday.saturating_add(offset.saturating_mul(7));
             }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_literal_names_its_days() {
+    fn date_literals_give_their_days() {
         for (word, expected) in [
             ("TODAY", "2026-05-15 .. 2026-05-16"),
             ("yesterday", "2026-05-14 .. 2026-05-15"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_literal_is_none_and_huge_counts_stay_in_range() {
+    fn invalid_literals_are_refused_and_huge_counts_clamped() {
         for word in [
             "SOON",
             "LAST_DAY",

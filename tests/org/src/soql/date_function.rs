@@ -1,4 +1,4 @@
-//! Functions of dates: `CALENDAR_YEAR(CreatedDate)` and its kin.
+//! Date functions: `CALENDAR_YEAR(CreatedDate)` and similar.
 //!
 //! Days are days of UTC, which is the time zone of the org, and fiscal years are calendar years.
 //! Source: SOQL and SOSL Reference, "Date Functions".
@@ -9,7 +9,7 @@ use crate::model::schema::FieldType;
 use crate::model::stamp;
 use crate::model::value::Value;
 
-/// A function of a date.
+/// A date function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DateFunction {
     CalendarMonth,
@@ -44,7 +44,7 @@ impl DateFunction {
         Self::WeekInYear,
     ];
 
-    /// Returns the function of that name, in whatever case it is written.
+    /// Returns the function with that name, ignoring case.
     pub(super) fn named(name: &str) -> Option<Self> {
         let named = |known: &Self| known.name().eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(named)
@@ -69,7 +69,7 @@ impl DateFunction {
         }
     }
 
-    /// Tells whether fields of this type have such a part.
+    /// Returns whether the function accepts fields of this type.
     pub(super) fn fits(self, kind: FieldType) -> bool {
         match self {
             Self::DayOnly | Self::HourInDay => kind == FieldType::Datetime,
@@ -87,7 +87,7 @@ impl DateFunction {
         }
     }
 
-    /// Returns what the function gives of a date: a number, or a date for `DAY_ONLY`.
+    /// Returns the result for a value: a number, or a date for `DAY_ONLY`.
     pub(super) fn of(self, value: &Value) -> Value {
         let (day, ms) = match value {
             Value::Date(day) => (*day, stamp::day_start_ms(*day)),
@@ -107,7 +107,7 @@ impl DateFunction {
                 let hour = ms.rem_euclid(86_400_000) / 3_600_000;
                 return i32::try_from(hour).map_or(Value::Null, Value::Int);
             }
-            // Weeks are counted from the first day, on whatever day of the week that is.
+            // Weeks are counted from the first day of the month, whatever weekday it is.
             Self::WeekInMonth => date.day0() / 7 + 1,
             Self::WeekInYear => date.ordinal0() / 7 + 1,
         };
@@ -122,7 +122,7 @@ mod tests {
     use crate::model::value::Value;
 
     #[test]
-    fn every_function_names_its_part_of_friday_15th_may_2026_at_23_59() {
+    fn date_functions_return_their_part_of_a_date() {
         let ms = stamp::parse_datetime("2026-05-15T23:59:59Z").unwrap();
         let part = |name: &str| DateFunction::named(name).unwrap().of(&Value::Datetime(ms));
         for (name, expected) in [

@@ -1,15 +1,15 @@
-//! Shows in the text of a refusal where in the statement its reason stands.
+//! Shows the position of an error in a statement in its message.
 
 use super::lexer::{Token, tokens};
 use crate::model::error::{Place, SfError};
 
-/// How much of the statement is shown on each side of the place, in characters.
+/// Number of characters shown before and after the position.
 const SHOWN_CHARS: usize = 35;
 
-/// Returns the refusal of `text` with the place of its reason shown, as far as it has one.
+/// Returns the error with its position in `text`, if it has one.
 ///
-/// The form is the one of real orgs: a piece of the statement, a caret below the place, row and
-/// column counted from 1, and the message. The very first word is complained about without it.
+/// The format is that of real orgs: a piece of the statement, a caret below the position, row and
+/// column counted from 1, and the message. An error at the very first word has no position.
 pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     let at = match error.place() {
         None => return error,
@@ -23,8 +23,8 @@ pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     let row = before.matches('\n').count() + 1;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let before = &before[line_start..];
-    let behind = text.get(at..).unwrap_or_default();
-    let behind = behind.lines().next().unwrap_or_default();
+    let after = text.get(at..).unwrap_or_default();
+    let after = after.lines().next().unwrap_or_default();
     let column = before.chars().count() + 1;
     let left = column.saturating_sub(1 + SHOWN_CHARS);
     let mut left_part: String = before.chars().skip(left).collect();
@@ -33,7 +33,7 @@ pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     {
         left_part = left_part[blank..].trim_start_matches([' ', ',']).to_owned();
     }
-    let right_part: String = behind.chars().take(SHOWN_CHARS).collect();
+    let right_part: String = after.chars().take(SHOWN_CHARS).collect();
     let indent = " ".repeat(left_part.chars().count());
     let message = error.message();
     let message = format!(
@@ -42,7 +42,7 @@ pub(crate) fn explained(text: &str, error: SfError) -> SfError {
     error.explained(message)
 }
 
-/// Returns where a word first stands in a statement.
+/// Returns the position of a word's first occurrence.
 fn find(text: &str, wanted: &str) -> Option<usize> {
     let tokens = tokens(text).ok()?;
     let found = tokens.iter().find(|lexeme| match &lexeme.token {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_is_shown_with_row_and_column() {
+    fn error_position_has_row_and_column() {
         assert_eq!(
             shown("SELECT Id,\n  Foo FROM Bar", Place::Word("Foo".to_owned())),
             "\n  Foo FROM Bar\n  ^\nERROR at Row:2:Column:3\nwhy"
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_is_said_plainly() {
+    fn errors_without_a_position_are_unchanged() {
         assert_eq!(shown("nonsense", Place::At(0)), "why");
         assert_eq!(shown("SELECT Id", Place::Word("Foo".to_owned())), "why");
     }

@@ -1,4 +1,4 @@
-//! Conditions whose names and literals are resolved, and whether a record meets them.
+//! Conditions with resolved names and literals, and their evaluation on a record.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::value::{Value, decimal_units};
 
-/// A condition that can be tested.
+/// A resolved condition.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     All(Vec<Condition>),
@@ -45,7 +45,7 @@ pub(super) enum Condition {
         negated: bool,
         sets: Vec<Vec<String>>,
     },
-    /// Whether an id is among these, which are sorted.
+    /// Whether an id is in this sorted list.
     Among {
         path: FieldPath,
         negated: bool,
@@ -142,7 +142,7 @@ fn membership(
     let (path, field) = resolve(model, object, path)?;
     let values = literals.iter().map(|literal| constant(field, literal));
     let mut values = values.collect::<Result<Vec<_>, _>>()?;
-    // Ids are compared as they are, so that long lists can be searched.
+    // Ids are compared as they are, so that long lists can use binary search.
     Ok(
         if matches!(field.kind, FieldType::Id | FieldType::Reference) {
             values.sort_unstable();
@@ -190,7 +190,7 @@ fn includes(
     })
 }
 
-/// Returns the condition on a function of a date.
+/// Returns the condition on a date function.
 fn dated(
     model: &Model,
     object: ObjectNo,
@@ -236,7 +236,7 @@ fn dated(
 }
 
 impl DateFunction {
-    /// Refuses a field that has no such part.
+    /// Refuses a field that the function does not accept.
     pub(super) fn check(self, field: &Field) -> Result<(), SfError> {
         if self.fits(field.kind) {
             return Ok(());
@@ -246,8 +246,8 @@ impl DateFunction {
     }
 }
 
-/// Returns the condition that compares with a stretch of days: `=` is within, `>` behind; none for
-/// an operator that does not go with dates.
+/// Returns the comparison with a range of days: `=` is within it, `>` after it. `None` for an
+/// operator that dates do not support.
 fn within(
     (first, end): (Value, Value),
     operator: Operator,
@@ -303,7 +303,7 @@ fn wrong_type(field: &Field) -> SfError {
     SfError::new("INVALID_FIELD", message).placed(Place::Word(field.name.clone()))
 }
 
-/// Turns a literal into a value of the field, folded where the comparison ignores case.
+/// Converts a literal to a value of the field, in lower case if the comparison ignores case.
 fn constant(field: &Field, literal: &Literal) -> Result<Value, SfError> {
     Ok(match (literal, field.kind) {
         (Literal::Null, _) => Value::Null,
@@ -345,7 +345,7 @@ fn invalid_id(text: &str) -> SfError {
 }
 
 impl Condition {
-    /// Tells whether a record meets the condition.
+    /// Returns whether a record meets the condition.
     pub(super) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
         match self {
             Self::All(all) => all.iter().all(|c| c.holds(model, object, row)),
@@ -356,8 +356,8 @@ impl Condition {
                 operator,
                 value,
             } => {
-                let (held, field) = path.value(model, object, row);
-                compare(field, held, *operator, value)
+                let (stored, field) = path.value(model, object, row);
+                compare(field, stored, *operator, value)
             }
             Self::Dated {
                 path,
@@ -365,20 +365,20 @@ impl Condition {
                 operator,
                 value,
             } => {
-                let (held, field) = path.value(model, object, row);
-                compare(field, &function.of(held), *operator, value)
+                let (stored, field) = path.value(model, object, row);
+                compare(field, &function.of(stored), *operator, value)
             }
             Self::Like { path, pattern } => {
-                let held = path.value(model, object, row).0.as_text();
-                held.is_some_and(|text| pattern.matches(text))
+                let stored = path.value(model, object, row).0.as_text();
+                stored.is_some_and(|text| pattern.matches(text))
             }
             Self::In {
                 path,
                 negated,
                 values,
             } => {
-                let (held, field) = path.value(model, object, row);
-                let among = |value| compare(field, held, Operator::Equal, value);
+                let (stored, field) = path.value(model, object, row);
+                let among = |value| compare(field, stored, Operator::Equal, value);
                 values.iter().any(among) != *negated
             }
             Self::Includes {
@@ -386,10 +386,10 @@ impl Condition {
                 negated,
                 sets,
             } => {
-                let held = path.value(model, object, row).0.as_text();
-                let held = held.unwrap_or_default().to_lowercase();
-                let held: Vec<&str> = held.split(';').collect();
-                let covers = |set: &Vec<String>| set.iter().all(|v| held.contains(&v.as_str()));
+                let stored = path.value(model, object, row).0.as_text();
+                let stored = stored.unwrap_or_default().to_lowercase();
+                let stored: Vec<&str> = stored.split(';').collect();
+                let covers = |set: &Vec<String>| set.iter().all(|v| stored.contains(&v.as_str()));
                 sets.iter().any(covers) != *negated
             }
             Self::Among {
@@ -397,8 +397,8 @@ impl Condition {
                 negated,
                 values,
             } => {
-                let (held, _) = path.value(model, object, row);
-                values.binary_search(held).is_ok() != *negated
+                let (stored, _) = path.value(model, object, row);
+                values.binary_search(stored).is_ok() != *negated
             }
         }
     }
@@ -437,7 +437,7 @@ impl Condition {
     }
 }
 
-/// What a condition asks of one field.
+/// The constraint of a condition on one field.
 pub(super) enum Bound<'a> {
     Among(&'a [Value]),
     From(&'a Value),
@@ -446,7 +446,7 @@ pub(super) enum Bound<'a> {
 static NULL: Value = Value::Null;
 
 impl FieldPath {
-    /// Returns the value at the end of the path; a parent that is missing or deleted has none.
+    /// Returns the value of the path, or null if a parent is missing or deleted.
     pub(super) fn value<'a>(
         &self,
         model: &'a Model,
@@ -455,7 +455,8 @@ impl FieldPath {
     ) -> (&'a Value, &'a Field) {
         let field = model.field(self.object, self.field);
         let value = self.end(model, (object, row)).and_then(|(object, row)| {
-            // A reference to several objects may lead to another one than the path was read for.
+            // A reference to several objects may point to another object than the path was resolved
+            // for.
             let no = if object == self.object {
                 self.field
             } else {
@@ -466,7 +467,7 @@ impl FieldPath {
         (value.unwrap_or(&NULL), field)
     }
 
-    /// Returns the record that holds the value at the end of the path.
+    /// Returns the record that has the path's field.
     fn end(&self, model: &Model, start: (ObjectNo, RowNo)) -> Option<(ObjectNo, RowNo)> {
         let mut at = start;
         let mut expected = start.0;
@@ -481,7 +482,7 @@ impl FieldPath {
     }
 }
 
-/// Returns the live record that a reference leads to.
+/// Returns the live record that a reference points to.
 pub(super) fn parent(
     model: &Model,
     (object, row): (ObjectNo, RowNo),
@@ -490,12 +491,12 @@ pub(super) fn parent(
     model.live_row(model.table(object).get(row, hop).as_id()?)
 }
 
-fn compare(field: &Field, held: &Value, operator: Operator, wanted: &Value) -> bool {
-    let null = *held == Value::Null || *wanted == Value::Null;
-    let order = || order(field, held, wanted);
+fn compare(field: &Field, stored: &Value, operator: Operator, wanted: &Value) -> bool {
+    let null = *stored == Value::Null || *wanted == Value::Null;
+    let order = || order(field, stored, wanted);
     match operator {
-        Operator::Equal if null => held == wanted,
-        Operator::NotEqual if null => held != wanted,
+        Operator::Equal if null => stored == wanted,
+        Operator::NotEqual if null => stored != wanted,
         Operator::Equal => order() == Ordering::Equal,
         Operator::NotEqual => order() != Ordering::Equal,
         Operator::Less => !null && order() == Ordering::Less,
@@ -506,19 +507,17 @@ fn compare(field: &Field, held: &Value, operator: Operator, wanted: &Value) -> b
     }
 }
 
-/// Orders a stored value against a constant of [`constant`].
-fn order(field: &Field, held: &Value, wanted: &Value) -> Ordering {
-    match (held, wanted) {
-        (Value::Text(held), Value::Text(wanted)) if !field.case_sensitive => {
-            fold_order(held, wanted)
+/// Compares a stored value with the result of [`constant`].
+fn order(field: &Field, stored: &Value, wanted: &Value) -> Ordering {
+    match (stored, wanted) {
+        (Value::Text(stored), Value::Text(wanted)) if !field.case_sensitive => {
+            order_ignoring_case(stored, wanted)
         }
-        (held, wanted) => held.cmp(wanted),
+        (stored, wanted) => stored.cmp(wanted),
     }
 }
 
-/// Orders text without regard to case; `folded` is in lower case already.
-fn fold_order(text: &str, folded: &str) -> Ordering {
-    text.chars()
-        .flat_map(char::to_lowercase)
-        .cmp(folded.chars())
+/// Compares text ignoring case; `lower` is in lower case already.
+fn order_ignoring_case(text: &str, lower: &str) -> Ordering {
+    text.chars().flat_map(char::to_lowercase).cmp(lower.chars())
 }

@@ -8,10 +8,10 @@ use crate::model::error::{Place, SfError};
 use crate::model::schema::{FieldType, ObjectNo};
 use crate::model::value::Value;
 
-/// How many of them one query may have.
+/// Maximum number of joins in a query.
 const JOINS_MAX: usize = 2;
 
-/// Refuses joins where Salesforce allows none.
+/// Refuses joins where Salesforce does not allow them.
 pub(super) fn check(query: &Query) -> Result<(), SfError> {
     let Some(filter) = &query.filter else {
         return Ok(());
@@ -62,7 +62,7 @@ fn joins(filter: &Filter, below_or: bool) -> Result<Vec<&Query>, SfError> {
     Ok(found)
 }
 
-/// Runs the inner query and returns the condition that its ids make.
+/// Runs the inner query and returns the condition with its ids.
 pub(super) fn bind_join(
     model: &Model,
     object: ObjectNo,
@@ -112,7 +112,7 @@ pub(super) fn bind_join(
     })
 }
 
-/// Returns the objects whose ids a field holds; none for a field that holds no ids.
+/// Returns the objects whose ids a field holds; empty for a field without ids.
 fn targets(model: &Model, path: &FieldPath) -> Vec<String> {
     let field = model.field(path.object, path.field);
     match field.kind {

@@ -12,7 +12,7 @@ pub(super) enum Token {
     Symbol(&'static str),
 }
 
-/// A token and where it starts, in bytes.
+/// A token and its start, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lexeme {
     pub(super) token: Token,
@@ -34,7 +34,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Lexeme>, SfError> {
     Ok(tokens)
 }
 
-/// Returns the first token of a text that is not empty, and how long it is.
+/// Returns the first token of a non-empty text and its length.
 fn token(text: &str) -> Result<(Token, usize), SfError> {
     let first = text.chars().next().unwrap_or_default();
     if first == '\'' {
@@ -55,14 +55,14 @@ fn token(text: &str) -> Result<(Token, usize), SfError> {
     Ok((Token::Symbol(symbol), symbol.len()))
 }
 
-/// Returns how long the word is that a text starts with; the count of a date literal belongs to it.
+/// Returns the length of the word at the start of a text, including the count of a date literal.
 fn word_length(text: &str) -> usize {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
-    let Some(behind) = text[length..].strip_prefix(':') else {
+    let Some(after) = text[length..].strip_prefix(':') else {
         return length;
     };
-    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {
         length
     } else {
@@ -90,7 +90,7 @@ fn number_or_date(text: &str) -> Result<(Token, usize), SfError> {
     Ok((Token::Literal(literal), length))
 }
 
-/// Reads a quoted string; any backslash that is no known escape is an error.
+/// Reads a quoted string. An unknown escape is an error.
 fn string(text: &str) -> Result<(Token, usize), SfError> {
     let mut out = String::new();
     let mut chars = text.char_indices().skip(1);
@@ -106,7 +106,7 @@ fn string(text: &str) -> Result<(Token, usize), SfError> {
                     Some('b') => out.push('\u{8}'),
                     Some('f') => out.push('\u{c}'),
                     Some(same @ ('"' | '\'')) => out.push(same),
-                    // These keep their backslash: LIKE needs to see them.
+                    // These keep their backslash, because LIKE needs it.
                     Some(kept @ ('\\' | '_' | '%')) => out.extend(['\\', kept]),
                     Some('u') => {
                         let hex: String = chars.by_ref().take(4).map(|(_, c)| c).collect();

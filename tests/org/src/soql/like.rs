@@ -1,6 +1,6 @@
-//! Matches text against a LIKE pattern, without regard to case.
+//! Matches text against a LIKE pattern, ignoring case.
 
-/// A LIKE pattern: `%` stands for any text, `_` for any one character, a backslash for neither.
+/// A LIKE pattern: `%` is any text, `_` any single character, and a backslash escapes both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Piece>);
 
@@ -28,7 +28,7 @@ impl Pattern {
         Self(pieces)
     }
 
-    /// Tells whether `text` fits, in time linear in text times pattern.
+    /// Returns whether `text` matches, in time linear in text length times pattern length.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let chars: Vec<char> = text.to_lowercase().chars().collect();
         let (mut piece, mut at) = (0, 0);
@@ -59,7 +59,7 @@ mod tests {
     use super::Pattern;
 
     #[test]
-    fn wildcards_case_and_escapes() {
+    fn wildcards_case_and_escapes_match() {
         for (pattern, text, fits) in [
             ("Ac%", "ACME", true),
             ("%me", "Acme", true),

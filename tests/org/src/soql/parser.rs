@@ -1,4 +1,4 @@
-//! Reads the tokens of a statement into a [`Query`].
+//! Parses the tokens of a statement into a [`Query`].
 
 use super::lexer::{Lexeme, Token, tokens};
 use super::{
@@ -7,18 +7,18 @@ use super::{
 };
 use crate::model::error::{Place, SfError};
 
-/// How deep conditions may nest: far beyond any real query, far below the end of the stack.
+/// Maximum nesting of conditions: above any real query, but safe for the stack.
 const DEPTH_MAX: usize = 100;
 
 /// The largest OFFSET.
 const OFFSET_MAX: usize = 2_000;
 
-/// Words that end a list of names, so that none of them is an alias.
+/// Keywords that end a list of names, so they are never aliases.
 const CLAUSES: [&str; 11] = [
     "from", "using", "where", "with", "group", "having", "order", "limit", "offset", "for", "all",
 ];
 
-/// Returns the query that `text` writes.
+/// Parses a statement.
 pub(crate) fn parse(text: &str) -> Result<Query, SfError> {
     if text.chars().count() > STATEMENT_CHARS_MAX {
         return Err(malformed(
@@ -109,7 +109,7 @@ impl Parser<'_> {
         Ok(query)
     }
 
-    /// Reads what a query is for, which changes nothing about what it returns.
+    /// Skips the FOR clause, which does not change the result.
     fn purpose(&mut self) -> Result<(), SfError> {
         while self.accept("for") {
             let known = ["view", "reference", "update"];
@@ -151,7 +151,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Accepts `COUNT()`, which stands alone.
+    /// Accepts `COUNT()`, which must be the only item.
     fn accept_count(&mut self) -> bool {
         let symbol = |place: usize, symbol: &str| {
             let lexeme = self.tokens.get(place);
@@ -216,7 +216,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Reads what stands behind TYPEOF.
+    /// Parses the text after TYPEOF.
     fn type_of(&mut self) -> Result<Item, SfError> {
         let relationship = self.word()?;
         let mut branches = Vec::new();
@@ -249,8 +249,8 @@ impl Parser<'_> {
         Ok(words)
     }
 
-    /// Reads the field of a function of dates in its parentheses. Times may be converted to the
-    /// user's time zone first, which is UTC.
+    /// Parses the field of a date function in parentheses. `convertTimezone` has no effect, because
+    /// the user's time zone is UTC.
     fn dated(&mut self, function: DateFunction) -> Result<Term, SfError> {
         self.expect_symbol("(")?;
         let mut path = self.word()?;
@@ -265,7 +265,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Reads a field or a function of a date.
+    /// Parses a field or a date function.
     fn term(&mut self) -> Result<Term, SfError> {
         let path = self.word()?;
         match DateFunction::named(&path).filter(|_| self.peek_symbol("(")) {
@@ -277,7 +277,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads the field of an aggregate function in its parentheses.
+    /// Parses the field of an aggregate function in parentheses.
     fn call(&mut self, function: Function) -> Result<Call, SfError> {
         self.expect_symbol("(")?;
         let path = self.word()?;
@@ -335,7 +335,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads conditions joined by one kind of word; another kind needs parentheses.
+    /// Parses conditions joined by one keyword. Mixed keywords need parentheses.
     fn filter(&mut self) -> Result<Filter, SfError> {
         self.descend()?;
         let first = self.condition()?;
@@ -401,7 +401,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Reads what a function of a date is compared with.
+    /// Parses the operand of a date function.
     fn date_condition(&mut self, function: DateFunction, path: String) -> Result<Filter, SfError> {
         let compared = |operator: Operator, literal: Literal| Filter::Dated {
             function,
@@ -425,7 +425,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Reads what stands behind IN: a list of literals or a query.
+    /// Parses the operand of IN: a list of literals or a query.
     fn members(&mut self, path: String, negated: bool) -> Result<Filter, SfError> {
         let select = self.tokens.get(1).is_some_and(
             |lexeme| matches!(&lexeme.token, Token::Word(w) if w.eq_ignore_ascii_case("select")),
@@ -589,7 +589,7 @@ impl Parser<'_> {
 }
 
 impl Query {
-    /// Takes the alias of the object off all paths that start with it.
+    /// Removes the object's alias from all paths that start with it.
     fn drop_alias(&mut self, prefix: &str) {
         let drop = |path: &mut String| {
             if path.to_lowercase().starts_with(prefix) {

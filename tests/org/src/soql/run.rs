@@ -1,4 +1,4 @@
-//! Finds the rows of a plan and writes them as JSON.
+//! Selects the rows of a plan and writes them as JSON.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use crate::model::schema::{FieldNo, FieldType, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::{Value, push_json_text};
 
-/// Returns the rows that a plan selects, in its order.
+/// Returns the rows of a plan, in its order.
 pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo> {
     let object = model.object(plan.object);
     let table = model.table(plan.object);
@@ -20,7 +20,7 @@ pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo>
     chosen(model, plan, candidates, sorted)
 }
 
-/// Returns those of the candidates that a plan selects, in its order.
+/// Returns the candidates that the plan selects, in its order.
 fn chosen(
     model: &Model,
     plan: &Plan,
@@ -44,7 +44,7 @@ fn chosen(
 
 type Candidates<'a> = Box<dyn Iterator<Item = RowNo> + 'a>;
 
-/// Returns rows among which all results are, and whether they come in the order of the plan.
+/// Returns rows that include all results, and whether they are in the order of the plan.
 fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Candidates<'a>, bool) {
     let object = model.object(plan.object);
     let table = model.table(plan.object);
@@ -102,7 +102,7 @@ fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Cand
     }
 }
 
-/// Tells whether the sort keys are a beginning of `fields`, ascending.
+/// Returns whether the sort keys are a prefix of `fields`, ascending.
 fn follows(keys: &[SortKey], fields: &[FieldNo]) -> bool {
     let pairs = keys.iter().zip(fields);
     keys.len() <= fields.len()
@@ -113,11 +113,11 @@ fn follows(keys: &[SortKey], fields: &[FieldNo]) -> bool {
 
 fn sort(model: &Model, plan: &Plan, rows: &mut [RowNo]) {
     let keys = |row: &RowNo| -> Vec<Value> {
-        let folded = |key: &SortKey| match key.path.value(model, plan.object, *row).0 {
+        let lower = |key: &SortKey| match key.path.value(model, plan.object, *row).0 {
             Value::Text(text) => Value::Text(text.to_lowercase().into()),
             other => other.clone(),
         };
-        plan.order.iter().map(folded).collect()
+        plan.order.iter().map(lower).collect()
     };
     rows.sort_by_cached_key(|row| Sorted {
         keys: keys(row),
@@ -125,7 +125,7 @@ fn sort(model: &Model, plan: &Plan, rows: &mut [RowNo]) {
     });
 }
 
-/// The sort keys of one row; nulls stand first unless the query says otherwise.
+/// The sort keys of one row. Nulls come first by default.
 struct Sorted<'a> {
     keys: Vec<Value>,
     order: &'a [SortKey],
@@ -162,30 +162,30 @@ impl PartialEq for Sorted<'_> {
 
 impl Eq for Sorted<'_> {}
 
-/// How records are written as JSON, and which children did not fit.
+/// Writes records as JSON and collects child rows that did not fit.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     pub(crate) model: &'a Model,
     /// `v62.0`, for the URLs of records.
     pub(crate) version: &'a str,
-    /// How many children of one record are written at once.
+    /// Maximum number of children written per record.
     pub(crate) children_max: usize,
-    /// Number of the locator that leads to the next children left over.
+    /// Number of the next locator for remaining children.
     pub(crate) next_locator: u32,
     pub(crate) left_over: Vec<LeftOver>,
 }
 
-/// All children of one record, of which only the first ones were written.
+/// All children of one record, of which only the first were written.
 #[derive(Debug)]
 pub(crate) struct LeftOver {
     pub(crate) locator: RecordId,
-    /// Place of the subquery in the select list.
+    /// Index of the subquery in the select list.
     pub(crate) place: usize,
     pub(crate) rows: Vec<RowNo>,
 }
 
 impl<'a> Writer<'a> {
-    /// Returns a writer of records that bring all their children.
+    /// Returns a writer that writes all children.
     pub(crate) fn whole(model: &'a Model, version: &'a str) -> Self {
         Self {
             model,
@@ -288,7 +288,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Appends the live records that refer to `parent`, as the result of a query or as null.
+    /// Appends the live children of `parent`, as a query result or as null.
     fn push_children(
         &mut self,
         out: &mut String,
@@ -335,7 +335,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Returns the fields of the same names on another object; what it does not have is left out.
+/// Returns the fields with the same names on another object. Fields it does not have are skipped.
 fn translated(
     model: &Model,
     nodes: &[SelectNode],

@@ -1,4 +1,4 @@
-//! Statements that parse, statements that do not, and what they find.
+//! Valid statements and their results, invalid statements and their errors.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -40,7 +40,7 @@ fn without(mut json: serde_json::Value, name: &str) -> serde_json::Value {
     json
 }
 
-/// Returns the value of the first selected field of each row, or the code of the refusal.
+/// Returns the first selected value of each row, or the error code.
 fn run(org: &Org, text: &str) -> Vec<String> {
     let plan = match parse(text).and_then(|query| bind(&org.model, &query)) {
         Ok(plan) => plan,
@@ -81,7 +81,7 @@ fn run(org: &Org, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn conditions_find_what_they_say() {
+fn conditions_find_the_right_rows() {
     let org = org();
     for (condition, expected) in [
         ("Name = 'ACME'", vec!["Acme"]),
@@ -148,7 +148,7 @@ fn conditions_find_what_they_say() {
 }
 
 #[test]
-fn parents_are_followed_and_missing_ones_are_null() {
+fn parent_fields_are_resolved_and_missing_parents_null() {
     let org = org();
     let found = run(
         &org,
@@ -169,7 +169,7 @@ fn parents_are_followed_and_missing_ones_are_null() {
 }
 
 #[test]
-fn order_limit_and_offset() {
+fn order_limit_and_offset_apply() {
     let org = org();
     let names = |tail: &str| run(&org, &format!("SELECT Name FROM Account {tail}"));
     assert_eq!(names("ORDER BY Industry, Name")[0], "Borg");
@@ -188,7 +188,7 @@ fn order_limit_and_offset() {
     );
 }
 
-/// A statement, and the code of its refusal.
+/// A statement and its error code.
 const REFUSALS: &[(&str, &str)] = &[
     ("SELECT Id", "MALFORMED_QUERY"),
     ("SELECT FROM Account", "MALFORMED_QUERY"),
@@ -294,7 +294,7 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn refusals_have_the_codes_of_salesforce() {
+fn errors_have_salesforce_codes() {
     let org = org();
     for (text, code) in REFUSALS {
         assert_eq!(run(&org, text), [*code], "{text}");
@@ -345,7 +345,7 @@ fn groups_are_counted_summed_and_sorted() {
             vec![],
         ),
     ] {
-        // The first member after the attributes, in the order of the alphabet, is the one asked for.
+        // The first member after the attributes, in alphabetical order, is the selected one.
         let found = run(&org, text);
         assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
         assert!(
@@ -356,7 +356,7 @@ fn groups_are_counted_summed_and_sorted() {
 }
 
 #[test]
-fn children_come_with_their_parents() {
+fn children_are_returned_with_their_parents() {
     let org = org();
     let text = "SELECT (SELECT LastName FROM Contacts WHERE LastName LIKE 'I%' ORDER BY LastName) \
                 FROM Account ORDER BY Id LIMIT 2";
@@ -372,7 +372,7 @@ fn children_come_with_their_parents() {
 }
 
 #[test]
-fn an_alias_of_the_object_may_stand_before_its_fields() {
+fn fields_may_be_prefixed_with_the_object_alias() {
     let org = org();
     let text = "SELECT a.Name FROM Account a WHERE a.Industry = 'Energy' ORDER BY a.Name FOR VIEW";
     assert_eq!(run(&org, text), ["acme Two"]);
@@ -381,7 +381,7 @@ fn an_alias_of_the_object_may_stand_before_its_fields() {
 }
 
 #[test]
-fn refusals_show_where_the_reason_stands() {
+fn errors_show_their_position() {
     let org = org();
     for (text, expected) in [
         ("nonsense", "unexpected token: 'nonsense'"),
@@ -424,7 +424,7 @@ fn refusals_show_where_the_reason_stands() {
 }
 
 #[test]
-fn all_fields_need_a_limit_and_then_come_with_their_names() {
+fn fields_all_needs_a_limit() {
     let org = org();
     assert_eq!(
         run(&org, "SELECT FIELDS(STANDARD) FROM Account LIMIT 200").len(),
@@ -433,7 +433,7 @@ fn all_fields_need_a_limit_and_then_come_with_their_names() {
 }
 
 #[test]
-fn deep_nesting_is_refused_and_not_followed() {
+fn deep_nesting_is_refused() {
     let deep = format!(
         "SELECT Id FROM Account WHERE {}Name = 'x'",
         "(".repeat(50_000)
@@ -455,7 +455,7 @@ proptest! {
     }
 
     #[test]
-    fn any_heap_of_words_is_answered(
+    fn random_words_get_an_answer(
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "select", "Id", "Name", "from", "Account", "where", "and", "or", "not", "in", "(",

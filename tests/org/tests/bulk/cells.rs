@@ -1,4 +1,4 @@
-//! How the cells of an upload are written, and what each kind of column means.
+//! Cells of an upload: their CSV form, and their meaning for each kind of column.
 
 use serde_json::{Value as Json, json};
 
@@ -11,7 +11,7 @@ fn with(mut body: Json, members: &Json) -> Json {
 }
 
 #[test]
-fn every_delimiter_and_line_ending_comes_back_as_it_went() {
+fn every_delimiter_and_line_ending_round_trips() {
     for (name, delimiter) in [
         ("BACKQUOTE", '`'),
         ("CARET", '^'),
@@ -45,7 +45,7 @@ fn every_delimiter_and_line_ending_comes_back_as_it_went() {
 }
 
 #[test]
-fn a_quoted_cell_keeps_its_newlines_its_quotes_and_text_that_looks_like_a_row() {
+fn quoted_cells_keep_newlines_quotes_and_row_like_text() {
     let mut f = Fixture::new();
     let csv = "Name,Description\n\"say \"\"hi\"\"\",\"one\r\n\"\"two\"\"\n,three\"\nlast,\n";
     let ended = f.run(&insert(), csv);
@@ -59,7 +59,7 @@ fn a_quoted_cell_keeps_its_newlines_its_quotes_and_text_that_looks_like_a_row() 
 }
 
 #[test]
-fn checkboxes_know_more_words_in_csv_than_in_json() {
+fn checkboxes_accept_more_words_in_csv_than_in_json() {
     let mut f = Fixture::new();
     let csv = "Name,Active__c\na,1\nb,YES\nc,true\nd,0\ne,no\nf,FALSE\ng,maybe\n";
     let ended = f.run(&insert(), csv);
@@ -79,7 +79,7 @@ fn checkboxes_know_more_words_in_csv_than_in_json() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_names_its_column_and_type() {
+fn type_errors_name_column_and_type() {
     let mut f = Fixture::new();
     for (field, value, kind) in [
         ("Opened__c", "05/01/2026", "xsd:date"),
@@ -100,7 +100,7 @@ fn a_value_of_the_wrong_type_names_its_column_and_type() {
 }
 
 #[test]
-fn values_are_refused_for_the_reasons_that_a_single_call_has() {
+fn values_are_refused_as_in_single_calls() {
     let mut f = Fixture::new();
     f.account(&json!({"Name": "Acme", "External_Id__c": "taken"}));
     let long = "x".repeat(256);
@@ -132,7 +132,7 @@ fn values_are_refused_for_the_reasons_that_a_single_call_has() {
 }
 
 #[test]
-fn nothing_is_trimmed_before_the_field_itself_does_it() {
+fn only_the_field_trims_its_text() {
     let mut f = Fixture::new();
     let ended = f.run(&upsert(), "External_Id__c,Name,Phone\n a , Acme ,  \n");
     assert!(
@@ -151,7 +151,7 @@ fn nothing_is_trimmed_before_the_field_itself_does_it() {
 }
 
 #[test]
-fn a_row_whose_cells_cannot_be_told_apart_fails_alone() {
+fn rows_with_unreadable_cells_fail_alone() {
     let mut f = Fixture::new();
     let csv = "Name,Phone\nok,1\n\"A\", \"B\"\nonly\na,b,c\nalso ok,2\n";
     let ended = f.run(&insert(), csv);
@@ -170,7 +170,7 @@ fn a_row_whose_cells_cannot_be_told_apart_fails_alone() {
 }
 
 #[test]
-fn headers_are_found_in_any_case_and_decimals_come_back_as_doubles() {
+fn headers_ignore_case_and_decimals_become_doubles() {
     let mut f = Fixture::new();
     let ended = f.run(&insert(), "NAME,annualrevenue\nAcme,912260031\nBorg,30\n");
     assert!(
@@ -185,7 +185,7 @@ fn headers_are_found_in_any_case_and_decimals_come_back_as_doubles() {
 }
 
 #[test]
-fn a_reference_that_may_lead_to_several_objects_needs_its_type() {
+fn polymorphic_references_need_their_type() {
     let org = "[[object]]\nname = \"Visit__c\"\n\
         [[object.field]]\nname = \"Who__c\"\ntype = \"reference\"\n\
         reference_to = [\"Account\", \"Contact\"]\n";
@@ -211,7 +211,7 @@ fn a_reference_that_may_lead_to_several_objects_needs_its_type() {
 }
 
 #[test]
-fn an_id_column_is_read_wherever_it_stands() {
+fn id_column_may_be_anywhere() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme"}));
     let csv = format!("Opened__c,ID,Name\nnever,{id},x\n2020-01-01,{id},\n");

@@ -1,4 +1,4 @@
-//! Bulk API 1.0: the jobs that older clients read by, and what every job has in common.
+//! Bulk API 1.0 query jobs, and behaviour common to all jobs.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::{Org, Request, Response};
@@ -48,8 +48,8 @@ fn text(answer: &Response) -> String {
 }
 
 fn element(xml: &str, name: &str) -> String {
-    let (_, behind) = xml.split_once(&format!("<{name}>")).unwrap();
-    behind.split('<').next().unwrap().to_owned()
+    let (_, after) = xml.split_once(&format!("<{name}>")).unwrap();
+    after.split('<').next().unwrap().to_owned()
 }
 
 fn refused(answer: &Response) -> (u16, Json) {
@@ -57,7 +57,7 @@ fn refused(answer: &Response) -> (u16, Json) {
 }
 
 #[test]
-fn a_batch_is_a_query_and_its_result_is_csv() {
+fn query_batches_give_csv_results() {
     let mut caller = Caller::new();
     let job = caller.job();
     let batch = caller.batch(&job, "SELECT Name FROM Account ORDER BY Name");
@@ -78,7 +78,7 @@ fn a_batch_is_a_query_and_its_result_is_csv() {
 }
 
 #[test]
-fn a_query_that_cannot_run_fails_its_batch_and_not_its_job() {
+fn invalid_queries_fail_their_batch_not_the_job() {
     let mut caller = Caller::new();
     let job = caller.job();
     let batch = caller.batch(&job, "SELECT Nope__c FROM Account WHERE Name < 'a'");
@@ -92,7 +92,7 @@ fn a_query_that_cannot_run_fails_its_batch_and_not_its_job() {
 }
 
 #[test]
-fn a_closed_job_takes_no_batch() {
+fn closed_jobs_refuse_batches() {
     let mut caller = Caller::new();
     let job = caller.job();
     let closed = caller.call("POST", &format!("job/{job}"), r#"{"state":"Closed"}"#);
@@ -106,7 +106,7 @@ fn a_closed_job_takes_no_batch() {
 }
 
 #[test]
-fn what_is_not_there_or_not_understood_is_told_by_its_code() {
+fn unknown_or_invalid_requests_are_refused_by_code() {
     let mut caller = Caller::new();
     for (method, path, body, code) in [
         ("GET", "job/7505g0000000zzzAAA", "", "InvalidJob"),

@@ -1,4 +1,4 @@
-//! Bulk API 1.0: the jobs that older clients load by.
+//! Bulk API 1.0 load jobs.
 
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::{Org, Position, Request, Response};
@@ -8,7 +8,7 @@ const XML: &str = "application/xml; charset=UTF-8";
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
 
-/// Longer than any job of these tests takes.
+/// Longer than any job of these tests.
 const LONG_MS: i64 = 60_000;
 
 struct Caller {
@@ -38,7 +38,7 @@ impl Caller {
         self.send("GET", path, "", "")
     }
 
-    /// Opens a job in JSON with these members beside its object, and returns its id.
+    /// Creates a JSON job with these extra members and returns its id.
     fn job(&mut self, members: &Json) -> String {
         let mut body = json!({"object": "Account", "contentType": "CSV"});
         for (name, value) in members.as_object().unwrap() {
@@ -49,7 +49,7 @@ impl Caller {
         answer.to_json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Adds a batch of CSV and returns its path.
+    /// Adds a CSV batch and returns its path.
     fn batch(&mut self, job: &str, csv: &str) -> String {
         let answer = self.send("POST", &format!("job/{job}/batch"), CSV, csv);
         assert_eq!(answer.status, 201, "{}", text(&answer));
@@ -60,7 +60,7 @@ impl Caller {
         element(&text(&self.get(batch)), "state")
     }
 
-    /// Runs one batch of CSV to its end and returns its results.
+    /// Runs one CSV batch to its end and returns its results.
     fn load(&mut self, members: &Json, csv: &str) -> String {
         let job = self.job(members);
         let batch = self.batch(&job, csv);
@@ -75,8 +75,8 @@ fn text(answer: &Response) -> String {
 }
 
 fn element(xml: &str, name: &str) -> String {
-    let (_, behind) = xml.split_once(&format!("<{name}>")).expect(xml);
-    behind.split('<').next().unwrap().to_owned()
+    let (_, after) = xml.split_once(&format!("<{name}>")).expect(xml);
+    after.split('<').next().unwrap().to_owned()
 }
 
 fn rows(csv: &str) -> Vec<Vec<String>> {
@@ -90,7 +90,7 @@ fn rows(csv: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_batch_is_queued_in_progress_and_completed_and_tells_what_became_of_each_row() {
+fn batches_move_through_their_states_and_report_each_row() {
     let mut caller = Caller::new();
     let job = caller.job(&json!({"operation": "insert"}));
     let batch = caller.batch(&job, "Name,External_Id__c\nAcme,a-1\n,a-2\nBorg,a-3\n");
@@ -141,7 +141,7 @@ fn a_batch_is_queued_in_progress_and_completed_and_tells_what_became_of_each_row
 }
 
 #[test]
-fn every_operation_of_a_load_does_its_work() {
+fn every_load_operation_works() {
     let mut caller = Caller::new();
     let upsert = json!({"operation": "upsert", "externalIdFieldName": "External_Id__c"});
     let made = rows(&caller.load(
@@ -170,7 +170,7 @@ fn every_operation_of_a_load_does_its_work() {
     assert_eq!(
         caller.org.value_of(id, "Name").as_deref(),
         Some("B"),
-        "empty leaves"
+        "an empty cell keeps the value"
     );
     let delete = json!({"operation": "delete"});
     caller.load(&delete, &format!("Id\n{}\n", made[0][0]));
@@ -178,7 +178,7 @@ fn every_operation_of_a_load_does_its_work() {
 }
 
 #[test]
-fn records_in_json_bring_parents_and_nulls_and_are_told_in_json() {
+fn json_batches_support_parents_and_nulls() {
     let mut caller = Caller::new();
     caller.load(
         &json!({"operation": "insert"}),
@@ -214,7 +214,7 @@ fn records_in_json_bring_parents_and_nulls_and_are_told_in_json() {
 }
 
 #[test]
-fn a_query_in_json_gives_records() {
+fn json_queries_give_records() {
     let mut caller = Caller::new();
     caller.load(&json!({"operation": "insert"}), "Name\nAcme\n");
     let job = caller.job(&json!({"operation": "query", "contentType": "JSON"}));
@@ -230,7 +230,7 @@ fn a_query_in_json_gives_records() {
 }
 
 #[test]
-fn a_job_in_xml_is_told_in_xml_and_refused_in_xml() {
+fn xml_jobs_get_xml_answers_and_refusals() {
     let mut caller = Caller::new();
     let body = "<?xml version=\"1.0\"?><jobInfo xmlns=\"http://www.force.com/2009/06/asyncapi/dataload\">\
         <operation>insert</operation><object>Account</object><contentType>CSV</contentType></jobInfo>";
@@ -263,7 +263,7 @@ fn a_job_in_xml_is_told_in_xml_and_refused_in_xml() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_read_fails_alone() {
+fn unreadable_batches_fail_alone() {
     let mut caller = Caller::new();
     let job = caller.job(&json!({"operation": "insert"}));
     let wrong = caller.batch(&job, "Nope__c\n1\n");
@@ -282,7 +282,7 @@ fn a_batch_that_cannot_be_read_fails_alone() {
 }
 
 #[test]
-fn an_aborted_job_processes_nothing_more() {
+fn aborted_jobs_process_no_more_rows() {
     let mut caller = Caller::new();
     let job = caller.job(&json!({"operation": "insert"}));
     let done = caller.batch(&job, "Name\nAcme\n");
@@ -300,7 +300,7 @@ fn an_aborted_job_processes_nothing_more() {
 }
 
 #[test]
-fn batches_of_a_serial_job_run_one_after_the_other_and_of_a_parallel_one_together() {
+fn serial_batches_run_in_turn_parallel_ones_together() {
     for (mode, second) in [("Serial", "Queued"), ("Parallel", "InProgress")] {
         let mut caller = Caller::new();
         let job = caller.job(&json!({"operation": "insert", "concurrencyMode": mode}));
@@ -315,7 +315,7 @@ fn batches_of_a_serial_job_run_one_after_the_other_and_of_a_parallel_one_togethe
 }
 
 #[test]
-fn batches_do_not_show_among_the_jobs_of_bulk_api_2() {
+fn batches_are_not_listed_as_bulk_api_2_jobs() {
     let mut caller = Caller::new();
     let job = caller.job(&json!({"operation": "insert"}));
     let batch = caller.batch(&job, "Name\nA\n");

@@ -1,10 +1,10 @@
-//! Jobs that fail as a whole, at once or half way, and what their users can still learn.
+//! Jobs that fail as a whole, at the start or half way, and what their users can still read.
 
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Fixture, column, error, insert, job, refused, upsert};
 
-/// Why a job failed; nothing was written by it.
+/// Returns why a job failed, after checking that it wrote nothing.
 fn failure(f: &mut Fixture, body: &Json, csv: impl Into<Vec<u8>>) -> String {
     let before = f.org.count("Account");
     let ended = f.run(body, csv);
@@ -20,7 +20,7 @@ fn failure(f: &mut Fixture, body: &Json, csv: impl Into<Vec<u8>>) -> String {
 }
 
 #[test]
-fn a_header_that_does_not_fit_fails_the_job_before_any_row() {
+fn invalid_header_fails_the_job_before_any_row() {
     let mut f = Fixture::new();
     for (csv, message) in [
         ("Name,Foo__c\nx,1\n", "Field name not found : Foo__c"),
@@ -60,7 +60,7 @@ fn a_header_that_does_not_fit_fails_the_job_before_any_row() {
 }
 
 #[test]
-fn a_header_that_does_not_go_with_the_operation_fails_the_job() {
+fn header_must_fit_the_operation() {
     let mut f = Fixture::new();
     for (body, csv, message) in [
         (
@@ -85,19 +85,28 @@ fn a_header_that_does_not_go_with_the_operation_fails_the_job() {
 }
 
 #[test]
-fn the_line_ending_has_to_be_the_one_that_was_said() {
+fn line_ending_must_match_the_declared_one() {
     let mut f = Fixture::new();
-    let told = |ending: &str| {
+    let message_for = |ending: &str| {
         format!(
             "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is \
              {ending}"
         )
     };
     let crlf = json!({"object": "Account", "operation": "insert", "lineEnding": "CRLF"});
-    assert_eq!(failure(&mut f, &insert(), "Name\r\nx\r\n"), told("LF"));
-    assert_eq!(failure(&mut f, &crlf, "Name\nx\n"), told("CRLF"));
-    assert_eq!(failure(&mut f, &insert(), "Name\nx\r\ny\n"), told("LF"));
-    assert_eq!(failure(&mut f, &crlf, "Name\r\nx\r\ny\n"), told("CRLF"));
+    assert_eq!(
+        failure(&mut f, &insert(), "Name\r\nx\r\n"),
+        message_for("LF")
+    );
+    assert_eq!(failure(&mut f, &crlf, "Name\nx\n"), message_for("CRLF"));
+    assert_eq!(
+        failure(&mut f, &insert(), "Name\nx\r\ny\n"),
+        message_for("LF")
+    );
+    assert_eq!(
+        failure(&mut f, &crlf, "Name\r\nx\r\ny\n"),
+        message_for("CRLF")
+    );
     let ended = f.run(&crlf, "Name\r\nx");
     assert_eq!(
         ended.info["state"], "JobComplete",
@@ -106,7 +115,7 @@ fn the_line_ending_has_to_be_the_one_that_was_said() {
 }
 
 #[test]
-fn text_that_is_no_utf8_fails_the_job_and_so_does_no_text() {
+fn invalid_utf8_or_empty_text_fails_the_job() {
     let mut f = Fixture::new();
     let message = failure(&mut f, &insert(), b"Name\n\xff\n".to_vec());
     assert!(message.starts_with("ClientInputError : "), "{message}");
@@ -122,7 +131,7 @@ fn text_that_is_no_utf8_fails_the_job_and_so_does_no_text() {
 }
 
 #[test]
-fn a_job_that_fails_half_way_keeps_what_it_wrote_and_lists_the_rest() {
+fn half_failed_job_keeps_written_rows_and_lists_the_rest() {
     let mut f = Fixture::new();
     f.control(
         "faults",
@@ -157,12 +166,12 @@ fn a_job_that_fails_half_way_keeps_what_it_wrote_and_lists_the_rest() {
     assert_eq!(
         f.run(&insert(), csv).info["state"],
         "JobComplete",
-        "it was to happen once"
+        "the fault fires once"
     );
 }
 
 #[test]
-fn an_aborted_job_stops_where_it_is() {
+fn aborted_job_stops_between_batches() {
     let mut f = Fixture::new();
     f.control(
         "bulk",
@@ -185,7 +194,7 @@ fn an_aborted_job_stops_where_it_is() {
 }
 
 #[test]
-fn the_batches_and_rows_of_a_day_run_out() {
+fn daily_limits_of_batches_and_rows_apply() {
     let mut f = Fixture::new();
     f.control(
         "bulk",
@@ -200,7 +209,7 @@ fn the_batches_and_rows_of_a_day_run_out() {
     f.control("bulk", &json!({"batches_per_day": 100}));
     let message = failure(&mut f, &insert(), "Name\na\nb\n");
     assert!(message.starts_with("ExceededQuota : "), "{message}");
-    // The session of the test has ended too by then.
+    // The session of the test has also expired by then.
     f.org.advance_ms(25 * 3_600_000);
     f.log_in();
     assert_eq!(
@@ -210,7 +219,7 @@ fn the_batches_and_rows_of_a_day_run_out() {
 }
 
 #[test]
-fn an_upload_beyond_the_limit_is_refused() {
+fn oversized_uploads_are_refused() {
     let mut f = Fixture::new();
     f.control("bulk", &json!({"upload_bytes_max": 10}));
     let id = f.open(&insert());

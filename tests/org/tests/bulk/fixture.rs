@@ -1,10 +1,10 @@
-//! An org, a session, and jobs in one line.
+//! An org with a session, and jobs in one line.
 
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::{ChangeEvent, DecodedEvent, Org, Position, RecordId, Request, Response};
 use serde_json::{Value as Json, json};
 
-/// Longer than any job of these tests takes.
+/// Longer than any job of these tests.
 const LONG_MS: i64 = 60_000;
 
 /// An org with one session.
@@ -32,7 +32,7 @@ impl Fixture {
         Self { org, token }
     }
 
-    /// Opens a new session, for tests that outlive one.
+    /// Opens a new session, for tests that last longer than one.
     pub(crate) fn log_in(&mut self) {
         self.token = self.org.open_session(INTEGRATION_USER).unwrap();
     }
@@ -60,8 +60,8 @@ impl Fixture {
         self.org.request(&request)
     }
 
-    pub(crate) fn control(&mut self, door: &str, body: &Json) {
-        let request = Request::new("POST", &format!("/_org/{door}")).json(body);
+    pub(crate) fn control(&mut self, path: &str, body: &Json) {
+        let request = Request::new("POST", &format!("/_org/{path}")).json(body);
         let response = self.org.request(&request);
         assert_eq!(response.status, 200, "{}", response.to_json());
     }
@@ -133,7 +133,7 @@ impl Fixture {
         }
     }
 
-    /// The column `sf__Error` of the failed rows.
+    /// Returns the column `sf__Error` of the failed rows.
     pub(crate) fn errors(&mut self, body: &Json, csv: &str) -> Vec<String> {
         let ended = self.run(body, csv);
         assert_eq!(ended.info["state"], "JobComplete", "{}", ended.info);
@@ -149,7 +149,7 @@ impl Fixture {
         events.iter().map(|event| self.org.decode(event)).collect()
     }
 
-    /// All change events as they are sent, for tests that decode only some of many.
+    /// Returns all change events undecoded, for tests that decode only some of many.
     pub(crate) fn raw_events(&self) -> Vec<ChangeEvent> {
         let fetched = self
             .org
@@ -173,7 +173,7 @@ pub(crate) fn job(operation: &str) -> Json {
     json!({"object": "Account", "operation": operation})
 }
 
-/// One column of a CSV in the default form.
+/// Returns one column of a CSV in the default dialect.
 pub(crate) fn column(csv: &str, name: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let place = reader.headers().unwrap().iter().position(|h| h == name);
@@ -182,7 +182,7 @@ pub(crate) fn column(csv: &str, name: &str) -> Vec<String> {
     rows.collect()
 }
 
-/// The status and the error array.
+/// Returns the status and the error array.
 pub(crate) fn refused(response: &Response) -> (u16, Json) {
     (response.status, response.to_json())
 }

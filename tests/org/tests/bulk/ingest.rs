@@ -1,11 +1,11 @@
-//! Each operation, from the upload to the records, the results and the change events.
+//! Each operation, from the upload to the records, results and change events.
 
 use serde_json::json;
 
 use crate::fixture::{Fixture, column, insert, job, upsert};
 
 #[test]
-fn an_insert_creates_each_row_and_tells_the_ids() {
+fn insert_creates_each_row_and_returns_ids() {
     let mut f = Fixture::new();
     let ended = f.run(&insert(), "Name,External_Id__c\nAcme,a\n\"Borg, Inc\",b\n");
     let ids = column(&ended.successful, "sf__Id");
@@ -33,7 +33,7 @@ fn an_insert_creates_each_row_and_tells_the_ids() {
 }
 
 #[test]
-fn a_job_tells_what_it_was_created_for_and_where_its_data_goes() {
+fn job_resource_shows_its_settings_and_content_url() {
     let mut f = Fixture::new();
     let created = f.send("POST", "jobs/ingest", &upsert()).to_json();
     let id = created["id"].as_str().unwrap().to_owned();
@@ -72,7 +72,7 @@ fn a_job_tells_what_it_was_created_for_and_where_its_data_goes() {
 }
 
 #[test]
-fn an_empty_cell_leaves_the_field_and_the_null_word_clears_it() {
+fn empty_cell_keeps_the_field_and_null_word_clears_it() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme", "Phone": "1", "Industry": "Media",
         "External_Id__c": "a"}));
@@ -85,7 +85,7 @@ fn an_empty_cell_leaves_the_field_and_the_null_word_clears_it() {
 }
 
 #[test]
-fn an_upsert_creates_updates_and_refuses_by_its_external_id() {
+fn upsert_creates_updates_and_refuses_by_external_id() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme", "External_Id__c": "a"}));
     let csv = "External_Id__c,Name\nA,renamed\nb,Borg\n,nameless\nc,one\nC,two\n";
@@ -112,7 +112,7 @@ fn an_upsert_creates_updates_and_refuses_by_its_external_id() {
 }
 
 #[test]
-fn an_upsert_by_id_inserts_what_has_none() {
+fn upsert_by_id_inserts_rows_without_id() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme"}));
     let body = json!({"object": "Account", "operation": "upsert", "externalIdFieldName": "Id"});
@@ -130,7 +130,7 @@ fn an_upsert_by_id_inserts_what_has_none() {
 }
 
 #[test]
-fn a_delete_takes_ids_only_and_names_those_it_cannot_delete() {
+fn delete_takes_only_ids_and_reports_failures() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme"}));
     let csv = format!("Id\n{id}\n{id}\nnonsense\n0015g00000000zzAAA\n\n");
@@ -150,13 +150,13 @@ fn a_delete_takes_ids_only_and_names_those_it_cannot_delete() {
     assert_eq!(
         f.value(&id, "Name").as_deref(),
         Some("Acme"),
-        "it lies in the recycle bin"
+        "it is in the recycle bin"
     );
     assert_eq!(f.events().pop().unwrap().change_type, "DELETE");
 }
 
 #[test]
-fn a_hard_delete_needs_its_permission_and_leaves_neither_record_nor_event() {
+fn hard_delete_needs_permission_and_sends_no_event() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme"}));
     let refused = f.send("POST", "jobs/ingest", &job("hardDelete"));
@@ -175,7 +175,7 @@ fn a_hard_delete_needs_its_permission_and_leaves_neither_record_nor_event() {
 }
 
 #[test]
-fn a_reference_by_external_id_finds_the_parent_but_not_a_sibling_row() {
+fn references_find_parents_but_not_sibling_rows() {
     let mut f = Fixture::new();
     let parent = f.account(&json!({"Name": "Parent", "External_Id__c": "p"}));
     let csv = "External_Id__c,Name,Parent.External_Id__c\na,A,P\nb,B,\nc,C,b\nd,D,#N/A\n";
@@ -193,7 +193,7 @@ fn a_reference_by_external_id_finds_the_parent_but_not_a_sibling_row() {
 }
 
 #[test]
-fn rows_leave_change_events_in_transactions_of_two_hundred_with_the_origin_of_the_job() {
+fn bulk_events_come_in_transactions_of_two_hundred() {
     let mut f = Fixture::new();
     let mut csv = String::from("Name,External_Id__c\n");
     for number in 0..401 {
@@ -228,7 +228,7 @@ fn rows_leave_change_events_in_transactions_of_two_hundred_with_the_origin_of_th
 }
 
 #[test]
-fn a_job_can_be_created_and_closed_with_its_data_in_one_request() {
+fn multipart_request_creates_uploads_and_closes() {
     let mut f = Fixture::new();
     let post = |f: &mut Fixture, csv: &str| {
         let body = format!(
@@ -253,7 +253,7 @@ fn a_job_can_be_created_and_closed_with_its_data_in_one_request() {
 }
 
 #[test]
-fn row_faults_and_flows_reach_bulk_rows_as_any_others() {
+fn row_faults_and_flows_apply_to_bulk_rows() {
     let mut f = Fixture::new();
     f.control(
         "faults",
@@ -275,7 +275,7 @@ fn row_faults_and_flows_reach_bulk_rows_as_any_others() {
 }
 
 #[test]
-fn every_call_of_the_protocol_is_counted() {
+fn every_bulk_call_is_counted() {
     let mut f = Fixture::new();
     let ended = f.run(&insert(), "Name\nx\n");
     let limits = f.call("GET", "limits").to_json();
@@ -285,6 +285,6 @@ fn every_call_of_the_protocol_is_counted() {
     );
     let requests = &limits["DailyApiRequests"];
     let used = requests["Max"].as_u64().unwrap() - requests["Remaining"].as_u64().unwrap();
-    // Create, upload, close, three result sets, one look at the job, and the limits themselves.
+    // Create, upload, close, three result sets, one job status, and the limits themselves.
     assert_eq!(used, 8, "{}", ended.id);
 }

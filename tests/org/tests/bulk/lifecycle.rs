@@ -1,11 +1,11 @@
-//! The states of ingest jobs: who may change them, how the clock does, and how jobs are listed.
+//! States of ingest jobs: transitions by users and by the clock, and lists of jobs.
 
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Fixture, error, insert, job, refused, upsert};
 
 #[test]
-fn a_job_moves_only_with_the_clock() {
+fn jobs_advance_only_with_the_clock() {
     let mut f = Fixture::new();
     f.control(
         "bulk",
@@ -38,7 +38,7 @@ fn a_job_moves_only_with_the_clock() {
 }
 
 #[test]
-fn a_clock_that_runs_by_itself_works_off_one_batch_at_a_time() {
+fn real_time_runs_one_batch_per_call() {
     let mut f = Fixture::new();
     f.control(
         "bulk",
@@ -56,7 +56,7 @@ fn a_clock_that_runs_by_itself_works_off_one_batch_at_a_time() {
 }
 
 #[test]
-fn creation_is_refused_with_the_words_of_salesforce() {
+fn creation_errors_have_salesforce_texts() {
     let mut f = Fixture::new();
     let mut with = |members: Json, code: &str, message: &str| {
         let mut body = upsert();
@@ -115,7 +115,7 @@ fn creation_is_refused_with_the_words_of_salesforce() {
 }
 
 #[test]
-fn states_change_only_along_their_arrows() {
+fn only_allowed_state_changes_succeed() {
     let mut f = Fixture::new();
     let id = f.open(&insert());
     for state in ["Open", "InProgress", "JobComplete", "Failed"] {
@@ -163,7 +163,7 @@ fn states_change_only_along_their_arrows() {
 }
 
 #[test]
-fn a_second_upload_is_told_of_when_the_job_is_closed() {
+fn second_upload_fails_the_job_at_close() {
     let mut f = Fixture::new();
     let id = f.open(&insert());
     assert_eq!(
@@ -187,7 +187,7 @@ fn a_second_upload_is_told_of_when_the_job_is_closed() {
 }
 
 #[test]
-fn a_job_is_deleted_unless_it_still_works() {
+fn running_jobs_cannot_be_deleted() {
     let mut f = Fixture::new();
     let path = |id: &str| format!("jobs/ingest/{id}");
     let open = f.open(&insert());
@@ -202,11 +202,7 @@ fn a_job_is_deleted_unless_it_still_works() {
     let waiting = f.submit(&insert(), "Name\nx\n");
     assert_eq!(f.call("DELETE", &path(&waiting)).status, 204);
     f.org.advance_ms(60_000);
-    assert_eq!(
-        f.org.count("Account"),
-        0,
-        "a deleted job does nothing any more"
-    );
+    assert_eq!(f.org.count("Account"), 0, "a deleted job stops");
     let done = f.run(&insert(), "Name\nx\n");
     assert_eq!(f.call("DELETE", &path(&done.id)).status, 204);
     assert_eq!(
@@ -218,7 +214,7 @@ fn a_job_is_deleted_unless_it_still_works() {
 }
 
 #[test]
-fn results_are_there_when_the_job_has_ended_under_every_spelling() {
+fn results_exist_only_after_the_job_ended() {
     let mut f = Fixture::new();
     let id = f.submit(&insert(), "Name\nx\n");
     let early = f.call("GET", &format!("jobs/ingest/{id}/successfulResults"));
@@ -244,12 +240,12 @@ fn results_are_there_when_the_job_has_ended_under_every_spelling() {
     assert_eq!(
         f.call("GET", &format!("jobs/query/{id}")).status,
         404,
-        "it is no query job"
+        "it is not a query job"
     );
 }
 
 #[test]
-fn jobs_are_listed_a_thousand_at_a_time_until_they_are_a_week_old() {
+fn job_lists_have_pages_and_a_week_of_jobs() {
     let mut f = Fixture::new();
     let ids: Vec<String> = (0..1_001).map(|_| f.open(&job("delete"))).collect();
     let first = f.call("GET", "jobs/ingest/").to_json();

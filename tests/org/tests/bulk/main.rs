@@ -1,6 +1,6 @@
-//! Bulk API 2.0 and 1.0, call by call, without sockets; the clock moves when a test says so.
+//! Bulk API 2.0 and 1.0, call by call, without sockets. The tests move the clock.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod cells;
 mod dataload;

@@ -1,4 +1,4 @@
-//! Whatever is uploaded, the org answers, and every row is told of exactly once.
+//! For any upload the org answers, and every row is in exactly one result set.
 
 use proptest::prelude::*;
 use salesforce_org::Response;
@@ -16,7 +16,7 @@ fn form() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Uploads, lets the job end and returns it with its three result sets.
+/// Uploads, runs the job to its end, and returns it with its three result sets.
 fn run(f: &mut Fixture, body: &Json, csv: Vec<u8>) -> (Json, Vec<Response>) {
     let id = f.submit(body, csv);
     f.org.advance_ms(60_000);
@@ -30,7 +30,7 @@ fn rows(csv: &[u8]) -> usize {
 }
 
 proptest! {
-    // Each case is an org of its own.
+    // Each case creates its own org.
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_that_looks_like_csv_ends_in_a_final_state(
+    fn csv_like_text_ends_in_a_final_state(
         body in form(),
         csv in "(Id|Name|External_Id__c|Parent\\.External_Id__c)(,(Id|Name|Phone))?(\r?\n[\",|a-c#N/A\t ]{0,12}){0,6}",
     ) {

@@ -1,4 +1,4 @@
-//! Query jobs: what they refuse, what they find and how it is handed out.
+//! Query jobs: what they refuse, what they find, and how results are read.
 
 use salesforce_org::Response;
 use serde_json::{Value as Json, json};
@@ -15,7 +15,7 @@ fn created(f: &mut Fixture, body: &Json) -> Json {
     response.to_json()
 }
 
-/// Creates a job, lets it end and returns its id.
+/// Creates a job, runs it to its end and returns its id.
 fn finished(f: &mut Fixture, body: &Json) -> String {
     let id = created(f, body)["id"].as_str().unwrap().to_owned();
     f.org.advance_ms(60_000);
@@ -39,7 +39,7 @@ fn three_accounts(f: &mut Fixture) {
 }
 
 #[test]
-fn a_large_object_is_read_piece_by_piece_so_that_what_becomes_of_a_row_before_its_turn_shows() {
+fn large_queries_see_changes_made_during_the_job() {
     let mut f = Fixture::new();
     f.control("bulk", &json!({"query_rows": 2}));
     let ids = ["a", "b", "c", "d"].map(|name| f.account(&json!({"Name": name})));
@@ -72,7 +72,7 @@ fn a_large_object_is_read_piece_by_piece_so_that_what_becomes_of_a_row_before_it
 }
 
 #[test]
-fn a_query_job_runs_when_the_clock_lets_it_and_tells_how_much_it_found() {
+fn query_job_runs_with_the_clock_and_reports_its_count() {
     let mut f = Fixture::new();
     three_accounts(&mut f);
     let info = created(&mut f, &body("select Id from Account"));
@@ -115,7 +115,7 @@ fn a_query_job_runs_when_the_clock_lets_it_and_tells_how_much_it_found() {
 }
 
 #[test]
-fn results_are_quoted_csv_in_the_order_of_the_select_list() {
+fn results_are_quoted_csv_in_select_order() {
     let mut f = Fixture::new();
     let parent = f.account(&json!({"Name": "say \"hi\"", "External_Id__c": "p"}));
     let id = f.account(
@@ -151,7 +151,7 @@ fn results_are_quoted_csv_in_the_order_of_the_select_list() {
 }
 
 #[test]
-fn pages_are_linked_by_locators_until_the_word_null() {
+fn pages_are_linked_by_locators_until_null() {
     let mut f = Fixture::new();
     three_accounts(&mut f);
     let job = finished(
@@ -182,7 +182,7 @@ fn pages_are_linked_by_locators_until_the_word_null() {
 }
 
 #[test]
-fn nothing_found_is_a_header_row_and_the_end() {
+fn empty_results_are_only_a_header_row() {
     let mut f = Fixture::new();
     let job = finished(&mut f, &body("SELECT Id FROM Account"));
     let results = page(&mut f, &job, "");
@@ -192,7 +192,7 @@ fn nothing_found_is_a_header_row_and_the_end() {
 }
 
 #[test]
-fn results_stay_as_they_were_and_query_all_sees_deleted_records() {
+fn results_are_fixed_and_query_all_sees_deleted_records() {
     let mut f = Fixture::new();
     let id = f.account(&json!({"Name": "Acme"}));
     let job = finished(&mut f, &body("SELECT Name FROM Account"));
@@ -206,7 +206,7 @@ fn results_stay_as_they_were_and_query_all_sees_deleted_records() {
 }
 
 #[test]
-fn pages_can_be_listed_for_parallel_download_five_at_a_time() {
+fn result_pages_are_listed_five_at_a_time() {
     let mut f = Fixture::new();
     for number in 0..7 {
         f.account(&json!({"Name": format!("a{number}")}));
@@ -237,7 +237,7 @@ fn pages_can_be_listed_for_parallel_download_five_at_a_time() {
 }
 
 #[test]
-fn results_are_read_under_the_version_of_the_job() {
+fn results_need_the_job_version() {
     let mut f = Fixture::new();
     let job = finished(&mut f, &body("SELECT Id FROM Account"));
     for (version, status) in [("v62.0", 200), ("v61.0", 409)] {
@@ -254,7 +254,7 @@ fn results_are_read_under_the_version_of_the_job() {
 }
 
 #[test]
-fn what_bulk_queries_cannot_do_is_refused_when_the_job_is_created() {
+fn unsupported_bulk_queries_are_refused_at_creation() {
     let mut f = Fixture::new();
     for (soql, code, message) in [
         (

@@ -1,4 +1,4 @@
-//! What one transaction tells: one event for each record, shared where the change is the same.
+//! Change events of one transaction: one for each record, shared if the changes are equal.
 
 use salesforce_org::Position;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::stage::{Stage, kinds, steps};
 
 #[test]
-fn the_same_change_of_many_records_in_one_transaction_is_one_event_with_all_their_ids() {
+fn equal_changes_in_one_transaction_share_one_event() {
     let mut stage = Stage::new();
     let ids: Vec<String> = (0..150).map(|n| stage.account(&format!("A{n}"))).collect();
     let start = stage.now();
@@ -22,18 +22,18 @@ fn the_same_change_of_many_records_in_one_transaction_is_one_event_with_all_thei
 }
 
 #[test]
-fn a_record_that_changed_differently_keeps_an_event_of_its_own_and_its_place_in_the_order() {
+fn different_changes_keep_their_own_event_and_order() {
     let mut stage = Stage::new();
     let ids: Vec<String> = (0..3).map(|n| stage.account(&format!("A{n}"))).collect();
     stage.update(&ids[1], json!({"Industry": "Apparel"}));
     let start = stage.now();
     stage.update_together("Account", &ids, &json!({"Industry": "Apparel"}));
     let events = stage.since(&start);
-    let said: Vec<_> = events
+    let seen: Vec<_> = events
         .iter()
         .map(|e| (e.sequence_number, e.record_ids.len()))
         .collect();
-    assert_eq!(said, [(1, 2), (2, 1)]);
+    assert_eq!(seen, [(1, 2), (2, 1)]);
     assert!(!events[1].changed_fields.contains(&"Industry".to_owned()));
     assert_eq!(events[0].transaction_key, events[1].transaction_key);
 }
@@ -53,7 +53,7 @@ fn equal_changes_in_two_transactions_are_two_events() {
 }
 
 #[test]
-fn deletes_of_one_transaction_are_one_event_and_creates_are_not() {
+fn deletes_share_one_event_creates_do_not() {
     let mut stage = Stage::new();
     let start = stage.now();
     let record = json!({"attributes": {"type": "Account"}, "Name": "same"});
@@ -73,12 +73,12 @@ fn deletes_of_one_transaction_are_one_event_and_creates_are_not() {
 }
 
 #[test]
-fn what_a_trigger_adds_is_in_the_one_event_of_its_record() {
+fn trigger_changes_are_part_of_the_record_event() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let rule = json!({"object": "Account", "when_field_changes": "Phone",
                       "set": {"Rating": "Hot", "BillingCity": "Lyon"}});
-    stage.door("flow", &rule);
+    stage.control("flow", &rule);
     let start = stage.now();
     stage.update(&id, json!({"Phone": "1"}));
     let events = stage.since(&start);
@@ -100,7 +100,7 @@ fn what_a_trigger_adds_is_in_the_one_event_of_its_record() {
 }
 
 #[test]
-fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole() {
+fn small_change_of_a_long_text_is_a_diff() {
     let mut stage = Stage::new();
     let lines: Vec<String> = (0..40)
         .map(|n| format!("line {n} of a description of some length"))
@@ -115,12 +115,12 @@ fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole(
     let event = stage.since(&start).remove(0);
     assert_eq!(event.diff_fields, ["Description"]);
     assert!(event.changed_fields.contains(&"Description".to_owned()));
-    let told = event.fields["Description"].as_str().unwrap();
+    let diff = event.fields["Description"].as_str().unwrap();
     assert!(
-        told.starts_with("--- \n+++ ") && told.contains("\n@@ -4,1 +4,1 @@\n-line 3 of"),
-        "{told}"
+        diff.starts_with("--- \n+++ ") && diff.contains("\n@@ -4,1 +4,1 @@\n-line 3 of"),
+        "{diff}"
     );
-    assert!(told.len() < old.len());
+    assert!(diff.len() < old.len());
 
     let start = stage.now();
     stage.update(&id, json!({"Description": "short"}));
@@ -130,7 +130,7 @@ fn a_long_text_that_changed_little_comes_as_a_diff_with_the_digest_of_the_whole(
 }
 
 #[test]
-fn a_diff_is_told_for_updates_only() {
+fn only_updates_have_diffs() {
     let mut stage = Stage::new();
     let text = "x\n".repeat(900);
     let id = stage.insert("Account", json!({"Name": "a", "Description": text.trim()}));
@@ -146,7 +146,7 @@ fn a_diff_is_told_for_updates_only() {
 }
 
 #[test]
-fn a_composite_call_that_changes_and_deletes_a_record_tells_of_the_delete() {
+fn update_and_delete_in_one_call_send_the_delete() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();

@@ -1,4 +1,4 @@
-//! Custom channels, enrichment, filters, and what a user may see.
+//! Custom channels, enrichment, filters, and user permissions.
 
 use salesforce_org::Position;
 use serde_json::json;
@@ -15,7 +15,7 @@ const SALES: &str = r#"
 const TOPIC: &str = "/data/Sales__chn";
 
 #[test]
-fn a_channel_has_the_events_of_its_members_only() {
+fn channels_have_only_events_of_their_members() {
     let mut stage = Stage::with(SALES);
     stage.account("a");
     stage.insert("Contact", json!({"LastName": "c"}));
@@ -31,7 +31,7 @@ fn a_channel_has_the_events_of_its_members_only() {
 }
 
 #[test]
-fn enriched_fields_join_updates_and_deletes_with_the_values_of_the_moment() {
+fn enriched_fields_have_their_current_values() {
     let mut stage = Stage::with(SALES);
     let fields = json!({"Name": "a", "External_Id__c": "A-1", "BillingCountry": "FR"});
     let id = stage.insert("Account", fields);
@@ -48,7 +48,7 @@ fn enriched_fields_join_updates_and_deletes_with_the_values_of_the_moment() {
         .collect();
     assert_eq!(
         keys, ["A-2"; 4],
-        "a replayed event has the latest value, not that of its time"
+        "a replayed event has the latest value, not the value at the change"
     );
     assert!(
         !events[0]
@@ -70,7 +70,7 @@ fn enriched_fields_join_updates_and_deletes_with_the_values_of_the_moment() {
 }
 
 #[test]
-fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
+fn enriched_merged_event_splits_but_shares_its_replay_id() {
     let mut stage = Stage::with(SALES);
     let make = |stage: &mut Stage, n: usize| {
         stage.insert(
@@ -89,7 +89,7 @@ fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
             .all(|e| e.replay_id == fetched.events[0].replay_id)
     );
     let events = stage.of_topic(TOPIC, &start);
-    let told: Vec<_> = events
+    let seen: Vec<_> = events
         .iter()
         .map(|event| {
             (
@@ -103,7 +103,7 @@ fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
         .enumerate()
         .map(|(n, id)| (id.clone(), json!(format!("A-{n}"))))
         .collect();
-    assert_eq!(told, wanted);
+    assert_eq!(seen, wanted);
 
     let part = stage.org.fetch(TOPIC, &start, 2).unwrap();
     assert_eq!(part.events.len(), 2);
@@ -114,12 +114,12 @@ fn a_merged_event_falls_apart_when_it_is_enriched_and_keeps_one_replay_id() {
     assert_eq!(
         rest.events.len(),
         5,
-        "a group that was cut is given again rather than lost"
+        "an interrupted group is sent again, not lost"
     );
 }
 
 #[test]
-fn the_standard_channel_can_be_enriched_too() {
+fn standard_channel_can_be_enriched() {
     let mut stage = Stage::with(
         "[[channel]]\nname = \"ChangeEvents\"\n[[channel.member]]\nevent = \"ContactChangeEvent\"\n\
          enriched_fields = [\"Email\"]",
@@ -133,7 +133,7 @@ fn the_standard_channel_can_be_enriched_too() {
 }
 
 #[test]
-fn a_filter_lets_pass_what_a_record_is_when_it_changes() {
+fn filters_use_the_values_at_the_change() {
     let mut stage = Stage::with(
         "[[channel]]\nname = \"Media__chn\"\n[[channel.member]]\nevent = \"AccountChangeEvent\"\n\
          filter = \"Industry = 'Media' AND Name LIKE 'M%'\"",
@@ -149,7 +149,7 @@ fn a_filter_lets_pass_what_a_record_is_when_it_changes() {
 }
 
 #[test]
-fn a_file_with_an_impossible_channel_is_refused_by_name() {
+fn invalid_channels_in_the_file_are_refused_by_name() {
     for (text, named) in [
         ("[[channel]]\nname = \"Sales\"", "Sales"),
         (

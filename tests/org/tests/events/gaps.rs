@@ -1,25 +1,25 @@
-//! Events that say only that something changed.
+//! Events that report a change without its content.
 
 use serde_json::json;
 
 use crate::stage::{Stage, kinds};
 
 #[test]
-fn a_declared_gap_has_its_kind_and_ids_and_nothing_else() {
+fn declared_gap_has_only_kind_and_ids() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();
     for kind in ["GAP_CREATE", "GAP_UPDATE", "GAP_DELETE", "GAP_UNDELETE"] {
-        stage.door(
+        stage.control(
             "events/gap",
             &json!({"object": "Account", "kind": kind, "ids": [id]}),
         );
     }
-    stage.door(
+    stage.control(
         "events/gap",
         &json!({"object": "Account", "kind": "GAP_OVERFLOW"}),
     );
-    stage.door(
+    stage.control(
         "events/gap",
         &json!({"object": "Account", "kind": "UPDATE"}),
     );
@@ -50,11 +50,11 @@ fn a_declared_gap_has_its_kind_and_ids_and_nothing_else() {
 }
 
 #[test]
-fn an_internal_error_turns_the_next_event_into_a_gap_and_the_change_stays() {
+fn planned_gap_replaces_the_next_event() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();
-    stage.door("events/gap", &json!({"object": "Account", "next": 1}));
+    stage.control("events/gap", &json!({"object": "Account", "next": 1}));
     stage.update(&id, json!({"Phone": "1"}));
     stage.update(&id, json!({"Phone": "2"}));
     let events = stage.since(&start);
@@ -71,9 +71,9 @@ fn an_internal_error_turns_the_next_event_into_a_gap_and_the_change_stays() {
 }
 
 #[test]
-fn an_event_that_is_too_large_is_sent_as_a_gap() {
+fn oversized_events_become_gaps() {
     let mut stage = Stage::new();
-    stage.door("events/limits", &json!({"event_bytes": 2_000}));
+    stage.control("events/limits", &json!({"event_bytes": 2_000}));
     let start = stage.now();
     stage.account("small");
     stage.insert(
@@ -84,9 +84,9 @@ fn an_event_that_is_too_large_is_sent_as_a_gap() {
 }
 
 #[test]
-fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
+fn oversized_transaction_overflows_once_per_object() {
     let mut stage = Stage::new();
-    stage.door("events/limits", &json!({"changes_per_transaction": 3}));
+    stage.control("events/limits", &json!({"changes_per_transaction": 3}));
     let account = stage.account("a");
     for n in 0..3 {
         stage.insert(
@@ -107,7 +107,7 @@ fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
         .filter(|event| event.change_type == "DELETE")
         .map(|event| event.record_ids.len())
         .sum();
-    assert_eq!(named, 3, "the first changes are told one by one");
+    assert_eq!(named, 3, "the first changes have events of their own");
     let overflown: Vec<&str> = events
         .iter()
         .filter(|event| event.change_type == "GAP_OVERFLOW")
@@ -133,10 +133,10 @@ fn a_transaction_with_too_many_changes_overflows_once_for_each_object() {
 }
 
 #[test]
-fn of_an_update_every_changed_field_counts_towards_the_overflow() {
+fn every_changed_field_counts_towards_the_overflow() {
     let mut stage = Stage::new();
     let id = stage.account("a");
-    stage.door("events/limits", &json!({"changes_per_transaction": 4}));
+    stage.control("events/limits", &json!({"changes_per_transaction": 4}));
     let start = stage.now();
     stage.update(&id, json!({"Phone": "1"}));
     stage.update(
@@ -147,14 +147,14 @@ fn of_an_update_every_changed_field_counts_towards_the_overflow() {
 }
 
 #[test]
-fn a_change_made_directly_in_the_database_is_a_gap_or_is_told_to_nobody() {
+fn database_changes_send_a_gap_or_no_event() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let start = stage.now();
-    stage.door("database", &json!({"id": id, "fields": {"Phone": "1"}}));
-    stage.door(
+    stage.control("database", &json!({"id": id, "fields": {"Phone": "1"}}));
+    stage.control(
         "database",
-        &json!({"id": id, "fields": {"Phone": "2"}, "told": false}),
+        &json!({"id": id, "fields": {"Phone": "2"}, "gap_event": false}),
     );
     let events = stage.since(&start);
     assert_eq!(kinds(&events), ["GAP_UPDATE"]);
@@ -169,7 +169,7 @@ fn a_change_made_directly_in_the_database_is_a_gap_or_is_told_to_nobody() {
 }
 
 #[test]
-fn an_order_that_makes_no_sense_is_refused_with_its_reason() {
+fn invalid_control_calls_are_refused_with_a_reason() {
     let mut stage = Stage::new();
     for (path, body, reason) in [
         (
@@ -182,15 +182,19 @@ fn an_order_that_makes_no_sense_is_refused_with_its_reason() {
             json!({"object": "Account", "kind": "SNAP"}),
             "unknown variant",
         ),
-        ("database", json!({"id": "x", "fields": {}}), "x is no id"),
+        (
+            "database",
+            json!({"id": "x", "fields": {}}),
+            "x is not a record id",
+        ),
         ("pubsub/refusals", json!({"code": "no.such"}), "no.such"),
         ("permissions", json!({"user": "nobody"}), "no such user"),
         ("relays/nope", json!({}), "nope"),
     ] {
         let answer = stage.order(path, &body);
         assert_eq!(answer.status, 400, "{path}");
-        let said = answer.to_json()["error"].as_str().unwrap().to_owned();
-        assert!(said.contains(reason), "{path}: {said}");
+        let seen = answer.to_json()["error"].as_str().unwrap().to_owned();
+        assert!(seen.contains(reason), "{path}: {seen}");
     }
     assert_eq!(stage.order("no/such/order", &json!({})).status, 404);
 }

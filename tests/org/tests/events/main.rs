@@ -1,12 +1,11 @@
-//! Change events, platform events and the ways they leave the org.
+//! Change events, platform events, and how clients receive them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod changes;
 mod channels;
 mod gaps;
 mod managed;
-mod people;
 mod publishing;
 mod refusals;
 mod relay;
@@ -15,3 +14,4 @@ mod stage;
 mod subscribe;
 mod subscriber;
 mod tooling;
+mod user_edits;

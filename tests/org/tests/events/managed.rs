@@ -1,4 +1,4 @@
-//! Managed subscriptions: the server remembers how far a client has come.
+//! Managed subscriptions: the server stores how far a client has processed.
 
 use futures_util::StreamExt as _;
 use salesforce_org::Org;
@@ -65,7 +65,7 @@ impl Client {
         self.responses.next().await.expect("the stream goes on")
     }
 
-    /// Returns the events of the next responses, that many.
+    /// Returns the events of this many responses.
     async fn events(&mut self, count: usize) -> Vec<Vec<u8>> {
         let mut positions = Vec::new();
         while positions.len() < count {
@@ -99,7 +99,7 @@ async fn served() -> Running {
 }
 
 #[tokio::test]
-async fn a_subscription_resumes_behind_the_last_commit_and_not_behind_the_last_event() {
+async fn subscription_resumes_after_the_last_commit() {
     let running = served().await;
     insert(&running, "Account", 3);
     let mut client = open(&running, named("Everything", 10)).await;
@@ -120,7 +120,7 @@ async fn a_subscription_resumes_behind_the_last_commit_and_not_behind_the_last_e
 }
 
 #[tokio::test]
-async fn a_commit_outlives_a_dump_and_a_restore() {
+async fn commits_survive_dump_and_restore() {
     let running = served().await;
     insert(&running, "Account", 3);
     let mut client = open(&running, named("Everything", 10)).await;
@@ -134,7 +134,7 @@ async fn a_commit_outlives_a_dump_and_a_restore() {
     assert_eq!(resume(&restored).await, events[1..]);
 }
 
-/// Opens the subscription again as soon as it is free, and returns the first two events.
+/// Reopens the subscription as soon as it is free and returns the first two events.
 async fn resume(running: &Running) -> Vec<Vec<u8>> {
     loop {
         let mut client = open(running, named("Everything", 10)).await;
@@ -158,7 +158,7 @@ async fn resume(running: &Running) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn of_several_commits_the_last_counts_and_a_failed_one_does_not_end_the_stream() {
+async fn last_commit_wins_and_failed_commits_keep_the_stream() {
     let running = served().await;
     insert(&running, "Account", 4);
     let mut client = open(&running, named("Everything", 10)).await;
@@ -178,7 +178,7 @@ async fn of_several_commits_the_last_counts_and_a_failed_one_does_not_end_the_st
 }
 
 #[tokio::test]
-async fn one_client_at_a_time_holds_a_subscription() {
+async fn one_client_at_a_time_uses_a_subscription() {
     let running = served().await;
     let mut first = open(&running, named("Everything", 1)).await;
     assert!(first.next().await.is_ok(), "a keep-alive");
@@ -187,7 +187,7 @@ async fn one_client_at_a_time_holds_a_subscription() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_gone_gives_way_to_the_recovery_of_the_subscription() {
+async fn expired_position_uses_the_recovery_setting() {
     let running = served().await;
     insert(&running, "Account", 2);
     let mut client = open(&running, named("Everything", 10)).await;
@@ -200,7 +200,7 @@ async fn a_position_that_is_gone_gives_way_to_the_recovery_of_the_subscription()
 }
 
 #[tokio::test]
-async fn wrong_first_requests_have_their_own_codes() {
+async fn invalid_first_requests_have_their_own_codes() {
     let running = served().await;
     let by_id = |id: &str| ManagedFetchRequest {
         subscription_id: id.to_owned(),
@@ -236,7 +236,7 @@ async fn wrong_first_requests_have_their_own_codes() {
 }
 
 #[tokio::test]
-async fn a_stopped_subscription_serves_nobody() {
+async fn stopped_subscriptions_refuse_clients() {
     let running = served().await;
     let entry = json!({"developer_name": "Held", "topic": "/data/ChangeEvents", "stopped": true});
     order(&running, "pubsub/managed", &entry);

@@ -38,7 +38,7 @@ async fn served() -> Running {
     serving(Org::from_toml(FILE).unwrap()).await
 }
 
-/// The schema id of the event, and a datum of it.
+/// Returns the schema id of the event, and its schema.
 async fn schema(running: &Running) -> (String, apache_avro::Schema) {
     let mut client = client(running).await;
     let topic = TopicRequest {
@@ -105,7 +105,7 @@ async fn publish(running: &Running, message: PublishRequest) -> Result<PublishRe
 }
 
 #[tokio::test]
-async fn a_published_event_reaches_subscribers_byte_for_byte() {
+async fn published_event_reaches_subscribers_byte_for_byte() {
     let running = served().await;
     let (schema_id, schema) = schema(&running).await;
     let payload = datum(&schema, "k-1");
@@ -124,7 +124,7 @@ async fn a_published_event_reaches_subscribers_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn each_event_of_a_request_has_its_own_outcome() {
+async fn each_published_event_has_its_own_result() {
     let running = served().await;
     let (schema_id, schema) = schema(&running).await;
     let good = datum(&schema, "k");
@@ -156,7 +156,7 @@ async fn each_event_of_a_request_has_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_are_refused_as_a_whole() {
+async fn invalid_publish_requests_are_refused_as_a_whole() {
     let running = served().await;
     let (schema_id, schema) = schema(&running).await;
     let one = || event("x", &schema_id, datum(&schema, "k"));
@@ -186,7 +186,7 @@ async fn requests_that_cannot_be_are_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_stream_publishes_to_one_topic() {
+async fn publish_streams_have_one_topic() {
     let running = served().await;
     let (schema_id, schema) = schema(&running).await;
     let (requests, receiver) = mpsc::channel(8);
@@ -209,18 +209,18 @@ async fn a_stream_publishes_to_one_topic() {
 }
 
 #[test]
-fn an_event_is_published_as_if_it_were_a_record() {
+fn rest_publishes_an_event_like_a_record() {
     let mut stage = Stage::with(FILE);
     let body = json!({"Key__c": "k", "At__c": "2026-05-01T09:30:00Z"});
     let answer = stage.call("POST", "sobjects/Sync_Marker__e/", &body);
-    let said = answer.to_json();
-    assert_eq!((answer.status, &said["success"]), (201, &json!(true)));
-    assert!(said["id"].as_str().unwrap().starts_with('e'));
-    assert_eq!(said["errors"][0]["statusCode"], "OPERATION_ENQUEUED");
+    let seen = answer.to_json();
+    assert_eq!((answer.status, &seen["success"]), (201, &json!(true)));
+    assert!(seen["id"].as_str().unwrap().starts_with('e'));
+    assert_eq!(seen["errors"][0]["statusCode"], "OPERATION_ENQUEUED");
     let fetched = stage.org.fetch(TOPIC, &Position::Earliest, 9).unwrap();
     assert_eq!(fetched.events.len(), 1);
     assert_eq!(
-        said["errors"][0]["message"],
+        seen["errors"][0]["message"],
         json!(fetched.events[0].id.to_string())
     );
     for (body, code) in [
@@ -241,7 +241,7 @@ fn an_event_is_published_as_if_it_were_a_record() {
 }
 
 #[test]
-fn event_schemas_are_there_over_rest_too() {
+fn event_schemas_are_available_over_rest() {
     let mut stage = Stage::with(FILE);
     let schema = stage
         .call("GET", "sobjects/Sync_Marker__e/eventSchema", &json!(null))

@@ -1,4 +1,4 @@
-//! What can go wrong for a subscriber, and how it is told.
+//! Refusals that a subscriber can get.
 
 use salesforce_org::Org;
 use salesforce_org::local::INTEGRATION_USER;
@@ -11,7 +11,7 @@ use crate::subscriber::{
 };
 
 #[tokio::test]
-async fn any_documented_code_can_be_ordered_for_the_next_call() {
+async fn every_documented_code_can_be_planned() {
     let running = served().await;
     for (code, status) in [
         ("service.unavailable", Code::Unavailable),
@@ -45,7 +45,7 @@ async fn any_documented_code_can_be_ordered_for_the_next_call() {
 }
 
 #[tokio::test]
-async fn an_ordered_refusal_ends_a_running_stream_before_its_next_events() {
+async fn planned_refusal_ends_a_running_stream() {
     let running = served().await;
     let first = fetch(ACCOUNTS, ReplayPreset::Latest, &[], 5);
     let mut subscriber = subscribe(&running, first).await;
@@ -68,7 +68,7 @@ async fn an_ordered_refusal_ends_a_running_stream_before_its_next_events() {
 }
 
 #[tokio::test]
-async fn when_the_deliveries_of_the_day_are_used_up_subscribers_are_cut_off_until_they_age() {
+async fn daily_delivery_limit_cuts_subscribers_off() {
     let running = served().await;
     order(
         &running,
@@ -105,7 +105,7 @@ async fn when_the_deliveries_of_the_day_are_used_up_subscribers_are_cut_off_unti
 }
 
 #[tokio::test]
-async fn more_subscriptions_than_allowed_are_refused() {
+async fn subscriptions_above_the_limit_are_refused() {
     let running = serving(Org::from_toml("[org]\nsubscriptions_max = 1").unwrap()).await;
     let first = || fetch(ACCOUNTS, ReplayPreset::Latest, &[], 5);
     let mut subscriber = subscribe(&running, first()).await;
@@ -120,7 +120,7 @@ async fn more_subscriptions_than_allowed_are_refused() {
 }
 
 #[tokio::test]
-async fn a_user_without_view_all_records_gets_no_topic_and_no_event_of_the_object() {
+async fn view_all_permission_is_needed_for_topic_and_events() {
     let running = served().await;
     insert(&running, "Account", 1);
     let contacts = insert(&running, "Contact", 1);
@@ -148,7 +148,7 @@ async fn a_user_without_view_all_records_gets_no_topic_and_no_event_of_the_objec
 }
 
 #[tokio::test]
-async fn a_hidden_field_is_null_and_unnamed_in_events_and_stays_in_the_schema() {
+async fn hidden_fields_are_null_in_events() {
     let running = served().await;
     let id = insert(&running, "Account", 1)[0];
     let taken = json!({"user": INTEGRATION_USER, "hidden_fields": ["Account.Phone", "Account.BillingCity"]});
@@ -186,7 +186,7 @@ async fn a_hidden_field_is_null_and_unnamed_in_events_and_stays_in_the_schema() 
 }
 
 #[tokio::test]
-async fn a_token_in_the_stream_must_be_one() {
+async fn stream_refuses_an_invalid_new_token() {
     let running = served().await;
     let with_token = FetchRequest {
         auth_refresh: "dead".to_owned(),
@@ -201,7 +201,7 @@ async fn a_token_in_the_stream_must_be_one() {
 }
 
 #[tokio::test]
-async fn an_org_that_moved_refuses_all_stored_positions() {
+async fn moved_org_refuses_all_stored_positions() {
     let running = served().await;
     insert(&running, "Account", 2);
     let first = fetch(ACCOUNTS, ReplayPreset::Earliest, &[], 1);
@@ -217,7 +217,7 @@ async fn an_org_that_moved_refuses_all_stored_positions() {
 }
 
 #[tokio::test]
-async fn large_events_are_split_over_answers_that_any_client_can_read() {
+async fn large_events_are_split_over_several_answers() {
     let running = served().await;
     let text = "x".repeat(30_000);
     running.with_org(|org| {

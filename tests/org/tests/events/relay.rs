@@ -1,4 +1,4 @@
-//! Event relays: what arrives at the other end.
+//! Event relays: what the receiver gets.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::subscriber::{insert, order, serving};
 
-/// An HTTP server that takes whatever is posted, or refuses it.
+/// An HTTP server that accepts or refuses every POST.
 struct Receiver {
     url: String,
     bodies: mpsc::UnboundedReceiver<(HeaderMap, Json)>,
@@ -69,7 +69,7 @@ impl Receiver {
     }
 }
 
-/// An org with a relay of all change events to a receiver.
+/// Starts an org with a relay of all change events to a receiver.
 async fn relayed(extra: &str) -> (Running, Receiver) {
     let receiver = Receiver::start().await;
     let file = format!(
@@ -95,7 +95,7 @@ fn record(envelope: &Json) -> &str {
 }
 
 #[tokio::test]
-async fn an_event_arrives_in_the_envelope_of_eventbridge() {
+async fn events_arrive_in_the_eventbridge_envelope() {
     let (running, mut receiver) = relayed("state = \"RUN\"").await;
     let id = insert(&running, "Account", 1)[0];
     let created = receiver.envelope().await;
@@ -143,7 +143,7 @@ async fn an_event_arrives_in_the_envelope_of_eventbridge() {
     assert!(stamp.ends_with(".000Z"), "{stamp}");
     assert!(
         payloads[0].get("Name").is_none(),
-        "what did not change is not there"
+        "unchanged fields are omitted"
     );
     let names = payloads[0]["ChangeEventHeader"]["changedFields"]
         .as_array()
@@ -154,7 +154,7 @@ async fn an_event_arrives_in_the_envelope_of_eventbridge() {
 }
 
 #[tokio::test]
-async fn duplicates_and_another_order_come_on_request_and_nothing_is_lost() {
+async fn relay_can_duplicate_and_reorder_without_loss() {
     let (running, mut receiver) = relayed("state = \"PAUSE\"").await;
     let ids = insert(&running, "Account", 20);
     order(
@@ -180,7 +180,7 @@ async fn duplicates_and_another_order_come_on_request_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_paused_relay_keeps_its_place_and_a_stopped_one_loses_it() {
+async fn paused_relay_keeps_its_position_stopped_one_loses_it() {
     let (running, mut receiver) = relayed("state = \"RUN\"").await;
     insert(&running, "Account", 1);
     receiver.envelope().await;
@@ -201,7 +201,7 @@ async fn a_paused_relay_keeps_its_place_and_a_stopped_one_loses_it() {
 }
 
 #[tokio::test]
-async fn a_place_older_than_the_retention_gives_way_to_the_recovery() {
+async fn expired_relay_position_uses_the_recovery_setting() {
     for (recovery, first) in [("EARLIEST", 0), ("LATEST", 2)] {
         let extra = format!("state = \"PAUSE\"\nreplay_recovery = \"{recovery}\"");
         let (running, mut receiver) = relayed(&extra).await;
@@ -218,7 +218,7 @@ async fn a_place_older_than_the_retention_gives_way_to_the_recovery() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_is_tried_again_from_the_same_place() {
+async fn failing_receiver_is_retried_from_the_same_position() {
     let (running, mut receiver) = relayed("state = \"RUN\"").await;
     *receiver.answer.lock().await = StatusCode::SERVICE_UNAVAILABLE;
     let ids = insert(&running, "Account", 2);
@@ -241,7 +241,7 @@ async fn a_receiver_that_fails_is_tried_again_from_the_same_place() {
 }
 
 #[tokio::test]
-async fn a_queue_gets_batches_of_messages_whose_bodies_are_the_envelopes() {
+async fn queue_gets_envelopes_as_message_batches() {
     let mut receiver = Receiver::start().await;
     let file = format!(
         "[[channel]]\nname = \"Sales__chn\"\n[[channel.member]]\nevent = \"AccountChangeEvent\"\n\
@@ -281,7 +281,7 @@ async fn a_queue_gets_batches_of_messages_whose_bodies_are_the_envelopes() {
 }
 
 #[tokio::test]
-async fn an_event_larger_than_the_bus_takes_is_counted_and_lost() {
+async fn event_too_large_for_the_bus_is_counted_and_lost() {
     let (running, mut receiver) = relayed("state = \"RUN\"").await;
     let fields: Vec<Json> = (0..10)
         .map(|n| json!({"name": format!("Text{n}__c"), "type": "textarea", "length": 100_000}))

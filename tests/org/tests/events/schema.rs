@@ -1,4 +1,4 @@
-//! The schema changes while subscribers listen.
+//! Schema changes during subscriptions.
 
 use salesforce_org::Position;
 use serde_json::json;
@@ -8,12 +8,12 @@ use crate::stage::{Stage, kinds};
 const TOPIC: &str = "/data/AccountChangeEvent";
 
 #[test]
-fn a_new_field_gives_events_a_new_schema_and_old_events_keep_theirs() {
+fn new_field_gives_new_events_a_new_schema() {
     let mut stage = Stage::new();
     let id = stage.account("a");
     let old = stage.org.get_topic(TOPIC).unwrap().schema_id;
     let field = json!({"name": "Region__c", "type": "string", "length": 40});
-    stage.door("schema", &json!({"object": "Account", "add_field": field}));
+    stage.control("schema", &json!({"object": "Account", "add_field": field}));
     let new = stage.org.get_topic(TOPIC).unwrap().schema_id;
     assert_ne!(old, new);
     stage.update(&id, json!({"Region__c": "north"}));
@@ -52,11 +52,11 @@ fn a_new_field_gives_events_a_new_schema_and_old_events_keep_theirs() {
 }
 
 #[test]
-fn a_new_field_is_there_for_every_record_old_and_new() {
+fn new_field_exists_on_old_and_new_records() {
     let mut stage = Stage::new();
     let old = stage.account("old");
     let field = json!({"name": "Grade__c", "type": "string", "external_id": true, "default": "B"});
-    stage.door("schema", &json!({"object": "Account", "add_field": field}));
+    stage.control("schema", &json!({"object": "Account", "add_field": field}));
     stage.insert("Account", json!({"Name": "new", "Grade__c": "A"}));
     let query = "query?q=SELECT+Name,Grade__c+FROM+Account+ORDER+BY+Name";
     let rows = stage.call("GET", query, &json!(null)).to_json()["records"].clone();
@@ -90,12 +90,12 @@ fn a_new_field_is_there_for_every_record_old_and_new() {
 }
 
 #[test]
-fn a_conversion_that_loses_values_is_one_event_for_all_records() {
+fn lossy_conversion_is_one_event_for_all_records() {
     let mut stage = Stage::new();
     let id = stage.insert("Account", json!({"Name": "a", "Opened__c": "2026-05-01"}));
     let start = stage.now();
     let field = json!({"name": "Opened__c", "type": "string"});
-    stage.door(
+    stage.control(
         "schema",
         &json!({"object": "Account", "convert_field": field}),
     );
@@ -112,25 +112,25 @@ fn a_conversion_that_loses_values_is_one_event_for_all_records() {
 }
 
 #[test]
-fn a_picklist_that_becomes_a_multipicklist_is_a_gap_and_one_that_becomes_text_is_silent() {
+fn multipicklist_conversion_is_a_gap_text_conversion_silent() {
     let mut stage = Stage::new();
     let field = |kind: &str| json!({"name": "Kind__c", "type": kind});
-    stage.door(
+    stage.control(
         "schema",
         &json!({"object": "Account", "add_field": field("picklist")}),
     );
     let id = stage.insert("Account", json!({"Name": "a", "Kind__c": "x"}));
     let start = stage.now();
-    stage.door(
+    stage.control(
         "schema",
         &json!({"object": "Account", "convert_field": field("string")}),
     );
     assert!(stage.since(&start).is_empty());
-    stage.door(
+    stage.control(
         "schema",
         &json!({"object": "Account", "convert_field": field("picklist")}),
     );
-    stage.door(
+    stage.control(
         "schema",
         &json!({"object": "Account", "convert_field": field("multipicklist")}),
     );

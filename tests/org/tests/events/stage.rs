@@ -1,4 +1,4 @@
-//! An org without sockets, and calls that say only what matters.
+//! An org without sockets, with short calls for tests.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
 use salesforce_org::{DecodedEvent, Org, Position, RecordId, Request, Response};
@@ -33,14 +33,14 @@ impl Stage {
         self.org.request(&request)
     }
 
-    /// Gives the org an order that it takes.
-    pub(crate) fn door(&mut self, path: &str, body: &Json) -> Json {
+    /// Makes a control call that has to succeed.
+    pub(crate) fn control(&mut self, path: &str, body: &Json) -> Json {
         let answer = self.order(path, body);
         assert_eq!(answer.status, 200, "{}", answer.to_json());
         answer.to_json()
     }
 
-    /// Gives the org an order.
+    /// Makes a control call.
     pub(crate) fn order(&mut self, path: &str, body: &Json) -> Response {
         self.org
             .request(&Request::new("POST", &format!("/_org/{path}")).json(body))
@@ -65,7 +65,7 @@ impl Stage {
         self.org.delete_as(PERSON, id_of(id)).unwrap();
     }
 
-    /// Changes several records in one transaction.
+    /// Updates several records in one transaction.
     pub(crate) fn update_together(&mut self, object: &str, ids: &[String], fields: &Json) {
         let record = |id: &String| {
             let mut record = fields.clone();
@@ -86,7 +86,7 @@ impl Stage {
         );
     }
 
-    /// Where a subscriber that starts now goes on.
+    /// Returns the position of a subscriber that starts now.
     pub(crate) fn now(&self) -> Position {
         let fetched = self
             .org
@@ -113,7 +113,7 @@ pub(crate) fn id_of(text: &str) -> RecordId {
     RecordId::parse(text).unwrap()
 }
 
-/// The change types of events, in order.
+/// Returns the change types of events, in order.
 pub(crate) fn kinds(events: &[DecodedEvent]) -> Vec<&str> {
     events
         .iter()
@@ -121,7 +121,7 @@ pub(crate) fn kinds(events: &[DecodedEvent]) -> Vec<&str> {
         .collect()
 }
 
-/// Object and change type of events, in order.
+/// Returns the object and change type of events, in order.
 pub(crate) fn steps(events: &[DecodedEvent]) -> Vec<(&str, &str)> {
     events
         .iter()

@@ -58,7 +58,7 @@ async fn topics_and_schemas_are_described() {
 }
 
 #[tokio::test]
-async fn calls_without_a_live_token_are_unauthenticated() {
+async fn calls_without_a_valid_token_are_unauthenticated() {
     let running = served().await;
     let mut client = client(&running).await;
     let topic = || TopicRequest {
@@ -82,7 +82,7 @@ async fn calls_without_a_live_token_are_unauthenticated() {
 }
 
 #[tokio::test]
-async fn grants_add_up_and_nothing_comes_without_one() {
+async fn grants_add_up_and_are_required() {
     let running = served().await;
     insert(&running, "Account", 3);
     let mut subscriber = subscribe(&running, fetch(ACCOUNTS, ReplayPreset::Earliest, &[], 2)).await;
@@ -95,7 +95,7 @@ async fn grants_add_up_and_nothing_comes_without_one() {
 
     subscriber.more(ACCOUNTS, 60).await;
     subscriber.more("", 60).await;
-    // A keep-alive tells what is owed once both grants were read.
+    // A keep-alive with the number of requested events shows that both grants were read.
     let mut owed = 0;
     while owed != 100 {
         owed = subscriber.next().await.unwrap().pending_num_requested;
@@ -114,7 +114,7 @@ async fn grants_add_up_and_nothing_comes_without_one() {
 }
 
 #[tokio::test]
-async fn a_subscription_goes_on_behind_a_stored_position_of_eight_or_ten_bytes() {
+async fn subscription_resumes_from_eight_or_ten_byte_positions() {
     let running = served().await;
     insert(&running, "Account", 1);
     insert(&running, "Contact", 1);
@@ -144,7 +144,7 @@ async fn a_subscription_goes_on_behind_a_stored_position_of_eight_or_ten_bytes()
 }
 
 #[tokio::test]
-async fn latest_sees_only_what_comes_and_a_quiet_stream_is_kept_alive() {
+async fn latest_sees_new_events_and_quiet_streams_stay_alive() {
     let running = served().await;
     insert(&running, "Account", 1);
     let mut subscriber = subscribe(&running, fetch(ACCOUNTS, ReplayPreset::Latest, &[], 5)).await;
@@ -174,7 +174,7 @@ async fn latest_sees_only_what_comes_and_a_quiet_stream_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn wrong_fetch_requests_end_the_stream_with_their_code() {
+async fn invalid_fetch_requests_end_the_stream_with_a_code() {
     let running = served().await;
     insert(&running, "Account", 1);
     for (request, status, code) in [
@@ -228,7 +228,7 @@ async fn wrong_fetch_requests_end_the_stream_with_their_code() {
 }
 
 #[tokio::test]
-async fn a_position_older_than_the_retention_is_corrupted() {
+async fn positions_older_than_the_retention_are_corrupted() {
     let running = served().await;
     insert(&running, "Account", 1);
     let mut subscriber = subscribe(&running, fetch(ACCOUNTS, ReplayPreset::Earliest, &[], 1)).await;
@@ -242,11 +242,11 @@ async fn a_position_older_than_the_retention_is_corrupted() {
 #[tokio::test]
 async fn stream_faults_repeat_events_or_reset_the_stream() {
     let running = served().await;
-    let door = format!("{}/_org/faults", running.http_url());
+    let url = format!("{}/_org/faults", running.http_url());
     let declare = async |action: &str| {
         let rule = json!({"action": action});
         reqwest::Client::new()
-            .post(&door)
+            .post(&url)
             .json(&rule)
             .send()
             .await
@@ -280,7 +280,7 @@ async fn stream_faults_repeat_events_or_reset_the_stream() {
 }
 
 #[test]
-fn messages_have_the_bytes_of_the_real_protocol() {
+fn messages_match_the_real_protocol_byte_for_byte() {
     use prost::Message as _;
     use salesforce_org::pubsub::proto::{ConsumerEvent, ProducerEvent};
     let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();

@@ -1,4 +1,4 @@
-//! Clients of the Pub/Sub API over a real socket, whose requests are sent by hand.
+//! Pub/Sub API clients over a real socket, with requests sent by hand.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) async fn served() -> Running {
     serving(Org::default()).await
 }
 
-/// A served org that tells quiet subscribers soon that all is well.
+/// Serves an org with a short keep-alive interval.
 pub(crate) async fn serving(org: Org) -> Running {
     let options = Options {
         keep_alive: Duration::from_millis(50),
@@ -34,7 +34,7 @@ pub(crate) fn token(running: &Running) -> String {
     running.with_org(|org| org.open_session(INTEGRATION_USER).unwrap())
 }
 
-/// Gives a served org an order through its door.
+/// Calls a control endpoint of a served org.
 pub(crate) fn order(running: &Running, path: &str, body: &Json) {
     let request = salesforce_org::Request::new("POST", &format!("/_org/{path}")).json(body);
     let answer = running.with_org(|org| org.request(&request));

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::stage::Stage;
 
 #[test]
-fn a_channel_and_its_member_are_made_as_the_guide_shows() {
+fn channel_and_member_are_created_as_in_the_guide() {
     let mut stage = Stage::new();
     let channel =
         json!({"FullName": "Sales__chn", "Metadata": {"channelType": "data", "label": "Sales"}});
@@ -43,7 +43,7 @@ fn a_channel_and_its_member_are_made_as_the_guide_shows() {
 }
 
 #[test]
-fn a_managed_subscription_is_found_by_name_and_by_either_form_of_its_id() {
+fn managed_subscription_is_found_by_name_or_id() {
     let mut stage = Stage::new();
     let body = json!({"FullName": "Managed_Sample", "Metadata": {"topicName": "/data/ChangeEvents",
         "defaultReplay": "EARLIEST", "errorRecoveryReplay": "LATEST", "state": "RUN", "label": "Sample"}});
@@ -78,7 +78,7 @@ fn a_managed_subscription_is_found_by_name_and_by_either_form_of_its_id() {
 }
 
 #[test]
-fn a_relay_is_made_stopped_and_run_by_its_state() {
+fn relay_is_created_stopped_and_started_by_its_state() {
     let mut stage = Stage::new();
     let body = json!({"FullName": "Relay", "Metadata": {"eventChannel": "ChangeEvents",
         "destinationResourceName": "callout:http://127.0.0.1:9/", "label": "Relay",
@@ -101,7 +101,7 @@ fn a_relay_is_made_stopped_and_run_by_its_state() {
 }
 
 #[test]
-fn what_the_tooling_api_does_not_know_is_refused_in_its_words() {
+fn unknown_tooling_requests_get_salesforce_errors() {
     let mut stage = Stage::new();
     let nothing = json!(null);
     for (method, path, body, status, code) in [

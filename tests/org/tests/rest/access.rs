@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::fixture::{Fixture, error, refused};
 
 #[test]
-fn sessions_end_and_a_dead_token_is_refused() {
+fn sessions_expire_and_invalid_tokens_are_refused() {
     let mut f = Fixture::new();
     assert_eq!(f.call("GET", "limits").status, 200);
     f.org.advance_ms(3 * 3_600_000);
@@ -27,7 +27,7 @@ fn sessions_end_and_a_dead_token_is_refused() {
 }
 
 #[test]
-fn versions_paths_and_methods_that_are_not_there() {
+fn unknown_versions_paths_and_methods_are_refused() {
     let mut f = Fixture::new();
     let versions = f.org.request(&Request::new("GET", "/services/data/"));
     assert_eq!(versions.to_json()[37]["version"], "68.0");
@@ -61,7 +61,7 @@ fn versions_paths_and_methods_that_are_not_there() {
 }
 
 #[test]
-fn calls_are_counted_and_the_last_one_is_refused() {
+fn calls_above_the_limit_are_refused() {
     let mut f = Fixture::of(Org::from_toml("[org]\ndaily_api_requests = 2\n").unwrap());
     assert_eq!(
         f.call("GET", "limits").header("sforce-limit-info"),

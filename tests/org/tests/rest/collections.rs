@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::fixture::{Fixture, error, refused};
 
 #[test]
-fn a_collection_answers_in_order_with_an_outcome_for_each_record() {
+fn collection_returns_a_result_per_record_in_order() {
     let mut f = Fixture::new();
     let record = |external: &str, name: Json| json!({"attributes": {"type": "Account"}, "External_Id__c": external, "Name": name});
     let body = json!({"records": [
@@ -78,7 +78,7 @@ fn a_collection_answers_in_order_with_an_outcome_for_each_record() {
 }
 
 #[test]
-fn all_or_none_undoes_everything_and_says_so() {
+fn all_or_none_rolls_back_and_reports_it() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "old", "External_Id__c": "k"}));
     let before = f.events().len();
@@ -116,7 +116,7 @@ fn all_or_none_undoes_everything_and_says_so() {
 }
 
 #[test]
-fn collections_refuse_what_they_cannot_take() {
+fn invalid_collections_are_refused() {
     let mut f = Fixture::new();
     let record = json!({"attributes": {"type": "Account"}, "Name": "x"});
     let contact = json!({"attributes": {"type": "Contact"}, "LastName": "x"});

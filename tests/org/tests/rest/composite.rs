@@ -24,7 +24,7 @@ fn composite(f: &mut Fixture, all_or_none: bool, nodes: &[Json]) -> Response {
     f.send("POST", "composite", &body)
 }
 
-/// Status and code of each contained answer.
+/// Returns the status and code of each contained answer.
 fn outcomes(response: &Json) -> Vec<(u64, String)> {
     let answers = response["compositeResponse"].as_array().unwrap().iter();
     answers
@@ -41,7 +41,7 @@ fn plain(outcomes: &[(u16, &str)]) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn a_composite_call_uses_earlier_answers_and_is_one_transaction_and_one_api_call() {
+fn composite_is_one_transaction_and_one_api_call() {
     let mut f = Fixture::new();
     let response = composite(
         &mut f,
@@ -102,13 +102,13 @@ fn a_composite_call_uses_earlier_answers_and_is_one_transaction_and_one_api_call
     assert_eq!(
         events.len(),
         2,
-        "the update of a record made in the same transaction is no event"
+        "an update of a record created in the same transaction has no event"
     );
     assert_eq!(events[0].transaction_key, events[1].transaction_key);
 }
 
 #[test]
-fn with_all_or_none_one_failure_undoes_everything_and_the_others_say_so() {
+fn all_or_none_failure_rolls_back_the_whole_composite() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "old", "External_Id__c": "k"}));
     let before = f.events().len();
@@ -149,7 +149,7 @@ fn with_all_or_none_one_failure_undoes_everything_and_the_others_say_so() {
 }
 
 #[test]
-fn without_all_or_none_only_what_depends_on_a_failure_fails_with_it() {
+fn without_all_or_none_only_dependent_calls_fail() {
     let mut f = Fixture::new();
     let response = composite(
         &mut f,
@@ -182,7 +182,7 @@ fn without_all_or_none_only_what_depends_on_a_failure_fails_with_it() {
 }
 
 #[test]
-fn headers_of_a_subrequest_are_its_own() {
+fn subrequests_have_their_own_headers() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "a"}));
     let mut known = node("GET", &format!("sobjects/Account/{id}"), "known");
@@ -201,7 +201,7 @@ fn headers_of_a_subrequest_are_its_own() {
 }
 
 #[test]
-fn a_collection_within_a_composite_call_is_undone_with_it() {
+fn collection_in_a_composite_is_rolled_back_with_it() {
     let mut f = Fixture::new();
     let record = |name: &str| json!({"attributes": {"type": "Account"}, "Name": name});
     let records = json!({"allOrNone": true, "records": [record("a"), record("b")]});
@@ -236,7 +236,7 @@ fn a_collection_within_a_composite_call_is_undone_with_it() {
 }
 
 #[test]
-fn a_composite_call_of_the_wrong_form_is_refused_as_a_whole() {
+fn malformed_composite_is_refused_as_a_whole() {
     let mut f = Fixture::new();
     let get = |reference: &str| node("GET", "sobjects/Account/describe", reference);
     let many: Vec<Json> = (0..26).map(|n| get(&format!("r{n}"))).collect();
@@ -276,7 +276,7 @@ fn a_composite_call_of_the_wrong_form_is_refused_as_a_whole() {
 }
 
 #[test]
-fn a_batch_runs_on_after_a_failure_unless_it_is_to_halt_and_each_part_counts() {
+fn batch_continues_after_a_failure_unless_it_halts() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "a"}));
     let path = format!("v62.0/sobjects/Account/{id}");
@@ -340,7 +340,7 @@ fn a_batch_runs_on_after_a_failure_unless_it_is_to_halt_and_each_part_counts() {
 }
 
 #[test]
-fn a_batch_that_uses_up_the_allowance_is_refused_from_there_on() {
+fn batch_parts_above_the_call_limit_are_refused() {
     let mut f = Fixture::of(Org::from_toml("[org]\ndaily_api_requests = 2\n").unwrap());
     let part = json!({"method": "GET", "url": "v62.0/limits"});
     let body = json!({"batchRequests": [part, part, part]});
@@ -392,7 +392,7 @@ fn bad(id: &str) -> Json {
 }
 
 #[test]
-fn a_failed_graph_leaves_the_others_alone() {
+fn failed_graph_does_not_affect_others() {
     let mut f = Fixture::new();
     let body = json!({"graphs": [good("g1"), bad("b"), good("g2")]});
     let response = f.send("POST", "composite/graph", &body);
@@ -428,7 +428,7 @@ fn a_failed_graph_leaves_the_others_alone() {
 }
 
 #[test]
-fn after_more_than_fourteen_failed_graphs_the_rest_is_not_run() {
+fn graphs_stop_after_fourteen_failures() {
     let mut f = Fixture::new();
     let mut graphs: Vec<Json> = (0..14).map(|n| bad(&format!("b{n}"))).collect();
     graphs.extend([good("runs"), bad("b14"), good("late"), good("later")]);
@@ -453,14 +453,14 @@ fn post(reference: &str, body: Json) -> Json {
     with("POST", "sobjects/Account", reference, body)
 }
 
-/// As many nodes that know nothing of each other.
+/// Returns this many independent nodes.
 fn flat(count: usize) -> Vec<Json> {
     let node = |n: usize| post(&format!("r{n}"), json!({"Name": "x"}));
     (0..count).map(node).collect()
 }
 
 #[test]
-fn graphs_beyond_a_limit_are_refused_as_a_whole() {
+fn graphs_above_a_limit_are_refused_as_a_whole() {
     let mut f = Fixture::new();
     let chain = |count: usize| -> Vec<Json> {
         (0..count)
@@ -529,7 +529,7 @@ fn graphs_beyond_a_limit_are_refused_as_a_whole() {
 }
 
 #[test]
-fn a_tree_is_saved_with_its_children_or_not_at_all() {
+fn tree_is_saved_completely_or_not_at_all() {
     let mut f = Fixture::new();
     let contact = |reference: &str, name: Json| json!({"attributes": {"type": "Contact", "referenceId": reference}, "LastName": name});
     let tree = |second: Json| {
@@ -571,7 +571,7 @@ fn a_tree_is_saved_with_its_children_or_not_at_all() {
 }
 
 #[test]
-fn a_reference_in_a_url_is_one_segment_whatever_it_holds() {
+fn url_references_become_one_segment() {
     let mut f = Fixture::new();
     let response = composite(
         &mut f,

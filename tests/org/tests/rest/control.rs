@@ -1,4 +1,4 @@
-//! The control door.
+//! The control endpoints.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{Delivery, Request};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::fixture::Fixture;
 
 #[test]
-fn declared_faults_strike_as_often_as_they_say_and_are_counted() {
+fn declared_faults_fire_by_count_and_are_counted() {
     let mut f = Fixture::new();
     let faults = json!([
         {"action": "status", "status": 503, "match": {"method": "GET", "path_contains": "/limits"}},
@@ -63,7 +63,7 @@ fn declared_faults_strike_as_often_as_they_say_and_are_counted() {
 }
 
 #[test]
-fn a_reset_org_is_empty_and_keeps_its_clock() {
+fn reset_empties_the_org_and_keeps_its_clock() {
     let mut f = Fixture::new();
     f.account(json!({"Name": "a"}));
     let clock = Request::new("POST", "/_org/clock").json(&json!({"set_ms": 1_800_000_000_000_i64}));

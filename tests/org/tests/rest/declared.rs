@@ -1,4 +1,4 @@
-//! What an org file declares beyond fields: formulas, auto numbers, record types, rules.
+//! Org file declarations other than fields: formulas, auto numbers, record types, rules.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{Org, RecordId};
@@ -60,7 +60,7 @@ fn shown(f: &mut Fixture, id: &str, fields: &str) -> Json {
 }
 
 #[test]
-fn a_formula_follows_its_parent_without_a_stamp_or_an_event() {
+fn formula_follows_its_parent_without_stamp_or_event() {
     let mut f = fixture();
     let parent = f.account(json!({"Name": "Holding"}));
     let child = f.account(json!({"Name": "Acme", "ParentId": parent}));
@@ -97,7 +97,7 @@ fn a_formula_follows_its_parent_without_a_stamp_or_an_event() {
 }
 
 #[test]
-fn a_formula_is_undone_with_the_transaction() {
+fn formula_is_rolled_back_with_the_transaction() {
     let mut f = fixture();
     let id = f.account(json!({"Name": "Acme"}));
     let records = json!({"allOrNone": true, "records": [
@@ -109,7 +109,7 @@ fn a_formula_is_undone_with_the_transaction() {
 }
 
 #[test]
-fn numbers_are_multiplied_exactly_and_a_null_gives_null() {
+fn multiplication_is_exact_and_null_gives_null() {
     let mut f = fixture();
     let mut made = |fields: Json| {
         let id = f.send("POST", "sobjects/Invoice__c", &fields).to_json()["id"].clone();
@@ -133,7 +133,7 @@ fn numbers_are_multiplied_exactly_and_a_null_gives_null() {
 }
 
 #[test]
-fn formulas_that_cannot_be_are_refused_with_the_field() {
+fn invalid_formulas_are_refused_with_the_field() {
     for formula in [
         "Nope",
         "Name +",
@@ -205,7 +205,7 @@ fn record_types_are_described_defaulted_and_checked() {
 }
 
 #[test]
-fn a_duplicate_is_shown_and_saved_only_on_request() {
+fn duplicates_are_reported_and_saved_only_on_request() {
     let mut f = fixture();
     let contact = json!({"LastName": "Ito", "Email": "I@x.io", "Phone": "1"});
     f.send("POST", "sobjects/Contact", &contact);
@@ -249,7 +249,7 @@ fn a_duplicate_is_shown_and_saved_only_on_request() {
     assert_eq!(
         with("allowSave=true", "v62.0", &blocked),
         400,
-        "a blocking rule is not asked"
+        "a blocking rule ignores the header"
     );
     let records =
         json!({"records": [{"attributes": {"type": "Contact"}, "LastName": "Ito", "Phone": "1"}]});
@@ -258,7 +258,7 @@ fn a_duplicate_is_shown_and_saved_only_on_request() {
 }
 
 #[test]
-fn an_assignment_rule_gives_new_records_away_unless_told_not_to() {
+fn assignment_rule_sets_the_owner_unless_disabled() {
     let file = "[[assignment_rule]]\nobject = \"Account\"\nowner = \"kim@acme.example\"\n";
     let mut f = Fixture::of(Org::from_toml(file).unwrap());
     let given = f.account(json!({"Name": "a"}));

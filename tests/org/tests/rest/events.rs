@@ -1,4 +1,4 @@
-//! The change events that writes leave.
+//! The change events of writes.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{RecordId, Request};
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::fixture::Fixture;
 
 #[test]
-fn an_update_event_names_what_changed_and_who_did_it() {
+fn update_event_has_changed_fields_and_user() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "a", "Phone": "1", "BillingCity": "Lyon"}));
     f.org.advance_ms(5_000);
@@ -67,7 +67,7 @@ fn an_update_event_names_what_changed_and_who_did_it() {
 }
 
 #[test]
-fn one_transaction_shares_its_key_and_equal_changes_share_an_event() {
+fn transaction_events_share_a_key_equal_changes_an_event() {
     let mut f = Fixture::new();
     let record = |n: usize| json!({"attributes": {"type": "Account"}, "Name": format!("A{n}")});
     let records: Vec<_> = (0..3).map(record).collect();
@@ -100,7 +100,7 @@ fn one_transaction_shares_its_key_and_equal_changes_share_an_event() {
 }
 
 #[test]
-fn a_contact_has_a_compound_name_and_goes_with_its_account() {
+fn contact_has_a_compound_name_and_follows_its_account() {
     let mut f = Fixture::new();
     let account = f.account(json!({"Name": "a", "External_Id__c": "A"}));
     let body = json!({"FirstName": "Ada", "LastName": "Ito", "Account": {"External_Id__c": "a"}});
@@ -127,9 +127,9 @@ fn a_contact_has_a_compound_name_and_goes_with_its_account() {
 }
 
 #[test]
-fn a_flow_adds_its_change_to_our_transaction_and_a_normaliser_changes_our_value() {
+fn flow_adds_a_change_and_normaliser_changes_the_value() {
     let mut f = Fixture::new();
-    let door = |f: &mut Fixture, body: Json| {
+    let control = |f: &mut Fixture, body: Json| {
         assert_eq!(
             f.org
                 .request(&Request::new("POST", "/_org/flow").json(&body))
@@ -137,11 +137,11 @@ fn a_flow_adds_its_change_to_our_transaction_and_a_normaliser_changes_our_value(
             200
         );
     };
-    door(
+    control(
         &mut f,
         json!({"object": "Account", "when_field_changes": "Phone", "set": {"Rating": "Hot"}}),
     );
-    door(
+    control(
         &mut f,
         json!({"object": "Account", "field": "Name", "transform": "uppercase"}),
     );

@@ -1,4 +1,4 @@
-//! An org, a session, and calls that say only what matters.
+//! An org with a session, and short calls for tests.
 
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::{DecodedEvent, Org, Position, Request, Response};
@@ -74,7 +74,7 @@ pub(crate) fn error(status: u16, code: &str, message: &str) -> (u16, Json) {
     (status, json!([{"errorCode": code, "message": message}]))
 }
 
-/// The status and the error array without its fields.
+/// Returns the status, and the error array without its fields.
 pub(crate) fn refused(response: &Response) -> (u16, Json) {
     let mut json = response.to_json();
     for one in json.as_array_mut().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Queries that compute: functions of dates, labels, formats, kinds of parents; and long results.
+//! SOQL functions: dates, labels, formats, types of parents; and long results.
 
 use salesforce_org::Org;
 use salesforce_org::local::PERSON;
@@ -41,14 +41,14 @@ fn without_attributes(json: &mut Json) {
     }
 }
 
-/// The code and the message of a refused query.
+/// Returns the code and message of a refused query.
 fn refusal(f: &mut Fixture, soql: &str) -> (String, String) {
     let error = f.query(soql)[0].clone();
     let of = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
     (of("errorCode"), of("message"))
 }
 
-/// Accounts that were opened on three days of two years.
+/// Returns accounts created on three days in two years.
 fn opened() -> Fixture {
     let mut f = Fixture::of(Org::from_toml(FILE).unwrap());
     for (name, day) in [
@@ -63,7 +63,7 @@ fn opened() -> Fixture {
 }
 
 #[test]
-fn records_are_counted_by_parts_of_their_dates() {
+fn records_are_counted_by_date_parts() {
     let mut f = opened();
     let soql = "SELECT CALENDAR_YEAR(Opened__c), COUNT(Id) n FROM Account \
                 GROUP BY CALENDAR_YEAR(Opened__c) ORDER BY CALENDAR_YEAR(Opened__c) NULLS LAST";
@@ -84,7 +84,7 @@ fn records_are_counted_by_parts_of_their_dates() {
 }
 
 #[test]
-fn records_are_found_by_parts_of_their_dates() {
+fn records_are_found_by_date_parts() {
     let mut f = opened();
     for (condition, expected) in [
         ("CALENDAR_YEAR(Opened__c) = 2026", "BC"),
@@ -112,7 +112,7 @@ fn records_are_found_by_parts_of_their_dates() {
     }
 }
 
-/// Statements, the code of their refusal, and words of its message.
+/// Statements, their error codes, and a part of the messages.
 const REFUSED: [(&str, &str, &str); 13] = [
     (
         "SELECT CALENDAR_YEAR(Opened__c) FROM Account",
@@ -182,7 +182,7 @@ const REFUSED: [(&str, &str, &str); 13] = [
 ];
 
 #[test]
-fn a_function_that_does_not_go_with_its_field_or_place_is_refused() {
+fn misused_functions_are_refused() {
     let mut f = opened();
     for (soql, code, words) in REFUSED {
         let (found, message) = refusal(&mut f, soql);
@@ -192,7 +192,7 @@ fn a_function_that_does_not_go_with_its_field_or_place_is_refused() {
 }
 
 #[test]
-fn values_are_shown_as_people_read_them() {
+fn labels_and_formats_are_applied() {
     let mut f = opened();
     let note = json!({"Name": "n", "Kind__c": "a", "Price__c": -1234.5});
     f.send("POST", "sobjects/Note__c", &note);
@@ -218,7 +218,7 @@ fn values_are_shown_as_people_read_them() {
 }
 
 #[test]
-fn the_fields_of_a_parent_depend_on_what_it_is() {
+fn typeof_selects_fields_by_parent_object() {
     let mut f = opened();
     let account = f.account(json!({"Name": "Acme", "Phone": "1"}));
     let contact = f.send(
@@ -256,7 +256,7 @@ fn the_fields_of_a_parent_depend_on_what_it_is() {
 }
 
 #[test]
-fn the_children_of_a_record_come_in_pages_of_their_own() {
+fn children_have_their_own_pages() {
     let mut f = Fixture::new();
     let many = f.account(json!({"Name": "many", "External_Id__c": "many"}));
     f.account(json!({"Name": "none"}));
@@ -294,7 +294,7 @@ fn the_children_of_a_record_come_in_pages_of_their_own() {
 }
 
 #[test]
-fn an_address_that_is_too_long_is_refused_at_the_edge_and_a_statement_by_its_own_limit() {
+fn long_urls_and_long_statements_are_refused() {
     let mut f = Fixture::new();
     let of = |length: usize| {
         format!(
@@ -327,7 +327,7 @@ fn an_address_that_is_too_long_is_refused_at_the_edge_and_a_statement_by_its_own
 }
 
 #[test]
-fn pretty_print_changes_whitespace_only() {
+fn pretty_print_changes_only_whitespace() {
     let mut f = opened();
     let request = f.request("GET", "query?q=SELECT+Name+FROM+Account");
     let plain = f.org.request(&request);

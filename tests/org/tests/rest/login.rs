@@ -1,4 +1,4 @@
-//! Logging in: every grant, what it refuses, and what becomes of a token.
+//! Logins: every grant, its refusals, and the lifetime of tokens.
 
 use std::collections::BTreeMap;
 
@@ -33,14 +33,14 @@ fn limits(org: &mut Org, token: &Json) -> u16 {
 }
 
 #[test]
-fn a_refresh_token_opens_sessions_until_it_is_revoked_and_they_end_with_it() {
+fn revoking_a_refresh_token_ends_its_sessions() {
     let mut org = Org::default();
     let (status, first) = token(&mut org, "grant_type=refresh_token&<app>&<refresh>");
     assert_eq!(status, 200, "{first}");
     assert_eq!(
         first["refresh_token"],
         Json::Null,
-        "it is told once, not at each use"
+        "the refresh token is returned once, not at each use"
     );
     assert!(first["issued_at"].as_str().unwrap().parse::<u64>().is_ok());
     assert_eq!(first["signature"].as_str().unwrap().len(), 44);
@@ -67,7 +67,7 @@ fn a_refresh_token_opens_sessions_until_it_is_revoked_and_they_end_with_it() {
 }
 
 #[test]
-fn with_rotation_a_refresh_token_works_once_and_its_successor_works_next() {
+fn rotated_refresh_tokens_work_once() {
     let mut org = Org::from_toml(
         "[[app]]\nclient_id = \"erp\"\nrotate_refresh_tokens = true\n[[app.refresh_token]]\n\
          token = \"r1\"\nuser = \"kim@acme.example\"\n",
@@ -89,7 +89,7 @@ fn with_rotation_a_refresh_token_works_once_and_its_successor_works_next() {
 }
 
 #[test]
-fn a_password_opens_a_session_with_or_without_the_security_token() {
+fn password_works_with_or_without_the_security_token() {
     let mut org = Org::default();
     for (password, status) in [
         (PASSWORD.to_owned(), 200),
@@ -108,7 +108,7 @@ fn a_password_opens_a_session_with_or_without_the_security_token() {
 }
 
 #[test]
-fn refusals_of_the_token_endpoint_say_what_is_wrong() {
+fn token_endpoint_refusals_have_the_right_error() {
     let mut org = Org::default();
     for (form, error, description) in [
         (
@@ -155,7 +155,7 @@ fn refusals_of_the_token_endpoint_say_what_is_wrong() {
 }
 
 #[test]
-fn a_code_is_exchanged_once_for_a_session_and_a_refresh_token() {
+fn authorization_code_works_once() {
     let mut org = Org::default();
     let target = format!(
         "/services/oauth2/authorize?response_type=code&client_id={CLIENT_ID}\
@@ -184,7 +184,7 @@ fn a_code_is_exchanged_once_for_a_session_and_a_refresh_token() {
 }
 
 #[test]
-fn introspection_tells_live_tokens_from_dead_ones_and_keeps_none_alive() {
+fn introspection_does_not_extend_sessions() {
     let mut org = Org::default();
     let (_, granted) = token(&mut org, "grant_type=refresh_token&<app>&<refresh>");
     let access = granted["access_token"].as_str().unwrap().to_owned();
@@ -223,7 +223,7 @@ fn introspection_tells_live_tokens_from_dead_ones_and_keeps_none_alive() {
 }
 
 #[test]
-fn an_identity_is_told_to_its_owner_and_refused_in_bare_words() {
+fn identity_is_returned_or_refused_as_plain_text() {
     let mut org = Org::default();
     let (_, granted) = token(&mut org, "grant_type=refresh_token&<app>&<refresh>");
     let access = granted["access_token"].as_str().unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! Requests that were right once and have been damaged: every one gets a documented answer, and the
-//! org goes on as if it had never come.
+//! Valid requests that were damaged: each gets a documented answer, and the org keeps working as if
+//! it had never arrived.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -138,7 +138,7 @@ const CORPUS: [(&str, &str, &str, &str); 22] = [
     ),
     (
         "POST",
-        "/_org/person",
+        "/_org/user_edit",
         JSON,
         r#"{"action":"insert","user":"kim@acme.example","object":"Account","fields":{"Name":"x"}}"#,
     ),
@@ -147,7 +147,7 @@ const CORPUS: [(&str, &str, &str, &str); 22] = [
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Pieces that readers stumble over.
+/// Fragments that often break parsers.
 const PIECES: [&[u8]; 24] = [
     b"\"",
     b"'",
@@ -175,7 +175,7 @@ const PIECES: [&[u8]; 24] = [
     b"\r\n",
 ];
 
-/// One thing that happens to a text; places are shares of its length.
+/// One edit of a text. Positions are fractions of its length.
 #[derive(Clone, Debug)]
 enum Damage {
     Insert(u16, usize),
@@ -226,14 +226,14 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// An org with a few records, and a session.
+/// An org with a few records and a session.
 struct Target {
     org: Org,
     token: String,
     calls: usize,
 }
 
-/// After how many calls an org gives way to a fresh one: far fewer than it answers in a day.
+/// Number of calls before a fresh org replaces the old one: well below its daily limit.
 const CALLS_MAX: usize = 20_000;
 
 impl Target {
@@ -271,33 +271,33 @@ impl Target {
 
 static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| Mutex::new(Target::new()));
 
-/// Tells whether a refusal has the form that is documented for its door.
+/// Returns whether a refusal has the documented form of its endpoint.
 fn is_documented(path: &str, response: &Response) -> bool {
     let json = response.to_json();
     let text = String::from_utf8_lossy(&response.body);
     let array = json[0]["errorCode"].is_string();
     match response.status {
         200..300 => true,
-        // Ambiguous keys list records.
+        // An ambiguous key lists its records.
         300 => json.is_array(),
         414 | 431 => response.body.is_empty(),
         _ if path.starts_with("/services/oauth2") => json["error"].is_string() || array,
         _ if path.starts_with("/services/Soap") => text.contains("faultstring") || array,
         _ if path.starts_with("/services/async") => text.contains("exceptionCode") || array,
         _ if path.starts_with("/_org/") => json["error"].is_string(),
-        // Trees and batches tell of each record.
+        // Trees and batches report each record.
         400..500 => array || json["hasErrors"].is_boolean(),
-        // A login by SOAP is refused with 500.
+        // A refused SOAP login has status 500.
         _ => false,
     }
 }
 
 proptest! {
-    // `PROPTEST_CASES=100000` looks for longer.
+    // `PROPTEST_CASES=100000` searches longer.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_500)))]
 
     #[test]
-    fn a_damaged_request_gets_a_documented_answer(
+    fn damaged_requests_get_documented_answers(
         (method, path, kind, body) in prop::sample::select(&CORPUS[..]),
         damages in prop::collection::vec(damage(), 1..5),
         in_path in prop::bool::weighted(0.2),

@@ -1,4 +1,4 @@
-//! Whatever is sent, the org answers.
+//! The org answers any request.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -58,7 +58,7 @@ proptest! {
     }
 }
 
-/// Codes that a query may be refused with.
+/// Error codes that a query may return.
 const QUERY_CODES: [&str; 6] = [
     "MALFORMED_QUERY",
     "INVALID_FIELD",
@@ -149,7 +149,7 @@ fn item() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Statements that are right or nearly so.
+/// Valid or nearly valid statements.
 fn statement() -> impl Strategy<Value = String> {
     let items = prop::collection::vec(item(), 1..4);
     let tail = prop::sample::select(vec![
@@ -184,7 +184,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// JSON that looks more or less like what composite calls want.
+/// JSON that resembles the bodies of composite calls.
 fn body() -> impl Strategy<Value = Json> {
     let scalar = prop_oneof![
         Just(Json::Null),
@@ -257,7 +257,7 @@ static STOCKED: LazyLock<Mutex<Fixture>> = LazyLock::new(|| {
 
 proptest! {
     #[test]
-    fn any_near_statement_is_run_or_refused_with_a_code_of_queries(text in statement()) {
+    fn nearly_valid_statements_run_or_get_query_codes(text in statement()) {
         let mut f = STOCKED.lock().unwrap();
         let response = f.call("GET", &format!("query?q={}", encoded(&text)));
         let json: Json = serde_json::from_slice(&response.body).unwrap();
@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_answered_by_every_composite_resource(
+    fn composite_resources_answer_any_json(
         json in body(),
         path in prop::sample::select(vec![
             "composite", "composite/batch", "composite/graph", "composite/tree/Account",

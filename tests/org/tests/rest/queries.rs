@@ -64,7 +64,7 @@ fn second_page(f: &mut Fixture) -> String {
 }
 
 #[test]
-fn a_locator_lives_for_two_days_after_its_last_use() {
+fn locators_live_two_days_after_their_last_use() {
     const DAY_MS: i64 = 86_400_000;
     let mut f = Fixture::new();
     accounts(&mut f, 201);
@@ -80,7 +80,7 @@ fn a_locator_lives_for_two_days_after_its_last_use() {
 }
 
 #[test]
-fn the_eleventh_open_query_of_a_user_closes_the_first() {
+fn eleventh_open_query_closes_the_first() {
     let mut f = Fixture::new();
     accounts(&mut f, 201);
     let pages: Vec<String> = (0..11).map(|_| second_page(&mut f)).collect();
@@ -96,7 +96,7 @@ fn the_eleventh_open_query_of_a_user_closes_the_first() {
 }
 
 #[test]
-fn groups_come_as_aggregate_results() {
+fn groups_are_aggregate_results() {
     let mut f = Fixture::new();
     accounts(&mut f, 3);
     let json = f.query("SELECT Name, COUNT(Id), MAX(CreatedDate) newest FROM Account GROUP BY Name ORDER BY Name LIMIT 1");
@@ -120,7 +120,7 @@ fn groups_come_as_aggregate_results() {
 }
 
 #[test]
-fn query_all_shows_the_recycle_bin() {
+fn query_all_includes_deleted_records() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "gone", "External_Id__c": "g"}));
     f.call("DELETE", &format!("sobjects/Account/{id}"));
@@ -151,7 +151,7 @@ fn query_all_shows_the_recycle_bin() {
 }
 
 #[test]
-fn every_field_of_a_describe_has_every_member() {
+fn every_described_field_has_every_member() {
     let mut f = Fixture::new();
     let json = f.call("GET", "sobjects/account/describe/").to_json();
     let fields = json["fields"].as_array().unwrap();
@@ -195,7 +195,7 @@ fn every_field_of_a_describe_has_every_member() {
 }
 
 #[test]
-fn a_describe_that_the_caller_knows_is_not_sent_again() {
+fn known_describe_is_not_sent_again() {
     let mut f = Fixture::new();
     for path in ["sobjects", "sobjects/Account", "sobjects/Account/describe"] {
         let first = f.call("GET", path);

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::fixture::{Fixture, error, refused};
 
 #[test]
-fn a_record_is_created_read_changed_and_deleted() {
+fn record_is_created_read_updated_and_deleted() {
     let mut f = Fixture::new();
     let response = f.send(
         "POST",
@@ -58,7 +58,7 @@ fn a_record_is_created_read_changed_and_deleted() {
     assert_eq!(f.send("PATCH", &path, &json!({"Name": "x"})).status, 404);
 }
 
-/// Object and body of a create, and the code, message and fields of its refusal.
+/// Object and body of a create, and the code, message and fields of its error.
 const REFUSALS: &str = r#"
 Contact | {"FirstName":"A"} | REQUIRED_FIELD_MISSING | Required fields are missing: [LastName] | ["LastName"]
 Account | {"Name":"<long>"} | STRING_TOO_LONG | Account Name: data value too large: <long> (max length=255) | ["Name"]
@@ -76,7 +76,7 @@ Account | {"Id":"<id>","Name":"a"} | INVALID_FIELD_FOR_INSERT_UPDATE | cannot sp
 "#;
 
 #[test]
-fn wrong_fields_are_refused_in_the_words_of_salesforce() {
+fn invalid_fields_get_salesforce_errors() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "Acme", "External_Id__c": "A-1"}));
     let table = REFUSALS
@@ -103,7 +103,7 @@ fn wrong_fields_are_refused_in_the_words_of_salesforce() {
 }
 
 #[test]
-fn values_of_the_wrong_type_and_broken_json_are_parser_errors() {
+fn wrong_types_and_broken_json_are_parser_errors() {
     let mut f = Fixture::new();
     for (body, message) in [
         (
@@ -134,7 +134,7 @@ fn values_of_the_wrong_type_and_broken_json_are_parser_errors() {
 }
 
 #[test]
-fn an_upsert_by_external_id_answers_as_the_matrix_says() {
+fn upsert_by_external_id_answers_as_documented() {
     let mut f = Fixture::new();
     let path = "sobjects/Account/External_Id__c/a%20b%2F%C3%A9";
     let made = f.send("PATCH", path, &json!({"Name": "One"}));
@@ -164,7 +164,7 @@ fn an_upsert_by_external_id_answers_as_the_matrix_says() {
 }
 
 #[test]
-fn an_ambiguous_external_id_writes_nothing_and_names_the_records() {
+fn ambiguous_external_id_writes_nothing_and_lists_records() {
     let org = Org::from_toml(
         "[[object]]\nname = \"Account\"\n[[object.field]]\nname = \"Loose__c\"\ntype = \
          \"string\"\nexternal_id = true\n",
@@ -197,7 +197,7 @@ fn an_ambiguous_external_id_writes_nothing_and_names_the_records() {
 }
 
 #[test]
-fn an_upsert_that_cannot_be_is_refused() {
+fn invalid_upserts_are_refused() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "N", "External_Id__c": "n"}));
     let unknown = f.send("PATCH", "sobjects/Account/Phone/1", &json!({"Name": "z"}));
@@ -244,7 +244,7 @@ fn an_upsert_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn conditions_on_dates_stop_a_write() {
+fn date_conditions_stop_a_write() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "a"}));
     let path = format!("sobjects/Account/{id}");
@@ -265,7 +265,7 @@ fn conditions_on_dates_stop_a_write() {
 }
 
 #[test]
-fn an_entity_tag_of_an_account_names_one_state_of_it() {
+fn account_entity_tag_changes_with_its_values() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "a"}));
     let path = format!("sobjects/Account/{id}");
@@ -294,7 +294,7 @@ fn an_entity_tag_of_an_account_names_one_state_of_it() {
 }
 
 #[test]
-fn a_custom_object_has_its_own_keys_relationships_and_topic() {
+fn custom_object_has_its_own_keys_relationships_and_topic() {
     let org = Org::from_toml(
         r#"
         [[object]]

@@ -1,4 +1,4 @@
-//! Whoever applies every change event holds what the org holds.
+//! Applying every change event gives a copy of the org.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const FIELDS: [&str; 7] = [
     "BillingCity",
 ];
 
-/// One step; a number picks a record among those that there are.
+/// One step. Numbers choose among the existing records.
 #[derive(Clone, Debug)]
 enum Step {
     Insert(Json),
@@ -72,7 +72,7 @@ fn with(mut members: Json, name: &str, value: Json) -> Json {
     members
 }
 
-/// Does a step; a step that Salesforce refuses changes nothing and is no failure.
+/// Runs a step. A step that Salesforce refuses changes nothing and does not fail the test.
 fn perform(f: &mut Fixture, ids: &mut Vec<String>, step: Step) {
     if let Step::Insert(members) = step {
         ids.push(f.account(with(members, "Name", json!("new"))));
@@ -135,7 +135,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_events_alone_rebuild_every_record(steps in prop::collection::vec(step(), 1..40)) {
+    fn events_alone_rebuild_every_record(steps in prop::collection::vec(step(), 1..40)) {
         let mut f = Fixture::new();
         let mut ids = Vec::new();
         for step in steps {

@@ -10,7 +10,7 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// The clock of a fresh org stands at 2026-05-01T09:30:00Z.
+/// The clock of a new org is at 2026-05-01T09:30:00Z.
 fn get(f: &mut Fixture, what: &str, start: &str, end: &str) -> (u16, Json) {
     let window = format!("start={start}&end={end}").replace('+', "%2B");
     let response = f.call("GET", &format!("sobjects/Account/{what}/?{window}"));
@@ -18,7 +18,7 @@ fn get(f: &mut Fixture, what: &str, start: &str, end: &str) -> (u16, Json) {
 }
 
 #[test]
-fn updated_names_what_changed_in_the_window_and_how_far_the_answer_reaches() {
+fn get_updated_returns_changes_and_covered_time() {
     let mut f = Fixture::new();
     let first = f.account(json!({"Name": "first"}));
     f.org.advance_ms(2 * MINUTE_MS);
@@ -47,16 +47,16 @@ fn updated_names_what_changed_in_the_window_and_how_far_the_answer_reaches() {
     assert_eq!(
         json["ids"],
         json!([second]),
-        "a deleted record is no updated one"
+        "a deleted record is not in getUpdated"
     );
     assert_eq!(
         json["latestDateCovered"], "2026-05-01T09:33:00.000+0000",
-        "the running minute is not covered"
+        "the current minute is not covered"
     );
 }
 
 #[test]
-fn deleted_names_what_went_and_forgets_what_came_back() {
+fn get_deleted_returns_deletions_but_not_restored_records() {
     let mut f = Fixture::new();
     let gone = f.account(json!({"Name": "gone"}));
     let back = f.account(json!({"Name": "back"}));
@@ -91,12 +91,12 @@ fn deleted_names_what_went_and_forgets_what_came_back() {
             .unwrap()
             .len(),
         1,
-        "it went with its account"
+        "it was deleted with its account"
     );
 }
 
 #[test]
-fn the_two_hourly_purge_takes_the_oldest_and_moves_the_earliest_date() {
+fn two_hourly_purge_moves_the_earliest_date() {
     let mut f = Fixture::of(Org::from_toml("[org]\ndelete_log_max = 1\n").unwrap());
     for _ in 0..3 {
         let id = f.account(json!({"Name": "x"}));
@@ -117,7 +117,7 @@ fn the_two_hourly_purge_takes_the_oldest_and_moves_the_earliest_date() {
 }
 
 #[test]
-fn after_fifteen_days_a_deleted_record_is_gone_for_good() {
+fn deleted_records_are_purged_after_fifteen_days() {
     let mut f = Fixture::new();
     let id = f.account(json!({"Name": "x"}));
     let path = format!("sobjects/Account/{id}");
@@ -140,7 +140,7 @@ fn after_fifteen_days_a_deleted_record_is_gone_for_good() {
 }
 
 #[test]
-fn windows_that_cannot_be_are_refused() {
+fn invalid_windows_are_refused() {
     let mut f = Fixture::new();
     for (what, start, end, code) in [
         (

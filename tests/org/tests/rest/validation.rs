@@ -1,4 +1,4 @@
-//! Validation rules that an org file declares, in every way of writing.
+//! Validation rules of an org file, for every kind of write.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{Org, Request};
@@ -32,8 +32,8 @@ fn fixture() -> Fixture {
     Fixture::of(Org::from_toml(FILE).unwrap())
 }
 
-/// What a refusal shows, wherever it stands.
-fn told(error: &Json) -> (String, String, Json) {
+/// Returns the code, message and fields of an error.
+fn error_of(error: &Json) -> (String, String, Json) {
     let code = error.get("errorCode").or_else(|| error.get("statusCode"));
     let text = |json: Option<&Json>| json.and_then(Json::as_str).unwrap_or_default().to_owned();
     (
@@ -49,20 +49,26 @@ fn refusal(message: &str, fields: Json) -> (String, String, Json) {
 }
 
 #[test]
-fn a_record_that_breaks_a_rule_is_refused_with_its_message_at_its_field() {
+fn broken_rule_refuses_with_its_message_and_field() {
     let mut f = fixture();
     let wrong = json!({"Name": "x", "Industry": "Media"});
     let answer = f.send("POST", "sobjects/Account", &wrong);
     assert_eq!(answer.status, 400);
-    assert_eq!(told(&answer.to_json()[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(
+        error_of(&answer.to_json()[0]),
+        refusal(PHONE, json!(["Phone"]))
+    );
     let id =
         f.account(json!({"Name": "x", "Industry": "Media", "Phone": "1", "External_Id__c": "k"}));
     let path = format!("sobjects/Account/{id}");
     let answer = f.send("PATCH", &path, &json!({"Phone": ""}));
-    assert_eq!(told(&answer.to_json()[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(
+        error_of(&answer.to_json()[0]),
+        refusal(PHONE, json!(["Phone"]))
+    );
     let answer = f.send("PATCH", &path, &json!({"External_Id__c": "other"}));
     assert_eq!(
-        told(&answer.to_json()[0]),
+        error_of(&answer.to_json()[0]),
         refusal("The key stays.", json!([]))
     );
     assert_eq!(
@@ -70,11 +76,11 @@ fn a_record_that_breaks_a_rule_is_refused_with_its_message_at_its_field() {
             .status,
         204
     );
-    assert_eq!(f.events().len(), 2, "what was refused leaves no event");
+    assert_eq!(f.events().len(), 2, "a refused write sends no event");
 }
 
 #[test]
-fn a_rule_sees_the_parent_that_the_record_is_going_to_have() {
+fn rules_see_the_new_parent() {
     let mut f = fixture();
     let small = f.account(json!({"Name": "small", "NumberOfEmployees": 2}));
     let large = f.account(json!({"Name": "large", "NumberOfEmployees": 20}));
@@ -90,11 +96,14 @@ fn a_rule_sees_the_parent_that_the_record_is_going_to_have() {
         made.to_json()["id"].as_str().unwrap()
     );
     let answer = f.send("PATCH", &path, &json!({"AccountId": small}));
-    assert_eq!(told(&answer.to_json()[0]).1, "The account is too small.");
+    assert_eq!(
+        error_of(&answer.to_json()[0]).1,
+        "The account is too small."
+    );
 }
 
 #[test]
-fn collections_composites_trees_and_people_meet_the_rules_too() {
+fn rules_apply_to_every_kind_of_write() {
     let mut f = fixture();
     let wrong = json!({"attributes": {"type": "Account", "referenceId": "r"}, "Name": "x", "Industry": "Media"});
     let right = json!({"attributes": {"type": "Account"}, "Name": "y"});
@@ -106,7 +115,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
         )
         .to_json();
     assert_eq!(
-        told(&both[0]["errors"][0]),
+        error_of(&both[0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     assert_eq!(both[1]["success"], true);
@@ -115,7 +124,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
     let path = "composite/sobjects/Account/External_Id__c";
     let upserted = f.send("PATCH", path, &upsert).to_json();
     assert_eq!(
-        told(&upserted[0]["errors"][0]),
+        error_of(&upserted[0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     let node = json!({"method": "POST", "url": "/services/data/v62.0/sobjects/Account",
@@ -123,14 +132,14 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
     let graph = json!({"graphs": [{"graphId": "g", "compositeRequest": [node]}]});
     let answer = f.send("POST", "composite/graph", &graph).to_json();
     let body = &answer["graphs"][0]["graphResponse"]["compositeResponse"][0]["body"];
-    assert_eq!(told(&body[0]), refusal(PHONE, json!(["Phone"])));
+    assert_eq!(error_of(&body[0]), refusal(PHONE, json!(["Phone"])));
     let tree = f.send(
         "POST",
         "composite/tree/Account",
         &json!({"records": [wrong]}),
     );
     assert_eq!(
-        told(&tree.to_json()["results"][0]["errors"][0]),
+        error_of(&tree.to_json()["results"][0]["errors"][0]),
         refusal(PHONE, json!(["Phone"]))
     );
     let fields = json!({"Name": "x", "Industry": "Media"});
@@ -140,7 +149,7 @@ fn collections_composites_trees_and_people_meet_the_rules_too() {
 }
 
 #[test]
-fn a_bulk_row_that_breaks_a_rule_fails_alone() {
+fn bulk_row_that_breaks_a_rule_fails_alone() {
     let mut f = fixture();
     let job = json!({"object": "Account", "operation": "insert"});
     let id = f.send("POST", "jobs/ingest", &job).to_json()["id"]
@@ -161,7 +170,7 @@ fn a_bulk_row_that_breaks_a_rule_fails_alone() {
 }
 
 #[test]
-fn formulas_compare_what_can_be_compared() {
+fn formulas_compare_compatible_values() {
     for (formula, name, wrong) in [
         ("LEN(Name) > 3", "abcd", true),
         ("LEN(Name) > 3", "abc", false),
@@ -186,17 +195,17 @@ fn formulas_compare_what_can_be_compared() {
 }
 
 #[test]
-fn a_formula_that_means_nothing_is_refused_with_the_org_file() {
+fn invalid_rule_formula_refuses_the_org_file() {
     for (formula, words) in [
-        ("Nope__c = 1", "Nope__c is no field"),
+        ("Nope__c = 1", "Nope__c is not a field"),
         ("Name", "true or false"),
-        ("Name = 1", "Text and Number are not compared"),
-        ("LEN(AnnualRevenue) > 1", "LEN is of a text"),
+        ("Name = 1", "Text and Number cannot be compared"),
+        ("LEN(AnnualRevenue) > 1", "LEN needs a text"),
         ("ISCHANGED(Parent.Name)", "a field of the record itself"),
-        ("REGEX(Name, 'x')", "REGEX is no function"),
-        ("AND(ISNEW()", ") is missing"),
-        ("ISNEW() x", "left over"),
-        ("", "is no field"),
+        ("REGEX(Name, 'x')", "unknown function REGEX"),
+        ("AND(ISNEW()", "expected )"),
+        ("ISNEW() x", "after the formula"),
+        ("", "is not a field"),
     ] {
         let rule = format!(
             "[[object]]\nname = \"Account\"\n[[object.validation_rule]]\nname = \"R\"\n\
@@ -221,7 +230,7 @@ fn a_formula_that_means_nothing_is_refused_with_the_org_file() {
 }
 
 #[test]
-fn rules_do_not_stand_in_the_way_of_deletes() {
+fn rules_do_not_apply_to_deletes() {
     let mut f = fixture();
     let id = f.account(json!({"Name": "x"}));
     let target = format!("/services/data/v62.0/sobjects/Account/{id}");

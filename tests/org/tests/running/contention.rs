@@ -1,4 +1,4 @@
-//! Calls in flight at the same time, over real sockets.
+//! Concurrent calls over real sockets.
 
 use reqwest::Client;
 use salesforce_org::Org;
@@ -21,14 +21,14 @@ impl Caller {
         }
     }
 
-    async fn door(&self, door: &str, body: &Json) {
-        let url = format!("{}/_org/{door}", self.base);
+    async fn control(&self, path: &str, body: &Json) {
+        let url = format!("{}/_org/{path}", self.base);
         let answer = self.client.post(url).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
 
-    /// Waits until an action has struck so often.
-    async fn struck(&self, action: &str, times: u64) {
+    /// Waits until an action has fired this many times.
+    async fn fired(&self, action: &str, times: u64) {
         let url = format!("{}/_org/stats", self.base);
         loop {
             let stats: Json = self
@@ -46,7 +46,7 @@ impl Caller {
         }
     }
 
-    /// Creates contacts under accounts named by external id; returns the codes of the refusals.
+    /// Creates contacts under accounts named by external id and returns the error codes.
     async fn contacts(&self, accounts: &[&str]) -> Vec<String> {
         let record = |key: &&str| {
             json!({"attributes": {"type": "Contact"}, "LastName": "Ito",
@@ -65,7 +65,8 @@ impl Caller {
     }
 }
 
-/// An org with the accounts `shared` and `other`, in which calls contend and the first one is held.
+/// Serves an org with the accounts `shared` and `other`, where calls contend and the first one is
+/// held.
 async fn contended() -> (Running, Caller) {
     let mut org = Org::default();
     for key in ["shared", "other"] {
@@ -79,18 +80,18 @@ async fn contended() -> (Running, Caller) {
         {"action": "contend", "count": 1_000, "match": composite},
         {"action": "hold", "match": composite},
     ]);
-    caller.door("faults", &rules).await;
+    caller.control("faults", &rules).await;
     (running, caller)
 }
 
 #[tokio::test]
-async fn two_calls_in_flight_that_touch_one_parent_contend_for_it() {
+async fn concurrent_calls_contend_for_a_shared_parent() {
     let (_running, caller) = contended().await;
     let second = async {
-        caller.struck("hold", 1).await;
+        caller.fired("hold", 1).await;
         let seen = caller.contacts(&["shared", "other"]).await;
         assert_eq!(seen, ["UNABLE_TO_LOCK_ROW", ""]);
-        caller.door("release", &json!({})).await;
+        caller.control("release", &json!({})).await;
     };
     let shared = ["shared"];
     let (first, ()) = tokio::join!(caller.contacts(&shared), second);
@@ -99,23 +100,23 @@ async fn two_calls_in_flight_that_touch_one_parent_contend_for_it() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_no_lock_behind() {
+async fn disconnected_callers_release_their_locks() {
     let (running, caller) = contended().await;
     let gone = Caller::of(&running);
     let held = tokio::spawn(async move { gone.contacts(&["shared"]).await });
-    caller.struck("hold", 1).await;
+    caller.fired("hold", 1).await;
     assert_eq!(caller.contacts(&["shared"]).await, ["UNABLE_TO_LOCK_ROW"]);
     held.abort();
-    // Locks go when the server notices that the connection is closed.
+    // Locks are released when the server detects that the connection is closed.
     while caller.contacts(&["shared"]).await != [""] {}
     assert_eq!(running.with_org(|org| org.count("Contact")), 2);
 }
 
 #[tokio::test]
-async fn a_reset_lets_held_answers_go() {
+async fn reset_releases_held_answers() {
     let (running, caller) = contended().await;
     let reset = async {
-        caller.struck("hold", 1).await;
+        caller.fired("hold", 1).await;
         running.with_org(Org::reset);
     };
     let shared = ["shared"];

@@ -1,4 +1,4 @@
-//! gRPC frames that were right once and have been damaged: each is answered, and the service goes on.
+//! Valid gRPC frames that were damaged: each is answered, and the service keeps working.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 const TOPIC: &str = "/data/AccountChangeEvent";
 
-/// A running org, and a client that sends whatever bytes it is told to.
+/// A running org, and a client that sends raw bytes.
 struct Service {
     runtime: Runtime,
     running: Running,
@@ -36,7 +36,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
 });
 
 impl Service {
-    /// Sends a body and returns the gRPC status: 0 if the answer has begun.
+    /// Sends a body and returns the gRPC status, or 0 if an answer has started.
     fn call(&self, rpc: &str, body: Vec<u8>) -> Result<u32, String> {
         let tenant = self.running.with_org(|org| org.org_id());
         let url = format!("{}/eventbus.v1.PubSub/{rpc}", self.running.grpc_url());
@@ -63,7 +63,7 @@ impl Service {
     }
 }
 
-/// Returns a message as it stands on the wire: not compressed, its length, its bytes.
+/// Returns a message in its wire form: an uncompressed flag, its length, its bytes.
 fn framed(message: &impl prost::Message) -> Vec<u8> {
     let bytes = message.encode_to_vec();
     let length = u32::try_from(bytes.len()).unwrap();
@@ -104,11 +104,11 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    // `PROPTEST_CASES=100000` looks for longer.
+    // `PROPTEST_CASES=100000` searches longer.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(300)))]
 
     #[test]
-    fn a_damaged_frame_is_refused_or_read_and_hurts_nobody(
+    fn damaged_frames_do_not_affect_other_calls(
         (rpc, frame) in prop::sample::select(corpus()),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in prop::option::of(any::<prop::sample::Index>()),

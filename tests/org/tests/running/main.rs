@@ -1,8 +1,9 @@
-//! The running org as a whole: transport, weather, and what outlives a process.
+//! The running org: transport, faults, and state that outlives a process.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod contention;
+mod faults;
 mod frames;
 mod program;
 mod readme;
@@ -10,6 +11,5 @@ mod restored;
 mod seed;
 mod stand;
 mod state;
-mod stream_weather;
+mod stream_faults;
 mod transport;
-mod weather;

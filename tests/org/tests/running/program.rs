@@ -1,4 +1,4 @@
-//! The program `salesforce-org` as a person starts it.
+//! The program `salesforce-org` as a user starts it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -39,18 +39,18 @@ impl Running {
         url.trim_start_matches("http://")
     }
 
-    /// Tells it to end, as a shell or a supervisor does, and waits until it has.
+    /// Stops it with a signal, as a shell or a supervisor does, and waits for its end.
     fn end(mut self) {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").arg(&pid).status().unwrap();
-        assert!(told.success());
+        let killed = Command::new("kill").arg(&pid).status().unwrap();
+        assert!(killed.success());
         assert!(self.child.wait().unwrap().success());
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already, so an error is ignored.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -65,7 +65,7 @@ fn shell(script: &str) -> Output {
     Command::new("bash").args(bash).output().unwrap()
 }
 
-/// The blocks of the README that a shell can run.
+/// Returns the README's shell blocks.
 fn shell_examples() -> Vec<&'static str> {
     let blocks = README.split("```sh\n").skip(1);
     blocks
@@ -74,28 +74,32 @@ fn shell_examples() -> Vec<&'static str> {
 }
 
 #[test]
-fn every_example_of_the_readme_is_answered_with_success() {
+fn every_readme_example_succeeds() {
     let running = Running::start(&[]);
     let examples = shell_examples();
     assert!(!examples.is_empty());
-    // One shell for all: later examples use the token of the first. `-f` fails on refusals.
+    // All examples run in one shell, because later ones use the first one's token. `-f` fails on
+    // refusals.
     let script = examples.concat();
     let script = script.replace("localhost:8180", running.address());
     let output = shell(&script.replace("curl -s", "curl -sSf"));
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
+    let output_text = text(&output);
+    assert!(output.status.success(), "{output_text}");
     for expected in [
         "\"created\":true",
         "Acme",
         "\"fired\"",
         "UNABLE_TO_LOCK_ROW",
     ] {
-        assert!(said.contains(expected), "{expected} in: {said}");
+        assert!(
+            output_text.contains(expected),
+            "{expected} in: {output_text}"
+        );
     }
 }
 
 #[test]
-fn the_help_tells_of_every_flag_that_the_readme_tells_of() {
+fn help_and_readme_list_the_same_flags() {
     let help = text(&program().arg("--help").output().unwrap());
     let words = README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let own = [
@@ -126,7 +130,7 @@ fn write(folder: &Path, name: &str, content: &str) -> String {
 }
 
 #[test]
-fn what_one_run_dumps_the_next_one_restores() {
+fn next_run_restores_the_dump() {
     let folder = tempfile::tempdir().unwrap();
     let seed = write(
         folder.path(),
@@ -155,7 +159,7 @@ fn what_one_run_dumps_the_next_one_restores() {
 }
 
 #[test]
-fn a_bad_file_ends_the_program_with_the_place_of_the_fault() {
+fn invalid_file_is_reported_with_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| write(folder.path(), name, content);
     let seed = file("Account.csv", "Name,Elevation__c\nx,1\ny,high\n");
@@ -176,8 +180,11 @@ fn a_bad_file_ends_the_program_with_the_place_of_the_fault() {
         (["--seed", "missing.csv"], "missing.csv cannot be read"),
     ] {
         let output = program().args(arguments).output().unwrap();
-        let said = text(&output).replace("\n\nCaused by:\n    ", ": ");
+        let output_text = text(&output).replace("\n\nCaused by:\n    ", ": ");
         assert!(!output.status.success());
-        assert!(said.contains(expected), "{expected} in: {said}");
+        assert!(
+            output_text.contains(expected),
+            "{expected} in: {output_text}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What the README promises is there.
+//! Checks that the tests named in the README exist.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn collect(folder: &Path, out: &mut String) {
 }
 
 #[test]
-fn every_behaviour_of_the_readme_names_a_test_that_exists() {
+fn every_behaviour_of_the_readme_names_an_existing_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests"), &mut sources);

@@ -1,4 +1,4 @@
-//! Nobody who talks to a restored org can tell it from the one that was dumped.
+//! A restored org behaves exactly like the org that was dumped.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,10 @@ use serde_json::{Value as Json, json};
 
 use crate::stand::Stand;
 
-/// More accounts than one page of a query shows, and more contacts of one account than come with it.
+/// More accounts than one query page, and more contacts per account than one page of children.
 const STOCK: usize = 205;
 
-/// Something that somebody does; numbers choose among what there is.
+/// One action of a client. Numbers choose among the existing things.
 #[derive(Clone, Debug)]
 enum Step {
     Upsert(u8, Option<String>),
@@ -32,7 +32,7 @@ enum Step {
     LogIn(&'static str),
     LogOut(usize),
     Tooling(usize),
-    Door(&'static str, Json),
+    Control(&'static str, Json),
     Lock(usize),
     OldJob(&'static str),
     OldBatch(usize, u8),
@@ -52,7 +52,7 @@ const JOB_QUERIES: [&str; 2] = [
     "SELECT Id, AccountId FROM Contact ORDER BY Id",
 ];
 
-/// What channels, members and subscriptions are set up, in the order in which they need each other.
+/// The channels, members and subscriptions to set up, in order of dependency.
 const SETUP: [(&str, &str); 4] = [
     (
         "PlatformEventChannel",
@@ -76,7 +76,7 @@ const SETUP: [(&str, &str); 4] = [
     ),
 ];
 
-fn door() -> impl Strategy<Value = Step> {
+fn control() -> impl Strategy<Value = Step> {
     let orders = vec![
         (
             "faults",
@@ -128,7 +128,7 @@ fn door() -> impl Strategy<Value = Step> {
         ),
         ("recycle_bin/empty", json!({})),
     ];
-    prop::sample::select(orders).prop_map(|(path, order)| Step::Door(path, order))
+    prop::sample::select(orders).prop_map(|(path, order)| Step::Control(path, order))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -155,7 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(Step::LogIn),
         1 => any_one.prop_map(Step::LogOut),
         2 => (0..SETUP.len()).prop_map(Step::Tooling),
-        4 => door(),
+        4 => control(),
         1 => any_one.prop_map(Step::Lock),
         2 => prop::sample::select(vec!["insert", "query"]).prop_map(Step::OldJob),
         3 => (any_one, 1..4_u8).prop_map(|(at, rows)| Step::OldBatch(at, rows)),
@@ -166,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the callers of an org remember.
+/// Values that clients keep from earlier answers.
 #[derive(Clone, Debug, Default)]
 struct Memory {
     tokens: Vec<String>,
@@ -189,7 +189,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// A composite call that creates the same account twice, which only fails as a whole.
+/// A composite call that creates the same account twice, so it fails only as a whole.
 fn twins(key: u8) -> Json {
     let body = json!({"Name": "c", "External_Id__c": format!("k{key}")});
     let part = |name: &str| {
@@ -200,7 +200,7 @@ fn twins(key: u8) -> Json {
 }
 
 impl Step {
-    /// Returns the request that makes the step.
+    /// Returns the request of the step.
     fn request(&self, memory: &Memory) -> Request {
         let token = memory.tokens.last().cloned().unwrap_or_default();
         let at = |method: &str, path: &str| {
@@ -260,7 +260,7 @@ impl Step {
             Self::Undelete(_)
             | Self::LogIn(_)
             | Self::LogOut(_)
-            | Self::Door(..)
+            | Self::Control(..)
             | Self::Lock(_)
             | Self::OldJob(_)
             | Self::OldBatch(..)
@@ -269,9 +269,9 @@ impl Step {
         }
     }
 
-    /// Returns the request that makes a step at the control door, at the login or by Bulk API 1.0.
+    /// Returns the request of a step at a control endpoint, a login or Bulk API 1.0.
     fn request_elsewhere(&self, memory: &Memory) -> Request {
-        let to = |door: &str| Request::new("POST", &format!("/_org/{door}"));
+        let to = |path: &str| Request::new("POST", &format!("/_org/{path}"));
         let record = |number: &usize| one(&memory.records, *number);
         let session = memory.tokens.last().cloned().unwrap_or_default();
         let old = |method: &str, path: &str| {
@@ -293,9 +293,9 @@ impl Step {
                 let token = encoded(&one(&memory.tokens, *number));
                 form("/services/oauth2/revoke", format!("token={token}"))
             }
-            Self::Undelete(number) => to("person")
+            Self::Undelete(number) => to("user_edit")
                 .json(&json!({"action": "undelete", "user": PERSON, "id": record(number)})),
-            Self::Door(path, order) => to(path).json(order),
+            Self::Control(path, order) => to(path).json(order),
             Self::Lock(number) => to("locks").json(&json!({"id": record(number), "ms": 90_000})),
             Self::OldJob(operation) => old("POST", "job")
                 .json(&json!({"operation": operation, "object": "Account", "contentType": "CSV"})),
@@ -314,7 +314,7 @@ impl Step {
         }
     }
 
-    /// Remembers what an answer tells.
+    /// Stores the values of an answer that later steps use.
     fn remember(&self, memory: &mut Memory, response: &Response) {
         let answer = response.to_json();
         if let (Self::LogIn(_), Some(token)) = (self, answer["access_token"].as_str()) {
@@ -346,7 +346,7 @@ impl Step {
     }
 }
 
-/// Collects the texts of all members of that name, however deep.
+/// Collects the texts of all members with that name, at any depth.
 fn collect(json: &Json, name: &str, found: &mut Vec<String>) {
     match json {
         Json::Object(members) => {
@@ -362,7 +362,7 @@ fn collect(json: &Json, name: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What a caller sees of an answer.
+/// Returns the parts of an answer that a client sees.
 fn seen(response: Response) -> (u16, Vec<(String, String)>, String) {
     let body = String::from_utf8_lossy(&response.body).into_owned();
     (response.status, response.headers, body)
@@ -380,7 +380,7 @@ fn restored(text: &str) -> Org {
     org
 }
 
-/// The dump of an org with many records, and who is logged in to it.
+/// The dump of an org with many records, and its sessions.
 static STOCKED: LazyLock<(String, Memory)> = LazyLock::new(|| {
     let mut stand = Stand::new();
     let keys: Vec<String> = (0..STOCK).map(|n| format!("s{n}")).collect();
@@ -400,11 +400,11 @@ static STOCKED: LazyLock<(String, Memory)> = LazyLock::new(|| {
 });
 
 proptest! {
-    // Each case builds three orgs of hundreds of records.
+    // Each case creates three orgs with hundreds of records.
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_restored_org_answers_every_further_call_as_the_dumped_one_does(
+    fn restored_org_answers_like_the_dumped_one(
         before in prop::collection::vec(step(), 0..25),
         after in prop::collection::vec(step(), 1..15),
     ) {
@@ -433,12 +433,12 @@ proptest! {
 }
 
 #[test]
-fn a_field_that_was_added_in_mid_stream_is_there_after_a_restore_with_both_schemas() {
+fn added_field_and_both_schemas_survive_a_restore() {
     let mut stand = Stand::new();
     stand.account("a");
     let field = json!({"name": "Later__c", "type": "int", "default": 5});
     let order = json!({"object": "Account", "add_field": field});
-    assert_eq!(stand.door("POST", "schema", &order).status, 200);
+    assert_eq!(stand.control("POST", "schema", &order).status, 200);
     let id: RecordId = stand.account("b");
     let org = restored(&dumped(&stand.org));
     assert_eq!(org.value_of(id, "Later__c").as_deref(), Some("5"));
@@ -455,7 +455,7 @@ fn a_field_that_was_added_in_mid_stream_is_there_after_a_restore_with_both_schem
 }
 
 #[test]
-fn a_dump_of_an_org_with_another_org_file_is_refused() {
+fn dump_from_another_org_file_is_refused() {
     let text = dumped(&Org::default());
     let mut other = Org::from_toml("[[object]]\nname = \"Invoice__c\"").unwrap();
     let error = other.restore(&mut text.as_bytes()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Records from CSV files: what they become, and where a bad one is shown.
+//! Records from CSV files: their values, and the reported position of an invalid one.
 
 use salesforce_org::Org;
 
@@ -10,7 +10,7 @@ fn refusal(object: &str, csv: &[u8]) -> String {
 }
 
 #[test]
-fn a_file_becomes_records_with_parents_and_without_events() {
+fn seed_file_creates_records_without_events() {
     let mut stand = Stand::new();
     let accounts = "External_Id__c,Name,Elevation__c\nA-1,\"Acme,\nLtd\",12\nA-2,Borg,\n";
     let contacts = "LastName,Account.External_Id__c\nIto,A-2\nKim,\n";
@@ -30,7 +30,7 @@ fn a_file_becomes_records_with_parents_and_without_events() {
 }
 
 #[test]
-fn a_bad_record_is_shown_by_line_and_column() {
+fn invalid_record_is_reported_by_line_and_column() {
     for (csv, expected) in [
         (
             "Name,Nope\nx,y\n",
@@ -75,10 +75,10 @@ fn a_bad_record_is_shown_by_line_and_column() {
 }
 
 #[test]
-fn a_large_file_tells_how_far_it_is() {
+fn large_seed_files_report_progress() {
     let names: String = (0..20_001).map(|n| format!("{n}\n")).collect();
-    let mut told = Vec::new();
+    let mut counts = Vec::new();
     let csv = format!("Name\n{names}");
-    let created = Org::default().seed("Account", csv.as_bytes(), |count| told.push(count));
-    assert_eq!((created.unwrap(), told), (20_001, vec![10_000, 20_000]));
+    let created = Org::default().seed("Account", csv.as_bytes(), |count| counts.push(count));
+    assert_eq!((created.unwrap(), counts), (20_001, vec![10_000, 20_000]));
 }

@@ -1,4 +1,4 @@
-//! An org without sockets, a session, and the control door.
+//! An org without sockets, with a session and control calls.
 
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::{DecodedEvent, Org, Position, RecordId, Request, Response};
@@ -36,24 +36,24 @@ impl Stand {
         self.call("GET", path, &Json::Null)
     }
 
-    pub(crate) fn door(&mut self, method: &str, door: &str, body: &Json) -> Response {
-        let request = Request::new(method, &format!("/_org/{door}")).json(body);
+    pub(crate) fn control(&mut self, method: &str, path: &str, body: &Json) -> Response {
+        let request = Request::new(method, &format!("/_org/{path}")).json(body);
         self.org.request(&request)
     }
 
     /// Declares faults.
     pub(crate) fn faults(&mut self, rules: Json) {
-        let answer = self.door("POST", "faults", &rules);
+        let answer = self.control("POST", "faults", &rules);
         assert_eq!(answer.status, 200, "{}", answer.to_json());
     }
 
-    /// Returns what a rule did, as the statistics tell.
+    /// Returns the report of a rule from the statistics.
     pub(crate) fn report(&mut self, rule: usize) -> Json {
-        let stats = self.door("GET", "stats", &Json::Null).to_json();
+        let stats = self.control("GET", "stats", &Json::Null).to_json();
         stats["faults"][rule].clone()
     }
 
-    /// Creates or changes an account by its external id; returns its id.
+    /// Upserts an account by its external id and returns its id.
     pub(crate) fn account(&mut self, key: &str) -> RecordId {
         let response = self.upsert(key, &json!({"Name": key}));
         RecordId::parse(response.to_json()["id"].as_str().unwrap()).unwrap()
@@ -64,7 +64,7 @@ impl Stand {
         self.call("PATCH", &path, fields)
     }
 
-    /// Upserts accounts by one collections call; returns the code of each refusal, or "".
+    /// Upserts accounts in one collections call and returns the error code of each, or "".
     pub(crate) fn upsert_all(&mut self, keys: &[String]) -> Vec<String> {
         let record = |key: &String| json!({"attributes": {"type": "Account"}, "External_Id__c": key, "Name": key});
         let records: Vec<Json> = keys.iter().map(record).collect();
@@ -72,7 +72,7 @@ impl Stand {
         codes(&self.call("PATCH", path, &json!({"records": records})))
     }
 
-    /// Creates contacts under these accounts by one collections call.
+    /// Creates contacts under these accounts in one collections call.
     pub(crate) fn contacts(&mut self, parents: &[RecordId]) -> Response {
         let record = |parent: &RecordId| {
             json!({"attributes": {"type": "Contact"}, "LastName": "Ito",
@@ -86,7 +86,7 @@ impl Stand {
         self.org.value_of(id, field).unwrap_or_default()
     }
 
-    /// Returns the events so far.
+    /// Returns all events so far.
     pub(crate) fn events(&self) -> Vec<DecodedEvent> {
         let all = self
             .org
@@ -96,7 +96,7 @@ impl Stand {
     }
 }
 
-/// Returns the code of each result's refusal, or "".
+/// Returns the error code of each result, or "".
 pub(crate) fn codes(response: &Response) -> Vec<String> {
     let results = response.to_json();
     let code = |result: &Json| {

@@ -1,4 +1,4 @@
-//! A dump and its restore: what is the same afterwards, and what is refused.
+//! Dump and restore: what is equal afterwards, and what is refused.
 
 use salesforce_org::local::PERSON;
 use salesforce_org::{Org, Position};
@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::stand::Stand;
 
-/// An org in which something of everything has happened.
+/// Returns an org with some of every kind of state.
 fn lived_in() -> Stand {
     let mut stand = Stand::new();
     let (parent, gone) = (stand.account("a-1"), stand.account("a-2"));
@@ -15,7 +15,7 @@ fn lived_in() -> Stand {
     let fields = json!({"BillingLatitude": 38.704_022, "Elevation__c": 995, "Industry": null,
         "Name": "Zoë \"x\",\n line two", "AnnualRevenue": 12.5});
     assert_eq!(stand.upsert("a-1", &fields).status, 200);
-    // A row whose creation was rolled back stays empty.
+    // A row whose create was rolled back stays empty.
     let twice = json!({"allOrNone": true, "records": [
         {"attributes": {"type": "Account"}, "Name": "x"},
         {"attributes": {"type": "Account"}}]});
@@ -45,14 +45,14 @@ fn restored(text: &str) -> Org {
 }
 
 #[test]
-fn a_restored_org_dumps_what_it_was_restored_from() {
+fn restored_org_dumps_the_same_state() {
     let text = dumped(&lived_in().org);
     assert!(text.lines().count() > 10);
     assert_eq!(dumped(&restored(&text)), text);
 }
 
 #[test]
-fn a_stored_position_goes_on_in_a_restored_org() {
+fn stored_position_works_in_a_restored_org() {
     let before = lived_in();
     let all = before
         .org
@@ -73,7 +73,7 @@ fn a_stored_position_goes_on_in_a_restored_org() {
 }
 
 #[test]
-fn a_restored_org_finds_lists_and_numbers_records_as_before() {
+fn restored_org_finds_and_numbers_records_as_before() {
     let before = lived_in();
     let taken = before.org.count("Account");
     let mut org = restored(&dumped(&before.org));
@@ -92,7 +92,7 @@ fn a_restored_org_finds_lists_and_numbers_records_as_before() {
 }
 
 #[test]
-fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
+fn broken_dump_is_refused_by_line_and_changes_nothing() {
     let text = dumped(&lived_in().org);
     let lines: Vec<&str> = text.lines().collect();
     let with = |line: usize, new: &str| {
@@ -106,17 +106,17 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
         .unwrap();
     let unchanged = dumped(&org);
     for (dump, reason) in [
-        (String::new(), "line 1: this is no dump"),
-        (with(1, "{}"), "line 1: this is no dump"),
+        (String::new(), "line 1: this is not a dump"),
+        (with(1, "{}"), "line 1: this is not a dump"),
         (
             with(1, &head("dump\":2", "dump\":1")),
-            "line 1: the form of the dump is 1",
+            "line 1: the dump has format 1",
         ),
         (
             with(1, &head("00D5", "00D6")),
             "line 1: this is a dump of the org 00D6",
         ),
-        (with(3, "{\"row\":"), "line 3: neither record nor event"),
+        (with(3, "{\"row\":"), "line 3: not a record or an event"),
         (
             with(3, r#"{"object":"Nope","row":1,"values":{}}"#),
             "line 3: the org has no object Nope",
@@ -127,7 +127,7 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
         ),
         (
             with(3, r#"{"object":"User","row":0,"values":{}}"#),
-            "line 3: row 0 comes behind",
+            "line 3: row 0 comes after",
         ),
         (
             with(3, r#"{"object":"User","row":4294967295,"values":{}}"#),
@@ -142,15 +142,15 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
         ),
         (
             with(3, r#"{"deleted":"nonsense","at_ms":1}"#),
-            "line 3: neither record nor event: nonsense is no id",
+            "line 3: not a record or an event: nonsense is not a record id",
         ),
         (
             format!("{text}{}", r#"{"replay":1,"at_ms":1}"#),
-            "replay 1 comes behind",
+            "replay 1 comes after",
         ),
         (
             format!("{text}{}", r#"{"part":"soul","value":1}"#),
-            "an org has no part soul",
+            "unknown part soul",
         ),
         (
             format!("{text}{}", r#"{"part":"sessions","value":1}"#),
@@ -164,9 +164,9 @@ fn a_broken_dump_is_refused_by_line_and_changes_nothing() {
 }
 
 #[test]
-fn the_control_door_dumps_and_restores() {
+fn control_endpoint_dumps_and_restores() {
     let mut stand = lived_in();
-    let dump = stand.door("POST", "dump", &Json::Null);
+    let dump = stand.control("POST", "dump", &Json::Null);
     let text = String::from_utf8(dump.body).unwrap();
     assert_eq!(text, dumped(&stand.org));
     let order = |body: String| {

@@ -1,4 +1,4 @@
-//! TLS beside plaintext on both ports, and bodies that come compressed.
+//! TLS and plaintext on both ports, and compressed bodies.
 
 use std::io::Write as _;
 
@@ -39,7 +39,7 @@ async fn log_in(client: &Client, base: &str) -> Json {
 }
 
 #[tokio::test]
-async fn who_logs_in_by_tls_is_sent_on_by_tls_and_who_does_not_is_not() {
+async fn instance_url_uses_the_protocol_of_the_login() {
     let running = served().await;
     let client = trusting(&running);
     let secure = log_in(&client, &running.https_url()).await;
@@ -51,7 +51,7 @@ async fn who_logs_in_by_tls_is_sent_on_by_tls_and_who_does_not_is_not() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_good_for_every_name_of_the_loopback_interface() {
+async fn certificate_covers_every_loopback_name() {
     let running = served().await;
     let client = trusting(&running);
     let by_name = running.https_url().replace("127.0.0.1", "localhost");
@@ -62,7 +62,7 @@ async fn the_certificate_is_good_for_every_name_of_the_loopback_interface() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_trust_the_certificate_gets_no_answer() {
+async fn untrusting_client_gets_no_answer() {
     let running = served().await;
     let other = served().await;
     let url = format!("{}/services/data", running.https_url());
@@ -74,15 +74,15 @@ async fn a_client_that_does_not_trust_the_certificate_gets_no_answer() {
 }
 
 #[tokio::test]
-async fn the_certificate_can_be_asked_for_without_tls() {
+async fn certificate_is_available_without_tls() {
     let running = served().await;
-    let door = format!("{}/_org/certificate", running.http_url());
-    let pem = Client::new().get(door).send().await.unwrap();
+    let url = format!("{}/_org/certificate", running.http_url());
+    let pem = Client::new().get(url).send().await.unwrap();
     assert_eq!(pem.text().await.unwrap(), running.certificate_pem());
 }
 
 #[tokio::test]
-async fn the_pubsub_port_answers_by_tls_and_in_plaintext() {
+async fn pubsub_port_answers_tls_and_plaintext() {
     let running = served().await;
     let authority = GrpcCertificate::from_pem(running.certificate_pem());
     let tls = ClientTlsConfig::new().ca_certificate(authority);
@@ -108,7 +108,7 @@ async fn the_pubsub_port_answers_by_tls_and_in_plaintext() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_handshake_keeps_nobody_waiting() {
+async fn unfinished_handshake_does_not_delay_others() {
     let running = served().await;
     let mut stuck = Vec::new();
     for _ in 0..100 {
@@ -126,12 +126,12 @@ async fn a_client_that_never_finishes_its_handshake_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_fault_cuts_a_connection_by_tls_too() {
+async fn drop_fault_closes_tls_connections_too() {
     let running = served().await;
     let client = trusting(&running);
-    let door = format!("{}/_org/faults", running.https_url());
+    let url = format!("{}/_org/faults", running.https_url());
     let rule = json!({"action": "drop_before"});
-    client.post(door).json(&rule).send().await.unwrap();
+    client.post(url).json(&rule).send().await.unwrap();
     let url = format!("{}/services/data", running.https_url());
     assert!(client.get(&url).send().await.is_err());
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
@@ -144,7 +144,7 @@ fn zipped(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_read_and_a_broken_one_is_refused() {
+async fn compressed_body_is_read_broken_one_refused() {
     let running = served().await;
     let token = running.with_org(|org| org.open_session(INTEGRATION_USER).unwrap());
     let url = format!(

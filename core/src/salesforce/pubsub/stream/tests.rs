@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::*;
-use crate::salesforce::auth::{Login, MemoryTokenStore, SessionKeeper};
-use crate::salesforce::wire::Wire;
+use crate::salesforce::auth::{Login, MemoryTokenStore, SessionCache};
+use crate::salesforce::transport::{Network, Transport};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -23,17 +23,19 @@ async fn subscribed() -> (Running, Subscription) {
     let login = Login::ClientCredentials {
         secret: SecretString::from(CLIENT_SECRET),
     };
-    let sessions = SessionKeeper::new(
-        Arc::new(Wire::new().unwrap()),
+    let network = Network::new(&running.grpc_url()).unwrap();
+    let network: Arc<dyn Transport> = Arc::new(network);
+    let sessions = SessionCache::new(
+        Arc::clone(&network),
         &running.http_url(),
         CLIENT_ID,
         login,
         Arc::new(MemoryTokenStore::default()),
     );
-    let bus = EventBus::new(&running.grpc_url(), "syncline", Arc::new(sessions.unwrap())).unwrap();
-    let scope = EventScope::default();
+    let bus = EventBus::new(network, "syncline", Arc::new(sessions.unwrap()));
+    let mapped = EventFilter::default();
     let topic = "/data/AccountChangeEvent";
-    let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, scope).await;
+    let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, mapped).await;
     (running, subscription.unwrap())
 }
 

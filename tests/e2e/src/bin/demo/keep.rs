@@ -10,7 +10,7 @@ use crate::Engine;
 use crate::stage::Stage;
 
 /// Between two looks at the sources.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// What the functions are built from.
 const SOURCES: [&str; 9] = [
@@ -37,7 +37,7 @@ pub(crate) async fn keep(stage: &Stage, world: &World, engine: &mut Engine) -> a
     };
     let mut built = newest_source();
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(REFRESH_EVERY).await;
         let now = newest_source();
         if now == built {
             continue;

@@ -14,7 +14,7 @@ use crate::edits::{Day, Ids, set};
 const EDIT_EVERY: Duration = Duration::from_millis(150);
 
 /// Between two looks at the other side: what a measured time may be off by.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+const REFRESH_EVERY: Duration = Duration::from_millis(40);
 
 /// How long an edit is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(90);
@@ -97,7 +97,7 @@ async fn salesforce_to_postgres(
 /// Looks until every probe was seen, and returns when each was seen first.
 async fn until_seen(
     ids: &[String],
-    look: impl AsyncFn() -> anyhow::Result<BTreeSet<String>>,
+    needs_refresh: impl AsyncFn() -> anyhow::Result<BTreeSet<String>>,
 ) -> anyhow::Result<BTreeMap<String, Instant>> {
     let started = Instant::now();
     let mut seen = BTreeMap::new();
@@ -109,12 +109,12 @@ async fn until_seen(
             ids.len(),
             WAIT_MAX.as_secs()
         );
-        let now_seen = look().await?;
+        let now_seen = needs_refresh().await?;
         let now = Instant::now();
         for id in now_seen {
             seen.entry(id).or_insert(now);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(REFRESH_EVERY).await;
     }
     Ok(seen)
 }

@@ -59,11 +59,11 @@ pub(crate) async fn print(
         .differences
         .symmetric_difference(&conflicts)
         .count();
-    let verdict = match differing {
+    let decision = match differing {
         0 => "Both sides are equal apart from these conflicts",
         _ => "THE SIDES DIFFER beyond these conflicts",
     };
-    println!("{verdict}, after {:.1} s", stage.elapsed().as_secs_f64());
+    println!("{decision}, after {:.1} s", stage.elapsed().as_secs_f64());
     Ok(differing)
 }
 

@@ -1,11 +1,11 @@
-//! Compound fields: an address or a full name, and the fields that it consists of.
+//! Compound fields: an address or a full name, and their parts.
 
 use std::collections::HashMap;
 
 use super::{FieldEntry, OrgFileError, content};
 use crate::model::schema::{Field, FieldNo};
 
-/// The order in which a compound shows its parts; parts it does not know come last.
+/// The order of the parts in a compound. Unknown parts come last.
 const PART_ORDER: [&str; 15] = [
     "Salutation",
     "FirstName",
@@ -24,7 +24,7 @@ const PART_ORDER: [&str; 15] = [
     "Longitude",
 ];
 
-/// Ties the parts that entries name to their compounds, in the order in which compounds show them.
+/// Links declared parts to their compounds, in the order of the compound.
 pub(super) fn link_parts(
     fields: &mut [Field],
     entries: &[FieldEntry],
@@ -41,7 +41,7 @@ pub(super) fn link_parts(
             .filter(|p| fields[p.0].kind.is_compound());
         let parent = parent.ok_or_else(|| {
             content(format!(
-                "{object}.{}: {compound} is no compound field",
+                "{object}.{}: {compound} is not a compound field",
                 entry.name
             ))
         })?;

@@ -6,20 +6,20 @@ use super::{OrgFile, OrgFileError, content};
 use crate::model::schema::Schema;
 use crate::model::validation::{Declared, ValidationRule};
 
-/// A validation rule as it is declared.
+/// A validation rule, as declared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ValidationEntry {
     name: String,
-    /// True for a record that is wrong.
+    /// True for an invalid record.
     formula: String,
     message: String,
-    /// Where the message stands; at the top of the page, unless it is given.
+    /// The field that shows the message; the top of the page by default.
     field: Option<String>,
 }
 
 impl OrgFile {
-    /// Reads all validation rules, or names the first that means nothing.
+    /// Reads all validation rules, or returns the first invalid one.
     pub(super) fn validation_rules(
         &self,
         schema: &Schema,

@@ -1,13 +1,13 @@
-//! Reads the formula of a validation rule.
+//! Parses the formula of a validation rule.
 
 use super::{Comparison, Term, Test, ValidationRule};
 use crate::model::formula::{Operand, operand};
 use crate::model::schema::{FieldNo, FieldType, ObjectNo, Schema};
 
-/// How deep formulas may nest.
+/// Maximum nesting of formulas.
 const DEPTH_MAX: usize = 50;
 
-/// The comparisons, longer ones before those that they start with.
+/// The comparisons; a longer one comes before its own prefix.
 const COMPARISONS: [(&str, Comparison); 8] = [
     ("<>", Comparison::NotEqual),
     ("!=", Comparison::NotEqual),
@@ -19,7 +19,7 @@ const COMPARISONS: [(&str, Comparison); 8] = [
     (">", Comparison::Greater),
 ];
 
-/// A rule as it is declared.
+/// A rule, as declared.
 pub(crate) struct Declared<'a> {
     pub(crate) object: ObjectNo,
     pub(crate) formula: &'a str,
@@ -28,7 +28,7 @@ pub(crate) struct Declared<'a> {
 }
 
 impl ValidationRule {
-    /// Reads a rule, or says what is wrong with it.
+    /// Parses a rule, or returns what is wrong with it.
     pub(crate) fn read(schema: &Schema, declared: &Declared<'_>) -> Result<Self, String> {
         let object = schema.object(declared.object);
         let mut reader = Reader {
@@ -39,12 +39,12 @@ impl ValidationRule {
         };
         let wrong_if = reader.any()?;
         if !reader.rest.is_empty() {
-            return Err(format!("{:?} is left over", reader.rest));
+            return Err(format!("unexpected {:?} after the formula", reader.rest));
         }
         let field = declared.field.map(|name| {
             let no = object
                 .find(name)
-                .ok_or_else(|| format!("{name} is no field"))?;
+                .ok_or_else(|| format!("{name} is not a field"))?;
             Ok::<_, String>(object.field(no).name.clone())
         });
         Ok(Self {
@@ -111,17 +111,17 @@ impl Reader<'_> {
         self.comparison()
     }
 
-    /// Returns the name of the function that is called here, in upper case.
+    /// Returns the name of the function called here, in upper case.
     fn function(&self) -> Option<String> {
         let letters = self.rest.find(|c: char| !c.is_ascii_alphabetic())?;
-        let (name, behind) = self.rest.split_at(letters);
-        behind
+        let (name, after) = self.rest.split_at(letters);
+        after
             .trim_start()
             .starts_with('(')
             .then(|| name.to_ascii_uppercase())
     }
 
-    /// Reads a call of a function that is true or false; none if it is of another kind.
+    /// Parses a call of a boolean function, or returns `None` for another function.
     fn called(&mut self, name: &str) -> Result<Option<Test>, String> {
         self.rest = self.rest[name.len()..].trim_start();
         self.expect("(")?;
@@ -164,7 +164,7 @@ impl Reader<'_> {
         let Some((symbol, comparison)) = found else {
             return match self.kind(&left) {
                 Kind::Bool => Ok(Test::True(left)),
-                _ => Err("what stands alone has to be true or false".to_owned()),
+                _ => Err("a condition without a comparison must be true or false".to_owned()),
             };
         };
         self.accept(symbol);
@@ -172,7 +172,7 @@ impl Reader<'_> {
         let (a, b) = (self.kind(&left), self.kind(&right));
         let ids = matches!((a, b), (Kind::Id, Kind::Text) | (Kind::Text, Kind::Id));
         if a != b && !ids {
-            return Err(format!("{a:?} and {b:?} are not compared"));
+            return Err(format!("{a:?} and {b:?} cannot be compared"));
         }
         Ok(Test::Compare(left, *comparison, right))
     }
@@ -190,16 +190,16 @@ impl Reader<'_> {
                     let inner = self.term()?;
                     self.depth -= 1;
                     if self.kind(&inner) != Kind::Text {
-                        return Err("LEN is of a text".to_owned());
+                        return Err("LEN needs a text".to_owned());
                     }
                     Term::Length(Box::new(inner))
                 }
                 "PRIORVALUE" => Term::Prior(self.own_field()?),
                 "TODAY" => Term::Today,
                 "NOW" => Term::Now,
-                // The value of a picklist is a text here already.
+                // A picklist value is already text here.
                 "TEXT" => self.term()?,
-                other => return Err(format!("{other} is no function known here")),
+                other => return Err(format!("unknown function {other}")),
             };
             self.expect(")")?;
             return Ok(term);
@@ -209,43 +209,43 @@ impl Reader<'_> {
                 .rest
                 .get(..word.len())
                 .filter(|w| w.eq_ignore_ascii_case(word));
-            let behind = word.and_then(|word| self.rest[word.len()..].chars().next());
-            let ends = behind.is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+            let after = word.and_then(|word| self.rest[word.len()..].chars().next());
+            let ends = after.is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
             if let Some(word) = word.filter(|_| ends) {
                 self.rest = self.rest[word.len()..].trim_start();
                 return Ok(Term::Bool(value));
             }
         }
-        let (operand, behind) = operand(self.schema, self.object, self.rest)?;
-        self.rest = behind;
+        let (operand, after) = operand(self.schema, self.object, self.rest)?;
+        self.rest = after;
         Ok(Term::Operand(operand))
     }
 
-    /// Reads a field of the record itself.
+    /// Parses a field of the record itself.
     fn own_field(&mut self) -> Result<FieldNo, String> {
         match self.term()? {
             Term::Operand(operand) => operand
                 .field()
                 .filter(|_| operand.is_own())
                 .map(|(_, no)| no)
-                .ok_or_else(|| "a field of the record itself is wanted".to_owned()),
-            _ => Err("a field of the record itself is wanted".to_owned()),
+                .ok_or_else(|| "expected a field of the record itself".to_owned()),
+            _ => Err("expected a field of the record itself".to_owned()),
         }
     }
 
     fn accept(&mut self, symbol: &str) -> bool {
-        let behind = self.rest.strip_prefix(symbol);
-        if let Some(behind) = behind {
-            self.rest = behind.trim_start();
+        let after = self.rest.strip_prefix(symbol);
+        if let Some(after) = after {
+            self.rest = after.trim_start();
         }
-        behind.is_some()
+        after.is_some()
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), String> {
         if self.accept(symbol) {
             Ok(())
         } else {
-            Err(format!("{symbol} is missing before {:?}", self.rest))
+            Err(format!("expected {symbol} before {:?}", self.rest))
         }
     }
 
@@ -264,7 +264,7 @@ impl Reader<'_> {
     }
 }
 
-/// What can be compared with what.
+/// The type of an operand, which decides what it can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,

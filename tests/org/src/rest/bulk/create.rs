@@ -1,4 +1,4 @@
-//! The creation of jobs: what may be asked for, and the refusals.
+//! Creates jobs and refuses invalid requests.
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
@@ -15,7 +15,7 @@ use crate::model::schema::{FieldNo, ObjectNo};
 use crate::rest::{Call, read_members};
 use crate::unconfirmed::BULK_QUOTA_CODE;
 
-/// Longest CSV that can come with the creation of its job, in characters.
+/// Maximum length of the CSV in the request that creates its job, in characters.
 const MULTIPART_CHARS_MAX: usize = 100_000;
 
 const INGEST_MEMBERS: [&str; 8] = [
@@ -39,7 +39,7 @@ const QUERY_MEMBERS: [&str; 6] = [
 ];
 
 impl Org {
-    /// Answers `POST /jobs/ingest`.
+    /// Handles `POST /jobs/ingest`.
     pub(super) fn create_ingest_job(&mut self, call: &Call<'_>) -> Result<Response, SfError> {
         let kind = call.request.get("content-type").unwrap_or_default();
         if let Some(parts) = multipart::parts(kind, &call.request.body) {
@@ -100,7 +100,7 @@ impl Org {
         })
     }
 
-    /// Answers `POST /jobs/query`.
+    /// Handles `POST /jobs/query`.
     pub(super) fn create_query_job(&mut self, call: &Call<'_>) -> Result<Response, SfError> {
         let members = call.members()?;
         check_members(&members, &QUERY_MEMBERS)?;
@@ -213,13 +213,13 @@ fn text<'m>(members: &'m Map<String, Json>, name: &str) -> Option<&'m str> {
     members.get(name).and_then(Json::as_str)
 }
 
-/// Returns the refusal of a value that a property does not know.
+/// Returns the error for an unknown value of a property.
 pub(super) fn invalid_value(name: &str, value: &str) -> SfError {
     let message = format!("Invalid value: '{value}' supplied for property: '{name}'");
     SfError::new("API_ERROR", message)
 }
 
-/// Reads a property that takes one of several words.
+/// Reads a property that accepts one of several words.
 fn choice<T>(
     members: &Map<String, Json>,
     name: &str,

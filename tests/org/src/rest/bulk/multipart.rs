@@ -1,4 +1,4 @@
-//! The form `multipart/form-data` as far as the creation of a job uses it: a part `job`, a part
+//! Reads `multipart/form-data`, as far as creating a job uses it: a part `job` and a part
 //! `content`.
 
 use crate::model::error::SfError;
@@ -10,7 +10,7 @@ pub(super) struct Parts {
     pub(super) content: Vec<u8>,
 }
 
-/// Returns the parts of a body; `None` if its type is another.
+/// Returns the parts of a body, or `None` for another content type.
 pub(super) fn parts(content_type: &str, body: &[u8]) -> Option<Result<Parts, SfError>> {
     let kind = content_type.split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -55,7 +55,7 @@ fn read(boundary: &str, body: &[u8]) -> Option<Parts> {
     })
 }
 
-/// Parts the headers of a part from its data.
+/// Splits the headers of a part from its data.
 fn split_head(part: &[u8]) -> Option<(&[u8], &[u8])> {
     [&b"\r\n\r\n"[..], b"\n\n"]
         .into_iter()
@@ -91,7 +91,7 @@ mod tests {
         Name\nx\n\r\n--B--\r\n";
 
     #[test]
-    fn both_parts_are_found_whatever_ends_the_lines() {
+    fn both_parts_are_found_with_any_line_ending() {
         let expected = |content: &str| {
             Some(Ok(Parts {
                 job: b"{\"a\":1}".to_vec(),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_form_is_refused_and_another_type_is_left_alone() {
+    fn broken_forms_are_refused_other_types_ignored() {
         assert_eq!(parts("application/json", b"{}"), None);
         for (kind, body) in [
             ("multipart/form-data", BODY),

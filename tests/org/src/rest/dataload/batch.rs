@@ -1,26 +1,26 @@
-//! Batches: queries that have run when they are added, and loads that run as the clock moves.
+//! Batches: queries that run when they are added, and loads that run as the clock advances.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Answer, AsyncCall, Content, Job, JobState, Refusal, Task, told};
+use super::{Answer, AsyncCall, Content, Job, JobState, Refusal, Task, serialize};
 use crate::Org;
 use crate::bulk::form::Form;
-use crate::bulk::job::{self, Head, Ingest, State, Verdict, Work};
+use crate::bulk::job::{self, Head, Ingest, RowResult, State, Work};
 use crate::bulk::{Aim, BATCH_PREFIX, stored};
 use crate::model::Model;
 use crate::model::id::RecordId;
 use crate::soql::{self, Writer};
-use told::Notation;
+use serialize::Notation;
 
-/// Largest batch.
+/// Maximum size of a batch, in bytes.
 const BYTES_MAX: usize = 10_000_000;
 
-/// Most records of a batch.
+/// Maximum number of records of a batch.
 const RECORDS_MAX: u64 = 10_000;
 
-/// What clears a field in a CSV.
+/// The CSV cell that clears a field.
 const CLEARED: &str = "#N/A";
 
 /// One batch of a job.
@@ -28,14 +28,14 @@ const CLEARED: &str = "#N/A";
 pub(super) struct Batch {
     pub(super) id: RecordId,
     created_ms: i64,
-    /// What was sent.
+    /// The uploaded data.
     #[serde(with = "stored")]
     request: Bytes,
-    /// What a query found; a load stands among the jobs of Bulk API 2.0, under the id of the batch.
+    /// The result of a query. A load is stored as a job of Bulk API 2.0, under the id of the batch.
     found: Option<Found>,
 }
 
-/// What a query came to.
+/// The result of a query.
 #[derive(Debug, Serialize, Deserialize)]
 struct Found {
     result: RecordId,
@@ -49,7 +49,7 @@ struct Rows {
     text: Vec<u8>,
 }
 
-/// How far a batch is.
+/// The progress of a batch.
 pub(super) struct Progress {
     pub(super) state: &'static str,
     message: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Progress {
 }
 
 impl Org {
-    /// Answers the addition of a batch.
+    /// Adds a batch to a job.
     pub(super) fn add_batch(&mut self, call: &AsyncCall<'_>, id: &str) -> Answer {
         let job = self.async_job(id)?;
         if job.state != JobState::Open {
@@ -98,7 +98,7 @@ impl Org {
         }
         let batch_id = batch.id.to_string();
         self.async_job_mut(id)?.batches.push(batch);
-        self.tell_batch(201, id, &batch_id)
+        self.batch_response(201, id, &batch_id)
     }
 
     fn run_async_query(
@@ -152,7 +152,7 @@ impl Org {
         })
     }
 
-    /// Gives the rows of a batch to be worked off.
+    /// Queues the rows of a batch for processing.
     fn start_load(&mut self, job: &str, aim: Aim, batch: &Batch) -> Result<(), Refusal> {
         let job = self.async_job(job)?;
         let unfinished = |known: &Batch| self.progress(known).is_unfinished();
@@ -191,7 +191,7 @@ impl Org {
         Ok(())
     }
 
-    /// Lets the batch begin that waited for the end of this one.
+    /// Starts the batch that waited for this one to end.
     pub(crate) fn begin_next_batch(&mut self, ended: RecordId) {
         let jobs = self.async_jobs.jobs.values();
         let of_job = |job: &&Job| job.serial && job.batches.iter().any(|one| one.id == ended);
@@ -209,7 +209,7 @@ impl Org {
         }
     }
 
-    /// Ends what has not ended of a job.
+    /// Aborts the unfinished batches of a job.
     pub(super) fn abort_batches(&mut self, id: &str) -> Result<(), Refusal> {
         let batches = self.async_job(id)?.batches.iter();
         let ids: Vec<RecordId> = batches.map(|batch| batch.id).collect();
@@ -225,7 +225,7 @@ impl Org {
         Ok(())
     }
 
-    /// Returns how far a batch is.
+    /// Returns the progress of a batch.
     pub(super) fn progress(&self, batch: &Batch) -> Progress {
         let mut progress = Progress {
             state: "Completed",
@@ -267,70 +267,74 @@ impl Org {
         json!({
             "apexProcessingTime": 0,
             "apiActiveProcessingTime": progress.busy_ms,
-            "createdDate": told::moment(batch.created_ms),
+            "createdDate": serialize::moment(batch.created_ms),
             "id": batch.id,
             "jobId": job.id,
             "numberRecordsFailed": progress.failed,
             "numberRecordsProcessed": progress.processed,
             "state": progress.state,
             "stateMessage": progress.message,
-            "systemModstamp": told::moment(progress.changed_ms),
+            "systemModstamp": serialize::moment(progress.changed_ms),
             "totalProcessingTime": progress.busy_ms,
         })
     }
 
-    /// Answers a batch.
-    pub(super) fn tell_batch(&self, status: u16, id: &str, batch: &str) -> Answer {
+    /// Returns a batch resource.
+    pub(super) fn batch_response(&self, status: u16, id: &str, batch: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
         let info = self.batch_info(job, batch);
-        Ok(told::batch(status, job.content.notation(), &info))
+        Ok(serialize::batch(status, job.content.notation(), &info))
     }
 
-    /// Answers all batches of a job.
-    pub(super) fn tell_batches(&self, id: &str) -> Answer {
+    /// Returns all batch resources of a job.
+    pub(super) fn batches_response(&self, id: &str) -> Answer {
         let job = self.async_job(id)?;
         let infos = job.batches.iter().map(|batch| self.batch_info(job, batch));
         let infos: Vec<Json> = infos.collect();
-        Ok(told::batches(job.content.notation(), &infos))
+        Ok(serialize::batches(job.content.notation(), &infos))
     }
 
-    /// Answers what was sent as a batch.
-    pub(super) fn tell_request(&self, id: &str, batch: &str) -> Answer {
+    /// Returns the uploaded data of a batch.
+    pub(super) fn batch_data_response(&self, id: &str, batch: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
-        Ok(told::bytes(200, job.content.kind(), batch.request.to_vec()))
+        Ok(serialize::bytes(
+            200,
+            job.content.kind(),
+            batch.request.to_vec(),
+        ))
     }
 
-    /// Answers what became of a batch: the rows of a load, the list of results of a query.
-    pub(super) fn tell_results(&self, id: &str, batch: &str) -> Answer {
+    /// Returns the results of a batch: rows for a load, the list of results for a query.
+    pub(super) fn results_response(&self, id: &str, batch: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
         if let Some(found) = &batch.found {
             let result = found.result.to_string();
-            return Ok(told::result_list(job.content.notation(), &result));
+            return Ok(serialize::result_list(job.content.notation(), &result));
         }
         if self.progress(batch).is_unfinished() {
             return Err(Refusal::new("InvalidBatch", "Batch not completed"));
         }
         let load = self.bulk.load(batch.id).map(|(_, load)| load);
-        let verdicts = load.into_iter().flat_map(Ingest::verdicts);
+        let row_results = load.into_iter().flat_map(Ingest::row_results);
         let body = match job.content {
-            Content::Csv => in_csv(verdicts),
+            Content::Csv => in_csv(row_results),
             Content::Json => {
-                let all: Vec<Json> = verdicts.map(|verdict| in_json(&verdict)).collect();
+                let all: Vec<Json> = row_results.map(|result| in_json(&result)).collect();
                 json!(all).to_string().into_bytes()
             }
         };
-        Ok(told::bytes(200, job.content.kind(), body))
+        Ok(serialize::bytes(200, job.content.kind(), body))
     }
 
-    /// Answers the rows that a query found.
-    pub(super) fn tell_rows(&self, id: &str, batch: &str, result: &str) -> Answer {
+    /// Returns the rows that a query found.
+    pub(super) fn rows_response(&self, id: &str, batch: &str, result: &str) -> Answer {
         let (job, batch) = self.async_batch(id, batch)?;
         match &batch.found {
             Some(Found {
                 result: known,
                 outcome: Ok(rows),
             }) if RecordId::parse(result) == Some(*known) => {
-                Ok(told::bytes(200, job.content.kind(), rows.text.clone()))
+                Ok(serialize::bytes(200, job.content.kind(), rows.text.clone()))
             }
             Some(_) | None => Err(Refusal::new("InvalidBatch", "No such result")),
         }
@@ -353,7 +357,7 @@ impl Progress {
 }
 
 impl Content {
-    /// Returns in what batches with this content are told.
+    /// Returns the notation of batches with this content.
     fn notation(self) -> Notation {
         match self {
             Self::Csv => Notation::Xml,
@@ -369,14 +373,14 @@ impl Content {
     }
 }
 
-fn in_csv<'a>(verdicts: impl Iterator<Item = Verdict<'a>>) -> Vec<u8> {
+fn in_csv<'a>(row_results: impl Iterator<Item = RowResult<'a>>) -> Vec<u8> {
     let mut out = Vec::new();
     let form = Form::default();
     form.push_row(&mut out, ["Id", "Success", "Created", "Error"]);
-    for verdict in verdicts {
-        let (id, created, error) = match verdict {
-            Verdict::Saved { id, created } => (Some(id), created, None),
-            Verdict::Failed { id, error } => (id, false, Some(error)),
+    for result in row_results {
+        let (id, created, error) = match result {
+            RowResult::Saved { id, created } => (Some(id), created, None),
+            RowResult::Failed { id, error } => (id, false, Some(error)),
         };
         let id = id.map(|id| id.to_string()).unwrap_or_default();
         let success = error.is_none().to_string();
@@ -389,12 +393,12 @@ fn in_csv<'a>(verdicts: impl Iterator<Item = Verdict<'a>>) -> Vec<u8> {
     out
 }
 
-fn in_json(verdict: &Verdict<'_>) -> Json {
-    match verdict {
-        Verdict::Saved { id, created } => {
+fn in_json(result: &RowResult<'_>) -> Json {
+    match result {
+        RowResult::Saved { id, created } => {
             json!({"success": true, "created": created, "id": id, "errors": []})
         }
-        Verdict::Failed { id, error } => {
+        RowResult::Failed { id, error } => {
             let (code, rest) = error.split_once(':').unwrap_or((error, ""));
             let (message, fields) = rest.rsplit_once(':').unwrap_or((rest, ""));
             let fields = fields.trim_end_matches("--").split_whitespace();
@@ -407,8 +411,8 @@ fn in_json(verdict: &Verdict<'_>) -> Json {
     }
 }
 
-/// Writes a batch of JSON records as CSV: parents become columns, null clears, what a record does
-/// not name stays as it is.
+/// Converts a batch of JSON records to CSV. Parents become columns and null clears a field; fields
+/// that a record omits stay unchanged.
 fn csv_of(model: &Model, aim: Aim, body: &[u8]) -> Result<Vec<u8>, String> {
     let wrong = || "ClientInputError : Failed to parse JSON".to_owned();
     let records: Vec<Map<String, Json>> = serde_json::from_slice(body).map_err(|_| wrong())?;
@@ -442,7 +446,7 @@ fn csv_of(model: &Model, aim: Aim, body: &[u8]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// Returns the column and the cell of a member of a record.
+/// Returns the column and the cell for a member of a record.
 fn cell(model: &Model, aim: Aim, name: &str, value: &Json) -> Option<(String, String)> {
     let plain = |value: &Json| match value {
         Json::Null => Some(CLEARED.to_owned()),

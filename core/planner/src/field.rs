@@ -1,0 +1,223 @@
+//! What becomes of one field that both sides hold: three-way, owner first, then policy.
+//!
+//! Only comparisons matter here, never values; so canonical values and JSON are decided alike.
+
+use crate::config::{ConflictPolicy, Direction, ObjectSync, Owner, Seed};
+use crate::model::SourceSystem;
+use crate::model::ids::FieldName;
+
+use super::rule::Rule;
+
+/// Clocks of the two sides are never closer than this: Salesforce stamps whole seconds, and a
+/// trigger's clock runs before its commit.
+pub(super) const CLOCK_TOLERANCE_MS: i64 = 2_000;
+
+/// How the two sides' values and the base stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ThreeWay {
+    /// Both sides hold the same.
+    pub same: bool,
+    /// The base, if there is one, holds the same as Postgres.
+    pub postgres_is_base: Option<bool>,
+    /// The base, if there is one, holds the same as Salesforce.
+    pub salesforce_is_base: Option<bool>,
+    /// Postgres holds a null.
+    pub postgres_null: bool,
+    /// Salesforce holds a null.
+    pub salesforce_null: bool,
+}
+
+impl ThreeWay {
+    /// Compares values of any kind; `is_null` tells which are null.
+    pub(super) fn of<T: PartialEq>(
+        base: Option<&T>,
+        postgres: &T,
+        salesforce: &T,
+        is_null: fn(&T) -> bool,
+    ) -> Self {
+        Self {
+            same: postgres == salesforce,
+            postgres_is_base: base.map(|base| base == postgres),
+            salesforce_is_base: base.map(|base| base == salesforce),
+            postgres_null: is_null(postgres),
+            salesforce_null: is_null(salesforce),
+        }
+    }
+
+    /// Returns whether the value of `side` would be lost if it were replaced: it is neither what
+    /// both agreed on nor, where they never agreed, nothing.
+    pub(super) fn would_be_lost(self, side: SourceSystem) -> bool {
+        match side {
+            SourceSystem::Postgres => !self.postgres_is_base.unwrap_or(self.postgres_null),
+            SourceSystem::Salesforce => !self.salesforce_is_base.unwrap_or(self.salesforce_null),
+        }
+    }
+}
+
+/// What decides when comparisons alone do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FieldRules {
+    /// Whose word counts, by owner or by direction.
+    pub authority: Option<Authority>,
+    /// The object's policy.
+    pub conflicts: ConflictPolicy,
+    /// What decides a field without a base.
+    pub seed: Seed,
+    /// Which side edited later, if that can be told.
+    pub later: Option<SourceSystem>,
+}
+
+/// A side whose word counts, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Authority {
+    /// The field's owner.
+    Owner(SourceSystem),
+    /// The only direction that changes travel in.
+    Direction(SourceSystem),
+}
+
+impl Authority {
+    /// Returns whose word counts for `field`: the direction's source, else the owner.
+    pub(super) fn over(field: &FieldName, sync: &ObjectSync) -> Option<Self> {
+        match sync.direction {
+            Direction::ToPostgres => Some(Self::Direction(SourceSystem::Salesforce)),
+            Direction::ToSalesforce => Some(Self::Direction(SourceSystem::Postgres)),
+            Direction::Both => sync
+                .fields
+                .get(field)
+                .map_or(Owner::Shared, |field| field.owner)
+                .side()
+                .map(Self::Owner),
+        }
+    }
+
+    /// Returns the side.
+    pub(super) fn side(self) -> SourceSystem {
+        match self {
+            Self::Owner(side) | Self::Direction(side) => side,
+        }
+    }
+
+    /// Returns the rule it decides by.
+    pub(super) fn rule(self) -> Rule {
+        match self {
+            Self::Owner(SourceSystem::Salesforce) => Rule::SalesforceOwns,
+            Self::Owner(SourceSystem::Postgres) => Rule::PostgresOwns,
+            Self::Direction(_) => Rule::DirectionForbids,
+        }
+    }
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FieldDecision {
+    /// Both sides hold the same already.
+    Agree(Rule),
+    /// The other side takes the value of `from`.
+    Take {
+        /// Whose value stands.
+        from: SourceSystem,
+        /// Why.
+        rule: Rule,
+    },
+    /// A person must decide.
+    Conflict,
+}
+
+/// Returns whether changes may travel to `side`.
+pub(super) fn may_write(direction: Direction, side: SourceSystem) -> bool {
+    match (direction, side) {
+        (Direction::Both, _)
+        | (Direction::ToPostgres, SourceSystem::Postgres)
+        | (Direction::ToSalesforce, SourceSystem::Salesforce) => true,
+        (Direction::ToPostgres, SourceSystem::Salesforce)
+        | (Direction::ToSalesforce, SourceSystem::Postgres) => false,
+    }
+}
+
+/// Returns the side that edited later, if the times differ by more than the clocks can.
+pub(super) fn later_edit(
+    postgres_ms: Option<i64>,
+    salesforce_ms: Option<i64>,
+    skew_ms: i64,
+) -> Option<SourceSystem> {
+    let lead_ms = postgres_ms?.saturating_sub(salesforce_ms?);
+    let tolerance_ms = CLOCK_TOLERANCE_MS.saturating_add(skew_ms.saturating_abs());
+    if lead_ms > tolerance_ms {
+        Some(SourceSystem::Postgres)
+    } else if lead_ms < -tolerance_ms {
+        Some(SourceSystem::Salesforce)
+    } else {
+        None
+    }
+}
+
+/// Decides one field that both sides have shown.
+pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
+    match (seen.same, seen.postgres_is_base, seen.salesforce_is_base) {
+        (true, Some(true), _) => FieldDecision::Agree(Rule::Equal),
+        (true, Some(false), _) => FieldDecision::Agree(Rule::SameChange),
+        (true, None, _) => FieldDecision::Agree(Rule::Equal),
+        (false, Some(false), Some(false)) => both_changed(rules),
+        (false, Some(false), _) => {
+            one_changed(SourceSystem::Postgres, Rule::PostgresChanged, rules)
+        }
+        (false, Some(true), _) => {
+            one_changed(SourceSystem::Salesforce, Rule::SalesforceChanged, rules)
+        }
+        (false, None, _) => without_base(seen, rules),
+    }
+}
+
+/// An edit travels, unless the other side's word counts: then it is written back, or the sides
+/// would differ for ever.
+fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> FieldDecision {
+    match rules.authority {
+        Some(authority) if authority.side() != editor => FieldDecision::Take {
+            from: authority.side(),
+            rule: authority.rule(),
+        },
+        Some(_) | None => FieldDecision::Take { from: editor, rule },
+    }
+}
+
+fn both_changed(rules: FieldRules) -> FieldDecision {
+    let take = |from, rule| FieldDecision::Take { from, rule };
+    if let Some(authority) = rules.authority {
+        return take(authority.side(), authority.rule());
+    }
+    match (rules.conflicts, rules.later) {
+        (ConflictPolicy::ManualReview | ConflictPolicy::FieldOwnership, _) => {
+            FieldDecision::Conflict
+        }
+        (ConflictPolicy::SalesforceWins, _) => take(SourceSystem::Salesforce, Rule::SalesforceWins),
+        (ConflictPolicy::PostgresWins, _) => take(SourceSystem::Postgres, Rule::PostgresWins),
+        (ConflictPolicy::LastWriterWins, Some(later)) => take(later, Rule::LaterEditWins),
+        (ConflictPolicy::LastWriterWins, None) => {
+            take(SourceSystem::Salesforce, Rule::TieGoesToSalesforce)
+        }
+    }
+}
+
+/// Nothing is nulled here: a null says only that a side has nothing yet, and is filled in; where
+/// the direction forbids to fill it in, a person decides.
+fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
+    let take = |from, rule| FieldDecision::Take { from, rule };
+    let source = match (seen.postgres_null, seen.salesforce_null) {
+        (true, false) => Some(SourceSystem::Salesforce),
+        (false, true) => Some(SourceSystem::Postgres),
+        (true, true) | (false, false) => None,
+    };
+    match (source, rules.authority, rules.seed) {
+        (Some(source), Some(Authority::Direction(side)), _) if side != source => {
+            FieldDecision::Conflict
+        }
+        (Some(source), _, _) => take(source, Rule::FilledIn),
+        (None, Some(authority), _) => take(authority.side(), authority.rule()),
+        (None, None, Seed::Salesforce) => {
+            take(SourceSystem::Salesforce, Rule::SeededFromSalesforce)
+        }
+        (None, None, Seed::Postgres) => take(SourceSystem::Postgres, Rule::SeededFromPostgres),
+        (None, None, Seed::Refuse) => FieldDecision::Conflict,
+    }
+}

@@ -1,0 +1,254 @@
+//! One observed change, as evidence, and which outbox rows are none.
+
+use serde::{Deserialize, Serialize};
+
+use super::canonical::trimmed;
+use super::cursor::SourceCursor;
+use super::hash::canonical_hash;
+use super::ids::{IdentifierError, ObjectName, TenantId};
+use super::key::SyncKey;
+
+/// A side: where a change came from or where a write goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum SourceSystem {
+    /// The Salesforce org.
+    Salesforce,
+    /// The Postgres tables.
+    Postgres,
+}
+
+impl SourceSystem {
+    /// Returns the other side.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Salesforce => Self::Postgres,
+            Self::Postgres => Self::Salesforce,
+        }
+    }
+}
+
+/// What happened to the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeOperation {
+    /// Created.
+    Insert,
+    /// Changed.
+    Update,
+    /// Deleted.
+    Delete,
+    /// Brought back from the recycle bin.
+    Undelete,
+    /// Seen by a read, not by a change.
+    Snapshot,
+}
+
+/// One observed change of one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeEnvelope {
+    /// Whose change it is.
+    pub key: SyncKey,
+    /// The side it was observed on.
+    pub source: SourceSystem,
+    /// What happened.
+    pub operation: ChangeOperation,
+    /// Where it was seen.
+    pub cursor: SourceCursor,
+    /// True when the record no longer exists on that side.
+    #[serde(default)]
+    pub tombstone: bool,
+    /// The fields it carried, canonical JSON object; `null` for a tombstone.
+    #[serde(default)]
+    #[cfg_attr(feature = "typescript", ts(type = "Json"))]
+    pub payload: serde_json::Value,
+}
+
+impl ChangeEnvelope {
+    /// Returns the BLAKE3 hash of the payload's canonical JSON: equal content, equal hash.
+    pub fn payload_hash(&self) -> String {
+        canonical_hash(&self.payload)
+    }
+}
+
+/// What an outbox row says happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxOperation {
+    /// A row was inserted.
+    Insert,
+    /// A row was changed.
+    Update,
+    /// A row was deleted.
+    Delete,
+    /// The whole table was emptied.
+    Truncate,
+    /// A row existed before the mapping did.
+    Backfill,
+}
+
+impl OutboxOperation {
+    /// Returns the operation that the outbox writes as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "insert" => Some(Self::Insert),
+            "update" => Some(Self::Update),
+            "delete" => Some(Self::Delete),
+            "truncate" => Some(Self::Truncate),
+            "backfill" => Some(Self::Backfill),
+            _ => None,
+        }
+    }
+
+    /// Returns the operation as the outbox writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+            Self::Backfill => "backfill",
+        }
+    }
+
+    /// Returns what it is as a change of one record.
+    pub fn as_change(self) -> ChangeOperation {
+        match self {
+            Self::Insert => ChangeOperation::Insert,
+            Self::Update => ChangeOperation::Update,
+            Self::Delete | Self::Truncate => ChangeOperation::Delete,
+            Self::Backfill => ChangeOperation::Snapshot,
+        }
+    }
+}
+
+/// An outbox row as it was found: anybody may have written it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutboxRow<'a> {
+    /// Its place in the outbox.
+    pub outbox_id: i64,
+    /// The tenant it names.
+    pub tenant: &'a str,
+    /// The object it names.
+    pub object: &'a str,
+    /// The operation it names.
+    pub operation: &'a str,
+    /// NEW external id, OLD for a delete.
+    pub external_id: Option<&'a str>,
+    /// Primary key, given when the row has no external id yet.
+    pub local_key: Option<&'a serde_json::Value>,
+    /// The row is gone.
+    pub tombstone: bool,
+    /// A position that the application gave.
+    pub cursor: Option<&'a str>,
+}
+
+/// The parts of an outbox row that passed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidOutbox {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The object.
+    pub object: ObjectName,
+    /// What happened.
+    pub operation: OutboxOperation,
+    /// The application's position, else the row's place in the outbox.
+    pub cursor: SourceCursor,
+}
+
+/// Why an outbox row goes to the dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutboxRefusal {
+    /// A part is missing.
+    #[error("its {part} is empty")]
+    Empty {
+        /// Which one.
+        part: &'static str,
+    },
+    /// A part is not an identifier.
+    #[error(transparent)]
+    Identifier(#[from] IdentifierError),
+    /// The operation is none of ours.
+    #[error("its operation is none of insert, update, delete, truncate, backfill")]
+    UnknownOperation,
+    /// The cursor already names its source.
+    #[error("its cursor is already encoded: give the bare position")]
+    CursorEncoded,
+    /// Only a delete leaves a tombstone, and it always does.
+    #[error("its operation {operation} and tombstone {tombstone} contradict each other")]
+    Contradiction {
+        /// The operation.
+        operation: &'static str,
+        /// The tombstone.
+        tombstone: bool,
+    },
+}
+
+impl OutboxRefusal {
+    /// Returns a stable word for the dead letter.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty { .. } => "outbox_empty_part",
+            Self::Identifier(_) => "outbox_bad_identifier",
+            Self::UnknownOperation => "outbox_unknown_operation",
+            Self::CursorEncoded => "outbox_cursor_encoded",
+            Self::Contradiction { .. } => "outbox_contradiction",
+        }
+    }
+}
+
+/// Decides whether an outbox row is a change, or is refused to the dead letter with the reason.
+///
+/// A row without an external id passes if it carries its primary key: an id is generated for it. A
+/// truncate names no row.
+pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal> {
+    let empty = |part| OutboxRefusal::Empty { part };
+    let blank = |text: &str| trimmed(text).is_empty();
+    if blank(row.tenant) {
+        return Err(empty("tenant"));
+    }
+    if blank(row.object) {
+        return Err(empty("object"));
+    }
+    let operation = OutboxOperation::parse(row.operation).ok_or(OutboxRefusal::UnknownOperation)?;
+    let keyed = match (operation, row.external_id) {
+        (OutboxOperation::Truncate, _) => true,
+        (_, Some(external_id)) => !blank(external_id),
+        (_, None) => row.local_key.is_some_and(serde_json::Value::is_object),
+    };
+    if !keyed {
+        return Err(empty("external id"));
+    }
+    if row.cursor.is_some_and(blank) {
+        return Err(empty("cursor"));
+    }
+    if row.cursor.is_some_and(SourceCursor::is_encoded) {
+        return Err(OutboxRefusal::CursorEncoded);
+    }
+    let agrees = match operation {
+        OutboxOperation::Insert | OutboxOperation::Update | OutboxOperation::Backfill => {
+            !row.tombstone
+        }
+        OutboxOperation::Delete => row.tombstone,
+        OutboxOperation::Truncate => true,
+    };
+    if !agrees {
+        return Err(OutboxRefusal::Contradiction {
+            operation: operation.as_str(),
+            tombstone: row.tombstone,
+        });
+    }
+    Ok(ValidOutbox {
+        tenant: TenantId::parse(row.tenant)?,
+        object: ObjectName::parse(row.object)?,
+        operation,
+        cursor: SourceCursor::PostgresLsn(
+            row.cursor
+                .map_or_else(|| row.outbox_id.to_string(), str::to_owned),
+        ),
+    })
+}

@@ -1,0 +1,97 @@
+//! What is known of one record: its ids, what each side was last seen to hold, what both agreed on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{FieldName, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
+use super::observation::Version;
+use super::value::{Payload, Value};
+
+/// Whether a side holds the record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Never seen there.
+    #[default]
+    Unseen,
+    /// There.
+    Present,
+    /// Was there and is deleted.
+    Deleted,
+    /// Was there, outside the object's filter: nothing else is known of it, and it is left alone.
+    /// Of Salesforce only, which alone can judge a filter.
+    FilteredOut,
+}
+
+/// One field of the remote state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteField {
+    /// The value last seen. References hold the parent's 18-character id.
+    pub value: Value,
+    /// The version of that sighting.
+    pub version: Version,
+    /// The value is a late effect of a superseded intent of ours: re-assert, never adopt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late_write: bool,
+    /// The value came while a write of ours to the field was open: if that write is confirmed, it
+    /// replaced this value unseen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub written_concurrently: bool,
+}
+
+/// What Salesforce was last seen to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteState {
+    /// Whether the record exists there.
+    pub presence: Presence,
+    /// The version that says so.
+    pub presence_version: Version,
+    /// Its fields.
+    pub fields: BTreeMap<FieldName, RemoteField>,
+}
+
+/// Salesforce automation stored another value than the one we sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct AutomationOverride {
+    /// How often in a row.
+    pub count: u32,
+    /// The value we sent last.
+    pub sent: Value,
+    /// The value that was stored instead.
+    pub stored: Value,
+}
+
+/// One record: its aliases, remote states, bases and tombstone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncLink {
+    /// Its surrogate identity.
+    pub record_id: RecordId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The object.
+    pub object: ObjectName,
+    /// The org epoch its Salesforce side was observed in.
+    pub org_epoch: OrgEpoch,
+    /// The external id as given (generated when the record had none).
+    pub external_id: String,
+    /// The external id as compared; unique per tenant and object.
+    pub canonical_id: String,
+    /// The current Salesforce id; none before the first create and after a settled delete.
+    pub salesforce_id: Option<SalesforceId>,
+    /// Primary key of the row, kept for rows that were born without an external id (JSON object
+    /// of the key columns).
+    pub local_key: Option<serde_json::Value>,
+    /// Per field, the last value both sides agreed on. References hold the parent's external id.
+    pub base: Payload,
+    /// Both sides have held this record and agreed at least once since it was last deleted.
+    pub agreed: bool,
+    /// What Salesforce was last seen to hold.
+    pub remote_state: RemoteState,
+    /// Fields that Salesforce automation changes back.
+    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
+    /// Grows with every change of this row.
+    pub version: i64,
+}

@@ -1,0 +1,129 @@
+//! What a write that Salesforce has confirmed leaves behind.
+
+use std::collections::BTreeMap;
+
+use crate::config::ObjectSync;
+use crate::model::ids::{FieldName, SalesforceId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
+use crate::model::value::{Payload, Value};
+
+use super::shows;
+
+/// What a confirmed write leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The base afterwards.
+    pub base: Payload,
+    /// Whether both sides hold the record as one afterwards.
+    pub agreed: bool,
+    /// The remote state afterwards.
+    pub remote_state: RemoteState,
+    /// Values that the write replaced before anybody saw them: logged, so that they can be restored.
+    pub overwritten: Vec<(FieldName, Value)>,
+    /// The intent's state afterwards: applied, or retired if nothing more is awaited.
+    pub state: IntentState,
+}
+
+/// Settles a write that Salesforce has confirmed: base and remote state take what it sent.
+///
+/// A field whose echo came before the answer is in the remote state already, perhaps with a later edit on
+/// top of it, and is left alone. `parents` must hold the parents that the intent's references name.
+pub fn settle_applied(
+    link: &SyncLink,
+    sync: &ObjectSync,
+    intent: &Intent,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Settled {
+    match intent.action {
+        WriteAction::Delete => Settled {
+            base: Payload::new(),
+            agreed: false,
+            remote_state: RemoteState {
+                presence: Presence::Deleted,
+                presence_version: link.remote_state.presence_version,
+                fields: BTreeMap::new(),
+            },
+            overwritten: Vec::new(),
+            state: IntentState::Confirmed,
+        },
+        WriteAction::Create | WriteAction::Update => settle_write(link, sync, intent, parents),
+    }
+}
+
+fn settle_write(
+    link: &SyncLink,
+    sync: &ObjectSync,
+    intent: &Intent,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Settled {
+    let mut base = link.base.clone();
+    let mut remote_state = link.remote_state.clone();
+    let mut overwritten = Vec::new();
+    // It was seen outside the filter before the answer came: that is the later news.
+    let filtered_out = remote_state.presence == Presence::FilteredOut;
+    if intent.action == WriteAction::Create && !filtered_out {
+        remote_state.presence = Presence::Present;
+    }
+    for (field, sent) in &intent.fields {
+        base.insert(field.clone(), sent.clone());
+        if filtered_out || intent.echoed.contains(field) {
+            continue;
+        }
+        let prior = remote_state.fields.remove(field);
+        let version = prior
+            .as_ref()
+            .map(|prior| prior.version)
+            .unwrap_or_default();
+        if let Some(prior) =
+            prior.filter(|prior| prior.written_concurrently && !shows(&prior.value, sent, parents))
+        {
+            overwritten.push((field.clone(), prior.value));
+        }
+        // A parent that is not linked yet: the field counts as not seen until its echo.
+        if let Some(value) = stored_form(sync, field, sent, parents) {
+            let taken = RemoteField {
+                value,
+                version,
+                late_write: false,
+                written_concurrently: false,
+            };
+            remote_state.fields.insert(field.clone(), taken);
+        }
+    }
+    let awaited = intent
+        .fields
+        .keys()
+        .any(|field| !intent.echoed.contains(field));
+    Settled {
+        base,
+        agreed: true,
+        remote_state,
+        overwritten,
+        state: if awaited && !filtered_out {
+            IntentState::Applied
+        } else {
+            IntentState::Confirmed
+        },
+    }
+}
+
+/// Returns a sent value as Salesforce shows it: a reference becomes the parent's id.
+fn stored_form(
+    sync: &ObjectSync,
+    field: &FieldName,
+    sent: &Value,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Option<Value> {
+    let reference = sync
+        .fields
+        .get(field)
+        .is_some_and(|field| field.references.is_some());
+    match sent {
+        Value::Text(external_id) if reference => parents
+            .iter()
+            .find(|(_, parent)| *parent == external_id)
+            .map(|(id, _)| Value::text(id.as_str())),
+        Value::Text(_) | Value::Null | Value::Boolean(_) | Value::Number(_) => Some(sent.clone()),
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a plan is what it is: the rules by name, each with one sentence in plain words.
+
+use serde::{Deserialize, Serialize};
+
+/// The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`].
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Both sides hold the same.
+    #[default]
+    Equal,
+    /// Only Postgres changed it.
+    PostgresChanged,
+    /// Only Salesforce changed it.
+    SalesforceChanged,
+    /// Both changed the record, in different fields.
+    BothChanged,
+    /// Both changed it, to the same value.
+    SameChange,
+    /// Salesforce owns the field.
+    SalesforceOwns,
+    /// Postgres owns the field.
+    PostgresOwns,
+    /// Both changed it and a person must decide.
+    Conflict,
+    /// Both changed it and Salesforce wins by policy.
+    SalesforceWins,
+    /// Both changed it and Postgres wins by policy.
+    PostgresWins,
+    /// Both changed it and the later edit wins.
+    LaterEditWins,
+    /// Both changed it, too close in time to tell, and the tie goes to Salesforce.
+    TieGoesToSalesforce,
+    /// The field has no base and is seeded from Salesforce.
+    SeededFromSalesforce,
+    /// The field has no base and is seeded from Postgres.
+    SeededFromPostgres,
+    /// The field has no base and the other side holds nothing.
+    FilledIn,
+    /// The record is new in Postgres.
+    CreatedInPostgres,
+    /// The record is new in Salesforce.
+    CreatedInSalesforce,
+    /// The record was deleted in Postgres.
+    DeletedInPostgres,
+    /// The record was deleted in Salesforce.
+    DeletedInSalesforce,
+    /// The record was deleted on both sides.
+    DeletedOnBoth,
+    /// One side deleted what the other edited, and the delete wins.
+    DeleteBeatsEdit,
+    /// One side deleted what the other edited, and the edit wins.
+    EditBeatsDelete,
+    /// One side deleted what the other edited, and a person must decide.
+    DeleteAgainstEdit,
+    /// Deletes do not travel for this object.
+    DeletesIgnored,
+    /// Changes do not travel in this direction; the source's value is restored.
+    DirectionForbids,
+    /// Salesforce automation keeps changing it back; it is shown, not fought over.
+    AutomationOverride,
+    /// A late effect of an earlier write of ours: the agreed value is written again.
+    LateWrite,
+    /// A write of it is under way.
+    WriteUnderWay,
+    /// One side has never shown the field: nothing can be said about it.
+    NotSeen,
+    /// Neither side holds the record.
+    NothingThere,
+    /// The record lies outside the object's filter in Salesforce and is left alone.
+    FilteredOut,
+    /// The record left the object's filter and its row goes.
+    FilterExit,
+}
+
+impl Rule {
+    /// Returns the rule in one sentence that a person without this code understands.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Equal => "Both sides hold the same.",
+            Self::PostgresChanged => "Only Postgres changed it, so the change goes to Salesforce.",
+            Self::SalesforceChanged => {
+                "Only Salesforce changed it, so the change goes to Postgres."
+            }
+            Self::BothChanged => "Both sides changed different fields, and each change travels.",
+            Self::SameChange => "Both sides changed it to the same value.",
+            Self::SalesforceOwns => "Salesforce owns the field, so its value stands on both sides.",
+            Self::PostgresOwns => "Postgres owns the field, so its value stands on both sides.",
+            Self::Conflict => "Both sides hold different values, and a person must decide.",
+            Self::SalesforceWins => "Both sides changed it, and by policy Salesforce wins.",
+            Self::PostgresWins => "Both sides changed it, and by policy Postgres wins.",
+            Self::LaterEditWins => "Both sides changed it, and the later edit wins.",
+            Self::TieGoesToSalesforce => {
+                "Both sides changed it too close in time to tell, and the tie goes to Salesforce."
+            }
+            Self::SeededFromSalesforce => {
+                "The sides never agreed on it before, and Salesforce gives the first value."
+            }
+            Self::SeededFromPostgres => {
+                "The sides never agreed on it before, and Postgres gives the first value."
+            }
+            Self::FilledIn => "One side held nothing, so the other side's value fills it in.",
+            Self::CreatedInPostgres => "The record is new in Postgres.",
+            Self::CreatedInSalesforce => "The record is new in Salesforce.",
+            Self::DeletedInPostgres => "The record was deleted in Postgres.",
+            Self::DeletedInSalesforce => "The record was deleted in Salesforce.",
+            Self::DeletedOnBoth => "The record was deleted on both sides.",
+            Self::DeleteBeatsEdit => "One side deleted what the other edited; the delete wins.",
+            Self::EditBeatsDelete => {
+                "One side deleted what the other edited; the edit wins and the record comes back."
+            }
+            Self::DeleteAgainstEdit => {
+                "One side deleted what the other edited, and a person must decide."
+            }
+            Self::DeletesIgnored => "Deletes do not travel for this object.",
+            Self::DirectionForbids => {
+                "Changes do not travel in this direction; the source's value stands."
+            }
+            Self::AutomationOverride => {
+                "Salesforce automation keeps changing it back, so nothing more is written."
+            }
+            Self::LateWrite => {
+                "An earlier write of ours landed late, so the agreed value is written again."
+            }
+            Self::WriteUnderWay => "A write of it is under way; it is decided afterwards.",
+            Self::NotSeen => "One side has not shown it yet, so nothing is done about it.",
+            Self::NothingThere => "Neither side holds the record.",
+            Self::FilteredOut => {
+                "The Salesforce record lies outside the object's filter, so both sides are left alone."
+            }
+            Self::FilterExit => {
+                "The Salesforce record left the object's filter, so its row goes; the record stays."
+            }
+        }
+    }
+}

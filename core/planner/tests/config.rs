@@ -1,0 +1,419 @@
+//! What `syncline.toml` may say, and how each mistake is told.
+
+use syncline_planner::config::{
+    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, Owner, SecretRef, Seed,
+    json_schema,
+};
+use syncline_planner::model::ids::{ObjectName, TenantId};
+
+const WHOLE: &str = r#"
+[tenant.acme]
+salesforce  = { login_url = "https://acme.my.salesforce.com/", client_id = "3MVG9", auth = "jwt", username = "sync@acme.com", secret = "secretsmanager:acme/salesforce" }
+postgres    = { url = "env:DATABASE_URL", schema = "crm", statement_cache = false, connections_max = 2 }
+api_version = "67.0"
+capture     = "poll"
+
+[[tenant.acme.object]]
+object      = "Contact"
+table       = "contact"
+external_id = { field = "External_Id__c", column = "external_id" }
+[tenant.acme.object.fields]
+LastName  = { column = "last_name" }
+AccountId = { column = "account_external_id", references = "Account" }
+
+[[tenant.acme.object]]
+object      = "Account"
+table       = "sales.account"
+external_id = { field = "External_Id__c", column = "external_id" }
+direction   = "both"
+conflicts   = "last_writer_wins"
+seed        = "salesforce"
+deletes     = { mode = "soft", on_edit = "edit_wins", column = "deleted_at" }
+lanes       = { rest_max = 10, bulk_min = 1000 }
+where       = "Type = 'Customer'"
+on_filter_exit    = "soft_delete"
+auto_assign = true
+duplicate_rules = "allow"
+[tenant.acme.object.fields]
+Name     = { column = "name" }
+Industry = { column = "industry", owner = "salesforce" }
+Rating   = { column = "rating", owner = "postgres" }
+ParentId = { column = "parent_external_id", references = "Account" }
+"#;
+
+/// One object, with a line of its own for what a test changes.
+fn object(rules: &str, fields: &str) -> String {
+    format!(
+        r#"[tenant.acme]
+salesforce = {{ login_url = "https://acme.my.salesforce.com", client_id = "3MVG9", auth = "client_credentials", secret = "env:SECRET" }}
+postgres   = {{ url = "env:DATABASE_URL" }}
+[[tenant.acme.object]]
+object      = "Account"
+table       = "account"
+external_id = {{ field = "External_Id__c", column = "external_id" }}
+{rules}
+[tenant.acme.object.fields]
+Name = {{ column = "name" }}
+{fields}
+"#
+    )
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Config::parse(text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The text has exactly one mistake, on this line, at this path, and its message says this.
+#[track_caller]
+fn check(text: &str, line: usize, path: &str, says: &str) {
+    let error = Config::parse(text).expect_err("it has a mistake");
+    let [mistake] = &error.mistakes[..] else {
+        panic!("one mistake was expected: {error}");
+    };
+    assert_eq!(
+        (mistake.line, mistake.path.as_str()),
+        (line, path),
+        "{mistake}"
+    );
+    assert!(mistake.to_string().contains(says), "{mistake}");
+    assert!(!mistake.fix.is_empty());
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = Config::parse(WHOLE).unwrap();
+    let tenant = &config.tenants[&TenantId::parse("acme").unwrap()];
+    assert_eq!(
+        tenant.salesforce.login_url,
+        "https://acme.my.salesforce.com"
+    );
+    assert_eq!(
+        tenant.salesforce.pubsub_url,
+        "https://api.pubsub.salesforce.com:7443"
+    );
+    let username = "sync@acme.com".to_owned();
+    assert_eq!(tenant.salesforce.auth, AuthFlow::Jwt { username });
+    let secret = "acme/salesforce".to_owned();
+    assert_eq!(tenant.salesforce.secret, SecretRef::SecretsManager(secret));
+    assert_eq!(
+        (tenant.api_version.as_str(), tenant.capture),
+        ("67.0", CaptureMode::Poll)
+    );
+    assert!(!tenant.postgres.statement_cache);
+
+    let names: Vec<&str> = tenant
+        .objects
+        .iter()
+        .map(|object| object.object.as_str())
+        .collect();
+    assert_eq!(names, ["Account", "Contact"], "parents come first");
+    let account = &tenant.objects[0];
+    assert_eq!(
+        (account.table.schema.as_str(), account.table.table.as_str()),
+        ("sales", "account")
+    );
+    assert_eq!(account.conflicts, ConflictPolicy::LastWriterWins);
+    assert_eq!(
+        (account.seed, account.direction),
+        (Seed::Salesforce, Direction::Both)
+    );
+    assert_eq!(account.deletes.mode, DeleteMode::Soft);
+    assert_eq!(account.lanes.bulk_min_batch_size, 1_000);
+    let owners: Vec<Owner> = account.fields.values().map(|field| field.owner).collect();
+    assert_eq!(
+        owners,
+        [
+            Owner::Salesforce,
+            Owner::Shared,
+            Owner::Shared,
+            Owner::Postgres
+        ]
+    );
+    assert_eq!(
+        account.fields.values().nth(2).unwrap().references,
+        ObjectName::parse("Account").ok()
+    );
+    assert_eq!(tenant.objects[1].table.schema.as_str(), "crm");
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let config = Config::parse(&object("", "")).unwrap();
+    let tenant = config.tenants.values().next().unwrap();
+    assert_eq!(
+        (tenant.api_version.as_str(), tenant.capture),
+        ("68.0", CaptureMode::Pubsub)
+    );
+    assert!(tenant.postgres.statement_cache);
+    let account = &tenant.objects[0];
+    assert_eq!(account.conflicts, ConflictPolicy::ManualReview);
+    assert_eq!(account.seed, Seed::Refuse);
+    assert_eq!(account.lanes.rest_max_batch_size, 25);
+    assert_eq!(account.table.schema.as_str(), "public");
+}
+
+#[test]
+fn the_hash_follows_the_content_and_not_the_spelling() {
+    let hash = |text: &str| {
+        Config::parse(text)
+            .unwrap()
+            .tenants
+            .into_values()
+            .next()
+            .unwrap()
+            .config_hash
+    };
+    let spaced = object("", "").replace(" = ", "   =   ");
+    assert_eq!(hash(&object("", "")), hash(&spaced));
+    assert_ne!(
+        hash(&object("", "")),
+        hash(&object("seed = \"postgres\"", ""))
+    );
+}
+
+#[test]
+fn unknown_missing_and_mistyped_keys_name_line_and_fix() {
+    let account = "tenant.acme.object.Account";
+    let at = |key: &str| format!("{account}.{key}");
+    check(
+        &object("conflict = \"manual_review\"", ""),
+        8,
+        &at("conflict"),
+        "did you mean `conflicts`?",
+    );
+    check(
+        &object("colour = 1", ""),
+        8,
+        &at("colour"),
+        "known here: object, table",
+    );
+    check(
+        &object("seed = \"both\"", ""),
+        8,
+        &at("seed"),
+        "\"refuse\", \"salesforce\", \"postgres\"",
+    );
+    check(
+        &object("auto_assign = \"yes\"", ""),
+        8,
+        &at("auto_assign"),
+        "true or false",
+    );
+    check(
+        &object("lanes = { rest_max = -1 }", ""),
+        8,
+        &at("lanes.rest_max"),
+        "from 0 to 1000",
+    );
+    check(
+        &object("", "Phone = {}"),
+        11,
+        &at("fields.Phone.column"),
+        "missing",
+    );
+    check(
+        &object("", "Phone = \"phone\""),
+        11,
+        &at("fields.Phone"),
+        "{ column = … }",
+    );
+    check(
+        &object("", "\"Pho ne\" = { column = \"p\" }"),
+        11,
+        &at("fields.Pho ne"),
+        "letters, digits",
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_by_line() {
+    let text = object("conflict = 1\nseed = 2", "Phone = {}");
+    let told = mistakes(&text);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(
+        told[0].starts_with("line 8:") && told[1].starts_with("line 9:"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn a_syntax_error_names_line_and_column() {
+    check(
+        "[tenant.acme]\ncapture = ",
+        2,
+        "syncline.toml",
+        "this is not TOML, at column 11: ",
+    );
+    check(
+        "[tenant.acme]\ncapture = \"poll\"\ncapture = \"poll\"",
+        3,
+        "syncline.toml",
+        "this is not TOML, at column 1: duplicate key",
+    );
+}
+
+#[test]
+fn syntax_errors_are_reported_line_by_line() {
+    let reported = mistakes("a = \nb = 1\n[c\nd = 2\n[e]\nf = 3 4\n");
+    let lines: Vec<&str> = reported
+        .iter()
+        .filter_map(|mistake| mistake.split(':').next())
+        .collect();
+    assert_eq!(lines, ["line 1", "line 3", "line 6"], "{reported:#?}");
+}
+
+#[test]
+fn deep_nesting_is_reported_as_one_mistake() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+    ] {
+        assert_eq!(mistakes(&text).len(), 1);
+    }
+}
+
+#[test]
+fn a_field_or_column_is_mapped_once() {
+    let fields = "tenant.acme.object.Account.fields";
+    let at = |key: &str| format!("{fields}.{key}");
+    check(
+        &object("", "Phone = { column = \"name\" }"),
+        11,
+        &at("Phone.column"),
+        "already holds Name",
+    );
+    check(
+        &object("", "name = { column = \"other\" }"),
+        11,
+        &at("name"),
+        "mapped twice",
+    );
+    check(
+        &object("", "external_id__c = { column = \"x\" }"),
+        11,
+        &at("external_id__c"),
+        "external id",
+    );
+    check(
+        &object("", "Phone = { column = \"external_id\" }"),
+        11,
+        &at("Phone.column"),
+        "External_Id__c",
+    );
+}
+
+#[test]
+fn impossible_combinations_are_refused() {
+    let account = "tenant.acme.object.Account";
+    let at = |key: &str| format!("{account}.{key}");
+    check(
+        &object("deletes = { mode = \"soft\" }", ""),
+        8,
+        &at("deletes.column"),
+        "needs a column",
+    );
+    check(
+        &object("deletes = { column = \"gone\" }", ""),
+        8,
+        &at("deletes.column"),
+        "nothing fills it",
+    );
+    check(
+        &object(
+            "direction = \"to_postgres\"",
+            "Phone = { column = \"phone\", owner = \"postgres\" }",
+        ),
+        11,
+        &at("fields.Phone.owner"),
+        "one direction",
+    );
+    let rules = "direction = \"to_postgres\"\nseed = \"postgres\"";
+    check(&object(rules, ""), 9, &at("seed"), "cannot start");
+    let rules = "direction = \"to_salesforce\"\nconflicts = \"salesforce_wins\"";
+    check(&object(rules, ""), 9, &at("conflicts"), "cannot win");
+    let field = "ParentId = { column = \"parent\", references = \"Parent__c\" }";
+    check(
+        &object("", field),
+        11,
+        &at("fields.ParentId.references"),
+        "Parent__c is not mapped",
+    );
+    check(
+        &object("on_filter_exit = \"delete\"", ""),
+        8,
+        &at("on_filter_exit"),
+        "without a filter",
+    );
+    check(
+        &object("lanes = { bulk_min = 10 }", ""),
+        8,
+        &at("lanes"),
+        "below rest_max",
+    );
+}
+
+#[test]
+fn an_object_or_table_is_mapped_once_in_a_tenant() {
+    let second = |object: &str, table: &str| {
+        format!(
+            "{}[[tenant.acme.object]]\nobject = \"{object}\"\ntable = \"{table}\"\nexternal_id = {{ field = \"E__c\", column = \"e\" }}\nfields.Name = {{ column = \"name\" }}\n",
+            self::object("", "")
+        )
+    };
+    check(
+        &second("account", "other"),
+        13,
+        "tenant.acme.object.account",
+        "mapped twice",
+    );
+    check(
+        &second("Lead", "account"),
+        14,
+        "tenant.acme.object.Lead.table",
+        "another object",
+    );
+}
+
+#[test]
+fn a_secret_never_stands_in_the_file_nor_in_its_mistakes() {
+    let text = object("", "").replace("env:SECRET", "hunter2-hunter2");
+    check(
+        &text,
+        2,
+        "tenant.acme.salesforce.secret",
+        "secretsmanager:ID",
+    );
+    let text = text.replace("env:DATABASE_URL", "postgres://u:hunter2@db/x");
+    let told = mistakes(&text).concat();
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn signing_in_is_complete_and_goes_over_tls() {
+    let jwt = object("", "").replace("client_credentials", "jwt");
+    check(&jwt, 2, "tenant.acme.salesforce.username", "needs it");
+    let plain = object("", "").replace("https://", "http://");
+    check(&plain, 2, "tenant.acme.salesforce.login_url", "https://");
+    let local = object("", "").replace("https://acme.my.salesforce.com", "http://127.0.0.1:8180");
+    assert_eq!(mistakes(&local), [""; 0]);
+    let lookalike = object("", "").replace("https://", "http://localhost.");
+    assert_eq!(mistakes(&lookalike).len(), 1);
+}
+
+#[test]
+fn the_committed_schema_is_the_parsers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../syncline.schema.json");
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("SYNCLINE_WRITE_SCHEMA").is_some() {
+        std::fs::write(path, &schema).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        committed, schema,
+        "run SYNCLINE_WRITE_SCHEMA=1 cargo test --test config"
+    );
+}

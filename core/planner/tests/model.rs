@@ -1,0 +1,355 @@
+//! What the words of the engine promise: canonical values, keys, cursors, versions, refusals.
+
+use serde_json::json;
+use syncline_planner::model::canonical::{
+    ValueError, from_csv, from_epoch_ms, from_postgres, from_salesforce_json, to_postgres_json,
+    to_salesforce_json,
+};
+use syncline_planner::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
+use syncline_planner::model::generate;
+use syncline_planner::model::ids::{SalesforceId, TableName, TenantId};
+use syncline_planner::model::key::KeyForm;
+use syncline_planner::model::observation::{Version, VersionOrder};
+use syncline_planner::model::schema::FieldType;
+use syncline_planner::model::value::Value;
+use syncline_planner::{SourceCursor, SyncKey};
+
+const TEXT: FieldType = FieldType::Text { length: 20 };
+const MONEY: FieldType = FieldType::Decimal {
+    precision: 18,
+    scale: 2,
+};
+
+fn reference() -> FieldType {
+    FieldType::Reference {
+        to: vec![],
+        relationship: None,
+    }
+}
+
+#[test]
+fn one_content_has_one_value_whatever_lane_it_came_by() {
+    let reads = [
+        (
+            TEXT,
+            json!("  Acme \n"),
+            json!("Acme"),
+            "Acme",
+            json!("Acme"),
+        ),
+        (TEXT, json!("   "), json!(null), "", json!(null)),
+        (
+            FieldType::Boolean,
+            json!(null),
+            json!(false),
+            "false",
+            json!(false),
+        ),
+        (
+            FieldType::Boolean,
+            json!(true),
+            json!(true),
+            "true",
+            json!(true),
+        ),
+        (
+            FieldType::MultiPicklist,
+            json!("b; a;b"),
+            json!("a;b"),
+            "b;a",
+            json!("a;b"),
+        ),
+        (
+            FieldType::DateTime,
+            json!("2026-05-01T11:30:00.1239+02:00"),
+            json!("2026-05-01T09:30:00.123+0000"),
+            "2026-05-01T09:30:00.123Z",
+            json!("2026-05-01T09:30:00.123Z"),
+        ),
+        (
+            FieldType::Date,
+            json!("2026-05-01"),
+            json!("2026-05-01"),
+            "2026-05-01",
+            json!("2026-05-01"),
+        ),
+        (
+            FieldType::Time,
+            json!("09:30:00"),
+            json!("09:30:00.000Z"),
+            "09:30:00.000Z",
+            json!("09:30:00.000Z"),
+        ),
+    ];
+    for (field, postgres, salesforce, cell, canonical) in reads {
+        let canonical = Value::from_json(&canonical).expect("a scalar");
+        assert_eq!(from_postgres(&field, &postgres).as_ref(), Ok(&canonical));
+        assert_eq!(
+            from_salesforce_json(&field, &salesforce).as_ref(),
+            Ok(&canonical)
+        );
+        assert_eq!(from_csv(&field, cell).as_ref(), Ok(&canonical));
+        let again = to_postgres_json(&field, &canonical);
+        assert_eq!(from_postgres(&field, &again).as_ref(), Ok(&canonical));
+        let again = to_salesforce_json(&field, &canonical);
+        assert_eq!(
+            from_salesforce_json(&field, &again).as_ref(),
+            Ok(&canonical)
+        );
+    }
+}
+
+#[test]
+fn a_number_keeps_its_digits_or_is_refused_with_the_count() {
+    let postgres: serde_json::Value = serde_json::from_str("9007199254740993.10").unwrap();
+    let read = from_postgres(&MONEY, &postgres).unwrap();
+    assert_eq!(read.to_json().to_string(), "9007199254740993.1");
+    assert_eq!(
+        from_salesforce_json(&MONEY, &json!("9.007199254740993E15")),
+        from_csv(&MONEY, "9007199254740993")
+    );
+    assert_eq!(
+        from_postgres(&MONEY, &json!(1.005)),
+        Err(ValueError::TooManyFractionDigits { held: 3, scale: 2 })
+    );
+    assert_eq!(
+        from_postgres(&FieldType::Integer, &json!(1.5)),
+        Err(ValueError::TooManyFractionDigits { held: 1, scale: 0 })
+    );
+    assert_eq!(
+        from_csv(&MONEY, "12345678901234567"),
+        Err(ValueError::TooManyWholeDigits { held: 17, most: 16 })
+    );
+    assert_eq!(
+        from_postgres(&MONEY, &json!("NaN")),
+        Err(ValueError::NotA { wanted: "a number" })
+    );
+}
+
+#[test]
+fn what_a_field_cannot_hold_is_refused_and_never_cut() {
+    for text in ["a\0b", "\0", "a\0 "] {
+        assert_eq!(from_postgres(&TEXT, &json!(text)), Err(ValueError::Nul));
+    }
+    assert_eq!(
+        from_postgres(&TEXT, &json!("123456789012345678901")),
+        Err(ValueError::TooLong {
+            held: 21,
+            length: 20
+        })
+    );
+    for moment in [
+        "infinity",
+        "2026-02-30T00:00:00Z",
+        "2026-05-01T24:00:00",
+        "2026-05-01T23:59:60Z",
+        "2026-05-01Tx",
+        "2026-05-01T09:30:00+9",
+    ] {
+        assert!(
+            from_postgres(&FieldType::DateTime, &json!(moment)).is_err(),
+            "{moment}"
+        );
+    }
+    for date in [
+        "0044-03-15 BC",
+        "10000-01-01",
+        "1699-12-31",
+        "2026-05-01T00:00:01",
+        "2026-5-1",
+    ] {
+        assert!(
+            from_postgres(&FieldType::Date, &json!(date)).is_err(),
+            "{date}"
+        );
+    }
+    assert!(from_postgres(&TEXT, &json!(["a"])).is_err());
+    assert!(from_salesforce_json(&reference(), &json!("not an id")).is_err());
+}
+
+#[test]
+fn a_reference_is_an_id_in_salesforce_and_an_external_id_in_postgres() {
+    let id = from_salesforce_json(&reference(), &json!("001000000000001"));
+    assert_eq!(id, Ok(Value::text("001000000000001AAA")));
+    assert_eq!(
+        from_postgres(&reference(), &json!(" K-7 ")),
+        Ok(Value::text("K-7"))
+    );
+}
+
+#[test]
+fn milliseconds_of_an_event_give_the_value_of_a_read() {
+    let ms = 1_777_627_800_123;
+    let moment = from_epoch_ms(&FieldType::DateTime, ms).unwrap();
+    assert_eq!(moment, Value::text("2026-05-01T09:30:00.123Z"));
+    let midnight = from_epoch_ms(&FieldType::Date, 1_777_593_600_000).unwrap();
+    assert_eq!(midnight, Value::text("2026-05-01"));
+    let noon = from_epoch_ms(&FieldType::Time, 43_200_000).unwrap();
+    assert_eq!(noon, Value::text("12:00:00.000Z"));
+}
+
+#[test]
+fn keys_compare_as_salesforce_compares_them() {
+    let canonical = |form: KeyForm, text| form.canonical(text).unwrap();
+    assert_eq!(canonical(KeyForm::CaseFolded, " AB-1\t"), "ab-1");
+    assert_eq!(
+        canonical(KeyForm::CaseFolded, "ΟΔΟΣ"),
+        canonical(KeyForm::CaseFolded, "οδοσ")
+    );
+    assert_eq!(canonical(KeyForm::CaseSensitive, " AB-1"), "AB-1");
+    assert_eq!(canonical(KeyForm::Numeric, "007.0"), "7");
+    assert!(KeyForm::Numeric.canonical("seven").is_err());
+}
+
+#[test]
+fn an_empty_part_of_a_key_is_named() {
+    for (tenant, object, external_id, part) in [
+        ("", "Account", "1", "tenant"),
+        ("acme", " ", "1", "object"),
+        ("acme", "Account", "", "external id"),
+    ] {
+        let error = SyncKey::new(tenant, object, external_id).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_cursor_reads_back_and_an_empty_one_is_refused() {
+    for cursor in [
+        SourceCursor::SalesforceReplayId(vec![0, 1, 254, 255, 7, 0, 0, 0, 0, 9]),
+        SourceCursor::PostgresLsn("42".to_owned()),
+        SourceCursor::Snapshot("page:2".to_owned()),
+    ] {
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    }
+    for broken in [
+        "",
+        "42",
+        "postgres-lsn:",
+        "salesforce-replay-id:0x",
+        "salesforce-replay-id:0x123",
+        "salesforce-replay-id:-1",
+        "salesforce-replay-id:0xzz",
+    ] {
+        assert!(broken.parse::<SourceCursor>().is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn versions_order_by_commit_number_then_by_stamp_and_never_within_a_second() {
+    let version = |modified_ms, commit_number| Version {
+        modified_ms,
+        commit_number,
+    };
+    let event = |commit| version(Some(1_000), Some(commit));
+    assert_eq!(event(1).order(event(2)), VersionOrder::Older);
+    assert_eq!(event(2).order(event(2)), VersionOrder::Same);
+    assert_eq!(Version::stamped(2_000).order(event(9)), VersionOrder::Newer);
+    assert_eq!(
+        Version::stamped(1_000).order(event(9)),
+        VersionOrder::Incomparable
+    );
+    assert_eq!(
+        Version::default().order(event(9)),
+        VersionOrder::Incomparable
+    );
+}
+
+#[test]
+fn a_minted_id_is_always_the_same() {
+    let id = |text| SalesforceId::parse(text).unwrap();
+    let generated = || generate::for_salesforce(&id("00D000000000001"), &id("001000000000002"));
+    assert_eq!(generated(), generated());
+    assert_ne!(
+        generated(),
+        generate::for_salesforce(&id("00D000000000002"), &id("001000000000002"))
+    );
+    let table: TableName =
+        serde_json::from_value(json!({"schema": "public", "table": "account"})).unwrap();
+    let row = |key| generate::for_postgres(&TenantId::parse("acme").unwrap(), &table, &key);
+    assert_eq!(row(json!({"a": 1, "b": 2})), row(json!({"b": 2, "a": 1})));
+    assert_ne!(row(json!({"a": 1})), row(json!({"a": 2})));
+}
+
+const GOOD: OutboxRow<'static> = OutboxRow {
+    outbox_id: 7,
+    tenant: "acme",
+    object: "Account",
+    operation: "update",
+    external_id: Some("K1"),
+    local_key: None,
+    tombstone: false,
+    cursor: None,
+};
+
+#[test]
+fn an_outbox_row_passes_with_its_external_id_or_its_primary_key() {
+    let valid = validate_outbox(&GOOD).unwrap();
+    assert_eq!(valid.cursor, SourceCursor::PostgresLsn("7".to_owned()));
+    let key = json!({"id": 1});
+    let generated = OutboxRow {
+        external_id: None,
+        local_key: Some(&key),
+        ..GOOD
+    };
+    assert!(validate_outbox(&generated).is_ok());
+}
+
+#[test]
+fn an_outbox_row_that_breaks_the_contract_is_refused_with_the_reason() {
+    let code = |row: OutboxRow<'_>| validate_outbox(&row).map_err(|refusal| refusal.code());
+    for broken in [
+        OutboxRow {
+            tenant: " ",
+            ..GOOD
+        },
+        OutboxRow { object: "", ..GOOD },
+        OutboxRow {
+            external_id: Some(" "),
+            ..GOOD
+        },
+        OutboxRow {
+            external_id: None,
+            ..GOOD
+        },
+        OutboxRow {
+            cursor: Some(""),
+            ..GOOD
+        },
+    ] {
+        assert_eq!(code(broken), Err("outbox_empty_part"));
+    }
+    let encoded = OutboxRow {
+        cursor: Some("postgres-lsn:7"),
+        ..GOOD
+    };
+    assert_eq!(validate_outbox(&encoded), Err(OutboxRefusal::CursorEncoded));
+    assert_eq!(
+        code(OutboxRow {
+            tombstone: true,
+            ..GOOD
+        }),
+        Err("outbox_contradiction")
+    );
+    assert_eq!(
+        code(OutboxRow {
+            operation: "delete",
+            ..GOOD
+        }),
+        Err("outbox_contradiction")
+    );
+    assert_eq!(
+        code(OutboxRow {
+            operation: "merge",
+            ..GOOD
+        }),
+        Err("outbox_unknown_operation")
+    );
+    assert_eq!(
+        code(OutboxRow {
+            object: "no object",
+            ..GOOD
+        }),
+        Err("outbox_bad_identifier")
+    );
+}

@@ -1,0 +1,188 @@
+//! What sightings outside the object's filter do to a record.
+
+use syncline_planner::model::intent::IntentState;
+use syncline_planner::model::link::Presence;
+use syncline_planner::observation::AbsorbStatus;
+
+use crate::fixture::payload;
+use crate::observation::Story;
+
+fn presence(story: &Story) -> Presence {
+    story.link.remote_state.presence
+}
+
+#[test]
+fn a_change_that_the_filter_does_not_show_is_looked_at_and_tells_nothing_itself() {
+    let mut story = Story::agreed("Phone=1");
+    let absorbed = story.sees("unmatched @5");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
+        (AbsorbStatus::Reread, true, true)
+    );
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::Present, "Phone=1".to_owned())
+    );
+}
+
+#[test]
+fn a_look_that_finds_it_outside_forgets_what_it_held_and_makes_work_once() {
+    let mut story = Story::agreed("Phone=1");
+    let absorbed = story.sees("filtered_out Phone=2 @5s");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty, absorbed.needs_refresh),
+        (AbsorbStatus::Absorbed, true, false)
+    );
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::FilteredOut, String::new())
+    );
+    assert_eq!(
+        story.link.base,
+        payload("Phone=1"),
+        "the base waits for its return"
+    );
+    let again = story.sees("filtered_out Phone=3 @6s");
+    assert_eq!(
+        (again.status, again.dirty, again.needs_refresh),
+        (AbsorbStatus::Unchanged, false, false)
+    );
+}
+
+#[test]
+fn what_happens_to_a_record_outside_is_no_work() {
+    for seen in ["unmatched @6", "deleted @6", "missing @6", "deleted @6s"] {
+        let mut story = Story::agreed("Phone=1");
+        story.sees("filtered_out @5s");
+        let absorbed = story.sees(seen);
+        assert_eq!(
+            (absorbed.dirty, absorbed.needs_refresh),
+            (false, false),
+            "{seen}"
+        );
+        assert_eq!(presence(&story), Presence::FilteredOut, "{seen}");
+    }
+}
+
+#[test]
+fn a_look_that_an_event_overtook_is_made_again_and_takes_nothing_away() {
+    let mut story = Story::agreed("Phone=1");
+    story.sees("changed Phone=2 @7");
+    let absorbed = story.sees("filtered_out @6s");
+    assert!(absorbed.needs_refresh);
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::Present, "Phone=2".to_owned())
+    );
+}
+
+#[test]
+fn a_look_of_the_same_second_is_believed_and_made_once_more() {
+    let mut story = Story::agreed("Phone=1");
+    story.sees("changed Phone=2 @7");
+    assert!(story.sees("filtered_out @7s").needs_refresh);
+    assert_eq!(presence(&story), Presence::FilteredOut);
+    assert!(
+        !story.sees("filtered_out @7s").needs_refresh,
+        "a second look shows the same"
+    );
+}
+
+#[test]
+fn a_record_that_comes_back_is_read_whole() {
+    let mut story = Story::agreed("Phone=1 Name=Ada");
+    story.sees("filtered_out @5s");
+    let absorbed = story.sees("changed Phone=2 @6");
+    assert!(absorbed.needs_refresh, "an event carries only what changed");
+    assert_eq!(presence(&story), Presence::Present);
+    story.sees("look Phone=2 Name=Ada @6s");
+    assert_eq!(story.remote_state(), "Name=Ada Phone=2");
+
+    let mut story = Story::agreed("Phone=1");
+    story.sees("filtered_out @5s");
+    let absorbed = story.sees("snapshot Phone=2 @6s");
+    assert_eq!((absorbed.dirty, absorbed.needs_refresh), (true, false));
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::Present, "Phone=2".to_owned())
+    );
+}
+
+#[test]
+fn a_sighting_from_before_it_left_does_not_bring_it_back() {
+    for (seen, needs_refresh) in [
+        ("snapshot Phone=1 @4s", false),
+        ("changed Phone=1 @4", false),
+        // Within one second nobody can tell, and a filter over parents changes without a stamp.
+        ("snapshot Phone=1 @5s", true),
+        ("created Phone=1 @4", false),
+    ] {
+        let mut story = Story::agreed("Phone=1");
+        story.sees("filtered_out @5s");
+        assert_eq!(story.sees(seen).needs_refresh, needs_refresh, "{seen}");
+        assert_eq!(presence(&story), Presence::FilteredOut, "{seen}");
+    }
+}
+
+#[test]
+fn a_look_tells_what_became_of_writes_to_a_record_that_left() {
+    let mut story = Story::agreed("Phone=1");
+    let applied = story.writes(IntentState::Applied, "update Phone=2");
+    story.sees("filtered_out Phone=2 @5s");
+    assert_eq!(
+        story.intents[applied].state,
+        IntentState::Confirmed,
+        "no echo is awaited"
+    );
+
+    for (seen, state, base) in [
+        (
+            "filtered_out Phone=2 @5s",
+            IntentState::Confirmed,
+            "Phone=2",
+        ),
+        (
+            "filtered_out Phone=1 @5s",
+            IntentState::Abandoned,
+            "Phone=1",
+        ),
+    ] {
+        let mut story = Story::agreed("Phone=1");
+        let unknown = story.writes(IntentState::Unknown, "update Phone=2");
+        story.sees(seen);
+        assert_eq!(story.intents[unknown].state, state, "{seen}");
+        assert_eq!(story.link.base, payload(base), "{seen}");
+        assert_eq!(story.remote_state(), "", "{seen}");
+    }
+}
+
+#[test]
+fn a_create_that_was_seen_outside_before_its_answer_stays_outside() {
+    let mut story = Story::agreed("");
+    let create = story.writes(IntentState::Open, "create Name=Ada");
+    story.sees("filtered_out Name=Ada @5s");
+    story.settles(create);
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::FilteredOut, String::new())
+    );
+    assert!(story.link.agreed, "what left must have been held");
+    assert_eq!(story.intents[create].state, IntentState::Confirmed);
+}
+
+#[test]
+fn another_record_under_the_external_id_takes_the_place_of_one_outside_by_a_look_alone() {
+    let mut story = Story::agreed("Phone=1");
+    story.sees("filtered_out @5s");
+    assert!(
+        story
+            .sees("created id=001000000000009 Phone=2 @6")
+            .needs_refresh
+    );
+    assert_eq!(presence(&story), Presence::FilteredOut);
+    story.sees("look id=001000000000009 Phone=2 @6s");
+    assert_eq!(
+        (presence(&story), story.remote_state()),
+        (Presence::Present, "Phone=2".to_owned())
+    );
+}

@@ -1,0 +1,267 @@
+//! Records as a Salesforce admin would write them down.
+//!
+//! ```text
+//! rules  policy=salesforce_wins seed=postgres Rating:postgres
+//! base   Name=Ada Phone=1
+//! pg     Name=Ada Phone=2
+//! sf     -
+//! ```
+//!
+//! `-` is a deleted side (or no base), `?` one that never held the record, `filtered_out` one that holds it
+//! outside the filter, `null` a cleared field.
+//! The external id `id` is K1 on both sides and in the base unless it is given. Sides end in
+//! `@1000` to say when they were edited.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use syncline_planner::model::ids::{FencingToken, FieldName, IntentId, RecordId};
+use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
+use syncline_planner::model::link::{AutomationOverride, Presence};
+use syncline_planner::model::value::{Payload, Value};
+use syncline_planner::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
+use syncline_planner::{ObjectSync, RecordFacts};
+
+/// What a fixture says.
+pub(crate) struct World {
+    pub(crate) policy: ObjectSync,
+    pub(crate) base: Payload,
+    pub(crate) agreed: bool,
+    pub(crate) postgres: SideState,
+    pub(crate) salesforce: SideState,
+    pub(crate) late: Vec<FieldName>,
+    pub(crate) automation_overrides: BTreeMap<FieldName, AutomationOverride>,
+    pub(crate) intents: Vec<Intent>,
+}
+
+impl World {
+    pub(crate) fn read(fixture: &str) -> Self {
+        let mut world = Self {
+            policy: policy(""),
+            base: Payload::new(),
+            agreed: false,
+            postgres: SideState::default(),
+            salesforce: SideState::default(),
+            late: Vec::new(),
+            automation_overrides: BTreeMap::new(),
+            intents: Vec::new(),
+        };
+        for line in fixture
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let rest = rest.trim();
+            match word {
+                "rules" => world.policy = policy(rest),
+                "base" => {
+                    world.agreed = rest != "-";
+                    world.base = named(side(rest));
+                }
+                "pg" => world.postgres = side(rest),
+                "sf" => world.salesforce = side(rest),
+                "late" => world.late = rest.split(' ').map(field).collect(),
+                "bounce" => {
+                    let (name, automation_override) = automation_override(rest);
+                    world.automation_overrides.insert(name, automation_override);
+                }
+                "open" => world.intents.push(intent(IntentState::Open, rest)),
+                "unknown" => world.intents.push(intent(IntentState::Unknown, rest)),
+                _ => panic!("no such word in a fixture: {word}"),
+            }
+        }
+        world
+    }
+
+    /// Plans the fixture; what is kept of it as facts, and read again, must give the same plan.
+    pub(crate) fn plan(&self) -> RecordPlan {
+        let state = RecordState {
+            policy: &self.policy,
+            external_id: "K1",
+            base: &self.base,
+            agreed: self.agreed,
+            postgres: self.postgres.clone(),
+            salesforce: self.salesforce.clone(),
+            late_writes: self.late.clone(),
+            automation_overrides: &self.automation_overrides,
+            open_intents: &self.intents,
+            clock_skew_ms: 500,
+        };
+        let plan = plan_record(&state);
+        let kept = serde_json::to_string(&RecordFacts::of(&state)).expect("facts are JSON");
+        let facts: RecordFacts = serde_json::from_str(&kept).expect("facts are read as written");
+        assert_eq!(facts.plan(&self.policy), plan, "planned again from {kept}");
+        plan
+    }
+}
+
+/// Plans the fixture and compares what the plan does, in words, one part after the other.
+#[track_caller]
+pub(crate) fn check(fixture: &str, expected: &str) {
+    assert_eq!(shown(&World::read(fixture).plan()), expected, "\n{fixture}");
+}
+
+/// Returns what a plan does, in words.
+pub(crate) fn shown(plan: &RecordPlan) -> String {
+    let mut parts = Vec::new();
+    for (side, write) in [
+        ("postgres", &plan.to_postgres),
+        ("salesforce", &plan.to_salesforce),
+    ] {
+        match write {
+            SideWrite::None => {}
+            SideWrite::Create(fields) => parts.push(format!("create {side}{}", listed(fields))),
+            SideWrite::Update(fields) => parts.push(format!("{side} <-{}", listed(fields))),
+            SideWrite::Delete => parts.push(format!("delete {side}")),
+            SideWrite::SoftDelete => parts.push(format!("soft-delete {side}")),
+        }
+    }
+    for conflict in &plan.conflicts {
+        let field = conflict.field.as_ref().map_or("record", FieldName::as_str);
+        let held = |value: &Option<Value>| value.as_ref().map_or("-".to_owned(), word);
+        parts.push(format!(
+            "conflict {field} {}|{}|{}",
+            held(&conflict.base),
+            held(&conflict.postgres),
+            held(&conflict.salesforce)
+        ));
+    }
+    for lost in &plan.discarded {
+        let side = format!("{:?}", lost.side).to_lowercase();
+        parts.push(format!("lost {side} {}={}", lost.field, word(&lost.value)));
+    }
+    if parts.is_empty() {
+        format!("nothing ({:?})", plan.explanation.record)
+    } else {
+        parts.join("; ")
+    }
+}
+
+pub(crate) fn field(name: &str) -> FieldName {
+    FieldName::parse(name).expect("a field name")
+}
+
+pub(crate) fn value(text: &str) -> Value {
+    match text {
+        "null" => Value::Null,
+        "true" => Value::Boolean(true),
+        text => Value::text(text),
+    }
+}
+
+pub(crate) fn payload(text: &str) -> Payload {
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.split_once('=').expect("field=value"))
+        .map(|(name, text)| (field(name), value(text)))
+        .collect()
+}
+
+pub(crate) fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Boolean(boolean) => boolean.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+    }
+}
+
+pub(crate) fn listed(fields: &Payload) -> String {
+    fields
+        .iter()
+        .map(|(field, value)| format!(" {field}={}", word(value)))
+        .collect()
+}
+
+/// Rules as `key=value` for the object and `Field:owner` for fields.
+pub(crate) fn policy(rules: &str) -> ObjectSync {
+    let mut fields: BTreeMap<&str, &str> = ["Name", "Phone", "Rating"]
+        .map(|name| (name, "shared"))
+        .into_iter()
+        .collect();
+    let mut object = json!({
+        "object": "Account",
+        "table": {"schema": "public", "table": "account"},
+        "external_id": {"field": "id", "column": "external_id"},
+        "deletes": {"mode": "propagate", "on_edit": "manual", "column": "deleted_at"},
+    });
+    for rule in rules.split(' ').filter(|rule| !rule.is_empty()) {
+        match (rule.split_once('='), rule.split_once(':')) {
+            (Some(("policy", policy)), _) => object["conflicts"] = json!(policy),
+            (Some(("mode", mode)), _) => object["deletes"]["mode"] = json!(mode),
+            (Some(("on_edit", rule)), _) => object["deletes"]["on_edit"] = json!(rule),
+            (Some((key, value)), _) => object[key] = json!(value),
+            (None, Some((name, owner))) => {
+                fields.insert(name, owner);
+            }
+            (None, None) => panic!("no such rule: {rule}"),
+        }
+    }
+    object["fields"] = fields
+        .into_iter()
+        .map(|(name, owner)| (name.to_owned(), json!({"column": name, "owner": owner})))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    serde_json::from_value(object).expect("rules of an object")
+}
+
+pub(crate) fn intent(state: IntentState, text: &str) -> Intent {
+    let (action, fields) = match text.split_once(' ') {
+        Some(("create", fields)) => (WriteAction::Create, fields),
+        Some(("update", fields)) => (WriteAction::Update, fields),
+        None if text == "delete" => (WriteAction::Delete, ""),
+        Some(_) | None => panic!("an intent is create, update or delete: {text}"),
+    };
+    Intent {
+        intent_id: IntentId(uuid::Uuid::from_u128(1)),
+        record_id: RecordId(uuid::Uuid::from_u128(2)),
+        fencing_token: FencingToken(1),
+        action,
+        fields: payload(fields),
+        state,
+        echoed: Default::default(),
+    }
+}
+
+fn side(text: &str) -> SideState {
+    let (text, changed_at_ms) = match text.split_once('@') {
+        Some((text, ms)) => (text.trim(), Some(ms.parse().expect("milliseconds"))),
+        None => (text, None),
+    };
+    let (presence, mut fields) = match text {
+        "-" => (Presence::Deleted, Payload::new()),
+        "?" => (Presence::Unseen, Payload::new()),
+        "filtered_out" => (Presence::FilteredOut, Payload::new()),
+        text => (Presence::Present, payload(text)),
+    };
+    if presence == Presence::Present {
+        fields.entry(field("id")).or_insert(Value::text("K1"));
+    }
+    SideState {
+        presence,
+        fields,
+        changed_at_ms,
+    }
+}
+
+fn named(side: SideState) -> Payload {
+    side.fields
+}
+
+/// `Phone 2 sent stored`.
+fn automation_override(text: &str) -> (FieldName, AutomationOverride) {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [name, count, sent, stored] = words[..] else {
+        panic!("a bounce is a field, a count, what was sent and what was stored");
+    };
+    let count = count.parse().expect("a count");
+    (
+        field(name),
+        AutomationOverride {
+            count,
+            sent: value(sent),
+            stored: value(stored),
+        },
+    )
+}

@@ -1,0 +1,305 @@
+//! Reads records in Salesforce under their lease, where nobody can say otherwise what they hold: after
+//! an unknown outcome, a gap, sightings that cannot be ordered, a delete that found nothing, or a
+//! record that may have left the object's filter.
+//!
+//! A look shows; it never repeats a write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::capture::backfill::{external_id_of, observation};
+use crate::capture::enrich::{read_by_id, read_shown};
+use crate::engine::error::Error;
+use crate::engine::job::Job;
+use crate::engine::ports::MappedObject;
+use crate::engine::ports::salesforce::{
+    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
+};
+use crate::engine::ports::store::{LeasedTask, TaskRelease};
+use crate::engine::tenant::read_fields;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::SalesforceId;
+use crate::model::key::KeyForm;
+use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
+use crate::model::value::Payload;
+
+use super::ApplyReport;
+
+/// External ids of one read: a GET's URL holds about this many.
+const EXTERNAL_IDS_BATCH: usize = 200;
+
+/// How long records wait when the org cannot be asked.
+const UNREADABLE_MS: i64 = 5_000;
+
+/// How long they wait when the org has no calls to give.
+const QUOTA_MS: i64 = 60_000;
+
+/// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
+/// planned now; if the org cannot be asked, the others are given back, uncounted.
+///
+/// While the object has not been read as a whole, and always where a filter keeps some of it from us,
+/// a record without a Salesforce id is looked for by its external id first: a create would overwrite
+/// what a record of that external id holds.
+pub(super) async fn refresh(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    leases: Vec<LeasedTask>,
+    needs_resync: bool,
+    report: &mut ApplyReport,
+) -> Result<Vec<LeasedTask>, Error> {
+    let unread = needs_resync || mapped.sync.filter.is_some();
+    let (unknown, known): (Vec<_>, Vec<_>) = leases
+        .into_iter()
+        .partition(|lease| lease.needs_refresh || (unread && lease.salesforce_id.is_none()));
+    if unknown.is_empty() {
+        return Ok(known);
+    }
+    let observations = match read(job, mapped, &unknown).await {
+        Ok(observations) => observations,
+        Err(Error::Salesforce(error)) => {
+            give_back(job, mapped, unknown, &error, report).await?;
+            return Ok(known);
+        }
+        Err(error) => return Err(error),
+    };
+    job.store()
+        .record_observations(std::slice::from_ref(mapped), &observations, None)
+        .await?;
+    report.refreshed += unknown.len();
+    Ok(known.into_iter().chain(unknown).collect())
+}
+
+/// Reads the records by id, and by external id where the id shows no live record. Where the object has a
+/// filter, what was found is asked for once more with it: what does not come back lies outside.
+async fn read(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    leases: &[LeasedTask],
+) -> Result<Vec<SalesforceObservation>, Error> {
+    let ids: Vec<SalesforceId> = leases
+        .iter()
+        .filter_map(|lease| lease.salesforce_id.clone())
+        .collect();
+    let by_id = read_by_id(job, mapped, &ids).await?;
+    let without_live: Vec<&LeasedTask> = leases
+        .iter()
+        .filter(|lease| live(&by_id, lease).is_none())
+        .collect();
+    let by_external_id = read_by_external_id(job, mapped, &without_live).await?;
+    let found: BTreeSet<&SalesforceId> = by_id
+        .values()
+        .chain(by_external_id.values())
+        .map(|record| &record.salesforce_id)
+        .collect();
+    let found: Vec<SalesforceId> = found.into_iter().cloned().collect();
+    let shown = match mapped.sync.filter {
+        Some(_) => Some(read_shown(job, mapped, &found).await?),
+        None => None,
+    };
+    let plan_row = |record| Found::of(record, shown.as_ref());
+    let form = mapped
+        .schema
+        .fields
+        .get(&mapped.sync.external_id.field)
+        .map_or_else(KeyForm::default, KeyForm::of);
+    let cursor = format!("look:{}", job.shared.ids.uuid());
+    let observations = leases.iter().flat_map(|lease| {
+        let named = form
+            .canonical(&lease.external_id)
+            .ok()
+            .and_then(|canonical| by_external_id.get(&canonical));
+        Observation {
+            lease,
+            by_id: lease
+                .salesforce_id
+                .as_ref()
+                .and_then(|id| by_id.get(id))
+                .map(plan_row),
+            named: named.map(plan_row),
+        }
+        .observations(job, mapped, &cursor)
+    });
+    Ok(observations.collect())
+}
+
+fn live<'a>(
+    found: &'a BTreeMap<SalesforceId, SalesforceRecord>,
+    lease: &LeasedTask,
+) -> Option<&'a SalesforceRecord> {
+    found
+        .get(lease.salesforce_id.as_ref()?)
+        .filter(|record| record.deleted == Deleted::No)
+}
+
+/// Reads records by external id. A live one is preferred to a deleted one of the same external id.
+async fn read_by_external_id(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    leases: &[&LeasedTask],
+) -> Result<BTreeMap<String, SalesforceRecord>, Error> {
+    let field = &mapped.sync.external_id.field;
+    let form = mapped
+        .schema
+        .fields
+        .get(field)
+        .map_or_else(KeyForm::default, KeyForm::of);
+    let mut found: BTreeMap<String, SalesforceRecord> = BTreeMap::new();
+    for batch in leases.chunks(EXTERNAL_IDS_BATCH) {
+        let by = ReadBy::ExternalId {
+            field: field.clone(),
+            values: batch
+                .iter()
+                .map(|lease| lease.external_id.clone())
+                .collect(),
+        };
+        let records = job
+            .salesforce()
+            .read(&mapped.sync.object, &by, &read_fields(&mapped.sync))
+            .await?;
+        for record in records {
+            let canonical =
+                external_id_of(mapped, &record).and_then(|given| form.canonical(&given).ok());
+            let Some(canonical) = canonical else { continue };
+            let replaces = record.deleted == Deleted::No || !found.contains_key(&canonical);
+            if replaces {
+                found.insert(canonical, record);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A record that was found, and whether the object's filter shows it.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    record: &'a SalesforceRecord,
+    filtered_out: bool,
+}
+
+impl<'a> Found<'a> {
+    /// Judges a record by what the filter showed, and tells it as it was shown: that is later.
+    fn of(
+        record: &'a SalesforceRecord,
+        shown: Option<&'a BTreeMap<SalesforceId, SalesforceRecord>>,
+    ) -> Self {
+        let matched = match shown {
+            Some(shown) => shown.get(&record.salesforce_id),
+            None => Some(record),
+        };
+        Self {
+            record: matched.unwrap_or(record),
+            filtered_out: matched.is_none(),
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.record.deleted == Deleted::No
+    }
+
+    /// What lies outside is told as that, live or deleted: what becomes of it is nothing to us.
+    fn kind(&self) -> ObservationKind {
+        match (self.filtered_out, self.record.deleted) {
+            (true, _) => ObservationKind::FilteredOut,
+            (false, Deleted::No) => ObservationKind::Refresh,
+            (false, Deleted::Yes) => ObservationKind::Deleted,
+        }
+    }
+}
+
+/// What a look at one record showed.
+struct Observation<'a> {
+    lease: &'a LeasedTask,
+    by_id: Option<Found<'a>>,
+    named: Option<Found<'a>>,
+}
+
+impl Observation<'_> {
+    /// Says what was seen: the record itself; or that the known id is gone, and which other record
+    /// holds the external id now, if one does.
+    fn observations(
+        &self,
+        job: &Job<'_>,
+        mapped: &MappedObject,
+        cursor: &str,
+    ) -> Vec<SalesforceObservation> {
+        let plain = |found: Found<'_>| observation(job, mapped, found.record, found.kind(), cursor);
+        let seen = |found, ordinal| SalesforceObservation {
+            external_id: Some(self.lease.external_id.clone()),
+            ordinal,
+            ..plain(found)
+        };
+        if let Some(found) = self.by_id.filter(Found::is_live) {
+            // Its own external id may have been changed there: that is for the plan to see.
+            return vec![plain(found)];
+        }
+        let named = self.named.filter(Found::is_live);
+        let gone = match (self.by_id, named) {
+            (Some(deleted), _) => Some(seen(deleted, 0)),
+            // Found under its external id, or never there and nothing to settle by its absence.
+            (None, found) if self.lease.salesforce_id.is_none() => {
+                (found.is_none() && self.lease.needs_refresh).then(|| self.missing(mapped, cursor))
+            }
+            (None, Some(_) | None) => Some(self.missing(mapped, cursor)),
+        };
+        let successor = named.map(|found| seen(found, 1));
+        gone.into_iter().chain(successor).collect()
+    }
+
+    /// Says that nothing was found. A record that never had an id is named by its external id alone.
+    fn missing(&self, mapped: &MappedObject, cursor: &str) -> SalesforceObservation {
+        SalesforceObservation {
+            object: mapped.sync.object.clone(),
+            salesforce_id: self.lease.salesforce_id.clone().unwrap_or_else(no_id),
+            external_id: Some(self.lease.external_id.clone()),
+            kind: ObservationKind::Missing,
+            fields: Payload::new(),
+            version: Version::default(),
+            cursor: SourceCursor::Snapshot(cursor.to_owned()),
+            ordinal: 0,
+            ours: false,
+            transaction_key: None,
+        }
+    }
+}
+
+/// Returns the id that Salesforce writes for "no record".
+fn no_id() -> SalesforceId {
+    SalesforceId::parse("000000000000000AAA").expect("the empty id is well formed")
+}
+
+/// Gives leases back that could not be looked at: the org's trouble is not the record's.
+async fn give_back(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    leases: Vec<LeasedTask>,
+    error: &SalesforceError,
+    report: &mut ApplyReport,
+) -> Result<(), Error> {
+    let delay_ms = match error.disposition {
+        Disposition::WaitForQuota => {
+            report.quota_spent = true;
+            QUOTA_MS
+        }
+        Disposition::RetryLater
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => UNREADABLE_MS,
+    };
+    tracing::warn!(
+        tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
+        "records could not be looked at; they wait"
+    );
+    report.requeued += leases.len();
+    let releases: Vec<TaskRelease> = leases
+        .into_iter()
+        .map(|lease| TaskRelease {
+            lease,
+            delay_ms,
+            reason: error.to_string(),
+            counts: false,
+            park: None,
+        })
+        .collect();
+    job.store().release_tasks(mapped, &releases).await?;
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Makes a REST call: under the shared session, within a deadline, renewing the session once.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::auth::{Session, SessionCache};
+use super::classify::Fault;
+use super::transport::{Effect, HttpFailure, Transport};
+use crate::engine::ports::salesforce::SalesforceError;
+
+/// Makes REST calls.
+pub(super) struct RestClient {
+    transport: Arc<dyn Transport>,
+    sessions: Arc<SessionCache>,
+    /// `/services/data/v68.0`.
+    base_path: String,
+    /// Value of `Sforce-Call-Options`.
+    call_options: String,
+    usage: Mutex<Option<ApiUsage>>,
+}
+
+/// API requests of the last 24 hours, as the last answer counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiUsage {
+    /// Requests used.
+    pub used: i64,
+    /// Requests the org may use.
+    pub most: i64,
+}
+
+/// One REST call.
+#[derive(Debug, Clone)]
+pub(super) struct RestCall {
+    pub(super) method: Method,
+    /// From the root of the instance, encoded, query included.
+    pub(super) path: String,
+    /// JSON.
+    pub(super) body: Option<Bytes>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) deadline: Instant,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// A call without a whole answer.
+#[derive(Debug)]
+pub(super) struct CallFailure {
+    pub(super) effect: Effect,
+    pub(super) error: SalesforceError,
+}
+
+/// Least time that a call is started with: less than one round trip cannot bring an answer.
+const CALL_MS_MIN: u128 = 50;
+
+impl RestClient {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        sessions: Arc<SessionCache>,
+        api_version: &str,
+        client_tag: &str,
+    ) -> Self {
+        Self {
+            transport,
+            sessions,
+            base_path: format!("/services/data/v{api_version}"),
+            call_options: format!("client={client_tag}"),
+            usage: Mutex::new(None),
+        }
+    }
+
+    /// Returns the path of a resource below the API version.
+    pub(super) fn path(&self, resource: &str) -> String {
+        format!("{}{resource}", self.base_path)
+    }
+
+    /// Returns the API requests used, as the last answer counted them.
+    pub(super) fn usage(&self) -> Option<ApiUsage> {
+        *self.usage.lock().expect("no holder of this lock panics")
+    }
+
+    /// Makes a call. A dead session, which is refused before anything is done, is renewed once.
+    pub(super) async fn perform(&self, what: &str, call: &RestCall) -> Result<Answer, CallFailure> {
+        let unsent = |error| CallFailure {
+            effect: Effect::None,
+            error,
+        };
+        let session = self.sessions.current().await.map_err(unsent)?;
+        let answer = self.send(what, call, &session).await?;
+        if !session_is_refused(answer.status) {
+            return Ok(answer);
+        }
+        let session = self.sessions.renew(Some(&session)).await.map_err(unsent)?;
+        self.send(what, call, &session).await
+    }
+
+    /// Makes a call that must answer 200 and returns the body.
+    pub(super) async fn fetch(&self, what: &str, call: &RestCall) -> Result<Bytes, Fetched> {
+        let answer = self
+            .perform(what, call)
+            .await
+            .map_err(|failure| Fetched::Failed(failure.error))?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => Err(Fetched::Refused(Fault::from_body(status, &answer.body))),
+        }
+    }
+
+    async fn send(
+        &self,
+        what: &str,
+        call: &RestCall,
+        session: &Session,
+    ) -> Result<Answer, CallFailure> {
+        let failed = |failure: HttpFailure| CallFailure {
+            effect: failure.effect,
+            error: failure.into_error(what),
+        };
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        if left.as_millis() < CALL_MS_MIN {
+            return Err(failed(HttpFailure::no_time_left()));
+        }
+        let request = self.request(call, session).map_err(failed)?;
+        let answer = self.transport.send(request, left).await.map_err(failed)?;
+        self.note_usage(&answer);
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: answer.into_body(),
+        })
+    }
+
+    fn request(&self, call: &RestCall, session: &Session) -> Result<Request<Bytes>, HttpFailure> {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{}{}", session.instance_url, call.path))
+            .header(AUTHORIZATION, bearer(&session.access_token)?)
+            .header("Sforce-Call-Options", &self.call_options);
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(call.body.clone().unwrap_or_default())
+            .map_err(|error| HttpFailure::bad_request(&error.to_string()))
+    }
+
+    fn note_usage(&self, answer: &Response<Bytes>) {
+        let header = answer.headers().get("sforce-limit-info");
+        let text = header.and_then(|value| value.to_str().ok());
+        if let Some(usage) = text.and_then(ApiUsage::parse) {
+            let mut noted = self.usage.lock().expect("no holder of this lock panics");
+            *noted = Some(usage);
+        }
+    }
+}
+
+/// Why a fetch brought nothing.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// No whole answer came.
+    Failed(SalesforceError),
+    /// Salesforce refused it.
+    Refused(Fault),
+}
+
+impl Fetched {
+    pub(super) fn into_error(self, what: &str) -> SalesforceError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Refused(fault) => fault.into_error(what),
+        }
+    }
+}
+
+impl ApiUsage {
+    /// Returns the usage in a `Sforce-Limit-Info` header, wherever in it the org's own count stands:
+    /// bursts and per-app counts may surround it.
+    fn parse(header: &str) -> Option<Self> {
+        header.split([';', ',']).find_map(|part| {
+            let (used, rest) = part.trim().strip_prefix("api-usage=")?.split_once('/')?;
+            let most: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            Some(Self {
+                used: used.trim().parse().ok()?,
+                most: most.parse().ok()?,
+            })
+        })
+    }
+}
+
+/// Returns the header that carries an access token. Debug output does not show it.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+        .map_err(|_| HttpFailure::bad_request("the access token is not a header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A 401 means a dead session. A redirect means that the org has moved; the next login says where to.
+fn session_is_refused(status: u16) -> bool {
+    matches!(status, 401 | 301 | 302 | 307 | 308)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_is_found_in_every_form_of_the_header() {
+        for (header, expected) in [
+            ("api-usage=18/5000", Some((18, 5000))),
+            (
+                "api-usage=10018/100000; api-bursts=1/750",
+                Some((10018, 100_000)),
+            ),
+            (
+                "api-usage=25/5000; per-app-api-usage=17/250(appName=sample-app)",
+                Some((25, 5000)),
+            ),
+            (
+                "per-app-api-usage=17/250(appName=x); api-usage=25/5000",
+                Some((25, 5000)),
+            ),
+            ("per-app-api-usage=17/250(appName=x)", None),
+            ("api-usage=/", None),
+            ("", None),
+        ] {
+            let usage = ApiUsage::parse(header).map(|usage| (usage.used, usage.most));
+            assert_eq!(usage, expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Rings: they cannot multiply, and a lost one changes nothing.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use syncline::engine::SyncEngine;
+use syncline::engine::in_process::{self, SentWakeUps};
+use syncline::engine::ports::WakeUp;
+
+use crate::stage::Stage;
+
+/// Returns an engine that rings, and the ear that hears it.
+fn waking(stage: &Stage) -> (SyncEngine, SentWakeUps) {
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let engine = SyncEngine::builder()
+        .tenant(
+            stage.config.clone(),
+            Arc::new(stage.store.clone()),
+            Arc::clone(&stage.salesforce),
+        )
+        .wake_up(Arc::new(wake_up))
+        .build();
+    (engine, sent_wake_ups)
+}
+
+fn heard(sent_wake_ups: &mut SentWakeUps) -> Vec<(String, i32)> {
+    std::iter::from_fn(|| sent_wake_ups.try_next())
+        .map(|(WakeUp::Apply { object, permit, .. }, _)| (object.to_string(), permit))
+        .collect()
+}
+
+async fn insert(stage: &Stage, from: usize, upto: usize) {
+    stage
+        .sql(&format!(
+            "insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series({from}, {upto}) as n"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_growing_backlog_does_not_multiply_rings() {
+    let stage = Stage::open().await;
+    let (engine, mut sent_wake_ups) = waking(&stage);
+    for round in 0..5 {
+        insert(&stage, round * 10 + 1, round * 10 + 10).await;
+        engine
+            .capture_postgres(
+                &stage.tenant,
+                &syncline::capture::CaptureOptions::draining(stage.deadline()),
+            )
+            .await
+            .unwrap();
+        engine.sweep(&stage.tenant).await.unwrap();
+    }
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+}
+
+#[tokio::test]
+async fn a_lost_ring_is_rung_again_once_its_slot_lapses() {
+    let stage = Stage::open().await;
+    let (engine, mut sent_wake_ups) = waking(&stage);
+    insert(&stage, 1, 3).await;
+    stage.capture_postgres().await;
+    // The worker that captured has nobody to ring; its slot is taken all the same.
+    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 0);
+    stage
+        .sql("update syncline.sync_wake_up_permit set expires_at = now() - interval '1 second'")
+        .await;
+    assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 1);
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+}
+
+#[tokio::test]
+async fn apply_out_of_time_renews_its_permit_finished_one_frees() {
+    let stage = Stage::open().await;
+    let (engine, mut sent_wake_ups) = waking(&stage);
+    insert(&stage, 1, 3).await;
+    stage.capture_postgres().await;
+    let object = syncline::model::ids::ObjectName::parse("Account").unwrap();
+    let soon = engine.deadline_in(std::time::Duration::from_secs(1));
+    let report = engine.apply(&stage.tenant, &object, 0, soon).await.unwrap();
+    assert_eq!((report.leased, report.sent_again), (0, true));
+    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+
+    let report = engine
+        .apply(&stage.tenant, &object, 0, stage.deadline())
+        .await
+        .unwrap();
+    assert_eq!((report.leased, report.sent_again), (3, false));
+    assert_eq!(heard(&mut sent_wake_ups), []);
+    assert_eq!(
+        stage
+            .one("select count(*) from syncline.sync_wake_up_permit")
+            .await,
+        json!(0)
+    );
+}
+
+#[tokio::test]
+async fn work_due_soon_gets_one_delayed_wake_up() {
+    let stage = Stage::open().await;
+    let (engine, mut sent_wake_ups) = waking(&stage);
+    insert(&stage, 1, 3).await;
+    stage.capture_postgres().await;
+    let object = syncline::model::ids::ObjectName::parse("Account").unwrap();
+    let due_in = async |seconds: u32| {
+        stage
+            .sql(&format!(
+                "update syncline.sync_task set due_at = now() + interval '{seconds} seconds'"
+            ))
+            .await;
+    };
+    let sent_by = async |permit| {
+        engine
+            .apply(&stage.tenant, &object, permit, stage.deadline())
+            .await
+            .unwrap();
+    };
+    let mut heard = || -> Vec<(i32, u32)> {
+        std::iter::from_fn(|| sent_wake_ups.try_next())
+            .map(|(WakeUp::Apply { permit, .. }, delay)| (permit, delay))
+            .collect()
+    };
+
+    due_in(40).await;
+    sent_by(0).await;
+    let wake_ups = heard();
+    assert!(
+        matches!(wake_ups[..], [(4, 30..=41)]),
+        "one ring at its time, not {wake_ups:?}"
+    );
+    sent_by(1).await;
+    assert_eq!(heard(), [], "a ring is under way");
+
+    due_in(10).await;
+    sent_by(1).await;
+    let wake_ups = heard();
+    assert!(
+        matches!(wake_ups[..], [(4, 5..=11)]),
+        "the earlier time counts, not {wake_ups:?}"
+    );
+
+    // The wake-up ring came early: its own slot rings again.
+    sent_by(4).await;
+    assert!(matches!(heard()[..], [(4, 1..=11)]));
+    due_in(300).await;
+    sent_by(4).await;
+    assert_eq!(heard(), [], "the sweep comes before");
+    due_in(0).await;
+    sent_by(4).await;
+    assert_eq!(
+        stage
+            .one("select count(*) from syncline.sync_wake_up_permit")
+            .await,
+        json!(0),
+        "all is done: every slot is free"
+    );
+}

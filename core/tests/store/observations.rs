@@ -1,0 +1,234 @@
+//! Recording what Salesforce shows: once, in versions' order, our own writes recognised by value.
+
+use syncline::engine::ports::StorePort;
+use syncline::model::SourceCursor;
+use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Refresh, Snapshot};
+use syncline::model::observation::SalesforceObservation;
+
+use super::streams::{event, lease_events, position};
+use super::world::{World, field, kinds, seen, sf_id};
+
+#[tokio::test]
+async fn one_event_for_many_records_is_many_changes() {
+    let mut world = World::new().await;
+    let names: Vec<String> = (0..200).map(|n| format!("K{n}")).collect();
+    let born: Vec<_> = names
+        .iter()
+        .map(|name| seen(Created, name, &[("Name", "old")], 1))
+        .collect();
+    world.see(&born).await;
+    world.apply().await;
+    let merged: Vec<SalesforceObservation> = names
+        .iter()
+        .map(|name| event(seen(Changed, name, &[("Name", "new")], 2), 7))
+        .collect();
+    let mut lease = lease_events(&world, "one").await;
+    let report = world
+        .store
+        .record_observations(
+            world.mapped_objects(),
+            &merged,
+            Some((&mut lease, position(7))),
+        )
+        .await
+        .unwrap();
+    assert_eq!((report.counts.journaled, report.dirty), (200, 200));
+    let again = world
+        .store
+        .record_observations(
+            world.mapped_objects(),
+            &merged,
+            Some((&mut lease, position(8))),
+        )
+        .await
+        .unwrap();
+    assert_eq!((again.counts.duplicate, again.dirty), (200, 0));
+    assert_eq!(again.counts.seen, again.counts.duplicate);
+    world.apply().await;
+    assert_eq!(
+        world
+            .ask("select count(*) from public.account where name = 'new'")
+            .await,
+        "200"
+    );
+}
+
+#[tokio::test]
+async fn the_same_place_with_another_content_is_no_duplicate() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    let mut lease = lease_events(&world, "one").await;
+    for (name, expected) in [("Eve", 1), ("Eve", 0), ("Ida", 1)] {
+        let change = event(seen(Changed, "K", &[("Name", name)], 5), 1);
+        let report = world
+            .store
+            .record_observations(
+                world.mapped_objects(),
+                &[change],
+                Some((&mut lease, position(1))),
+            )
+            .await
+            .unwrap();
+        assert_eq!(report.counts.journaled, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn our_own_write_comes_back_and_changes_nothing() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.capture().await;
+    let planned = world.apply().await;
+    let mut echo = seen(Created, "K", &[("Name", "Ada")], 5);
+    echo.ours = true;
+    let early = world.see(&[echo.clone()]).await;
+    assert_eq!(
+        (early.echoes, early.dirty),
+        (1, 0),
+        "an echo before the answer"
+    );
+    world.settle(&planned).await;
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_task").await,
+        "0"
+    );
+    assert_eq!(
+        world
+            .ask("select string_agg(state, ',') from syncline.sync_intent")
+            .await,
+        "confirmed"
+    );
+}
+
+#[tokio::test]
+async fn a_read_that_is_older_than_what_is_known_is_superseded() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 10)])
+        .await;
+    world.apply().await;
+    world
+        .see(&[seen(Changed, "K", &[("Name", "new")], 20)])
+        .await;
+    world.apply().await;
+    let report = world
+        .see(&[seen(Snapshot, "K", &[("Name", "old")], 15)])
+        .await;
+    assert_eq!((report.superseded, report.dirty), (1, 0));
+    assert_eq!(world.ask("select name from public.account").await, "new");
+}
+
+#[tokio::test]
+async fn edit_that_our_write_replaced_unseen_is_logged() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Ada")], 10)])
+        .await;
+    world.apply().await;
+    world.sql("update public.account set name = 'ours'").await;
+    world.sync().await;
+    let report = world
+        .see(&[seen(Changed, "K", &[("Name", "theirs")], 11)])
+        .await;
+    assert_eq!((report.superseded, report.dirty), (1, 0));
+    assert_eq!(
+        world
+            .ask("select value #>> '{}' from syncline.sync_discarded_value")
+            .await,
+        "theirs"
+    );
+    assert_eq!(world.ask("select name from public.account").await, "ours");
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_former_id_deletes_nothing() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    let mut stranger = seen(Deleted, "K", &[], 10);
+    stranger.salesforce_id = sf_id("another");
+    let report = world.see(&[stranger]).await;
+    assert_eq!(report.dirty, 0);
+    assert!(world.lease().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
+    let mut world = World::new().await;
+    world
+        .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
+        .await;
+    world.capture().await;
+    let report = world
+        .see(&[seen(Changed, "K", &[("Name", "Eve")], 5)])
+        .await;
+    assert_eq!(report.dirty, 1, "nobody knows its external id yet");
+    assert_eq!(
+        world.ask("select count(*) from syncline.sync_link").await,
+        "2"
+    );
+    let unlinked = world
+        .store
+        .unlinked(&world.mapped, &[sf_id("K"), sf_id("nobody")])
+        .await
+        .unwrap();
+    assert_eq!(unlinked, [sf_id("nobody")]);
+    world
+        .see(&[seen(Refresh, "K", &[("Name", "Eve")], 6)])
+        .await;
+    assert_eq!(
+        world.ask("select string_agg(external_id || (salesforce_id is not null), ',') from syncline.sync_link").await,
+        "Ktrue",
+        "it is the record that Postgres has, not a second one"
+    );
+    assert_eq!(kinds(&world.apply().await), ["settled"]);
+}
+
+#[tokio::test]
+async fn in_another_org_nothing_of_the_old_one_holds() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    let other = syncline::model::ids::SalesforceId::parse("00D000000000002AAA").unwrap();
+    let tenant = world.mapped.tenant.clone();
+    let before = lease_events(&world, "one").await;
+    let epoch = world.store.adopt_org(&tenant, &other).await.unwrap();
+    assert_eq!(epoch.0, world.mapped.org_epoch.0 + 1);
+    assert_eq!(world.store.adopt_org(&tenant, &other).await.unwrap(), epoch);
+    let mut lost = before.clone();
+    let moved = world
+        .store
+        .record_observations(world.mapped_objects(), &[], Some((&mut lost, position(1))))
+        .await;
+    assert!(moved.is_err(), "a reader of the old org moves nothing");
+    world.mapped.org_epoch = epoch;
+    let mut change = seen(Snapshot, "K", &[("Name", "Eve")], 1);
+    change.cursor = SourceCursor::Snapshot("scan".to_owned());
+    world.see(&[change]).await;
+    assert_eq!(
+        world
+            .ask("select remote_state -> 'fields' -> 'Name' ->> 'value' from syncline.sync_link")
+            .await,
+        "Eve",
+        "a stamp of another org is not compared"
+    );
+}
+
+#[tokio::test]
+async fn values_travel_to_the_image_with_every_digit() {
+    let mut world = World::new().await;
+    let mut born = seen(Created, "K", &[], 1);
+    let digits = syncline::model::value::Decimal::parse("123456789").unwrap();
+    born.fields.insert(
+        field("NumberOfEmployees"),
+        syncline::model::value::Value::Number(digits),
+    );
+    world.see(&[born]).await;
+    world.apply().await;
+    assert_eq!(
+        world.ask("select employees from public.account").await,
+        "123456789"
+    );
+}
