@@ -122,7 +122,7 @@ async fn a_read_that_is_older_than_what_is_known_is_superseded() {
 }
 
 #[tokio::test]
-async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
+async fn edit_that_our_write_replaced_unseen_is_logged() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
