@@ -9,7 +9,6 @@ mod parse;
 mod read;
 mod rules;
 mod schema;
-mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -91,7 +91,7 @@ pub struct RecordFacts {
     /// When each side last changed, milliseconds since the epoch, by its own clock.
     #[serde(default, skip_serializing_if = "BySide::is_empty")]
     pub changed_at_ms: BySide<i64>,
-    /// Fields of Salesforce that are late effects of writes that were given up.
+    /// Fields of Salesforce that late writes changed: ours, abandoned before they landed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_writes: Vec<FieldName>,
     /// Fields that Salesforce automation changed back, and how often.

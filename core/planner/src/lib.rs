@@ -24,12 +24,12 @@ mod field;
 pub mod identity;
 pub mod merge;
 pub mod model;
+mod names;
 pub mod observation;
 pub mod policy;
 pub mod record;
 pub mod route;
 pub mod rule;
-mod text;
 
 pub use change::{PlanDecision, PlannerContext, plan_change};
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};

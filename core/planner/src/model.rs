@@ -13,7 +13,6 @@ pub mod key;
 pub mod link;
 pub mod observation;
 pub mod schema;
-pub mod text;
 pub mod value;
 
 pub use change::{ChangeEnvelope, ChangeOperation, SourceSystem};

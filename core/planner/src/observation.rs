@@ -84,13 +84,6 @@ pub enum AbsorbStatus {
     NeedsRefresh,
 }
 
-impl AbsorbStatus {
-    /// Returns the name that the journal writes.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// Absorbs one observation into what is known of the record.
 ///
 /// `intents` are those of the record that are neither confirmed nor refused, oldest first. `parents`

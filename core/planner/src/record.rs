@@ -38,7 +38,7 @@ pub struct RecordState<'a> {
     pub postgres: SideState,
     /// The remote state.
     pub salesforce: SideState,
-    /// Fields of the remote state that are late effects of abandoned writes of ours.
+    /// Fields of the remote state that late writes changed: ours, abandoned before they landed.
     pub late_writes: Vec<FieldName>,
     /// Fields that Salesforce automation changed back, and how often.
     pub automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
@@ -501,7 +501,7 @@ fn take(
     }
 }
 
-/// Salesforce shows a late effect of a write that was given up: what counts is what it would hold
+/// Salesforce shows a late write: what counts is what it would hold
 /// without it, the base.
 fn reassert(
     state: &RecordState<'_>,

@@ -76,7 +76,7 @@ pub enum Rule {
     DirectionForbids,
     /// Salesforce automation keeps changing it back; it is shown, not fought over.
     AutomationOverride,
-    /// A late effect of an earlier write of ours: the agreed value is written again.
+    /// An earlier write of ours landed late: the agreed value is written again.
     LateWrite,
     /// A write of it is under way.
     WriteUnderWay,

@@ -256,7 +256,7 @@ fn versions_order_by_commit_number_then_by_stamp() {
 }
 
 #[test]
-fn a_minted_id_is_always_the_same() {
+fn a_generated_id_is_always_the_same() {
     let id = |text| SalesforceId::parse(text).unwrap();
     let generated = || generate::for_salesforce(&id("00D000000000001"), &id("001000000000002"));
     assert_eq!(generated(), generated());

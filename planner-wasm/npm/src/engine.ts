@@ -407,7 +407,7 @@ export type RecordFacts = {
   presence?: BySide<Presence>,
   /** When each side last changed, milliseconds since the epoch, by its own clock. */
   changed_at_ms?: BySide<number>,
-  /** Fields of Salesforce that are late effects of writes that were given up. */
+  /** Fields of Salesforce that late writes changed: ours, abandoned before they landed. */
   late_writes?: Array<FieldName>,
   /** Fields that Salesforce automation changed back, and how often. */
   automation_overrides?: { [key in FieldName]: AutomationOverride },

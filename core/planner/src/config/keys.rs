@@ -181,7 +181,7 @@ const OBJECT: &[Key] = &[
     optional(
         "duplicate_rules",
         Kind::OneOf(&["enforce", "allow"]),
-        "Whether suspected duplicates are refused, or saved all the same. Default: enforce.",
+        "Whether suspected duplicates are refused, or saved anyway. Default: enforce.",
     ),
     required(
         "fields",

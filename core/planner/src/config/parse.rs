@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use crate::model::hash::text_hash;
+use crate::model::hash::canonical_hash;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId};
-use crate::model::text::JsonText;
 
 use super::keys::FILE;
 use super::mistake::ConfigError;
@@ -25,7 +24,7 @@ const PUBSUB_URL: &str = "https://api.pubsub.salesforce.com:7443";
 
 const API_VERSION: &str = "68.0";
 
-/// Connections of one instance: capture, apply and a lingering poll, and one to spare.
+/// Connections of one instance: capture, apply and a poll that keeps running, and one to spare.
 const CONNECTIONS_MAX: u32 = 4;
 
 impl Config {
@@ -117,7 +116,8 @@ fn read_tenant(
         objects: rules::parents_first(objects.into_iter().map(|(_, object)| object).collect()),
         config_hash: String::new(),
     };
-    tenant.config_hash = text_hash(&JsonText::canonical(&tenant));
+    let json = serde_json::to_value(&tenant).expect("a configuration is JSON");
+    tenant.config_hash = canonical_hash(&json);
     Some(tenant)
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::model::SourceSystem;
 use crate::model::ids::ObjectName;
-use crate::model::text::JsonText;
 
 use super::read::{Reader, Section, below};
 use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnFilterExit, Seed};
@@ -40,11 +39,14 @@ pub(super) fn check_objects(
     let mut names = Taken::default();
     for (section, object) in objects {
         let path = below(path, object.object.as_str());
-        if names.take(absorbed(object.object.as_str()), "").is_some() {
+        if names
+            .take(case_folded(object.object.as_str()), "")
+            .is_some()
+        {
             let fix = "keep one of its two sections";
             reader.mistake(section.place("object"), &path, "it is mapped twice", fix);
         }
-        if tables.take(JsonText::of(&object.table), "").is_some() {
+        if tables.take(format!("{:?}", object.table), "").is_some() {
             let fix = "give each object its own table";
             let at = section.place("table");
             reader.mistake(
@@ -63,7 +65,7 @@ pub(super) fn check_objects(
             };
             if !declared
                 .iter()
-                .any(|object| absorbed(object) == absorbed(parent.text))
+                .any(|object| case_folded(object) == case_folded(parent.text))
             {
                 let path = below(&below(&below(&path, "fields"), name.text), "references");
                 let problem = format!("{} is not mapped", parent.text);
@@ -109,7 +111,7 @@ fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, objec
     let external_id = &object.external_id;
     let mut names = Taken::default();
     let mut columns = Taken::default();
-    names.take(absorbed(external_id.field.as_str()), "");
+    names.take(case_folded(external_id.field.as_str()), "");
     columns.take(external_id.column.to_string(), external_id.field.as_str());
     if let Some(column) = &object.deletes.column
         && columns
@@ -122,10 +124,10 @@ fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, objec
     }
     for (name, part) in section.named("fields") {
         let path = below(&path, name.text);
-        if absorbed(name.text) == absorbed(external_id.field.as_str()) {
+        if case_folded(name.text) == case_folded(external_id.field.as_str()) {
             let fix = "remove it: the external id is always mapped";
             reader.mistake(name.at, &path, "it is the external id", fix);
-        } else if names.take(absorbed(name.text), "").is_some() {
+        } else if names.take(case_folded(name.text), "").is_some() {
             let problem = "it is mapped twice: Salesforce ignores the case of field names";
             reader.mistake(name.at, &path, problem, "keep one of the two");
         }
@@ -232,6 +234,6 @@ fn check_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>, obje
     }
 }
 
-fn absorbed(name: &str) -> String {
+fn case_folded(name: &str) -> String {
     name.to_ascii_lowercase()
 }

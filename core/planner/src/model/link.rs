@@ -46,7 +46,7 @@ pub struct RemoteField {
     pub value: Value,
     /// The version of that observation.
     pub version: Version,
-    /// The value is a late effect of an abandoned write of ours: write the agreed value again, never
+    /// The value is a late write, one of ours that was abandoned: write the agreed value again, never
     /// adopt this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_write: bool,

@@ -204,7 +204,8 @@ impl Decimal {
         if whole == "0" { 0 } else { whole.len() }
     }
 
-    fn to_json(&self) -> serde_json::Number {
+    /// Returns the number as JSON, with all its digits.
+    pub(super) fn to_json(&self) -> serde_json::Number {
         // A canonical decimal is a JSON number: the public way would parse it again.
         serde_json::Number::from_string_unchecked(self.0.clone())
     }

@@ -2,9 +2,9 @@
 
 use crate::config::{DeleteMode, DeleteOnEdit};
 use crate::model::SourceSystem;
+use crate::model::hash::canonical_payload;
 use crate::model::ids::FieldName;
 use crate::model::link::Presence;
-use crate::model::text::JsonText;
 use crate::model::value::{Payload, Value};
 
 use super::super::field::Authority;
@@ -127,7 +127,7 @@ fn delete_against_edit(holder: SourceSystem, edits: &[Edit<'_>]) -> FieldConflic
     for edit in edits {
         edited.insert(edit.field.clone(), edit.value.clone());
     }
-    let edit = Some(Value::Text(JsonText::canonical(&edited)));
+    let edit = Some(Value::Text(canonical_payload(&edited)));
     let (postgres, salesforce) = match holder {
         SourceSystem::Postgres => (edit, None),
         SourceSystem::Salesforce => (None, edit),

@@ -515,7 +515,7 @@ enum Happening {
     Says(usize),
     /// The next event of the stream is delivered.
     Delivers,
-    /// The lease lapses before an answer came.
+    /// The lease expires before an answer comes.
     Expires,
     /// A refresh reads the record.
     Reads,

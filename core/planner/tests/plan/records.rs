@@ -139,7 +139,7 @@ fn a_new_record_is_created_with_everything_that_is_known() {
 }
 
 #[test]
-fn a_minted_external_id_is_filled_in_where_it_lacks() {
+fn a_generated_id_is_filled_in_where_it_lacks() {
     check(
         "base -
            pg   Name=Ada id=null
@@ -416,7 +416,7 @@ fn what_automation_keeps_changing_back_is_not_fought_over() {
 }
 
 #[test]
-fn a_late_effect_is_never_adopted() {
+fn a_late_write_is_never_adopted() {
     check(
         "base Phone=2
            pg   Phone=2
