@@ -7,7 +7,6 @@
 mod outcome;
 pub(crate) mod perform;
 pub(crate) mod planner;
-mod project;
 pub(crate) mod refresh;
 pub(crate) mod state;
 
@@ -25,8 +24,6 @@ use crate::planner::delete_guard::MASS_DELETE;
 use perform::{Batch, Intended, perform};
 use planner::ObjectPlanner;
 use refresh::refresh;
-
-pub use project::project_sync_link;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
 const ROUND_RECORDS_MAX: usize = 2_000;

@@ -15,14 +15,10 @@ mod window;
 use std::time::Duration;
 
 use crate::config::CaptureMode;
-use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::Job;
 use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
-use crate::model::cursor::SourceCursor;
-use crate::model::ids::TenantId;
-use crate::store::PgStore;
 
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,37 +93,6 @@ impl CaptureReport {
         self.echoes += report.echoes;
         self.superseded += report.superseded;
     }
-}
-
-/// Captures what is in the tenant's outbox now, without waiting for more.
-pub async fn capture_batch(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<CaptureReport, Error> {
-    engine
-        .capture_postgres(tenant, &CaptureOptions::draining(deadline))
-        .await
-}
-
-/// Captures what the org has to tell now: events or polled changes, and objects that are stale.
-pub async fn capture_stream(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<CaptureReport, Error> {
-    engine
-        .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
-        .await
-}
-
-/// Returns the replay id that the tenant's event stream stands at. None before the first one is stored.
-pub async fn load_replay_id(store: &PgStore, tenant: &TenantId) -> Result<Option<Vec<u8>>, Error> {
-    let checkpoint = store.checkpoint(tenant, &events::stream()).await?;
-    Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
-        Some(SourceCursor::SalesforceReplayId(bytes)) => Some(bytes),
-        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => None,
-    }))
 }
 
 /// Captures the org's side in the way the tenant's configuration names.

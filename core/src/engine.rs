@@ -26,7 +26,7 @@ use crate::capture::{self, CaptureOptions, CaptureReport};
 use crate::config::TenantConfig;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
-use crate::reconcile::{self, ReconcileReport, SweepOutcome};
+use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
 use deadline::Deadline;
@@ -169,6 +169,26 @@ impl SyncEngine {
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
         reconcile::full(&self.job(tenant).await?, deadline).await
+    }
+
+    /// Finds the tenant's records that are not the same on both live sides, and should be. Each stood on a
+    /// second read, with no open work. Enqueues nothing.
+    pub async fn detect_drift(
+        &self,
+        tenant: &TenantId,
+        deadline: Deadline,
+    ) -> Result<Vec<DriftItem>, Error> {
+        reconcile::detect(&self.job(tenant).await?, deadline).await
+    }
+
+    /// Marks drifted records to be read again on both sides, and wakes apply for them. Writes no record.
+    /// Returns how many were enqueued.
+    pub async fn enqueue_repair(
+        &self,
+        tenant: &TenantId,
+        items: &[DriftItem],
+    ) -> Result<usize, Error> {
+        reconcile::repair(&self.job(tenant).await?, items).await
     }
 
     pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, Error> {

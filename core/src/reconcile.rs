@@ -6,15 +6,13 @@
 pub(crate) mod compare;
 pub(crate) mod drift;
 
-use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::Job;
 use crate::engine::ports::store::SweepReport;
-use crate::model::ids::TenantId;
 
 pub use compare::DriftItem;
-pub(crate) use drift::{full, incremental};
+pub(crate) use drift::{detect, full, incremental, repair};
 
 /// What a sweep found and rang for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,35 +36,6 @@ pub struct ReconcileReport {
     pub enqueued: usize,
     /// Every record of every object was compared; false if the deadline came first.
     pub complete: bool,
-}
-
-/// Finds the records of the tenant that are not the same on both live sides, and should be. Nothing is
-/// enqueued. Each stood on a second read, with no work open for it.
-pub async fn detect_drift(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<Vec<DriftItem>, Error> {
-    drift::detect(&engine.job(tenant).await?, deadline).await
-}
-
-/// Marks drifted records to be looked at on both sides, and rings for them. Touches the records'
-/// tasks, never an old payload. Returns how many were enqueued.
-pub async fn enqueue_repair(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    items: &[DriftItem],
-) -> Result<usize, Error> {
-    drift::repair(&engine.job(tenant).await?, items).await
-}
-
-/// Compares every record of both sides once, and enqueues what has drifted.
-pub async fn run_reconcile_once(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<ReconcileReport, Error> {
-    engine.reconcile_full(tenant, deadline).await
 }
 
 /// Sweeps and rings.

@@ -127,6 +127,14 @@ impl PgStore {
         })
     }
 
+    /// Returns a store over a pool that exists already.
+    pub fn over(pool: PgPool) -> Self {
+        Self {
+            pool,
+            statement_cache: true,
+        }
+    }
+
     /// Brings the schema `syncline` up to date. Doing it twice, or from two places at once, does it
     /// once.
     pub async fn migrate(&self) -> Result<(), StoreError> {

@@ -269,24 +269,15 @@ impl Drain<'_> {
     }
 }
 
-/// Records relayed events. What they say is read by the scopes as they are now.
+/// Records relayed events, read by the mapping as it is now.
 pub(crate) async fn record_envelopes(
     job: &Job<'_>,
     events: &[RelayedEvent],
 ) -> Result<CaptureReport, Error> {
-    let objects = job
-        .mapped_objects()
-        .iter()
-        .map(|mapped| (Arc::clone(&mapped.schema), interest_of(&mapped.sync)))
-        .collect();
-    let RelayedBatch {
-        observations,
-        needs_resync,
-        out_of_scope,
-    } = read_relayed(objects, &job.loaded().user, events)?;
-    let mut report = record_relayed(job, observations, &needs_resync).await?;
-    report.counts.seen += out_of_scope;
-    report.counts.out_of_scope += out_of_scope;
+    let batch = read_events(job, events)?;
+    let mut report = record_relayed(job, batch.observations, &batch.needs_resync).await?;
+    report.counts.seen += batch.out_of_scope;
+    report.counts.out_of_scope += batch.out_of_scope;
     tracing::info!(
         tenant = %job.id(),
         events = events.len(),
@@ -295,7 +286,7 @@ pub(crate) async fn record_envelopes(
         duplicate = report.counts.duplicate,
         refused = report.counts.refused,
         out_of_scope = report.counts.out_of_scope,
-        needs_resync = needs_resync.len(),
+        needs_resync = batch.needs_resync.len(),
         dirty = report.dirty,
         echoes = report.echoes,
         "captured relayed events"
@@ -303,11 +294,46 @@ pub(crate) async fn record_envelopes(
     Ok(report)
 }
 
+/// Records one event of a stream that the caller reads itself, and moves the stream's position over it.
+pub(crate) async fn record_streamed(
+    job: &Job<'_>,
+    event: &RelayedEvent,
+    lease: &mut StreamLease,
+    cursor: SourceCursor,
+) -> Result<CaptureReport, Error> {
+    let batch = read_events(job, std::slice::from_ref(event))?;
+    let position = StreamPosition {
+        cursor,
+        needs_resync: None,
+        out_of_scope: batch.out_of_scope,
+    };
+    let stream = Some((lease, position));
+    record_unordered(job, batch.observations, &batch.needs_resync, stream).await
+}
+
+fn read_events(job: &Job<'_>, events: &[RelayedEvent]) -> Result<RelayedBatch, Error> {
+    let objects = job
+        .mapped_objects()
+        .iter()
+        .map(|mapped| (Arc::clone(&mapped.schema), interest_of(&mapped.sync)))
+        .collect();
+    Ok(read_relayed(objects, &job.loaded().user, events)?)
+}
+
 /// Records events that came without a stream position of ours.
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
     observations: Vec<SalesforceObservation>,
     needs_resync: &[ObjectName],
+) -> Result<CaptureReport, Error> {
+    record_unordered(job, observations, needs_resync, None).await
+}
+
+async fn record_unordered(
+    job: &Job<'_>,
+    observations: Vec<SalesforceObservation>,
+    needs_resync: &[ObjectName],
+    stream: Option<(&mut StreamLease, StreamPosition)>,
 ) -> Result<CaptureReport, Error> {
     let mut report = CaptureReport::default();
     if !needs_resync.is_empty() {
@@ -318,7 +344,7 @@ pub(crate) async fn record_relayed(
     let observations = complete(job, Arrival::Unordered, observations).await?;
     let recorded = job
         .store()
-        .record_observations(job.mapped_objects(), &observations, None)
+        .record_observations(job.mapped_objects(), &observations, stream)
         .await?;
     report.add_observations(&recorded);
     wake_up_for(job, recorded.dirty, &mut report).await?;

@@ -59,6 +59,18 @@ pub(crate) async fn capture(
     Ok(report)
 }
 
+/// Captures one batch of at most `limit` rows.
+pub(crate) async fn capture_once(job: &Job<'_>, limit: usize) -> Result<CaptureReport, Error> {
+    let mut report = CaptureReport::default();
+    let batch = job
+        .store()
+        .capture_outbox(job.mapped_objects(), limit)
+        .await?;
+    report.add_outbox(&batch);
+    wake_up_for(job, batch.dirty, &mut report).await?;
+    Ok(report)
+}
+
 /// Enqueues every row of every mapped table as if it had just been written.
 pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, Error> {
     let mut enqueued = 0;

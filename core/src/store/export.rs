@@ -58,7 +58,10 @@ pub struct JournalEntry {
 #[serde(rename_all = "snake_case")]
 pub enum AppendResult {
     /// It stands in the journal now.
-    Appended,
+    Appended {
+        /// The line.
+        journal_id: i64,
+    },
     /// The same change from the same place stands there already.
     Duplicate,
 }
@@ -158,6 +161,30 @@ impl PgStore {
         rows.into_iter().map(JournalEntry::try_from).collect()
     }
 
+    /// Returns one line of the tenant's journal; none if there is no such line.
+    pub async fn journal_entry(
+        &self,
+        tenant: &TenantId,
+        journal_id: i64,
+    ) -> Result<Option<JournalEntry>, StoreError> {
+        let mut tx = self.begin().await?;
+        let row: Option<EntryRow> = tx
+            .row(
+                "reading a line of the journal",
+                sqlx::query_as(
+                    "select journal.*, journal.xid::text::bigint as transaction
+                    from syncline.sync_journal as journal
+                    where journal.tenant = $1
+                    and journal.journal_id = $2",
+                )
+                .bind(tenant.as_str())
+                .bind(journal_id),
+            )
+            .await?;
+        tx.rollback().await?;
+        row.map(JournalEntry::try_from).transpose()
+    }
+
     /// Moves the reader's watermark to `position`. Returns false, and moves nothing, if it stands there
     /// or further already.
     pub async fn advance_export_watermark(
@@ -202,20 +229,20 @@ impl PgStore {
             .map(|(place, envelope)| append_row(place, envelope))
             .collect();
         let mut tx = self.begin().await?;
-        let appended: Vec<i64> = tx
-            .values(
+        let appended: Vec<(i64, i64)> = tx
+            .rows(
                 "appending to the journal",
-                sqlx::query_scalar(APPEND).bind(recordset(&rows)),
+                sqlx::query_as(APPEND).bind(recordset(&rows)),
             )
             .await?;
         tx.commit().await?;
         let mut results = vec![AppendResult::Duplicate; envelopes.len()];
-        for place in appended {
+        for (place, journal_id) in appended {
             if let Some(result) = usize::try_from(place)
                 .ok()
                 .and_then(|place| results.get_mut(place))
             {
-                *result = AppendResult::Appended;
+                *result = AppendResult::Appended { journal_id };
             }
         }
         Ok(results)
@@ -286,6 +313,15 @@ const APPEND: &str = "with given as (
             and link.object = appended.object
             and link.canonical_id = appended.canonical_id
         order by appended.place
+        returning tenant, object, source, operation, external_id, cursor, payload_hash, journal_id
     )
-    select place
-    from appended";
+    select appended.place, written.journal_id
+    from appended
+    join written
+        on written.tenant = appended.tenant
+        and written.object = appended.object
+        and written.source = appended.source
+        and written.operation = appended.operation
+        and written.external_id = appended.external_id
+        and written.cursor = appended.cursor
+        and written.payload_hash = appended.payload_hash";
