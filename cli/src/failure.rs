@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use syncline::config::ConfigError;
-use syncline::engine::error::Error;
+use syncline::job::error::Error;
 use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
 use syncline::engine::ports::{StoreError, WakeUpError};
 use syncline_functions::settings::SettingsError;

@@ -1,47 +1,54 @@
-//! What one run of one job works with: a tenant, its scopes, the time, and the bell.
+//! What one run of one job works with: a tenant, its mapped objects, the time, and the wake-ups.
+
+pub mod deadline;
+pub mod error;
+pub(crate) mod guard;
+pub(crate) mod shared;
+pub(crate) mod tenant;
 
 use std::sync::Arc;
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use super::error::Error;
-use super::orphans::StreamGuard;
-use super::ports::store::{DelayedWakeUp, StreamName};
-use super::ports::{MappedObject, SalesforcePort, StorePort, WakeUp};
-use super::tenant::{MappedObjects, Tenant, mapped_object};
-use super::{Shared, SyncEngine};
+use crate::engine::ports::store::{DelayedWakeUp, StreamName};
+use crate::engine::ports::{MappedObject, SalesforcePort, StorePort, WakeUp};
+
+use error::Error;
+use guard::StreamGuard;
+use shared::Shared;
+use tenant::{MappedObjects, Tenant, mapped_object};
 
 /// Version of the wake-up message.
 const WAKE_UP_VERSION: u8 = 1;
 
-/// Most wake-ups of one object that may be waiting or answered at a time: two to work and two to
-/// follow, so that one tenant never takes a function's whole concurrency.
+/// Most wake-ups of one object that may be in flight at a time: two that work and two that wait, so that
+/// one tenant never takes a function's whole concurrency.
 const PERMITS_MAX: i32 = 4;
 
-/// Due tasks that are worth a wake-up of their own: one round of apply.
+/// Due tasks for each wake-up: one round of apply.
 const TASKS_PER_PERMIT: i64 = 2_000;
 
-/// The ring for work that falls due soon, after the slots of due work. What waits longer than the minute
-/// between two sweeps is rung for by a sweep.
+/// The wake-up for work that falls due soon; its permit comes after those of due work. What falls due
+/// after the next sweep, one minute away, is left to the sweep.
 pub(crate) const WAKE_UP: DelayedWakeUp = DelayedWakeUp {
     permit: PERMITS_MAX,
     within_ms: 60_000,
 };
 
-/// How long a rung slot counts as taken. Longer than an apply works, so that a slot lapses only when
-/// its message was lost.
+/// How long a permit counts as taken. Longer than an apply works, so that a permit expires only if its
+/// message was lost.
 pub(crate) const PERMIT_MS: i64 = 180_000;
 
-/// How long a stream's lease lasts. Renewed at a third of it by whoever holds it, so a capture that
-/// is merely slow keeps it, and one that died is replaced within two minutes.
-pub(crate) const STREAM_LEASE_MS: i64 = 120_000;
+/// How long a stream's lease lasts. Its owner renews it after a third of that time, so a slow capture
+/// keeps it, and a dead one is replaced within two minutes.
+const STREAM_LEASE_MS: i64 = 120_000;
 
 /// One run of one job for one tenant.
 pub(crate) struct Job<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) tenant: &'a Tenant,
     loaded: Arc<MappedObjects>,
-    /// Who holds the streams of this run: two runs in one process are two owners.
+    /// Owner of this run's stream leases: two runs in one process are two owners.
     owner: String,
 }
 
@@ -91,17 +98,21 @@ impl<'a> Job<'a> {
         self.shared.clock.now_ms()
     }
 
-    /// Takes a stream's lease for this run. None: somebody else holds it.
+    /// Takes a stream's lease for this run. None if another worker holds it.
     pub(crate) async fn acquire(&self, stream: &StreamName) -> Result<Option<StreamGuard>, Error> {
         let lease = self
             .store()
             .acquire_stream(self.id(), stream, &self.owner, STREAM_LEASE_MS)
             .await?;
-        Ok(lease.map(|lease| StreamGuard::new(self.shared, lease)))
+        Ok(lease.map(|lease| StreamGuard::new(self.shared, lease, self.now_ms())))
     }
 
-    /// Renews a lease of this run. False if somebody else holds the stream now, or has moved it.
-    pub(crate) async fn renew(&self, guard: &mut StreamGuard) -> Result<bool, Error> {
+    /// Renews a lease of this run once a third of its time has passed. False if another worker holds the
+    /// stream now, or has moved it.
+    pub(crate) async fn keep(&self, guard: &mut StreamGuard) -> Result<bool, Error> {
+        if !guard.is_due(self.now_ms(), STREAM_LEASE_MS / 3) {
+            return Ok(true);
+        }
         let renewed = self
             .store()
             .acquire_stream(self.id(), &guard.stream, &self.owner, STREAM_LEASE_MS)
@@ -110,24 +121,23 @@ impl<'a> Job<'a> {
             return Ok(false);
         };
         let is_unmoved = lease.position == guard.position;
-        **guard = lease;
+        guard.renewed(lease, self.now_ms());
         Ok(is_unmoved)
     }
 
-    /// Gives a lease back. That it could not be given back only delays the next owner, so it is logged,
-    /// not returned.
+    /// Releases a lease. A failure only delays the next owner, so it is logged and not returned.
     pub(crate) async fn release(&self, guard: StreamGuard) {
         match self.store().release_stream(&guard).await {
             Ok(()) => guard.disarm(),
             Err(error) => tracing::warn!(
                 tenant = %self.id(), stream = %guard.stream.0, %error,
-                "a stream's lease cannot be given back now"
+                "a stream's lease cannot be released now; it expires by itself"
             ),
         }
     }
 
-    /// Rings for every object with due work that has a free slot. Returns how many rings. A queue that
-    /// does not take them changes nothing: the sweep rings again once the slots lapse.
+    /// Sends a wake-up for every object with due work and a free permit. Returns how many. A queue that
+    /// refuses them changes nothing: the sweep sends them again when the permits expire.
     pub(crate) async fn wake_up_for_due_work(&self) -> Result<usize, Error> {
         let claimed = self
             .store()
@@ -141,7 +151,7 @@ impl<'a> Job<'a> {
         Ok(wake_ups.len())
     }
 
-    /// Rings one slot again after `delay_seconds`.
+    /// Sends the wake-up of one permit again after `delay_seconds`.
     pub(crate) async fn wake_up_again(&self, object: &ObjectName, permit: i32, delay_seconds: u32) {
         self.send(&[(self.wake_up(object.clone(), permit), delay_seconds)])
             .await;
@@ -163,15 +173,8 @@ impl<'a> Job<'a> {
         if let Err(error) = self.shared.wake_up.send(wake_ups).await {
             tracing::warn!(
                 tenant = %self.id(), count = error.count, %error,
-                "rings were not taken; the sweep rings again when their slots lapse"
+                "the queue refused wake-ups; the sweep sends them again when their permits expire"
             );
         }
-    }
-}
-
-impl SyncEngine {
-    /// Rings for every object of the tenant that has due work and a free slot. Returns how many rings.
-    pub async fn wake_up_for_due_work(&self, tenant: &TenantId) -> Result<usize, Error> {
-        self.job(tenant).await?.wake_up_for_due_work().await
     }
 }

@@ -7,7 +7,9 @@ pub mod apply;
 pub mod capture;
 pub mod engine;
 pub mod force_sync;
+pub mod job;
 pub mod migrate;
+pub(crate) mod observe;
 pub mod reconcile;
 pub mod salesforce;
 pub mod store;
@@ -21,9 +23,10 @@ pub use syncline_planner::{
     SourceCursor, SourceSystem, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
 };
 
-pub use engine::error::Error;
 pub use engine::ports::store::LeasedTask;
 pub use engine::{SyncEngine, SyncEngineBuilder};
+pub use job::deadline::Deadline;
+pub use job::error::Error;
 pub use migrate::migrate;
 pub use reconcile::DriftItem;
 pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::error::Error;
-use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::orphans::StreamGuard;
 use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
-use crate::engine::tenant::interest_of;
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::guard::StreamGuard;
+use crate::job::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
@@ -20,17 +20,16 @@ use super::enrich::{Arrival, complete};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
-/// Most events of one batch: what a transaction can fold without holding locks for long.
+/// Most events of one batch: what a transaction can absorb without holding locks for long.
 const EVENTS_MAX: usize = 1_000;
 
-/// How long a capture waits for the first events of a subscription: opening it and the first answer
-/// take some round trips.
+/// How long a capture waits for the first events of a subscription: opening it takes some round trips.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a drained capture waits to be sure that nothing is under way.
+/// How long a drained capture waits to be sure that nothing else is on its way.
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
-/// How long one wait of a lingering capture lasts at most, so that it hears the wish to stop.
+/// Longest single wait of a polling capture, so that it notices a stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// How long events are waited for between two pages of a backfill.
@@ -44,12 +43,11 @@ pub(super) fn stream() -> StreamName {
     StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
 }
 
-/// Takes the stream's lease and drains it, reading stale objects between the batches.
+/// Takes the stream's lease and drains the stream. Between batches it reads objects that need a resync.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let leased_at_ms = job.now_ms();
     let Some(lease) = job.acquire(&stream()).await? else {
         return Ok(CaptureReport {
             held_elsewhere: true,
@@ -64,9 +62,8 @@ pub(super) async fn capture(
         report: CaptureReport::default(),
         from: replay_from(&lease),
         lease,
-        leased_at_ms,
         opened: 0,
-        heard: false,
+        received: false,
     };
     let ended = drain.run().await;
     let Drain {
@@ -80,8 +77,8 @@ pub(super) async fn capture(
     ended.map(|()| report)
 }
 
-/// Returns where to subscribe: strictly after the stored position, or, for a stream that has none, at
-/// the oldest event kept, so that nothing falls between the subscription and the backfill.
+/// Returns where to subscribe: strictly after the stored position. A stream without a position starts at
+/// the oldest event kept, so that no event is lost between the subscription and the backfill.
 fn replay_from(lease: &StreamLease) -> ReplayFrom {
     match &lease.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => ReplayFrom::After(bytes.clone()),
@@ -100,10 +97,9 @@ struct Drain<'a> {
     report: CaptureReport,
     from: ReplayFrom,
     lease: StreamGuard,
-    leased_at_ms: i64,
     opened: usize,
-    /// Something came on the open subscription.
-    heard: bool,
+    /// The open subscription has delivered something.
+    received: bool,
 }
 
 /// Whether the subscription is read on.
@@ -117,7 +113,7 @@ impl Drain<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         loop {
             self.opened += 1;
-            self.heard = false;
+            self.received = false;
             let mut stream = self.subscribe().await?;
             loop {
                 match self.step(&mut *stream).await? {
@@ -146,13 +142,13 @@ impl Drain<'_> {
 
     /// Takes one batch, or one page of the backfill, or both.
     async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, Error> {
-        if !self.window.is_open(self.job) || !self.keep_lease().await? {
+        if !self.window.is_open(self.job) || !self.job.keep(&mut self.lease).await? {
             return Ok(Next::Done);
         }
         let wait = self.patience();
         let quiet = match stream.next(EVENTS_MAX, wait).await {
             Ok(Some(batch)) => {
-                self.heard = true;
+                self.received = true;
                 self.record(batch).await?;
                 false
             }
@@ -179,7 +175,7 @@ impl Drain<'_> {
         if self.backfill.is_pending() {
             return BACKFILL_WAIT;
         }
-        let drained = if self.heard {
+        let drained = if self.received {
             DRAINED_AFTER
         } else {
             FIRST_WAIT
@@ -187,16 +183,6 @@ impl Drain<'_> {
         self.window
             .wait(self.job, self.options, POLL_WAIT)
             .map_or(drained, |keep_polling| keep_polling.max(drained))
-    }
-
-    /// Renews the lease in time. False if somebody else holds the stream now.
-    async fn keep_lease(&mut self) -> Result<bool, Error> {
-        let now_ms = self.job.now_ms();
-        if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
-            return Ok(true);
-        }
-        self.leased_at_ms = now_ms;
-        self.job.renew(&mut self.lease).await
     }
 
     /// Makes a batch durable and moves the position over it, in one transaction.
@@ -225,7 +211,7 @@ impl Drain<'_> {
         wake_up_for(self.job, recorded.dirty, &mut self.report).await
     }
 
-    /// Decides how a closed subscription is opened again.
+    /// Chooses where a closed subscription is opened again.
     async fn ended(&mut self, end: StreamEnd) -> Result<(), Error> {
         if self.opened > REOPENED_MAX {
             return Err(end.into());
@@ -234,7 +220,7 @@ impl Drain<'_> {
             StreamEnd::PositionLost(reason) => {
                 tracing::warn!(
                     tenant = %self.job.id(), reason,
-                    "the stored replay position is lost: every object is read again as a whole"
+                    "the stored replay position is lost; every object is read again completely"
                 );
                 let all: Vec<ObjectName> = self
                     .job
@@ -320,7 +306,7 @@ fn read_events(job: &Job<'_>, events: &[RelayedEvent]) -> Result<RelayedBatch, E
     Ok(read_relayed(objects, &job.loaded().user, events)?)
 }
 
-/// Records events that came without a stream position of ours.
+/// Records events that come without a stream position of ours.
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
     observations: Vec<SalesforceObservation>,

@@ -1,8 +1,8 @@
-//! What a job still held when it ended without a word: it failed, it panicked, or it was given up.
+//! Leases and permits of jobs that failed, panicked or were dropped.
 //!
-//! Leases and slots lapse by themselves, and nothing rests on this module for safety. It spares
-//! everybody the minutes until then: what is dropped without having been given back is remembered here
-//! and given back by [`SyncEngine::release_orphaned_leases`].
+//! Leases and permits expire by themselves, and safety does not depend on this module. It saves other
+//! workers the wait: a guard that is dropped while armed puts its lease on a list, and
+//! [`release_orphans`] releases what is on it.
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use super::ports::store::{LeasedTask, StreamLease, WritesSent};
-use super::ports::{MappedObject, StoreError};
-use super::{Shared, SyncEngine};
+use crate::engine::ports::store::{LeasedTask, StreamLease, WritesSent};
+use crate::engine::ports::{MappedObject, StoreError};
 
-/// What was dropped without having been given back.
+use super::shared::Shared;
+
+/// What was dropped without a release.
 #[derive(Default)]
 pub(crate) struct OrphanedLeases {
     orphan: Mutex<Vec<OrphanedLease>>,
 }
 
-/// One thing that was held.
+/// One lease or permit.
 enum OrphanedLease {
     Stream(StreamLease),
     Records(Box<MappedObject>, Vec<LeasedTask>, WritesSent),
@@ -49,23 +50,36 @@ impl OrphanedLeases {
     }
 }
 
-/// A stream's lease in the hands of a job.
+/// A stream's lease while a job holds it.
 pub(crate) struct StreamGuard {
     orphans: Arc<OrphanedLeases>,
     lease: StreamLease,
+    leased_at_ms: i64,
     is_released: bool,
 }
 
 impl StreamGuard {
-    pub(super) fn new(shared: &Shared, lease: StreamLease) -> Self {
+    pub(super) fn new(shared: &Shared, lease: StreamLease, now_ms: i64) -> Self {
         Self {
             orphans: Arc::clone(&shared.orphans),
             lease,
+            leased_at_ms: now_ms,
             is_released: false,
         }
     }
 
-    /// Notes that nothing is left to be given back.
+    /// Returns true if the lease is older than `age_ms`.
+    pub(super) fn is_due(&self, now_ms: i64, age_ms: i64) -> bool {
+        now_ms - self.leased_at_ms >= age_ms
+    }
+
+    /// Replaces the lease by its renewal.
+    pub(super) fn renewed(&mut self, lease: StreamLease, now_ms: i64) {
+        self.lease = lease;
+        self.leased_at_ms = now_ms;
+    }
+
+    /// The lease is released: a drop has nothing to do.
     pub(super) fn disarm(mut self) {
         self.is_released = true;
     }
@@ -93,21 +107,21 @@ impl Drop for StreamGuard {
     }
 }
 
-/// Leased records, or a wake-up's slot, in the hands of a job.
+/// Leased records, or a wake-up's permit, while a job holds them.
 pub(crate) struct LeaseGuard {
     orphans: Arc<OrphanedLeases>,
     orphan: Option<OrphanedLease>,
 }
 
 impl LeaseGuard {
-    /// Holds all that was abandoned, each thing by itself: what is not given back now either is
-    /// abandoned once more.
+    /// Takes everything from the list, each under a guard of its own: what cannot be released now either
+    /// goes back to the list.
     fn orphans(shared: &Shared) -> Vec<Self> {
         let orphan = shared.orphans.take_all().into_iter();
         orphan.map(|orphan| Self::new(shared, orphan)).collect()
     }
 
-    /// Holds the records of one round.
+    /// Guards the records of one round.
     pub(crate) fn records(shared: &Shared, mapped: &MappedObject, leases: &[LeasedTask]) -> Self {
         Self::new(
             shared,
@@ -115,7 +129,7 @@ impl LeaseGuard {
         )
     }
 
-    /// Holds the slot of the wake-up that is being answered.
+    /// Guards the permit of the wake-up that is being answered.
     pub(crate) fn permit(
         shared: &Shared,
         tenant: &TenantId,
@@ -135,14 +149,14 @@ impl LeaseGuard {
         }
     }
 
-    /// Notes that writes of these records may leave from now on.
+    /// From now on, writes of these records may have been sent.
     pub(crate) fn mark_writes_sent(&mut self) {
         if let Some(OrphanedLease::Records(_, _, writes_sent)) = &mut self.orphan {
             *writes_sent = WritesSent::Perhaps;
         }
     }
 
-    /// Notes that nothing is left to be given back.
+    /// The lease is released: a drop has nothing to do.
     pub(crate) fn disarm(mut self) {
         self.orphan = None;
     }
@@ -156,40 +170,38 @@ impl Drop for LeaseGuard {
     }
 }
 
-impl SyncEngine {
-    /// Gives back what jobs held when they failed, panicked or were given up, so that others need not
-    /// wait until it lapses. Returns how many leases and slots. Records whose write may still be on
-    /// its way stay leased.
-    ///
-    /// What cannot be given back now is kept for the next call, also when the caller has no more time
-    /// and drops this one half way. No call is needed for safety.
-    pub async fn release_orphaned_leases(&self) -> usize {
-        let mut released = 0;
-        let mut out_of_reach = BTreeSet::new();
-        for held in LeaseGuard::orphans(self.shared()) {
-            let Some(orphan) = &held.orphan else { continue };
-            if out_of_reach.contains(orphan.tenant()) {
-                continue;
+/// Releases what is on the list. Returns how many leases and permits. Records whose write may still be on
+/// its way stay leased.
+///
+/// What cannot be released now stays on the list for the next call, also if the caller drops this call.
+pub(crate) async fn release_orphans(shared: &Shared) -> usize {
+    let mut released = 0;
+    let mut out_of_reach = BTreeSet::new();
+    for guard in LeaseGuard::orphans(shared) {
+        let Some(orphan) = &guard.orphan else {
+            continue;
+        };
+        if out_of_reach.contains(orphan.tenant()) {
+            continue;
+        }
+        match release(shared, orphan).await {
+            Ok(()) => {
+                released += 1;
+                guard.disarm();
             }
-            match give_back(self.shared(), orphan).await {
-                Ok(()) => {
-                    released += 1;
-                    held.disarm();
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        tenant = %orphan.tenant(), %error,
-                        "what a job left behind cannot be given back now; it lapses by itself"
-                    );
-                    out_of_reach.insert(orphan.tenant().clone());
-                }
+            Err(error) => {
+                tracing::warn!(
+                    tenant = %orphan.tenant(), %error,
+                    "a lease of an ended job cannot be released now; it expires by itself"
+                );
+                out_of_reach.insert(orphan.tenant().clone());
             }
         }
-        released
     }
+    released
 }
 
-async fn give_back(shared: &Shared, orphan: &OrphanedLease) -> Result<(), StoreError> {
+async fn release(shared: &Shared, orphan: &OrphanedLease) -> Result<(), StoreError> {
     let Some(tenant) = shared.tenants.get(orphan.tenant()) else {
         return Ok(());
     };

@@ -10,15 +10,16 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
-use super::error::Error;
-use super::ports::salesforce::{Changes, Interest};
-use super::ports::{MappedObject, SalesforcePort, StorePort};
+use crate::engine::ports::salesforce::{Changes, Interest};
+use crate::engine::ports::{MappedObject, SalesforcePort, StorePort};
 
-/// How long describes and the org's identity are max_per_hour. A changed field shows after at most that
-/// long; a changed org at the latest then, and its replay ids are refused before.
+use super::error::Error;
+
+/// How long describes and the org's identity are used before they are read again. A changed field is
+/// noticed after that time at the latest; a changed org too, and its replay ids are refused before.
 const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 
-/// How long after its last change a tenant counts as active: capture lingers only for active ones.
+/// How long after its last change a tenant counts as active: capture keeps polling only for active ones.
 const ACTIVE_MS: i64 = 5 * 60 * 1_000;
 
 /// One tenant with its ports.
@@ -26,7 +27,7 @@ pub(crate) struct Tenant {
     pub(crate) config: TenantConfig,
     pub(crate) store: Arc<dyn StorePort>,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
-    /// Held while loading, so that many jobs at once load only once.
+    /// Locked while loading, so that jobs that start at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
 }
@@ -57,7 +58,7 @@ impl Tenant {
         }
     }
 
-    /// Returns the scopes, loading them when they are older than they are max_per_hour.
+    /// Returns the mapped objects; loads them if they are missing or too old.
     pub(crate) async fn mapped_objects(&self, now_ms: i64) -> Result<Arc<MappedObjects>, Error> {
         let mut loaded = self.loaded.lock().await;
         if let Some(mapped_objects) = loaded.as_ref() {
@@ -120,7 +121,7 @@ impl Tenant {
         }
     }
 
-    /// Notes that the tenant changed something at `now_ms`.
+    /// Marks the tenant as active: something changed at `now_ms`.
     pub(crate) fn note_activity(&self, now_ms: i64) {
         self.active_until_ms
             .fetch_max(now_ms.saturating_add(ACTIVE_MS), Ordering::Relaxed);
@@ -142,7 +143,7 @@ pub(crate) fn read_fields(sync: &ObjectSync) -> Vec<FieldName> {
     fields.into_iter().cloned().collect()
 }
 
-/// Returns what counts of the object's events. Any change may bring a record into the filter.
+/// Returns which events of the object count. With a filter all do: any change may bring a record into it.
 pub(crate) fn interest_of(sync: &ObjectSync) -> Interest {
     Interest {
         fields: read_fields(sync),
@@ -153,7 +154,7 @@ pub(crate) fn interest_of(sync: &ObjectSync) -> Interest {
     }
 }
 
-/// Returns the scope of `object`.
+/// Returns the mapped object with this name.
 pub(crate) fn mapped_object<'a>(
     mapped_objects: &'a [MappedObject],
     object: &ObjectName,

@@ -1,7 +1,6 @@
-//! Asks the plan about records that are locked, in the plan's own terms, and says its answer in the
-//! store's.
+//! Asks the planner about locked records, and translates between the planner's terms and the store's.
 //!
-//! Pure: the store calls it inside its transaction with exactly the rows it holds.
+//! Pure: the store calls it inside its transaction, with exactly the rows that it has locked.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +25,7 @@ use crate::planner::record::{
 use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::planner::route::ApplyLane;
 
-use super::state::{
+use super::sides::{
     Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,
     salesforce_side, wire_columns,
 };
@@ -40,12 +39,12 @@ const WRITE_UNDER_WAY_MS: i64 = 5_000;
 /// Plans the records of one object.
 pub(crate) struct ObjectPlanner<'a> {
     mapped: &'a MappedObject,
-    /// The mapping, with fields that nobody may write given to Salesforce.
+    /// The mapping. Salesforce owns every field that our user may not write.
     policy: ObjectSync,
-    /// The same, to be kept beside each plan.
+    /// The same, kept with each plan.
     rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
-    /// Plans that write to Salesforce, kept to choose their lanes by.
+    /// Plans that write to Salesforce: their lanes are chosen later.
     plans: Mutex<BTreeMap<RecordId, KeptPlan>>,
 }
 
@@ -53,7 +52,7 @@ pub(crate) struct ObjectPlanner<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct KeptPlan {
     pub(crate) plan: RecordPlan,
-    /// When the record had changed last in Salesforce, as far as it was seen.
+    /// When the record last changed in Salesforce, as far as we have seen.
     pub(crate) seen_ms: Option<i64>,
 }
 
@@ -81,7 +80,7 @@ impl<'a> ObjectPlanner<'a> {
         &self.fields
     }
 
-    /// Asks the plan about a record whose two sides are given.
+    /// Plans a record from these two sides.
     pub(crate) fn plan_sides(
         &self,
         observed: &ObservedRecord,
@@ -91,7 +90,7 @@ impl<'a> ObjectPlanner<'a> {
         self.plan_and_keep(observed, postgres, salesforce).0
     }
 
-    /// Asks the plan, and keeps what it was asked.
+    /// Plans a record, and returns what the plan was made of.
     fn plan_and_keep(
         &self,
         observed: &ObservedRecord,
@@ -197,7 +196,7 @@ impl<'a> ObjectPlanner<'a> {
         invalid.chain(refused).collect()
     }
 
-    /// Returns what stands in the way of planning the record at all.
+    /// Returns why the record cannot be planned now, if it cannot.
     fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordDecision> {
         if observed.row_locked {
             return Some(RecordDecision::Wait {
@@ -275,9 +274,9 @@ impl<'a> ObjectPlanner<'a> {
         }
     }
 
-    /// Returns the plan's write to Salesforce as an intent, without the fields that are held and
-    /// without what Salesforce does not let anybody write. Errors: of an update that none of them is
-    /// held of, nothing is left.
+    /// Returns the plan's write to Salesforce as an intent, without withheld fields and without fields that
+    /// our user may not write. If no field of an update remains, there is no intent; if none of them was
+    /// withheld, it fails with the reason.
     fn intent(
         &self,
         observed: &ObservedRecord,
@@ -331,8 +330,8 @@ impl<'a> ObjectPlanner<'a> {
             })
     }
 
-    /// Counts the writes that send Salesforce nothing new, only an owner's word once more; forgets
-    /// the count of a field that somebody has changed in Postgres since.
+    /// Counts the writes that repeat the owner's value because Salesforce changed it back. Forgets the count
+    /// of a field that has changed in Postgres since.
     fn automation_overrides(
         &self,
         observed: &ObservedRecord,
@@ -474,8 +473,8 @@ fn is_unsettled(intent: &&Intent) -> bool {
     }
 }
 
-/// Returns the mapping with every shared field that Salesforce lets nobody update (formulas, roll-ups,
-/// fields closed to our user) owned by Salesforce: an edit in Postgres could never arrive.
+/// Returns the mapping with every shared field that our user cannot update (formulas, roll-ups, fields
+/// without edit access) owned by Salesforce: an edit in Postgres could never arrive.
 fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
     let mut policy = sync.clone();
     for field in fields.iter().filter(|field| !field.updateable) {
@@ -488,7 +487,7 @@ fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
     policy
 }
 
-/// Returns the identity of the write that a record makes under a lease: it makes one at most.
+/// Returns the id of the one write that a record can make under a lease.
 fn intent_id(record: RecordId, token: FencingToken) -> IntentId {
     IntentId(Uuid::new_v5(
         &record.0,

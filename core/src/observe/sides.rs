@@ -1,6 +1,4 @@
-//! One record as the planner wants it: canonical on both sides, references named by external id.
-//!
-//! Pure. Both apply and reconcile see records through here, so both mean the same by "equal".
+//! One record as the planner wants it: canonical on both sides, references by external id. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +14,7 @@ use crate::model::schema::FieldType;
 use crate::model::value::{Payload, Value};
 use crate::planner::record::SideState;
 
-/// One mapped field with all that turns its values from one form into another.
+/// One mapped field, with what is needed to convert its values.
 #[derive(Debug, Clone)]
 pub(crate) struct MappedField {
     pub(crate) name: FieldName,
@@ -28,7 +26,7 @@ pub(crate) struct MappedField {
     pub(crate) updateable: bool,
 }
 
-/// A column holds what its field cannot. Nothing of it can be sent; the other columns go on.
+/// A column holds a value that its field cannot hold. It is not sent; the other columns are.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Invalid {
     pub(crate) field: FieldName,
@@ -37,7 +35,7 @@ pub(crate) struct Invalid {
 }
 
 impl Invalid {
-    /// Returns why the field stops.
+    /// Returns why the field is parked.
     pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
         let Self {
             field,
@@ -56,17 +54,17 @@ impl Invalid {
     }
 }
 
-/// Why a record cannot be seen whole.
+/// Why a record cannot be planned.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Unseeable {
-    /// Its external id is none: nobody could say which record it is.
+    /// Its external id is invalid, so the record cannot be identified.
     Nameless(Invalid),
-    /// The remote state points to a parent that nobody has linked yet.
+    /// The remote state points to a parent that has no link yet.
     ParentUnknown { field: FieldName },
 }
 
 impl Unseeable {
-    /// Returns why the record stops.
+    /// Returns why the record is parked.
     pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
         let object = &mapped.sync.object;
         match self {
@@ -115,10 +113,10 @@ pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
 /// What a row holds.
 #[derive(Debug, Default)]
 pub(crate) struct RowContent {
-    /// Its values by field. What a field cannot hold stands there as it is: it differs from whatever
-    /// Salesforce holds, so that the rules decide about it as about any other edit.
+    /// Its values by field. A value that its field cannot hold is kept as it is: it differs from what
+    /// Salesforce holds, so the rules decide about it as about any other edit.
     pub(crate) values: Payload,
-    /// The fields that cannot hold what the row says.
+    /// The fields that cannot hold the row's value.
     pub(crate) invalid: Vec<Invalid>,
 }
 

@@ -10,7 +10,7 @@ use syncline::apply::ApplyReport;
 use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
-use syncline::engine::deadline::Deadline;
+use syncline::job::deadline::Deadline;
 use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::{PgStore, PgStoreOptions};

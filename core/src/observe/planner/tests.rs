@@ -133,7 +133,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
                 presence_version: Version::default(),
                 fields: remote_state
                     .into_iter()
-                    .map(|(field, value)| (field, withheld(value)))
+                    .map(|(field, value)| (field, remote_field(value)))
                     .collect(),
             },
             automation_overrides: BTreeMap::new(),
@@ -149,7 +149,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
     }
 }
 
-fn withheld(value: Value) -> RemoteField {
+fn remote_field(value: Value) -> RemoteField {
     RemoteField {
         value,
         version: Version::default(),
@@ -183,7 +183,7 @@ fn parked(decision: RecordDecision) -> ParkReason {
     }
 }
 
-/// What is sent to Salesforce, and which fields are held with which code.
+/// What is sent to Salesforce, and which fields are withheld with which code.
 fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
     let mapped = mapped();
     match ObjectPlanner::new(&mapped).plan(record) {
@@ -201,7 +201,7 @@ fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldNam
 }
 
 #[test]
-fn a_value_that_the_field_cannot_hold_is_held_and_the_others_are_sent() {
+fn an_invalid_value_is_withheld_and_others_are_sent() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("x".repeat(21));
     let withheld = vec![(name("Name"), "invalid_value".to_owned())];
@@ -212,7 +212,7 @@ fn a_value_that_the_field_cannot_hold_is_held_and_the_others_are_sent() {
 }
 
 #[test]
-fn a_value_that_was_refused_is_held_until_it_changes() {
+fn a_refused_value_is_withheld_until_it_changes() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("Eve");
     record.rows[0].columns["rating"] = json!("Cold");
@@ -237,10 +237,10 @@ fn a_value_that_was_refused_is_held_until_it_changes() {
 }
 
 #[test]
-fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_nobody() {
+fn a_column_left_out_is_neither_agreed_nor_altered() {
     let mut record = agreed();
     for (field, value) in [("Name", "Bob"), ("Rating", "Hot")] {
-        let value = withheld(Value::text(value));
+        let value = remote_field(Value::text(value));
         record.link.remote_state.fields.insert(name(field), value);
     }
     let mut mapped = mapped();
@@ -265,7 +265,7 @@ fn a_column_that_was_left_out_of_the_write_is_agreed_by_nobody_and_altered_by_no
 }
 
 #[test]
-fn a_row_whose_external_id_is_none_stops_whole() {
+fn a_row_with_an_invalid_external_id_parks() {
     let mut record = agreed();
     record.rows[0].columns["key"] = json!("x".repeat(21));
     let mapped = mapped();
@@ -276,7 +276,7 @@ fn a_row_whose_external_id_is_none_stops_whole() {
 }
 
 #[test]
-fn two_rows_of_one_key_stop_and_are_both_named() {
+fn two_rows_of_one_key_park_with_both_names() {
     let mut record = agreed();
     let second = row(&json!({"key": "K-1", "name": "Bob"}));
     record.rows.push(second);
@@ -291,7 +291,7 @@ fn two_rows_of_one_key_stop_and_are_both_named() {
 }
 
 #[test]
-fn a_row_that_somebody_holds_waits_without_counting() {
+fn a_locked_row_waits_without_counting() {
     let record = ObservedRecord {
         row_locked: true,
         ..agreed()
@@ -305,13 +305,13 @@ fn a_row_that_somebody_holds_waits_without_counting() {
 }
 
 #[test]
-fn an_unknown_parent_is_waited_for_and_in_the_end_named() {
+fn an_unknown_parent_waits_then_parks() {
     let mut record = agreed();
     record
         .link
         .remote_state
         .fields
-        .insert(name("ParentId"), withheld(Value::text(PARENT)));
+        .insert(name("ParentId"), remote_field(Value::text(PARENT)));
     let mapped = mapped();
     let decision = ObjectPlanner::new(&mapped).plan(&record);
     assert!(
@@ -331,7 +331,7 @@ fn a_known_parent_travels_by_its_external_id() {
         .link
         .remote_state
         .fields
-        .insert(name("ParentId"), withheld(Value::text(PARENT)));
+        .insert(name("ParentId"), remote_field(Value::text(PARENT)));
     record
         .parents
         .insert(SalesforceId::parse(PARENT).unwrap(), "k-0".to_owned());
@@ -344,7 +344,7 @@ fn a_known_parent_travels_by_its_external_id() {
 }
 
 #[test]
-fn an_edit_of_a_field_that_nobody_may_update_is_undone_and_not_sent() {
+fn an_edit_of_a_read_only_field_is_undone() {
     let mut record = agreed();
     record.rows[0].columns["score"] = json!(2);
     let mapped = mapped();
@@ -360,10 +360,10 @@ fn an_edit_of_a_field_that_nobody_may_update_is_undone_and_not_sent() {
 }
 
 #[test]
-fn what_is_kept_of_a_plan_gives_the_plan_again() {
+fn facts_and_rules_give_the_same_plan() {
     let mut edited = agreed();
     edited.rows[0].columns["name"] = json!("Eve");
-    // Nobody may update it: what is kept are the rules that say so, not those of the file.
+    // It is read-only: the rules that are kept say so, not those of the file.
     edited.rows[0].columns["score"] = json!(2);
     let mut deleted = agreed();
     deleted.rows.clear();
@@ -402,13 +402,13 @@ fn a_create_leaves_out_what_salesforce_computes() {
 }
 
 #[test]
-fn writing_an_owners_word_once_more_counts_until_the_owner_says_something_new() {
+fn repeated_writes_count_until_the_owner_changes_the_value() {
     let mut record = agreed();
     record
         .link
         .remote_state
         .fields
-        .insert(name("Rating"), withheld(Value::text("Hot")));
+        .insert(name("Rating"), remote_field(Value::text("Hot")));
     let mapped = mapped();
     let automation_overrides_of =
         |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
@@ -433,13 +433,13 @@ fn writing_an_owners_word_once_more_counts_until_the_owner_says_something_new() 
 }
 
 #[test]
-fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
+fn a_triggers_change_to_our_write_is_a_new_edit() {
     let mut record = agreed();
     record
         .link
         .remote_state
         .fields
-        .insert(name("Name"), withheld(Value::text("Bob")));
+        .insert(name("Name"), remote_field(Value::text("Bob")));
     let mapped = mapped();
     let planner = ObjectPlanner::new(&mapped);
     let decision = planner.plan(&record);
@@ -464,7 +464,7 @@ fn what_a_trigger_made_of_our_write_is_an_edit_on_top_of_what_was_agreed() {
 }
 
 #[test]
-fn a_lease_has_one_write_and_planning_it_twice_names_it_the_same() {
+fn planning_a_lease_twice_gives_one_intent_id() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("Ada Ltd");
     let mapped = mapped();

@@ -1,0 +1,41 @@
+//! What all jobs of one engine share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::engine::ports::{Clock, IdSource, WakeUpPort};
+use crate::model::ids::TenantId;
+
+use super::guard::OrphanedLeases;
+use super::tenant::Tenant;
+
+/// What all jobs of one engine share.
+pub(crate) struct Shared {
+    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
+    pub(crate) wake_up: Arc<dyn WakeUpPort>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) worker: String,
+    pub(crate) orphans: Arc<OrphanedLeases>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Returns true once the jobs are to end.
+    pub(crate) fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits, at most until the jobs are to end.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let mut stop = self.stop.subscribe();
+        let stopped = async {
+            // The sender lives as long as `self`, so waiting cannot fail.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let _ = tokio::time::timeout(pause, stopped).await;
+    }
+}
