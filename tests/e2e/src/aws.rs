@@ -17,7 +17,7 @@ pub struct Aws {
     described: Described,
 }
 
-/// What `scripts/stack` prints.
+/// The output of `scripts/stack start`.
 #[derive(Debug, Clone, Deserialize)]
 struct Described {
     endpoint: String,
@@ -83,7 +83,7 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// When the template has none of that name, or is not deployed.
+    /// If the template has no output of that name, or is not deployed.
     pub fn output(&self, name: &str) -> anyhow::Result<&str> {
         self.described
             .outputs
@@ -92,7 +92,7 @@ impl Aws {
             .with_context(|| format!("the deployed template has no output {name}"))
     }
 
-    /// Returns the file that what the functions print is kept in.
+    /// Returns the file with the functions' output.
     pub fn functions_log(&self) -> PathBuf {
         self.folder.path().join("functions.log")
     }
@@ -228,7 +228,7 @@ pub async fn function_zips() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Builds function zips of the kind that `scripts/package-functions` calls so, and returns their folder.
+/// Builds the function zips with this argument of `scripts/package-functions`, and returns their folder.
 ///
 /// # Errors
 ///

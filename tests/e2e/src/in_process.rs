@@ -1,4 +1,4 @@
-//! The engine in one process, as `syncline run` has it: no queue, no schedules.
+//! The engine in one process, as `syncline run` starts it: no queue, no schedules.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::world::{World, tenant};
 
-/// A running engine. Dropping it ends it where it stands, as a crash would.
+/// A running engine. Dropping it stops it at once, like a crash.
 pub struct InProcess {
     engine: SyncEngine,
     running: JoinHandle<()>,
@@ -31,7 +31,7 @@ impl InProcess {
         Ok(Self { engine, running })
     }
 
-    /// Sweeps once, which rings for whatever is due.
+    /// Sweeps once, which wakes apply for whatever is due.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl InProcess {
     /// Ends the jobs at their next safe point.
     pub async fn stop(mut self) {
         self.engine.stop();
-        // A job that panicked has been logged; there is nothing left to wait for.
+        // A job that panicked has been logged already.
         let _ = (&mut self.running).await;
     }
 }

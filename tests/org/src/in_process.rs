@@ -38,7 +38,7 @@ impl InProcess {
         }
     }
 
-    /// Does something with the org itself, between requests; subscriptions learn of new events.
+    /// Runs `act` on the org between requests, then notifies subscriptions of new events.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
         self.shared.with_org(act)
     }
