@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
@@ -57,7 +57,7 @@ impl SyncEngine {
 
     /// Asks every running job to end at its next safe point. Nothing is lost.
     pub fn stop(&self) {
-        self.shared.stop.send_replace(true);
+        self.shared.stop.cancel();
     }
 
     /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
@@ -279,7 +279,7 @@ impl SyncEngineBuilder {
                 ids,
                 worker,
                 orphans: Arc::default(),
-                stop: watch::Sender::new(false),
+                stop: CancellationToken::new(),
             }),
         }
     }

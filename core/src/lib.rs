@@ -7,6 +7,7 @@ pub mod apply;
 pub mod capture;
 pub mod engine;
 pub mod force_sync;
+pub mod host;
 pub mod job;
 pub mod migrate;
 pub(crate) mod observe;

@@ -10,8 +10,8 @@ use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
 use syncline::capture::CaptureOptions;
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline_functions::wiring::{Instance, SentWakeUp};
 use throwaway_postgres::TestDatabase;
 
 /// Rounds after which a record that is not at rest never will be.
@@ -48,7 +48,7 @@ impl Scene {
         write_settings(folder.path(), &org, database.url());
         let place = folder.path().join("syncline.toml").display().to_string();
         let tenant = TenantId::parse("acme").expect("a name");
-        let engine = Instance::new(&place, Path::new("."), SentWakeUp::Silent)
+        let engine = Instance::new(&place, Path::new("."), WakeUpTarget::Silent)
             .engine(&tenant)
             .await
             .expect("an engine");

@@ -12,10 +12,10 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
-use crate::job::error::Error;
 use super::ports::salesforce::FilterTrial;
 use super::ports::store::{ColumnFacts, TableFacts};
 use super::ports::{MappedObject, SalesforcePort};
+use crate::job::error::Error;
 use crate::job::tenant::read_fields;
 
 /// How bad a finding is.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::ports::{Clock, IdSource, WakeUpPort};
 use crate::model::ids::TenantId;
@@ -20,22 +20,18 @@ pub(crate) struct Shared {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) worker: String,
     pub(crate) orphans: Arc<OrphanedLeases>,
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Shared {
     /// Returns true once the jobs are to end.
     pub(crate) fn stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.is_cancelled()
     }
 
     /// Waits, at most until the jobs are to end.
     pub(crate) async fn pause(&self, pause: Duration) {
-        let mut stop = self.stop.subscribe();
-        let stopped = async {
-            // The sender lives as long as `self`, so waiting cannot fail.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        let _ = tokio::time::timeout(pause, stopped).await;
+        // Both ends of the wait mean the same to the caller, which checks `stopping`.
+        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
     }
 }

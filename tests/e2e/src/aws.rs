@@ -126,9 +126,11 @@ impl Aws {
     ///
     /// When the emulator does not take it.
     pub async fn keep_secret(&self, id: &str, secret: &str) -> anyhow::Result<()> {
-        let question = serde_json::json!({"Name": id, "SecretString": secret});
-        syncline_functions::aws::Aws::at(self.client_config().await)
-            .action("secretsmanager", "secretsmanager.CreateSecret", &question)
+        aws_sdk_secretsmanager::Client::new(&self.client_config().await)
+            .create_secret()
+            .name(id)
+            .secret_string(secret)
+            .send()
             .await
             .with_context(|| format!("the secret {id} was not kept"))?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncline::engine::{SyncEngine, in_process};
-use syncline_functions::wiring::SentWakeUp;
+use syncline::host::instance::WakeUpTarget;
 use tokio::task::JoinHandle;
 
 use crate::world::{World, tenant};
@@ -22,7 +22,7 @@ impl InProcess {
     /// When the configuration or a secret cannot be read.
     pub async fn start(world: &World) -> anyhow::Result<Self> {
         let (wake_up, sent_wake_ups) = in_process::wake_up();
-        let operator = world.operator(SentWakeUp::Here(Arc::new(wake_up)));
+        let operator = world.operator(WakeUpTarget::Here(Arc::new(wake_up)));
         let engine = operator.engine(&tenant()).await?;
         let running = tokio::spawn({
             let engine = engine.clone();

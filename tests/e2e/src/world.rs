@@ -10,8 +10,8 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, local};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Instance, SentWakeUp};
 use tempfile::TempDir;
 
 use crate::mapping::{Capture, Places, TABLES, TENANT, configuration};
@@ -112,11 +112,11 @@ impl World {
     }
 
     /// Returns the operator's wiring: everything except a queue.
-    pub fn operator(&self, sent_wake_up: SentWakeUp) -> Instance {
+    pub fn operator(&self, target: WakeUpTarget) -> Instance {
         Instance::new(
             &self.config().display().to_string(),
             Path::new("."),
-            sent_wake_up,
+            target,
         )
     }
 
@@ -127,7 +127,7 @@ impl World {
     /// When a side refuses.
     pub async fn install(&self) -> anyhow::Result<()> {
         let tenant = tenant();
-        let operator = self.operator(SentWakeUp::Silent);
+        let operator = self.operator(WakeUpTarget::Silent);
         let store = operator.store(&tenant).await?;
         store.migrate().await?;
         let engine = operator.engine(&tenant).await?;

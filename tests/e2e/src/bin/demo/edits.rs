@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use syncline::host::instance::WakeUpTarget;
 use syncline_e2e::load::Births;
 use syncline_e2e::salesforce::{Person, Record};
 use syncline_e2e::world::{World, tenant};
-use syncline_functions::wiring::SentWakeUp;
 
 /// Accounts that are edited on each side.
 const EDITED: usize = 150;
@@ -115,7 +115,10 @@ impl Day {
     ///
     /// When a side refuses.
     pub(crate) async fn edit_both_sides(&self, world: &World) -> anyhow::Result<()> {
-        let store = world.operator(SentWakeUp::Silent).store(&tenant()).await?;
+        let store = world
+            .operator(WakeUpTarget::Silent)
+            .store(&tenant())
+            .await?;
         let ids = Ids::read(&world.person).await?;
         store
             .set_paused(&tenant(), true, Some("both sides are edited at once"))
