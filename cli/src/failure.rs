@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use serde_json::json;
 use syncline::config::ConfigError;
 use syncline::engine::error::Error;
-use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
-use syncline::engine::ports::{StoreError, WakeUpError};
+use syncline::ports::{StoreError, WakeUpError};
+use syncline::ports::salesforce::{Disposition, SalesforceError};
 use syncline_functions::settings::SettingsError;
 
 /// Prints an error with its causes and its fix, and returns the exit status.

@@ -17,10 +17,12 @@ use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::{Job, PERMIT_MS, WAKE_UP};
 use crate::engine::orphans::LeaseGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{LeasedTask, NextWakeUp, PlannedRecord};
 use crate::model::ids::ObjectName;
 use crate::planner::delete_guard::MASS_DELETE;
+use crate::ports::MappedObject;
+use crate::ports::apply_store::PlannedRecord;
+use crate::ports::job_store::NextWakeUp;
+use crate::ports::record::LeasedTask;
 
 use perform::{Batch, Intended, perform};
 use planner::ObjectPlanner;

@@ -19,9 +19,9 @@ use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::TenantId;
+use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport};
 use crate::store::PgStore;
 
 /// How long a capture may work, and how long it waits for more.

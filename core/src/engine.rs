@@ -9,7 +9,6 @@ pub mod error;
 pub mod in_process;
 pub mod job;
 pub(crate) mod orphans;
-pub mod ports;
 pub mod run;
 pub mod sqs;
 pub mod system;
@@ -29,11 +28,11 @@ use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
+use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, WakeUpPort};
 use deadline::Deadline;
 use error::Error;
 use job::Job;
 use orphans::{LeaseGuard, OrphanedLeases};
-use ports::{Clock, IdSource, MappedObject, SalesforcePort, StorePort, WakeUpPort};
 use system::{RandomIds, SystemClock};
 use tenant::Tenant;
 
@@ -213,7 +212,7 @@ impl SyncEngineBuilder {
     pub fn tenant(
         mut self,
         config: TenantConfig,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> Self {
         let tenant = config.tenant.clone();

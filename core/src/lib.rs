@@ -7,6 +7,7 @@ pub mod apply;
 pub mod capture;
 pub mod engine;
 pub mod migrate;
+pub mod ports;
 pub mod reconcile;
 pub mod salesforce;
 pub mod store;
@@ -23,9 +24,9 @@ pub use syncline_planner::{
 pub use apply::project_sync_link;
 pub use capture::{capture_batch, capture_stream, load_replay_id};
 pub use engine::error::Error;
-pub use engine::ports::store::LeasedTask;
 pub use engine::{SyncEngine, SyncEngineBuilder};
 pub use migrate::migrate;
+pub use ports::record::LeasedTask;
 pub use reconcile::{DriftItem, detect_drift, enqueue_repair, run_reconcile_once};
 pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
 pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};

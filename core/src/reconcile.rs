@@ -10,8 +10,8 @@ use crate::engine::SyncEngine;
 use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::store::SweepReport;
 use crate::model::ids::TenantId;
+use crate::ports::reconcile_store::SweepReport;
 
 pub use compare::DriftItem;
 pub(crate) use drift::{full, incremental};

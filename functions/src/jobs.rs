@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
-use syncline::engine::ports::WakeUp;
+use syncline::ports::WakeUp;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::reconcile::{ReconcileReport, SweepOutcome};

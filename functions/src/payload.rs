@@ -9,7 +9,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use syncline::engine::ports::WakeUp;
+use syncline::ports::WakeUp;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{ObjectName, TenantId};
 

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use syncline::config::{CaptureMode, Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process::NoWakeUps;
-use syncline::engine::ports::WakeUpPort;
+use syncline::ports::WakeUpPort;
 use syncline::engine::sqs::SqsWakeUps;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};

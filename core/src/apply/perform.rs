@@ -7,17 +7,18 @@ use crate::config::{CaptureMode, DuplicateRules};
 use crate::engine::deadline::Deadline;
 use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
-use crate::engine::ports::store::{LeasedTask, NewIntent, ParkReason, SettledOutcome, Settlement};
-use crate::engine::ports::{MappedObject, StoreError};
 use crate::engine::tenant::mapped_object;
 use crate::model::ids::{FieldName, RecordId, SalesforceId};
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
+use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
+use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};

@@ -10,17 +10,16 @@ use crate::capture::backfill::{external_id_of, observation};
 use crate::capture::enrich::{read_by_id, read_shown};
 use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{
-    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
-};
-use crate::engine::ports::store::{LeasedTask, TaskRelease};
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
+use crate::ports::MappedObject;
+use crate::ports::apply_store::TaskRelease;
+use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
 
 use super::ApplyReport;
 

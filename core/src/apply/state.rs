@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::config::{FieldSync, ObjectSync};
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{ObservedRecord, ParkReason, PostgresRow};
 use crate::model::canonical::{self, ValueError};
 use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
 use crate::model::value::{Payload, Value};
 use crate::planner::record::SideState;
+use crate::ports::MappedObject;
+use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 
 /// One mapped field with all that turns its values from one form into another.
 #[derive(Debug, Clone)]

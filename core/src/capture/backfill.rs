@@ -10,14 +10,15 @@ use std::sync::Arc;
 use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Value;
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::StreamName;
+use crate::ports::salesforce::{SalesforceRecord, ScanPage};
 
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::error::Error;
 use crate::engine::job::Job;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
 use crate::engine::tenant::{mapped_object, read_fields};
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::ports::MappedObject;
+use crate::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
 
 use super::backfill::external_id_of;
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::engine::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
 use super::backfill::Backfill;

@@ -6,13 +6,14 @@
 use crate::engine::error::Error;
 use crate::engine::job::{Job, STREAM_LEASE_MS};
 use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::engine::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
 
 use super::backfill::{Backfill, observation};
 use super::enrich::{read_shown, unmatched};

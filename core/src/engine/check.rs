@@ -13,10 +13,10 @@ use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
 use super::error::Error;
-use super::ports::salesforce::FilterTrial;
-use super::ports::store::{ColumnFacts, TableFacts};
-use super::ports::{MappedObject, SalesforcePort};
 use super::tenant::read_fields;
+use crate::ports::operator_store::{ColumnFacts, TableFacts};
+use crate::ports::salesforce::FilterTrial;
+use crate::ports::{MappedObject, SalesforcePort};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -2,8 +2,8 @@
 
 use crate::model::ids::{FieldName, ObjectName, TenantId};
 
-use super::ports::salesforce::StreamEnd;
-use super::ports::{SalesforceError, StoreError, WakeUpError};
+use crate::ports::salesforce::StreamEnd;
+use crate::ports::{SalesforceError, StoreError, WakeUpError};
 
 /// Why a job ended without doing what it was asked to. Nothing is lost by it: what was committed
 /// stands, and the rest is done when the job runs again.

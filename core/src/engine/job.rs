@@ -6,10 +6,10 @@ use crate::model::ids::{ObjectName, TenantId};
 
 use super::error::Error;
 use super::orphans::StreamGuard;
-use super::ports::store::{DelayedWakeUp, StreamName};
-use super::ports::{MappedObject, SalesforcePort, StorePort, WakeUp};
 use super::tenant::{MappedObjects, Tenant, mapped_object};
 use super::{Shared, SyncEngine};
+use crate::ports::job_store::{DelayedWakeUp, StreamName};
+use crate::ports::{MappedObject, SalesforcePort, Store, WakeUp};
 
 /// Version of the wake-up message.
 const WAKE_UP_VERSION: u8 = 1;
@@ -64,7 +64,7 @@ impl<'a> Job<'a> {
         &self.tenant.config.tenant
     }
 
-    pub(crate) fn store(&self) -> &dyn StorePort {
+    pub(crate) fn store(&self) -> &dyn Store {
         &*self.tenant.store
     }
 

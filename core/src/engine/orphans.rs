@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use super::ports::store::{LeasedTask, StreamLease, WritesSent};
-use super::ports::{MappedObject, StoreError};
 use super::{Shared, SyncEngine};
+use crate::ports::job_store::{StreamLease, WritesSent};
+use crate::ports::record::LeasedTask;
+use crate::ports::{MappedObject, StoreError};
 
 /// What was dropped without having been given back.
 #[derive(Default)]

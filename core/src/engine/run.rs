@@ -12,7 +12,7 @@ use crate::model::ids::TenantId;
 use super::SyncEngine;
 use super::error::Error;
 use super::in_process::SentWakeUps;
-use super::ports::WakeUp;
+use crate::ports::WakeUp;
 
 /// How long one capture runs before its leases and scopes are taken afresh.
 const CAPTURE_TURN: Duration = Duration::from_secs(60);

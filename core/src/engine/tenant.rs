@@ -11,8 +11,8 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
 use super::error::Error;
-use super::ports::salesforce::{Changes, Interest};
-use super::ports::{MappedObject, SalesforcePort, StorePort};
+use crate::ports::salesforce::{Changes, Interest};
+use crate::ports::{MappedObject, SalesforcePort, Store};
 
 /// How long describes and the org's identity are max_per_hour. A changed field shows after at most that
 /// long; a changed org at the latest then, and its replay ids are refused before.
@@ -24,7 +24,7 @@ const ACTIVE_MS: i64 = 5 * 60 * 1_000;
 /// One tenant with its ports.
 pub(crate) struct Tenant {
     pub(crate) config: TenantConfig,
-    pub(crate) store: Arc<dyn StorePort>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
     /// Held while loading, so that many jobs at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
@@ -45,7 +45,7 @@ pub(crate) struct MappedObjects {
 impl Tenant {
     pub(crate) fn new(
         config: TenantConfig,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> Self {
         Self {

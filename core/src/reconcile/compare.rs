@@ -5,13 +5,13 @@
 
 use crate::apply::planner::ObjectPlanner;
 use crate::apply::state::{named_by_external_id, postgres_side};
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
-use crate::engine::ports::store::ObservedRecord;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::record::{SideState, SideWrite};
+use crate::ports::MappedObject;
+use crate::ports::record::ObservedRecord;
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// A record that is not the same on both sides, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

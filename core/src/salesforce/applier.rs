@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::engine::ports::salesforce::{
-    Deleted, Disposition, FieldWrite, ReadBy, Refusal, SalesforceError, SalesforcePort, Write,
-    WriteLane, WriteOutcome, WriteTarget,
-};
 use crate::model::change::{ChangeEnvelope, ChangeOperation};
 use crate::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
 use crate::model::value::Value;
+use crate::ports::salesforce::{
+    Deleted, Disposition, FieldWrite, ReadBy, Refusal, SalesforceError, SalesforcePort, Write,
+    WriteLane, WriteOutcome, WriteTarget,
+};
 
 /// Applies single changes by REST.
 #[derive(Clone)]

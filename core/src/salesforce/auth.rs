@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 
 use super::classify::Fault;
 use super::http::{HttpClient, HttpFailure};
-use crate::engine::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 use crate::model::ids::SalesforceId;
+use crate::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 
 /// How a server without a person enters the org.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
 
-use crate::engine::ports::salesforce::{Disposition, SalesforceError};
+use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// The HTTP client with its bounds.
 pub(super) struct HttpClient {

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::http::{Effect, HttpAnswer, HttpClient, HttpFailure};
-use crate::engine::ports::salesforce::SalesforceError;
+use crate::ports::salesforce::SalesforceError;
 
 /// Makes REST calls.
 pub(super) struct RestClient {

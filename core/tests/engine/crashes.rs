@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
-use syncline::engine::ports::{SalesforcePort, StorePort};
+use syncline::ports::SalesforcePort;
 
 use crate::failing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
@@ -14,7 +14,7 @@ use crate::stage::Stage;
 fn paused_worker(stage: &Stage, hold: PauseAt) -> (SyncEngine, Arc<PausingSalesforce>) {
     let inner = Arc::clone(&stage.salesforce);
     let port = PausingSalesforce::new(inner, hold);
-    let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
+    let store = Arc::new(stage.store.clone()) as Arc<dyn Store>;
     let engine = stage.worker(
         "doomed",
         store,
@@ -92,7 +92,7 @@ async fn an_edit_made_after_a_write_of_unknown_outcome_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_lapsed_settles_nothing() {
+async fn a_worker_whose_lease_expired_settles_nothing() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -186,7 +186,7 @@ async fn a_revert_made_while_our_write_was_under_way_stands() {
 }
 
 #[tokio::test]
-async fn a_write_that_lands_after_its_lease_lapsed_is_put_right_and_never_adopted() {
+async fn a_write_that_lands_after_its_lease_expired_is_put_right_and_never_adopted() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'One')")

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syncline::engine::ports::salesforce::{
+use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
+use syncline::model::schema::ObjectSchema;
+use syncline::ports::salesforce::{
     EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
     SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
-use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
-use syncline::model::schema::ObjectSchema;
 use tokio::sync::Notify;
 
 /// Something a test does in the middle of a write.

@@ -1,8 +1,8 @@
 //! Objects with a SOQL filter: what lies outside it is left alone, whatever way it is seen.
 
 use serde_json::{Value as Json, json};
-use syncline::engine::ports::Clock;
 use syncline::engine::system::SystemClock;
+use syncline::ports::Clock;
 use syncline::reconcile::{detect_drift, run_reconcile_once};
 
 use crate::mapping::with_line;

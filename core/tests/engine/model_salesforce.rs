@@ -11,17 +11,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use salesforce_org::{DecodedEvent, Delivery, Position, Request, Response, StreamError, local};
 use serde_json::{Map, Value as Json, json};
-use syncline::engine::ports::salesforce::{
-    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, FilterTrial, Interest,
-    OrgIdentity, OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort,
-    SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
-};
 use syncline::model::canonical;
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
+use syncline::ports::salesforce::{
+    Changes, Deleted, Disposition, EventBatch, EventStream, FieldWrite, FilterTrial, Interest,
+    OrgIdentity, OrgLimits, ReadBy, Refusal, ReplayFrom, SalesforceError, SalesforcePort,
+    SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane, WriteOutcome, WriteTarget,
+};
 use syncline::salesforce::Fault;
 
 use crate::local_org::{BASE, LocalOrg, encoded};

@@ -12,8 +12,8 @@ use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::engine::deadline::Deadline;
-use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
+use syncline::ports::SalesforcePort;
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
@@ -117,7 +117,7 @@ impl Stage {
     pub(crate) fn worker(
         &self,
         name: &str,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> SyncEngine {
         SyncEngine::builder()

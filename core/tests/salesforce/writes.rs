@@ -4,10 +4,10 @@ use std::slice::from_ref;
 use std::time::Duration;
 
 use serde_json::json;
-use syncline::engine::ports::salesforce::{
+use syncline::model::value::{Decimal, Value};
+use syncline::ports::salesforce::{
     FieldWrite, ReadBy, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
 };
-use syncline::model::value::{Decimal, Value};
 
 use crate::stand::{
     Stand, TIMEOUT, account, applied, by_id, fault, field, object, text, word, words,

@@ -1,10 +1,10 @@
 //! Planning and writing: exactly the rows that are locked, one transaction, a bad row alone.
 
 use std::time::{Duration, Instant};
+use syncline::ports::{ApplyStore, CaptureStore, ReconcileStore};
 
-use syncline::engine::ports::StorePort;
-use syncline::engine::ports::store::PlannedRecord;
 use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Snapshot};
+use syncline::ports::apply_store::PlannedRecord;
 
 use super::world::{Planner, World, execute, intended, kinds, seen, values};
 
@@ -35,7 +35,7 @@ async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
 }
 
 #[tokio::test]
-async fn a_record_born_in_salesforce_is_inserted_and_captured_by_nobody() {
+async fn an_inserted_salesforce_record_is_not_captured() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "Ada")], 1)])
@@ -57,7 +57,7 @@ async fn a_record_born_in_salesforce_is_inserted_and_captured_by_nobody() {
 }
 
 #[tokio::test]
-async fn what_the_customers_triggers_do_in_answer_to_our_write_is_captured() {
+async fn writes_of_customer_triggers_are_captured() {
     let mut world = World::new().await;
     world
         .sql(
@@ -102,7 +102,7 @@ async fn what_the_customers_triggers_do_in_answer_to_our_write_is_captured() {
 }
 
 #[tokio::test]
-async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
+async fn an_uncommitted_edit_is_waited_for() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -127,7 +127,7 @@ async fn an_edit_that_a_user_is_making_is_waited_for_and_not_overwritten() {
     execute(&mut other, "commit").await;
     world.capture().await;
     world
-        .sql("update syncline.sync_task set due_at = now()")
+        .sql("update syncline.sync_task set due_at = syncline.clock()")
         .await;
     assert_eq!(kinds(&world.apply().await), ["settled"]);
     assert_eq!(
@@ -184,7 +184,7 @@ async fn a_move_between_partitions_is_no_delete() {
 }
 
 #[tokio::test]
-async fn of_a_row_that_postgres_refuses_only_the_refused_columns_stop() {
+async fn only_the_rejected_columns_of_a_row_stop() {
     let mut world = World::new().await;
     let names: Vec<String> = (0..20).map(|n| format!("K{n}")).collect();
     let mut seen_all: Vec<_> = names
@@ -270,7 +270,7 @@ async fn a_child_waits_for_its_parent() {
 }
 
 #[tokio::test]
-async fn a_row_that_appears_while_it_is_inserted_is_planned_again() {
+async fn a_row_that_appears_during_insert_is_planned_again() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "from Salesforce")], 1)])
@@ -342,7 +342,7 @@ async fn a_stale_lease_plans_nothing() {
     world.capture().await;
     let stale = world.lease().await;
     world
-        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'")
         .await;
     assert!(world.plan(&stale).await.is_empty(), "its time is up");
     world.store.sweep(world.mapped_objects()).await.unwrap();
@@ -376,7 +376,7 @@ async fn one_conflicting_field_holds_only_itself() {
 }
 
 #[tokio::test]
-async fn an_external_id_renamed_in_salesforce_takes_the_row_with_it() {
+async fn an_external_id_renamed_in_salesforce_renames_the_row() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     let renamed = seen(Changed, "K1", &[("External_Id__c", "K9")], 10);

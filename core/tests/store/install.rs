@@ -1,7 +1,7 @@
 //! Installing capture: in users' transactions without harm, and out again without a trace.
 
 use sqlx::Connection;
-use syncline::engine::ports::StorePort;
+use syncline::ports::{OperatorStore, ReconcileStore};
 
 use super::world::{World, account, ask, execute, kinds};
 
@@ -221,7 +221,7 @@ async fn partitions_are_captured_and_watched() {
 }
 
 #[tokio::test]
-async fn capture_that_was_broken_is_noticed_once_and_makes_the_object_stale() {
+async fn broken_capture_is_noticed_once_and_needs_a_resync() {
     let mut world = World::new().await;
     let scan = "select resync_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
     for damage in [

@@ -6,8 +6,8 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::model::ids::SalesforceId;
+use crate::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::salesforce::describe::Schemas;
 
 /// Longest external id that goes into a path, encoded; longer ones go into a body.
