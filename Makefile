@@ -1,7 +1,7 @@
-# The front door. Every target calls cargo or one script; `make` alone tells which there are.
+# The front door. Every target calls cargo or one script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check wasm page package bench
+.PHONY: help demo dev test quick check wasm page package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ dev: ## Leaves that stack running, prints its addresses, redeploys a function af
 
 test: ## Runs every gate and every test, as CI does
 	@scripts/test
+
+quick: ## Runs format, lints and the tests that need no server, after a change
+	@scripts/quick
 
 check: ## Runs the gates: format, lints, docs, house rules, wasm purity, dependencies, template
 	@scripts/check

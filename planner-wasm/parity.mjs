@@ -15,9 +15,20 @@ if (!folder) {
 }
 const planner = createRequire(import.meta.url)(resolve(folder, "planner_wasm.js"));
 
+/** Plans a batch in one chunk: its options stand on the first line, a row on each other. */
+function batch(input) {
+  const [options, ...lines] = input.split("\n");
+  const batch = new planner.Batch(options);
+  try {
+    return `${batch.plan(lines.join("\n"))}\n${batch.finish()}`;
+  } finally {
+    batch.free();
+  }
+}
+
 function answer({ call, input }) {
   try {
-    return { ok: planner[call](input) };
+    return { ok: call === "batch" ? batch(input) : planner[call](input) };
   } catch (error) {
     return { error: error.message };
   }
@@ -29,7 +40,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const native = JSON.parse(line);
   const wasm = answer(native);
   if (wasm.ok !== native.ok || wasm.error !== native.error) {
-    console.error(`error: case ${cases} differs\n${JSON.stringify(native)}\nWebAssembly says\n${JSON.stringify(wasm)}`);
+    console.error(`error: case ${cases} differs\n${JSON.stringify(native)}\nWebAssembly answers\n${JSON.stringify(wasm)}`);
     process.exit(1);
   }
   cases += 1;

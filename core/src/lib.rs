@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod capture;
 pub mod engine;
+pub mod host;
 pub mod migrate;
 pub mod ports;
 pub mod reconcile;

@@ -1,9 +1,10 @@
 //! The Salesforce client: the only place that speaks HTTP, gRPC or SOQL to an org.
 //!
-//! [`HttpSalesforce`] implements [`SalesforcePort`] over the network. Below it: `auth` has and shares
-//! the session, `wire` and `transport` make calls, `classify` says what errors mean, `write`, `read`
-//! and `describe` are the REST resources, `pubsub` is the event stream with `avro`, `bitmap` and
-//! `event` to decode it, `relay` reads the same events where EventBridge brings them. Nothing here decides what to write; it says what happened.
+//! [`HttpSalesforce`] implements [`SalesforcePort`]. Below it: [`Transport`] carries requests and
+//! answers, over the network or within the process; `auth` obtains and shares the session, `rest` makes
+//! calls, `classify` says what errors mean, `write`, `read` and `describe` are the REST resources,
+//! `pubsub` is the event stream with `avro`, `bitmap` and `event` to decode it, `relay` reads the same
+//! events where EventBridge brings them. Nothing here decides what to write; it reports what happened.
 
 mod applier;
 mod auth;
@@ -14,12 +15,12 @@ mod describe;
 mod event;
 #[cfg(test)]
 mod fixture;
-mod http;
 mod pubsub;
 mod read;
 mod relay;
 mod rest;
 mod soql;
+mod transport;
 mod write;
 
 use std::collections::BTreeMap;
@@ -32,10 +33,10 @@ use secrecy::SecretString;
 
 use self::auth::SessionCache;
 use self::describe::Schemas;
-use self::http::HttpClient;
 use self::pubsub::{EventBus, EventFilter};
 use self::read::Reader;
 use self::rest::RestClient;
+use self::transport::Network;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
@@ -51,6 +52,7 @@ pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedEvent};
 pub(crate) use self::relay::{RelayedBatch, read_relayed};
 pub use self::rest::ApiUsage;
+pub use self::transport::{Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
 
 /// How to reach and enter an org.
 #[derive(Debug, Clone)]
@@ -69,6 +71,8 @@ pub struct SalesforceOptions {
     pub client_tag: String,
     /// Most calls under way at a time, for writes and for reads.
     pub calls_in_flight: usize,
+    /// Rows of one page of a scan; at most what one query answer holds.
+    pub page_rows: usize,
 }
 
 /// The global endpoint of the Pub/Sub API.
@@ -80,6 +84,9 @@ pub const ALL_CHANGES_TOPIC: &str = "/data/ChangeEvents";
 
 /// The tag that our writes carry in `Sforce-Call-Options`.
 pub const CLIENT_TAG: &str = "syncline";
+
+/// Rows of one page of a scan: what one query answer holds at most (SOQL reference, "batchSize").
+const PAGE_ROWS: usize = 2_000;
 
 /// Calls side by side: enough to hide a round trip, and far from the 25 long-running ones that an
 /// org allows all its clients together.
@@ -96,6 +103,7 @@ impl SalesforceOptions {
             login,
             client_tag: CLIENT_TAG.to_owned(),
             calls_in_flight: CALLS_IN_FLIGHT,
+            page_rows: PAGE_ROWS,
         }
     }
 
@@ -117,25 +125,36 @@ impl SalesforceOptions {
     }
 }
 
-/// One org, over the network.
+/// One org.
 pub struct HttpSalesforce {
     rest: RestClient,
     sessions: Arc<SessionCache>,
     schemas: Schemas,
     events: EventBus,
     calls_in_flight: usize,
+    page_rows: usize,
 }
 
 impl HttpSalesforce {
-    /// Prepares the client; nothing is sent yet. Errors: the private key or the Pub/Sub address is
-    /// none.
+    /// Prepares a client over the network; nothing is sent yet. Fails if the private key or the Pub/Sub
+    /// address is invalid.
     pub fn new(
         options: SalesforceOptions,
         tokens: Arc<dyn TokenStore>,
     ) -> Result<Self, SalesforceError> {
-        let http = Arc::new(HttpClient::new()?);
+        let network = Network::new(&options.pubsub_url)?;
+        Self::over(Arc::new(network), options, tokens)
+    }
+
+    /// Prepares a client over another transport; nothing is sent yet. Fails if the private key is
+    /// invalid.
+    pub fn over(
+        transport: Arc<dyn Transport>,
+        options: SalesforceOptions,
+        tokens: Arc<dyn TokenStore>,
+    ) -> Result<Self, SalesforceError> {
         let sessions = Arc::new(SessionCache::new(
-            Arc::clone(&http),
+            Arc::clone(&transport),
             &options.login_url,
             &options.client_id,
             options.login,
@@ -143,19 +162,16 @@ impl HttpSalesforce {
         )?);
         Ok(Self {
             rest: RestClient::new(
-                http,
+                Arc::clone(&transport),
                 Arc::clone(&sessions),
                 &options.api_version,
                 &options.client_tag,
             ),
-            events: EventBus::new(
-                &options.pubsub_url,
-                &options.client_tag,
-                Arc::clone(&sessions),
-            )?,
+            events: EventBus::new(transport, &options.client_tag, Arc::clone(&sessions)),
             sessions,
             schemas: Schemas::default(),
             calls_in_flight: options.calls_in_flight.max(1),
+            page_rows: options.page_rows.max(1),
         })
     }
 
@@ -169,6 +185,7 @@ impl HttpSalesforce {
             rest: &self.rest,
             schemas: &self.schemas,
             calls_in_flight: self.calls_in_flight,
+            page_rows: self.page_rows,
         }
     }
 }

@@ -3,18 +3,18 @@
 pub mod answers;
 mod batch;
 mod input;
-pub mod json;
 mod problem;
-pub mod read;
 
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 use syncline_planner::config::{Config, ObjectSync};
 use syncline_planner::model::hash;
-use syncline_planner::model::text::{JsonText, WriteJson};
-use syncline_planner::{ChangeEnvelope, PlannerContext, RecordFacts, SourceSystem};
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::{ChangeEnvelope, PlannerContext, RecordFacts, RecordPlan, SourceSystem};
 
-use answers::{ConfigAnswer, FieldExplanation, Listed, RecordExplanation};
+use answers::{ConfigAnswer, FieldExplanation, RecordAnswer, RecordExplanation};
 pub use batch::Batch;
 pub use problem::Problem;
 
@@ -47,89 +47,98 @@ pub fn check_config(toml: &str) -> Result<String, Problem> {
     Ok(text(&answer))
 }
 
-/// Plans one record.
+/// Plans one record: what it needs, why, and how it travels.
 pub fn plan_record(input: &str) -> Result<String, Problem> {
-    let (object, facts) = record(input)?;
-    Ok(text(&facts.plan(&object)))
+    let (facts, object) = input::record(input)?;
+    let plan = facts.plan(&object);
+    Ok(text(&RecordAnswer {
+        lane: batch::lane_alone(&plan, &object),
+        why: explanation(&facts, &plan),
+        unmapped: unmapped(&facts, &object),
+        plan,
+    }))
 }
 
-/// Plans one record and says why in words.
-pub fn explain(input: &str) -> Result<String, Problem> {
-    let (object, facts) = record(input)?;
-    let plan = facts.plan(&object);
+fn explanation<'a>(facts: &'a RecordFacts, plan: &RecordPlan) -> RecordExplanation<'a> {
     let fields = plan.explanation.fields.iter().map(|(field, rule)| {
         let held = |side| facts.held(side).and_then(|fields| fields.get(field));
         let line = FieldExplanation {
             rule: *rule,
             sentence: rule.sentence(),
-            base: facts
-                .base
-                .as_ref()
-                .and_then(|base| base.get(field))
-                .cloned(),
-            postgres: held(SourceSystem::Postgres).cloned(),
-            salesforce: held(SourceSystem::Salesforce).cloned(),
+            base: facts.base.as_ref().and_then(|base| base.get(field)),
+            postgres: held(SourceSystem::Postgres),
+            salesforce: held(SourceSystem::Salesforce),
         };
         (field.clone(), line)
     });
-    Ok(text(&RecordExplanation {
+    RecordExplanation {
         rule: plan.explanation.record,
         sentence: plan.explanation.record.sentence(),
         settled: plan.is_settled(),
-        fields: Listed(fields.collect()),
-    }))
+        fields: fields.collect(),
+    }
 }
 
-/// Plans a batch that fits into one call: `{"object": …, "rows": […]}`, see [`Batch`].
-pub fn plan_batch(input: &str) -> Result<String, Problem> {
-    let mut members = input::members(input)?;
-    let rows = members.list("rows")?;
-    let mut batch = Batch::of(members)?;
-    let rows = batch.plan_rows(rows)?;
-    Ok(text(&answers::BatchAnswer {
-        rows,
-        summary: batch.summary(),
-    }))
+/// Returns the fields of a record that its rules do not map.
+fn unmapped<'a>(facts: &'a RecordFacts, object: &ObjectSync) -> Vec<&'a FieldName> {
+    let payloads = [&facts.base, &facts.postgres, &facts.salesforce];
+    let fields: BTreeSet<&FieldName> = payloads
+        .into_iter()
+        .flatten()
+        .flat_map(|fields| fields.keys())
+        .collect();
+    let is_mapped =
+        |field: &FieldName| *field == object.external_id.field || object.fields.contains_key(field);
+    fields
+        .into_iter()
+        .filter(|field| !is_mapped(field))
+        .collect()
 }
 
 /// Plans one change.
 pub fn plan_change(input: &str) -> Result<String, Problem> {
-    let mut members = input::members(input)?;
-    let context: PlannerContext = members.required("context")?;
-    let envelope: ChangeEnvelope = members.required("envelope")?;
-    members.finish(&["context", "envelope"])?;
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        context: PlannerContext,
+        envelope: ChangeEnvelope,
+    }
+    let Input { context, envelope } = input::read(input)?;
     Ok(text(&syncline_planner::plan_change(&context, &envelope)))
 }
 
 /// Merges two payloads.
 pub fn merge(input: &str) -> Result<String, Problem> {
-    let mut members = input::members(input)?;
-    let object: ObjectSync = members.required("object")?;
-    let source: SourceSystem = members.required("source")?;
-    let incoming: Json = members.required("incoming")?;
-    // A payload that is null is one; only a missing one is none.
-    let current = members.some("current")?;
-    members.finish(&["object", "source", "incoming", "current"])?;
-    let outcome = syncline_planner::merge_payload(&object, current.as_ref(), source, &incoming);
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        object: ObjectSync,
+        source: SourceSystem,
+        incoming: Json,
+        /// A payload that is null is a payload; only a missing member means that there is no payload.
+        #[serde(default, deserialize_with = "given")]
+        current: Option<Json>,
+    }
+    let input: Input = input::read(input)?;
+    let outcome = syncline_planner::merge_payload(
+        &input.object,
+        input.current.as_ref(),
+        input.source,
+        &input.incoming,
+    );
     Ok(text(&outcome))
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 /// Returns the hash of a JSON text.
 pub fn canonical_hash(json: &str) -> Result<String, Problem> {
-    let json: Json = input::whole(json)?;
+    let json: Json = input::read(json)?;
     Ok(hash::canonical_hash(&json))
 }
 
-fn record(input: &str) -> Result<(ObjectSync, RecordFacts), Problem> {
-    let mut members = input::members(input)?;
-    let object = members.required("object")?;
-    Ok((object, members.all()?))
-}
-
-/// Writes an answer. Where tests run, it is compared with what serde writes: one of them says what the
-/// types of the package are.
-fn text<T: Serialize + WriteJson>(answer: &T) -> String {
-    let text = JsonText::of(answer);
-    debug_assert_eq!(serde_json::to_string(answer).ok().as_ref(), Some(&text));
-    text
+fn text<T: Serialize>(answer: &T) -> String {
+    serde_json::to_string(answer).expect("the keys of an answer are texts, so it is JSON")
 }

@@ -39,24 +39,12 @@ pub fn check_config(toml: &str) -> Result<String, JsError> {
     shown(calls::check_config(toml))
 }
 
-/// Plans one record and returns the plan. The input is an object of `object` (its rules, as in
-/// `check_config`'s answer) and the members of `RecordFacts`: `external_id`, `base`, `postgres`,
-/// `salesforce`, …
+/// Plans one record and returns what it needs, why, and how it travels. The input is an object of
+/// `object` (its rules, as in `check_config`'s answer) and the members of `RecordFacts`: `external_id`,
+/// `base`, `postgres`, `salesforce`, …
 #[wasm_bindgen]
 pub fn plan_record(input: &str) -> Result<String, JsError> {
     shown(calls::plan_record(input))
-}
-
-/// Plans one record, as `plan_record`, and returns why, in words, per field and for the record.
-#[wasm_bindgen]
-pub fn explain(input: &str) -> Result<String, JsError> {
-    shown(calls::explain(input))
-}
-
-/// Plans a small batch: `{"object": …, "rows": […]}`. Returns `{"rows": […], "summary": {…}}`.
-#[wasm_bindgen]
-pub fn plan_batch(input: &str) -> Result<String, JsError> {
-    shown(calls::plan_batch(input))
 }
 
 /// Plans one change: `{"context": {"object": …, "current_payload": …, …}, "envelope": {…}}`.

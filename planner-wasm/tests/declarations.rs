@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use planner_wasm::calls::Problem;
-use planner_wasm::calls::answers::{BatchAnswer, ConfigAnswer, RecordExplanation};
+use planner_wasm::calls::answers::{BatchRow, BatchSummary, ConfigAnswer, RecordAnswer};
 use syncline_planner::{
-    ApplyLane, ChangeEnvelope, MergeOutcome, PlanDecision, PlannerContext, RecordFacts, RecordPlan,
+    ApplyLane, ChangeEnvelope, MergeOutcome, PlanDecision, PlannerContext, RecordFacts,
 };
 use ts_rs::{Config, TS, TypeVisitor};
 
@@ -52,16 +52,16 @@ fn types() -> String {
         found: BTreeMap::new(),
     };
     declarations.visit::<ApplyLane>();
-    declarations.visit::<BatchAnswer>();
+    declarations.visit::<BatchRow>();
+    declarations.visit::<BatchSummary>();
     declarations.visit::<ChangeEnvelope>();
     declarations.visit::<ConfigAnswer>();
     declarations.visit::<MergeOutcome>();
     declarations.visit::<PlanDecision>();
     declarations.visit::<PlannerContext>();
     declarations.visit::<Problem>();
-    declarations.visit::<RecordExplanation>();
+    declarations.visit::<RecordAnswer<'static>>();
     declarations.visit::<RecordFacts>();
-    declarations.visit::<RecordPlan>();
     let declared: Vec<String> = declarations.found.into_values().collect();
     format!("{HEAD}\n{}", laid_out(&declared.join("\n")))
 }

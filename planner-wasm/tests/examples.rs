@@ -1,4 +1,4 @@
-//! The worked examples of `docs/merging.md` are what the planner says of `examples/*.json`.
+//! The worked examples of `docs/merging.md` are the planner's answers to `examples/*.json`.
 //!
 //! Each example stands in the document as one block, made here from the planner's answer; a test that
 //! fails prints the block as it should be.
@@ -45,10 +45,10 @@ fn examples() -> Vec<Json> {
 }
 
 /// Asks the planner about the example under these rules.
-fn ask(call: fn(&str) -> Result<String, calls::Problem>, rules: &Json, example: &Json) -> Json {
+fn ask(rules: &Json, example: &Json) -> Json {
     let mut input = example["record"].clone();
     input["object"] = rules.clone();
-    let answer = call(&input.to_string()).expect("an example is planned");
+    let answer = calls::plan_record(&input.to_string()).expect("an example is planned");
     serde_json::from_str(&answer).expect("an answer is JSON")
 }
 
@@ -58,7 +58,7 @@ fn block(rules: &Json, example: &Json) -> String {
     block.push_str(&sides(&example["record"]));
     block.push_str(&outcome(rules, example));
     for (heading, rules) in variants(rules, example) {
-        let plan = ask(calls::plan_record, &rules, example);
+        let plan = ask(&rules, example);
         writeln!(block, "{heading:<34} {}", in_short(&plan)).expect("a string takes it");
     }
     block.push_str("```\n");
@@ -96,8 +96,8 @@ fn sides(record: &Json) -> String {
 }
 
 fn outcome(rules: &Json, example: &Json) -> String {
-    let plan = ask(calls::plan_record, rules, example);
-    let why = ask(calls::explain, rules, example);
+    let plan = ask(rules, example);
+    let why = &plan["why"];
     let mut text = format!("{}\n", in_short(&plan));
     let record = why["rule"].as_str();
     for (field, line) in why["fields"].as_object().into_iter().flatten() {
@@ -170,7 +170,7 @@ fn in_short(plan: &Json) -> String {
 }
 
 #[test]
-fn the_document_shows_what_the_planner_says() {
+fn the_document_shows_the_planners_answers() {
     let document = read(DOCUMENT);
     let rules = rules();
     let mut wrong = Vec::new();

@@ -1,7 +1,8 @@
-//! The npm package as those have it who install it.
+//! The npm package as its users install it.
 //!
 //! `SYNCLINE_PLANNER_PACKAGE` names the tarball (`make package` builds it); without it nothing is
-//! tested here. What is promised is said by the scripts under `npm/test`.
+//! tested here. The promises are in the scripts under `npm/test`; those of pages need the bundlers that
+//! `scripts/planner-package bundlers` installs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,11 +28,19 @@ fn project(tarball: &str) -> tempfile::TempDir {
     project
 }
 
-fn run_script(name: &str) {
-    let Ok(tarball) = std::env::var("SYNCLINE_PLANNER_PACKAGE") else {
+/// Most bytes of the tarball: what a page can afford to load for one record.
+const TARBALL_BYTES_MAX: u64 = 250_000;
+
+fn tarball() -> Option<String> {
+    let tarball = std::env::var("SYNCLINE_PLANNER_PACKAGE").ok();
+    if tarball.is_none() {
         eprintln!("SYNCLINE_PLANNER_PACKAGE is not set: the package was not tested");
-        return;
-    };
+    }
+    tarball
+}
+
+fn run_script(name: &str) {
+    let Some(tarball) = tarball() else { return };
     let project = project(&tarball);
     let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/npm/test")).join(name);
     let run = Command::new("node")
@@ -54,11 +63,21 @@ fn the_tarball_works_in_an_empty_project() {
 }
 
 #[test]
-fn hostile_input_gets_an_error_and_never_a_trap() {
+fn hostile_input_causes_errors_and_never_traps() {
     run_script("hostile.test.mjs");
 }
 
 #[test]
-fn a_bundled_page_plans_a_record() {
-    run_script("bundle.test.mjs");
+fn every_kind_of_page_loads_the_planner() {
+    run_script("pages.test.mjs");
+}
+
+#[test]
+fn the_tarball_is_small() {
+    let Some(tarball) = tarball() else { return };
+    let bytes = std::fs::metadata(&tarball).expect("the tarball").len();
+    assert!(
+        bytes <= TARBALL_BYTES_MAX,
+        "the package has {bytes} bytes; at most {TARBALL_BYTES_MAX} are allowed"
+    );
 }

@@ -8,13 +8,17 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::classify::Fault;
-use super::http::{HttpClient, HttpFailure};
+use super::rest::bearer;
+use super::transport::{HttpFailure, Transport};
 use crate::model::ids::SalesforceId;
 use crate::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 
@@ -106,7 +110,7 @@ impl TokenStore for MemoryTokenStore {
 
 /// Keeps the one session of a client.
 pub(super) struct SessionCache {
-    http: Arc<HttpClient>,
+    transport: Arc<dyn Transport>,
     login_url: String,
     client_id: String,
     login: PreparedLogin,
@@ -143,7 +147,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 impl SessionCache {
     /// Prepares the login; nothing is sent yet. Errors: the private key is none.
     pub(super) fn new(
-        http: Arc<HttpClient>,
+        transport: Arc<dyn Transport>,
         login_url: &str,
         client_id: &str,
         login: Login,
@@ -151,7 +155,7 @@ impl SessionCache {
     ) -> Result<Self, SalesforceError> {
         let login_url = login_url.trim_end_matches('/').to_owned();
         Ok(Self {
-            http,
+            transport,
             client_id: client_id.to_owned(),
             login: prepare(login, &login_url)?,
             login_url,
@@ -218,21 +222,11 @@ impl SessionCache {
     }
 
     async fn log_in(&self) -> Result<Session, SalesforceError> {
-        let form = self.login_form()?;
-        let request = self
-            .http
-            .client()
-            .post(format!("{}/services/oauth2/token", self.login_url))
-            .form(&form);
-        let answer = self
-            .http
-            .send(request, LOGIN_TIMEOUT)
-            .await
-            .map_err(|failure| failure.into_error(LOGIN))?;
-        if answer.status != 200 {
-            return Err(Fault::from_body(answer.status, &answer.body).into_error(LOGIN));
-        }
-        let token: TokenAnswer = serde_json::from_slice(&answer.body)
+        let request = Request::post(format!("{}/services/oauth2/token", self.login_url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form_body(&self.login_form()?));
+        let body = self.fetch(request).await?;
+        let token: TokenAnswer = serde_json::from_slice(&body)
             .map_err(|_| unreadable("the token answer is not what OAuth prescribes"))?;
         self.session_of(token).await
     }
@@ -291,23 +285,34 @@ impl SessionCache {
         instance_url: &str,
         access_token: &SecretString,
     ) -> Result<(SalesforceId, SalesforceId), SalesforceError> {
-        let request = self
-            .http
-            .client()
-            .get(format!("{instance_url}/services/oauth2/userinfo"))
-            .bearer_auth(access_token.expose_secret());
-        let answer = self
-            .http
-            .send(request, LOGIN_TIMEOUT)
-            .await
-            .map_err(|failure: HttpFailure| failure.into_error(LOGIN))?;
-        if answer.status != 200 {
-            return Err(Fault::from_body(answer.status, &answer.body).into_error(LOGIN));
-        }
-        let info: UserInfo = serde_json::from_slice(&answer.body)
+        let token = bearer(access_token).map_err(|failure| failure.into_error(LOGIN))?;
+        let request = Request::get(format!("{instance_url}/services/oauth2/userinfo"))
+            .header(AUTHORIZATION, token)
+            .body(Bytes::new());
+        let body = self.fetch(request).await?;
+        let info: UserInfo = serde_json::from_slice(&body)
             .map_err(|_| unreadable("userinfo does not name organization and user"))?;
         Ok((info.organization_id, info.user_id))
     }
+
+    /// Sends a request of the login, which must answer 200, and returns the body.
+    async fn fetch(&self, request: http::Result<Request<Bytes>>) -> Result<Bytes, SalesforceError> {
+        let failed = |failure: HttpFailure| failure.into_error(LOGIN);
+        let request = request.map_err(|error| failed(HttpFailure::bad_request(&error.to_string())));
+        let answer = self.transport.send(request?, LOGIN_TIMEOUT).await;
+        let answer = answer.map_err(failed)?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.into_body()),
+            status => Err(Fault::from_body(status, answer.body()).into_error(LOGIN)),
+        }
+    }
+}
+
+/// Returns a form as a request body holds it.
+fn form_body(form: &[(&'static str, String)]) -> Bytes {
+    let mut url = reqwest::Url::parse("http://form").expect("it is an address");
+    url.query_pairs_mut().extend_pairs(form);
+    Bytes::from(url.query().unwrap_or_default().to_owned())
 }
 
 const LOGIN: &str = "the login";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value as Json;
 

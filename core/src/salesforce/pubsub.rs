@@ -15,14 +15,15 @@ mod proto {
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, Once};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use tonic::codegen::Service;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use self::credit::Credit;
@@ -34,12 +35,13 @@ use super::avro::EventSchema;
 use super::classify::Fault;
 pub(super) use super::event::EventFilter;
 use super::event::Ourselves;
+use super::transport::{GrpcBody, GrpcFailure, Transport};
 use crate::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
 
 /// The event bus of one org. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct EventBus {
-    channel: Channel,
+    transport: Arc<dyn Transport>,
     sessions: Arc<SessionCache>,
     origin_suffix: String,
     /// Event schemas by id; an id stands for the same schema for ever.
@@ -52,8 +54,6 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest single allocation while decoding an event, which has at most 1 MB.
 const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Longest call: for a schema, or until a stream may be watched.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -65,22 +65,22 @@ const OPENING_WATCHED: Duration = Duration::from_secs(1);
 const REQUESTS_WAITING: usize = 4;
 
 impl EventBus {
-    /// Prepares the channel; it connects at first use. Errors: the address is none.
+    /// Prepares the event bus; nothing is sent yet.
     pub(super) fn new(
-        url: &str,
+        transport: Arc<dyn Transport>,
         client_tag: &str,
         sessions: Arc<SessionCache>,
-    ) -> Result<Self, SalesforceError> {
+    ) -> Self {
         static BOUNDED: Once = Once::new();
         BOUNDED.call_once(|| {
             apache_avro::util::max_allocation_bytes(EVENT_BYTES_MAX);
         });
-        Ok(Self {
-            channel: endpoint(url)?.connect_lazy(),
+        Self {
+            transport,
             sessions,
             origin_suffix: format!(";client={client_tag}"),
             schemas: Arc::default(),
-        })
+        }
     }
 
     /// Opens a subscription, with a new session where the old one is dead. Errors: the topic does not
@@ -216,8 +216,29 @@ impl EventBus {
         })
     }
 
-    fn client(&self) -> PubSubClient<Channel> {
-        PubSubClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    fn client(&self) -> PubSubClient<Caller> {
+        PubSubClient::new(Caller(Arc::clone(&self.transport)))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+/// Makes the calls of the generated client through the transport.
+#[derive(Clone)]
+struct Caller(Arc<dyn Transport>);
+
+impl Service<http::Request<GrpcBody>> for Caller {
+    type Response = http::Response<GrpcBody>;
+    type Error = GrpcFailure;
+    type Future = future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    /// The transport waits in the call itself until it can take it.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<GrpcBody>) -> Self::Future {
+        let transport = Arc::clone(&self.0);
+        Box::pin(async move { transport.open(request).await })
     }
 }
 
@@ -225,29 +246,6 @@ type Opening = future::BoxFuture<'static, Result<Streaming<FetchResponse>, Statu
 
 /// Code of a schema that is no Avro schema of a change event.
 const SCHEMA_UNREADABLE: &str = "schema_unreadable";
-
-fn endpoint(url: &str) -> Result<Endpoint, SalesforceError> {
-    let bad_address = || SalesforceError {
-        what: "setting up the Pub/Sub client".to_owned(),
-        status: None,
-        code: "bad_address".to_owned(),
-        message: "pubsub_url must be https://host:port or http://host:port".to_owned(),
-        disposition: Disposition::Park,
-    };
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|_| bad_address())?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(Some(Duration::from_secs(30)))
-        .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
-        .map_err(|_| bad_address())?;
-    match endpoint.uri().scheme_str() {
-        Some("http") => Ok(endpoint),
-        Some("https") => endpoint
-            .tls_config(ClientTlsConfig::new().with_webpki_roots())
-            .map_err(|_| bad_address()),
-        Some(_) | None => Err(bad_address()),
-    }
-}
 
 /// Returns a request with the metadata that every RPC carries.
 fn authorized<T>(message: T, session: &Session) -> Result<Request<T>, Status> {

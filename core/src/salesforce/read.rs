@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use reqwest::Method;
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::describe::{Schemas, field_of};
 use super::rest::{Fetched, RestCall, RestClient};
-use super::soql::{Literal, PAGE_ROWS, Selection};
+use super::soql::{Literal, Selection};
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::Version;
@@ -22,13 +22,15 @@ use crate::ports::salesforce::{
     ScanPage,
 };
 
-/// Reads through one org's transport.
+/// Reads from one org.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
     /// Most statements under way at a time.
     pub(super) calls_in_flight: usize,
+    /// Rows of one page of a scan.
+    pub(super) page_rows: usize,
 }
 
 /// Which rows a query sees.
@@ -85,9 +87,9 @@ impl Reader<'_> {
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError> {
         let columns = self.columns(object, fields).await?;
-        let statement = columns.selection().page(filter, after);
+        let statement = columns.selection().page(filter, after, self.page_rows);
         let rows = self.query(object, statement, Rows::Live).await?;
-        Ok(columns.page(&rows))
+        Ok(columns.page(&rows, self.page_rows))
     }
 
     /// Tries a filter beside the fields that are read with it.
@@ -151,10 +153,10 @@ impl Reader<'_> {
         let stamp = columns.stamp()?;
         let statement = columns
             .selection()
-            .changed_since(&stamp, since_ms, after)
+            .changed_since(&stamp, since_ms, after, self.page_rows)
             .ok_or_else(|| reading(object, "bad_moment", "the moment is no date"))?;
         let rows = self.query(object, statement, Rows::DeletedToo).await?;
-        Ok(columns.page(&rows))
+        Ok(columns.page(&rows, self.page_rows))
     }
 
     /// Reads the org's limits.
@@ -325,10 +327,10 @@ impl Columns {
         }
     }
 
-    fn page(&self, rows: &[Row]) -> ScanPage {
+    fn page(&self, rows: &[Row], page_rows: usize) -> ScanPage {
         ScanPage {
             records: rows.iter().filter_map(|row| self.record(row)).collect(),
-            done: rows.len() < PAGE_ROWS,
+            done: rows.len() < page_rows,
         }
     }
 

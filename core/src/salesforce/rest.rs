@@ -1,20 +1,21 @@
-//! How a REST call is made: under the shared session, within a deadline, renewing the session once.
+//! Makes a REST call: under the shared session, within a deadline, renewing the session once.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use reqwest::Method;
-use secrecy::ExposeSecret;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
-use super::http::{Effect, HttpAnswer, HttpClient, HttpFailure};
+use super::transport::{Effect, HttpFailure, Transport};
 use crate::ports::salesforce::SalesforceError;
 
 /// Makes REST calls.
 pub(super) struct RestClient {
-    http: Arc<HttpClient>,
+    transport: Arc<dyn Transport>,
     sessions: Arc<SessionCache>,
     /// `/services/data/v68.0`.
     base_path: String,
@@ -48,7 +49,7 @@ pub(super) struct RestCall {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// A call without a whole answer.
@@ -58,19 +59,18 @@ pub(super) struct CallFailure {
     pub(super) error: SalesforceError,
 }
 
-/// Least time that a call is started with: less than one round trip cannot bring an answer, only a
-/// doubt.
+/// Least time that a call is started with: less than one round trip cannot bring an answer.
 const CALL_MS_MIN: u128 = 50;
 
 impl RestClient {
     pub(super) fn new(
-        http: Arc<HttpClient>,
+        transport: Arc<dyn Transport>,
         sessions: Arc<SessionCache>,
         api_version: &str,
         client_tag: &str,
     ) -> Self {
         Self {
-            http,
+            transport,
             sessions,
             base_path: format!("/services/data/v{api_version}"),
             call_options: format!("client={client_tag}"),
@@ -83,7 +83,7 @@ impl RestClient {
         format!("{}{resource}", self.base_path)
     }
 
-    /// Returns the API requests used, as the last answer new.
+    /// Returns the API requests used, as the last answer counted them.
     pub(super) fn usage(&self) -> Option<ApiUsage> {
         *self.usage.lock().expect("no holder of this lock panics")
     }
@@ -104,7 +104,7 @@ impl RestClient {
     }
 
     /// Makes a call that must answer 200 and returns the body.
-    pub(super) async fn fetch(&self, what: &str, call: &RestCall) -> Result<Vec<u8>, Fetched> {
+    pub(super) async fn fetch(&self, what: &str, call: &RestCall) -> Result<Bytes, Fetched> {
         let answer = self
             .perform(what, call)
             .await
@@ -129,31 +129,36 @@ impl RestClient {
         if left.as_millis() < CALL_MS_MIN {
             return Err(failed(HttpFailure::no_time_left()));
         }
-        let url = format!("{}{}", session.instance_url, call.path);
-        let mut request = self
-            .http
-            .client()
-            .request(call.method.clone(), url)
-            .bearer_auth(session.access_token.expose_secret())
+        let request = self.request(call, session).map_err(failed)?;
+        let answer = self.transport.send(request, left).await.map_err(failed)?;
+        self.note_usage(&answer);
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: answer.into_body(),
+        })
+    }
+
+    fn request(&self, call: &RestCall, session: &Session) -> Result<Request<Bytes>, HttpFailure> {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{}{}", session.instance_url, call.path))
+            .header(AUTHORIZATION, bearer(&session.access_token)?)
             .header("Sforce-Call-Options", &self.call_options);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        if let Some(body) = &call.body {
-            request = request
-                .header("Content-Type", "application/json")
-                .body(body.clone());
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
         }
-        let answer = self.http.send(request, left).await.map_err(failed)?;
-        self.note_usage(&answer);
-        Ok(Answer {
-            status: answer.status,
-            body: answer.body,
-        })
+        request
+            .body(call.body.clone().unwrap_or_default())
+            .map_err(|error| HttpFailure::bad_request(&error.to_string()))
     }
 
-    fn note_usage(&self, answer: &HttpAnswer) {
-        if let Some(usage) = answer.limit_info.as_deref().and_then(ApiUsage::parse) {
+    fn note_usage(&self, answer: &Response<Bytes>) {
+        let header = answer.headers().get("sforce-limit-info");
+        let text = header.and_then(|value| value.to_str().ok());
+        if let Some(usage) = text.and_then(ApiUsage::parse) {
             let mut noted = self.usage.lock().expect("no holder of this lock panics");
             *noted = Some(usage);
         }
@@ -165,7 +170,7 @@ impl RestClient {
 pub(super) enum Fetched {
     /// No whole answer came.
     Failed(SalesforceError),
-    /// Salesforce said no.
+    /// Salesforce refused it.
     Refused(Fault),
 }
 
@@ -191,6 +196,14 @@ impl ApiUsage {
             })
         })
     }
+}
+
+/// Returns the header that carries an access token. Debug output does not show it.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+        .map_err(|_| HttpFailure::bad_request("the access token is not a header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A 401 means a dead session. A redirect means that the org has moved; the next login says where to.

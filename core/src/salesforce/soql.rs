@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::FieldType;
@@ -12,9 +13,6 @@ use crate::model::value::Decimal;
 ///
 /// Salesforce refuses URIs over 16,384 bytes with 414; the rest is room for host and path.
 pub(super) const ENCODED_BYTES_MAX: usize = 15_000;
-
-/// Rows of one page of a scan: what one query answer holds at most (SOQL reference, "batchSize").
-pub(super) const PAGE_ROWS: usize = 2_000;
 
 /// Characters of a Salesforce id in its longer form.
 const SALESFORCE_ID_CHARS: usize = 18;
@@ -106,7 +104,12 @@ impl Selection<'_> {
     }
 
     /// Returns the statement for the next page of all live records in id order.
-    pub(super) fn page(&self, filter: Option<&str>, after: Option<&SalesforceId>) -> String {
+    pub(super) fn page(
+        &self,
+        filter: Option<&str>,
+        after: Option<&SalesforceId>,
+        rows: usize,
+    ) -> String {
         let conditions: Vec<String> = filter
             .map(|filter| format!("({filter})"))
             .into_iter()
@@ -116,7 +119,7 @@ impl Selection<'_> {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
-        format!("{}{condition} ORDER BY Id LIMIT {PAGE_ROWS}", self.head())
+        format!("{}{condition} ORDER BY Id LIMIT {rows}", self.head())
     }
 
     /// Returns the statements that a filter is tried by, or none if it is so long that nothing could
@@ -139,6 +142,7 @@ impl Selection<'_> {
         stamp: &FieldName,
         since_ms: i64,
         after: Option<&SalesforceId>,
+        rows: usize,
     ) -> Option<String> {
         let since = moment(since_ms)?;
         let condition = match after {
@@ -149,7 +153,7 @@ impl Selection<'_> {
             ),
         };
         Some(format!(
-            "{} WHERE {condition} ORDER BY {stamp}, Id LIMIT {PAGE_ROWS}",
+            "{} WHERE {condition} ORDER BY {stamp}, Id LIMIT {rows}",
             self.head()
         ))
     }
@@ -160,15 +164,18 @@ impl Selection<'_> {
     }
 }
 
+/// Everything that a form escapes (URL Standard, "application/x-www-form-urlencoded"). It writes a space
+/// as one `+`, which counts as one byte here as well.
+const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b' ')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*');
+
 /// Returns how long a text is as a part of a URI's query.
 pub(super) fn encoded_length(text: &str) -> usize {
-    text.bytes()
-        .map(|byte| match byte {
-            b' ' => 1,
-            _ if byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte) => 1,
-            _ => 3,
-        })
-        .sum()
+    utf8_percent_encode(text, FORM_ESCAPED).map(str::len).sum()
 }
 
 /// Quotes a text (SOQL and SOSL Reference, "Quoted String Escape Sequences").
@@ -288,13 +295,13 @@ mod tests {
         };
         let after = SalesforceId::parse("001D000000IqhSLIAZ").unwrap();
         assert_eq!(
-            selection.page(Some("Type = 'a' OR Type = 'b'"), Some(&after)),
+            selection.page(Some("Type = 'a' OR Type = 'b'"), Some(&after), 2_000),
             "SELECT Id, Name FROM Account WHERE (Type = 'a' OR Type = 'b') \
              AND Id > '001D000000IqhSLIAZ' ORDER BY Id LIMIT 2000"
         );
         assert_eq!(
-            selection.page(None, None),
-            "SELECT Id, Name FROM Account ORDER BY Id LIMIT 2000"
+            selection.page(None, None, 50),
+            "SELECT Id, Name FROM Account ORDER BY Id LIMIT 50"
         );
     }
 
@@ -330,7 +337,7 @@ mod tests {
         let after = SalesforceId::parse("001D000000IqhSLIAZ").unwrap();
         assert_eq!(
             selection
-                .changed_since(&stamp, 1_777_627_800_000, Some(&after))
+                .changed_since(&stamp, 1_777_627_800_000, Some(&after), 2_000)
                 .unwrap(),
             "SELECT Id FROM Account WHERE (SystemModstamp > 2026-05-01T09:30:00.000Z OR \
              (SystemModstamp = 2026-05-01T09:30:00.000Z AND Id > '001D000000IqhSLIAZ')) \

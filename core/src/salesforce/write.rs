@@ -11,16 +11,16 @@ mod payload;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
-use reqwest::Method;
+use http::Method;
 
 use self::answer::{BatchAnswer, batch_answer, single_answer};
 use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
-use super::http::Effect;
 use super::rest::{CallFailure, RestCall, RestClient};
+use super::transport::Effect;
 use crate::ports::salesforce::{Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget};
 
-/// Writes through one org's transport.
+/// Writes to one org.
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
     pub(super) rest: &'a RestClient,

@@ -38,7 +38,7 @@ async fn parked(stage: &Stage) -> Json {
 }
 
 #[tokio::test]
-async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_is_corrected() {
+async fn value_too_long_parks_only_its_field_until_corrected() {
     let (stage, id) = agreed().await;
     stage.sql(TOO_LONG).await;
     stage.drain().await;
@@ -66,7 +66,7 @@ async fn a_row_with_a_value_too_long_sends_its_other_fields_and_goes_on_when_it_
 }
 
 #[tokio::test]
-async fn a_new_row_is_created_without_the_value_that_cannot_go() {
+async fn new_row_is_created_without_its_invalid_value() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -83,7 +83,7 @@ async fn a_new_row_is_created_without_the_value_that_cannot_go() {
 }
 
 #[tokio::test]
-async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
+async fn owner_overwrites_value_that_could_not_be_sent() {
     let (stage, id) = agreed().await;
     stage.org.update(&id, json!({"Industry": "Energy"}));
     stage.drain().await;
@@ -98,7 +98,7 @@ async fn an_owner_writes_over_a_value_that_could_not_be_sent() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_go_and_an_edit_of_the_other_side_are_a_conflict_of_that_field() {
+async fn unsendable_value_and_remote_edit_conflict_in_that_field() {
     let (stage, id) = agreed().await;
     stage.sql(TOO_LONG).await;
     stage.org.update(&id, json!({"Phone": "2"}));
@@ -113,7 +113,7 @@ async fn a_value_that_cannot_go_and_an_edit_of_the_other_side_are_a_conflict_of_
 }
 
 #[tokio::test]
-async fn a_value_that_salesforce_refuses_stops_its_field_and_goes_when_it_is_corrected() {
+async fn value_salesforce_refuses_parks_its_field_until_corrected() {
     let (stage, _) = agreed().await;
     let contact = stage.org.id_of("Contact", "c-1").unwrap();
     stage
@@ -173,7 +173,7 @@ async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
 }
 
 #[tokio::test]
-async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_changes() {
+async fn value_the_table_refuses_parks_its_column_until_changed() {
     let (stage, id) = agreed().await;
     stage
         .sql("alter table account alter column phone type varchar(5)")
@@ -202,7 +202,7 @@ async fn a_value_that_the_table_refuses_stops_its_column_and_goes_when_it_change
 }
 
 #[tokio::test]
-async fn of_several_columns_that_the_table_refuses_each_stops_and_the_rest_is_inserted() {
+async fn row_is_inserted_without_the_columns_the_table_refuses() {
     let stage = Stage::open().await;
     stage
         .sql(

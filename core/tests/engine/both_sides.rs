@@ -31,7 +31,7 @@ async fn edits_of_different_fields_meet_without_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_conflicting_field_waits_for_a_person_and_the_others_go_on() {
+async fn conflicting_field_waits_while_other_fields_are_written() {
     let (stage, id) = agreed().await;
     stage
         .sql("update account set name = 'Here', phone = '2'")
@@ -61,7 +61,7 @@ async fn a_conflicting_field_waits_for_a_person_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn an_edit_of_a_field_that_the_other_side_owns_is_written_back() {
+async fn edit_of_field_owned_by_other_side_is_reverted() {
     let (stage, id) = agreed().await;
     stage
         .org
@@ -77,7 +77,7 @@ async fn an_edit_of_a_field_that_the_other_side_owns_is_written_back() {
 }
 
 #[tokio::test]
-async fn automation_that_keeps_changing_a_field_back_is_shown_and_not_fought_over() {
+async fn automation_that_reverts_our_write_is_reported_not_fought() {
     let (stage, id) = agreed().await;
     stage.org.flow(
         json!({"object": "Account", "when_field_changes": "Rating", "set": {"Rating": "Hot"}}),
@@ -106,7 +106,7 @@ async fn a_value_that_salesforce_stores_differently_is_adopted() {
 }
 
 #[tokio::test]
-async fn what_a_before_trigger_makes_of_our_write_is_an_edit_of_postgres() {
+async fn change_by_before_trigger_counts_as_postgres_edit() {
     let (stage, id) = agreed().await;
     stage
         .sql(
@@ -126,7 +126,7 @@ async fn what_a_before_trigger_makes_of_our_write_is_an_edit_of_postgres() {
 }
 
 #[tokio::test]
-async fn a_delete_here_against_an_edit_there_waits_for_a_person() {
+async fn postgres_delete_against_salesforce_edit_waits_for_a_person() {
     let (stage, id) = agreed().await;
     stage.sql("delete from account").await;
     stage.org.update(&id, json!({"Name": "Ada Ltd"}));
@@ -139,7 +139,7 @@ async fn a_delete_here_against_an_edit_there_waits_for_a_person() {
 }
 
 #[tokio::test]
-async fn an_edit_here_of_a_record_deleted_there_is_not_a_create() {
+async fn edit_of_row_deleted_in_salesforce_creates_nothing() {
     let (stage, id) = agreed().await;
     stage.org.delete(&id);
     stage.sql("update account set phone = '2'").await;
@@ -198,7 +198,7 @@ async fn in_conflict() -> (Stage, String, SyncConflict, MappedObject) {
 }
 
 #[tokio::test]
-async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_log() {
+async fn resolved_conflict_writes_winner_and_logs_loser() {
     for (winner, name) in [
         (SourceSystem::Postgres, "Here"),
         (SourceSystem::Salesforce, "There"),
@@ -221,7 +221,7 @@ async fn resolving_a_conflict_lets_the_winner_travel_and_keeps_the_loser_in_the_
 }
 
 #[tokio::test]
-async fn a_conflict_that_moved_on_is_not_resolved_by_an_old_decision() {
+async fn outdated_decision_does_not_resolve_a_changed_conflict() {
     let (stage, id, conflict, mapped) = in_conflict().await;
     stage.org.update(&id, json!({"Name": "Elsewhere"}));
     stage.drain().await;

@@ -8,7 +8,6 @@ use syncline::ports::operator_store::{ColumnFacts, TableFacts};
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};
-use crate::model_salesforce::ModelSalesforce;
 use crate::stage::Stage;
 
 /// Returns the table that [`MAPPING`] wants, as the database would describe it.
@@ -59,7 +58,7 @@ async fn found(
     let config = Config::parse(MAPPING).unwrap();
     let tenant = TenantId::parse("acme").unwrap();
     let mut sync = config.tenants[&tenant].objects[0].clone();
-    let org = ModelSalesforce::new(&LocalOrg::new());
+    let org = LocalOrg::new().client();
     let object = ObjectName::parse("Account").unwrap();
     let mut schema = org.describe(&object).await.unwrap();
     let mut table = table();
@@ -106,7 +105,7 @@ async fn a_missing_external_id_column_is_named() {
 }
 
 #[tokio::test]
-async fn an_external_id_that_is_not_unique_on_either_side_is_an_error() {
+async fn external_id_must_be_unique_on_both_sides() {
     let found = found(|_, schema, table| {
         let external_id = schema.fields.get_mut(&field("External_Id__c")).unwrap();
         external_id.unique = false;
@@ -145,7 +144,7 @@ async fn columns_that_would_round_or_cut_are_named() {
 }
 
 #[tokio::test]
-async fn fields_that_nobody_may_update_are_an_error_only_where_postgres_owns_them() {
+async fn read_only_field_is_an_error_if_postgres_owns_it() {
     let found = found(|_, schema, _| {
         for name in ["Phone", "Rating", "Industry"] {
             schema.fields.get_mut(&field(name)).unwrap().updateable = false;
@@ -162,7 +161,7 @@ async fn fields_that_nobody_may_update_are_an_error_only_where_postgres_owns_the
 }
 
 #[tokio::test]
-async fn keys_that_are_one_for_salesforce_and_missing_triggers_are_named() {
+async fn duplicate_keys_and_missing_triggers_are_reported() {
     let found = found(|_, _, table| {
         table.triggers_installed = false;
         table.duplicate_keys = vec![("ab-1".to_owned(), "AB-1".to_owned())];
@@ -216,7 +215,7 @@ async fn found_of_filter(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_filter_that_the_org_refuses_is_told_with_its_words_before_anything_runs() {
+async fn filter_that_the_org_refuses_is_reported_with_its_message() {
     for (filter, said) in [
         ("Typ = 'Customer'", "No such column 'Typ'"),
         ("Type = Customer", "MALFORMED_QUERY"),
@@ -238,7 +237,7 @@ async fn a_filter_that_the_org_refuses_is_told_with_its_words_before_anything_ru
 }
 
 #[tokio::test]
-async fn a_filter_that_shows_nothing_is_worth_a_warning_and_one_that_shows_records_none() {
+async fn filter_that_matches_nothing_is_a_warning() {
     let stage = Stage::prepared(&with_line("where = \"Type = 'Customer'\"")).await;
     stage.org.insert(
         "Account",
@@ -258,7 +257,7 @@ async fn a_filter_that_shows_nothing_is_worth_a_warning_and_one_that_shows_recor
 }
 
 #[tokio::test]
-async fn a_real_table_is_checked_before_and_after_it_is_made_to_fit() {
+async fn real_table_is_checked_before_and_after_correction() {
     let stage = Stage::prepared(MAPPING).await;
     stage
         .sql(

@@ -7,13 +7,13 @@ use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
 use syncline::ports::SalesforcePort;
 
-use crate::failing::{PauseAt, PausingSalesforce};
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
-/// Returns a worker whose writes are held at `hold`, and the port that holds them.
-fn paused_worker(stage: &Stage, hold: PauseAt) -> (SyncEngine, Arc<PausingSalesforce>) {
+/// Returns a worker whose calls pause at `pause`, and the port that pauses them.
+fn pausing_worker(stage: &Stage, pause: PauseAt) -> (SyncEngine, Arc<PausingSalesforce>) {
     let inner = Arc::clone(&stage.salesforce);
-    let port = PausingSalesforce::new(inner, hold);
+    let port = PausingSalesforce::new(inner, &stage.org, pause);
     let store = Arc::new(stage.store.clone()) as Arc<dyn Store>;
     let engine = stage.worker(
         "doomed",
@@ -23,25 +23,25 @@ fn paused_worker(stage: &Stage, hold: PauseAt) -> (SyncEngine, Arc<PausingSalesf
     (engine, port)
 }
 
-/// Lets a worker apply until it is held, and cuts its job off there. Returns the worker.
-async fn cut_at(stage: &Stage, hold: PauseAt) -> SyncEngine {
-    let (worker, port) = paused_worker(stage, hold);
+/// Lets a worker apply until it pauses, and cuts its job off there. Returns the worker.
+async fn cut_at(stage: &Stage, pause: PauseAt) -> SyncEngine {
+    let (worker, port) = pausing_worker(stage, pause);
     tokio::select! {
         applied = stage.apply_by(&worker, "Account") => panic!("it was not cut: {applied:?}"),
-        () = port.held.notified() => {}
+        () = port.paused.notified() => {}
     }
     worker
 }
 
-/// Lets a worker apply until it is held, and kills it there.
-async fn die_at(stage: &Stage, hold: PauseAt) {
-    drop(cut_at(stage, hold).await);
+/// Lets a worker apply until it pauses, and kills it there.
+async fn die_at(stage: &Stage, pause: PauseAt) {
+    drop(cut_at(stage, pause).await);
     stage.expire_leases().await;
     stage.sweep().await;
 }
 
 #[tokio::test]
-async fn a_crash_between_salesforces_commit_and_our_settle_makes_no_second_record() {
+async fn crash_between_remote_commit_and_settle_creates_no_duplicate() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -74,7 +74,7 @@ async fn a_crash_before_the_write_left_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_made_after_a_write_of_unknown_outcome_is_not_overwritten() {
+async fn edit_after_write_of_unknown_outcome_is_kept() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -100,14 +100,14 @@ async fn a_worker_whose_lease_expired_settles_nothing() {
     stage.drain().await;
     stage.sql("update account set name = 'Two'").await;
     stage.capture_postgres().await;
-    let (late, port) = paused_worker(&stage, PauseAt::AfterWriting);
+    let (late, port) = pausing_worker(&stage, PauseAt::AfterWriting);
     let (late_report, ()) = tokio::join!(stage.apply_by(&late, "Account"), async {
-        port.held.notified().await;
+        port.paused.notified().await;
         stage.expire_leases().await;
         stage.sweep().await;
         stage.sql("update account set name = 'Three'").await;
         stage.drain().await;
-        port.release.notify_one();
+        port.resume.notify_one();
     });
     assert_eq!(late_report.lost, 1, "{late_report:?}");
     stage.drain().await;
@@ -116,7 +116,7 @@ async fn a_worker_whose_lease_expired_settles_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
+async fn edit_that_our_write_replaced_unseen_is_logged() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -125,7 +125,7 @@ async fn an_edit_that_our_write_replaced_unseen_is_logged_and_not_applied() {
     let id = stage.org.id_of("Account", "a-1").unwrap();
     stage.sql("update account set name = 'Two'").await;
     stage.capture_postgres().await;
-    let (worker, port) = paused_worker(&stage, PauseAt::Never);
+    let (worker, port) = pausing_worker(&stage, PauseAt::Never);
     let (org, edited) = (stage.org.clone(), id.clone());
     port.before_next_write(move || org.update(&edited, json!({"Name": "Three"})));
     stage.apply_by(&worker, "Account").await;
@@ -147,7 +147,7 @@ async fn two_workers_at_once_make_one_record_each_time() {
         .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 300) as n")
         .await;
     stage.capture_postgres().await;
-    let (other, _) = paused_worker(&stage, PauseAt::Never);
+    let (other, _) = pausing_worker(&stage, PauseAt::Never);
     tokio::join!(
         stage.apply("Account"),
         stage.apply_by(&other, "Account"),
@@ -167,17 +167,17 @@ async fn a_revert_made_while_our_write_was_under_way_stands() {
     stage.drain().await;
     stage.sql("update account set name = 'One'").await;
     stage.capture_postgres().await;
-    let (worker, port) = paused_worker(&stage, PauseAt::AfterWriting);
+    let (worker, port) = pausing_worker(&stage, PauseAt::AfterWriting);
     let (report, ()) = tokio::join!(stage.apply_by(&worker, "Account"), async {
-        port.held.notified().await;
+        port.paused.notified().await;
         // The echo and the revert are both captured before the answer arrives.
         stage.capture_salesforce().await;
         stage.sql("update account set name = 'Nought'").await;
         stage.capture_postgres().await;
-        port.release.notify_one();
+        port.resume.notify_one();
         // The revert's own write.
-        port.held.notified().await;
-        port.release.notify_one();
+        port.paused.notified().await;
+        port.resume.notify_one();
     });
     assert_eq!((report.applied, report.lost), (2, 0), "{report:?}");
     stage.drain().await;
@@ -186,7 +186,7 @@ async fn a_revert_made_while_our_write_was_under_way_stands() {
 }
 
 #[tokio::test]
-async fn a_write_that_lands_after_its_lease_expired_is_put_right_and_never_adopted() {
+async fn write_that_lands_after_lease_expiry_is_corrected() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'One')")
@@ -195,15 +195,15 @@ async fn a_write_that_lands_after_its_lease_expired_is_put_right_and_never_adopt
     let id = stage.org.id_of("Account", "a-1").unwrap();
     stage.sql("update account set name = 'Two'").await;
     stage.capture_postgres().await;
-    let (frozen, port) = paused_worker(&stage, PauseAt::BeforeWriting);
+    let (frozen, port) = pausing_worker(&stage, PauseAt::BeforeWriting);
     let (report, ()) = tokio::join!(stage.apply_by(&frozen, "Account"), async {
-        port.held.notified().await;
+        port.paused.notified().await;
         stage.expire_leases().await;
         stage.sweep().await;
         stage.sql("update account set name = 'Three'").await;
         stage.drain().await;
         assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
-        port.release.notify_one();
+        port.resume.notify_one();
     });
     assert_eq!(report.lost, 1, "{report:?}");
     assert_eq!(
@@ -217,7 +217,7 @@ async fn a_write_that_lands_after_its_lease_expired_is_put_right_and_never_adopt
 }
 
 #[tokio::test]
-async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_up() {
+async fn records_only_refreshed_are_released_when_worker_gives_up() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -241,7 +241,7 @@ async fn what_a_worker_had_only_begun_to_look_at_is_free_at_once_when_it_gives_u
 }
 
 #[tokio::test]
-async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_next_attempt() {
+async fn interrupted_release_is_retried() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
@@ -264,7 +264,7 @@ async fn what_is_just_being_given_back_when_time_runs_out_is_given_back_by_the_n
 }
 
 #[tokio::test]
-async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_gives_up() {
+async fn record_with_possible_write_stays_leased_when_worker_gives_up() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -284,18 +284,18 @@ async fn a_record_whose_write_may_be_on_its_way_stays_leased_when_its_worker_giv
 }
 
 #[tokio::test]
-async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
+async fn stream_of_a_cancelled_reader_is_free_at_once() {
     let stage = Stage::open().await;
     stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let (cut, port) = paused_worker(&stage, PauseAt::BeforeReading);
+    let (cut, port) = pausing_worker(&stage, PauseAt::BeforeReading);
     let options = CaptureOptions::draining(stage.deadline());
     tokio::select! {
         captured = cut.capture_salesforce(&stage.tenant, &options) => {
             panic!("it was not cut: {captured:?}")
         }
-        () = port.held.notified() => {}
+        () = port.paused.notified() => {}
     }
     assert!(stage.capture_salesforce().await.held_elsewhere);
     assert_eq!(
@@ -309,7 +309,7 @@ async fn a_stream_whose_reader_was_given_up_is_read_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_with_its_leases_gives_them_up_to_the_sweep() {
+async fn sweep_releases_leases_of_a_dead_worker() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")

@@ -32,7 +32,7 @@ async fn release(stage: &Stage) -> usize {
 }
 
 #[tokio::test]
-async fn an_emptied_table_deletes_nothing_and_its_rows_may_come_back() {
+async fn emptied_table_deletes_nothing_and_rows_may_return() {
     let stage = agreed(8).await;
     stage
         .sql("create table kept as select * from account; truncate account")
@@ -60,7 +60,7 @@ async fn an_emptied_table_deletes_nothing_and_its_rows_may_come_back() {
 }
 
 #[tokio::test]
-async fn what_is_released_goes_and_so_does_all_else_for_an_hour() {
+async fn approval_lets_all_deletes_pass_for_an_hour() {
     let stage = agreed(10).await;
     stage
         .sql("delete from account where external_id <> 'a-1' and external_id <> 'a-2'")
@@ -79,7 +79,7 @@ async fn what_is_released_goes_and_so_does_all_else_for_an_hour() {
 }
 
 #[tokio::test]
-async fn records_that_vanish_from_salesforce_leave_their_rows_until_that_is_meant() {
+async fn rows_of_vanished_records_stay_until_approved() {
     let stage = agreed(8).await;
     for n in 1..=8 {
         let id = stage.org.id_of("Account", &format!("a-{n}")).unwrap();
@@ -95,7 +95,7 @@ async fn records_that_vanish_from_salesforce_leave_their_rows_until_that_is_mean
 }
 
 #[tokio::test]
-async fn deletes_that_come_one_after_the_other_are_counted_together_and_few_are_believed() {
+async fn single_deletes_are_counted_together_and_few_pass() {
     let stage = agreed(8).await;
     for n in 1..=5 {
         stage

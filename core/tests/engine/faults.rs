@@ -1,5 +1,6 @@
 //! The network and the org misbehave.
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -18,11 +19,11 @@ async fn with_rows(count: usize) -> Stage {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_looked_at_and_not_sent_again() {
+async fn lost_answer_is_refreshed_and_not_sent_again() {
     let stage = with_rows(3).await;
     stage
         .org
-        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_after"}));
+        .fault(&FaultAction::FailAfterWrite.once().on("composite"));
     let applied = stage.apply("Account").await;
     assert_eq!(applied.unknown, 3, "{applied:?}");
     let writes = stage.org.writing_calls();
@@ -33,11 +34,11 @@ async fn a_lost_answer_is_looked_at_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
+async fn request_that_never_arrived_is_refreshed_then_sent() {
     let stage = with_rows(3).await;
     stage
         .org
-        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_before"}));
+        .fault(&FaultAction::FailBeforeWrite.once().on("composite"));
     assert_eq!(stage.apply("Account").await.unknown, 3);
     stage.drain().await;
     stage.assert_equal().await;
@@ -45,11 +46,11 @@ async fn a_request_that_never_arrived_is_looked_at_and_then_made() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twice() {
+async fn session_ending_in_mid_batch_is_renewed_without_duplicates() {
     let stage = with_rows(450).await;
     stage
         .org
-        .fault(json!({"match": {"path_contains": "composite"}, "action": "expire_token"}));
+        .fault(&FaultAction::ExpireSession.once().on("composite"));
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.requeued), (450, 0), "{applied:?}");
     stage.drain().await;
@@ -58,11 +59,11 @@ async fn a_session_that_ends_in_mid_batch_is_renewed_and_nothing_is_written_twic
 }
 
 #[tokio::test]
-async fn a_call_whose_session_ends_twice_waits_and_nothing_is_written_twice() {
+async fn session_ending_twice_delays_the_call_without_duplicates() {
     let stage = with_rows(450).await;
-    stage.org.fault(
-        json!({"match": {"path_contains": "composite"}, "action": "expire_token", "count": 2}),
-    );
+    stage
+        .org
+        .fault(&FaultAction::ExpireSession.once().times(2).on("composite"));
     let applied = stage.apply("Account").await;
     assert_eq!((applied.parked, applied.unknown), (0, 0), "{applied:?}");
     assert_eq!(applied.requeued, 200, "{applied:?}");
@@ -75,10 +76,12 @@ async fn a_call_whose_session_ends_twice_waits_and_nothing_is_written_twice() {
 #[tokio::test]
 async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
     let stage = with_rows(3).await;
-    stage.org.fault(json!({
-        "match": {"path_contains": "composite"}, "action": "status", "status": 403, "count": 2,
-        "body": [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}],
-    }));
+    let spent = FaultAction::Reject {
+        status: 403,
+        code: "REQUEST_LIMIT_EXCEEDED".to_owned(),
+        message: "TotalRequests Limit exceeded.".to_owned(),
+    };
+    stage.org.fault(&spent.once().times(2).on("composite"));
     let applied = stage.apply("Account").await;
     assert!(applied.quota_spent);
     assert_eq!((applied.requeued, applied.parked), (3, 0));
@@ -100,9 +103,12 @@ async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
 #[tokio::test]
 async fn a_locked_row_of_salesforce_waits_alone() {
     let stage = with_rows(5).await;
-    stage
-        .org
-        .fault(json!({"action": "row_error", "code": "UNABLE_TO_LOCK_ROW", "external_id": "a-3"}));
+    let locked = FaultAction::RejectRow {
+        external_id: "a-3".to_owned(),
+        code: "UNABLE_TO_LOCK_ROW".to_owned(),
+        message: "unable to obtain exclusive access to this record".to_owned(),
+    };
+    stage.org.fault(&locked.once());
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.requeued), (4, 1), "{applied:?}");
     stage.make_due().await;
@@ -111,12 +117,14 @@ async fn a_locked_row_of_salesforce_waits_alone() {
 }
 
 #[tokio::test]
-async fn a_row_that_salesforce_refuses_is_parked_with_its_words_and_goes_when_mended() {
+async fn refused_row_is_parked_with_message_until_corrected() {
     let stage = with_rows(3).await;
-    stage.org.fault(json!({
-        "action": "row_error", "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION",
-        "message": "Accounts need a phone", "external_id": "a-2",
-    }));
+    let refused = FaultAction::RejectRow {
+        external_id: "a-2".to_owned(),
+        code: "FIELD_CUSTOM_VALIDATION_EXCEPTION".to_owned(),
+        message: "Accounts need a phone".to_owned(),
+    };
+    stage.org.fault(&refused.once());
     let applied = stage.apply("Account").await;
     assert_eq!((applied.applied, applied.parked), (2, 1), "{applied:?}");
     let dead_letters = stage
@@ -171,14 +179,17 @@ async fn every_job_run_twice_at_once_does_everything_once() {
 }
 
 #[tokio::test]
-async fn an_org_that_cannot_be_asked_delays_looks_and_loses_nothing() {
+async fn unreachable_org_delays_refreshes_and_loses_nothing() {
     let stage = with_rows(2).await;
     stage
         .org
-        .fault(json!({"match": {"path_contains": "composite"}, "action": "drop_after"}));
-    stage.org.fault(
-        json!({"match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1}),
-    );
+        .fault(&FaultAction::FailAfterWrite.once().on("composite"));
+    let down = FaultAction::Reject {
+        status: 503,
+        code: "SERVER_UNAVAILABLE".to_owned(),
+        message: "Service unavailable".to_owned(),
+    };
+    stage.org.fault(&down.once().on("query"));
     let applied = stage.apply("Account").await;
     assert_eq!(
         (applied.unknown, applied.requeued, applied.parked),

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn a_record_born_in_salesforce_without_an_external_id_gets_one_on_both_sides() {
+async fn salesforce_record_without_external_id_gets_one_on_both_sides() {
     let stage = Stage::open().await;
     let id = stage.org.insert("Account", json!({"Name": "Ada"}));
     stage.drain().await;
@@ -19,7 +19,7 @@ async fn a_record_born_in_salesforce_without_an_external_id_gets_one_on_both_sid
 }
 
 #[tokio::test]
-async fn a_row_born_without_an_external_id_gets_one_on_both_sides() {
+async fn row_without_external_id_gets_one_on_both_sides() {
     let stage = Stage::open().await;
     stage.sql("insert into account (name) values ('Ada')").await;
     stage.drain().await;
@@ -34,7 +34,7 @@ async fn a_row_born_without_an_external_id_gets_one_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_changed_key_is_a_rename_and_not_a_second_record() {
+async fn changed_key_is_a_rename_not_a_new_record() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -61,7 +61,7 @@ async fn a_changed_key_is_a_rename_and_not_a_second_record() {
 }
 
 #[tokio::test]
-async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
+async fn rows_with_one_canonical_key_are_both_parked() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('ab-1', 'Ada'), ('AB-1', 'Bob'), ('a-2', 'Dora')")
@@ -87,7 +87,7 @@ async fn two_rows_that_are_one_for_salesforce_are_both_stopped_and_named() {
 }
 
 #[tokio::test]
-async fn rows_and_records_of_one_key_that_never_met_are_one_record() {
+async fn row_and_record_with_one_key_become_one() {
     let stage = Stage::open().await;
     let id = stage.org.insert(
         "Account",

@@ -1,74 +1,124 @@
-//! The local org and what people do in it, with or without servers in front of it.
+//! The local org in this process, the client that speaks to it, and what people do in the org.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use salesforce_org::in_process::{BASE_URL, InProcess};
 use salesforce_org::server::{self, Running};
-use salesforce_org::{Org, RecordId, Request, local};
+use salesforce_org::{Fault, FaultAction, Org, RecordId, Request, local};
+use secrecy::SecretString;
 use serde_json::{Value as Json, json};
+use syncline::salesforce::{
+    GrpcBody, GrpcFailure, HttpFailure, HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions,
+    Transport,
+};
 
 /// Where REST resources live.
 pub(crate) const BASE: &str = "/services/data/v62.0";
 
-/// The org behind the port, shared with the test that plays its people.
+/// After how long a quiet subscription is told the newest position: at once, so that no test waits.
+const KEEP_ALIVE: Duration = Duration::from_millis(1);
+
+/// Rows of one page of a scan: few, so that tests with some records read several pages.
+const PAGE_ROWS: usize = 50;
+
+/// More deliveries than any test has.
+const EVERY_DELIVERY: u32 = 1_000_000;
+
+/// The org, shared with the test that plays its people.
 #[derive(Clone)]
 pub(crate) struct LocalOrg {
     place: Place,
-    /// The model's port delivers every batch of events twice.
-    pub(crate) duplicates: Arc<AtomicBool>,
-    /// The model's port delivers each batch as one event of many records.
-    pub(crate) merges: Arc<AtomicBool>,
 }
 
 /// Where the org lives.
 #[derive(Clone)]
 enum Place {
     /// In this process, reached by function calls.
-    Alone(Arc<Mutex<Org>>),
+    Alone(InProcess),
     /// Behind its servers.
     Served(Arc<Running>),
 }
 
 impl LocalOrg {
-    /// Returns the built-in org with nobody's records.
+    /// Returns the built-in org without records.
     pub(crate) fn new() -> Self {
         Self {
-            place: Place::Alone(Arc::new(Mutex::new(Org::default()))),
-            duplicates: Arc::default(),
-            merges: Arc::default(),
+            place: Place::Alone(InProcess::new(Org::default(), KEEP_ALIVE)),
         }
     }
 
-    /// Returns the same behind its servers, with their addresses.
-    pub(crate) async fn served() -> (Self, Arc<Running>) {
+    /// Returns the same behind its servers.
+    pub(crate) async fn served() -> Self {
         let running = server::start(Org::default(), &server::Options::default()).await;
-        let running = Arc::new(running.unwrap());
-        let org = Self {
-            place: Place::Served(Arc::clone(&running)),
-            duplicates: Arc::default(),
-            merges: Arc::default(),
+        Self {
+            place: Place::Served(Arc::new(running.unwrap())),
+        }
+    }
+
+    /// Returns a client that enters as the integration user at its first call.
+    pub(crate) fn client(&self) -> HttpSalesforce {
+        let options = |url: &str| {
+            let secret = SecretString::from(local::CLIENT_SECRET);
+            let login = Login::ClientCredentials { secret };
+            SalesforceOptions::new(url, local::CLIENT_ID, login, "62.0")
         };
-        (org, running)
+        let tokens = Arc::new(MemoryTokenStore::default());
+        let client = match &self.place {
+            Place::Alone(org) => {
+                let transport = Arc::new(OrgTransport(org.clone()));
+                let options = SalesforceOptions {
+                    page_rows: PAGE_ROWS,
+                    ..options(BASE_URL)
+                };
+                HttpSalesforce::over(transport, options, tokens)
+            }
+            Place::Served(running) => {
+                let options = SalesforceOptions {
+                    pubsub_url: running.grpc_url(),
+                    ..options(&running.http_url())
+                };
+                HttpSalesforce::new(options, tokens)
+            }
+        };
+        client.unwrap()
     }
 
     /// Does something with the org itself.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
         match &self.place {
-            Place::Alone(org) => act(&mut org.lock().unwrap()),
+            Place::Alone(org) => org.with_org(act),
             Place::Served(running) => running.with_org(act),
         }
     }
 
-    /// From now on the model's port delivers every event twice.
+    /// From now on every event is delivered twice.
     pub(crate) fn duplicate_events(&self) {
-        self.duplicates.store(true, Ordering::Relaxed);
+        let always = FaultAction::DuplicateEvents.once().times(EVERY_DELIVERY);
+        self.fault(&always);
     }
 
-    /// From now on what is delivered together is one event of many records, as Salesforce makes of
-    /// equal changes in one transaction.
-    pub(crate) fn merge_events(&self) {
-        self.merges.store(true, Ordering::Relaxed);
+    /// A person edits several accounts alike in one transaction, which Salesforce makes one event of.
+    pub(crate) fn update_together(&self, ids: &[String], fields: &Json) {
+        let records: Vec<Json> = ids
+            .iter()
+            .map(|id| {
+                let mut record = fields.clone();
+                record["attributes"] = json!({"type": "Account"});
+                record["id"] = json!(id);
+                record
+            })
+            .collect();
+        let target = format!("{BASE}/composite/sobjects");
+        let body = json!({"allOrNone": true, "records": records});
+        let answer = self.with(|org| {
+            let token = org.open_session(local::PERSON).unwrap();
+            org.request(&Request::new("PATCH", &target).bearer(&token).json(&body))
+        });
+        assert_eq!(answer.status, 200, "{:?}", answer.to_json());
     }
 
     /// A person creates a record.
@@ -135,8 +185,8 @@ impl LocalOrg {
     }
 
     /// Declares what goes wrong next.
-    pub(crate) fn fault(&self, rule: Json) {
-        self.control("POST", "faults", &rule);
+    pub(crate) fn fault(&self, fault: &Fault) {
+        self.with(|org| org.declare(fault));
     }
 
     /// Declares automation.
@@ -176,8 +226,35 @@ impl LocalOrg {
     }
 }
 
+/// Carries the client's requests to an org in this process.
+struct OrgTransport(InProcess);
+
+#[async_trait]
+impl Transport for OrgTransport {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<http::Response<Bytes>, HttpFailure> {
+        match tokio::time::timeout(timeout, self.0.send(request)).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(HttpFailure::broken(
+                "the connection closed without an answer",
+            )),
+            Err(_) => Err(HttpFailure::timed_out()),
+        }
+    }
+
+    async fn open(
+        &self,
+        request: http::Request<GrpcBody>,
+    ) -> Result<http::Response<GrpcBody>, GrpcFailure> {
+        Ok(self.0.open(request).await)
+    }
+}
+
 /// Returns the text as a query parameter holds it.
-pub(crate) fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {

@@ -1,4 +1,5 @@
-//! The engine over the real store and the local org's model, driven step by step until both are quiet.
+//! The engine over the real store and the real Salesforce client, against the local org in this process,
+//! driven step by step until both sides are quiet.
 //!
 //! Nothing here waits for a clock: a test acts on one side or both, drains, and compares what an
 //! onlooker reads on each.
@@ -10,15 +11,14 @@ mod both_sides;
 mod checking;
 mod crashes;
 mod delete_guard;
-mod failing;
 mod faults;
 mod filters;
 mod identity;
 mod local_org;
 mod mapping;
-mod model_salesforce;
 mod one_side;
 mod over_the_network;
+mod pausing;
 mod policies;
 mod polling;
 mod reconcile;

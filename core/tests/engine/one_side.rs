@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn rows_that_are_inserted_updated_and_deleted_are_so_in_salesforce() {
+async fn row_changes_arrive_in_salesforce() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -32,7 +32,7 @@ async fn rows_that_are_inserted_updated_and_deleted_are_so_in_salesforce() {
 }
 
 #[tokio::test]
-async fn records_that_are_created_edited_cleared_and_deleted_are_so_in_postgres() {
+async fn record_changes_arrive_in_postgres() {
     let stage = Stage::open().await;
     let ada = stage.org.insert(
         "Account",
@@ -61,7 +61,7 @@ async fn records_that_are_created_edited_cleared_and_deleted_are_so_in_postgres(
 }
 
 #[tokio::test]
-async fn our_own_write_comes_back_as_an_event_and_causes_nothing() {
+async fn echo_of_our_own_write_causes_nothing() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -95,7 +95,7 @@ async fn a_row_that_the_engine_wrote_is_not_captured() {
 }
 
 #[tokio::test]
-async fn rows_that_stood_before_the_triggers_are_enqueued_once_asked_for() {
+async fn existing_rows_are_enqueued_on_request() {
     let stage = Stage::prepared(crate::mapping::MAPPING).await;
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 250) as n")
@@ -110,7 +110,7 @@ async fn rows_that_stood_before_the_triggers_are_enqueued_once_asked_for() {
 }
 
 #[tokio::test]
-async fn records_that_stood_before_the_subscription_are_read_as_a_whole() {
+async fn records_older_than_the_subscription_are_read_completely() {
     let stage = Stage::open().await;
     for n in 0..120 {
         let name = format!("Account {n}");
@@ -127,7 +127,7 @@ async fn records_that_stood_before_the_subscription_are_read_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_child_follows_its_parent_in_both_directions_whatever_comes_first() {
+async fn child_follows_its_parent_in_both_directions() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -230,7 +230,7 @@ async fn a_transaction_that_commits_late_is_not_skipped() {
 }
 
 #[tokio::test]
-async fn an_edit_that_is_not_committed_yet_is_neither_waited_for_nor_overwritten() {
+async fn uncommitted_edit_is_neither_awaited_nor_overwritten() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1'), ('a-2', 'Bob', '1')")

@@ -1,5 +1,6 @@
-//! The same stories with the real client between the engine and the org's servers.
+//! The same with sockets between the client and the org.
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -39,7 +40,7 @@ async fn changes_travel_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_an_ended_session_and_doubled_events_change_nothing() {
+async fn lost_answers_ended_sessions_and_duplicate_events_change_nothing() {
     let stage = Stage::over_the_network().await;
     stage.drain().await;
     stage
@@ -47,14 +48,12 @@ async fn a_lost_answer_an_ended_session_and_doubled_events_change_nothing() {
         .await;
     stage.capture_postgres().await;
     stage.org.expire_sessions();
-    for action in ["drop_after", "expire_token"] {
-        stage
-            .org
-            .fault(json!({"match": {"path_contains": "composite"}, "action": action}));
+    for action in [FaultAction::FailAfterWrite, FaultAction::ExpireSession] {
+        stage.org.fault(&action.once().on("composite"));
     }
     stage
         .org
-        .fault(json!({"action": "duplicate_events", "count": 3}));
+        .fault(&FaultAction::DuplicateEvents.once().times(3));
     let applied = stage.apply("Account").await;
     assert_ne!(applied.unknown, 0, "{applied:?}");
     stage.drain().await;

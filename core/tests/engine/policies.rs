@@ -27,7 +27,7 @@ async fn one_way(direction: &str) -> Stage {
 }
 
 #[tokio::test]
-async fn where_salesforce_is_the_source_an_edit_of_a_row_is_undone() {
+async fn row_edit_is_undone_where_salesforce_wins() {
     let stage = one_way("to_postgres").await;
     let id = stage
         .org
@@ -43,7 +43,7 @@ async fn where_salesforce_is_the_source_an_edit_of_a_row_is_undone() {
 }
 
 #[tokio::test]
-async fn where_postgres_is_the_source_an_edit_in_salesforce_is_undone() {
+async fn salesforce_edit_is_undone_where_postgres_wins() {
     let stage = one_way("to_salesforce").await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -57,7 +57,7 @@ async fn where_postgres_is_the_source_an_edit_in_salesforce_is_undone() {
 }
 
 #[tokio::test]
-async fn a_soft_delete_fills_the_column_and_an_undelete_clears_it() {
+async fn soft_delete_fills_the_column_undelete_clears_it() {
     let (stage, id) = agreed_under("deletes = { mode = \"soft\", column = \"deleted_at\" }").await;
     let deleted = "select deleted_at is not null from account";
     stage.org.delete(&id);
@@ -70,7 +70,7 @@ async fn a_soft_delete_fills_the_column_and_an_undelete_clears_it() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_marked_as_deleted_is_deleted_in_salesforce() {
+async fn soft_deleted_row_is_deleted_in_salesforce() {
     let (stage, _) = agreed_under("deletes = { mode = \"soft\", column = \"deleted_at\" }").await;
     stage.sql("update account set deleted_at = now()").await;
     stage.drain().await;
@@ -78,7 +78,7 @@ async fn a_row_that_is_marked_as_deleted_is_deleted_in_salesforce() {
 }
 
 #[tokio::test]
-async fn a_delete_that_does_not_travel_ends_the_link_and_brings_nothing_back() {
+async fn ignored_delete_ends_the_link_and_restores_nothing() {
     let (stage, id) = agreed_under("deletes = { mode = \"ignore\" }").await;
     stage.sql("delete from account").await;
     stage.drain().await;

@@ -8,8 +8,8 @@ use syncline::engine::SyncEngine;
 use syncline::engine::system::SystemClock;
 use syncline::ports::{Clock, SalesforcePort};
 
-use crate::failing::{PauseAt, PausingSalesforce};
 use crate::mapping::MAPPING;
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
 /// A polled record that both sides agree on; Postgres owns its rating. Returns its Salesforce id.
@@ -38,7 +38,7 @@ async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
     stage.org.advance_ms(2_000);
     stage.org.update(id, json!({"Rating": "Hot"}));
     stage.capture_salesforce().await;
-    let port = PausingSalesforce::new(Arc::clone(&stage.salesforce), PauseAt::Never);
+    let port = PausingSalesforce::new(Arc::clone(&stage.salesforce), &stage.org, PauseAt::Never);
     let (org, record) = (stage.org.clone(), id.to_owned());
     port.before_next_write(move || {
         org.advance_ms(2_000);
@@ -59,7 +59,7 @@ fn writer(stage: &Stage, port: &Arc<PausingSalesforce>) -> SyncEngine {
 }
 
 #[tokio::test]
-async fn where_an_org_is_polled_no_contested_value_is_replaced_unseen() {
+async fn polling_replaces_no_contested_value_unseen() {
     let (stage, id) = agreed("poll").await;
     assert_eq!(
         edited_under_our_hands(&stage, &id).await,
@@ -77,7 +77,7 @@ async fn where_an_org_is_polled_no_contested_value_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn a_contested_value_that_nobody_touches_meanwhile_is_put_right_by_one_call() {
+async fn untouched_contested_value_is_corrected_by_one_call() {
     let (stage, id) = agreed("poll").await;
     stage.org.advance_ms(2_000);
     stage.org.update(&id, json!({"Rating": "Hot"}));

@@ -152,7 +152,7 @@ async fn relayed_events_arrive_as_rows() {
 }
 
 #[tokio::test]
-async fn whatever_order_they_come_in_and_however_often_the_rows_are_the_same() {
+async fn order_and_repetition_of_events_do_not_change_rows() {
     for turn in 0..4_usize {
         let (stage, mut relay) = started(MAPPING).await;
         people_work(&stage);
@@ -224,7 +224,7 @@ async fn an_edit_of_ours_comes_back_relayed_and_causes_nothing() {
 }
 
 #[tokio::test]
-async fn events_that_are_lost_make_their_object_read_again_as_a_whole() {
+async fn lost_events_cause_a_resync_of_their_object() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
         .org

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use salesforce_org::local;
 use secrecy::SecretString;
 use serde_json::Value as Json;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use syncline::apply::ApplyReport;
 use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
@@ -14,15 +13,14 @@ use syncline::engine::SyncEngine;
 use syncline::engine::deadline::Deadline;
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::ports::SalesforcePort;
-use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, TABLES};
-use crate::model_salesforce::ModelSalesforce;
+use crate::pausing::{PauseAt, PausingSalesforce};
 
-/// Rounds after which a stage that is not quiet never will be.
+/// Rounds after which a stage that is not quiet will never be.
 const ROUNDS_MAX: usize = 30;
 
 /// A tenant between a database and an org.
@@ -34,6 +32,8 @@ pub(crate) struct Stage {
     pub(crate) engine: SyncEngine,
     pub(crate) tenant: TenantId,
     pub(crate) config: TenantConfig,
+    /// Dropped with the stage.
+    _database: TestDatabase,
 }
 
 impl Stage {
@@ -44,49 +44,32 @@ impl Stage {
 
     /// Opens a stage with this configuration.
     pub(crate) async fn with_mapping(mapping: &str) -> Self {
-        let stage = Self::prepared(mapping).await;
+        let stage = Self::between(LocalOrg::new(), mapping, migrated_tables().await);
         stage.install().await;
         stage
     }
 
-    /// Opens a stage whose org is reached over the network, by the real client.
+    /// Opens a stage whose org is reached over the network.
     pub(crate) async fn over_the_network() -> Self {
-        let (org, running) = LocalOrg::served().await;
-        let mut options = SalesforceOptions::new(
-            &running.http_url(),
-            local::CLIENT_ID,
-            Login::ClientCredentials {
-                secret: SecretString::from(local::CLIENT_SECRET),
-            },
-            "62.0",
-        );
-        options.pubsub_url = running.grpc_url();
-        let tokens = Arc::new(MemoryTokenStore::default());
-        let salesforce = HttpSalesforce::new(options, tokens).unwrap();
-        let stage = Self::between(org, Arc::new(salesforce), MAPPING).await;
+        let org = LocalOrg::served().await;
+        let stage = Self::between(org, MAPPING, migrated_tables().await);
         stage.install().await;
         stage
     }
 
-    /// Opens a stage whose database knows nothing of the engine yet.
+    /// Opens a stage whose database has the tables and no control plane.
     pub(crate) async fn prepared(mapping: &str) -> Self {
-        let org = LocalOrg::new();
-        let salesforce = Arc::new(ModelSalesforce::new(&org));
-        Self::between(org, salesforce, mapping).await
+        Self::between(LocalOrg::new(), mapping, tables().await)
     }
 
-    async fn between(org: LocalOrg, salesforce: Arc<dyn SalesforcePort>, mapping: &str) -> Self {
-        let database = TestDatabase::new().await;
-        let store = PgStore::open(&PgStoreOptions {
-            url: SecretString::from(database.url()),
-            statement_cache: true,
-            connections_max: 4,
-        });
-        let store = store.unwrap();
+    fn between(org: LocalOrg, mapping: &str, database: TestDatabase) -> Self {
+        let client = Arc::new(org.client());
+        let salesforce: Arc<dyn SalesforcePort> =
+            PausingSalesforce::new(client, &org, PauseAt::Never);
+        let store = open(database.url());
         let pool = PgPool::connect_lazy(database.url()).unwrap();
         let tenant = TenantId::parse("acme").unwrap();
         let config = Config::parse(mapping).unwrap().tenants[&tenant].clone();
-        sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
         let engine = SyncEngine::builder()
             .tenant(
                 config.clone(),
@@ -103,10 +86,11 @@ impl Stage {
             engine,
             tenant,
             config,
+            _database: database,
         }
     }
 
-    /// Migrates the control plane and puts the triggers on the tables.
+    /// Migrates the control plane, if it is not there, and puts the triggers on the tables.
     pub(crate) async fn install(&self) {
         self.store.migrate().await.unwrap();
         let mapped_objects = self.engine.mapped_objects(&self.tenant).await.unwrap();
@@ -221,7 +205,7 @@ impl Stage {
             .await;
     }
 
-    /// Lets every lease of a record lapse, as time would.
+    /// Lets every lease of a record expire, as time would.
     pub(crate) async fn expire_leases(&self) {
         self.sql(
             "update syncline.sync_task set lease_until = now() - interval '1 second'
@@ -324,6 +308,40 @@ impl Stage {
         rows.sort_by_key(|row| row["external_id"].to_string());
         rows
     }
+}
+
+/// Returns a database with the tables alone.
+async fn tables() -> TestDatabase {
+    TestDatabase::prepared("tables", create_tables).await
+}
+
+/// Returns a database with the tables and the control plane.
+async fn migrated_tables() -> TestDatabase {
+    TestDatabase::prepared("migrated_tables", async |url| {
+        let store = open(&url);
+        store.migrate().await.unwrap();
+        store.close().await;
+        create_tables(url).await;
+    })
+    .await
+}
+
+async fn create_tables(url: String) {
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(TABLES)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+fn open(url: &str) -> PgStore {
+    let options = PgStoreOptions {
+        url: SecretString::from(url),
+        statement_cache: true,
+        connections_max: 4,
+    };
+    PgStore::open(&options).unwrap()
 }
 
 /// Numbers are compared as numbers: `1.0` is `1`.

@@ -71,7 +71,7 @@ async fn a_lost_ring_is_rung_again_once_its_slot_lapses() {
 }
 
 #[tokio::test]
-async fn an_apply_whose_time_is_up_rings_its_own_slot_again_and_one_that_is_done_frees_it() {
+async fn apply_out_of_time_renews_its_permit_finished_one_frees() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
@@ -97,8 +97,7 @@ async fn an_apply_whose_time_is_up_rings_its_own_slot_again_and_one_that_is_done
 }
 
 #[tokio::test]
-async fn work_that_falls_due_soon_is_rung_for_once_at_its_time_and_never_takes_a_slot_of_due_work()
-{
+async fn work_due_soon_gets_one_delayed_wake_up() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;

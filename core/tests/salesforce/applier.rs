@@ -10,7 +10,7 @@ use syncline::{
     SourceSystem, SyncKey,
 };
 
-use crate::stand::{Stand, client_of, field, object, options_of};
+use crate::stand::{Stand, client_of, field, locked, object, options_of};
 
 fn change(external_id: &str, operation: ChangeOperation, payload: Json) -> ChangeEnvelope {
     ChangeEnvelope {
@@ -70,8 +70,7 @@ async fn an_error_says_whether_trying_again_can_help() {
     let nested = change("a-1", ChangeOperation::Insert, json!({"Name": ["Acme"]}));
     let error = applier.apply(&nested).await.unwrap_err();
     assert!(matches!(error, ApplyError::Permanent { .. }), "{error}");
-    let locked = json!({"action": "row_error", "external_id": "a-1"});
-    stand.order("faults", locked).await;
+    stand.fault(&locked("a-1"));
     let insert = change("a-1", ChangeOperation::Insert, json!({"Name": "Acme"}));
     let error = applier.apply(&insert).await.unwrap_err();
     assert!(matches!(error, ApplyError::Retryable { .. }), "{error}");

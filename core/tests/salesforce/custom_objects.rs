@@ -47,7 +47,7 @@ fn invoice(number: &str, values: &[(&str, FieldWrite)]) -> Write {
 }
 
 #[tokio::test]
-async fn a_number_key_is_sent_and_asked_for_as_a_number() {
+async fn number_key_is_sent_and_queried_as_a_number() {
     let stand = stand().await;
     let corrects = FieldWrite::Parent {
         relationship: "Corrects__r".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName};
@@ -185,7 +186,7 @@ async fn a_stored_position_continues_exactly_there() {
 }
 
 #[tokio::test]
-async fn more_events_than_may_be_owed_come_in_order_and_in_batches_no_larger_than_asked() {
+async fn backlog_comes_in_order_in_batches_of_requested_size() {
     let stand = Stand::new().await;
     let ids = stand.create_accounts(450).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -274,9 +275,7 @@ async fn a_cut_stream_ends_and_its_position_loses_nothing() {
     stand.create_accounts(3).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     let (_, position) = observe(&mut *stream, 3).await;
-    stand
-        .order("faults", json!({"action": "stream_reset"}))
-        .await;
+    stand.fault(&FaultAction::ResetStream.once());
     let id = stand.person_inserts(&json!({"Name": "Later"}));
     let end = loop {
         match stream.next(100, WAIT).await {

@@ -10,7 +10,7 @@ use syncline::ports::salesforce::{
     Deleted, Disposition, FilterTrial, ReadBy, SalesforcePort, SalesforceRecord,
 };
 
-use crate::stand::{Stand, account, applied, field, fields, object, text};
+use crate::stand::{Stand, account, applied, field, fields, object, reject, text};
 
 fn by_external_id(values: &[&str]) -> ReadBy {
     ReadBy::ExternalId {
@@ -269,7 +269,7 @@ async fn the_quota_is_read_from_limits_and_from_every_answer() {
 }
 
 #[tokio::test]
-async fn a_filter_is_tried_and_what_the_org_says_against_it_is_told() {
+async fn filter_trial_returns_the_orgs_message() {
     let stand = Stand::new().await;
     let tried = async |filter: &str| {
         let (account, names) = (object("Account"), fields(&["Name"]));
@@ -295,12 +295,10 @@ async fn a_filter_is_tried_and_what_the_org_says_against_it_is_told() {
 }
 
 #[tokio::test]
-async fn an_org_that_cannot_be_asked_says_nothing_about_a_filter() {
+async fn filter_trial_fails_while_the_org_is_down() {
     let stand = Stand::new().await;
-    let down = json!({
-        "match": {"path_contains": "query"}, "action": "status", "status": 503, "count": 1,
-    });
-    stand.order("faults", down).await;
+    let down = reject(503, "SERVER_UNAVAILABLE", "Service unavailable");
+    stand.fault(&down.once().on("query"));
     let account = object("Account");
     let trial = stand.client.try_filter(&account, &[], "Type = 'Customer'");
     let error = trial.await.unwrap_err();

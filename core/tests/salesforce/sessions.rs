@@ -10,7 +10,7 @@ use serde_json::json;
 use syncline::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
-use crate::stand::{Stand, account, client_of, fault, object, options_of, text, words};
+use crate::stand::{Stand, account, client_of, object, options_of, reject, text, words};
 
 const LOGINS: &str = "/services/oauth2/token";
 const DEAD: &str = "/sobjects/Account";
@@ -41,7 +41,7 @@ async fn calls_that_start_together_share_one_login() {
 }
 
 #[tokio::test]
-async fn a_dead_session_is_renewed_once_and_the_call_made_again() {
+async fn dead_session_is_renewed_once_and_call_repeated() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
     stand.order("sessions/expire", json!({})).await;
@@ -52,12 +52,8 @@ async fn a_dead_session_is_renewed_once_and_the_call_made_again() {
 #[tokio::test]
 async fn a_second_401_is_an_error() {
     let stand = Stand::new().await;
-    let mut always = fault("status", DEAD);
-    always["status"] = json!(401);
-    always["count"] = json!(10);
-    always["body"] =
-        json!([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]);
-    stand.order("faults", always).await;
+    let refused = reject(401, "INVALID_SESSION_ID", "Session expired or invalid");
+    stand.fault(&refused.once().times(10).on(DEAD));
     let error = stand.client.describe(&object("Account")).await.unwrap_err();
     assert_eq!(error.disposition, Disposition::RefreshSession, "{error}");
     assert_eq!(stand.calls(LOGINS).await, 2);
@@ -99,7 +95,7 @@ async fn a_login_refused_for_good_is_not_hammered() {
 }
 
 #[tokio::test]
-async fn an_org_out_of_reach_is_named_and_nothing_was_written() {
+async fn unreachable_org_is_reported_and_nothing_written() {
     let login = Login::ClientCredentials {
         secret: SecretString::from("any"),
     };
@@ -119,7 +115,7 @@ async fn an_org_out_of_reach_is_named_and_nothing_was_written() {
 }
 
 #[tokio::test]
-async fn a_write_that_finds_no_connection_is_known_to_have_had_no_effect() {
+async fn write_without_connection_had_no_effect() {
     let Stand {
         running, client, ..
     } = Stand::new().await;
@@ -158,7 +154,7 @@ async fn no_debug_output_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn a_private_key_that_is_none_is_refused_before_anything_is_sent() {
+async fn invalid_private_key_is_refused_before_sending() {
     let stand = Stand::new().await;
     let mut options = options_of(&stand.running);
     options.login = Login::JwtBearer {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, PERSON};
 use salesforce_org::server::{Options, Running, start};
-use salesforce_org::{Org, RecordId};
+use salesforce_org::{Fault, FaultAction, Org, RecordId};
 use secrecy::SecretString;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use syncline::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
 use syncline::model::value::Value;
 use syncline::ports::salesforce::{
@@ -57,6 +57,11 @@ impl Stand {
             .unwrap();
         let status = answer.status();
         assert_eq!(status, 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// Declares what goes wrong next.
+    pub(crate) fn fault(&self, fault: &Fault) {
+        self.running.with_org(|org| org.declare(fault));
     }
 
     /// Returns how often resources whose name contains `part` were called.
@@ -203,9 +208,23 @@ pub(crate) fn words(outcomes: &[WriteOutcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-/// A fault of the org: once, for requests whose path contains `path`.
-pub(crate) fn fault(action: &str, path: &str) -> Json {
-    json!({"action": action, "match": {"path_contains": path}})
+/// The org refuses the next write of this record, which another transaction has locked.
+pub(crate) fn locked(external_id: &str) -> Fault {
+    let refused = FaultAction::RejectRow {
+        external_id: external_id.to_owned(),
+        code: "UNABLE_TO_LOCK_ROW".to_owned(),
+        message: "unable to obtain exclusive access to this record".to_owned(),
+    };
+    refused.once()
+}
+
+/// The org answers a call with this error.
+pub(crate) fn reject(status: u16, code: &str, message: &str) -> FaultAction {
+    FaultAction::Reject {
+        status,
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 fn record(id: &SalesforceId) -> RecordId {

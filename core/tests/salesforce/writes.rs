@@ -3,6 +3,7 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 use syncline::model::value::{Decimal, Value};
 use syncline::ports::salesforce::{
@@ -10,7 +11,7 @@ use syncline::ports::salesforce::{
 };
 
 use crate::stand::{
-    Stand, TIMEOUT, account, applied, by_id, fault, field, object, text, word, words,
+    Stand, TIMEOUT, account, applied, by_id, field, locked, object, reject, text, word, words,
 };
 
 const COLLECTIONS: &str = "/composite/sobjects";
@@ -78,7 +79,7 @@ async fn numbers_keep_their_digits() {
 }
 
 #[tokio::test]
-async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
+async fn child_waits_for_its_parent_by_external_id() {
     let stand = Stand::new().await;
     let parent = FieldWrite::Parent {
         relationship: "Parent".to_owned(),
@@ -113,7 +114,7 @@ async fn a_child_waits_for_its_parent_and_finds_it_by_external_id() {
 }
 
 #[tokio::test]
-async fn external_ids_of_all_shapes_reach_their_record_in_both_lanes() {
+async fn external_ids_of_all_shapes_work_in_both_lanes() {
     let stand = Stand::new().await;
     let shapes = [
         "a b", "50%", "a+b", "é", "O'Neil", "a/b", "x@y.inc", "..", "a?b#c", "a\\b", "%2F",
@@ -143,13 +144,13 @@ async fn external_ids_of_all_shapes_reach_their_record_in_both_lanes() {
 }
 
 #[tokio::test]
-async fn a_connection_lost_after_the_call_leaves_the_outcome_unknown_and_nothing_is_sent_again() {
+async fn lost_connection_leaves_outcome_unknown_and_sends_nothing_again() {
     let stand = Stand::new().await;
     for (lane, path) in [
         (WriteLane::Collections, COLLECTIONS),
         (WriteLane::Single, "/sobjects/Account/External_Id__c"),
     ] {
-        stand.order("faults", fault("drop_after", path)).await;
+        stand.fault(&FaultAction::FailAfterWrite.once().on(path));
         let write = account(&format!("{lane:?}"), &[("Name", text("Acme"))]);
         let outcomes = stand.client.write(&[write], lane, TIMEOUT).await;
         assert_eq!(words(&outcomes), ["unknown"], "{lane:?}");
@@ -159,36 +160,37 @@ async fn a_connection_lost_after_the_call_leaves_the_outcome_unknown_and_nothing
 }
 
 #[tokio::test]
-async fn whatever_may_have_arrived_is_unknown() {
+async fn request_that_may_have_arrived_is_unknown() {
     let stand = Stand::new().await;
-    let mut unavailable = fault("status", COLLECTIONS);
-    unavailable["status"] = json!(503);
-    let mut unreadable = fault("status", COLLECTIONS);
-    unreadable["status"] = json!(200);
-    unreadable["body"] = json!("<html>");
-    let mut too_few = fault("status", COLLECTIONS);
-    too_few["status"] = json!(200);
-    too_few["body"] = json!([]);
-    let faults = [
-        fault("drop_before", COLLECTIONS),
-        unavailable,
+    let answer = |body: &str| FaultAction::Answer {
+        status: 200,
+        body: body.to_owned(),
+    };
+    let unreadable = answer("<html>");
+    let too_few_results = answer("[]");
+    for action in [
+        FaultAction::FailBeforeWrite,
+        reject(503, "SERVER_UNAVAILABLE", "Service unavailable"),
         unreadable,
-        too_few,
-    ];
-    for fault in faults {
-        stand.order("faults", fault.clone()).await;
+        too_few_results,
+    ] {
+        let fault = action.once().on(COLLECTIONS);
+        stand.fault(&fault);
         let write = account("a-1", &[("Name", text("Acme"))]);
-        assert_eq!(words(&stand.write(&[write]).await), ["unknown"], "{fault}");
+        assert_eq!(
+            words(&stand.write(&[write]).await),
+            ["unknown"],
+            "{fault:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_its_time_is_unknown_and_one_without_time_is_not_begun() {
+async fn late_call_is_unknown_call_without_time_is_not_sent() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
-    let mut slow = fault("delay_ms", COLLECTIONS);
-    slow["ms"] = json!(5_000);
-    stand.order("faults", slow).await;
+    let slow = FaultAction::RespondSlowly { ms: 5_000 };
+    stand.fault(&slow.once().on(COLLECTIONS));
     let write = account("a-1", &[("Name", text("Acme"))]);
     let lane = WriteLane::Collections;
     let outcomes = stand
@@ -204,9 +206,7 @@ async fn a_call_that_outlasts_its_time_is_unknown_and_one_without_time_is_not_be
 async fn a_session_that_dies_in_mid_batch_costs_no_record() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
-    stand
-        .order("faults", fault("expire_token", COLLECTIONS))
-        .await;
+    stand.fault(&FaultAction::ExpireSession.once().on(COLLECTIONS));
     let ids = stand.create_accounts(450).await;
     assert_eq!(ids.len(), 450);
     assert_eq!(stand.accounts(), 450);
@@ -218,7 +218,7 @@ async fn a_session_that_dies_in_mid_batch_costs_no_record() {
 }
 
 #[tokio::test]
-async fn a_record_that_makes_the_whole_call_fail_takes_nobody_with_it() {
+async fn record_that_fails_a_whole_call_fails_alone() {
     let stand = Stand::new().await;
     let writes: Vec<Write> = (0..200)
         .map(|n| {
@@ -238,10 +238,9 @@ async fn a_record_that_makes_the_whole_call_fail_takes_nobody_with_it() {
 }
 
 #[tokio::test]
-async fn a_locked_record_is_retried_later_and_the_others_are_written() {
+async fn locked_record_is_retried_while_others_are_written() {
     let stand = Stand::new().await;
-    let locked = json!({"action": "row_error", "external_id": "a-1"});
-    stand.order("faults", locked).await;
+    stand.fault(&locked("a-1"));
     let name = [("Name", text("Acme"))];
     let outcomes = stand
         .write(&[account("a-0", &name), account("a-1", &name)])
@@ -269,10 +268,12 @@ async fn a_record_named_twice_is_written_twice_in_order() {
 #[tokio::test]
 async fn a_spent_quota_is_waited_for() {
     let stand = Stand::new().await;
-    let mut spent = fault("status", COLLECTIONS);
-    spent["status"] = json!(403);
-    spent["body"] = json!([{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]);
-    stand.order("faults", spent).await;
+    let spent = reject(
+        403,
+        "REQUEST_LIMIT_EXCEEDED",
+        "TotalRequests Limit exceeded.",
+    );
+    stand.fault(&spent.once().on(COLLECTIONS));
     let outcomes = stand
         .write(&[account("a-1", &[("Name", text("Acme"))])])
         .await;
@@ -292,7 +293,7 @@ async fn objects_are_not_mixed_in_an_answer() {
 }
 
 #[tokio::test]
-async fn an_update_of_its_own_is_refused_if_the_record_has_changed_since_it_was_read() {
+async fn single_update_is_refused_if_the_record_has_changed() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({"Name": "Acme", "Phone": "1"}));
     let seen_ms = async || {

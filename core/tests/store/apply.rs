@@ -35,7 +35,7 @@ async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
 }
 
 #[tokio::test]
-async fn an_inserted_salesforce_record_is_not_captured() {
+async fn record_created_in_salesforce_is_inserted_but_not_captured() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "Ada")], 1)])
@@ -57,7 +57,7 @@ async fn an_inserted_salesforce_record_is_not_captured() {
 }
 
 #[tokio::test]
-async fn writes_of_customer_triggers_are_captured() {
+async fn writes_of_customer_triggers_after_ours_are_captured() {
     let mut world = World::new().await;
     world
         .sql(
@@ -102,7 +102,7 @@ async fn writes_of_customer_triggers_are_captured() {
 }
 
 #[tokio::test]
-async fn an_uncommitted_edit_is_waited_for() {
+async fn edit_in_progress_is_awaited_and_not_overwritten() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -184,7 +184,7 @@ async fn a_move_between_partitions_is_no_delete() {
 }
 
 #[tokio::test]
-async fn only_the_rejected_columns_of_a_row_stop() {
+async fn only_refused_columns_of_a_row_are_parked() {
     let mut world = World::new().await;
     let names: Vec<String> = (0..20).map(|n| format!("K{n}")).collect();
     let mut seen_all: Vec<_> = names
@@ -270,7 +270,7 @@ async fn a_child_waits_for_its_parent() {
 }
 
 #[tokio::test]
-async fn a_row_that_appears_during_insert_is_planned_again() {
+async fn row_that_appears_during_insert_is_planned_again() {
     let mut world = World::new().await;
     world
         .see(&[seen(Created, "K", &[("Name", "from Salesforce")], 1)])
@@ -285,9 +285,14 @@ async fn a_row_that_appears_during_insert_is_planned_again() {
     let planner = Planner::new(&world.mapped);
     let planning = world.store.plan_and_write(&world.mapped, &leases, &planner);
     let committing = async {
-        // The insert waits for the user's; what it waits for is seen from a third connection.
+        // The insert waits for the user's transaction; a third connection sees that it waits.
         let mut third = world.database.connect().await;
-        let waiting = "select exists (select from pg_locks where not granted)";
+        let waiting = "select exists (
+            select from pg_locks as lock
+            join pg_stat_activity as session using (pid)
+            where not lock.granted
+            and session.datname = current_database()
+        )";
         while super::world::ask(&mut third, waiting).await != "true" {
             tokio::task::yield_now().await;
         }
@@ -376,7 +381,7 @@ async fn one_conflicting_field_holds_only_itself() {
 }
 
 #[tokio::test]
-async fn an_external_id_renamed_in_salesforce_renames_the_row() {
+async fn external_id_renamed_in_salesforce_renames_the_row() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     let renamed = seen(Changed, "K1", &[("External_Id__c", "K9")], 10);

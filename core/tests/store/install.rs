@@ -94,13 +94,14 @@ async fn a_table_or_column_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_user_without_rights_on_our_schema_writes_as_before() {
     let mut world = World::new().await;
+    let role = format!("{}_app", world.database.name());
     world
-        .sql(
-            "create role app login;
-            grant select, insert, update, delete, truncate on public.account to app;",
-        )
+        .sql(&format!(
+            "create role {role} login;
+            grant select, insert, update, delete, truncate on public.account to {role};",
+        ))
         .await;
-    let mut app = sqlx::PgConnection::connect(&world.database.url_as("app"))
+    let mut app = sqlx::PgConnection::connect(&world.database.url_as(&role))
         .await
         .unwrap();
     execute(
@@ -221,7 +222,7 @@ async fn partitions_are_captured_and_watched() {
 }
 
 #[tokio::test]
-async fn broken_capture_is_noticed_once_and_needs_a_resync() {
+async fn broken_capture_is_noticed_once_and_causes_a_resync() {
     let mut world = World::new().await;
     let scan = "select resync_reason from syncline.sync_checkpoint where stream = 'scan:Account'";
     for damage in [

@@ -103,7 +103,7 @@ async fn our_own_write_comes_back_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_older_read_is_superseded() {
+async fn a_read_that_is_older_than_what_is_known_is_superseded() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -122,7 +122,7 @@ async fn an_older_read_is_superseded() {
 }
 
 #[tokio::test]
-async fn an_edit_overwritten_unseen_is_logged_not_applied() {
+async fn edit_that_our_write_replaced_unseen_is_logged() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -156,7 +156,7 @@ async fn the_deletion_of_a_former_id_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_completes_a_missing_external_id() {
+async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")

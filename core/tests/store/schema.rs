@@ -101,8 +101,8 @@ async fn the_migrations_make_the_committed_schema() {
 
 #[tokio::test]
 async fn migrating_from_two_places_at_once_migrates_once() {
-    let database = TestDatabase::new().await;
-    let (one, two) = (open(&database), open(&database));
+    let database = TestDatabase::empty().await;
+    let (one, two) = (open(database.url()), open(database.url()));
     let (first, second) = tokio::join!(one.migrate(), two.migrate());
     first.unwrap();
     second.unwrap();
@@ -110,7 +110,7 @@ async fn migrating_from_two_places_at_once_migrates_once() {
 }
 
 #[tokio::test]
-async fn the_first_day_has_its_own_partition() {
+async fn first_day_has_its_own_partition() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     assert_eq!(

@@ -58,10 +58,20 @@ impl World {
         Self::with(ACCOUNT, account()).await
     }
 
+    /// The same on a server that no other test uses.
+    pub(crate) async fn alone() -> Self {
+        let database = TestDatabase::alone().await;
+        migrate(database.url()).await;
+        Self::on(database, ACCOUNT, account()).await
+    }
+
     pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
-        let database = TestDatabase::new().await;
-        let store = open(&database);
-        store.migrate().await.expect("an empty database migrates");
+        let database = TestDatabase::prepared("migrated", async |url| migrate(&url).await).await;
+        Self::on(database, table, sync).await
+    }
+
+    async fn on(database: TestDatabase, table: &str, sync: ObjectSync) -> Self {
+        let store = open(database.url());
         let mut user = database.connect().await;
         execute(&mut user, table).await;
         let mapped = mapped(sync);
@@ -189,10 +199,17 @@ impl World {
     }
 }
 
+/// Migrates an empty database and leaves no connection behind.
+async fn migrate(url: &str) {
+    let store = open(url);
+    store.migrate().await.expect("an empty database migrates");
+    store.close().await;
+}
+
 /// Opens the store of a database.
-pub(crate) fn open(database: &TestDatabase) -> PgStore {
+pub(crate) fn open(url: &str) -> PgStore {
     PgStore::open(&PgStoreOptions {
-        url: SecretString::from(database.url().to_owned()),
+        url: SecretString::from(url),
         statement_cache: true,
         connections_max: 4,
     })

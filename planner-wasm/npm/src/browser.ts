@@ -9,8 +9,8 @@ export type PlannerSource = URL | string | Response | Promise<Response> | Buffer
 let planner: Promise<Planner> | undefined;
 
 /**
- * Loads the planner, once. Without a source it is fetched from beside this module, which bundlers that
- * know `new URL(…, import.meta.url)` arrange by themselves.
+ * Loads the planner, once. Without a source it is fetched from beside this module: a browser does so by
+ * itself, and bundlers that know `new URL(…, import.meta.url)` put it there.
  */
 export function loadPlanner(source?: PlannerSource): Promise<Planner> {
   planner ??= start(source).catch((error: unknown) => {
@@ -21,6 +21,6 @@ export function loadPlanner(source?: PlannerSource): Promise<Planner> {
 }
 
 async function start(source: PlannerSource | undefined): Promise<Planner> {
-  await init(source === undefined ? undefined : { module_or_path: source });
+  await init({ module_or_path: source ?? new URL("./planner_wasm_bg.wasm", import.meta.url) });
   return typed(glue);
 }

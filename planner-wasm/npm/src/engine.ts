@@ -15,20 +15,22 @@ export type AuthFlow = { "flow": "jwt",
   username: string,
 } | { "flow": "client_credentials" };
 
+/** Salesforce automation stored another value than the one we sent. */
+export type AutomationOverride = {
+  /** How often in a row. */
+  count: number,
+  /** The value we sent last. */
+  sent: Value,
+  /** The value that was stored instead. */
+  stored: Value,
+};
+
 /** One step of the base. */
 export type BaseAdvance = {
   /** The value both sides will hold. */
   value: Value,
   /** What must be confirmed first. */
   after: Confirmation,
-};
-
-/** A batch that fits into one call. */
-export type BatchAnswer = {
-  /** What each row came to, in order. */
-  rows: Array<BatchRow>,
-  /** The batch as a whole. */
-  summary: BatchSummary,
 };
 
 /** Where one row of a batch goes. */
@@ -59,16 +61,6 @@ export type BatchSummary = {
   bytes: number,
   /** The lane of each row, in order. */
   routes: Array<BatchLane>,
-};
-
-/** Salesforce automation stored another value than the one we sent. */
-export type AutomationOverride = {
-  /** How often in a row. */
-  count: number,
-  /** The value we sent last. */
-  sent: Value,
-  /** The value that was stored instead. */
-  stored: Value,
 };
 
 /** Something that each side may have one of. */
@@ -146,6 +138,18 @@ export type Deletes = {
 /** Which way changes travel. */
 export type Direction = "both" | "to_postgres" | "to_salesforce";
 
+/** A value that lost by rule. */
+export type DiscardedValue = {
+  /** The field. */
+  field: FieldName,
+  /** The side whose value lost. */
+  side: SourceSystem,
+  /** The value that lost. */
+  value: Value,
+  /** The rule. */
+  rule: Rule,
+};
+
 /** Duplicate rules on our writes. */
 export type DuplicateRules = "enforce" | "allow";
 
@@ -184,11 +188,11 @@ export type FieldExplanation = {
   rule: Rule,
   /** The rule in plain words. */
   sentence: string,
-  /** The last value both sides agreed on; null also where there is none. */
+  /** The last value both sides agreed on; null if there is no such value. */
   base: Value | null,
-  /** What Postgres holds, likewise. */
+  /** What Postgres holds; null if it holds no value. */
   postgres: Value | null,
-  /** What Salesforce holds, likewise. */
+  /** What Salesforce holds; null if it holds no value. */
   salesforce: Value | null,
 };
 
@@ -226,7 +230,7 @@ export type LaneThresholds = {
 /** What merging two payloads gave. */
 export type MergeOutcome = { "outcome": "noop" } | { "outcome": "merged", "value": Json } | { "outcome": "conflict", "value": Array<string> };
 
-/** One mistake. Holds no secret: where a secret stands in the file it is not repeated. */
+/** One mistake. Never repeats the text of a key that holds the place of a secret. */
 export type Mistake = {
   /** Line of the file, counted from 1. */
   line: number,
@@ -262,7 +266,7 @@ export type ObjectSync = {
   /** SOQL filter; records outside it are out of scope. */
   filter: string | null,
   /** What happens in Postgres to a record that leaves the filter. */
-  on_filter_exit: OnLeave,
+  on_filter_exit: OnFilterExit,
   /** Assignment rules run on our writes. */
   auto_assign: boolean,
   /** Duplicate rules are enforced on our writes, or allowed to be saved over. */
@@ -272,19 +276,7 @@ export type ObjectSync = {
 };
 
 /** What happens in Postgres to a record that leaves the filter. */
-export type OnLeave = "keep" | "soft_delete" | "delete";
-
-/** A value that lost by rule. */
-export type DiscardedValue = {
-  /** The field. */
-  field: FieldName,
-  /** The side whose value lost. */
-  side: SourceSystem,
-  /** The value that lost. */
-  value: Value,
-  /** The rule. */
-  rule: Rule,
-};
+export type OnFilterExit = "keep" | "soft_delete" | "delete";
 
 /** Whose word counts for a field. */
 export type Owner = "shared" | "salesforce" | "postgres";
@@ -348,7 +340,7 @@ export type PostgresConfig = {
 };
 
 /** Whether a side holds the record. */
-export type Presence = "unseen" | "present" | "deleted" | "outside";
+export type Presence = "unseen" | "present" | "deleted" | "filtered_out";
 
 /** Why an input cannot be used. */
 export type Problem = {
@@ -358,6 +350,30 @@ export type Problem = {
   message: string,
   /** What to do about it. */
   fix: string,
+};
+
+/** What one record needs, why, and how it travels. */
+export type RecordAnswer = {
+  /** How the record travels if it travels alone. */
+  lane: BatchLane,
+  /** Why, in words. */
+  why: RecordExplanation,
+  /** Fields of the record that its rules do not map. They are left alone. */
+  unmapped: Array<FieldName>,
+  /** The write to the row. */
+  to_postgres: SideWrite,
+  /** The write to the Salesforce record. */
+  to_salesforce: SideWrite,
+  /** How the base moves, per field, and after which confirmation. */
+  base_advance: { [key in FieldName]: BaseAdvance },
+  /** Whether [`RecordState::agreed`] begins or ends, and after which confirmation. */
+  agreement: Agreement,
+  /** Fields that wait for a person. */
+  conflicts: Array<FieldConflict>,
+  /** Values that a policy or an owner discarded: logged, so that they can be restored. */
+  discarded: Array<DiscardedValue>,
+  /** Why, per field and for the record, in words. */
+  explanation: Explanation,
 };
 
 /** Why a record's plan is what it is. */
@@ -386,7 +402,7 @@ export type RecordFacts = {
   /** The Salesforce record's fields; null if there is no record. */
   salesforce: { [key in FieldName]: Value } | null,
   /** The Salesforce record lies outside the object's filter; its fields do not count then. */
-  outside?: boolean,
+  filtered_out?: boolean,
   /** What a side that is null means, where it is not the usual: a record that agreed was deleted
    * there, any other was never seen there. */
   presence?: BySide<Presence>,
@@ -402,24 +418,6 @@ export type RecordFacts = {
   under_way_action?: WriteAction | null,
   /** Milliseconds by which the two sides' clocks may differ beyond the fixed two seconds. */
   clock_skew_ms?: number,
-};
-
-/** What one record needs. */
-export type RecordPlan = {
-  /** The write to the row. */
-  to_postgres: SideWrite,
-  /** The write to the Salesforce record. */
-  to_salesforce: SideWrite,
-  /** How the base moves, per field, and after which confirmation. */
-  base_advance: { [key in FieldName]: BaseAdvance },
-  /** Whether [`RecordState::agreed`] begins or ends, and after which confirmation. */
-  agreement: Agreement,
-  /** Fields that wait for a person. */
-  conflicts: Array<FieldConflict>,
-  /** Values that a policy or an owner discarded: logged, so that they can be restored. */
-  discarded: Array<DiscardedValue>,
-  /** Why, per field and for the record, in words. */
-  explanation: Explanation,
 };
 
 /** A Postgres schema or table name, one part, unquoted. */

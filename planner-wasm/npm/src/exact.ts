@@ -25,7 +25,7 @@ export class ExactNumber {
   }
 }
 
-/** Anything that JSON can say. */
+/** Any JSON value. */
 export type Json = null | boolean | number | bigint | ExactNumber | string | readonly Json[] | { readonly [member: string]: Json | undefined };
 
 /** Objects and arrays within one another, as far as the planner reads them. */
@@ -53,7 +53,12 @@ function significantDigits(number: string): number {
 
 /** Writes a value as JSON, every digit of its numbers with it. */
 export function writeJson(value: unknown): string {
-  return written(value, "", 0);
+  return writeJsonAt(value, "");
+}
+
+/** Writes a value that is at `path` of an input. */
+export function writeJsonAt(value: unknown, path: string): string {
+  return written(value, path, 0);
 }
 
 function written(value: unknown, path: string, depth: number): string {

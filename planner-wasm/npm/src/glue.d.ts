@@ -7,8 +7,6 @@ export const version: PlannerText["version"];
 export const config_schema: PlannerText["config_schema"];
 export const check_config: PlannerText["check_config"];
 export const plan_record: PlannerText["plan_record"];
-export const explain: PlannerText["explain"];
-export const plan_batch: PlannerText["plan_batch"];
 export const plan_change: PlannerText["plan_change"];
 export const merge: PlannerText["merge"];
 export const canonical_hash: PlannerText["canonical_hash"];

@@ -3,6 +3,7 @@ export { ExactNumber, readJson, writeJson, type Json } from "./exact.js";
 export {
   INPUT_BYTES_MAX,
   type Batch,
+  type BatchAnswer,
   type BatchOptions,
   type BatchRowInput,
   type ChangeInput,

@@ -1,7 +1,6 @@
 import { PlannerError } from "./error.js";
-import { readJson, writeJson, type Json } from "./exact.js";
+import { readJson, writeJson, writeJsonAt, type Json } from "./exact.js";
 import type {
-  BatchAnswer,
   BatchRow,
   BatchSummary,
   ChangeEnvelope,
@@ -11,9 +10,8 @@ import type {
   MergeOutcome,
   ObjectSync,
   PlanDecision,
-  RecordExplanation,
+  RecordAnswer,
   RecordFacts,
-  RecordPlan,
   SourceSystem,
 } from "./engine.js";
 
@@ -23,8 +21,6 @@ export interface PlannerText {
   config_schema(): string;
   check_config(toml: string): string;
   plan_record(input: string): string;
-  explain(input: string): string;
-  plan_batch(input: string): string;
   plan_change(input: string): string;
   merge(input: string): string;
   canonical_hash(json: string): string;
@@ -55,7 +51,7 @@ export interface BatchOptions {
 
 /** One record of a batch. */
 export type BatchRowInput = RecordFacts & {
-  /** Somebody waits for it. */
+  /** A person waits for it. */
   urgent?: boolean;
   /** It depends on records of this batch, or they on it. */
   has_dependencies?: boolean;
@@ -70,8 +66,16 @@ export interface Batch {
   plan(lines: string): BatchRow[];
   /** Routes all rows given so far as one round, and counts what that costs. */
   finish(): BatchSummary;
-  /** Gives its memory back. */
+  /** Releases its memory. Afterwards the other two throw. */
   free(): void;
+}
+
+/** A batch that came in one call. */
+export interface BatchAnswer {
+  /** What each row came to, in order. */
+  rows: BatchRow[];
+  /** The batch as a whole. */
+  summary: BatchSummary;
 }
 
 /** One change and what is known beside it. */
@@ -107,11 +111,9 @@ export interface Planner {
   configSchema(): { [member: string]: unknown };
   /** Checks a `syncline.toml`. Mistakes are an answer, not an error. */
   checkConfig(toml: string): ConfigAnswer;
-  /** Decides what one record needs on both sides. */
-  planRecord(record: RecordInput): RecordPlan;
-  /** Says in words why, per field and for the record. */
-  explain(record: RecordInput): RecordExplanation;
-  /** Plans and routes records that fit into one call (1 MiB). */
+  /** Decides what one record needs on both sides, with the reasons in words and the lane. */
+  planRecord(record: RecordInput): RecordAnswer;
+  /** Plans and routes records that are all there. */
   planBatch(batch: BatchOptions & { rows: readonly BatchRowInput[] }): BatchAnswer;
   /** Begins a batch that comes in chunks. */
   beginBatch(options: BatchOptions): Batch;
@@ -136,21 +138,51 @@ export function typed(raw: PlannerText): Planner {
     text,
     configSchema: () => readJson(text.config_schema()) as { [member: string]: unknown },
     checkConfig: (toml) => readJson(text.check_config(toml)) as ConfigAnswer,
-    planRecord: (record) => readJson(text.plan_record(writeJson(record))) as RecordPlan,
-    explain: (record) => readJson(text.explain(writeJson(record))) as RecordExplanation,
-    planBatch: (batch) => readJson(text.plan_batch(writeJson(batch))) as BatchAnswer,
+    planRecord: (record) => readJson(text.plan_record(writeJson(record))) as RecordAnswer,
+    planBatch: ({ rows, ...options }) => {
+      const batch = begin(text, options);
+      try {
+        return { rows: chunksOf(rows).flatMap((lines) => batch.plan(lines)), summary: batch.finish() };
+      } finally {
+        batch.free();
+      }
+    },
     planChange: (change) => readJson(text.plan_change(writeJson(change))) as PlanDecision,
     merge: (payloads) => readJson(text.merge(writeJson(payloads))) as MergeOutcome,
     canonicalHash: (json) => text.canonical_hash(writeJson(json)),
-    beginBatch: (options) => {
-      const batch = new text.Batch(writeJson(options));
-      return {
-        plan: (lines) => readJson(batch.plan(lines)) as BatchRow[],
-        finish: () => readJson(batch.finish()) as BatchSummary,
-        free: () => batch.free(),
-      };
-    },
+    beginBatch: (options) => begin(text, options),
   };
+}
+
+function begin(text: PlannerText, options: BatchOptions): Batch {
+  const batch = new text.Batch(writeJson(options));
+  return {
+    plan: (lines) => readJson(batch.plan(lines)) as BatchRow[],
+    finish: () => readJson(batch.finish()) as BatchSummary,
+    free: () => batch.free(),
+  };
+}
+
+/** A character has at most three bytes in UTF-8 (a pair of surrogates four). */
+const CHUNK_CHARS_MAX = Math.floor(INPUT_BYTES_MAX / 3);
+
+/** Returns the rows as JSON Lines, as many as fit into one call each. */
+function chunksOf(rows: readonly BatchRowInput[]): string[] {
+  if (!Array.isArray(rows)) throw new PlannerError({ path: "rows", message: "it is not an array", fix: "give an array of records" });
+  const chunks: string[] = [];
+  let lines: string[] = [];
+  let chars = 0;
+  rows.forEach((row, index) => {
+    const line = writeJsonAt(row, `rows[${index}]`);
+    if (lines.length > 0 && chars + line.length > CHUNK_CHARS_MAX) {
+      chunks.push(lines.join("\n"));
+      [lines, chars] = [[], 0];
+    }
+    lines.push(line);
+    chars += line.length + 1;
+  });
+  if (lines.length > 0) chunks.push(lines.join("\n"));
+  return chunks;
 }
 
 function guarded(raw: PlannerText): PlannerText {
@@ -160,24 +192,28 @@ function guarded(raw: PlannerText): PlannerText {
     config_schema: () => raw.config_schema(),
     check_config: call(raw.check_config),
     plan_record: call(raw.plan_record),
-    explain: call(raw.explain),
-    plan_batch: call(raw.plan_batch),
     plan_change: call(raw.plan_change),
     merge: call(raw.merge),
     canonical_hash: call(raw.canonical_hash),
     Batch: class {
-      readonly #batch: InstanceType<PlannerText["Batch"]>;
+      #batch: InstanceType<PlannerText["Batch"]> | undefined;
       constructor(input: string) {
         this.#batch = attempt(input, (text) => new raw.Batch(text));
       }
       plan(lines: string): string {
-        return attempt(lines, (text) => this.#batch.plan(text));
+        const batch = this.#open();
+        return attempt(lines, (text) => batch.plan(text));
       }
       finish(): string {
-        return this.#batch.finish();
+        return this.#open().finish();
       }
       free(): void {
-        this.#batch.free();
+        this.#batch?.free();
+        this.#batch = undefined;
+      }
+      #open(): InstanceType<PlannerText["Batch"]> {
+        if (this.#batch !== undefined) return this.#batch;
+        throw new PlannerError({ path: "", message: "the batch was freed", fix: "begin another batch" });
       }
     },
   };

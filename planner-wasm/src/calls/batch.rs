@@ -3,19 +3,19 @@
 //! Rows come in chunks, so that a page can show progress and stop between them. Of each plan only
 //! what its lane depends on is kept.
 
-use syncline_planner::RecordFacts;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Deserialize;
 use syncline_planner::config::ObjectSync;
 use syncline_planner::model::SourceSystem;
-use syncline_planner::model::text::JsonText;
 use syncline_planner::model::value::Value;
 use syncline_planner::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
 use syncline_planner::route::{
     ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
 };
 
-use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, Listed, PlannedRow, WriteKind};
-use super::json::{self, Node};
-use super::read::Members;
+use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
 use super::{Problem, input};
 
 /// Most rows of one batch: what a page can hold beside them.
@@ -57,26 +57,31 @@ struct KeptPlan {
     has_dependencies: bool,
 }
 
+/// How a batch begins.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    object: ObjectSync,
+    #[serde(default)]
+    graph: Option<bool>,
+    #[serde(default)]
+    bulk: Option<bool>,
+    #[serde(default)]
+    calls_max: Option<usize>,
+}
+
 impl Batch {
     /// Begins a batch: `{"object": …}`, and optionally `"graph"` and `"bulk"` (whether these lanes may
     /// be used; they may unless they are false) and `"calls_max"` (REST calls that may be spent on
     /// single calls).
     pub fn begin(input: &str) -> Result<Self, Problem> {
-        Self::of(input::members(input)?)
-    }
-
-    pub(super) fn of(mut members: Members<'_>) -> Result<Self, Problem> {
-        let object = members.required("object")?;
-        let graph: Option<bool> = members.optional("graph")?;
-        let bulk: Option<bool> = members.optional("bulk")?;
-        let calls_max = members.optional("calls_max")?;
-        members.finish(&["object", "graph", "bulk", "calls_max"])?;
+        let options: Options = input::read(input)?;
         Ok(Self {
-            object,
+            object: options.object,
             budget: LaneBudget {
-                calls_max,
-                graph: graph.unwrap_or(true),
-                bulk: bulk.unwrap_or(true),
+                calls_max: options.calls_max,
+                graph: options.graph.unwrap_or(true),
+                bulk: options.bulk.unwrap_or(true),
             },
             rows: Vec::new(),
         })
@@ -90,7 +95,7 @@ impl Batch {
         input::within_bounds(lines)?;
         let lines = lines.lines().filter(|line| !line.trim().is_empty());
         self.room_for(lines.clone().count())?;
-        let rows: Vec<BatchRow> = lines.map(|line| self.plan_one(json::parse(line))).collect();
+        let rows: Vec<BatchRow> = lines.map(|line| self.plan_one(line)).collect();
         Ok(super::text(&rows))
     }
 
@@ -99,21 +104,16 @@ impl Batch {
         super::text(&self.summary())
     }
 
-    pub(super) fn plan_rows(&mut self, rows: Vec<Node<'_>>) -> Result<Vec<BatchRow>, Problem> {
-        self.room_for(rows.len())?;
-        Ok(rows.into_iter().map(|row| self.plan_one(Ok(row))).collect())
-    }
-
     fn room_for(&self, rows: usize) -> Result<(), Problem> {
         if self.rows.len() + rows > ROWS_MAX {
             let message = format!("the batch has more than {ROWS_MAX} rows");
-            return Err(Problem::at("", message, "begin another batch"));
+            return Err(Problem::of_input(message, "begin another batch"));
         }
         Ok(())
     }
 
-    fn plan_one(&mut self, row: Result<Node<'_>, Problem>) -> BatchRow {
-        match row.and_then(|row| self.planned(row)) {
+    fn plan_one(&mut self, line: &str) -> BatchRow {
+        match self.planned(line) {
             Ok((row, kept)) => {
                 self.rows.push(Kept::Planned(Box::new(kept)));
                 BatchRow::Planned(row)
@@ -125,12 +125,9 @@ impl Batch {
         }
     }
 
-    fn planned(&self, row: Node<'_>) -> Result<(PlannedRow, KeptPlan), Problem> {
-        let mut members = Members::of(row)?;
-        let urgent: Option<bool> = members.optional("urgent")?;
-        let has_dependencies: Option<bool> = members.optional("has_dependencies")?;
-        let facts: RecordFacts = members.all()?;
-        let (external_id, plan) = facts.into_plan(&self.object);
+    fn planned(&self, line: &str) -> Result<(PlannedRow, KeptPlan), Problem> {
+        let record = input::row(line)?;
+        let (external_id, plan) = record.facts.into_plan(&self.object);
         let row = PlannedRow {
             rule: plan.explanation.record,
             to_postgres: WriteKind::of(&plan.to_postgres),
@@ -148,15 +145,15 @@ impl Batch {
             to_postgres: row.to_postgres,
             to_salesforce: row.to_salesforce,
             bytes: row.bytes,
-            urgent: urgent.unwrap_or(false),
-            has_dependencies: has_dependencies.unwrap_or(false),
+            urgent: record.urgent,
+            has_dependencies: record.has_dependencies,
             plan: without_values(plan),
         };
         Ok((row, kept))
     }
 
     /// Routes all rows as one round and counts what that costs.
-    pub(super) fn summary(&self) -> BatchSummary {
+    fn summary(&self) -> BatchSummary {
         let plans: Vec<&KeptPlan> = self.rows.iter().filter_map(Kept::plan).collect();
         let routables: Vec<Routable<'_>> = plans
             .iter()
@@ -168,16 +165,20 @@ impl Batch {
             .collect();
         let mut lanes = route(&routables, self.object.lanes, self.budget).into_iter();
         let mut summary = BatchSummary::of_rows(self.rows.len());
-        let mut loads: Listed<(BatchLane, WriteKind), LaneLoad> = Listed::default();
+        let mut loads: BTreeMap<(BatchLane, WriteKind), LaneLoad> = BTreeMap::new();
         for row in &self.rows {
             let (lane, kind, bytes) = match (row, row.plan().and_then(|_| lanes.next())) {
                 (Kept::Planned(kept), Some(route)) => {
                     summary.count(kept);
-                    (kept.lane(route), kept.to_salesforce, kept.bytes)
+                    (
+                        lane_of(route, kept.to_postgres),
+                        kept.to_salesforce,
+                        kept.bytes,
+                    )
                 }
                 (Kept::Planned(_) | Kept::Refused, _) => (BatchLane::Refused, WriteKind::None, 0),
             };
-            let load = loads.entry((lane, kind));
+            let load = loads.entry((lane, kind)).or_default();
             load.records += 1;
             load.bytes += bytes;
             summary.routes.push(lane);
@@ -196,17 +197,34 @@ impl Kept {
     }
 }
 
-impl KeptPlan {
-    fn lane(&self, route: Route) -> BatchLane {
-        match (route.lane, route.call, self.to_postgres) {
-            (ApplyLane::Noop, _, WriteKind::None) => BatchLane::Noop,
-            (ApplyLane::Noop, _, _) => BatchLane::Postgres,
-            (ApplyLane::Conflict, _, _) => BatchLane::Conflict,
-            (ApplyLane::Rest, Some(RestCall::Single), _) => BatchLane::Single,
-            (ApplyLane::Rest, Some(RestCall::Collections) | None, _) => BatchLane::Collections,
-            (ApplyLane::CompositeGraph, _, _) => BatchLane::CompositeGraph,
-            (ApplyLane::Bulk, _, _) => BatchLane::Bulk,
-        }
+/// Returns the lane of a record that travels alone and may use every lane.
+pub(super) fn lane_alone(plan: &RecordPlan, object: &ObjectSync) -> BatchLane {
+    let routable = Routable {
+        plan,
+        urgent: false,
+        has_dependencies: false,
+    };
+    let budget = LaneBudget {
+        calls_max: None,
+        graph: true,
+        bulk: true,
+    };
+    let routes = route(&[routable], object.lanes, budget);
+    let kind = WriteKind::of(&plan.to_postgres);
+    routes
+        .first()
+        .map_or(BatchLane::Refused, |route| lane_of(*route, kind))
+}
+
+fn lane_of(route: Route, to_postgres: WriteKind) -> BatchLane {
+    match (route.lane, route.call, to_postgres) {
+        (ApplyLane::Noop, _, WriteKind::None) => BatchLane::Noop,
+        (ApplyLane::Noop, _, _) => BatchLane::Postgres,
+        (ApplyLane::Conflict, _, _) => BatchLane::Conflict,
+        (ApplyLane::Rest, Some(RestCall::Single), _) => BatchLane::Single,
+        (ApplyLane::Rest, Some(RestCall::Collections) | None, _) => BatchLane::Collections,
+        (ApplyLane::CompositeGraph, _, _) => BatchLane::CompositeGraph,
+        (ApplyLane::Bulk, _, _) => BatchLane::Bulk,
     }
 }
 
@@ -216,10 +234,10 @@ impl BatchSummary {
             rows,
             settled: 0,
             conflicting: 0,
-            lanes: Listed::default(),
-            rules: Listed::default(),
-            to_postgres: Listed::default(),
-            to_salesforce: Listed::default(),
+            lanes: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            to_postgres: BTreeMap::new(),
+            to_salesforce: BTreeMap::new(),
             calls: 0,
             bytes: 0,
             routes: Vec::with_capacity(rows),
@@ -229,15 +247,15 @@ impl BatchSummary {
     fn count(&mut self, kept: &KeptPlan) {
         self.settled += usize::from(kept.plan.is_settled());
         self.conflicting += usize::from(!kept.plan.conflicts.is_empty());
-        *self.rules.entry(kept.plan.explanation.record) += 1;
-        *self.to_postgres.entry(kept.to_postgres) += 1;
-        *self.to_salesforce.entry(kept.to_salesforce) += 1;
+        *self.rules.entry(kept.plan.explanation.record).or_default() += 1;
+        *self.to_postgres.entry(kept.to_postgres).or_default() += 1;
+        *self.to_salesforce.entry(kept.to_salesforce).or_default() += 1;
     }
 
-    fn add_up(&mut self, loads: Listed<(BatchLane, WriteKind), LaneLoad>) {
-        for ((lane, _), load) in loads.0 {
+    fn add_up(&mut self, loads: BTreeMap<(BatchLane, WriteKind), LaneLoad>) {
+        for ((lane, _), load) in loads {
             let calls = calls_of(lane, load);
-            let sum = self.lanes.entry(lane);
+            let sum = self.lanes.entry(lane).or_default();
             sum.records += load.records;
             sum.bytes += load.bytes;
             sum.calls += calls;
@@ -271,10 +289,27 @@ impl WriteKind {
     }
 }
 
+/// Returns how many bytes the values of a write are as JSON.
 fn bytes_of(write: &SideWrite) -> usize {
-    write
-        .fields()
-        .map_or(0, |fields| JsonText::of(fields).len())
+    let mut bytes = Counted(0);
+    if let Some(fields) = write.fields() {
+        serde_json::to_writer(&mut bytes, fields).expect("values by field are JSON");
+    }
+    bytes.0
+}
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Returns the plan as its lane sees it: which writes there are, whether something waits or was

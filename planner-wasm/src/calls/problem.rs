@@ -1,8 +1,6 @@
 //! Why an input cannot be used, and what to do about it.
 
 use serde::Serialize;
-use syncline_planner::model::text::JsonText;
-use syncline_planner::write_object;
 
 /// Why an input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,28 +15,77 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn at(path: &str, message: impl ToString, fix: impl Into<String>) -> Self {
+    /// Returns a problem of the input as a whole.
+    pub(super) fn of_input(message: String, fix: &str) -> Self {
         Self {
-            path: path.to_owned(),
-            message: message.to_string(),
-            fix: fix.into(),
+            path: String::new(),
+            message,
+            fix: fix.to_owned(),
         }
     }
 
-    /// Returns the problem as seen from outside of the member `name`.
-    pub(super) fn below(mut self, name: &str) -> Self {
-        self.path = match self.path.chars().next() {
-            None => name.to_owned(),
-            Some('[') => format!("{name}{}", self.path),
-            Some(_) => format!("{name}.{}", self.path),
+    /// Returns that a member of the input is missing.
+    pub(super) fn missing(name: &str) -> Self {
+        Self {
+            path: name.to_owned(),
+            message: "it is missing".to_owned(),
+            fix: format!("add \"{name}\""),
+        }
+    }
+
+    /// Returns why a text is not the JSON that was expected.
+    pub(super) fn of_json(error: &serde_json::Error, path: &str) -> Self {
+        if !error.is_data() {
+            let message = format!("it is not JSON: {error}");
+            return Self::of_input(message, "give the whole of one JSON text");
+        }
+        let text = error.to_string();
+        // The path names the place; a line number is of no use in a text that a program wrote.
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let what = text.strip_suffix(&place).unwrap_or(&text);
+        Self::of_data(what, path)
+    }
+
+    /// Turns a message of serde into one for a person who wrote the input.
+    fn of_data(what: &str, path: &str) -> Self {
+        if let Some(name) = what.strip_prefix("missing field `") {
+            let name = name.trim_end_matches('`');
+            let dot = if path.is_empty() { "" } else { "." };
+            return Self {
+                path: format!("{path}{dot}{name}"),
+                ..Self::missing(name)
+            };
+        }
+        let (message, fix) = if let Some((name, known)) = unknown(what, "unknown field `") {
+            let fix = format!("remove it; there may be {known}");
+            (format!("`{name}` is unknown"), fix)
+        } else if let Some((word, known)) = unknown(what, "unknown variant `") {
+            (format!("`{word}` is unknown"), format!("write {known}"))
+        } else if let Some((given, wanted)) = mismatch(what) {
+            let fix = "give what is expected there".to_owned();
+            (format!("it is {given}, not {wanted}"), fix)
+        } else {
+            (what.to_owned(), "correct the value".to_owned())
         };
-        self
+        let path = path.to_owned();
+        Self { path, message, fix }
     }
 
     /// Returns the problem as JSON text.
     pub fn to_json(&self) -> String {
-        JsonText::of(self)
+        super::text(self)
     }
 }
 
-write_object!(Problem { path, message, fix });
+/// Returns the name that is unknown, and which ones are known. The name may hold anything.
+fn unknown<'t>(what: &'t str, start: &str) -> Option<(&'t str, &'t str)> {
+    what.strip_prefix(start)?.rsplit_once("`, expected ")
+}
+
+/// Returns what was given, and what was expected. What was given may hold anything.
+fn mismatch(what: &str) -> Option<(&str, &str)> {
+    let given = what
+        .strip_prefix("invalid type: ")
+        .or_else(|| what.strip_prefix("invalid value: "))?;
+    given.rsplit_once(", expected ")
+}

@@ -1,6 +1,6 @@
-// The frame of the page: name, views, what can be shared and saved, and what is to be new.
+// The frame of the page: name, views, sharing and saving, notices.
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { exportConfig, exportRecord, exportState, importFile, share } from "./files";
 import { Icon } from "./parts/icon";
 import { version } from "./planner";
@@ -129,16 +129,20 @@ function Export(): JSX.Element {
 
 function ThemeChoice(): JSX.Element {
   const [theme, setTheme] = useState<Theme>(storedTheme);
-  useEffect(() => applyTheme(theme), [theme]);
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
+  // Within the click: an effect would come after the next frame, and the page may be left before.
+  const choose = (): void => {
+    applyTheme(next);
+    setTheme(next);
+  };
   return (
-    <button type="button" class="button button-quiet button-icon" aria-label={`Theme: ${theme}. Change to ${next}.`} title={`Theme: ${theme}`} onClick={() => setTheme(next)}>
+    <button type="button" class="button button-quiet button-icon" aria-label={`Theme: ${theme}. Change to ${next}.`} title={`Theme: ${theme}`} onClick={choose}>
       <Icon name={theme} />
     </button>
   );
 }
 
-/** Said aloud by screen readers; stays until it is closed or replaced. */
+/** Screen readers read it aloud; it stays until it is closed or replaced. */
 function Announcement(): JSX.Element {
   const { notice } = useStore();
   return (

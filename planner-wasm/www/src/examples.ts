@@ -1,13 +1,14 @@
 // The examples of the page and of docs/merging.md, each with a name that a link can carry:
 // `#example=both-edit-one-field`. They are the files of `planner-wasm/examples`.
+import type { RecordFacts } from "@syncline/planner";
 import accounts from "../../examples/syncline.toml?raw";
 import { InputError, isObject, member, parseJson } from "./json";
-import { readRecord, type RecordState } from "./record";
+import { readRecord } from "./record";
 
 export interface Example {
   readonly name: string;
   readonly title: string;
-  readonly record: RecordState;
+  readonly record: RecordFacts;
 }
 
 /** What the built-in sample of the batch view maps. */

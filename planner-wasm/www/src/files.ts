@@ -1,8 +1,9 @@
 // What a person brings to the page and takes from it as a file. Nothing is sent anywhere.
+import { writeJson } from "@syncline/planner";
 import { InputError, count, isObject, member, parseJson } from "./json";
-import { readRecord, recordJson } from "./record";
+import { readRecord } from "./record";
 import { pack, readShared, sharedJson, writeAddress } from "./share";
-import { change, current, say, takeShared } from "./store";
+import { change, current, notify, takeShared } from "./store";
 
 /** Largest file that Import reads: what the planner takes as one input. */
 const IMPORT_BYTES_MAX = 1 << 20;
@@ -15,7 +16,7 @@ export async function importFile(file: File): Promise<void> {
     }
     take(await file.text(), file.name);
   } catch (error) {
-    say(`${file.name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
+    notify(`${file.name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
   }
 }
 
@@ -32,13 +33,13 @@ function take(text: string, name: string): void {
 /** Saves what the page shows. */
 export function exportState(): void {
   const { config, object, record } = current();
-  download(`syncline-${fileName(record.externalId)}.json`, sharedJson({ config, object, record }));
+  download(`syncline-${fileName(record.external_id)}.json`, sharedJson({ config, object, record }));
 }
 
 /** Saves the record alone, as one line of a batch. */
 export function exportRecord(): void {
   const { record } = current();
-  download(`${fileName(record.externalId)}.jsonl`, `${recordJson(record)}\n`);
+  download(`${fileName(record.external_id)}.jsonl`, `${writeJson(record)}\n`);
 }
 
 export function exportConfig(): void {
@@ -65,13 +66,13 @@ export async function share(): Promise<void> {
     const shownAs = view === "policies" ? view : "record";
     history.replaceState(null, "", writeAddress(shownAs, await pack({ config, object, record })));
   } catch (error) {
-    say(`It cannot be shared. ${error instanceof Error ? error.message : String(error)}`, "problem");
+    notify(`It cannot be shared. ${error instanceof Error ? error.message : String(error)}`, "problem");
     return;
   }
   try {
     await navigator.clipboard.writeText(location.href);
-    say("The link is copied. It holds the configuration and the record, and goes to no server.");
+    notify("The link is copied. It holds the configuration and the record, and goes to no server.");
   } catch {
-    say("The link is in the address bar. It holds the configuration and the record, and goes to no server.");
+    notify("The link is in the address bar. It holds the configuration and the record, and goes to no server.");
   }
 }

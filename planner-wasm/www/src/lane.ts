@@ -1,7 +1,6 @@
 // Why a record goes by its lane, in words. The lane itself is the planner's choice.
+import type { BatchLane, RecordAnswer } from "@syncline/planner";
 import { BULK_NOTE } from "./batch/words";
-import type { Plan } from "./plan";
-import type { BatchLane } from "./planner";
 
 export interface LaneWords {
   readonly name: string;
@@ -12,7 +11,7 @@ const WORDS: Readonly<Record<BatchLane, LaneWords>> = {
   noop: { name: "No lane.", reason: "Nothing is to be sent." },
   postgres: { name: "No lane.", reason: "The row is written in Postgres; Salesforce needs no call." },
   conflict: { name: "No lane.", reason: "Nothing is sent to Salesforce until a person has decided." },
-  single: { name: "Single REST call.", reason: "It replaces a value that somebody set in Salesforce, so it goes alone and is checked alone." },
+  single: { name: "Single REST call.", reason: "It replaces a value that was set in Salesforce, so it goes alone and is checked alone." },
   collections: { name: "sObject Collections.", reason: "It travels with up to 199 other records in one REST call." },
   composite_graph: { name: "Composite graph.", reason: "It depends on other records, and all go in one call." },
   bulk: { name: "Bulk API 2.0.", reason: `So many records travel together that a Bulk job is the cheaper way. ${BULK_NOTE}` },
@@ -20,7 +19,7 @@ const WORDS: Readonly<Record<BatchLane, LaneWords>> = {
 };
 
 /** Returns the lane of a record that travels alone. */
-export function laneOf({ lane, discarded }: Plan): LaneWords {
+export function laneOf({ lane, discarded }: RecordAnswer): LaneWords {
   if (lane === "collections" && discarded.some(({ side }) => side === "salesforce")) {
     return { ...WORDS.collections, reason: "The configuration allows no single calls, so it travels with up to 199 other records." };
   }

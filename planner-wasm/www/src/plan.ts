@@ -1,98 +1,7 @@
-// A plan as the page reads it: the planner's answer, with every value kept as the digits it has.
-import { InputError, isObject, member, members, parseJson, scalarOf, shown, type Json, type JsonObject, type Scalar } from "./json";
-import type { BatchLane } from "./planner";
-import { SIDE_NAMES, type Column, type Fields, type RecordState, type Side } from "./record";
-
-export type WriteKind = "none" | "create" | "update" | "delete" | "soft_delete";
-
-/** What one side will be written. */
-export interface SideWrite {
-  readonly write: WriteKind;
-  readonly fields: Fields;
-}
-
-/** Why a field, or the record, is decided as it is. The sentence is the planner's own. */
-export interface Reason {
-  readonly rule: string;
-  readonly sentence: string;
-}
-
-export interface Conflict {
-  /** None when one side deleted the record that the other edited. */
-  readonly field: string | null;
-}
-
-export interface DiscardedValue {
-  readonly field: string;
-  readonly side: Side;
-  readonly value: Scalar;
-}
-
-export interface Plan {
-  readonly toPostgres: SideWrite;
-  readonly toSalesforce: SideWrite;
-  /** By which way the record travels to Salesforce if it travels alone. */
-  readonly lane: BatchLane;
-  readonly conflicts: readonly Conflict[];
-  readonly discarded: readonly DiscardedValue[];
-  readonly reason: Reason;
-  readonly fields: ReadonlyMap<string, Reason>;
-}
-
-/** Reads the answers of `plan_record`, `explain` and (for a batch of one) `plan_batch`. */
-export function readPlan(planText: string, explainText: string, batchText: string): Plan {
-  const plan = asObject(parseJson(planText));
-  const said = asObject(parseJson(explainText));
-  const summary = asObject(member(asObject(parseJson(batchText)), "summary"));
-  const routes = member(summary, "routes");
-  return {
-    lane: text(Array.isArray(routes) ? routes[0] : undefined) as BatchLane,
-    toPostgres: readWrite(member(plan, "to_postgres")),
-    toSalesforce: readWrite(member(plan, "to_salesforce")),
-    conflicts: list(plan, "conflicts").map((conflict) => ({ field: textOrNull(conflict["field"]) })),
-    discarded: list(plan, "discarded").map((lost) => ({
-      field: text(lost["field"]),
-      side: text(lost["side"]) as Side,
-      value: scalarOf(lost["value"] ?? null) ?? "null",
-    })),
-    reason: readReason(said),
-    fields: new Map(members(asObject(member(said, "fields"))).map(([name, line]) => [name, readReason(asObject(line))])),
-  };
-}
-
-function readWrite(json: Json | undefined): SideWrite {
-  const write = asObject(json);
-  const fields = member(write, "fields");
-  const values = isObject(fields) ? members(fields) : [];
-  return {
-    write: text(write["write"]) as WriteKind,
-    fields: new Map(values.map(([name, value]) => [name, scalarOf(value) ?? "null"])),
-  };
-}
-
-function readReason(json: JsonObject): Reason {
-  return { rule: text(json["rule"]), sentence: text(json["sentence"]) };
-}
-
-function asObject(json: Json | undefined): JsonObject {
-  if (isObject(json)) return json;
-  throw new InputError("The planner's answer has an unknown form.");
-}
-
-function list(json: JsonObject, name: string): JsonObject[] {
-  const value = member(json, name);
-  return Array.isArray(value) ? value.map(asObject) : [];
-}
-
-function text(json: Json | undefined): string {
-  return typeof json === "string" ? json : "";
-}
-
-function textOrNull(json: Json | undefined): string | null {
-  return typeof json === "string" ? json : null;
-}
-
 // What a plan means to a reader.
+import { writeJson, type RecordAnswer, type RecordFacts, type Rule, type SideWrite, type SourceSystem, type Value, type WriteKind } from "@syncline/planner";
+import { member, shown } from "./json";
+import type { Fields } from "./record";
 
 /** What becomes of a field or a record, at a glance. */
 export type Verdict = "same" | "postgres" | "salesforce" | "both" | "conflict" | "waits";
@@ -106,45 +15,61 @@ export const VERDICT_NAMES: Readonly<Record<Verdict, string>> = {
   waits: "Waits",
 };
 
+/** Returns the values that a side will be written. */
+export function writtenFields(write: SideWrite): Fields {
+  return "fields" in write ? write.fields : {};
+}
+
 /** Returns what becomes of one field. */
-export function fieldVerdict(plan: Plan, field: string): Verdict {
-  const rule = plan.fields.get(field)?.rule;
+export function fieldVerdict(plan: RecordAnswer, field: string): Verdict {
+  const rule = member(plan.why.fields, field)?.rule;
   if (rule === "conflict" || plan.conflicts.some((conflict) => conflict.field === null)) return "conflict";
   if (rule === "write_under_way" || rule === "not_seen" || rule === "automation_override") return "waits";
-  return written(plan.toPostgres.fields.has(field), plan.toSalesforce.fields.has(field)) ?? "same";
+  const isWritten = (write: SideWrite): boolean => Object.hasOwn(writtenFields(write), field);
+  return written(isWritten(plan.to_postgres), isWritten(plan.to_salesforce));
 }
 
 /** Returns what becomes of the record. A conflict comes first, whatever else travels. */
-export function recordVerdict(plan: Plan): Verdict {
-  if (plan.conflicts.length > 0) return "conflict";
-  if (plan.reason.rule === "write_under_way") return "waits";
-  return written(plan.toPostgres.write !== "none", plan.toSalesforce.write !== "none") ?? "same";
+export function recordVerdict(plan: RecordAnswer): Verdict {
+  return verdictOf(plan.why.rule, plan.conflicts.length, plan.to_postgres.write, plan.to_salesforce.write);
 }
 
-function written(postgres: boolean, salesforce: boolean): Verdict | undefined {
+/** Returns what becomes of a record of which only this is known. */
+export function verdictOf(rule: Rule, conflicts: number, toPostgres: WriteKind, toSalesforce: WriteKind): Verdict {
+  if (conflicts > 0) return "conflict";
+  if (rule === "write_under_way") return "waits";
+  return written(toPostgres !== "none", toSalesforce !== "none");
+}
+
+function written(postgres: boolean, salesforce: boolean): Verdict {
   if (postgres && salesforce) return "both";
   if (postgres) return "postgres";
-  return salesforce ? "salesforce" : undefined;
+  return salesforce ? "salesforce" : "same";
 }
 
 /** Returns why a field is decided as it is; where the record as a whole decides, why that is. */
-export function fieldReason(plan: Plan, field: string): Reason {
-  return plan.fields.get(field) ?? plan.reason;
+export function fieldReason(plan: RecordAnswer, field: string): string {
+  return (member(plan.why.fields, field) ?? plan.why).sentence;
 }
 
 /** Returns what a side holds once the plan is carried out; null if it lacks the record. */
-export function afterwards(record: RecordState, plan: Plan, side: Side): Fields | null {
-  const write = side === "postgres" ? plan.toPostgres : plan.toSalesforce;
+export function afterwards(record: RecordFacts, plan: RecordAnswer, side: SourceSystem): Fields | null {
+  const write = side === "postgres" ? plan.to_postgres : plan.to_salesforce;
   if (write.write === "delete" || write.write === "soft_delete") return null;
   const held = record[side];
   if (held === null && write.write === "none") return null;
-  return new Map([...(held ?? []), ...write.fields]);
+  return { ...held, ...writtenFields(write) };
+}
+
+/** Returns whether two values are written alike. */
+export function isSame(one: Value | undefined, other: Value | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && writeJson(one) === writeJson(other));
 }
 
 /** Returns a value in words: a null and a field that was never seen are told apart. */
-export function inWords(value: Scalar | undefined): string {
+export function inWords(value: Value | undefined): string {
   if (value === undefined) return "not seen";
-  return value === "null" ? "null" : shown(value);
+  return value === null ? "null" : shown(value);
 }
 
 export const WRITE_NAMES: Readonly<Record<WriteKind, string>> = {
@@ -154,7 +79,3 @@ export const WRITE_NAMES: Readonly<Record<WriteKind, string>> = {
   delete: "Delete the record",
   soft_delete: "Mark the row as deleted",
 };
-
-export function sideName(side: Column): string {
-  return SIDE_NAMES[side];
-}

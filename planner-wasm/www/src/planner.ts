@@ -1,28 +1,21 @@
-// The one door between the page and the planner's WebAssembly.
+// The only place where the page calls the planner.
 import {
   PlannerError,
   loadPlanner as load,
-  type BatchRow,
-  type BatchSummary,
+  type Batch,
   type Mistake,
   type ObjectSync,
   type Planner,
+  type RecordAnswer,
+  type RecordFacts,
 } from "@syncline/planner";
-import wasmUrl from "@syncline/planner/planner_wasm_bg.wasm?url";
 import { InputError } from "./json";
-import { readPlan, type Plan } from "./plan";
-import { recordJson, type RecordState } from "./record";
 import type { Schema } from "./toml-context";
-
-export type { BatchLane, BatchRow, BatchSummary, Mistake } from "@syncline/planner";
-
-/** The rules of one object, as the planner writes and takes them. */
-export type ObjectRules = ObjectSync;
 
 /** One mapped object of a configuration. */
 export interface MappedObject {
   readonly tenant: string;
-  readonly rules: ObjectRules;
+  readonly rules: ObjectSync;
 }
 
 export interface CheckedConfig {
@@ -34,7 +27,7 @@ let planner: Planner | undefined;
 
 /** Loads the planner. Everything below may be called once this is done. */
 export async function loadPlanner(): Promise<void> {
-  planner = await load(wasmUrl);
+  planner = await load();
 }
 
 function loaded(): Planner {
@@ -61,31 +54,15 @@ export function checkConfig(toml: string): CheckedConfig {
 }
 
 /** Plans one record. Throws an InputError that names what is wrong with it. */
-export function planRecord(rules: ObjectRules, record: RecordState): Plan {
-  return planRecordText(rules, recordJson(record));
+export function planRecord(rules: ObjectSync, record: RecordFacts): RecordAnswer {
+  return asked(() => loaded().planRecord({ ...record, object: rules }));
 }
 
-/** Plans one record that is JSON text already. */
-export function planRecordText(rules: ObjectRules, record: string): Plan {
-  const object = `{"object":${JSON.stringify(rules)},`;
-  const input = `${object}${record.slice(1)}`;
-  const { text } = loaded();
-  return asked(() => readPlan(text.plan_record(input), text.explain(input), text.plan_batch(`${object}"rows":[${record}]}`)));
-}
-
-/** Many records, planned chunk by chunk and routed as one round. */
-export interface Batch {
-  /** Plans a chunk of JSON Lines. A row that cannot be used is refused alone. */
-  plan(lines: string): BatchRow[];
-  finish(): BatchSummary;
-  free(): void;
-}
-
-export function beginBatch(rules: ObjectRules): Batch {
+export function beginBatch(rules: ObjectSync): Batch {
   return asked(() => loaded().beginBatch({ object: rules }));
 }
 
-/** Every error of the planner says where, what and what to do. */
+/** Every error of the planner names its place and what to do. */
 function asked<Answer>(call: () => Answer): Answer {
   try {
     return call();

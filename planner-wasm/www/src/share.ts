@@ -1,7 +1,8 @@
 // The page's state as a fragment of its address. A fragment never leaves the browser, so a shared
 // link shows a record to whoever has the link and to no server.
+import { writeJson, type RecordFacts } from "@syncline/planner";
 import { InputError, isObject, member, parseJson } from "./json";
-import { readRecord, recordJson, type RecordState } from "./record";
+import { readRecord } from "./record";
 
 export const VIEWS = ["record", "policies", "batch", "timeline"] as const;
 export type View = (typeof VIEWS)[number];
@@ -10,7 +11,7 @@ export type View = (typeof VIEWS)[number];
 export interface Shared {
   readonly config: string;
   readonly object: string;
-  readonly record: RecordState;
+  readonly record: RecordFacts;
 }
 
 /** What an address asks for. */
@@ -37,7 +38,7 @@ export function writeAddress(view: View, state?: string): string {
 
 /** Returns the state as JSON text: what a link carries and what Export writes. */
 export function sharedJson({ config, object, record }: Shared): string {
-  return `{"syncline_page":1,"config":${JSON.stringify(config)},"object":${JSON.stringify(object)},"record":${recordJson(record)}}`;
+  return writeJson({ syncline_page: 1, config, object, record });
 }
 
 /** Reads a state. Throws an InputError that a person can read. */

@@ -1,12 +1,12 @@
 // The one state of the page and the only place that changes it. What is derived from it (the checked
 // configuration, the plan) is computed here too, once per change.
+import type { RecordAnswer, RecordFacts, Value } from "@syncline/planner";
 import { useLayoutEffect, useState } from "preact/hooks";
 import { NO_BATCH, type BatchState } from "./batch/state";
 import { SAMPLE_CONFIG, exampleNamed, firstExample } from "./examples";
 import { InputError } from "./json";
-import type { Plan } from "./plan";
 import { checkConfig, planRecord, type CheckedConfig, type MappedObject } from "./planner";
-import { withPresence, withValue, type Column, type RecordState } from "./record";
+import { withPresence, withValue, type Column } from "./record";
 import { readAddress, unpack, writeAddress, type Shared, type View } from "./share";
 import type { History } from "./timeline/history";
 
@@ -17,14 +17,14 @@ export interface State {
   readonly config: string;
   /** The object that the record belongs to. */
   readonly object: string;
-  readonly record: RecordState;
+  readonly record: RecordFacts;
   /** The example that the record was taken from and not changed since. */
   readonly example: string | undefined;
   readonly batch: BatchState;
   /** The history that the timeline shows, and where it stands in it. */
   readonly history: History | undefined;
   readonly step: number;
-  /** What is to be said to a person; also read out. */
+  /** What a person is to be told; screen readers read it out. */
   readonly notice: Notice | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface Derived {
   /** Objects of the configuration; of the last one without mistakes while this one has some. */
   readonly objects: readonly MappedObject[];
   readonly mapped: MappedObject | undefined;
-  readonly plan: Plan | undefined;
+  readonly plan: RecordAnswer | undefined;
   /** Why there is no plan. */
   readonly problem: InputError | undefined;
 }
@@ -69,7 +69,7 @@ export function currentDerived(): Derived {
   return derived;
 }
 
-/** Changes the state, computes what follows and tells everybody who looks at it. */
+/** Changes the state, computes what follows and draws again what shows it. */
 export function change(part: Partial<State>): void {
   const before = state;
   state = { ...state, ...part };
@@ -108,8 +108,8 @@ function plan(mapped: MappedObject): Pick<Derived, "plan" | "problem"> {
 /** Gives a component the state, again after each change. */
 export function useStore(): State & { readonly derived: Derived } {
   const [, draw] = useState(0);
-  // Before the browser paints: a change between the drawing and the listening would be missed, and the
-  // planner may well come in between.
+  // Before the browser paints: a change between drawing and listening would be missed, and the planner
+  // may be loaded just then.
   useLayoutEffect(() => {
     const listener = (): void => draw((count) => count + 1);
     listeners.add(listener);
@@ -120,11 +120,11 @@ export function useStore(): State & { readonly derived: Derived } {
 
 // What a person does.
 
-export function say(text: string, kind: Notice["kind"] = "done"): void {
+export function notify(text: string, kind: Notice["kind"] = "done"): void {
   change({ notice: { text, kind } });
 }
 
-export function setValue(column: Column, field: string, value: string | undefined): void {
+export function setValue(column: Column, field: string, value: Value | undefined): void {
   change({ record: withValue(state.record, column, field, value), example: undefined });
 }
 
@@ -132,7 +132,7 @@ export function setPresence(column: Column, present: boolean): void {
   change({ record: withPresence(state.record, column, present), example: undefined });
 }
 
-export function setRecord(record: RecordState): void {
+export function setRecord(record: RecordFacts): void {
   change({ record, example: undefined });
 }
 
@@ -150,7 +150,7 @@ export function takeShared({ config, object, record }: Shared, from: string): vo
   change({ config, object, record, example: undefined, notice: { text: `Opened ${from}.`, kind: "done" } });
 }
 
-/** Does what the address asks for. A link that cannot be read changes nothing and says why. */
+/** Follows the address. A link that cannot be read changes nothing and shows the reason. */
 export async function followAddress(): Promise<void> {
   try {
     const address = readAddress(location.hash);
@@ -158,6 +158,6 @@ export async function followAddress(): Promise<void> {
     if (address.example) chooseExample(address.example);
     if (address.state) takeShared(await unpack(address.state), "the shared link");
   } catch (error) {
-    say(error instanceof Error ? error.message : String(error), "problem");
+    notify(error instanceof Error ? error.message : String(error), "problem");
   }
 }

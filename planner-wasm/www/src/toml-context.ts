@@ -94,7 +94,7 @@ function closed(text: string): boolean {
   return text.length > 1 && text.endsWith('"') && !text.endsWith('\\"');
 }
 
-// What the schema says.
+// What the schema allows.
 
 /** Returns the schema of the table at `path`. */
 export function schemaAt(schema: Schema, path: readonly string[]): Schema | undefined {

@@ -10,7 +10,7 @@ export interface Place {
 export type PolicyKey = "conflicts" | "seed" | "deletes.on_edit";
 
 /**
- * Returns the text with the policy set, or none if the object's section is not written in the way
+ * Returns the text with the policy set, or undefined if the object's section is not written in the way
  * that this edit understands; then a person must edit it.
  */
 export function withPolicy(toml: string, place: Place, key: PolicyKey, value: string): string | undefined {

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import { ARGUMENTS } from "./browser/arguments.mjs";
 import { serve } from "./serve.mjs";
 
-/** One load says little on a machine that does something else. */
+/** One load is not enough on a machine that does something else. */
 const LOADS = 9;
 
 const [executablePath, pageFolder, wasmFolder, records] = process.argv.slice(2);

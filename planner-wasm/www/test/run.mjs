@@ -1,4 +1,4 @@
-// Runs the page's tests, says what fails as it fails and what passed in one line.
+// Runs the page's tests. Prints each failure at once, and the number of passed tests in one line.
 //
 //   node run.mjs FOLDER-OF-UNIT-TESTS [PATTERN]
 import { readdirSync } from "node:fs";
@@ -14,11 +14,11 @@ const browser = fileURLToPath(new URL("browser", import.meta.url));
 const isTest = (name) => /\.test\.m?js$/.test(name);
 const files = [units, browser].flatMap((folder) => readdirSync(folder).filter(isTest).map((name) => join(folder, name)));
 
-// Until the last line is said, nothing has passed.
+// A run that ends early has failed.
 process.exitCode = 1;
 const counts = { passed: 0, failed: 0 };
 
-/** A file is no test of its own, but one that breaks before its first test is a failure. */
+/** A file is not counted as a test, but one that breaks before its first test is a failure. */
 function count({ type, data }) {
   if (type === "test:pass" && data.skip === undefined && !files.includes(data.name)) counts.passed += 1;
   if (type !== "test:fail") return;

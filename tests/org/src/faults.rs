@@ -6,6 +6,7 @@
 //! decides and counts. The code that handles the call, record or event applies the fault.
 
 mod events;
+mod fault;
 pub(crate) mod locks;
 mod matching;
 mod operation;
@@ -25,6 +26,7 @@ use operation::{CallSummary, Named};
 use rule::{Action, Rule, Target};
 
 pub(crate) use events::Delivered;
+pub use fault::{Fault, FaultAction};
 pub(crate) use rows::Writing;
 pub(crate) use rule::Moment;
 

@@ -21,6 +21,7 @@ use crate::pubsub;
 use crate::relay;
 use certificate::Certificate;
 pub(crate) use connection::Connections;
+pub(crate) use http::answer;
 
 /// Addresses and timing of a server.
 #[derive(Clone, Debug)]
@@ -58,16 +59,52 @@ pub(crate) struct Shared {
     released: watch::Sender<u64>,
     /// Notified when a bulk job may be waiting for its next step.
     jobs: Arc<Notify>,
+    time: Time,
+}
+
+/// Who moves the clock of a shared org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// It goes with the clock of the machine.
+    OfTheMachine,
+    /// It stands where the caller puts it.
+    OfTheCaller,
 }
 
 impl Shared {
-    /// Locks the org and sets its clock to now. Never held across an await.
+    pub(crate) fn new(org: Org, time: Time) -> Self {
+        Self {
+            head: watch::Sender::new(org.model.log.head()),
+            released: watch::Sender::new(org.releases),
+            org: Arc::new(Mutex::new(org)),
+            jobs: Arc::default(),
+            time,
+        }
+    }
+
+    /// Locks the org, with its clock set to now where it follows the machine's. Never held across an
+    /// await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Org> {
         // After a panic in one request the model is still usable for tests, so a poisoned lock is
         // accepted.
         let mut org = self.org.lock().unwrap_or_else(PoisonError::into_inner);
-        org.set_wall_ms(wall_ms());
+        if self.time == Time::OfTheMachine {
+            org.set_wall_ms(wall_ms());
+        }
         org
+    }
+
+    /// Runs `act` on the org between requests, then notifies subscriptions of new events.
+    pub(crate) fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
+        let (done, head) = {
+            let mut org = self.lock();
+            let done = act(&mut org);
+            self.release(org.releases);
+            (done, org.model.log.head())
+        };
+        self.announce(head);
+        self.wake_jobs();
+        done
     }
 
     /// Wakes the subscriptions if the log has grown.
@@ -157,15 +194,7 @@ impl Running {
 
     /// Runs `act` on the org between requests, then notifies subscriptions of new events.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
-        let (done, head) = {
-            let mut org = self.shared.lock();
-            let done = act(&mut org);
-            self.shared.release(org.releases);
-            (done, org.model.log.head())
-        };
-        self.shared.announce(head);
-        self.shared.wake_jobs();
-        done
+        self.shared.with_org(act)
     }
 
     /// Stops both servers at once and closes their connections.
@@ -208,13 +237,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     org.certificate_pem = certificate.authority_pem().to_owned();
     org.start_clock(wall_ms());
     org.latency_ms = u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX);
-    let head = watch::Sender::new(org.model.log.head());
-    let shared = Shared {
-        released: watch::Sender::new(org.releases),
-        org: Arc::new(Mutex::new(org)),
-        head,
-        jobs: Arc::default(),
-    };
+    let shared = Shared::new(org, Time::OfTheMachine);
     let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
     let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?)?;
     let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?)?;

@@ -1,4 +1,10 @@
-//! The server: where its binaries are, how it starts, and how it ends with this process.
+//! A server of this process alone: where its binaries are, how it starts and ends.
+//!
+//! The binaries are those of `SYNCLINE_PG_BIN`, else the newest under `/usr/lib/postgresql`, else
+//! those on the path. The first process initializes a data directory; every later one copies it, which
+//! takes a tenth of the time. A server listens on a socket of its own and on no port. It ends when the
+//! test process ends, however that happens: a watcher waits for the end of a pipe that only the test
+//! process holds.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,6 +16,12 @@ use std::thread;
 
 /// Where Debian and its kin put server binaries, one folder per major version.
 const INSTALLED: &str = "/usr/lib/postgresql";
+
+/// A file system in memory, where Linux has one.
+const MEMORY: &str = "/dev/shm";
+
+/// 2 GB, as several test processes may each have a server.
+const MEMORY_KB_MIN: u64 = 2 * 1024 * 1024;
 
 /// Runs the server until the pipe on its input ends, then stops it and removes its folder.
 const WATCHER: &str = r#"
@@ -36,7 +48,7 @@ impl Server {
     pub(crate) fn start() -> Self {
         let binaries = binaries();
         let template = template(&binaries);
-        let folder = own_folder();
+        let folder = own_folder(&fast_folder());
         let copied = as_server_user("cp")
             .args(["-a", "--reflink=auto"])
             .arg(&template)
@@ -48,8 +60,8 @@ impl Server {
             template.display()
         );
         let mut watcher = launch(&binaries, &folder);
-        let said = watcher.stderr.take().expect("the error output is piped");
-        wait_until_ready(said);
+        let log = watcher.stderr.take().expect("the error output is piped");
+        wait_until_ready(log);
         Self {
             folder,
             _watcher: watcher,
@@ -94,23 +106,23 @@ fn launch(binaries: &Path, folder: &Path) -> Child {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // Whoever ends this process's group must not end the watcher before it has cleaned up.
+        // A signal to this process's group must not end the watcher before it has cleaned up.
         .process_group(0)
         .spawn()
         .expect("a shell can be started")
 }
 
-/// Reads what the server says until it is ready; then goes on reading in the background, so that the
+/// Reads the server's log until it is ready; then goes on reading in the background, so that the
 /// server never waits for a reader.
-fn wait_until_ready(said: ChildStderr) {
-    let mut lines = BufReader::new(said).lines();
-    let mut heard = Vec::new();
+fn wait_until_ready(log: ChildStderr) {
+    let mut lines = BufReader::new(log).lines();
+    let mut seen = Vec::new();
     let ready = lines.by_ref().map_while(Result::ok).any(|line| {
         let ready = line.contains("ready to accept connections");
-        heard.push(line);
+        seen.push(line);
         ready
     });
-    assert!(ready, "Postgres did not start:\n{}", heard.join("\n"));
+    assert!(ready, "Postgres did not start:\n{}", seen.join("\n"));
     thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
 }
 
@@ -142,12 +154,12 @@ fn binaries() -> PathBuf {
         .expect("no Postgres server found: install one, or name its folder in SYNCLINE_PG_BIN")
 }
 
-/// Returns an initialized data directory, made by whoever needs it first.
+/// Returns an initialized data directory; the first process that needs it makes it.
 fn template(binaries: &Path) -> PathBuf {
     let version = Command::new(binaries.join("postgres"))
         .arg("--version")
         .output()
-        .expect("the server tells its version");
+        .expect("the server prints its version");
     let version: String = String::from_utf8_lossy(&version.stdout)
         .chars()
         .filter(|c| c.is_ascii_digit() || *c == '.')
@@ -158,7 +170,7 @@ fn template(binaries: &Path) -> PathBuf {
     if template.exists() {
         return template;
     }
-    let folder = own_folder();
+    let folder = own_folder(&std::env::temp_dir());
     let fresh = folder.join("template");
     let made = as_server_user(binaries.join("initdb"))
         .arg("-D")
@@ -182,11 +194,32 @@ fn template(binaries: &Path) -> PathBuf {
     template
 }
 
+/// Returns where a server's files are fastest: in memory, if there is room for them.
+fn fast_folder() -> PathBuf {
+    let free_kb = Command::new("df")
+        .args(["-Pk", MEMORY])
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .and_then(|table| {
+            let table = String::from_utf8(table.stdout).ok()?;
+            let free = table.lines().nth(1)?.split_whitespace().nth(3)?;
+            free.parse::<u64>().ok()
+        });
+    let roomy = free_kb.is_some_and(|free| free >= MEMORY_KB_MIN);
+    let writable = || tempfile::tempdir_in(MEMORY).is_ok();
+    if roomy && writable() {
+        PathBuf::from(MEMORY)
+    } else {
+        std::env::temp_dir()
+    }
+}
+
 /// Makes a folder that the server's user owns. Its path is short: a socket's name has 107 bytes.
-fn own_folder() -> PathBuf {
+fn own_folder(parent: &Path) -> PathBuf {
     let folder = tempfile::Builder::new()
         .prefix("pg-")
-        .tempdir()
+        .tempdir_in(parent)
         .expect("the temporary folder is writable")
         .keep();
     if is_root() {

@@ -1,13 +1,13 @@
 //! Which house rules does a file of this repository break?
 //!
-//! The rules that a compiler and a linter do not know: how long a function or a file may be, what a
-//! file must open with, what nothing may be called, and the walls between the parts of the engine.
-//! A rule looks at one file; it knows nothing of what the code means.
+//! The rules that the compiler and Clippy do not know: how long a file may be, what it opens with,
+//! which names and words are not used, and which part of the engine may contain SQL or Salesforce's
+//! codes. A rule reads one file as text; it does not know what the code means.
 
-mod shape;
 mod text;
 mod tokens;
 mod walls;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,8 @@ impl Source {
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = text::violations(self);
+        found.extend(words::violations(self));
         if self.has_extension("rs") {
-            found.extend(shape::violations(self));
             found.extend(walls::violations(self));
         }
         found.sort();
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// What is not ours to keep tidy: build output, installed tools, other people's packages.
+/// Folders that are not checked: build output, installed tools, packages of others.
 const FOREIGN: [&str; 5] = ["target", ".tools", ".git", "node_modules", "dist"];
 
 /// Reads every text file under the root of the repository.

@@ -29,11 +29,7 @@ macro_rules! parsed_text {
         impl $name {
             /// Returns the identifier in `text`, or says why it is not one.
             pub fn parse(text: &str) -> Result<Self, IdentifierError> {
-                let check: fn(&str) -> Result<(), &'static str> = $check;
-                match check(text) {
-                    Ok(()) => Ok(Self(text.to_owned())),
-                    Err(why) => Err(IdentifierError { what: $what, text: text.to_owned(), why }),
-                }
+                Self::try_from(text.to_owned())
             }
 
             /// Returns the identifier as text.
@@ -51,7 +47,11 @@ macro_rules! parsed_text {
         impl TryFrom<String> for $name {
             type Error = IdentifierError;
             fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::parse(&text)
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                match check(&text) {
+                    Ok(()) => Ok(Self(text)),
+                    Err(why) => Err(IdentifierError { what: $what, text, why }),
+                }
             }
         }
 

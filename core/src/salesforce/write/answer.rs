@@ -149,7 +149,7 @@ mod tests {
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
             status,
-            body: body.as_bytes().to_vec(),
+            body: body.to_owned().into(),
         }
     }
 

@@ -1,7 +1,7 @@
 // The page's side of a batch: what has come so far, and what a person may ask for.
+import type { ObjectSync } from "@syncline/planner";
 import workerUrl from "./worker?worker&url";
 import { change, current } from "../store";
-import type { ObjectRules } from "../planner";
 import { startWorker } from "../trusted";
 import { NO_BATCH, type BatchState } from "./state";
 import type { FromWorker, Row, Source, ToWorker } from "./messages";
@@ -14,7 +14,7 @@ const opened = new Map<number, (text: string) => void>();
 function send(message: ToWorker): void {
   if (worker === undefined) {
     worker = startWorker(workerUrl);
-    worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => hear(data));
+    worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => receive(data));
     worker.addEventListener("error", () => update({ phase: "done", failed: "The worker of this view has stopped. Load the page again." }));
   }
   worker.postMessage(message);
@@ -25,33 +25,33 @@ function update(part: Partial<BatchState>): void {
 }
 
 /** Plans what a source holds. What was planned before is gone. */
-export function planBatch(source: Source, name: string, rules: ObjectRules): void {
+export function planBatch(source: Source, name: string, rules: ObjectSync): void {
   run += 1;
   rows = [];
   change({ batch: { ...NO_BATCH, phase: "reading", name, rules } });
-  send({ say: "plan", run, rules, source });
+  send({ type: "plan", run, rules, source });
 }
 
 export function cancelBatch(): void {
-  send({ say: "cancel" });
+  send({ type: "cancel" });
 }
 
 /** Returns the JSON of a row's record. */
 export function openRow(row: number): Promise<string> {
   return new Promise((resolve) => {
     opened.set(row, resolve);
-    send({ say: "open", row });
+    send({ type: "open", row });
   });
 }
 
-function hear(message: FromWorker): void {
-  if (message.say === "record") {
+function receive(message: FromWorker): void {
+  if (message.type === "record") {
     opened.get(message.row)?.(message.text);
     opened.delete(message.row);
     return;
   }
   if (message.run !== run) return;
-  switch (message.say) {
+  switch (message.type) {
     case "reading":
       update({ phase: "reading", part: message.part });
       return;

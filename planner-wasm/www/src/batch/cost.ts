@@ -1,5 +1,5 @@
 // What a batch costs against an org's limits, under assumptions that a person can change.
-import type { BatchSummary } from "../planner";
+import type { BatchSummary } from "@syncline/planner";
 
 export interface Assumptions {
   /** API requests that the org may make in 24 hours. */

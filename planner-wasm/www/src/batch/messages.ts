@@ -1,5 +1,5 @@
-// What the page and the worker of the batch view say to each other.
-import type { BatchLane, BatchSummary, ObjectRules } from "../planner";
+// The messages between the page and the worker of the batch view.
+import type { BatchSummary, ObjectSync } from "@syncline/planner";
 import type { Verdict } from "../plan";
 
 /** Where the records come from. */
@@ -10,9 +10,9 @@ export type Source =
   | { readonly kind: "again" };
 
 export type ToWorker =
-  | { readonly say: "plan"; readonly run: number; readonly rules: ObjectRules; readonly source: Source }
-  | { readonly say: "cancel" }
-  | { readonly say: "open"; readonly row: number };
+  | { readonly type: "plan"; readonly run: number; readonly rules: ObjectSync; readonly source: Source }
+  | { readonly type: "cancel" }
+  | { readonly type: "open"; readonly row: number };
 
 /** What became of a row. */
 export type RowOutcome = Verdict | "refused";
@@ -28,10 +28,8 @@ export interface Row {
 }
 
 export type FromWorker =
-  | { readonly say: "reading"; readonly run: number; readonly rows: number; readonly part: number }
-  | { readonly say: "rows"; readonly run: number; readonly rows: readonly Row[]; readonly part: number }
-  | { readonly say: "done"; readonly run: number; readonly summary: BatchSummary; readonly tookMs: number; readonly cancelled: boolean }
-  | { readonly say: "failed"; readonly run: number; readonly why: string }
-  | { readonly say: "record"; readonly row: number; readonly text: string };
-
-export type { BatchLane };
+  | { readonly type: "reading"; readonly run: number; readonly rows: number; readonly part: number }
+  | { readonly type: "rows"; readonly run: number; readonly rows: readonly Row[]; readonly part: number }
+  | { readonly type: "done"; readonly run: number; readonly summary: BatchSummary; readonly tookMs: number; readonly cancelled: boolean }
+  | { readonly type: "failed"; readonly run: number; readonly why: string }
+  | { readonly type: "record"; readonly row: number; readonly text: string };

@@ -1,8 +1,7 @@
 // Reads a file into lines of one record's JSON each, piece by piece, so that it can be stopped.
+import { writeJson, type ObjectSync } from "@syncline/planner";
 import Papa from "papaparse";
 import { InputError, count, parseJson } from "../json";
-import type { ObjectRules } from "../planner";
-import { recordJson } from "../record";
 import { Changes, csvReader, isChangeLine, readChangeLine, type RowReader } from "./rows";
 
 /** Largest file: what a browser tab holds beside its plans. */
@@ -11,24 +10,24 @@ export const FILE_BYTES_MAX = 256 << 20;
 /** Most records of one batch. The planner takes no more. */
 export const ROWS_MAX = 1_000_000;
 
-/** Longest line: no record of Salesforce is longer, and a file of one endless line is no list. */
+/** Longest line: no record of Salesforce is longer, and a file of one endless line is not a list. */
 const LINE_CHARS_MAX = 1 << 18;
 
-/** Takes each record's JSON as it is read; says how much of the file is read. */
+/** Takes each record's JSON as it is read, and reports how much of the file is read. */
 export interface Sink {
   line(text: string): void;
   /** Called between pieces; rejects if a person has cancelled. */
   progress(part: number): Promise<void>;
 }
 
-export async function readFile(file: File, rules: ObjectRules, sink: Sink): Promise<void> {
+export async function readFile(file: File, rules: ObjectSync, sink: Sink): Promise<void> {
   if (file.size > FILE_BYTES_MAX) throw new InputError(`The file has ${count(file.size)} bytes; at most ${count(FILE_BYTES_MAX)} are read.`);
   const start = await file.slice(0, 4096).text();
   if (/^\s*[{[]/.test(start)) await readLines(file, rules, sink);
   else await readCsv(file, rules, sink);
 }
 
-/** A row counts as read even if it cannot be used: the planner says why, and the others go on. */
+/** A row counts as read even if it is invalid: the planner gives the reason, and the others go on. */
 class Counted {
   #rows = 0;
 
@@ -43,7 +42,7 @@ class Counted {
 
 // JSON Lines.
 
-async function readLines(file: File, rules: ObjectRules, sink: Sink): Promise<void> {
+async function readLines(file: File, rules: ObjectSync, sink: Sink): Promise<void> {
   const counted = new Counted(sink);
   const changes = new Changes(rules);
   let areChanges: boolean | undefined;
@@ -62,7 +61,7 @@ async function readLines(file: File, rules: ObjectRules, sink: Sink): Promise<vo
     }
   };
   await eachLine(file, take, sink);
-  for (const record of changes.records()) counted.line(recordJson(record));
+  for (const record of changes.records()) counted.line(writeJson(record));
 }
 
 function looksLikeChange(text: string): boolean {
@@ -76,7 +75,7 @@ function looksLikeChange(text: string): boolean {
 function asChange(text: string) {
   const json = parseJson(text);
   if (isChangeLine(json)) return json;
-  throw new InputError("It says no source, as the first line does.");
+  throw new InputError("It has no source, unlike the first line.");
 }
 
 async function eachLine(file: File, take: (line: string, number: number) => void, sink: Sink): Promise<void> {
@@ -100,7 +99,7 @@ async function eachLine(file: File, take: (line: string, number: number) => void
 
 // CSV.
 
-async function readCsv(file: File, rules: ObjectRules, sink: Sink): Promise<void> {
+async function readCsv(file: File, rules: ObjectSync, sink: Sink): Promise<void> {
   const counted = new Counted(sink);
   let reader: RowReader | undefined;
   let number = 0;
@@ -112,14 +111,14 @@ async function readCsv(file: File, rules: ObjectRules, sink: Sink): Promise<void
     }
     try {
       const record = reader.row(cells);
-      if (record) counted.line(recordJson(record));
+      if (record) counted.line(writeJson(record));
     } catch (error) {
       throw error instanceof InputError && error.path === "source" ? new InputError(`Row ${count(number)}: ${error.message}`) : error;
     }
   };
   await eachCsvPiece(file, (rows) => rows.forEach(take), sink);
   if (reader === undefined) throw new InputError("The file is empty.");
-  for (const record of (reader as RowReader).rest()) counted.line(recordJson(record));
+  for (const record of (reader as RowReader).rest()) counted.line(writeJson(record));
 }
 
 function eachCsvPiece(file: File, take: (rows: readonly string[][]) => void, sink: Sink): Promise<void> {

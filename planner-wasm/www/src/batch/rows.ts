@@ -1,22 +1,22 @@
 // From the columns of a CSV or the members of a JSON line to one record each. Two forms are read:
 // states (a line holds base and both sides) and changes (a line holds what one side changed).
-import { InputError, isNumber, isObject, member, type Json, type JsonObject, type Scalar } from "../json";
-import type { ObjectRules } from "../planner";
-import { COLUMNS, EMPTY_RECORD, readFields, type Column, type Fields, type RecordState } from "../record";
+import { ExactNumber, type ObjectSync, type RecordFacts, type SourceSystem, type Value } from "@syncline/planner";
+import { InputError, isNumber, isObject, member, type Json, type JsonObject } from "../json";
+import { COLUMNS, readFields, type Column, type Fields } from "../record";
 
-/** What a cell of a CSV holds to say null, as in Salesforce's own loader. */
+/** The text of a CSV cell that means null, as in Salesforce's Data Loader. */
 export const NULL_CELL = "#N/A";
 
 /** Reads one kind of rows. */
 export interface RowReader {
   /** Returns the record, if the row is one; a change is kept until `rest`. */
-  row(cells: readonly string[]): RecordState | undefined;
+  row(cells: readonly string[]): RecordFacts | undefined;
   /** Returns the records that changes make up. */
-  rest(): RecordState[];
+  rest(): RecordFacts[];
 }
 
 /** Chooses how to read a CSV by its first line. Throws an InputError if it names nothing that is known. */
-export function csvReader(header: readonly string[], rules: ObjectRules): RowReader {
+export function csvReader(header: readonly string[], rules: ObjectSync): RowReader {
   const names = header.map((name) => name.trim());
   const key = names.findIndex((name) => isKey(name, rules));
   if (key < 0) {
@@ -28,7 +28,7 @@ export function csvReader(header: readonly string[], rules: ObjectRules): RowRea
   throw new InputError("The first line must name either a column source, or columns such as base.Name, postgres.Name and salesforce.Name.");
 }
 
-function isKey(name: string, rules: ObjectRules): boolean {
+function isKey(name: string, rules: ObjectSync): boolean {
   return name === "external_id" || name === rules.external_id.field || name === rules.external_id.column;
 }
 
@@ -38,45 +38,46 @@ function sideOf(name: string): [Column, string] | undefined {
 }
 
 /** A field may be called by its API name or by its column. */
-function fieldOf(name: string, rules: ObjectRules): string {
+function fieldOf(name: string, rules: ObjectSync): string {
   if (name === rules.external_id.column) return rules.external_id.field;
   const found = Object.entries(rules.fields).find(([, { column }]) => column === name);
   return found && !Object.hasOwn(rules.fields, name) ? found[0] : name;
 }
 
-/** What a cell says. Digits are a number, except in the external id. */
-function cellValue(text: string, isText: boolean): Scalar {
-  if (text === "" || text === NULL_CELL) return "null";
-  if (!isText && (isNumber(text) || text === "true" || text === "false")) return text;
-  return JSON.stringify(text);
+/** Returns the value of a cell. Digits are a number, except in the external id. */
+function cellValue(text: string, isText: boolean): Value {
+  if (text === "" || text === NULL_CELL) return null;
+  if (isText) return text;
+  if (text === "true" || text === "false") return text === "true";
+  return isNumber(text) ? new ExactNumber(text) : text;
 }
 
-function statesReader(names: readonly string[], key: number, rules: ObjectRules): RowReader {
+function statesReader(names: readonly string[], key: number, rules: ObjectSync): RowReader {
   const columns = names.map((name) => {
     const side = sideOf(name);
     return side && { column: side[0], field: fieldOf(side[1], rules) };
   });
   return {
     row(cells) {
-      const sides: Record<Column, Map<string, Scalar>> = { base: new Map(), postgres: new Map(), salesforce: new Map() };
+      const sides: Record<Column, [string, Value][]> = { base: [], postgres: [], salesforce: [] };
       const held = new Set<Column>();
       columns.forEach((place, at) => {
         if (place === undefined) return;
         const text = cells[at] ?? "";
         if (text !== "") held.add(place.column);
-        sides[place.column].set(place.field, cellValue(text, place.field === rules.external_id.field));
+        sides[place.column].push([place.field, cellValue(text, place.field === rules.external_id.field)]);
       });
       const externalId = cells[key] ?? "";
-      const side = (column: Column): Fields | null => (held.has(column) ? withKey(sides[column], externalId, rules) : null);
-      return { ...EMPTY_RECORD, externalId, base: side("base"), postgres: side("postgres"), salesforce: side("salesforce") };
+      const side = (column: Column): Fields | null => (held.has(column) ? withKey(Object.fromEntries(sides[column]), externalId, rules) : null);
+      return { external_id: externalId, base: side("base"), postgres: side("postgres"), salesforce: side("salesforce") };
     },
     rest: () => [],
   };
 }
 
-function withKey(fields: Map<string, Scalar>, externalId: string, rules: ObjectRules): Fields {
+function withKey(fields: Fields, externalId: string, rules: ObjectSync): Fields {
   const { field } = rules.external_id;
-  return fields.has(field) ? fields : new Map([[field, JSON.stringify(externalId)], ...fields]);
+  return Object.hasOwn(fields, field) ? fields : { [field]: externalId, ...fields };
 }
 
 // Changes: a base and what each side did to it.
@@ -93,7 +94,7 @@ interface Change {
 export class Changes {
   readonly #records = new Map<string, Change[]>();
 
-  constructor(readonly rules: ObjectRules) {}
+  constructor(readonly rules: ObjectSync) {}
 
   add(change: Change): void {
     const known = this.#records.get(change.externalId);
@@ -101,26 +102,28 @@ export class Changes {
     else this.#records.set(change.externalId, [change]);
   }
 
-  records(): RecordState[] {
+  records(): RecordFacts[] {
     return [...this.#records].map(([externalId, changes]) => this.#record(externalId, changes));
   }
 
-  #record(externalId: string, changes: readonly Change[]): RecordState {
+  #record(externalId: string, changes: readonly Change[]): RecordFacts {
     const of = (source: Column) => changes.filter((change) => change.source === source);
     const fold = (start: Fields | null, source: Column): Fields | null =>
       of(source).reduce<Fields | null>(
-        (held, { deleted, fields }) => (deleted ? null : withKey(new Map([...(held ?? []), ...fields]), externalId, this.rules)),
+        (held, { deleted, fields }) => (deleted ? null : withKey({ ...held, ...fields }, externalId, this.rules)),
         start,
       );
     const base = fold(null, "base");
-    const changedAtMs = Object.fromEntries(
-      changes.flatMap(({ source, atMs }) => (source === "base" || atMs === undefined ? [] : [[source, atMs]])),
-    ) as RecordState["changedAtMs"];
-    return { ...EMPTY_RECORD, externalId, base, postgres: fold(base, "postgres"), salesforce: fold(base, "salesforce"), changedAtMs };
+    const times: { [side in SourceSystem]?: number } = {};
+    for (const { source, atMs } of changes) {
+      if (source !== "base" && atMs !== undefined) times[source] = atMs;
+    }
+    const record = { external_id: externalId, base, postgres: fold(base, "postgres"), salesforce: fold(base, "salesforce") };
+    return Object.keys(times).length > 0 ? { ...record, changed_at_ms: times } : record;
   }
 }
 
-function changesReader(names: readonly string[], key: number, source: number, rules: ObjectRules): RowReader {
+function changesReader(names: readonly string[], key: number, source: number, rules: ObjectSync): RowReader {
   const changes = new Changes(rules);
   const operation = names.indexOf("operation");
   const at = names.indexOf("changed_at");
@@ -128,7 +131,7 @@ function changesReader(names: readonly string[], key: number, source: number, ru
   const fields = names.map((name) => fieldOf(name, rules));
   return {
     row(cells) {
-      const values = fields.flatMap((field, column): [string, Scalar][] => {
+      const values = fields.flatMap((field, column): [string, Value][] => {
         const text = cells[column] ?? "";
         return reserved.has(column) || text === "" ? [] : [[field, cellValue(text, field === rules.external_id.field)]];
       });
@@ -136,7 +139,7 @@ function changesReader(names: readonly string[], key: number, source: number, ru
         externalId: cells[key] ?? "",
         source: sourceOf(cells[source] ?? ""),
         deleted: (cells[operation] ?? "") === "delete",
-        fields: new Map(values),
+        fields: Object.fromEntries(values),
         atMs: momentOf(cells[at] ?? ""),
       });
       return undefined;
@@ -158,7 +161,7 @@ function momentOf(text: string): number | undefined {
 
 // JSON Lines.
 
-/** Returns whether a line is a change: it says which side it comes from. */
+/** Returns whether a line is a change: it names the side that it comes from. */
 export function isChangeLine(json: Json): json is JsonObject {
   return isObject(json) && member(json, "source") !== undefined;
 }
@@ -167,14 +170,14 @@ export function isChangeLine(json: Json): json is JsonObject {
 export function readChangeLine(json: JsonObject): Change {
   const key = member(json, "key");
   const externalId = isObject(key) ? member(key, "external_id") : member(json, "external_id");
-  if (typeof externalId !== "string") throw new InputError("It is missing, or no text.", "external_id");
+  if (typeof externalId !== "string") throw new InputError("It is missing, or not a text.", "external_id");
   const payload = member(json, "payload") ?? member(json, "fields") ?? null;
   const at = member(json, "changed_at_ms") ?? member(json, "changed_at");
   return {
     externalId,
     source: sourceOf(String(member(json, "source"))),
     deleted: member(json, "operation") === "delete" || member(json, "tombstone") === true,
-    fields: payload === null ? new Map() : readFields(payload, "payload"),
+    fields: payload === null ? {} : readFields(payload, "payload"),
     atMs: typeof at === "number" ? at : typeof at === "string" ? momentOf(at) : undefined,
   };
 }

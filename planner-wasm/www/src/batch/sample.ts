@@ -1,12 +1,11 @@
 // The built-in sample: real airports, edited on both sides by a generator that always makes the same
 // edits.
-import { EMPTY_RECORD, type RecordState } from "../record";
-import type { Scalar } from "../json";
+import { ExactNumber, type RecordFacts, type Value } from "@syncline/planner";
 
 /** The object that the sample is about. */
 export const SAMPLE_OBJECT = "Airport__c";
 
-type Values = Record<string, Scalar>;
+type Values = { readonly [field: string]: Value };
 
 /** Numbers between 0 and 1, the same ones each time (mulberry32). */
 function numbers(seed: number): () => number {
@@ -23,26 +22,26 @@ function numbers(seed: number): () => number {
 const STORIES: readonly [number, (base: Values, next: () => number) => [Values | null, Values | null]][] = [
   [52, (base) => [base, base]],
   [14, (base) => [{ ...base, Name: renamed(base) }, base]],
-  [12, (base) => [base, { ...base, City__c: JSON.stringify("Greater " + text(base["City__c"])) }]],
-  [6, (base) => [{ ...base, Name: renamed(base) }, { ...base, City__c: "null" }]],
-  [4, (base) => [{ ...base, Name: renamed(base) }, { ...base, Name: JSON.stringify(text(base["Name"]).toUpperCase()) }]],
-  [3, (base, next) => [base, { ...base, Elevation__c: String(Math.round(next() * 9000)) }]],
-  [3, (base) => [{ ...base, Timezone__c: '"UTC"' }, base]],
+  [12, (base) => [base, { ...base, City__c: `Greater ${text(base["City__c"])}` }]],
+  [6, (base) => [{ ...base, Name: renamed(base) }, { ...base, City__c: null }]],
+  [4, (base) => [{ ...base, Name: renamed(base) }, { ...base, Name: text(base["Name"]).toUpperCase() }]],
+  [3, (base, next) => [base, { ...base, Elevation__c: Math.round(next() * 9000) }]],
+  [3, (base) => [{ ...base, Timezone__c: "UTC" }, base]],
   [2, (base) => [null, base]],
   [2, (base) => [base, null]],
   [2, (base) => [null, { ...base, Name: renamed(base) }]],
 ];
 
-function renamed(base: Values): Scalar {
-  return JSON.stringify(text(base["Name"]).replace(/ Airport$/, " International Airport"));
+function renamed(base: Values): string {
+  return text(base["Name"]).replace(/ Airport$/, " International Airport");
 }
 
-function text(scalar: Scalar | undefined): string {
-  return scalar === undefined || scalar === "null" ? "" : (JSON.parse(scalar) as string);
+function text(value: Value | undefined): string {
+  return typeof value === "string" ? value : "";
 }
 
 /** Returns `count` records from the airports, which are repeated under other ids if there are fewer. */
-export function* sampleRecords(airports: readonly Readonly<Record<string, string>>[], count: number): Generator<RecordState> {
+export function* sampleRecords(airports: readonly Readonly<Record<string, string>>[], count: number): Generator<RecordFacts> {
   const next = numbers(20260905);
   for (let index = 0; index < count; index += 1) {
     const airport = airports[index % airports.length];
@@ -53,12 +52,11 @@ export function* sampleRecords(airports: readonly Readonly<Record<string, string
     const isNew = next() < 0.02;
     const [postgres, salesforce] = isNew ? [base, null] : story(next)(base, next);
     yield {
-      ...EMPTY_RECORD,
-      externalId,
-      base: isNew ? null : new Map(Object.entries(base)),
-      postgres: postgres && new Map(Object.entries(postgres)),
-      salesforce: salesforce && new Map(Object.entries(salesforce)),
-      changedAtMs: { postgres: Date.UTC(2026, 4, 4, 12) + Math.round(next() * 3_600_000), salesforce: Date.UTC(2026, 4, 4, 12, 30) },
+      external_id: externalId,
+      base: isNew ? null : base,
+      postgres,
+      salesforce,
+      changed_at_ms: { postgres: Date.UTC(2026, 4, 4, 12) + Math.round(next() * 3_600_000), salesforce: Date.UTC(2026, 4, 4, 12, 30) },
     };
   }
 }
@@ -70,10 +68,10 @@ function story(next: () => number): (typeof STORIES)[number][1] {
 }
 
 function valuesOf(airport: Readonly<Record<string, string>>, externalId: string): Values {
-  const word = (name: string): Scalar => (airport[name] ? JSON.stringify(airport[name]) : "null");
-  const number = (name: string): Scalar => airport[name] || "null";
+  const word = (name: string): Value => airport[name] || null;
+  const number = (name: string): Value => (airport[name] ? new ExactNumber(airport[name]) : null);
   return {
-    Icao__c: JSON.stringify(externalId),
+    Icao__c: externalId,
     Name: word("name"),
     City__c: word("city"),
     Country__c: word("country"),

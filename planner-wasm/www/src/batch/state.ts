@@ -1,12 +1,12 @@
 // What the page knows of the batch.
-import type { BatchSummary, ObjectRules } from "../planner";
+import type { BatchSummary, ObjectSync } from "@syncline/planner";
 import type { Row } from "./messages";
 
 export interface BatchState {
   readonly phase: "idle" | "reading" | "planning" | "done";
   /** What is planned, in words. */
   readonly name: string;
-  readonly rules: ObjectRules | undefined;
+  readonly rules: ObjectSync | undefined;
   readonly rows: readonly Row[];
   readonly part: number;
   readonly summary: BatchSummary | undefined;

@@ -1,7 +1,7 @@
 // Outcomes and lanes of a batch, in words.
+import type { BatchLane } from "@syncline/planner";
 import type { IconName } from "../parts/icon";
 import { VERDICT_NAMES } from "../plan";
-import type { BatchLane } from "../planner";
 import type { RowOutcome } from "./messages";
 
 interface Words {
@@ -26,10 +26,10 @@ export const LANES: Readonly<Record<BatchLane, Words>> = {
   composite_graph: { label: "Composite graph", icon: "salesforce", tone: "salesforce" },
   bulk: { label: "Bulk API 2.0", icon: "salesforce", tone: "salesforce" },
   postgres: { label: "Postgres only", icon: "postgres", tone: "postgres" },
-  conflict: { label: "Held for a person", icon: "conflict", tone: "conflict" },
+  conflict: { label: "Waits for a person", icon: "conflict", tone: "conflict" },
   noop: { label: "Nothing to send", icon: "same", tone: "same" },
   refused: { label: "Cannot be used", icon: "close", tone: "refused" },
 };
 
-/** Said wherever the lane Bulk is shown: the planner knows it, the engine does not take it yet. */
+/** Shown beside the lane Bulk: the planner knows it, the engine does not use it yet. */
 export const BULK_NOTE = "Bulk is what this batch could cost: the engine does not open Bulk jobs yet and sends batches of any size by sObject Collections.";

@@ -1,10 +1,10 @@
 // The worker of the batch view: reads records, plans them chunk by chunk, keeps them to be opened.
 // It gives way between chunks, so that a person can stop it at any time.
+import { writeJson, type Batch, type BatchRow, type ObjectSync } from "@syncline/planner";
 import Papa from "papaparse";
 import { InputError, isObject, member, parseJson } from "../json";
-import type { Verdict } from "../plan";
-import { beginBatch, loadPlanner, type Batch, type BatchRow, type ObjectRules } from "../planner";
-import { recordJson } from "../record";
+import { verdictOf } from "../plan";
+import { beginBatch, loadPlanner } from "../planner";
 import type { FromWorker, Row, Source, ToWorker } from "./messages";
 import { readFile, type Sink } from "./read";
 import { sampleRecords } from "./sample";
@@ -19,17 +19,17 @@ let lines: string[] = [];
 let cancelled = false;
 let busy: Promise<void> = Promise.resolve();
 
-function tell(message: FromWorker): void {
+function send(message: FromWorker): void {
   postMessage(message);
 }
 
 addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  switch (data.say) {
+  switch (data.type) {
     case "cancel":
       cancelled = true;
       return;
     case "open":
-      tell({ say: "record", row: data.row, text: lines[data.row] ?? "" });
+      send({ type: "record", row: data.row, text: lines[data.row] ?? "" });
       return;
     case "plan":
       cancelled = true;
@@ -39,7 +39,7 @@ addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
 
 class Cancelled extends Error {}
 
-async function plan(run: number, rules: ObjectRules, source: Source): Promise<void> {
+async function plan(run: number, rules: ObjectSync, source: Source): Promise<void> {
   cancelled = false;
   let batch: Batch | undefined;
   try {
@@ -48,10 +48,10 @@ async function plan(run: number, rules: ObjectRules, source: Source): Promise<vo
     batch = beginBatch(rules);
     const started = performance.now();
     const complete = await planLines(run, batch);
-    tell({ say: "done", run, summary: batch.finish(), tookMs: performance.now() - started, cancelled: !complete });
+    send({ type: "done", run, summary: batch.finish(), tookMs: performance.now() - started, cancelled: !complete });
   } catch (error) {
     if (!(error instanceof Cancelled)) lines = [];
-    tell({ say: "failed", run, why: whyOf(error) });
+    send({ type: "failed", run, why: whyOf(error) });
   } finally {
     batch?.free();
   }
@@ -72,13 +72,13 @@ function giveWay(): Promise<void> {
   });
 }
 
-async function read(run: number, rules: ObjectRules, source: Source): Promise<void> {
+async function read(run: number, rules: ObjectSync, source: Source): Promise<void> {
   if (source.kind === "again") return;
   lines = [];
   const sink: Sink = {
     line: (text) => void lines.push(text),
     progress: async (part) => {
-      tell({ say: "reading", run, rows: lines.length, part });
+      send({ type: "reading", run, rows: lines.length, part });
       await giveWay();
       if (cancelled) throw new Cancelled();
     },
@@ -94,7 +94,7 @@ async function makeSample(url: string, rows: number, sink: Sink): Promise<void> 
   const { data } = Papa.parse<Record<string, string>>(await answer.text(), { header: true, skipEmptyLines: true });
   let made = 0;
   for (const record of sampleRecords(data, rows)) {
-    sink.line(recordJson(record));
+    sink.line(writeJson(record));
     made += 1;
     if (made % 5000 === 0) await sink.progress(made / rows);
   }
@@ -107,7 +107,7 @@ async function planLines(run: number, batch: Batch): Promise<boolean> {
     const chunk = chunkFrom(at);
     const rows = batch.plan(chunk.join("\n")).map((row, index) => listed(row, chunk[index] ?? ""));
     at += chunk.length;
-    tell({ say: "rows", run, rows, part: at / lines.length });
+    send({ type: "rows", run, rows, part: at / lines.length });
     await giveWay();
     if (cancelled) return false;
   }
@@ -132,20 +132,10 @@ function listed(row: BatchRow, line: string): Row {
     return { externalId: idOf(line), outcome: "refused", why, conflicts: "" };
   }
   const conflicts = row.conflicts.map((field) => field ?? "the whole record").join(", ");
-  return { externalId: row.external_id, outcome: outcomeOf(row), why: row.rule, conflicts };
+  return { externalId: row.external_id, outcome: verdictOf(row.rule, row.conflicts.length, row.to_postgres, row.to_salesforce), why: row.rule, conflicts };
 }
 
-function outcomeOf(row: BatchRow & { outcome: "planned" }): Verdict {
-  if (row.conflicts.length > 0) return "conflict";
-  if (row.rule === "write_under_way") return "waits";
-  const postgres = row.to_postgres !== "none";
-  const salesforce = row.to_salesforce !== "none";
-  if (postgres && salesforce) return "both";
-  if (postgres) return "postgres";
-  return salesforce ? "salesforce" : "same";
-}
-
-/** A refused line may still say whose it is. */
+/** Returns the external id of a refused line, if it can be read. */
 function idOf(line: string): string {
   try {
     const json = parseJson(line);

@@ -1,11 +1,11 @@
 // A batch in figures: outcomes, lanes, and calls against the org's limits.
+import type { BatchLane, BatchSummary } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { USUAL, costOf, duration, type Assumptions } from "../batch/cost";
 import type { Row, RowOutcome } from "../batch/messages";
 import { BULK_NOTE, LANES, OUTCOMES } from "../batch/words";
 import { count } from "../json";
-import type { BatchLane, BatchSummary } from "../planner";
 import { Bars, type Bar } from "./bars";
 
 export interface BatchCostsProps {

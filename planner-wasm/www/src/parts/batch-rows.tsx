@@ -1,13 +1,13 @@
 // Every record of the batch, filtered as a person likes, each to open in the record view.
+import type { BatchLane } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { openRow } from "../batch/client";
 import type { Row, RowOutcome } from "../batch/messages";
 import { LANES, OUTCOMES } from "../batch/words";
 import { count, parseJson } from "../json";
-import type { BatchLane } from "../planner";
 import { readRecord } from "../record";
-import { change, current, say, show } from "../store";
+import { change, current, notify, show } from "../store";
 import { Icon } from "./icon";
 import { VirtualList } from "./virtual-list";
 
@@ -120,6 +120,6 @@ async function open(index: number): Promise<void> {
     change({ record, example: undefined, object: current().batch.rules?.object ?? current().object });
     show("record");
   } catch (error) {
-    say(`This record cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
+    notify(`This record cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
   }
 }

@@ -1,7 +1,8 @@
 // One value, editable: what is typed, and what kind of value it is. Null and "never seen" are kinds
 // of their own, so that they cannot be taken for an empty text.
 import type { JSX } from "preact";
-import { count, isNumber, kindOf, shown, type Scalar } from "../json";
+import { ExactNumber, type Value } from "@syncline/planner";
+import { count, isNumber, shown } from "../json";
 
 export type CellKind = "text" | "number" | "boolean" | "null" | "absent";
 
@@ -18,21 +19,21 @@ export const VALUE_CHARS_MAX = 131_072;
 
 export interface CellProps {
   readonly label: string;
-  readonly value: Scalar | undefined;
+  readonly value: Value | undefined;
   /** What a number field holds elsewhere: digits that are typed here are a number then. */
   readonly numeric: boolean;
   readonly changed: boolean;
-  readonly onChange: (value: Scalar | undefined) => void;
+  readonly onChange: (value: Value | undefined) => void;
 }
 
 export function Cell({ label, value, numeric, changed, onChange }: CellProps): JSX.Element {
-  const kind: CellKind = value === undefined ? "absent" : kindOf(value);
-  const problem = value === undefined ? undefined : problemOf(value);
-  if (value !== undefined && value.length > VALUE_CHARS_MAX) return <LongCell label={label} value={value} onChange={onChange} />;
+  const kind = kindOf(value);
+  const problem = problemOf(value);
+  if (typeof value === "string" && value.length > VALUE_CHARS_MAX) return <LongCell label={label} value={value} onChange={onChange} />;
   return (
     <div class={`cell cell-${kind}${changed ? " cell-changed" : ""}`}>
       {kind === "boolean" ? (
-        <select class="cell-value" aria-label={label} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        <select class="cell-value" aria-label={label} value={String(value)} onChange={(event) => onChange(event.currentTarget.value === "true")}>
           <option value="true">true</option>
           <option value="false">false</option>
         </select>
@@ -70,11 +71,11 @@ export function Cell({ label, value, numeric, changed, onChange }: CellProps): J
 }
 
 /** A browser takes seconds to draw a text field of megabytes. */
-function LongCell({ label, value, onChange }: Pick<CellProps, "label" | "onChange"> & { readonly value: Scalar }): JSX.Element {
+function LongCell({ label, value, onChange }: Pick<CellProps, "label" | "onChange"> & { readonly value: string }): JSX.Element {
   return (
     <div class="cell" role="group" aria-label={label}>
       <span class="problem">Longer than any Salesforce field: {count(value.length)} characters.</span>{" "}
-      <button type="button" class="link" onClick={() => onChange("null")}>
+      <button type="button" class="link" onClick={() => onChange(null)}>
         Clear it
       </button>
     </div>
@@ -82,29 +83,36 @@ function LongCell({ label, value, onChange }: Pick<CellProps, "label" | "onChang
 }
 
 /** What a typed text means. An emptied field is null: Salesforce knows no empty text. */
-function typed(text: string, kind: CellKind, numeric: boolean): Scalar {
-  if (text === "") return "null";
+function typed(text: string, kind: CellKind, numeric: boolean): Value {
+  if (text === "") return null;
   const digits = isNumber(text) && (kind === "number" || (numeric && kind !== "text"));
-  return digits ? text : JSON.stringify(text);
+  return digits ? new ExactNumber(text) : text;
 }
 
-function converted(value: Scalar | undefined, kind: CellKind): Scalar | undefined {
+function converted(value: Value | undefined, kind: CellKind): Value | undefined {
   const text = value === undefined ? "" : shown(value);
   switch (kind) {
     case "absent":
       return undefined;
     case "null":
-      return "null";
+      return null;
     case "boolean":
-      return text === "true" ? "true" : "false";
+      return text === "true";
     case "number":
-      return isNumber(text) ? text : "0";
+      return new ExactNumber(isNumber(text) ? text : "0");
     case "text":
-      return JSON.stringify(text);
+      return text;
   }
 }
 
-function problemOf(value: Scalar): string | undefined {
-  // The JSON text of half a character is an escape; a whole one stands for itself.
-  return /\\ud[89a-f]/.test(value.replaceAll("\\\\", "")) ? "It holds half of a character (a lone surrogate)." : undefined;
+/** Returns the kind of a value: `number` also for one with more digits than JavaScript's numbers. */
+export function kindOf(value: Value | undefined): CellKind {
+  if (value === undefined) return "absent";
+  if (value === null) return "null";
+  if (typeof value === "boolean") return "boolean";
+  return typeof value === "string" ? "text" : "number";
+}
+
+function problemOf(value: Value | undefined): string | undefined {
+  return typeof value === "string" && /\p{Surrogate}/u.test(value) ? "It holds half of a character (a lone surrogate)." : undefined;
 }

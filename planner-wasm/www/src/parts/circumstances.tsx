@@ -1,12 +1,14 @@
 // What else may decide: times, clocks, writes under way, automation that changes a field back.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { SIDE_NAMES, SIDES, type RecordState, type Side } from "../record";
+import type { RecordFacts, SourceSystem } from "@syncline/planner";
+import { SIDE_NAMES, SIDES, valueIn } from "../record";
 import { setRecord, useStore } from "../store";
 
 export function Circumstances(): JSX.Element | null {
   const { record, derived } = useStore();
-  const special = record.underWay.length > 0 || record.automation_overrides.size > 0;
+  const { under_way: underWay = [], automation_overrides = {}, changed_at_ms: times = {} } = record;
+  const special = underWay.length > 0 || Object.keys(automation_overrides).length > 0;
   const [open, setOpen] = useState(special);
   // They open by themselves where they decide, and close only by a person.
   useEffect(() => setOpen((was) => was || special), [special]);
@@ -20,12 +22,12 @@ export function Circumstances(): JSX.Element | null {
           {SIDES.map((side) => (
             <label class="field" key={side}>
               <span>Changed in {SIDE_NAMES[side]} (UTC)</span>
-              <input type="datetime-local" step="1" value={moment(record.changedAtMs[side])} onInput={(event) => setRecord(withTime(record, side, event.currentTarget.value))} />
+              <input type="datetime-local" step="1" value={moment(times[side])} onInput={(event) => setRecord(withTime(record, side, event.currentTarget.value))} />
             </label>
           ))}
           <label class="field">
             <span>Clocks differ by (ms)</span>
-            <input type="number" min="0" max="86400000" value={record.clockSkewMs} onInput={(event) => setRecord({ ...record, clockSkewMs: bounded(event.currentTarget.value) })} />
+            <input type="number" min="0" max="86400000" value={record.clock_skew_ms ?? 0} onInput={(event) => setRecord({ ...record, clock_skew_ms: bounded(event.currentTarget.value) })} />
           </label>
         </div>
         <fieldset>
@@ -33,7 +35,7 @@ export function Circumstances(): JSX.Element | null {
           <div class="checks">
             {fields.map((field) => (
               <label key={field}>
-                <input type="checkbox" checked={record.underWay.includes(field)} onChange={(event) => setRecord(withUnderWay(record, field, event.currentTarget.checked))} />
+                <input type="checkbox" checked={underWay.includes(field)} onChange={(event) => setRecord(withUnderWay(record, field, event.currentTarget.checked))} />
                 {field}
               </label>
             ))}
@@ -44,7 +46,7 @@ export function Circumstances(): JSX.Element | null {
           <div class="checks">
             {fields.map((field) => (
               <label key={field}>
-                <input type="checkbox" checked={record.automation_overrides.has(field)} onChange={(event) => setRecord(withBounce(record, field, event.currentTarget.checked))} />
+                <input type="checkbox" checked={Object.hasOwn(automation_overrides, field)} onChange={(event) => setRecord(withOverride(record, field, event.currentTarget.checked))} />
                 {field}
               </label>
             ))}
@@ -55,15 +57,15 @@ export function Circumstances(): JSX.Element | null {
   );
 }
 
-function moment(ms: number | undefined): string {
+function moment(ms: number | null | undefined): string {
   const date = new Date(ms ?? Number.NaN);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 19);
 }
 
-function withTime(record: RecordState, side: Side, text: string): RecordState {
-  const { [side]: _, ...rest } = record.changedAtMs;
+function withTime(record: RecordFacts, side: SourceSystem, text: string): RecordFacts {
+  const { [side]: _, ...rest } = record.changed_at_ms ?? {};
   const ms = Date.parse(`${text}Z`);
-  return { ...record, changedAtMs: Number.isNaN(ms) ? rest : { ...rest, [side]: ms } };
+  return { ...record, changed_at_ms: Number.isNaN(ms) ? rest : { ...rest, [side]: ms } };
 }
 
 function bounded(text: string): number {
@@ -71,17 +73,15 @@ function bounded(text: string): number {
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 86_400_000) : 0;
 }
 
-function withUnderWay(record: RecordState, field: string, on: boolean): RecordState {
-  const others = record.underWay.filter((name) => name !== field);
-  return { ...record, underWay: on ? [...others, field] : others };
+function withUnderWay(record: RecordFacts, field: string, on: boolean): RecordFacts {
+  const others = (record.under_way ?? []).filter((name) => name !== field);
+  return { ...record, under_way: on ? [...others, field] : others };
 }
 
-/** Bounced as the record stands: we sent what Postgres holds, and Salesforce stored what it shows. */
-function withBounce(record: RecordState, field: string, on: boolean): RecordState {
-  const automation_overrides = new Map(record.automation_overrides);
-  automation_overrides.delete(field);
-  const sent = record.postgres?.get(field) ?? "null";
-  const stored = record.salesforce?.get(field) ?? "null";
-  if (on) automation_overrides.set(field, { count: 2, sent, stored });
-  return { ...record, automation_overrides };
+/** Automation changed the current values: we sent what Postgres holds, and Salesforce stored what it shows. */
+function withOverride(record: RecordFacts, field: string, on: boolean): RecordFacts {
+  const { [field]: _, ...others } = record.automation_overrides ?? {};
+  const sent = valueIn(record, "postgres", field) ?? null;
+  const stored = valueIn(record, "salesforce", field) ?? null;
+  return { ...record, automation_overrides: on ? { ...others, [field]: { count: 2, sent, stored } } : others };
 }

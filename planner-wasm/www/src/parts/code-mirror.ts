@@ -10,7 +10,8 @@ import { lintGutter, setDiagnostics, type Diagnostic } from "@codemirror/lint";
 import { EditorState, type Transaction } from "@codemirror/state";
 import { EditorView, drawSelection, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { configSchema, type Mistake } from "../planner";
+import type { Mistake } from "@syncline/planner";
+import { configSchema } from "../planner";
 import { contextOf, suggestions, tenantsIn } from "../toml-context";
 
 export interface Editor {
@@ -65,7 +66,7 @@ function extensions() {
     // Tab is left alone: it must lead out of the editor.
     keymap.of([...completionKeymap, ...historyKeymap, ...defaultKeymap]),
     EditorView.domEventHandlers({ beforeinput: typeOver }),
-    // Said outright, because not every assistive program takes editable text for something to focus.
+    // Explicit, because not every assistive program treats editable text as something to focus.
     EditorView.contentAttributes.of({ "aria-label": "Configuration, syncline.toml", tabindex: "0" }),
     THEME,
   ];

@@ -1,8 +1,8 @@
 // The configuration's editor. CodeMirror is loaded after the page is drawn; until then, and should it
 // fail, a plain text field does the same work.
+import type { Mistake } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Mistake } from "../planner";
 import { current } from "../store";
 import type { Editor } from "./code-mirror";
 
@@ -32,7 +32,7 @@ export function ConfigEditor({ text, mistakes, onChange }: ConfigEditorProps): J
     };
   }, []);
 
-  // What the store holds now, not what it held when this was drawn: somebody may have typed since.
+  // The current text of the store: a person may have typed since this was drawn.
   useEffect(() => editor?.setText(current().config), [editor, text]);
   useEffect(() => editor?.setMistakes(mistakes), [editor, mistakes]);
 

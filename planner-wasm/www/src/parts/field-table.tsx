@@ -1,24 +1,23 @@
 // Base, Postgres and Salesforce side by side, field by field, with the decision about each.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { kindOf } from "../json";
-import { fieldReason, fieldVerdict, type Plan } from "../plan";
-import type { ObjectRules } from "../planner";
-import { COLUMNS, SIDE_NAMES, type Column, type RecordState } from "../record";
+import type { ObjectSync, RecordAnswer, RecordFacts } from "@syncline/planner";
+import { fieldReason, fieldVerdict, isSame } from "../plan";
+import { COLUMNS, SIDE_NAMES, fieldsOf, valueIn, withoutField, type Column } from "../record";
 import { setPresence, setRecord, setValue } from "../store";
-import { Cell } from "./cell";
+import { Cell, kindOf } from "./cell";
 import { Icon } from "./icon";
 import { VerdictTag } from "./verdict";
 
 export interface FieldTableProps {
-  readonly rules: ObjectRules;
-  readonly record: RecordState;
-  readonly plan: Plan | undefined;
+  readonly rules: ObjectSync;
+  readonly record: RecordFacts;
+  readonly plan: RecordAnswer | undefined;
 }
 
 export function FieldTable({ rules, record, plan }: FieldTableProps): JSX.Element {
   const mapped = [rules.external_id.field, ...Object.keys(rules.fields)];
-  const more = [...new Set(COLUMNS.flatMap((column) => [...(record[column]?.keys() ?? [])]))].filter((name) => !mapped.includes(name));
+  const more = fieldsOf(record).filter((name) => !mapped.includes(name));
   return (
     <div class="table-frame">
       <table class="fields">
@@ -70,15 +69,14 @@ interface FieldRowProps extends FieldTableProps {
 }
 
 function FieldRow({ field, rules, record, plan, unmapped = false }: FieldRowProps): JSX.Element {
-  const values = COLUMNS.map((column) => record[column]?.get(field));
-  const numeric = values.some((value) => value !== undefined && kindOf(value) === "number");
+  const numeric = COLUMNS.some((column) => kindOf(valueIn(record, column, field)) === "number");
   return (
     <tr>
       <th scope="row">
         <span class="field-name">{field}</span>
         <span class="field-note">{unmapped ? "not mapped" : noteOf(field, rules)}</span>
         {unmapped && (
-          <button type="button" class="link" aria-label={`Remove field ${field}`} onClick={() => removeField(record, field)}>
+          <button type="button" class="link" aria-label={`Remove field ${field}`} onClick={() => setRecord(withoutField(record, field))}>
             remove
           </button>
         )}
@@ -90,7 +88,7 @@ function FieldRow({ field, rules, record, plan, unmapped = false }: FieldRowProp
           ) : (
             <Cell
               label={`${field} in ${SIDE_NAMES[column]}`}
-              value={record[column].get(field)}
+              value={valueIn(record, column, field)}
               numeric={numeric}
               changed={isChanged(record, column, field)}
               onChange={(value) => setValue(column, field, value)}
@@ -105,32 +103,24 @@ function FieldRow({ field, rules, record, plan, unmapped = false }: FieldRowProp
   );
 }
 
-function FieldDecision({ plan, field }: { readonly plan: Plan; readonly field: string }): JSX.Element {
+function FieldDecision({ plan, field }: { readonly plan: RecordAnswer; readonly field: string }): JSX.Element {
   return (
     <>
       <VerdictTag verdict={fieldVerdict(plan, field)} />
-      <p class="reason">{fieldReason(plan, field).sentence}</p>
+      <p class="reason">{fieldReason(plan, field)}</p>
     </>
   );
 }
 
-function noteOf(field: string, rules: ObjectRules): string {
+function noteOf(field: string, rules: ObjectSync): string {
   if (field === rules.external_id.field) return `${rules.external_id.column} · external id`;
   const { column, owner } = rules.fields[field] ?? { column: "", owner: "shared" };
   return owner === "shared" ? column : `${column} · owned by ${SIDE_NAMES[owner]}`;
 }
 
-function isChanged(record: RecordState, column: Column, field: string): boolean {
+function isChanged(record: RecordFacts, column: Column, field: string): boolean {
   if (column === "base" || record.base === null) return false;
-  return record[column]?.get(field) !== record.base.get(field);
-}
-
-function removeField(record: RecordState, field: string): void {
-  const without = (column: Column) => {
-    const fields = record[column];
-    return fields && new Map([...fields].filter(([name]) => name !== field));
-  };
-  setRecord({ ...record, base: without("base"), postgres: without("postgres"), salesforce: without("salesforce") });
+  return !isSame(valueIn(record, column, field), valueIn(record, "base", field));
 }
 
 /** A field that is not mapped may be added to see that it is left alone, or before it is mapped. */
@@ -140,7 +130,7 @@ function AddField(): JSX.Element {
     event.preventDefault();
     const field = name.trim();
     if (field === "") return;
-    for (const column of COLUMNS) setValue(column, field, "null");
+    for (const column of COLUMNS) setValue(column, field, null);
     setName("");
   };
   return (

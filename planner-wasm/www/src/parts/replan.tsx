@@ -1,15 +1,17 @@
 // One past decision, made again: by the rules of then, and by others beside them.
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { afterwards, fieldReason, fieldVerdict, inWords, recordVerdict, type Plan } from "../plan";
-import { planRecord, type ObjectRules } from "../planner";
-import { COLUMNS, SIDE_NAMES, type RecordState } from "../record";
+import { writeJson, type ObjectSync, type RecordAnswer, type RecordFacts } from "@syncline/planner";
+import { member } from "../json";
+import { afterwards, fieldReason, fieldVerdict, inWords, recordVerdict } from "../plan";
+import { planRecord } from "../planner";
+import { COLUMNS, SIDE_NAMES, fieldsOf, valueIn } from "../record";
 import { change, show, useStore } from "../store";
 import { VerdictTag } from "./verdict";
 
 export interface ReplanProps {
-  readonly facts: RecordState;
-  readonly recorded: ObjectRules | undefined;
+  readonly facts: RecordFacts;
+  readonly recorded: ObjectSync | undefined;
   readonly object: string;
 }
 
@@ -61,12 +63,12 @@ export function Replan({ facts, recorded, object }: ReplanProps): JSX.Element {
   );
 }
 
-function openInRecordView(facts: RecordState, object: string): void {
+function openInRecordView(facts: RecordFacts, object: string): void {
   change({ record: facts, object, example: undefined });
   show("record");
 }
 
-function planned(facts: RecordState, then: ObjectRules | undefined, now: ObjectRules | undefined): { then: Plan; now: Plan } | string {
+function planned(facts: RecordFacts, then: ObjectSync | undefined, now: ObjectSync | undefined): { then: RecordAnswer; now: RecordAnswer } | string {
   if (then === undefined || now === undefined) return "The history holds no rules, and the configuration does not map this object. Map it in the record view.";
   try {
     return { then: planRecord(then, facts), now: planRecord(now, facts) };
@@ -76,15 +78,15 @@ function planned(facts: RecordState, then: ObjectRules | undefined, now: ObjectR
 }
 
 interface ComparedProps {
-  readonly facts: RecordState;
-  readonly then: Plan;
-  readonly now: Plan;
+  readonly facts: RecordFacts;
+  readonly then: RecordAnswer;
+  readonly now: RecordAnswer;
   readonly thenName: string;
   readonly nowName: string;
 }
 
 function Compared({ facts, then, now, thenName, nowName }: ComparedProps): JSX.Element {
-  const fields = [...new Set(COLUMNS.flatMap((column) => [...(facts[column]?.keys() ?? [])]))];
+  const fields = fieldsOf(facts);
   return (
     <div class="table-scroll" tabIndex={0} role="region" aria-label="Both decisions, field by field">
       <table class="policies replan-table">
@@ -126,19 +128,22 @@ function ComparedField({ field, facts, then, now }: Pick<ComparedProps, "facts" 
         {differs && <span class="field-note">decided differently</span>}
       </th>
       {COLUMNS.map((column) => (
-        <td key={column}>{facts[column] === null ? <span class="no-value">no record</span> : inWords(facts[column].get(field))}</td>
+        <td key={column}>{facts[column] === null ? <span class="no-value">no record</span> : inWords(valueIn(facts, column, field))}</td>
       ))}
       {[then, now].map((plan, index) => (
         <td key={index}>
           <VerdictTag verdict={fieldVerdict(plan, field)} />
-          <p class="reason">{fieldReason(plan, field).sentence}</p>
+          <p class="reason">{fieldReason(plan, field)}</p>
         </td>
       ))}
     </tr>
   );
 }
 
-function decisionText(facts: RecordState, plan: Plan, field: string): string {
-  const held = (["postgres", "salesforce"] as const).map((side) => afterwards(facts, plan, side)?.get(field) ?? "absent");
+function decisionText(facts: RecordFacts, plan: RecordAnswer, field: string): string {
+  const held = (["postgres", "salesforce"] as const).map((side) => {
+    const value = member(afterwards(facts, plan, side) ?? {}, field);
+    return value === undefined ? "absent" : writeJson(value);
+  });
   return JSON.stringify([fieldVerdict(plan, field), ...held]);
 }

@@ -1,7 +1,8 @@
 // What each side will be written, exactly.
 import type { JSX } from "preact";
-import { WRITE_NAMES, inWords, type Plan, type SideWrite } from "../plan";
-import { SIDE_NAMES, type RecordState, type Side } from "../record";
+import type { RecordAnswer, RecordFacts, SideWrite, SourceSystem } from "@syncline/planner";
+import { WRITE_NAMES, inWords, writtenFields } from "../plan";
+import { SIDE_NAMES, valueIn } from "../record";
 import { useStore } from "../store";
 import { Icon } from "./icon";
 
@@ -10,20 +11,21 @@ export function Writes(): JSX.Element | null {
   if (derived.plan === undefined) return null;
   return (
     <div class="writes">
-      <Write side="postgres" write={derived.plan.toPostgres} record={record} plan={derived.plan} />
-      <Write side="salesforce" write={derived.plan.toSalesforce} record={record} plan={derived.plan} />
+      <Write side="postgres" write={derived.plan.to_postgres} record={record} plan={derived.plan} />
+      <Write side="salesforce" write={derived.plan.to_salesforce} record={record} plan={derived.plan} />
     </div>
   );
 }
 
 interface WriteProps {
-  readonly side: Side;
+  readonly side: SourceSystem;
   readonly write: SideWrite;
-  readonly record: RecordState;
-  readonly plan: Plan;
+  readonly record: RecordFacts;
+  readonly plan: RecordAnswer;
 }
 
 function Write({ side, write, record, plan }: WriteProps): JSX.Element {
+  const values = Object.entries(writtenFields(write));
   const lost = plan.discarded.filter((discarded) => discarded.side === side);
   return (
     <section class={`write write-${side}`} aria-label={`Written to ${SIDE_NAMES[side]}`}>
@@ -32,15 +34,15 @@ function Write({ side, write, record, plan }: WriteProps): JSX.Element {
         To {SIDE_NAMES[side]}
       </h3>
       <p class={write.write === "none" ? "write-nothing" : "write-kind"}>{WRITE_NAMES[write.write]}</p>
-      {write.fields.size > 0 && (
+      {values.length > 0 && (
         <dl class="write-values">
-          {[...write.fields].map(([field, value]) => (
+          {values.map(([field, value]) => (
             <div key={field}>
               <dt>{field}</dt>
               <dd>
                 {write.write === "update" && (
                   <>
-                    <del>{inWords(record[side]?.get(field))}</del>
+                    <del>{inWords(valueIn(record, side, field))}</del>
                     <span class="becomes" aria-label="becomes">
                       →
                     </span>

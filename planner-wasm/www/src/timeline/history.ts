@@ -1,6 +1,5 @@
 // The history of one record as the page steps through it.
-import type { ObjectRules } from "../planner";
-import type { RecordState } from "../record";
+import type { ObjectSync, RecordFacts } from "@syncline/planner";
 
 /** The kinds of entries that `syncline explain --json` writes. */
 export const STEP_KINDS = [
@@ -21,21 +20,21 @@ export type StepKind = (typeof STEP_KINDS)[number];
 /** One thing that happened to the record. */
 export interface Step {
   readonly kind: StepKind;
-  /** When, as the history says it. */
+  /** The time, as the history has it. */
   readonly at: string;
   readonly title: string;
   /** What else is known of it, name by name. */
   readonly details: readonly (readonly [string, string])[];
   /** What the planner knew, where this was a decision. */
-  readonly facts: RecordState | undefined;
+  readonly facts: RecordFacts | undefined;
   /** The rules it was made by. */
-  readonly rules: ObjectRules | undefined;
+  readonly rules: ObjectSync | undefined;
 }
 
 export interface History {
   readonly object: string;
   readonly externalId: string;
-  /** How the record stands, in words. */
+  /** The state of the record, in words. */
   readonly state: string;
   /** There are older steps than these. */
   readonly truncated: boolean;
@@ -45,7 +44,7 @@ export interface History {
 export const STEP_NAMES: Readonly<Record<StepKind, string>> = {
   observed: "Seen",
   decided: "Decided",
-  discarded: "DiscardedValue",
+  discarded: "Discarded",
   conflict_opened: "Conflict",
   conflict_closed: "Conflict closed",
   write_recorded: "Write begun",

@@ -1,7 +1,8 @@
 // Reads what `syncline explain --json` writes.
-import { InputError, isObject, member, members, scalarOf, shown, type Json, type JsonObject } from "../json";
-import type { ObjectRules } from "../planner";
-import { readRecord, type RecordState } from "../record";
+import type { ObjectSync, RecordFacts } from "@syncline/planner";
+import { InputError, isObject, isValue, member, shown, type Json, type JsonObject } from "../json";
+import { inWords as valueInWords } from "../plan";
+import { readRecord } from "../record";
 import { STEP_KINDS, type History, type Step, type StepKind } from "./history";
 
 /** Most entries that are read; the engine writes no more. */
@@ -36,11 +37,11 @@ function readStep(json: Json, rules: JsonObject, path: string): Step {
     title: TITLES[kind](json),
     details: detailsOf(json, kind),
     facts: decision ? factsOf(json, path) : undefined,
-    rules: isObject(used) ? (used as unknown as ObjectRules) : undefined,
+    rules: isObject(used) ? (used as unknown as ObjectSync) : undefined,
   };
 }
 
-function factsOf(json: JsonObject, path: string): RecordState | undefined {
+function factsOf(json: JsonObject, path: string): RecordFacts | undefined {
   const input = member(json, "input") ?? null;
   if (input === null) return undefined;
   try {
@@ -50,10 +51,10 @@ function factsOf(json: JsonObject, path: string): RecordState | undefined {
   }
 }
 
-/** A member as a word; nothing if it is missing or no scalar. */
+/** A member as a word; empty if it is missing, a list or an object. */
 function word(json: JsonObject, name: string): string {
-  const scalar = scalarOf(member(json, name) ?? null);
-  return scalar === undefined || scalar === "null" ? "" : shown(scalar);
+  const value = member(json, name);
+  return isValue(value) ? shown(value) : "";
 }
 
 function spaced(text: string): string {
@@ -91,9 +92,9 @@ function ruleOf(json: JsonObject): string {
 const SHOWN_ELSEWHERE = new Set(["at", "kind", "plan", "input", "rules", "operation", "side", "action"]);
 
 function detailsOf(json: JsonObject, kind: StepKind): [string, string][] {
-  const rows = members(json).flatMap(([name, value]): [string, string][] => {
+  const rows = Object.entries(json).flatMap(([name, value]): [string, string][] => {
     if (SHOWN_ELSEWHERE.has(name) || value === null) return [];
-    if (isObject(value)) return members(value).map(([field, held]) => [field, inWords(held)]);
+    if (isObject(value)) return Object.entries(value).map(([field, held]) => [field, inWords(held)]);
     return [[capital(spaced(name)), inWords(value)]];
   });
   const plan = member(json, "plan");
@@ -104,7 +105,7 @@ function writesOf(plan: JsonObject): [string, string][] {
   return (["to_postgres", "to_salesforce"] as const).map((side) => {
     const write = member(plan, side);
     const fields = isObject(write) ? member(write, "fields") : undefined;
-    const values = isObject(fields) ? members(fields).map(([field, value]) => `${field} = ${inWords(value)}`) : [];
+    const values = isObject(fields) ? Object.entries(fields).map(([field, value]) => `${field} = ${inWords(value)}`) : [];
     return [capital(spaced(side)), [isObject(write) ? spaced(word(write, "write")) : "none", ...values].join(", ")];
   });
 }
@@ -113,7 +114,6 @@ function writesOf(plan: JsonObject): [string, string][] {
 const SHOWN_CHARS_MAX = 2_000;
 
 function inWords(json: Json): string {
-  const scalar = scalarOf(json);
-  const text = scalar === undefined ? JSON.stringify(json) : scalar === "null" ? "null" : shown(scalar);
+  const text = isValue(json) ? valueInWords(json) : JSON.stringify(json);
   return text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)} …` : text;
 }

@@ -1,4 +1,5 @@
 // Many records at once: what they come to, what that costs, and each of them to open.
+import type { ObjectSync } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { cancelBatch, planBatch } from "../batch/client";
@@ -9,7 +10,7 @@ import { count } from "../json";
 import { BatchCosts } from "../parts/batch-costs";
 import { BatchRows } from "../parts/batch-rows";
 import { DropZone } from "../parts/drop-zone";
-import { checkConfig, type ObjectRules } from "../planner";
+import { checkConfig } from "../planner";
 import { currentDerived, change, useStore } from "../store";
 
 export function BatchView(): JSX.Element {
@@ -66,7 +67,7 @@ function Choose(): JSX.Element {
   );
 }
 
-function Formats({ rules }: { readonly rules: ObjectRules | undefined }): JSX.Element {
+function Formats({ rules }: { readonly rules: ObjectSync | undefined }): JSX.Element {
   const [first = "Name", second = "Phone"] = Object.keys(rules?.fields ?? {});
   return (
     <details class="formats">
@@ -88,7 +89,7 @@ function Formats({ rules }: { readonly rules: ObjectRules | undefined }): JSX.El
   );
 }
 
-function planFile(file: File, rules: ObjectRules): void {
+function planFile(file: File, rules: ObjectSync): void {
   planBatch({ kind: "file", file }, `${file.name}, by the rules of ${rules.object}`, rules);
 }
 

@@ -1,11 +1,13 @@
 // The same record under every policy, side by side.
+import type { ObjectSync, RecordAnswer, RecordFacts } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { VerdictTag } from "../parts/verdict";
-import { afterwards, fieldReason, fieldVerdict, inWords, recordVerdict, type Plan } from "../plan";
-import { planRecord, type ObjectRules } from "../planner";
-import { SIDE_NAMES, type RecordState } from "../record";
-import { change, current, say, useStore } from "../store";
+import { member } from "../json";
+import { afterwards, fieldReason, fieldVerdict, inWords, recordVerdict } from "../plan";
+import { planRecord } from "../planner";
+import { SIDE_NAMES } from "../record";
+import { change, current, notify, useStore } from "../store";
 import { withPolicy, type PolicyKey } from "../toml-edit";
 
 interface Policy {
@@ -18,8 +20,8 @@ interface Axis {
   readonly key: PolicyKey;
   readonly title: string;
   readonly policies: readonly Policy[];
-  readonly valueIn: (rules: ObjectRules) => string;
-  readonly under: (rules: ObjectRules, value: string) => ObjectRules;
+  readonly valueIn: (rules: ObjectSync) => string;
+  readonly under: (rules: ObjectSync, value: string) => ObjectSync;
 }
 
 const AXES: readonly [Axis, ...Axis[]] = [
@@ -34,7 +36,7 @@ const AXES: readonly [Axis, ...Axis[]] = [
       { value: "postgres_wins", title: "Postgres wins", words: "Postgres’s value stands." },
     ],
     valueIn: (rules) => rules.conflicts,
-    under: (rules, value) => ({ ...rules, conflicts: value as ObjectRules["conflicts"] }),
+    under: (rules, value) => ({ ...rules, conflicts: value as ObjectSync["conflicts"] }),
   },
   {
     key: "deletes.on_edit",
@@ -45,7 +47,7 @@ const AXES: readonly [Axis, ...Axis[]] = [
       { value: "edit_wins", title: "Edit wins", words: "The record is created again." },
     ],
     valueIn: (rules) => rules.deletes.on_edit,
-    under: (rules, value) => ({ ...rules, deletes: { ...rules.deletes, on_edit: value as ObjectRules["deletes"]["on_edit"] } }),
+    under: (rules, value) => ({ ...rules, deletes: { ...rules.deletes, on_edit: value as ObjectSync["deletes"]["on_edit"] } }),
   },
   {
     key: "seed",
@@ -56,12 +58,12 @@ const AXES: readonly [Axis, ...Axis[]] = [
       { value: "postgres", title: "Postgres", words: "Postgres gives the first value." },
     ],
     valueIn: (rules) => rules.seed,
-    under: (rules, value) => ({ ...rules, seed: value as ObjectRules["seed"] }),
+    under: (rules, value) => ({ ...rules, seed: value as ObjectSync["seed"] }),
   },
 ];
 
 /** The question that this record asks. */
-function axisOf(record: RecordState): Axis {
+function axisOf(record: RecordFacts): Axis {
   const gone = record.base !== null && (record.postgres === null || record.salesforce === null);
   const index = gone ? 1 : record.base === null ? 2 : 0;
   return AXES[index] ?? AXES[0];
@@ -78,7 +80,7 @@ export function PoliciesView(): JSX.Element {
         <div>
           <h2 id="policies-title">One record, every policy</h2>
           <p class="lead">
-            {mapped?.rules.object} <code>{record.externalId}</code>, as it stands in the record view.
+            {mapped?.rules.object} <code>{record.external_id}</code>, as it stands in the record view.
           </p>
         </div>
         <fieldset class="choices">
@@ -98,10 +100,10 @@ export function PoliciesView(): JSX.Element {
 
 interface Column {
   readonly policy: Policy;
-  readonly plan: Plan;
+  readonly plan: RecordAnswer;
 }
 
-function Comparison({ axis, tenant, rules, record }: { readonly axis: Axis; readonly tenant: string; readonly rules: ObjectRules; readonly record: RecordState }): JSX.Element {
+function Comparison({ axis, tenant, rules, record }: { readonly axis: Axis; readonly tenant: string; readonly rules: ObjectSync; readonly record: RecordFacts }): JSX.Element {
   let columns: Column[];
   try {
     columns = axis.policies.map((policy) => ({ policy, plan: planRecord(axis.under(rules, policy.value), record) }));
@@ -143,7 +145,7 @@ function Comparison({ axis, tenant, rules, record }: { readonly axis: Axis; read
   );
 }
 
-function ComparedField({ field, columns, inForce, record }: { readonly field: string; readonly columns: readonly Column[]; readonly inForce: string; readonly record: RecordState }): JSX.Element {
+function ComparedField({ field, columns, inForce, record }: { readonly field: string; readonly columns: readonly Column[]; readonly inForce: string; readonly record: RecordFacts }): JSX.Element {
   const outcomes = columns.map(({ plan }) => outcome(record, plan, field));
   const differs = new Set(outcomes.map(({ text }) => text)).size > 1;
   return (
@@ -156,7 +158,7 @@ function ComparedField({ field, columns, inForce, record }: { readonly field: st
         <td key={policy.value} class={policy.value === inForce ? "in-force" : ""}>
           <p class="outcome">{outcomes[index]?.words}</p>
           <VerdictTag verdict={fieldVerdict(plan, field)} />
-          <p class="reason">{fieldReason(plan, field).sentence}</p>
+          <p class="reason">{fieldReason(plan, field)}</p>
         </td>
       ))}
     </tr>
@@ -164,10 +166,10 @@ function ComparedField({ field, columns, inForce, record }: { readonly field: st
 }
 
 /** What both sides hold afterwards, or what each holds while they differ. */
-function outcome(record: RecordState, plan: Plan, field: string): { readonly text: string; readonly words: JSX.Element } {
+function outcome(record: RecordFacts, plan: RecordAnswer, field: string): { readonly text: string; readonly words: JSX.Element } {
   const [postgres, salesforce] = (["postgres", "salesforce"] as const).map((side) => {
     const held = afterwards(record, plan, side);
-    return held === null ? "no record" : inWords(held.get(field));
+    return held === null ? "no record" : inWords(member(held, field));
   });
   if (postgres === salesforce) return { text: `${postgres}`, words: <b>{postgres}</b> };
   return {
@@ -189,7 +191,7 @@ function adopt(tenant: string, object: string, key: PolicyKey, policy: Policy): 
   const { config } = current();
   const changed = withPolicy(config, { tenant, object }, key, policy.value);
   if (changed === undefined) {
-    say(`Set ${key} = "${policy.value}" in the configuration of ${object}: it is written in a way that this button does not edit.`, "problem");
+    notify(`Set ${key} = "${policy.value}" in the configuration of ${object}: it is written in a way that this button does not edit.`, "problem");
     return;
   }
   change({ config: changed, notice: { text: `${object}: ${key} is now ${policy.value}.`, kind: "done" } });

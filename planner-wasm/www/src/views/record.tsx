@@ -67,8 +67,8 @@ function RecordHead(): JSX.Element {
           type="text"
           spellcheck={false}
           autocomplete="off"
-          value={record.externalId}
-          onInput={(event) => setRecord({ ...record, externalId: event.currentTarget.value })}
+          value={record.external_id}
+          onInput={(event) => setRecord({ ...record, external_id: event.currentTarget.value })}
         />
       </label>
     </header>
@@ -87,7 +87,7 @@ function Decision(): JSX.Element {
   return (
     <div class="decision" role="status" aria-label="Decision about the record">
       <VerdictTag verdict={recordVerdict(plan)} />
-      <p class="decision-sentence">{plan.reason.sentence}</p>
+      <p class="decision-sentence">{plan.why.sentence}</p>
       <p class="decision-lane">
         <Icon name="lane" />
         <span>

@@ -5,7 +5,7 @@ import { InputError, count, parseJson } from "../json";
 import { DropZone } from "../parts/drop-zone";
 import { Icon, type IconName } from "../parts/icon";
 import { Replan } from "../parts/replan";
-import { change, say, useStore } from "../store";
+import { change, notify, useStore } from "../store";
 import { STEP_NAMES, type History, type Step, type StepKind } from "../timeline/history";
 import { readHistory } from "../timeline/read";
 
@@ -75,7 +75,7 @@ async function openFile(file: File): Promise<void> {
     if (file.size > HISTORY_BYTES_MAX) throw new InputError(`It has ${count(file.size)} bytes; at most ${count(HISTORY_BYTES_MAX)} are read.`);
     open(await file.text(), file.name);
   } catch (error) {
-    say(`${file.name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
+    notify(`${file.name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
   }
 }
 
@@ -83,7 +83,7 @@ function open(text: string, name: string): void {
   try {
     change({ history: readHistory(parseJson(text, HISTORY_BYTES_MAX)), step: 0, notice: undefined });
   } catch (error) {
-    say(`${name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
+    notify(`${name} cannot be opened. ${error instanceof Error ? error.message : String(error)}`, "problem");
   }
 }
 

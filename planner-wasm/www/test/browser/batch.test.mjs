@@ -12,7 +12,7 @@ const done = (page) => page.getByText(/records? planned in/);
 const state = (id, fields) => JSON.stringify({ external_id: id, base: { External_Id__c: id, Name: "Ada", Phone: "1" }, ...fields });
 const side = (id, fields = {}) => ({ External_Id__c: id, Name: "Ada", Phone: "1", ...fields });
 
-test("the airports are planned, counted by outcome and lane, and their calls add up", () =>
+test("outcomes, lanes and calls of the airports add up", () =>
   open({
     hash: "#view=batch",
     async use(page) {
@@ -32,7 +32,7 @@ test("the airports are planned, counted by outcome and lane, and their calls add
     },
   }));
 
-test("a conflict is found by its filter, opened, and shown as the batch counted it", () =>
+test("a conflict found by its filter opens as counted", () =>
   open({
     hash: "#view=batch",
     async use(page) {
@@ -52,7 +52,7 @@ test("a conflict is found by its filter, opened, and shown as the batch counted 
     },
   }));
 
-test("the list is walked by keyboard to its very end, and Enter opens a record", () =>
+test("the keyboard reaches the last record and opens it", () =>
   open({
     hash: "#view=batch",
     async use(page) {
@@ -70,7 +70,7 @@ test("the list is walked by keyboard to its very end, and Enter opens a record",
     },
   }));
 
-test("JSON Lines of states are planned; a line that cannot be used says why and stops no other", () =>
+test("an invalid JSON line is explained and stops no other", () =>
   open({
     hash: "#view=batch",
     async use(page) {
@@ -108,7 +108,7 @@ test("a CSV of changes becomes one record per external id", () =>
     },
   }));
 
-test("a file that cannot be read says what is wrong with it", () =>
+test("an unreadable file is refused with the reason", () =>
   open({
     hash: "#view=batch",
     async use(page) {
@@ -128,7 +128,7 @@ test("a file that cannot be read says what is wrong with it", () =>
     },
   }));
 
-test("a hundred thousand records show progress, leave the page free, and are all there", () =>
+test("a hundred thousand records leave the page responsive", () =>
   open({
     hash: "#view=batch",
     async use(page) {

@@ -21,7 +21,7 @@ function frameOf(page) {
   }, FRAME);
 }
 
-test("the frame is painted while the scripts are still on their way, and is the one they draw", async () => {
+test("the frame painted before the scripts equals theirs", async () => {
   let painted;
   await openWithoutScripts({
     async use(page, { requests }) {
@@ -38,7 +38,7 @@ test("the frame is painted while the scripts are still on their way, and is the 
   });
 });
 
-test("what the first paint needs arrives in the first round trip", () => {
+test("the first paint needs one round trip", () => {
   const html = readFileSync(join(pageFolder, "index.html"), "utf8");
   const sheets = [...html.matchAll(/<link rel="stylesheet"[^>]* href="([^"]+)"/g)].map(([, name]) => name);
   assert.equal(sheets.length, 1);
@@ -47,7 +47,7 @@ test("what the first paint needs arrives in the first round trip", () => {
   assert.ok(bytes.reduce((sum, size) => sum + size, 0) <= FIRST_BYTES_MAX, `${bytes.join(" and ")} bytes, gzipped`);
 });
 
-test("a planner that comes before the first frame is not missed", () =>
+test("a planner loaded before the first frame is not missed", () =>
   open({
     before: () => {
       const { setTimeout: later } = globalThis;

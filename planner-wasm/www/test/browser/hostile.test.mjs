@@ -14,7 +14,7 @@ const deep = `${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}`;
 const folder = mkdtempSync(join(tmpdir(), "syncline-page-"));
 after(() => rmSync(folder, { recursive: true }));
 
-/** From a file of the disk: what is given from memory passes through the browser's debugging door. */
+/** Imports a file of the disk: a text from memory would have to pass through the browser's debugging protocol. */
 function importing(page, name, text) {
   const path = join(folder, name);
   writeFileSync(path, text);
@@ -39,10 +39,10 @@ const IMPORTS = [
   ["a number beyond all bounds", '{"external_id":"A","postgres":{"Name":1e999}}', /postgres\.Name/],
   ["__proto__ as a member", '{"external_id":"A","__proto__":{"polluted":1}}', /__proto__: It is unknown/],
   ["HTML where a member should be", `{"external_id":"A",${JSON.stringify(HTML)}:1}`, /<img src=x onerror/],
-  ["bytes that are no text", "{\ufffd\u0000", /not JSON/],
+  ["bytes that are not text", "{\ufffd\u0000", /not JSON/],
 ];
 
-test("whatever is imported, the worst is an error in plain text", (t) =>
+test("hostile imports end in an error in plain text", (t) =>
   open({
     async use(page) {
       for (const [what, text, says] of IMPORTS) {
@@ -58,7 +58,7 @@ test("whatever is imported, the worst is an error in plain text", (t) =>
     },
   }));
 
-test("HTML in values, keys, fields and names is shown as the text it is", () =>
+test("HTML in values, keys and names is shown as text", () =>
   open({
     async use(page) {
       const fields = { External_Id__c: HTML, Name: HTML, [HTML]: HTML, __proto__x: HTML };
@@ -97,14 +97,14 @@ test("half a character is named where it stands", () =>
   }));
 
 const LINKS = [
-  ["no base64", "#state=***", /damaged/],
+  ["text that is not base64", "#state=***", /damaged/],
   ["HTML as a view", `#view=${encodeURIComponent(HTML)}&state=${encodeURIComponent(HTML)}`, /damaged/],
   ["a hundred megabytes, packed", link(`{"config":"${"x".repeat(100_000_000)}"}`), /more than this page reads/],
   ["ten thousand levels, packed", link(deep), /nested too deeply|config/],
-  ["a record that is none", link('{"config":"","object":"A","record":{"external_id":7}}'), /external_id: It must be a text/],
+  ["an invalid record", link('{"config":"","object":"A","record":{"external_id":7}}'), /external_id: It must be a text/],
 ];
 
-test("whatever a link holds, the worst is an error and the page opens all the same", (t) =>
+test("hostile links end in an error; the page still opens", (t) =>
   open({
     hash: "#state=AAAA",
     async use(page) {
@@ -121,7 +121,7 @@ test("whatever a link holds, the worst is an error and the page opens all the sa
     },
   }));
 
-test("a link with HTML in its configuration and record runs nothing", () =>
+test("HTML in a link is never run", () =>
   open({
     hash: link(JSON.stringify({ config: `# ${HTML}\n[${HTML}]\n`, object: HTML, record: { external_id: HTML, base: null, postgres: { Name: HTML }, salesforce: null } })),
     async use(page) {
@@ -131,7 +131,7 @@ test("a link with HTML in its configuration and record runs nothing", () =>
     },
   }));
 
-test("ten megabytes pasted into the configuration are refused, and mending it works", () =>
+test("ten megabytes pasted are refused; the editor still works", () =>
   open({
     async use(page) {
       const toml = `# ${"x".repeat(100)}\n`.repeat(100_000);
@@ -148,13 +148,13 @@ test("ten megabytes pasted into the configuration are refused, and mending it wo
     },
   }));
 
-test("a long value pasted into a cell is named, and the page goes on", () =>
+test("a value too long for a cell is named", () =>
   open({
     hash: "#example=different-fields",
     async use(page) {
       await page.getByRole("textbox", { name: "Phone in Postgres" }).fill("x".repeat(400_000));
       const cell = page.getByRole("group", { name: "Phone in Postgres" });
-      await cell.getByText("Longer than any Salesforce field: 400,002 characters.").waitFor();
+      await cell.getByText("Longer than any Salesforce field: 400,000 characters.").waitFor();
       await cell.getByRole("button", { name: "Clear it" }).click();
       await page.getByRole("textbox", { name: "Phone in Postgres" }).fill("short");
       await page.getByRole("region", { name: "Written to Salesforce" }).getByText("short").waitFor();

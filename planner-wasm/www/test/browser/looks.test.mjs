@@ -1,5 +1,4 @@
-// Every view in every look: pictures for people, and what a person with a disability would stumble
-// over.
+// Every view in every look: takes pictures, and checks accessibility.
 import { test } from "node:test";
 import { SIZES, assertAccessible, screenshot, stage } from "./stage.mjs";
 

@@ -9,7 +9,7 @@ const outcomes = async (page, field) => {
   return (await row.getByRole("cell").allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
 };
 
-test("one conflict is shown as each of the five policies decides it", () =>
+test("one conflict is shown under each of five policies", () =>
   open({
     hash: "#example=both-edit-one-field&view=policies",
     async use(page) {
@@ -24,7 +24,7 @@ test("one conflict is shown as each of the five policies decides it", () =>
     },
   }));
 
-test("a policy is put into force with one button, in the configuration's own text", () =>
+test("one button writes a policy into the configuration", () =>
   open({
     hash: "#example=both-edit-one-field&view=policies",
     async use(page) {
@@ -37,7 +37,7 @@ test("a policy is put into force with one button, in the configuration's own tex
     },
   }));
 
-test("a delete that meets an edit asks the question about deletes by itself", () =>
+test("a delete against an edit selects the delete policies", () =>
   open({
     hash: "#example=delete-against-edit&view=policies",
     async use(page) {
@@ -49,7 +49,7 @@ test("a delete that meets an edit asks the question about deletes by itself", ()
     },
   }));
 
-test("a record without a base asks who gives the first value", () =>
+test("a record without a base selects the seed policies", () =>
   open({
     hash: "#example=first-contact&view=policies",
     async use(page) {

@@ -7,7 +7,7 @@ const { open } = await stage();
 const decision = (page) => page.getByRole("status", { name: "Decision about the record" });
 const written = (page, side) => page.getByRole("region", { name: `Written to ${side}` });
 
-test("an edit of one side is decided at each key stroke, with the rule in plain words", () =>
+test("each key stroke updates the decision and its reason", () =>
   open({
     hash: "#example=different-fields",
     async use(page) {
@@ -24,7 +24,7 @@ test("an edit of one side is decided at each key stroke, with the rule in plain 
     },
   }));
 
-test("a field that both sides changed waits for a person, and the others go on", () =>
+test("a conflicting field waits and the others are written", () =>
   open({
     async use(page) {
       await decision(page).getByText("Needs a person").waitFor();
@@ -35,7 +35,7 @@ test("a field that both sides changed waits for a person, and the others go on",
     },
   }));
 
-test("null, an empty text and a field that was never seen are told apart", () =>
+test("null, empty text and a field never seen differ", () =>
   open({
     hash: "#example=cleared-field",
     async use(page) {
@@ -50,7 +50,7 @@ test("null, an empty text and a field that was never seen are told apart", () =>
     },
   }));
 
-test("digits typed into a number's field stay a number, with all of them", () =>
+test("typed digits stay a number with every digit", () =>
   open({
     hash: "#example=same-change",
     async use(page) {
@@ -60,7 +60,7 @@ test("digits typed into a number's field stay a number, with all of them", () =>
     },
   }));
 
-test("a side that loses the record meets the policy for deletes, live with the configuration", () =>
+test("a deleted record follows the edited delete policy", () =>
   open({
     hash: "#example=delete-against-edit",
     async use(page) {
@@ -73,7 +73,7 @@ test("a side that loses the record meets the policy for deletes, live with the c
     },
   }));
 
-test("a mistake is shown at its line with its fix, and the last good rules stay in force", () =>
+test("a mistake is shown; the last good rules stay", () =>
   open({
     hash: "#example=both-edit-one-field",
     async use(page) {
@@ -107,7 +107,7 @@ test("the editor completes keys and values from the schema", () =>
     },
   }));
 
-test("fields are added, left alone until they are mapped, and removed", () =>
+test("an added field is ignored until it is mapped", () =>
   open({
     async use(page) {
       await page.getByRole("textbox", { name: "Name of a field to add" }).fill("Fax");
@@ -125,7 +125,7 @@ test("fields are added, left alone until they are mapped, and removed", () =>
     },
   }));
 
-test("times and writes under way decide as in the engine", () =>
+test("a write under way and automation withhold a field", () =>
   open({
     hash: "#example=write-under-way",
     async use(page) {
@@ -137,7 +137,7 @@ test("times and writes under way decide as in the engine", () =>
     },
   }));
 
-test("everything is reached and done by keyboard alone", () =>
+test("the keyboard alone reaches everything", () =>
   open({
     async use(page) {
       await page.keyboard.press("Tab");

@@ -1,5 +1,5 @@
-// A real browser with the built page in it, and an eye on everything that must never happen: an error
-// of a script, a violation of the content security policy, a request to anywhere else.
+// A real browser with the built page in it. It watches for everything that must never happen: an error of
+// a script, a violation of the content security policy, a request to another origin.
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,7 +9,7 @@ import { chromium } from "playwright-core";
 import { serve } from "../serve.mjs";
 import { ARGUMENTS } from "./arguments.mjs";
 
-/** Nothing is waited for longer: on a busy machine a page may take its time, and a hang is none. */
+/** Longest wait: far more than a page needs on a busy machine, so that only a hang exceeds it. */
 const WAIT_MS_MAX = 60_000;
 
 export const SIZES = { wide: { width: 1440, height: 1000 }, phone: { width: 390, height: 844 } };
@@ -97,7 +97,7 @@ async function openWithoutScripts(browser, url, { use }) {
 
 const AXE = createRequire(import.meta.url)("axe-core").source;
 
-/** Fails with what a person with a disability would stumble over. */
+/** Fails if the page is not accessible. */
 export async function assertAccessible(page, where) {
   await page.evaluate(AXE);
   const violations = await page.evaluate(async () => {

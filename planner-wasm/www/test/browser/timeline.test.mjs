@@ -7,7 +7,7 @@ const { open } = await stage();
 const step = (page) => page.getByRole("article", { name: "The chosen step" });
 const phone = (page) => page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: /^Phone\b/ }) });
 
-test("a history is stepped through by buttons and by keyboard, and a decision is made again under another policy", () =>
+test("a decision of the history is planned under another policy", () =>
   open({
     hash: "#view=timeline",
     async use(page) {
@@ -29,7 +29,7 @@ test("a history is stepped through by buttons and by keyboard, and a decision is
     },
   }));
 
-test("what the command printed of a refused, a resumed and a deleted record is told in words", () =>
+test("refused, resumed and deleted records are shown in words", () =>
   open({
     hash: "#view=timeline",
     async use(page) {
@@ -44,7 +44,7 @@ test("what the command printed of a refused, a resumed and a deleted record is t
     },
   }));
 
-test("a past decision is opened in the record view with what was known then", () =>
+test("a past decision opens with what was known then", () =>
   open({
     hash: "#view=timeline",
     async use(page) {
@@ -57,7 +57,7 @@ test("a past decision is opened in the record view with what was known then", ()
     },
   }));
 
-test("a dropped history is read; one that is none says so and opens nothing", () =>
+test("a dropped history opens; an invalid one is refused", () =>
   open({
     hash: "#view=timeline",
     async use(page) {

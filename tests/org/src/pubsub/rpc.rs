@@ -31,15 +31,22 @@ const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Serves the Pub/Sub API until the task is aborted.
 pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: Duration) {
-    let service = PubSubServer::new(Service { shared, keep_alive })
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let server = Server::builder().add_service(service);
+    let server = Server::builder().add_service(service(shared, keep_alive));
     if let Err(error) = server.serve_with_incoming(connections).await {
         tracing::error!(%error, "the gRPC server ended");
     }
 }
 
-struct Service {
+/// The rpcs of one org, as the server takes them.
+pub(crate) type Rpcs = PubSubServer<Service>;
+
+/// Returns what answers the rpcs of an org.
+pub(crate) fn service(shared: Shared, keep_alive: Duration) -> Rpcs {
+    PubSubServer::new(Service { shared, keep_alive }).max_decoding_message_size(REQUEST_BYTES_MAX)
+}
+
+/// Answers rpcs.
+pub(crate) struct Service {
     shared: Shared,
     keep_alive: Duration,
 }

@@ -29,6 +29,21 @@ impl Request {
         }
     }
 
+    /// Returns the request that came by HTTP with this head and body.
+    pub(crate) fn of(head: &http::request::Parts, body: Bytes, secure: bool) -> Self {
+        let headers = head.headers.iter().filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        Self {
+            method: head.method.as_str().to_owned(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: headers.collect(),
+            body,
+            secure,
+        }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {

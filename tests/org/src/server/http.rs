@@ -62,20 +62,18 @@ async fn handle(
         Ok(body) => body,
         Err(error) => return unreadable(&error),
     };
-    let headers = head.headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
-    let call = Request {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: headers.collect(),
-        body,
-        secure: origin.secure,
-    };
+    let response = answer(&shared, &Request::of(&head, body, origin.secure)).await;
+    if response.delivery == Delivery::Dropped {
+        origin.cut.now();
+    }
+    into_http(response)
+}
+
+/// Answers a call, after whatever holds the answer back.
+pub(crate) async fn answer(shared: &Shared, call: &Request) -> Response {
     let (response, latency_ms, log_head, released) = {
         let mut org = shared.lock();
-        let response = org.request(&call);
+        let response = org.request(call);
         let released = response.hold.then(|| shared.released());
         let head = org.model.log.head();
         shared.release(org.releases);
@@ -83,7 +81,7 @@ async fn handle(
     };
     shared.announce(log_head);
     let in_flight = InFlight {
-        shared: &shared,
+        shared,
         response: &response,
     };
     let is_control = call.path.starts_with("/_org/");
@@ -99,10 +97,7 @@ async fn handle(
         let _ = released.changed().await;
     }
     drop(in_flight);
-    if response.delivery == Delivery::Dropped {
-        origin.cut.now();
-    }
-    into_http(response)
+    response
 }
 
 /// A call whose answer was not sent yet. Its locks are released when the answer is sent or the

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::salesforce::auth::{Login, MemoryTokenStore, SessionCache};
-use crate::salesforce::http::HttpClient;
+use crate::salesforce::transport::{Network, Transport};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -23,14 +23,16 @@ async fn subscribed() -> (Running, Subscription) {
     let login = Login::ClientCredentials {
         secret: SecretString::from(CLIENT_SECRET),
     };
+    let network = Network::new(&running.grpc_url()).unwrap();
+    let network: Arc<dyn Transport> = Arc::new(network);
     let sessions = SessionCache::new(
-        Arc::new(HttpClient::new().unwrap()),
+        Arc::clone(&network),
         &running.http_url(),
         CLIENT_ID,
         login,
         Arc::new(MemoryTokenStore::default()),
     );
-    let bus = EventBus::new(&running.grpc_url(), "syncline", Arc::new(sessions.unwrap())).unwrap();
+    let bus = EventBus::new(network, "syncline", Arc::new(sessions.unwrap()));
     let mapped = EventFilter::default();
     let topic = "/data/AccountChangeEvent";
     let subscription = bus.subscribe(topic, &ReplayFrom::Earliest, mapped).await;

@@ -1,0 +1,214 @@
+//! A Salesforce port that pauses at the exact moment a test needs, and never waits for a quiet stream.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use salesforce_org::Position;
+use syncline::model::cursor::SourceCursor;
+use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
+use syncline::model::schema::ObjectSchema;
+use syncline::ports::salesforce::{
+    EventBatch, EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
+    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane,
+    WriteOutcome,
+};
+use tokio::sync::Notify;
+
+use crate::local_org::LocalOrg;
+
+/// Something a test does just before a write.
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Passes every call on, and pauses some.
+pub(crate) struct PausingSalesforce {
+    inner: Arc<dyn SalesforcePort>,
+    org: LocalOrg,
+    pause: PauseAt,
+    before: Mutex<Option<Action>>,
+    /// Notified when a call pauses.
+    pub(crate) paused: Notify,
+    /// Lets a paused call go on.
+    pub(crate) resume: Notify,
+}
+
+/// Where calls pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PauseAt {
+    /// Nowhere.
+    Never,
+    /// Records or a stream are leased, and nothing is read yet.
+    BeforeReading,
+    /// The intent is committed, nothing is sent.
+    BeforeWriting,
+    /// Salesforce has committed, the answer has not arrived.
+    AfterWriting,
+}
+
+impl PausingSalesforce {
+    /// Wraps a port of this org.
+    pub(crate) fn new(inner: Arc<dyn SalesforcePort>, org: &LocalOrg, pause: PauseAt) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            org: org.clone(),
+            pause,
+            before: Mutex::new(None),
+            paused: Notify::new(),
+            resume: Notify::new(),
+        })
+    }
+
+    /// Does this just before the next write is sent.
+    pub(crate) fn before_next_write(&self, action: impl FnOnce() + Send + 'static) {
+        *self.before.lock().unwrap() = Some(Box::new(action));
+    }
+
+    async fn pause_at(&self, place: PauseAt) {
+        if self.pause == place {
+            self.paused.notify_one();
+            self.resume.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl SalesforcePort for PausingSalesforce {
+    async fn identity(&self) -> Result<OrgIdentity, SalesforceError> {
+        self.inner.identity().await
+    }
+
+    async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {
+        self.inner.describe(object).await
+    }
+
+    fn forget_schema(&self, object: &ObjectName) {
+        self.inner.forget_schema(object);
+    }
+
+    async fn write(
+        &self,
+        writes: &[Write],
+        lane: WriteLane,
+        timeout: Duration,
+    ) -> Vec<WriteOutcome> {
+        if let Some(action) = self.before.lock().unwrap().take() {
+            action();
+        }
+        self.pause_at(PauseAt::BeforeWriting).await;
+        let outcomes = self.inner.write(writes, lane, timeout).await;
+        self.pause_at(PauseAt::AfterWriting).await;
+        outcomes
+    }
+
+    async fn read(
+        &self,
+        object: &ObjectName,
+        by: &ReadBy,
+        fields: &[FieldName],
+    ) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        self.pause_at(PauseAt::BeforeReading).await;
+        self.inner.read(object, by, fields).await
+    }
+
+    async fn scan(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: Option<&str>,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        self.pause_at(PauseAt::BeforeReading).await;
+        self.inner.scan(object, fields, filter, after).await
+    }
+
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError> {
+        self.inner.try_filter(object, fields, filter).await
+    }
+
+    async fn changed_since(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        since_ms: i64,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError> {
+        self.inner
+            .changed_since(object, fields, since_ms, after)
+            .await
+    }
+
+    async fn subscribe(
+        &self,
+        topic: &str,
+        from: &ReplayFrom,
+        objects: &BTreeMap<ObjectName, Interest>,
+    ) -> Result<Box<dyn EventStream>, SalesforceError> {
+        let inner = self.inner.subscribe(topic, from, objects).await?;
+        Ok(Box::new(PromptStream {
+            inner,
+            org: self.org.clone(),
+            topic: topic.to_owned(),
+            position: match from {
+                ReplayFrom::After(position) => Some(position.clone()),
+                ReplayFrom::Earliest | ReplayFrom::Latest => None,
+            },
+        }))
+    }
+
+    async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
+        self.inner.limits().await
+    }
+}
+
+/// A subscription that returns at once where the org has nothing more for it.
+///
+/// The client waits for events in real time, since it cannot know that none will come. The org can.
+struct PromptStream {
+    inner: Box<dyn EventStream>,
+    org: LocalOrg,
+    topic: String,
+    position: Option<Vec<u8>>,
+}
+
+impl PromptStream {
+    /// Whether the caller has everything up to the newest position.
+    fn is_quiet(&self) -> bool {
+        let head = self
+            .org
+            .with(|org| org.fetch(&self.topic, &Position::Latest, 0));
+        head.is_ok_and(|head| Some(head.latest_replay_id) == self.position)
+    }
+}
+
+#[async_trait]
+impl EventStream for PromptStream {
+    async fn next(
+        &mut self,
+        events_max: usize,
+        wait: Duration,
+    ) -> Result<Option<EventBatch>, StreamEnd> {
+        while !self.is_quiet() {
+            let Some(batch) = self.inner.next(events_max, wait).await? else {
+                return Ok(None);
+            };
+            let SourceCursor::SalesforceReplayId(position) = &batch.position else {
+                panic!("a position of the event bus: {:?}", batch.position);
+            };
+            let known = self.position.replace(position.clone());
+            // A keep-alive that was sent before the events of the last batch says nothing new.
+            if batch.events > 0 || !batch.needs_resync.is_empty() || known != self.position {
+                return Ok(Some(batch));
+            }
+        }
+        // A stream that waits lets others run; one that returned at once would keep a capture that goes
+        // on polling busy and everything else on its thread waiting.
+        tokio::task::yield_now().await;
+        Ok(None)
+    }
+}
