@@ -10,8 +10,6 @@ mod refresh;
 
 use std::time::Duration;
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{LeasedTask, NextWakeUp, PlannedRecord};
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::guard::LeaseGuard;
@@ -19,6 +17,14 @@ use crate::job::{Job, PERMIT_MS, WAKE_UP};
 use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::delete_guard::MASS_DELETE;
+use crate::ports::MappedObject;
+use crate::ports::MappedObject;
+use crate::ports::apply_store::PlannedRecord;
+use crate::ports::apply_store::PlannedRecord;
+use crate::ports::job_store::NextWakeUp;
+use crate::ports::job_store::NextWakeUp;
+use crate::ports::record::LeasedTask;
+use crate::ports::record::LeasedTask;
 
 use perform::{Batch, Intended, perform};
 use refresh::refresh;

@@ -15,10 +15,10 @@ mod window;
 use std::time::Duration;
 
 use crate::config::CaptureMode;
-use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport};
 
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 
 pub mod check;
 pub mod in_process;
-pub mod ports;
 pub mod run;
 pub mod sqs;
 pub mod system;
@@ -30,7 +29,7 @@ use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
-use ports::{Clock, IdSource, MappedObject, SalesforcePort, StorePort, WakeUpPort};
+use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, WakeUpPort};
 use system::{RandomIds, SystemClock};
 
 /// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
@@ -226,7 +225,7 @@ impl SyncEngineBuilder {
     pub fn tenant(
         mut self,
         config: TenantConfig,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> Self {
         let tenant = config.tenant.clone();

@@ -42,7 +42,7 @@
 //! - **Connections.** [`PgStore::new`] and [`migrate()`] take a pool of `sqlx` ([`Pool`]).
 //!   [`SyncEngine::builder`] and [`SalesforceApplier::new`] take our client
 //!   ([`HttpSalesforce`](crate::salesforce::HttpSalesforce)) or any other
-//!   [`SalesforcePort`](crate::engine::ports::SalesforcePort).
+//!   [`SalesforcePort`](crate::ports::SalesforcePort).
 //! - **Tables.** `force-sync` carries payloads through an outbox table that the application fills. This
 //!   engine maps tables. [`ObjectSync`] maps `Account` to `public.account` and `External_Id__c` to the
 //!   column `external_id`, unless [`ObjectSync::table`] and [`ObjectSync::column`] name others. The first

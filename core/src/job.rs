@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use crate::engine::ports::store::{DelayedWakeUp, StreamName};
-use crate::engine::ports::{MappedObject, SalesforcePort, StorePort, WakeUp};
+use crate::ports::job_store::{DelayedWakeUp, StreamName};
+use crate::ports::{MappedObject, SalesforcePort, Store, WakeUp};
 
 use error::Error;
 use guard::StreamGuard;
@@ -71,7 +71,7 @@ impl<'a> Job<'a> {
         &self.tenant.config.tenant
     }
 
-    pub(crate) fn store(&self) -> &dyn StorePort {
+    pub(crate) fn store(&self) -> &dyn Store {
         &*self.tenant.store
     }
 

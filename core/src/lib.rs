@@ -11,6 +11,7 @@ pub mod host;
 pub mod job;
 pub mod migrate;
 pub(crate) mod observe;
+pub mod ports;
 pub mod reconcile;
 pub mod salesforce;
 pub mod store;
@@ -24,11 +25,11 @@ pub use syncline_planner::{
     SourceCursor, SourceSystem, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
 };
 
-pub use engine::ports::store::LeasedTask;
 pub use engine::{SyncEngine, SyncEngineBuilder};
 pub use job::deadline::Deadline;
 pub use job::error::Error;
 pub use migrate::migrate;
+pub use ports::record::LeasedTask;
 pub use reconcile::DriftItem;
 pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};
 

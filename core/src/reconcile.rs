@@ -6,10 +6,10 @@
 pub(crate) mod compare;
 pub(crate) mod drift;
 
-use crate::engine::ports::store::SweepReport;
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::ports::reconcile_store::SweepReport;
 
 pub use compare::DriftItem;
 pub(crate) use drift::{detect, full, incremental, repair};

@@ -38,12 +38,12 @@ use self::rest::RestClient;
 use self::transport::Network;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
-use crate::engine::ports::salesforce::{
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::schema::ObjectSchema;
+use crate::ports::salesforce::{
     EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
     SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
-use crate::model::ids::{FieldName, ObjectName, SalesforceId};
-use crate::model::schema::ObjectSchema;
 
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;

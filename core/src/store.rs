@@ -9,40 +9,15 @@
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
 //!   mapped tables by key, and those are skipped when somebody holds them.
 
-mod applied;
-mod apply;
-mod capture;
-mod conflicts;
-mod dead_letters;
-mod delete_guard;
+mod enum_text;
 mod error;
-mod export;
-mod journal;
-mod leases;
-mod links;
-mod maintenance;
+mod mapped_table;
 mod observation_batch;
-mod observations;
-mod observe;
-mod outbox;
-mod permits;
-mod port;
+mod operations;
 mod quote;
-mod records;
-mod refusals;
-mod rejected_columns;
 mod row_identity;
-mod rows;
-mod settle;
-mod status;
-mod stream;
-mod sweep;
-mod table;
-mod tasks;
-mod timeline;
+mod tables;
 mod transaction;
-mod triggers;
-mod write_rows;
 
 use std::time::Duration;
 
@@ -50,20 +25,25 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use conflicts::{ConflictFilter, Resolution, SyncConflict};
-pub use dead_letters::DeadLetter;
-pub use export::{AppendResult, JournalEntry, JournalPosition};
-pub use status::{
-    CheckpointState, DuplicateKey, LastComparison, ObjectStatus, OutboxStatus, RecordHistory,
-    TenantStatus,
+pub use mapped_table::facts::DuplicateKey;
+pub use operations::conflicts::Resolution;
+pub use operations::export::AppendResult;
+pub use operations::status::{
+    LastComparison, ObjectStatus, OutboxStatus, RecordHistory, TenantStatus,
 };
-pub use timeline::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
-pub use triggers::CaptureProblem;
+pub use operations::timeline::{
+    EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry,
+};
+pub use tables::capture::CaptureProblem;
+pub use tables::checkpoint::CheckpointState;
+pub use tables::conflict::{ConflictFilter, SyncConflict};
+pub use tables::dead_letter::DeadLetter;
+pub use tables::journal::{JournalEntry, JournalPosition};
 
-use crate::engine::ports::StoreError;
+use crate::ports::StoreError;
 use error::refused;
 
-pub use crate::engine::ports::store::LeasedTask;
+pub use crate::ports::record::LeasedTask;
 
 /// How long a call waits for a connection of the pool.
 ///
@@ -157,6 +137,13 @@ impl PgStore {
                 source: Box::new(other),
             }),
         }
+    }
+
+    /// Creates the journal's partitions from today to `days_ahead`, those that are missing.
+    async fn make_journal_partitions(&self, days_ahead: i32) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tables::journal::make_partitions(&mut tx, days_ahead).await?;
+        tx.commit().await
     }
 
     /// Closes the pool: waits until no call is under way, then ends every connection.

@@ -1,10 +1,10 @@
 //! What follows from the outcome of a write.
 
-use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
-use crate::engine::ports::store::{NewIntent, SettledOutcome};
 use crate::model::ids::FieldName;
 use crate::model::intent::WriteAction;
 use crate::planner::retry::{ATTEMPTS_MAX, NextAttempt, RetryClass, next_attempt};
+use crate::ports::apply_store::{NewIntent, SettledOutcome};
+use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 
 /// The write that an outcome belongs to.
 #[derive(Clone, Copy)]

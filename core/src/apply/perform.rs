@@ -4,11 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, DuplicateRules};
-use crate::engine::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
-use crate::engine::ports::store::{LeasedTask, NewIntent, ParkReason, SettledOutcome, Settlement};
-use crate::engine::ports::{MappedObject, StoreError};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
@@ -19,6 +14,18 @@ use crate::model::schema::FieldType;
 use crate::model::value::Value;
 use crate::observe::planner::KeptPlan;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
+use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
+use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
+use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use crate::ports::{MappedObject, StoreError};
+use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};

@@ -6,11 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{
-    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
-};
-use crate::engine::ports::store::{LeasedTask, TaskRelease};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::tenant::read_fields;
@@ -20,6 +15,10 @@ use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
 use crate::observe::read::{external_id_of, observation, read_by_id, read_shown};
+use crate::ports::MappedObject;
+use crate::ports::apply_store::TaskRelease;
+use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
 
 use super::ApplyReport;
 

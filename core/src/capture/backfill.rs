@@ -6,9 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::ScanPage;
-use crate::engine::ports::store::{StreamName, StreamPosition};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::guard::StreamGuard;
@@ -17,6 +14,10 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::SalesforceObservation;
 use crate::observe::read::snapshot;
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::StreamName;
+use crate::ports::salesforce::ScanPage;
 
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};

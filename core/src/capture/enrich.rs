@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::tenant::mapped_object;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::observe::read::{external_id_of, read_by_id, read_shown};
+use crate::ports::MappedObject;
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// How events arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

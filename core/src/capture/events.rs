@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::guard::StreamGuard;
@@ -13,6 +11,12 @@ use crate::job::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
+use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
 use super::backfill::Backfill;

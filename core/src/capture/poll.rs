@@ -3,9 +3,6 @@
 //! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
 //! point that the last one reached. A record that is read twice is recognised by its version.
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::guard::StreamGuard;
@@ -14,6 +11,10 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::observe::read::{observation, read_shown};
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
 
 use super::backfill::Backfill;
 use super::enrich::unmatched;

@@ -12,11 +12,11 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
-use super::ports::salesforce::FilterTrial;
-use super::ports::store::{ColumnFacts, TableFacts};
-use super::ports::{MappedObject, SalesforcePort};
 use crate::job::error::Error;
 use crate::job::tenant::read_fields;
+use crate::ports::operator_store::{ColumnFacts, TableFacts};
+use crate::ports::salesforce::FilterTrial;
+use crate::ports::{MappedObject, SalesforcePort};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::ports::{WakeUp, WakeUpError, WakeUpPort};
+use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
 /// Returns a queue's two ends: where wake-ups are sent, and where they arrive.
 pub fn wake_up() -> (InProcessWakeUps, SentWakeUps) {

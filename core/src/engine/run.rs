@@ -12,7 +12,7 @@ use crate::model::ids::TenantId;
 
 use super::SyncEngine;
 use super::in_process::SentWakeUps;
-use super::ports::WakeUp;
+use crate::ports::WakeUp;
 
 /// How long one capture runs before its leases and mapped objects are taken again.
 const CAPTURE_TURN: Duration = Duration::from_secs(60);

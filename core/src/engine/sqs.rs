@@ -5,7 +5,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
 
-use super::ports::{WakeUp, WakeUpError, WakeUpPort};
+use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
 /// Most messages of one SendMessageBatch call (SQS API reference).
 const BATCH_MESSAGES_MAX: usize = 10;

@@ -7,13 +7,13 @@ use super::config::ObjectSync;
 use super::error::ForceSyncError;
 use super::store::{PgStore, known_tenant};
 use crate::capture::{events, postgres};
-use crate::engine::ports::store::StreamName;
 use crate::model::SourceCursor;
 use crate::model::ids::ObjectName;
+use crate::ports::job_store::StreamName;
 use crate::salesforce::RelayedEvent;
 
 /// Why an event stream ended.
-pub use crate::engine::ports::salesforce::StreamEnd as PubSubError;
+pub use crate::ports::salesforce::StreamEnd as PubSubError;
 
 /// A place in an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The one error of the façade.
 
 use super::capture::PubSubError;
-use crate::engine::ports::StoreError;
+use crate::ports::StoreError;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use super::engine::RUN_MAX;
 use super::error::ForceSyncError;
 use super::model::payload_hash;
 use super::store::{LinkedEngine, PgStore};
-use crate::engine::ports::StorePort;
+use crate::ports::ReconcileStore;
 use crate::reconcile;
 
 /// A record that differs between the sides, and should not.

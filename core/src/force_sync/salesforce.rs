@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::engine::ports::SalesforcePort;
-use crate::engine::ports::salesforce::{
-    Disposition, FieldWrite, SalesforceError, Write, WriteLane, WriteOutcome, WriteTarget,
-};
 use crate::model::ids::{FieldName, IntentId, ObjectName};
 use crate::model::value::Value;
+use crate::ports::SalesforcePort;
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, SalesforceError, Write, WriteLane, WriteOutcome, WriteTarget,
+};
 
 pub use crate::model::ids::SalesforceId;
 

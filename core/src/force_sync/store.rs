@@ -10,11 +10,11 @@ use super::error::ForceSyncError;
 use super::migrate::Pool;
 use super::model::{ChangeEnvelope, payload_hash};
 use super::salesforce::SalesforceId;
-use crate::engine::ports::StorePort;
-use crate::engine::ports::store::StreamName;
 use crate::model::ids::{ObjectName, TenantId};
 use crate::model::link::Presence;
 use crate::model::{SourceCursor, value};
+use crate::ports::ApplyStore;
+use crate::ports::job_store::StreamName;
 use crate::store::{ConflictFilter, JournalEntry};
 
 /// One database. Clones share the engine that was built over any of them.

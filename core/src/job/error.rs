@@ -2,8 +2,8 @@
 
 use crate::model::ids::{FieldName, ObjectName, TenantId};
 
-use crate::engine::ports::salesforce::StreamEnd;
-use crate::engine::ports::{SalesforceError, StoreError, WakeUpError};
+use crate::ports::salesforce::StreamEnd;
+use crate::ports::{SalesforceError, StoreError, WakeUpError};
 
 /// Returns an error with all its causes, on one line.
 pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use crate::engine::ports::store::{LeasedTask, StreamLease, WritesSent};
-use crate::engine::ports::{MappedObject, StoreError};
+use crate::ports::job_store::{StreamLease, WritesSent};
+use crate::ports::record::LeasedTask;
+use crate::ports::{MappedObject, StoreError};
 
 use super::shared::Shared;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::ports::{Clock, IdSource, WakeUpPort};
 use crate::model::ids::TenantId;
+use crate::ports::{Clock, IdSource, WakeUpPort};
 
 use super::guard::OrphanedLeases;
 use super::tenant::Tenant;

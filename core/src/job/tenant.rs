@@ -10,8 +10,8 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
-use crate::engine::ports::salesforce::{Changes, Interest};
-use crate::engine::ports::{MappedObject, SalesforcePort, StorePort};
+use crate::ports::salesforce::{Changes, Interest};
+use crate::ports::{MappedObject, SalesforcePort, Store};
 
 use super::error::Error;
 
@@ -25,7 +25,7 @@ const ACTIVE_MS: i64 = 5 * 60 * 1_000;
 /// One tenant with its ports.
 pub(crate) struct Tenant {
     pub(crate) config: TenantConfig,
-    pub(crate) store: Arc<dyn StorePort>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
     /// Locked while loading, so that jobs that start at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
@@ -46,7 +46,7 @@ pub(crate) struct MappedObjects {
 impl Tenant {
     pub(crate) fn new(
         config: TenantConfig,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> Self {
         Self {

@@ -9,11 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{
-    NewIntent, ObservedRecord, ParkReason, PlanEvidence, PlanRules, PlannedPostgres, PostgresRow,
-    PostgresSettlement, RecordDecision, RecordPlanner,
-};
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::AutomationOverride;
@@ -24,6 +19,11 @@ use crate::planner::record::{
 };
 use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::planner::route::ApplyLane;
+use crate::ports::apply_store::{
+    NewIntent, PlanEvidence, PlanRules, PlannedPostgres, PostgresSettlement, RecordDecision,
+};
+use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
+use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
     Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,

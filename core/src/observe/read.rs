@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{ReadBy, SalesforceRecord};
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::job::tenant::read_fields;
@@ -11,6 +9,8 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Value;
+use crate::ports::MappedObject;
+use crate::ports::salesforce::{ReadBy, SalesforceRecord};
 
 /// Records of one read by id.
 const READ_BATCH: usize = 200;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::config::{FieldSync, ObjectSync};
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{ObservedRecord, ParkReason, PostgresRow};
 use crate::model::canonical::{self, ValueError};
 use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
 use crate::model::value::{Payload, Value};
 use crate::planner::record::SideState;
+use crate::ports::MappedObject;
+use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 
 /// One mapped field, with what is needed to convert its values.
 #[derive(Debug, Clone)]

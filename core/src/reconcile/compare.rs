@@ -3,15 +3,18 @@
 //! Pure. Two sides may differ while a person must decide, while a rule keeps them apart, or while a write
 //! is under way. They have drifted if a plan made from both would write something.
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
-use crate::engine::ports::store::ObservedRecord;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::sides::{named_by_external_id, postgres_side};
 use crate::planner::record::{SideState, SideWrite};
+use crate::ports::MappedObject;
+use crate::ports::MappedObject;
+use crate::ports::record::ObservedRecord;
+use crate::ports::record::ObservedRecord;
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// A record that is not the same on both sides, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

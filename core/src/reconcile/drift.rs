@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{ObservedRecord, StreamName, StreamPosition};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
@@ -16,6 +13,11 @@ use crate::model::link::Presence;
 use crate::model::observation::SalesforceObservation;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::read::{read_shown, snapshot};
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::StreamName;
+use crate::ports::record::ObservedRecord;
+use crate::ports::salesforce::{SalesforceRecord, ScanPage};
 
 use super::compare::{Comparison, DriftItem, compare};
 use super::{ReconcileReport, has_time};

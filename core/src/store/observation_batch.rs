@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::records::{KnownRecord, LostValue, word_of};
-use crate::engine::ports::MappedObject;
+use super::enum_text::enum_text;
+use super::tables::discarded_value::DiscardedValue;
+use super::tables::link::KnownRecord;
 use crate::model::SourceSystem;
 use crate::model::SyncLink;
 use crate::model::generate;
@@ -19,6 +20,7 @@ use crate::model::link::{Presence, RemoteState};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Payload;
 use crate::planner::observation::{AbsorbStatus, absorb};
+use crate::ports::MappedObject;
 
 /// A record of the batch.
 #[derive(Debug)]
@@ -76,11 +78,11 @@ impl SeenRecord {
     }
 
     /// Returns the values to log as overwritten.
-    pub(super) fn lost_values(&self) -> impl Iterator<Item = LostValue> {
-        self.lost.iter().map(|(field, value)| LostValue {
+    pub(super) fn lost_values(&self) -> impl Iterator<Item = DiscardedValue> {
+        self.lost.iter().map(|(field, value)| DiscardedValue {
             record_id: self.known.link.record_id,
             field: field.clone(),
-            side: word_of(SourceSystem::Salesforce),
+            side: enum_text(SourceSystem::Salesforce),
             value: [value.to_json()],
             rule: "overwritten".to_owned(),
         })

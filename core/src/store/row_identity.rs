@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::KnownRecord;
+use super::tables::link::KnownRecord;
 use crate::model::change::OutboxOperation;
 use crate::model::hash::canonical_json;
 use crate::model::ids::{ObjectName, TenantId};

@@ -2,9 +2,9 @@
 
 use syncline::config::Config;
 use syncline::engine::check::{Level, check_object};
-use syncline::engine::ports::SalesforcePort;
-use syncline::engine::ports::store::{ColumnFacts, TableFacts};
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
+use syncline::ports::SalesforcePort;
+use syncline::ports::operator_store::{ColumnFacts, TableFacts};
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};

@@ -1,7 +1,6 @@
 //! Objects with a SOQL filter: what lies outside it is left alone, whatever way it is seen.
 
 use serde_json::{Value as Json, json};
-use syncline::engine::ports::Clock;
 use syncline::engine::system::SystemClock;
 
 use crate::mapping::with_line;

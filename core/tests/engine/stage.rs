@@ -11,8 +11,9 @@ use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::job::deadline::Deadline;
-use syncline::engine::ports::{SalesforcePort, StorePort};
 use syncline::model::ids::{ObjectName, TenantId};
+use syncline::ports::SalesforcePort;
+use syncline::ports::{SalesforcePort, Store};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
@@ -101,7 +102,7 @@ impl Stage {
     pub(crate) fn worker(
         &self,
         name: &str,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> SyncEngine {
         SyncEngine::builder()

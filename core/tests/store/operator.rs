@@ -1,9 +1,9 @@
 //! What an operator asks and does: status, conflicts, history, export.
 
-use syncline::engine::ports::StorePort;
 use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
 use syncline::model::value::Value;
 use syncline::model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+use syncline::ports::ReconcileStore;
 use syncline::store::{AppendResult, ConflictFilter, Resolution, SyncConflict};
 
 use super::world::{World, execute, intended, kinds, seen, values};

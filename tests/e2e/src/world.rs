@@ -113,11 +113,7 @@ impl World {
 
     /// Returns the operator's wiring: everything except a queue.
     pub fn operator(&self, target: WakeUpTarget) -> Instance {
-        Instance::new(
-            &self.config().display().to_string(),
-            Path::new("."),
-            target,
-        )
+        Instance::new(&self.config().display().to_string(), Path::new("."), target)
     }
 
     /// Does what `syncline migrate` and `syncline install` do.

@@ -172,7 +172,10 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
 }
 
 /// The org fails while capture holds the leases of its streams.
-async fn a_failed_invocation_releases_its_leases(world: &World, watch: &Watch) -> anyhow::Result<()> {
+async fn a_failed_invocation_releases_its_leases(
+    world: &World,
+    watch: &Watch,
+) -> anyhow::Result<()> {
     let fault = json!({
         "match": {"path_contains": "query"}, "action": "status", "status": 500, "count": 1,
     });

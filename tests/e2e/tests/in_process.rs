@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(270);
 fn silent(_: &Standing) {}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_and_an_expired_session_cost_only_time()
--> anyhow::Result<()> {
+async fn a_restart_and_an_expired_session_cost_only_time() -> anyhow::Result<()> {
     let mut world = World::start().await?;
     let births = Births::real_records(OF_EACH_SIDE)?;
     births.into_postgres(&world.pool).await?;

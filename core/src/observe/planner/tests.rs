@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Config;
-use crate::engine::ports::store::{LeasedTask, RefusedValue};
 use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::planner::retry::PARENT_WAITS_MAX;
+use crate::ports::record::{LeasedTask, RefusedValue};
 
 const MAPPING: &str = r#"
 [tenant.acme]
