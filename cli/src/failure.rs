@@ -11,8 +11,6 @@ use syncline::job::error::Error;
 use syncline::ports::salesforce::{Disposition, SalesforceError};
 use syncline::ports::{StoreError, WakeUpError};
 use syncline::host::error::HostError;
-use syncline::ports::salesforce::{Disposition, SalesforceError};
-use syncline::ports::{StoreError, WakeUpError};
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {

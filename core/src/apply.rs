@@ -18,12 +18,8 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::delete_guard::MASS_DELETE;
 use crate::ports::MappedObject;
-use crate::ports::MappedObject;
-use crate::ports::apply_store::PlannedRecord;
 use crate::ports::apply_store::PlannedRecord;
 use crate::ports::job_store::NextWakeUp;
-use crate::ports::job_store::NextWakeUp;
-use crate::ports::record::LeasedTask;
 use crate::ports::record::LeasedTask;
 
 use perform::{Batch, Intended, perform};

@@ -10,7 +10,6 @@ use lambda_runtime::Context;
 use syncline::job::deadline::Deadline;
 use syncline::ports::Clock;
 use syncline::engine::system::SystemClock;
-use syncline::ports::Clock;
 
 /// Before Lambda's deadline: room to end what is under way. Jobs themselves begin nothing that would
 /// not end in time.

@@ -15,16 +15,8 @@ use crate::model::value::Value;
 use crate::observe::planner::KeptPlan;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
 use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
-use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
 use crate::ports::record::{LeasedTask, ParkReason};
-use crate::ports::record::{LeasedTask, ParkReason};
-use crate::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
-use crate::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
-use crate::ports::{MappedObject, StoreError};
+use crate::ports::salesforce::{Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget};
 use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;

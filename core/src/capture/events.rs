@@ -12,10 +12,7 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
 use crate::ports::capture_store::StreamPosition;
-use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::{StreamLease, StreamName};
-use crate::ports::job_store::{StreamLease, StreamName};
-use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 

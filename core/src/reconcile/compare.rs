@@ -10,10 +10,7 @@ use crate::observe::planner::ObjectPlanner;
 use crate::observe::sides::{named_by_external_id, postgres_side};
 use crate::planner::record::{SideState, SideWrite};
 use crate::ports::MappedObject;
-use crate::ports::MappedObject;
 use crate::ports::record::ObservedRecord;
-use crate::ports::record::ObservedRecord;
-use crate::ports::salesforce::{Deleted, SalesforceRecord};
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// A record that is not the same on both sides, and should be.

@@ -12,7 +12,6 @@ use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
 use syncline::job::deadline::Deadline;
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline::ports::SalesforcePort;
 use syncline::ports::{SalesforcePort, Store};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
