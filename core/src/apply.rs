@@ -18,11 +18,11 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::delete_guard::MASS_DELETE;
 use crate::ports::MappedObject;
-use crate::ports::apply_store::PlannedRecord;
+use crate::ports::apply_store::{IntendedWrite, PlannedRecord};
 use crate::ports::job_store::NextWakeUp;
 use crate::ports::record::LeasedTask;
 
-use perform::{Batch, Intended, perform};
+use perform::{Batch, perform};
 use refresh::refresh;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
@@ -137,7 +137,6 @@ async fn round(
     let intended = tally(&leases, planned, report);
     let batch = Batch {
         mapped,
-        plans: planner.into_plans(),
         end: lease_end.min(deadline),
     };
     guard.mark_writes_sent();
@@ -151,7 +150,7 @@ fn tally(
     leases: &[LeasedTask],
     planned: Vec<PlannedRecord>,
     report: &mut ApplyReport,
-) -> Vec<Intended> {
+) -> Vec<IntendedWrite> {
     debug_assert!(planned.len() <= leases.len(), "a lease has one outcome");
     let mut intended = Vec::new();
     for record in planned {
@@ -160,20 +159,9 @@ fn tally(
                 report.settled += 1;
                 report.rows_written += usize::from(wrote_row);
             }
-            PlannedRecord::Intended {
-                lease,
-                intent,
-                salesforce_id,
-                wrote_row,
-                withheld,
-            } => {
+            PlannedRecord::Intended { write, wrote_row } => {
                 report.rows_written += usize::from(wrote_row);
-                intended.push(Intended {
-                    lease,
-                    intent,
-                    salesforce_id,
-                    withheld,
-                });
+                intended.push(write);
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
             PlannedRecord::Parked {

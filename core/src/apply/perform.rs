@@ -8,15 +8,16 @@ use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::tenant::mapped_object;
-use crate::model::ids::{FieldName, RecordId, SalesforceId};
+use crate::model::ids::FieldName;
 use crate::model::intent::WriteAction;
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
-use crate::observe::planner::KeptPlan;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
-use crate::ports::apply_store::{NewIntent, SettledOutcome, Settlement};
-use crate::ports::record::{LeasedTask, ParkReason};
-use crate::ports::salesforce::{Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget};
+use crate::ports::apply_store::{IntendedWrite, NewIntent, SettledOutcome, Settlement};
+use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
 use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
@@ -40,18 +41,9 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 /// With less time no call is made: its outcome would probably be unknown.
 const CALL_TIME_MIN: Duration = Duration::from_secs(3);
 
-/// A committed intent whose write was not sent yet.
-pub(super) struct Intended {
-    pub(super) lease: LeasedTask,
-    pub(super) intent: NewIntent,
-    pub(super) salesforce_id: Option<SalesforceId>,
-    pub(super) withheld: Vec<ParkReason>,
-}
-
 /// What the writes of one round have in common.
 pub(super) struct Batch<'a> {
     pub(super) mapped: &'a MappedObject,
-    pub(super) plans: BTreeMap<RecordId, KeptPlan>,
     /// The end of the lease or of the job, whichever comes first.
     pub(super) end: Deadline,
 }
@@ -60,7 +52,7 @@ pub(super) struct Batch<'a> {
 pub(super) async fn perform(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    intended: Vec<Intended>,
+    intended: Vec<IntendedWrite>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
     let (single, collections) = by_lane(batch, intended);
@@ -79,16 +71,14 @@ pub(super) async fn perform(
 }
 
 /// Splits the writes by lane. A record that was refused before is urgent: alone, it delays no other.
-fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
-    let unplanned = KeptPlan::default();
+fn by_lane(
+    batch: &Batch<'_>,
+    intended: Vec<IntendedWrite>,
+) -> (Vec<IntendedWrite>, Vec<IntendedWrite>) {
     let routables: Vec<Routable<'_>> = intended
         .iter()
         .map(|intended| Routable {
-            plan: &batch
-                .plans
-                .get(&intended.lease.record_id)
-                .unwrap_or(&unplanned)
-                .plan,
+            plan: &intended.plan,
             urgent: intended.lease.attempt > 0,
             has_dependencies: false,
         })
@@ -109,7 +99,7 @@ fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<In
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    chunk: &[Intended],
+    chunk: &[IntendedWrite],
     lane: WriteLane,
     quota_spent: bool,
 ) -> Vec<WriteOutcome> {
@@ -126,7 +116,7 @@ async fn send(
     let writes: Vec<Write> = chunk
         .iter()
         .map(|intended| Write {
-            unmodified_since_ms: unmodified_since(job, batch, intended, lane),
+            unmodified_since_ms: unmodified_since(job, intended, lane),
             ..write(job, batch.mapped, intended)
         })
         .collect();
@@ -142,7 +132,7 @@ async fn send(
     outcomes
 }
 
-fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
+fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
     let refusal = Refusal {
         code: code.to_owned(),
         message: "the write was not sent".to_owned(),
@@ -155,7 +145,7 @@ fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<Wri
 async fn settle(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    chunk: &[Intended],
+    chunk: &[IntendedWrite],
     outcomes: Vec<WriteOutcome>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
@@ -233,27 +223,20 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
 
 /// Returns the If-Unmodified-Since time. When polling, a single-record write uses it so that it cannot
 /// overwrite an edit we have not seen.
-fn unmodified_since(
-    job: &Job<'_>,
-    batch: &Batch<'_>,
-    intended: &Intended,
-    lane: WriteLane,
-) -> Option<i64> {
+fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: WriteLane) -> Option<i64> {
     match (job.tenant.config.capture, lane) {
-        (CaptureMode::Poll, WriteLane::Single) => {
-            batch.plans.get(&intended.lease.record_id)?.seen_ms
-        }
+        (CaptureMode::Poll, WriteLane::Single) => intended.seen_ms,
         (CaptureMode::Pubsub | CaptureMode::Relay, _) | (_, WriteLane::Collections) => None,
     }
 }
 
 /// Returns the write of an intent.
-fn write(job: &Job<'_>, mapped: &MappedObject, intended: &Intended) -> Write {
-    let Intended {
+fn write(job: &Job<'_>, mapped: &MappedObject, intended: &IntendedWrite) -> Write {
+    let IntendedWrite {
         lease,
         intent,
         salesforce_id,
-        withheld: _,
+        ..
     } = intended;
     let external_id = &mapped.sync.external_id.field;
     let target = match (intent.action, salesforce_id) {

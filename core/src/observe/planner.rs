@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -44,16 +44,6 @@ pub(crate) struct ObjectPlanner<'a> {
     /// The same, kept with each plan.
     rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
-    /// Plans that write to Salesforce: their lanes are chosen later.
-    plans: Mutex<BTreeMap<RecordId, KeptPlan>>,
-}
-
-/// A plan that writes to Salesforce.
-#[derive(Debug, Default)]
-pub(crate) struct KeptPlan {
-    pub(crate) plan: RecordPlan,
-    /// When the record last changed in Salesforce, as far as we have seen.
-    pub(crate) seen_ms: Option<i64>,
 }
 
 impl<'a> ObjectPlanner<'a> {
@@ -65,15 +55,7 @@ impl<'a> ObjectPlanner<'a> {
             rules: Arc::new(PlanRules::of(&policy)),
             policy,
             fields,
-            plans: Mutex::default(),
         }
-    }
-
-    /// Returns the plans that write to Salesforce.
-    pub(crate) fn into_plans(self) -> BTreeMap<RecordId, KeptPlan> {
-        self.plans
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fields(&self) -> &[MappedField] {
@@ -140,21 +122,12 @@ impl<'a> ObjectPlanner<'a> {
         };
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
-        let seen_ms = salesforce.changed_at_ms;
         let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
         let withheld = self.withheld(observed, &plan, &invalid);
         let intent = match self.intent(observed, &plan, &withheld) {
             Ok(intent) => intent,
             Err(reason) => return RecordDecision::Park(reason),
         };
-        if intent.is_some() {
-            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = KeptPlan {
-                plan: plan.clone(),
-                seen_ms,
-            };
-            plans.insert(observed.link.record_id, kept);
-        }
         RecordDecision::Planned {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(

@@ -186,16 +186,10 @@ pub enum PlannedRecord {
     },
     /// The intent is committed: make the write now.
     Intended {
-        /// The lease it is made under.
-        lease: LeasedTask,
         /// The write.
-        intent: NewIntent,
-        /// The record's Salesforce id for an update or delete.
-        salesforce_id: Option<SalesforceId>,
+        write: IntendedWrite,
         /// A row was written too.
         wrote_row: bool,
-        /// Fields that stop once the write is made.
-        withheld: Vec<ParkReason>,
     },
     /// It is planned again later.
     Requeued {
@@ -211,6 +205,23 @@ pub enum PlannedRecord {
         /// A row was written, because only a field stopped.
         wrote_row: bool,
     },
+}
+
+/// A write to Salesforce whose intent is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntendedWrite {
+    /// The lease it is made under.
+    pub lease: LeasedTask,
+    /// The intent.
+    pub intent: NewIntent,
+    /// The record's Salesforce id for an update or delete.
+    pub salesforce_id: Option<SalesforceId>,
+    /// Fields that are parked once the write is made.
+    pub withheld: Vec<ParkReason>,
+    /// The plan: its lane is chosen among all writes of the round.
+    pub plan: Box<RecordPlan>,
+    /// When the record last changed in Salesforce, as far as it was seen.
+    pub seen_ms: Option<i64>,
 }
 
 /// The result of a remote write.

@@ -144,15 +144,11 @@ impl World {
         let settlements: Vec<Settlement> = planned
             .iter()
             .filter_map(|planned| match planned {
-                PlannedRecord::Intended {
-                    lease,
-                    intent,
-                    salesforce_id,
-                    ..
-                } => Some(applied(
-                    lease,
-                    intent.intent_id,
-                    salesforce_id
+                PlannedRecord::Intended { write, .. } => Some(applied(
+                    &write.lease,
+                    write.intent.intent_id,
+                    write
+                        .salesforce_id
                         .clone()
                         .unwrap_or_else(|| sf_id(&lease.external_id)),
                 )),
@@ -251,7 +247,7 @@ pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewInten
     planned
         .iter()
         .filter_map(|planned| match planned {
-            PlannedRecord::Intended { lease, intent, .. } => Some((lease, intent)),
+            PlannedRecord::Intended { write, .. } => Some((&write.lease, &write.intent)),
             PlannedRecord::Settled { .. }
             | PlannedRecord::Requeued { .. }
             | PlannedRecord::Parked { .. } => None,

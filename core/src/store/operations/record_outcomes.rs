@@ -13,7 +13,8 @@ use crate::planner::facts::RecordFacts;
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::ports::apply_store::{
-    NewIntent, PlanEvidence, PlanRules, PlannedRecord, PostgresSettlement, RecordDecision,
+    IntendedWrite, NewIntent, PlanEvidence, PlanRules, PlannedRecord, PostgresSettlement,
+    RecordDecision,
 };
 use crate::ports::record::{LeasedTask, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, StoreError};
@@ -254,13 +255,16 @@ impl BatchWrites {
                     });
                 }
                 self.intents.push(IntentLine::of(&candidate.lease, &intent));
-                self.planned.push(PlannedRecord::Intended {
+                let write = IntendedWrite {
                     lease: candidate.lease.clone(),
                     intent,
                     salesforce_id: known.link.salesforce_id.clone(),
-                    wrote_row,
                     withheld: done.withheld,
-                });
+                    plan: done.plan,
+                    seen_ms: done.evidence.facts.changed_at_ms.salesforce,
+                };
+                self.planned
+                    .push(PlannedRecord::Intended { write, wrote_row });
             }
             (None, Some(reason)) if !altered => self.park(candidate, reason, wrote_row),
             (None, _) => {
