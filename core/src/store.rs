@@ -7,7 +7,7 @@
 //! - No session state: limits are local to the transaction, leases live by the database's clock, so
 //!   that a pooler may sit in between.
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
-//!   mapped tables by key, and those are skipped when somebody holds them.
+//!   mapped tables by key, and those are skipped when another transaction has locked them.
 
 mod enum_text;
 mod error;
@@ -56,7 +56,7 @@ const IDLE_MS: u64 = 120_000;
 /// Days after today whose journal partitions a migration makes: over a midnight, until the first sweep.
 const DAYS_AHEAD_AT_FIRST: i32 = 1;
 
-/// The schema that everything of ours lives in.
+/// The table that lists the migrations that have run.
 const MIGRATIONS_TABLE: &str = "syncline.sync_migration";
 
 /// Schema changes, in order, embedded.
@@ -83,13 +83,13 @@ pub struct PgStore {
 impl PgStore {
     /// Prepares a pool for the database. Connections are made when they are needed.
     ///
-    /// Errors: the URL is none. The error does not show it.
+    /// Fails if the URL is invalid. The error does not show it.
     pub fn open(options: &PgStoreOptions) -> Result<Self, StoreError> {
         let connect: PgConnectOptions = options
             .url
             .expose_secret()
             .parse()
-            .map_err(|_| StoreError::Mapping("the Postgres URL is not one".to_owned()))?;
+            .map_err(|_| StoreError::Mapping("the Postgres URL is invalid".to_owned()))?;
         let connect = connect.application_name("syncline");
         let connect = if options.statement_cache {
             connect
@@ -125,8 +125,8 @@ impl PgStore {
         migrator.create_schema("syncline");
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         match migrator.run(&self.pool).await {
-            // Made here already: a day's partition that a sweep makes under the first writers of that day
-            // turns away what is on its way into the default one.
+            // Made here already: a partition that a sweep makes while the first writers of that day are
+            // writing would refuse the rows that are on their way into the default one.
             Ok(()) => self.make_journal_partitions(DAYS_AHEAD_AT_FIRST).await,
             Err(sqlx::migrate::MigrateError::Execute(error))
             | Err(sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {

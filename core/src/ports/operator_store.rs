@@ -9,7 +9,7 @@ use crate::model::ids::ColumnName;
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
 
-/// One tenant's Postgres, as an operator looks at it.
+/// One tenant's Postgres, as an operator needs it.
 #[async_trait]
 pub trait OperatorStore: Send + Sync {
     /// Returns what the database knows of a mapped table, for `syncline check`; needs no control plane.

@@ -68,7 +68,7 @@ pub struct ObservedRecord {
 pub struct ParkReason {
     /// A stable code: `duplicate_key`, `invalid_value`, `refused`, `attempts_exhausted`, `missing_parent` …
     pub code: String,
-    /// The field, where one is to blame.
+    /// The field that caused it, if one did.
     pub field: Option<FieldName>,
     /// What to do about it. May quote values: kept in the dead letter, never logged.
     pub message: String,

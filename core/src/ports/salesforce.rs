@@ -104,7 +104,7 @@ pub enum WriteLane {
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
-    /// The intent that said it.
+    /// The intent that recorded it.
     pub intent_id: IntentId,
     /// The object.
     pub object: ObjectName,
@@ -114,7 +114,7 @@ pub struct Write {
     pub fields: BTreeMap<FieldName, FieldWrite>,
     /// Assignment rules run.
     pub auto_assign: bool,
-    /// Suspected duplicates are saved all the same.
+    /// Suspected duplicates are saved as well.
     pub allow_duplicates: bool,
     /// Refuse it if the record has changed since this moment, in milliseconds since the epoch; whole
     /// seconds count. Of an update by id alone in its call; other writes cannot ask for it.
@@ -160,12 +160,12 @@ pub enum WriteOutcome {
     Applied {
         /// The record's id.
         salesforce_id: SalesforceId,
-        /// It was created by this write, where the answer said so.
+        /// It was created by this write, as far as the answer shows.
         created: Option<bool>,
     },
     /// It had no effect.
     Refused(Refusal),
-    /// Nobody knows. Look before writing again.
+    /// Not known. Refresh before writing again.
     Unknown {
         /// What happened on the way, without values.
         reason: String,
@@ -178,7 +178,7 @@ pub enum WriteOutcome {
 pub struct Refusal {
     /// statusCode or errorCode.
     pub code: String,
-    /// What Salesforce new.
+    /// What Salesforce reported.
     pub message: String,
     /// The fields it named.
     pub fields: Vec<String>,
@@ -203,7 +203,7 @@ pub enum Disposition {
     Park,
 }
 
-/// Salesforce could not be asked, or said no to the call as a whole.
+/// Salesforce could not be reached, or refused the call as a whole.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what} failed with {code}: {message}")]
 pub struct SalesforceError {
@@ -211,9 +211,9 @@ pub struct SalesforceError {
     pub what: String,
     /// HTTP status, where there was one.
     pub status: Option<u16>,
-    /// errorCode, gRPC error-code trailer, or a word of ours for transport errors.
+    /// errorCode, gRPC error-code trailer, or a code of ours for transport errors.
     pub code: String,
-    /// What was said, safe for logs.
+    /// What was reported, safe for logs.
     pub message: String,
     /// What is to be done about it.
     pub disposition: Disposition,
@@ -293,11 +293,11 @@ pub struct ScanPage {
 pub struct Interest {
     /// The fields whose values are wanted.
     pub fields: Vec<FieldName>,
-    /// Which changes are told.
+    /// Which changes are reported.
     pub changes: Changes,
 }
 
-/// Which changes of a record are told.
+/// Which changes of a record are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changes {
     /// Those of the wanted fields.
@@ -347,7 +347,7 @@ pub struct EventBatch {
 /// Why a subscription ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StreamEnd {
-    /// The stored position is malformed or has aged out: every scope it covers is stale.
+    /// The stored position is malformed or has aged out: every object it covers needs a resync.
     #[error("the stored replay position is no longer valid: {0}")]
     PositionLost(String),
     /// Closed by the server or the network; resume from the stored position.
@@ -358,7 +358,7 @@ pub enum StreamEnd {
     Refused(SalesforceError),
 }
 
-/// The org's limits that the governor minds. Absent: the org does not say.
+/// The org's limits. Absent: the org does not report it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrgLimits {
     /// API requests of 24 h: (most, remaining).

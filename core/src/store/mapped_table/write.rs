@@ -301,7 +301,7 @@ async fn insert(
     let list = list.join(", ");
     let external = quote::column(&mapped.sync.external_id.column);
     // Only the key may be taken meanwhile; any other unique constraint refuses by name. Where no index
-    // makes the key unique by itself (a partitioned table), Postgres cannot tell them apart.
+    // makes the key unique by itself (a partitioned table), Postgres cannot distinguish them.
     let arbiter = if shape.external_id_unique {
         format!("({external})")
     } else {

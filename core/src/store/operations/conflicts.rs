@@ -30,9 +30,9 @@ use crate::store::tables::task::{NewWork, add_work};
 pub enum Resolution {
     /// The winner's value travels now.
     Resolved,
-    /// A side has moved since it was looked at: look again. Nothing has changed.
+    /// A side has changed since it was shown: show it again. Nothing was written.
     Moved,
-    /// Somebody holds the row right now: try again. Nothing has changed.
+    /// Another transaction has locked the row: try again. Nothing was written.
     Busy,
     /// There is no such open conflict.
     Closed,
@@ -75,7 +75,7 @@ impl PgStore {
 
     /// Lets `winner`'s value stand, if both sides still are as they were in `version` of the conflict.
     ///
-    /// The value that loses is logged. The scope is the conflict's object.
+    /// The losing value is logged. `mapped` is the conflict's object.
     pub async fn resolve_conflict(
         &self,
         mapped: &MappedObject,

@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
-use crate::model::generate;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{OrgEpoch, RecordId};
 use crate::model::link::RemoteState;
+use crate::model::value::Payload;
+use crate::model::{SyncLink, generate};
 use crate::ports::capture_store::{CaptureCounts, OutboxReport};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::contended;
@@ -22,9 +24,7 @@ use crate::store::tables::alias::{RawAlias, Wanted, add_raw_aliases};
 use crate::store::tables::checkpoint::{lock_outbox, note_capture};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::tables::journal::{JournalLine, write_journal};
-use crate::store::tables::link::{
-    KnownRecord, NewLink, free_keys, lock_by_names, make_links, save_records,
-};
+use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
 use crate::store::tables::outbox::{Claimed, OUTBOX, claim};
 use crate::store::tables::seen::{Emitted, seen_before};
 use crate::store::tables::task::{NewWork, add_work};
@@ -149,7 +149,7 @@ fn refusal_dead_letter(row: &Claimed, finder: &str, code: &str, message: &str) -
         .as_deref()
         .filter(|tenant| !tenant.trim().is_empty());
     NewDeadLetter {
-        // A row that names no tenant goes to the one that found it: somebody must see it.
+        // A row that names no tenant is listed under the tenant that found it, so that it is seen.
         tenant: named.unwrap_or(finder).to_owned(),
         object: row.object.clone().unwrap_or_default(),
         record_id: None,
@@ -391,10 +391,10 @@ async fn write_links(
         .first()
         .map_or("", |mapped| &mapped.config_hash);
     save_records(tx, &known, config_hash).await?;
-    let new: Vec<NewLink> = entries
+    let new: Vec<KnownRecord> = entries
         .iter()
         .filter(|entry| entry.known.is_none())
-        .map(|entry| new_link(mapped_objects, entry))
+        .map(|entry| new_record(mapped_objects, entry))
         .collect();
     let mut made = make_links(tx, &new).await?.into_iter();
     entries
@@ -461,23 +461,32 @@ fn updated(entry: &Entry) -> Option<KnownRecord> {
     Some(record)
 }
 
-fn new_link(mapped_objects: &[MappedObject], entry: &Entry) -> NewLink {
+/// Returns the record of an entry that has no link yet. The store gives it its record id.
+fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
     let org_epoch = mapped_objects
         .iter()
         .find(|mapped| mapped.tenant == entry.tenant)
         .map_or(OrgEpoch::default(), |mapped| mapped.org_epoch);
-    NewLink {
-        tenant: entry.tenant.to_string(),
-        object: entry.object.to_string(),
-        org_epoch,
-        external_id: entry.external_id.clone(),
-        canonical_id: entry.canonical_id.clone(),
+    KnownRecord {
+        link: SyncLink {
+            record_id: RecordId(Uuid::nil()),
+            tenant: entry.tenant.clone(),
+            object: entry.object.clone(),
+            org_epoch,
+            external_id: entry.external_id.clone(),
+            canonical_id: entry.canonical_id.clone(),
+            salesforce_id: None,
+            local_key: entry.local_key.clone(),
+            base: Payload::new(),
+            agreed: false,
+            remote_state: RemoteState::default(),
+            automation_overrides: BTreeMap::new(),
+            version: 0,
+        },
         generated: entry.generated,
-        salesforce_id: None,
-        local_key: entry.local_key.clone(),
+        key_conflict: false,
         postgres_presence: entry.presence,
         postgres_changed_at_ms: entry.changed_at_ms,
-        remote_state: RemoteState::default(),
     }
 }
 

@@ -25,12 +25,11 @@ use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_val
 use crate::store::tables::intent::{live_intents, save_intents};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{
-    KnownRecord, NewLink, free_keys, lock_by_names, make_links, remove_merged, resolve_parents,
-    save_records,
+    KnownRecord, free_keys, lock_by_names, make_links, remove_merged, resolve_parents, save_records,
 };
-use crate::store::tables::seen::{REMEMBER, SeenRow};
+use crate::store::tables::seen::{SeenRow, remember_events};
 use crate::store::tables::task::{NewWork, add_work, wake_children};
-use crate::store::transaction::{Tx, recordset};
+use crate::store::transaction::Tx;
 
 /// Records observations and, given a stream, moves its checkpoint.
 pub(crate) async fn record_observations(
@@ -165,13 +164,7 @@ async fn drop_seen(
         return Ok(0);
     }
     let rows: Vec<SeenRow<'_>> = rows.into_values().collect();
-    let fresh: Vec<(String, String, String, i32)> = tx
-        .rows(
-            "remembering what was seen",
-            sqlx::query_as(REMEMBER).bind(recordset(&rows)).bind(stream),
-        )
-        .await?;
-    let fresh: BTreeSet<(String, String, String, i32)> = fresh.into_iter().collect();
+    let fresh = remember_events(tx, &rows, stream).await?;
     for (place, key) in keys.into_iter().enumerate() {
         let Some((cursor, object, record, ordinal)) = key else {
             continue;
@@ -311,23 +304,11 @@ async fn write(
 
 /// Makes the links of new records and gives them their ids.
 async fn make_new(tx: &mut Tx, batch: &mut ObservationBatch) -> Result<(), StoreError> {
-    let new: Vec<NewLink> = batch
+    let new: Vec<KnownRecord> = batch
         .records()
         .iter()
         .filter(|record| record.is_new() && !record.merged)
-        .map(|record| NewLink {
-            tenant: record.known.link.tenant.to_string(),
-            object: record.known.link.object.to_string(),
-            org_epoch: record.known.link.org_epoch,
-            external_id: record.known.link.external_id.clone(),
-            canonical_id: record.known.link.canonical_id.clone(),
-            generated: record.known.generated,
-            salesforce_id: record.known.link.salesforce_id.clone(),
-            local_key: None,
-            postgres_presence: record.known.postgres_presence,
-            postgres_changed_at_ms: None,
-            remote_state: record.known.link.remote_state.clone(),
-        })
+        .map(|record| record.known.clone())
         .collect();
     let mut made = make_links(tx, &new).await?.into_iter();
     let records = batch.records_mut().iter_mut();

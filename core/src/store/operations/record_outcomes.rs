@@ -27,7 +27,7 @@ use crate::store::operations::parents::references;
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
 use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
-use crate::store::tables::intent::{IntentLine, insert_intents};
+use crate::store::tables::intent::insert_intents;
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, save_records};
 use crate::store::tables::rules::keep_rules;
@@ -71,7 +71,7 @@ struct BatchWrites {
     links: Vec<KnownRecord>,
     moved: Vec<RecordId>,
     aliases: Vec<RawAlias>,
-    intents: Vec<IntentLine>,
+    intents: Vec<(LeasedTask, NewIntent)>,
     conflicts: Vec<ConflictRow>,
     /// Records that were planned again.
     replanned: Vec<Uuid>,
@@ -254,7 +254,7 @@ impl BatchWrites {
                         xid: None,
                     });
                 }
-                self.intents.push(IntentLine::of(&candidate.lease, &intent));
+                self.intents.push((candidate.lease.clone(), intent.clone()));
                 let write = IntendedWrite {
                     lease: candidate.lease.clone(),
                     intent,
@@ -491,8 +491,7 @@ impl Done {
         }
     }
 
-    /// The row carries an external id now: the record goes by that one, and a generated one is
-    /// confirmed.
+    /// The row has an external id now: the record takes it, and a generated one is confirmed.
     fn take_name(&self, mapped: &MappedObject, known: &mut KnownRecord) {
         let standing = match &self.row {
             Some(RowOutcome::Stands(row)) => Some(row),
@@ -528,7 +527,7 @@ pub(crate) fn end_agreement(known: &mut KnownRecord) {
     }
 }
 
-/// Another record may still go by an external id that a confirmed rename brings here. Its row cannot
+/// Another record may still have an external id that a confirmed rename brings here. Its row cannot
 /// (the table would have refused), so it is moved aside, and refreshed.
 async fn make_room(
     tx: &mut Tx,

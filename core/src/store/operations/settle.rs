@@ -147,7 +147,7 @@ fn sent_parents(mapped: &MappedObject, intent: &Intent) -> Vec<String> {
         .collect()
 }
 
-/// Returns the ids among the answers that another record goes by already.
+/// Returns the ids among the answers that another record has already.
 async fn taken_ids(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -367,7 +367,7 @@ impl Settling<'_> {
 
 fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<String>) -> LeaseEnd {
     let counts = match refusal.disposition {
-        // Waiting for calls says nothing about the record.
+        // Waiting for calls is not the record's fault.
         Disposition::WaitForQuota => false,
         Disposition::RetryLater
         | Disposition::RefreshSession

@@ -62,9 +62,9 @@ pub struct ObjectStatus {
     /// Stopped, with a reason.
     pub parked: i64,
     /// Of those: deletes that wait until a person approves them, because there were too many at once.
-    pub withwithheld_deletes: i64,
+    pub withheld_deletes: i64,
     /// Records with a field that Salesforce automation keeps changing back.
-    pub contested: i64,
+    pub automation_overrides: i64,
     /// Writes whose outcome is not known yet.
     pub unknown_writes: i64,
     /// Age of the oldest work, seconds.
@@ -120,8 +120,8 @@ struct ObjectRow {
     filtered_out: i64,
     conflicts: i64,
     parked: i64,
-    withwithheld_deletes: i64,
-    contested: i64,
+    withheld_deletes: i64,
+    automation_overrides: i64,
     unknown_writes: i64,
     oldest_work_seconds: Option<f64>,
     needs_resync: bool,
@@ -210,7 +210,7 @@ impl PgStore {
         Ok(streams.into_iter().next())
     }
 
-    /// Returns everything that is known of one record, by its external id in any spelling it goes by or
+    /// Returns everything that is known of one record, by any spelling of its external id or
     /// its Salesforce id, with at most `limit` lines of its journal; or none if there is no such record.
     pub async fn record_history(
         &self,
@@ -280,8 +280,8 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             filtered_out: row.filtered_out,
             conflicts: row.conflicts,
             parked: row.parked,
-            withwithheld_deletes: row.withwithheld_deletes,
-            contested: row.contested,
+            withheld_deletes: row.withheld_deletes,
+            automation_overrides: row.automation_overrides,
             unknown_writes: row.unknown_writes,
             oldest_work_seconds: row.oldest_work_seconds,
             needs_resync: row.needs_resync,
@@ -308,7 +308,7 @@ const COUNT_RECORDS: &str = "with known as (
                 select
                 from jsonb_each(link.automation_overrides) as automation
                 where (automation.value ->> 'count')::integer >= 2
-            ) as contested,
+            ) as automation_overrides,
             link.agreed
                 or link.postgres_presence = 'present'
                 or link.remote_state ->> 'presence' = 'present'
@@ -343,8 +343,8 @@ const COUNT_RECORDS: &str = "with known as (
             ) as filtered_out,
             count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
             count(*) filter (where task_state = 'parked') as parked,
-            count(*) filter (where withheld_delete) as withwithheld_deletes,
-            count(*) filter (where contested) as contested,
+            count(*) filter (where withheld_delete) as withheld_deletes,
+            count(*) filter (where automation_overrides) as automation_overrides,
             count(*) filter (where doubtful) as unknown_writes,
             max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
         from known
@@ -366,8 +366,8 @@ const COUNT_RECORDS: &str = "with known as (
         coalesce(counted.filtered_out, 0) as filtered_out,
         coalesce(counted.conflicts, 0) as conflicts,
         coalesce(counted.parked, 0) as parked,
-        coalesce(counted.withwithheld_deletes, 0) as withwithheld_deletes,
-        coalesce(counted.contested, 0) as contested,
+        coalesce(counted.withheld_deletes, 0) as withheld_deletes,
+        coalesce(counted.automation_overrides, 0) as automation_overrides,
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,
         coalesce(scan.needs_resync, true) as needs_resync,

@@ -18,7 +18,7 @@ use crate::store::transaction::Tx;
 /// Most entries of one timeline: of a longer one the newest are shown.
 const ENTRIES_MAX: i64 = 10_000;
 
-/// Most records that a name is said to stand for.
+/// Most records that one name is resolved to.
 const NAMESAKES_MAX: i64 = 20;
 
 /// What is known under a name.
@@ -26,7 +26,7 @@ const NAMESAKES_MAX: i64 = 20;
 pub enum TimelineAnswer {
     /// The history of the record that goes, or went, by the name.
     Found(Box<RecordTimeline>),
-    /// Records of several objects go by it.
+    /// Records of several objects have it.
     Several(Vec<NamedRecord>),
     /// Nobody knows it.
     Unknown,
@@ -41,7 +41,7 @@ pub struct NamedRecord {
     pub object: ObjectName,
     /// Its surrogate identity.
     pub record_id: RecordId,
-    /// The external id it goes by.
+    /// Its external id.
     pub external_id: String,
     /// Its Salesforce id, where it has one.
     pub salesforce_id: Option<SalesforceId>,
@@ -96,7 +96,7 @@ pub enum EntryKind {
     ConflictOpened,
     /// It waits no longer: `conflict_id`, `field`, `state`, `resolution`.
     ConflictClosed,
-    /// A write to Salesforce was said: `intent_id`, `action`, `lane`, `fields`, `config_hash`.
+    /// A write to Salesforce was recorded: `intent_id`, `action`, `lane`, `fields`, `config_hash`.
     WriteRecorded,
     /// It is known, or will never be known, what became of it: `intent_id`, `state`, `refusal`.
     WriteEnded,
@@ -127,8 +127,8 @@ struct EntryRow {
 }
 
 impl PgStore {
-    /// Returns the history of the record that goes by `name`: its external id in any spelling, its
-    /// Salesforce id, or its record id; one that it went by formerly, if no record goes by it now.
+    /// Returns the history of the record named `name`: by its external id in any spelling, its Salesforce
+    /// id, or its record id. A former name counts if no record has it now.
     pub async fn timeline(
         &self,
         tenant: &TenantId,
@@ -259,7 +259,7 @@ impl TryFrom<EntryRow> for TimelineEntry {
     }
 }
 
-/// Records by a name, those that go by it now before those that went by it once.
+/// Records by a name. Former holders count only if no record has it now.
 const FIND: &str = "with found as (
         select link.record_id, true as is_current
         from syncline.sync_link as link

@@ -1,4 +1,4 @@
-//! Aliases: every name a record goes or went by.
+//! Aliases: every name that a record has or had.
 
 use std::collections::BTreeMap;
 

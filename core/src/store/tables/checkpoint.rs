@@ -38,6 +38,7 @@ pub(crate) async fn lease_stream(
                 sqlx::query_as(
                     "insert into syncline.sync_checkpoint as known (tenant, stream, lease_owner, fencing_token, lease_until)
                     values ($1, $2, $3, 1, syncline.wall_clock() + $4)
+                    -- Leases run by the wall clock, because this statement may have waited for the row.
                     -- The owner renews under its fencing token; an expired or free lease goes to a new owner
                     -- under a new token; the lease of another owner is left alone and nothing is returned.
                     on conflict (tenant, stream) do update

@@ -305,7 +305,7 @@ const OPEN_CONFLICTS: &str = "insert into syncline.sync_conflict as open (
         is distinct from (excluded.postgres_seen, excluded.salesforce_seen)";
 
 /// What each side shows of a conflict, to compare with later.
-struct SeenSides {
+pub(crate) struct SeenSides {
     pub(crate) postgres: serde_json::Value,
     pub(crate) salesforce: serde_json::Value,
 }

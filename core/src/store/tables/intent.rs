@@ -62,38 +62,25 @@ pub(crate) async fn live_intents(
     Ok(intents)
 }
 
-#[derive(Serialize)]
-pub(crate) struct IntentLine {
-    pub(crate) intent_id: IntentId,
-    pub(crate) record_id: RecordId,
-    pub(crate) token: FencingToken,
-    pub(crate) action: String,
-    pub(crate) fields: Payload,
-    pub(crate) lane: String,
-}
-
-impl IntentLine {
-    pub(crate) fn of(lease: &LeasedTask, intent: &NewIntent) -> Self {
-        Self {
-            intent_id: intent.intent_id,
-            record_id: lease.record_id,
-            token: lease.token,
-            action: enum_text(intent.action),
-            fields: intent.fields.clone(),
-            lane: enum_text(intent.lane),
-        }
-    }
-}
-
 /// Records writes before they are made. Each must be made before its lease ends.
 pub(crate) async fn insert_intents(
     tx: &mut Tx,
     mapped: &MappedObject,
-    intents: &[IntentLine],
+    intents: &[(LeasedTask, NewIntent)],
 ) -> Result<(), StoreError> {
     if intents.is_empty() {
         return Ok(());
     }
+    let ids: Vec<Uuid> = intents.iter().map(|(_, new)| new.intent_id.0).collect();
+    let (records, tokens): (Vec<Uuid>, Vec<i64>) = intents
+        .iter()
+        .map(|(lease, _)| (lease.record_id.0, lease.token.0))
+        .unzip();
+    let (actions, lanes): (Vec<String>, Vec<String>) = intents
+        .iter()
+        .map(|(_, new)| (enum_text(new.action), enum_text(new.lane)))
+        .unzip();
+    let fields: Vec<Json<&Payload>> = intents.iter().map(|(_, new)| Json(&new.fields)).collect();
     tx.run(
         "recording intents",
         sqlx::query(
@@ -103,13 +90,18 @@ pub(crate) async fn insert_intents(
             select
                 new.intent_id, task.record_id, task.tenant, task.object, new.token, new.action, new.fields,
                 new.lane, task.lease_until, $2
-            from jsonb_to_recordset($1) as new (
-                intent_id uuid, record_id uuid, token bigint, action text, fields jsonb, lane text
+            from unnest($1::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $7::text[]) as new (
+                intent_id, record_id, token, action, fields, lane
             )
             join syncline.sync_task as task using (record_id)",
         )
-        .bind(recordset(intents))
-        .bind(&*mapped.config_hash),
+        .bind(ids)
+        .bind(&*mapped.config_hash)
+        .bind(records)
+        .bind(tokens)
+        .bind(actions)
+        .bind(fields)
+        .bind(lanes),
     )
     .await?;
     Ok(())

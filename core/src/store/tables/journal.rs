@@ -113,7 +113,7 @@ pub struct JournalEntry {
     pub payload: Option<serde_json::Value>,
     /// What became of it.
     pub status: Option<String>,
-    /// When the source says it happened.
+    /// When it happened, by the source.
     pub observed_at: Option<DateTime<Utc>>,
     /// The configuration it was seen or decided under.
     pub config_hash: Option<String>,

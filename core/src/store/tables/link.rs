@@ -184,7 +184,7 @@ pub(crate) async fn by_salesforce_id(
     rows.into_iter().map(KnownRecord::try_from).collect()
 }
 
-/// By any name it goes by now.
+/// Finds a link by any current name.
 pub(crate) const FIND_BY_NAME: &str = "select link.*
     from syncline.sync_link as link
     where link.record_id = (
@@ -246,6 +246,8 @@ pub(crate) async fn resolve_parents(
 #[derive(Serialize)]
 struct SavedLink<'a> {
     record_id: RecordId,
+    tenant: &'a TenantId,
+    object: &'a ObjectName,
     external_id: &'a str,
     canonical_id: &'a str,
     generated: bool,
@@ -313,6 +315,8 @@ pub(crate) async fn save_records(
 fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
     SavedLink {
         record_id: record.link.record_id,
+        tenant: &record.link.tenant,
+        object: &record.link.object,
         external_id: &record.link.external_id,
         canonical_id: &record.link.canonical_id,
         generated: record.generated,
@@ -358,33 +362,6 @@ pub(crate) async fn free_keys(tx: &mut Tx, records: &[RecordId]) -> Result<(), S
     Ok(())
 }
 
-/// A link to make.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct NewLink {
-    /// The tenant.
-    pub(crate) tenant: String,
-    /// The object.
-    pub(crate) object: String,
-    /// The org epoch.
-    pub(crate) org_epoch: OrgEpoch,
-    /// External id as written.
-    pub(crate) external_id: String,
-    /// External id as compared.
-    pub(crate) canonical_id: String,
-    /// It is ours.
-    pub(crate) generated: bool,
-    /// Salesforce id.
-    pub(crate) salesforce_id: Option<SalesforceId>,
-    /// Primary key.
-    pub(crate) local_key: Option<serde_json::Value>,
-    /// What is seen of the row.
-    pub(crate) postgres_presence: Presence,
-    /// When it changed.
-    pub(crate) postgres_changed_at_ms: Option<i64>,
-    /// What is seen in Salesforce.
-    pub(crate) remote_state: RemoteState,
-}
-
 #[derive(sqlx::FromRow)]
 struct MadeRow {
     record_id: Uuid,
@@ -393,19 +370,20 @@ struct MadeRow {
     canonical_id: String,
 }
 
-/// Creates links and returns their records, in the order of `links`. Where another session was faster,
+/// Creates the links of new records, which have no record id yet, and returns their records, in the order of `records`. Where another session was faster,
 /// there is no record: the caller starts over and finds it.
 pub(crate) async fn make_links(
     tx: &mut Tx,
-    links: &[NewLink],
+    records: &[KnownRecord],
 ) -> Result<Vec<Option<RecordId>>, StoreError> {
-    if links.is_empty() {
+    if records.is_empty() {
         return Ok(Vec::new());
     }
+    let new: Vec<SavedLink<'_>> = records.iter().map(saved_link).collect();
     let made: Vec<MadeRow> = tx
         .rows(
             "making links",
-            sqlx::query_as(MAKE_LINKS).bind(recordset(links)),
+            sqlx::query_as(MAKE_LINKS).bind(recordset(&new)),
         )
         .await?;
     let made: BTreeMap<(&str, &str, &str), RecordId> = made
@@ -419,15 +397,15 @@ pub(crate) async fn make_links(
             (name, RecordId(row.record_id))
         })
         .collect();
-    let record = |link: &NewLink| {
+    let record = |new: &KnownRecord| {
         made.get(&(
-            link.tenant.as_str(),
-            link.object.as_str(),
-            link.canonical_id.as_str(),
+            new.link.tenant.as_str(),
+            new.link.object.as_str(),
+            new.link.canonical_id.as_str(),
         ))
         .copied()
     };
-    Ok(links.iter().map(record).collect())
+    Ok(records.iter().map(record).collect())
 }
 
 /// Inserted in key order, so that two sessions that make the same links wait and do not deadlock.
@@ -461,7 +439,7 @@ pub(crate) async fn remove_merged(tx: &mut Tx, records: &[RecordId]) -> Result<(
     Ok(())
 }
 
-/// Returns which of `ids` no link goes or went by.
+/// Returns those of `ids` that no link has or had.
 pub(crate) async fn unlinked(
     tx: &mut Tx,
     mapped: &MappedObject,

@@ -9,6 +9,7 @@ use crate::ports::StoreError;
 use crate::store::tables::outbox::OUTBOX;
 use crate::store::transaction::{Tx, recordset};
 
+/// An event to remember.
 #[derive(Serialize)]
 pub(crate) struct SeenRow<'a> {
     pub(crate) tenant: &'a TenantId,
@@ -20,8 +21,23 @@ pub(crate) struct SeenRow<'a> {
     pub(crate) payload_hash: String,
 }
 
-/// Returns what is new. The same place with another content is new as well.
-pub(crate) const REMEMBER: &str = "insert into syncline.sync_seen as known (
+/// Remembers events of a stream. Returns those that are new, by cursor, object, record and ordinal.
+pub(crate) async fn remember_events(
+    tx: &mut Tx,
+    rows: &[SeenRow<'_>],
+    stream: &str,
+) -> Result<BTreeSet<(String, String, String, i32)>, StoreError> {
+    let fresh: Vec<(String, String, String, i32)> = tx
+        .rows(
+            "remembering what was seen",
+            sqlx::query_as(REMEMBER).bind(recordset(rows)).bind(stream),
+        )
+        .await?;
+    Ok(fresh.into_iter().collect())
+}
+
+/// The same place with other content is new as well.
+const REMEMBER: &str = "insert into syncline.sync_seen as known (
         tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash
     )
     select tenant, org_epoch, $2, cursor, object, record, ordinal, payload_hash

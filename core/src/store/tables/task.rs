@@ -169,6 +169,7 @@ const LEASE: &str = "with due as materialized (
         update syncline.sync_task as task
         set state = 'leased',
             lease_owner = $4,
+            -- By the wall clock: a lease must not begin before it is given.
             lease_until = syncline.wall_clock() + $5,
             fencing_token = default,
             -- The lease takes the request for a refresh; a later request is for the next lease.
@@ -257,6 +258,7 @@ pub(crate) async fn lock_leased_tasks(
                 join syncline.sync_task as task using (record_id)
                 where task.state = 'leased'
                 and task.fencing_token = leased.token
+                -- By the wall clock: the locks before may have waited.
                 and (not $2 or task.lease_until > syncline.wall_clock())
                 order by task.record_id
                 -- Excludes the sweep and new work until the outcome is recorded.
