@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
-use syncline::ports::SalesforcePort;
+use syncline::ports::{SalesforcePort, Store};
 
 use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;

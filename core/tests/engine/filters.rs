@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use syncline::engine::system::SystemClock;
+use syncline::ports::Clock;
 
 use crate::mapping::with_line;
 use crate::stage::Stage;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 use syncline::engine::SyncEngine;
 use syncline::engine::system::SystemClock;
-use syncline::ports::{Clock, SalesforcePort};
+use syncline::ports::{Clock, SalesforcePort, Store};
 
 use crate::mapping::MAPPING;
 use crate::pausing::{PauseAt, PausingSalesforce};

@@ -1,5 +1,6 @@
 //! What an operator asks and does: status, conflicts, history, export.
 
+use syncline::model::ids::TenantId;
 use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
 use syncline::model::value::Value;
 use syncline::model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};

@@ -150,7 +150,7 @@ impl World {
                     write
                         .salesforce_id
                         .clone()
-                        .unwrap_or_else(|| sf_id(&lease.external_id)),
+                        .unwrap_or_else(|| sf_id(&write.lease.external_id)),
                 )),
                 PlannedRecord::Settled { .. }
                 | PlannedRecord::Requeued { .. }
