@@ -16,7 +16,7 @@ use crate::job::guard::LeaseGuard;
 use crate::job::{Job, PERMIT_MS, WAKE_UP};
 use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
-use crate::planner::delete_guard::MASS_DELETE;
+use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::ports::MappedObject;
 use crate::ports::apply_store::{IntendedWrite, PlannedRecord};
 use crate::ports::job_store::NextWakeUp;

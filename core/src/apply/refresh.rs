@@ -15,6 +15,7 @@ use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
 use crate::observe::read::{external_id_of, observation, read_by_id, read_shown};
+use crate::planner::policy::unreadable_wait_ms;
 use crate::ports::MappedObject;
 use crate::ports::apply_store::TaskRelease;
 use crate::ports::record::LeasedTask;
@@ -24,12 +25,6 @@ use super::ApplyReport;
 
 /// External ids of one read: a GET's URL holds about this many.
 const EXTERNAL_IDS_BATCH: usize = 200;
-
-/// How long records wait when the org cannot be asked.
-const UNREADABLE_MS: i64 = 5_000;
-
-/// How long they wait when the org has no calls to give.
-const QUOTA_MS: i64 = 60_000;
 
 /// Reads the leased records that need it, and records what they hold. Returns the leases that can be
 /// planned now. If the org cannot be reached, the others are released; this does not count as an attempt.
@@ -271,17 +266,8 @@ async fn release(
     error: &SalesforceError,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
-    let delay_ms = match error.disposition {
-        Disposition::WaitForQuota => {
-            report.quota_spent = true;
-            QUOTA_MS
-        }
-        Disposition::RetryLater
-        | Disposition::RefreshSession
-        | Disposition::Reread
-        | Disposition::WaitForParent
-        | Disposition::Park => UNREADABLE_MS,
-    };
+    report.quota_spent |= error.disposition == Disposition::WaitForQuota;
+    let delay_ms = unreadable_wait_ms(error.disposition);
     tracing::warn!(
         tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
         "records could not be refreshed; they wait"

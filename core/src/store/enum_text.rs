@@ -1,20 +1,21 @@
 //! Our enums as text columns hold them: `present`, `applied`, `update` …
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use super::error::corrupt;
 use crate::ports::StoreError;
 
 /// Returns the text of an enum value.
-pub(crate) fn enum_text<T: Serialize>(value: T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(_) | Err(_) => unreachable!("only enums without content are stored as text"),
-    }
+pub(crate) fn enum_text(value: impl Into<&'static str>) -> String {
+    value.into().to_owned()
 }
 
 /// Parses the text of an enum value.
-pub(crate) fn parse_enum<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(corrupt)
+pub(crate) fn parse_enum<T>(text: &str) -> Result<T, StoreError>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(corrupt)
 }

@@ -27,7 +27,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Wraps an org. A quiet subscription is told the newest position after `keep_alive`.
+    /// Wraps an org. After `keep_alive` a quiet subscription receives the newest position.
     #[must_use]
     pub fn new(mut org: Org, keep_alive: Duration) -> Self {
         org.set_base_url(BASE_URL);

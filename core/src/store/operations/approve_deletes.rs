@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::model::ids::{ObjectName, RecordId, TenantId};
-use crate::planner::delete_guard::MASS_DELETE;
+use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::ports::StoreError;
 use crate::store::PgStore;
 use crate::store::tables::dead_letter::close_dead_letters_of;

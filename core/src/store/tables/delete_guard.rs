@@ -1,6 +1,6 @@
 //! Counts the deletes of an object and withholds them when there are too many.
 
-use crate::planner::delete_guard::{MASS_DELETE, WINDOW_MS, holds};
+use crate::planner::policy::delete_guard::{MASS_DELETE, WINDOW_MS, holds};
 use crate::ports::record::ParkReason;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::transaction::{Tx, interval};
