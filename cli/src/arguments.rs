@@ -1,4 +1,4 @@
-//! What can be said to `syncline`, and its help.
+//! The command line of `syncline`, and its help.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps Salesforce objects and Postgres tables equal, in both directions.
 ///
-/// Reads syncline.toml, works on the tenants it names, and says what it found. Exit status: 0 all is
-/// well, 1 something was found or failed, 2 the command line is wrong.
+/// Reads syncline.toml, works on its tenants and reports what it found. Exit status: 0 all is well,
+/// 1 something was found or failed, 2 the command line is wrong.
 #[derive(Debug, Parser)]
 #[command(
     name = "syncline",
@@ -26,13 +26,13 @@ pub(crate) struct Arguments {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  syncline migrate      make the schema `syncline` in the database
+  syncline migrate      create the schema `syncline` in the database
   syncline check        does the mapping fit the database and the org?
   syncline install      capture every change of the mapped tables from now on
   syncline run          keep both sides equal, until Ctrl-C
-  syncline status       what is in step, waiting, in conflict, parked?";
+  syncline status       what is in sync, pending, in conflict, parked?";
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// The configuration: a path, ssm:/name or s3://bucket/key.
@@ -56,42 +56,42 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Compare the configuration with the database and the org.
     ///
-    /// Looks at types, lengths, permissions, uniqueness of external ids and triggers, and says for each
-    /// mistake what to do. Changes nothing.
+    /// Checks types, lengths, permissions, unique external ids and triggers, and reports what to do about
+    /// each mistake. Changes nothing.
     #[command(after_help = "Examples:\n  syncline check\n  syncline check --tenant acme --json")]
     Check,
     /// Bring the schema `syncline` in the database up to date.
     ///
-    /// Doing it twice does it once.
+    /// It may be run again at any time.
     #[command(
         after_help = "Examples:\n  syncline migrate\n  syncline migrate --config ssm:/syncline/config"
     )]
     Migrate,
     /// Put capture triggers on the mapped tables.
     ///
-    /// Rows that already stand there are enqueued too, so that they find their way to Salesforce. Doing
-    /// it again mends triggers that were dropped.
+    /// Existing rows are enqueued, too, so that they reach Salesforce. Running it again restores triggers
+    /// that were dropped.
     #[command(after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only")]
     Install {
-        /// Leave the rows that already stand there until they change.
+        /// Do not enqueue existing rows; each is captured when it changes.
         #[arg(long)]
         new_changes_only: bool,
     },
     /// Run capture, apply and sweep in this process, until Ctrl-C.
     ///
-    /// For those who have no AWS. Two at once do no harm: leases share the work between them.
+    /// For use without AWS. Several may run at once: leases share the work between them.
     #[command(after_help = "Examples:\n  syncline run\n  RUST_LOG=syncline=debug syncline run")]
     Run,
-    /// Show what is in step, waiting, in conflict and parked.
+    /// Show what is in sync, pending, in conflict and parked.
     ///
     /// Exit status 1 if capture is broken.
     #[command(after_help = "Examples:\n  syncline status\n  syncline status --json")]
     Status,
-    /// Tell everything that happened to one record, in order.
+    /// Show everything that happened to one record, in order.
     ///
-    /// What was seen on either side, what was decided and why, what was written and what came of it,
-    /// conflicts, and where it stopped. With --json each decision comes with all that is needed to make
-    /// it again: the preview page steps through it.
+    /// What was seen on either side, what was decided and why, what was written with which result,
+    /// conflicts, and where it stopped. With --json each decision comes with its whole input: the preview
+    /// page steps through it.
     #[command(
         after_help = "Examples:\n  syncline explain A-1042\n  syncline explain 001Ws00003AbCdEIAV --json\n  syncline explain 4711 --object Contact"
     )]
@@ -103,31 +103,31 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         object: Option<String>,
     },
-    /// Show and decide conflicts: fields that both sides changed.
+    /// List and resolve conflicts: fields that both sides changed.
     #[command(subcommand)]
     Conflicts(Conflicts),
-    /// Show and replay what stopped with a reason.
+    /// List and replay dead letters: what stopped, with its reason.
     #[command(subcommand)]
     Deadletters(Deadletters),
-    /// Let deletes go that were held because there were too many at once.
+    /// Approve deletes that were withheld because there were too many at once.
     #[command(subcommand)]
-    DeleteGuard(DeleteGuard),
+    Deletes(Deletes),
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
     )]
     Pause {
-        /// Why, for those who ask `status`.
+        /// The reason that `status` shows.
         #[arg(long, default_value = "paused by an operator", value_name = "TEXT")]
         reason: String,
     },
-    /// Go on writing after a pause.
+    /// Write again after a pause.
     #[command(after_help = "Examples:\n  syncline resume --tenant acme")]
     Resume,
     /// Remove triggers and the schema `syncline`. Tables and records stay as they are.
     #[command(after_help = "Examples:\n  syncline uninstall --yes")]
     Uninstall {
-        /// Do it: history, conflicts and dead letters are gone afterwards.
+        /// Confirm it: history, conflicts and dead letters are removed.
         #[arg(long)]
         yes: bool,
     },
@@ -135,15 +135,15 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Conflicts {
-    /// List open conflicts with the value of each side and the last one both agreed on.
+    /// List open conflicts with the value of each side and the last agreed value.
     #[command(
         after_help = "Examples:\n  syncline conflicts list\n  syncline conflicts list --object Account --limit 20"
     )]
     List(Listing),
-    /// Decide conflicts: the side that wins is an ordinary edit from then on.
+    /// Resolve conflicts: the value of the winner is then written as an ordinary edit.
     ///
-    /// 17@2 is conflict 17 as it was listed in its version 2: if a side has moved since, nothing is
-    /// changed. 17 alone is the conflict as it stands now.
+    /// 17@2 is conflict 17 as it was listed, in version 2: if a side has changed since, nothing happens.
+    /// 17 alone is the conflict in its current version.
     #[command(
         after_help = "Examples:\n  syncline conflicts resolve 17@2 --winner postgres\n  syncline conflicts resolve 17 18 19 --winner salesforce"
     )]
@@ -151,13 +151,13 @@ pub(crate) enum Conflicts {
         /// The numbers that `list` shows, with or without the version.
         #[arg(required = true, value_name = "ID[@VERSION]")]
         ids: Vec<ConflictNumber>,
-        /// Whose value stays.
+        /// The side whose value is kept.
         #[arg(long)]
         winner: Winner,
     },
 }
 
-/// A conflict, as it stands or as it was looked at.
+/// A conflict, in its current version or in the version that was listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConflictNumber {
     pub(crate) id: i64,
@@ -203,7 +203,7 @@ pub(crate) enum Deadletters {
         after_help = "Examples:\n  syncline deadletters list\n  syncline deadletters list --object Contact --json"
     )]
     List(Listing),
-    /// Try again what stopped, after its cause is gone.
+    /// Retry what stopped, once its cause is fixed.
     #[command(
         after_help = "Examples:\n  syncline deadletters replay 4\n  syncline deadletters replay --all"
     )]
@@ -218,29 +218,30 @@ pub(crate) enum Deadletters {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum DeleteGuard {
-    /// Believe the deletes of an object: those that are held, and all of the next hour.
+pub(crate) enum Deletes {
+    /// Approve the deletes of an object: those that are withheld, and all of the next hour.
     ///
-    /// Deletes are held when more than `deletes.max_per_hour` of them (100 unless configured) and more than a
-    /// tenth of the records would go within an hour, as after a truncate or a mistake in `where`. What
-    /// stands again on the side that lost it is not deleted, released or not.
+    /// The delete guard withholds deletes when more than `deletes.max_per_hour` of them (100 unless
+    /// configured) and more than a tenth of the records would be deleted within an hour, as after a
+    /// truncate or a mistake in `where`. A record that is back on the side that lost it is not deleted,
+    /// approved or not.
     #[command(
         after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme"
     )]
-    Release {
+    Approve {
         /// The object.
         #[arg(value_name = "OBJECT")]
         object: String,
     },
 }
 
-/// Which entries of an inbox are listed.
+/// Which entries are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listing {
     /// Only this object.
     #[arg(long, value_name = "NAME")]
     pub(crate) object: Option<String>,
-    /// At most so many of a tenant, oldest first.
+    /// The most entries of a tenant, oldest first.
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub(crate) limit: u32,
 }

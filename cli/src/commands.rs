@@ -1,4 +1,4 @@
-//! One function per command, for the tenants that are asked for.
+//! One function per command, for the selected tenants.
 
 mod explain;
 mod inboxes;
@@ -9,10 +9,10 @@ mod switches;
 
 use std::path::Path;
 
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Instance, SentWakeUp};
 
-use crate::arguments::{Arguments, Command, Common, DeleteGuard};
+use crate::arguments::{Arguments, Command, Common, Deletes};
 use crate::outcome::Outcome;
 
 /// What a command works with.
@@ -21,7 +21,7 @@ struct Context {
     tenants: Vec<TenantId>,
 }
 
-/// Does what is asked.
+/// Executes a command.
 pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
     let Arguments { common, command } = arguments;
     match command {
@@ -35,7 +35,7 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
-        Command::DeleteGuard(DeleteGuard::Release { object }) => {
+        Command::Deletes(Deletes::Approve { object }) => {
             switches::approve_deletes(&context(&common).await?, &object).await
         }
         Command::Explain { key, object } => {
@@ -47,10 +47,10 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 async fn context(common: &Common) -> anyhow::Result<Context> {
-    wired(common, SentWakeUp::Silent).await
+    wired(common, WakeUpTarget::Silent).await
 }
 
-async fn wired(common: &Common, sent_wake_up: SentWakeUp) -> anyhow::Result<Context> {
+async fn wired(common: &Common, sent_wake_up: WakeUpTarget) -> anyhow::Result<Context> {
     let only = common.tenant.as_deref().map(TenantId::parse).transpose()?;
     let instance = Instance::new(&common.config, Path::new(""), sent_wake_up);
     let tenants = instance.tenants(only.as_ref()).await?;

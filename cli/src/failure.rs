@@ -1,7 +1,7 @@
 //! What went wrong, and what to do about it.
 //!
-//! The causes come as errors of the engine and of its wiring; the advice for a person at a terminal is
-//! added here, and only here.
+//! The causes are errors of the engine and its host; the advice for a person at a terminal is added here,
+//! and only here.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,14 @@ use syncline::config::ConfigError;
 use syncline::engine::error::Error;
 use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
 use syncline::engine::ports::{StoreError, WakeUpError};
-use syncline_functions::settings::SettingsError;
+use syncline::host::error::HostError;
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
-    if let Some(config) = error.downcast_ref::<ConfigError>() {
+    if let Some(config) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<ConfigError>())
+    {
         return print_mistakes(error, config, as_json);
     }
     let problem = format!("{error:#}");
@@ -50,8 +53,8 @@ fn print_mistakes(error: &anyhow::Error, config: &ConfigError, as_json: bool) ->
 /// Returns what to do about an error.
 fn fix(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
-        if let Some(settings) = cause.downcast_ref::<SettingsError>() {
-            return Some(settings_fix(settings));
+        if let Some(host) = cause.downcast_ref::<HostError>() {
+            return host_fix(host);
         }
         if let Some(engine) = cause.downcast_ref::<Error>() {
             return engine_fix(engine);
@@ -65,41 +68,47 @@ fn fix(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-fn settings_fix(error: &SettingsError) -> String {
-    match error {
-        SettingsError::Place { .. } => {
+fn host_fix(error: &HostError) -> Option<String> {
+    let fix = match error {
+        HostError::Place { .. } => {
             "name a path, ssm:/name or s3://bucket/key with --config".to_owned()
         }
-        SettingsError::File { what, .. } if what.starts_with("the configuration") => {
+        HostError::File { what, .. } if what.starts_with("the configuration") => {
             "write it (docs/configuration.md has an example), or name another with --config"
                 .to_owned()
         }
-        SettingsError::File { .. } => {
+        HostError::File { .. } => {
             "correct the path in syncline.toml, or make the file readable".to_owned()
         }
-        SettingsError::Aws { .. } => {
-            "check the name, AWS_REGION and that these credentials may read it".to_owned()
+        HostError::Aws { .. } => {
+            "check the name, AWS_REGION and that the credentials may read it".to_owned()
         }
-        SettingsError::Variable(name) => format!("set it: export {name}=…"),
-        SettingsError::Empty(_) => "put the secret there, or name another place".to_owned(),
-        SettingsError::UnknownTenant { .. } => "name one of these with --tenant".to_owned(),
-        SettingsError::UnknownOrg { .. } => {
-            "say capture = \"relay\" for the tenant whose org relays its events".to_owned()
+        HostError::Variable(name) => format!("set it: export {name}=…"),
+        HostError::Empty(_) => "put the secret there, or name another place".to_owned(),
+        HostError::UnknownTenant { .. } => "name one of these with --tenant".to_owned(),
+        HostError::UnknownOrg { .. } => {
+            "set capture = \"relay\" for the tenant whose org relays its events".to_owned()
         }
-    }
+        // The mistakes are printed with their own fixes.
+        HostError::Mistakes { .. } => return None,
+        HostError::Store(error) => return store_fix(error),
+        HostError::Salesforce(error) => return salesforce_fix(error),
+        HostError::Engine(error) => return engine_fix(error),
+    };
+    Some(fix)
 }
 
 fn engine_fix(error: &Error) -> Option<String> {
     match error {
         Error::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
         Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
-        // It says what to correct.
+        // The message names the correction.
         Error::UnknownField { .. } => None,
         Error::Store(error) => store_fix(error),
         Error::Salesforce(error) => salesforce_fix(error),
         Error::Stream(_) => Some("try again; the stored position is kept".to_owned()),
         Error::WakeUp(WakeUpError { .. }) => {
-            Some("check the queue and that these credentials may send to it".to_owned())
+            Some("check the queue and that the credentials may send to it".to_owned())
         }
     }
 }
@@ -110,11 +119,11 @@ fn store_fix(error: &StoreError) -> Option<String> {
             "start Postgres, or correct host and port in the URL that `postgres.url` names"
                 .to_owned(),
         ),
-        StoreError::LeaseLost(_) => Some("try again: another worker was faster".to_owned()),
+        StoreError::LeaseLost(_) => Some("try again: another worker took the lease".to_owned()),
         StoreError::Database { .. } => Some(
             "run `syncline migrate` and `syncline check`; the database's log says more".to_owned(),
         ),
-        // It says what does not fit.
+        // The message names what does not fit.
         StoreError::Mapping(_) => None,
     }
 }
@@ -129,7 +138,7 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
                 .to_owned(),
         ),
         (Some(_), Disposition::WaitForQuota) => {
-            Some("wait: the org has no API calls left in its 24 hours".to_owned())
+            Some("wait: the org has used all API calls of its 24 hours".to_owned())
         }
         (Some(_), Disposition::RetryLater) => Some("try again in a minute".to_owned()),
         (

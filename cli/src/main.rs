@@ -1,25 +1,28 @@
 //! `syncline`: the operator's tool.
 //!
-//! It decodes what is asked, calls the engine or the store, and prints what they say. It decides
-//! nothing about a record.
+//! Parses the command line, calls the engine or the store, and prints the result. Decides nothing about
+//! a record.
 
 mod arguments;
 mod commands;
 mod failure;
 mod outcome;
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use mimalloc::MiMalloc;
+use syncline::host::logs;
 
 use arguments::{Arguments, Command};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logs(&arguments.command);
+    logs::start_text(log_level(&arguments.command));
     let as_json = arguments.common.json;
     match Box::pin(commands::execute(arguments)).await {
         Ok(outcome) => outcome.print(as_json),
@@ -27,9 +30,9 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error: quietly for a question, in full for a run.
-fn start_logs(command: &Command) {
-    let level = match command {
+/// Returns the level of the logs: only errors for a question, everything for a run.
+fn log_level(command: &Command) -> &'static str {
+    match command {
         Command::Run => "info",
         Command::Check
         | Command::Migrate
@@ -40,14 +43,7 @@ fn start_logs(command: &Command) {
         | Command::Deadletters(_)
         | Command::Pause { .. }
         | Command::Resume
-        | Command::DeleteGuard(_)
+        | Command::Deletes(_)
         | Command::Uninstall { .. } => "error",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_target(false)
-        .with_writer(stderr)
-        .init();
+    }
 }

@@ -1,4 +1,4 @@
-//! What a command found, for people and for programs, and how either is printed.
+//! What a command found, and how it is printed for people and for programs.
 
 use std::process::ExitCode;
 

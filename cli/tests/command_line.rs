@@ -1,4 +1,4 @@
-//! What the operator sees: help, mistakes and unreachable sides, by the real program.
+//! What the operator sees of the real program: help, mistakes and unreachable sides.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,13 +9,13 @@ use salesforce_org::{Org, local};
 /// A port on which nothing listens: the first one, which is reserved and never handed out.
 const NOWHERE: &str = "127.0.0.1:1";
 
-struct Said {
+struct Printed {
     status: i32,
     out: String,
     err: String,
 }
 
-fn syncline(config: &Path, words: &[&str]) -> Said {
+fn syncline(config: &Path, words: &[&str]) -> Printed {
     let Output {
         status,
         stdout,
@@ -26,7 +26,7 @@ fn syncline(config: &Path, words: &[&str]) -> Said {
         .env_remove("RUST_LOG")
         .output()
         .expect("the program runs");
-    Said {
+    Printed {
         status: status.code().expect("it ends by itself"),
         out: String::from_utf8(stdout).expect("it prints UTF-8"),
         err: String::from_utf8(stderr).expect("it prints UTF-8"),
@@ -34,9 +34,9 @@ fn syncline(config: &Path, words: &[&str]) -> Said {
 }
 
 fn help(words: &[&str]) -> String {
-    let said = syncline(Path::new("syncline.toml"), words);
-    assert_eq!(said.status, 0, "{}", said.err);
-    said.out
+    let printed = syncline(Path::new("syncline.toml"), words);
+    assert_eq!(printed.status, 0, "{}", printed.err);
+    printed.out
 }
 
 /// A folder with a configuration whose sides are at these addresses.
@@ -81,7 +81,7 @@ fn nowhere() -> tempfile::TempDir {
 }
 
 #[test]
-fn help_tells_the_first_steps() {
+fn help_shows_the_first_steps() {
     insta::assert_snapshot!(help(&["--help"]));
 }
 
@@ -98,6 +98,7 @@ fn every_command_has_help_with_an_example() {
         &["conflicts", "resolve"],
         &["deadletters", "list"],
         &["deadletters", "replay"],
+        &["deletes", "approve"],
         &["pause"],
         &["resume"],
         &["uninstall"],
@@ -109,9 +110,9 @@ fn every_command_has_help_with_an_example() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let said = syncline(Path::new("syncline.toml"), &["conflicts", "resolve", "7"]);
-    assert_eq!(said.status, 2);
-    assert!(said.err.contains("--winner"), "{}", said.err);
+    let printed = syncline(Path::new("syncline.toml"), &["conflicts", "resolve", "7"]);
+    assert_eq!(printed.status, 2);
+    assert!(printed.err.contains("--winner"), "{}", printed.err);
     assert_eq!(
         syncline(Path::new("syncline.toml"), &["frobnicate"]).status,
         2
@@ -119,18 +120,19 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
-fn a_missing_configuration_says_where_to_begin() {
-    let said = syncline(Path::new("/nowhere/syncline.toml"), &["status"]);
-    assert_eq!(said.status, 1);
+fn a_missing_configuration_is_reported_with_a_fix() {
+    let printed = syncline(Path::new("/nowhere/syncline.toml"), &["status"]);
+    assert_eq!(printed.status, 1);
     assert!(
-        said.err
+        printed
+            .err
             .starts_with("error: the configuration /nowhere/syncline.toml cannot be read")
     );
-    assert!(said.err.contains("\n  fix: write it"), "{}", said.err);
+    assert!(printed.err.contains("\n  fix: write it"), "{}", printed.err);
 }
 
 #[test]
-fn each_mistake_of_a_configuration_is_told_with_its_line_and_its_fix() {
+fn configuration_mistakes_are_printed_with_line_and_fix() {
     let folder = nowhere();
     let config = folder.path().join("syncline.toml");
     let text = std::fs::read_to_string(&config).expect("the configuration");
@@ -138,13 +140,13 @@ fn each_mistake_of_a_configuration_is_told_with_its_line_and_its_fix() {
         .replace("table = ", "tabel = ")
         .replace("postgres = {", "postgrse = {");
     std::fs::write(&config, text).expect("the configuration");
-    let said = syncline(&config, &["check"]);
-    assert_eq!(said.status, 1);
+    let printed = syncline(&config, &["check"]);
+    assert_eq!(printed.status, 1);
     for part in ["line 4: ", "line 8: ", "tabel", "postgrse", "    fix: "] {
         assert!(
-            said.err.contains(part),
+            printed.err.contains(part),
             "{part} is missing in\n{}",
-            said.err
+            printed.err
         );
     }
     let as_json = syncline(&config, &["check", "--json"]);
@@ -157,50 +159,58 @@ fn each_mistake_of_a_configuration_is_told_with_its_line_and_its_fix() {
 }
 
 #[test]
-fn an_unknown_tenant_is_answered_with_the_known_ones() {
+fn an_unknown_tenant_lists_the_known_ones() {
     let folder = nowhere();
     let config = folder.path().join("syncline.toml");
-    let said = syncline(&config, &["status", "--tenant", "globex"]);
-    assert_eq!(said.status, 1);
+    let printed = syncline(&config, &["status", "--tenant", "globex"]);
+    assert_eq!(printed.status, 1);
     assert!(
-        said.err.contains("globex") && said.err.contains("acme"),
+        printed.err.contains("globex") && printed.err.contains("acme"),
         "{}",
-        said.err
+        printed.err
     );
 }
 
 #[test]
-fn an_unreachable_database_is_named_without_its_password() {
+fn an_unreachable_database_never_shows_its_password() {
     let folder = nowhere();
-    let said = syncline(&folder.path().join("syncline.toml"), &["migrate"]);
-    assert_eq!(said.status, 1);
+    let printed = syncline(&folder.path().join("syncline.toml"), &["migrate"]);
+    assert_eq!(printed.status, 1);
     assert!(
-        said.err.contains("Postgres cannot be reached"),
+        printed.err.contains("Postgres cannot be reached"),
         "{}",
-        said.err
+        printed.err
     );
-    assert!(said.err.contains("fix: start Postgres"), "{}", said.err);
-    assert!(!said.err.contains("hush"), "{}", said.err);
+    assert!(
+        printed.err.contains("fix: start Postgres"),
+        "{}",
+        printed.err
+    );
+    assert!(!printed.err.contains("hush"), "{}", printed.err);
 }
 
 #[test]
-fn an_unreachable_org_is_named_with_what_to_check() {
+fn an_unreachable_org_is_reported_with_a_fix() {
     let folder = nowhere();
-    let said = syncline(&folder.path().join("syncline.toml"), &["check"]);
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("fix: check `login_url`"), "{}", said.err);
+    let printed = syncline(&folder.path().join("syncline.toml"), &["check"]);
+    assert_eq!(printed.status, 1);
+    assert!(
+        printed.err.contains("fix: check `login_url`"),
+        "{}",
+        printed.err
+    );
 }
 
 #[test]
-fn uninstalling_asks_for_a_clear_yes() {
+fn uninstall_requires_yes() {
     let folder = nowhere();
-    let said = syncline(&folder.path().join("syncline.toml"), &["uninstall"]);
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("--yes"), "{}", said.err);
+    let printed = syncline(&folder.path().join("syncline.toml"), &["uninstall"]);
+    assert_eq!(printed.status, 1);
+    assert!(printed.err.contains("--yes"), "{}", printed.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_sign_in_says_what_to_check() {
+async fn a_refused_sign_in_is_reported_with_a_fix() {
     let org: Running = server::start(Org::default(), &Options::default())
         .await
         .expect("a local org");
@@ -208,11 +218,15 @@ async fn a_refused_sign_in_says_what_to_check() {
     let other_key = include_str!("../../tests/org/keys/other-private.pem");
     let folder = configured(&org.http_url(), &database, other_key);
     let config = folder.path().join("syncline.toml");
-    let said = tokio::task::spawn_blocking(move || syncline(&config, &["check"]))
+    let printed = tokio::task::spawn_blocking(move || syncline(&config, &["check"]))
         .await
         .expect("the program runs");
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("fix: check `client_id`"), "{}", said.err);
-    assert!(!said.err.contains("PRIVATE KEY"), "{}", said.err);
+    assert_eq!(printed.status, 1);
+    assert!(
+        printed.err.contains("fix: check `client_id`"),
+        "{}",
+        printed.err
+    );
+    assert!(!printed.err.contains("PRIVATE KEY"), "{}", printed.err);
     org.stop().await;
 }

@@ -1,10 +1,10 @@
-//! `syncline explain` as an operator sees it, over a history that is written down here.
+//! `syncline explain` as an operator sees it, over a history that stands here.
 
 use std::process::{Command, Output};
 
 use throwaway_postgres::TestDatabase;
 
-/// One record of two objects' same name, and what happened to the first.
+/// Two records with the same external id, and what happened to the first.
 const HISTORY: &str = r#"
 insert into syncline.sync_link (record_id, tenant, object, external_id, canonical_id, salesforce_id, agreed, remote_state) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'A-1', 'a-1', '001000000000001AAA', true, '{"presence": "present", "presence_version": {}, "fields": {}}'),
@@ -69,8 +69,8 @@ Name = {{ column = "name" }}
             _database: database,
             folder,
         };
-        let (status, said) = scene.syncline(&["migrate"]).await;
-        assert_eq!(status, 0, "{said}");
+        let (status, printed) = scene.syncline(&["migrate"]).await;
+        assert_eq!(status, 0, "{printed}");
         sqlx::raw_sql(HISTORY)
             .execute(&mut connection)
             .await
@@ -78,7 +78,7 @@ Name = {{ column = "name" }}
         scene
     }
 
-    /// Runs the program and returns its status and what it said, answers and errors.
+    /// Runs the program and returns its status and what it printed, output and errors.
     async fn syncline(&self, words: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         command
@@ -93,33 +93,33 @@ Name = {{ column = "name" }}
             .await
             .expect("the program is waited for")
             .expect("the program runs");
-        let said = [stdout, stderr].concat();
+        let printed = [stdout, stderr].concat();
         (
             status.code().expect("it ends by itself"),
-            String::from_utf8(said).expect("it prints UTF-8"),
+            String::from_utf8(printed).expect("it prints UTF-8"),
         )
     }
 }
 
 #[tokio::test]
-async fn a_history_is_told_in_order() {
+async fn a_history_is_shown_in_order() {
     let scene = Scene::new().await;
-    let (status, said) = scene
+    let (status, printed) = scene
         .syncline(&["explain", "a-1", "--object", "Account"])
         .await;
-    assert_eq!(status, 0, "{said}");
-    insta::assert_snapshot!(said);
+    assert_eq!(status, 0, "{printed}");
+    insta::assert_snapshot!(printed);
 }
 
 #[tokio::test]
-async fn as_json_each_decision_comes_with_what_makes_it_again() {
+async fn json_decisions_hold_their_input() {
     let scene = Scene::new().await;
-    let (status, said) = scene
+    let (status, printed) = scene
         .syncline(&["explain", "001000000000001", "--json"])
         .await;
-    assert_eq!(status, 0, "{said}");
-    assert!(said.contains("12345678901234567.89"), "no digit is lost");
-    let mut json: serde_json::Value = serde_json::from_str(&said).expect("it is JSON");
+    assert_eq!(status, 0, "{printed}");
+    assert!(printed.contains("12345678901234567.89"), "no digit is lost");
+    let mut json: serde_json::Value = serde_json::from_str(&printed).expect("it is JSON");
     let decided = json["entries"]
         .as_array_mut()
         .and_then(|entries| entries.iter_mut().find(|entry| entry["kind"] == "decided"))
@@ -132,15 +132,18 @@ async fn as_json_each_decision_comes_with_what_makes_it_again() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_or_several_go_by_is_an_error_that_says_what_to_do() {
+async fn unknown_and_ambiguous_keys_are_errors() {
     let scene = Scene::new().await;
-    let (status, said) = scene.syncline(&["explain", "A-2"]).await;
-    assert_eq!(status, 1);
-    assert!(said.contains("nobody knows a record by \"A-2\""), "{said}");
-    let (status, said) = scene.syncline(&["explain", "A-1"]).await;
+    let (status, printed) = scene.syncline(&["explain", "A-2"]).await;
     assert_eq!(status, 1);
     assert!(
-        said.contains("name one with --object or --tenant: Account of acme, Contact of acme"),
-        "{said}"
+        printed.contains("no record is known by \"A-2\""),
+        "{printed}"
+    );
+    let (status, printed) = scene.syncline(&["explain", "A-1"]).await;
+    assert_eq!(status, 1);
+    assert!(
+        printed.contains("name one with --object or --tenant: Account of acme, Contact of acme"),
+        "{printed}"
     );
 }

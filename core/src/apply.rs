@@ -20,7 +20,7 @@ use crate::engine::orphans::LeaseGuard;
 use crate::engine::ports::MappedObject;
 use crate::engine::ports::store::{LeasedTask, NextWakeUp, PlannedRecord};
 use crate::model::ids::ObjectName;
-use crate::planner::delete_guard::MASS_DELETE;
+use crate::planner::policy::delete_guard::MASS_DELETE;
 
 use perform::{Batch, Intended, perform};
 use planner::ObjectPlanner;

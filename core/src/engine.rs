@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) worker: String,
     pub(crate) orphans: Arc<OrphanedLeases>,
-    stop: watch::Sender<bool>,
+    pub(crate) stop: CancellationToken,
 }
 
 impl SyncEngine {
@@ -72,7 +72,7 @@ impl SyncEngine {
 
     /// Asks every running job to end at its next safe point. Nothing is lost by it.
     pub fn stop(&self) {
-        self.shared.stop.send_replace(true);
+        self.shared.stop.cancel();
     }
 
     /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
@@ -181,19 +181,15 @@ impl SyncEngine {
 }
 
 impl Shared {
-    /// Returns true once somebody asked the jobs to end.
+    /// Returns true once the jobs were asked to end.
     pub(crate) fn stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.is_cancelled()
     }
 
-    /// Waits, but not beyond the wish to stop.
+    /// Waits, but returns at once when the jobs are asked to end.
     pub(crate) async fn pause(&self, pause: Duration) {
-        let mut stop = self.stop.subscribe();
-        let stopped = async {
-            // The sender lives as long as `self`, so waiting cannot fail.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        let _ = tokio::time::timeout(pause, stopped).await;
+        // Both ends of the wait mean the same to the caller, who asks `stopping`.
+        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
     }
 }
 
@@ -266,7 +262,7 @@ impl SyncEngineBuilder {
                 ids,
                 worker,
                 orphans: Arc::default(),
-                stop: watch::Sender::new(false),
+                stop: CancellationToken::new(),
             }),
         }
     }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod capture;
 pub mod engine;
+pub mod host;
 pub mod migrate;
 pub mod reconcile;
 pub mod salesforce;

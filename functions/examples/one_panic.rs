@@ -5,15 +5,16 @@
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use syncline_functions::deadline::Deadline;
-use syncline_functions::{logs, sqs};
+use syncline::host::logs;
+use syncline_functions::sqs;
+use syncline_functions::time_limits::TimeLimits;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    logs::start();
+    logs::start_json();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let deadline = Deadline::of(&event.context);
-        let response = sqs::handle_batch(event.payload, deadline, |body| async move {
+        let limits = TimeLimits::of(&event.context);
+        let response = sqs::handle_batch(event.payload, limits, |body| async move {
             assert_ne!(body, "panic", "a message asked for it");
             Ok(())
         })

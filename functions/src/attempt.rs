@@ -1,5 +1,5 @@
-//! One piece of an invocation, kept apart from the others: it may fail, panic or never end, and takes
-//! nothing else with it.
+//! One piece of an invocation, kept apart from the others: if it fails, panics or never ends, the others
+//! go on.
 
 use std::any::Any;
 use std::fmt;
@@ -8,18 +8,18 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use crate::deadline::Deadline;
+use crate::time_limits::TimeLimits;
 
 /// Why a piece was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// It said why.
+    /// It failed, for this reason.
     Refused(String),
     /// It panicked.
     Panicked,
-    /// It had not ended at the hard end.
-    GivenUp,
-    /// The soft end came before its turn.
+    /// It still ran when time was up.
+    Abandoned,
+    /// No time was left when its turn came.
     Untried,
 }
 
@@ -28,33 +28,33 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused(reason) => f.write_str(reason),
             Self::Panicked => f.write_str("it panicked; the log says where"),
-            Self::GivenUp => f.write_str("it was not done at the deadline"),
+            Self::Abandoned => f.write_str("it was not done at the deadline"),
             Self::Untried => f.write_str("no time was left for it"),
         }
     }
 }
 
-/// Makes one attempt within the deadline.
+/// Makes one attempt within the limits.
 ///
-/// Whatever state a panic leaves behind belongs to this piece alone: leases and intents outlive it in
-/// Postgres and lapse there.
-pub async fn attempt<T, F>(deadline: Deadline, make: impl FnOnce() -> F) -> Result<T, Failure>
+/// State that a panic leaves behind belongs to this piece alone: its leases and intents stay in Postgres
+/// and expire there.
+pub async fn attempt<T, F>(limits: TimeLimits, make: impl FnOnce() -> F) -> Result<T, Failure>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
-    if deadline.is_over() {
+    if limits.is_over() {
         return Err(Failure::Untried);
     }
     // The panic may come when the future is made or when it is polled.
     let guarded = AssertUnwindSafe(async { make().await }).catch_unwind();
-    match tokio::time::timeout_at(deadline.hard().into(), guarded).await {
+    match tokio::time::timeout(limits.until_abandoned(), guarded).await {
         Ok(Ok(Ok(done))) => Ok(done),
         Ok(Ok(Err(error))) => Err(Failure::Refused(format!("{error:#}"))),
         Ok(Err(panic)) => {
             forget(panic);
             Err(Failure::Panicked)
         }
-        Err(_elapsed) => Err(Failure::GivenUp),
+        Err(_elapsed) => Err(Failure::Abandoned),
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
 use syncline::engine::ports::WakeUp;
+use syncline::host::instance::Instance;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::reconcile::{ReconcileReport, SweepOutcome};
@@ -22,10 +23,9 @@ use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::attempt::attempt;
-use crate::deadline::Deadline;
 use crate::payload::{self, CaptureCall, CaptureJob, ReconcileJob, ReconcileKind};
 use crate::sqs;
-use crate::wiring::Instance;
+use crate::time_limits::TimeLimits;
 
 /// Tenants that one invocation works for at once. Most are idle and return at once; the others mostly
 /// wait.
@@ -40,12 +40,12 @@ const TENANTS_AT_ONCE: usize = 256;
 pub(crate) async fn capture(
     instance: &Instance,
     payload: Value,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<Value> {
     match CaptureCall::parse(payload)? {
-        CaptureCall::Job(job) => capture_side(instance, &job, deadline).await,
+        CaptureCall::Job(job) => capture_side(instance, &job, limits).await,
         CaptureCall::Relayed(batch) => {
-            let response = capture_relayed(instance, batch, deadline).await?;
+            let response = capture_relayed(instance, batch, limits).await?;
             Ok(json!(response))
         }
     }
@@ -55,18 +55,18 @@ pub(crate) async fn capture(
 async fn capture_side(
     instance: &Instance,
     job: &CaptureJob,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<Value> {
     let side = match job.side {
         SourceSystem::Postgres => "postgres",
         SourceSystem::Salesforce => "salesforce",
     };
     let keep_polling = Duration::from_secs(u64::from(job.keep_polling_seconds));
-    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), limits, |tenant| {
         async move {
             let engine = instance.engine(&tenant).await?;
             let options = CaptureOptions {
-                deadline: engine.deadline_in(deadline.remaining()),
+                deadline: limits.stop(),
                 keep_polling,
                 idle: Idle::Return,
             };
@@ -86,13 +86,13 @@ async fn capture_side(
 async fn capture_relayed(
     instance: &Instance,
     event: SqsEvent,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<SqsBatchResponse> {
     let tenants = Owners::default();
     let tenants = &tenants;
     let response = sqs::handle_groups(
         event,
-        deadline,
+        limits,
         |body| async move {
             let event = RelayedEvent::parse(&body)?;
             let tenant = tenants.of(instance, event.organization_id()).await?;
@@ -120,17 +120,17 @@ async fn capture_relayed(
 pub(crate) async fn reconcile(
     instance: &Instance,
     payload: Value,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<Value> {
     let job = &ReconcileJob::parse(payload)?;
-    let outcome = for_each_tenant(instance, job.tenant.as_ref(), deadline, |tenant| {
+    let outcome = for_each_tenant(instance, job.tenant.as_ref(), limits, |tenant| {
         async move {
             if job.kind == ReconcileKind::Migrate {
                 instance.store(&tenant).await?.migrate().await?;
                 return Ok(json!({"migrated": true}));
             }
             let engine = instance.engine(&tenant).await?;
-            reconcile_one(&engine, &tenant, job.kind, deadline).await
+            reconcile_one(&engine, &tenant, job.kind, limits).await
         }
         .boxed()
     })
@@ -146,9 +146,9 @@ pub(crate) async fn reconcile(
 pub(crate) async fn apply(
     instance: &Instance,
     event: SqsEvent,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<SqsBatchResponse> {
-    let response = sqs::handle_batch(event, deadline, |body| {
+    let response = sqs::handle_batch(event, limits, |body| {
         async move {
             let WakeUp::Apply {
                 tenant,
@@ -157,8 +157,9 @@ pub(crate) async fn apply(
                 ..
             } = payload::wake_up(&body)?;
             let engine = instance.engine(&tenant).await?;
-            let end = engine.deadline_in(deadline.remaining());
-            engine.apply(&tenant, &object, permit, end).await?;
+            engine
+                .apply(&tenant, &object, permit, limits.stop())
+                .await?;
             Ok(())
         }
         .boxed()
@@ -193,9 +194,9 @@ async fn reconcile_one(
     engine: &SyncEngine,
     tenant: &TenantId,
     kind: ReconcileKind,
-    deadline: Deadline,
+    limits: TimeLimits,
 ) -> anyhow::Result<Value> {
-    let end = engine.deadline_in(deadline.remaining());
+    let end = limits.stop();
     Ok(match kind {
         ReconcileKind::Sweep => swept(&engine.sweep(tenant).await?),
         ReconcileKind::Incremental => compared(&engine.reconcile_incremental(tenant, end).await?),
@@ -230,14 +231,14 @@ impl Outcome {
 async fn for_each_tenant<'a>(
     instance: &Instance,
     only: Option<&TenantId>,
-    deadline: Deadline,
+    limits: TimeLimits,
     work: impl Fn(TenantId) -> BoxFuture<'a, anyhow::Result<Value>>,
 ) -> anyhow::Result<Outcome> {
     let tenants = instance.tenants(only).await?;
     let work = &work;
     let results: Vec<_> = stream::iter(tenants)
         .map(|tenant| async move {
-            let done = attempt(deadline, || work(tenant.clone())).await;
+            let done = attempt(limits, || work(tenant.clone())).await;
             (tenant, done)
         })
         .buffer_unordered(TENANTS_AT_ONCE)

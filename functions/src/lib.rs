@@ -1,20 +1,16 @@
 //! The three Lambda functions: decoding and wiring.
 //!
 //! Nothing here decides anything about a record: deleting this crate would lose wiring, not
-//! knowledge. The command line shares its wiring.
+//! knowledge. What the command line needs, too, is in `syncline::host`.
 
 pub mod attempt;
-pub mod aws;
-pub mod deadline;
 mod jobs;
-pub mod logs;
 pub mod payload;
 pub mod serve;
-pub mod settings;
 pub mod sqs;
-pub mod wiring;
+pub mod time_limits;
 
 /// Returns an error with all its causes, as the answer of an invocation.
-fn told(error: anyhow::Error) -> lambda_runtime::Error {
+fn error_chain(error: anyhow::Error) -> lambda_runtime::Error {
     format!("{error:#}").into()
 }

@@ -3,10 +3,11 @@
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use syncline::host::instance::Instance;
+use syncline::host::logs;
 
-use crate::deadline::Deadline;
-use crate::wiring::Instance;
-use crate::{jobs, logs, told};
+use crate::time_limits::TimeLimits;
+use crate::{error_chain, jobs};
 
 /// Serves the capture function, until Lambda ends it.
 ///
@@ -35,22 +36,22 @@ pub async fn reconcile() -> Result<(), Error> {
     serve(jobs::reconcile).await
 }
 
-/// Serves invocations. Whatever became of one, what its jobs held and did not give back is given back
-/// before it is answered: afterwards Lambda may freeze the process for good.
+/// Serves invocations. Leases that the jobs of one left behind are given back before it is answered,
+/// also after a failure: afterwards Lambda may freeze the process for good.
 async fn serve<E, A>(
-    work: impl AsyncFn(&Instance, E, Deadline) -> anyhow::Result<A>,
+    work: impl AsyncFn(&Instance, E, TimeLimits) -> anyhow::Result<A>,
 ) -> Result<(), Error>
 where
     E: DeserializeOwned,
     A: Serialize,
 {
-    logs::start();
+    logs::start_json();
     let instance = Instance::from_environment();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<E>| {
-        let deadline = Deadline::of(&event.context);
-        let answer = Box::pin(work(&instance, event.payload, deadline)).await;
+        let limits = TimeLimits::of(&event.context);
+        let answer = Box::pin(work(&instance, event.payload, limits)).await;
         instance.release_orphaned_leases().await;
-        answer.map_err(told)
+        answer.map_err(error_chain)
     }))
     .await
 }

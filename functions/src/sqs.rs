@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use tracing::{error, warn};
 
 use crate::attempt::{Failure, attempt};
-use crate::deadline::Deadline;
+use crate::time_limits::TimeLimits;
 
 /// Messages of a batch that are handled at once. They are wake-ups of different tenants, objects or
 /// slots; few enough to share one instance's connections.
@@ -31,10 +31,10 @@ pub enum BatchError {
 /// Handles each message of a batch by itself and returns which of them are to be delivered again.
 ///
 /// `handle` gets the body as it came: what it cannot parse is one failed message. A panic in it fails
-/// that message alone. Messages whose turn has not come when the deadline nears are reported untried.
+/// that message alone. Messages whose turn has not come when time runs out are reported untried.
 pub async fn handle_batch<H, F>(
     event: SqsEvent,
-    deadline: Deadline,
+    limits: TimeLimits,
     handle: H,
 ) -> Result<SqsBatchResponse, BatchError>
 where
@@ -43,7 +43,7 @@ where
 {
     let failed = stream::iter(identified(event.records)?)
         .map(|(id, body)| {
-            let handled = attempt(deadline, || handle(body));
+            let handled = attempt(limits, || handle(body));
             async move { Some((id, handled.await.err()?)) }
         })
         .buffer_unordered(MESSAGES_AT_ONCE)
@@ -60,7 +60,7 @@ where
 /// so that one that can never succeed takes no other with it. Groups do not wait for each other.
 pub async fn handle_groups<K, T, P, PF, H, HF>(
     event: SqsEvent,
-    deadline: Deadline,
+    limits: TimeLimits,
     parse: P,
     handle: H,
 ) -> Result<SqsBatchResponse, BatchError>
@@ -75,7 +75,7 @@ where
     let mut failed = Failures::new();
     let mut groups: BTreeMap<K, Vec<(String, T)>> = BTreeMap::new();
     for (id, body) in identified(event.records)? {
-        match attempt(deadline, || parse(body)).await {
+        match attempt(limits, || parse(body)).await {
             Ok((group, held)) => groups.entry(group).or_default().push((id, held)),
             Err(failure) => {
                 failed.insert(id, failure);
@@ -84,7 +84,7 @@ where
     }
     let handle = &handle;
     let outcomes: Vec<Failures> = stream::iter(groups)
-        .map(|(group, messages)| handle_group(deadline, handle, group, messages))
+        .map(|(group, messages)| handle_group(limits, handle, group, messages))
         .buffer_unordered(MESSAGES_AT_ONCE)
         .collect()
         .await;
@@ -96,7 +96,7 @@ where
 type Failures = BTreeMap<String, Failure>;
 
 async fn handle_group<K, T, H, F>(
-    deadline: Deadline,
+    limits: TimeLimits,
     handle: &H,
     group: K,
     messages: Vec<(String, T)>,
@@ -108,7 +108,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let held = messages.iter().map(|(_, held)| held.clone()).collect();
-    let Err(failure) = attempt(deadline, || handle(group.clone(), held)).await else {
+    let Err(failure) = attempt(limits, || handle(group.clone(), held)).await else {
         return Failures::new();
     };
     if let [(id, _)] = messages.as_slice() {
@@ -117,7 +117,7 @@ where
     warn!(reason = %failure, count = messages.len(), "messages failed together and are tried one by one");
     let mut failed = Failures::new();
     for (id, held) in messages {
-        if let Err(failure) = attempt(deadline, || handle(group.clone(), vec![held])).await {
+        if let Err(failure) = attempt(limits, || handle(group.clone(), vec![held])).await {
             failed.insert(id, failure);
         }
     }
@@ -151,7 +151,7 @@ fn report(id: &str, failure: &Failure) {
         Failure::Refused(_) | Failure::Untried => {
             warn!(message.id = id, reason = %failure, "a message failed and returns to the queue");
         }
-        Failure::Panicked | Failure::GivenUp => {
+        Failure::Panicked | Failure::Abandoned => {
             error!(message.id = id, reason = %failure, "a message broke and returns to the queue");
         }
     }

@@ -8,9 +8,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use syncline::salesforce::RelayedEvent;
-use syncline_functions::deadline::Deadline;
 use syncline_functions::payload::{self, CaptureCall};
 use syncline_functions::sqs::{BatchError, handle_batch, handle_groups};
+use syncline_functions::time_limits::TimeLimits;
 
 /// What handling a message comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +56,12 @@ fn event(messages: &[(&str, &str)]) -> SqsEvent {
     serde_json::from_value(json!({"Records": records})).expect("a batch as Lambda sends it")
 }
 
-fn plenty() -> Deadline {
-    Deadline::with_remaining(Duration::from_secs(60))
+fn plenty() -> TimeLimits {
+    TimeLimits::with_remaining(Duration::from_secs(60))
 }
 
-async fn response(event: SqsEvent, deadline: Deadline) -> Value {
-    let response = handle_batch(event, deadline, handle)
+async fn response(event: SqsEvent, limits: TimeLimits) -> Value {
+    let response = handle_batch(event, limits, handle)
         .await
         .expect("the batch has ids");
     serde_json::to_value(response).expect("a response is JSON")
@@ -128,7 +128,7 @@ proptest! {
             .zip(&fates)
             .map(|(id, fate)| (id.as_str(), fate.body()))
             .collect();
-        let over = Deadline::with_remaining(Duration::ZERO);
+        let over = TimeLimits::with_remaining(Duration::ZERO);
         let reported = reported(&on_a_runtime(response(event(&messages), over)));
         prop_assert_eq!(reported.into_iter().collect::<BTreeSet<_>>(), ids.into_iter().collect());
     }
@@ -136,7 +136,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case waits for its deadline.
+    // Each case waits for its time limit.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
@@ -149,7 +149,7 @@ proptest! {
             ids.iter().map(String::as_str).zip(fates.iter().copied()).collect();
         let messages: Vec<(&str, &str)> =
             bodies.iter().map(|(id, fate)| (*id, fate.body())).collect();
-        let soon = Deadline::with_remaining(Duration::from_millis(40));
+        let soon = TimeLimits::with_remaining(Duration::from_millis(40));
         let reported = reported(&on_a_runtime(response(event(&messages), soon)));
         for id in &ids {
             // With time so short a good message may stay untried; a bad one never counts as done.
@@ -248,8 +248,8 @@ async fn handle_all(bodies: Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn group_response(event: SqsEvent, deadline: Deadline) -> Value {
-    let response = handle_groups(event, deadline, parse, |_, bodies| handle_all(bodies))
+async fn group_response(event: SqsEvent, limits: TimeLimits) -> Value {
+    let response = handle_groups(event, limits, parse, |_, bodies| handle_all(bodies))
         .await
         .expect("the batch has ids");
     serde_json::to_value(response).expect("a response is JSON")
@@ -312,14 +312,14 @@ async fn a_group_that_never_ends_is_reported_whole_and_holds_up_no_other() {
         ("c", "1 succeeds"),
     ]);
     // Time enough for what ends at once, on a busy machine too.
-    let soon = Deadline::with_remaining(Duration::from_secs(2));
+    let soon = TimeLimits::with_remaining(Duration::from_secs(2));
     assert_eq!(reported(&group_response(batch, soon).await), ["a", "c"]);
 }
 
 #[tokio::test]
 async fn when_no_time_is_left_no_group_is_begun() {
     let batch = event(&[("a", "1 panics"), ("b", "2 succeeds")]);
-    let over = Deadline::with_remaining(Duration::ZERO);
+    let over = TimeLimits::with_remaining(Duration::ZERO);
     assert_eq!(reported(&group_response(batch, over).await), ["a", "b"]);
 }
 

@@ -1,4 +1,4 @@
-//! The history of one record, told in order.
+//! The history of one record, in order.
 
 use anyhow::bail;
 use chrono::SecondsFormat;
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 
 use super::Context;
 
-/// Tells everything that happened to the record that goes by `key`.
+/// Shows everything that happened to the record that `key` names.
 pub(super) async fn explain(
     context: &Context,
     key: &str,
@@ -21,26 +21,26 @@ pub(super) async fn explain(
 ) -> anyhow::Result<Outcome> {
     let object = object.map(ObjectName::parse).transpose()?;
     let mut timelines = Vec::new();
-    let mut namesakes = Vec::new();
+    let mut candidates = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
         match store.timeline(tenant, object.as_ref(), key).await? {
             TimelineAnswer::Found(timeline) => timelines.push(timeline),
-            TimelineAnswer::Several(several) => namesakes.extend(several),
+            TimelineAnswer::Several(several) => candidates.extend(several),
             TimelineAnswer::Unknown => {}
         }
     }
-    match (timelines.as_slice(), namesakes.is_empty()) {
+    match (timelines.as_slice(), candidates.is_empty()) {
         ([], true) => bail!(
-            "nobody knows a record by {key:?}: it takes an external id, a Salesforce id or a record id, as \
-             `syncline conflicts list` or the view syncline.record_status show them"
+            "no record is known by {key:?}: name an external id, a Salesforce id or a record id, as \
+             `syncline conflicts list` or the view syncline.record_status show it"
         ),
-        ([timeline], true) => Ok(Outcome::well(json!(timeline), told(timeline))),
+        ([timeline], true) => Ok(Outcome::well(json!(timeline), text_of(timeline))),
         (timelines, _) => {
-            namesakes.extend(timelines.iter().map(|timeline| timeline.record.clone()));
+            candidates.extend(timelines.iter().map(|timeline| timeline.record.clone()));
             bail!(
-                "several records go by {key:?}; name one with --object or --tenant: {}",
-                listed(&namesakes)
+                "several records are known by {key:?}; name one with --object or --tenant: {}",
+                listed(&candidates)
             )
         }
     }
@@ -54,7 +54,7 @@ fn listed(records: &[NamedRecord]) -> String {
     names.join(", ")
 }
 
-fn told(timeline: &RecordTimeline) -> String {
+fn text_of(timeline: &RecordTimeline) -> String {
     let NamedRecord {
         tenant,
         object,
@@ -74,10 +74,10 @@ fn told(timeline: &RecordTimeline) -> String {
     let mut text =
         format!("{object} {external_id} ({id})\n{tenant}, record {record_id}\n{state}{reason}\n\n");
     if timeline.truncated {
-        text.push_str("older entries are left out\n");
+        text.push_str("older entries are not shown\n");
     }
     if timeline.entries.is_empty() {
-        text.push_str("nothing is recorded of it\n");
+        text.push_str("nothing is recorded\n");
     }
     for entry in &timeline.entries {
         let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -94,68 +94,68 @@ fn told(timeline: &RecordTimeline) -> String {
 
 /// Returns an entry in words, one line or more.
 fn lines(entry: &TimelineEntry) -> Vec<String> {
-    let said = Particulars(&entry.particulars);
+    let entry_fields = Particulars(&entry.particulars);
     match entry.kind {
         EntryKind::Observed => vec![format!(
             "seen in {}: {}{}{}",
-            side(&said.word("side")),
-            said.word("operation"),
-            said.fields("values"),
-            said.noted("fate")
+            side(&entry_fields.word("side")),
+            entry_fields.word("operation"),
+            entry_fields.fields("values"),
+            entry_fields.noted("fate")
         )],
         EntryKind::Settled => vec![format!(
             "answer recorded: {}{}{}",
-            said.word("operation"),
-            said.fields("values"),
-            said.noted("fate")
+            entry_fields.word("operation"),
+            entry_fields.fields("values"),
+            entry_fields.noted("fate")
         )],
-        EntryKind::Decided => decision(&said),
+        EntryKind::Decided => decision(&entry_fields),
         EntryKind::DiscardedValue => vec![format!(
-            "{} {} of {} lost{}",
-            said.word("field"),
-            said.value("value"),
-            side(&said.word("side")),
-            said.noted("rule")
+            "{} {} of {} discarded{}",
+            entry_fields.word("field"),
+            entry_fields.value("value"),
+            side(&entry_fields.word("side")),
+            entry_fields.noted("rule")
         )],
         EntryKind::ConflictOpened => vec![format!(
             "conflict {} over {}: base {}, Postgres {}, Salesforce {}",
-            said.word("conflict_id"),
-            said.field(),
-            said.value("base"),
-            said.value("postgres"),
-            said.value("salesforce")
+            entry_fields.word("conflict_id"),
+            entry_fields.field(),
+            entry_fields.value("base"),
+            entry_fields.value("postgres"),
+            entry_fields.value("salesforce")
         )],
         EntryKind::ConflictClosed => vec![format!(
             "conflict {} over {} {}{}",
-            said.word("conflict_id"),
-            said.field(),
-            said.word("state"),
-            said.noted("resolution")
+            entry_fields.word("conflict_id"),
+            entry_fields.field(),
+            entry_fields.word("state"),
+            entry_fields.noted("resolution")
         )],
         EntryKind::WriteRecorded => vec![format!(
-            "write to Salesforce by lane {}: {}{}",
-            said.word("lane"),
-            said.word("action"),
-            said.fields("fields")
+            "write to Salesforce recorded, lane {}: {}{}",
+            entry_fields.word("lane"),
+            entry_fields.word("action"),
+            entry_fields.fields("fields")
         )],
         EntryKind::WriteEnded => vec![format!(
-            "that write: {}{}",
-            said.word("state"),
-            said.refusal()
+            "write {}{}",
+            entry_fields.word("state"),
+            entry_fields.refusal()
         )],
         EntryKind::Stopped => vec![format!(
             "stopped ({}): {}",
-            said.word("code"),
-            said.word("message")
+            entry_fields.word("code"),
+            entry_fields.word("message")
         )],
-        EntryKind::Resumed => vec![format!("goes on{}", said.noted("outcome"))],
+        EntryKind::Resumed => vec![format!("resumed{}", entry_fields.noted("outcome"))],
     }
 }
 
-fn decision(said: &Particulars<'_>) -> Vec<String> {
-    let plan = said.0.get("plan").cloned().unwrap_or_default();
+fn decision(entry_fields: &Particulars<'_>) -> Vec<String> {
+    let plan = entry_fields.0.get("plan").cloned().unwrap_or_default();
     let Ok(plan) = serde_json::from_value::<RecordPlan>(plan) else {
-        return vec!["decided, by a version of the planner that this one does not know".to_owned()];
+        return vec!["decided, by an unknown version of the planner".to_owned()];
     };
     let mut lines = vec![format!("decided: {}", plan.explanation.record.sentence())];
     for (side, write) in [
@@ -202,7 +202,7 @@ fn side(word: &str) -> &str {
     }
 }
 
-/// What an entry says, as a person reads it.
+/// What an entry holds, as a person reads it.
 struct Particulars<'e>(&'e Map<String, Json>);
 
 impl Particulars<'_> {

@@ -1,4 +1,4 @@
-//! Conflicts and dead letters: listing them, deciding them, trying again.
+//! Lists and resolves conflicts; lists and replays dead letters.
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,7 +16,7 @@ use super::Context;
 /// Dead letters that are replayed by one `--all`.
 const REPLAYED_MAX: i64 = 100_000;
 
-/// Lists or decides conflicts.
+/// Lists or resolves conflicts.
 pub(super) async fn conflicts(context: &Context, asked: Conflicts) -> anyhow::Result<Outcome> {
     match asked {
         Conflicts::List(listing) => list_conflicts(context, &listing).await,
@@ -40,8 +40,8 @@ async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<
     let mut found: Vec<SyncConflict> = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let some = store.conflicts(tenant, &filter, listing.limit.into());
-        found.extend(some.await?);
+        let page = store.conflicts(tenant, &filter, listing.limit.into());
+        found.extend(page.await?);
     }
     let mut shown = table([
         "id",
@@ -104,16 +104,16 @@ async fn resolve(
                     .await?
             }
         };
-        let told = match resolution {
-            Resolution::Resolved => "resolved; the winner's value travels now",
-            Resolution::Moved => "a side has moved since: list it again",
-            Resolution::Busy => "somebody holds the row right now: try again",
-            Resolution::Closed => "there is no such open conflict",
+        let message = match resolution {
+            Resolution::Resolved => "resolved; the value of the winner is being written",
+            Resolution::Moved => "a side has changed since: list it again",
+            Resolution::Busy => "another process has locked the row: try again",
+            Resolution::Closed => "no such open conflict",
         };
         if resolution != Resolution::Resolved {
             decision = FieldDecision::Found;
         }
-        text.push_str(&format!("{}: {told}\n", number.id));
+        text.push_str(&format!("{}: {message}\n", number.id));
         json.push(json!({"conflict_id": number.id, "resolution": resolution}));
     }
     Ok(Outcome {
@@ -128,11 +128,11 @@ async fn open_conflict(
     tenant: &TenantId,
     id: i64,
 ) -> anyhow::Result<Option<SyncConflict>> {
-    let from_here = ConflictFilter {
+    let from_id = ConflictFilter {
         after: Some(id - 1),
         ..ConflictFilter::default()
     };
-    let next = store.conflicts(tenant, &from_here, 1).await?;
+    let next = store.conflicts(tenant, &from_id, 1).await?;
     Ok(next.into_iter().find(|conflict| conflict.conflict_id == id))
 }
 
@@ -141,8 +141,8 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
     let mut found: Vec<DeadLetter> = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let some = store.dead_letters(tenant, object.as_ref(), listing.limit.into());
-        found.extend(some.await?);
+        let page = store.dead_letters(tenant, object.as_ref(), listing.limit.into());
+        found.extend(page.await?);
     }
     let mut shown = table(["id", "record", "field", "reason", "what to do", "since"]);
     for dead_letter in &found {
@@ -196,7 +196,7 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
     }
     let mut text = format!("{} replayed\n", replayed.len());
     for id in &missing {
-        text.push_str(&format!("{id}: there is no such dead letter\n"));
+        text.push_str(&format!("{id}: no such dead letter\n"));
     }
     Ok(Outcome {
         json: json!({"replayed": replayed, "missing": missing}),
@@ -208,7 +208,7 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
     })
 }
 
-/// Numbers are a database's own, so they name nothing among several tenants.
+/// Returns the selected tenant, which must be one: ids are unique only within a database.
 async fn only_tenant(context: &Context) -> anyhow::Result<(&TenantId, PgStore)> {
     let [tenant] = context.tenants.as_slice() else {
         bail!("the configuration has several tenants: name one with --tenant");

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 use syncline::engine::in_process;
-use syncline_functions::wiring::SentWakeUp;
+use syncline::host::instance::WakeUpTarget;
 
 use crate::arguments::Common;
 use crate::outcome::Outcome;
 
 use super::wired;
 
-/// Runs until Ctrl-C, then until every job has reached a safe point.
+/// Runs until Ctrl-C, then ends every job at its next safe point.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     let (wake_up, sent_wake_ups) = in_process::wake_up();
-    let context = wired(common, SentWakeUp::Here(Arc::new(wake_up))).await?;
+    let context = wired(common, WakeUpTarget::Here(Arc::new(wake_up))).await?;
     let engine = context.instance.engine_of(&context.tenants).await?;
-    // What is wrong with a side is told now, not in the log of the third retry.
+    // Reports a mistake on either side now, not in the log of the third retry.
     for tenant in &context.tenants {
         engine.mapped_objects(tenant).await?;
     }
@@ -28,7 +28,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
     let stopper = engine.clone();
     let stopping = tokio::spawn(async move {
-        // Without a signal handler the default action of Ctrl-C remains, which loses nothing either.
+        // If no handler can be set, Ctrl-C ends the process at once, which loses nothing either.
         if tokio::signal::ctrl_c().await.is_ok() {
             stopper.stop();
         }

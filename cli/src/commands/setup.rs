@@ -1,4 +1,4 @@
-//! Checking, migrating, installing and removing.
+//! Checks, migrates, installs and removes.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::outcome::{FieldDecision, Outcome, table};
 
 use super::Context;
 
-/// Between two turns of the wheel that shows that something is going on.
-const TURN: Duration = Duration::from_millis(100);
+/// Time between two steps of the progress spinner.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Compares the configuration with both live sides.
 pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
     let mut found: Vec<(TenantId, Vec<Finding>)> = Vec::new();
     for tenant in &context.tenants {
-        let wheel = wheel(&format!("checking {tenant}"));
+        let spinner = spinner(&format!("checking {tenant}"));
         let engine = context.instance.engine(tenant).await?;
         found.push((tenant.clone(), engine.check(tenant).await?));
-        wheel.finish_and_clear();
+        spinner.finish_and_clear();
     }
     let mut text = String::new();
     for (tenant, findings) in &found {
@@ -49,19 +49,19 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
 /// Brings the control plane's schema up to date.
 pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
-        let wheel = wheel(&format!("migrating the database of {tenant}"));
+        let spinner = spinner(&format!("migrating the database of {tenant}"));
         context.instance.store(tenant).await?.migrate().await?;
-        wheel.finish_and_clear();
+        spinner.finish_and_clear();
     }
     Ok(done(context, "the schema `syncline` is up to date"))
 }
 
-/// Puts the capture triggers in and enqueues the rows that stood there before.
+/// Installs the capture triggers and enqueues existing rows.
 pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow::Result<Outcome> {
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
-        let wheel = wheel(&format!("installing triggers for {tenant}"));
+        let spinner = spinner(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
         let mapped_objects = engine.mapped_objects(tenant).await?;
         context
@@ -73,11 +73,11 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
         let enqueued = match new_changes_only {
             true => 0,
             false => {
-                wheel.set_message(format!("enqueuing the rows of {tenant}"));
+                spinner.set_message(format!("enqueuing the rows of {tenant}"));
                 engine.enqueue_existing_rows(tenant).await?
             }
         };
-        wheel.finish_and_clear();
+        spinner.finish_and_clear();
         let tables: Vec<String> = mapped_objects
             .iter()
             .map(|mapped| {
@@ -97,27 +97,27 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
     Ok(Outcome::well(serde_json::Value::Object(json), text))
 }
 
-/// Removes everything that install and migrate brought.
+/// Removes everything that `install` and `migrate` created.
 pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Outcome> {
     if !yes {
         bail!(
             "this removes triggers, history, open conflicts and dead letters; \
-             run it with --yes if that is what you want"
+             run it with --yes to confirm"
         );
     }
-    refuse_to_take_others_along(context).await?;
+    refuse_if_shared(context).await?;
     for tenant in &context.tenants {
-        // The org is not asked: what is gone can be removed even from beside a dead org.
+        // Does not ask the org: uninstalling must work when the org is gone.
         context.instance.store(tenant).await?.uninstall().await?;
     }
     Ok(done(
         context,
-        "triggers and the schema `syncline` are gone; tables and records stay",
+        "triggers and the schema `syncline` are removed; tables and records stay",
     ))
 }
 
-/// The schema holds every tenant of a database: one of them cannot leave alone.
-async fn refuse_to_take_others_along(context: &Context) -> anyhow::Result<()> {
+/// Fails if a tenant that is not selected shares a database: the schema holds the state of both.
+async fn refuse_if_shared(context: &Context) -> anyhow::Result<()> {
     for (name, tenant) in &context.instance.config().await?.tenants {
         if context.tenants.contains(name) {
             continue;
@@ -128,7 +128,7 @@ async fn refuse_to_take_others_along(context: &Context) -> anyhow::Result<()> {
             if shared {
                 bail!(
                     "tenant {name} keeps its state in the database of {leaving}; \
-                     uninstall without --tenant, or give {name} a database of its own first"
+                     uninstall without --tenant, or give {name} its own database first"
                 );
             }
         }
@@ -164,11 +164,11 @@ fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
     format!("{tenant}:\n{shown}\n")
 }
 
-/// Returns a turning wheel on a terminal, and nothing elsewhere.
-fn wheel(message: &str) -> ProgressBar {
-    let wheel = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    wheel.set_style(ProgressStyle::default_spinner());
-    wheel.set_message(message.to_owned());
-    wheel.enable_steady_tick(TURN);
-    wheel
+/// Returns a spinner, which shows on a terminal only.
+fn spinner(message: &str) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_style(ProgressStyle::default_spinner());
+    spinner.set_message(message.to_owned());
+    spinner.enable_steady_tick(TICK);
+    spinner
 }

@@ -1,4 +1,4 @@
-//! Where each tenant stands.
+//! Shows the state of each tenant.
 
 use serde_json::json;
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
@@ -7,7 +7,7 @@ use crate::outcome::{FieldDecision, Outcome, table};
 
 use super::Context;
 
-/// Shows what is in step, waiting, in conflict and parked, and how fresh the streams are.
+/// Shows what is in sync, pending, in conflict and parked, and the age of the streams.
 pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
     let mut found: Vec<TenantStatus> = Vec::new();
     for tenant in &context.tenants {
@@ -58,12 +58,12 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
     let mut shown = table([
         "object",
         "records",
-        "in step",
-        "waiting",
+        "in sync",
+        "pending",
         "conflicts",
         "parked",
         "oldest work",
-        "last proven equal",
+        "last comparison",
         "remarks",
     ]);
     for object in objects {
@@ -102,19 +102,19 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
     }
     if object.withheld_deletes > 0 {
         remarks.push(format!(
-            "{} deletes are held, there were too many at once: run `syncline deletes approve {}`",
+            "the delete guard withholds {} deletes, there were too many at once: run `syncline deletes approve {}`",
             object.withheld_deletes, object.object
         ));
     }
     if object.needs_resync {
-        remarks.push("is being read as a whole".to_owned());
+        remarks.push("needs resync: it is being read as a whole".to_owned());
     }
     if object.filtered_out > 0 {
-        remarks.push(format!("{} outside the filter", object.filtered_out));
+        remarks.push(format!("{} filtered out", object.filtered_out));
     }
     if object.contested > 0 {
         remarks.push(format!(
-            "{} contested by automation in Salesforce",
+            "{} overridden by automation in Salesforce",
             object.contested
         ));
     }
@@ -131,7 +131,7 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
 }
 
 fn streams_table(streams: &[CheckpointState]) -> String {
-    let mut shown = table(["stream", "moved", "reader", "remarks"]);
+    let mut shown = table(["stream", "last moved", "reader", "remarks"]);
     for stream in streams {
         shown.add_row([
             stream.stream.0.clone(),
@@ -149,7 +149,7 @@ fn streams_table(streams: &[CheckpointState]) -> String {
     shown.to_string()
 }
 
-/// Returns an age in the largest unit that says enough.
+/// Returns an age in a unit that suits it.
 fn age(seconds: f64) -> String {
     match seconds {
         ..120.0 => format!("{seconds:.0} s"),
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_told_in_the_unit_that_says_enough() {
-        let told = [3.4, 119.0, 180.0, 7_300.0, 200_000.0].map(age);
-        assert_eq!(told, ["3 s", "119 s", "3 min", "2 h", "2 d"]);
+    fn ages_are_shown_in_a_fitting_unit() {
+        let ages = [3.4, 119.0, 180.0, 7_300.0, 200_000.0].map(age);
+        assert_eq!(ages, ["3 s", "119 s", "3 min", "2 h", "2 d"]);
     }
 }

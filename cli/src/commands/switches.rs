@@ -1,4 +1,4 @@
-//! Pausing and resuming a tenant, and believing its deletes.
+//! Pauses and resumes a tenant, and approves its deletes.
 
 use serde_json::json;
 use syncline::model::ids::ObjectName;
@@ -13,10 +13,14 @@ pub(super) async fn pause(context: &Context, reason: &str) -> anyhow::Result<Out
         let store = context.instance.store(tenant).await?;
         store.set_paused(tenant, true, Some(reason)).await?;
     }
-    Ok(switched(context, "paused", "changes are captured and wait"))
+    Ok(switched(
+        context,
+        "paused",
+        "changes are captured and stay pending",
+    ))
 }
 
-/// Goes on writing.
+/// Writes again.
 pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
@@ -25,22 +29,22 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
     Ok(switched(
         context,
         "running",
-        "what waited is taken up within a minute",
+        "pending changes are processed within a minute",
     ))
 }
 
-/// Lets the deletes of an object go.
+/// Approves the deletes of an object.
 pub(super) async fn approve_deletes(context: &Context, object: &str) -> anyhow::Result<Outcome> {
     let object = ObjectName::parse(object)?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let released = store.approve_deletes(tenant, &object).await?;
+        let approved = store.approve_deletes(tenant, &object).await?;
         text.push_str(&format!(
-            "{tenant}: {released} deletes of {object} are taken up within a minute; for an hour none is held\n"
+            "{tenant}: {approved} deletes of {object} are processed within a minute; for an hour the guard withholds no others\n"
         ));
-        json.insert(tenant.to_string(), json!({"released": released}));
+        json.insert(tenant.to_string(), json!({"approved": approved}));
     }
     Ok(Outcome::well(serde_json::Value::Object(json), text))
 }

@@ -9,8 +9,8 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline_functions::wiring::{Instance, SentWakeUp};
 use throwaway_postgres::TestDatabase;
 
 /// Rounds after which a record that is not at rest never will be.
@@ -47,7 +47,7 @@ impl Scene {
         write_settings(folder.path(), &org, database.url());
         let place = folder.path().join("syncline.toml").display().to_string();
         let tenant = TenantId::parse("acme").expect("a name");
-        let engine = Instance::new(&place, Path::new("."), SentWakeUp::Silent)
+        let engine = Instance::new(&place, Path::new("."), WakeUpTarget::Silent)
             .engine(&tenant)
             .await
             .expect("an engine");

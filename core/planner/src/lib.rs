@@ -1,21 +1,30 @@
-//! What to do about one record, and by which lane.
+//! Keeps one record equal in Salesforce and Postgres, as a decision: what does it need next?
 //!
-//! Pure: no clock, no I/O, no randomness, and it cannot fail. The same inputs give the same plan in
-//! a Lambda, in a simulation and in the browser. Start at [`record::plan_record`]; lanes are chosen
-//! afterwards, for many plans at once, by [`route::route`]; what one observation of Salesforce means
-//! for a record is [`observation::absorb`]. [`merge`] and [`change`] are two-way façades;
-//! [`facts`] are what a plan was made of, kept so that it can be made again.
+//! A record is held by two sides, and a base remembers what both agreed on last. Everything follows
+//! from comparing the three. Read the modules in this order:
+//!
+//! 1. [`model`]: sides, ids, values, changes; what is known of one record.
+//! 2. [`config`]: the rules of an object, read from `syncline.toml`.
+//! 3. [`observation`]: what an observation of Salesforce means for what is known of a record.
+//! 4. [`record`]: what one record needs next. Start at [`plan_record`]; one sentence per rule is in
+//!    [`rule`]. [`facts`] are what a plan was made of, kept so that it can be made again.
+//! 5. [`route`]: by which lane many plans travel to Salesforce.
+//! 6. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
+//!
+//! [`merge`] and [`change`] decide about one envelope for callers who hold no record.
+//!
+//! Pure: no clock, no I/O, no randomness, and it cannot fail. The same inputs give the same plan in a
+//! Lambda, in a simulation and in the browser.
 
 pub mod change;
 pub mod config;
-pub mod delete_guard;
 pub mod facts;
 mod field;
 pub mod merge;
 pub mod model;
 pub mod observation;
+pub mod policy;
 pub mod record;
-pub mod retry;
 pub mod route;
 pub mod rule;
 mod text;

@@ -30,8 +30,8 @@ pub const ROOT: &str = "<root>";
 ///
 /// ```
 /// use serde_json::json;
-/// use syncline::{MergeOutcome, SourceSystem, merge_payload};
-/// # let object: syncline::ObjectSync = serde_json::from_value(json!({
+/// use syncline_planner::{MergeOutcome, SourceSystem, merge_payload};
+/// # let object: syncline_planner::ObjectSync = serde_json::from_value(json!({
 /// #     "object": "Account", "table": {"schema": "public", "table": "account"},
 /// #     "external_id": {"field": "External_Id__c", "column": "external_id"},
 /// #     "fields": {"Name": {"column": "name"}, "Phone": {"column": "phone"}},

@@ -1,7 +1,7 @@
 //! Plans as JSON and as words, without serde: see [`crate::model::text`].
 
-use crate::model::text::{JsonText, WriteJson};
-use crate::{words, write_object};
+use crate::model::text::{JsonText, WriteJson, names};
+use crate::write_object;
 
 use super::change::PlanDecision;
 use super::merge::MergeOutcome;
@@ -104,80 +104,45 @@ impl WriteJson for MergeOutcome {
     }
 }
 
-words!(ApplyLane {
-    Noop: "noop",
-    Conflict: "conflict",
-    Rest: "rest",
-    CompositeGraph: "composite_graph",
-    Bulk: "bulk",
-});
-words!(Confirmation {
-    Agreed: "agreed",
-    Postgres: "postgres",
-    Salesforce: "salesforce"
-});
-words!(Rule {
-    Equal: "equal",
-    PostgresChanged: "postgres_changed",
-    SalesforceChanged: "salesforce_changed",
-    BothChanged: "both_changed",
-    SameChange: "same_change",
-    SalesforceOwns: "salesforce_owns",
-    PostgresOwns: "postgres_owns",
-    Conflict: "conflict",
-    SalesforceWins: "salesforce_wins",
-    PostgresWins: "postgres_wins",
-    LaterEditWins: "later_edit_wins",
-    TieGoesToSalesforce: "tie_goes_to_salesforce",
-    SeededFromSalesforce: "seeded_from_salesforce",
-    SeededFromPostgres: "seeded_from_postgres",
-    FilledIn: "filled_in",
-    CreatedInPostgres: "created_in_postgres",
-    CreatedInSalesforce: "created_in_salesforce",
-    DeletedInPostgres: "deleted_in_postgres",
-    DeletedInSalesforce: "deleted_in_salesforce",
-    DeletedOnBoth: "deleted_on_both",
-    DeleteBeatsEdit: "delete_beats_edit",
-    EditBeatsDelete: "edit_beats_delete",
-    DeleteAgainstEdit: "delete_against_edit",
-    DeletesIgnored: "deletes_ignored",
-    DirectionForbids: "direction_forbids",
-    AutomationOverride: "automation_override",
-    LateWrite: "late_write",
-    WriteUnderWay: "write_under_way",
-    NotSeen: "not_seen",
-    NothingThere: "nothing_there",
-    FilteredOut: "filtered_out",
-    FilterExit: "filter_exit",
-});
+names!(ApplyLane Confirmation Rule);
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+    use std::str::FromStr;
+
     use serde::Serialize;
     use serde::de::DeserializeOwned;
+    use strum::VariantNames;
 
     use crate::config::{
         CaptureMode, ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, DuplicateRules,
         OnFilterExit, Owner, Seed,
     };
-    use crate::model::intent::WriteAction;
+    use crate::model::change::OutboxOperation;
+    use crate::model::intent::{IntentState, WriteAction};
     use crate::model::link::Presence;
+    use crate::model::observation::ObservationKind;
     use crate::model::{ChangeOperation, SourceSystem};
-
-    use crate::model::text::Word;
 
     use super::{ApplyLane, Confirmation, Rule};
 
-    fn check<T: Word + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>() {
-        for (word, meaning) in T::WORDS {
-            assert_eq!(meaning.word(), *word);
-            assert_eq!(serde_json::to_value(meaning).unwrap(), *word);
-            assert_eq!(T::of_word(word), Some(*meaning));
+    fn check<T>()
+    where
+        T: VariantNames + FromStr + Into<&'static str> + Copy,
+        T: Serialize + DeserializeOwned + PartialEq + Debug,
+        T::Err: Debug,
+    {
+        for name in T::VARIANTS {
+            let named: T = name.parse().unwrap();
+            assert_eq!(Into::<&str>::into(named), *name);
+            assert_eq!(serde_json::to_value(named).unwrap(), *name);
+            assert_eq!(serde_json::from_value::<T>((*name).into()).unwrap(), named);
         }
     }
 
     #[test]
-    fn words_are_those_that_serde_writes() {
+    fn names_are_those_that_serde_writes() {
         check::<ApplyLane>();
         check::<CaptureMode>();
         check::<ChangeOperation>();
@@ -187,7 +152,10 @@ mod tests {
         check::<DeleteOnEdit>();
         check::<Direction>();
         check::<DuplicateRules>();
+        check::<IntentState>();
+        check::<ObservationKind>();
         check::<OnFilterExit>();
+        check::<OutboxOperation>();
         check::<Owner>();
         check::<Presence>();
         check::<Rule>();

@@ -3,8 +3,7 @@
 use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 use crate::engine::ports::store::{NewIntent, SettledOutcome};
 use crate::model::ids::FieldName;
-use crate::model::intent::WriteAction;
-use crate::planner::retry::{ATTEMPTS_MAX, NextAttempt, RetryClass, next_attempt};
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
 
 /// The try that an outcome is of.
 #[derive(Clone, Copy)]
@@ -27,49 +26,30 @@ pub(super) fn settled(outcome: WriteOutcome, tried: Tried<'_>, jitter: u64) -> S
 }
 
 fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
-    let class = match refusal.disposition {
-        // A session that the client could not refresh may be refreshed by the next try.
-        Disposition::RetryLater | Disposition::RefreshSession => RetryClass::Transient,
-        Disposition::WaitForQuota => RetryClass::Quota,
-        Disposition::WaitForParent => RetryClass::MissingParent,
-        Disposition::Reread => return SettledOutcome::Reread { refusal },
-        Disposition::Park => return withheld_or_parked(refusal, tried),
-    };
-    match next_attempt(tried.attempt.saturating_add(1), class, jitter) {
-        NextAttempt::Retry { after_ms, .. } => SettledOutcome::RetryLater {
-            refusal,
-            delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
-        },
-        NextAttempt::Park => SettledOutcome::Park { refusal },
+    let disposition = refusal.disposition;
+    if disposition == Disposition::Reread {
+        return SettledOutcome::Reread { refusal };
     }
-}
-
-/// A refusal that names fields of the write is about those: the others go on without them, if there
-/// are any. Each such try leaves out at least one field more, so that they end.
-fn withheld_or_parked(refusal: Refusal, tried: Tried<'_>) -> SettledOutcome {
-    let Tried {
-        intent,
-        external_id,
-        attempt,
-    } = tried;
-    let is_named = |field: &FieldName| {
-        let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
-        refusal.fields.iter().any(names)
-    };
-    let (named, others): (Vec<&FieldName>, Vec<&FieldName>) =
-        intent.fields.keys().partition(|field| is_named(field));
-    let something_is_left = match intent.action {
-        WriteAction::Create => true,
-        WriteAction::Update => !others.is_empty(),
-        WriteAction::Delete => false,
-    };
-    let goes_on =
-        something_is_left && attempt < ATTEMPTS_MAX && !named.is_empty() && !is_named(external_id);
-    if goes_on {
-        let fields = named.into_iter().cloned().collect();
+    if disposition == Disposition::Park
+        && let Some(fields) = withheld(
+            tried.intent.action,
+            &tried.intent.fields,
+            &refusal.fields,
+            tried.external_id,
+            tried.attempt,
+        )
+    {
         return SettledOutcome::Withhold { refusal, fields };
     }
-    SettledOutcome::Park { refusal }
+    let tries = Tries {
+        before: tried.attempt,
+        jitter,
+    };
+    match decide(Obstacle::WriteRefused(disposition), tries) {
+        NextStep::Wait { delay_ms, .. } => SettledOutcome::RetryLater { refusal, delay_ms },
+        NextStep::Refresh { .. } => SettledOutcome::Reread { refusal },
+        NextStep::Park => SettledOutcome::Park { refusal },
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +58,9 @@ mod tests {
 
     use super::*;
     use crate::model::ids::IntentId;
+    use crate::model::intent::WriteAction;
     use crate::model::value::{Payload, Value};
+    use crate::planner::policy::ATTEMPTS_MAX;
     use crate::planner::route::ApplyLane;
 
     fn field(name: &str) -> FieldName {

@@ -20,22 +20,16 @@ use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
 use crate::planner::facts::RecordFacts;
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{
     Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
 };
-use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
 use crate::planner::route::ApplyLane;
 
 use super::state::{
     Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,
     salesforce_side, wire_columns,
 };
-
-/// A row that somebody else holds is free again when their transaction ends.
-const ROW_LOCKED_MS: i64 = 500;
-
-/// A write that is under way ends with its lease at the latest.
-const WRITE_UNDER_WAY_MS: i64 = 5_000;
 
 /// Plans the records of one object.
 pub(crate) struct ObjectPlanner<'a> {
@@ -200,11 +194,11 @@ impl<'a> ObjectPlanner<'a> {
     /// Returns what stands in the way of planning the record at all.
     fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordDecision> {
         if observed.row_locked {
-            return Some(RecordDecision::Wait {
-                reason: "another transaction holds the row".to_owned(),
-                delay_ms: ROW_LOCKED_MS,
-                counts: false,
-            });
+            return wait(
+                observed,
+                Obstacle::RowLocked,
+                "another transaction holds the row",
+            );
         }
         if let [first, second, ..] = observed.rows.as_slice() {
             return Some(RecordDecision::Park(duplicate_key(
@@ -218,11 +212,11 @@ impl<'a> ObjectPlanner<'a> {
             .iter()
             .find_map(|intent| match intent.state {
                 IntentState::Unknown => Some(RecordDecision::Refresh),
-                IntentState::Open => Some(RecordDecision::Wait {
-                    reason: "a write of the record is under way".to_owned(),
-                    delay_ms: WRITE_UNDER_WAY_MS,
-                    counts: false,
-                }),
+                IntentState::Open => {
+                    let reason = "a write of the record is under way";
+                    let wait = wait(observed, Obstacle::WriteUnderWay, reason);
+                    Some(wait.unwrap_or(RecordDecision::Refresh))
+                }
                 IntentState::Applied
                 | IntentState::Confirmed
                 | IntentState::Refused
@@ -234,19 +228,12 @@ impl<'a> ObjectPlanner<'a> {
         let park = || RecordDecision::Park(unseeable.park_reason(self.mapped));
         match unseeable {
             Unseeable::Nameless(_) => park(),
-            Unseeable::ParentUnknown { .. } => {
-                let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
-                // The record's own id spreads the waits: planning draws no random number.
-                let jitter = observed.link.record_id.0.as_u64_pair().1;
-                match next_attempt(attempt.saturating_add(1), RetryClass::MissingParent, jitter) {
-                    NextAttempt::Retry { after_ms, counts } => RecordDecision::Wait {
-                        reason: "the record it points to is not known yet".to_owned(),
-                        delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
-                        counts,
-                    },
-                    NextAttempt::Park => park(),
-                }
-            }
+            Unseeable::ParentUnknown { .. } => wait(
+                observed,
+                Obstacle::MissingParent,
+                "the record it points to is not known yet",
+            )
+            .unwrap_or_else(park),
         }
     }
 
@@ -457,6 +444,20 @@ impl ObjectPlanner<'_> {
                 None => created && !is_blank(withheld),
             }
         })
+    }
+}
+
+/// Returns the wait that an obstacle calls for, or none if it is the record's end.
+fn wait(observed: &ObservedRecord, obstacle: Obstacle, reason: &str) -> Option<RecordDecision> {
+    let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
+    match decide(obstacle, Tries::of(observed.link.record_id, attempt)) {
+        NextStep::Wait { delay_ms, counts } => Some(RecordDecision::Wait {
+            reason: reason.to_owned(),
+            delay_ms,
+            counts,
+        }),
+        NextStep::Refresh { .. } => Some(RecordDecision::Refresh),
+        NextStep::Park => None,
     }
 }
 

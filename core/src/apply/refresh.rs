@@ -21,17 +21,12 @@ use crate::model::ids::SalesforceId;
 use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
+use crate::planner::policy::unreadable_wait_ms;
 
 use super::ApplyReport;
 
 /// External ids of one read: a GET's URL holds about this many.
 const EXTERNAL_IDS_BATCH: usize = 200;
-
-/// How long records wait when the org cannot be asked.
-const UNREADABLE_MS: i64 = 5_000;
-
-/// How long they wait when the org has no calls to give.
-const QUOTA_MS: i64 = 60_000;
 
 /// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
 /// planned now; if the org cannot be asked, the others are given back, uncounted.
@@ -274,17 +269,8 @@ async fn give_back(
     error: &SalesforceError,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
-    let delay_ms = match error.disposition {
-        Disposition::WaitForQuota => {
-            report.quota_spent = true;
-            QUOTA_MS
-        }
-        Disposition::RetryLater
-        | Disposition::RefreshSession
-        | Disposition::Reread
-        | Disposition::WaitForParent
-        | Disposition::Park => UNREADABLE_MS,
-    };
+    report.quota_spent |= error.disposition == Disposition::WaitForQuota;
+    let delay_ms = unreadable_wait_ms(error.disposition);
     tracing::warn!(
         tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
         "records could not be looked at; they wait"

@@ -5,6 +5,13 @@ use crate::model::ids::{FieldName, ObjectName, TenantId};
 use super::ports::salesforce::StreamEnd;
 use super::ports::{SalesforceError, StoreError, WakeUpError};
 
+/// Returns an error with all its causes, on one line.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
 /// Why a job ended without doing what it was asked to. Nothing is lost by it: what was committed
 /// stands, and the rest is done when the job runs again.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use crate::capture::{CaptureOptions, Idle};
 use crate::model::ids::TenantId;
 
 use super::SyncEngine;
-use super::error::Error;
+use super::error::{Error, error_chain};
 use super::in_process::SentWakeUps;
 use super::ports::WakeUp;
 
@@ -44,7 +44,7 @@ impl SyncEngine {
         loop {
             let heard = tokio::select! {
                 heard = sent_wake_ups.next() => heard,
-                () = self.until_stopped() => None,
+                () = self.shared().stop.cancelled() => None,
             };
             let Some((wake_up, delay_seconds)) = heard else {
                 break;
@@ -77,7 +77,7 @@ impl SyncEngine {
         let deadline = self.deadline_in(APPLY_TURN);
         if let Err(error) = self.apply(&tenant, &object, permit, deadline).await {
             // The next sweep rings again.
-            tracing::error!(tenant = %tenant, object = %object, error = %chain(&error), "apply failed");
+            tracing::error!(tenant = %tenant, object = %object, error = %error_chain(&error), "apply failed");
             self.shared().pause(REST_AFTER_FAILURE).await;
             self.release_orphaned_leases().await;
         }
@@ -125,27 +125,9 @@ impl SyncEngine {
 
     async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<Error>) {
         if let Some(error) = failure {
-            tracing::error!(tenant = %tenant, job, error = %chain(&error), "a job failed; it is tried again");
+            tracing::error!(tenant = %tenant, job, error = %error_chain(&error), "a job failed; it is tried again");
             self.shared().pause(REST_AFTER_FAILURE).await;
             self.release_orphaned_leases().await;
         }
     }
-
-    async fn until_stopped(&self) {
-        while !self.shared().stopping() {
-            self.shared().pause(Duration::from_secs(60)).await;
-        }
-    }
-}
-
-/// Returns an error with all its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::FieldType;
@@ -163,15 +164,18 @@ impl Selection<'_> {
     }
 }
 
+/// Everything that a form escapes (URL Standard, "application/x-www-form-urlencoded"). It writes a space
+/// as one `+`, which counts as one byte here as well.
+const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b' ')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*');
+
 /// Returns how long a text is as a part of a URI's query.
 pub(super) fn encoded_length(text: &str) -> usize {
-    text.bytes()
-        .map(|byte| match byte {
-            b' ' => 1,
-            _ if byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte) => 1,
-            _ => 3,
-        })
-        .sum()
+    utf8_percent_encode(text, FORM_ESCAPED).map(str::len).sum()
 }
 
 /// Quotes a text (SOQL and SOSL Reference, "Quoted String Escape Sequences").

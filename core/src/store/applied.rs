@@ -26,11 +26,8 @@ use crate::model::ids::{FencingToken, RecordId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
-use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
-
-/// When to come back to a record whose row appeared while it was being inserted, or was locked.
-const SHORTLY_MS: i64 = 300;
 
 /// A record and what became of it.
 pub(super) struct Planned<'c> {
@@ -188,36 +185,36 @@ impl BatchWrites {
 
     fn refused(&mut self, mapped: &MappedObject, candidate: &Candidate, refusal: &RowRefusal) {
         let (code, field, message) = park_reason(mapped, refusal);
-        let waits = match refusal.kind {
+        let (obstacle, reason, awaits) = match refusal.kind {
             RefusalKind::Contended => {
+                let reason = "another transaction is in the way";
                 return self.later(
                     candidate,
-                    shortly(false, "another transaction is in the way"),
+                    shortly(Obstacle::RowContended, candidate, reason),
                 );
             }
-            RefusalKind::ParentMissing => {
-                let jitter = candidate.lease.record_id.0.as_u64_pair().1;
-                next_attempt(
-                    candidate.lease.attempt.saturating_add(1),
-                    RetryClass::MissingParent,
-                    jitter,
-                )
+            RefusalKind::ParentMissing => (
+                Obstacle::MissingParent,
+                "the row it points to is not there yet",
+                candidate.parents.values().cloned().collect(),
+            ),
+            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => {
+                (Obstacle::RowRefused, "", Vec::new())
             }
-            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => NextAttempt::Park,
         };
-        match waits {
-            NextAttempt::Retry { after_ms, counts } => {
+        match wait(obstacle, candidate) {
+            Some((delay_ms, counts)) => {
                 let end = LeaseEnd::Later {
-                    delay_ms: i64::try_from(after_ms).unwrap_or(i64::MAX),
+                    delay_ms,
                     counts,
                     needs_refresh: false,
                     code: Some(code),
-                    reason: "the row it points to is not there yet".to_owned(),
-                    awaits: candidate.parents.values().cloned().collect(),
+                    reason: reason.to_owned(),
+                    awaits,
                 };
                 self.later(candidate, end);
             }
-            NextAttempt::Park => self.park(
+            None => self.park(
                 candidate,
                 Parking {
                     code,
@@ -233,10 +230,8 @@ impl BatchWrites {
     fn planned(&mut self, mapped: &MappedObject, candidate: &Candidate, done: Done) {
         match done.row {
             Some(RowOutcome::KeyTaken) => {
-                return self.later(
-                    candidate,
-                    shortly(true, "a row with its key appeared meanwhile"),
-                );
+                let reason = "a row with its key appeared meanwhile";
+                return self.later(candidate, shortly(Obstacle::KeyTaken, candidate, reason));
             }
             Some(RowOutcome::Suppressed) => {
                 return self.park(candidate, suppressed(mapped), false);
@@ -341,9 +336,20 @@ impl BatchWrites {
     }
 }
 
-fn shortly(counts: bool, reason: &str) -> LeaseEnd {
+/// Returns the wait that an obstacle calls for and whether the try counts, or none if it is the end.
+fn wait(obstacle: Obstacle, candidate: &Candidate) -> Option<(i64, bool)> {
+    let lease = &candidate.lease;
+    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
+        NextStep::Wait { delay_ms, counts } => Some((delay_ms, counts)),
+        NextStep::Refresh { delay_ms } => Some((delay_ms, true)),
+        NextStep::Park => None,
+    }
+}
+
+fn shortly(obstacle: Obstacle, candidate: &Candidate, reason: &str) -> LeaseEnd {
+    let (delay_ms, counts) = wait(obstacle, candidate).unwrap_or_default();
     LeaseEnd::Later {
-        delay_ms: SHORTLY_MS,
+        delay_ms,
         counts,
         needs_refresh: false,
         code: None,

@@ -9,7 +9,7 @@ use super::transaction::Tx;
 use crate::engine::ports::store::ParkReason;
 use crate::engine::ports::{MappedObject, StoreError};
 use crate::model::ids::{ObjectName, RecordId, TenantId};
-use crate::planner::delete_guard::{MASS_DELETE, WINDOW_MS, holds};
+use crate::planner::policy::delete_guard::{MASS_DELETE, WINDOW_MS, holds};
 
 /// How long a release holds: time enough for what was held, and no open door.
 const RELEASE_MS: i64 = 60 * 60 * 1_000;

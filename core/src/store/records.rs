@@ -94,16 +94,17 @@ pub(super) fn corrupt(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// Reads one of our words (`present`, `applied`, `update` …) back into its type.
-pub(super) fn word_as<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, StoreError> {
-    serde_json::from_value(serde_json::Value::String(word.to_owned())).map_err(corrupt)
+pub(super) fn word_as<T>(word: &str) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    word.parse().map_err(corrupt)
 }
 
 /// Returns the word that stands for `value` in the control plane.
-pub(super) fn word_of<T: Serialize>(value: T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(_) | Err(_) => unreachable!("only enums without content are written as words"),
-    }
+pub(super) fn word_of(value: impl Into<&'static str>) -> String {
+    value.into().to_owned()
 }
 
 /// Loads links and locks them against every other writer of ours, in record order.

@@ -28,7 +28,7 @@ use crate::model::ids::{FencingToken, FieldName, IntentId, ObjectName, RecordId,
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
-use crate::planner::retry::{NextAttempt, RetryClass, next_attempt};
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 
 impl PgStore {
     /// See [`crate::engine::ports::StorePort::settle`].
@@ -427,18 +427,9 @@ impl Settling<'_> {
 }
 
 fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<String>) -> LeaseEnd {
-    let counts = match refusal.disposition {
-        // Waiting for calls says nothing about the record.
-        Disposition::WaitForQuota => false,
-        Disposition::RetryLater
-        | Disposition::RefreshSession
-        | Disposition::Reread
-        | Disposition::WaitForParent
-        | Disposition::Park => true,
-    };
     LeaseEnd::Later {
         delay_ms,
-        counts,
+        counts: refusal.disposition.counts(),
         needs_refresh,
         code: Some(refusal.code.clone()),
         reason: format!("Salesforce refused the write ({})", refusal.code),
@@ -446,17 +437,14 @@ fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<Stri
     }
 }
 
-/// Reads at once the first time; a record that keeps being refused waits longer each time and stops.
+/// Returns what follows when the record has changed since it was planned: a read, or the end.
 fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
-    let jitter = lease.record_id.0.as_u64_pair().1;
-    let tried = lease.attempt.saturating_add(1);
-    match next_attempt(tried, RetryClass::Transient, jitter) {
-        NextAttempt::Retry { .. } if lease.attempt == 0 => later(refusal, 0, true, Vec::new()),
-        NextAttempt::Retry { after_ms, .. } => {
-            let delay_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
+    let tries = Tries::of(lease.record_id, lease.attempt);
+    match decide(Obstacle::WriteRefused(Disposition::Reread), tries) {
+        NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
             later(refusal, delay_ms, true, Vec::new())
         }
-        NextAttempt::Park => LeaseEnd::Park(parking(refusal)),
+        NextStep::Park => LeaseEnd::Park(parking(refusal)),
     }
 }
 

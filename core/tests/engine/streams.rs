@@ -14,6 +14,9 @@ use syncline::salesforce::ALL_CHANGES_TOPIC;
 use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
+/// Longer than any event takes on a busy machine.
+const WAIT: Duration = Duration::from_secs(60);
+
 #[tokio::test]
 async fn a_stream_has_one_owner() {
     let stage = Stage::open().await;
@@ -209,7 +212,7 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
     stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let batch = subscribed.unwrap().next(10, Duration::ZERO).await;
+    let batch = subscribed.unwrap().next(10, WAIT).await;
     let batch = batch.unwrap().unwrap();
     assert_eq!(
         stage.capture_salesforce().await.counts.seen,

@@ -57,8 +57,19 @@ impl World {
         Self::with(ACCOUNT, account()).await
     }
 
+    /// The same on a server that no other test uses.
+    pub(crate) async fn alone() -> Self {
+        let database = TestDatabase::alone().await;
+        migrate(database.url()).await;
+        Self::on(database, ACCOUNT, account()).await
+    }
+
     pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
-        let database = migrated().await;
+        let database = TestDatabase::prepared("migrated", async |url| migrate(&url).await).await;
+        Self::on(database, table, sync).await
+    }
+
+    async fn on(database: TestDatabase, table: &str, sync: ObjectSync) -> Self {
         let store = open(database.url());
         let mut user = database.connect().await;
         execute(&mut user, table).await;
@@ -187,14 +198,11 @@ impl World {
     }
 }
 
-/// Returns a database of this test's own that is migrated and holds nothing else.
-async fn migrated() -> TestDatabase {
-    TestDatabase::prepared("migrated", async |url| {
-        let store = open(&url);
-        store.migrate().await.expect("an empty database migrates");
-        store.close().await;
-    })
-    .await
+/// Migrates an empty database and leaves no connection behind.
+async fn migrate(url: &str) {
+    let store = open(url);
+    store.migrate().await.expect("an empty database migrates");
+    store.close().await;
 }
 
 /// Opens the store of a database.

@@ -1,5 +1,10 @@
 //! The apply function: answers wake-ups.
 
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     syncline_functions::serve::apply().await

@@ -64,7 +64,7 @@ class Synced:
         return [
             one
             for one in self.messages
-            if one["type"] == kind and (stream is None or one["stream"] == stream)
+            if one["type"] == kind and (not stream or one["stream"] == stream)
         ]
 
     def records(self, stream):

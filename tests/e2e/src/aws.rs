@@ -17,7 +17,7 @@ pub struct Aws {
     described: Described,
 }
 
-/// What `scripts/stack` prints.
+/// The output of `scripts/stack start`.
 #[derive(Debug, Clone, Deserialize)]
 struct Described {
     endpoint: String,
@@ -83,7 +83,7 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// When the template has none of that name, or is not deployed.
+    /// If the template has no output of that name, or is not deployed.
     pub fn output(&self, name: &str) -> anyhow::Result<&str> {
         self.described
             .outputs
@@ -92,7 +92,7 @@ impl Aws {
             .with_context(|| format!("the deployed template has no output {name}"))
     }
 
-    /// Returns the file that what the functions print is kept in.
+    /// Returns the file with the functions' output.
     pub fn functions_log(&self) -> PathBuf {
         self.folder.path().join("functions.log")
     }
@@ -126,9 +126,11 @@ impl Aws {
     ///
     /// When the emulator does not take it.
     pub async fn keep_secret(&self, id: &str, secret: &str) -> anyhow::Result<()> {
-        let question = serde_json::json!({"Name": id, "SecretString": secret});
-        syncline_functions::aws::Aws::at(self.client_config().await)
-            .action("secretsmanager", "secretsmanager.CreateSecret", &question)
+        aws_sdk_secretsmanager::Client::new(&self.client_config().await)
+            .create_secret()
+            .name(id)
+            .secret_string(secret)
+            .send()
             .await
             .with_context(|| format!("the secret {id} was not kept"))?;
         Ok(())
@@ -228,7 +230,7 @@ pub async fn function_zips() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Builds function zips of the kind that `scripts/package-functions` calls so, and returns their folder.
+/// Builds the function zips with this argument of `scripts/package-functions`, and returns their folder.
 ///
 /// # Errors
 ///

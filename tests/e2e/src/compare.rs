@@ -28,11 +28,11 @@ pub struct Difference {
 /// What differs about a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// Salesforce alone has it.
+    /// Only Salesforce has it.
     NotInPostgres,
-    /// Postgres alone has it.
+    /// Only Postgres has it.
     NotInSalesforce,
-    /// This field has two values.
+    /// The field's values differ.
     Field(String),
 }
 

@@ -1,4 +1,4 @@
-//! Waiting until both sides are equal, judged from outside.
+//! Waits until both sides are equal, by reading both without the engine.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::compare::{Comparison, compare};
 use crate::observe::{self, Progress};
 use crate::world::World;
 
-/// Between two looks.
+/// Interval between two reads.
 const REFRESH_EVERY: Duration = Duration::from_millis(300);
 
-/// Differences that are told by name.
+/// Differences that a message names.
 const TOLD: usize = 10;
 
-/// What both sides must come to.
+/// The expected state of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goal {
     /// Records on either side.
@@ -23,23 +23,23 @@ pub struct Goal {
     pub conflicts: usize,
 }
 
-/// Where both sides are.
+/// The state of both sides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Records in Postgres.
     pub in_postgres: usize,
     /// Records in Salesforce.
     pub in_salesforce: usize,
-    /// What the control plane says.
+    /// The status of the control plane.
     pub progress: Progress,
 }
 
 /// Waits until both sides hold what they must, nothing is left to do, and they are equal apart from
-/// the conflicts. `watch` hears where they are at each look.
+/// the conflicts. `watch` is called with the state of each read.
 ///
 /// # Errors
 ///
-/// When nothing has moved for `patience`; the text says what differs.
+/// When nothing has moved for `patience`; the message names what differs.
 pub async fn converge(
     world: &World,
     goal: Goal,
@@ -66,7 +66,7 @@ pub async fn converge(
     }
 }
 
-/// Returns where both sides are.
+/// Returns the state of both sides.
 ///
 /// # Errors
 ///

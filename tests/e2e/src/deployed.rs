@@ -12,7 +12,7 @@ use crate::world::World;
 /// Where the private key of the engine's Salesforce user is kept.
 const SECRET: &str = "acme/salesforce";
 
-/// The event bus of the relay. Nobody puts events on it: the org hands them to the bus's queue itself.
+/// The event bus of the relay. It stays unused: the org sends events to the queue behind it.
 const RELAY_BUS: &str = "aws.partner/salesforce.com/of-the-local-org";
 
 /// The template's functions, deployed and driven by its own schedules and queue.
@@ -48,7 +48,7 @@ impl Deployed {
         })
     }
 
-    /// Wakes capture of both sides as the schedules do, so that nobody waits for their first tick.
+    /// Wakes capture of both sides as the schedules do, without waiting for their first tick.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Deployed {
         Ok(())
     }
 
-    /// Wakes the sweep, which rings for whatever is due.
+    /// Wakes the sweep, which wakes apply for whatever is due.
     ///
     /// # Errors
     ///
@@ -72,14 +72,14 @@ impl Deployed {
         self.aws.wake(reconcile, &json!({"job": "sweep"})).await
     }
 
-    /// Has the org's change events come by Event Relay from now on, some of them twice and none in its
-    /// place, and nobody subscribe to them any more.
+    /// Switches the org's change events to Event Relay, some of them doubled and all shuffled, without a
+    /// subscription.
     ///
     /// # Errors
     ///
     /// When the org or the emulator refuses.
     pub async fn switch_to_relay(&mut self, world: &World) -> anyhow::Result<()> {
-        // The relay first: what comes both ways does no harm, what comes neither way would be lost.
+        // The relay starts first: an event that comes both ways does no harm, one that comes neither way is lost.
         let relay = json!({
             "name": "Relay", "channel": "ChangeEvents", "state": "RUN",
             "queue_url": self.aws.output("RelayQueueUrl")?,
@@ -102,7 +102,7 @@ impl Deployed {
     ///
     /// # Errors
     ///
-    /// When they do not build; the stack goes on with what it has.
+    /// If they do not build; the stack keeps the deployed ones.
     pub async fn redeploy(&mut self) -> anyhow::Result<()> {
         self.zips = aws::build_function_zips("dev").await?;
         deploy(&mut self.aws, &self.zips, &self.parameters).await

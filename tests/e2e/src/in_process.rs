@@ -1,14 +1,14 @@
-//! The engine in one process, as `syncline run` has it: no queue, no schedules.
+//! The engine in one process, as `syncline run` starts it: no queue, no schedules.
 
 use std::sync::Arc;
 
 use syncline::engine::{SyncEngine, in_process};
-use syncline_functions::wiring::SentWakeUp;
+use syncline::host::instance::WakeUpTarget;
 use tokio::task::JoinHandle;
 
 use crate::world::{World, tenant};
 
-/// A running engine. Dropping it ends it where it stands, as a crash would.
+/// A running engine. Dropping it stops it at once, like a crash.
 pub struct InProcess {
     engine: SyncEngine,
     running: JoinHandle<()>,
@@ -22,7 +22,7 @@ impl InProcess {
     /// When the configuration or a secret cannot be read.
     pub async fn start(world: &World) -> anyhow::Result<Self> {
         let (wake_up, sent_wake_ups) = in_process::wake_up();
-        let operator = world.operator(SentWakeUp::Here(Arc::new(wake_up)));
+        let operator = world.operator(WakeUpTarget::Here(Arc::new(wake_up)));
         let engine = operator.engine(&tenant()).await?;
         let running = tokio::spawn({
             let engine = engine.clone();
@@ -31,7 +31,7 @@ impl InProcess {
         Ok(Self { engine, running })
     }
 
-    /// Sweeps once, which rings for whatever is due.
+    /// Sweeps once, which wakes apply for whatever is due.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl InProcess {
     /// Ends the jobs at their next safe point.
     pub async fn stop(mut self) {
         self.engine.stop();
-        // A job that panicked has been logged; there is nothing left to wait for.
+        // A job that panicked has been logged already.
         let _ = (&mut self.running).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Brings the real records into one side or the other, as that side's own people would.
+//! Loads the real records into one side or the other, as users of that side would.
 
 use anyhow::Context;
 use serde_json::{Map, Number, Value, json};
@@ -13,7 +13,7 @@ use crate::salesforce::{Person, Record};
 pub struct Draft {
     /// Its external id on both sides.
     pub external_id: String,
-    /// Its values; what is not there is null.
+    /// Its values; an absent field is null.
     pub values: Vec<(&'static str, Value)>,
 }
 
@@ -31,7 +31,7 @@ pub struct Births {
 }
 
 impl Births {
-    /// Returns the airports, `of_each_side` of them born on either side, and the shop's companies and
+    /// Returns the airports, `of_each_side` of them created on either side, and the shop's companies and
     /// customers.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Births {
             births.side(place).0.push(account_of_company(id, name));
         }
         for (place, customer) in customers.iter().enumerate() {
-            // A customer is born where the company is: nobody can point to what is not there.
+            // A customer is created on the company's side, where its lookup can be set.
             let company = customer.company.as_deref().map(records::company_id);
             let at = company
                 .as_ref()
@@ -76,7 +76,7 @@ impl Births {
         self.contacts_in_postgres.len() + self.contacts_in_salesforce.len()
     }
 
-    /// Inserts what is born in Postgres.
+    /// Inserts the records that are created in Postgres.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Births {
         insert(pool, &CONTACT, &self.contacts_in_postgres).await
     }
 
-    /// Creates what is born in Salesforce.
+    /// Creates the records that are created in Salesforce.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Births {
 ///
 /// When Postgres refuses.
 pub async fn insert(pool: &PgPool, object: &Object, drafts: &[Draft]) -> anyhow::Result<()> {
-    // Every column is named, so that what a draft does not say is null; only a boolean never is.
+    // Every column is named, so that an absent value is null; only booleans are never null.
     let columns: Vec<&str> = object.fields.iter().map(|field| field.column).collect();
     let chosen: Vec<String> = object
         .fields

@@ -1,4 +1,4 @@
-//! What the demo maps: two objects, two tables, and the `syncline.toml` that says so.
+//! What the demo maps: two objects, two tables, and their `syncline.toml`.
 
 use crate::salesforce::API_VERSION;
 
@@ -14,7 +14,7 @@ pub enum Kind {
     Number,
     /// True or false.
     Boolean,
-    /// A moment.
+    /// A date and time.
     Moment,
 }
 
@@ -23,7 +23,7 @@ pub enum Kind {
 pub struct Field {
     /// The Salesforce field.
     pub field: &'static str,
-    /// What SOQL is asked for: the field, or the parent's external id through its relationship.
+    /// The SOQL expression: the field, or the parent's external id through its relationship.
     pub path: &'static str,
     /// The column.
     pub column: &'static str,

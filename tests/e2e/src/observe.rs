@@ -1,4 +1,4 @@
-//! How far the engine has come, as its control plane and the org's meters say.
+//! The engine's progress, from its control plane and the org's meters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::compare::{Difference, What};
 use crate::mapping::TENANT;
 use crate::salesforce::Person;
 
-/// How many records are in which state.
+/// Records by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Both sides hold the same.
@@ -24,7 +24,7 @@ pub struct Progress {
     pub parked: i64,
 }
 
-/// Returns how far the engine has come.
+/// Returns the engine's progress.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub async fn progress(pool: &PgPool) -> anyhow::Result<Progress> {
     })
 }
 
-/// Returns why some records are not in step, in words, at most `most` of them.
+/// Returns the reasons of at most `most` records that are not in sync.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub async fn waiting(pool: &PgPool, most: usize) -> anyhow::Result<Vec<String>> 
         .collect())
 }
 
-/// Returns the open conflicts, as the differences that they are.
+/// Returns the open conflicts as differences.
 ///
 /// # Errors
 ///
@@ -174,7 +174,7 @@ pub async fn rows_written(pool: &PgPool) -> anyhow::Result<i64> {
     .await?)
 }
 
-/// What the org has metered.
+/// The org's meters.
 #[derive(Debug, Clone, Default)]
 pub struct Metered {
     /// API calls as Salesforce counts them.
@@ -190,7 +190,7 @@ impl Metered {
     ///
     /// # Errors
     ///
-    /// When the org is not a local one.
+    /// If the org is not a local one.
     pub async fn read(person: &Person) -> anyhow::Result<Self> {
         let stats = person.control(Method::GET, "stats", None).await?;
         let calls = stats["calls"]

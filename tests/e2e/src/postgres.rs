@@ -1,4 +1,4 @@
-//! A throw-away Postgres server of its own, which can be restarted in mid-run.
+//! A throwaway Postgres server that can be restarted during a run.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When there is no Postgres here or it does not start.
+    /// If Postgres is not installed or does not start.
     pub async fn start() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("syncline-pg.")

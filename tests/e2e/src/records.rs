@@ -122,7 +122,7 @@ fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, csv::Error> 
         .collect()
 }
 
-/// An empty cell is no value: both sides would read an empty text back as null.
+/// An empty cell is null: both sides read an empty text back as null.
 fn text_or_none<'de, D: Deserializer<'de>>(cell: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(cell)?;
     Ok((!text.is_empty()).then_some(text))

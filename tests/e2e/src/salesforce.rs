@@ -1,6 +1,6 @@
-//! Reads and edits a Salesforce org as a person's program would, knowing nothing of the engine.
+//! Reads and edits a Salesforce org like another program, independent of the engine.
 //!
-//! What the engine did is judged through this client: it shares no code with the engine's own.
+//! Tests check the engine's work through this client, which shares no code with the engine's client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Map, Value, json};
 
-/// The REST API version that is spoken.
+/// The REST API version.
 pub const API_VERSION: &str = "68.0";
 
 /// Records of one sObject Collections call (REST API Developer Guide).

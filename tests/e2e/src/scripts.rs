@@ -1,4 +1,4 @@
-//! The repository's scripts, called as a person would call them.
+//! Runs the repository's scripts.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ pub fn root() -> PathBuf {
 ///
 /// # Errors
 ///
-/// When it cannot be run or fails; the text is what it said to a person.
+/// If it cannot be run or fails; the message is its standard error.
 pub fn run(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = output(name, arguments)?;
     if !output.status.success() {

@@ -1,7 +1,7 @@
-//! The two sides: a throw-away Postgres with the mapped tables, and a local org with a person in it.
+//! The two sides: a throwaway Postgres with the mapped tables, and a local org with a user.
 //!
-//! Nothing of the engine runs here yet. [`World::install`] puts the control plane and the triggers in,
-//! as an operator would; [`crate::deployed`] and [`crate::in_process`] then do the work.
+//! The engine does not run here yet. [`World::install`] creates the control plane and the triggers,
+//! like an operator; [`crate::deployed`] and [`crate::in_process`] then do the work.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, local};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::TenantId;
-use syncline_functions::wiring::{Instance, SentWakeUp};
 use tempfile::TempDir;
 
 use crate::mapping::{Capture, Places, TABLES, TENANT, configuration};
@@ -27,11 +27,11 @@ pub struct World {
     pub pool: PgPool,
     /// The org, with its control endpoints.
     pub org: Running,
-    /// A person who works in the org; not the engine's user.
+    /// A user of the org; not the engine's user.
     pub person: Person,
     /// The operator's folder: configuration and secrets.
     folder: TempDir,
-    /// Last: it ends after everything that uses it.
+    /// The last field, because it must be dropped after everything that uses it.
     postgres: Cluster,
 }
 
@@ -66,7 +66,7 @@ impl World {
         Ok(world)
     }
 
-    /// Signs a person in to the org.
+    /// Signs a user in to the org.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl World {
         self.folder.path().join("syncline.toml")
     }
 
-    /// Returns the folder that the configuration lies in.
+    /// Returns the folder of the configuration.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -111,13 +111,9 @@ impl World {
         Ok(path)
     }
 
-    /// Returns the operator's wiring: everything but a queue.
-    pub fn operator(&self, sent_wake_up: SentWakeUp) -> Instance {
-        Instance::new(
-            &self.config().display().to_string(),
-            Path::new("."),
-            sent_wake_up,
-        )
+    /// Returns the operator's wiring: everything except a queue.
+    pub fn operator(&self, target: WakeUpTarget) -> Instance {
+        Instance::new(&self.config().display().to_string(), Path::new("."), target)
     }
 
     /// Does what `syncline migrate` and `syncline install` do.
@@ -127,7 +123,7 @@ impl World {
     /// When a side refuses.
     pub async fn install(&self) -> anyhow::Result<()> {
         let tenant = tenant();
-        let operator = self.operator(SentWakeUp::Silent);
+        let operator = self.operator(WakeUpTarget::Silent);
         let store = operator.store(&tenant).await?;
         store.migrate().await?;
         let engine = operator.engine(&tenant).await?;

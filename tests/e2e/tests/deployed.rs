@@ -11,11 +11,11 @@ use syncline_e2e::deployed::Deployed;
 use syncline_e2e::load::Births;
 use syncline_e2e::world::World;
 
-/// Airports born on each side.
+/// Airports created on each side.
 const OF_EACH_SIDE: usize = 250;
 
-/// A write whose outcome nobody could store keeps its record for the three minutes of a lease, and the
-/// sweep comes once a minute: more than that means that something is lost.
+/// A write whose outcome could not be stored keeps its record leased for three minutes, and the sweep runs
+/// once a minute: a longer wait means that something is lost.
 const PATIENCE: Duration = Duration::from_secs(270);
 
 fn silent(_: &Standing) {}
@@ -30,8 +30,8 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     let mut deployed = Deployed::start(&world).await?;
     let queue = Queue::of(&deployed.aws).await?;
 
-    // Nobody invokes anything: schedules, queue and mapping do. A message that is none of ours is on
-    // the queue all the while.
+    // Only schedules, queue and mapping invoke the functions. A message of another program stays on the
+    // queue the whole time.
     queue.make_due().await?;
     queue.send("not a wake-up").await?;
     let goal = Goal {
@@ -40,7 +40,7 @@ async fn deployed_functions_keep_both_sides_equal() -> anyhow::Result<()> {
     };
     converge(&world, goal, PATIENCE, silent).await?;
 
-    // From here on Salesforce's changes come relayed, doubled and shuffled.
+    // From here on Salesforce's changes are relayed, doubled and shuffled.
     deployed.switch_to_relay(&world).await?;
     sqlx::query("update account set description = 'edited' where iata is not null")
         .execute(&world.pool)
@@ -90,7 +90,7 @@ impl Queue {
         })
     }
 
-    /// Lets failed messages come back soon: the template's six minutes are too long for a test.
+    /// Makes failed messages visible again soon: the template's six minutes are too long for a test.
     async fn make_due(&self) -> anyhow::Result<()> {
         for url in [&self.url, &self.relayed] {
             self.client
@@ -139,7 +139,7 @@ impl Queue {
     }
 }
 
-/// The org has handed its events to the queue, and capture takes them from there, the doubled ones too.
+/// The org sent its events to the queue, and capture received all of them, the doubled ones included.
 /// The last echoes of our own writes may still be on their way.
 async fn events_came_relayed(world: &World, aws: &Aws) -> anyhow::Result<()> {
     let started = Instant::now();

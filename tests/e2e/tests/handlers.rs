@@ -1,4 +1,4 @@
-//! Each handler alone, under `cargo lambda watch`, with the sample events of `infra/events`.
+//! Each handler by itself, under `cargo lambda watch`, with the sample events of `infra/events`.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use syncline_e2e::world::World;
 /// The first call of a function waits for cargo.
 const CALL_MAX: Duration = Duration::from_secs(240);
 
-/// The local Lambda. Dropping it ends it with the functions it started.
+/// The local Lambda. Dropping it stops it and the functions it started.
 struct Watch {
     process: Child,
     url: String,
@@ -41,7 +41,7 @@ impl Watch {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // A group of its own: ending it ends the functions too.
+            // A process group: ending the group ends the functions, too.
             .process_group(0)
             .spawn()
             .context("cargo-lambda cannot be run")?;
@@ -92,13 +92,13 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let group = format!("-{}", self.process.id());
-        // It may have ended by itself; then there is nothing to end.
+        // It may have ended by itself.
         let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
         let _ = self.process.wait();
     }
 }
 
-/// The queue is nowhere: a ring that is lost changes nothing, and apply is invoked by hand here.
+/// There is no queue: a lost wake-up changes nothing, and the test invokes apply itself.
 fn variables(world: &World) -> String {
     let config = world.config().display().to_string();
     [
@@ -137,7 +137,7 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     let born = births.accounts_in_postgres.len() + births.contacts_in_postgres.len();
     assert_eq!(drained["tenants"]["acme"]["journaled"], born, "{drained}");
     assert_eq!(drained["failed"], json!({}));
-    what_a_failed_invocation_held_is_free(&world, &watch).await?;
+    a_failed_invocation_releases_its_leases(&world, &watch).await?;
     let read = watch.invoke("capture", "capture-salesforce").await?;
     assert!(
         read["tenants"]["acme"]["dirty"].as_u64() > Some(0),
@@ -171,8 +171,11 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The org fails while the capture holds the streams that it reads.
-async fn what_a_failed_invocation_held_is_free(world: &World, watch: &Watch) -> anyhow::Result<()> {
+/// The org fails while capture holds the leases of its streams.
+async fn a_failed_invocation_releases_its_leases(
+    world: &World,
+    watch: &Watch,
+) -> anyhow::Result<()> {
     let fault = json!({
         "match": {"path_contains": "query"}, "action": "status", "status": 500, "count": 1,
     });

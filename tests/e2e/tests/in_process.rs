@@ -1,4 +1,4 @@
-//! The engine in one process on real sides, while what it stands on is pulled away.
+//! The engine in one process on real sides, while servers fail under it.
 
 use std::time::Duration;
 
@@ -8,18 +8,17 @@ use syncline_e2e::in_process::InProcess;
 use syncline_e2e::load::Births;
 use syncline_e2e::world::World;
 
-/// Airports born on each side: several transactions and calls, and still quick.
+/// Airports created on each side: several transactions and calls, yet fast.
 const OF_EACH_SIDE: usize = 300;
 
-/// A write whose outcome nobody could store keeps its record for the three minutes of a lease: more than
-/// that means that something is lost.
+/// A write whose outcome could not be stored keeps its record leased for three minutes: a longer wait means
+/// that something is lost.
 const PATIENCE: Duration = Duration::from_secs(270);
 
 fn silent(_: &Standing) {}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_of_postgres_and_an_expired_session_in_mid_run_cost_nothing_but_time()
--> anyhow::Result<()> {
+async fn a_restart_and_an_expired_session_cost_only_time() -> anyhow::Result<()> {
     let mut world = World::start().await?;
     let births = Births::real_records(OF_EACH_SIDE)?;
     births.into_postgres(&world.pool).await?;
@@ -28,7 +27,7 @@ async fn a_restart_of_postgres_and_an_expired_session_in_mid_run_cost_nothing_bu
     let engine = InProcess::start(&world).await?;
     let records = births.accounts() + births.contacts();
 
-    // In the middle: some records have crossed, most have not.
+    // In the middle: some records have been written, most have not.
     let crossing =
         |standing: &Standing| standing.in_salesforce + standing.in_postgres > records + 50;
     while !crossing(&standing(&world).await?) {

@@ -27,7 +27,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Wraps an org. A quiet subscription is told the newest position after `keep_alive`.
+    /// Wraps an org. After `keep_alive` a quiet subscription receives the newest position.
     #[must_use]
     pub fn new(mut org: Org, keep_alive: Duration) -> Self {
         org.set_base_url(BASE_URL);
@@ -38,7 +38,7 @@ impl InProcess {
         }
     }
 
-    /// Does something with the org itself, between requests; subscriptions learn of new events.
+    /// Runs `act` on the org between requests, then notifies subscriptions of new events.
     pub fn with_org<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
         self.shared.with_org(act)
     }

@@ -82,7 +82,8 @@ impl Shared {
         }
     }
 
-    /// Locks the org and sets its clock to now. Never held across an await.
+    /// Locks the org, with its clock set to now where it follows the machine's. Never held across an
+    /// await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Org> {
         // After a panic in one request the model is still usable for tests, so a poisoned lock is
         // accepted.

@@ -109,7 +109,7 @@ async fn invalid_assertion_is_refused_with_its_reason() {
             "audience is invalid",
         ),
         (
-            with("sub", json!("nobody@acme.example")),
+            with("sub", json!("unknown@acme.example")),
             "invalid_grant",
             "user hasn't approved this consumer",
         ),

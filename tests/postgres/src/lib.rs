@@ -19,8 +19,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use server::Server;
 use shared::SharedServer;
 
-/// The server that the tests of this process use.
+/// The server that the tests of this process use, unless they ask for their own.
 static SERVER: OnceLock<Place> = OnceLock::new();
+
+/// The server of this process alone.
+static OWN: OnceLock<Place> = OnceLock::new();
 
 /// Numbers the databases of this process.
 static DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -44,8 +47,22 @@ impl TestDatabase {
     ///
     /// If there is no Postgres, or it does not start: the message says what to install.
     pub async fn empty() -> Self {
-        let mut admin = place().connect("postgres").await;
-        let created = Self::copy_of("template0", &mut admin).await;
+        Self::empty_at(place()).await
+    }
+
+    /// Makes an empty database on a server of this process alone, for what the transactions of other
+    /// databases would disturb: they share the server's transaction ids.
+    ///
+    /// # Panics
+    ///
+    /// If there is no Postgres, or it does not start: the message says what to install.
+    pub async fn alone() -> Self {
+        Self::empty_at(own()).await
+    }
+
+    async fn empty_at(place: &Place) -> Self {
+        let mut admin = place.connect("postgres").await;
+        let created = Self::copy_of("template0", place, &mut admin).await;
         created.expect("the superuser can create a database")
     }
 
@@ -59,21 +76,25 @@ impl TestDatabase {
     /// If there is no Postgres, or the database cannot be prepared or copied.
     pub async fn prepared(kind: &str, prepare: impl AsyncFnOnce(String)) -> Self {
         let template = format!("template_{kind}");
-        let mut admin = place().connect("postgres").await;
-        match Self::copy_of(&template, &mut admin).await {
+        let place = place();
+        let mut admin = place.connect("postgres").await;
+        match Self::copy_of(&template, place, &mut admin).await {
             Err(sqlx::Error::Database(error))
                 if error.code().as_deref() == Some(UNKNOWN_DATABASE) =>
             {
-                make_template(&template, &mut admin, prepare).await;
-                let created = Self::copy_of(&template, &mut admin).await;
+                make_template(&template, place, &mut admin, prepare).await;
+                let created = Self::copy_of(&template, place, &mut admin).await;
                 created.expect("a template that nobody uses can be copied")
             }
             created => created.expect("a template that nobody uses can be copied"),
         }
     }
 
-    async fn copy_of(template: &str, admin: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let place = place();
+    async fn copy_of(
+        template: &str,
+        place: &Place,
+        admin: &mut PgConnection,
+    ) -> Result<Self, sqlx::Error> {
         let name = unused_name();
         // Only a log of whole pages would make the other strategy safer, and this server has none.
         let create = format!("create database {name} template {template} strategy file_copy");
@@ -111,7 +132,9 @@ impl TestDatabase {
     ///
     /// If the server does not accept it.
     pub async fn connect(&self) -> PgConnection {
-        place().connect(&self.name).await
+        PgConnection::connect(&self.url)
+            .await
+            .expect("the server accepts connections")
     }
 }
 
@@ -144,9 +167,14 @@ fn place() -> &'static Place {
     })
 }
 
+fn own() -> &'static Place {
+    OWN.get_or_init(|| Place::Own(Server::start()))
+}
+
 /// Prepares a template unless another process has done so meanwhile.
 async fn make_template(
     template: &str,
+    place: &Place,
     admin: &mut PgConnection,
     prepare: impl AsyncFnOnce(String),
 ) {
@@ -173,7 +201,7 @@ async fn make_template(
             &format!("create database {draft} template template0"),
         )
         .await;
-        prepare(place().url(&draft)).await;
+        prepare(place.url(&draft)).await;
         // The name appears when the template is complete, never before.
         execute(
             admin,

@@ -124,7 +124,13 @@ mod tests {
 
     #[test]
     fn a_tidy_file_breaks_nothing() {
-        assert!(rules_broken("core/planner/src/record.rs", "//! What to do about one record.\n").is_empty());
+        assert!(
+            rules_broken(
+                "core/planner/src/record.rs",
+                "//! What to do about one record.\n"
+            )
+            .is_empty()
+        );
         assert!(rules_broken("README.md", "# One\n```sh\n# a comment\n```\n## Two\n").is_empty());
     }
 

@@ -345,5 +345,4 @@ mod tests {
         let text = "//! Of UNABLE_TO_LOCK_ROW.\n#[cfg(test)]\nmod tests {\n    const A: &str = \"UNABLE_TO_LOCK_ROW\";\n}";
         assert!(broken("core/src/apply.rs", text).is_empty());
     }
-
 }

@@ -36,7 +36,10 @@ pub(crate) fn violations(source: &Source) -> Vec<Violation> {
                 .iter()
                 .filter(move |retired| spoken.contains(&format!(" {} ", retired.words)))
                 .map(move |retired| {
-                    let rule = format!("\"{}\" is retired: write {}", retired.words, retired.instead);
+                    let rule = format!(
+                        "\"{}\" is retired: write {}",
+                        retired.words, retired.instead
+                    );
                     source.violation(line, rule)
                 })
         })
@@ -109,6 +112,9 @@ mod tests {
     #[test]
     fn a_phrase_is_found_across_punctuation() {
         let phrase = [concat!("all", " the"), "same,"].join(" ");
-        assert_eq!(lines("docs/a.md", &format!("x\nit goes on {phrase} here")), [2]);
+        assert_eq!(
+            lines("docs/a.md", &format!("x\nit goes on {phrase} here")),
+            [2]
+        );
     }
 }

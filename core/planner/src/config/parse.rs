@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use crate::model::hash::text_hash;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId};
-use crate::model::text::{JsonText, Word};
+use crate::model::text::JsonText;
 
 use super::keys::FILE;
 use super::mistake::ConfigError;
@@ -36,7 +36,7 @@ impl Config {
     /// All mistakes, not only the first, each with its line and its fix.
     ///
     /// ```
-    /// let error = syncline::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
+    /// let error = syncline_planner::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
     /// assert_eq!(
     ///     error.mistakes[0].to_string(),
     ///     "line 1: tenant.acme.postgres: this key is missing; add it: Where the database is",
@@ -387,9 +387,9 @@ fn parsed<T, E: std::fmt::Display>(
 }
 
 /// Returns the value of a key with fixed words. An unknown word was noted already.
-fn word<T: Word>(section: Section<'_>, key: &str, default: T) -> T {
+fn word<T: std::str::FromStr>(section: Section<'_>, key: &str, default: T) -> T {
     section
         .text(key)
-        .and_then(|word| T::of_word(word.text))
+        .and_then(|word| word.text.parse().ok())
         .unwrap_or(default)
 }

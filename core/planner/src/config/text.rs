@@ -1,7 +1,7 @@
 //! The configuration as JSON and as words, without serde: see [`crate::model::text`].
 
-use crate::model::text::{JsonText, WriteJson};
-use crate::{words, write_object};
+use crate::model::text::{JsonText, WriteJson, names};
+use crate::write_object;
 
 use super::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
@@ -93,49 +93,4 @@ write_object!(Mistake {
     fix
 });
 
-words!(CaptureMode {
-    Pubsub: "pubsub",
-    Relay: "relay",
-    Poll: "poll"
-});
-words!(Owner {
-    Shared: "shared",
-    Salesforce: "salesforce",
-    Postgres: "postgres"
-});
-words!(Direction {
-    Both: "both",
-    ToPostgres: "to_postgres",
-    ToSalesforce: "to_salesforce"
-});
-words!(ConflictPolicy {
-    ManualReview: "manual_review",
-    FieldOwnership: "field_ownership",
-    LastWriterWins: "last_writer_wins",
-    SalesforceWins: "salesforce_wins",
-    PostgresWins: "postgres_wins",
-});
-words!(Seed {
-    Refuse: "refuse",
-    Salesforce: "salesforce",
-    Postgres: "postgres"
-});
-words!(DeleteMode {
-    Propagate: "propagate",
-    Soft: "soft",
-    Ignore: "ignore"
-});
-words!(DeleteOnEdit {
-    Manual: "manual",
-    DeleteWins: "delete_wins",
-    EditWins: "edit_wins"
-});
-words!(OnFilterExit {
-    Keep: "keep",
-    SoftDelete: "soft_delete",
-    Delete: "delete"
-});
-words!(DuplicateRules {
-    Enforce: "enforce",
-    Allow: "allow"
-});
+names!(CaptureMode Owner Direction ConflictPolicy Seed DeleteMode DeleteOnEdit OnFilterExit DuplicateRules);

@@ -9,9 +9,24 @@ use super::ids::{IdentifierError, ObjectName, TenantId};
 use super::key::SyncKey;
 
 /// A side: where a change came from or where a write goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum SourceSystem {
     /// The Salesforce org.
     Salesforce,
@@ -30,9 +45,24 @@ impl SourceSystem {
 }
 
 /// What happened to the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ChangeOperation {
     /// Created.
     Insert,
@@ -76,8 +106,23 @@ impl ChangeEnvelope {
 }
 
 /// What an outbox row says happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum OutboxOperation {
     /// A row was inserted.
     Insert,
@@ -92,29 +137,6 @@ pub enum OutboxOperation {
 }
 
 impl OutboxOperation {
-    /// Returns the operation that the outbox writes as `text`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "insert" => Some(Self::Insert),
-            "update" => Some(Self::Update),
-            "delete" => Some(Self::Delete),
-            "truncate" => Some(Self::Truncate),
-            "backfill" => Some(Self::Backfill),
-            _ => None,
-        }
-    }
-
-    /// Returns the operation as the outbox writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Truncate => "truncate",
-            Self::Backfill => "backfill",
-        }
-    }
-
     /// Returns what it is as a change of one record.
     pub fn as_change(self) -> ChangeOperation {
         match self {
@@ -214,7 +236,10 @@ pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal
     if blank(row.object) {
         return Err(empty("object"));
     }
-    let operation = OutboxOperation::parse(row.operation).ok_or(OutboxRefusal::UnknownOperation)?;
+    let operation: OutboxOperation = row
+        .operation
+        .parse()
+        .map_err(|_| OutboxRefusal::UnknownOperation)?;
     let keyed = match (operation, row.external_id) {
         (OutboxOperation::Truncate, _) => true,
         (_, Some(external_id)) => !blank(external_id),

@@ -14,7 +14,7 @@ pub fn canonical_json(json: &Json) -> String {
 /// Returns the BLAKE3 hash of the canonical JSON, in hexadecimal.
 ///
 /// ```
-/// use syncline::model::hash::canonical_hash;
+/// use syncline_planner::model::hash::canonical_hash;
 /// let one = serde_json::json!({"b": {"y": 1, "x": [2]}, "a": null});
 /// let other = serde_json::from_str(r#"{"a":null,"b":{"x":[2],"y":1}}"#).unwrap();
 /// assert_eq!(canonical_hash(&one), canonical_hash(&other));

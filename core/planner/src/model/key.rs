@@ -39,7 +39,7 @@ impl SyncKey {
     /// Errors name the part that is empty or not an identifier.
     ///
     /// ```
-    /// use syncline::SyncKey;
+    /// use syncline_planner::SyncKey;
     /// let key = SyncKey::new("acme", "Account", " AB-1 ").unwrap();
     /// assert_eq!(key, SyncKey::new("acme", "Account", "ab-1").unwrap());
     /// let error = SyncKey::new("acme", "Account", "  ").unwrap_err();

@@ -9,10 +9,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
-use super::change::{ChangeOperation, SourceSystem};
+use super::change::{ChangeOperation, OutboxOperation, SourceSystem};
 use super::ids::{ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId};
-use super::intent::WriteAction;
+use super::intent::{IntentState, WriteAction};
 use super::link::Presence;
+use super::observation::ObservationKind;
 use super::value::{Decimal, Value};
 
 /// A member of an object, or none where it is left out.
@@ -24,36 +25,28 @@ pub trait WriteJson {
     fn write_json(&self, text: &mut JsonText);
 }
 
-/// A closed list of words: an enum whose variants hold nothing.
-pub trait Word: Copy + 'static {
-    /// Every word with what it means.
-    const WORDS: &'static [(&'static str, Self)];
-
-    /// Returns the word.
-    fn word(self) -> &'static str;
-
-    /// Returns what `text` means, if it is one of the words.
-    fn of_word(text: &str) -> Option<Self> {
-        let (_, meaning) = Self::WORDS.iter().find(|(word, _)| *word == text)?;
-        Some(*meaning)
-    }
-}
-
-/// Gives the words of an enum, those that serde writes too. All variants must be there.
-#[macro_export]
-macro_rules! words {
-    ($name:ty { $($variant:ident: $word:literal),+ $(,)? }) => {
-        impl $crate::model::text::Word for $name {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
-
-            fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
+/// Gives enums without content `as_str`, the name that serde, SQL and the configuration write, and
+/// writes it as JSON.
+macro_rules! names {
+    ($($name:ident)+) => {
+        $(
+            impl $name {
+                /// Returns the name that stands for it in configuration, SQL and JSON.
+                pub fn as_str(self) -> &'static str {
+                    self.into()
                 }
             }
-        }
+
+            impl $crate::model::text::WriteJson for $name {
+                fn write_json(&self, text: &mut $crate::model::text::JsonText) {
+                    text.string(self.as_str());
+                }
+            }
+        )+
     };
 }
+
+pub(crate) use names;
 
 /// Writes a struct as an object of its members. All must be named; those in brackets are left out where
 /// the condition after them says so.
@@ -198,12 +191,6 @@ fn member<'a, T: WriteJson>((name, value): (&'a FieldName, &'a T)) -> (&'a str, 
     (name.as_str(), value)
 }
 
-impl<T: Word> WriteJson for T {
-    fn write_json(&self, text: &mut JsonText) {
-        text.string(self.word());
-    }
-}
-
 impl WriteJson for bool {
     fn write_json(&self, text: &mut JsonText) {
         text.raw(if *self { "true" } else { "false" });
@@ -309,28 +296,7 @@ impl WriteJson for Json {
 
 write_object!(TableName { schema, table });
 
-words!(SourceSystem {
-    Salesforce: "salesforce",
-    Postgres: "postgres"
-});
-words!(ChangeOperation {
-    Insert: "insert",
-    Update: "update",
-    Delete: "delete",
-    Undelete: "undelete",
-    Snapshot: "snapshot"
-});
-words!(Presence {
-    Unseen: "unseen",
-    Present: "present",
-    Deleted: "deleted",
-    FilteredOut: "filtered_out"
-});
-words!(WriteAction {
-    Create: "create",
-    Update: "update",
-    Delete: "delete"
-});
+names!(SourceSystem ChangeOperation OutboxOperation Presence WriteAction IntentState ObservationKind);
 
 #[cfg(test)]
 mod tests {

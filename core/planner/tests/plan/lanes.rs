@@ -1,11 +1,7 @@
-//! Lanes for many plans at once, and when to try again.
+//! Lanes for many plans at once.
 
 use syncline_planner::config::LaneThresholds;
 use syncline_planner::record::RecordPlan;
-use syncline_planner::retry::{
-    ATTEMPTS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, NextAttempt, PARENT_WAITS_MAX, RetryClass,
-    next_attempt,
-};
 use syncline_planner::route::{LaneBudget, RestCall, Routable, Route};
 use syncline_planner::{ApplyLane, route};
 
@@ -129,27 +125,4 @@ fn records_that_depend_on_each_other_go_by_graph_where_it_is_available() {
     };
     assert_eq!(routes(&[bound], ALL)[0].lane, ApplyLane::CompositeGraph);
     assert_eq!(routes(&[bound], LaneBudget::REST), [SINGLE]);
-}
-
-#[test]
-fn waits_grow_stay_within_bounds_and_end() {
-    for attempt in 1..ATTEMPTS_MAX {
-        for jitter in [0, 1, u64::MAX / 2, u64::MAX] {
-            let next = next_attempt(attempt, RetryClass::Transient, jitter);
-            let NextAttempt::Retry { after_ms, counts } = next else {
-                panic!("parked after {attempt} attempts");
-            };
-            assert!(counts && (BACKOFF_MS_MIN..=BACKOFF_MS_MAX).contains(&after_ms));
-        }
-    }
-    assert_eq!(
-        next_attempt(ATTEMPTS_MAX, RetryClass::Transient, 0),
-        NextAttempt::Park
-    );
-    assert_eq!(
-        next_attempt(PARENT_WAITS_MAX, RetryClass::MissingParent, 0),
-        NextAttempt::Park
-    );
-    let waits = next_attempt(u32::MAX, RetryClass::Quota, u64::MAX);
-    assert!(matches!(waits, NextAttempt::Retry { counts: false, .. }));
 }

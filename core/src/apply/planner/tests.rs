@@ -13,7 +13,7 @@ use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId
 use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
-use crate::planner::retry::PARENT_WAITS_MAX;
+use crate::planner::policy::PARENT_WAITS_MAX;
 
 const MAPPING: &str = r#"
 [tenant.acme]

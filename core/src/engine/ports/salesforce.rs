@@ -11,6 +11,8 @@ use crate::model::observation::{SalesforceObservation, Version};
 use crate::model::schema::ObjectSchema;
 use crate::model::value::{Payload, Value};
 
+pub use crate::planner::policy::Disposition;
+
 /// One tenant's org.
 #[async_trait]
 pub trait SalesforcePort: Send + Sync {
@@ -184,23 +186,6 @@ pub struct Refusal {
     pub fields: Vec<String>,
     /// What is to be done about it.
     pub disposition: Disposition,
-}
-
-/// What is to be done about an error. Decided in one function, from status and code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Disposition {
-    /// Try again later, with jitter.
-    RetryLater,
-    /// Wait until the org has calls to give.
-    WaitForQuota,
-    /// Get a new session, once.
-    RefreshSession,
-    /// Read the record again, then plan again.
-    Reread,
-    /// Wait, bounded, until the parent exists.
-    WaitForParent,
-    /// Stop this record with the reason.
-    Park,
 }
 
 /// Salesforce could not be asked, or said no to the call as a whole.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -32,15 +33,16 @@ pub(super) fn goes_alone(write: &Write) -> bool {
     }
 }
 
-/// Percent-encodes everything but letters, digits and `-_.~` (RFC 3986, unreserved).
+/// Everything but letters, digits and `-_.~` (RFC 3986, "Unreserved Characters").
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// Percent-encodes a text as one segment of a path.
 pub(super) fn path_segment(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Returns the body of a single write. The external id stands in the path and must not stand here.

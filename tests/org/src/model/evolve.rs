@@ -97,7 +97,7 @@ impl Model {
         match loss {
             Loss::Nothing => {}
             Loss::Everything => {
-                self.publish_without_content(actor, no, ChangeKind::Update, Vec::new())
+                self.publish_without_content(actor, no, ChangeKind::Update, Vec::new());
             }
             Loss::Published => {
                 let ids: Vec<String> = rows

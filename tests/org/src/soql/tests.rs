@@ -138,7 +138,7 @@ fn conditions_find_the_right_rows() {
             vec!["Borg", "acme Two", "100% Pure"],
         ),
         (
-            "OwnerId IN (SELECT Id FROM User WHERE Username = 'nobody')",
+            "OwnerId IN (SELECT Id FROM User WHERE Username = 'unknown')",
             vec![],
         ),
     ] {
@@ -317,11 +317,11 @@ fn groups_are_counted_summed_and_sorted() {
         ("SELECT MIN(Name) FROM Account", vec!["100% Pure"]),
         ("SELECT MAX(Opened__c) FROM Account", vec!["2020-01-30"]),
         (
-            "SELECT MAX(Opened__c) FROM Account WHERE Name = 'nobody'",
+            "SELECT MAX(Opened__c) FROM Account WHERE Name = 'unknown'",
             vec!["null"],
         ),
         (
-            "SELECT COUNT(Id) FROM Account WHERE Name = 'nobody'",
+            "SELECT COUNT(Id) FROM Account WHERE Name = 'unknown'",
             vec!["0"],
         ),
         (
@@ -341,7 +341,7 @@ fn groups_are_counted_summed_and_sorted() {
             vec!["null", "Acme"],
         ),
         (
-            "SELECT Name FROM Account WHERE Name = 'nobody' GROUP BY Name",
+            "SELECT Name FROM Account WHERE Name = 'unknown' GROUP BY Name",
             vec![],
         ),
     ] {

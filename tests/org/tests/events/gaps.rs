@@ -188,7 +188,7 @@ fn invalid_control_calls_are_refused_with_a_reason() {
             "x is not a record id",
         ),
         ("pubsub/refusals", json!({"code": "no.such"}), "no.such"),
-        ("permissions", json!({"user": "nobody"}), "no such user"),
+        ("permissions", json!({"user": "unknown"}), "no such user"),
         ("relays/nope", json!({}), "nope"),
     ] {
         let answer = stage.order(path, &body);

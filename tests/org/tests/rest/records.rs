@@ -68,7 +68,7 @@ Account | {"Name":"a","Tags__c":"large;huge"} | INVALID_OR_NULL_FOR_RESTRICTED_P
 Account | {"Name":"a","External_Id__c":"a-1"} | DUPLICATE_VALUE | duplicate value found: External_Id__c duplicates value on record with id: <id> | []
 Account | {"Name":"a","ParentId":"0035g0000000001AAA"} | MALFORMED_ID | ParentId ID: id value of incorrect type: 0035g0000000001AAA | ["ParentId"]
 Account | {"Name":"a","ParentId":"0015g00000000zzAAA"} | INVALID_CROSS_REFERENCE_KEY | invalid cross reference id | ["ParentId"]
-Contact | {"LastName":"a","Email":"nobody"} | INVALID_EMAIL_ADDRESS | Email: invalid email address: nobody | ["Email"]
+Contact | {"LastName":"a","Email":"unknown"} | INVALID_EMAIL_ADDRESS | Email: invalid email address: unknown | ["Email"]
 Contact | {"LastName":"a","Account":{"External_Id__c":"zz"}} | INVALID_FIELD | Foreign key external ID: zz not found for field External_Id__c in entity Account | []
 Account | {"Name":"a","Active__c":null} | INVALID_TYPE_ON_FIELD_IN_RECORD | Active__c: value not of required type: | ["Active__c"]
 Account | {"Name":"a","NumberOfEmployees":1000000000000} | NUMBER_OUTSIDE_VALID_RANGE | Employees: value outside of valid range on numeric field: 1000000000000 | ["NumberOfEmployees"]

@@ -1,14 +1,14 @@
-//! A busy day: edits, nulls and deletes on each side, and edits of the same records on both.
+//! The demo's edits: edits, nulls and deletes on each side, and edits of the same records on both.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use syncline::host::instance::WakeUpTarget;
 use syncline_e2e::load::Births;
 use syncline_e2e::salesforce::{Person, Record};
 use syncline_e2e::world::{World, tenant};
-use syncline_functions::wiring::SentWakeUp;
 
 /// Accounts that are edited on each side.
 const EDITED: usize = 150;
@@ -44,7 +44,7 @@ pub(crate) struct Day {
 }
 
 impl Day {
-    /// Picks the records: airports of both births alike, and customers.
+    /// Picks the records: airports created on either side in equal numbers, and customers.
     ///
     /// # Errors
     ///
@@ -83,12 +83,12 @@ impl Day {
         Ok(day)
     }
 
-    /// Returns how many conflicts the day must leave.
+    /// Returns the number of conflicts that the edits must leave.
     pub(crate) fn conflicts(&self) -> usize {
         self.both_conflicting.len()
     }
 
-    /// Returns how many accounts are gone after the day.
+    /// Returns the number of accounts that the edits delete.
     pub(crate) fn deleted(&self) -> usize {
         self.deleted_in_postgres.len() + self.deleted_in_salesforce.len()
     }
@@ -108,14 +108,17 @@ impl Day {
         records
     }
 
-    /// Edits the same records on both sides while the tenant is paused, so that neither side has heard
-    /// of the other's edit.
+    /// Edits the same records on both sides while the tenant is paused, so that neither side has received
+    /// the other's edit.
     ///
     /// # Errors
     ///
     /// When a side refuses.
     pub(crate) async fn edit_both_sides(&self, world: &World) -> anyhow::Result<()> {
-        let store = world.operator(SentWakeUp::Silent).store(&tenant()).await?;
+        let store = world
+            .operator(WakeUpTarget::Silent)
+            .store(&tenant())
+            .await?;
         let ids = Ids::read(&world.person).await?;
         store
             .set_paused(&tenant(), true, Some("both sides are edited at once"))

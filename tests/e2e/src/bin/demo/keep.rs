@@ -1,4 +1,4 @@
-//! Leaves the stack running: says how to reach it and deploys changed code again, until Ctrl-C.
+//! Keeps the stack running until Ctrl-C: prints its addresses and deploys changed code again.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,10 +9,10 @@ use syncline_e2e::world::World;
 use crate::Engine;
 use crate::stage::Stage;
 
-/// Between two looks at the sources.
+/// Interval between two checks of the sources.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// What the functions are built from.
+/// The sources of the functions.
 const SOURCES: [&str; 9] = [
     "core/Cargo.toml",
     "core/build.rs",
@@ -25,7 +25,7 @@ const SOURCES: [&str; 9] = [
     "Cargo.lock",
 ];
 
-/// Keeps everything running. Ends only with the process.
+/// Keeps everything running until the process ends.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
 //! The demo: thousands of real records between a Salesforce org and Postgres, both ways, through the
-//! functions, queue and schedules of the very template that goes to AWS.
+//! functions, queue and schedules of the same template that is deployed to AWS.
 //!
 //! It starts everything, loads, waits, edits, waits, measures, and compares both sides without the
 //! engine's help. Exit status 0 means that they are equal apart from the conflicts it lists.
@@ -36,7 +36,7 @@ struct Arguments {
     /// Run the engine in this process instead of the deployed functions.
     #[arg(long)]
     in_process: bool,
-    /// Airports that are born on each side.
+    /// Airports that are created on each side.
     #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
     records: usize,
 }
@@ -48,7 +48,7 @@ enum Engine {
 }
 
 impl Engine {
-    /// Keeps what the functions said, for whoever looks into a failure.
+    /// Keeps the functions' output, for debugging a failure.
     fn keep_log(&self) {
         let Self::Deployed(deployed) = self else {
             return;
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// A tenant that is resumed is taken up by the next sweep; this one does not wait for its minute.
+    /// The next sweep would wake a resumed tenant within a minute; this wakes it at once.
     async fn sweep(&self) -> anyhow::Result<()> {
         match self {
             Self::Deployed(deployed) => deployed.wake_sweep().await,
@@ -120,7 +120,7 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The day itself. Returns how many values differ without a conflict that explains it.
+/// Runs the demo. Returns how many values differ without a conflict that explains it.
 async fn play(
     stage: &Stage,
     world: &World,

@@ -10,13 +10,13 @@ use syncline_e2e::world::World;
 
 use crate::edits::{Day, Ids, set};
 
-/// Between two edits of one side.
+/// Interval between two edits of one side.
 const EDIT_EVERY: Duration = Duration::from_millis(150);
 
-/// Between two looks at the other side: what a measured time may be off by.
+/// Interval between two reads of the other side: the precision of a measured time.
 const REFRESH_EVERY: Duration = Duration::from_millis(40);
 
-/// How long an edit is waited for.
+/// How long to wait for an edit.
 const WAIT_MAX: Duration = Duration::from_secs(90);
 
 /// Measured times, sorted.
@@ -94,7 +94,7 @@ async fn salesforce_to_postgres(
     Ok(between(&made?, &seen?))
 }
 
-/// Looks until every probe was seen, and returns when each was seen first.
+/// Reads until every probe was seen, and returns when each was first seen.
 async fn until_seen(
     ids: &[String],
     needs_refresh: impl AsyncFn() -> anyhow::Result<BTreeSet<String>>,
@@ -153,8 +153,7 @@ fn probe(id: &str) -> String {
     format!("timed edit of {id}")
 }
 
-/// An edit counts from when its side had it durably; one that was seen while that was still being
-/// answered took no time.
+/// An edit counts from its commit; one that was seen before the commit was answered took no time.
 fn between(made: &BTreeMap<String, Instant>, seen: &BTreeMap<String, Instant>) -> Latencies {
     let mut times: Vec<Duration> = made
         .iter()

@@ -1,4 +1,4 @@
-//! The table at the end: what moved, by which way, at what price, how fast.
+//! The table at the end: what moved, how, at what cost and how fast.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub(crate) async fn print(
     Ok(differing)
 }
 
-/// What moved, by which way, at what price.
+/// What moved, how and at what cost.
 async fn moved(world: &World, findings: &Findings<'_>) -> anyhow::Result<Vec<[String; 2]>> {
     let engine_calls = findings.metered.api_calls - findings.own_calls;
     let mut rows = vec![row("records on each side", findings.goal.records)];

@@ -8,15 +8,15 @@ use syncline_e2e::world::World;
 
 use crate::stage::Stage;
 
-/// How long both sides may stand still without being equal: what a crashed worker held is free again after three
-/// minutes, and taken up by the next sweep.
+/// How long both sides may stay unchanged without being equal: the leases of a crashed worker expire after three
+/// minutes, and the next sweep wakes their records.
 const STANDSTILL_MAX: Duration = Duration::from_secs(270);
 
-/// Waits until both sides hold what they must and are equal but for the conflicts.
+/// Waits until both sides hold the expected records and are equal except for the conflicts.
 ///
 /// # Errors
 ///
-/// When nothing has moved for too long; the text says what differs.
+/// When nothing has moved for too long; the message names what differs.
 pub(crate) async fn until_equal(
     stage: &Stage,
     world: &World,
@@ -24,7 +24,7 @@ pub(crate) async fn until_equal(
 ) -> anyhow::Result<Comparison> {
     let bar = |name| stage.bar(name, u64::try_from(goal.records).unwrap_or(u64::MAX));
     let (in_salesforce, in_postgres, in_step) =
-        (bar("in Salesforce"), bar("in Postgres"), bar("in step"));
+        (bar("in Salesforce"), bar("in Postgres"), bar("in sync"));
     converge::converge(world, goal, STANDSTILL_MAX, |standing| {
         in_salesforce.set(u64::try_from(standing.in_salesforce).unwrap_or_default());
         in_postgres.set(u64::try_from(standing.in_postgres).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What the demo says while it works: bars on a terminal, plain lines elsewhere.
+//! The demo's progress: bars on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How often a plain line says how far a bar has come.
+/// How often a plain line reports the progress of a bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Tells a story on standard error.
+/// Reports progress on standard error.
 pub(crate) struct Stage {
     started: Instant,
     bars: Option<MultiProgress>,
@@ -32,7 +32,7 @@ impl Stage {
         }
     }
 
-    /// Says what happens now.
+    /// Reports the current step.
     pub(crate) fn say(&self, what: &str) {
         let line = format!("{:6.1} s  {what}", self.started.elapsed().as_secs_f64());
         let shown = match &self.bars {
@@ -44,12 +44,12 @@ impl Stage {
         }
     }
 
-    /// Returns how long the story has been going on.
+    /// Returns the time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Begins a measure that ends at `goal`.
+    /// Starts a bar that ends at `goal`.
     pub(crate) fn bar(&self, name: &'static str, goal: u64) -> Bar<'_> {
         let shown = self.bars.as_ref().map(|bars| {
             let style = ProgressStyle::with_template(
@@ -69,7 +69,7 @@ impl Stage {
 }
 
 impl Bar<'_> {
-    /// Shows how far it is.
+    /// Updates the bar.
     pub(crate) fn set(&self, position: u64) {
         match &self.shown {
             Some(bar) => bar.set_position(position),

@@ -6,10 +6,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::config::SecretRef;
 use secrecy::SecretString;
-use syncline::config::SecretRef;
 
-use crate::aws::{Aws, AwsError};
+use super::aws::Aws;
+use super::error::HostError;
 
 /// The variable that says where the configuration is.
 pub const CONFIG_VARIABLE: &str = "SYNCLINE_CONFIG";
@@ -33,66 +34,14 @@ pub enum ConfigSource {
     },
 }
 
-/// A place that settings were to be read from, and why they were not.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The place of the configuration is not one.
-    #[error("{CONFIG_VARIABLE}={text} names no configuration: {problem}")]
-    Place {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("{what} cannot be read")]
-    File {
-        /// What it was to give, and its path.
-        what: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// AWS did not give it.
-    #[error("{what} cannot be read")]
-    Aws {
-        /// What it was to give, and its name.
-        what: String,
-        /// Why not.
-        #[source]
-        source: AwsError,
-    },
-    /// The environment does not hold it.
-    #[error("the environment variable {0} is not set")]
-    Variable(String),
-    /// The configuration does not name the tenant.
-    #[error("the configuration has no tenant {tenant}; it has {known}")]
-    UnknownTenant {
-        /// The tenant that was asked for.
-        tenant: String,
-        /// The tenants there are.
-        known: String,
-    },
-    /// An event came from an org that no tenant belongs to.
-    #[error(
-        "no tenant that says capture = \"relay\" belongs to org {organization}; tenants that could not be \
-         asked: {unasked}"
-    )]
-    UnknownOrg {
-        /// The org.
-        organization: String,
-        /// Tenants that it may be of.
-        unasked: String,
-    },
-    /// It is there and holds nothing.
-    #[error("{0} is empty")]
-    Empty(String),
-}
-
 impl ConfigSource {
     /// Parses what [`CONFIG_VARIABLE`] says; a relative path starts at `folder`.
-    pub fn parse(text: &str, folder: &Path) -> Result<Self, SettingsError> {
-        let wrong = |problem| SettingsError::Place {
+    ///
+    /// # Errors
+    ///
+    /// When the text does not name a place.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, HostError> {
+        let wrong = |problem| HostError::Place {
             text: text.to_owned(),
             problem,
         };
@@ -118,21 +67,22 @@ impl ConfigSource {
     }
 
     /// Reads the configuration's text.
-    pub async fn read(&self, aws: &Aws) -> Result<String, SettingsError> {
+    ///
+    /// # Errors
+    ///
+    /// When the place cannot be read.
+    pub async fn read(&self, aws: &Aws) -> Result<String, HostError> {
         let what = || format!("the configuration {self}");
         match self {
             Self::File(path) => read_file(path, what()).await,
-            Self::Ssm(name) => aws
-                .parameter(name)
-                .await
-                .map_err(|source| SettingsError::Aws {
-                    what: what(),
-                    source,
-                }),
+            Self::Ssm(name) => aws.parameter(name).await.map_err(|source| HostError::Aws {
+                what: what(),
+                source,
+            }),
             Self::S3 { bucket, key } => {
                 aws.object(bucket, key)
                     .await
-                    .map_err(|source| SettingsError::Aws {
+                    .map_err(|source| HostError::Aws {
                         what: what(),
                         source,
                     })
@@ -153,32 +103,31 @@ impl fmt::Display for ConfigSource {
 
 /// Reads a secret from where it is kept.
 ///
-/// Text around it (a file's last newline) does not belong to it. A key in PEM may be given in one line,
-/// with `\n` for its line ends, as environments like it.
-pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, SettingsError> {
-    let what = || format!("the secret {}", written(place));
+/// White space around it, such as a file's last newline, is cut off. A PEM key may stand in one line with
+/// `\n` for its line ends, which is how environment variables hold it.
+///
+/// # Errors
+///
+/// When the place cannot be read or is empty.
+pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, HostError> {
+    let what = || format!("the secret {}", place);
     let text = match place {
         SecretRef::Environment(name) => {
-            std::env::var(name).map_err(|_| SettingsError::Variable(name.clone()))?
+            std::env::var(name).map_err(|_| HostError::Variable(name.clone()))?
         }
-        SecretRef::SecretsManager(id) => {
-            aws.secret(id).await.map_err(|source| SettingsError::Aws {
-                what: what(),
-                source,
-            })?
-        }
-        SecretRef::Ssm(name) => aws
-            .parameter(name)
-            .await
-            .map_err(|source| SettingsError::Aws {
-                what: what(),
-                source,
-            })?,
+        SecretRef::SecretsManager(id) => aws.secret(id).await.map_err(|source| HostError::Aws {
+            what: what(),
+            source,
+        })?,
+        SecretRef::Ssm(name) => aws.parameter(name).await.map_err(|source| HostError::Aws {
+            what: what(),
+            source,
+        })?,
         SecretRef::File(path) => read_file(Path::new(path), what()).await?,
     };
     let text = text.trim();
     if text.is_empty() {
-        return Err(SettingsError::Empty(what()));
+        return Err(HostError::Empty(what()));
     }
     let text = if text.starts_with("-----BEGIN") && !text.contains('\n') {
         text.replace("\\n", "\n")
@@ -188,20 +137,10 @@ pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, Settin
     Ok(SecretString::from(text))
 }
 
-/// Returns a place of a secret as the configuration writes it.
-pub fn written(place: &SecretRef) -> String {
-    match place {
-        SecretRef::Environment(name) => format!("env:{name}"),
-        SecretRef::SecretsManager(id) => format!("secretsmanager:{id}"),
-        SecretRef::Ssm(name) => format!("ssm:{name}"),
-        SecretRef::File(path) => format!("file:{path}"),
-    }
-}
-
-async fn read_file(path: &Path, what: String) -> Result<String, SettingsError> {
+async fn read_file(path: &Path, what: String) -> Result<String, HostError> {
     tokio::fs::read_to_string(path)
         .await
-        .map_err(|source| SettingsError::File { what, source })
+        .map_err(|source| HostError::File { what, source })
 }
 
 #[cfg(test)]
@@ -211,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_is_a_file_a_parameter_or_an_object() {
+    fn a_configuration_is_a_file_parameter_or_object() {
         let parse = |text: &str| ConfigSource::parse(text, Path::new("/var/task"));
         let place = |text: &str| parse(text).map(|source| source.to_string()).ok();
         assert_eq!(
@@ -228,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_of_a_file_is_its_text_without_the_last_newline() {
+    async fn a_secret_from_a_file_is_trimmed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let place = SecretRef::File(file.path().display().to_string());
         std::fs::write(file.path(), "hush\n").unwrap();
@@ -240,14 +179,11 @@ mod tests {
         let key = secret_of(place.clone()).await.unwrap();
         assert_eq!(key.expose_secret().lines().count(), 3);
         std::fs::write(file.path(), " \n").unwrap();
-        assert!(matches!(
-            secret_of(place).await,
-            Err(SettingsError::Empty(_))
-        ));
+        assert!(matches!(secret_of(place).await, Err(HostError::Empty(_))));
     }
 
     #[tokio::test]
-    async fn a_secret_that_is_missing_is_named() {
+    async fn a_missing_secret_is_named() {
         let place = SecretRef::Environment("SYNCLINE_NO_SUCH_VARIABLE".to_owned());
         let error = secret(&place, &Aws::default()).await.unwrap_err();
         assert!(error.to_string().contains("SYNCLINE_NO_SUCH_VARIABLE"));

@@ -1,30 +1,32 @@
-//! What one instance of a function, or one run of the command line, is put together from.
+//! Builds what one instance of a function, or one run of the command line, works with.
 //!
-//! Everything is made when it is first needed and kept: configuration, secrets, pools, clients, and
-//! one engine per tenant, so that a tenant whose secret or database is gone stops nobody else. What
-//! could not be made is tried again by the next invocation.
+//! Everything is built when first needed and then kept: configuration, secrets, pools, clients and one
+//! engine per tenant, so that a missing secret or database of one tenant does not stop another. What
+//! could not be built is retried by the next invocation.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use futures_util::future::join_all;
-use syncline::config::{CaptureMode, Config, TenantConfig};
-use syncline::engine::SyncEngine;
-use syncline::engine::in_process::NoWakeUps;
-use syncline::engine::ports::WakeUpPort;
-use syncline::engine::sqs::SqsWakeUps;
-use syncline::model::ids::{SalesforceId, TenantId};
-use syncline::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
-use syncline::store::{PgStore, PgStoreOptions};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::aws::Aws;
-use crate::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource, SettingsError};
+use crate::config::{CaptureMode, Config, TenantConfig};
+use crate::engine::SyncEngine;
+use crate::engine::error::error_chain;
+use crate::engine::in_process::NoWakeUps;
+use crate::engine::ports::WakeUpPort;
+use crate::engine::sqs::SqsWakeUps;
+use crate::model::ids::{SalesforceId, TenantId};
+use crate::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
+use crate::store::{PgStore, PgStoreOptions};
+
+use super::aws::Aws;
+use super::error::HostError;
+use super::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource};
 
 /// The variable that names the wake-up queue.
 const QUEUE_VARIABLE: &str = "SYNCLINE_WAKE_UP_QUEUE_URL";
@@ -32,18 +34,18 @@ const QUEUE_VARIABLE: &str = "SYNCLINE_WAKE_UP_QUEUE_URL";
 /// The variable in which Lambda names the function's folder.
 const FOLDER_VARIABLE: &str = "LAMBDA_TASK_ROOT";
 
-/// How long an instance tries to give back what failed jobs held: it fits between the moment at which
-/// a job is given up and Lambda's own deadline.
+/// How long an instance tries to give back what failed jobs held. It fits between the moment at which a
+/// job is abandoned and Lambda's own deadline.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
 
-/// Whom the engine rings.
+/// Whom the engine wakes up.
 #[derive(Clone)]
-pub enum SentWakeUp {
+pub enum WakeUpTarget {
     /// The queue that [`QUEUE_VARIABLE`] names.
     Queue,
     /// Something in this process.
     Here(Arc<dyn WakeUpPort>),
-    /// Nobody: a sweep finds what is due.
+    /// Nobody: a sweep finds due records.
     Silent,
 }
 
@@ -51,13 +53,13 @@ pub enum SentWakeUp {
 pub struct Instance {
     place: String,
     folder: PathBuf,
-    sent_wake_up: SentWakeUp,
+    wake_up_target: WakeUpTarget,
     aws: Aws,
     config: OnceCell<Arc<Config>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
 }
 
-/// What a tenant is reached through.
+/// The clients of one tenant.
 #[derive(Default)]
 struct Wired {
     store: OnceCell<PgStore>,
@@ -66,23 +68,23 @@ struct Wired {
 }
 
 impl Instance {
-    /// Returns an instance for what the environment of a function says.
+    /// Returns an instance as the environment of a function describes it.
     pub fn from_environment() -> Self {
         let variable =
             |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         Self::new(
             &variable(CONFIG_VARIABLE, CONFIG_DEFAULT),
             Path::new(&variable(FOLDER_VARIABLE, ".")),
-            SentWakeUp::Queue,
+            WakeUpTarget::Queue,
         )
     }
 
     /// Returns an instance with the configuration at `place`; relative paths start at `folder`.
-    pub fn new(place: &str, folder: &Path, sent_wake_up: SentWakeUp) -> Self {
+    pub fn new(place: &str, folder: &Path, wake_up_target: WakeUpTarget) -> Self {
         Self {
             place: place.to_owned(),
             folder: folder.to_owned(),
-            sent_wake_up,
+            wake_up_target,
             aws: Aws::default(),
             config: OnceCell::new(),
             tenants: Mutex::default(),
@@ -94,13 +96,15 @@ impl Instance {
     /// # Errors
     ///
     /// When it cannot be read, or holds a mistake: the text names line and fix.
-    pub async fn config(&self) -> anyhow::Result<&Arc<Config>> {
+    pub async fn config(&self) -> Result<&Arc<Config>, HostError> {
         self.config
             .get_or_try_init(|| async {
                 let source = ConfigSource::parse(&self.place, &self.folder)?;
                 let text = source.read(&self.aws).await?;
-                let config = Config::parse(&text)
-                    .with_context(|| format!("the configuration {source} has mistakes"))?;
+                let config = Config::parse(&text).map_err(|error| HostError::Mistakes {
+                    place: source.to_string(),
+                    source: error,
+                })?;
                 Ok(Arc::new(config))
             })
             .await
@@ -111,7 +115,7 @@ impl Instance {
     /// # Errors
     ///
     /// When there is no configuration, or no such tenant in it.
-    pub async fn tenants(&self, only: Option<&TenantId>) -> anyhow::Result<Vec<TenantId>> {
+    pub async fn tenants(&self, only: Option<&TenantId>) -> Result<Vec<TenantId>, HostError> {
         match only {
             Some(tenant) => {
                 self.tenant(tenant).await?;
@@ -126,15 +130,14 @@ impl Instance {
     /// # Errors
     ///
     /// When there is no configuration, or no such tenant in it.
-    pub async fn tenant(&self, tenant: &TenantId) -> anyhow::Result<&TenantConfig> {
+    pub async fn tenant(&self, tenant: &TenantId) -> Result<&TenantConfig, HostError> {
         let tenants = &self.config().await?.tenants;
         tenants.get(tenant).ok_or_else(|| {
             let known: Vec<&str> = tenants.keys().map(TenantId::as_str).collect();
-            SettingsError::UnknownTenant {
+            HostError::UnknownTenant {
                 tenant: tenant.to_string(),
                 known: known.join(", "),
             }
-            .into()
         })
     }
 
@@ -143,7 +146,7 @@ impl Instance {
     /// # Errors
     ///
     /// When the URL's secret cannot be read or is no URL.
-    pub async fn store(&self, tenant: &TenantId) -> anyhow::Result<PgStore> {
+    pub async fn store(&self, tenant: &TenantId) -> Result<PgStore, HostError> {
         let postgres = &self.tenant(tenant).await?.postgres;
         let wired = self.wired(tenant);
         let store = wired
@@ -155,7 +158,7 @@ impl Instance {
                     statement_cache: postgres.statement_cache,
                     connections_max: postgres.connections_max,
                 })?;
-                anyhow::Ok(store)
+                Ok::<_, HostError>(store)
             })
             .await?;
         Ok(store.clone())
@@ -166,7 +169,7 @@ impl Instance {
     /// # Errors
     ///
     /// When the secret cannot be read.
-    pub async fn salesforce(&self, tenant: &TenantId) -> anyhow::Result<Arc<HttpSalesforce>> {
+    pub async fn salesforce(&self, tenant: &TenantId) -> Result<Arc<HttpSalesforce>, HostError> {
         let config = self.tenant(tenant).await?;
         let wired = self.wired(tenant);
         let salesforce = wired
@@ -177,7 +180,7 @@ impl Instance {
                     SalesforceOptions::from_config(&config.salesforce, &config.api_version, secret);
                 let tokens = Arc::new(MemoryTokenStore::default());
                 let client = HttpSalesforce::new(options, tokens)?;
-                anyhow::Ok(Arc::new(client))
+                Ok::<_, HostError>(Arc::new(client))
             })
             .await?;
         Ok(Arc::clone(salesforce))
@@ -188,7 +191,7 @@ impl Instance {
     /// # Errors
     ///
     /// When a secret cannot be read or no queue is named.
-    pub async fn engine(&self, tenant: &TenantId) -> anyhow::Result<SyncEngine> {
+    pub async fn engine(&self, tenant: &TenantId) -> Result<SyncEngine, HostError> {
         let wired = self.wired(tenant);
         let engine = wired
             .engine
@@ -202,7 +205,7 @@ impl Instance {
     /// # Errors
     ///
     /// When a secret of any of them cannot be read or no queue is named.
-    pub async fn engine_of(&self, tenants: &[TenantId]) -> anyhow::Result<SyncEngine> {
+    pub async fn engine_of(&self, tenants: &[TenantId]) -> Result<SyncEngine, HostError> {
         let mut builder = SyncEngine::builder().wake_up(self.wake_up().await?);
         for tenant in tenants {
             let config = self.tenant(tenant).await?.clone();
@@ -233,7 +236,7 @@ impl Instance {
     /// # Errors
     ///
     /// When there is no configuration, or no such tenant.
-    pub async fn tenant_of_org(&self, organization: &SalesforceId) -> anyhow::Result<TenantId> {
+    pub async fn tenant_of_org(&self, organization: &SalesforceId) -> Result<TenantId, HostError> {
         let config = self.config().await?;
         let relayed = config
             .tenants
@@ -245,33 +248,32 @@ impl Instance {
                 Ok(theirs) if theirs == *organization => return Ok(tenant.clone()),
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(tenant = %tenant, reason = %format_args!("{error:#}"), "a tenant cannot be asked for its org");
+                    warn!(tenant = %tenant, reason = %error_chain(&error), "a tenant cannot be asked for its org");
                     unasked.push(tenant.as_str());
                 }
             }
         }
-        Err(SettingsError::UnknownOrg {
+        Err(HostError::UnknownOrg {
             organization: organization.to_string(),
             unasked: match unasked.is_empty() {
                 true => "none".to_owned(),
                 false => unasked.join(", "),
             },
-        }
-        .into())
+        })
     }
 
-    async fn organization_of(&self, tenant: &TenantId) -> anyhow::Result<SalesforceId> {
+    async fn organization_of(&self, tenant: &TenantId) -> Result<SalesforceId, HostError> {
         let engine = self.engine(tenant).await?;
         Ok(engine.organization(tenant).await?)
     }
 
-    async fn wake_up(&self) -> anyhow::Result<Arc<dyn WakeUpPort>> {
-        match &self.sent_wake_up {
-            SentWakeUp::Here(wake_up) => Ok(Arc::clone(wake_up)),
-            SentWakeUp::Silent => Ok(Arc::new(NoWakeUps)),
-            SentWakeUp::Queue => {
+    async fn wake_up(&self) -> Result<Arc<dyn WakeUpPort>, HostError> {
+        match &self.wake_up_target {
+            WakeUpTarget::Here(wake_up) => Ok(Arc::clone(wake_up)),
+            WakeUpTarget::Silent => Ok(Arc::new(NoWakeUps)),
+            WakeUpTarget::Queue => {
                 let url = std::env::var(QUEUE_VARIABLE)
-                    .map_err(|_| SettingsError::Variable(QUEUE_VARIABLE.to_owned()))?;
+                    .map_err(|_| HostError::Variable(QUEUE_VARIABLE.to_owned()))?;
                 let client = aws_sdk_sqs::Client::new(self.aws.config().await);
                 Ok(Arc::new(SqsWakeUps::new(client, &url)))
             }

@@ -1,27 +1,29 @@
-//! Whether so many deletes in so short a time are max_per_hour.
+//! Whether so many deletes in so short a time wait for a person.
 //!
-//! A table that was emptied by mistake, or a filter that suddenly shows nothing, looks like many people
-//! who each delete one record. So deletes are counted together, and beyond a measure they wait for a
-//! person. Which record is deleted is decided elsewhere, and by its own state alone.
+//! A table that was emptied by mistake, or a filter that suddenly matches nothing, looks like many
+//! people who each delete one record. So deletes are counted together, and beyond a limit they wait
+//! for a person. Which record is deleted is decided elsewhere, by that record's state alone.
 
 /// The time over which deletes are counted together.
 pub const WINDOW_MS: i64 = 60 * 60 * 1_000;
 
-/// The code of records whose delete is held.
+/// The code of records whose delete waits.
 pub const MASS_DELETE: &str = "mass_delete";
 
-/// Beyond those that are max_per_hour without asking, the part of all records that may go: in a large table
-/// many deletes are nothing unusual.
+/// Beyond the deletes that need no approval, the part of all records that may go: in a large table
+/// many deletes are normal.
 pub const PERCENT_MAX: i64 = 10;
 
-/// Returns whether deletes wait for a person: `deletes` have been asked for within the window, of
-/// `records` that both sides held when it began. As many as `max_per_hour` are never held; with 0 none is.
+/// Returns whether deletes wait for a person.
+///
+/// `deletes` have been asked for within the window, of `records` that both sides held when it began.
+/// Up to `max_per_hour` deletes never wait; 0 switches the guard off.
 ///
 /// ```
-/// use syncline::plan::delete guard::holds;
-/// assert!(!holds(100, 100, 100), "few deletes are max_per_hour, however small the table");
+/// use syncline_planner::policy::delete_guard::holds;
+/// assert!(!holds(100, 100, 100), "few deletes never wait, however small the table");
 /// assert!(holds(101, 1_000, 100));
-/// assert!(!holds(101, 2_000, 100), "and a small part of a large one");
+/// assert!(!holds(101, 2_000, 100), "nor does a small part of a large table");
 /// assert!(!holds(1_000, 1_000, 0), "the object has no delete guard");
 /// ```
 pub fn holds(deletes: i64, records: i64, max_per_hour: u32) -> bool {
@@ -38,7 +40,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_held_stays_held_when_more_are_deleted_and_no_more_are_there(
+        fn more_deletes_of_fewer_records_still_wait(
             deletes in 0_i64..1_000_000, records in 0_i64..1_000_000, max_per_hour in 1_u32..10_000, more in 0_i64..1_000,
         ) {
             if holds(deletes, records, max_per_hour) {
@@ -48,7 +50,7 @@ mod tests {
         }
 
         #[test]
-        fn to_empty_a_table_of_more_than_the_believed_number_is_always_held(
+        fn emptying_a_table_waits_beyond_the_limit(
             records in 1_i64..1_000_000, max_per_hour in 1_u32..10_000,
         ) {
             prop_assert_eq!(holds(records, records, max_per_hour), records > i64::from(max_per_hour));

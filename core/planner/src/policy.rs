@@ -1,0 +1,336 @@
+//! What follows when a record cannot go on: it waits, it is read again, or it is parked.
+//!
+//! [`decide`] is the only place that decides it, whether Salesforce refused a write, Postgres refused
+//! a row, or something stood in the way before either was asked. [`withheld`] decides which fields of
+//! a refused write are left out so that the others can go on. [`delete_guard`] decides when so many
+//! deletes wait for a person.
+
+pub mod delete_guard;
+
+use crate::model::ids::{FieldName, RecordId};
+use crate::model::intent::WriteAction;
+use crate::model::value::Payload;
+
+/// Tries after which a record is parked: with the waits between them, after 45 minutes at most.
+pub const ATTEMPTS_MAX: u32 = 12;
+
+/// Waits for a missing parent after which a record is parked.
+pub const PARENT_WAITS_MAX: u32 = 10;
+
+/// Shortest wait between two tries.
+pub const BACKOFF_MS_MIN: i64 = 1_000;
+
+/// Longest wait: the longest delay that one SQS message may have (SQS quotas, "DelaySeconds").
+pub const BACKOFF_MS_MAX: i64 = 15 * 60 * 1_000;
+
+/// A row that another transaction holds is free again when that transaction ends.
+const ROW_LOCKED_MS: i64 = 500;
+
+/// A row that was written at the same moment is there to be read when that transaction ends.
+const ROW_CONTENDED_MS: i64 = 300;
+
+/// A write that is under way ends with its lease at the latest.
+const WRITE_UNDER_WAY_MS: i64 = 5_000;
+
+/// An org that could not be read is asked again soon: the failure is not the record's.
+const UNREADABLE_MS: i64 = 5_000;
+
+/// Calls come back within the hour; a minute keeps the wait short and the log quiet.
+const QUOTA_MS: i64 = 60_000;
+
+/// What an error of Salesforce calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Disposition {
+    /// Try again later, with jitter.
+    RetryLater,
+    /// Wait until the org has calls to give.
+    WaitForQuota,
+    /// Get a new session, once.
+    RefreshSession,
+    /// Read the record again, then plan again.
+    Reread,
+    /// Wait, at most [`PARENT_WAITS_MAX`] times, until the parent exists.
+    WaitForParent,
+    /// Stop this record with the reason.
+    Park,
+}
+
+/// What keeps a record from going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Obstacle {
+    /// Salesforce refused the record's write.
+    WriteRefused(Disposition),
+    /// The parent that it points to is not there yet, on either side.
+    MissingParent,
+    /// Another transaction holds its row.
+    RowLocked,
+    /// Another transaction wrote its row at the same moment.
+    RowContended,
+    /// A row with its key appeared after the record was planned.
+    KeyTaken,
+    /// Postgres refused its row: a value or a constraint.
+    RowRefused,
+    /// A write of the record is under way.
+    WriteUnderWay,
+}
+
+/// How often a record was tried, and what spreads its waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// Tries before this one that counted.
+    pub before: u32,
+    /// Any number.
+    pub jitter: u64,
+}
+
+impl Tries {
+    /// Returns the tries of a record whose own id spreads its waits: planning draws no random number.
+    pub fn of(record: RecordId, before: u32) -> Self {
+        Self {
+            before,
+            jitter: record.0.as_u64_pair().1,
+        }
+    }
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStep {
+    /// Plan the record again after a wait.
+    Wait {
+        /// From now.
+        delay_ms: i64,
+        /// The try counts towards the most that a record has.
+        counts: bool,
+    },
+    /// Read the record again after a wait, then plan it. The try counts.
+    Refresh {
+        /// From now.
+        delay_ms: i64,
+    },
+    /// Stop the record with the reason.
+    Park,
+}
+
+/// Decides what follows when a record cannot go on.
+///
+/// Waits between tries grow exponentially with full jitter: any wait from the shortest to the current
+/// ceiling, which doubles. A spent quota and another transaction's lock never count.
+///
+/// ```
+/// use syncline_planner::policy::{Disposition, NextStep, Obstacle, Tries, decide};
+/// let refused = Obstacle::WriteRefused(Disposition::RetryLater);
+/// let first = decide(refused, Tries { before: 0, jitter: 7 });
+/// assert_eq!(first, NextStep::Wait { delay_ms: 1_007, counts: true });
+/// assert_eq!(decide(refused, Tries { before: 11, jitter: 7 }), NextStep::Park);
+/// ```
+pub fn decide(obstacle: Obstacle, tries: Tries) -> NextStep {
+    match obstacle {
+        Obstacle::WriteRefused(disposition) => after_refusal(disposition, tries),
+        Obstacle::MissingParent => counted(PARENT_WAITS_MAX, tries),
+        Obstacle::RowLocked => uncounted(ROW_LOCKED_MS),
+        Obstacle::RowContended => uncounted(ROW_CONTENDED_MS),
+        Obstacle::KeyTaken => NextStep::Wait {
+            delay_ms: ROW_CONTENDED_MS,
+            counts: true,
+        },
+        Obstacle::RowRefused => NextStep::Park,
+        Obstacle::WriteUnderWay => uncounted(WRITE_UNDER_WAY_MS),
+    }
+}
+
+/// Returns how long records wait when Salesforce could not be read. Their tries do not count: the
+/// failure is the org's, not theirs.
+pub fn unreadable_wait_ms(disposition: Disposition) -> i64 {
+    match disposition {
+        Disposition::WaitForQuota => QUOTA_MS,
+        Disposition::RetryLater
+        | Disposition::RefreshSession
+        | Disposition::Reread
+        | Disposition::WaitForParent
+        | Disposition::Park => UNREADABLE_MS,
+    }
+}
+
+/// Returns the fields of a refused write that are left out so that the others can go on, or none if
+/// the whole write stops.
+///
+/// `named` are the fields that the refusal is about. Each such try leaves out at least one field
+/// more, so there are only so many. Without the external id there is no write.
+pub fn withheld(
+    action: WriteAction,
+    sent: &Payload,
+    named: &[String],
+    external_id: &FieldName,
+    tries_before: u32,
+) -> Option<Vec<FieldName>> {
+    let is_named = |field: &FieldName| {
+        let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
+        named.iter().any(names)
+    };
+    let (named, others): (Vec<&FieldName>, Vec<&FieldName>) =
+        sent.keys().partition(|field| is_named(field));
+    let something_remains = match action {
+        WriteAction::Create => true,
+        WriteAction::Update => !others.is_empty(),
+        WriteAction::Delete => false,
+    };
+    let goes_on = something_remains
+        && tries_before < ATTEMPTS_MAX
+        && !named.is_empty()
+        && !is_named(external_id);
+    goes_on.then(|| named.into_iter().cloned().collect())
+}
+
+impl Disposition {
+    /// Returns whether a try that ended so counts: waiting for calls means nothing for the record.
+    pub fn counts(self) -> bool {
+        match self {
+            Self::WaitForQuota => false,
+            Self::RetryLater
+            | Self::RefreshSession
+            | Self::Reread
+            | Self::WaitForParent
+            | Self::Park => true,
+        }
+    }
+}
+
+fn after_refusal(disposition: Disposition, tries: Tries) -> NextStep {
+    match disposition {
+        // A session that the client could not refresh may be refreshed by the next try.
+        Disposition::RetryLater | Disposition::RefreshSession => counted(ATTEMPTS_MAX, tries),
+        Disposition::WaitForQuota => uncounted(backoff_ms(tries)),
+        Disposition::WaitForParent => counted(PARENT_WAITS_MAX, tries),
+        // At once the first time; a record that keeps being refused waits longer each time and stops.
+        Disposition::Reread => match counted(ATTEMPTS_MAX, tries) {
+            NextStep::Wait { .. } if tries.before == 0 => NextStep::Refresh { delay_ms: 0 },
+            NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
+                NextStep::Refresh { delay_ms }
+            }
+            NextStep::Park => NextStep::Park,
+        },
+        Disposition::Park => NextStep::Park,
+    }
+}
+
+fn counted(attempts_max: u32, tries: Tries) -> NextStep {
+    if tries.before.saturating_add(1) >= attempts_max {
+        return NextStep::Park;
+    }
+    NextStep::Wait {
+        delay_ms: backoff_ms(tries),
+        counts: true,
+    }
+}
+
+fn uncounted(delay_ms: i64) -> NextStep {
+    NextStep::Wait {
+        delay_ms,
+        counts: false,
+    }
+}
+
+fn backoff_ms(tries: Tries) -> i64 {
+    let doublings = tries.before.saturating_add(1).min(20);
+    let ceiling_ms = BACKOFF_MS_MIN
+        .saturating_mul(1 << doublings)
+        .min(BACKOFF_MS_MAX);
+    let spread_ms = (ceiling_ms - BACKOFF_MS_MIN + 1).unsigned_abs();
+    BACKOFF_MS_MIN.saturating_add_unsigned(tries.jitter % spread_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::value::Value;
+
+    const EVERY_DISPOSITION: [Disposition; 6] = [
+        Disposition::RetryLater,
+        Disposition::WaitForQuota,
+        Disposition::RefreshSession,
+        Disposition::Reread,
+        Disposition::WaitForParent,
+        Disposition::Park,
+    ];
+
+    fn refused(disposition: Disposition, before: u32) -> NextStep {
+        let tries = Tries { before, jitter: 7 };
+        decide(Obstacle::WriteRefused(disposition), tries)
+    }
+
+    #[test]
+    fn only_a_spent_quota_waits_for_ever() {
+        for disposition in EVERY_DISPOSITION {
+            let parks = refused(disposition, u32::MAX) == NextStep::Park;
+            assert_eq!(parks, disposition != Disposition::WaitForQuota);
+            assert_eq!(parks, disposition.counts(), "{disposition:?}");
+        }
+    }
+
+    #[test]
+    fn waits_stay_within_their_limits() {
+        for before in 0..ATTEMPTS_MAX - 1 {
+            for jitter in [0, 1, u64::MAX] {
+                let obstacle = Obstacle::WriteRefused(Disposition::RetryLater);
+                let next = decide(obstacle, Tries { before, jitter });
+                let NextStep::Wait { delay_ms, counts } = next else {
+                    panic!("{next:?}")
+                };
+                assert!((BACKOFF_MS_MIN..=BACKOFF_MS_MAX).contains(&delay_ms) && counts);
+            }
+        }
+        let last = |obstacle, most: u32| {
+            let tries = |before| Tries { before, jitter: 0 };
+            assert_ne!(decide(obstacle, tries(most - 2)), NextStep::Park);
+            assert_eq!(decide(obstacle, tries(most - 1)), NextStep::Park);
+        };
+        last(
+            Obstacle::WriteRefused(Disposition::RetryLater),
+            ATTEMPTS_MAX,
+        );
+        last(Obstacle::MissingParent, PARENT_WAITS_MAX);
+    }
+
+    #[test]
+    fn a_changed_record_is_read_again_at_once() {
+        assert_eq!(
+            refused(Disposition::Reread, 0),
+            NextStep::Refresh { delay_ms: 0 }
+        );
+        let later = refused(Disposition::Reread, 1);
+        assert!(matches!(later, NextStep::Refresh { delay_ms } if delay_ms >= BACKOFF_MS_MIN));
+    }
+
+    #[test]
+    fn named_fields_are_left_out_where_others_remain() {
+        use WriteAction::{Create, Delete, Update};
+        let field = |name: &str| FieldName::parse(name).unwrap();
+        for (action, sent, named, left_out) in [
+            (
+                Update,
+                &["Name", "Rating"][..],
+                &["rating"][..],
+                Some(&["Rating"][..]),
+            ),
+            (Update, &["Rating"], &["Rating"], None),
+            (Update, &["Name", "Rating"], &[], None),
+            (Update, &["Key__c", "Name"], &["Key__c"], None),
+            (
+                Create,
+                &["Key__c", "Rating"],
+                &["Rating"],
+                Some(&["Rating"]),
+            ),
+            (Delete, &[], &["Rating"], None),
+        ] {
+            let payload: Payload = sent.iter().map(|name| (field(name), Value::Null)).collect();
+            let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+            let asked = |before| withheld(action, &payload, &named, &field("Key__c"), before);
+            let expected =
+                left_out.map(|names| names.iter().map(|name| field(name)).collect::<Vec<_>>());
+            assert_eq!(asked(0), expected, "{action:?} {sent:?} {named:?}");
+            assert_eq!(asked(ATTEMPTS_MAX), None, "it ends");
+        }
+    }
+}

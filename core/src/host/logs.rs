@@ -1,0 +1,49 @@
+//! What a process logs: ids and counts, never values.
+
+use std::io::{IsTerminal, stderr, stdout};
+use std::panic::PanicHookInfo;
+
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+/// What a function logs unless RUST_LOG says otherwise.
+const LEVEL: &str = "info";
+
+/// Starts the logs of a function: one JSON object a line on standard output, which Lambda forwards.
+/// A panic is logged with its place.
+pub fn start_json() {
+    let started = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter(LEVEL))
+        .with_writer(stdout)
+        .try_init();
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// Starts the logs of a terminal: text on standard error, from `level` on unless RUST_LOG says otherwise.
+pub fn start_text(level: &str) {
+    // If another part of the process has started logs, those stand.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .with_writer(stderr)
+        .try_init();
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
+}
+
+/// Logs the place of a panic and not its text, which may quote a record's values.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    error!(place, "a panic at {place}");
+}
