@@ -1,12 +1,12 @@
 -- Records: who they are, what is known of them, what is to be done.
 
--- Fences of record leases. Drawn as a column default, so that no statement names the sequence: some
--- connection proxies hold a session back for that.
+-- Fencing tokens of record leases. Taken as a column default, so that no statement names the sequence:
+-- some connection proxies pin a session that does.
 create sequence syncline.fencing_token as bigint;
 
 -- One record: its current ids, what each side was last seen to hold, what both agreed on.
 create table syncline.sync_link (
-    record_id uuid not null default gen_random_uuid(),
+    record_id uuid not null default syncline.new_id(),
     tenant text not null,
     object text not null,
     org_epoch bigint not null default 0,
@@ -16,31 +16,30 @@ create table syncline.sync_link (
     -- The external id was generated and neither side has confirmed it yet.
     generated boolean not null default false,
     salesforce_id text collate "C",
-    -- The row took an external id that another live record goes by: a person must say, and until then
-    -- its absence under the old one is no delete.
+    -- The row took the external id of another live record. A person must decide; until then its absence
+    -- under the old external id does not count as a delete.
     key_conflict boolean not null default false,
     -- Primary key of a row that was born without an external id.
     local_key jsonb,
-    -- Per field, the last value both sides agreed on, with the codec and the mapping that made it.
+    -- Per field, the last value both sides agreed on, with the configuration that made it.
     base jsonb not null default '{}',
-    base_codec integer not null default 1,
     base_config_hash text,
-    -- Both sides have held the record at once since it was last deleted.
+    -- Both sides have held the record at the same time since it was last deleted.
     agreed boolean not null default false,
     remote_state jsonb not null,
     automation_overrides jsonb not null default '{}',
-    -- What capture last said of the row: a hint for renames and for `vanished` rows, never for the plan.
+    -- What capture last recorded of the row: a hint for renames and for vanished rows, never for the plan.
     postgres_presence text not null default 'unseen',
     postgres_changed_at timestamptz,
     version bigint not null default 1,
-    created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
+    created_at timestamptz not null default syncline.clock(),
+    updated_at timestamptz not null default syncline.clock(),
     constraint sync_link_pkey primary key (record_id),
     constraint sync_link_postgres_presence_check check (postgres_presence in ('unseen', 'present', 'deleted'))
 );
 
--- The column that tells records apart comes first: until the tables are analyzed, the planner takes
--- tenant and object for as selective as a key, and would scan one index for the sake of another.
+-- The most selective column comes first: until the tables are analyzed, the planner believes that
+-- tenant and object are as selective as a key, and may scan the wrong index.
 create unique index sync_link_canonical_key
     on syncline.sync_link (canonical_id, object, tenant);
 
@@ -52,7 +51,7 @@ create unique index sync_link_local_key
     on syncline.sync_link (local_key, object, tenant)
     where local_key is not null;
 
--- Every name a record goes or went by. Current ones are unique; former ones are history.
+-- Every name that a record has or had. Current ones are unique; former ones are history.
 create table syncline.sync_link_alias (
     alias_id bigint generated always as identity,
     tenant text not null,
@@ -61,10 +60,10 @@ create table syncline.sync_link_alias (
     -- An external id as written on some side, or a Salesforce id.
     value text collate "C" not null,
     record_id uuid not null,
-    -- A boolean of its own, because an index over "valid_to is null" looks almost empty to the planner
-    -- until the table is analyzed, and is then scanned whole.
+    -- A separate boolean, because until the table is analyzed the planner believes that an index over
+    -- "valid_to is null" is almost empty, and scans all of it.
     is_current boolean not null default true,
-    valid_from timestamptz not null default now(),
+    valid_from timestamptz not null default syncline.clock(),
     valid_to timestamptz,
     constraint sync_link_alias_pkey primary key (alias_id),
     constraint sync_link_alias_current_check check (is_current = (valid_to is null)),
@@ -84,31 +83,31 @@ create index sync_link_alias_history_idx
     on syncline.sync_link_alias (value, kind, object, tenant)
     where not is_current;
 
--- A record that has work: one row, whatever happened to it.
+-- A record that has work: one row, however many changes it had.
 create table syncline.sync_task (
     record_id uuid not null,
     tenant text not null,
     object text not null,
     state text not null default 'ready',
-    -- Grows with every new piece of work: a settle deletes the task only if it has not grown meanwhile.
+    -- Grows with every new piece of work: settling deletes the task only if it has not grown meanwhile.
     generation bigint not null default 1,
     attempts integer not null default 0,
-    due_at timestamptz not null default now(),
+    due_at timestamptz not null default syncline.clock(),
     -- The record must be read in Salesforce before it is planned.
     needs_refresh boolean not null default false,
-    -- Why it waits or is parked: a stable word, and words without values.
+    -- Why it waits or is parked: a stable code, and a text without values.
     code text,
     reason text,
-    -- Names of parents it waits for, Salesforce ids or external ids: their arrival wakes it.
+    -- Parents it waits for, by Salesforce id or external id: their arrival makes it due.
     awaits text[],
-    -- The fence. Every lease draws a new one, and so does every loss of a lease.
+    -- Every lease and every end of a lease takes a new one, so that a late worker changes nothing.
     fencing_token bigint not null default nextval('syncline.fencing_token'),
     lease_owner text,
     lease_until timestamptz,
     -- The Postgres transaction the work came from: a hint for graphs.
     xid bigint,
-    dirty_since timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
+    dirty_since timestamptz not null default syncline.clock(),
+    updated_at timestamptz not null default syncline.clock(),
     constraint sync_task_pkey primary key (record_id),
     constraint sync_task_state_check check (state in ('ready', 'leased', 'parked')),
     constraint sync_task_lease_check check ((state = 'leased') = (lease_until is not null)),
@@ -135,29 +134,7 @@ create index sync_task_awaits_idx
 create index sync_task_dirty_idx
     on syncline.sync_task (dirty_since);
 
--- A bulk job holds its records until each row is settled or the abort is confirmed.
-create table syncline.sync_bulk_job (
-    bulk_job uuid not null,
-    tenant text not null,
-    object text not null,
-    salesforce_job_id text,
-    operation text not null,
-    state text not null,
-    row_count bigint not null,
-    fencing_token bigint not null default 0,
-    lease_until timestamptz,
-    poll_at timestamptz not null default now(),
-    deadline timestamptz not null,
-    created_at timestamptz not null default now(),
-    settled_at timestamptz,
-    constraint sync_bulk_job_pkey primary key (bulk_job)
-);
-
-create index sync_bulk_job_poll_idx
-    on syncline.sync_bulk_job (tenant, poll_at)
-    where settled_at is null;
-
--- A remote write, said before it is made.
+-- A remote write, recorded before it is made.
 create table syncline.sync_intent (
     intent_id uuid not null,
     record_id uuid not null,
@@ -169,22 +146,19 @@ create table syncline.sync_intent (
     echoed jsonb not null default '[]',
     state text not null default 'open',
     lane text not null,
-    bulk_job uuid,
     deadline timestamptz not null,
     config_hash text not null,
     refusal jsonb,
-    created_at timestamptz not null default clock_timestamp(),
-    updated_at timestamptz not null default now(),
+    created_at timestamptz not null default syncline.wall_clock(),
+    updated_at timestamptz not null default syncline.clock(),
     constraint sync_intent_pkey primary key (intent_id),
     constraint sync_intent_state_check
         check (state in ('open', 'applied', 'confirmed', 'refused', 'unknown', 'abandoned')),
     constraint sync_intent_record_id_fkey foreign key (record_id)
-        references syncline.sync_link (record_id) on delete cascade,
-    constraint sync_intent_bulk_job_fkey foreign key (bulk_job)
-        references syncline.sync_bulk_job (bulk_job)
+        references syncline.sync_link (record_id) on delete cascade
 );
 
--- At most one write of a record is under way.
+-- A record has at most one write under way.
 create unique index sync_intent_open_key
     on syncline.sync_intent (record_id)
     where state = 'open';
@@ -204,11 +178,7 @@ create index sync_intent_settled_idx
     on syncline.sync_intent (updated_at)
     where state in ('confirmed', 'refused', 'abandoned');
 
-create index sync_intent_bulk_job_idx
-    on syncline.sync_intent (bulk_job)
-    where bulk_job is not null;
-
--- What two sides differ about and a person must decide: one open row per record and field.
+-- Values that differ and that a person must decide about: one open row per record and field.
 create table syncline.sync_conflict (
     conflict_id bigint generated always as identity,
     record_id uuid not null,
@@ -221,13 +191,13 @@ create table syncline.sync_conflict (
     base_value jsonb,
     postgres_value jsonb,
     salesforce_value jsonb,
-    -- What exactly was seen on each side: resolving compares with it.
+    -- Exactly what each side showed: resolving compares with it.
     postgres_seen jsonb,
     salesforce_seen jsonb,
     version bigint not null default 1,
     config_hash text not null,
-    opened_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
+    opened_at timestamptz not null default syncline.clock(),
+    updated_at timestamptz not null default syncline.clock(),
     closed_at timestamptz,
     resolution text,
     constraint sync_conflict_pkey primary key (conflict_id),
@@ -251,8 +221,8 @@ create index sync_conflict_closed_idx
     on syncline.sync_conflict (closed_at)
     where state <> 'open';
 
--- Values that lost: by a rule, by an owner, or because a write of ours replaced them unseen. Each can
--- be restored from here.
+-- Values that lost: by a rule, by an owner, or because a write of ours replaced them before they were
+-- seen. Each can be restored from here.
 create table syncline.sync_discarded_value (
     discarded_value_id bigint generated always as identity,
     record_id uuid not null,
@@ -263,7 +233,7 @@ create table syncline.sync_discarded_value (
     value jsonb not null,
     rule text not null,
     config_hash text not null,
-    logged_at timestamptz not null default now(),
+    logged_at timestamptz not null default syncline.clock(),
     constraint sync_discarded_value_pkey primary key (discarded_value_id),
     constraint sync_discarded_value_side_check check (side in ('salesforce', 'postgres'))
 );
@@ -274,7 +244,7 @@ create index sync_discarded_value_record_id_idx
 create index sync_discarded_value_logged_at_idx
     on syncline.sync_discarded_value (logged_at);
 
--- What stopped, with the reason and what is needed to go on.
+-- Work that stopped, with the reason and what is needed to go on.
 create table syncline.sync_dead_letter (
     dead_letter_id bigint generated always as identity,
     tenant text not null,
@@ -286,7 +256,7 @@ create table syncline.sync_dead_letter (
     message text not null,
     payload jsonb,
     attempts integer not null default 0,
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null default syncline.clock(),
     closed_at timestamptz,
     outcome text,
     constraint sync_dead_letter_pkey primary key (dead_letter_id),

@@ -22,8 +22,8 @@ create table syncline.sync_outbox (
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- Renames that were not drained yet: a record whose row is absent under its known name may have been
--- renamed a moment ago, and that is no delete.
+-- Renames that are not drained yet: a record whose row is absent under its known name may have been
+-- renamed a moment ago, which does not count as a delete.
 create index sync_outbox_renamed_idx
     on syncline.sync_outbox (tenant, object, old_external_id)
     where old_external_id is not null;
@@ -32,7 +32,7 @@ create index sync_outbox_renamed_idx
 -- is the job of sync_seen, correctness the job of versions.
 create table syncline.sync_journal (
     journal_id bigint generated always as identity,
-    journaled_at timestamptz not null default now(),
+    journaled_at timestamptz not null default syncline.clock(),
     -- The writing transaction: an export reads only behind the oldest one still running, because ids
     -- are not given in commit order.
     xid xid8 not null default pg_current_xact_id(),
@@ -62,7 +62,7 @@ create index sync_journal_record_id_idx
 create index sync_journal_export_idx
     on syncline.sync_journal (xid, journal_id);
 
--- Takes what no day partition takes, so that a day without one stops nothing.
+-- Takes the rows of a day that has no partition of its own, so that nothing stops.
 create table syncline.sync_journal_default
     partition of syncline.sync_journal default;
 
@@ -78,7 +78,7 @@ declare
     created integer := 0;
 begin
     for day in
-        select current_date + ahead from generate_series(0, days) as ahead
+        select syncline.clock()::date + ahead from generate_series(0, days) as ahead
     loop
         partition := 'sync_journal_' || to_char(day, 'YYYYMMDD');
         continue when to_regclass('syncline.' || partition) is not null;
@@ -136,8 +136,17 @@ begin
 end
 $$;
 
--- What was seen before. One event may carry many records, so the key goes down to the place within
--- it. The same place with another content is no duplicate.
+-- The rules that decisions were made by, each once. A decision in the journal names them by their hash,
+-- so that it can be made again long after the configuration has changed. Kept as long as the journal.
+create table syncline.sync_rules (
+    rules_hash text not null,
+    rules jsonb not null,
+    last_used_on date not null default syncline.clock()::date,
+    constraint sync_rules_pkey primary key (rules_hash)
+);
+
+-- Events that were recorded before. One event may carry many records, so the key includes the place
+-- within it. The same place with other content is not a duplicate.
 create table syncline.sync_seen (
     tenant text not null,
     org_epoch bigint not null,
@@ -147,19 +156,19 @@ create table syncline.sync_seen (
     record text not null,
     ordinal integer not null,
     payload_hash text not null,
-    seen_at timestamptz not null default now(),
+    seen_at timestamptz not null default syncline.clock(),
     constraint sync_seen_pkey primary key (tenant, org_epoch, stream, cursor, object, record, ordinal)
 );
 
 create index sync_seen_seen_at_idx
     on syncline.sync_seen (seen_at);
 
--- How far each reader of the journal has come.
+-- How far each export of the journal has come.
 create table syncline.sync_export_watermark (
     tenant text not null,
     name text not null,
     xid xid8 not null default '0',
     journal_id bigint not null default 0,
-    updated_at timestamptz not null default now(),
+    updated_at timestamptz not null default syncline.clock(),
     constraint sync_export_watermark_pkey primary key (tenant, name)
 );

@@ -1,6 +1,6 @@
 -- Capture inside the customer's transactions.
 --
--- These functions run in somebody else's transaction: they must not fail, must not wait, and must not
+-- These functions run in the customer's transactions: they must not fail, must not wait, and must not
 -- trust the session. They run as their owner with a pinned search path, and take tenant and object
 -- from the trigger's arguments, which a user cannot change.
 
@@ -15,7 +15,7 @@ declare
     external_column constant text := tg_argv[2];
     mapped_columns constant text[] := tg_argv[3];
     key_columns constant text[] := tg_argv[4];
-    -- The whole text, as it is written; null for one of nothing but space.
+    -- The whole text, as it is written; null for one of blanks only.
     anything_but_blank constant text := '^.*[^[:space:][:cntrl:]].*$';
     old_row jsonb;
     new_row jsonb;
@@ -24,8 +24,8 @@ declare
     the_key jsonb;
     the_change jsonb;
 begin
-    -- Our own writes are known by their transaction, not by a session variable that anybody could set.
-    -- Only at depth 1: what the customer's triggers do in answer to our write is theirs.
+    -- Our own writes are known by their transaction, not by a session variable that any user could set.
+    -- Only at depth 1: what the customer's triggers do in answer to our write is their change.
     if pg_trigger_depth() = 1 and exists (
         select
         from syncline.engine_tx as engine
@@ -66,14 +66,14 @@ begin
         end if;
     exception
         when others then
-            -- Without a key the row is refused when it is drained, where somebody sees it.
+            -- Without a key the row is refused when it is drained, and listed as a dead letter.
             new_external := null;
             old_external := null;
             the_key := null;
             the_change := jsonb_build_object('capture_error', sqlstate);
     end;
 
-    -- A control plane that was dropped by hand stops nobody: the sweep reports it.
+    -- A control plane that was dropped by hand must not stop the customer; the sweep reports it.
     if to_regclass('syncline.sync_outbox') is null then
         return null;
     end if;
@@ -91,8 +91,8 @@ begin
         the_change,
         tg_op = 'DELETE',
         pg_current_xact_id()::text::bigint,
-        -- now() would be the start of the customer's transaction.
-        clock_timestamp()
+        -- Not clock(): the customer's transaction may have begun long ago.
+        syncline.wall_clock()
     );
     return null;
 end
@@ -110,13 +110,13 @@ begin
         return null;
     end if;
     insert into syncline.sync_outbox (tenant, object, operation, tombstone, xid, changed_at)
-    values (tg_argv[0], tg_argv[1], 'truncate', true, pg_current_xact_id()::text::bigint, clock_timestamp());
+    values (tg_argv[0], tg_argv[1], 'truncate', true, pg_current_xact_id()::text::bigint, syncline.wall_clock());
     return null;
 end
 $$;
 
--- Lets an application say that a record changed. The tenant comes from the role that is logged in, so
--- that nobody emits for another one; a row without a tenant is refused when it is drained.
+-- Lets an application report that a record changed. The tenant is the only one of the database; where
+-- there are several, the row has no tenant and is refused when it is drained.
 create function syncline.emit(
     object text,
     operation text,
@@ -134,17 +134,10 @@ as $$
         tenant, object, operation, external_id, changed, tombstone, cursor, xid, changed_at
     )
     select
-        coalesce(
-            (
-                select emitter.tenant
-                from syncline.sync_emitter as emitter
-                where emitter.role_name = session_user
-            ),
-            (
-                select min(control.tenant)
-                from syncline.sync_control as control
-                having count(*) = 1
-            )
+        (
+            select min(control.tenant)
+            from syncline.sync_control as control
+            having count(*) = 1
         ),
         emit.object,
         emit.operation,
@@ -153,6 +146,6 @@ as $$
         emit.operation = 'delete',
         emit.cursor,
         pg_current_xact_id()::text::bigint,
-        clock_timestamp()
+        syncline.wall_clock()
     returning outbox_id
 $$;

@@ -1,6 +1,7 @@
 -- What people and their applications may see and do.
 
--- One row per record that either side holds. It carries ids, states and reasons, never values.
+-- One row per record that either side holds. It has ids, states and reasons, never values. Records that
+-- Salesforce holds outside the filter of their object are neither in sync nor pending.
 create view syncline.record_status as
 select
     link.tenant,
@@ -12,6 +13,7 @@ select
         when task.state = 'parked' then 'parked'
         when conflict.fields is not null then 'conflict'
         when task.record_id is not null or writing.record_id is not null or scan.needs_resync then 'pending'
+        when link.remote_state ->> 'presence' = 'filtered_out' then 'filtered_out'
         when not link.agreed then 'pending'
         else 'in_sync'
     end as state,
@@ -21,15 +23,16 @@ select
         when task.record_id is not null then coalesce(task.code, 'waiting to be applied')
         when writing.record_id is not null then 'a write is under way'
         when scan.needs_resync then 'the object is being read again'
+        when link.remote_state ->> 'presence' = 'filtered_out' then 'outside the filter of the object'
         when not link.agreed then 'held by one side only'
     end as reason,
     (
-        select array_agg(bounce.key order by bounce.key)
-        from jsonb_each(link.automation_overrides) as bounce
-        where (bounce.value ->> 'count')::integer >= 2
-    ) as contested_fields,
+        select array_agg(automation.key order by automation.key)
+        from jsonb_each(link.automation_overrides) as automation
+        where (automation.value ->> 'count')::integer >= 2
+    ) as automation_override_fields,
     coalesce(conflict.opened_at, task.dirty_since, writing.created_at) as since,
-    now() - coalesce(conflict.opened_at, task.dirty_since, writing.created_at) as age,
+    syncline.clock() - coalesce(conflict.opened_at, task.dirty_since, writing.created_at) as age,
     link.updated_at
 from syncline.sync_link as link
 left join syncline.sync_task as task
@@ -64,3 +67,4 @@ revoke all on all functions in schema syncline from public;
 grant usage on schema syncline to public;
 grant select on syncline.record_status to public;
 grant execute on function syncline.emit(text, text, text, jsonb, text) to public;
+grant execute on function syncline.clock() to public;

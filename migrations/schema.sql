@@ -6,33 +6,10 @@
 -- view record_status.salesforce_id text
 -- view record_status.state text
 -- view record_status.reason text
--- view record_status.contested_fields text[]
+-- view record_status.automation_override_fields text[]
 -- view record_status.since timestamp with time zone
 -- view record_status.age interval
 -- view record_status.updated_at timestamp with time zone
--- table sync_api_budget.tenant text not null
--- table sync_api_budget.budget text not null
--- table sync_api_budget.maximum bigint not null
--- table sync_api_budget.remaining bigint not null
--- table sync_api_budget.observed_at timestamp with time zone not null default now()
--- table sync_delete_guard.tenant text not null
--- table sync_delete_guard.object text not null
--- table sync_delete_guard.window_began_at timestamp with time zone not null default now()
--- table sync_delete_guard.deletes bigint not null default 0
--- table sync_delete_guard.approved_until timestamp with time zone
--- table sync_bulk_job.bulk_job uuid not null
--- table sync_bulk_job.tenant text not null
--- table sync_bulk_job.object text not null
--- table sync_bulk_job.salesforce_job_id text
--- table sync_bulk_job.operation text not null
--- table sync_bulk_job.state text not null
--- table sync_bulk_job.row_count bigint not null
--- table sync_bulk_job.fencing_token bigint not null default 0
--- table sync_bulk_job.lease_until timestamp with time zone
--- table sync_bulk_job.poll_at timestamp with time zone not null default now()
--- table sync_bulk_job.deadline timestamp with time zone not null
--- table sync_bulk_job.created_at timestamp with time zone not null default now()
--- table sync_bulk_job.settled_at timestamp with time zone
 -- table sync_capture.tenant text not null
 -- table sync_capture.object text not null
 -- table sync_capture.table_schema text not null
@@ -40,7 +17,7 @@
 -- table sync_capture.table_oid oid not null
 -- table sync_capture.partitions oid[] not null
 -- table sync_capture.broken text
--- table sync_capture.installed_at timestamp with time zone not null default now()
+-- table sync_capture.installed_at timestamp with time zone not null default syncline.clock()
 -- table sync_checkpoint.tenant text not null
 -- table sync_checkpoint.stream text not null
 -- table sync_checkpoint."position" text
@@ -50,7 +27,13 @@
 -- table sync_checkpoint.fencing_token bigint not null default 0
 -- table sync_checkpoint.lease_until timestamp with time zone
 -- table sync_checkpoint.captured_at timestamp with time zone
--- table sync_checkpoint.updated_at timestamp with time zone not null default now()
+-- table sync_checkpoint.updated_at timestamp with time zone not null default syncline.clock()
+-- table sync_comparison.tenant text not null
+-- table sync_comparison.object text not null
+-- table sync_comparison.compared bigint not null
+-- table sync_comparison.differing bigint not null
+-- table sync_comparison.config_hash text not null
+-- table sync_comparison.compared_at timestamp with time zone not null default syncline.clock()
 -- table sync_conflict.conflict_id bigint not null generated always as identity
 -- table sync_conflict.record_id uuid not null
 -- table sync_conflict.tenant text not null
@@ -64,8 +47,8 @@
 -- table sync_conflict.salesforce_seen jsonb
 -- table sync_conflict.version bigint not null default 1
 -- table sync_conflict.config_hash text not null
--- table sync_conflict.opened_at timestamp with time zone not null default now()
--- table sync_conflict.updated_at timestamp with time zone not null default now()
+-- table sync_conflict.opened_at timestamp with time zone not null default syncline.clock()
+-- table sync_conflict.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_conflict.closed_at timestamp with time zone
 -- table sync_conflict.resolution text
 -- table sync_control.tenant text not null
@@ -74,7 +57,7 @@
 -- table sync_control.organization_id text
 -- table sync_control.org_epoch bigint not null default 0
 -- table sync_control.clock_skew_ms bigint not null default 0
--- table sync_control.updated_at timestamp with time zone not null default now()
+-- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
 -- table sync_dead_letter.tenant text not null
 -- table sync_dead_letter.object text not null
@@ -85,20 +68,29 @@
 -- table sync_dead_letter.message text not null
 -- table sync_dead_letter.payload jsonb
 -- table sync_dead_letter.attempts integer not null default 0
--- table sync_dead_letter.created_at timestamp with time zone not null default now()
+-- table sync_dead_letter.created_at timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.closed_at timestamp with time zone
 -- table sync_dead_letter.outcome text
--- table sync_wake_up_permit.tenant text not null
--- table sync_wake_up_permit.object text not null
--- table sync_wake_up_permit.permit integer not null
--- table sync_wake_up_permit.expires_at timestamp with time zone not null
--- table sync_emitter.role_name text not null
--- table sync_emitter.tenant text not null
+-- table sync_delete_guard.tenant text not null
+-- table sync_delete_guard.object text not null
+-- table sync_delete_guard.window_began_at timestamp with time zone not null default syncline.clock()
+-- table sync_delete_guard.deletes bigint not null default 0
+-- table sync_delete_guard.approved_until timestamp with time zone
+-- table sync_discarded_value.discarded_value_id bigint not null generated always as identity
+-- table sync_discarded_value.record_id uuid not null
+-- table sync_discarded_value.tenant text not null
+-- table sync_discarded_value.object text not null
+-- table sync_discarded_value.field text not null
+-- table sync_discarded_value.side text not null
+-- table sync_discarded_value.value jsonb not null
+-- table sync_discarded_value.rule text not null
+-- table sync_discarded_value.config_hash text not null
+-- table sync_discarded_value.logged_at timestamp with time zone not null default syncline.clock()
 -- table sync_export_watermark.tenant text not null
 -- table sync_export_watermark.name text not null
 -- table sync_export_watermark.xid xid8 not null default '0'::xid8
 -- table sync_export_watermark.journal_id bigint not null default 0
--- table sync_export_watermark.updated_at timestamp with time zone not null default now()
+-- table sync_export_watermark.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_intent.intent_id uuid not null
 -- table sync_intent.record_id uuid not null
 -- table sync_intent.tenant text not null
@@ -109,14 +101,13 @@
 -- table sync_intent.echoed jsonb not null default '[]'::jsonb
 -- table sync_intent.state text not null default 'open'::text
 -- table sync_intent.lane text not null
--- table sync_intent.bulk_job uuid
 -- table sync_intent.deadline timestamp with time zone not null
 -- table sync_intent.config_hash text not null
 -- table sync_intent.refusal jsonb
--- table sync_intent.created_at timestamp with time zone not null default clock_timestamp()
--- table sync_intent.updated_at timestamp with time zone not null default now()
+-- table sync_intent.created_at timestamp with time zone not null default syncline.wall_clock()
+-- table sync_intent.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_journal.journal_id bigint not null generated always as identity
--- table sync_journal.journaled_at timestamp with time zone not null default now()
+-- table sync_journal.journaled_at timestamp with time zone not null default syncline.clock()
 -- table sync_journal.xid xid8 not null default pg_current_xact_id()
 -- table sync_journal.tenant text not null
 -- table sync_journal.object text not null
@@ -133,7 +124,7 @@
 -- table sync_journal.status text
 -- table sync_journal.observed_at timestamp with time zone
 -- table sync_journal.config_hash text
--- table sync_link.record_id uuid not null default gen_random_uuid()
+-- table sync_link.record_id uuid not null default syncline.new_id()
 -- table sync_link.tenant text not null
 -- table sync_link.object text not null
 -- table sync_link.org_epoch bigint not null default 0
@@ -144,7 +135,6 @@
 -- table sync_link.key_conflict boolean not null default false
 -- table sync_link.local_key jsonb
 -- table sync_link.base jsonb not null default '{}'::jsonb
--- table sync_link.base_codec integer not null default 1
 -- table sync_link.base_config_hash text
 -- table sync_link.agreed boolean not null default false
 -- table sync_link.remote_state jsonb not null
@@ -152,8 +142,8 @@
 -- table sync_link.postgres_presence text not null default 'unseen'::text
 -- table sync_link.postgres_changed_at timestamp with time zone
 -- table sync_link.version bigint not null default 1
--- table sync_link.created_at timestamp with time zone not null default now()
--- table sync_link.updated_at timestamp with time zone not null default now()
+-- table sync_link.created_at timestamp with time zone not null default syncline.clock()
+-- table sync_link.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_link_alias.alias_id bigint not null generated always as identity
 -- table sync_link_alias.tenant text not null
 -- table sync_link_alias.object text not null
@@ -161,7 +151,7 @@
 -- table sync_link_alias.value text not null
 -- table sync_link_alias.record_id uuid not null
 -- table sync_link_alias.is_current boolean not null default true
--- table sync_link_alias.valid_from timestamp with time zone not null default now()
+-- table sync_link_alias.valid_from timestamp with time zone not null default syncline.clock()
 -- table sync_link_alias.valid_to timestamp with time zone
 -- table sync_outbox.outbox_id bigint not null generated always as identity
 -- table sync_outbox.tenant text
@@ -175,25 +165,9 @@
 -- table sync_outbox.cursor text
 -- table sync_outbox.xid bigint
 -- table sync_outbox.changed_at timestamp with time zone
--- table sync_discarded_value.discarded_value_id bigint not null generated always as identity
--- table sync_discarded_value.record_id uuid not null
--- table sync_discarded_value.tenant text not null
--- table sync_discarded_value.object text not null
--- table sync_discarded_value.field text not null
--- table sync_discarded_value.side text not null
--- table sync_discarded_value.value jsonb not null
--- table sync_discarded_value.rule text not null
--- table sync_discarded_value.config_hash text not null
--- table sync_discarded_value.logged_at timestamp with time zone not null default now()
--- table sync_comparison.tenant text not null
--- table sync_comparison.object text not null
--- table sync_comparison.compared bigint not null
--- table sync_comparison.differing bigint not null
--- table sync_comparison.config_hash text not null
--- table sync_comparison.compared_at timestamp with time zone not null default now()
 -- table sync_rules.rules_hash text not null
 -- table sync_rules.rules jsonb not null
--- table sync_rules.last_used_on date not null default CURRENT_DATE
+-- table sync_rules.last_used_on date not null default (syncline.clock())::date
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null
 -- table sync_seen.stream text not null
@@ -202,14 +176,14 @@
 -- table sync_seen.record text not null
 -- table sync_seen.ordinal integer not null
 -- table sync_seen.payload_hash text not null
--- table sync_seen.seen_at timestamp with time zone not null default now()
+-- table sync_seen.seen_at timestamp with time zone not null default syncline.clock()
 -- table sync_task.record_id uuid not null
 -- table sync_task.tenant text not null
 -- table sync_task.object text not null
 -- table sync_task.state text not null default 'ready'::text
 -- table sync_task.generation bigint not null default 1
 -- table sync_task.attempts integer not null default 0
--- table sync_task.due_at timestamp with time zone not null default now()
+-- table sync_task.due_at timestamp with time zone not null default syncline.clock()
 -- table sync_task.needs_refresh boolean not null default false
 -- table sync_task.code text
 -- table sync_task.reason text
@@ -218,32 +192,26 @@
 -- table sync_task.lease_owner text
 -- table sync_task.lease_until timestamp with time zone
 -- table sync_task.xid bigint
--- table sync_task.dirty_since timestamp with time zone not null default now()
--- table sync_task.updated_at timestamp with time zone not null default now()
--- table sync_token.tenant text not null
--- table sync_token.ciphertext bytea
--- table sync_token.instance_url text
--- table sync_token.issued_at timestamp with time zone
--- table sync_token.expires_at timestamp with time zone
--- table sync_token.lease_owner text
--- table sync_token.fencing_token bigint not null default 0
--- table sync_token.lease_until timestamp with time zone
+-- table sync_task.dirty_since timestamp with time zone not null default syncline.clock()
+-- table sync_task.updated_at timestamp with time zone not null default syncline.clock()
+-- table sync_wake_up_permit.tenant text not null
+-- table sync_wake_up_permit.object text not null
+-- table sync_wake_up_permit.permit integer not null
+-- table sync_wake_up_permit.expires_at timestamp with time zone not null
 -- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
--- constraint sync_api_budget_pkey on sync_api_budget PRIMARY KEY (tenant, budget)
--- constraint sync_delete_guard_pkey on sync_delete_guard PRIMARY KEY (tenant, object)
--- constraint sync_bulk_job_pkey on sync_bulk_job PRIMARY KEY (bulk_job)
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
+-- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object)
 -- constraint sync_conflict_pkey on sync_conflict PRIMARY KEY (conflict_id)
 -- constraint sync_conflict_record_id_fkey on sync_conflict FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_conflict_state_check on sync_conflict CHECK ((state = ANY (ARRAY['open'::text, 'resolved'::text, 'closed'::text])))
 -- constraint sync_control_pkey on sync_control PRIMARY KEY (tenant)
 -- constraint sync_dead_letter_origin_check on sync_dead_letter CHECK ((origin = ANY (ARRAY['outbox'::text, 'observation'::text, 'task'::text])))
 -- constraint sync_dead_letter_pkey on sync_dead_letter PRIMARY KEY (dead_letter_id)
--- constraint sync_wake_up_permit_pkey on sync_wake_up_permit PRIMARY KEY (tenant, object, permit)
--- constraint sync_emitter_pkey on sync_emitter PRIMARY KEY (role_name)
+-- constraint sync_delete_guard_pkey on sync_delete_guard PRIMARY KEY (tenant, object)
+-- constraint sync_discarded_value_pkey on sync_discarded_value PRIMARY KEY (discarded_value_id)
+-- constraint sync_discarded_value_side_check on sync_discarded_value CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
 -- constraint sync_export_watermark_pkey on sync_export_watermark PRIMARY KEY (tenant, name)
--- constraint sync_intent_bulk_job_fkey on sync_intent FOREIGN KEY (bulk_job) REFERENCES syncline.sync_bulk_job(bulk_job)
 -- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
 -- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'confirmed'::text, 'refused'::text, 'unknown'::text, 'abandoned'::text])))
@@ -255,23 +223,17 @@
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
--- constraint sync_discarded_value_pkey on sync_discarded_value PRIMARY KEY (discarded_value_id)
--- constraint sync_discarded_value_side_check on sync_discarded_value CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
--- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object)
 -- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- constraint sync_task_lease_check on sync_task CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL)))
 -- constraint sync_task_pkey on sync_task PRIMARY KEY (record_id)
 -- constraint sync_task_record_id_fkey on sync_task FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_task_state_check on sync_task CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])))
--- constraint sync_token_pkey on sync_token PRIMARY KEY (tenant)
+-- constraint sync_wake_up_permit_pkey on sync_wake_up_permit PRIMARY KEY (tenant, object, permit)
 -- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
--- CREATE UNIQUE INDEX sync_api_budget_pkey ON syncline.sync_api_budget USING btree (tenant, budget)
--- CREATE UNIQUE INDEX sync_delete_guard_pkey ON syncline.sync_delete_guard USING btree (tenant, object)
--- CREATE INDEX sync_bulk_job_poll_idx ON syncline.sync_bulk_job USING btree (tenant, poll_at) WHERE (settled_at IS NULL)
--- CREATE UNIQUE INDEX sync_bulk_job_pkey ON syncline.sync_bulk_job USING btree (bulk_job)
 -- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)
 -- CREATE UNIQUE INDEX sync_checkpoint_pkey ON syncline.sync_checkpoint USING btree (tenant, stream)
+-- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object)
 -- CREATE INDEX sync_conflict_closed_idx ON syncline.sync_conflict USING btree (closed_at) WHERE (state <> 'open'::text)
 -- CREATE INDEX sync_conflict_inbox_idx ON syncline.sync_conflict USING btree (tenant, object, conflict_id) WHERE (state = 'open'::text)
 -- CREATE INDEX sync_conflict_record_id_idx ON syncline.sync_conflict USING btree (record_id)
@@ -282,10 +244,11 @@
 -- CREATE INDEX sync_dead_letter_open_idx ON syncline.sync_dead_letter USING btree (tenant, object, dead_letter_id) WHERE (closed_at IS NULL)
 -- CREATE INDEX sync_dead_letter_record_id_idx ON syncline.sync_dead_letter USING btree (record_id) WHERE (closed_at IS NULL)
 -- CREATE UNIQUE INDEX sync_dead_letter_pkey ON syncline.sync_dead_letter USING btree (dead_letter_id)
--- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
--- CREATE UNIQUE INDEX sync_emitter_pkey ON syncline.sync_emitter USING btree (role_name)
+-- CREATE UNIQUE INDEX sync_delete_guard_pkey ON syncline.sync_delete_guard USING btree (tenant, object)
+-- CREATE INDEX sync_discarded_value_logged_at_idx ON syncline.sync_discarded_value USING btree (logged_at)
+-- CREATE INDEX sync_discarded_value_record_id_idx ON syncline.sync_discarded_value USING btree (record_id, field)
+-- CREATE UNIQUE INDEX sync_discarded_value_pkey ON syncline.sync_discarded_value USING btree (discarded_value_id)
 -- CREATE UNIQUE INDEX sync_export_watermark_pkey ON syncline.sync_export_watermark USING btree (tenant, name)
--- CREATE INDEX sync_intent_bulk_job_idx ON syncline.sync_intent USING btree (bulk_job) WHERE (bulk_job IS NOT NULL)
 -- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'abandoned'::text]))
 -- CREATE INDEX sync_intent_record_id_idx ON syncline.sync_intent USING btree (record_id)
 -- CREATE INDEX sync_intent_settled_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['confirmed'::text, 'refused'::text, 'abandoned'::text]))
@@ -305,10 +268,6 @@
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
--- CREATE INDEX sync_discarded_value_logged_at_idx ON syncline.sync_discarded_value USING btree (logged_at)
--- CREATE INDEX sync_discarded_value_record_id_idx ON syncline.sync_discarded_value USING btree (record_id, field)
--- CREATE UNIQUE INDEX sync_discarded_value_pkey ON syncline.sync_discarded_value USING btree (discarded_value_id)
--- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
 -- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)
@@ -318,11 +277,15 @@
 -- CREATE INDEX sync_task_parked_idx ON syncline.sync_task USING btree (tenant, object) WHERE (state = 'parked'::text)
 -- CREATE INDEX sync_task_ready_idx ON syncline.sync_task USING btree (tenant, object, due_at, record_id) WHERE (state = 'ready'::text)
 -- CREATE UNIQUE INDEX sync_task_pkey ON syncline.sync_task USING btree (record_id)
--- CREATE UNIQUE INDEX sync_token_pkey ON syncline.sync_token USING btree (tenant)
+-- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
 -- function capture_row() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function clock() returns timestamp with time zone 
 -- function drop_journal_partitions(keep_from timestamp with time zone) returns integer search_path=pg_catalog, pg_temp
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
 -- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
+-- function new_id() returns uuid 
+-- function wall_clock() returns timestamp with time zone 
+-- grant execute on clock to public
 -- grant execute on emit to public
 -- grant select on record_status to public

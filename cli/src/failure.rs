@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use syncline::config::ConfigError;
-use syncline::engine::error::Error;
-use syncline::engine::ports::salesforce::{Disposition, SalesforceError};
-use syncline::engine::ports::{StoreError, WakeUpError};
 use syncline::host::error::HostError;
+use syncline::job::error::Error;
+use syncline::ports::salesforce::{Disposition, SalesforceError};
+use syncline::ports::{StoreError, WakeUpError};
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {

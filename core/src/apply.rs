@@ -1,44 +1,41 @@
-//! From tasks to equal sides: lease, look, plan and write rows, intend, write to Salesforce, settle.
+//! Apply: leases tasks, refreshes, plans, writes rows, records intents, writes to Salesforce, settles.
 //!
-//! [`apply`] works in rounds until nothing is due or the deadline is near. A round is four steps, each
-//! of which may be the last that a process makes: the leases lapse, the intents say what may have
-//! left, and the next worker looks before it writes.
+//! [`apply`] works in rounds until nothing is due or the deadline is near. A round has four steps, and the
+//! process may die after each of them: the leases expire, the intents show which writes may have been
+//! sent, and the next worker refreshes before it writes.
 
 mod outcome;
-pub(crate) mod perform;
-pub(crate) mod planner;
-mod project;
-pub(crate) mod refresh;
-pub(crate) mod state;
+mod perform;
+mod refresh;
 
 use std::time::Duration;
 
-use crate::engine::deadline::Deadline;
-use crate::engine::error::Error;
-use crate::engine::job::{Job, PERMIT_MS, WAKE_UP};
-use crate::engine::orphans::LeaseGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::store::{LeasedTask, NextWakeUp, PlannedRecord};
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::job::guard::LeaseGuard;
+use crate::job::{Job, PERMIT_MS, WAKE_UP};
 use crate::model::ids::ObjectName;
+use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
+use crate::ports::MappedObject;
+use crate::ports::apply_store::{IntendedWrite, PlannedRecord};
+use crate::ports::job_store::NextWakeUp;
+use crate::ports::record::LeasedTask;
 
-use perform::{Batch, Intended, perform};
-use planner::ObjectPlanner;
+use perform::{Batch, perform};
 use refresh::refresh;
-
-pub use project::project_sync_link;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
 const ROUND_RECORDS_MAX: usize = 2_000;
 
-/// How long a worker owns a record. Three times the 60 s that a function commonly has: a worker that
-/// is merely slow keeps its records. Safety does not rest on it: the epoch and the intent are the fence.
+/// How long a worker owns a record. Three times the usual 60 s of a function, so that a slow worker keeps
+/// its records. Safety does not depend on it: the fencing token and the intent are the fence.
 const LEASE_MS: i64 = 180_000;
 
-/// What a round needs at least: a read, a transaction, a write and a settle against a slow org.
+/// What a round needs at least: a read, a transaction, a write and a settlement against a slow org.
 const ROUND_TIME_MIN: Duration = Duration::from_secs(10);
 
-/// How long an object rests once the org has no calls to give.
+/// How long an object waits when the org's API quota is used up.
 const QUOTA_REST_SECONDS: u32 = 60;
 
 /// What an apply did.
@@ -48,7 +45,7 @@ pub struct ApplyReport {
     pub rounds: usize,
     /// Records leased.
     pub leased: usize,
-    /// Records read in Salesforce first.
+    /// Records read in Salesforce before they were planned.
     pub refreshed: usize,
     /// Records with nothing left to do.
     pub settled: usize,
@@ -62,21 +59,21 @@ pub struct ApplyReport {
     pub applied: usize,
     /// Writes that were refused.
     pub refused: usize,
-    /// Writes nobody knows the outcome of.
+    /// Writes with an unknown outcome.
     pub unknown: usize,
-    /// Writes whose answer came after the lease was lost: they settled nothing.
+    /// Writes whose answer came after the lease was lost: it settled nothing.
     pub lost: usize,
-    /// Records that are tried again later.
+    /// Records that are retried later.
     pub requeued: usize,
-    /// Records that were stopped with a reason.
+    /// Records that were parked with a reason.
     pub parked: usize,
-    /// Of those: deletes that wait until a person releases them, because there were too many at once.
+    /// Of those: deletes that the delete guard withholds until a person approves them.
     pub withheld_deletes: usize,
-    /// The slot was rung again.
+    /// The wake-up was sent again.
     pub sent_again: bool,
     /// The tenant is paused: nothing was leased.
     pub paused: bool,
-    /// The org has no calls to give.
+    /// The org's API quota is used up.
     pub quota_spent: bool,
 }
 
@@ -100,7 +97,7 @@ pub(crate) async fn apply(
             break;
         }
     }
-    // A paused tenant has no due work: its slot is freed, and the first ring after the pause finds it.
+    // A paused tenant has no due work: its permit is freed, and the first wake-up after the pause takes it.
     wake_up_again(job, object, permit, &mut report).await?;
     log(job, object, &report);
     Ok(report)
@@ -110,7 +107,7 @@ fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
     !job.shared.stopping() && deadline.remaining(job.now_ms()) >= ROUND_TIME_MIN
 }
 
-/// Makes one round. Returns how many records it leased.
+/// Runs one round. Returns how many records it leased.
 async fn round(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -124,12 +121,12 @@ async fn round(
         .lease_tasks(mapped, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
-    let mut withheld = LeaseGuard::records(job.shared, mapped, &leases);
+    let mut guard = LeaseGuard::records(job.shared, mapped, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
     let leases = refresh(job, mapped, leases, needs_resync, report).await?;
     if leases.is_empty() {
-        withheld.disarm();
+        guard.disarm();
         return Ok(leased);
     }
     let planner = ObjectPlanner::new(mapped);
@@ -140,21 +137,20 @@ async fn round(
     let intended = tally(&leases, planned, report);
     let batch = Batch {
         mapped,
-        plans: planner.into_plans(),
         end: lease_end.min(deadline),
     };
-    withheld.mark_writes_sent();
+    guard.mark_writes_sent();
     perform(job, &batch, intended, report).await?;
-    withheld.disarm();
+    guard.disarm();
     Ok(leased)
 }
 
-/// Counts what the transaction left of each lease and returns the writes to make.
+/// Counts what became of each lease and returns the writes to make.
 fn tally(
     leases: &[LeasedTask],
     planned: Vec<PlannedRecord>,
     report: &mut ApplyReport,
-) -> Vec<Intended> {
+) -> Vec<IntendedWrite> {
     debug_assert!(planned.len() <= leases.len(), "a lease has one outcome");
     let mut intended = Vec::new();
     for record in planned {
@@ -163,20 +159,9 @@ fn tally(
                 report.settled += 1;
                 report.rows_written += usize::from(wrote_row);
             }
-            PlannedRecord::Intended {
-                lease,
-                intent,
-                salesforce_id,
-                wrote_row,
-                withheld,
-            } => {
+            PlannedRecord::Intended { write, wrote_row } => {
                 report.rows_written += usize::from(wrote_row);
-                intended.push(Intended {
-                    lease,
-                    intent,
-                    salesforce_id,
-                    withheld,
-                });
+                intended.push(write);
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
             PlannedRecord::Parked {
@@ -191,7 +176,8 @@ fn tally(
     intended
 }
 
-/// Rings the own slot again while work is due, else frees it; rings later for what falls due soon.
+/// Sends the wake-up of the own permit again while work is due, else frees the permit. Sends a delayed
+/// wake-up for work that falls due soon.
 async fn wake_up_again(
     job: &Job<'_>,
     object: &ObjectName,
@@ -213,7 +199,7 @@ async fn wake_up_again(
             report.sent_again = true;
         }
         NextWakeUp::After { delay_ms } => {
-            // Not before it is due: a ring that finds nothing due would only ring again.
+            // Not before it is due: a wake-up that finds nothing due would only send another.
             let delay_seconds = u32::try_from(delay_ms.max(0) / 1000 + 1).unwrap_or(u32::MAX);
             job.wake_up_again(object, WAKE_UP.permit, delay_seconds)
                 .await;
@@ -229,7 +215,7 @@ fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
             tenant = %job.id(),
             object = %object,
             withheld = report.withheld_deletes,
-            "too many deletes at once: they wait for `syncline deletes approve {object}`"
+            "too many deletes at once; they wait for `syncline deletes approve {object}`"
         );
     }
     tracing::info!(

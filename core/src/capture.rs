@@ -1,9 +1,9 @@
-//! From both sides into journal, remote states and tasks: what changed, made durable before it is
-//! acknowledged.
+//! Capture: records the changes of both sides in journal, remote states and tasks. A change is durable
+//! before it is acknowledged.
 //!
 //! [`postgres`] drains the outbox, [`events`] the change-event subscription, [`poll`] the window of
-//! recent changes, [`backfill`] reads whole objects whose scope is stale, [`enrich`] what events
-//! leave out. None of them decides anything about a record: they observe, record, and ring.
+//! recent changes. [`backfill`] reads whole objects that need a resync, [`enrich`] reads what events
+//! leave out. None of them decides anything about a record: they observe, record and wake apply.
 
 pub(crate) mod backfill;
 pub(crate) mod enrich;
@@ -15,28 +15,24 @@ mod window;
 use std::time::Duration;
 
 use crate::config::CaptureMode;
-use crate::engine::SyncEngine;
-use crate::engine::deadline::Deadline;
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::ports::store::{CaptureCounts, ObservationReport, OutboxReport};
-use crate::model::cursor::SourceCursor;
-use crate::model::ids::TenantId;
-use crate::store::PgStore;
+use crate::job::Job;
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport};
 
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaptureOptions {
     /// When it must have ended.
     pub deadline: Deadline,
-    /// How long it waits for more once everything is drained; zero: not at all.
+    /// How long it waits for more after everything is drained; zero: it does not wait.
     pub keep_polling: Duration,
-    /// Whether it lingers for a tenant that has been idle.
+    /// Whether it keeps polling for an idle tenant.
     pub idle: Idle,
 }
 
 impl CaptureOptions {
-    /// Returns the options of a capture that drains what is there and returns.
+    /// Returns the options of a capture that drains what is there, then returns.
     pub fn draining(deadline: Deadline) -> Self {
         Self {
             deadline,
@@ -49,9 +45,9 @@ impl CaptureOptions {
 /// What a capture does for a tenant that has not changed anything lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idle {
-    /// Returns at once: an idle tenant costs its schedules.
+    /// Returns at once: an idle tenant costs no more than its schedules.
     Return,
-    /// Lingers all the same.
+    /// Keeps polling.
     Stay,
 }
 
@@ -64,13 +60,13 @@ pub struct CaptureReport {
     pub dirty: usize,
     /// Observations that showed nothing but our own writes.
     pub echoes: usize,
-    /// Observations that were older than what was known.
+    /// Observations older than the remote state.
     pub superseded: usize,
-    /// Records read because their whole scope was stale.
+    /// Records read because their object needed a resync.
     pub scanned: usize,
     /// Transactions.
     pub batches: usize,
-    /// Wake-ups rung.
+    /// Wake-ups sent.
     pub sent: usize,
     /// Another worker holds the stream: nothing was done.
     pub held_elsewhere: bool,
@@ -99,37 +95,6 @@ impl CaptureReport {
     }
 }
 
-/// Captures what is in the tenant's outbox now, without waiting for more.
-pub async fn capture_batch(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<CaptureReport, Error> {
-    engine
-        .capture_postgres(tenant, &CaptureOptions::draining(deadline))
-        .await
-}
-
-/// Captures what the org has to tell now: events or polled changes, and objects that are stale.
-pub async fn capture_stream(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<CaptureReport, Error> {
-    engine
-        .capture_salesforce(tenant, &CaptureOptions::draining(deadline))
-        .await
-}
-
-/// Returns the replay id that the tenant's event stream stands at. None before the first one is stored.
-pub async fn load_replay_id(store: &PgStore, tenant: &TenantId) -> Result<Option<Vec<u8>>, Error> {
-    let checkpoint = store.checkpoint(tenant, &events::stream()).await?;
-    Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
-        Some(SourceCursor::SalesforceReplayId(bytes)) => Some(bytes),
-        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => None,
-    }))
-}
-
 /// Captures the org's side in the way the tenant's configuration names.
 pub(crate) async fn salesforce(
     job: &Job<'_>,
@@ -138,7 +103,7 @@ pub(crate) async fn salesforce(
     let report = match job.tenant.config.capture {
         CaptureMode::Pubsub => events::capture(job, options).await?,
         CaptureMode::Poll => poll::capture(job, options).await?,
-        // The events themselves come through a queue; stale scopes are still read here.
+        // The events come through a queue. Objects that need a resync are still read here.
         CaptureMode::Relay => backfill::capture(job, options).await?,
     };
     tracing::info!(
@@ -158,7 +123,7 @@ pub(crate) async fn salesforce(
     Ok(report)
 }
 
-/// Rings if a batch left new work, and notes that the tenant is active.
+/// Wakes apply if a batch left new work, and marks the tenant as active.
 async fn wake_up_for(job: &Job<'_>, dirty: usize, report: &mut CaptureReport) -> Result<(), Error> {
     if dirty > 0 {
         job.tenant.note_activity(job.now_ms());

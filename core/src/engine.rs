@@ -1,19 +1,13 @@
-//! The engine over its ports: one method per job, called by the functions and the command line.
+//! The engine: one method per job, called by the functions and the command line.
 //!
-//! [`SyncEngine`] knows tenants, each with its store and its org, and the wake-up, clock and id
-//! source they share. It decides nothing: jobs observe, ask [`crate::planner`], perform and record.
+//! [`SyncEngine`] knows the tenants, each with its store and its org, and the wake-up queue, clock and id
+//! source that they share. It decides nothing: jobs observe, ask [`crate::planner`], perform and record.
 
 pub mod check;
-pub mod deadline;
-pub mod error;
 pub mod in_process;
-pub mod job;
-pub(crate) mod orphans;
-pub mod ports;
 pub mod run;
 pub mod sqs;
 pub mod system;
-pub mod tenant;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,34 +18,24 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
 use crate::config::TenantConfig;
+use crate::job::Job;
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::job::guard::{LeaseGuard, release_orphans};
+use crate::job::shared::Shared;
+use crate::job::tenant::Tenant;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
-use crate::reconcile::{self, ReconcileReport, SweepOutcome};
+use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
-use deadline::Deadline;
-use error::Error;
-use job::Job;
-use orphans::{LeaseGuard, OrphanedLeases};
-use ports::{Clock, IdSource, MappedObject, SalesforcePort, StorePort, WakeUpPort};
+use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, WakeUpPort};
 use system::{RandomIds, SystemClock};
-use tenant::Tenant;
 
 /// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
 #[derive(Clone)]
 pub struct SyncEngine {
     shared: Arc<Shared>,
-}
-
-/// What all jobs of one engine share.
-pub(crate) struct Shared {
-    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
-    pub(crate) wake_up: Arc<dyn WakeUpPort>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) ids: Arc<dyn IdSource>,
-    pub(crate) worker: String,
-    pub(crate) orphans: Arc<OrphanedLeases>,
-    pub(crate) stop: CancellationToken,
 }
 
 impl SyncEngine {
@@ -70,19 +54,20 @@ impl SyncEngine {
         Deadline::after(self.shared.clock.now_ms(), remaining)
     }
 
-    /// Asks every running job to end at its next safe point. Nothing is lost by it.
+    /// Asks every running job to end at its next safe point. Nothing is lost.
     pub fn stop(&self) {
         self.shared.stop.cancel();
     }
 
     /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
     /// org's identity, the configuration's hash.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn mapped_objects(&self, tenant: &TenantId) -> Result<Vec<MappedObject>, Error> {
         Ok(self.job(tenant).await?.mapped_objects().to_vec())
     }
 
-    /// Drains the tenant's outbox and rings for what it found; then, for `options.keep_polling`, waits for
-    /// more.
+    /// Drains the tenant's outbox and wakes apply; then waits for more for `options.keep_polling`.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_postgres(
         &self,
         tenant: &TenantId,
@@ -91,8 +76,9 @@ impl SyncEngine {
         capture::postgres::capture(&self.job(tenant).await?, options).await
     }
 
-    /// Drains the tenant's change events (or its polling window) and reads whole objects where their
-    /// scope is stale; then, for `options.keep_polling`, waits for more.
+    /// Drains the tenant's change events (or its polling window) and reads objects that need a resync; then
+    /// waits for more for `options.keep_polling`.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_salesforce(
         &self,
         tenant: &TenantId,
@@ -101,7 +87,8 @@ impl SyncEngine {
         capture::salesforce(&self.job(tenant).await?, options).await
     }
 
-    /// Records change events that somebody else delivered and decoded. Durable when it returns.
+    /// Records change events that the caller received and decoded. Durable when it returns.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_relayed(
         &self,
         tenant: &TenantId,
@@ -116,8 +103,9 @@ impl SyncEngine {
         Ok(self.job(tenant).await?.loaded().organization_id.clone())
     }
 
-    /// Records change events in the envelopes that Salesforce Event Relay puts them in. Durable when it
-    /// returns; an event that comes again, or late, changes nothing.
+    /// Records change events in the envelopes of Salesforce Event Relay. Durable when it returns. An event
+    /// that comes twice or late changes nothing.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_envelopes(
         &self,
         tenant: &TenantId,
@@ -126,13 +114,15 @@ impl SyncEngine {
         capture::events::record_envelopes(&self.job(tenant).await?, events).await
     }
 
-    /// Enqueues the rows that stood in the mapped tables before their triggers did. Returns how many.
+    /// Enqueues the rows that are older than the triggers of their tables. Returns how many.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn enqueue_existing_rows(&self, tenant: &TenantId) -> Result<usize, Error> {
         capture::postgres::enqueue_existing_rows(&self.job(tenant).await?).await
     }
 
-    /// Works on the object's due records until none is left or the deadline is near, and rings its own
-    /// slot again if some are.
+    /// Works on the object's due records until none is left or the deadline is near. If some are left, it
+    /// sends the wake-up of its own permit again.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant, object = %object, permit))]
     pub async fn apply(
         &self,
         tenant: &TenantId,
@@ -146,13 +136,14 @@ impl SyncEngine {
         Ok(report)
     }
 
-    /// Frees what crashed workers left behind, checks the triggers, retires old rows and rings for
-    /// whatever is due.
+    /// Ends the leases of crashed workers, checks the triggers, deletes old rows and wakes apply for due work.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, Error> {
         reconcile::sweep(&self.job(tenant).await?).await
     }
 
-    /// Compares what Salesforce changed lately with the rows, and enqueues what differs.
+    /// Compares recent changes in Salesforce with the rows, and enqueues what differs.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn reconcile_incremental(
         &self,
         tenant: &TenantId,
@@ -161,8 +152,9 @@ impl SyncEngine {
         reconcile::incremental(&self.job(tenant).await?, deadline).await
     }
 
-    /// Compares every record of both sides, enqueues what differs and publishes the proof. A run that
-    /// meets its deadline goes on where it stopped when called again.
+    /// Compares every record of both sides, enqueues what differs and publishes the result. A run that
+    /// reaches its deadline continues from there with the next call.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn reconcile_full(
         &self,
         tenant: &TenantId,
@@ -171,25 +163,49 @@ impl SyncEngine {
         reconcile::full(&self.job(tenant).await?, deadline).await
     }
 
+    /// Finds the tenant's records that are not the same on both live sides, and should be. Each stood on a
+    /// second read, with no open work. Enqueues nothing.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
+    pub async fn detect_drift(
+        &self,
+        tenant: &TenantId,
+        deadline: Deadline,
+    ) -> Result<Vec<DriftItem>, Error> {
+        reconcile::detect(&self.job(tenant).await?, deadline).await
+    }
+
+    /// Marks drifted records to be read again on both sides, and wakes apply for them. Writes no record.
+    /// Returns how many were enqueued.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
+    pub async fn enqueue_repair(
+        &self,
+        tenant: &TenantId,
+        items: &[DriftItem],
+    ) -> Result<usize, Error> {
+        reconcile::repair(&self.job(tenant).await?, items).await
+    }
+
+    /// Sends a wake-up for every object of the tenant with due work and a free permit. Returns how many.
+    pub async fn wake_up_for_due_work(&self, tenant: &TenantId) -> Result<usize, Error> {
+        self.job(tenant).await?.wake_up_for_due_work().await
+    }
+
+    /// Releases what jobs had leased when they failed, panicked or were dropped, so that other workers need
+    /// not wait until it expires. Returns how many leases and permits. Records whose write may still be on
+    /// its way stay leased.
+    ///
+    /// What cannot be released now is kept for the next call, also if this call is dropped. Safety does not
+    /// depend on it.
+    pub async fn release_orphaned_leases(&self) -> usize {
+        release_orphans(self.shared()).await
+    }
+
     pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, Error> {
         Job::begin(&self.shared, tenant).await
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-}
-
-impl Shared {
-    /// Returns true once the jobs were asked to end.
-    pub(crate) fn stopping(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-
-    /// Waits, but returns at once when the jobs are asked to end.
-    pub(crate) async fn pause(&self, pause: Duration) {
-        // Both ends of the wait mean the same to the caller, who asks `stopping`.
-        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
     }
 }
 
@@ -209,7 +225,7 @@ impl SyncEngineBuilder {
     pub fn tenant(
         mut self,
         config: TenantConfig,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> Self {
         let tenant = config.tenant.clone();
@@ -218,7 +234,7 @@ impl SyncEngineBuilder {
         self
     }
 
-    /// Sets the queue that wakes apply. Without one nothing is rung and the caller drives apply.
+    /// Sets the queue that wakes apply. Without one, the caller runs apply itself.
     #[must_use]
     pub fn wake_up(mut self, wake_up: Arc<dyn WakeUpPort>) -> Self {
         self.wake_up = Some(wake_up);
@@ -239,7 +255,7 @@ impl SyncEngineBuilder {
         self
     }
 
-    /// Sets the name that leases are taken under; unique among running workers. Random unless set.
+    /// Sets the worker's name, which owns its leases; unique among running workers. Random unless set.
     #[must_use]
     pub fn worker(mut self, worker: &str) -> Self {
         self.worker = Some(worker.to_owned());

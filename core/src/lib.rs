@@ -6,8 +6,12 @@
 pub mod apply;
 pub mod capture;
 pub mod engine;
+pub mod force_sync;
 pub mod host;
+pub mod job;
 pub mod migrate;
+pub(crate) mod observe;
+pub mod ports;
 pub mod reconcile;
 pub mod salesforce;
 pub mod store;
@@ -21,17 +25,20 @@ pub use syncline_planner::{
     SourceCursor, SourceSystem, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
 };
 
-pub use apply::project_sync_link;
-pub use capture::{capture_batch, capture_stream, load_replay_id};
-pub use engine::error::Error;
-pub use engine::ports::store::LeasedTask;
 pub use engine::{SyncEngine, SyncEngineBuilder};
+pub use job::deadline::Deadline;
+pub use job::error::Error;
 pub use migrate::migrate;
-pub use reconcile::{DriftItem, detect_drift, enqueue_repair, run_reconcile_once};
-pub use salesforce::{ApplyError, RestApplyResult, SalesforceApplier};
+pub use ports::record::LeasedTask;
+pub use reconcile::DriftItem;
 pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};
 
 /// Returns the version of the crate.
 pub const fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
+
+/// The examples of the crate's README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! Brings a tenant's control plane up to date.
 
-use crate::engine::error::Error;
+use crate::job::error::Error;
 use crate::store::PgStore;
 
 /// Brings the schema `syncline` up to date. Doing it twice, or from two places at once, does it once.

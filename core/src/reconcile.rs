@@ -1,27 +1,25 @@
-//! What keeps both sides honest between changes: the sweep, and the comparison of both live sides.
+//! Reconcile: the sweep, and the comparison of both live sides.
 //!
-//! Reconcile never writes a record. It marks records to be looked at and enqueues them; drift counts
-//! only when it stands on a second read with no work open.
+//! Reconcile never writes a record. It enqueues records, to be read on both sides. A difference is drift
+//! only if a second read shows it too and the record has no open work.
 
 pub(crate) mod compare;
 pub(crate) mod drift;
 
-use crate::engine::SyncEngine;
-use crate::engine::deadline::Deadline;
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::ports::store::SweepReport;
-use crate::model::ids::TenantId;
+use crate::job::Job;
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::ports::reconcile_store::SweepReport;
 
 pub use compare::DriftItem;
-pub(crate) use drift::{full, incremental};
+pub(crate) use drift::{detect, full, incremental, repair};
 
-/// What a sweep found and rang for.
+/// What a sweep found, and which wake-ups it sent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SweepOutcome {
     /// What the store found.
     pub found: SweepReport,
-    /// Wake-ups rung for due work.
+    /// Wake-ups sent for due work.
     pub sent: usize,
 }
 
@@ -30,52 +28,23 @@ pub struct SweepOutcome {
 pub struct ReconcileReport {
     /// Records compared.
     pub compared: u64,
-    /// Records whose difference stood on a second read, with no work open.
+    /// Records that also differed on a second read and have no open work.
     pub drifted: Vec<DriftItem>,
-    /// Records that differ because a person must decide first, or a rule keeps them apart.
+    /// Records that differ and may: a person must decide, or a rule keeps them apart.
     pub held: u64,
-    /// Records enqueued to be looked at on both sides.
+    /// Records enqueued to be read on both sides.
     pub enqueued: usize,
-    /// Every record of every object was compared; false if the deadline came first.
+    /// Every record of every object was compared; false if the deadline was reached first.
     pub complete: bool,
 }
 
-/// Finds the records of the tenant that are not the same on both live sides, and should be. Nothing is
-/// enqueued. Each stood on a second read, with no work open for it.
-pub async fn detect_drift(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<Vec<DriftItem>, Error> {
-    drift::detect(&engine.job(tenant).await?, deadline).await
-}
-
-/// Marks drifted records to be looked at on both sides, and rings for them. Touches the records'
-/// tasks, never an old payload. Returns how many were enqueued.
-pub async fn enqueue_repair(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    items: &[DriftItem],
-) -> Result<usize, Error> {
-    drift::repair(&engine.job(tenant).await?, items).await
-}
-
-/// Compares every record of both sides once, and enqueues what has drifted.
-pub async fn run_reconcile_once(
-    engine: &SyncEngine,
-    tenant: &TenantId,
-    deadline: Deadline,
-) -> Result<ReconcileReport, Error> {
-    engine.reconcile_full(tenant, deadline).await
-}
-
-/// Sweeps and rings.
+/// Sweeps, then wakes apply for due work.
 pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
     let found = job.store().sweep(job.mapped_objects()).await?;
     for broken in &found.capture_broken {
         tracing::error!(
             tenant = %job.id(), broken,
-            "capture of a table is broken: run `syncline install` to mend it"
+            "capture of a table is broken; run `syncline install` to repair it"
         );
     }
     let sent = job.wake_up_for_due_work().await?;
@@ -92,7 +61,7 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
     Ok(SweepOutcome { found, sent })
 }
 
-/// Returns true while another page may be compared.
+/// Returns true while there is time for another page.
 fn has_time(job: &Job<'_>, deadline: Deadline) -> bool {
     const PAGE_TIME_MIN: std::time::Duration = std::time::Duration::from_secs(10);
     !job.shared.stopping() && deadline.remaining(job.now_ms()) >= PAGE_TIME_MIN

@@ -6,7 +6,6 @@
 //! `pubsub` is the event stream with `avro`, `bitmap` and `event` to decode it, `relay` reads the same
 //! events where EventBridge brings them. Nothing here decides what to write; it reports what happened.
 
-mod applier;
 mod auth;
 mod avro;
 mod bitmap;
@@ -39,14 +38,13 @@ use self::rest::RestClient;
 use self::transport::Network;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
-use crate::engine::ports::salesforce::{
+use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::schema::ObjectSchema;
+use crate::ports::salesforce::{
     EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
     SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
 };
-use crate::model::ids::{FieldName, ObjectName, SalesforceId};
-use crate::model::schema::ObjectSchema;
 
-pub use self::applier::{ApplyError, RestApplyResult, SalesforceApplier};
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedEvent};

@@ -7,40 +7,15 @@
 //! - No session state: limits are local to the transaction, leases live by the database's clock, so
 //!   that a pooler may sit in between.
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
-//!   mapped tables by key, and those are skipped when somebody holds them.
+//!   mapped tables by key, and those are skipped when another transaction has locked them.
 
-mod applied;
-mod apply;
-mod capture;
-mod conflicts;
-mod dead_letters;
-mod delete_guard;
+mod enum_text;
 mod error;
-mod export;
-mod journal;
-mod leases;
-mod links;
-mod maintenance;
-mod observations;
-mod observe;
-mod outbox;
-mod permits;
-mod port;
+mod mapped_table;
+mod operations;
 mod quote;
-mod records;
-mod refusals;
-mod rejected_columns;
-mod rows;
-mod settle;
-mod status;
-mod stream;
-mod sweep;
-mod table;
-mod tasks;
-mod timeline;
+mod tables;
 mod transaction;
-mod triggers;
-mod write_rows;
 
 use std::time::Duration;
 
@@ -48,20 +23,25 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use conflicts::{ConflictFilter, Resolution, SyncConflict};
-pub use dead_letters::DeadLetter;
-pub use export::{AppendResult, JournalEntry, JournalPosition};
-pub use status::{
-    CheckpointState, DuplicateKey, LastComparison, ObjectStatus, OutboxStatus, RecordHistory,
-    TenantStatus,
+pub use mapped_table::facts::DuplicateKey;
+pub use operations::conflicts::Resolution;
+pub use operations::export::AppendResult;
+pub use operations::status::{
+    LastComparison, ObjectStatus, OutboxStatus, RecordHistory, TenantStatus,
 };
-pub use timeline::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
-pub use triggers::CaptureProblem;
+pub use operations::timeline::{
+    EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry,
+};
+pub use tables::capture::CaptureProblem;
+pub use tables::checkpoint::CheckpointState;
+pub use tables::conflict::{ConflictFilter, SyncConflict};
+pub use tables::dead_letter::DeadLetter;
+pub use tables::journal::{JournalEntry, JournalPosition};
 
-use crate::engine::ports::StoreError;
+use crate::ports::StoreError;
 use error::refused;
 
-pub use crate::engine::ports::store::LeasedTask;
+pub use crate::ports::record::LeasedTask;
 
 /// How long a call waits for a connection of the pool.
 ///
@@ -74,7 +54,7 @@ const IDLE_MS: u64 = 120_000;
 /// Days after today whose journal partitions a migration makes: over a midnight, until the first sweep.
 const DAYS_AHEAD_AT_FIRST: i32 = 1;
 
-/// The schema that everything of ours lives in.
+/// The table that lists the migrations that have run.
 const MIGRATIONS_TABLE: &str = "syncline.sync_migration";
 
 /// Schema changes, in order, embedded.
@@ -101,13 +81,13 @@ pub struct PgStore {
 impl PgStore {
     /// Prepares a pool for the database. Connections are made when they are needed.
     ///
-    /// Errors: the URL is none. The error does not show it.
+    /// Fails if the URL is invalid. The error does not show it.
     pub fn open(options: &PgStoreOptions) -> Result<Self, StoreError> {
         let connect: PgConnectOptions = options
             .url
             .expose_secret()
             .parse()
-            .map_err(|_| StoreError::Mapping("the Postgres URL is not one".to_owned()))?;
+            .map_err(|_| StoreError::Mapping("the Postgres URL is invalid".to_owned()))?;
         let connect = connect.application_name("syncline");
         let connect = if options.statement_cache {
             connect
@@ -125,6 +105,14 @@ impl PgStore {
         })
     }
 
+    /// Returns a store over a pool that exists already.
+    pub fn over(pool: PgPool) -> Self {
+        Self {
+            pool,
+            statement_cache: true,
+        }
+    }
+
     /// Brings the schema `syncline` up to date. Doing it twice, or from two places at once, does it
     /// once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
@@ -135,8 +123,8 @@ impl PgStore {
         migrator.create_schema("syncline");
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         match migrator.run(&self.pool).await {
-            // Made here already: a day's partition that a sweep makes under the first writers of that day
-            // turns away what is on its way into the default one.
+            // Made here already: a partition that a sweep makes while the first writers of that day are
+            // writing would refuse the rows that are on their way into the default one.
             Ok(()) => self.make_journal_partitions(DAYS_AHEAD_AT_FIRST).await,
             Err(sqlx::migrate::MigrateError::Execute(error))
             | Err(sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
@@ -147,6 +135,13 @@ impl PgStore {
                 source: Box::new(other),
             }),
         }
+    }
+
+    /// Creates the journal's partitions from today to `days_ahead`, those that are missing.
+    async fn make_journal_partitions(&self, days_ahead: i32) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tables::journal::make_partitions(&mut tx, days_ahead).await?;
+        tx.commit().await
     }
 
     /// Closes the pool: waits until no call is under way, then ends every connection.

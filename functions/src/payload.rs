@@ -9,9 +9,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use syncline::engine::ports::WakeUp;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{ObjectName, TenantId};
+use syncline::ports::WakeUp;
 
 /// The version of wake-ups that this build rings and answers.
 const WAKE_UP_VERSION: u8 = 1;

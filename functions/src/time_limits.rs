@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use lambda_runtime::Context;
-use syncline::engine::deadline::Deadline;
-use syncline::engine::ports::Clock;
 use syncline::engine::system::SystemClock;
+use syncline::job::deadline::Deadline;
+use syncline::ports::Clock;
 
 /// Before Lambda's deadline: room to end what is under way. Jobs themselves begin nothing that would
 /// not end in time.

@@ -1,4 +1,4 @@
-//! What each export does, without JavaScript: JSON text in, JSON text or a problem out.
+//! The exports without JavaScript: each takes a JSON text and returns a JSON text or a problem.
 
 pub mod answers;
 mod batch;

@@ -44,7 +44,8 @@ fn run_script(name: &str) {
     let project = project(&tarball);
     let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/npm/test")).join(name);
     let run = Command::new("node")
-        .args(["--test", "--test-reporter=spec"])
+        // A failed test may leave a server open, which would keep Node running.
+        .args(["--test", "--test-reporter=spec", "--test-force-exit"])
         .arg(script)
         .env("SYNCLINE_PLANNER_PROJECT", project.path())
         .output()

@@ -112,10 +112,10 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
     if object.filtered_out > 0 {
         remarks.push(format!("{} filtered out", object.filtered_out));
     }
-    if object.contested > 0 {
+    if object.automation_overrides > 0 {
         remarks.push(format!(
             "{} overridden by automation in Salesforce",
-            object.contested
+            object.automation_overrides
         ));
     }
     if object.unknown_writes > 0 {

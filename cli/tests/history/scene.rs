@@ -9,6 +9,7 @@ use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
+use syncline::capture::CaptureOptions;
 use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
 use throwaway_postgres::TestDatabase;
@@ -120,8 +121,9 @@ impl Scene {
         let account = ObjectName::parse("Account").expect("a name");
         for _ in 0..ROUNDS_MAX {
             let deadline = self.engine.deadline_in(Duration::from_secs(600));
-            let here = syncline::capture_batch(&self.engine, &self.tenant, deadline).await;
-            let there = syncline::capture_stream(&self.engine, &self.tenant, deadline).await;
+            let options = CaptureOptions::draining(deadline);
+            let here = self.engine.capture_postgres(&self.tenant, &options).await;
+            let there = self.engine.capture_salesforce(&self.tenant, &options).await;
             let applied = self.engine.apply(&self.tenant, &account, 0, deadline).await;
             let seen = here.expect("a capture").counts.seen + there.expect("a capture").counts.seen;
             if seen + applied.expect("an apply").leased == 0 {

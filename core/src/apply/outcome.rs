@@ -1,16 +1,16 @@
 //! What follows from the outcome of a write.
 
-use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome};
-use crate::engine::ports::store::{NewIntent, SettledOutcome};
 use crate::model::ids::FieldName;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
+use crate::ports::apply_store::{NewIntent, SettledOutcome};
+use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 
-/// The try that an outcome is of.
+/// The write that an outcome belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Tried<'a> {
     /// What was written.
     pub(super) intent: &'a NewIntent,
-    /// The external id field: without it there is no write.
+    /// The external id field: a write cannot do without it.
     pub(super) external_id: &'a FieldName,
     /// How often the record was tried before.
     pub(super) attempt: u32,
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_a_refusal_names_are_left_out_where_something_else_is_left() {
+    fn named_fields_are_withheld_if_others_are_left() {
         use WriteAction::{Create, Delete, Update};
         for (action, sent, named, withheld) in [
             (
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_passes_is_tried_again_until_the_tries_are_used_up() {
+    fn transient_refusals_retry_permanent_ones_park() {
         use SettledOutcome::{Park, RetryLater};
         for disposition in [
             Disposition::RetryLater,

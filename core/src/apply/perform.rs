@@ -1,57 +1,48 @@
-//! Makes the writes that were said, each once, and settles what became of them.
+//! Makes the writes of the recorded intents, each once, and settles their outcomes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, DuplicateRules};
-use crate::engine::deadline::Deadline;
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
-use crate::engine::ports::store::{LeasedTask, NewIntent, ParkReason, SettledOutcome, Settlement};
-use crate::engine::ports::{MappedObject, StoreError};
-use crate::engine::tenant::mapped_object;
-use crate::model::ids::{FieldName, RecordId, SalesforceId};
+use crate::job::Job;
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::job::tenant::mapped_object;
+use crate::model::ids::FieldName;
 use crate::model::intent::WriteAction;
 use crate::model::value::Value;
 use crate::planner::route::{LaneBudget, RestCall, Routable, route};
+use crate::ports::apply_store::{IntendedWrite, NewIntent, SettledOutcome, Settlement};
+use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+};
+use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
 use super::outcome::{Tried, settled};
-use super::planner::KeptPlan;
 
-/// Writes that are sent and settled together: what is known of a write is never older than these.
+/// Writes that are sent and settled together, so that no outcome waits long to be recorded.
 const CHUNK_WRITES: usize = 1_000;
 
-/// What settling needs of a lease after the last answer.
+/// What settling needs of a lease's time after the last answer.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Between two tries to settle while Postgres cannot be reached: a restart takes a second or two, a
-/// failover half a minute.
+/// Pause between two tries to settle while Postgres cannot be reached: a restart takes a second or two,
+/// a failover half a minute.
 const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(200);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(3);
 
-/// Longest wait for one answer: Salesforce ends a synchronous request after two minutes, most are done
-/// in one second.
+/// Longest wait for one answer: Salesforce ends a synchronous request after two minutes; most take a
+/// second.
 const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Less than that is not worth a call: its outcome would most likely be unknown.
+/// With less time no call is made: its outcome would probably be unknown.
 const CALL_TIME_MIN: Duration = Duration::from_secs(3);
 
-/// A committed intent whose write has not left.
-pub(super) struct Intended {
-    pub(super) lease: LeasedTask,
-    pub(super) intent: NewIntent,
-    pub(super) salesforce_id: Option<SalesforceId>,
-    pub(super) withheld: Vec<ParkReason>,
-}
-
-/// One round's writes: what they belong to, and until when they may be made.
+/// What the writes of one round have in common.
 pub(super) struct Batch<'a> {
     pub(super) mapped: &'a MappedObject,
-    pub(super) plans: BTreeMap<RecordId, KeptPlan>,
     /// The end of the lease or of the job, whichever comes first.
     pub(super) end: Deadline,
 }
@@ -60,7 +51,7 @@ pub(super) struct Batch<'a> {
 pub(super) async fn perform(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    intended: Vec<Intended>,
+    intended: Vec<IntendedWrite>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
     let (single, collections) = by_lane(batch, intended);
@@ -78,18 +69,15 @@ pub(super) async fn perform(
     Ok(())
 }
 
-/// Splits the writes by the lane that is chosen for each among all of them. A record that was refused
-/// before is urgent: alone, it delays nobody.
-fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<Intended>) {
-    let unplanned = KeptPlan::default();
+/// Splits the writes by lane. A record that was refused before is urgent: alone, it delays no other.
+fn by_lane(
+    batch: &Batch<'_>,
+    intended: Vec<IntendedWrite>,
+) -> (Vec<IntendedWrite>, Vec<IntendedWrite>) {
     let routables: Vec<Routable<'_>> = intended
         .iter()
         .map(|intended| Routable {
-            plan: &batch
-                .plans
-                .get(&intended.lease.record_id)
-                .unwrap_or(&unplanned)
-                .plan,
+            plan: &intended.plan,
             urgent: intended.lease.attempt > 0,
             has_dependencies: false,
         })
@@ -105,12 +93,12 @@ fn by_lane(batch: &Batch<'_>, intended: Vec<Intended>) -> (Vec<Intended>, Vec<In
     (single, collections)
 }
 
-/// Sends one chunk. Once the lease or the org's calls run out nothing leaves any more: then every
-/// write of the chunk is known to have had no effect.
+/// Sends one chunk. Once the lease or the API quota runs out nothing is sent: then no write of the chunk
+/// has had an effect.
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    chunk: &[Intended],
+    chunk: &[IntendedWrite],
     lane: WriteLane,
     quota_spent: bool,
 ) -> Vec<WriteOutcome> {
@@ -127,7 +115,7 @@ async fn send(
     let writes: Vec<Write> = chunk
         .iter()
         .map(|intended| Write {
-            unmodified_since_ms: unmodified_since(job, batch, intended, lane),
+            unmodified_since_ms: unmodified_since(job, intended, lane),
             ..write(job, batch.mapped, intended)
         })
         .collect();
@@ -143,7 +131,7 @@ async fn send(
     outcomes
 }
 
-fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
+fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
     let refusal = Refusal {
         code: code.to_owned(),
         message: "the write was not sent".to_owned(),
@@ -156,7 +144,7 @@ fn not_sent(chunk: &[Intended], code: &str, disposition: Disposition) -> Vec<Wri
 async fn settle(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    chunk: &[Intended],
+    chunk: &[IntendedWrite],
     outcomes: Vec<WriteOutcome>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
@@ -185,8 +173,8 @@ async fn settle(
     Ok(())
 }
 
-/// Settles, and tries again while Postgres cannot be reached: what became of a write is known only here.
-/// The epoch makes it safe: what an unanswered try has settled, the next one finds settled.
+/// Settles, and tries again while Postgres cannot be reached: only this process knows the outcomes. The
+/// fencing token makes that safe: what a try without an answer has settled, the next one finds settled.
 async fn settle_patiently(
     job: &Job<'_>,
     batch: &Batch<'_>,
@@ -232,29 +220,22 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
     }
 }
 
-/// Returns since when the record must not have changed: where nobody tells us of changes, a write that
-/// goes alone makes sure that it overwrites none that was not seen.
-fn unmodified_since(
-    job: &Job<'_>,
-    batch: &Batch<'_>,
-    intended: &Intended,
-    lane: WriteLane,
-) -> Option<i64> {
+/// Returns the If-Unmodified-Since time. When polling, a single-record write uses it so that it cannot
+/// overwrite an edit we have not seen.
+fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: WriteLane) -> Option<i64> {
     match (job.tenant.config.capture, lane) {
-        (CaptureMode::Poll, WriteLane::Single) => {
-            batch.plans.get(&intended.lease.record_id)?.seen_ms
-        }
+        (CaptureMode::Poll, WriteLane::Single) => intended.seen_ms,
         (CaptureMode::Pubsub | CaptureMode::Relay, _) | (_, WriteLane::Collections) => None,
     }
 }
 
-/// Returns the write that an intent says.
-fn write(job: &Job<'_>, mapped: &MappedObject, intended: &Intended) -> Write {
-    let Intended {
+/// Returns the write of an intent.
+fn write(job: &Job<'_>, mapped: &MappedObject, intended: &IntendedWrite) -> Write {
+    let IntendedWrite {
         lease,
         intent,
         salesforce_id,
-        withheld: _,
+        ..
     } = intended;
     let external_id = &mapped.sync.external_id.field;
     let target = match (intent.action, salesforce_id) {
@@ -265,7 +246,7 @@ fn write(job: &Job<'_>, mapped: &MappedObject, intended: &Intended) -> Write {
             value: external_id_to_send(intent, external_id, lease),
         },
         (WriteAction::Update | WriteAction::Delete, None) => {
-            unreachable!("the store gives the id of what is updated or deleted")
+            unreachable!("the store returns the id of a record that is updated or deleted")
         }
     };
     let is_create = intent.action == WriteAction::Create;
@@ -294,7 +275,7 @@ fn external_id_to_send(intent: &NewIntent, field: &FieldName, lease: &LeasedTask
     }
 }
 
-/// Returns how a field is written: a mapped lookup by its parent's external id, all else by value.
+/// Returns how a field is written: a mapped lookup by its parent's external id, all others by value.
 fn field_write(
     job: &Job<'_>,
     mapped: &MappedObject,

@@ -1,39 +1,36 @@
-//! Reads records in Salesforce under their lease, where nobody can say otherwise what they hold: after
-//! an unknown outcome, a gap, sightings that cannot be ordered, a delete that found nothing, or a
-//! record that may have left the object's filter.
+//! Refreshes leased records: reads them in Salesforce before they are planned. Needed after an unknown
+//! outcome, a gap, observations that cannot be ordered, a delete that found nothing, or when a record may
+//! have left the object's filter.
 //!
-//! A look shows; it never repeats a write.
+//! A refresh never repeats a write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capture::backfill::{external_id_of, observation};
-use crate::capture::enrich::{read_by_id, read_shown};
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{
-    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
-};
-use crate::engine::ports::store::{LeasedTask, TaskRelease};
-use crate::engine::tenant::read_fields;
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
+use crate::observe::read::{external_id_of, observation, read_by_id, read_shown};
 use crate::planner::policy::unreadable_wait_ms;
+use crate::ports::MappedObject;
+use crate::ports::apply_store::TaskRelease;
+use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
 
 use super::ApplyReport;
 
 /// External ids of one read: a GET's URL holds about this many.
 const EXTERNAL_IDS_BATCH: usize = 200;
 
-/// Records what the leased records that need it hold in Salesforce. Returns the leases that can be
-/// planned now; if the org cannot be asked, the others are given back, uncounted.
+/// Reads the leased records that need it, and records what they hold. Returns the leases that can be
+/// planned now. If the org cannot be reached, the others are released; this does not count as an attempt.
 ///
-/// While the object has not been read as a whole, and always where a filter keeps some of it from us,
-/// a record without a Salesforce id is looked for by its external id first: a create would overwrite
-/// what a record of that external id holds.
+/// While the object needs a resync, and always if it has a filter, a record without a Salesforce id is
+/// first read by its external id: a create would overwrite a record that has this external id already.
 pub(super) async fn refresh(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -51,7 +48,7 @@ pub(super) async fn refresh(
     let observations = match read(job, mapped, &unknown).await {
         Ok(observations) => observations,
         Err(Error::Salesforce(error)) => {
-            give_back(job, mapped, unknown, &error, report).await?;
+            release(job, mapped, unknown, &error, report).await?;
             return Ok(known);
         }
         Err(error) => return Err(error),
@@ -63,8 +60,8 @@ pub(super) async fn refresh(
     Ok(known.into_iter().chain(unknown).collect())
 }
 
-/// Reads the records by id, and by external id where the id shows no live record. Where the object has a
-/// filter, what was found is asked for once more with it: what does not come back lies outside.
+/// Reads the records by id, and by external id if the id shows no live record. If the object has a filter,
+/// reads what was found once more with it: a record that does not come back is filtered out.
 async fn read(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -96,7 +93,7 @@ async fn read(
         .fields
         .get(&mapped.sync.external_id.field)
         .map_or_else(KeyForm::default, KeyForm::of);
-    let cursor = format!("look:{}", job.shared.ids.uuid());
+    let cursor = format!("refresh:{}", job.shared.ids.uuid());
     let observations = leases.iter().flat_map(|lease| {
         let named = form
             .canonical(&lease.external_id)
@@ -171,7 +168,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Judges a record by what the filter showed, and tells it as it was shown: that is later.
+    /// Returns the record as the filter showed it, which is later; else as filtered out.
     fn of(
         record: &'a SalesforceRecord,
         shown: Option<&'a BTreeMap<SalesforceId, SalesforceRecord>>,
@@ -190,7 +187,7 @@ impl<'a> Found<'a> {
         self.record.deleted == Deleted::No
     }
 
-    /// What lies outside is told as that, live or deleted: what becomes of it is nothing to us.
+    /// A filtered-out record is only that, live or deleted: its content does not concern us.
     fn kind(&self) -> ObservationKind {
         match (self.filtered_out, self.record.deleted) {
             (true, _) => ObservationKind::FilteredOut,
@@ -200,7 +197,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What a look at one record showed.
+/// What a refresh of one record showed.
 struct Observation<'a> {
     lease: &'a LeasedTask,
     by_id: Option<Found<'a>>,
@@ -208,8 +205,8 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Says what was seen: the record itself; or that the known id is gone, and which other record
-    /// holds the external id now, if one does.
+    /// Returns what was seen: the record itself; or that the known id is gone, and the other record that
+    /// holds the external id now, if there is one.
     fn observations(
         &self,
         job: &Job<'_>,
@@ -223,7 +220,7 @@ impl Observation<'_> {
             ..plain(found)
         };
         if let Some(found) = self.by_id.filter(Found::is_live) {
-            // Its own external id may have been changed there: that is for the plan to see.
+            // Its external id may have been changed there: the plan decides about that.
             return vec![plain(found)];
         }
         let named = self.named.filter(Found::is_live);
@@ -239,7 +236,7 @@ impl Observation<'_> {
         gone.into_iter().chain(successor).collect()
     }
 
-    /// Says that nothing was found. A record that never had an id is named by its external id alone.
+    /// Returns that nothing was found. A record that never had an id is named by its external id alone.
     fn missing(&self, mapped: &MappedObject, cursor: &str) -> SalesforceObservation {
         SalesforceObservation {
             object: mapped.sync.object.clone(),
@@ -261,8 +258,8 @@ fn no_id() -> SalesforceId {
     SalesforceId::parse("000000000000000AAA").expect("the empty id is well formed")
 }
 
-/// Gives leases back that could not be looked at: the org's trouble is not the record's.
-async fn give_back(
+/// Releases leases whose records could not be read: a problem of the org is not one of the record.
+async fn release(
     job: &Job<'_>,
     mapped: &MappedObject,
     leases: Vec<LeasedTask>,
@@ -273,7 +270,7 @@ async fn give_back(
     let delay_ms = unreadable_wait_ms(error.disposition);
     tracing::warn!(
         tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
-        "records could not be looked at; they wait"
+        "records could not be refreshed; they wait"
     );
     report.requeued += leases.len();
     let releases: Vec<TaskRelease> = leases

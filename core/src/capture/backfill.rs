@@ -1,23 +1,23 @@
-//! Reads whole objects whose scope is stale, page by page in id order, under the scan stream's lease.
+//! Reads objects that need a resync, page by page in id order, under the scan stream's lease.
 //!
-//! The subscription is open before the first page is read, so that what changes behind the scan
-//! comes as an event. Records that the scan should have met and did not are marked to be looked at:
-//! a scan proves absence no more than a missing event does.
+//! The subscription is open before the first page is read, so that a change behind the scan comes as an
+//! event. Linked records that are missing from their page are enqueued: a scan does not prove absence.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::error::Error;
-use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamName, StreamPosition};
-use crate::engine::tenant::read_fields;
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::guard::StreamGuard;
+use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{ObjectName, SalesforceId};
-use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::model::value::Value;
+use crate::model::observation::SalesforceObservation;
+use crate::observe::read::snapshot;
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::StreamName;
+use crate::ports::salesforce::ScanPage;
 
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
@@ -36,10 +36,9 @@ pub(super) struct Backfill {
 struct Scan {
     mapped: MappedObject,
     lease: StreamGuard,
-    leased_at_ms: i64,
 }
 
-/// Reads stale objects without a subscription, for tenants whose events come through a queue.
+/// Reads objects that need a resync without a subscription, for tenants whose events come through a queue.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
@@ -53,7 +52,7 @@ pub(super) async fn capture(
 }
 
 impl Backfill {
-    /// Returns the backfill of every mapped object; fresh ones cost one look at their stream.
+    /// Returns the backfill of every mapped object. One that needs no resync costs one read of its stream.
     pub(super) fn of_all(job: &Job<'_>) -> Self {
         Self {
             pending: job
@@ -65,7 +64,7 @@ impl Backfill {
         }
     }
 
-    /// Adds objects that have become stale.
+    /// Adds objects that need a resync now.
     pub(super) fn add(&mut self, objects: &[ObjectName]) {
         for object in objects {
             if !self.pending.contains(object) {
@@ -96,7 +95,7 @@ impl Backfill {
         Ok(self.is_pending())
     }
 
-    /// Gives the lease of an unfinished scan back; the next run goes on where it stands.
+    /// Releases the lease of an unfinished scan; the next run continues it.
     pub(super) async fn close(self, job: &Job<'_>) {
         if let Some(scan) = self.current {
             job.release(scan.lease).await;
@@ -105,20 +104,15 @@ impl Backfill {
 }
 
 impl Scan {
-    /// Takes the scan's lease. None if the object is not stale or somebody else reads it.
+    /// Takes the scan's lease. None if the object needs no resync or another worker reads it.
     async fn begin(job: &Job<'_>, object: &ObjectName) -> Result<Option<Self>, Error> {
         let mapped = job.mapped(object)?.clone();
         let stream = StreamName(format!("scan:{object}"));
-        let leased_at_ms = job.now_ms();
         let Some(lease) = job.acquire(&stream).await? else {
             return Ok(None);
         };
         if lease.needs_resync || lease.position.is_none() {
-            Ok(Some(Self {
-                mapped,
-                lease,
-                leased_at_ms,
-            }))
+            Ok(Some(Self { mapped, lease }))
         } else {
             job.release(lease).await;
             Ok(None)
@@ -131,7 +125,7 @@ impl Scan {
         job: &Job<'_>,
         report: &mut CaptureReport,
     ) -> Result<Option<Self>, Error> {
-        if job.now_ms() - self.leased_at_ms > STREAM_LEASE_MS / 3 && !self.renew(job).await? {
+        if !job.keep(&mut self.lease).await? {
             return Ok(None);
         }
         let after = self.after();
@@ -151,17 +145,12 @@ impl Scan {
         if page.done {
             tracing::info!(
                 tenant = %job.id(), object = %sync.object, count = report.scanned,
-                "the object has been read as a whole"
+                "the object has been read completely"
             );
             job.release(self.lease).await;
             return Ok(None);
         }
         Ok(Some(self))
-    }
-
-    async fn renew(&mut self, job: &Job<'_>) -> Result<bool, Error> {
-        self.leased_at_ms = job.now_ms();
-        job.renew(&mut self.lease).await
     }
 
     /// Returns the last id that was read, from the stored position.
@@ -207,7 +196,7 @@ impl Scan {
         Ok(recorded.dirty)
     }
 
-    /// Marks linked records of the page's id range that the page did not show.
+    /// Enqueues linked records of the page's id range that are missing from the page.
     async fn repair_vanished(
         &self,
         job: &Job<'_>,
@@ -228,46 +217,5 @@ impl Scan {
             return Ok(0);
         }
         Ok(job.store().enqueue_repair(&self.mapped, &vanished).await?)
-    }
-}
-
-/// Returns a read as an observation: every mapped field is present.
-pub(crate) fn snapshot(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    record: &SalesforceRecord,
-    cursor: &str,
-) -> SalesforceObservation {
-    observation(job, mapped, record, ObservationKind::Snapshot, cursor)
-}
-
-/// Returns a read as an observation of this kind.
-pub(crate) fn observation(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    record: &SalesforceRecord,
-    kind: ObservationKind,
-    cursor: &str,
-) -> SalesforceObservation {
-    SalesforceObservation {
-        object: mapped.sync.object.clone(),
-        salesforce_id: record.salesforce_id.clone(),
-        external_id: external_id_of(mapped, record),
-        kind,
-        fields: record.fields.clone(),
-        version: record.version,
-        cursor: SourceCursor::Snapshot(cursor.to_owned()),
-        ordinal: 0,
-        ours: record.modified_by.as_ref() == Some(&job.loaded().user),
-        transaction_key: None,
-    }
-}
-
-/// Returns the external id that the record holds.
-pub(crate) fn external_id_of(mapped: &MappedObject, record: &SalesforceRecord) -> Option<String> {
-    match record.fields.get(&mapped.sync.external_id.field) {
-        Some(Value::Text(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        Some(Value::Null | Value::Boolean(_)) | None => None,
     }
 }

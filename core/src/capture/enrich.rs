@@ -1,37 +1,32 @@
-//! What events leave out is read: the content of records that nobody knows yet, and whether an object's
+//! Reads what events leave out: the content of records that have no link yet, and whether an object's
 //! filter shows them.
 //!
-//! A SOQL filter can be judged by Salesforce alone. So the records of a batch are asked for by id, with
-//! the filter; what does not come back is unmatched, and none of its content goes any further.
+//! Only Salesforce can evaluate a SOQL filter. So the records of a batch are read by id with the filter.
+//! A record that does not come back is unmatched, and its content is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
-use crate::engine::tenant::{mapped_object, read_fields};
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::tenant::mapped_object;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
-
-use super::backfill::external_id_of;
-
-/// Records of one read by id.
-const READ_BATCH: usize = 200;
+use crate::observe::read::{external_id_of, read_by_id, read_shown};
+use crate::ports::MappedObject;
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// How events arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// As they were committed.
     InOrder,
-    /// In any order: a record whose creation is told may be gone, and that may have been told before.
+    /// In any order: a created record may be deleted already, and its delete event may have come first.
     Unordered,
 }
 
-/// Completes the events of a batch: those that say too little to begin a link with (an update carries
-/// only what changed, most often without the external id, and a gap carries nothing), those that may
-/// come too late to begin one, and, for objects with a filter, those of records that the filter does
-/// not show.
+/// Completes the events of a batch. It completes events that carry too little for a new link (an update
+/// carries only what changed, usually without the external id; a gap carries nothing), events that may
+/// be too late for a new link, and, for objects with a filter, events of records that it does not show.
 pub(super) async fn complete(
     job: &Job<'_>,
     arrival: Arrival,
@@ -63,63 +58,13 @@ pub(super) async fn complete(
     Ok(observations)
 }
 
-/// Reads records by id, batch by batch. Deleted ones come too; absent ones do not exist for us.
-pub(crate) async fn read_by_id(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    ids: &[SalesforceId],
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
-    read_batches(job, mapped, ids, &|ids| ReadBy::Id(ids)).await
-}
-
-/// Reads those of the records that the object's filter shows, deleted ones by what they held last; all
-/// of them, where it has no filter.
-pub(crate) async fn read_shown(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    ids: &[SalesforceId],
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
-    match &mapped.sync.filter {
-        Some(filter) => {
-            let matching = |ids| ReadBy::Matching {
-                ids,
-                filter: filter.clone(),
-            };
-            read_batches(job, mapped, ids, &matching).await
-        }
-        None => read_by_id(job, mapped, ids).await,
-    }
-}
-
-async fn read_batches(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    ids: &[SalesforceId],
-    by: &(dyn Fn(Vec<SalesforceId>) -> ReadBy + Sync),
-) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
-    let fields = read_fields(&mapped.sync);
-    let mut found = BTreeMap::new();
-    for batch in ids.chunks(READ_BATCH) {
-        let records = job
-            .salesforce()
-            .read(&mapped.sync.object, &by(batch.to_vec()), &fields)
-            .await?;
-        found.extend(
-            records
-                .into_iter()
-                .map(|record| (record.salesforce_id.clone(), record)),
-        );
-    }
-    Ok(found)
-}
-
-/// Says that a record was seen which the filter does not show; of its content nothing is told.
+/// Marks an observation as one of a record that the filter does not show, and drops its content.
 pub(super) fn unmatched(seen: &mut SalesforceObservation) {
     seen.kind = ObservationKind::Unmatched;
     seen.fields.clear();
 }
 
-/// Returns the records that the events leave a question about.
+/// Returns the records that must be read because their events are incomplete.
 fn asked_about(
     job: &Job<'_>,
     arrival: Arrival,
@@ -138,8 +83,8 @@ fn asked_about(
     asked
 }
 
-/// A new record says everything but whether the filter shows it, and whether it is still there. What a
-/// delete says stands by itself.
+/// The event of a new record is complete, except for whether the filter shows the record and whether it
+/// still exists. A delete is complete.
 fn is_asked_about(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObservation) -> bool {
     match seen.kind {
         ObservationKind::Changed | ObservationKind::Gap => true,
@@ -155,7 +100,7 @@ fn is_asked_about(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObse
     }
 }
 
-/// Empties the events of records that the filter does not show.
+/// Drops the content of events whose records the filter does not show.
 fn keep_out(
     mapped: &MappedObject,
     arrival: Arrival,
@@ -169,8 +114,8 @@ fn keep_out(
         .for_each(unmatched);
 }
 
-/// Puts what the read showed in place of the record's first event that leaves a question. Its later
-/// ones stay: by their versions they are older than the read.
+/// Replaces the record's first incomplete event by what was read. Its later events stay: by their
+/// versions they are older than the read.
 fn put_whole(
     (mapped, arrival): (&MappedObject, Arrival),
     observations: &mut [SalesforceObservation],

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::error::Error;
-use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
-use crate::engine::tenant::interest_of;
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::guard::StreamGuard;
+use crate::job::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
 use super::backfill::Backfill;
@@ -20,17 +21,16 @@ use super::enrich::{Arrival, complete};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
-/// Most events of one batch: what a transaction can fold without holding locks for long.
+/// Most events of one batch: what a transaction can absorb without holding locks for long.
 const EVENTS_MAX: usize = 1_000;
 
-/// How long a capture waits for the first events of a subscription: opening it and the first answer
-/// take some round trips.
+/// How long a capture waits for the first events of a subscription: opening it takes some round trips.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a drained capture waits to be sure that nothing is under way.
+/// How long a drained capture waits to be sure that nothing else is on its way.
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
-/// How long one wait of a lingering capture lasts at most, so that it hears the wish to stop.
+/// Longest single wait of a polling capture, so that it notices a stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// How long events are waited for between two pages of a backfill.
@@ -44,12 +44,11 @@ pub(super) fn stream() -> StreamName {
     StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
 }
 
-/// Takes the stream's lease and drains it, reading stale objects between the batches.
+/// Takes the stream's lease and drains the stream. Between batches it reads objects that need a resync.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let leased_at_ms = job.now_ms();
     let Some(lease) = job.acquire(&stream()).await? else {
         return Ok(CaptureReport {
             held_elsewhere: true,
@@ -64,9 +63,8 @@ pub(super) async fn capture(
         report: CaptureReport::default(),
         from: replay_from(&lease),
         lease,
-        leased_at_ms,
         opened: 0,
-        heard: false,
+        received: false,
     };
     let ended = drain.run().await;
     let Drain {
@@ -80,8 +78,8 @@ pub(super) async fn capture(
     ended.map(|()| report)
 }
 
-/// Returns where to subscribe: strictly after the stored position, or, for a stream that has none, at
-/// the oldest event kept, so that nothing falls between the subscription and the backfill.
+/// Returns where to subscribe: strictly after the stored position. A stream without a position starts at
+/// the oldest event kept, so that no event is lost between the subscription and the backfill.
 fn replay_from(lease: &StreamLease) -> ReplayFrom {
     match &lease.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => ReplayFrom::After(bytes.clone()),
@@ -100,10 +98,9 @@ struct Drain<'a> {
     report: CaptureReport,
     from: ReplayFrom,
     lease: StreamGuard,
-    leased_at_ms: i64,
     opened: usize,
-    /// Something came on the open subscription.
-    heard: bool,
+    /// The open subscription has delivered something.
+    received: bool,
 }
 
 /// Whether the subscription is read on.
@@ -117,7 +114,7 @@ impl Drain<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         loop {
             self.opened += 1;
-            self.heard = false;
+            self.received = false;
             let mut stream = self.subscribe().await?;
             loop {
                 match self.step(&mut *stream).await? {
@@ -146,13 +143,13 @@ impl Drain<'_> {
 
     /// Takes one batch, or one page of the backfill, or both.
     async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, Error> {
-        if !self.window.is_open(self.job) || !self.keep_lease().await? {
+        if !self.window.is_open(self.job) || !self.job.keep(&mut self.lease).await? {
             return Ok(Next::Done);
         }
         let wait = self.patience();
         let quiet = match stream.next(EVENTS_MAX, wait).await {
             Ok(Some(batch)) => {
-                self.heard = true;
+                self.received = true;
                 self.record(batch).await?;
                 false
             }
@@ -179,7 +176,7 @@ impl Drain<'_> {
         if self.backfill.is_pending() {
             return BACKFILL_WAIT;
         }
-        let drained = if self.heard {
+        let drained = if self.received {
             DRAINED_AFTER
         } else {
             FIRST_WAIT
@@ -187,16 +184,6 @@ impl Drain<'_> {
         self.window
             .wait(self.job, self.options, POLL_WAIT)
             .map_or(drained, |keep_polling| keep_polling.max(drained))
-    }
-
-    /// Renews the lease in time. False if somebody else holds the stream now.
-    async fn keep_lease(&mut self) -> Result<bool, Error> {
-        let now_ms = self.job.now_ms();
-        if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
-            return Ok(true);
-        }
-        self.leased_at_ms = now_ms;
-        self.job.renew(&mut self.lease).await
     }
 
     /// Makes a batch durable and moves the position over it, in one transaction.
@@ -225,7 +212,7 @@ impl Drain<'_> {
         wake_up_for(self.job, recorded.dirty, &mut self.report).await
     }
 
-    /// Decides how a closed subscription is opened again.
+    /// Chooses where a closed subscription is opened again.
     async fn ended(&mut self, end: StreamEnd) -> Result<(), Error> {
         if self.opened > REOPENED_MAX {
             return Err(end.into());
@@ -234,7 +221,7 @@ impl Drain<'_> {
             StreamEnd::PositionLost(reason) => {
                 tracing::warn!(
                     tenant = %self.job.id(), reason,
-                    "the stored replay position is lost: every object is read again as a whole"
+                    "the stored replay position is lost; every object is read again completely"
                 );
                 let all: Vec<ObjectName> = self
                     .job
@@ -269,24 +256,15 @@ impl Drain<'_> {
     }
 }
 
-/// Records relayed events. What they say is read by the scopes as they are now.
+/// Records relayed events, read by the mapping as it is now.
 pub(crate) async fn record_envelopes(
     job: &Job<'_>,
     events: &[RelayedEvent],
 ) -> Result<CaptureReport, Error> {
-    let objects = job
-        .mapped_objects()
-        .iter()
-        .map(|mapped| (Arc::clone(&mapped.schema), interest_of(&mapped.sync)))
-        .collect();
-    let RelayedBatch {
-        observations,
-        needs_resync,
-        out_of_scope,
-    } = read_relayed(objects, &job.loaded().user, events)?;
-    let mut report = record_relayed(job, observations, &needs_resync).await?;
-    report.counts.seen += out_of_scope;
-    report.counts.out_of_scope += out_of_scope;
+    let batch = read_events(job, events)?;
+    let mut report = record_relayed(job, batch.observations, &batch.needs_resync).await?;
+    report.counts.seen += batch.out_of_scope;
+    report.counts.out_of_scope += batch.out_of_scope;
     tracing::info!(
         tenant = %job.id(),
         events = events.len(),
@@ -295,7 +273,7 @@ pub(crate) async fn record_envelopes(
         duplicate = report.counts.duplicate,
         refused = report.counts.refused,
         out_of_scope = report.counts.out_of_scope,
-        needs_resync = needs_resync.len(),
+        needs_resync = batch.needs_resync.len(),
         dirty = report.dirty,
         echoes = report.echoes,
         "captured relayed events"
@@ -303,11 +281,46 @@ pub(crate) async fn record_envelopes(
     Ok(report)
 }
 
-/// Records events that came without a stream position of ours.
+/// Records one event of a stream that the caller reads itself, and moves the stream's position over it.
+pub(crate) async fn record_streamed(
+    job: &Job<'_>,
+    event: &RelayedEvent,
+    lease: &mut StreamLease,
+    cursor: SourceCursor,
+) -> Result<CaptureReport, Error> {
+    let batch = read_events(job, std::slice::from_ref(event))?;
+    let position = StreamPosition {
+        cursor,
+        needs_resync: None,
+        out_of_scope: batch.out_of_scope,
+    };
+    let stream = Some((lease, position));
+    record_unordered(job, batch.observations, &batch.needs_resync, stream).await
+}
+
+fn read_events(job: &Job<'_>, events: &[RelayedEvent]) -> Result<RelayedBatch, Error> {
+    let objects = job
+        .mapped_objects()
+        .iter()
+        .map(|mapped| (Arc::clone(&mapped.schema), interest_of(&mapped.sync)))
+        .collect();
+    Ok(read_relayed(objects, &job.loaded().user, events)?)
+}
+
+/// Records events that come without a stream position of ours.
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
     observations: Vec<SalesforceObservation>,
     needs_resync: &[ObjectName],
+) -> Result<CaptureReport, Error> {
+    record_unordered(job, observations, needs_resync, None).await
+}
+
+async fn record_unordered(
+    job: &Job<'_>,
+    observations: Vec<SalesforceObservation>,
+    needs_resync: &[ObjectName],
+    stream: Option<(&mut StreamLease, StreamPosition)>,
 ) -> Result<CaptureReport, Error> {
     let mut report = CaptureReport::default();
     if !needs_resync.is_empty() {
@@ -318,7 +331,7 @@ pub(crate) async fn record_relayed(
     let observations = complete(job, Arrival::Unordered, observations).await?;
     let recorded = job
         .store()
-        .record_observations(job.mapped_objects(), &observations, None)
+        .record_observations(job.mapped_objects(), &observations, stream)
         .await?;
     report.add_observations(&recorded);
     wake_up_for(job, recorded.dirty, &mut report).await?;

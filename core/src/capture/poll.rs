@@ -1,21 +1,23 @@
-//! Reads what changed lately, by SystemModstamp: for orgs without change events.
+//! Reads recent changes by SystemModstamp: for orgs without change events.
 //!
 //! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
-//! point that the last one reached. What is read twice is recognised by its version.
+//! point that the last one reached. A record that is read twice is recognised by its version.
 
-use crate::engine::error::Error;
-use crate::engine::job::{Job, STREAM_LEASE_MS};
-use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{StreamLease, StreamName, StreamPosition};
-use crate::engine::tenant::read_fields;
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::guard::StreamGuard;
+use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::observe::read::{observation, read_shown};
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
 
-use super::backfill::{Backfill, observation};
-use super::enrich::{read_shown, unmatched};
+use super::backfill::Backfill;
+use super::enrich::unmatched;
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
@@ -27,10 +29,10 @@ const OVERLAP_MS: i64 = 5 * 60 * 1_000;
 /// backfill that follows reads everything older.
 const FIRST_PASS_MS: i64 = 60 * 60 * 1_000;
 
-/// How long a lingering capture waits between two passes: each pass costs one API call per object.
+/// How long a polling capture waits between two passes: each pass costs one API call per object.
 const PASS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Polls every object once, reads stale ones as a whole, then lingers from pass to pass.
+/// Polls every object once and reads objects that need a resync; then keeps polling, pass by pass.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
@@ -54,7 +56,7 @@ pub(super) async fn capture(
     Ok(report)
 }
 
-/// Reads one object's window under its lease. False if somebody else does.
+/// Reads one object's window under its lease. False if another worker holds it.
 async fn pass(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -72,7 +74,6 @@ async fn pass(
         after: None,
         cursor: format!("{}:{}", stream.0, job.now_ms()),
         lease,
-        leased_at_ms: job.now_ms(),
     };
     let mut ended = Ok(true);
     while window.is_open(job) {
@@ -107,13 +108,12 @@ struct Pass<'a> {
     /// Names this pass: the same stamp in another pass may show another value.
     cursor: String,
     lease: StreamGuard,
-    leased_at_ms: i64,
 }
 
 impl Pass<'_> {
     /// Reads and records one page. Returns whether more follow.
     async fn page(&mut self, report: &mut CaptureReport) -> Result<bool, Error> {
-        if !self.keep_lease().await? {
+        if !self.job.keep(&mut self.lease).await? {
             return Ok(false);
         }
         let page = self
@@ -150,17 +150,8 @@ impl Pass<'_> {
         Ok(!page.done)
     }
 
-    async fn keep_lease(&mut self) -> Result<bool, Error> {
-        let now_ms = self.job.now_ms();
-        if now_ms - self.leased_at_ms < STREAM_LEASE_MS / 3 {
-            return Ok(true);
-        }
-        self.leased_at_ms = now_ms;
-        self.job.renew(&mut self.lease).await
-    }
-
-    /// Says what the page showed. What the object's filter does not show is unmatched; the rest is told
-    /// as the filter showed it, which is later than the page.
+    /// Returns what the page showed. A record that the object's filter does not show is unmatched; of the
+    /// others the filter's answer counts, because it is later than the page.
     async fn observations(
         &self,
         records: &[SalesforceRecord],

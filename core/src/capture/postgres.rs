@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::error::Error;
-use crate::engine::job::Job;
+use crate::job::Job;
+use crate::job::error::Error;
 
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
@@ -14,12 +14,12 @@ const OUTBOX_BATCH: usize = 2_000;
 /// Existing rows enqueued in one transaction.
 const EXISTING_ROWS_BATCH: usize = 5_000;
 
-/// How long a lingering capture waits between two looks at the outbox: short after a change, doubling
-/// while nothing comes. The look is one probe of a partial index.
+/// How long a polling capture waits between two reads of the outbox: short after a change, doubled while
+/// nothing comes. A read is one probe of a partial index.
 const POLL_MS_MIN: u64 = 100;
 const POLL_MS_MAX: u64 = 1_000;
 
-/// Drains the outbox batch by batch and rings after each; then lingers.
+/// Drains the outbox batch by batch and wakes apply after each; then keeps polling.
 pub(crate) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
@@ -59,7 +59,19 @@ pub(crate) async fn capture(
     Ok(report)
 }
 
-/// Enqueues every row of every mapped table as if it had just been written.
+/// Captures one batch of at most `limit` rows.
+pub(crate) async fn capture_once(job: &Job<'_>, limit: usize) -> Result<CaptureReport, Error> {
+    let mut report = CaptureReport::default();
+    let batch = job
+        .store()
+        .capture_outbox(job.mapped_objects(), limit)
+        .await?;
+    report.add_outbox(&batch);
+    wake_up_for(job, batch.dirty, &mut report).await?;
+    Ok(report)
+}
+
+/// Enqueues every row of every mapped table as if it had just been inserted.
 pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, Error> {
     let mut enqueued = 0;
     for mapped in job.mapped_objects() {
@@ -77,7 +89,7 @@ pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, Error>
         }
         tracing::info!(
             tenant = %job.id(), object = %mapped.sync.object, count = enqueued,
-            "enqueued rows that stood in the table before its triggers"
+            "enqueued rows that are older than the table's triggers"
         );
     }
     Ok(enqueued)

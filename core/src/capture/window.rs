@@ -1,13 +1,13 @@
-//! How long one capture goes on: while there is more, then while it lingers, never past its deadline.
+//! How long one capture runs: while there is more, then while it keeps polling, never past its deadline.
 
 use std::time::Duration;
 
-use crate::engine::deadline::Deadline;
-use crate::engine::job::Job;
+use crate::job::Job;
+use crate::job::deadline::Deadline;
 
 use super::{CaptureOptions, Idle};
 
-/// What a capture needs at most to finish the batch it is in and give its lease back.
+/// What a capture needs at most to finish its current batch and release its lease.
 const CLOSING_MARGIN: Duration = Duration::from_secs(2);
 
 /// The time one capture has.
@@ -17,7 +17,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Opens the window now. A tenant that has been idle gets no linger, unless asked for.
+    /// Opens the window now. For an idle tenant there is no polling, unless the options ask for it.
     pub(super) fn open(job: &Job<'_>, options: &CaptureOptions) -> Self {
         let end = options.deadline.earlier_by(CLOSING_MARGIN);
         let poll_until = Deadline::after(job.now_ms(), options.keep_polling);
@@ -32,7 +32,7 @@ impl Window {
         !job.shared.stopping() && !self.end.remaining(job.now_ms()).is_zero()
     }
 
-    /// Returns how long to wait for more, at most `wait`; none when the capture is over.
+    /// Returns how long to wait for more, at most `wait`; none if the capture is over.
     pub(super) fn wait(
         &self,
         job: &Job<'_>,

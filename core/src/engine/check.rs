@@ -1,7 +1,7 @@
-//! Whether a mapping fits both live sides, before anything moves: each mistake with its fix.
+//! Checks that a mapping fits both live sides, before the engine runs. Each mistake comes with its fix.
 //!
 //! [`check_object`] is pure: it compares the mapping with what describe says and with what the
-//! database says of the table. The filter is tried by the org itself.
+//! database says of the table. The org itself tries the filter.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 
 use super::SyncEngine;
-use super::error::Error;
-use super::ports::salesforce::FilterTrial;
-use super::ports::store::{ColumnFacts, TableFacts};
-use super::ports::{MappedObject, SalesforcePort};
-use super::tenant::read_fields;
+use crate::job::error::Error;
+use crate::job::tenant::read_fields;
+use crate::ports::operator_store::{ColumnFacts, TableFacts};
+use crate::ports::salesforce::FilterTrial;
+use crate::ports::{MappedObject, SalesforcePort};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Records would be lost or stopped: it must be mended before the engine runs.
+    /// Records would be lost or parked: correct it before the engine runs.
     Error,
-    /// Some records may be stopped, or some edits undone.
+    /// Some records may be parked, or some edits undone.
     Warning,
 }
 
@@ -35,7 +35,7 @@ pub struct Finding {
     pub level: Level,
     /// The object.
     pub object: ObjectName,
-    /// The field, where one is to blame.
+    /// The field that causes it, if there is one.
     pub field: Option<FieldName>,
     /// What is wrong.
     pub what: String,
@@ -44,7 +44,7 @@ pub struct Finding {
 }
 
 impl SyncEngine {
-    /// Checks the tenant's mapping against both live sides. Errors: a side cannot be reached.
+    /// Checks the tenant's mapping against both live sides. Fails if a side cannot be reached.
     pub async fn check(&self, tenant: &TenantId) -> Result<Vec<Finding>, Error> {
         let tenant = self
             .shared()
@@ -81,7 +81,7 @@ impl SyncEngine {
     }
 }
 
-/// Has the org try the object's filter, which it alone understands.
+/// Has the org try the object's filter: only the org can evaluate it.
 async fn try_filter(
     salesforce: &dyn SalesforcePort,
     mapped: &MappedObject,
@@ -139,7 +139,7 @@ pub fn check_object(sync: &ObjectSync, schema: &ObjectSchema, table: &TableFacts
     findings.found
 }
 
-/// Findings about one object, as they are made.
+/// Findings about one object, in the order they are made.
 struct Findings<'a> {
     object: &'a ObjectName,
     found: Vec<Finding>,
@@ -389,7 +389,7 @@ fn check_column(
     check_room(column, name, field, facts, findings);
 }
 
-/// Whether each side has room for what the other may hold.
+/// Checks that each side has room for what the other may hold.
 fn check_room(
     column: &ColumnName,
     name: &FieldName,
@@ -401,12 +401,12 @@ fn check_room(
         match facts.length {
             Some(held) if held < length => findings.warning(
                 Some(name),
-                format!("column {column} holds {held} characters, {name} {length}: longer values are stopped"),
+                format!("column {column} holds {held} characters, {name} {length}: longer values are parked"),
                 "widen the column",
             ),
             Some(held) if held > length => findings.warning(
                 Some(name),
-                format!("column {column} holds {held} characters, {name} only {length}: longer values are stopped"),
+                format!("column {column} holds {held} characters, {name} only {length}: longer values are parked"),
                 "narrow the column or widen the field",
             ),
             Some(_) | None => {}
@@ -423,7 +423,7 @@ fn check_room(
                 ),
                 Some(held) if held > *scale => findings.warning(
                     Some(name),
-                    format!("column {column} keeps {held} digits after the point, {name} only {scale}: finer values are stopped"),
+                    format!("column {column} keeps {held} digits after the point, {name} only {scale}: finer values are parked"),
                     "use the field's scale in the column",
                 ),
                 Some(_) | None => {}
@@ -432,7 +432,7 @@ fn check_room(
 }
 
 /// Returns whether a column of this type can hold the field. Types the catalogue does not know by
-/// these names (domains, enums) are the customer's business: they are taken as text.
+/// these names (domains, enums) are taken as text.
 fn kind_fits(field: &FieldType, type_name: &str) -> bool {
     const NUMBERS: [&str; 6] = ["numeric", "int2", "int4", "int8", "float4", "float8"];
     const TIMES: [&str; 5] = ["date", "timestamptz", "timestamp", "time", "timetz"];

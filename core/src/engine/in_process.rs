@@ -3,34 +3,33 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::ports::{WakeUp, WakeUpError, WakeUpPort};
+use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
-/// Returns a wake-up and the ear that hears it.
+/// Returns a queue's two ends: where wake-ups are sent, and where they arrive.
 pub fn wake_up() -> (InProcessWakeUps, SentWakeUps) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (InProcessWakeUps { sender }, SentWakeUps { receiver })
 }
 
-/// Rings into the same process. Slots bound how many rings can be waiting, so the channel needs no
-/// bound of its own.
+/// Sends wake-ups within the process. Permits limit how many can wait, so the channel needs no limit.
 #[derive(Debug, Clone)]
 pub struct InProcessWakeUps {
     sender: mpsc::UnboundedSender<(WakeUp, u32)>,
 }
 
-/// Hears what an [`InProcessWakeUps`] rings.
+/// Receives what [`InProcessWakeUps`] sends.
 #[derive(Debug)]
 pub struct SentWakeUps {
     receiver: mpsc::UnboundedReceiver<(WakeUp, u32)>,
 }
 
 impl SentWakeUps {
-    /// Waits for the next ring, with its delay in seconds. None when nobody can ring any more.
+    /// Waits for the next wake-up, with its delay in seconds. None when every sender is gone.
     pub async fn next(&mut self) -> Option<(WakeUp, u32)> {
         self.receiver.recv().await
     }
 
-    /// Returns the next ring that is already there.
+    /// Returns the next wake-up, if one has arrived.
     pub fn try_next(&mut self) -> Option<(WakeUp, u32)> {
         self.receiver.try_recv().ok()
     }
@@ -51,13 +50,13 @@ impl WakeUpPort for InProcessWakeUps {
     }
 }
 
-/// Rings nowhere: the caller drives apply itself.
+/// Sends nothing: the caller runs apply itself.
 #[derive(Debug, Clone, Copy)]
 pub struct NoWakeUps;
 
 #[async_trait]
 impl WakeUpPort for NoWakeUps {
-    async fn send(&self, _doorbells: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
+    async fn send(&self, _wake_ups: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
         Ok(())
     }
 }

@@ -7,17 +7,17 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::capture::{CaptureOptions, Idle};
+use crate::job::error::{Error, error_chain};
 use crate::model::ids::TenantId;
 
 use super::SyncEngine;
-use super::error::{Error, error_chain};
 use super::in_process::SentWakeUps;
-use super::ports::WakeUp;
+use crate::ports::WakeUp;
 
-/// How long one capture runs before its leases and scopes are taken afresh.
+/// How long one capture runs before its leases and mapped objects are taken again.
 const CAPTURE_TURN: Duration = Duration::from_secs(60);
 
-/// How long an apply may work on one ring.
+/// How long an apply may work on one wake-up.
 const APPLY_TURN: Duration = Duration::from_secs(120);
 
 /// How often the sweep runs; in the cloud it is a schedule of one minute.
@@ -26,13 +26,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How long a job that failed waits before it is tried again.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Applies that work at a time: they wait for Salesforce most of the time, and share the pool of
-/// connections.
+/// Applies at a time: they mostly wait for Salesforce, and share the pool of connections.
 const APPLIES_AT_A_TIME: usize = 4;
 
 impl SyncEngine {
     /// Runs capture of both sides, apply and sweep for every tenant until [`SyncEngine::stop`].
-    /// `sent_wake_ups` must hear the wake-up that the engine was built with.
+    /// `sent_wake_ups` must be the receiving end of the engine's own queue.
     pub async fn run(&self, mut sent_wake_ups: SentWakeUps) {
         let mut jobs = JoinSet::new();
         for tenant in self.tenants() {
@@ -42,11 +41,11 @@ impl SyncEngine {
         }
         let seats = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
         loop {
-            let heard = tokio::select! {
-                heard = sent_wake_ups.next() => heard,
+            let received = tokio::select! {
+                received = sent_wake_ups.next() => received,
                 () = self.shared().stop.cancelled() => None,
             };
-            let Some((wake_up, delay_seconds)) = heard else {
+            let Some((wake_up, delay_seconds)) = received else {
                 break;
             };
             jobs.spawn(
@@ -59,7 +58,7 @@ impl SyncEngine {
         while jobs.join_next().await.is_some() {}
     }
 
-    /// Answers one ring: works on its object once a seat is free.
+    /// Answers one wake-up: works on its object once a seat is free.
     async fn answer(self, wake_up: WakeUp, delay_seconds: u32, seats: Arc<Semaphore>) {
         let delay = Duration::from_secs(u64::from(delay_seconds));
         if !delay.is_zero() {
@@ -76,7 +75,7 @@ impl SyncEngine {
         } = wake_up;
         let deadline = self.deadline_in(APPLY_TURN);
         if let Err(error) = self.apply(&tenant, &object, permit, deadline).await {
-            // The next sweep rings again.
+            // The next sweep sends the wake-up again.
             tracing::error!(tenant = %tenant, object = %object, error = %error_chain(&error), "apply failed");
             self.shared().pause(REST_AFTER_FAILURE).await;
             self.release_orphaned_leases().await;

@@ -1,20 +1,20 @@
-//! The wake-up as an SQS queue.
+//! Wake-ups through an SQS queue.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
 
-use super::ports::{WakeUp, WakeUpError, WakeUpPort};
+use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
 /// Most messages of one SendMessageBatch call (SQS API reference).
 const BATCH_MESSAGES_MAX: usize = 10;
 /// Longest delay of a message in seconds (SQS API reference).
 const DELAY_SECONDS_MAX: u32 = 900;
-/// Calls in flight at a time: a ring is never urgent enough to take more connections than that.
+/// Calls in flight at a time: a wake-up is never urgent enough for more connections.
 const CALLS_IN_FLIGHT: usize = 4;
 
-/// Rings by sending messages to one standard queue, message group = tenant.
+/// Sends wake-ups to one standard queue, message group = tenant.
 #[derive(Debug, Clone)]
 pub struct SqsWakeUps {
     client: Client,
@@ -22,7 +22,7 @@ pub struct SqsWakeUps {
 }
 
 impl SqsWakeUps {
-    /// Returns the wake-up over the queue at `queue_url`.
+    /// Returns a sender to the queue at `queue_url`.
     pub fn new(client: Client, queue_url: &str) -> Self {
         Self {
             client,
@@ -30,7 +30,7 @@ impl SqsWakeUps {
         }
     }
 
-    /// Sends one batch; returns how many of its messages were not taken, and why.
+    /// Sends one batch. Returns how many of its messages were refused, and why.
     async fn send(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Option<(usize, String)> {
         let count = entries.len();
         let sent = self
@@ -93,7 +93,7 @@ mod tests {
     use crate::model::ids::{ObjectName, TenantId};
 
     #[test]
-    fn a_message_carries_version_job_tenant_object_and_slot_and_nothing_else() {
+    fn a_message_holds_version_job_tenant_object_and_permit() {
         let wake_up = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::ports::{Clock, IdSource};
+use crate::ports::{Clock, IdSource};
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]

@@ -12,7 +12,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
 
-use crate::engine::error::error_chain;
+use crate::job::error::error_chain;
 
 /// How long one attempt may take; the SDK makes three.
 const ATTEMPT_SECONDS_MAX: u64 = 10;

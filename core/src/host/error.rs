@@ -3,8 +3,8 @@
 use super::aws::AwsError;
 use super::settings::CONFIG_VARIABLE;
 use crate::config::ConfigError;
-use crate::engine::error::Error;
-use crate::engine::ports::{SalesforceError, StoreError};
+use crate::job::error::Error;
+use crate::ports::{SalesforceError, StoreError};
 
 /// Why a process cannot work for a tenant: its configuration, a secret or a client is not to be had.
 #[derive(Debug, thiserror::Error)]

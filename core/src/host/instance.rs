@@ -16,11 +16,11 @@ use tracing::warn;
 
 use crate::config::{CaptureMode, Config, TenantConfig};
 use crate::engine::SyncEngine;
-use crate::engine::error::error_chain;
 use crate::engine::in_process::NoWakeUps;
-use crate::engine::ports::WakeUpPort;
 use crate::engine::sqs::SqsWakeUps;
+use crate::job::error::error_chain;
 use crate::model::ids::{SalesforceId, TenantId};
+use crate::ports::WakeUpPort;
 use crate::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
 use crate::store::{PgStore, PgStoreOptions};
 

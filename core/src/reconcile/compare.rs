@@ -1,17 +1,17 @@
-//! Whether one record is the same on both live sides, and if not, whether that is drift.
+//! Compares one record on both live sides, and tells drift from a difference that is allowed.
 //!
-//! Pure. Two sides differ rightly while a person must decide, while a rule keeps them apart, or while
-//! a write is under way. They have drifted if the plan, shown both, would write something.
+//! Pure. Two sides may differ while a person must decide, while a rule keeps them apart, or while a write
+//! is under way. They have drifted if a plan made from both would write something.
 
-use crate::apply::planner::ObjectPlanner;
-use crate::apply::state::{named_by_external_id, postgres_side};
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{Deleted, SalesforceRecord};
-use crate::engine::ports::store::ObservedRecord;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
+use crate::observe::planner::ObjectPlanner;
+use crate::observe::sides::{named_by_external_id, postgres_side};
 use crate::planner::record::{SideState, SideWrite};
+use crate::ports::MappedObject;
+use crate::ports::record::ObservedRecord;
+use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 /// A record that is not the same on both sides, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,23 +26,23 @@ pub struct DriftItem {
     pub external_id: String,
     /// The fields that differ; empty if one side does not hold the record.
     pub fields: Vec<FieldName>,
-    /// The side that lacks the record, in words, if one does.
+    /// The side that lacks the record, if one does.
     pub absent: Option<&'static str>,
 }
 
-/// What a comparison of one record says.
+/// The result of comparing one record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Comparison {
     /// Both sides hold the same.
     Equal,
-    /// They differ, and nothing is to be written: somebody or some rule keeps them apart.
+    /// They differ, and no write is planned: a person must decide, or a rule keeps them apart.
     Held,
     /// They differ, and should not.
     Drifted(DriftItem),
 }
 
-/// Compares a record's row with what Salesforce was just read to hold, as the object's filter shows it.
-/// `None`: it holds nothing.
+/// Compares a record's row with what was just read in Salesforce, through the object's filter. `None`:
+/// Salesforce does not hold the record.
 pub(crate) fn compare(
     mapped: &MappedObject,
     planner: &ObjectPlanner<'_>,
@@ -53,10 +53,10 @@ pub(crate) fn compare(
     let drifted = |fields, absent| Comparison::Drifted(item(mapped, observed, fields, absent));
     let live = read.filter(|record| record.deleted == Deleted::No);
     if live.is_some() && observed.link.remote_state.presence == Presence::FilteredOut {
-        // The filter shows it again, and no change of the record told that.
+        // The filter shows it again, and no event reported that.
         return drifted(Vec::new(), None);
     }
-    // A value that its field cannot hold, or a second row, is parked with its reason by apply.
+    // Apply parks a value that its field cannot hold, and a second row, with the reason.
     let postgres = match postgres_side(mapped, fields, observed) {
         Ok((postgres, invalid)) if invalid.is_empty() => postgres,
         Ok(_) | Err(_) => return Comparison::Held,
@@ -68,7 +68,7 @@ pub(crate) fn compare(
             fields: named,
             changed_at_ms: record.version.modified_ms,
         },
-        // The parent is not the one that the remote state shows: an event is missing or under way.
+        // The parent is not the one in the remote state: an event is missing or on its way.
         (Some(Err(_)), _) | (Some(_), None) => return drifted(Vec::new(), None),
         (None, _) => SideState {
             presence: if observed.link.agreed {

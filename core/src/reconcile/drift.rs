@@ -1,27 +1,28 @@
-//! Walks both live sides page by page, reads suspects twice, and enqueues what has drifted.
+//! Compares both live sides page by page, reads what differs twice, and enqueues what has drifted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::planner::ObjectPlanner;
-use crate::capture::backfill::snapshot;
-use crate::capture::enrich::read_shown;
-use crate::engine::deadline::Deadline;
-use crate::engine::error::Error;
-use crate::engine::job::Job;
-use crate::engine::orphans::StreamGuard;
-use crate::engine::ports::MappedObject;
-use crate::engine::ports::salesforce::{SalesforceRecord, ScanPage};
-use crate::engine::ports::store::{ObservedRecord, StreamName, StreamPosition};
-use crate::engine::tenant::read_fields;
+use crate::job::Job;
+use crate::job::deadline::Deadline;
+use crate::job::error::Error;
+use crate::job::guard::StreamGuard;
+use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{RecordId, SalesforceId};
 use crate::model::link::Presence;
 use crate::model::observation::SalesforceObservation;
+use crate::observe::planner::ObjectPlanner;
+use crate::observe::read::{read_shown, snapshot};
+use crate::ports::MappedObject;
+use crate::ports::capture_store::StreamPosition;
+use crate::ports::job_store::StreamName;
+use crate::ports::record::ObservedRecord;
+use crate::ports::salesforce::{SalesforceRecord, ScanPage};
 
 use super::compare::{Comparison, DriftItem, compare};
 use super::{ReconcileReport, has_time};
 
-/// How far back an incremental comparison goes: twice the hour that commonly lies between two runs.
+/// How far back an incremental comparison goes: twice the usual hour between two runs.
 const INCREMENTAL_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
 
 /// The position of a full comparison that is done.
@@ -33,13 +34,13 @@ struct PageFindings {
     compared: u64,
     held: u64,
     drifted: Vec<DriftItem>,
-    /// Records of Salesforce that capture never saw.
+    /// Records in Salesforce that have no link.
     unlinked: Vec<SalesforceRecord>,
-    /// Linked records that Salesforce no longer shows.
+    /// Linked records that Salesforce does not return any more.
     vanished: Vec<RecordId>,
 }
 
-/// Compares every record of every object, from where the last run stopped.
+/// Compares every record of every object, starting where the last run stopped.
 pub(crate) async fn full(job: &Job<'_>, deadline: Deadline) -> Result<ReconcileReport, Error> {
     let mut report = ReconcileReport {
         complete: true,
@@ -63,7 +64,7 @@ pub(crate) async fn full(job: &Job<'_>, deadline: Deadline) -> Result<ReconcileR
     Ok(report)
 }
 
-/// Compares what Salesforce changed lately.
+/// Compares the records that changed in Salesforce recently.
 pub(crate) async fn incremental(
     job: &Job<'_>,
     deadline: Deadline,
@@ -100,7 +101,7 @@ pub(crate) async fn incremental(
     Ok(report)
 }
 
-/// Finds drift on every object without enqueueing anything.
+/// Finds drift in every object. Enqueues nothing.
 pub(crate) async fn detect(job: &Job<'_>, deadline: Deadline) -> Result<Vec<DriftItem>, Error> {
     let mut drifted = Vec::new();
     for mapped in job.mapped_objects() {
@@ -119,7 +120,7 @@ pub(crate) async fn detect(job: &Job<'_>, deadline: Deadline) -> Result<Vec<Drif
     Ok(drifted)
 }
 
-/// Marks drifted records to be looked at on both sides. Returns how many were enqueued.
+/// Enqueues drifted records, to be read on both sides. Returns how many.
 pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, Error> {
     let mut enqueued = 0;
     for mapped in job.mapped_objects() {
@@ -147,7 +148,7 @@ struct FullComparison<'a> {
     at: ScanProgress,
 }
 
-/// Where a full comparison stands: what was compared, and up to which id.
+/// How far a full comparison has come: what was compared, and up to which id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct ScanProgress {
     after: Option<SalesforceId>,
@@ -156,7 +157,7 @@ struct ScanProgress {
 }
 
 impl ScanProgress {
-    /// Reads it from a stored position; one that is done, or none, begins anew.
+    /// Reads it from a stored position. It starts again if the position is missing or marks the end.
     fn of(position: Option<&SourceCursor>) -> Self {
         let Some(SourceCursor::Snapshot(text)) = position else {
             return Self::default();
@@ -207,15 +208,14 @@ impl<'a> FullComparison<'a> {
             if self.page(report).await? {
                 return Ok(true);
             }
-            // Renewed with every page: a page takes far less than the lease.
-            if !self.job.renew(&mut self.lease).await? {
+            if !self.job.keep(&mut self.lease).await? {
                 return Ok(false);
             }
         }
         Ok(false)
     }
 
-    /// Compares one page and stores how far it came. Returns whether it was the last.
+    /// Compares one page and stores the progress. Returns whether it was the last page.
     async fn page(&mut self, report: &mut ReconcileReport) -> Result<bool, Error> {
         let (job, mapped) = (self.job, self.mapped);
         let page = scan_page(job, mapped, self.at.after.as_ref()).await?;
@@ -282,7 +282,7 @@ async fn changed_page(
     Ok(page)
 }
 
-/// Compares one page of a scan, and finds the linked records that it should have shown.
+/// Compares one page of a scan, and finds the linked records that are missing from it.
 async fn inspect(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -304,8 +304,8 @@ async fn inspect(
     Ok(findings)
 }
 
-/// Compares one page of changes. Of records that the object's filter does not show only those count
-/// that are not known to lie outside: they are looked at.
+/// Compares one page of changes. A record that the object's filter does not show is enqueued, unless it
+/// is known to be filtered out.
 async fn inspect_changes(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -342,8 +342,8 @@ async fn inspect_changes(
     Ok(findings)
 }
 
-/// Compares records just read with their rows; those that differ are read again, on both sides, and
-/// count only if they still differ and nothing is under way for them.
+/// Compares records just read with their rows. Records that differ are read again on both sides; they
+/// count only if they still differ and have no open work.
 async fn compare_records(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -375,7 +375,7 @@ async fn compare_records(
     Ok(())
 }
 
-/// What comparing a set of records new.
+/// The result of comparing a set of records.
 #[derive(Default)]
 struct Comparisons {
     drifted: BTreeMap<SalesforceId, DriftItem>,
@@ -416,8 +416,8 @@ impl Comparisons {
     }
 }
 
-/// Marks what a page showed to be wrong: drifted and vanished records are looked at, records that were
-/// never seen are recorded as seen.
+/// Enqueues what a page found: drifted and vanished records are read again, records without a link are
+/// recorded as observed.
 async fn enqueue(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -470,7 +470,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_comparison_goes_on_where_it_stopped_and_begins_anew_when_done() {
+    fn a_full_comparison_resumes_and_restarts_when_done() {
         let at = ScanProgress {
             after: Some(SalesforceId::parse("001xx000003DGb2AAG").unwrap()),
             compared: 2_000,

@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 use super::classify::Fault;
 use super::rest::bearer;
 use super::transport::{HttpFailure, Transport};
-use crate::engine::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 use crate::model::ids::SalesforceId;
+use crate::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 
 /// How a server without a person enters the org.
 #[derive(Debug, Clone)]

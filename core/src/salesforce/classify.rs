@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::engine::ports::salesforce::{Disposition, Refusal, SalesforceError};
+use crate::ports::salesforce::{Disposition, Refusal, SalesforceError};
 
 /// One error as Salesforce states it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::rest::{Fetched, RestCall, RestClient};
-use crate::engine::ports::salesforce::{Disposition, SalesforceError};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::model::value::{Decimal, Value};
+use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// Describes of objects, kept until one is contradicted.
 #[derive(Default)]

@@ -12,13 +12,13 @@ use serde_json::Value as Json;
 use super::avro::{ChangeType, Event, EventHeader, EventSchema};
 use super::bitmap::{FieldPlace, places};
 use super::describe::field_of;
-use crate::engine::ports::salesforce::{Changes, Interest, SalesforceError};
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::model::value::{Decimal, Payload, Value};
+use crate::ports::salesforce::{Changes, Interest, SalesforceError};
 
 /// The mapped objects and fields that events are read for.
 #[derive(Default)]

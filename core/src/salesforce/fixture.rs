@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::engine::ports::salesforce::{Changes, Interest};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::observation::SalesforceObservation;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::ports::salesforce::{Changes, Interest};
 
 pub(super) const TEXT: FieldType = FieldType::Text { length: 255 };
 pub(super) const MONEY: FieldType = FieldType::Decimal {

@@ -36,7 +36,7 @@ use super::classify::Fault;
 pub(super) use super::event::EventFilter;
 use super::event::Ourselves;
 use super::transport::{GrpcBody, GrpcFailure, Transport};
-use crate::engine::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
+use crate::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
 
 /// The event bus of one org. Cheap to clone.
 #[derive(Clone)]

@@ -12,15 +12,15 @@ use serde_json::{Map, Value as Json};
 use super::describe::{Schemas, field_of};
 use super::rest::{Fetched, RestCall, RestClient};
 use super::soql::{Literal, Selection};
-use crate::engine::ports::salesforce::{
-    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
-    ScanPage,
-};
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::Version;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
+use crate::ports::salesforce::{
+    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
+    ScanPage,
+};
 
 /// Reads from one org.
 #[derive(Clone, Copy)]

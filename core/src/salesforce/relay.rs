@@ -15,13 +15,13 @@ use super::avro::{ChangeType, EventHeader, flat_name};
 use super::event::{
     Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves, distinguished,
 };
-use crate::engine::ports::salesforce::{Interest, SalesforceError};
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::schema::ObjectSchema;
 use crate::model::value::{Decimal, Payload, Value};
+use crate::ports::salesforce::{Interest, SalesforceError};
 
 /// Start of the source of every event that Salesforce relays; the org's id follows (Salesforce Event
 /// Relay, partner event source name).

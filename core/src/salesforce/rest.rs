@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::transport::{Effect, HttpFailure, Transport};
-use crate::engine::ports::salesforce::SalesforceError;
+use crate::ports::salesforce::SalesforceError;
 
 /// Makes REST calls.
 pub(super) struct RestClient {

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub(super) use self::network::Network;
-use crate::engine::ports::salesforce::{Disposition, SalesforceError};
+use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// The body of a gRPC message stream, in either direction.
 pub type GrpcBody = tonic::body::Body;

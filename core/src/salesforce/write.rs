@@ -18,9 +18,7 @@ use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
 use super::rest::{CallFailure, RestCall, RestClient};
 use super::transport::Effect;
-use crate::engine::ports::salesforce::{
-    Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
-};
+use crate::ports::salesforce::{Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget};
 
 /// Writes to one org.
 #[derive(Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::engine::ports::StoreError;
+use crate::ports::StoreError;
 
-/// What Postgres said, as far as it holds no value: messages and details quote them.
+/// What Postgres reported, without messages and details: they quote values.
 #[derive(Debug)]
 struct Refusal {
     code: String,
@@ -27,7 +27,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The driver could not do it, for a reason that is not Postgres's.
+/// The driver failed, not Postgres.
 #[derive(Debug)]
 struct Driver(&'static str);
 
@@ -40,7 +40,7 @@ impl fmt::Display for Driver {
 impl std::error::Error for Driver {}
 
 /// Returns the function that turns an error of the driver, met while doing `what`, into ours.
-pub(super) fn refused(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+pub(crate) fn refused(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| classify(what, &error)
 }
 
@@ -48,11 +48,11 @@ fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
     let database =
         |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Database { what, source };
     match error {
-        sqlx::Error::Database(said) => {
-            let code = said.code().unwrap_or_default().into_owned();
+        sqlx::Error::Database(reported) => {
+            let code = reported.code().unwrap_or_default().into_owned();
             let refusal = Refusal {
-                constraint: said.constraint().map(str::to_owned),
-                table: said.table().map(str::to_owned),
+                constraint: reported.constraint().map(str::to_owned),
+                table: reported.table().map(str::to_owned),
                 code,
             };
             if out_of_reach(&refusal.code) {
@@ -70,7 +70,7 @@ fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
             StoreError::Unreachable(format!("{what}: the pool is closed"))
         }
         sqlx::Error::Protocol(_) => {
-            StoreError::Unreachable(format!("{what}: the server spoke out of turn"))
+            StoreError::Unreachable(format!("{what}: the server broke the protocol"))
         }
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
@@ -89,7 +89,7 @@ fn out_of_reach(code: &str) -> bool {
 }
 
 /// Returns the error of a call that met another session on the same new record: do it again.
-pub(super) fn contended(what: &'static str) -> StoreError {
+pub(crate) fn contended(what: &'static str) -> StoreError {
     StoreError::Database {
         what,
         source: Box::new(Refusal {
@@ -100,12 +100,9 @@ pub(super) fn contended(what: &'static str) -> StoreError {
     }
 }
 
-/// How often a call is made again after a deadlock or a lost race, before the caller hears of it.
-pub(super) const CONTENTION_RETRIES_MAX: usize = 3;
-
 /// Returns whether waiting a little and doing the same again may help: deadlock, serialization,
 /// lock timeout.
-pub(super) fn is_contention(error: &StoreError) -> bool {
+pub(crate) fn is_contention(error: &StoreError) -> bool {
     match error {
         StoreError::Database { source, .. } => source
             .downcast_ref::<Refusal>()
@@ -114,38 +111,45 @@ pub(super) fn is_contention(error: &StoreError) -> bool {
     }
 }
 
+/// Returns the error for content of the control plane that this program never writes.
+pub(crate) fn corrupt(error: impl fmt::Display) -> StoreError {
+    StoreError::Mapping(format!(
+        "the control plane holds something that was not written by this version: {error}"
+    ))
+}
+
 /// Why Postgres refused one row of a mapped table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RowRefusal {
+pub(crate) struct RowRefusal {
     /// What to do about it.
-    pub(super) kind: RefusalKind,
+    pub(crate) kind: RefusalKind,
     /// The constraint or column that refused, where Postgres names one.
-    pub(super) place: Option<String>,
+    pub(crate) place: Option<String>,
     /// The column alone.
-    pub(super) column: Option<String>,
-    /// What Postgres new. Quotes values: for the dead letter, never for a log.
-    pub(super) message: String,
+    pub(crate) column: Option<String>,
+    /// What Postgres reported. Quotes values: for the dead letter, never for a log.
+    pub(crate) message: String,
 }
 
 /// What a refusal of a row calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RefusalKind {
+pub(crate) enum RefusalKind {
     /// The row it points to is not there yet.
     ParentMissing,
     /// The value does not fit the column (class 22).
     ValueRejected,
-    /// A constraint says no (class 23), or a trigger of the customer's (P0001).
+    /// A constraint rejects the row (class 23), or a trigger of the customer's does (P0001).
     ConstraintRejected,
-    /// Somebody is in the way: later.
+    /// Another transaction is in the way: later.
     Contended,
 }
 
 /// Returns why the row was refused, or the error itself if it is not about a row.
-pub(super) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> {
-    let sqlx::Error::Database(said) = &error else {
+pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> {
+    let sqlx::Error::Database(reported) = &error else {
         return Err(refused("writing rows")(error));
     };
-    let code = said.code().unwrap_or_default();
+    let code = reported.code().unwrap_or_default();
     let kind = match code.as_ref() {
         "23503" => RefusalKind::ParentMissing,
         "40P01" | "40001" | "55P03" | "57014" => RefusalKind::Contended,
@@ -154,17 +158,17 @@ pub(super) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> 
         code if code.starts_with("23") => RefusalKind::ConstraintRejected,
         _ => return Err(refused("writing rows")(error)),
     };
-    let said = said.downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    let reported = reported.downcast_ref::<sqlx::postgres::PgDatabaseError>();
     Ok(RowRefusal {
         kind,
-        place: said
+        place: reported
             .constraint()
-            .or_else(|| said.column())
+            .or_else(|| reported.column())
             .map(str::to_owned),
-        column: said.column().map(str::to_owned),
-        message: match said.detail() {
-            Some(detail) => format!("{} ({detail})", said.message()),
-            None => said.message().to_owned(),
+        column: reported.column().map(str::to_owned),
+        message: match reported.detail() {
+            Some(detail) => format!("{} ({detail})", reported.message()),
+            None => reported.message().to_owned(),
         },
     })
 }

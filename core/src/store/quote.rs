@@ -3,17 +3,17 @@
 use crate::model::ids::{ColumnName, TableName};
 
 /// Returns the identifier quoted: any name Postgres allows is safe in SQL text then.
-pub(super) fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Returns the column's name quoted.
-pub(super) fn column(name: &ColumnName) -> String {
+pub(crate) fn column(name: &ColumnName) -> String {
     identifier(name.as_str())
 }
 
 /// Returns the table's name quoted, with its schema.
-pub(super) fn table(name: &TableName) -> String {
+pub(crate) fn table(name: &TableName) -> String {
     format!(
         "{}.{}",
         identifier(name.schema.as_str()),
@@ -21,8 +21,8 @@ pub(super) fn table(name: &TableName) -> String {
     )
 }
 
-/// Returns a text literal, whatever `standard_conforming_strings` says.
-pub(super) fn literal(text: &str) -> String {
+/// Returns a text literal, whatever `standard_conforming_strings` is.
+pub(crate) fn literal(text: &str) -> String {
     if text.contains('\\') {
         format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     } else {
@@ -31,7 +31,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Returns a `text[]` literal's content: `{"a","b"}`.
-pub(super) fn text_array<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn text_array<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = texts
         .into_iter()
         .map(|text| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))

@@ -1,14 +1,18 @@
-//! One transaction: its limits, and every statement's error with what was attempted.
+//! One transaction: its limits, a span for every statement, and every error with what was attempted.
+//!
+//! A slow batch names its statement: each runs in a span at debug level with the field `statement`.
 
 use serde::Serialize;
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, Transaction};
+use tracing::instrument;
 
 use super::PgStore;
-use super::error::refused;
-use crate::engine::ports::StoreError;
+use super::error::{is_contention, refused};
+use crate::ports::StoreError;
 
 /// Opens every transaction of ours.
 ///
@@ -26,15 +30,18 @@ const BEGIN: &str = "begin isolation level read committed; \
     set local plan_cache_mode = 'force_custom_plan'; \
     set local jit = off";
 
+/// How often [`Tx::retry`] makes an attempt again before it returns the error.
+const CONTENTION_RETRIES_MAX: usize = 3;
+
 /// A transaction that is rolled back unless it is committed.
-pub(super) struct Tx {
+pub(crate) struct Tx {
     inner: Transaction<'static, Postgres>,
     statement_cache: bool,
 }
 
 impl PgStore {
     /// Opens a transaction.
-    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = self
             .pool
             .begin_with(BEGIN)
@@ -48,8 +55,24 @@ impl PgStore {
 }
 
 impl Tx {
+    /// Makes an attempt, which opens and commits a transaction of its own, and makes it again after a
+    /// deadlock, a lost race or a lock timeout: nothing of the failed one has happened.
+    pub(crate) async fn retry<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        for _ in 0..CONTENTION_RETRIES_MAX {
+            match attempt().await {
+                Err(error) if is_contention(&error) => {}
+                done => return done,
+            }
+        }
+        attempt().await
+    }
+
     /// Runs a statement and returns the number of rows it changed.
-    pub(super) async fn run(
+    #[instrument(level = "debug", skip_all, fields(statement = what))]
+    pub(crate) async fn run(
         &mut self,
         what: &'static str,
         query: Query<'_, Postgres, PgArguments>,
@@ -63,7 +86,7 @@ impl Tx {
     }
 
     /// Runs a query and returns its rows.
-    pub(super) async fn rows<T>(
+    pub(crate) async fn rows<T>(
         &mut self,
         what: &'static str,
         query: QueryAs<'_, Postgres, T, PgArguments>,
@@ -71,12 +94,14 @@ impl Tx {
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
-        self.rows_raw(query).await.map_err(refused(what))
+        self.rows_raw(what, query).await.map_err(refused(what))
     }
 
     /// Runs a query and returns its rows, or the driver's error as it is.
-    pub(super) async fn rows_raw<T>(
+    #[instrument(level = "debug", skip_all, fields(statement = what))]
+    pub(crate) async fn rows_raw<T>(
         &mut self,
+        what: &'static str,
         query: QueryAs<'_, Postgres, T, PgArguments>,
     ) -> Result<Vec<T>, sqlx::Error>
     where
@@ -89,7 +114,8 @@ impl Tx {
     }
 
     /// Runs a query and returns its one row, if there is one.
-    pub(super) async fn row<T>(
+    #[instrument(level = "debug", skip_all, fields(statement = what))]
+    pub(crate) async fn row<T>(
         &mut self,
         what: &'static str,
         query: QueryAs<'_, Postgres, T, PgArguments>,
@@ -105,7 +131,8 @@ impl Tx {
     }
 
     /// Runs a query and returns the first column of its rows.
-    pub(super) async fn values<T>(
+    #[instrument(level = "debug", skip_all, fields(statement = what))]
+    pub(crate) async fn values<T>(
         &mut self,
         what: &'static str,
         query: QueryScalar<'_, Postgres, T, PgArguments>,
@@ -122,7 +149,8 @@ impl Tx {
     }
 
     /// Runs statements that take no arguments.
-    pub(super) async fn script(
+    #[instrument(level = "debug", skip_all, fields(statement = what))]
+    pub(crate) async fn script(
         &mut self,
         what: &'static str,
         sql: impl sqlx::SqlSafeStr,
@@ -135,13 +163,13 @@ impl Tx {
     }
 
     /// Marks the place that [`Tx::back`] returns to.
-    pub(super) async fn savepoint(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.script("marking a place to return to", "savepoint rows")
             .await
     }
 
     /// Undoes everything since the last [`Tx::savepoint`], its row locks included.
-    pub(super) async fn back(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn back(&mut self) -> Result<(), StoreError> {
         self.script(
             "undoing the rows of a batch",
             "rollback to savepoint rows; release savepoint rows",
@@ -150,23 +178,32 @@ impl Tx {
     }
 
     /// Keeps everything since the last [`Tx::savepoint`].
-    pub(super) async fn keep(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn keep(&mut self) -> Result<(), StoreError> {
         self.script("keeping the rows of a batch", "release savepoint rows")
             .await
     }
 
     /// Commits.
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
         self.inner.commit().await.map_err(refused("committing"))
     }
 
-    /// Gives everything up.
-    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+    /// Rolls back.
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         self.inner.rollback().await.map_err(refused("rolling back"))
     }
 }
 
 /// Binds rows as one JSON array, for `jsonb_to_recordset`.
-pub(super) fn recordset<T: Serialize>(rows: &[T]) -> Json<&[T]> {
+pub(crate) fn recordset<T: Serialize>(rows: &[T]) -> Json<&[T]> {
     Json(rows)
+}
+
+/// Returns milliseconds as an interval, to add to the database's own clock.
+pub(crate) fn interval(ms: i64) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: ms.saturating_mul(1_000),
+    }
 }

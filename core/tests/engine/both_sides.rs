@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use syncline::SourceSystem;
-use syncline::engine::ports::MappedObject;
+use syncline::ports::MappedObject;
 use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
 use crate::stage::Stage;

@@ -2,9 +2,9 @@
 
 use syncline::config::Config;
 use syncline::engine::check::{Level, check_object};
-use syncline::engine::ports::SalesforcePort;
-use syncline::engine::ports::store::{ColumnFacts, TableFacts};
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
+use syncline::ports::SalesforcePort;
+use syncline::ports::operator_store::{ColumnFacts, TableFacts};
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};
@@ -137,7 +137,7 @@ async fn columns_that_would_round_or_cut_are_named() {
         found,
         [
             "error: column revenue keeps 1 digits after the point, AnnualRevenue 2: Postgres would round",
-            "warning: column name holds 50 characters, Name 255: longer values are stopped",
+            "warning: column name holds 50 characters, Name 255: longer values are parked",
             "error: column phone of type timestamptz cannot hold Phone",
         ]
     );

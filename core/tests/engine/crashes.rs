@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
-use syncline::engine::ports::{SalesforcePort, StorePort};
+use syncline::ports::{SalesforcePort, Store};
 
 use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
@@ -14,7 +14,7 @@ use crate::stage::Stage;
 fn pausing_worker(stage: &Stage, pause: PauseAt) -> (SyncEngine, Arc<PausingSalesforce>) {
     let inner = Arc::clone(&stage.salesforce);
     let port = PausingSalesforce::new(inner, &stage.org, pause);
-    let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
+    let store = Arc::new(stage.store.clone()) as Arc<dyn Store>;
     let engine = stage.worker(
         "doomed",
         store,
@@ -92,7 +92,7 @@ async fn edit_after_write_of_unknown_outcome_is_kept() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_lapsed_settles_nothing() {
+async fn a_worker_whose_lease_expired_settles_nothing() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")

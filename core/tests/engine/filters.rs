@@ -1,9 +1,8 @@
 //! Objects with a SOQL filter: what lies outside it is left alone, whatever way it is seen.
 
 use serde_json::{Value as Json, json};
-use syncline::engine::ports::Clock;
 use syncline::engine::system::SystemClock;
-use syncline::reconcile::{detect_drift, run_reconcile_once};
+use syncline::ports::Clock;
 
 use crate::mapping::with_line;
 use crate::stage::Stage;
@@ -357,9 +356,14 @@ async fn kept_and_filtered_out_records_are_not_drift() {
     leave(&stage, &ada);
     stage.org.update(&ada, json!({"Name": "Ada Outside"}));
     stage.drain().await;
-    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline()).await;
+    let drifted = stage
+        .engine
+        .detect_drift(&stage.tenant, stage.deadline())
+        .await;
     assert_eq!(drifted.unwrap(), Vec::new());
-    let full = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+    let full = stage
+        .engine
+        .reconcile_full(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert_eq!(
@@ -393,7 +397,10 @@ async fn comparison_finds_filter_exits_and_returns_without_events() {
     assert_eq!(names(&stage).await, json!(""));
 
     come_back(&stage, &ada);
-    let full = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline()).await;
+    let full = stage
+        .engine
+        .reconcile_full(&stage.tenant, stage.deadline())
+        .await;
     assert_eq!(full.unwrap().enqueued, 1);
     stage.apply("Account").await;
     assert_eq!(names(&stage).await, json!("Ada"));

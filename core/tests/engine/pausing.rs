@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use salesforce_org::Position;
-use syncline::engine::ports::salesforce::{
+use syncline::model::cursor::SourceCursor;
+use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
+use syncline::model::schema::ObjectSchema;
+use syncline::ports::salesforce::{
     EventBatch, EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
     SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane,
     WriteOutcome,
 };
-use syncline::model::cursor::SourceCursor;
-use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
-use syncline::model::schema::ObjectSchema;
 use tokio::sync::Notify;
 
 use crate::local_org::LocalOrg;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use syncline::engine::SyncEngine;
-use syncline::engine::ports::{Clock, SalesforcePort, StorePort};
 use syncline::engine::system::SystemClock;
+use syncline::ports::{Clock, SalesforcePort, Store};
 
 use crate::mapping::MAPPING;
 use crate::pausing::{PauseAt, PausingSalesforce};
@@ -54,7 +54,7 @@ async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
 }
 
 fn writer(stage: &Stage, port: &Arc<PausingSalesforce>) -> SyncEngine {
-    let store = Arc::new(stage.store.clone()) as Arc<dyn StorePort>;
+    let store = Arc::new(stage.store.clone()) as Arc<dyn Store>;
     stage.worker("writer", store, Arc::clone(port) as Arc<dyn SalesforcePort>)
 }
 

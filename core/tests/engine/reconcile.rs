@@ -1,7 +1,6 @@
 //! Comparing both live sides: drift is found, nothing is written by it, and the proof is published.
 
 use serde_json::json;
-use syncline::reconcile::{detect_drift, enqueue_repair, run_reconcile_once};
 
 use crate::stage::Stage;
 
@@ -30,7 +29,9 @@ async fn unnoticed(stage: &Stage, statement: &str) {
 #[tokio::test]
 async fn equal_sides_are_proven_equal() {
     let stage = with_accounts().await;
-    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+    let report = stage
+        .engine
+        .reconcile_full(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert!(report.complete);
@@ -53,14 +54,18 @@ async fn drift_is_found_and_repaired_by_the_ordinary_way() {
     )
     .await;
     assert_eq!(stage.capture_postgres().await.counts.seen, 0);
-    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline())
+    let drifted = stage
+        .engine
+        .detect_drift(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert_eq!(drifted.len(), 1, "{drifted:?}");
     assert_eq!(drifted[0].external_id, "a-7");
     assert_eq!(drifted[0].fields[0].as_str(), "Name");
     let writes = stage.org.writing_calls();
-    let enqueued = enqueue_repair(&stage.engine, &stage.tenant, &drifted)
+    let enqueued = stage
+        .engine
+        .enqueue_repair(&stage.tenant, &drifted)
         .await
         .unwrap();
     assert_eq!(enqueued, 1);
@@ -80,7 +85,9 @@ async fn a_record_with_open_work_has_not_drifted() {
         .sql("update account set name = 'Soon' where external_id = 'a-7'")
         .await;
     stage.capture_postgres().await;
-    let drifted = detect_drift(&stage.engine, &stage.tenant, stage.deadline())
+    let drifted = stage
+        .engine
+        .detect_drift(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert_eq!(drifted, Vec::new());
@@ -95,7 +102,9 @@ async fn a_conflict_is_held_apart_and_is_not_drift() {
         .await;
     stage.org.update(&id, json!({"Name": "There"}));
     stage.drain().await;
-    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+    let report = stage
+        .engine
+        .reconcile_full(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert_eq!((report.held, report.drifted.len()), (1, 0));
@@ -106,7 +115,9 @@ async fn a_record_that_vanished_unseen_is_looked_at() {
     let stage = with_accounts().await;
     let id = stage.org.id_of("Account", "a-7").unwrap();
     stage.org.delete(&id);
-    let report = run_reconcile_once(&stage.engine, &stage.tenant, stage.deadline())
+    let report = stage
+        .engine
+        .reconcile_full(&stage.tenant, stage.deadline())
         .await
         .unwrap();
     assert_eq!(report.enqueued, 1);

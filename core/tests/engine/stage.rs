@@ -10,9 +10,9 @@ use syncline::apply::ApplyReport;
 use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
-use syncline::engine::deadline::Deadline;
-use syncline::engine::ports::{SalesforcePort, StorePort};
+use syncline::job::deadline::Deadline;
 use syncline::model::ids::{ObjectName, TenantId};
+use syncline::ports::{SalesforcePort, Store};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
@@ -101,7 +101,7 @@ impl Stage {
     pub(crate) fn worker(
         &self,
         name: &str,
-        store: Arc<dyn StorePort>,
+        store: Arc<dyn Store>,
         salesforce: Arc<dyn SalesforcePort>,
     ) -> SyncEngine {
         SyncEngine::builder()

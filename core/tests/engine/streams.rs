@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
-use syncline::engine::ports::salesforce::{Changes, Interest, ReplayFrom};
-use syncline::engine::ports::store::StreamName;
-use syncline::engine::ports::{Clock, StorePort};
 use syncline::engine::system::SystemClock;
+use syncline::ports::job_store::StreamName;
+use syncline::ports::salesforce::{Changes, Interest, ReplayFrom};
+use syncline::ports::{Clock, JobStore};
 use syncline::salesforce::ALL_CHANGES_TOPIC;
 
 use crate::mapping::MAPPING;

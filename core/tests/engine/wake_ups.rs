@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process::{self, SentWakeUps};
-use syncline::engine::ports::WakeUp;
+use syncline::ports::WakeUp;
 
 use crate::stage::Stage;
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use salesforce_org::Org;
-use syncline::engine::ports::salesforce::{
+use syncline::model::observation::ObservationKind;
+use syncline::model::value::{Decimal, Value};
+use syncline::ports::salesforce::{
     Changes, FieldWrite, Interest, ReadBy, ReplayFrom, SalesforcePort, Write, WriteLane,
     WriteTarget,
 };
-use syncline::model::observation::ObservationKind;
-use syncline::model::value::{Decimal, Value};
 
 use crate::stand::{Stand, TIMEOUT, account, applied, field, fields, object};
 

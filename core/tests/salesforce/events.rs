@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use salesforce_org::FaultAction;
 use serde_json::json;
-use syncline::engine::ports::salesforce::{
-    Changes, Disposition, EventBatch, EventStream, Interest, ReplayFrom, SalesforcePort, StreamEnd,
-    WriteTarget,
-};
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName};
 use syncline::model::observation::{ObservationKind, SalesforceObservation};
 use syncline::model::value::Value;
+use syncline::ports::salesforce::{
+    Changes, Disposition, EventBatch, EventStream, Interest, ReplayFrom, SalesforcePort, StreamEnd,
+    WriteTarget,
+};
 
 use crate::stand::{Stand, account, applied, by_id, field, fields, object, text};
 
@@ -140,7 +140,7 @@ async fn an_event_says_the_same_as_a_read() {
         .await
         .unwrap();
     let (seen, _) = observe(&mut *stream, 1).await;
-    let by = syncline::engine::ports::salesforce::ReadBy::Id(vec![id]);
+    let by = syncline::ports::salesforce::ReadBy::Id(vec![id]);
     let read = stand
         .client
         .read(&object("Account"), &by, &names)

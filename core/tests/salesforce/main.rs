@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod applier;
 mod custom_objects;
 mod events;
 mod reads;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use syncline::engine::ports::salesforce::{
-    Deleted, Disposition, FilterTrial, ReadBy, SalesforcePort, SalesforceRecord,
-};
 use syncline::model::ids::SalesforceId;
 use syncline::model::schema::FieldType;
 use syncline::model::value::Value;
+use syncline::ports::salesforce::{
+    Deleted, Disposition, FilterTrial, ReadBy, SalesforcePort, SalesforceRecord,
+};
 
 use crate::stand::{Stand, account, applied, field, fields, object, reject, text};
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY};
 use secrecy::SecretString;
 use serde_json::json;
-use syncline::engine::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
+use syncline::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
 use crate::stand::{Stand, account, client_of, object, options_of, reject, text, words};

@@ -8,11 +8,11 @@ use salesforce_org::server::{Options, Running, start};
 use salesforce_org::{Fault, FaultAction, Org, RecordId};
 use secrecy::SecretString;
 use serde_json::Value as Json;
-use syncline::engine::ports::salesforce::{
-    Disposition, FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
-};
 use syncline::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
 use syncline::model::value::Value;
+use syncline::ports::salesforce::{
+    Disposition, FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
+};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 use uuid::Uuid;
 

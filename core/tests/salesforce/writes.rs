@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use salesforce_org::FaultAction;
 use serde_json::json;
-use syncline::engine::ports::salesforce::{
+use syncline::model::value::{Decimal, Value};
+use syncline::ports::salesforce::{
     FieldWrite, ReadBy, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
 };
-use syncline::model::value::{Decimal, Value};
 
 use crate::stand::{
     Stand, TIMEOUT, account, applied, by_id, field, locked, object, reject, text, word, words,

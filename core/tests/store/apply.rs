@@ -1,10 +1,10 @@
 //! Planning and writing: exactly the rows that are locked, one transaction, a bad row alone.
 
 use std::time::{Duration, Instant};
+use syncline::ports::{ApplyStore, CaptureStore, ReconcileStore};
 
-use syncline::engine::ports::StorePort;
-use syncline::engine::ports::store::PlannedRecord;
 use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Snapshot};
+use syncline::ports::apply_store::PlannedRecord;
 
 use super::world::{Planner, World, execute, intended, kinds, seen, values};
 
@@ -127,7 +127,7 @@ async fn edit_in_progress_is_awaited_and_not_overwritten() {
     execute(&mut other, "commit").await;
     world.capture().await;
     world
-        .sql("update syncline.sync_task set due_at = now()")
+        .sql("update syncline.sync_task set due_at = syncline.clock()")
         .await;
     assert_eq!(kinds(&world.apply().await), ["settled"]);
     assert_eq!(
@@ -347,7 +347,7 @@ async fn a_stale_lease_plans_nothing() {
     world.capture().await;
     let stale = world.lease().await;
     world
-        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'")
         .await;
     assert!(world.plan(&stale).await.is_empty(), "its time is up");
     world.store.sweep(world.mapped_objects()).await.unwrap();

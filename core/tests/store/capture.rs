@@ -1,8 +1,7 @@
 //! Capture from the outbox: nothing is lost, nothing is skipped, names keep their records.
 
 use std::time::Duration;
-
-use syncline::engine::ports::StorePort;
+use syncline::ports::CaptureStore;
 
 use super::world::{World, ask, execute, kinds};
 
@@ -12,7 +11,7 @@ async fn waiting(world: &mut World) -> String {
 }
 
 #[tokio::test]
-async fn a_transaction_that_commits_late_is_captured_late_and_never_skipped() {
+async fn a_late_commit_is_captured_late_not_skipped() {
     let mut world = World::new().await;
     let mut late = world.database.connect().await;
     execute(&mut late, "begin").await;
@@ -75,7 +74,7 @@ async fn several_rows_with_one_application_cursor_are_all_captured() {
 }
 
 #[tokio::test]
-async fn broken_rows_go_to_the_dead_letter_and_their_neighbours_on() {
+async fn broken_outbox_rows_become_dead_letters_alone() {
     let mut world = World::new().await;
     world
         .sql(
@@ -222,7 +221,7 @@ async fn a_rename_that_is_not_drained_yet_is_no_delete() {
     assert_eq!(kinds(&world.plan(&leases).await), ["requeued"]);
     world.capture().await;
     world
-        .sql("update syncline.sync_task set due_at = now()")
+        .sql("update syncline.sync_task set due_at = syncline.clock()")
         .await;
     let planned = world.apply().await;
     assert_eq!(kinds(&planned), ["intended"]);
@@ -235,7 +234,7 @@ async fn a_rename_that_is_not_drained_yet_is_no_delete() {
 }
 
 #[tokio::test]
-async fn rows_that_differ_by_case_alone_are_one_record_and_stop() {
+async fn rows_that_differ_only_by_case_stop() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('ab-1'), ('AB-1')")
@@ -261,7 +260,7 @@ async fn rows_that_differ_by_case_alone_are_one_record_and_stop() {
 }
 
 #[tokio::test]
-async fn a_row_born_without_an_external_id_gets_the_same_one_twice() {
+async fn generating_an_external_id_twice_gives_the_same() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (name) values ('Ada')")
@@ -339,7 +338,7 @@ async fn existing_rows_are_enqueued_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_capture_never_waits_for_a_user_that_is_in_the_middle() {
+async fn capture_does_not_wait_for_an_open_transaction() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")

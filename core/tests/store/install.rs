@@ -1,7 +1,7 @@
 //! Installing capture: in users' transactions without harm, and out again without a trace.
 
 use sqlx::Connection;
-use syncline::engine::ports::StorePort;
+use syncline::ports::{OperatorStore, ReconcileStore};
 
 use super::world::{World, account, ask, execute, kinds};
 

@@ -1,9 +1,9 @@
 //! Recording what Salesforce shows: once, in versions' order, our own writes recognised by value.
 
-use syncline::engine::ports::StorePort;
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Refresh, Snapshot};
 use syncline::model::observation::SalesforceObservation;
+use syncline::ports::{CaptureStore, JobStore};
 
 use super::streams::{event, lease_events, position};
 use super::world::{World, field, kinds, seen, sf_id};

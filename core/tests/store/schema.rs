@@ -1,5 +1,7 @@
 //! The control plane's shape: what the migrations make is what is committed.
 
+use std::path::{Path, PathBuf};
+
 use sqlx::Row;
 
 use super::world::{World, open};
@@ -123,7 +125,7 @@ async fn first_day_has_its_own_partition() {
 async fn a_day_without_a_partition_stops_nothing() {
     let mut world = World::new().await;
     world
-        .sql("select syncline.drop_journal_partitions(now() + interval '10 days')")
+        .sql("select syncline.drop_journal_partitions(syncline.clock() + interval '10 days')")
         .await;
     world.synced("K", "Ada").await;
     assert_ne!(
@@ -143,7 +145,122 @@ async fn a_day_without_a_partition_stops_nothing() {
         "today's rows stand in the default partition; the next three days have their own"
     );
     world
-        .sql("select syncline.drop_journal_partitions(now() + interval '10 days')")
+        .sql("select syncline.drop_journal_partitions(syncline.clock() + interval '10 days')")
         .await;
     assert_eq!(world.ask(partitions).await, "1");
+}
+
+/// Sources of time and ids other than `syncline.clock()`, `syncline.wall_clock()` and
+/// `syncline.new_id()`.
+const OTHER_SOURCES: [&str; 13] = [
+    " now()",
+    "(now()",
+    "clock_timestamp",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "timeofday",
+    "current_date",
+    "current_time",
+    "localtime",
+    "gen_random_uuid",
+    "uuid_generate",
+    "'now'",
+    "random()",
+];
+
+#[test]
+fn sql_takes_time_and_ids_from_our_functions() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    add_files(&root.join("../migrations"), &mut files);
+    add_files(&root.join("src/store"), &mut files);
+    assert!(files.len() > 30, "the folders are where they were");
+    let mut found = Vec::new();
+    for file in files {
+        // Generated from the catalogue, which shows the bodies of our functions.
+        if file.ends_with("schema.sql") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.to_ascii_lowercase();
+            let code = line.split("--").next().unwrap_or_default();
+            let is_definition = DEFINITIONS.contains(&code.trim());
+            if !is_definition && OTHER_SOURCES.iter().any(|other| code.contains(other)) {
+                found.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// The bodies of our functions.
+const DEFINITIONS: [&str; 3] = [
+    "select now()",
+    "select clock_timestamp()",
+    "select gen_random_uuid()",
+];
+
+fn add_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_files(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn due_tasks_are_found_by_their_index() {
+    let mut world = World::new().await;
+    let plan = explain(
+        &mut world,
+        "select task.record_id
+        from syncline.sync_task as task
+        where task.tenant = 'acme'
+        and task.object = 'Account'
+        and task.state = 'ready'
+        and task.due_at <= syncline.clock()
+        order by task.due_at, task.record_id
+        limit 200
+        for update of task skip locked",
+    )
+    .await;
+    assert!(plan.contains("sync_task_ready_idx"), "{plan}");
+    assert!(
+        plan.contains("(due_at <= now())"),
+        "clock() is inlined into the index condition: {plan}"
+    );
+}
+
+#[tokio::test]
+async fn outbox_rows_are_claimed_by_their_index() {
+    let mut world = World::new().await;
+    let plan = explain(
+        &mut world,
+        "select outbox_id
+        from syncline.sync_outbox
+        where tenant = any('{acme}')
+        or coalesce(btrim(tenant), '') = ''
+        order by outbox_id
+        limit 1000
+        for update skip locked",
+    )
+    .await;
+    assert!(plan.contains("sync_outbox_pkey"), "{plan}");
+}
+
+/// Returns the plan of a query, as if the tables were large.
+async fn explain(world: &mut World, query: &str) -> String {
+    world
+        .sql("set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off")
+        .await;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("explain {query}")))
+        .fetch_all(&mut world.user)
+        .await
+        .unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
 }

@@ -1,11 +1,11 @@
 //! Settling: under the epoch alone, the task only if nothing came meanwhile; the dead are doubted.
 
-use syncline::engine::ports::StorePort;
-use syncline::engine::ports::salesforce::{Disposition, Refusal};
-use syncline::engine::ports::store::{
-    ParkReason, SettledOutcome, Settlement, TaskRelease, WritesSent,
-};
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
+use syncline::ports::apply_store::{SettledOutcome, Settlement, TaskRelease};
+use syncline::ports::job_store::WritesSent;
+use syncline::ports::record::ParkReason;
+use syncline::ports::salesforce::{Disposition, Refusal};
+use syncline::ports::{ApplyStore, JobStore, ReconcileStore};
 
 use super::world::{World, applied, intended, kinds, seen, sf_id, values};
 
@@ -37,7 +37,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
 }
 
 #[tokio::test]
-async fn an_edit_during_the_write_keeps_the_base_and_the_task() {
+async fn an_edit_during_the_write_keeps_the_task() {
     let mut world = World::new().await;
     world.synced("K", "zero").await;
     world.sql("update public.account set name = 'one'").await;
@@ -70,7 +70,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     world.capture().await;
     let planned = world.apply().await;
     world
-        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'")
         .await;
     let report = world.store.sweep(world.mapped_objects()).await.unwrap();
     assert_eq!((report.leases_expired, report.intents_unknown), (1, 1));
@@ -123,7 +123,7 @@ async fn a_record_with_an_open_write_is_not_leased() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
+async fn transient_refusals_retry_permanent_ones_park() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")
@@ -140,7 +140,7 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_stays_parks() {
         "1"
     );
     world
-        .sql("update syncline.sync_task set due_at = now()")
+        .sql("update syncline.sync_task set due_at = syncline.clock()")
         .await;
     let quota = SettledOutcome::RetryLater {
         refusal: refusal(Disposition::WaitForQuota),
@@ -311,7 +311,7 @@ async fn an_echo_that_never_comes_is_looked_for() {
         0
     );
     world
-        .sql("update syncline.sync_intent set updated_at = now() - interval '1 hour'")
+        .sql("update syncline.sync_intent set updated_at = syncline.clock() - interval '1 hour'")
         .await;
     assert_eq!(
         world
@@ -356,7 +356,7 @@ async fn a_paused_tenant_captures_and_leases_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_said_and_never_left_is_looked_at_as_soon_as_its_worker_gives_up() {
+async fn an_unsent_write_is_refreshed_when_its_worker_gives_up() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")

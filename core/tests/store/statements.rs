@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use syncline::ports::ReconcileStore;
 
 use secrecy::SecretString;
-use syncline::engine::ports::StorePort;
 use syncline::model::observation::ObservationKind::{Changed, Created};
 use syncline::store::{PgStore, PgStoreOptions};
 use tracing::span;

@@ -1,12 +1,11 @@
 //! Streams: one owner, a position that moves by compare-and-set; wake-ups that cannot multiply.
 
-use syncline::engine::ports::store::{
-    DelayedWakeUp, NextWakeUp, StreamLease, StreamName, StreamPosition,
-};
-use syncline::engine::ports::{StoreError, StorePort};
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::Changed;
 use syncline::model::observation::SalesforceObservation;
+use syncline::ports::capture_store::StreamPosition;
+use syncline::ports::job_store::{DelayedWakeUp, NextWakeUp, StreamLease, StreamName};
+use syncline::ports::{CaptureStore, JobStore, ReconcileStore, StoreError};
 
 use super::world::{World, seen};
 
@@ -69,7 +68,7 @@ async fn a_stream_has_one_owner() {
         "a lost lease releases nothing"
     );
     world
-        .sql("update syncline.sync_checkpoint set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_checkpoint set lease_until = syncline.clock() - interval '1 second'")
         .await;
     assert!(lease_events(&world, "three").await.token > two.token);
 }
@@ -80,7 +79,7 @@ async fn a_reader_that_lost_its_stream_moves_nothing_back() {
     world.synced("K", "Ada").await;
     let mut slow = lease_events(&world, "slow").await;
     world
-        .sql("update syncline.sync_checkpoint set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_checkpoint set lease_until = syncline.clock() - interval '1 second'")
         .await;
     let mut fast = lease_events(&world, "fast").await;
     let fresh = event(seen(Changed, "K", &[("Name", "new")], 20), 9);
@@ -121,7 +120,7 @@ async fn a_reader_that_lost_its_stream_moves_nothing_back() {
 }
 
 #[tokio::test]
-async fn a_position_moves_only_from_where_it_is_thought_to_be() {
+async fn a_position_moves_only_from_its_expected_place() {
     let world = World::new().await;
     let mut lease = lease_events(&world, "one").await;
     let mut copy = lease.clone();
@@ -274,10 +273,10 @@ async fn wake_ups_do_not_multiply() {
     assert_eq!(leases.len(), 25);
     assert_eq!(keep(1).await, NextWakeUp::Unneeded, "the slot is free");
     world
-        .sql("update syncline.sync_wake_up_permit set expires_at = now() - interval '1 second'")
+        .sql("update syncline.sync_wake_up_permit set expires_at = syncline.clock() - interval '1 second'")
         .await;
     world
-        .sql("update syncline.sync_task set lease_until = now() - interval '1 second'")
+        .sql("update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'")
         .await;
     world.store.sweep(world.mapped_objects()).await.unwrap();
     assert_eq!(

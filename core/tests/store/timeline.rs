@@ -145,7 +145,7 @@ async fn a_record_is_found_by_each_of_its_names() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_or_several_go_by_is_said_to_be_so() {
+async fn unknown_and_ambiguous_names_are_reported() {
     let mut world = disputed().await;
     for name in [
         "Key-3",
@@ -182,16 +182,16 @@ async fn a_name_that_nobody_or_several_go_by_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn rules_are_kept_as_long_as_a_decision_may_name_them() {
+async fn rules_are_kept_while_decisions_may_name_them() {
     let mut world = disputed().await;
     let count = "select count(*) from syncline.sync_rules";
     assert_eq!(world.ask(count).await, "1");
     world
-        .sql("update syncline.sync_rules set last_used_on = current_date - 60")
+        .sql("update syncline.sync_rules set last_used_on = syncline.clock()::date - 60")
         .await;
     world.sql("update public.account set phone = '7'").await;
     world.capture().await;
     world.apply().await;
-    let used = "select (last_used_on = current_date)::text from syncline.sync_rules";
+    let used = "select (last_used_on = syncline.clock()::date)::text from syncline.sync_rules";
     assert_eq!(world.ask(used).await, "true", "a decision renews them");
 }

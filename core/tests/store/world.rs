@@ -10,11 +10,6 @@ use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
     FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner, Seed,
 };
-use syncline::engine::ports::store::{
-    LeasedTask, NewIntent, ObservedRecord, PlanEvidence, PlanRules, PlannedPostgres, PlannedRecord,
-    PostgresRow, PostgresSettlement, RecordDecision, SettledOutcome, Settlement,
-};
-use syncline::engine::ports::{MappedObject, RecordPlanner, StorePort};
 use syncline::model::canonical::{from_postgres, to_postgres_json};
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{
@@ -28,6 +23,12 @@ use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
 use syncline::planner::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
 use syncline::planner::route::ApplyLane;
+use syncline::ports::apply_store::{
+    NewIntent, PlanEvidence, PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement,
+    RecordDecision, SettledOutcome, Settlement,
+};
+use syncline::ports::record::{LeasedTask, ObservedRecord, PostgresRow};
+use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
@@ -105,7 +106,7 @@ impl World {
     }
 
     /// Drains the outbox.
-    pub(crate) async fn capture(&self) -> syncline::engine::ports::store::OutboxReport {
+    pub(crate) async fn capture(&self) -> syncline::ports::capture_store::OutboxReport {
         self.store
             .capture_outbox(self.mapped_objects(), 1_000)
             .await
@@ -143,17 +144,13 @@ impl World {
         let settlements: Vec<Settlement> = planned
             .iter()
             .filter_map(|planned| match planned {
-                PlannedRecord::Intended {
-                    lease,
-                    intent,
-                    salesforce_id,
-                    ..
-                } => Some(applied(
-                    lease,
-                    intent.intent_id,
-                    salesforce_id
+                PlannedRecord::Intended { write, .. } => Some(applied(
+                    &write.lease,
+                    write.intent.intent_id,
+                    write
+                        .salesforce_id
                         .clone()
-                        .unwrap_or_else(|| sf_id(&lease.external_id)),
+                        .unwrap_or_else(|| sf_id(&write.lease.external_id)),
                 )),
                 PlannedRecord::Settled { .. }
                 | PlannedRecord::Requeued { .. }
@@ -190,7 +187,7 @@ impl World {
     pub(crate) async fn see(
         &self,
         seen: &[SalesforceObservation],
-    ) -> syncline::engine::ports::store::ObservationReport {
+    ) -> syncline::ports::capture_store::ObservationReport {
         self.store
             .record_observations(self.mapped_objects(), seen, None)
             .await
@@ -250,7 +247,7 @@ pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewInten
     planned
         .iter()
         .filter_map(|planned| match planned {
-            PlannedRecord::Intended { lease, intent, .. } => Some((lease, intent)),
+            PlannedRecord::Intended { write, .. } => Some((&write.lease, &write.intent)),
             PlannedRecord::Settled { .. }
             | PlannedRecord::Requeued { .. }
             | PlannedRecord::Parked { .. } => None,
@@ -498,7 +495,7 @@ impl RecordPlanner for Planner<'_> {
             };
         }
         if observed.rows.len() > 1 {
-            return RecordDecision::Park(syncline::engine::ports::store::ParkReason {
+            return RecordDecision::Park(syncline::ports::record::ParkReason {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!("{} rows", observed.rows.len()),

@@ -32,13 +32,12 @@ function readme(language, start) {
 const VITE_FILES = {
   "index.html": `${HTML}<script type="module" src="/main.js"></script>`,
   "main.js": PROGRAM,
-  "vite.config.js": readme("js", "optimizeDeps"),
 };
 
 test("a Vite build loads the planner", TIMEOUT, async () => {
   const { build } = await import("vite");
   const folder = page("vite-build", VITE_FILES);
-  await build({ root: folder, base: "./", logLevel: "error", configFile: join(folder, "vite.config.js") });
+  await build({ root: folder, base: "./", logLevel: "error", configFile: false });
   await assertPlans(join(folder, "dist"));
 });
 
@@ -46,11 +45,12 @@ test("Vite's development server loads the planner", TIMEOUT, async () => {
   const { createServer } = await import("vite");
   const folder = page("vite-dev", VITE_FILES);
   const answer = withResolvers();
-  const listen = (server) =>
+  const listen = (server) => {
     server.middlewares.use((request, response, next) => void takeAnswer(request, response, answer.resolve).then((taken) => taken || next()));
+  };
   const server = await createServer({
     root: folder,
-    configFile: join(folder, "vite.config.js"),
+    configFile: false,
     logLevel: "error",
     server: { host: "127.0.0.1", port: 0, strictPort: false, hmr: false, fs: { allow: [project] } },
     plugins: [{ name: "answer", configureServer: listen }],

@@ -1,4 +1,4 @@
-//! What the calls answer with, where the engine itself has no such type.
+//! Answers for which the planner itself has no type.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Reads texts of bounded length, and names the place of what does not fit.
+//! Reads JSON texts of bounded length, and reports the place of a mistake.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,7 +27,7 @@ fn read_seed<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S) -> Result<S::Va
             Ok(value)
         }
         Err(error) => {
-            // The path of the whole is written as a point.
+            // The path of the whole input is a point.
             let path = track.path().to_string();
             Err(Problem::of_json(
                 &error,

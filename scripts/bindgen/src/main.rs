@@ -1,4 +1,4 @@
-//! How a compiled planner becomes a package that a browser or Node can import.
+//! Turns a compiled planner into a package that a browser or Node can import.
 //!
 //! The same work as the `wasm-bindgen` command, done by its library, so that its version is the one
 //! in the lock file and nothing has to be installed.
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         .with_context(|| format!("cannot bind {}", request.input.display()))
 }
 
-/// What the command line asks for.
+/// The arguments of the command line.
 #[derive(Debug)]
 struct Request {
     input: PathBuf,
@@ -26,7 +26,7 @@ struct Request {
     out_dir: PathBuf,
 }
 
-/// Who is going to import the package.
+/// The kind of program that imports the package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Web,

@@ -4,6 +4,7 @@
 //! which names and words are not used, and which part of the engine may contain SQL or Salesforce's
 //! codes. A rule reads one file as text; it does not know what the code means.
 
+mod floors;
 mod text;
 mod tokens;
 mod walls;
@@ -46,6 +47,7 @@ impl Source {
         found.extend(words::violations(self));
         if self.has_extension("rs") {
             found.extend(walls::violations(self));
+            found.extend(floors::violations(self));
         }
         found.sort();
         found

@@ -46,7 +46,7 @@ fn is_in(path: &str, part: &str) -> bool {
         .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
-fn is_test_file(path: &str) -> bool {
+pub(crate) fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
@@ -212,7 +212,10 @@ fn salesforce(source: &Source, tokens: &[Token]) -> Vec<Violation> {
 }
 
 /// Returns what follows `root::`, each element of a group for itself.
-fn paths<'a>(tokens: &'a [Token], root: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+pub(crate) fn paths<'a>(
+    tokens: &'a [Token],
+    root: &'a str,
+) -> impl Iterator<Item = (usize, &'a str)> {
     let starts = tokens
         .windows(3)
         .enumerate()

@@ -13,11 +13,11 @@ use super::proto::{ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent};
 use super::{
     Credit, EventBus, EventFilter, Opening, SCHEMA_UNREADABLE, fault_of, position_is_lost,
 };
-use crate::engine::ports::salesforce::{
-    Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
-};
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
+use crate::ports::salesforce::{
+    Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
+};
 use crate::salesforce::auth::Session;
 use crate::salesforce::avro::EventSchema;
 use crate::salesforce::event::{EventReading, Observation, Ourselves};

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::engine::ports::salesforce::Changes;
 use crate::model::schema::FieldType;
+use crate::ports::salesforce::Changes;
 use crate::salesforce::fixture::{MONEY, TEXT, mapped, object, told};
 
 const USER: &str = "0055g00000Xy2zZAAR";

@@ -11,7 +11,7 @@ use tonic::codegen::Service;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::{Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
-use crate::engine::ports::salesforce::{Disposition, SalesforceError};
+use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// The network: one pool of HTTP connections, one gRPC channel.
 pub(in crate::salesforce) struct Network {

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::batch::Batch;
-use crate::engine::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::model::ids::SalesforceId;
+use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::salesforce::classify::{Fault, StatedError};
 use crate::salesforce::rest::Answer;
 

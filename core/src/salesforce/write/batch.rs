@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::payload;
-use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::model::ids::{FieldName, ObjectName};
+use crate::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::salesforce::describe::Schemas;
 
 /// Most records of one collection call (REST API Developer Guide, "sObject Collections").

@@ -7,8 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::engine::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::model::ids::SalesforceId;
+use crate::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::salesforce::describe::Schemas;
 
 /// Longest external id that goes into a path, encoded; longer ones go into a body.

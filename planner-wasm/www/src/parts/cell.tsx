@@ -20,7 +20,7 @@ export const VALUE_CHARS_MAX = 131_072;
 export interface CellProps {
   readonly label: string;
   readonly value: Value | undefined;
-  /** What a number field holds elsewhere: digits that are typed here are a number then. */
+  /** Another column holds a number: digits that are typed here are a number, too. */
   readonly numeric: boolean;
   readonly changed: boolean;
   readonly onChange: (value: Value | undefined) => void;

@@ -1,4 +1,4 @@
-// One past decision, made again: by the rules of then, and by others beside them.
+// One past decision, planned again by its own rules and by others, side by side.
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { writeJson, type ObjectSync, type RecordAnswer, type RecordFacts } from "@syncline/planner";

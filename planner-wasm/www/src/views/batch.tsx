@@ -1,4 +1,4 @@
-// Many records at once: what they come to, what that costs, and each of them to open.
+// Many records at once: their outcomes, their costs, and each record to open.
 import type { ObjectSync } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";

@@ -64,7 +64,7 @@ function Open({ ready }: { readonly ready: boolean }): JSX.Element {
   );
 }
 
-/** The example is real output of the command, kept so by a test of its own. */
+/** The example is real output of the command; a test keeps it current. */
 async function openExample(): Promise<void> {
   const { default: history } = await import("../timeline/history.json?raw");
   open(history, "the example");

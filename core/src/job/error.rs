@@ -1,0 +1,55 @@
+//! What can go wrong with a job as a whole. What goes wrong with one record parks that record.
+
+use crate::model::ids::{FieldName, ObjectName, TenantId};
+
+use crate::ports::salesforce::StreamEnd;
+use crate::ports::{SalesforceError, StoreError, WakeUpError};
+
+/// Returns an error with all its causes, on one line.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+/// Why a job ended without doing what it was asked to. Nothing is lost by it: what was committed
+/// stands, and the rest is done when the job runs again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration does not name this tenant.
+    #[error("the configuration has no tenant {0}")]
+    UnknownTenant(TenantId),
+    /// The configuration does not map this object.
+    #[error("tenant {tenant} does not map the object {object}")]
+    UnknownObject {
+        /// The tenant.
+        tenant: TenantId,
+        /// The object.
+        object: ObjectName,
+    },
+    /// A mapped field does not exist in the org, or is not visible to our user.
+    #[error(
+        "{object}.{field} does not exist in the org of tenant {tenant} or is hidden from its user: \
+         correct the name in syncline.toml or grant read access to the field"
+    )]
+    UnknownField {
+        /// The tenant.
+        tenant: TenantId,
+        /// The object.
+        object: ObjectName,
+        /// The field.
+        field: FieldName,
+    },
+    /// The control plane or the tables.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The org.
+    #[error(transparent)]
+    Salesforce(#[from] SalesforceError),
+    /// The event subscription.
+    #[error(transparent)]
+    Stream(#[from] StreamEnd),
+    /// The wake-up queue.
+    #[error(transparent)]
+    WakeUp(#[from] WakeUpError),
+}

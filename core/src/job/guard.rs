@@ -1,0 +1,219 @@
+//! Leases and permits of jobs that failed, panicked or were dropped.
+//!
+//! Leases and permits expire by themselves, and safety does not depend on this module. It saves other
+//! workers the wait: a guard that is dropped while armed puts its lease on a list, and
+//! [`release_orphans`] releases what is on it.
+
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::ids::{ObjectName, TenantId};
+
+use crate::ports::job_store::{StreamLease, WritesSent};
+use crate::ports::record::LeasedTask;
+use crate::ports::{MappedObject, StoreError};
+
+use super::shared::Shared;
+
+/// What was dropped without a release.
+#[derive(Default)]
+pub(crate) struct OrphanedLeases {
+    orphan: Mutex<Vec<OrphanedLease>>,
+}
+
+/// One lease or permit.
+enum OrphanedLease {
+    Stream(StreamLease),
+    Records(Box<MappedObject>, Vec<LeasedTask>, WritesSent),
+    Permit(TenantId, ObjectName, i32),
+}
+
+impl OrphanedLease {
+    fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Stream(lease) => &lease.tenant,
+            Self::Records(mapped, _, _) => &mapped.tenant,
+            Self::Permit(tenant, _, _) => tenant,
+        }
+    }
+}
+
+impl OrphanedLeases {
+    fn add(&self, orphan: OrphanedLease) {
+        let mut all = self.orphan.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(orphan);
+    }
+
+    fn take_all(&self) -> Vec<OrphanedLease> {
+        let mut all = self.orphan.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all)
+    }
+}
+
+/// A stream's lease while a job holds it.
+pub(crate) struct StreamGuard {
+    orphans: Arc<OrphanedLeases>,
+    lease: StreamLease,
+    leased_at_ms: i64,
+    is_released: bool,
+}
+
+impl StreamGuard {
+    pub(super) fn new(shared: &Shared, lease: StreamLease, now_ms: i64) -> Self {
+        Self {
+            orphans: Arc::clone(&shared.orphans),
+            lease,
+            leased_at_ms: now_ms,
+            is_released: false,
+        }
+    }
+
+    /// Returns true if the lease is older than `age_ms`.
+    pub(super) fn is_due(&self, now_ms: i64, age_ms: i64) -> bool {
+        now_ms - self.leased_at_ms >= age_ms
+    }
+
+    /// Replaces the lease by its renewal.
+    pub(super) fn renewed(&mut self, lease: StreamLease, now_ms: i64) {
+        self.lease = lease;
+        self.leased_at_ms = now_ms;
+    }
+
+    /// The lease is released: a drop has nothing to do.
+    pub(super) fn disarm(mut self) {
+        self.is_released = true;
+    }
+}
+
+impl Deref for StreamGuard {
+    type Target = StreamLease;
+
+    fn deref(&self) -> &StreamLease {
+        &self.lease
+    }
+}
+
+impl DerefMut for StreamGuard {
+    fn deref_mut(&mut self) -> &mut StreamLease {
+        &mut self.lease
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        if !self.is_released {
+            self.orphans.add(OrphanedLease::Stream(self.lease.clone()));
+        }
+    }
+}
+
+/// Leased records, or a wake-up's permit, while a job holds them.
+pub(crate) struct LeaseGuard {
+    orphans: Arc<OrphanedLeases>,
+    orphan: Option<OrphanedLease>,
+}
+
+impl LeaseGuard {
+    /// Takes everything from the list, each under a guard of its own: what cannot be released now either
+    /// goes back to the list.
+    fn orphans(shared: &Shared) -> Vec<Self> {
+        let orphan = shared.orphans.take_all().into_iter();
+        orphan.map(|orphan| Self::new(shared, orphan)).collect()
+    }
+
+    /// Guards the records of one round.
+    pub(crate) fn records(shared: &Shared, mapped: &MappedObject, leases: &[LeasedTask]) -> Self {
+        Self::new(
+            shared,
+            OrphanedLease::Records(Box::new(mapped.clone()), leases.to_vec(), WritesSent::No),
+        )
+    }
+
+    /// Guards the permit of the wake-up that is being answered.
+    pub(crate) fn permit(
+        shared: &Shared,
+        tenant: &TenantId,
+        object: &ObjectName,
+        permit: i32,
+    ) -> Self {
+        Self::new(
+            shared,
+            OrphanedLease::Permit(tenant.clone(), object.clone(), permit),
+        )
+    }
+
+    fn new(shared: &Shared, orphan: OrphanedLease) -> Self {
+        Self {
+            orphans: Arc::clone(&shared.orphans),
+            orphan: Some(orphan),
+        }
+    }
+
+    /// From now on, writes of these records may have been sent.
+    pub(crate) fn mark_writes_sent(&mut self) {
+        if let Some(OrphanedLease::Records(_, _, writes_sent)) = &mut self.orphan {
+            *writes_sent = WritesSent::Perhaps;
+        }
+    }
+
+    /// The lease is released: a drop has nothing to do.
+    pub(crate) fn disarm(mut self) {
+        self.orphan = None;
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        if let Some(orphan) = self.orphan.take() {
+            self.orphans.add(orphan);
+        }
+    }
+}
+
+/// Releases what is on the list. Returns how many leases and permits. Records whose write may still be on
+/// its way stay leased.
+///
+/// What cannot be released now stays on the list for the next call, also if the caller drops this call.
+pub(crate) async fn release_orphans(shared: &Shared) -> usize {
+    let mut released = 0;
+    let mut out_of_reach = BTreeSet::new();
+    for guard in LeaseGuard::orphans(shared) {
+        let Some(orphan) = &guard.orphan else {
+            continue;
+        };
+        if out_of_reach.contains(orphan.tenant()) {
+            continue;
+        }
+        match release(shared, orphan).await {
+            Ok(()) => {
+                released += 1;
+                guard.disarm();
+            }
+            Err(error) => {
+                tracing::warn!(
+                    tenant = %orphan.tenant(), %error,
+                    "a lease of an ended job cannot be released now; it expires by itself"
+                );
+                out_of_reach.insert(orphan.tenant().clone());
+            }
+        }
+    }
+    released
+}
+
+async fn release(shared: &Shared, orphan: &OrphanedLease) -> Result<(), StoreError> {
+    let Some(tenant) = shared.tenants.get(orphan.tenant()) else {
+        return Ok(());
+    };
+    match orphan {
+        OrphanedLease::Stream(lease) => tenant.store.release_stream(lease).await,
+        OrphanedLease::Records(mapped, leases, writes_sent) => {
+            let store = &tenant.store;
+            store.abandon_tasks(mapped, leases, *writes_sent).await
+        }
+        OrphanedLease::Permit(tenant_id, object, permit) => {
+            tenant.store.free_permit(tenant_id, object, *permit).await
+        }
+    }
+}

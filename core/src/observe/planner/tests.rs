@@ -1,0 +1,482 @@
+//! What the planner makes of locked rows and remote states: obstacles, wire forms, automation_overrides, triggers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::config::Config;
+use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
+use crate::model::observation::Version;
+use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::planner::policy::PARENT_WAITS_MAX;
+use crate::ports::record::{LeasedTask, RefusedValue};
+
+const MAPPING: &str = r#"
+[tenant.acme]
+salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "id", auth = "client_credentials", secret = "env:SECRET" }
+postgres   = { url = "env:DATABASE_URL" }
+
+[[tenant.acme.object]]
+object      = "Account"
+table       = "account"
+external_id = { field = "Key__c", column = "key" }
+
+[tenant.acme.object.fields]
+Name     = { column = "name" }
+Rating   = { column = "rating", owner = "postgres" }
+Score__c = { column = "score" }
+ParentId = { column = "parent_key", references = "Account" }
+"#;
+
+const PARENT: &str = "001xx000003DGb2AAG";
+
+fn name(text: &str) -> FieldName {
+    FieldName::parse(text).unwrap()
+}
+
+fn mapped() -> MappedObject {
+    let config = Config::parse(MAPPING).unwrap();
+    let tenant = TenantId::parse("acme").unwrap();
+    let account = ObjectName::parse("Account").unwrap();
+    let text = || FieldType::Text { length: 20 };
+    let reference = FieldType::Reference {
+        to: vec![account.clone()],
+        relationship: Some("Parent".to_owned()),
+    };
+    let fields = [
+        ("Key__c", text(), true),
+        ("Name", text(), true),
+        ("Rating", text(), true),
+        ("Score__c", FieldType::Integer, false),
+        ("ParentId", reference, true),
+    ];
+    let schema = ObjectSchema {
+        object: account,
+        key_prefix: "001".to_owned(),
+        fields: fields
+            .into_iter()
+            .map(|(field, field_type, writeable)| {
+                (name(field), schema(field, field_type, writeable))
+            })
+            .collect(),
+    };
+    MappedObject {
+        sync: Arc::new(config.tenants[&tenant].objects[0].clone()),
+        schema: Arc::new(schema),
+        organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
+        org_epoch: OrgEpoch(1),
+        config_hash: Arc::from("hash"),
+        tenant,
+    }
+}
+
+fn schema(field: &str, field_type: FieldType, writeable: bool) -> FieldSchema {
+    FieldSchema {
+        name: name(field),
+        field_type,
+        createable: writeable,
+        updateable: writeable,
+        nillable: true,
+        defaulted_on_create: false,
+        external_id: field == "Key__c",
+        unique: field == "Key__c",
+        case_sensitive: false,
+        calculated: !writeable,
+    }
+}
+
+/// A record that both sides agreed on, as JSON objects of base, row and remote state by field and column.
+fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
+    let payload = |json: Json| -> Payload {
+        let members = json.as_object().unwrap();
+        members
+            .iter()
+            .map(|(field, value)| (name(field), Value::from_json(value).unwrap()))
+            .collect()
+    };
+    let remote_state = payload(remote_state);
+    let tenant = TenantId::parse("acme").unwrap();
+    let object = ObjectName::parse("Account").unwrap();
+    let seen = !remote_state.is_empty();
+    ObservedRecord {
+        lease: Some(LeasedTask {
+            record_id: RecordId(Uuid::nil()),
+            token: FencingToken(7),
+            generation: Generation(1),
+            attempt: 0,
+            needs_refresh: false,
+            salesforce_id: None,
+            external_id: "k-1".to_owned(),
+            transaction: None,
+        }),
+        link: SyncLink {
+            record_id: RecordId(Uuid::nil()),
+            tenant,
+            object,
+            org_epoch: OrgEpoch(1),
+            external_id: "k-1".to_owned(),
+            canonical_id: "k-1".to_owned(),
+            salesforce_id: seen.then(|| SalesforceId::parse("0015f00002J9YYE").unwrap()),
+            local_key: None,
+            agreed: seen,
+            base: payload(base),
+            remote_state: RemoteState {
+                presence: if seen {
+                    Presence::Present
+                } else {
+                    Presence::Unseen
+                },
+                presence_version: Version::default(),
+                fields: remote_state
+                    .into_iter()
+                    .map(|(field, value)| (field, remote_field(value)))
+                    .collect(),
+            },
+            automation_overrides: BTreeMap::new(),
+            version: 1,
+        },
+        intents: Vec::new(),
+        rows: rows.iter().map(row).collect(),
+        row_locked: false,
+        postgres_changed_at_ms: None,
+        parents: BTreeMap::new(),
+        clock_skew_ms: 0,
+        refused: Vec::new(),
+    }
+}
+
+fn remote_field(value: Value) -> RemoteField {
+    RemoteField {
+        value,
+        version: Version::default(),
+        late_write: false,
+        written_concurrently: false,
+    }
+}
+
+fn row(columns: &Json) -> PostgresRow {
+    let columns: Map<String, Json> = columns.as_object().unwrap().clone();
+    PostgresRow {
+        external_id: columns["key"].as_str().map(str::to_owned),
+        columns,
+    }
+}
+
+fn agreed() -> ObservedRecord {
+    observed(
+        json!({"Key__c": "k-1", "Name": "Ada", "Rating": "Warm", "Score__c": 1, "ParentId": null}),
+        &[json!({"key": "k-1", "name": "Ada", "rating": "Warm", "score": 1, "parent_key": null})],
+        json!({"Key__c": "k-1", "Name": "Ada", "Rating": "Warm", "Score__c": 1, "ParentId": null}),
+    )
+}
+
+fn parked(decision: RecordDecision) -> ParkReason {
+    match decision {
+        RecordDecision::Park(reason) => reason,
+        RecordDecision::Planned { .. } | RecordDecision::Wait { .. } | RecordDecision::Refresh => {
+            panic!("not parked: {decision:?}")
+        }
+    }
+}
+
+/// What is sent to Salesforce, and which fields are withheld with which code.
+fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
+    let mapped = mapped();
+    match ObjectPlanner::new(&mapped).plan(record) {
+        RecordDecision::Planned {
+            intent, withheld, ..
+        } => (
+            intent.map(|intent| intent.fields),
+            withheld
+                .into_iter()
+                .map(|reason| (reason.field.unwrap(), reason.code))
+                .collect(),
+        ),
+        other => panic!("not planned: {other:?}"),
+    }
+}
+
+#[test]
+fn an_invalid_value_is_withheld_and_others_are_sent() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("x".repeat(21));
+    let withheld = vec![(name("Name"), "invalid_value".to_owned())];
+    assert_eq!(sent_and_withheld(&record), (None, withheld.clone()));
+    record.rows[0].columns["rating"] = json!("Cold");
+    let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
+    assert_eq!(sent_and_withheld(&record), (Some(cold), withheld));
+}
+
+#[test]
+fn a_refused_value_is_withheld_until_it_changes() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("Eve");
+    record.rows[0].columns["rating"] = json!("Cold");
+    record.refused.push(RefusedValue {
+        field: name("Name"),
+        value: Value::text("Eve"),
+        reason: ParkReason {
+            code: "NO_EVE".to_owned(),
+            field: Some(name("Name")),
+            message: "not Eve".to_owned(),
+        },
+    });
+    let (sent, withheld) = sent_and_withheld(&record);
+    assert_eq!(
+        sent.unwrap().into_keys().collect::<Vec<_>>(),
+        [name("Rating")]
+    );
+    assert_eq!(withheld, [(name("Name"), "NO_EVE".to_owned())]);
+    record.rows[0].columns["name"] = json!("Ida");
+    let (sent, withheld) = sent_and_withheld(&record);
+    assert_eq!((sent.unwrap().len(), withheld.len()), (2, 0));
+}
+
+#[test]
+fn a_column_left_out_is_neither_agreed_nor_altered() {
+    let mut record = agreed();
+    for (field, value) in [("Name", "Bob"), ("Rating", "Hot")] {
+        let value = remote_field(Value::text(value));
+        record.link.remote_state.fields.insert(name(field), value);
+    }
+    let mut mapped = mapped();
+    let mut sync = (*mapped.sync).clone();
+    sync.fields.get_mut(&name("Rating")).unwrap().owner = Owner::Shared;
+    mapped.sync = Arc::new(sync);
+    let planner = ObjectPlanner::new(&mapped);
+    let mut decision = planner.plan(&record);
+    let RecordDecision::Planned {
+        postgres: Some(PlannedPostgres::Update(columns)),
+        ..
+    } = &mut decision
+    else {
+        panic!("no row is written: {decision:?}")
+    };
+    assert!(columns.remove("rating").is_some());
+    let holds =
+        json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
+    let settled = planner.settle_postgres(&record, &decision, &row(&holds));
+    let agreed = Payload::from([(name("Name"), Value::text("Bob"))]);
+    assert_eq!((settled.base, settled.altered), (agreed, false));
+}
+
+#[test]
+fn a_row_with_an_invalid_external_id_parks() {
+    let mut record = agreed();
+    record.rows[0].columns["key"] = json!("x".repeat(21));
+    let mapped = mapped();
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    assert_eq!(reason.code, "invalid_value");
+    assert_eq!(reason.field, Some(name("Key__c")));
+    assert!(reason.message.contains("column key"), "{}", reason.message);
+}
+
+#[test]
+fn two_rows_of_one_key_park_with_both_names() {
+    let mut record = agreed();
+    let second = row(&json!({"key": "K-1", "name": "Bob"}));
+    record.rows.push(second);
+    let mapped = mapped();
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    assert_eq!(reason.code, "duplicate_key");
+    assert!(
+        reason.message.contains("\"k-1\" and \"K-1\""),
+        "{}",
+        reason.message
+    );
+}
+
+#[test]
+fn a_locked_row_waits_without_counting() {
+    let record = ObservedRecord {
+        row_locked: true,
+        ..agreed()
+    };
+    let mapped = mapped();
+    let decision = ObjectPlanner::new(&mapped).plan(&record);
+    assert!(
+        matches!(decision, RecordDecision::Wait { counts: false, .. }),
+        "{decision:?}"
+    );
+}
+
+#[test]
+fn an_unknown_parent_waits_then_parks() {
+    let mut record = agreed();
+    record
+        .link
+        .remote_state
+        .fields
+        .insert(name("ParentId"), remote_field(Value::text(PARENT)));
+    let mapped = mapped();
+    let decision = ObjectPlanner::new(&mapped).plan(&record);
+    assert!(
+        matches!(decision, RecordDecision::Wait { counts: true, .. }),
+        "{decision:?}"
+    );
+    record.lease.as_mut().unwrap().attempt = PARENT_WAITS_MAX;
+    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    assert_eq!(reason.code, "missing_parent");
+    assert_eq!(reason.field, Some(name("ParentId")));
+}
+
+#[test]
+fn a_known_parent_travels_by_its_external_id() {
+    let mut record = agreed();
+    record
+        .link
+        .remote_state
+        .fields
+        .insert(name("ParentId"), remote_field(Value::text(PARENT)));
+    record
+        .parents
+        .insert(SalesforceId::parse(PARENT).unwrap(), "k-0".to_owned());
+    let mapped = mapped();
+    let RecordDecision::Planned { postgres, .. } = ObjectPlanner::new(&mapped).plan(&record) else {
+        panic!("not planned")
+    };
+    let columns = json!({"parent_key": "k-0"}).as_object().unwrap().clone();
+    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
+}
+
+#[test]
+fn an_edit_of_a_read_only_field_is_undone() {
+    let mut record = agreed();
+    record.rows[0].columns["score"] = json!(2);
+    let mapped = mapped();
+    let RecordDecision::Planned {
+        postgres, intent, ..
+    } = ObjectPlanner::new(&mapped).plan(&record)
+    else {
+        panic!("not planned")
+    };
+    let columns = json!({"score": 1}).as_object().unwrap().clone();
+    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
+    assert_eq!(intent, None);
+}
+
+#[test]
+fn facts_and_rules_give_the_same_plan() {
+    let mut edited = agreed();
+    edited.rows[0].columns["name"] = json!("Eve");
+    // It is read-only: the rules that are kept say so, not those of the file.
+    edited.rows[0].columns["score"] = json!(2);
+    let mut deleted = agreed();
+    deleted.rows.clear();
+    let mapped = mapped();
+    for record in [agreed(), edited, deleted] {
+        let RecordDecision::Planned { plan, evidence, .. } =
+            ObjectPlanner::new(&mapped).plan(&record)
+        else {
+            panic!("not planned")
+        };
+        let rules: ObjectSync = serde_json::from_value(evidence.rules.rules.clone()).unwrap();
+        assert_eq!(evidence.facts.plan(&rules), *plan);
+        assert_eq!(PlanRules::of(&rules).hash, evidence.rules.hash);
+    }
+}
+
+#[test]
+fn a_create_leaves_out_what_salesforce_computes() {
+    let record = observed(
+        json!({}),
+        &[json!({"key": "k-1", "name": "Ada", "rating": null, "score": 5, "parent_key": "k-0"})],
+        json!({}),
+    );
+    let mapped = mapped();
+    let RecordDecision::Planned {
+        intent: Some(intent),
+        ..
+    } = ObjectPlanner::new(&mapped).plan(&record)
+    else {
+        panic!("nothing is written")
+    };
+    assert_eq!(intent.action, WriteAction::Create);
+    assert!(!intent.fields.contains_key(&name("Score__c")));
+    assert_eq!(intent.fields[&name("Name")], Value::text("Ada"));
+    assert_eq!(intent.fields[&name("ParentId")], Value::text("k-0"));
+}
+
+#[test]
+fn repeated_writes_count_until_the_owner_changes_the_value() {
+    let mut record = agreed();
+    record
+        .link
+        .remote_state
+        .fields
+        .insert(name("Rating"), remote_field(Value::text("Hot")));
+    let mapped = mapped();
+    let automation_overrides_of =
+        |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
+            RecordDecision::Planned {
+                automation_overrides,
+                ..
+            } => automation_overrides,
+            other => panic!("not planned: {other:?}"),
+        };
+    let first = automation_overrides_of(&record);
+    assert_eq!(
+        first[&name("Rating")],
+        AutomationOverride {
+            count: 1,
+            sent: Value::text("Warm"),
+            stored: Value::text("Hot"),
+        }
+    );
+    record.link.automation_overrides = first;
+    record.rows[0].columns["rating"] = json!("Cold");
+    assert_eq!(automation_overrides_of(&record), BTreeMap::new());
+}
+
+#[test]
+fn a_triggers_change_to_our_write_is_a_new_edit() {
+    let mut record = agreed();
+    record
+        .link
+        .remote_state
+        .fields
+        .insert(name("Name"), remote_field(Value::text("Bob")));
+    let mapped = mapped();
+    let planner = ObjectPlanner::new(&mapped);
+    let decision = planner.plan(&record);
+    let returned = |written: &str, rating: &str| {
+        row(
+            &json!({"key": "k-1", "name": written, "rating": rating, "score": 1, "parent_key": null}),
+        )
+    };
+    let sent = Payload::from([(name("Name"), Value::text("Bob"))]);
+    for (written, rating, altered) in [
+        ("Bob", "Warm", false),
+        ("BOB", "Warm", true),
+        ("Bob", "Hot", true),
+    ] {
+        let settled = planner.settle_postgres(&record, &decision, &returned(written, rating));
+        assert_eq!(
+            (settled.base, settled.altered),
+            (sent.clone(), altered),
+            "{written} {rating}"
+        );
+    }
+}
+
+#[test]
+fn planning_a_lease_twice_gives_one_intent_id() {
+    let mut record = agreed();
+    record.rows[0].columns["name"] = json!("Ada Ltd");
+    let mapped = mapped();
+    let id = |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
+        RecordDecision::Planned {
+            intent: Some(intent),
+            ..
+        } => intent.intent_id,
+        other => panic!("nothing is written: {other:?}"),
+    };
+    let first = id(&record);
+    assert_eq!(id(&record), first);
+    record.lease.as_mut().unwrap().token = FencingToken(8);
+    assert_ne!(id(&record), first);
+}

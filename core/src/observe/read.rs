@@ -1,0 +1,107 @@
+//! Reads records in Salesforce, and turns what was read into observations.
+
+use std::collections::BTreeMap;
+
+use crate::job::Job;
+use crate::job::error::Error;
+use crate::job::tenant::read_fields;
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::SalesforceId;
+use crate::model::observation::{ObservationKind, SalesforceObservation};
+use crate::model::value::Value;
+use crate::ports::MappedObject;
+use crate::ports::salesforce::{ReadBy, SalesforceRecord};
+
+/// Records of one read by id.
+const READ_BATCH: usize = 200;
+
+/// Reads records by id, batch by batch, deleted ones included. An absent record does not exist for us.
+pub(crate) async fn read_by_id(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    read_batches(job, mapped, ids, &|ids| ReadBy::Id(ids)).await
+}
+
+/// Reads the records that the object's filter shows; all of them if it has no filter. Deleted records are
+/// filtered by what they held last.
+pub(crate) async fn read_shown(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    match &mapped.sync.filter {
+        Some(filter) => {
+            let matching = |ids| ReadBy::Matching {
+                ids,
+                filter: filter.clone(),
+            };
+            read_batches(job, mapped, ids, &matching).await
+        }
+        None => read_by_id(job, mapped, ids).await,
+    }
+}
+
+async fn read_batches(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    ids: &[SalesforceId],
+    by: &(dyn Fn(Vec<SalesforceId>) -> ReadBy + Sync),
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    let fields = read_fields(&mapped.sync);
+    let mut found = BTreeMap::new();
+    for batch in ids.chunks(READ_BATCH) {
+        let records = job
+            .salesforce()
+            .read(&mapped.sync.object, &by(batch.to_vec()), &fields)
+            .await?;
+        found.extend(
+            records
+                .into_iter()
+                .map(|record| (record.salesforce_id.clone(), record)),
+        );
+    }
+    Ok(found)
+}
+
+/// Returns a read as an observation: every mapped field is present.
+pub(crate) fn snapshot(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    record: &SalesforceRecord,
+    cursor: &str,
+) -> SalesforceObservation {
+    observation(job, mapped, record, ObservationKind::Snapshot, cursor)
+}
+
+/// Returns a read as an observation of this kind.
+pub(crate) fn observation(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    record: &SalesforceRecord,
+    kind: ObservationKind,
+    cursor: &str,
+) -> SalesforceObservation {
+    SalesforceObservation {
+        object: mapped.sync.object.clone(),
+        salesforce_id: record.salesforce_id.clone(),
+        external_id: external_id_of(mapped, record),
+        kind,
+        fields: record.fields.clone(),
+        version: record.version,
+        cursor: SourceCursor::Snapshot(cursor.to_owned()),
+        ordinal: 0,
+        ours: record.modified_by.as_ref() == Some(&job.loaded().user),
+        transaction_key: None,
+    }
+}
+
+/// Returns the external id that the record holds.
+pub(crate) fn external_id_of(mapped: &MappedObject, record: &SalesforceRecord) -> Option<String> {
+    match record.fields.get(&mapped.sync.external_id.field) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        Some(Value::Null | Value::Boolean(_)) | None => None,
+    }
+}

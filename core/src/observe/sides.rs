@@ -1,0 +1,268 @@
+//! One record as the planner wants it: canonical on both sides, references by external id. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::config::{FieldSync, ObjectSync};
+use crate::model::canonical::{self, ValueError};
+use crate::model::ids::{ColumnName, FieldName, SalesforceId};
+use crate::model::link::{Presence, RemoteState};
+use crate::model::schema::FieldType;
+use crate::model::value::{Payload, Value};
+use crate::planner::record::SideState;
+use crate::ports::MappedObject;
+use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
+
+/// One mapped field, with what is needed to convert its values.
+#[derive(Debug, Clone)]
+pub(crate) struct MappedField {
+    pub(crate) name: FieldName,
+    pub(crate) column: ColumnName,
+    pub(crate) field_type: FieldType,
+    /// The column holds a parent's external id.
+    pub(crate) is_lookup: bool,
+    pub(crate) createable: bool,
+    pub(crate) updateable: bool,
+}
+
+/// A column holds a value that its field cannot hold. It is not sent; the other columns are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Invalid {
+    pub(crate) field: FieldName,
+    column: ColumnName,
+    error: ValueError,
+}
+
+impl Invalid {
+    /// Returns why the field is parked.
+    pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
+        let Self {
+            field,
+            column,
+            error,
+        } = self;
+        ParkReason {
+            code: "invalid_value".to_owned(),
+            field: Some(field.clone()),
+            message: format!(
+                "column {column} cannot go to {}.{field}: {error}. Correct the row; it is tried again by \
+                 itself",
+                mapped.sync.object
+            ),
+        }
+    }
+}
+
+/// Why a record cannot be planned.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Unseeable {
+    /// Its external id is invalid, so the record cannot be identified.
+    Nameless(Invalid),
+    /// The remote state points to a parent that has no link yet.
+    ParentUnknown { field: FieldName },
+}
+
+impl Unseeable {
+    /// Returns why the record is parked.
+    pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
+        let object = &mapped.sync.object;
+        match self {
+            Self::Nameless(invalid) => invalid.park_reason(mapped),
+            Self::ParentUnknown { field } => ParkReason {
+                code: "missing_parent".to_owned(),
+                field: Some(field.clone()),
+                message: format!(
+                    "the record that {object}.{field} points to is not synchronised. Map its object, or \
+                     bring the record into its filter, and retry"
+                ),
+            },
+        }
+    }
+}
+
+/// Returns every mapped field of the object, the external id among them.
+pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
+    let ObjectSync {
+        fields,
+        external_id,
+        ..
+    } = &*mapped.sync;
+    let lookups = fields.iter().map(|(name, field)| {
+        let FieldSync {
+            column, references, ..
+        } = field;
+        (name, column, references.is_some())
+    });
+    lookups
+        .chain([(&external_id.field, &external_id.column, false)])
+        .filter_map(|(name, column, is_lookup)| {
+            let schema = mapped.schema.fields.get(name)?;
+            Some(MappedField {
+                name: name.clone(),
+                column: column.clone(),
+                field_type: schema.field_type.clone(),
+                is_lookup,
+                createable: schema.createable,
+                updateable: schema.updateable,
+            })
+        })
+        .collect()
+}
+
+/// What a row holds.
+#[derive(Debug, Default)]
+pub(crate) struct RowContent {
+    /// Its values by field. A value that its field cannot hold is kept as it is: it differs from what
+    /// Salesforce holds, so the rules decide about it as about any other edit.
+    pub(crate) values: Payload,
+    /// The fields that cannot hold the row's value.
+    pub(crate) invalid: Vec<Invalid>,
+}
+
+/// Returns the canonical content of a row.
+pub(crate) fn row_content(fields: &[MappedField], row: &PostgresRow) -> RowContent {
+    let mut content = RowContent::default();
+    for field in fields {
+        let Some(raw) = row.columns.get(field.column.as_str()) else {
+            continue;
+        };
+        let value = canonical_column(field, raw).unwrap_or_else(|error| {
+            content.invalid.push(Invalid {
+                field: field.name.clone(),
+                column: field.column.clone(),
+                error,
+            });
+            Value::from_json(raw).unwrap_or_else(|| Value::Text(raw.to_string()))
+        });
+        content.values.insert(field.name.clone(), value);
+    }
+    content
+}
+
+/// Returns the canonical value of one column.
+fn canonical_column(field: &MappedField, raw: &Json) -> Result<Value, ValueError> {
+    let value = canonical::from_postgres(&field.field_type, raw)?;
+    match (&field.field_type, field.is_lookup, &value) {
+        // A lookup to an object that is not mapped holds the id itself, in either of its forms.
+        (FieldType::Reference { .. }, false, Value::Text(id)) => SalesforceId::parse(id)
+            .map(|id| Value::text(id.as_str()))
+            .map_err(|_| ValueError::NotA {
+                wanted: "a Salesforce id",
+            }),
+        _ => Ok(value),
+    }
+}
+
+/// Returns a row's columns with these values, in wire form.
+pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<String, Json> {
+    fields
+        .iter()
+        .filter_map(|field| Some((field, values.get(&field.name)?)))
+        .map(|(field, value)| {
+            let json = canonical::to_postgres_json(&field.field_type, value);
+            (field.column.as_str().to_owned(), json)
+        })
+        .collect()
+}
+
+/// Returns the Postgres side of a record, and which of its fields cannot be sent.
+pub(crate) fn postgres_side(
+    mapped: &MappedObject,
+    fields: &[MappedField],
+    observed: &ObservedRecord,
+) -> Result<(SideState, Vec<Invalid>), Unseeable> {
+    let gone = if observed.link.agreed {
+        Presence::Deleted
+    } else {
+        Presence::Unseen
+    };
+    let (presence, content) = match observed.rows.first() {
+        Some(row) if is_soft_deleted(&mapped.sync, row) => {
+            (Presence::Deleted, RowContent::default())
+        }
+        Some(row) => (Presence::Present, row_content(fields, row)),
+        None => (gone, RowContent::default()),
+    };
+    let name = &mapped.sync.external_id.field;
+    if let Some(nameless) = content.invalid.iter().find(|one| one.field == *name) {
+        return Err(Unseeable::Nameless(nameless.clone()));
+    }
+    let side = SideState {
+        presence,
+        fields: content.values,
+        changed_at_ms: observed.postgres_changed_at_ms,
+    };
+    Ok((side, content.invalid))
+}
+
+/// Returns true if the row's soft-delete column is filled.
+pub(crate) fn is_soft_deleted(sync: &ObjectSync, row: &PostgresRow) -> bool {
+    sync.deletes
+        .column
+        .as_ref()
+        .and_then(|column| row.columns.get(column.as_str()))
+        .is_some_and(|filled| !filled.is_null())
+}
+
+/// Returns the Salesforce side of a record, from its remote state.
+pub(crate) fn salesforce_side(
+    fields: &[MappedField],
+    remote_state: &RemoteState,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Result<SideState, Unseeable> {
+    if remote_state.presence != Presence::Present {
+        return Ok(SideState {
+            presence: remote_state.presence,
+            fields: Payload::new(),
+            changed_at_ms: remote_state.presence_version.modified_ms,
+        });
+    }
+    let seen: Payload = remote_state
+        .fields
+        .iter()
+        .map(|(name, field)| (name.clone(), field.value.clone()))
+        .collect();
+    Ok(SideState {
+        presence: Presence::Present,
+        fields: named_by_external_id(fields, &seen, parents)?,
+        changed_at_ms: remote_state
+            .fields
+            .values()
+            .map(|field| field.version.modified_ms)
+            .max()
+            .flatten(),
+    })
+}
+
+/// Returns the values with each mapped lookup's id replaced by its parent's external id.
+pub(crate) fn named_by_external_id(
+    fields: &[MappedField],
+    seen: &Payload,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> Result<Payload, Unseeable> {
+    let mut named = Payload::new();
+    for field in fields {
+        let Some(value) = seen.get(&field.name) else {
+            continue;
+        };
+        let value = match (field.is_lookup, value) {
+            (true, Value::Text(id)) => {
+                parent_name(id, parents).map(Value::Text).ok_or_else(|| {
+                    Unseeable::ParentUnknown {
+                        field: field.name.clone(),
+                    }
+                })?
+            }
+            (true, Value::Null | Value::Boolean(_) | Value::Number(_)) | (false, _) => {
+                value.clone()
+            }
+        };
+        named.insert(field.name.clone(), value);
+    }
+    Ok(named)
+}
+
+fn parent_name(id: &str, parents: &BTreeMap<SalesforceId, String>) -> Option<String> {
+    parents.get(&SalesforceId::parse(id).ok()?).cloned()
+}

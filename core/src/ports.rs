@@ -1,0 +1,35 @@
+//! What the engine reaches the world through: store, Salesforce, wake-ups, clock, ids.
+//!
+//! One trait a caller. Every call is coarse and set-based, so that a simulator can stand in for each
+//! port: one transaction with a constant number of statements, whatever the number of records. Nothing
+//! here decides: [`crate::planner`] does, and the store calls it with exactly the rows it has locked.
+
+pub mod apply_store;
+pub mod capture_store;
+pub mod clock;
+pub mod job_store;
+pub mod mapped_object;
+pub mod operator_store;
+pub mod reconcile_store;
+pub mod record;
+pub mod salesforce;
+pub mod store_error;
+pub mod wakeup;
+
+pub use apply_store::{ApplyStore, RecordPlanner};
+pub use capture_store::CaptureStore;
+pub use clock::{Clock, IdSource};
+pub use job_store::JobStore;
+pub use mapped_object::MappedObject;
+pub use operator_store::OperatorStore;
+pub use reconcile_store::ReconcileStore;
+pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
+pub use store_error::StoreError;
+pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
+
+/// One tenant's Postgres, as a whole: what the engine is given for each tenant.
+///
+/// Each job calls the part that is its own.
+pub trait Store: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore {}
+
+impl<S: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore> Store for S {}

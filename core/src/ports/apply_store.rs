@@ -1,0 +1,289 @@
+//! What apply asks of the store: leasing tasks, planning and writing rows, settling remote writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::ObjectSync;
+use crate::model::hash::canonical_hash;
+use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
+use crate::model::intent::WriteAction;
+use crate::model::link::AutomationOverride;
+use crate::model::value::Payload;
+use crate::planner::facts::RecordFacts;
+use crate::planner::record::RecordPlan;
+use crate::planner::route::ApplyLane;
+
+use super::mapped_object::MappedObject;
+use super::record::{LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use super::salesforce::Refusal;
+use super::store_error::StoreError;
+
+/// One tenant's Postgres, as apply needs it: control plane and tables.
+#[async_trait]
+pub trait ApplyStore: Send + Sync {
+    /// Leases at most `limit` due tasks of the object, oldest first. Records with an open intent are
+    /// not leasable; records with an unknown one are, flagged [`LeasedTask::needs_refresh`].
+    async fn lease_tasks(
+        &self,
+        mapped: &MappedObject,
+        limit: usize,
+        worker: &str,
+        lease_ms: i64,
+    ) -> Result<Vec<LeasedTask>, StoreError>;
+
+    /// One transaction: locks the target rows in key order (`for no key update skip locked`), loads links
+    /// and intents, lets `planner` decide on exactly those, writes the rows, links, bases, conflicts,
+    /// journal of decisions, intents and tasks. A row that Postgres refuses is parked alone (or waits for
+    /// its parent); its neighbours go on.
+    async fn plan_and_write(
+        &self,
+        mapped: &MappedObject,
+        leases: &[LeasedTask],
+        planner: &dyn RecordPlanner,
+    ) -> Result<Vec<PlannedRecord>, StoreError>;
+
+    /// Settles remote writes: link, base and intent under the fencing token alone; then the task is deleted
+    /// only if its generation is unchanged, else it is ready again. Returns how many came too late and
+    /// settled nothing.
+    async fn settle(
+        &self,
+        mapped: &MappedObject,
+        settlements: &[Settlement],
+    ) -> Result<usize, StoreError>;
+
+    /// Ends leases without a result.
+    async fn release_tasks(
+        &self,
+        mapped: &MappedObject,
+        releases: &[TaskRelease],
+    ) -> Result<(), StoreError>;
+}
+
+/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::planner`]; pure.
+pub trait RecordPlanner: Send + Sync {
+    /// Decides what one record needs.
+    fn plan(&self, observed: &ObservedRecord) -> RecordDecision;
+
+    /// Compares what was written with what the row holds after its triggers ran.
+    fn settle_postgres(
+        &self,
+        observed: &ObservedRecord,
+        decision: &RecordDecision,
+        returned: &PostgresRow,
+    ) -> PostgresSettlement;
+}
+
+/// What a plan was made of: kept beside it in the journal, so that it can be made again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanEvidence {
+    /// What was known of the record.
+    pub facts: RecordFacts,
+    /// The rules in force, in which Salesforce owns the fields that we may not write.
+    pub rules: Arc<PlanRules>,
+}
+
+/// The rules of an object as plans of one round are made by them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanRules {
+    /// Hash of their canonical form: equal rules, equal hash.
+    pub hash: String,
+    /// The rules, an [`ObjectSync`] as JSON.
+    pub rules: serde_json::Value,
+}
+
+impl PlanRules {
+    /// Returns the rules with their hash.
+    pub fn of(policy: &ObjectSync) -> Self {
+        let rules = serde_json::to_value(policy).expect("rules are JSON");
+        Self {
+            hash: canonical_hash(&rules),
+            rules,
+        }
+    }
+}
+
+/// What the planner decides about one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordDecision {
+    /// Do this.
+    Planned {
+        /// The plan: base, conflicts and discarded values are recorded from it.
+        plan: Box<RecordPlan>,
+        /// The write to the row, in wire form.
+        postgres: Option<PlannedPostgres>,
+        /// The write to Salesforce to record now and make after the commit.
+        intent: Option<NewIntent>,
+        /// Automation overrides afterwards.
+        automation_overrides: BTreeMap<FieldName, AutomationOverride>,
+        /// What the plan was made of.
+        evidence: Box<PlanEvidence>,
+        /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
+        /// the others go on.
+        withheld: Vec<ParkReason>,
+    },
+    /// Not now: the row is locked, a parent is missing, a write is under way.
+    Wait {
+        /// Why, in words without values.
+        reason: String,
+        /// When to try again, from now.
+        delay_ms: i64,
+        /// It counts as an attempt (bounded waits do, a locked row does not).
+        counts: bool,
+    },
+    /// Read the record in Salesforce first.
+    Refresh,
+    /// Stop this record.
+    Park(ParkReason),
+}
+
+/// A write to a row, values raw for `jsonb_populate_record`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedPostgres {
+    /// Insert, `on conflict do nothing`; a conflict means plan again.
+    Insert(serde_json::Map<String, serde_json::Value>),
+    /// Change these columns of the locked row.
+    Update(serde_json::Map<String, serde_json::Value>),
+    /// Delete the locked row.
+    Delete,
+    /// Fill the soft-delete column of the locked row.
+    SoftDelete,
+}
+
+/// A remote write to record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewIntent {
+    /// Its identity.
+    pub intent_id: IntentId,
+    /// What it does.
+    pub action: WriteAction,
+    /// What it writes: canonical, references as external ids.
+    pub fields: Payload,
+    /// The lane.
+    pub lane: ApplyLane,
+}
+
+/// After a row was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresSettlement {
+    /// Base values that the write confirms.
+    pub base: Payload,
+    /// The row holds something else than was sent: a trigger changed it, and that is a change of
+    /// Postgres to be planned next.
+    pub altered: bool,
+}
+
+/// What `plan_and_write` made of one lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedRecord {
+    /// Nothing remains to be done; the task is gone, or ready again if it grew meanwhile.
+    Settled {
+        /// The record.
+        record_id: RecordId,
+        /// A row was written.
+        wrote_row: bool,
+    },
+    /// The intent is committed: make the write now.
+    Intended {
+        /// The write.
+        write: IntendedWrite,
+        /// A row was written too.
+        wrote_row: bool,
+    },
+    /// It is planned again later.
+    Requeued {
+        /// The record.
+        record_id: RecordId,
+    },
+    /// Parked.
+    Parked {
+        /// The record.
+        record_id: RecordId,
+        /// The code of the reason.
+        code: String,
+        /// A row was written, because only a field stopped.
+        wrote_row: bool,
+    },
+}
+
+/// A write to Salesforce whose intent is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntendedWrite {
+    /// The lease it is made under.
+    pub lease: LeasedTask,
+    /// The intent.
+    pub intent: NewIntent,
+    /// The record's Salesforce id for an update or delete.
+    pub salesforce_id: Option<SalesforceId>,
+    /// Fields that are parked once the write is made.
+    pub withheld: Vec<ParkReason>,
+    /// The plan: its lane is chosen among all writes of the round.
+    pub plan: Box<RecordPlan>,
+    /// When the record last changed in Salesforce, as far as it was seen.
+    pub seen_ms: Option<i64>,
+}
+
+/// The result of a remote write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The lease it was made under.
+    pub lease: LeasedTask,
+    /// The intent.
+    pub intent_id: IntentId,
+    /// What is known.
+    pub outcome: SettledOutcome,
+    /// Fields that could not be written with it: they stop the record now, unless new work came.
+    pub withheld: Vec<ParkReason>,
+}
+
+/// What is known of a remote write, and what follows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettledOutcome {
+    /// It took effect.
+    Applied {
+        /// The record's id.
+        salesforce_id: SalesforceId,
+    },
+    /// It had no effect; try again after the delay.
+    RetryLater {
+        /// The refusal.
+        refusal: Refusal,
+        /// From now.
+        delay_ms: i64,
+    },
+    /// It had no effect; read the record before planning it again.
+    Reread {
+        /// The refusal.
+        refusal: Refusal,
+    },
+    /// It had no effect because of the values of these fields; try again at once without them.
+    Withhold {
+        /// The refusal.
+        refusal: Refusal,
+        /// The fields: never the external id, and never all fields of the write.
+        fields: Vec<FieldName>,
+    },
+    /// It had no effect; stop the record.
+    Park {
+        /// The refusal.
+        refusal: Refusal,
+    },
+    /// The outcome is not known: the intent becomes unknown, and the record is refreshed.
+    Unknown,
+}
+
+/// A lease to end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRelease {
+    /// The lease.
+    pub lease: LeasedTask,
+    /// When the task is due again, from now.
+    pub delay_ms: i64,
+    /// Why, in words without values.
+    pub reason: String,
+    /// It counts as an attempt.
+    pub counts: bool,
+    /// Park it instead.
+    pub park: Option<ParkReason>,
+}

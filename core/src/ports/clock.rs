@@ -1,0 +1,15 @@
+//! Time, ids and jitter.
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the epoch.
+    fn now_ms(&self) -> i64;
+}
+
+/// Randomness, where identity or jitter needs it.
+pub trait IdSource: Send + Sync {
+    /// Returns a new unique id.
+    fn uuid(&self) -> uuid::Uuid;
+    /// Returns a number in `0..below`, for jitter.
+    fn jitter(&self, below: u64) -> u64;
+}

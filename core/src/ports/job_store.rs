@@ -1,0 +1,144 @@
+//! What every job asks of the store, whatever it works on: switches, streams, wake-ups, leases to end.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{FencingToken, ObjectName, OrgEpoch, SalesforceId, TenantId};
+
+use super::mapped_object::MappedObject;
+use super::record::LeasedTask;
+use super::store_error::StoreError;
+
+/// Switches, streams, wake-ups and leases of one tenant's Postgres.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Returns the tenant's switches and the org it belongs to.
+    async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError>;
+
+    /// Records the org's identity. Another org than before starts a new org epoch: streams lose their
+    /// positions and every object needs a resync.
+    async fn adopt_org(
+        &self,
+        tenant: &TenantId,
+        organization: &SalesforceId,
+    ) -> Result<OrgEpoch, StoreError>;
+
+    /// Takes or renews the stream's lease for `owner`. `None`: another owner holds it.
+    async fn acquire_stream(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<StreamLease>, StoreError>;
+
+    /// Ends the lease. A lease that was lost meanwhile is left alone.
+    async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError>;
+
+    /// Claims permits for objects that have ready work, for `permit_ms`: one per `tasks_per_permit` tasks,
+    /// at most `permits_max` per object. The engine sends a wake-up for each.
+    async fn claim_permits(
+        &self,
+        tenant: &TenantId,
+        permits_max: i32,
+        tasks_per_permit: i64,
+        permit_ms: i64,
+    ) -> Result<Vec<(ObjectName, i32)>, StoreError>;
+
+    /// Keeps the permit for another `permit_ms` while the object has due work, else frees it. Work that is
+    /// due within [`DelayedWakeUp::within_ms`] takes the delayed permit, unless a wake-up that is as early
+    /// has it already.
+    async fn keep_or_free_permit(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        permit: i32,
+        permit_ms: i64,
+        delayed: DelayedWakeUp,
+    ) -> Result<NextWakeUp, StoreError>;
+
+    /// Frees the permit even if there is work: the worker that answered it cannot go on.
+    async fn free_permit(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        permit: i32,
+    ) -> Result<(), StoreError>;
+
+    /// Ends leases whose worker gave up, as if they had expired. If writes may have been sent, a record
+    /// with an open intent stays leased, because its write may still be on its way. Leases that were
+    /// ended or lost are left alone.
+    async fn abandon_tasks(
+        &self,
+        mapped: &MappedObject,
+        leases: &[LeasedTask],
+        writes_sent: WritesSent,
+    ) -> Result<(), StoreError>;
+}
+
+/// The tenant's switches.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Control {
+    /// The tenant is paused: nothing is leased, capture goes on.
+    pub paused: bool,
+    /// The org it belongs to, once known.
+    pub org: Option<(SalesforceId, OrgEpoch)>,
+    /// Objects whose `scan:` stream needs a resync or has never run: what Salesforce holds of them is
+    /// not known as a whole, so a record that we never saw may exist there.
+    pub needs_resync: BTreeSet<ObjectName>,
+}
+
+/// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamName(pub String);
+
+/// The right to read a stream and to move its checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamLease {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The stream.
+    pub stream: StreamName,
+    /// The fencing token.
+    pub token: FencingToken,
+    /// The stored position, if the stream ever had one.
+    pub position: Option<SourceCursor>,
+    /// What lies before the position is not known as a whole.
+    pub needs_resync: bool,
+}
+
+/// How an object wakes for work that falls due soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayedWakeUp {
+    /// The permit of that wake-up. Wake-ups for due work use other permits, so that new work never waits
+    /// behind it.
+    pub permit: i32,
+    /// Work that is due later is left to the sweep.
+    pub within_ms: i64,
+}
+
+/// When an object is woken again after a wake-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextWakeUp {
+    /// At once, with the permit that was answered: work is due.
+    Now,
+    /// With the delayed permit, which was taken for it.
+    After {
+        /// From now.
+        delay_ms: i64,
+    },
+    /// Not needed: nothing is due soon, or a wake-up is under way for it.
+    Unneeded,
+}
+
+/// Whether a worker that gave up had begun to make the writes that it recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WritesSent {
+    /// It had not: no write of its leases is on its way, even if intents are open.
+    No,
+    /// It had: any write may be on its way.
+    Perhaps,
+}

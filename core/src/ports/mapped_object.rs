@@ -1,0 +1,24 @@
+//! One mapped object of one tenant.
+
+use std::sync::Arc;
+
+use crate::config::ObjectSync;
+use crate::model::ids::{OrgEpoch, SalesforceId, TenantId};
+use crate::model::schema::ObjectSchema;
+
+/// One mapped object of one tenant, with everything a set-based call needs to know of it.
+#[derive(Debug, Clone)]
+pub struct MappedObject {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Table, columns, rules.
+    pub sync: Arc<ObjectSync>,
+    /// Field types.
+    pub schema: Arc<ObjectSchema>,
+    /// The org.
+    pub organization_id: SalesforceId,
+    /// The org's epoch.
+    pub org_epoch: OrgEpoch,
+    /// The configuration that decisions are made under.
+    pub config_hash: Arc<str>,
+}

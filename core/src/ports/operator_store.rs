@@ -1,0 +1,45 @@
+//! What `syncline check` asks of the store.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::model::ids::ColumnName;
+
+use super::mapped_object::MappedObject;
+use super::store_error::StoreError;
+
+/// One tenant's Postgres, as an operator needs it.
+#[async_trait]
+pub trait OperatorStore: Send + Sync {
+    /// Returns what the database knows of a mapped table, for `syncline check`; needs no control plane.
+    async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError>;
+}
+
+/// What the database knows of a mapped table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableFacts {
+    /// Its columns; empty if the table does not exist.
+    pub columns: BTreeMap<ColumnName, ColumnFacts>,
+    /// A unique index covers exactly the external id column, for all rows.
+    pub external_id_unique: bool,
+    /// The capture triggers are as installed.
+    pub triggers_installed: bool,
+    /// Pairs of rows whose external ids are the same for Salesforce; at most a few.
+    pub duplicate_keys: Vec<(String, String)>,
+}
+
+/// What the database knows of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnFacts {
+    /// The type's name in the catalogue: `text`, `varchar`, `numeric`, `int4`, `timestamptz` …
+    pub type_name: String,
+    /// Longest content in characters, for `varchar(n)`.
+    pub length: Option<u32>,
+    /// Digits after the point, for `numeric(p, s)`.
+    pub scale: Option<u32>,
+    /// It does not accept null.
+    pub not_null: bool,
+    /// It is computed by the database and cannot be written.
+    pub generated: bool,
+}

@@ -1,0 +1,86 @@
+//! One record as the store hands it out: its lease, its row, and why it stops.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{FencingToken, FieldName, Generation, RecordId, SalesforceId};
+use crate::model::intent::Intent;
+use crate::model::link::SyncLink;
+use crate::model::value::Value;
+
+/// The right to work on one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeasedTask {
+    /// The record.
+    pub record_id: RecordId,
+    /// The fencing token.
+    pub token: FencingToken,
+    /// The work as it was when leased.
+    pub generation: Generation,
+    /// How often it was tried before.
+    pub attempt: u32,
+    /// The record must be read in Salesforce before it is planned.
+    pub needs_refresh: bool,
+    /// Its Salesforce id, where it has one.
+    pub salesforce_id: Option<SalesforceId>,
+    /// Its external id.
+    pub external_id: String,
+    /// The Postgres transaction the work came from: a hint for graphs.
+    pub transaction: Option<i64>,
+}
+
+/// A live row, raw: JSON as Postgres makes it, by column name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresRow {
+    /// The external id column's content.
+    pub external_id: Option<String>,
+    /// Mapped columns, the external id column included.
+    pub columns: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One record as the transaction sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedRecord {
+    /// The lease it is planned under; outside apply there is no lease.
+    pub lease: Option<LeasedTask>,
+    /// What is known of it.
+    pub link: SyncLink,
+    /// Its writes that are not confirmed or refused.
+    pub intents: Vec<Intent>,
+    /// The live rows that carry its key; locked, inside apply. More than one is a duplicate key.
+    pub rows: Vec<PostgresRow>,
+    /// A row of it exists but another transaction holds its lock.
+    pub row_locked: bool,
+    /// When Postgres last changed it, by the wall clock in the trigger.
+    pub postgres_changed_at_ms: Option<i64>,
+    /// External ids of the parents that the remote state points to, by Salesforce id, as far as linked.
+    pub parents: BTreeMap<SalesforceId, String>,
+    /// Clock skew measured between the sides.
+    pub clock_skew_ms: i64,
+    /// Values that Salesforce refused in the tries before this one: they are not sent again, so that
+    /// the other fields arrive.
+    pub refused: Vec<RefusedValue>,
+}
+
+/// Why a record stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkReason {
+    /// A stable code: `duplicate_key`, `invalid_value`, `refused`, `attempts_exhausted`, `missing_parent` …
+    pub code: String,
+    /// The field that caused it, if one did.
+    pub field: Option<FieldName>,
+    /// What to do about it. May quote values: kept in the dead letter, never logged.
+    pub message: String,
+}
+
+/// A value that Salesforce refused, with its reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedValue {
+    /// The field.
+    pub field: FieldName,
+    /// The value, as it was sent.
+    pub value: Value,
+    /// Why.
+    pub reason: ParkReason,
+}

@@ -1,0 +1,345 @@
+//! The Salesforce side, as the engine needs it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::cursor::SourceCursor;
+use crate::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
+use crate::model::observation::{SalesforceObservation, Version};
+use crate::model::schema::ObjectSchema;
+use crate::model::value::{Payload, Value};
+
+pub use crate::planner::policy::Disposition;
+pub use crate::planner::route::RestCall as WriteLane;
+
+/// One tenant's org.
+#[async_trait]
+pub trait SalesforcePort: Send + Sync {
+    /// Returns who the org is and as whom we are in it.
+    async fn identity(&self) -> Result<OrgIdentity, SalesforceError>;
+
+    /// Describes one object; cached by the implementation until [`SalesforcePort::forget_schema`].
+    async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError>;
+
+    /// Drops a cached describe, after an answer that contradicts it.
+    fn forget_schema(&self, object: &ObjectName);
+
+    /// Performs the writes, batched by lane, several calls in flight, and returns one outcome per
+    /// write, in order. Never resends after an unknown outcome. `timeout` bounds every call: it is
+    /// below what remains of the lease.
+    async fn write(
+        &self,
+        writes: &[Write],
+        lane: WriteLane,
+        timeout: Duration,
+    ) -> Vec<WriteOutcome>;
+
+    /// Reads records by Salesforce id or external id, at most a few hundred per call, deleted rows
+    /// included. Records that do not exist are absent from the answer.
+    async fn read(
+        &self,
+        object: &ObjectName,
+        by: &ReadBy,
+        fields: &[FieldName],
+    ) -> Result<Vec<SalesforceRecord>, SalesforceError>;
+
+    /// Reads the next page of all live records of an object in id order, strictly after `after`.
+    async fn scan(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: Option<&str>,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError>;
+
+    /// Tries a SOQL filter of an object, beside the fields that are read with it. Changes nothing.
+    async fn try_filter(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        filter: &str,
+    ) -> Result<FilterTrial, SalesforceError>;
+
+    /// Reads the records (deleted ones included) whose SystemModstamp is at or after `since_ms`, in
+    /// (SystemModstamp, Id) order: the polling capture.
+    async fn changed_since(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        since_ms: i64,
+        after: Option<&SalesforceId>,
+    ) -> Result<ScanPage, SalesforceError>;
+
+    /// Opens a subscription on the change events of the mapped objects.
+    async fn subscribe(
+        &self,
+        topic: &str,
+        from: &ReplayFrom,
+        objects: &BTreeMap<ObjectName, Interest>,
+    ) -> Result<Box<dyn EventStream>, SalesforceError>;
+
+    /// Reads the org's limits.
+    async fn limits(&self) -> Result<OrgLimits, SalesforceError>;
+}
+
+/// Who the org is and as whom we are in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgIdentity {
+    /// The org's 18-character id.
+    pub organization_id: SalesforceId,
+    /// Our user's id.
+    pub user_id: SalesforceId,
+    /// Where the org lives now.
+    pub instance_url: String,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The intent that recorded it.
+    pub intent_id: IntentId,
+    /// The object.
+    pub object: ObjectName,
+    /// What is written, and how it is found.
+    pub target: WriteTarget,
+    /// The values, wire form left to the client.
+    pub fields: BTreeMap<FieldName, FieldWrite>,
+    /// Assignment rules run.
+    pub auto_assign: bool,
+    /// Suspected duplicates are saved as well.
+    pub allow_duplicates: bool,
+    /// Refuse it if the record has changed since this moment, in milliseconds since the epoch; whole
+    /// seconds count. Of an update by id alone in its call; other writes cannot ask for it.
+    pub unmodified_since_ms: Option<i64>,
+}
+
+/// What is written, and how it is found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteTarget {
+    /// First create: upsert on the external id.
+    UpsertByExternalId {
+        /// The external id field.
+        field: FieldName,
+        /// Its value.
+        value: String,
+    },
+    /// Update by id.
+    UpdateById(SalesforceId),
+    /// Delete by id.
+    DeleteById(SalesforceId),
+}
+
+/// One value of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldWrite {
+    /// The canonical value.
+    Value(Value),
+    /// A lookup, by the parent's external id; Salesforce resolves it.
+    Parent {
+        /// Relationship name from describe.
+        relationship: String,
+        /// The parent's external id field.
+        field: FieldName,
+        /// The parent's external id.
+        external_id: String,
+    },
+}
+
+/// What is known of a write. Three answers, not two.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOutcome {
+    /// It took effect.
+    Applied {
+        /// The record's id.
+        salesforce_id: SalesforceId,
+        /// It was created by this write, as far as the answer shows.
+        created: Option<bool>,
+    },
+    /// It had no effect.
+    Refused(Refusal),
+    /// Not known. Refresh before writing again.
+    Unknown {
+        /// What happened on the way, without values.
+        reason: String,
+    },
+}
+
+/// Why Salesforce refused a write. The text may quote record values: it goes to the dead letter,
+/// never to a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// statusCode or errorCode.
+    pub code: String,
+    /// What Salesforce reported.
+    pub message: String,
+    /// The fields it named.
+    pub fields: Vec<String>,
+    /// What is to be done about it.
+    pub disposition: Disposition,
+}
+
+/// Salesforce could not be reached, or refused the call as a whole.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what} failed with {code}: {message}")]
+pub struct SalesforceError {
+    /// What was attempted, without values.
+    pub what: String,
+    /// HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// errorCode, gRPC error-code trailer, or a code of ours for transport errors.
+    pub code: String,
+    /// What was reported, safe for logs.
+    pub message: String,
+    /// What is to be done about it.
+    pub disposition: Disposition,
+}
+
+/// How records are named in a read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReadBy {
+    /// By Salesforce id.
+    Id(Vec<SalesforceId>),
+    /// By Salesforce id, and only what a SOQL filter shows; of deleted records, what it showed last.
+    Matching {
+        /// The ids.
+        ids: Vec<SalesforceId>,
+        /// The filter.
+        filter: String,
+    },
+    /// By external id.
+    ExternalId {
+        /// The external id field.
+        field: FieldName,
+        /// The values.
+        values: Vec<String>,
+    },
+}
+
+/// One record as read: every asked-for field is present, null where cleared. References hold the
+/// parent's 18-character id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SalesforceRecord {
+    /// Its id.
+    pub salesforce_id: SalesforceId,
+    /// It lies in the recycle bin.
+    pub deleted: Deleted,
+    /// Canonical values.
+    pub fields: Payload,
+    /// SystemModstamp of the read.
+    pub version: Version,
+    /// LastModifiedById.
+    pub modified_by: Option<SalesforceId>,
+}
+
+/// Whether a record lies in the recycle bin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It does.
+    Yes,
+    /// It is live.
+    No,
+}
+
+/// What came of trying a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterTrial {
+    /// It shows at least one live record.
+    ShowsRecords,
+    /// The org understands it and has no live record inside it.
+    ShowsNothing,
+    /// The org refuses it.
+    Refused {
+        /// What the org new. Quotes the filter and no record.
+        said: String,
+    },
+}
+
+/// One page of a scan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanPage {
+    /// The records, in id order.
+    pub records: Vec<SalesforceRecord>,
+    /// No record follows.
+    pub done: bool,
+}
+
+/// What counts of an object's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interest {
+    /// The fields whose values are wanted.
+    pub fields: Vec<FieldName>,
+    /// Which changes are reported.
+    pub changes: Changes,
+}
+
+/// Which changes of a record are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// Those of the wanted fields.
+    OfFields,
+    /// All: a change of any field may bring the record into a filter, or out of it.
+    All,
+}
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayFrom {
+    /// The oldest event kept.
+    Earliest,
+    /// Events after the subscription.
+    Latest,
+    /// Strictly after this replay id.
+    After(Vec<u8>),
+}
+
+/// An open subscription. Dropping it closes it.
+#[async_trait]
+pub trait EventStream: Send {
+    /// Waits at most `wait` for the next batch of at most `events_max` events, asking the server for
+    /// more as needed. `Ok(None)`: nothing came in that time.
+    async fn next(
+        &mut self,
+        events_max: usize,
+        wait: Duration,
+    ) -> Result<Option<EventBatch>, StreamEnd>;
+}
+
+/// Events as they came, decoded and fanned out to one observation per record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventBatch {
+    /// One per record id, in stream order.
+    pub observations: Vec<SalesforceObservation>,
+    /// Objects that must be read again as a whole (overflow, wildcard ids).
+    pub needs_resync: Vec<ObjectName>,
+    /// Events that carried no mapped object or field.
+    pub out_of_scope: usize,
+    /// Events in the batch.
+    pub events: usize,
+    /// The position to store once all of this is durable; present on keep-alives too.
+    pub position: SourceCursor,
+}
+
+/// Why a subscription ended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StreamEnd {
+    /// The stored position is malformed or has aged out: every object it covers needs a resync.
+    #[error("the stored replay position is no longer valid: {0}")]
+    PositionLost(String),
+    /// Closed by the server or the network; resume from the stored position.
+    #[error("the subscription ended: {0}")]
+    Closed(String),
+    /// Refused.
+    #[error(transparent)]
+    Refused(SalesforceError),
+}
+
+/// The org's limits. Absent: the org does not report it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrgLimits {
+    /// API requests of 24 h: (most, remaining).
+    pub api_requests: Option<(i64, i64)>,
+    /// Delivered platform events of 24 h: (most, remaining).
+    pub delivered_events: Option<(i64, i64)>,
+}

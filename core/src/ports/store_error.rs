@@ -1,0 +1,24 @@
+//! Why a call of the store failed.
+
+/// The store failed. Nothing of the call has happened, unless the call's documentation differs.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another worker holds the lease now, or the position moved.
+    #[error("the lease of {0} was lost to another worker")]
+    LeaseLost(String),
+    /// The database is out of reach or restarting: try again.
+    #[error("Postgres cannot be reached: {0}")]
+    Unreachable(String),
+    /// The database refused a statement.
+    #[error("Postgres refused {what}")]
+    Database {
+        /// What was attempted.
+        what: &'static str,
+        /// What it reported.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The mapping does not fit the database.
+    #[error("{0}")]
+    Mapping(String),
+}

@@ -1,0 +1,8 @@
+//! Tables of the customer: their shape, their rows, their capture triggers.
+
+pub(crate) mod facts;
+pub(crate) mod read;
+pub(crate) mod rejected_columns;
+pub(crate) mod shape;
+pub(crate) mod triggers;
+pub(crate) mod write;

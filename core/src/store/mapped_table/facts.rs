@@ -1,0 +1,252 @@
+//! What the command line asks of a mapped table: columns, duplicate keys, rows from before the mapping.
+
+use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
+
+use crate::model::ids::ColumnName;
+use crate::model::key::KeyForm;
+use crate::ports::operator_store::{ColumnFacts, TableFacts};
+use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::shape::{
+    TableShape, key_form, mapped_columns, picked_json, read_shape,
+};
+use crate::store::mapped_table::triggers::capture_problems;
+use crate::store::quote;
+use crate::store::transaction::Tx;
+
+/// An external id that several rows share as Salesforce compares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicateKey {
+    /// The external id as it is compared.
+    pub canonical_id: String,
+    /// As the rows write it.
+    pub external_ids: Vec<String>,
+}
+
+/// Most pairs of rows with one key that a check names.
+const DUPLICATES_SHOWN_MAX: i64 = 5;
+
+#[derive(sqlx::FromRow)]
+struct ColumnRow {
+    name: String,
+    type_name: String,
+    length: Option<i32>,
+    scale: Option<i32>,
+    not_null: bool,
+    generated: bool,
+}
+
+/// Columns as the catalogue has them. `varchar(n)` keeps its length plus four, `numeric(p, s)` its scale
+/// in the low bits plus four (Postgres sources, "VARHDRSZ").
+const COLUMN_FACTS: &str = "select
+        attribute.attname::text as name,
+        type.typname::text as type_name,
+        case
+            when type.typname in ('varchar', 'bpchar') and attribute.atttypmod >= 4 then attribute.atttypmod - 4
+        end as length,
+        case
+            when type.typname = 'numeric' and attribute.atttypmod >= 4 then (attribute.atttypmod - 4) & 2047
+        end as scale,
+        attribute.attnotnull as not_null,
+        attribute.attgenerated <> '' or attribute.attidentity = 'a' as generated
+    from pg_attribute as attribute
+    join pg_class as class on class.oid = attribute.attrelid
+    join pg_namespace as namespace on namespace.oid = class.relnamespace
+    join pg_type as type on type.oid = attribute.atttypid
+    where namespace.nspname = $1
+    and class.relname = $2
+    and class.relkind in ('r', 'p')
+    and attribute.attnum > 0
+    and not attribute.attisdropped";
+
+/// Reads what the database knows of a mapped table.
+pub(crate) async fn table_facts(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<TableFacts, StoreError> {
+    let table = &mapped.sync.table;
+    let rows: Vec<ColumnRow> = tx
+        .rows(
+            "reading a mapped table's columns",
+            sqlx::query_as(COLUMN_FACTS)
+                .bind(table.schema.as_str())
+                .bind(table.table.as_str()),
+        )
+        .await?;
+    let mut facts = TableFacts::default();
+    for row in rows {
+        let name =
+            ColumnName::parse(&row.name).map_err(|error| StoreError::Mapping(error.to_string()))?;
+        let column = ColumnFacts {
+            type_name: row.type_name,
+            length: row.length.and_then(|length| u32::try_from(length).ok()),
+            scale: row.scale.and_then(|scale| u32::try_from(scale).ok()),
+            not_null: row.not_null,
+            generated: row.generated,
+        };
+        facts.columns.insert(name, column);
+    }
+    if facts.columns.contains_key(&mapped.sync.external_id.column) {
+        facts.duplicate_keys = duplicates(tx, mapped, DUPLICATES_SHOWN_MAX)
+            .await?
+            .into_iter()
+            .filter_map(|duplicate| {
+                let mut written = duplicate.external_ids.into_iter();
+                Some((written.next()?, written.next()?))
+            })
+            .collect();
+    }
+    let whole = mapped_columns(&mapped.sync)
+        .iter()
+        .all(|column| facts.columns.contains_key(*column));
+    if whole {
+        facts.external_id_unique = read_shape(tx, mapped).await?.external_id_unique;
+        facts.triggers_installed = is_installed(tx, mapped).await?;
+    }
+    Ok(facts)
+}
+
+/// Returns whether capture stands. Without a control plane it does not.
+async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+    let migrated: Vec<bool> = tx
+        .values(
+            "looking for the control plane",
+            sqlx::query_scalar("select to_regclass('syncline.sync_capture') is not null"),
+        )
+        .await?;
+    if migrated != [true] {
+        return Ok(false);
+    }
+    let problems = capture_problems(tx, std::slice::from_ref(mapped)).await?;
+    Ok(problems.is_empty())
+}
+
+pub(crate) async fn duplicates(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    limit: i64,
+) -> Result<Vec<DuplicateKey>, StoreError> {
+    let written = format!("{}::text", quote::column(&mapped.sync.external_id.column));
+    let compared = match key_form(mapped) {
+        KeyForm::CaseFolded => "lower(btrim(written))",
+        KeyForm::CaseSensitive => "btrim(written)",
+        KeyForm::Numeric => {
+            "case
+                when written ~ '^\\s*[-+]?\\d+(\\.\\d+)?\\s*$' then trim_scale(written::numeric)::text
+                else btrim(written)
+            end"
+        }
+    };
+    let sql = format!(
+        "select compared, array_agg(written order by written) as external_ids
+        from (
+            select written, {compared} as compared
+            from (select {written} as written from {table}) as given
+            where btrim(written) <> ''
+        ) as keys
+        group by compared
+        having count(*) > 1
+        order by compared
+        limit $1",
+        table = quote::table(&mapped.sync.table),
+    );
+    let rows: Vec<(String, Vec<String>)> = tx
+        .rows(
+            "looking for duplicate keys",
+            sqlx::query_as(AssertSqlSafe(sql)).bind(limit),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(canonical_id, external_ids)| DuplicateKey {
+            canonical_id,
+            external_ids,
+        })
+        .collect())
+}
+
+/// Puts rows after a place in identity order into the outbox. Returns how many, and the next place.
+pub(crate) async fn enqueue_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(usize, Option<String>), StoreError> {
+    let after: Option<serde_json::Value> = after
+        .map(|after| {
+            serde_json::from_str(after)
+                .map_err(|_| StoreError::Mapping("not a place in a table".to_owned()))
+        })
+        .transpose()?;
+    let shape = read_shape(tx, mapped).await?;
+    let sql = enqueue_sql(mapped, &shape, after.is_some())?;
+    let places: Vec<serde_json::Value> = tx
+        .values(
+            "enqueueing existing rows",
+            sqlx::query_scalar(AssertSqlSafe(sql))
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .bind(after),
+        )
+        .await?;
+    let next = if places.len() == limit {
+        places.last().map(ToString::to_string)
+    } else {
+        None
+    };
+    Ok((places.len(), next))
+}
+
+/// Rows in identity order after a place, into the outbox, as if they had just been written.
+fn enqueue_sql(
+    mapped: &MappedObject,
+    shape: &TableShape,
+    after: bool,
+) -> Result<String, StoreError> {
+    let columns = shape.identity(&mapped.sync);
+    let names: Vec<String> = columns.iter().map(|column| quote::column(column)).collect();
+    let of = |alias: &str| {
+        let names: Vec<String> = names.iter().map(|name| format!("{alias}.{name}")).collect();
+        names.join(", ")
+    };
+    let (from, condition) = if after {
+        (
+            format!(
+                "cross join jsonb_to_record($4) as place ({})",
+                shape.definitions(&mapped.sync.table, columns.iter().copied())?
+            ),
+            format!("where ({}) > ({})", of("target"), of("place")),
+        )
+    } else {
+        (String::new(), "where $4::jsonb is null".to_owned())
+    };
+    let external = quote::column(&mapped.sync.external_id.column);
+    let local_key = if shape.primary_key.is_empty() {
+        "null::jsonb".to_owned()
+    } else {
+        "page.place".to_owned()
+    };
+    Ok(format!(
+        "with page as materialized (
+            select {identity} as place, nullif(btrim(target.{external}::text), '') is null as keyless,
+                target.{external}::text as external_id
+            from {table} as target
+            {from}
+            {condition}
+            order by {order}
+            limit $3
+        ),
+        enqueued as (
+            insert into syncline.sync_outbox (tenant, object, operation, external_id, local_key, tombstone, changed_at)
+            select $1, $2, 'backfill', case when not page.keyless then page.external_id end,
+                case when page.keyless then {local_key} end, false, null
+            from page
+        )
+        select place
+        from page",
+        identity = picked_json("target", &columns),
+        table = quote::table(&mapped.sync.table),
+        order = of("target"),
+    ))
+}

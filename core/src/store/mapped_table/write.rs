@@ -1,0 +1,388 @@
+//! Writing rows of a mapped table, set by set: deletes, changes, inserts.
+//!
+//! Values travel as JSON and are cast by Postgres to the columns' own types. Each write returns what
+//! the row holds after the customer's BEFORE triggers ran.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::model::ids::{ColumnName, RecordId};
+use crate::ports::apply_store::PlannedPostgres;
+use crate::ports::record::PostgresRow;
+use crate::ports::{MappedObject, StoreError};
+use crate::store::error::{RefusalKind, RowRefusal};
+use crate::store::mapped_table::read::RowError;
+use crate::store::mapped_table::shape::{TableShape, key_form, mapped_columns, picked_json};
+use crate::store::quote;
+use crate::store::transaction::{Tx, recordset};
+
+type Columns = serde_json::Map<String, serde_json::Value>;
+
+/// A write to one row.
+#[derive(Debug)]
+pub(crate) struct RowWrite<'a> {
+    /// The record.
+    pub(crate) record_id: RecordId,
+    /// The external id it is known by, to find an inserted row again.
+    pub(crate) external_id: &'a str,
+    /// What identifies the existing row; absent for an insert.
+    pub(crate) identity: Option<&'a serde_json::Value>,
+    /// The write.
+    pub(crate) write: &'a PlannedPostgres,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RowOutcome {
+    /// The row stands, and holds this.
+    Stands(PostgresRow),
+    /// The row is gone.
+    Gone,
+    /// A row with its key appeared meanwhile, and nothing was written.
+    KeyTaken,
+    /// Nothing was written: a trigger of the customer's prevented it.
+    Suppressed,
+}
+
+/// Performs the writes, in at most one statement per kind and set of columns, and returns what became
+/// of each record's.
+pub(crate) async fn write_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    writes: &[RowWrite<'_>],
+) -> Result<BTreeMap<RecordId, RowOutcome>, RowError> {
+    let mut sets = Sets::default();
+    for write in writes {
+        sets.add(write);
+    }
+    let mut outcomes = BTreeMap::new();
+    if !sets.deletes.is_empty() {
+        delete(tx, mapped, shape, &sets.deletes, &mut outcomes).await?;
+    }
+    if !sets.updates.is_empty() {
+        update(tx, mapped, shape, &sets.updates, &mut outcomes).await?;
+    }
+    if !sets.soft_deletes.is_empty() {
+        soft_delete(tx, mapped, shape, &sets.soft_deletes, &mut outcomes).await?;
+    }
+    for (columns, inserts) in &sets.inserts {
+        insert(tx, mapped, shape, columns, inserts, &mut outcomes).await?;
+    }
+    for write in writes {
+        outcomes
+            .entry(write.record_id)
+            .or_insert(RowOutcome::Suppressed);
+    }
+    Ok(outcomes)
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    record_id: RecordId,
+    identity: &'a serde_json::Value,
+    patch: Option<&'a Columns>,
+}
+
+struct Insert<'a> {
+    record_id: RecordId,
+    external_id: &'a str,
+    columns: &'a Columns,
+}
+
+#[derive(Default)]
+struct Sets<'a> {
+    deletes: Vec<Change<'a>>,
+    updates: Vec<Change<'a>>,
+    soft_deletes: Vec<Change<'a>>,
+    inserts: BTreeMap<Vec<&'a str>, Vec<Insert<'a>>>,
+}
+
+impl<'a> Sets<'a> {
+    fn add(&mut self, write: &RowWrite<'a>) {
+        let change = |patch| {
+            write.identity.map(|identity| Change {
+                record_id: write.record_id,
+                identity,
+                patch,
+            })
+        };
+        match write.write {
+            PlannedPostgres::Insert(columns) => {
+                let names = columns.keys().map(String::as_str).collect();
+                self.inserts.entry(names).or_default().push(Insert {
+                    record_id: write.record_id,
+                    external_id: write.external_id,
+                    columns,
+                });
+            }
+            PlannedPostgres::Update(patch) => self.updates.extend(change(Some(patch))),
+            PlannedPostgres::Delete => self.deletes.extend(change(None)),
+            PlannedPostgres::SoftDelete => self.soft_deletes.extend(change(None)),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct StandingRow {
+    record_id: Option<Uuid>,
+    columns: Json<Columns>,
+    external_id: Option<String>,
+}
+
+impl StandingRow {
+    fn into_outcome(self) -> RowOutcome {
+        RowOutcome::Stands(PostgresRow {
+            external_id: self.external_id.filter(|id| !id.trim().is_empty()),
+            columns: self.columns.0,
+        })
+    }
+}
+
+/// Returns `key."id" = target."id" and …` and the definition of `key`.
+fn identity_join(
+    mapped: &MappedObject,
+    shape: &TableShape,
+) -> Result<(String, String), StoreError> {
+    let columns = shape.identity(&mapped.sync);
+    let condition: Vec<String> = columns
+        .iter()
+        .map(|column| quote::column(column))
+        .map(|name| format!("target.{name} = key.{name}"))
+        .collect();
+    let definition = shape.definitions(&mapped.sync.table, columns)?;
+    Ok((condition.join(" and "), definition))
+}
+
+fn returning(mapped: &MappedObject, record: &str) -> String {
+    format!(
+        "returning
+            {record} as record_id,
+            {} as columns,
+            target.{}::text as external_id",
+        picked_json("target", &mapped_columns(&mapped.sync)),
+        quote::column(&mapped.sync.external_id.column),
+    )
+}
+
+async fn delete(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    changes: &[Change<'_>],
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let (condition, key) = identity_join(mapped, shape)?;
+    let sql = format!(
+        "delete from {} as target
+        using jsonb_to_recordset($1) as change (record_id uuid, identity jsonb)
+        cross join lateral jsonb_to_record(change.identity) as key ({key})
+        where {condition}
+        returning change.record_id",
+        quote::table(&mapped.sync.table)
+    );
+    let gone: Vec<(Uuid,)> = tx
+        .rows_raw(
+            "deleting rows",
+            sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(changes)),
+        )
+        .await?;
+    outcomes.extend(
+        gone.into_iter()
+            .map(|(record,)| (RecordId(record), RowOutcome::Gone)),
+    );
+    Ok(())
+}
+
+async fn update(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    changes: &[Change<'_>],
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let names: BTreeSet<&str> = changes
+        .iter()
+        .filter_map(|change| change.patch)
+        .flat_map(|patch| patch.keys().map(String::as_str))
+        .collect();
+    let columns = parsed(mapped, names)?;
+    // Only columns that some record of the batch changes are touched at all; a record that does not
+    // change one keeps what stands.
+    let assignments: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            let name = quote::column(column);
+            let key = quote::literal(column.as_str());
+            format!(
+                "{name} = case when change.patch ? {key} then new.{name} else target.{name} end"
+            )
+        })
+        .collect();
+    let (condition, key) = identity_join(mapped, shape)?;
+    let sql = format!(
+        "update {table} as target
+        set {assignments}
+        from jsonb_to_recordset($1) as change (record_id uuid, identity jsonb, patch jsonb)
+        cross join lateral jsonb_to_record(change.patch) as new ({new})
+        cross join lateral jsonb_to_record(change.identity) as key ({key})
+        where {condition}
+        {returning}",
+        table = quote::table(&mapped.sync.table),
+        assignments = assignments.join(", "),
+        new = shape.definitions(&mapped.sync.table, &columns)?,
+        returning = returning(mapped, "change.record_id"),
+    );
+    standing(tx, sql, recordset(changes), outcomes).await
+}
+
+async fn soft_delete(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    changes: &[Change<'_>],
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let Some(column) = &mapped.sync.deletes.column else {
+        return Err(RowError::Store(StoreError::Mapping(format!(
+            "object {} soft-deletes rows but names no column for it",
+            mapped.sync.object
+        ))));
+    };
+    let name = quote::column(column);
+    let (condition, key) = identity_join(mapped, shape)?;
+    let sql = format!(
+        "update {table} as target
+        set {name} = coalesce(target.{name}, syncline.wall_clock())
+        from jsonb_to_recordset($1) as change (record_id uuid, identity jsonb)
+        cross join lateral jsonb_to_record(change.identity) as key ({key})
+        where {condition}
+        {returning}",
+        table = quote::table(&mapped.sync.table),
+        returning = returning(mapped, "change.record_id"),
+    );
+    standing(tx, sql, recordset(changes), outcomes).await
+}
+
+async fn standing(
+    tx: &mut Tx,
+    sql: String,
+    changes: Json<&[Change<'_>]>,
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let rows: Vec<StandingRow> = tx
+        .rows_raw(
+            "updating rows",
+            sqlx::query_as(AssertSqlSafe(sql)).bind(changes),
+        )
+        .await?;
+    for row in rows {
+        if let Some(record) = row.record_id {
+            outcomes.insert(RecordId(record), row.into_outcome());
+        }
+    }
+    Ok(())
+}
+
+async fn insert(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    names: &[&str],
+    inserts: &[Insert<'_>],
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let columns = parsed(mapped, names.iter().copied())?;
+    let list: Vec<String> = columns.iter().map(quote::column).collect();
+    let list = list.join(", ");
+    let external = quote::column(&mapped.sync.external_id.column);
+    // Only the key may be taken meanwhile; any other unique constraint refuses by name. Where no index
+    // makes the key unique by itself (a partitioned table), Postgres cannot distinguish them.
+    let arbiter = if shape.external_id_unique {
+        format!("({external})")
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "insert into {table} as target ({list})
+        select {list}
+        from jsonb_to_recordset($1) as new ({definitions})
+        order by new.{external}
+        -- A row with the key appeared meanwhile: it is locked and planned the next time.
+        on conflict {arbiter} do nothing
+        {returning}",
+        table = quote::table(&mapped.sync.table),
+        definitions = shape.definitions(&mapped.sync.table, &columns)?,
+        returning = returning(mapped, "null::uuid"),
+    );
+    let rows: Vec<&Columns> = inserts.iter().map(|insert| insert.columns).collect();
+    let returned: Vec<StandingRow> = tx
+        .rows_raw(
+            "inserting rows",
+            sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(&rows)),
+        )
+        .await?;
+    match_inserted(mapped, inserts, returned, outcomes)
+}
+
+/// Gives each returned row to the record it was inserted for. An insert returns no more than the row
+/// itself, so it is found by its external id as compared.
+fn match_inserted(
+    mapped: &MappedObject,
+    inserts: &[Insert<'_>],
+    returned: Vec<StandingRow>,
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Result<(), RowError> {
+    let form = key_form(mapped);
+    let mut waiting: BTreeMap<String, RecordId> = inserts
+        .iter()
+        .filter_map(|insert| Some((form.canonical(insert.external_id).ok()?, insert.record_id)))
+        .collect();
+    for row in returned {
+        let key = row
+            .external_id
+            .as_deref()
+            .and_then(|raw| form.canonical(raw).ok());
+        match key.and_then(|key| waiting.remove(&key)) {
+            Some(record) => {
+                outcomes.insert(record, row.into_outcome());
+            }
+            None => return Err(RowError::Refused(key_rewritten(mapped))),
+        }
+    }
+    for insert in inserts {
+        outcomes
+            .entry(insert.record_id)
+            .or_insert(RowOutcome::KeyTaken);
+    }
+    Ok(())
+}
+
+/// A trigger of the customer's gave the inserted row another external id: the next plan would not find
+/// it and would insert another one, for ever.
+fn key_rewritten(mapped: &MappedObject) -> RowRefusal {
+    let column = mapped.sync.external_id.column.as_str();
+    RowRefusal {
+        kind: RefusalKind::ConstraintRejected,
+        place: Some(column.to_owned()),
+        column: Some(column.to_owned()),
+        message: format!("a trigger gives new rows another {column} than the one they are given"),
+    }
+}
+
+fn parsed<'a>(
+    mapped: &MappedObject,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<ColumnName>, StoreError> {
+    names
+        .into_iter()
+        .map(|name| {
+            ColumnName::parse(name)
+                .map_err(|error| StoreError::Mapping(format!("{}: {error}", mapped.sync.object)))
+        })
+        .collect()
+}

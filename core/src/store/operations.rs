@@ -1,0 +1,27 @@
+//! What callers ask for: one transaction each, over the tables.
+//!
+//! [`job`], [`capture`], [`apply`], [`reconcile`] and [`operator`] implement the ports; the others hold
+//! the steps of the larger calls, and what the command line calls directly.
+
+mod apply;
+mod approve_deletes;
+mod candidate;
+mod capture;
+pub(crate) mod conflicts;
+mod dead_letters;
+mod drain_outbox;
+mod duplicate_keys;
+pub(crate) mod export;
+mod install;
+mod job;
+mod operator;
+mod parents;
+mod plan_and_write;
+mod reconcile;
+mod record_observations;
+mod record_outcomes;
+mod settle;
+pub(crate) mod status;
+mod sweep;
+mod switches;
+pub(crate) mod timeline;

@@ -1,0 +1,89 @@
+//! [`CaptureStore`] on Postgres.
+
+use async_trait::async_trait;
+
+use crate::model::ids::{ObjectName, SalesforceId, TenantId};
+use crate::model::observation::SalesforceObservation;
+use crate::ports::capture_store::{ObservationReport, OutboxReport, StreamPosition};
+use crate::ports::job_store::StreamLease;
+use crate::ports::{CaptureStore, MappedObject, StoreError};
+use crate::store::PgStore;
+use crate::store::mapped_table::facts::enqueue_rows;
+use crate::store::operations::drain_outbox::drain_outbox;
+use crate::store::operations::record_observations::record_observations;
+use crate::store::tables::{checkpoint, link};
+use crate::store::transaction::Tx;
+
+#[async_trait]
+impl CaptureStore for PgStore {
+    async fn capture_outbox(
+        &self,
+        mapped_objects: &[MappedObject],
+        limit: usize,
+    ) -> Result<OutboxReport, StoreError> {
+        Tx::retry(|| async {
+            let mut tx = self.begin().await?;
+            let report = drain_outbox(&mut tx, mapped_objects, limit).await?;
+            tx.commit().await?;
+            Ok(report)
+        })
+        .await
+    }
+
+    async fn unlinked(
+        &self,
+        mapped: &MappedObject,
+        ids: &[SalesforceId],
+    ) -> Result<Vec<SalesforceId>, StoreError> {
+        let mut tx = self.begin().await?;
+        let unlinked = link::unlinked(&mut tx, mapped, ids).await?;
+        tx.rollback().await?;
+        Ok(unlinked)
+    }
+
+    async fn record_observations(
+        &self,
+        mapped_objects: &[MappedObject],
+        observations: &[SalesforceObservation],
+        stream: Option<(&mut StreamLease, StreamPosition)>,
+    ) -> Result<ObservationReport, StoreError> {
+        let place = stream
+            .as_ref()
+            .map(|(lease, position)| (&**lease, position));
+        let report = Tx::retry(|| async {
+            let mut tx = self.begin().await?;
+            let report = record_observations(&mut tx, mapped_objects, observations, place).await?;
+            tx.commit().await?;
+            Ok(report)
+        })
+        .await?;
+        if let Some((lease, position)) = stream {
+            lease.position = Some(position.cursor);
+            lease.needs_resync = position.needs_resync.unwrap_or(lease.needs_resync);
+        }
+        Ok(report)
+    }
+
+    async fn mark_needs_resync(
+        &self,
+        tenant: &TenantId,
+        objects: &[ObjectName],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        checkpoint::mark_scans_need_resync(&mut tx, tenant, objects, reason).await?;
+        tx.commit().await
+    }
+
+    async fn enqueue_existing_rows(
+        &self,
+        mapped: &MappedObject,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(usize, Option<String>), StoreError> {
+        let mut tx = self.begin().await?;
+        let enqueued = enqueue_rows(&mut tx, mapped, after, limit).await?;
+        tx.commit().await?;
+        Ok(enqueued)
+    }
+}

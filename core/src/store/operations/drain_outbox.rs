@@ -1,0 +1,509 @@
+//! Draining the outbox: what users' transactions left there becomes links, tasks and evidence.
+//!
+//! One capture drains a tenant's outbox at a time, so that renames meet in the order they were made.
+//! Rows are claimed one by one, never up to an id, so a transaction that commits late is drained late
+//! and never skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
+use crate::model::hash::canonical_hash;
+use crate::model::ids::{OrgEpoch, RecordId};
+use crate::model::link::RemoteState;
+use crate::model::value::Payload;
+use crate::model::{SyncLink, generate};
+use crate::planner::identity::rows::{Entry, KeyedChange, RowIdentityMap, RowKey};
+use crate::ports::capture_store::{CaptureCounts, OutboxReport};
+use crate::ports::{MappedObject, StoreError};
+use crate::store::error::contended;
+use crate::store::mapped_table::shape::key_form;
+use crate::store::tables::alias::{RawAlias, Wanted, add_raw_aliases};
+use crate::store::tables::checkpoint::{lock_outbox, note_capture};
+use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
+use crate::store::tables::journal::{JournalLine, write_journal};
+use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
+use crate::store::tables::outbox::{Claimed, OUTBOX, claim};
+use crate::store::tables::seen::{Emitted, seen_before};
+use crate::store::tables::task::{NewWork, add_work};
+use crate::store::transaction::{Tx, recordset};
+
+/// Drains at most `limit` rows of the tenants' outboxes.
+pub(crate) async fn drain_outbox(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    limit: usize,
+) -> Result<OutboxReport, StoreError> {
+    let tenants = lock_outbox(tx, mapped_objects).await?;
+    let claimed = if tenants.is_empty() {
+        Vec::new()
+    } else {
+        claim(tx, &tenants, limit).await?
+    };
+    if claimed.is_empty() {
+        return Ok(OutboxReport::default());
+    }
+    let mut sorted = sort(mapped_objects, &claimed);
+    let emitted = emitted(&sorted.accepted);
+    let repeats = seen_before(tx, &emitted).await?;
+    let duplicates = repeats.len();
+    drop_places(&mut sorted.accepted, &repeats);
+    let dirty = take_in(tx, mapped_objects, &sorted.accepted).await?;
+    write_journal(tx, &sorted.out_of_scope).await?;
+    insert_dead_letters(tx, &sorted.refused).await?;
+    note_capture(tx, &tenants).await?;
+    Ok(OutboxReport {
+        counts: CaptureCounts {
+            seen: claimed.len(),
+            journaled: sorted.accepted.len(),
+            duplicate: duplicates,
+            refused: sorted.refused.len(),
+            out_of_scope: sorted.out_of_scope.len(),
+        },
+        dirty,
+        more: claimed.len() == limit,
+    })
+}
+
+/// A claimed row that is a change.
+struct Accepted<'a> {
+    row: &'a Claimed,
+    mapped: &'a MappedObject,
+    valid: ValidOutbox,
+    change: KeyedChange,
+}
+
+/// The rows of a batch by what they are.
+struct Sorted<'a> {
+    accepted: Vec<Accepted<'a>>,
+    refused: Vec<NewDeadLetter>,
+    out_of_scope: Vec<JournalLine>,
+}
+
+/// Tells changes from rows that break the contract and from those of no mapped object.
+fn sort<'a>(mapped_objects: &'a [MappedObject], claimed: &'a [Claimed]) -> Sorted<'a> {
+    let by_place: BTreeMap<(&str, &str), &MappedObject> = mapped_objects
+        .iter()
+        .map(|mapped| {
+            let place = (mapped.tenant.as_str(), mapped.sync.object.as_str());
+            (place, mapped)
+        })
+        .collect();
+    let finder = mapped_objects
+        .first()
+        .map_or("", |mapped| mapped.tenant.as_str());
+    let mut sorted = Sorted {
+        accepted: Vec::with_capacity(claimed.len()),
+        refused: Vec::new(),
+        out_of_scope: Vec::new(),
+    };
+    for row in claimed {
+        let valid = match validate_outbox(&parts(row)) {
+            Ok(valid) => valid,
+            Err(refusal) => {
+                let dead_letter =
+                    refusal_dead_letter(row, finder, refusal.code(), &refusal.to_string());
+                sorted.refused.push(dead_letter);
+                continue;
+            }
+        };
+        let place = (valid.tenant.as_str(), valid.object.as_str());
+        let Some(mapped) = by_place.get(&place) else {
+            sorted.out_of_scope.push(journal_line(row, &valid, None));
+            continue;
+        };
+        match keyed(mapped, &valid, row) {
+            Ok(change) => sorted.accepted.push(Accepted {
+                row,
+                mapped,
+                valid,
+                change,
+            }),
+            Err(reason) => {
+                let dead_letter = refusal_dead_letter(row, finder, "outbox_bad_key", &reason);
+                sorted.refused.push(dead_letter);
+            }
+        }
+    }
+    sorted
+}
+
+fn parts(row: &Claimed) -> OutboxRow<'_> {
+    OutboxRow {
+        outbox_id: row.outbox_id,
+        tenant: row.tenant.as_deref().unwrap_or_default(),
+        object: row.object.as_deref().unwrap_or_default(),
+        operation: row.operation.as_deref().unwrap_or_default(),
+        external_id: row.external_id.as_deref(),
+        local_key: row.local_key.as_ref(),
+        tombstone: row.tombstone.unwrap_or_default(),
+        cursor: row.cursor.as_deref(),
+    }
+}
+
+fn refusal_dead_letter(row: &Claimed, finder: &str, code: &str, message: &str) -> NewDeadLetter {
+    let named = row
+        .tenant
+        .as_deref()
+        .filter(|tenant| !tenant.trim().is_empty());
+    NewDeadLetter {
+        // A row that names no tenant is listed under the tenant that found it, so that it is seen.
+        tenant: named.unwrap_or(finder).to_owned(),
+        object: row.object.clone().unwrap_or_default(),
+        record_id: None,
+        origin: "outbox",
+        code: code.to_owned(),
+        field: None,
+        message: format!("an outbox row was refused: {message}"),
+        payload: serde_json::to_value(row).ok(),
+        attempts: 0,
+    }
+}
+
+/// Parses the keys of a row.
+fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<KeyedChange, String> {
+    let form = key_form(mapped);
+    let parse = |raw: &str| {
+        form.canonical(raw)
+            .map(|canonical| RowKey {
+                raw: raw.to_owned(),
+                canonical,
+            })
+            .map_err(|error| error.to_string())
+    };
+    let key = row.external_id.as_deref().map(parse).transpose()?;
+    let generated = row.local_key.as_ref().map(|local| {
+        let raw = generate::for_postgres(&mapped.tenant, &mapped.sync.table, local);
+        RowKey {
+            canonical: form.canonical(&raw).unwrap_or_else(|_| raw.clone()),
+            raw,
+        }
+    });
+    Ok(KeyedChange {
+        tenant: valid.tenant.clone(),
+        object: valid.object.clone(),
+        operation: valid.operation,
+        key,
+        // A former id that was none names no record.
+        old_key: row
+            .old_external_id
+            .as_deref()
+            .and_then(|old| parse(old).ok()),
+        local_key: row.local_key.clone(),
+        generated,
+        changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
+        xid: row.xid,
+    })
+}
+
+fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject>) -> JournalLine {
+    JournalLine {
+        tenant: valid.tenant.to_string(),
+        object: valid.object.to_string(),
+        source: "postgres",
+        operation: valid.operation.as_str().to_owned(),
+        external_id: row.external_id.clone(),
+        stream: Some(OUTBOX.to_owned()),
+        cursor: Some(valid.cursor.to_string()),
+        org_epoch: mapped.map(|mapped| mapped.org_epoch.0),
+        payload_hash: row.changed.as_ref().map(canonical_hash),
+        payload: row.changed.clone(),
+        status: mapped.is_none().then(|| "out_of_scope".to_owned()),
+        observed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
+        config_hash: mapped.map(|mapped| mapped.config_hash.to_string()),
+        ..JournalLine::default()
+    }
+}
+
+/// Returns the rows to which an application gave a cursor, by place. Rows of the triggers have a cursor
+/// of their own and cannot repeat.
+fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
+    accepted
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.row.cursor.is_some())
+        .map(|(place, one)| {
+            let emitted = Emitted {
+                tenant: one.mapped.tenant.as_str(),
+                org_epoch: one.mapped.org_epoch,
+                cursor: one.valid.cursor.to_string(),
+                object: one.mapped.sync.object.as_str(),
+                record: one.row.external_id.as_deref().unwrap_or_default(),
+                payload_hash: canonical_hash(&serde_json::json!([
+                    one.valid.operation.as_str(),
+                    one.row.changed
+                ])),
+            };
+            (place, emitted)
+        })
+        .collect()
+}
+
+/// Drops the items at these places.
+pub(crate) fn drop_places<T>(items: &mut Vec<T>, places: &BTreeSet<usize>) {
+    let mut place = 0;
+    items.retain(|_| {
+        place += 1;
+        !places.contains(&(place - 1))
+    });
+}
+
+/// Resolves the changes to records, and writes links, names, tasks and journal. Returns how many
+/// records have new work.
+async fn take_in(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    accepted: &[Accepted<'_>],
+) -> Result<usize, StoreError> {
+    let emptied = empty_places(tx, accepted).await?;
+    let wanted: Vec<Wanted> = accepted.iter().flat_map(|one| names(&one.change)).collect();
+    let mut identities = RowIdentityMap::new(lock_by_names(tx, &wanted).await?);
+    let places: Vec<Option<usize>> = accepted
+        .iter()
+        .map(|one| match one.valid.operation {
+            OutboxOperation::Truncate => {
+                identities.truncate(&one.valid.tenant, &one.valid.object);
+                None
+            }
+            OutboxOperation::Insert
+            | OutboxOperation::Update
+            | OutboxOperation::Delete
+            | OutboxOperation::Backfill => Some(identities.take(&one.change)),
+        })
+        .collect();
+    let records = write_links(tx, mapped_objects, identities.entries()).await?;
+    write_names(tx, identities.entries(), &records).await?;
+    let work: Vec<NewWork> = identities
+        .entries()
+        .iter()
+        .zip(&records)
+        .filter(|(entry, _)| entry.dirty)
+        .map(|(entry, record_id)| NewWork {
+            record_id: *record_id,
+            needs_refresh: false,
+            xid: entry.xid,
+        })
+        .collect();
+    add_work(tx, &work).await?;
+    let lines: Vec<JournalLine> = accepted
+        .iter()
+        .zip(&places)
+        .map(|(one, place)| JournalLine {
+            record_id: place.map(|place| records[place]),
+            ..journal_line(one.row, &one.valid, Some(one.mapped))
+        })
+        .collect();
+    write_journal(tx, &lines).await?;
+    Ok(work.len() + emptied)
+}
+
+/// Returns the names by which the record of a change may be known.
+fn names(change: &KeyedChange) -> Vec<Wanted> {
+    let place = || Wanted {
+        tenant: change.tenant.to_string(),
+        object: change.object.to_string(),
+        ..Wanted::default()
+    };
+    let keys = [&change.key, &change.old_key, &change.generated];
+    let mut names: Vec<Wanted> = keys
+        .into_iter()
+        .flatten()
+        .map(|key| Wanted {
+            canonical_id: Some(key.canonical.clone()),
+            ..place()
+        })
+        .collect();
+    if change.local_key.is_some() {
+        names.push(Wanted {
+            local_key: change.local_key.clone(),
+            ..place()
+        });
+    }
+    names
+}
+
+/// Gives every record of a truncated table work, in one statement: they may be millions.
+async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, StoreError> {
+    let places: BTreeSet<(&str, &str)> = accepted
+        .iter()
+        .filter(|one| one.valid.operation == OutboxOperation::Truncate)
+        .map(|one| (one.valid.tenant.as_str(), one.valid.object.as_str()))
+        .collect();
+    if places.is_empty() {
+        return Ok(0);
+    }
+    let (tenants, objects): (Vec<&str>, Vec<&str>) = places.into_iter().unzip();
+    let emptied = tx
+        .run(
+            "giving the records of a truncated table work",
+            sqlx::query(
+                "with emptied as (
+                    update syncline.sync_link as link
+                    set postgres_presence = 'deleted',
+                        postgres_changed_at = syncline.clock(),
+                        version = link.version + 1
+                    from unnest($1::text[], $2::text[]) as place (tenant, object)
+                    where link.tenant = place.tenant
+                    and link.object = place.object
+                    and link.postgres_presence = 'present'
+                    returning link.record_id, link.tenant, link.object
+                )
+                insert into syncline.sync_task as task (record_id, tenant, object)
+                select record_id, tenant, object
+                from emptied
+                order by record_id
+                -- One task per record: the truncate is a new generation of it.
+                on conflict (record_id) do update
+                set generation = task.generation + 1,
+                    state = case when task.state = 'leased' then 'leased' else 'ready' end,
+                    due_at = least(task.due_at, syncline.clock()),
+                    updated_at = syncline.clock()",
+            )
+            .bind(tenants)
+            .bind(objects),
+        )
+        .await?;
+    Ok(usize::try_from(emptied).unwrap_or(usize::MAX))
+}
+
+/// Saves known links under their new names and makes the new ones. Returns each entry's record.
+async fn write_links(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    entries: &[Entry],
+) -> Result<Vec<RecordId>, StoreError> {
+    let moved: Vec<RecordId> = entries
+        .iter()
+        .filter(|entry| entry.moved)
+        .filter_map(|entry| entry.known.as_ref())
+        .map(|known| known.link.record_id)
+        .collect();
+    revisit_spellings(tx, entries).await?;
+    free_keys(tx, &moved).await?;
+    let known: Vec<KnownRecord> = entries
+        .iter()
+        .filter(|entry| entry.dirty)
+        .filter_map(updated)
+        .collect();
+    let config_hash = mapped_objects
+        .first()
+        .map_or("", |mapped| &mapped.config_hash);
+    save_records(tx, &known, config_hash).await?;
+    let new: Vec<KnownRecord> = entries
+        .iter()
+        .filter(|entry| entry.known.is_none())
+        .map(|entry| new_record(mapped_objects, entry))
+        .collect();
+    let mut made = make_links(tx, &new).await?.into_iter();
+    entries
+        .iter()
+        .map(|entry| match &entry.known {
+            Some(known) => Ok(known.link.record_id),
+            None => made
+                .next()
+                .flatten()
+                .ok_or_else(|| contended("making links")),
+        })
+        .collect()
+}
+
+#[derive(Serialize)]
+struct FormerName<'a> {
+    record_id: RecordId,
+    spellings: &'a BTreeSet<String>,
+}
+
+/// A record that moves away may leave a row behind that carries its old external id in another
+/// spelling: that row becomes a record of its own. It is drained as if it had just been written.
+async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
+    let former: Vec<FormerName<'_>> = entries
+        .iter()
+        .filter(|entry| entry.moved)
+        .filter_map(|entry| {
+            Some(FormerName {
+                record_id: entry.known.as_ref()?.link.record_id,
+                spellings: &entry.left_behind,
+            })
+        })
+        .collect();
+    if former.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "revisiting rows with another spelling",
+        sqlx::query(
+            "insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone)
+            select alias.tenant, alias.object, 'backfill', alias.value, false
+            from jsonb_to_recordset($1) as left_behind (record_id uuid, spellings jsonb)
+            join syncline.sync_link_alias as alias using (record_id)
+            where alias.kind = 'external_id'
+            and alias.is_current
+            and not left_behind.spellings ? alias.value",
+        )
+        .bind(recordset(&former)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns the known record as the batch leaves it.
+fn updated(entry: &Entry) -> Option<KnownRecord> {
+    let mut record = entry.known.clone()?;
+    record.link.external_id.clone_from(&entry.external_id);
+    record.link.canonical_id.clone_from(&entry.canonical_id);
+    record.link.local_key.clone_from(&entry.local_key);
+    record.generated = entry.generated;
+    record.key_conflict = entry.key_conflict;
+    record.postgres_presence = entry.presence;
+    record.postgres_changed_at_ms = entry.changed_at_ms;
+    Some(record)
+}
+
+/// Returns the record of an entry that has no link yet. The store gives it its record id.
+fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
+    let org_epoch = mapped_objects
+        .iter()
+        .find(|mapped| mapped.tenant == entry.tenant)
+        .map_or(OrgEpoch::default(), |mapped| mapped.org_epoch);
+    KnownRecord {
+        link: SyncLink {
+            record_id: RecordId(Uuid::nil()),
+            tenant: entry.tenant.clone(),
+            object: entry.object.clone(),
+            org_epoch,
+            external_id: entry.external_id.clone(),
+            canonical_id: entry.canonical_id.clone(),
+            salesforce_id: None,
+            local_key: entry.local_key.clone(),
+            base: Payload::new(),
+            agreed: false,
+            remote_state: RemoteState::default(),
+            automation_overrides: BTreeMap::new(),
+            version: 0,
+        },
+        generated: entry.generated,
+        key_conflict: false,
+        postgres_presence: entry.presence,
+        postgres_changed_at_ms: entry.changed_at_ms,
+    }
+}
+
+async fn write_names(
+    tx: &mut Tx,
+    entries: &[Entry],
+    records: &[RecordId],
+) -> Result<(), StoreError> {
+    let aliases: Vec<RawAlias> = entries
+        .iter()
+        .zip(records)
+        .flat_map(|(entry, record_id)| {
+            entry.raw_ids.iter().map(|raw| RawAlias {
+                record_id: *record_id,
+                value: raw.clone(),
+            })
+        })
+        .collect();
+    add_raw_aliases(tx, &aliases).await
+}

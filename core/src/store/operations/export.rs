@@ -1,0 +1,239 @@
+//! Reading the journal out, and appending to it from outside.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ChangeEnvelope;
+use crate::model::ids::{ObjectName, TenantId};
+use crate::ports::StoreError;
+use crate::store::PgStore;
+use crate::store::enum_text::enum_text;
+use crate::store::tables::journal::{EntryRow, JournalEntry, JournalPosition};
+use crate::store::transaction::recordset;
+
+/// What came of appending a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppendResult {
+    /// It stands in the journal now.
+    Appended {
+        /// The line.
+        journal_id: i64,
+    },
+    /// The same change from the same place stands there already.
+    Duplicate,
+}
+
+#[derive(Serialize)]
+struct AppendRow<'a> {
+    place: usize,
+    tenant: &'a TenantId,
+    object: &'a ObjectName,
+    external_id: &'a str,
+    canonical_id: &'a str,
+    source: String,
+    operation: String,
+    cursor: String,
+    payload: &'a serde_json::Value,
+    payload_hash: String,
+}
+
+impl PgStore {
+    /// Returns at most `limit` lines of the tenant's journal after the reader's watermark, in an order in
+    /// which nothing can turn up later: transactions that still run, and all after them, wait.
+    pub async fn export_journal(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        limit: i64,
+    ) -> Result<Vec<JournalEntry>, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows: Vec<EntryRow> = tx
+            .rows(
+                "exporting the journal",
+                sqlx::query_as(
+                    "select journal.*, journal.xid::text::bigint as transaction
+                    from syncline.sync_journal as journal
+                    left join syncline.sync_export_watermark as watermark
+                        on watermark.tenant = $1
+                        and watermark.name = $2
+                    where journal.tenant = $1
+                    and (journal.xid, journal.journal_id)
+                        > (coalesce(watermark.xid, '0'::xid8), coalesce(watermark.journal_id, 0))
+                    -- Ids are not given in commit order: read only behind the oldest running writer.
+                    and journal.xid < pg_snapshot_xmin(pg_current_snapshot())
+                    order by journal.xid, journal.journal_id
+                    limit $3",
+                )
+                .bind(tenant.as_str())
+                .bind(name)
+                .bind(limit),
+            )
+            .await?;
+        tx.rollback().await?;
+        rows.into_iter().map(JournalEntry::try_from).collect()
+    }
+
+    /// Returns one line of the tenant's journal; none if there is no such line.
+    pub async fn journal_entry(
+        &self,
+        tenant: &TenantId,
+        journal_id: i64,
+    ) -> Result<Option<JournalEntry>, StoreError> {
+        let mut tx = self.begin().await?;
+        let row: Option<EntryRow> = tx
+            .row(
+                "reading a line of the journal",
+                sqlx::query_as(
+                    "select journal.*, journal.xid::text::bigint as transaction
+                    from syncline.sync_journal as journal
+                    where journal.tenant = $1
+                    and journal.journal_id = $2",
+                )
+                .bind(tenant.as_str())
+                .bind(journal_id),
+            )
+            .await?;
+        tx.rollback().await?;
+        row.map(JournalEntry::try_from).transpose()
+    }
+
+    /// Moves the reader's watermark to `position`. Returns false, and moves nothing, if it stands there
+    /// or further already.
+    pub async fn advance_export_watermark(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        position: JournalPosition,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let moved = tx
+            .run(
+                "moving an export watermark",
+                sqlx::query(
+                    "insert into syncline.sync_export_watermark as known (tenant, name, xid, journal_id)
+                    values ($1, $2, $3::text::xid8, $4)
+                    -- Forward only: a reader that was overtaken moves nothing back.
+                    on conflict (tenant, name) do update
+                    set xid = excluded.xid,
+                        journal_id = excluded.journal_id,
+                        updated_at = syncline.clock()
+                    where (known.xid, known.journal_id) < (excluded.xid, excluded.journal_id)",
+                )
+                .bind(tenant.as_str())
+                .bind(name)
+                .bind(position.transaction.to_string())
+                .bind(position.journal_id),
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(moved == 1)
+    }
+
+    /// Appends observed changes to the journal, as evidence. A change from the same place with the same
+    /// content is a duplicate; the same place with another content is not.
+    pub async fn append(
+        &self,
+        envelopes: &[ChangeEnvelope],
+    ) -> Result<Vec<AppendResult>, StoreError> {
+        let rows: Vec<AppendRow<'_>> = envelopes
+            .iter()
+            .enumerate()
+            .map(|(place, envelope)| append_row(place, envelope))
+            .collect();
+        let mut tx = self.begin().await?;
+        let appended: Vec<(i64, i64)> = tx
+            .rows(
+                "appending to the journal",
+                sqlx::query_as(APPEND).bind(recordset(&rows)),
+            )
+            .await?;
+        tx.commit().await?;
+        let mut results = vec![AppendResult::Duplicate; envelopes.len()];
+        for (place, journal_id) in appended {
+            if let Some(result) = usize::try_from(place)
+                .ok()
+                .and_then(|place| results.get_mut(place))
+            {
+                *result = AppendResult::Appended { journal_id };
+            }
+        }
+        Ok(results)
+    }
+}
+
+fn append_row(place: usize, envelope: &ChangeEnvelope) -> AppendRow<'_> {
+    AppendRow {
+        place,
+        tenant: &envelope.key.tenant,
+        object: &envelope.key.object,
+        external_id: &envelope.key.external_id,
+        canonical_id: &envelope.key.canonical_id,
+        source: enum_text(envelope.source),
+        operation: enum_text(envelope.operation),
+        cursor: envelope.cursor.to_string(),
+        payload: &envelope.payload,
+        payload_hash: envelope.payload_hash(),
+    }
+}
+
+/// Appends what was not seen before, and returns its places in the batch. The content is part of the
+/// name by which a change is remembered.
+const APPEND: &str = "with given as (
+        select given.*, coalesce(control.org_epoch, 0) as org_epoch
+        from jsonb_to_recordset($1) as given (
+            place bigint, tenant text, object text, external_id text, canonical_id text, source text,
+            operation text, cursor text, payload jsonb, payload_hash text
+        )
+        left join syncline.sync_control as control on control.tenant = given.tenant
+    ),
+    first as (
+        select distinct on (tenant, source, cursor, object, canonical_id, operation, payload_hash) *
+        from given
+        order by tenant, source, cursor, object, canonical_id, operation, payload_hash, place
+    ),
+    fresh as (
+        insert into syncline.sync_seen (tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash)
+        select
+            tenant, org_epoch, 'append:' || source, cursor || ' ' || operation || ' ' || payload_hash, object,
+            canonical_id, 0, payload_hash
+        from first
+        -- Seen before: a duplicate.
+        on conflict do nothing
+        returning tenant, stream, cursor, object, record
+    ),
+    appended as (
+        select first.*
+        from first
+        join fresh
+            on fresh.tenant = first.tenant
+            and fresh.stream = 'append:' || first.source
+            and fresh.cursor = first.cursor || ' ' || first.operation || ' ' || first.payload_hash
+            and fresh.object = first.object
+            and fresh.record = first.canonical_id
+    ),
+    written as (
+        insert into syncline.sync_journal (
+            tenant, object, record_id, source, operation, external_id, stream, cursor, org_epoch, payload, payload_hash
+        )
+        select
+            appended.tenant, appended.object, link.record_id, appended.source, appended.operation,
+            appended.external_id, 'append', appended.cursor, appended.org_epoch, appended.payload,
+            appended.payload_hash
+        from appended
+        left join syncline.sync_link as link
+            on link.tenant = appended.tenant
+            and link.object = appended.object
+            and link.canonical_id = appended.canonical_id
+        order by appended.place
+        returning tenant, object, source, operation, external_id, cursor, payload_hash, journal_id
+    )
+    select appended.place, written.journal_id
+    from appended
+    join written
+        on written.tenant = appended.tenant
+        and written.object = appended.object
+        and written.source = appended.source
+        and written.operation = appended.operation
+        and written.external_id = appended.external_id
+        and written.cursor = appended.cursor
+        and written.payload_hash = appended.payload_hash";

@@ -1,0 +1,127 @@
+//! Installing capture triggers, removing them, and removing the control plane.
+
+use crate::ports::{MappedObject, StoreError};
+use crate::store::PgStore;
+use crate::store::mapped_table::shape::read_shape;
+use crate::store::mapped_table::triggers::{
+    Expected, FIND_STRAYS, capture_problems, install_script, relations, run_all,
+};
+use crate::store::tables::capture::{CaptureProblem, remember};
+use crate::store::transaction::{Tx, recordset};
+
+impl PgStore {
+    /// Puts the capture triggers on the mapped tables and takes away those of this tenant that no
+    /// mapping asks for. Doing it twice does it once.
+    ///
+    /// Creating a trigger waits for writers of that table, two seconds at most.
+    /// Fails with [`StoreError::Mapping`] if a table or column does not exist; then nothing has
+    /// changed.
+    pub async fn install(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for mapped in mapped_objects {
+            let shape = read_shape(&mut tx, mapped).await?;
+            let members = relations(&mut tx, shape.oid).await?;
+            let script = install_script(mapped, &shape, &members);
+            tx.script("installing capture triggers", sqlx::AssertSqlSafe(script))
+                .await?;
+            let partitions: Vec<i64> = members
+                .iter()
+                .filter(|member| member.leaf)
+                .map(|member| member.oid)
+                .collect();
+            remember(&mut tx, mapped, shape.oid, &partitions).await?;
+        }
+        drop_strays(&mut tx, mapped_objects).await?;
+        tx.commit().await
+    }
+
+    /// Takes the capture triggers of these objects away again. Their control plane stays.
+    pub async fn remove_capture(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
+        let drops: Vec<String> = tx
+            .values(
+                "finding capture triggers",
+                sqlx::query_scalar(
+                    "select format('drop trigger if exists %I on %s', trigger.tgname, trigger.tgrelid::regclass)
+                    from pg_trigger as trigger
+                    join jsonb_to_recordset($1) as expected (row_trigger text, truncate_trigger text)
+                        on trigger.tgname in (expected.row_trigger, expected.truncate_trigger)
+                    join pg_proc as function on function.oid = trigger.tgfoid
+                    where function.pronamespace = 'syncline'::regnamespace
+                    and trigger.tgparentid = 0",
+                )
+                .bind(recordset(&expected)),
+            )
+            .await?;
+        run_all(&mut tx, "removing capture triggers", drops).await?;
+        tx.run(
+            "forgetting capture triggers",
+            sqlx::query(
+                "delete from syncline.sync_capture as capture
+                using jsonb_to_recordset($1) as expected (tenant text, object text)
+                where capture.tenant = expected.tenant
+                and capture.object = expected.object",
+            )
+            .bind(recordset(&expected)),
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Removes everything of ours from the database: the schema `syncline`, and with it every
+    /// trigger that calls into it. Mapped tables and their rows stay as they are.
+    pub async fn uninstall(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.script(
+            "removing the control plane",
+            "drop schema if exists syncline cascade",
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Returns what of capture no longer stands as installed: triggers, their mode and arguments,
+    /// the table's identity, its set of partitions.
+    pub async fn check_install(
+        &self,
+        mapped_objects: &[MappedObject],
+    ) -> Result<Vec<CaptureProblem>, StoreError> {
+        let mut tx = self.begin().await?;
+        let problems = capture_problems(&mut tx, mapped_objects).await?;
+        tx.rollback().await?;
+        Ok(problems)
+    }
+}
+
+/// Drops triggers of these tenants that no mapping asks for: it names another table now.
+async fn drop_strays(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+    let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
+    let drops: Vec<String> = tx
+        .values(
+            "finding stray capture triggers",
+            sqlx::query_scalar(FIND_STRAYS).bind(recordset(&expected)),
+        )
+        .await?;
+    run_all(tx, "dropping stray capture triggers", drops).await?;
+    let tenants: Vec<&str> = mapped_objects
+        .iter()
+        .map(|mapped| mapped.tenant.as_str())
+        .collect();
+    let objects: Vec<String> = mapped_objects
+        .iter()
+        .map(|mapped| format!("{} {}", mapped.tenant, mapped.sync.object))
+        .collect();
+    tx.run(
+        "forgetting stray capture triggers",
+        sqlx::query(
+            "delete from syncline.sync_capture
+            where tenant = any($1)
+            and tenant || ' ' || object <> all($2)",
+        )
+        .bind(tenants)
+        .bind(objects),
+    )
+    .await?;
+    Ok(())
+}

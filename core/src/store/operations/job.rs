@@ -1,0 +1,113 @@
+//! [`JobStore`] on Postgres: switches, streams, wake-up permits, leases of a worker that gave up.
+
+use async_trait::async_trait;
+
+use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::ports::job_store::{
+    Control, DelayedWakeUp, NextWakeUp, StreamLease, StreamName, WritesSent,
+};
+use crate::ports::record::LeasedTask;
+use crate::ports::{JobStore, MappedObject, StoreError};
+use crate::store::PgStore;
+use crate::store::tables::{checkpoint, control, permit, task};
+
+#[async_trait]
+impl JobStore for PgStore {
+    async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
+        let mut tx = self.begin().await?;
+        let control = control::read_control(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(control)
+    }
+
+    async fn adopt_org(
+        &self,
+        tenant: &TenantId,
+        organization: &SalesforceId,
+    ) -> Result<OrgEpoch, StoreError> {
+        let mut tx = self.begin().await?;
+        match control::change_org(&mut tx, tenant, organization).await? {
+            Some(epoch) => {
+                checkpoint::forget_positions(&mut tx, tenant).await?;
+                tx.commit().await?;
+                Ok(epoch)
+            }
+            None => {
+                let epoch = control::org_epoch(&mut tx, tenant).await?;
+                tx.rollback().await?;
+                Ok(epoch)
+            }
+        }
+    }
+
+    async fn acquire_stream(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<StreamLease>, StoreError> {
+        let mut tx = self.begin().await?;
+        let lease = checkpoint::lease_stream(&mut tx, tenant, stream, owner, lease_ms).await?;
+        tx.commit().await?;
+        Ok(lease)
+    }
+
+    async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        checkpoint::end_stream_lease(&mut tx, lease).await?;
+        tx.commit().await
+    }
+
+    async fn claim_permits(
+        &self,
+        tenant: &TenantId,
+        permits_max: i32,
+        tasks_per_permit: i64,
+        permit_ms: i64,
+    ) -> Result<Vec<(ObjectName, i32)>, StoreError> {
+        let mut tx = self.begin().await?;
+        let permits =
+            permit::claim_permits(&mut tx, tenant, permits_max, tasks_per_permit, permit_ms)
+                .await?;
+        tx.commit().await?;
+        Ok(permits)
+    }
+
+    async fn keep_or_free_permit(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        permit: i32,
+        permit_ms: i64,
+        delayed: DelayedWakeUp,
+    ) -> Result<NextWakeUp, StoreError> {
+        let mut tx = self.begin().await?;
+        let next = permit::keep_or_free_permit(&mut tx, tenant, object, permit, permit_ms, delayed)
+            .await?;
+        tx.commit().await?;
+        Ok(next)
+    }
+
+    async fn free_permit(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        permit: i32,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        permit::free_permit(&mut tx, tenant, object, permit).await?;
+        tx.commit().await
+    }
+
+    async fn abandon_tasks(
+        &self,
+        mapped: &MappedObject,
+        leases: &[LeasedTask],
+        writes_sent: WritesSent,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        task::abandon_leases(&mut tx, mapped, leases, writes_sent).await?;
+        tx.commit().await
+    }
+}

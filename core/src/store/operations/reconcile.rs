@@ -1,0 +1,150 @@
+//! [`ReconcileStore`] on Postgres.
+
+use std::collections::BTreeSet;
+
+use super::sweep::PARTITION_DAYS_AHEAD;
+use async_trait::async_trait;
+
+use crate::model::ids::{RecordId, SalesforceId};
+use crate::ports::reconcile_store::SweepReport;
+use crate::ports::record::ObservedRecord;
+use crate::ports::{MappedObject, ReconcileStore, StoreError};
+use crate::store::PgStore;
+use crate::store::mapped_table::read::{Locking, RowError, read_rows};
+use crate::store::mapped_table::shape::read_shape;
+use crate::store::operations::parents::{parents_of, references};
+use crate::store::operations::sweep::{doubt_and_release, remove_old_rows, sweep_capture};
+use crate::store::tables::control::clock_skew;
+use crate::store::tables::intent::live_intents;
+use crate::store::tables::link::{KnownRecord, by_salesforce_id, resolve_parents};
+use crate::store::tables::task::{NewWork, add_work};
+use crate::store::tables::{comparison, journal, link};
+
+#[async_trait]
+impl ReconcileStore for PgStore {
+    async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError> {
+        let tenants: BTreeSet<&str> = mapped_objects
+            .iter()
+            .map(|mapped| mapped.tenant.as_str())
+            .collect();
+        let tenants: Vec<&str> = tenants.into_iter().collect();
+        let mut report = SweepReport::default();
+        let mut tx = self.begin().await?;
+        doubt_and_release(&mut tx, &tenants, &mut report).await?;
+        tx.commit().await?;
+        let mut tx = self.begin().await?;
+        report.capture_broken = sweep_capture(&mut tx, mapped_objects).await?;
+        tx.commit().await?;
+        let mut tx = self.begin().await?;
+        report.rows_removed = remove_old_rows(&mut tx, &tenants).await?;
+        tx.commit().await?;
+        // Partitions are apart from everything else: they need locks that a long reader may hold.
+        self.make_journal_partitions(PARTITION_DAYS_AHEAD).await?;
+        let mut tx = self.begin().await?;
+        journal::drop_partitions(&mut tx).await?;
+        tx.commit().await?;
+        Ok(report)
+    }
+
+    async fn observe(
+        &self,
+        mapped: &MappedObject,
+        ids: &[SalesforceId],
+    ) -> Result<Vec<ObservedRecord>, StoreError> {
+        let mut tx = self.begin().await?;
+        let known = by_salesforce_id(&mut tx, mapped, ids).await?;
+        let records: Vec<RecordId> = known.iter().map(|known| known.link.record_id).collect();
+        let mut intents = live_intents(&mut tx, &records).await?;
+        let shape = read_shape(&mut tx, mapped).await?;
+        let borrowed: Vec<&KnownRecord> = known.iter().collect();
+        let mut found = match read_rows(&mut tx, mapped, &shape, &borrowed, Locking::Refresh).await
+        {
+            Ok(found) => found,
+            Err(RowError::Store(error)) => return Err(error),
+            Err(RowError::Refused(refusal)) => {
+                return Err(StoreError::Mapping(format!(
+                    "the external ids of {} do not fit column {}: {}",
+                    mapped.sync.object, mapped.sync.external_id.column, refusal.message
+                )));
+            }
+        };
+        let pointed: BTreeSet<_> = known
+            .iter()
+            .flat_map(|known| {
+                let remote_state = &known.link.remote_state.fields;
+                references(mapped, |field| {
+                    remote_state.get(field).map(|field| &field.value)
+                })
+            })
+            .collect();
+        let parents = resolve_parents(&mut tx, &mapped.tenant, &pointed).await?;
+        let clock_skew_ms = clock_skew(&mut tx, mapped).await?;
+        tx.rollback().await?;
+        Ok(known
+            .into_iter()
+            .map(|known| {
+                let record_id = known.link.record_id;
+                let rows = found.rows.remove(&record_id).unwrap_or_default();
+                ObservedRecord {
+                    lease: None,
+                    intents: intents.remove(&record_id).unwrap_or_default(),
+                    rows: rows.into_iter().map(|found| found.row).collect(),
+                    row_locked: false,
+                    postgres_changed_at_ms: known.postgres_changed_at_ms,
+                    parents: parents_of(mapped, &known, &parents),
+                    clock_skew_ms,
+                    refused: Vec::new(),
+                    link: known.link,
+                }
+            })
+            .collect())
+    }
+
+    async fn vanished(
+        &self,
+        mapped: &MappedObject,
+        after: Option<&SalesforceId>,
+        upto: Option<&SalesforceId>,
+        seen: &[SalesforceId],
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let mut tx = self.begin().await?;
+        let records = link::vanished(&mut tx, mapped, after, upto, seen).await?;
+        tx.rollback().await?;
+        Ok(records)
+    }
+
+    async fn enqueue_repair(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.begin().await?;
+        let ours = link::records_of(&mut tx, mapped, records).await?;
+        let work: Vec<NewWork> = ours.into_iter().map(NewWork::refresh).collect();
+        add_work(&mut tx, &work).await?;
+        tx.commit().await?;
+        Ok(work.len())
+    }
+
+    async fn idle_records(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        let mut tx = self.begin().await?;
+        let idle = link::idle_records(&mut tx, mapped, records).await?;
+        tx.rollback().await?;
+        Ok(idle)
+    }
+
+    async fn publish_comparison(
+        &self,
+        mapped: &MappedObject,
+        compared: u64,
+        differing: u64,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        comparison::publish_comparison(&mut tx, mapped, compared, differing).await?;
+        tx.commit().await
+    }
+}

@@ -1,0 +1,413 @@
+//! Settling remote writes: what was recorded becomes what is known.
+//!
+//! Link, base and intent are settled under the lease's fencing token alone, so that a record that
+//! changes all the time still learns what was confirmed. The task goes only if no work came meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::model::SourceSystem;
+use crate::model::ids::{FieldName, IntentId, ObjectName, RecordId, SalesforceId};
+use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::value::Value;
+use crate::planner::observation::settle_applied;
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::ports::apply_store::{SettledOutcome, Settlement};
+use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::salesforce::{Disposition, Refusal};
+use crate::ports::{MappedObject, StoreError};
+use crate::store::enum_text::enum_text;
+use crate::store::error::corrupt;
+use crate::store::operations::parents::references;
+use crate::store::operations::record_outcomes::{end_agreement, withheld_fields};
+use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
+use crate::store::tables::intent::{
+    RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
+};
+use crate::store::tables::journal::{JournalLine, write_journal};
+use crate::store::tables::link::{KnownRecord, lock_records, resolve_parents, save_records};
+use crate::store::tables::task::{
+    LeaseEnd, LeaseTime, end_leases, lock_leased_tasks, wake_children,
+};
+use crate::store::transaction::Tx;
+
+/// Settles remote writes. Returns how many of them came too late: their leases are lost.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    settlements: &[Settlement],
+) -> Result<usize, StoreError> {
+    let ids: Vec<RecordId> = settlements.iter().map(|one| one.lease.record_id).collect();
+    let known = lock_records(tx, &ids).await?;
+    let leases = settlements.iter().map(|one| &one.lease);
+    let standing = lock_leased_tasks(tx, leases, LeaseTime::Any).await?;
+    let intents = live_intents(tx, &ids).await?;
+    let intents: BTreeMap<IntentId, Intent> = intents
+        .into_values()
+        .flatten()
+        .map(|intent| (intent.intent_id, intent))
+        .collect();
+    let parents = parents(tx, mapped, &known, &intents).await?;
+    let taken = taken_ids(tx, mapped, settlements).await?;
+    let mut settling = Settling {
+        mapped,
+        parents,
+        taken,
+        known: known
+            .into_iter()
+            .map(|known| (known.link.record_id, known))
+            .collect(),
+        intents,
+        writes: BatchWrites::default(),
+    };
+    let mut lost = 0;
+    for one in settlements {
+        if standing.contains(&(one.lease.record_id, one.lease.token)) {
+            settling.take(one);
+        } else {
+            lost += 1;
+        }
+    }
+    settling.write(tx).await?;
+    Ok(lost)
+}
+
+/// Returns the parents that remote states and intents point to: by Salesforce id, as the intents spell them.
+async fn parents(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    known: &[KnownRecord],
+    intents: &BTreeMap<IntentId, Intent>,
+) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
+    let shown: BTreeSet<(ObjectName, SalesforceId)> = known
+        .iter()
+        .flat_map(|record| {
+            let remote_state = &record.link.remote_state.fields;
+            references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
+            })
+        })
+        .collect();
+    let mut parents = resolve_parents(tx, &mapped.tenant, &shown).await?;
+    let sent: BTreeSet<(&str, &str)> = intents
+        .values()
+        .flat_map(|intent| sent_references(mapped, intent))
+        .collect();
+    if sent.is_empty() {
+        return Ok(parents);
+    }
+    let (objects, external_ids): (Vec<&str>, Vec<&str>) = sent.into_iter().unzip();
+    let rows: Vec<(String, String)> = tx
+        .rows(
+            "resolving parents that were sent",
+            sqlx::query_as(
+                "select link.salesforce_id, alias.value
+                from unnest($2::text[], $3::text[]) as sent (object, external_id)
+                join syncline.sync_link_alias as alias
+                    on alias.tenant = $1
+                    and alias.object = sent.object
+                    and alias.kind = 'external_id'
+                    and alias.value = sent.external_id
+                    and alias.is_current
+                join syncline.sync_link as link on link.record_id = alias.record_id
+                where link.salesforce_id is not null",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(objects)
+            .bind(external_ids),
+        )
+        .await?;
+    for (id, external_id) in rows {
+        let id = SalesforceId::parse(&id).map_err(corrupt)?;
+        parents.insert(id, external_id);
+    }
+    Ok(parents)
+}
+
+/// Returns the objects and external ids that an intent's references name.
+fn sent_references<'a>(mapped: &'a MappedObject, intent: &'a Intent) -> Vec<(&'a str, &'a str)> {
+    mapped
+        .sync
+        .fields
+        .iter()
+        .filter_map(|(name, field)| {
+            let Some(Value::Text(external_id)) = intent.fields.get(name) else {
+                return None;
+            };
+            Some((field.references.as_ref()?.as_str(), external_id.as_str()))
+        })
+        .collect()
+}
+
+fn sent_parents(mapped: &MappedObject, intent: &Intent) -> Vec<String> {
+    sent_references(mapped, intent)
+        .into_iter()
+        .map(|(_, external_id)| external_id.to_owned())
+        .collect()
+}
+
+/// Returns the ids among the answers that another record has already.
+async fn taken_ids(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    settlements: &[Settlement],
+) -> Result<BTreeMap<SalesforceId, RecordId>, StoreError> {
+    let ids: Vec<&str> = settlements
+        .iter()
+        .filter_map(|one| match &one.outcome {
+            SettledOutcome::Applied { salesforce_id } => Some(salesforce_id.as_str()),
+            SettledOutcome::RetryLater { .. }
+            | SettledOutcome::Reread { .. }
+            | SettledOutcome::Withhold { .. }
+            | SettledOutcome::Park { .. }
+            | SettledOutcome::Unknown => None,
+        })
+        .collect();
+    let rows: Vec<(String, Uuid)> = tx
+        .rows(
+            "looking for ids that are taken",
+            sqlx::query_as(
+                "select salesforce_id, record_id
+                from syncline.sync_link
+                where tenant = $1
+                and object = $2
+                and salesforce_id = any($3)",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(ids),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(id, record)| {
+            let id = SalesforceId::parse(&id).map_err(corrupt)?;
+            Ok((id, RecordId(record)))
+        })
+        .collect()
+}
+
+/// What the settlements leave to be written.
+#[derive(Default)]
+struct BatchWrites {
+    links: Vec<KnownRecord>,
+    intents: Vec<Intent>,
+    refusals: Vec<RefusalLine>,
+    lost: Vec<DiscardedValue>,
+    journal: Vec<JournalLine>,
+    ends: Vec<(LeasedTask, LeaseEnd)>,
+    /// Names that Salesforce knows from now on.
+    arrived: Vec<String>,
+}
+
+struct Settling<'a> {
+    mapped: &'a MappedObject,
+    parents: BTreeMap<SalesforceId, String>,
+    taken: BTreeMap<SalesforceId, RecordId>,
+    known: BTreeMap<RecordId, KnownRecord>,
+    intents: BTreeMap<IntentId, Intent>,
+    writes: BatchWrites,
+}
+
+impl Settling<'_> {
+    fn take(&mut self, one: &Settlement) {
+        let Some(intent) = self.intents.get(&one.intent_id).cloned() else {
+            return;
+        };
+        let end = match &one.outcome {
+            SettledOutcome::Applied { salesforce_id } => {
+                match (
+                    self.applied(intent, salesforce_id),
+                    withheld_fields(&one.withheld),
+                ) {
+                    (LeaseEnd::Done { again: false }, Some(reason)) => LeaseEnd::Park(reason),
+                    (end, _) => end,
+                }
+            }
+            SettledOutcome::RetryLater { refusal, delay_ms } => {
+                let awaits = match refusal.disposition {
+                    Disposition::WaitForParent => sent_parents(self.mapped, &intent),
+                    Disposition::RetryLater
+                    | Disposition::WaitForQuota
+                    | Disposition::RefreshSession
+                    | Disposition::Reread
+                    | Disposition::Park => Vec::new(),
+                };
+                self.refused(intent, refusal, &[]);
+                later(refusal, *delay_ms, false, awaits)
+            }
+            SettledOutcome::Reread { refusal } => {
+                self.refused(intent, refusal, &[]);
+                reread(&one.lease, refusal)
+            }
+            SettledOutcome::Withhold { refusal, fields } => {
+                self.refused(intent, refusal, fields);
+                later(refusal, 0, false, Vec::new())
+            }
+            SettledOutcome::Park { refusal } => {
+                self.refused(intent, refusal, &[]);
+                LeaseEnd::Park(park_reason_of(one, refusal))
+            }
+            SettledOutcome::Unknown => {
+                self.set_state(intent, IntentState::Unknown);
+                LeaseEnd::Later {
+                    delay_ms: 0,
+                    counts: true,
+                    needs_refresh: true,
+                    code: None,
+                    reason: "the outcome of its write is not known".to_owned(),
+                    awaits: Vec::new(),
+                }
+            }
+        };
+        self.note(one);
+        self.writes.ends.push((one.lease.clone(), end));
+    }
+
+    fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId) -> LeaseEnd {
+        let record_id = intent.record_id;
+        let holder = self.taken.insert(salesforce_id.clone(), record_id);
+        if let Some(holder) = holder.filter(|holder| *holder != record_id) {
+            self.taken.insert(salesforce_id.clone(), holder);
+            self.set_state(intent, IntentState::Confirmed);
+            return LeaseEnd::Park(ParkReason {
+                code: "duplicate_key".to_owned(),
+                field: None,
+                message: format!(
+                    "Salesforce record {salesforce_id} belongs to another record of ours ({holder})"
+                ),
+            });
+        }
+        let Some(mut known) = self.known.remove(&record_id) else {
+            return LeaseEnd::Done { again: true };
+        };
+        let settled = settle_applied(&known.link, &self.mapped.sync, &intent, &self.parents);
+        known.link.base = settled.base;
+        known.link.remote_state = settled.remote_state;
+        match intent.action {
+            WriteAction::Delete => end_agreement(&mut known),
+            WriteAction::Create | WriteAction::Update => {
+                known.link.agreed |= settled.agreed;
+                known.link.salesforce_id = Some(salesforce_id.clone());
+                let field = &self.mapped.sync.external_id.field;
+                known.generated &= !intent.fields.contains_key(field);
+                if intent.action == WriteAction::Create {
+                    self.writes.arrived.push(known.link.external_id.clone());
+                    self.writes.arrived.push(salesforce_id.to_string());
+                }
+            }
+        }
+        self.writes
+            .lost
+            .extend(
+                settled
+                    .overwritten
+                    .into_iter()
+                    .map(|(field, value)| DiscardedValue {
+                        record_id,
+                        field,
+                        side: enum_text(SourceSystem::Salesforce),
+                        value: [value.to_json()],
+                        rule: "overwritten".to_owned(),
+                    }),
+            );
+        self.writes.links.push(known);
+        self.set_state(intent, settled.state);
+        LeaseEnd::Done { again: false }
+    }
+
+    fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {
+        self.writes.refusals.push(RefusalLine {
+            intent_id: intent.intent_id,
+            refusal: SavedRefusal::of(refusal, withheld),
+        });
+        self.set_state(intent, IntentState::Refused);
+    }
+
+    fn set_state(&mut self, mut intent: Intent, state: IntentState) {
+        intent.state = state;
+        self.writes.intents.push(intent);
+    }
+
+    fn note(&mut self, one: &Settlement) {
+        let status = match &one.outcome {
+            SettledOutcome::Applied { .. } => "applied".to_owned(),
+            SettledOutcome::RetryLater { refusal, .. }
+            | SettledOutcome::Reread { refusal }
+            | SettledOutcome::Withhold { refusal, .. }
+            | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
+            SettledOutcome::Unknown => "unknown".to_owned(),
+        };
+        self.writes.journal.push(JournalLine {
+            tenant: self.mapped.tenant.to_string(),
+            object: self.mapped.sync.object.to_string(),
+            record_id: Some(one.lease.record_id),
+            source: "settlement",
+            operation: "write".to_owned(),
+            external_id: Some(one.lease.external_id.clone()),
+            cursor: Some(one.intent_id.to_string()),
+            org_epoch: Some(self.mapped.org_epoch.0),
+            status: Some(status),
+            config_hash: Some(self.mapped.config_hash.to_string()),
+            ..JournalLine::default()
+        });
+    }
+
+    async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let writes = self.writes;
+        save_records(tx, &writes.links, &self.mapped.config_hash).await?;
+        save_intents(tx, &writes.intents).await?;
+        save_refusals(tx, &writes.refusals).await?;
+        insert_discarded_values(tx, &writes.lost, &self.mapped.config_hash).await?;
+        write_journal(tx, &writes.journal).await?;
+        end_leases(tx, self.mapped, &writes.ends).await?;
+        wake_children(tx, &writes.arrived).await
+    }
+}
+
+fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<String>) -> LeaseEnd {
+    LeaseEnd::Later {
+        delay_ms,
+        counts: refusal.disposition.counts(),
+        needs_refresh,
+        code: Some(refusal.code.clone()),
+        reason: format!("Salesforce refused the write ({})", refusal.code),
+        awaits,
+    }
+}
+
+/// Returns what follows when the record has changed since it was planned: a read, or the end.
+fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
+    let tries = Tries::of(lease.record_id, lease.attempt);
+    match decide(Obstacle::WriteRefused(Disposition::Reread), tries) {
+        NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
+            later(refusal, delay_ms, true, Vec::new())
+        }
+        NextStep::Park => LeaseEnd::Park(park_reason(refusal)),
+    }
+}
+
+/// What was left out of a write is the likelier reason of its refusal: it is named first.
+fn park_reason_of(one: &Settlement, refusal: &Refusal) -> ParkReason {
+    match withheld_fields(&one.withheld) {
+        Some(withheld) => ParkReason {
+            message: format!(
+                "{}; {}: {}",
+                withheld.message, refusal.code, refusal.message
+            ),
+            ..withheld
+        },
+        None => park_reason(refusal),
+    }
+}
+
+fn park_reason(refusal: &Refusal) -> ParkReason {
+    ParkReason {
+        code: refusal.code.clone(),
+        field: refusal
+            .fields
+            .first()
+            .and_then(|field| FieldName::parse(field).ok()),
+        message: refusal.message.clone(),
+    }
+}

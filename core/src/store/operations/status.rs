@@ -1,0 +1,396 @@
+//! What is going on: counts and ages per object, streams, one record's history.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::SyncLink;
+use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::intent::Intent;
+use crate::ports::StoreError;
+use crate::ports::job_store::StreamName;
+use crate::store::PgStore;
+use crate::store::error::corrupt;
+use crate::store::tables::checkpoint::{CheckpointState, read_checkpoints};
+use crate::store::tables::intent::live_intents;
+use crate::store::tables::journal::{JournalEntry, record_journal};
+use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
+
+/// Where a tenant stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// It is paused, with the reason given.
+    pub paused: Option<String>,
+    /// Its org, once known.
+    pub organization_id: Option<SalesforceId>,
+    /// The org's epoch.
+    pub org_epoch: OrgEpoch,
+    /// What waits in the outbox.
+    pub outbox: OutboxStatus,
+    /// Its objects.
+    pub objects: Vec<ObjectStatus>,
+    /// Its streams.
+    pub streams: Vec<CheckpointState>,
+}
+
+/// What waits in the outbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct OutboxStatus {
+    /// Rows.
+    pub waiting: i64,
+    /// Age of the oldest, seconds.
+    pub oldest_seconds: Option<f64>,
+}
+
+/// Where an object stands. A record is counted once: parked, else in conflict, else pending, else outside
+/// the filter, else in sync.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectStatus {
+    /// The object.
+    pub object: ObjectName,
+    /// Records that either side holds.
+    pub records: i64,
+    /// Both sides agree.
+    pub in_sync: i64,
+    /// Work or a write is under way, or the object is being read again.
+    pub pending: i64,
+    /// Outside the object's filter in Salesforce: left alone.
+    pub filtered_out: i64,
+    /// A person must decide.
+    pub conflicts: i64,
+    /// Stopped, with a reason.
+    pub parked: i64,
+    /// Of those: deletes that wait until a person approves them, because there were too many at once.
+    pub withheld_deletes: i64,
+    /// Records with a field that Salesforce automation keeps changing back.
+    pub automation_overrides: i64,
+    /// Writes whose outcome is not known yet.
+    pub unknown_writes: i64,
+    /// Age of the oldest work, seconds.
+    pub oldest_work_seconds: Option<f64>,
+    /// What Salesforce holds of it is not known as a whole.
+    pub needs_resync: bool,
+    /// It is captured by polling: an edit that a write of ours replaces between two polls goes unseen.
+    pub detection_narrowed: bool,
+    /// Capture of its table does not stand as installed.
+    pub capture_broken: Option<String>,
+    /// The last full comparison.
+    pub last_comparison: Option<LastComparison>,
+}
+
+/// The result of a full comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastComparison {
+    /// Records compared.
+    pub compared: i64,
+    /// Records that differed.
+    pub differing: i64,
+    /// When.
+    pub compared_at: DateTime<Utc>,
+}
+
+/// Everything that is known of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordHistory {
+    /// Its link.
+    pub link: SyncLink,
+    /// Its state: `in_sync`, `filtered_out`, `pending`, `conflict`, `parked`; absent if neither side holds it.
+    pub state: Option<String>,
+    /// Why, without values.
+    pub reason: Option<String>,
+    /// Its writes that may still echo.
+    pub intents: Vec<Intent>,
+    /// Its journal, newest first.
+    pub journal: Vec<JournalEntry>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ControlRow {
+    paused_reason: Option<String>,
+    organization_id: Option<String>,
+    org_epoch: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct ObjectRow {
+    object: String,
+    records: i64,
+    in_sync: i64,
+    filtered_out: i64,
+    conflicts: i64,
+    parked: i64,
+    withheld_deletes: i64,
+    automation_overrides: i64,
+    unknown_writes: i64,
+    oldest_work_seconds: Option<f64>,
+    needs_resync: bool,
+    detection_narrowed: bool,
+    capture_broken: Option<String>,
+    compared: Option<i64>,
+    differing: Option<i64>,
+    compared_at: Option<DateTime<Utc>>,
+}
+
+impl PgStore {
+    /// Returns where the tenant stands.
+    pub async fn status(&self, tenant: &TenantId) -> Result<TenantStatus, StoreError> {
+        let mut tx = self.begin().await?;
+        let control: Option<ControlRow> = tx
+            .row(
+                "reading the tenant's switches",
+                sqlx::query_as(
+                    "select
+                        case when paused_at is not null then coalesce(paused_reason, '') end as paused_reason,
+                        organization_id,
+                        org_epoch
+                    from syncline.sync_control
+                    where tenant = $1",
+                )
+                .bind(tenant.as_str()),
+            )
+            .await?;
+        let outbox: Option<OutboxStatus> = tx
+            .row(
+                "measuring the outbox",
+                sqlx::query_as(
+                    "select
+                        count(*) as waiting,
+                        extract(epoch from syncline.wall_clock() - min(changed_at))::double precision as oldest_seconds
+                    from syncline.sync_outbox
+                    where tenant = $1",
+                )
+                .bind(tenant.as_str()),
+            )
+            .await?;
+        let rows: Vec<ObjectRow> = tx
+            .rows(
+                "counting records",
+                sqlx::query_as(COUNT_RECORDS).bind(tenant.as_str()),
+            )
+            .await?;
+        let streams = read_checkpoints(&mut tx, tenant, None).await?;
+        tx.rollback().await?;
+        let objects: Result<Vec<ObjectStatus>, StoreError> =
+            rows.into_iter().map(ObjectStatus::try_from).collect();
+        let organization_id = control
+            .as_ref()
+            .and_then(|control| control.organization_id.as_deref())
+            .map(SalesforceId::parse)
+            .transpose()
+            .map_err(corrupt)?;
+        Ok(TenantStatus {
+            tenant: tenant.clone(),
+            organization_id,
+            org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
+            paused: control.and_then(|control| control.paused_reason),
+            outbox: outbox.unwrap_or_default(),
+            objects: objects?,
+            streams,
+        })
+    }
+
+    /// Returns where the tenant's streams stand.
+    pub async fn checkpoints(&self, tenant: &TenantId) -> Result<Vec<CheckpointState>, StoreError> {
+        let mut tx = self.begin().await?;
+        let streams = read_checkpoints(&mut tx, tenant, None).await?;
+        tx.rollback().await?;
+        Ok(streams)
+    }
+
+    /// Returns where one stream stands; or none if it was never read.
+    pub async fn checkpoint(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+    ) -> Result<Option<CheckpointState>, StoreError> {
+        let mut tx = self.begin().await?;
+        let streams = read_checkpoints(&mut tx, tenant, Some(stream)).await?;
+        tx.rollback().await?;
+        Ok(streams.into_iter().next())
+    }
+
+    /// Returns everything that is known of one record, by any spelling of its external id or
+    /// its Salesforce id, with at most `limit` lines of its journal; or none if there is no such record.
+    pub async fn record_history(
+        &self,
+        tenant: &TenantId,
+        object: &ObjectName,
+        name: &str,
+        limit: i64,
+    ) -> Result<Option<RecordHistory>, StoreError> {
+        let mut tx = self.begin().await?;
+        let row: Option<LinkRow> = tx
+            .row(
+                "finding a record by its name",
+                sqlx::query_as(FIND_BY_NAME)
+                    .bind(tenant.as_str())
+                    .bind(object.as_str())
+                    .bind(name),
+            )
+            .await?;
+        let Some(known) = row.map(KnownRecord::try_from).transpose()? else {
+            return Ok(None);
+        };
+        let record_id = known.link.record_id;
+        let mut intents = live_intents(&mut tx, &[record_id]).await?;
+        let state: Option<(String, Option<String>)> = tx
+            .row(
+                "reading a record's state",
+                sqlx::query_as(
+                    "select state, reason
+                    from syncline.record_status
+                    where record_id = $1",
+                )
+                .bind(record_id.0),
+            )
+            .await?;
+        let journal = record_journal(&mut tx, record_id.0, limit).await?;
+        tx.rollback().await?;
+        let (state, reason) = state.unzip();
+        Ok(Some(RecordHistory {
+            link: known.link,
+            state,
+            reason: reason.flatten(),
+            intents: intents.remove(&record_id).unwrap_or_default(),
+            journal,
+        }))
+    }
+}
+
+impl TryFrom<ObjectRow> for ObjectStatus {
+    type Error = StoreError;
+
+    fn try_from(row: ObjectRow) -> Result<Self, StoreError> {
+        let last_comparison = match (row.compared, row.differing, row.compared_at) {
+            (Some(compared), Some(differing), Some(compared_at)) => Some(LastComparison {
+                compared,
+                differing,
+                compared_at,
+            }),
+            (_, _, _) => None,
+        };
+        // While an object is read again nothing of it is known to be in sync.
+        let in_sync = if row.needs_resync { 0 } else { row.in_sync };
+        Ok(Self {
+            object: ObjectName::parse(&row.object).map_err(corrupt)?,
+            records: row.records,
+            in_sync,
+            pending: row.records - in_sync - row.filtered_out - row.conflicts - row.parked,
+            filtered_out: row.filtered_out,
+            conflicts: row.conflicts,
+            parked: row.parked,
+            withheld_deletes: row.withheld_deletes,
+            automation_overrides: row.automation_overrides,
+            unknown_writes: row.unknown_writes,
+            oldest_work_seconds: row.oldest_work_seconds,
+            needs_resync: row.needs_resync,
+            detection_narrowed: row.detection_narrowed,
+            capture_broken: row.capture_broken,
+            last_comparison,
+        })
+    }
+}
+
+/// Counts by object, each record in one state only.
+const COUNT_RECORDS: &str = "with known as (
+        select
+            link.object,
+            link.agreed,
+            task.state as task_state,
+            task.state = 'parked' and task.code = 'mass_delete' as withheld_delete,
+            extract(epoch from syncline.wall_clock() - task.dirty_since)::double precision as work_seconds,
+            conflict.record_id is not null as conflicting,
+            writing.record_id is not null as writing,
+            coalesce(writing.doubtful, false) as doubtful,
+            link.remote_state ->> 'presence' = 'filtered_out' as filtered_out,
+            link.automation_overrides <> '{}' and exists (
+                select
+                from jsonb_each(link.automation_overrides) as automation
+                where (automation.value ->> 'count')::integer >= 2
+            ) as automation_overrides,
+            link.agreed
+                or link.postgres_presence = 'present'
+                or link.remote_state ->> 'presence' = 'present'
+                or task.record_id is not null
+                or conflict.record_id is not null as shown
+        from syncline.sync_link as link
+        left join syncline.sync_task as task using (record_id)
+        left join (
+            select distinct record_id
+            from syncline.sync_conflict
+            where tenant = $1
+            and state = 'open'
+        ) as conflict using (record_id)
+        left join (
+            select record_id, bool_or(state = 'unknown') as doubtful
+            from syncline.sync_intent
+            where tenant = $1
+            and state in ('open', 'unknown')
+            group by record_id
+        ) as writing using (record_id)
+        where link.tenant = $1
+    ),
+    counted as (
+        select
+            object,
+            count(*) as records,
+            count(*) filter (
+                where agreed and not filtered_out and task_state is null and not conflicting and not writing
+            ) as in_sync,
+            count(*) filter (
+                where filtered_out and task_state is null and not conflicting and not writing
+            ) as filtered_out,
+            count(*) filter (where conflicting and task_state is distinct from 'parked') as conflicts,
+            count(*) filter (where task_state = 'parked') as parked,
+            count(*) filter (where withheld_delete) as withheld_deletes,
+            count(*) filter (where automation_overrides) as automation_overrides,
+            count(*) filter (where doubtful) as unknown_writes,
+            max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
+        from known
+        where shown
+        group by object
+    ),
+    mapped as (
+        select object
+        from counted
+        union
+        select object
+        from syncline.sync_capture
+        where tenant = $1
+    )
+    select
+        mapped.object,
+        coalesce(counted.records, 0) as records,
+        coalesce(counted.in_sync, 0) as in_sync,
+        coalesce(counted.filtered_out, 0) as filtered_out,
+        coalesce(counted.conflicts, 0) as conflicts,
+        coalesce(counted.parked, 0) as parked,
+        coalesce(counted.withheld_deletes, 0) as withheld_deletes,
+        coalesce(counted.automation_overrides, 0) as automation_overrides,
+        coalesce(counted.unknown_writes, 0) as unknown_writes,
+        counted.oldest_work_seconds,
+        coalesce(scan.needs_resync, true) as needs_resync,
+        exists (
+            select
+            from syncline.sync_checkpoint as poll
+            where poll.tenant = $1
+            and poll.stream = 'poll:' || mapped.object
+            and poll.captured_at > syncline.clock() - interval '1 hour'
+        ) as detection_narrowed,
+        capture.broken as capture_broken,
+        comparison.compared,
+        comparison.differing,
+        comparison.compared_at
+    from mapped
+    left join counted using (object)
+    left join syncline.sync_checkpoint as scan
+        on scan.tenant = $1
+        and scan.stream = 'scan:' || mapped.object
+    left join syncline.sync_capture as capture
+        on capture.tenant = $1
+        and capture.object = mapped.object
+    left join syncline.sync_comparison as comparison
+        on comparison.tenant = $1
+        and comparison.object = mapped.object
+    order by mapped.object";

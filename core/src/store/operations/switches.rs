@@ -1,0 +1,27 @@
+//! Pausing a tenant, and recording its clock skew.
+
+use crate::model::ids::TenantId;
+use crate::ports::StoreError;
+use crate::store::PgStore;
+use crate::store::tables::control;
+
+impl PgStore {
+    /// Pauses the tenant (nothing is leased, capture goes on) or lets it go on.
+    pub async fn set_paused(
+        &self,
+        tenant: &TenantId,
+        paused: bool,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        control::set_paused(&mut tx, tenant, paused, reason).await?;
+        tx.commit().await
+    }
+
+    /// Records by how much the two sides' clocks were measured to differ.
+    pub async fn set_clock_skew(&self, tenant: &TenantId, skew_ms: i64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        control::set_clock_skew(&mut tx, tenant, skew_ms).await?;
+        tx.commit().await
+    }
+}

@@ -1,0 +1,108 @@
+//! What `install` left on a mapped table, to compare with what is there now.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{ObjectName, TenantId};
+use crate::ports::{MappedObject, StoreError};
+use crate::store::error::corrupt;
+use crate::store::transaction::{Tx, recordset};
+
+/// Capture of one mapped table is not as it was installed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CaptureProblem {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The object.
+    pub object: ObjectName,
+    /// What is wrong, and with which relation.
+    pub problem: String,
+}
+
+/// Stores what was installed on a mapped table. Installing again replaces what to compare with.
+pub(crate) async fn remember(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    oid: i64,
+    partitions: &[i64],
+) -> Result<(), StoreError> {
+    tx.run(
+        "remembering capture triggers",
+        sqlx::query(
+            "with tenant as (
+                insert into syncline.sync_control (tenant)
+                values ($1)
+                -- A tenant that is known already keeps its switches.
+                on conflict (tenant) do nothing
+            )
+            insert into syncline.sync_capture (tenant, object, table_schema, table_name, table_oid, partitions)
+            values ($1, $2, $3, $4, $5::oid, $6::oid[])
+            -- Installing again makes what stands now the state to compare with.
+            on conflict (tenant, object) do update
+            set table_schema = excluded.table_schema,
+                table_name = excluded.table_name,
+                table_oid = excluded.table_oid,
+                partitions = excluded.partitions,
+                broken = null,
+                installed_at = syncline.clock()",
+        )
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str())
+        .bind(mapped.sync.table.schema.as_str())
+        .bind(mapped.sync.table.table.as_str())
+        .bind(oid)
+        .bind(partitions),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Remembers which captures are broken, and returns the objects that were not before.
+pub(crate) async fn note_problems(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    problems: &[CaptureProblem],
+) -> Result<Vec<(TenantId, Vec<ObjectName>)>, StoreError> {
+    let tenants: Vec<&str> = mapped_objects
+        .iter()
+        .map(|mapped| mapped.tenant.as_str())
+        .collect();
+    let rows: Vec<(String, String)> = tx
+        .rows(
+            "noting broken captures",
+            sqlx::query_as(
+                "with found as (
+                    select tenant, object, string_agg(problem, '; ' order by problem) as problem
+                    from jsonb_to_recordset($2) as found (tenant text, object text, problem text)
+                    group by tenant, object
+                ),
+                changed as (
+                    select capture.tenant, capture.object, capture.broken as before, found.problem as now
+                    from syncline.sync_capture as capture
+                    left join found using (tenant, object)
+                    where capture.tenant = any($1)
+                    and capture.broken is distinct from found.problem
+                ),
+                noted as (
+                    update syncline.sync_capture as capture
+                    set broken = changed.now
+                    from changed
+                    where capture.tenant = changed.tenant
+                    and capture.object = changed.object
+                )
+                select tenant, object
+                from changed
+                where before is null",
+            )
+            .bind(tenants)
+            .bind(recordset(problems)),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(tenant, object)| {
+            Ok((
+                TenantId::parse(&tenant).map_err(corrupt)?,
+                vec![ObjectName::parse(&object).map_err(corrupt)?],
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,166 @@
+//! Switches of a tenant, and the org it belongs to.
+
+use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::ports::job_store::Control;
+use crate::ports::{MappedObject, StoreError};
+use crate::store::error::corrupt;
+use crate::store::transaction::Tx;
+
+#[derive(sqlx::FromRow)]
+struct ControlRow {
+    paused: bool,
+    organization_id: Option<String>,
+    org_epoch: i64,
+    needs_resync: Vec<String>,
+}
+
+/// Reads the tenant's switches.
+pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Control, StoreError> {
+    let row: Option<ControlRow> = tx
+        .row(
+            "reading the tenant's switches",
+            sqlx::query_as(
+                "select
+                        coalesce(bool_or(control.paused_at is not null), false) as paused,
+                        min(control.organization_id) as organization_id,
+                        coalesce(min(control.org_epoch), 0) as org_epoch,
+                        (
+                            select coalesce(array_agg(capture.object order by capture.object), '{}')
+                            from syncline.sync_capture as capture
+                            left join syncline.sync_checkpoint as scan
+                                on scan.tenant = capture.tenant
+                                and scan.stream = 'scan:' || capture.object
+                            where capture.tenant = $1
+                            and coalesce(scan.needs_resync, true)
+                        ) as needs_resync
+                    from syncline.sync_control as control
+                    where control.tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Control::default());
+    };
+    let org = row
+        .organization_id
+        .map(|id| SalesforceId::parse(&id).map(|id| (id, OrgEpoch(row.org_epoch))))
+        .transpose()
+        .map_err(corrupt)?;
+    let needs_resync = row
+        .needs_resync
+        .iter()
+        .map(|object| ObjectName::parse(object))
+        .collect::<Result<_, _>>()
+        .map_err(corrupt)?;
+    Ok(Control {
+        paused: row.paused,
+        org,
+        needs_resync,
+    })
+}
+
+/// Stores the org that the tenant belongs to. Returns the epoch that begins if it is another org than
+/// before.
+pub(crate) async fn change_org(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    organization: &SalesforceId,
+) -> Result<Option<OrgEpoch>, StoreError> {
+    let changed: Option<(i64,)> = tx
+        .row(
+            "adopting the org",
+            sqlx::query_as(
+                "insert into syncline.sync_control as control (tenant, organization_id, org_epoch)
+                    values ($1, $2, 1)
+                    -- The same org again changes nothing; another one starts a new epoch.
+                    on conflict (tenant) do update
+                    set organization_id = excluded.organization_id,
+                        org_epoch = control.org_epoch + 1,
+                        updated_at = syncline.clock()
+                    where control.organization_id is distinct from excluded.organization_id
+                    returning org_epoch",
+            )
+            .bind(tenant.as_str())
+            .bind(organization.as_str()),
+        )
+        .await?;
+    Ok(changed.map(|(epoch,)| OrgEpoch(epoch)))
+}
+
+/// Returns the tenant's org epoch.
+pub(crate) async fn org_epoch(tx: &mut Tx, tenant: &TenantId) -> Result<OrgEpoch, StoreError> {
+    let known: Option<(i64,)> = tx
+        .row(
+            "reading the org epoch",
+            sqlx::query_as("select org_epoch from syncline.sync_control where tenant = $1")
+                .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(OrgEpoch(known.map_or(0, |(epoch,)| epoch)))
+}
+
+/// Pauses the tenant or lets it go on.
+pub(crate) async fn set_paused(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    paused: bool,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.run(
+        "switching the tenant",
+        sqlx::query(
+            "insert into syncline.sync_control as control (tenant, paused_at, paused_reason)
+                values ($1, case when $2 then syncline.clock() end, $3)
+                -- Pausing twice keeps the time of the first.
+                on conflict (tenant) do update
+                set paused_at = case when $2 then coalesce(control.paused_at, syncline.clock()) end,
+                    paused_reason = case when $2 then $3 end,
+                    updated_at = syncline.clock()",
+        )
+        .bind(tenant.as_str())
+        .bind(paused)
+        .bind(reason),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores the measured clock skew.
+pub(crate) async fn set_clock_skew(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    skew_ms: i64,
+) -> Result<(), StoreError> {
+    tx.run(
+        "recording the clock skew",
+        sqlx::query(
+            "insert into syncline.sync_control (tenant, clock_skew_ms)
+                values ($1, $2)
+                -- The last measurement counts; the other switches stay as they are.
+                on conflict (tenant) do update
+                set clock_skew_ms = excluded.clock_skew_ms,
+                    updated_at = syncline.clock()",
+        )
+        .bind(tenant.as_str())
+        .bind(skew_ms),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns the clock skew of the tenant.
+pub(crate) async fn clock_skew(tx: &mut Tx, mapped: &MappedObject) -> Result<i64, StoreError> {
+    let skew: Vec<i64> = tx
+        .values(
+            "reading the clock skew",
+            sqlx::query_scalar(
+                "select clock_skew_ms
+                from syncline.sync_control
+                where tenant = $1",
+            )
+            .bind(mapped.tenant.as_str()),
+        )
+        .await?;
+    Ok(skew.first().copied().unwrap_or(0))
+}

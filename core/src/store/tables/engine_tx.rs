@@ -1,0 +1,23 @@
+//! The engine's own transactions, which the capture triggers skip.
+
+use crate::ports::StoreError;
+use crate::store::transaction::Tx;
+
+/// Marks this transaction as ours, so that the capture triggers skip what it writes.
+pub(crate) async fn mark_as_ours(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(
+        "marking the transaction",
+        sqlx::query("insert into syncline.engine_tx (xid) values (pg_current_xact_id())"),
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn unmark(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(
+        "unmarking the transaction",
+        sqlx::query("delete from syncline.engine_tx where xid = pg_current_xact_id()"),
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,541 @@
+//! Tasks: one row per record that has work, and how a lease on it begins and ends.
+//!
+//! Ending a lease names its fencing token. A worker whose lease was lost still has the old token, so
+//! its late answer changes nothing.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::model::ids::{FencingToken, Generation, RecordId, SalesforceId};
+use crate::ports::job_store::WritesSent;
+use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::{MappedObject, StoreError};
+use crate::store::error::corrupt;
+use crate::store::tables::dead_letter::{
+    NewDeadLetter, close_dead_letters_of, insert_dead_letters,
+};
+use crate::store::transaction::{Tx, interval, recordset};
+
+/// New work for a record.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NewWork {
+    /// The record.
+    pub(crate) record_id: RecordId,
+    /// It must be read in Salesforce first.
+    pub(crate) needs_refresh: bool,
+    /// The Postgres transaction the work came from.
+    pub(crate) xid: Option<i64>,
+}
+
+impl NewWork {
+    /// Returns the work of reading the record in Salesforce and planning it again.
+    pub(crate) fn refresh(record_id: RecordId) -> Self {
+        Self {
+            record_id,
+            needs_refresh: true,
+            xid: None,
+        }
+    }
+}
+
+/// Gives records new work: a new task, or a new generation of the one they have. A parked record is
+/// ready again, and its dead letter is closed.
+pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreError> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "adding work",
+        sqlx::query(
+            "insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh, xid)
+            select link.record_id, link.tenant, link.object, work.needs_refresh, work.xid
+            from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean, xid bigint)
+            join syncline.sync_link as link using (record_id)
+            order by link.record_id
+            -- One task per record: what came meanwhile is a new generation of it, and a lease goes on.
+            on conflict (record_id) do update
+            set generation = task.generation + 1,
+                state = case when task.state = 'leased' then 'leased' else 'ready' end,
+                attempts = case when task.state = 'parked' then 0 else task.attempts end,
+                due_at = least(task.due_at, syncline.clock()),
+                needs_refresh = task.needs_refresh or excluded.needs_refresh,
+                xid = coalesce(excluded.xid, task.xid),
+                code = null,
+                reason = null,
+                awaits = null,
+                updated_at = syncline.clock()",
+        )
+        .bind(recordset(work)),
+    )
+    .await?;
+    let ids: Vec<Uuid> = work.iter().map(|work| work.record_id.0).collect();
+    close_dead_letters_of(tx, &ids, "superseded by a new change").await
+}
+
+/// Makes the tasks due that wait for any of these names: Salesforce ids or external ids that records
+/// have from now on. May also wake another tenant's record; harmless. The try that follows does not
+/// count, so that a task woken without need is not closer to giving up.
+pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    tx.run(
+        "waking children",
+        sqlx::query(
+            "update syncline.sync_task as task
+            set due_at = syncline.clock(),
+                attempts = greatest(task.attempts - 1, 0),
+                awaits = null,
+                updated_at = syncline.clock()
+            from (
+                select waiting.record_id
+                from syncline.sync_task as waiting
+                where waiting.awaits && $1
+                order by waiting.record_id
+                -- Skips tasks that another worker is leasing: they are being worked on.
+                for update skip locked
+            ) as waiting
+            where task.record_id = waiting.record_id",
+        )
+        .bind(names),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Leases due tasks of the object, oldest first.
+pub(crate) async fn lease_tasks(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    limit: usize,
+    worker: &str,
+    lease_ms: i64,
+) -> Result<Vec<LeasedTask>, StoreError> {
+    let rows: Vec<TaskRow> = tx
+        .rows(
+            "leasing tasks",
+            sqlx::query_as(LEASE)
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .bind(worker)
+                .bind(interval(lease_ms)),
+        )
+        .await?;
+    rows.into_iter().map(LeasedTask::try_from).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct TaskRow {
+    record_id: Uuid,
+    fencing_token: i64,
+    generation: i64,
+    attempts: i32,
+    needs_refresh: bool,
+    salesforce_id: Option<String>,
+    external_id: String,
+    xid: Option<i64>,
+}
+
+/// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still
+/// land. One with an unknown intent is, and is refreshed first. The lease ends by the database's clock.
+const LEASE: &str = "with due as materialized (
+        select task.record_id, task.needs_refresh, task.due_at
+        from syncline.sync_task as task
+        where task.tenant = $1
+        and task.object = $2
+        and task.state = 'ready'
+        and task.due_at <= syncline.clock()
+        and not exists (
+            select
+            from syncline.sync_intent as intent
+            where intent.record_id = task.record_id
+            and intent.state = 'open'
+        )
+        and not exists (
+            select
+            from syncline.sync_control as control
+            where control.tenant = $1
+            and control.paused_at is not null
+        )
+        order by task.due_at, task.record_id
+        limit $3
+        -- Skips tasks that another worker is leasing.
+        for update of task skip locked
+    ),
+    leased as (
+        update syncline.sync_task as task
+        set state = 'leased',
+            lease_owner = $4,
+            -- By the wall clock: a lease must not begin before it is given.
+            lease_until = syncline.wall_clock() + $5,
+            fencing_token = default,
+            -- The lease takes the request for a refresh; a later request is for the next lease.
+            needs_refresh = false,
+            awaits = null,
+            updated_at = syncline.clock()
+        from due
+        where task.record_id = due.record_id
+        returning task.record_id, task.fencing_token, task.generation, task.attempts, task.xid, due.needs_refresh, due.due_at
+    )
+    select
+        leased.record_id,
+        leased.fencing_token,
+        leased.generation,
+        leased.attempts,
+        leased.xid,
+        link.salesforce_id,
+        link.external_id,
+        leased.needs_refresh or exists (
+            select
+            from syncline.sync_intent as intent
+            where intent.record_id = leased.record_id
+            and intent.state = 'unknown'
+        ) as needs_refresh
+    from leased
+    join syncline.sync_link as link on link.record_id = leased.record_id
+    order by leased.due_at, leased.record_id";
+
+impl TryFrom<TaskRow> for LeasedTask {
+    type Error = StoreError;
+
+    fn try_from(row: TaskRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            record_id: RecordId(row.record_id),
+            token: FencingToken(row.fencing_token),
+            generation: Generation(row.generation),
+            attempt: u32::try_from(row.attempts).unwrap_or(0),
+            needs_refresh: row.needs_refresh,
+            salesforce_id: row
+                .salesforce_id
+                .map(|id| SalesforceId::parse(&id))
+                .transpose()
+                .map_err(corrupt)?,
+            external_id: row.external_id,
+            transaction: row.xid,
+        })
+    }
+}
+
+/// Which leases [`lock_leased_tasks`] accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseTime {
+    /// Those with time left: a write may be recorded only under such a lease.
+    Left,
+    /// Late ones as well: what is known of a write is recorded as long as no other worker was given
+    /// the record.
+    Any,
+}
+
+/// A lease by its fencing token.
+#[derive(Serialize)]
+struct LeaseRef {
+    record_id: RecordId,
+    token: FencingToken,
+}
+
+/// Locks the tasks that are still leased under these fencing tokens, and returns them. A worker whose
+/// lease was swept or taken has an old token.
+pub(crate) async fn lock_leased_tasks(
+    tx: &mut Tx,
+    leases: impl Iterator<Item = &LeasedTask>,
+    time: LeaseTime,
+) -> Result<BTreeSet<(RecordId, FencingToken)>, StoreError> {
+    let references: Vec<LeaseRef> = leases
+        .map(|lease| LeaseRef {
+            record_id: lease.record_id,
+            token: lease.token,
+        })
+        .collect();
+    let rows: Vec<(Uuid, i64)> = tx
+        .rows(
+            "locking leased tasks",
+            sqlx::query_as(
+                "select task.record_id, task.fencing_token
+                from jsonb_to_recordset($1) as leased (record_id uuid, token bigint)
+                join syncline.sync_task as task using (record_id)
+                where task.state = 'leased'
+                and task.fencing_token = leased.token
+                -- By the wall clock: the locks before may have waited.
+                and (not $2 or task.lease_until > syncline.wall_clock())
+                order by task.record_id
+                -- Excludes the sweep and new work until the outcome is recorded.
+                for update of task",
+            )
+            .bind(recordset(&references))
+            .bind(time == LeaseTime::Left),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(record, token)| (RecordId(record), FencingToken(token)))
+        .collect())
+}
+
+/// How the work of one lease ended.
+#[derive(Debug, Clone)]
+pub(crate) enum LeaseEnd {
+    /// Nothing remains, unless the task grew meanwhile or `again` is set.
+    Done {
+        /// There is more to do.
+        again: bool,
+    },
+    /// Try again later.
+    Later {
+        /// From now.
+        delay_ms: i64,
+        /// It was an attempt.
+        counts: bool,
+        /// Read the record in Salesforce first.
+        needs_refresh: bool,
+        /// A stable code, if there is one.
+        code: Option<String>,
+        /// Why, in words without values.
+        reason: String,
+        /// Parents it waits for, by any name: their arrival wakes it.
+        awaits: Vec<String>,
+    },
+    /// Stop the record, unless the task grew meanwhile.
+    Park(ParkReason),
+}
+
+#[derive(Serialize)]
+struct Ended<'a> {
+    record_id: RecordId,
+    token: FencingToken,
+    generation: Generation,
+    again: bool,
+    park: bool,
+    delay_ms: i64,
+    counts: bool,
+    needs_refresh: bool,
+    code: Option<&'a str>,
+    reason: Option<&'a str>,
+    awaits: Option<&'a [String]>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ParkedRow {
+    record_id: Uuid,
+    attempts: i32,
+}
+
+/// Ends leases: three statements for any number of them. Ends of leases that were lost are ignored.
+pub(crate) async fn end_leases(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    ends: &[(LeasedTask, LeaseEnd)],
+) -> Result<(), StoreError> {
+    if ends.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Ended<'_>> = ends.iter().map(|(lease, end)| ended(lease, end)).collect();
+    tx.run(
+        "deleting finished tasks",
+        sqlx::query(
+            "delete from syncline.sync_task as task
+            using jsonb_to_recordset($1) as ended (
+                record_id uuid, token bigint, generation bigint, again boolean, park boolean, delay_ms bigint
+            )
+            where task.record_id = ended.record_id
+            and task.state = 'leased'
+            and task.fencing_token = ended.token
+            -- Work that came while it was leased keeps the task.
+            and task.generation = ended.generation
+            and not ended.again
+            and not ended.park
+            and ended.delay_ms < 0",
+        )
+        .bind(recordset(&rows)),
+    )
+    .await?;
+    let parked: Vec<ParkedRow> = tx
+        .rows(
+            "ending leases",
+            sqlx::query_as(END_LEASES).bind(recordset(&rows)),
+        )
+        .await?;
+    let dead_letters: Vec<NewDeadLetter> = parked
+        .iter()
+        .filter_map(|row| dead_letter(mapped, row, ends))
+        .collect();
+    insert_dead_letters(tx, &dead_letters).await
+}
+
+/// Ends the leases whose work did not finish, and returns the records that were parked. Each ended lease
+/// takes a new fencing token, so that it cannot be ended twice.
+const END_LEASES: &str = "with ended as (
+        select *
+        from jsonb_to_recordset($1) as ended (
+            record_id uuid, token bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
+            counts boolean, needs_refresh boolean, code text, reason text, awaits text[]
+        )
+    ),
+    returned as (
+        update syncline.sync_task as task
+        set state = case when ended.park and task.generation = ended.generation then 'parked' else 'ready' end,
+            due_at = case
+                when ended.delay_ms < 0 or task.generation > ended.generation then syncline.clock()
+                else syncline.clock() + ended.delay_ms * interval '1 millisecond'
+            end,
+            attempts = case
+                when ended.counts then task.attempts + 1
+                when ended.delay_ms < 0 and not ended.park then 0
+                else task.attempts
+            end,
+            needs_refresh = task.needs_refresh or ended.needs_refresh,
+            code = ended.code,
+            reason = ended.reason,
+            awaits = ended.awaits,
+            lease_owner = null,
+            lease_until = null,
+            fencing_token = default,
+            updated_at = syncline.clock()
+        from ended
+        where task.record_id = ended.record_id
+        and task.state = 'leased'
+        and task.fencing_token = ended.token
+        returning task.record_id, task.state, task.attempts
+    )
+    select record_id, attempts
+    from returned
+    where state = 'parked'";
+
+fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
+    let blank = Ended {
+        record_id: lease.record_id,
+        token: lease.token,
+        generation: lease.generation,
+        again: false,
+        park: false,
+        delay_ms: -1,
+        counts: false,
+        needs_refresh: false,
+        code: None,
+        reason: None,
+        awaits: None,
+    };
+    match end {
+        LeaseEnd::Done { again } => Ended {
+            again: *again,
+            ..blank
+        },
+        LeaseEnd::Later {
+            delay_ms,
+            counts,
+            needs_refresh,
+            code,
+            reason,
+            awaits,
+        } => Ended {
+            awaits: (!awaits.is_empty()).then_some(awaits),
+            delay_ms: (*delay_ms).max(0),
+            counts: *counts,
+            needs_refresh: *needs_refresh,
+            code: code.as_deref(),
+            reason: Some(reason),
+            ..blank
+        },
+        LeaseEnd::Park(reason) => Ended {
+            park: true,
+            counts: true,
+            code: Some(&reason.code),
+            ..blank
+        },
+    }
+}
+
+fn dead_letter(
+    mapped: &MappedObject,
+    row: &ParkedRow,
+    ends: &[(LeasedTask, LeaseEnd)],
+) -> Option<NewDeadLetter> {
+    let (_, end) = ends
+        .iter()
+        .find(|(lease, _)| lease.record_id.0 == row.record_id)?;
+    let LeaseEnd::Park(reason) = end else {
+        return None;
+    };
+    Some(NewDeadLetter {
+        tenant: mapped.tenant.to_string(),
+        object: mapped.sync.object.to_string(),
+        record_id: Some(RecordId(row.record_id)),
+        origin: "task",
+        code: reason.code.clone(),
+        field: reason.field.as_ref().map(ToString::to_string),
+        message: reason.message.clone(),
+        payload: None,
+        attempts: row.attempts,
+    })
+}
+
+/// Ends the leases of a worker that gave up.
+pub(crate) async fn abandon_leases(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    leases: &[LeasedTask],
+    writes_sent: WritesSent,
+) -> Result<(), StoreError> {
+    let (records, tokens): (Vec<Uuid>, Vec<i64>) = leases
+        .iter()
+        .map(|lease| (lease.record_id.0, lease.token.0))
+        .unzip();
+    let refreshes: Vec<bool> = leases.iter().map(|lease| lease.needs_refresh).collect();
+    tx.run(
+        "ending abandoned leases",
+        sqlx::query(ABANDON)
+            .bind(mapped.tenant.as_str())
+            .bind(records)
+            .bind(tokens)
+            .bind(refreshes)
+            .bind(writes_sent == WritesSent::Perhaps),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends leases under which no write is on its way. An intent under them is in doubt even if its worker
+/// believes that nothing was sent: the record is refreshed first. The try counts, so that a record that
+/// makes its workers give up again and again is not tried for ever.
+const ABANDON: &str = "with abandoned as (
+        select *
+        from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, fencing_token, needs_refresh)
+    ),
+    doubted as (
+        update syncline.sync_intent as intent
+        set state = 'unknown',
+            updated_at = syncline.clock()
+        from abandoned
+        where intent.record_id = abandoned.record_id
+        and intent.fencing_token = abandoned.fencing_token
+        and intent.tenant = $1
+        and intent.state = 'open'
+        and not $5
+        returning intent.record_id
+    )
+    update syncline.sync_task as task
+    set state = 'ready',
+        lease_owner = null,
+        lease_until = null,
+        -- Invalidates the worker's token.
+        fencing_token = default,
+        attempts = task.attempts + 1,
+        due_at = syncline.clock(),
+        needs_refresh = task.needs_refresh or abandoned.needs_refresh or task.record_id in (select record_id from doubted),
+        code = 'lease_abandoned',
+        reason = 'its worker gave up',
+        updated_at = syncline.clock()
+    from abandoned
+    where task.record_id = abandoned.record_id
+    and task.tenant = $1
+    and task.state = 'leased'
+    and task.fencing_token = abandoned.fencing_token
+    and not exists (
+        select
+        from syncline.sync_intent as intent
+        where intent.record_id = task.record_id
+        and intent.state = 'open'
+        and $5
+    )";

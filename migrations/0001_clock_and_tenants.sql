@@ -1,0 +1,121 @@
+-- Time and ids, tenants, streams, and what the workers of a tenant share.
+
+-- Every statement, trigger and default of ours takes time and ids from these functions alone, so that
+-- a simulation can replace them. Each is one expression, so that the planner inlines it: a condition on
+-- clock() uses an index as one on the built-in function would.
+
+-- The time at which the transaction began: everything that one transaction records has one time.
+create function syncline.clock()
+returns timestamptz
+language sql
+stable
+parallel safe
+as $$
+    select now()
+$$;
+
+-- The time right now, within a transaction as well: for leases, which must not begin before they are
+-- given, and for the customer's transactions, which may be long.
+create function syncline.wall_clock()
+returns timestamptz
+language sql
+volatile
+parallel safe
+as $$
+    select clock_timestamp()
+$$;
+
+-- A new random id.
+create function syncline.new_id()
+returns uuid
+language sql
+volatile
+parallel safe
+as $$
+    select gen_random_uuid()
+$$;
+
+-- One row per tenant: its switches and the org it belongs to.
+create table syncline.sync_control (
+    tenant text not null,
+    -- The tenant is paused: nothing is leased, capture goes on.
+    paused_at timestamptz,
+    paused_reason text,
+    organization_id text collate "C",
+    -- Grows when the org's identity changes: positions and commit numbers of two epochs are never compared.
+    org_epoch bigint not null default 0,
+    -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
+    clock_skew_ms bigint not null default 0,
+    updated_at timestamptz not null default syncline.clock(),
+    constraint sync_control_pkey primary key (tenant)
+);
+
+-- A stream has one owner and one position. The position moves by compare-and-set on its previous
+-- bytes under the lease's fencing token, never by order: replay ids have none.
+create table syncline.sync_checkpoint (
+    tenant text not null,
+    stream text not null,
+    position text,
+    -- What lies before the position is not known as a whole. A stream without a position needs a resync.
+    needs_resync boolean not null default true,
+    resync_reason text,
+    lease_owner text,
+    fencing_token bigint not null default 0,
+    lease_until timestamptz,
+    captured_at timestamptz,
+    updated_at timestamptz not null default syncline.clock(),
+    constraint sync_checkpoint_pkey primary key (tenant, stream)
+);
+
+-- The capture triggers that `install` created, so that a sweep notices when they are gone or changed.
+create table syncline.sync_capture (
+    tenant text not null,
+    object text not null,
+    table_schema text not null,
+    table_name text not null,
+    table_oid oid not null,
+    partitions oid[] not null,
+    broken text,
+    installed_at timestamptz not null default syncline.clock(),
+    constraint sync_capture_pkey primary key (tenant, object)
+);
+
+-- The result of the last full comparison of an object.
+create table syncline.sync_comparison (
+    tenant text not null,
+    object text not null,
+    compared bigint not null,
+    differing bigint not null,
+    config_hash text not null,
+    compared_at timestamptz not null default syncline.clock(),
+    constraint sync_comparison_pkey primary key (tenant, object)
+);
+
+-- A wake-up needs a free permit, so that wake-ups cannot multiply.
+create table syncline.sync_wake_up_permit (
+    tenant text not null,
+    object text not null,
+    permit integer not null,
+    expires_at timestamptz not null,
+    constraint sync_wake_up_permit_pkey primary key (tenant, object, permit)
+);
+
+-- Transactions of the engine that are writing mapped tables right now. A capture trigger skips a row
+-- only if its transaction is listed here. The entry is deleted before the commit, so no other
+-- transaction ever sees one.
+create table syncline.engine_tx (
+    xid xid8 not null,
+    constraint engine_tx_pkey primary key (xid)
+);
+
+-- Deletes are counted per object and hour: too many of them wait for a person. The row stays locked from
+-- the count to the commit, so that workers side by side cannot pass the limit together.
+create table syncline.sync_delete_guard (
+    tenant text not null,
+    object text not null,
+    window_began_at timestamptz not null default syncline.clock(),
+    deletes bigint not null default 0,
+    -- A person approved the deletes: until then none is withheld.
+    approved_until timestamptz,
+    constraint sync_delete_guard_pkey primary key (tenant, object)
+);
