@@ -251,7 +251,7 @@ pub enum FilterTrial {
     ShowsNothing,
     /// The org refuses it.
     Refused {
-        /// What the org new. Quotes the filter and no record.
+        /// The org's message. It quotes the filter, but no record.
         said: String,
     },
 }

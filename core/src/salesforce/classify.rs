@@ -15,7 +15,7 @@ pub struct Fault {
     pub status: Option<u16>,
     /// errorCode, statusCode, OAuth error, or gRPC error-code without its common prefix.
     pub code: String,
-    /// What was new. May quote record values.
+    /// The message. May quote record values.
     pub message: String,
     /// The fields that were named.
     pub fields: Vec<String>,

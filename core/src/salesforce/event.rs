@@ -288,7 +288,7 @@ fn touches(places: &BTreeSet<FieldPlace>, place: FieldPlace) -> bool {
     places.contains(&place) || places.contains(&whole)
 }
 
-/// The compound is named as a whole and none of its parts is: which part changed is not new.
+/// Only the compound is named, so the event does not say which of its parts changed.
 fn only_the_whole(
     changed: &BTreeSet<FieldPlace>,
     nulled: &BTreeSet<FieldPlace>,

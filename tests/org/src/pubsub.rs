@@ -12,6 +12,7 @@ mod subscription;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     clippy::clone_on_ref_ptr,
     clippy::str_to_string
 )]

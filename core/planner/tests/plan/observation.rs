@@ -511,7 +511,7 @@ enum Happening {
     UserCommits,
     /// The answer to our write number n is settled.
     Settles(usize),
-    /// Our write number n is new.
+    /// Our write number n is recorded.
     Says(usize),
     /// The next event of the stream is delivered.
     Delivers,

@@ -186,7 +186,7 @@ fn what_cannot_be_told_for_sure_is_a_gap() {
             json!({"Name": {"LastName": "x"}}),
         ),
         (
-            "nor is it told whole when it is new",
+            "nor is it sent whole when it is new",
             "CREATE",
             "Name",
             "",

@@ -72,7 +72,7 @@ impl ApplyStore for PgStore {
 
 fn lease_end(release: &TaskRelease) -> LeaseEnd {
     match &release.park {
-        Some(reason) => LeaseEnd::Park(reason.clone().into()),
+        Some(reason) => LeaseEnd::Park(reason.clone()),
         None => LeaseEnd::Later {
             delay_ms: release.delay_ms,
             counts: release.counts,
