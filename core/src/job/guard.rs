@@ -153,7 +153,7 @@ impl LeaseGuard {
     /// From now on, writes of these records may have been sent.
     pub(crate) fn mark_writes_sent(&mut self) {
         if let Some(OrphanedLease::Records(_, _, writes_sent)) = &mut self.orphan {
-            *writes_sent = WritesSent::Perhaps;
+            *writes_sent = WritesSent::Maybe;
         }
     }
 

@@ -140,5 +140,5 @@ pub enum WritesSent {
     /// It had not: no write of its leases is on its way, even if intents are open.
     No,
     /// It had: any write may be on its way.
-    Perhaps,
+    Maybe,
 }

@@ -108,7 +108,7 @@ async fn single_deletes_are_counted_together_and_few_pass() {
     // An hour later they are counted anew.
     stage
         .sql(
-            "update syncline.sync_delete_guard set window_began_at = now() - interval '61 minutes'",
+            "update syncline.sync_delete_guard set window_began_at = syncline.clock() - interval '61 minutes'",
         )
         .await;
     stage

@@ -208,9 +208,9 @@ impl Stage {
     /// Lets every lease of a record expire, as time would.
     pub(crate) async fn expire_leases(&self) {
         self.sql(
-            "update syncline.sync_task set lease_until = now() - interval '1 second'
+            "update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'
             where state = 'leased';
-            update syncline.sync_intent set deadline = now() - interval '1 second'
+            update syncline.sync_intent set deadline = syncline.clock() - interval '1 second'
             where state = 'open'",
         )
         .await;

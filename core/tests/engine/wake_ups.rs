@@ -64,7 +64,7 @@ async fn a_lost_ring_is_rung_again_once_its_slot_lapses() {
     // The worker that captured has nobody to ring; its slot is taken all the same.
     assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 0);
     stage
-        .sql("update syncline.sync_wake_up_permit set expires_at = now() - interval '1 second'")
+        .sql("update syncline.sync_wake_up_permit set expires_at = syncline.clock() - interval '1 second'")
         .await;
     assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 1);
     assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
@@ -106,7 +106,7 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
     let due_in = async |seconds: u32| {
         stage
             .sql(&format!(
-                "update syncline.sync_task set due_at = now() + interval '{seconds} seconds'"
+                "update syncline.sync_task set due_at = syncline.clock() + interval '{seconds} seconds'"
             ))
             .await;
     };

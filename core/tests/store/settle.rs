@@ -373,7 +373,7 @@ async fn an_unsent_write_is_refreshed_when_its_worker_gives_up() {
             .abandon_tasks(&world.mapped, &leases, writes_sent)
     };
 
-    give_up(WritesSent::Perhaps)
+    give_up(WritesSent::Maybe)
         .await
         .expect("leases are ended");
     assert!(

@@ -187,7 +187,7 @@ async fn a_failed_invocation_releases_its_leases(
     let told = failed["errorMessage"].as_str().unwrap_or_default();
     assert!(told.contains("no tenant's job was done"), "{failed}");
     let leases = "select count(*) filter (where fencing_token > 0),
-        count(*) filter (where lease_until > now())
+        count(*) filter (where lease_until > syncline.wall_clock())
         from syncline.sync_checkpoint where stream <> 'outbox'";
     let (taken, held): (i64, i64) = sqlx::query_as(leases).fetch_one(&world.pool).await?;
     assert!(taken > 0, "it had begun to read");

@@ -121,6 +121,7 @@ async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreE
     Ok(problems.is_empty())
 }
 
+/// Returns external ids that several rows share as Salesforce compares them.
 pub(crate) async fn duplicates(
     tx: &mut Tx,
     mapped: &MappedObject,

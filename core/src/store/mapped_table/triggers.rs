@@ -36,6 +36,7 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    /// Returns the triggers of a mapped object.
     pub(crate) fn of(mapped: &MappedObject) -> Self {
         let arguments: String = leading_arguments(mapped)
             .iter()
@@ -73,6 +74,7 @@ pub(crate) struct Member {
     pub(crate) leaf: bool,
 }
 
+/// Returns the table and everything below it.
 pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, StoreError> {
     tx.rows(
         "reading the partitions of a mapped table",
@@ -92,6 +94,7 @@ pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, Stor
     .await
 }
 
+/// Returns the statements that create the triggers of a mapped object.
 pub(crate) fn install_script(
     mapped: &MappedObject,
     shape: &TableShape,
@@ -128,6 +131,7 @@ pub(crate) fn install_script(
     script
 }
 
+/// Runs statements one after the other.
 pub(crate) async fn run_all(
     tx: &mut Tx,
     what: &'static str,

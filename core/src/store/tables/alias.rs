@@ -98,6 +98,7 @@ pub(crate) async fn align_aliases(tx: &mut Tx, records: &[Uuid]) -> Result<(), S
     Ok(())
 }
 
+/// Returns the records that had these Salesforce ids before, the latest holder of each.
 pub(crate) async fn former_ids(
     tx: &mut Tx,
     wanted: &[Wanted],

@@ -328,6 +328,7 @@ struct CheckpointRow {
     captured_at: Option<DateTime<Utc>>,
 }
 
+/// Returns where one stream of the tenant, or each of them, stands.
 pub(crate) async fn read_checkpoints(
     tx: &mut Tx,
     tenant: &TenantId,

@@ -60,6 +60,7 @@ pub struct ConflictFilter {
     pub after: Option<i64>,
 }
 
+/// A row of `sync_conflict`, with the names of its record.
 #[derive(sqlx::FromRow)]
 pub(crate) struct ConflictLine {
     pub(crate) conflict_id: i64,
@@ -103,10 +104,12 @@ impl TryFrom<ConflictLine> for SyncConflict {
     }
 }
 
+/// Parses the field of a conflict; a conflict about the whole record has no field.
 pub(crate) fn parse_field(field: Option<&str>) -> Result<Option<FieldName>, StoreError> {
     field.map(FieldName::parse).transpose().map_err(corrupt)
 }
 
+/// Returns the record of an open conflict of the object.
 pub(crate) async fn record_of(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -131,6 +134,7 @@ pub(crate) async fn record_of(
     Ok(record.map(|(record,)| RecordId(record)))
 }
 
+/// A locked conflict.
 #[derive(sqlx::FromRow)]
 pub(crate) struct OpenConflict {
     pub(crate) field: Option<String>,
@@ -141,6 +145,7 @@ pub(crate) struct OpenConflict {
     pub(crate) version: i64,
 }
 
+/// Locks an open conflict.
 pub(crate) async fn lock_conflict(
     tx: &mut Tx,
     conflict_id: i64,
@@ -160,6 +165,7 @@ pub(crate) async fn lock_conflict(
     .await
 }
 
+/// Closes a conflict that a person resolved.
 pub(crate) async fn close(
     tx: &mut Tx,
     conflict_id: i64,
@@ -310,6 +316,7 @@ pub(crate) struct SeenSides {
     pub(crate) salesforce: serde_json::Value,
 }
 
+/// Returns what each side shows of a field, or of the whole record where `field` is absent.
 pub(crate) fn seen(
     mapped: &MappedObject,
     remote_state: &RemoteState,

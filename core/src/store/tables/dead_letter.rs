@@ -38,6 +38,7 @@ pub struct DeadLetter {
     pub created_at: DateTime<Utc>,
 }
 
+/// A row of `sync_dead_letter`, with the external id of its record.
 #[derive(sqlx::FromRow)]
 pub(crate) struct DeadLetterRow {
     pub(crate) dead_letter_id: i64,

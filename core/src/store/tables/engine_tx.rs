@@ -13,6 +13,7 @@ pub(crate) async fn mark_as_ours(tx: &mut Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Removes the mark, before the commit: no other transaction ever sees it.
 pub(crate) async fn unmark(tx: &mut Tx) -> Result<(), StoreError> {
     tx.run(
         "unmarking the transaction",

@@ -143,12 +143,14 @@ pub(crate) async fn save_intents(tx: &mut Tx, intents: &[Intent]) -> Result<(), 
     Ok(())
 }
 
+/// The refusal of one intent.
 #[derive(Serialize)]
 pub(crate) struct RefusalLine {
     pub(crate) intent_id: IntentId,
     pub(crate) refusal: SavedRefusal,
 }
 
+/// Stores why intents were refused.
 pub(crate) async fn save_refusals(tx: &mut Tx, refusals: &[RefusalLine]) -> Result<(), StoreError> {
     if refusals.is_empty() {
         return Ok(());
@@ -179,6 +181,7 @@ pub(crate) struct SavedRefusal {
 }
 
 impl SavedRefusal {
+    /// Returns the refusal with the fields to go on without.
     pub(crate) fn of(refusal: &Refusal, withheld: &[FieldName]) -> Self {
         Self {
             code: refusal.code.clone(),

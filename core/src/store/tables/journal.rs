@@ -119,6 +119,7 @@ pub struct JournalEntry {
     pub config_hash: Option<String>,
 }
 
+/// A row of `sync_journal`.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EntryRow {
     pub(crate) transaction: i64,
@@ -164,6 +165,7 @@ impl TryFrom<EntryRow> for JournalEntry {
     }
 }
 
+/// Returns the journal of one record, newest line first.
 pub(crate) async fn record_journal(
     tx: &mut Tx,
     record_id: Uuid,

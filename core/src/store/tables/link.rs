@@ -145,6 +145,7 @@ const LOCK_BY_NAMES: &str = "with wanted as materialized (
     -- Excludes other writers of these links, in record order; foreign keys may still point to them.
     for no key update of link";
 
+/// Reads links by their Salesforce ids, without locks.
 pub(crate) async fn by_salesforce_id(
     tx: &mut Tx,
     mapped: &MappedObject,

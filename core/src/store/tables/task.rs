@@ -490,7 +490,7 @@ pub(crate) async fn abandon_leases(
             .bind(records)
             .bind(tokens)
             .bind(refreshes)
-            .bind(writes_sent == WritesSent::Perhaps),
+            .bind(writes_sent == WritesSent::Maybe),
     )
     .await?;
     Ok(())
