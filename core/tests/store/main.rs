@@ -3,6 +3,8 @@
 //! Each test has a database of its own. Salesforce is not needed here: what it would show is given
 //! as observations, what it would answer as settlements.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod apply;
 mod capture;
 mod install;
