@@ -2,7 +2,7 @@
 //! is given back by whoever calls them.
 //!
 //! Tenants are kept apart: one that fails is told in the result and in the log, and the others go on.
-//! An invocation fails only if nobody's job was done.
+//! An invocation fails only if the job was done for no tenant.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -168,7 +168,7 @@ pub(crate) async fn apply(
     Ok(response)
 }
 
-/// Whose orgs the events of one batch came from: each is asked for once, also in vain.
+/// Whose orgs the events of one batch came from: each is asked for once, even if the answer is an error.
 #[derive(Default)]
 struct Owners {
     known: Mutex<BTreeMap<SalesforceId, Result<TenantId, String>>>,

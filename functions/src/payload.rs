@@ -1,7 +1,7 @@
 //! What a function is asked to do, parsed from the JSON it was given.
 //!
 //! A payload that is not exactly one of the known ones is refused with a text that names the field at
-//! fault: a misspelt `keep_polling_seconds` must not quietly become no lingering.
+//! fault: a misspelt `keep_polling_seconds` must not silently disable polling.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use syncline::ports::WakeUp;
 /// The version of wake-ups that this build rings and answers.
 const WAKE_UP_VERSION: u8 = 1;
 
-/// Longest time a capture may linger: the longest that a function may run at all.
+/// Longest time that a capture may keep polling: the longest that a function may run.
 const KEEP_POLLING_SECONDS_MAX: u32 = 900;
 
 /// What is wrong with a payload, and what a right one looks like.
@@ -98,7 +98,7 @@ pub struct ReconcileJob {
 /// What reconcile does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReconcileKind {
-    /// Repairs what was lost or lapsed.
+    /// Repairs what was lost or has expired.
     Sweep,
     /// Compares what changed lately.
     Incremental,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_payload_says_side_tenant_and_lingering() {
+    fn a_capture_payload_names_side_tenant_and_polling() {
         let full = json!({"job": "capture", "side": "salesforce", "tenant": "acme", "keep_polling_seconds": 50});
         assert_eq!(
             CaptureJob::parse(full),
@@ -282,8 +282,8 @@ mod tests {
     #[test]
     fn a_capture_payload_with_anything_else_is_refused_by_the_name_of_the_field() {
         let refused = |payload| problem(CaptureJob::parse(payload));
-        let misspelt = json!({"job": "capture", "side": "postgres", "linger": 50});
-        assert!(refused(misspelt).contains("`linger`"));
+        let misspelt = json!({"job": "capture", "side": "postgres", "keep_poling": 50});
+        assert!(refused(misspelt).contains("`keep_poling`"));
         assert!(refused(json!({"job": "capture"})).contains("`side`"));
         assert!(refused(json!({"side": "postgres"})).contains("`job`"));
         assert!(refused(json!({"job": "sweep"})).contains("`sweep`"));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doorbell_that_was_rung_is_understood() {
+    fn a_sent_wake_up_is_understood() {
         let sent = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doorbell_of_another_version_or_with_unknown_fields_is_refused() {
+    fn a_wake_up_of_another_version_is_refused() {
         let refused = |body: &str| problem(wake_up(body));
         assert!(refused("hello").contains("not JSON"));
         let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","permit":0}"#;

@@ -232,7 +232,7 @@ async fn a_message_without_an_id_fails_the_invocation_before_anything_is_handled
 
 // Groups: what is taken together.
 
-/// Parses a body: its group and its fate. What has no group is nobody's.
+/// Parses a body: its group and its fate. A body without a group belongs to no tenant.
 async fn parse(body: String) -> anyhow::Result<(u8, String)> {
     let (group, fate) = body
         .split_once(' ')
@@ -288,7 +288,7 @@ async fn a_group_is_taken_at_once_and_a_body_without_one_fails_alone() {
     let take = |group: u8, bodies: Vec<String>| {
         taken
             .lock()
-            .expect("nobody panicked")
+            .expect("no holder of this lock panicked")
             .push((group, bodies.len()));
         async { Ok(()) }
     };
@@ -299,7 +299,7 @@ async fn a_group_is_taken_at_once_and_a_body_without_one_fails_alone() {
     let response = serde_json::to_value(response).expect("a response is JSON");
     assert_eq!(reported(&response), ["b"]);
     assert_eq!(
-        taken.into_inner().expect("nobody panicked"),
+        taken.into_inner().expect("no holder of this lock panicked"),
         [(1, 2), (2, 1)]
     );
 }
@@ -342,7 +342,10 @@ async fn the_sample_of_relayed_events_is_one_group_by_its_org_and_one_failed_mes
         },
         |organization, events| {
             let told = (organization.to_string(), events.len());
-            taken.lock().expect("nobody panicked").push(told);
+            taken
+                .lock()
+                .expect("no holder of this lock panicked")
+                .push(told);
             async { Ok(()) }
         },
     );
@@ -351,7 +354,7 @@ async fn the_sample_of_relayed_events_is_one_group_by_its_org_and_one_failed_mes
         reported(&response),
         ["00000000-0000-4000-8000-000000000003"]
     );
-    let taken = taken.into_inner().expect("nobody panicked");
+    let taken = taken.into_inner().expect("no holder of this lock panicked");
     assert_eq!(taken, [("00D000000000001EAA".to_owned(), 2)]);
 }
 

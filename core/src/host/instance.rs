@@ -45,7 +45,7 @@ pub enum WakeUpTarget {
     Queue,
     /// Something in this process.
     Here(Arc<dyn WakeUpPort>),
-    /// Nobody: a sweep finds due records.
+    /// No queue: a sweep finds due records.
     Silent,
 }
 
@@ -217,7 +217,7 @@ impl Instance {
     }
 
     /// Gives back what jobs of this instance held when they failed, panicked or were given up. What
-    /// cannot be given back in a second lapses by itself.
+    /// cannot be released within a second expires by itself.
     pub async fn release_orphaned_leases(&self) {
         let engines: Vec<SyncEngine> = {
             let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ pub(super) struct FieldPlace {
     pub(super) child: Option<usize>,
 }
 
-/// A bitmap that is none: nobody knows what the event says.
+/// An invalid bitmap: the content of the event is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the bitmap {bitmap:?} is malformed")]
 pub(super) struct BitmapError {

@@ -69,7 +69,7 @@ impl Schemas {
     }
 
     /// Returns the JSON that an external id is sent as: a number where the field is known to hold
-    /// numbers. Asks nobody: a mapped object has been described before it is written.
+    /// numbers. Makes no call: a mapped object has been described before it is written.
     pub(super) fn external_id_json(
         &self,
         object: &ObjectName,

@@ -189,7 +189,7 @@ impl Ourselves {
 pub(super) enum Content {
     Said(ObservationKind, Payload),
     NothingMapped,
-    /// It changed, nobody knows how.
+    /// It changed; how is unknown.
     Unclear,
 }
 

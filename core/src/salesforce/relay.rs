@@ -256,8 +256,8 @@ impl<'a> Named<'a> {
         self.flat.contains(name)
     }
 
-    /// The field is a compound, or its compound is named as a whole and none of its parts is: whether
-    /// it changed is not new.
+    /// The field is a compound, or only its compound is named: the event does not say whether the field
+    /// changed.
     fn leaves_open(&self, name: &str) -> bool {
         let is_part = |compound: &&str| PARTS.iter().any(|part| flat(compound, part) == name);
         self.parted.contains(name)
@@ -358,7 +358,7 @@ impl<'a> Said<'a> {
             if !nulled && !self.changed.has(name) {
                 continue;
             }
-            // Named as changed, and not there: cleared or not delivered, nobody knows.
+            // Named as changed, but absent: cleared or not delivered, which is unknown.
             let json = if nulled {
                 &Json::Null
             } else {

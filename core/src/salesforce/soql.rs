@@ -113,7 +113,7 @@ impl Selection<'_> {
 
     /// Returns the statements that a filter is tried by, or none if it is so long that nothing could
     /// be asked beside it. The first asks as records are read by id, for no record at all: a filter
-    /// that breaks out of its parentheses is refused there, or shows some all the same.
+    /// that breaks out of its parentheses is refused there, or still shows some.
     pub(super) fn trial(&self, id: &FieldName, filter: &str) -> Option<[String; 2]> {
         let longest = Literal::Text("0".repeat(SALESFORCE_ID_CHARS));
         self.by_values(id, &[longest], Some(filter))?;

@@ -107,7 +107,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Sends the batches of one convoy one after the other: they share a parent, which Salesforce
+    /// Sends ordered batches one after the other: they share a parent, which Salesforce
     /// locks while it writes its children.
     async fn send_ordered(&self, ordered: OrderedBatches) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
@@ -118,7 +118,7 @@ impl Writer<'_> {
     }
 
     /// Sends a batch; if Salesforce refuses it whole for what one record holds, sends it in halves,
-    /// so that one bad record takes nobody with it. A refused call had no effect.
+    /// so that one bad record does not stop the others. A refused call had no effect.
     async fn send_splitting(&self, batch: Batch) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
         let mut splits = 0;
@@ -139,7 +139,7 @@ impl Writer<'_> {
             }
             let mut refusal = fault.into_refusal();
             if several {
-                // The culprit is among them, unnamed: nobody is parked for it.
+                // The culprit is among them but not named, so no record is parked for it.
                 refusal.disposition = Disposition::RetryLater;
             }
             settled.extend(all_end_so(&batch.rows, &WriteOutcome::Refused(refusal)));

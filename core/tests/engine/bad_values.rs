@@ -117,7 +117,7 @@ async fn value_salesforce_refuses_parks_its_field_until_corrected() {
     let (stage, _) = agreed().await;
     let contact = stage.org.id_of("Contact", "c-1").unwrap();
     stage
-        .sql("update contact set email = 'nobody', last_name = 'Dale'")
+        .sql("update contact set email = 'no-address', last_name = 'Dale'")
         .await;
     stage.drain().await;
     assert_eq!(
@@ -153,7 +153,7 @@ async fn value_salesforce_refuses_parks_its_field_until_corrected() {
 async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
     let stage = Stage::open().await;
     stage
-        .sql("insert into contact (external_id, last_name, email) values ('c-1', 'Day', 'nobody')")
+        .sql("insert into contact (external_id, last_name, email) values ('c-1', 'Day', 'no-address')")
         .await;
     stage.drain().await;
     assert_eq!(stage.org.count("Contact"), 1);

@@ -158,7 +158,7 @@ async fn while_deletes_are_held_everything_else_travels() {
 }
 
 #[tokio::test]
-async fn an_object_may_have_no_brake() {
+async fn an_object_may_have_no_delete_guard() {
     let stage = Stage::with_mapping(&with_line("deletes = { max_per_hour = 0 }")).await;
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'A' from generate_series(1, 120) as n")

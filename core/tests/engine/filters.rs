@@ -43,7 +43,7 @@ fn leave(stage: &Stage, id: &str) {
 }
 
 fn come_back(stage: &Stage, id: &str) {
-    // A second later: within one second nobody could tell which came first without a look.
+    // A second later: within one second the order is unknown without a refresh.
     stage.org.advance_ms(1_000);
     stage.org.update(id, json!({"Type": "Customer"}));
 }

@@ -110,7 +110,7 @@ async fn row_and_record_with_one_key_become_one() {
     assert_eq!(
         stage.conflicts().await.len(),
         1,
-        "the names differ and nobody knows why"
+        "the names differ and the cause is unknown"
     );
     assert_eq!(stage.one("select phone from account").await, json!("1"));
     assert_eq!(stage.one("select count(*) from account").await, json!(1));

@@ -1,5 +1,5 @@
-//! Orgs that are polled: nobody tells of an edit that is overwritten between two polls, so a write that
-//! replaces somebody's value makes sure that it is the value that was seen.
+//! Orgs that are polled: an edit that is overwritten between two polls is never seen, so a write that
+//! replaces a user's value makes sure that it is the value that was seen.
 
 use std::sync::Arc;
 

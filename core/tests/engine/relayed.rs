@@ -242,7 +242,7 @@ async fn lost_events_cause_a_resync_of_their_object() {
 }
 
 #[tokio::test]
-async fn events_of_objects_that_nobody_mapped_are_counted_and_left() {
+async fn events_of_unmapped_objects_are_counted_and_ignored() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
         .org

@@ -1,4 +1,4 @@
-//! All jobs in one process: changes travel by themselves until somebody asks to stop.
+//! All jobs in one process: changes travel by themselves until the engine is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -56,12 +56,12 @@ async fn a_growing_backlog_does_not_multiply_rings() {
 }
 
 #[tokio::test]
-async fn a_lost_ring_is_rung_again_once_its_slot_lapses() {
+async fn a_lost_wake_up_is_sent_again_when_its_permit_expires() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
     stage.capture_postgres().await;
-    // The worker that captured has nobody to ring; its slot is taken all the same.
+    // The worker that captured has no queue; its permit is still taken.
     assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 0);
     stage
         .sql("update syncline.sync_wake_up_permit set expires_at = syncline.clock() - interval '1 second'")

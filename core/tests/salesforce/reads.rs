@@ -86,7 +86,7 @@ async fn deleted_records_are_read_and_missing_ones_are_absent() {
     let reader = &stand.client;
     let account = object("Account");
     let by_id = ReadBy::Id(vec![missing, id.clone()]);
-    for by in [by_id, by_external_id(&["a-1", "nobody", ""])] {
+    for by in [by_id, by_external_id(&["a-1", "no-such-id", ""])] {
         let records = reader
             .read(&account, &by, &fields(&["Name"]))
             .await

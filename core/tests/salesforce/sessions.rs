@@ -99,7 +99,7 @@ async fn unreachable_org_is_reported_and_nothing_written() {
     let login = Login::ClientCredentials {
         secret: SecretString::from("any"),
     };
-    // Port 9 of the loopback interface is the discard service, which nobody runs.
+    // Port 9 of the loopback interface is the discard service, which does not run here.
     let options = SalesforceOptions::new("http://127.0.0.1:9", "any", login, "62.0");
     let client = client_of(options);
     let error = client.identity().await.unwrap_err();

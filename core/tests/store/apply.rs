@@ -122,7 +122,7 @@ async fn edit_in_progress_is_awaited_and_not_overwritten() {
     assert_eq!(kinds(&world.apply().await), ["requeued", "settled"]);
     assert!(
         began.elapsed() < Duration::from_secs(2),
-        "one locked row holds up nobody"
+        "one locked row holds up no other"
     );
     execute(&mut other, "commit").await;
     world.capture().await;
@@ -444,7 +444,7 @@ async fn workers_side_by_side_do_each_record_once() {
                 .await
                 .expect("tasks are leased");
             let planned = world.plan(&leases).await;
-            assert_eq!(world.settle(&planned).await, 0, "nobody's lease is lost");
+            assert_eq!(world.settle(&planned).await, 0, "no lease is lost");
         }
     };
     let mut own = Vec::new();

@@ -145,7 +145,11 @@ async fn a_users_write_goes_on_whatever_is_wrong_with_capture() {
             .await,
         "P0001"
     );
-    assert_eq!(world.capture().await.counts.refused, 1, "somebody sees it");
+    assert_eq!(
+        world.capture().await.counts.refused,
+        1,
+        "the refusal is counted"
+    );
     world.sql("drop table syncline.sync_outbox").await;
     world
         .sql("update public.account set odd = null; truncate public.account")

@@ -165,17 +165,17 @@ async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
     let report = world
         .see(&[seen(Changed, "K", &[("Name", "Eve")], 5)])
         .await;
-    assert_eq!(report.dirty, 1, "nobody knows its external id yet");
+    assert_eq!(report.dirty, 1, "its external id is not known yet");
     assert_eq!(
         world.ask("select count(*) from syncline.sync_link").await,
         "2"
     );
     let unlinked = world
         .store
-        .unlinked(&world.mapped, &[sf_id("K"), sf_id("nobody")])
+        .unlinked(&world.mapped, &[sf_id("K"), sf_id("unlinked")])
         .await
         .unwrap();
-    assert_eq!(unlinked, [sf_id("nobody")]);
+    assert_eq!(unlinked, [sf_id("unlinked")]);
     world
         .see(&[seen(Refresh, "K", &[("Name", "Eve")], 6)])
         .await;

@@ -82,7 +82,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     let leases = world.lease().await;
     assert!(
         leases[0].needs_refresh,
-        "nobody knows what became of the write: look"
+        "the outcome of the write is unknown: refresh"
     );
     world
         .see(&[seen(Refresh, "K", &[("Name", "Ada")], 5)])
@@ -208,7 +208,7 @@ async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
     let planned = world.plan(&leases).await;
     assert!(
         intended(&planned).is_empty(),
-        "somebody's three is not overwritten by a resend"
+        "another worker's three is not overwritten by a resend"
     );
     assert_eq!(
         world.ask("select state from syncline.record_status").await,
@@ -373,9 +373,7 @@ async fn an_unsent_write_is_refreshed_when_its_worker_gives_up() {
             .abandon_tasks(&world.mapped, &leases, writes_sent)
     };
 
-    give_up(WritesSent::Maybe)
-        .await
-        .expect("leases are ended");
+    give_up(WritesSent::Maybe).await.expect("leases are ended");
     assert!(
         world.lease().await.is_empty(),
         "the write may be on its way"

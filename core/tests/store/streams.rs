@@ -21,7 +21,7 @@ pub(crate) fn position(id: u8) -> StreamPosition {
     }
 }
 
-/// The sighting as it came by an event.
+/// The observation as it came by an event.
 pub(crate) fn event(seen: SalesforceObservation, id: u8) -> SalesforceObservation {
     SalesforceObservation {
         cursor: replay(id),
@@ -282,6 +282,6 @@ async fn wake_ups_do_not_multiply() {
     assert_eq!(
         claim(&world).await,
         [0, 1, 2],
-        "lapsed slots are rung again"
+        "expired permits are sent again"
     );
 }

@@ -284,7 +284,7 @@ pub(crate) fn values(fields: &[(&str, &str)]) -> Payload {
         .collect()
 }
 
-/// A sighting at `stamp` seconds.
+/// An observation at `stamp` seconds.
 pub(crate) fn seen(
     kind: ObservationKind,
     external_id: &str,
@@ -308,7 +308,7 @@ pub(crate) fn seen(
         fields.insert(field("External_Id__c"), Value::text(external_id));
         fields
             .entry(field("Name"))
-            .or_insert_with(|| Value::text("nobody"));
+            .or_insert_with(|| Value::text("No One"));
         for name in ["Phone", "NumberOfEmployees", "ParentId"] {
             fields.entry(field(name)).or_insert(Value::Null);
         }

@@ -106,7 +106,7 @@ fn problems_name_the_wrong_member() {
     assert_eq!(with("postgras", json!({})), "postgras");
     assert_eq!(with("object", json!({"object": "Account"})), "object.table");
     let mut wrong = object.clone();
-    wrong["fields"]["Name"]["owner"] = json!("nobody");
+    wrong["fields"]["Name"]["owner"] = json!("oracle");
     assert_eq!(with("object", wrong), "object.fields.Name.owner");
     assert_eq!(
         with("late_writes", json!(["Name", "1st"])),

@@ -164,10 +164,10 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
         );
     }
 
-    let misspelt = json!({"job": "capture", "side": "postgres", "linger": 50});
+    let misspelt = json!({"job": "capture", "side": "postgres", "keep_poling": 50});
     let refused = watch.invoke_with("capture", &misspelt).await?;
     let told = refused["errorMessage"].as_str().unwrap_or_default();
-    assert!(told.contains("`linger`"), "{refused}");
+    assert!(told.contains("`keep_poling`"), "{refused}");
     Ok(())
 }
 

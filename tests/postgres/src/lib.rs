@@ -69,7 +69,7 @@ impl TestDatabase {
     /// Makes a database that starts as `prepare` left an empty one.
     ///
     /// `prepare` runs once per server and `kind`. It gets the URL of an empty database and must close
-    /// every connection that it opens: Postgres copies only a database that nobody uses.
+    /// every connection that it opens: Postgres copies only a database without connections.
     ///
     /// # Panics
     ///
@@ -84,9 +84,9 @@ impl TestDatabase {
             {
                 make_template(&template, place, &mut admin, prepare).await;
                 let created = Self::copy_of(&template, place, &mut admin).await;
-                created.expect("a template that nobody uses can be copied")
+                created.expect("a template without connections can be copied")
             }
-            created => created.expect("a template that nobody uses can be copied"),
+            created => created.expect("a template without connections can be copied"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A server that all test processes of one run share: somebody else starts and ends it.
+//! A server that all test processes of one run share: the test runner starts and ends it.
 
 use std::thread;
 

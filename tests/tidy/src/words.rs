@@ -1,7 +1,7 @@
 //! Which retired words does a file still use?
 //!
 //! The list is `retired-words.txt`: one word or phrase a line, then what is written instead. A word is
-//! found in any case and inside names (`lease_epoch`, `LeaseEpoch`); a phrase is found in running text.
+//! found in any case and inside names of either style (`a_word`, `AWord`); a phrase is found in running text.
 
 use crate::{Source, Violation};
 
@@ -22,8 +22,7 @@ struct Retired {
 }
 
 pub(crate) fn violations(source: &Source) -> Vec<Violation> {
-    let is_read = READ.iter().any(|extension| source.has_extension(extension))
-        || source.path.starts_with("scripts/");
+    let is_read = READ.iter().any(|extension| source.has_extension(extension));
     if !is_read || source.path == LIST_PATH {
         return Vec::new();
     }
@@ -111,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_phrase_is_found_across_punctuation() {
-        let phrase = [concat!("all", " the"), "same,"].join(" ");
+        let phrase = [concat!("in", " v"), "ain,"].concat();
         assert_eq!(
-            lines("docs/a.md", &format!("x\nit goes on {phrase} here")),
+            lines("docs/a.md", &format!("x\nit runs {phrase} here")),
             [2]
         );
     }

@@ -67,7 +67,7 @@ const BACKLOG_EVENTS: usize = 50;
 /// How long the next message of a backlog is waited for: a long round trip.
 const GATHERED_FOR: Duration = Duration::from_millis(150);
 
-/// A stream that nobody polled for long may hold a message all the same: it is given this long to
+/// A stream that was not polled for long may still hold a message: it is given this long to
 /// show it.
 const GRACE: Duration = Duration::from_secs(1);
 

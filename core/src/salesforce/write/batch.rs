@@ -53,7 +53,7 @@ pub(super) struct Row {
 /// Calls that follow one another because they hold children of one parent.
 pub(super) type OrderedBatches = Vec<Batch>;
 
-/// Arranges writes into waves; the convoys of a wave may run side by side.
+/// Arranges writes into rounds; the ordered batches of a round may run side by side.
 ///
 /// A record that is written twice has its second write in a later wave: Salesforce refuses all rows
 /// of a key that stands twice in a call. Children of one parent share a call where they fit, and
@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Waves as lists of convoys as lists of batch sizes.
+    /// Rounds as lists of ordered batches as lists of batch sizes.
     fn shape(writes: &[Write]) -> Vec<Vec<Vec<usize>>> {
         let indexes: Vec<usize> = (0..writes.len()).collect();
         rounds(writes, &indexes, &Schemas::default())

@@ -28,7 +28,7 @@ pub enum TimelineAnswer {
     Found(Box<RecordTimeline>),
     /// Records of several objects have it.
     Several(Vec<NamedRecord>),
-    /// Nobody knows it.
+    /// No record has this key.
     Unknown,
 }
 

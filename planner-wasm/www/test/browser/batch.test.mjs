@@ -115,7 +115,7 @@ test("an unreadable file is refused with the reason", () =>
       for (const [name, text, says] of [
         ["empty.csv", "", /The file is empty|holds no records/],
         ["columns.csv", "a,b\n1,2\n", /names no column with the external id/],
-        ["source.csv", "external_id,source\nA,nobody\n", /Row 2: source: It must be base, postgres or salesforce/],
+        ["source.csv", "external_id,source\nA,oracle\n", /Row 2: source: It must be base, postgres or salesforce/],
         ["quote.csv", `external_id,base.Name\nA,"${"x".repeat(400_000)}`, /Is a quotation mark missing/],
         ["line.jsonl", `{"external_id":"${"x".repeat(400_000)}`, /longer than 262,144 characters/],
       ]) {
