@@ -5,7 +5,7 @@ use syncline_planner::model::link::Presence;
 use syncline_planner::observation::AbsorbStatus;
 
 use crate::fixture::payload;
-use crate::observation::Story;
+use crate::story::Story;
 
 fn presence(story: &Story) -> Presence {
     story.link.remote_state.presence

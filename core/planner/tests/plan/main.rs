@@ -9,5 +9,7 @@ mod identity;
 mod identity_observations;
 mod lanes;
 mod observation;
+mod observation_orders;
 mod records;
 mod small_world;
+mod story;
