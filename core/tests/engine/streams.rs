@@ -212,8 +212,14 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
     stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let batch = subscribed.unwrap().next(10, WAIT).await;
-    let batch = batch.unwrap().unwrap();
+    let mut stream = subscribed.unwrap();
+    // Keep-alives carry no event.
+    let batch = loop {
+        let batch = stream.next(10, WAIT).await.unwrap().unwrap();
+        if !batch.observations.is_empty() {
+            break batch;
+        }
+    };
     assert_eq!(
         stage.capture_salesforce().await.counts.seen,
         0,
