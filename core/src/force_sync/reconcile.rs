@@ -3,14 +3,14 @@
 use super::engine::RUN_MAX;
 use super::error::ForceSyncError;
 use super::model::payload_hash;
-use super::store::{LinkedEngine, PgStore};
+use super::store::{LINES, LinkedEngine, PgStore, newest_line};
 use crate::ports::ReconcileStore;
 use crate::reconcile;
 
 /// A record that differs between the sides, and should not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftItem {
-    /// The newest line that the journal holds of the record; 0 if it holds none.
+    /// The newest line with content that the journal holds of the record; 0 if it holds none.
     pub journal_id: i64,
     /// The tenant.
     pub tenant: String,
@@ -29,9 +29,9 @@ pub async fn detect_drift(store: &PgStore, limit: i64) -> Result<Vec<DriftItem>,
     for item in drifted(&linked, limit).await? {
         let history = store
             .store()
-            .record_history(&item.tenant, &item.object, &item.external_id, 1)
+            .record_history(&item.tenant, &item.object, &item.external_id, LINES)
             .await?;
-        let newest = history.and_then(|history| history.journal.into_iter().next());
+        let newest = history.and_then(|history| newest_line(history.journal));
         items.push(DriftItem {
             journal_id: newest.as_ref().map_or(0, |entry| entry.position.journal_id),
             tenant: item.tenant.to_string(),

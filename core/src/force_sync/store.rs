@@ -17,6 +17,9 @@ use crate::ports::ApplyStore;
 use crate::ports::job_store::StreamName;
 use crate::store::{ConflictFilter, JournalEntry};
 
+/// Lines of a record's journal to search: settlements, which carry nothing, stand between the others.
+pub(super) const LINES: i64 = 20;
+
 /// One database. Clones share the engine that was built over any of them.
 #[derive(Clone)]
 pub struct PgStore {
@@ -68,7 +71,7 @@ pub struct SyncLink {
     pub salesforce_id: Option<String>,
     /// The row's primary key as JSON, for rows that were inserted without an external id.
     pub postgres_id: Option<String>,
-    /// Where the newest line of the journal comes from.
+    /// Where the newest line of the journal with content comes from.
     pub last_source: Option<String>,
     /// The place that this line names.
     pub last_source_cursor: Option<String>,
@@ -167,9 +170,9 @@ impl PgStore {
             .map_err(|error| ForceSyncError::invalid("object_name", error))?;
         let history = self
             .store
-            .record_history(&known_tenant(tenant)?, &object, external_id, 1)
+            .record_history(&known_tenant(tenant)?, &object, external_id, LINES)
             .await?;
-        Ok(history.map(|history| link_of(history.link, history.journal.into_iter().next())))
+        Ok(history.map(|history| link_of(history.link, newest_line(history.journal))))
     }
 
     /// Returns where a stream of the engine's tenant stands; none if it was never read.
@@ -321,6 +324,12 @@ pub fn project_sync_link(
         last_payload_hash: Some(envelope.payload_hash().to_vec()),
         tombstone,
     }
+}
+
+/// Returns the newest line that carries values or a plan.
+pub(super) fn newest_line(journal: Vec<JournalEntry>) -> Option<JournalEntry> {
+    let mut newest_first = journal.into_iter();
+    newest_first.find(|entry| entry.payload.is_some())
 }
 
 /// Returns the tenant of this name.

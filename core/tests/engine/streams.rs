@@ -209,11 +209,19 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
         .salesforce
         .subscribe(ALL_CHANGES_TOPIC, &ReplayFrom::Latest, &mapped.collect())
         .await;
+    let mut stream = subscribed.unwrap();
+    // The first keep-alive comes when the subscription is open.
+    stream.next(10, WAIT).await.unwrap().unwrap();
     stage
         .org
         .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
-    let batch = subscribed.unwrap().next(10, WAIT).await;
-    let batch = batch.unwrap().unwrap();
+    // Keep-alives carry no event.
+    let batch = loop {
+        let batch = stream.next(10, WAIT).await.unwrap().unwrap();
+        if !batch.observations.is_empty() {
+            break batch;
+        }
+    };
     assert_eq!(
         stage.capture_salesforce().await.counts.seen,
         0,
