@@ -101,13 +101,13 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             side(&entry_fields.word("side")),
             entry_fields.word("operation"),
             entry_fields.fields("values"),
-            entry_fields.noted("fate")
+            entry_fields.noted("status")
         )],
         EntryKind::Settled => vec![format!(
             "answer recorded: {}{}{}",
             entry_fields.word("operation"),
             entry_fields.fields("values"),
-            entry_fields.noted("fate")
+            entry_fields.noted("status")
         )],
         EntryKind::Decided => decision(&entry_fields),
         EntryKind::DiscardedValue => vec![format!(

@@ -26,7 +26,7 @@ const CHAPTERS: [&str; 8] = [
     "conflict_closed",
     "conflict_opened",
     "decided",
-    "discarded",
+    "discarded_value",
     "resumed",
     "stopped",
     "write_ended",

@@ -174,6 +174,10 @@ impl AwsError {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match &error {
+            // The SDK reports a body that it cannot parse as the service's error.
+            SdkError::ServiceError(answer) if answer.raw().status().is_success() => {
+                Self::Nothing("the answer cannot be read")
+            }
             SdkError::ServiceError(refused) => {
                 let meta = refused.err().meta();
                 let words = [meta.code(), meta.message()].into_iter().flatten();

@@ -7,12 +7,12 @@ use syncline_planner::model::ids::{
     IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId,
 };
 use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
-use syncline_planner::model::link::{Presence, RemoteState, SyncLink};
+use syncline_planner::model::link::{RemoteState, SyncLink};
 use syncline_planner::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline_planner::model::value::{Payload, Value};
-use syncline_planner::observation::{AbsorbStatus, Absorbed, absorb, settle_applied};
+use syncline_planner::observation::{Absorbed, absorb, settle_applied};
 
-use crate::fixture::{field, intent, listed, payload, policy, value, word};
+use crate::fixture::{field, intent, listed, payload, policy, value};
 
 /// A record with its writes, event by event as the store would record them.
 #[derive(Clone)]
@@ -141,7 +141,7 @@ impl Story {
         listed(&shown.collect()).trim().to_owned()
     }
 
-    fn is_late(&self, name: &str) -> bool {
+    pub(crate) fn is_late(&self, name: &str) -> bool {
         self.link.remote_state.fields[&field(name)].late_write
     }
 }

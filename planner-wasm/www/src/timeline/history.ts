@@ -5,7 +5,7 @@ import type { ObjectSync, RecordFacts } from "@syncline/planner";
 export const STEP_KINDS = [
   "observed",
   "decided",
-  "discarded",
+  "discarded_value",
   "conflict_opened",
   "conflict_closed",
   "write_recorded",
@@ -44,7 +44,7 @@ export interface History {
 export const STEP_NAMES: Readonly<Record<StepKind, string>> = {
   observed: "Seen",
   decided: "Decided",
-  discarded: "Discarded",
+  discarded_value: "Discarded",
   conflict_opened: "Conflict",
   conflict_closed: "Conflict closed",
   write_recorded: "Write begun",

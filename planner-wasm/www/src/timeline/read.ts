@@ -72,7 +72,7 @@ function fieldOf(json: JsonObject): string {
 const TITLES: Readonly<Record<StepKind, (json: JsonObject) => string>> = {
   observed: (json) => `${word(json, "operation")} in ${spaced(word(json, "side"))}`,
   decided: (json) => spaced(ruleOf(json)),
-  discarded: (json) => `${fieldOf(json)} of ${spaced(word(json, "side"))} lost`,
+  discarded_value: (json) => `${fieldOf(json)} of ${spaced(word(json, "side"))} lost`,
   conflict_opened: (json) => `${fieldOf(json)} waits for a person`,
   conflict_closed: (json) => `${fieldOf(json)}: ${spaced(word(json, "resolution") || word(json, "state"))}`,
   write_recorded: (json) => `${word(json, "action")} in Salesforce`,
