@@ -23,7 +23,11 @@ pub(crate) async fn play() -> anyhow::Result<()> {
     let wrong = ClientCredentials::new(given("ORG_CLIENT_ID"), "wrong", token_url());
     fails(users(wrong).await, "invalid_client", "a wrong secret")?;
     let unknown_user = assertion("unknown@acme.example", login)?;
-    fails(users(unknown_user).await, "hasn't approved", "an unknown user")?;
+    fails(
+        users(unknown_user).await,
+        "hasn't approved",
+        "an unknown user",
+    )?;
     let elsewhere = assertion(&me, "https://elsewhere.example")?;
     fails(users(elsewhere).await, "audience", "a wrong audience")
 }
