@@ -1,4 +1,4 @@
-//! What the planner makes of locked rows and remote states: obstacles, wire forms, automation_overrides, triggers.
+//! What the planner makes of locked rows and remote states: obstacles, wire forms, automation overrides, triggers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
