@@ -273,7 +273,7 @@ fn captured(report: &CaptureReport) -> Value {
         "echoes": report.echoes,
         "superseded": report.superseded,
         "scanned": report.scanned,
-        "rung": report.sent,
+        "woken": report.sent,
         "held_elsewhere": report.held_elsewhere,
     })
 }
@@ -285,7 +285,7 @@ fn swept(outcome: &SweepOutcome) -> Value {
         "echoes_missing": outcome.found.echoes_missing,
         "capture_broken": outcome.found.capture_broken,
         "rows_removed": outcome.found.rows_removed,
-        "rung": outcome.sent,
+        "woken": outcome.sent,
     })
 }
 

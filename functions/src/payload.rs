@@ -13,7 +13,7 @@ use syncline::model::SourceSystem;
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::ports::WakeUp;
 
-/// The version of wake-ups that this build rings and answers.
+/// The version of wake-ups that this build sends and receives.
 const WAKE_UP_VERSION: u8 = 1;
 
 /// Longest time that a capture may keep polling: the longest that a function may run.

@@ -17,7 +17,7 @@ use crate::attempt::{Failure, attempt};
 use crate::time_limits::TimeLimits;
 
 /// Messages of a batch that are handled at once. They are wake-ups of different tenants, objects or
-/// slots; few enough to share one instance's connections.
+/// permits; few enough to share one instance's connections.
 const MESSAGES_AT_ONCE: usize = 4;
 
 /// The batch cannot be answered message by message. Nothing of it was handled.

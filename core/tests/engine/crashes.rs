@@ -230,7 +230,7 @@ async fn records_only_refreshed_are_released_when_worker_gives_up() {
     assert_eq!(
         cut.release_orphaned_leases().await,
         2,
-        "the records and the slot"
+        "the records and the permit"
     );
     assert_eq!(stage.one(states).await, json!("ready"));
     let permits = "select count(*) from syncline.sync_wake_up_permit";
@@ -257,7 +257,7 @@ async fn interrupted_release_is_retried() {
     assert_eq!(
         cut.release_orphaned_leases().await,
         2,
-        "the records and the slot"
+        "the records and the permit"
     );
     stage.drain().await;
     stage.assert_equal().await;

@@ -9,7 +9,7 @@ use syncline::ports::WakeUp;
 
 use crate::stage::Stage;
 
-/// Returns an engine that rings, and the ear that hears it.
+/// Returns an engine that sends wake-ups, and the queue that records them.
 fn waking(stage: &Stage) -> (SyncEngine, SentWakeUps) {
     let (wake_up, sent_wake_ups) = in_process::wake_up();
     let engine = SyncEngine::builder()
@@ -140,7 +140,7 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
         "the earlier time counts, not {wake_ups:?}"
     );
 
-    // The wake-up ring came early: its own slot rings again.
+    // The delayed wake-up came early: its own permit is sent again.
     sent_by(4).await;
     assert!(matches!(heard()[..], [(4, 1..=11)]));
     due_in(300).await;
@@ -153,6 +153,6 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
             .one("select count(*) from syncline.sync_wake_up_permit")
             .await,
         json!(0),
-        "all is done: every slot is free"
+        "all is done: every permit is free"
     );
 }

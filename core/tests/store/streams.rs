@@ -252,9 +252,9 @@ async fn wake_ups_do_not_multiply() {
     assert_eq!(
         claim(&world).await,
         [0, 1, 2],
-        "25 tasks are worth three rings of ten"
+        "25 tasks are worth three wake-ups of ten"
     );
-    assert!(claim(&world).await.is_empty(), "they are rung");
+    assert!(claim(&world).await.is_empty(), "they are sent");
     let tenant = world.mapped.tenant.clone();
     let object = world.mapped.sync.object.clone();
     let delayed = DelayedWakeUp {
@@ -271,7 +271,7 @@ async fn wake_ups_do_not_multiply() {
     assert_eq!(keep(1).await, NextWakeUp::Now, "work remains");
     let leases = world.lease().await;
     assert_eq!(leases.len(), 25);
-    assert_eq!(keep(1).await, NextWakeUp::Unneeded, "the slot is free");
+    assert_eq!(keep(1).await, NextWakeUp::Unneeded, "the permit is free");
     world
         .sql("update syncline.sync_wake_up_permit set expires_at = syncline.clock() - interval '1 second'")
         .await;

@@ -451,7 +451,7 @@ export type SideWrite = { "write": "none" } | { "write": "create", "fields": { [
 /** A position in a source: opaque for Salesforce, a number for Postgres, a name for snapshots.
  *
  * ```
- * use syncline::SourceCursor;
+ * use syncline_planner::SourceCursor;
  * let cursor: SourceCursor = "salesforce-replay-id:0x00ff".parse().unwrap();
  * assert_eq!(cursor, SourceCursor::SalesforceReplayId(vec![0, 255]));
  * assert_eq!(cursor.to_string(), "salesforce-replay-id:0x00ff");

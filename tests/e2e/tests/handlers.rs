@@ -153,7 +153,7 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
     assert_eq!(usize::try_from(in_salesforce)?, births.accounts());
 
     for (event, expected) in [
-        ("reconcile-sweep", "rung"),
+        ("reconcile-sweep", "woken"),
         ("reconcile-incremental", "compared"),
         ("reconcile-full", "compared"),
     ] {
