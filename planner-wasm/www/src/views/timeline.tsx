@@ -90,7 +90,7 @@ function open(text: string, name: string): void {
 const STEP_ICONS: Readonly<Record<StepKind, IconName>> = {
   observed: "search",
   decided: "lane",
-  discarded: "close",
+  discarded_value: "close",
   conflict_opened: "conflict",
   conflict_closed: "check",
   write_recorded: "salesforce",
