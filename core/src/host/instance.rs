@@ -280,7 +280,7 @@ impl Instance {
         }
     }
 
-    /// Returns a tenant's place in the table. The lock is held for the look-up alone.
+    /// Returns a tenant's place in the table. The lock is held only for the lookup.
     fn wired(&self, tenant: &TenantId) -> Arc<Wired> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tenants.entry(tenant.clone()).or_default())

@@ -401,13 +401,42 @@ fn park_reason_of(one: &Settlement, refusal: &Refusal) -> ParkReason {
     }
 }
 
+/// A name that is not a field of ours (a path through a lookup, for one) is kept in the message.
 fn park_reason(refusal: &Refusal) -> ParkReason {
+    let named = refusal.fields.first();
+    let field = named.and_then(|name| FieldName::parse(name).ok());
+    let message = match (named, &field) {
+        (Some(name), None) => format!("{name}: {}", refusal.message),
+        (Some(_), Some(_)) | (None, _) => refusal.message.clone(),
+    };
     ParkReason {
         code: refusal.code.clone(),
-        field: refusal
-            .fields
-            .first()
-            .and_then(|field| FieldName::parse(field).ok()),
-        message: refusal.message.clone(),
+        field,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::salesforce::Disposition;
+
+    #[test]
+    fn a_refusals_field_is_never_lost() {
+        let parked = |fields: &[&str]| {
+            let reason = park_reason(&Refusal {
+                code: "INVALID".to_owned(),
+                message: "no".to_owned(),
+                fields: fields.iter().map(|&field| field.to_owned()).collect(),
+                disposition: Disposition::Park,
+            });
+            (reason.field.map(|field| field.to_string()), reason.message)
+        };
+        assert_eq!(
+            parked(&["Name"]),
+            (Some("Name".to_owned()), "no".to_owned())
+        );
+        assert_eq!(parked(&["a name"]), (None, "a name: no".to_owned()));
+        assert_eq!(parked(&[]), (None, "no".to_owned()));
     }
 }
