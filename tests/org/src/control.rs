@@ -4,7 +4,7 @@ mod events;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::Org;
 use crate::model::draft::{Draft, Purpose};
@@ -94,6 +94,11 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.latency_ms = order.ms;
             json!({"ms": order.ms})
         }),
+        ("GET", "unconfirmed") => Ok(json!(org.model.switches)),
+        ("POST", "unconfirmed") => read(request).and_then(|changes: Map<String, Json>| {
+            org.model.switches = org.model.switches.with(&changes)?;
+            Ok(json!(org.model.switches))
+        }),
         ("POST", "faults") => {
             read(request).and_then(|rules: Json| org.declare_faults(rules).map(|()| json!({})))
         }
@@ -169,7 +174,7 @@ pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> 
 
 fn stats(org: &mut Org) -> Json {
     let now_ms = org.now_ms();
-    let records: serde_json::Map<String, Json> = org
+    let records: Map<String, Json> = org
         .model
         .schema
         .numbered()

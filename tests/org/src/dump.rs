@@ -88,6 +88,7 @@ impl Org {
         put("faults", &json!(self.faults))?;
         put("locks", &json!(self.locks))?;
         put("latency_ms", &json!(self.latency_ms))?;
+        put("unconfirmed", &json!(self.model.switches))?;
         out.flush()
     }
 
@@ -170,6 +171,7 @@ impl Org {
             "faults" => self.faults = read(value)?,
             "locks" => self.locks = read(value)?,
             "latency_ms" => self.latency_ms = read(value)?,
+            "unconfirmed" => self.model.switches = read(value)?,
             other => return Err(format!("unknown part {other}")),
         }
         Ok(())

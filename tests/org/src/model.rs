@@ -49,6 +49,8 @@ use schema::{Field, FieldNo, Object, ObjectNo, Schema};
 use table::{RowNo, Table};
 use value::Value;
 
+use crate::unconfirmed::switches::Switches;
+
 /// Seed of the org's randomness: the same calls give the same ids, tokens and keys.
 const SEED: u64 = 0x5359_4e43_4c49_4e45;
 
@@ -140,6 +142,7 @@ pub(crate) struct Model {
     /// The records that were deleted because another one was.
     deleted_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
     commit_number: i64,
+    pub(crate) switches: Switches,
     /// Schema changes since the org file was read.
     pub(crate) changes: Vec<SchemaChange>,
 }
@@ -164,6 +167,7 @@ impl Model {
             planned_gaps_sent: 0,
             deleted_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
+            switches: Switches::default(),
             changes: Vec::new(),
             schema,
         }

@@ -129,6 +129,7 @@ impl Org {
         changes: &[SchemaChange],
     ) -> Result<Self, OrgFileError> {
         let mut model = Model::new(file.schema()?, now_ms);
+        model.switches = file.switches()?;
         for change in changes {
             model.repeat(change).map_err(OrgFileError::Content)?;
         }

@@ -1,7 +1,9 @@
 //! Unconfirmed behaviour, each under its own name, so that one edit changes the org.
 //!
-//! A client must not depend on any of these. Where two answers are plausible, the stricter one for
-//! the client is chosen.
+//! A client must not depend on any of these. Where one of two plausible answers would hide a mistake
+//! of a client, it is a switch in [`switches`]; for the others the stricter answer is chosen here.
+
+pub(crate) mod switches;
 
 /// Status of a collections call that `allOrNone` rolled back.
 pub(crate) const ALL_OR_NONE_ROLLBACK_STATUS: u16 = 200;

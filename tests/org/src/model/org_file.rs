@@ -4,8 +4,10 @@ mod compound;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap};
+use std::env;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
 use super::formula::Formula;
@@ -15,6 +17,7 @@ use super::schema::{
 };
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
+use crate::unconfirmed::switches::{self, Switches};
 use rules::ValidationEntry;
 
 /// Key prefix of record types.
@@ -74,6 +77,9 @@ pub(crate) struct OrgEntry {
     pub(crate) subscriptions_max: Option<usize>,
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
+    /// The switches of unconfirmed behaviour that the org sets.
+    #[serde(default)]
+    pub(crate) unconfirmed: Map<String, Json>,
 }
 
 /// A user, either a person or an integration.
@@ -226,6 +232,7 @@ impl OrgFile {
             daily_event_deliveries: over.org.daily_event_deliveries,
             subscriptions_max: over.org.subscriptions_max,
             audiences: over.org.audiences,
+            unconfirmed: over.org.unconfirmed,
         };
         file.users.extend(over.users);
         file.apps.extend(over.apps);
@@ -255,6 +262,13 @@ impl OrgFile {
             }
         }
         Ok(file)
+    }
+
+    /// Returns the switches of unconfirmed behaviour: those of the file, then the environment's.
+    pub(crate) fn switches(&self) -> Result<Switches, OrgFileError> {
+        Switches::named(env::var(switches::VARIABLE).ok().as_deref())
+            .and_then(|side| side.with(&self.org.unconfirmed))
+            .map_err(content)
     }
 
     /// Builds the schema, or returns the first contradiction.

@@ -1,7 +1,7 @@
 //! The control endpoints.
 
 use salesforce_org::local::PERSON;
-use salesforce_org::{Delivery, Request};
+use salesforce_org::{Delivery, Org, Request};
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -83,4 +83,36 @@ fn reset_empties_the_org_and_keeps_its_clock() {
     f.token = f.org.open_session(PERSON).unwrap();
     f.account(json!({"Name": "b"}));
     assert_eq!(f.events().len(), 1);
+}
+
+fn switches(org: &mut Org) -> serde_json::Value {
+    org.request(&Request::new("GET", "/_org/unconfirmed"))
+        .to_json()
+}
+
+#[test]
+fn org_file_and_control_endpoint_set_single_switches() {
+    let mut org = Org::from_toml("[org]\nunconfirmed = { email = \"as_sent\" }").unwrap();
+    let changes = json!({"merged_events": "always"});
+    let request = Request::new("POST", "/_org/unconfirmed").json(&changes);
+    assert_eq!(org.request(&request).status, 200);
+    let mut expected = switches(&mut Org::default());
+    expected["email"] = "as_sent".into();
+    expected["merged_events"] = "always".into();
+    assert_eq!(switches(&mut org), expected);
+
+    let refused = Org::from_toml("[org]\nunconfirmed = { mail = \"as_sent\" }").unwrap_err();
+    assert!(refused.to_string().contains("mail"), "{refused}");
+}
+
+#[test]
+fn restored_org_has_the_switches_of_the_dumped_one() {
+    let mut dumped = Org::default();
+    let request = Request::new("POST", "/_org/unconfirmed").json(&json!({"email": "as_sent"}));
+    dumped.request(&request);
+    let mut text = Vec::new();
+    dumped.dump(&mut text).unwrap();
+    let mut org = Org::default();
+    org.restore(&mut &text[..]).unwrap();
+    assert_eq!(switches(&mut org), switches(&mut dumped));
 }

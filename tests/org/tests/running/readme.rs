@@ -1,7 +1,9 @@
-//! Checks that the tests named in the README exist.
+//! Checks that the tests named in the README exist, and that it lists the switches.
 
 use std::fs;
 use std::path::Path;
+
+use salesforce_org::{Org, Request};
 
 /// Collects the text of all Rust files below a folder.
 fn collect(folder: &Path, out: &mut String) {
@@ -36,4 +38,24 @@ fn every_behaviour_of_the_readme_names_an_existing_test() {
         }
     }
     assert!(named > 25, "the table has lost its rows");
+}
+
+#[test]
+fn readme_lists_every_switch_with_its_default_side() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let readme = readme.unwrap();
+    let (_, table) = readme.split_once("| switch | harsh side").unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let switches = Org::default().request(&Request::new("GET", "/_org/unconfirmed"));
+    let switches = switches.to_json();
+    let switches = switches.as_object().unwrap();
+    assert_eq!(rows.len(), switches.len());
+    for (name, side) in switches {
+        let start = format!("| `{name}` | `{}`", side.as_str().unwrap());
+        assert!(rows.iter().any(|row| row.starts_with(&start)), "{start}");
+    }
 }
