@@ -17,6 +17,9 @@ pub const ATTEMPTS_MAX: u32 = 12;
 /// Waits for a missing parent after which a record is parked.
 pub const PARENT_WAITS_MAX: u32 = 10;
 
+/// Waits for another row to give up a unique value, after which the value's field stops.
+pub const VALUE_WAITS_MAX: u32 = 4;
+
 /// Shortest wait between two tries.
 pub const BACKOFF_MS_MIN: i64 = 1_000;
 
@@ -68,7 +71,13 @@ pub enum Obstacle {
     RowContended,
     /// A row with its key appeared after the record was planned.
     KeyTaken,
-    /// Postgres refused its row: a value or a constraint.
+    /// Another row has a value of it that must be unique. It may be about to give it up.
+    ValueTaken,
+    /// Rows that are not gone yet point to the row that is to be deleted.
+    StillReferenced,
+    /// The statement for its row took longer than it may.
+    StatementTimeout,
+    /// Postgres refused its row: a value, a constraint or a trigger.
     RowRefused,
     /// A write of the record is under way.
     WriteUnderWay,
@@ -134,6 +143,9 @@ pub fn decide(obstacle: Obstacle, tries: Tries) -> NextStep {
             delay_ms: ROW_CONTENDED_MS,
             counts: true,
         },
+        Obstacle::ValueTaken => counted(VALUE_WAITS_MAX, tries),
+        Obstacle::StillReferenced => counted(PARENT_WAITS_MAX, tries),
+        Obstacle::StatementTimeout => counted(ATTEMPTS_MAX, tries),
         Obstacle::RowRefused => NextStep::Park,
         Obstacle::WriteUnderWay => uncounted(WRITE_UNDER_WAY_MS),
     }

@@ -136,29 +136,42 @@ pub(crate) struct RowRefusal {
 pub(crate) enum RefusalKind {
     /// The row it points to is not there yet.
     ParentMissing,
+    /// Rows of another table still point to the row that is to be deleted.
+    StillReferenced,
+    /// Another row has the value, which must be unique.
+    ValueTaken,
     /// The value does not fit the column (class 22).
     ValueRejected,
-    /// A constraint rejects the row (class 23), or a trigger of the customer's does (P0001).
+    /// A constraint rejects the row (class 23).
     ConstraintRejected,
+    /// Anything else that was raised for a row: by a trigger, a rule, a policy, a missing privilege.
+    Raised,
     /// Another transaction is in the way: later.
     Contended,
+    /// The statement took longer than it may.
+    TimedOut,
 }
 
 /// Returns why the row was refused, or the error itself if it is not about a row.
+///
+/// A customer's trigger may raise any SQLSTATE, so every error counts as the row's except those that
+/// are about the server, the connection or the transaction as a whole.
 pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> {
     let sqlx::Error::Database(reported) = &error else {
         return Err(refused("writing rows")(error));
     };
     let code = reported.code().unwrap_or_default();
-    let kind = match code.as_ref() {
-        "23503" => RefusalKind::ParentMissing,
-        "40P01" | "40001" | "55P03" | "57014" => RefusalKind::Contended,
-        "P0001" | "44000" | "428C9" => RefusalKind::ConstraintRejected,
-        code if code.starts_with("22") => RefusalKind::ValueRejected,
-        code if code.starts_with("23") => RefusalKind::ConstraintRejected,
-        _ => return Err(refused("writing rows")(error)),
+    let Some(kind) = refusal_kind(&code) else {
+        return Err(refused("writing rows")(error));
     };
     let reported = reported.downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    let detail = reported
+        .detail()
+        .map_or_else(String::new, |detail| format!(" ({detail})"));
+    let state = match kind {
+        RefusalKind::Raised => format!(" [SQLSTATE {code}]"),
+        _ => String::new(),
+    };
     Ok(RowRefusal {
         kind,
         place: reported
@@ -166,9 +179,44 @@ pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> 
             .or_else(|| reported.column())
             .map(str::to_owned),
         column: reported.column().map(str::to_owned),
-        message: match reported.detail() {
-            Some(detail) => format!("{} ({detail})", reported.message()),
-            None => reported.message().to_owned(),
+        message: format!("{}{detail}{state}", reported.message()),
+    })
+}
+
+/// Returns what an error with this SQLSTATE calls for, or none if it is not about a row: connection
+/// failures (08), a read-only or aborted transaction (25), resources (53), shutdown (57P), the system
+/// (58).
+fn refusal_kind(code: &str) -> Option<RefusalKind> {
+    Some(match code {
+        "23503" => RefusalKind::ParentMissing,
+        "23505" | "23P01" => RefusalKind::ValueTaken,
+        "40P01" | "40001" | "55P03" => RefusalKind::Contended,
+        "57014" => RefusalKind::TimedOut,
+        // A value of a generated or identity column, or one that a view's check option rejects.
+        "428C9" | "44000" => RefusalKind::ConstraintRejected,
+        _ => match code.get(..2) {
+            Some("08" | "25" | "53" | "58") => return None,
+            Some("57") if code.starts_with("57P") => return None,
+            Some("22") => RefusalKind::ValueRejected,
+            Some("23") => RefusalKind::ConstraintRejected,
+            _ => RefusalKind::Raised,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_server_and_transaction_are_not_the_rows() {
+        for code in ["08006", "25006", "25P02", "53100", "57P01", "58030"] {
+            assert_eq!(refusal_kind(code), None, "{code}");
+        }
+        for code in [
+            "P0001", "P0002", "42501", "42703", "0A000", "54000", "XX000", "ZZ999", "",
+        ] {
+            assert_eq!(refusal_kind(code), Some(RefusalKind::Raised), "{code}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Tables of the customer: their shape, their rows, their capture triggers.
 
 pub(crate) mod facts;
+pub(crate) mod keys;
 pub(crate) mod read;
 pub(crate) mod rejected_columns;
 pub(crate) mod shape;
 pub(crate) mod triggers;
+pub(crate) mod vacate;
 pub(crate) mod write;

@@ -17,6 +17,7 @@ mod job;
 mod operator;
 mod parents;
 mod plan_and_write;
+mod planned_row;
 mod reconcile;
 mod record_observations;
 mod record_outcomes;

@@ -162,6 +162,21 @@ impl Tx {
             .map_err(refused(what))
     }
 
+    /// Puts off every constraint that may be put off, until [`Tx::check_constraints`].
+    pub(crate) async fn defer_constraints(&mut self) -> Result<(), StoreError> {
+        self.script("putting off constraints", "set constraints all deferred")
+            .await
+    }
+
+    /// Checks the constraints that were put off. Returns the driver's error as it is.
+    #[instrument(level = "debug", skip_all, fields(statement = "checking constraints"))]
+    pub(crate) async fn check_constraints(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("set constraints all immediate")
+            .execute(&mut *self.inner)
+            .await
+            .map(|_| ())
+    }
+
     /// Marks the place that [`Tx::back`] returns to.
     pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.script("marking a place to return to", "savepoint rows")

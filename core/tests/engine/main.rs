@@ -13,6 +13,7 @@ mod crashes;
 mod delete_guard;
 mod faults;
 mod filters;
+mod hostile_rows;
 mod identity;
 mod local_org;
 mod mapping;

@@ -33,6 +33,8 @@ pub(crate) struct RowWrite<'a> {
     pub(crate) identity: Option<&'a serde_json::Value>,
     /// The write.
     pub(crate) write: &'a PlannedPostgres,
+    /// An insert whose key is taken is refused with Postgres's own reason. Otherwise it is planned again.
+    pub(crate) must_insert: bool,
 }
 
 /// What became of a write.
@@ -50,6 +52,9 @@ pub(crate) enum RowOutcome {
 
 /// Performs the writes, in at most one statement per kind and set of columns, and returns what became
 /// of each record's.
+///
+/// Constraints that may be put off are checked once, after the last write: rows that reference each
+/// other can be written in any order, and what is refused is refused here and not by the commit.
 pub(crate) async fn write_rows(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -61,6 +66,10 @@ pub(crate) async fn write_rows(
         sets.add(write);
     }
     let mut outcomes = BTreeMap::new();
+    if writes.is_empty() {
+        return Ok(outcomes);
+    }
+    tx.defer_constraints().await?;
     if !sets.deletes.is_empty() {
         delete(tx, mapped, shape, &sets.deletes, &mut outcomes).await?;
     }
@@ -70,9 +79,10 @@ pub(crate) async fn write_rows(
     if !sets.soft_deletes.is_empty() {
         soft_delete(tx, mapped, shape, &sets.soft_deletes, &mut outcomes).await?;
     }
-    for (columns, inserts) in &sets.inserts {
-        insert(tx, mapped, shape, columns, inserts, &mut outcomes).await?;
+    for (kind, inserts) in &sets.inserts {
+        insert(tx, mapped, shape, kind, inserts, &mut outcomes).await?;
     }
+    tx.check_constraints().await?;
     for write in writes {
         outcomes
             .entry(write.record_id)
@@ -99,7 +109,14 @@ struct Sets<'a> {
     deletes: Vec<Change<'a>>,
     updates: Vec<Change<'a>>,
     soft_deletes: Vec<Change<'a>>,
-    inserts: BTreeMap<Vec<&'a str>, Vec<Insert<'a>>>,
+    inserts: BTreeMap<InsertKind<'a>, Vec<Insert<'a>>>,
+}
+
+/// What inserts of one statement have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct InsertKind<'a> {
+    must_insert: bool,
+    columns: Vec<&'a str>,
 }
 
 impl<'a> Sets<'a> {
@@ -113,8 +130,11 @@ impl<'a> Sets<'a> {
         };
         match write.write {
             PlannedPostgres::Insert(columns) => {
-                let names = columns.keys().map(String::as_str).collect();
-                self.inserts.entry(names).or_default().push(Insert {
+                let kind = InsertKind {
+                    must_insert: write.must_insert,
+                    columns: columns.keys().map(String::as_str).collect(),
+                };
+                self.inserts.entry(kind).or_default().push(Insert {
                     record_id: write.record_id,
                     external_id: write.external_id,
                     columns,
@@ -144,7 +164,7 @@ impl StandingRow {
 }
 
 /// Returns `key."id" = target."id" and …` and the definition of `key`.
-fn identity_join(
+pub(super) fn identity_join(
     mapped: &MappedObject,
     shape: &TableShape,
 ) -> Result<(String, String), StoreError> {
@@ -292,28 +312,28 @@ async fn insert(
     tx: &mut Tx,
     mapped: &MappedObject,
     shape: &TableShape,
-    names: &[&str],
+    kind: &InsertKind<'_>,
     inserts: &[Insert<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let columns = parsed(mapped, names.iter().copied())?;
+    let columns = parsed(mapped, kind.columns.iter().copied())?;
     let list: Vec<String> = columns.iter().map(quote::column).collect();
     let list = list.join(", ");
     let external = quote::column(&mapped.sync.external_id.column);
-    // Only the key may be taken meanwhile; any other unique constraint refuses by name. Where no index
-    // makes the key unique by itself (a partitioned table), Postgres cannot distinguish them.
-    let arbiter = if shape.external_id_unique {
-        format!("({external})")
-    } else {
-        String::new()
+    // A row with the key may appear meanwhile: it is locked and planned the next time. Any other unique
+    // constraint refuses by name; where no index makes the key unique by itself (a partitioned table),
+    // Postgres cannot distinguish them, and the second try shows the reason.
+    let on_conflict = match (kind.must_insert, shape.external_id_unique) {
+        (true, _) => String::new(),
+        (false, true) => format!("on conflict ({external}) do nothing"),
+        (false, false) => "on conflict do nothing".to_owned(),
     };
     let sql = format!(
         "insert into {table} as target ({list})
         select {list}
         from jsonb_to_recordset($1) as new ({definitions})
         order by new.{external}
-        -- A row with the key appeared meanwhile: it is locked and planned the next time.
-        on conflict {arbiter} do nothing
+        {on_conflict}
         {returning}",
         table = quote::table(&mapped.sync.table),
         definitions = shape.definitions(&mapped.sync.table, &columns)?,

@@ -1,33 +1,37 @@
 //! Planning and writing one batch of leased records in one transaction.
 //!
 //! The rows are locked, the plan is made from exactly those rows, and its writes are made before
-//! another transaction can change them. A row that Postgres refuses is found by halving the batch: it
-//! stops alone, or only those of its columns that Postgres rejects, and its neighbours are written.
+//! another transaction can change them. Whatever Postgres raises for a row, that row stops alone and
+//! its neighbours are written: a batch that is refused is divided into groups of rows that depend on
+//! each other, the groups are halved, and at last each row of a group is tried alone, without those of
+//! its columns that Postgres rejects.
 
-use crate::model::intent::WriteAction;
-use crate::ports::apply_store::{NewIntent, PlannedPostgres, PlannedRecord, RecordDecision};
-use crate::ports::record::{LeasedTask, ObservedRecord, ParkReason};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::ids::{ColumnName, RecordId};
+use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::ports::apply_store::PlannedRecord;
+use crate::ports::record::LeasedTask;
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::error::{RefusalKind, RowRefusal};
-use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
-use crate::store::mapped_table::rejected_columns::{Rejected, rejected_columns};
+use crate::store::mapped_table::keys::{RowChange, TableKeys, read_keys};
+use crate::store::mapped_table::read::RowError;
+use crate::store::mapped_table::rejected_columns::rejected_columns;
 use crate::store::mapped_table::shape::{TableShape, read_shape};
+use crate::store::mapped_table::vacate::vacate;
 use crate::store::mapped_table::write::{RowOutcome, RowWrite, write_rows};
 use crate::store::operations::candidate::{Candidate, load_candidates};
-use crate::store::operations::record_outcomes::{Outcome, Planned, park_reason, record_outcomes};
-use crate::store::tables::delete_guard::withheld_by_delete_guard;
+use crate::store::operations::planned_row::{
+    PlannedRow, plan_batch, settle_row, withhold_mass_deletes,
+};
+use crate::store::operations::record_outcomes::{Outcome, Planned, record_outcomes};
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
-use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::Tx;
 
 /// How often one call waits for locks of others before it puts off what remains.
 ///
 /// Each wait is at most the two seconds of the lock timeout, so a call stays far within its lease.
 const LOCK_WAITS_MAX: usize = 8;
-
-/// When to come back to a record whose row was renamed by a change that is not drained yet: capture
-/// runs in less.
-const RENAME_WAIT_MS: i64 = 500;
 
 /// Plans and writes the records whose leases still stand, and records what came of it.
 pub(crate) async fn plan_and_write(
@@ -39,321 +43,353 @@ pub(crate) async fn plan_and_write(
     mark_as_ours(tx).await?;
     let candidates = load_candidates(tx, mapped, leases).await?;
     let shape = read_shape(tx, mapped).await?;
-    let batch: Vec<&Candidate> = candidates.iter().collect();
-    let outcomes = write_halving(tx, mapped, &shape, batch, planner).await?;
+    let writing = Writing {
+        mapped,
+        shape: &shape,
+        planner,
+        keys: None,
+        lock_waits: 0,
+        done: Vec::with_capacity(candidates.len()),
+    };
+    let outcomes = writing.write(tx, candidates.iter().collect()).await?;
     let planned = record_outcomes(tx, mapped, outcomes).await?;
     unmark(tx).await?;
     Ok(planned)
 }
 
-/// Plans and writes the batch; where Postgres refuses a row, tries the halves.
-async fn write_halving<'c>(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    candidates: Vec<&'c Candidate>,
-    planner: &dyn RecordPlanner,
-) -> Result<Vec<Planned<'c>>, StoreError> {
-    let mut planned = Vec::with_capacity(candidates.len());
-    let mut batches = vec![candidates];
-    let mut lock_waits = 0;
-    // Each refusal halves a batch, so there are at most twice as many batches as records.
-    while let Some(batch) = batches.pop() {
-        if batch.is_empty() {
-            continue;
+/// The batch while it is written.
+struct Writing<'a, 'c> {
+    mapped: &'a MappedObject,
+    shape: &'a TableShape,
+    planner: &'a dyn RecordPlanner,
+    /// Read at the first refusal.
+    keys: Option<TableKeys>,
+    lock_waits: usize,
+    done: Vec<Planned<'c>>,
+}
+
+/// Records that are written together.
+enum Part<'c> {
+    /// It is not known which of them depend on each other.
+    Batch(Vec<&'c Candidate>),
+    /// They depend on each other, group by group.
+    Groups(Vec<Vec<&'c Candidate>>),
+}
+
+impl<'c> Part<'c> {
+    fn records(&self) -> Vec<&'c Candidate> {
+        match self {
+            Self::Batch(records) => records.clone(),
+            Self::Groups(groups) => groups.concat(),
         }
-        tx.savepoint().await?;
-        let refusal = match write_batch(tx, mapped, shape, &batch, planner).await {
-            Ok(written) => {
-                tx.keep().await?;
-                planned.extend(written);
+    }
+}
+
+/// What became of a try to write some records.
+enum Try<'c> {
+    Written(Vec<Planned<'c>>),
+    /// The try was undone. The rows are missing if they could not be read.
+    Refused(RowRefusal, Vec<PlannedRow<'c>>),
+}
+
+impl<'c> Writing<'_, 'c> {
+    async fn write(
+        mut self,
+        tx: &mut Tx,
+        records: Vec<&'c Candidate>,
+    ) -> Result<Vec<Planned<'c>>, StoreError> {
+        let mut parts = vec![Part::Batch(records)];
+        // Each refusal divides a part or ends the records of it, so there are at most a few times as
+        // many tries as records.
+        while let Some(part) = parts.pop() {
+            let records = part.records();
+            if records.is_empty() {
                 continue;
             }
-            Err(RowError::Refused(refusal)) => refusal,
-            Err(RowError::Store(error)) => return Err(error),
-        };
-        tx.back().await?;
-        lock_waits += usize::from(refusal.kind == RefusalKind::Contended);
-        let give_up = refusal.kind == RefusalKind::Contended && lock_waits > LOCK_WAITS_MAX;
-        if let ([candidate], false) = (batch.as_slice(), give_up) {
-            planned.push(
-                write_without_rejected_columns(tx, mapped, shape, (candidate, refusal), planner)
-                    .await?,
-            );
-        } else if give_up {
-            planned.extend(batch.into_iter().map(|candidate| Planned {
+            let (refusal, rows) = match self.attempt(tx, &records, Keys::Kept).await? {
+                Try::Written(written) => {
+                    self.done.extend(written);
+                    continue;
+                }
+                Try::Refused(refusal, rows) => (refusal, rows),
+            };
+            self.lock_waits += usize::from(refusal.kind == RefusalKind::Contended);
+            if self.lock_waits > LOCK_WAITS_MAX {
+                self.refuse(records, &refusal);
+                continue;
+            }
+            let mut groups = match part {
+                Part::Batch(records) => self.groups(tx, records, &rows).await?,
+                Part::Groups(groups) => groups,
+            };
+            if groups.len() > 1 {
+                let second = groups.split_off(groups.len() / 2);
+                parts.push(Part::Groups(second));
+                parts.push(Part::Groups(groups));
+            } else {
+                let rest = self.write_group(tx, records, (refusal, rows)).await?;
+                parts.push(Part::Groups(vec![rest]));
+            }
+        }
+        Ok(self.done)
+    }
+
+    fn refuse(&mut self, records: Vec<&'c Candidate>, refusal: &RowRefusal) {
+        self.done
+            .extend(records.into_iter().map(|candidate| Planned {
                 candidate,
                 outcome: Outcome::Refused(refusal.clone()),
             }));
-        } else {
-            let (first, second) = batch.split_at(batch.len() / 2);
-            batches.push(second.to_vec());
-            batches.push(first.to_vec());
-        }
     }
-    Ok(planned)
-}
 
-/// Locks the rows of the batch, asks the planner about each record and writes what it decides.
-async fn write_batch<'c>(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    batch: &[&'c Candidate],
-    planner: &dyn RecordPlanner,
-) -> Result<Vec<Planned<'c>>, RowError> {
-    let mut planned = plan_batch(tx, mapped, shape, batch, planner).await?;
-    withhold_mass_deletes(tx, mapped, &mut planned).await?;
-    let writes: Vec<RowWrite<'_>> = planned.iter().filter_map(PlannedRow::row_write).collect();
-    let mut outcomes = write_rows(tx, mapped, shape, &writes).await?;
-    Ok(planned
-        .into_iter()
-        .map(|planned| {
-            let row = outcomes.remove(&planned.observed.link.record_id);
-            settle_row(planned, row, planner)
-        })
-        .collect())
-}
-
-/// Locks the rows of the batch and asks the planner about each record.
-async fn plan_batch<'c>(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    batch: &[&'c Candidate],
-    planner: &dyn RecordPlanner,
-) -> Result<Vec<PlannedRow<'c>>, RowError> {
-    let records: Vec<&KnownRecord> = batch.iter().map(|candidate| &candidate.known).collect();
-    let mut found = read_rows(tx, mapped, shape, &records, Locking::Lock).await?;
-    let planned = batch.iter();
-    Ok(planned
-        .map(|candidate| plan_row(candidate, &mut found, planner))
-        .collect())
-}
-
-/// Withholds the deletes of the batch, on either side, if there were too many lately.
-async fn withhold_mass_deletes(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    planned: &mut [PlannedRow<'_>],
-) -> Result<(), RowError> {
-    let deletes = planned.iter().filter(|planned| planned.deletes()).count();
-    if deletes == 0 {
-        return Ok(());
-    }
-    let deletes = i64::try_from(deletes).unwrap_or(i64::MAX);
-    if let Some(reason) = withheld_by_delete_guard(tx, mapped, deletes).await? {
-        for planned in planned.iter_mut().filter(|planned| planned.deletes()) {
-            planned.decision = RecordDecision::Park(reason.clone());
-        }
-    }
-    Ok(())
-}
-
-/// Writes a row that Postgres has refused as a whole without those of its columns that it does not
-/// take, if there are any such.
-async fn write_without_rejected_columns<'c>(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    (candidate, refusal): (&'c Candidate, RowRefusal),
-    planner: &dyn RecordPlanner,
-) -> Result<Planned<'c>, StoreError> {
-    let refused = |refusal| Planned {
-        candidate,
-        outcome: Outcome::Refused(refusal),
-    };
-    match refusal.kind {
-        RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => {}
-        RefusalKind::ParentMissing | RefusalKind::Contended => return Ok(refused(refusal)),
-    }
-    tx.savepoint().await?;
-    match write_what_is_taken(tx, mapped, shape, (candidate, &refusal), planner).await {
-        Ok(Some(planned)) => {
-            tx.keep().await?;
-            Ok(planned)
-        }
-        Ok(None) => {
-            tx.back().await?;
-            Ok(refused(refusal))
-        }
-        Err(RowError::Refused(refusal)) => {
-            tx.back().await?;
-            Ok(refused(refusal))
-        }
-        Err(RowError::Store(error)) => Err(error),
-    }
-}
-
-/// Finds the columns that Postgres rejects, and writes the row without them. Returns none if no columns
-/// alone caused the refusal.
-async fn write_what_is_taken<'c>(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    (candidate, refusal): (&'c Candidate, &RowRefusal),
-    planner: &dyn RecordPlanner,
-) -> Result<Option<Planned<'c>>, RowError> {
-    let planned = plan_batch(tx, mapped, shape, &[candidate], planner).await?;
-    let Some(mut planned) = planned.into_iter().next() else {
-        return Ok(None);
-    };
-    let Some(write) = planned.row_write() else {
-        return Ok(None);
-    };
-    let rejected = rejected_columns(tx, mapped, shape, &write, refusal).await?;
-    if rejected.is_empty() {
-        return Ok(None);
-    }
-    planned.leave_out(mapped, &rejected);
-    let row = match planned.row_write() {
-        Some(write) => write_rows(tx, mapped, shape, &[write])
-            .await?
-            .remove(&candidate.lease.record_id),
-        None => None,
-    };
-    Ok(Some(settle_row(planned, row, planner)))
-}
-
-/// A record with its rows and the planner's decision.
-struct PlannedRow<'c> {
-    candidate: &'c Candidate,
-    observed: ObservedRecord,
-    identity: Option<serde_json::Value>,
-    decision: RecordDecision,
-}
-
-impl PlannedRow<'_> {
-    fn row_write(&self) -> Option<RowWrite<'_>> {
-        let RecordDecision::Planned {
-            postgres: Some(write),
-            ..
-        } = &self.decision
-        else {
-            return None;
+    /// Tries to write the records, and undoes it if Postgres refuses one.
+    async fn attempt(
+        &self,
+        tx: &mut Tx,
+        records: &[&'c Candidate],
+        keys: Keys<'_>,
+    ) -> Result<Try<'c>, StoreError> {
+        tx.savepoint().await?;
+        let rows = match self.plan(tx, records).await {
+            Ok(rows) => rows,
+            Err(RowError::Refused(refusal)) => {
+                tx.back().await?;
+                return Ok(Try::Refused(refusal, Vec::new()));
+            }
+            Err(RowError::Store(error)) => return Err(error),
         };
-        Some(RowWrite {
-            record_id: self.observed.link.record_id,
-            external_id: &self.observed.link.external_id,
-            identity: self.identity.as_ref(),
-            write,
-        })
+        match self.write_planned(tx, &rows, keys).await {
+            Ok(mut outcomes) => {
+                tx.keep().await?;
+                let settle = |row: PlannedRow<'c>| {
+                    let outcome = outcomes.remove(&row.candidate.lease.record_id);
+                    settle_row(row, outcome, self.planner)
+                };
+                Ok(Try::Written(rows.into_iter().map(settle).collect()))
+            }
+            Err(RowError::Refused(mut refusal)) => {
+                tx.back().await?;
+                // Postgres reports both ends of a foreign key alike.
+                if let ([row], RefusalKind::ParentMissing) = (rows.as_slice(), refusal.kind)
+                    && row.deletes_row()
+                {
+                    refusal.kind = RefusalKind::StillReferenced;
+                }
+                Ok(Try::Refused(refusal, rows))
+            }
+            Err(RowError::Store(error)) => Err(error),
+        }
     }
 
-    /// Returns whether a row or a Salesforce record goes.
-    fn deletes(&self) -> bool {
-        let RecordDecision::Planned {
-            postgres, intent, ..
-        } = &self.decision
-        else {
-            return false;
-        };
-        let row_goes = match postgres {
-            Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) => true,
-            Some(PlannedPostgres::Insert(_) | PlannedPostgres::Update(_)) | None => false,
-        };
-        let deletes = |intent: &NewIntent| intent.action == WriteAction::Delete;
-        row_goes || intent.as_ref().is_some_and(deletes)
+    async fn plan(
+        &self,
+        tx: &mut Tx,
+        records: &[&'c Candidate],
+    ) -> Result<Vec<PlannedRow<'c>>, RowError> {
+        let mut rows = plan_batch(tx, self.mapped, self.shape, records, self.planner).await?;
+        withhold_mass_deletes(tx, self.mapped, &mut rows).await?;
+        Ok(rows)
     }
 
-    /// Takes columns out of the write to the row, and adds the reason why each stops. If no column
-    /// remains, the update is dropped.
-    fn leave_out(&mut self, mapped: &MappedObject, rejected: &Rejected) {
-        let RecordDecision::Planned {
-            postgres, withheld, ..
-        } = &mut self.decision
-        else {
-            return;
+    async fn write_planned(
+        &self,
+        tx: &mut Tx,
+        rows: &[PlannedRow<'_>],
+        keys: Keys<'_>,
+    ) -> Result<BTreeMap<RecordId, RowOutcome>, RowError> {
+        let mut writes: Vec<RowWrite<'_>> = rows.iter().filter_map(PlannedRow::row_write).collect();
+        let moved = match keys {
+            Keys::Kept => BTreeMap::new(),
+            Keys::PassedOn(columns) => {
+                vacate(tx, self.mapped, self.shape, &writes, columns).await?
+            }
         };
-        let mut is_empty = false;
-        if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = postgres
-        {
-            columns.retain(|column, _| !rejected.contains_key(column));
-            is_empty = columns.is_empty();
+        for write in &mut writes {
+            write.identity = moved.get(&write.record_id).or(write.identity);
         }
-        if is_empty {
-            *postgres = None;
+        write_rows(tx, self.mapped, self.shape, &writes).await
+    }
+
+    /// Divides refused records into groups that depend on each other.
+    async fn groups(
+        &mut self,
+        tx: &mut Tx,
+        records: Vec<&'c Candidate>,
+        rows: &[PlannedRow<'c>],
+    ) -> Result<Vec<Vec<&'c Candidate>>, StoreError> {
+        if records.len() == 1 || rows.len() != records.len() {
+            return Ok(records.into_iter().map(|record| vec![record]).collect());
         }
-        withheld.extend(rejected.iter().map(|(column, refusal)| {
-            let refusal = RowRefusal {
-                column: Some(column.clone()),
-                place: refusal.place.clone().or_else(|| Some(column.clone())),
-                ..refusal.clone()
-            };
-            park_reason(mapped, &refusal)
-        }));
+        if self.keys.is_none() {
+            self.keys = Some(read_keys(tx, self.shape.oid).await?);
+        }
+        let changes: Vec<RowChange<'_>> = rows.iter().map(PlannedRow::change).collect();
+        let groups = self.keys.iter().flat_map(|keys| keys.groups(&changes));
+        Ok(groups
+            .map(|group| group.into_iter().map(|place| records[place]).collect())
+            .collect())
+    }
+
+    /// Writes what can be written of a group that was refused. Returns those of its records that wait
+    /// for others of it: they are tried once more, without the rest.
+    async fn write_group(
+        &mut self,
+        tx: &mut Tx,
+        group: Vec<&'c Candidate>,
+        (mut refusal, rows): (RowRefusal, Vec<PlannedRow<'c>>),
+    ) -> Result<Vec<&'c Candidate>, StoreError> {
+        if let [candidate] = group.as_slice() {
+            let planned = self.write_alone(tx, candidate, refusal).await?;
+            self.done.push(planned);
+            return Ok(Vec::new());
+        }
+        let passed_on = self.passed_on(&refusal, &rows);
+        if !passed_on.is_empty() {
+            match self.attempt(tx, &group, Keys::PassedOn(&passed_on)).await? {
+                Try::Written(written) => {
+                    self.done.extend(written);
+                    return Ok(Vec::new());
+                }
+                Try::Refused(other, _) => refusal = other,
+            }
+        }
+        if refusal.kind == RefusalKind::Contended {
+            self.refuse(group, &refusal);
+            return Ok(Vec::new());
+        }
+        let count = group.len();
+        let mut waiting = Vec::new();
+        for candidate in group {
+            match self.attempt(tx, &[candidate], Keys::Kept).await? {
+                Try::Written(written) => self.done.extend(written),
+                Try::Refused(refusal, _) if waits_for_others(refusal.kind) => {
+                    waiting.push((candidate, refusal));
+                }
+                Try::Refused(refusal, _) => {
+                    let planned = self.write_alone(tx, candidate, refusal).await?;
+                    self.done.push(planned);
+                }
+            }
+        }
+        if waiting.len() < count {
+            return Ok(waiting
+                .into_iter()
+                .map(|(candidate, _)| candidate)
+                .collect());
+        }
+        for (candidate, refusal) in waiting {
+            self.refuse(vec![candidate], &refusal);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Returns the columns whose unique values the rows pass on to each other, if that is why they were
+    /// refused.
+    fn passed_on(&self, refusal: &RowRefusal, rows: &[PlannedRow<'_>]) -> BTreeSet<ColumnName> {
+        let Some(keys) = &self.keys else {
+            return BTreeSet::new();
+        };
+        if refusal.kind != RefusalKind::ValueTaken {
+            return BTreeSet::new();
+        }
+        let changes: Vec<RowChange<'_>> = rows.iter().map(PlannedRow::change).collect();
+        keys.passed_on(&changes)
+    }
+
+    /// Writes a row that Postgres has refused as a whole without those of its columns that it does not
+    /// take, if there are any such.
+    async fn write_alone(
+        &self,
+        tx: &mut Tx,
+        candidate: &'c Candidate,
+        refusal: RowRefusal,
+    ) -> Result<Planned<'c>, StoreError> {
+        let refused = |refusal| Planned {
+            candidate,
+            outcome: Outcome::Refused(refusal),
+        };
+        let lease = &candidate.lease;
+        let waits = match refusal.kind {
+            RefusalKind::Contended
+            | RefusalKind::TimedOut
+            | RefusalKind::ParentMissing
+            | RefusalKind::StillReferenced => true,
+            RefusalKind::ValueTaken => {
+                let tries = Tries::of(lease.record_id, lease.attempt);
+                decide(Obstacle::ValueTaken, tries) != NextStep::Park
+            }
+            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
+                false
+            }
+        };
+        if waits {
+            return Ok(refused(refusal));
+        }
+        tx.savepoint().await?;
+        match self.write_what_is_taken(tx, candidate, &refusal).await {
+            Ok(Some(planned)) => {
+                tx.keep().await?;
+                Ok(planned)
+            }
+            Ok(None) => {
+                tx.back().await?;
+                Ok(refused(refusal))
+            }
+            Err(RowError::Refused(refusal)) => {
+                tx.back().await?;
+                Ok(refused(refusal))
+            }
+            Err(RowError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Finds the columns that Postgres rejects, and writes the row without them. Returns none if no
+    /// columns alone caused the refusal.
+    async fn write_what_is_taken(
+        &self,
+        tx: &mut Tx,
+        candidate: &'c Candidate,
+        refusal: &RowRefusal,
+    ) -> Result<Option<Planned<'c>>, RowError> {
+        let rows = self.plan(tx, &[candidate]).await?;
+        let Some(mut row) = rows.into_iter().next() else {
+            return Ok(None);
+        };
+        let Some(write) = row.row_write() else {
+            return Ok(None);
+        };
+        let rejected = rejected_columns(tx, self.mapped, self.shape, &write, refusal).await?;
+        if rejected.is_empty() {
+            return Ok(None);
+        }
+        row.leave_out(self.mapped, &rejected);
+        let outcome = match row.row_write() {
+            Some(write) => write_rows(tx, self.mapped, self.shape, &[write])
+                .await?
+                .remove(&candidate.lease.record_id),
+            None => None,
+        };
+        Ok(Some(settle_row(row, outcome, self.planner)))
     }
 }
 
-fn plan_row<'c>(
-    candidate: &'c Candidate,
-    found: &mut FoundRows,
-    planner: &dyn RecordPlanner,
-) -> PlannedRow<'c> {
-    let record_id = candidate.known.link.record_id;
-    let rows = found.rows.remove(&record_id).unwrap_or_default();
-    let identity = rows.first().map(|row| row.identity.clone());
-    let observed = ObservedRecord {
-        lease: Some(candidate.lease.clone()),
-        link: candidate.known.link.clone(),
-        intents: candidate.intents.clone(),
-        rows: rows.into_iter().map(|found| found.row).collect(),
-        row_locked: found.held_elsewhere.contains(&record_id),
-        postgres_changed_at_ms: candidate.known.postgres_changed_at_ms,
-        parents: candidate.parents.clone(),
-        clock_skew_ms: candidate.clock_skew_ms,
-        refused: candidate.refused.clone(),
-    };
-    let decision = if found.being_renamed.contains(&record_id) {
-        RecordDecision::Wait {
-            reason: "its row was renamed a moment ago".to_owned(),
-            delay_ms: RENAME_WAIT_MS,
-            counts: false,
-        }
-    } else if candidate.known.key_conflict && observed.rows.is_empty() {
-        RecordDecision::Park(key_conflict(&observed))
-    } else {
-        planner.plan(&observed)
-    };
-    PlannedRow {
-        candidate,
-        observed,
-        identity,
-        decision,
-    }
+/// What happens to unique values before the write.
+#[derive(Clone, Copy)]
+enum Keys<'k> {
+    /// They stay.
+    Kept,
+    /// Those of these columns are freed first: rows pass them on to each other.
+    PassedOn(&'k BTreeSet<ColumnName>),
 }
 
-fn key_conflict(observed: &ObservedRecord) -> ParkReason {
-    ParkReason {
-        code: "duplicate_key".to_owned(),
-        field: None,
-        message: format!(
-            "the row of record {} took the external id of another row that still stands; give one of \
-             the two another external id",
-            observed.link.external_id
-        ),
-    }
-}
-
-fn settle_row<'c>(
-    planned: PlannedRow<'c>,
-    row: Option<RowOutcome>,
-    planner: &dyn RecordPlanner,
-) -> Planned<'c> {
-    let settlement = match &row {
-        Some(RowOutcome::Stands(returned)) => {
-            Some(planner.settle_postgres(&planned.observed, &planned.decision, returned))
-        }
-        Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
-    };
-    Planned {
-        candidate: planned.candidate,
-        outcome: Outcome::PlannedRow {
-            row_stood: !planned.observed.rows.is_empty(),
-            before: planned.observed.rows.into_iter().next(),
-            decision: Box::new(planned.decision),
-            row,
-            settlement,
-        },
+/// Returns whether another row of the group may be what the row lacks.
+fn waits_for_others(kind: RefusalKind) -> bool {
+    match kind {
+        RefusalKind::ParentMissing | RefusalKind::StillReferenced | RefusalKind::ValueTaken => true,
+        RefusalKind::ValueRejected
+        | RefusalKind::ConstraintRejected
+        | RefusalKind::Raised
+        | RefusalKind::Contended
+        | RefusalKind::TimedOut => false,
     }
 }

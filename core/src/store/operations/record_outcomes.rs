@@ -203,7 +203,22 @@ impl BatchWrites {
                 "the row it points to is not there yet",
                 candidate.parents.values().cloned().collect(),
             ),
-            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected => {
+            RefusalKind::StillReferenced => (
+                Obstacle::StillReferenced,
+                "rows that are not gone yet point to its row",
+                Vec::new(),
+            ),
+            RefusalKind::ValueTaken => (
+                Obstacle::ValueTaken,
+                "another row has a value of it that must be unique",
+                Vec::new(),
+            ),
+            RefusalKind::TimedOut => (
+                Obstacle::StatementTimeout,
+                "the statement for its row took too long",
+                Vec::new(),
+            ),
+            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
                 (Obstacle::RowRefused, "", Vec::new())
             }
         };
@@ -374,8 +389,12 @@ pub(crate) fn park_reason(mapped: &MappedObject, refusal: &RowRefusal) -> ParkRe
     let code = match refusal.kind {
         RefusalKind::ValueRejected => "invalid_value",
         RefusalKind::ConstraintRejected => "constraint_violation",
+        RefusalKind::Raised => "row_refused",
         RefusalKind::ParentMissing => "missing_parent",
+        RefusalKind::StillReferenced => "still_referenced",
+        RefusalKind::ValueTaken => "duplicate_value",
         RefusalKind::Contended => "row_contended",
+        RefusalKind::TimedOut => "statement_timeout",
     };
     let field = mapped
         .sync

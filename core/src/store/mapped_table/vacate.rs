@@ -1,0 +1,155 @@
+//! Freeing unique values that rows of one batch pass on to each other.
+//!
+//! Postgres checks a unique index row by row, so two rows cannot swap a value in one statement. Each row
+//! first takes another value in its place: null, or a placeholder where the column refuses null. The
+//! write itself then replaces it in the same transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::model::ids::{ColumnName, RecordId};
+use crate::ports::apply_store::PlannedPostgres;
+use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::read::RowError;
+use crate::store::mapped_table::shape::{TableShape, picked_json};
+use crate::store::mapped_table::write::{RowWrite, identity_join};
+use crate::store::quote;
+use crate::store::transaction::{Tx, recordset};
+
+#[derive(Serialize)]
+struct Vacated<'a> {
+    record_id: RecordId,
+    identity: &'a serde_json::Value,
+    columns: Vec<&'a str>,
+    /// Makes the placeholders of numbers differ.
+    place: usize,
+}
+
+#[derive(sqlx::FromRow)]
+struct ColumnRow {
+    name: String,
+    not_null: bool,
+    length: Option<i32>,
+}
+
+const READ_COLUMNS: &str = "select
+        attname::text as name,
+        attnotnull as not_null,
+        case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod >= 4 then atttypmod - 4 end as length
+    from pg_attribute
+    where attrelid = $1::oid
+    and attname = any($2)";
+
+/// Replaces the values of these columns in the rows that are to change them. Returns what identifies each
+/// of those rows from now on.
+pub(crate) async fn vacate(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    writes: &[RowWrite<'_>],
+    columns: &BTreeSet<ColumnName>,
+) -> Result<BTreeMap<RecordId, serde_json::Value>, RowError> {
+    let rows: Vec<Vacated<'_>> = writes
+        .iter()
+        .enumerate()
+        .filter_map(|(place, write)| vacated(write, columns, place))
+        .collect();
+    let assignments = assignments(tx, mapped, shape, columns).await?;
+    let (condition, key) = identity_join(mapped, shape)?;
+    let sql = format!(
+        "update {table} as target
+        set {assignments}
+        from jsonb_to_recordset($1) as change (record_id uuid, identity jsonb, columns jsonb, place bigint)
+        cross join lateral jsonb_to_record(change.identity) as key ({key})
+        where {condition}
+        returning change.record_id, {identity}",
+        table = quote::table(&mapped.sync.table),
+        identity = picked_json("target", &shape.identity(&mapped.sync)),
+    );
+    let moved: Vec<(Uuid, serde_json::Value)> = tx
+        .rows_raw(
+            "freeing unique values",
+            sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(&rows)),
+        )
+        .await?;
+    Ok(moved
+        .into_iter()
+        .map(|(record, identity)| (RecordId(record), identity))
+        .collect())
+}
+
+fn vacated<'a>(
+    write: &RowWrite<'a>,
+    columns: &'a BTreeSet<ColumnName>,
+    place: usize,
+) -> Option<Vacated<'a>> {
+    let PlannedPostgres::Update(patch) = write.write else {
+        return None;
+    };
+    let columns: Vec<&str> = columns
+        .iter()
+        .map(ColumnName::as_str)
+        .filter(|column| patch.contains_key(*column))
+        .collect();
+    let identity = write.identity?;
+    (!columns.is_empty()).then_some(Vacated {
+        record_id: write.record_id,
+        identity,
+        columns,
+        place,
+    })
+}
+
+async fn assignments(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    columns: &BTreeSet<ColumnName>,
+) -> Result<String, StoreError> {
+    let names: Vec<&str> = columns.iter().map(ColumnName::as_str).collect();
+    let found: Vec<ColumnRow> = tx
+        .rows(
+            "reading which columns refuse null",
+            sqlx::query_as(READ_COLUMNS).bind(shape.oid).bind(names),
+        )
+        .await?;
+    let found: BTreeMap<&str, &ColumnRow> =
+        found.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut assignments = Vec::with_capacity(columns.len());
+    for column in columns {
+        let type_name = shape.type_of(&mapped.sync.table, column)?;
+        let name = quote::column(column);
+        let length = found.get(column.as_str()).and_then(|row| row.length);
+        let refuses_null = found.get(column.as_str()).is_some_and(|row| row.not_null);
+        let placeholder = if refuses_null {
+            placeholder(mapped, &name, type_name, length)
+        } else {
+            "null".to_owned()
+        };
+        assignments.push(format!(
+            "{name} = case when change.columns ? {key} then ({placeholder})::{type_name} else target.{name} end",
+            key = quote::literal(column.as_str()),
+        ));
+    }
+    Ok(assignments.join(", "))
+}
+
+/// Returns a value that no row has. Where there is none that is known to fit (a date, an enum), it is the
+/// row's own, and Postgres refuses the write that follows as it did before.
+fn placeholder(mapped: &MappedObject, name: &str, type_name: &str, length: Option<i32>) -> String {
+    match type_name {
+        "text" | "character varying" | "character" => match length {
+            Some(length) => format!("left(replace(syncline.new_id()::text, '-', ''), {length})"),
+            None => "syncline.new_id()::text".to_owned(),
+        },
+        "uuid" => "syncline.new_id()".to_owned(),
+        "smallint" | "integer" | "bigint" | "numeric" => format!(
+            "(select least(min({name}), 0) from {table}) - 1 - change.place",
+            table = quote::table(&mapped.sync.table),
+        ),
+        _ => format!("target.{name}"),
+    }
+}
