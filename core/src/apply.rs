@@ -32,13 +32,13 @@ const ROUND_RECORDS_MAX: usize = 2_000;
 /// its records. Safety does not depend on it: the fencing token and the intent are the fence.
 const LEASE_MS: i64 = 180_000;
 
-/// What a round needs at least: a read, a transaction, a write and a settlement against a slow org.
+/// Least time for a round: a read, a transaction, a write and a settlement with a slow org.
 const ROUND_TIME_MIN: Duration = Duration::from_secs(10);
 
 /// How long an object waits when the org's API quota is used up.
 const QUOTA_REST_SECONDS: u32 = 60;
 
-/// What an apply did.
+/// The result of an apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApplyReport {
     /// Rounds.
@@ -47,7 +47,7 @@ pub struct ApplyReport {
     pub leased: usize,
     /// Records read in Salesforce before they were planned.
     pub refreshed: usize,
-    /// Records with nothing left to do.
+    /// Records without remaining work.
     pub settled: usize,
     /// Rows written.
     pub rows_written: usize,
@@ -145,7 +145,7 @@ async fn round(
     Ok(leased)
 }
 
-/// Counts what became of each lease and returns the writes to make.
+/// Counts the planned records by kind and returns the writes to make.
 fn tally(
     leases: &[LeasedTask],
     planned: Vec<PlannedRecord>,
@@ -199,7 +199,7 @@ async fn wake_up_again(
             report.sent_again = true;
         }
         NextWakeUp::After { delay_ms } => {
-            // Not before it is due: a wake-up that finds nothing due would only send another.
+            // Not before the work is due: an early wake-up would only send another one.
             let delay_seconds = u32::try_from(delay_ms.max(0) / 1000 + 1).unwrap_or(u32::MAX);
             job.wake_up_again(object, WAKE_UP.permit, delay_seconds)
                 .await;

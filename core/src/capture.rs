@@ -2,8 +2,8 @@
 //! before it is acknowledged.
 //!
 //! [`postgres`] drains the outbox, [`events`] the change-event subscription, [`poll`] the window of
-//! recent changes. [`backfill`] reads whole objects that need a resync, [`enrich`] reads what events
-//! leave out. None of them decides anything about a record: they observe, record and wake apply.
+//! recent changes. [`backfill`] reads all records of objects that need a resync, [`enrich`] reads the
+//! values that events lack. They decide nothing about a record: they observe, record and wake apply.
 
 pub(crate) mod backfill;
 pub(crate) mod enrich;
@@ -23,16 +23,16 @@ use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport
 /// How long a capture may work, and how long it waits for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaptureOptions {
-    /// When it must have ended.
+    /// When it must end.
     pub deadline: Deadline,
-    /// How long it waits for more after everything is drained; zero: it does not wait.
+    /// How long it waits for more changes after everything is drained; zero: it does not wait.
     pub keep_polling: Duration,
     /// Whether it keeps polling for an idle tenant.
     pub idle: Idle,
 }
 
 impl CaptureOptions {
-    /// Returns the options of a capture that drains what is there, then returns.
+    /// Returns the options of a capture that drains the waiting changes, then returns.
     pub fn draining(deadline: Deadline) -> Self {
         Self {
             deadline,
@@ -42,7 +42,7 @@ impl CaptureOptions {
     }
 }
 
-/// What a capture does for a tenant that has not changed anything lately.
+/// What a capture does for a tenant without recent changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idle {
     /// Returns at once: an idle tenant costs no more than its schedules.
@@ -54,11 +54,11 @@ pub enum Idle {
 /// What a capture did.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CaptureReport {
-    /// What became of the changes.
+    /// How many changes were journaled, duplicate, refused or out of scope.
     pub counts: CaptureCounts,
     /// Records with new work.
     pub dirty: usize,
-    /// Observations that showed nothing but our own writes.
+    /// Observations that contain only our own writes.
     pub echoes: usize,
     /// Observations older than the remote state.
     pub superseded: usize,
@@ -68,8 +68,8 @@ pub struct CaptureReport {
     pub batches: usize,
     /// Wake-ups sent.
     pub sent: usize,
-    /// Another worker holds the stream: nothing was done.
-    pub held_elsewhere: bool,
+    /// Another worker has leased the stream: nothing was done.
+    pub leased_elsewhere: bool,
 }
 
 impl CaptureReport {
@@ -95,7 +95,7 @@ impl CaptureReport {
     }
 }
 
-/// Captures the org's side in the way the tenant's configuration names.
+/// Captures the org's changes in the configured mode.
 pub(crate) async fn salesforce(
     job: &Job<'_>,
     options: &CaptureOptions,
@@ -117,7 +117,7 @@ pub(crate) async fn salesforce(
         dirty = report.dirty,
         echoes = report.echoes,
         scanned = report.scanned,
-        held_elsewhere = report.held_elsewhere,
+        leased_elsewhere = report.leased_elsewhere,
         "captured changes of Salesforce"
     );
     Ok(report)

@@ -49,7 +49,7 @@ impl SyncEngine {
         self.shared.tenants.keys().cloned().collect()
     }
 
-    /// Returns the moment `remaining` from now.
+    /// Returns the deadline `remaining` from now.
     pub fn deadline_in(&self, remaining: Duration) -> Deadline {
         Deadline::after(self.shared.clock.now_ms(), remaining)
     }
@@ -59,8 +59,8 @@ impl SyncEngine {
         self.shared.stop.cancel();
     }
 
-    /// Returns the tenant's mapped objects as both live sides have them: types from describe, the
-    /// org's identity, the configuration's hash.
+    /// Returns the tenant's mapped objects, with field types from describe, the org's identity and the
+    /// configuration's hash.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn mapped_objects(&self, tenant: &TenantId) -> Result<Vec<MappedObject>, Error> {
         Ok(self.job(tenant).await?.mapped_objects().to_vec())
@@ -103,8 +103,8 @@ impl SyncEngine {
         Ok(self.job(tenant).await?.loaded().organization_id.clone())
     }
 
-    /// Records change events in the envelopes of Salesforce Event Relay. Durable when it returns. An event
-    /// that comes twice or late changes nothing.
+    /// Records change events in the envelopes of Salesforce Event Relay. Durable when it returns. A duplicate
+    /// or late event changes nothing.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_envelopes(
         &self,
@@ -120,7 +120,7 @@ impl SyncEngine {
         capture::postgres::enqueue_existing_rows(&self.job(tenant).await?).await
     }
 
-    /// Works on the object's due records until none is left or the deadline is near. If some are left, it
+    /// Works on the object's due records until all are done or the deadline is near. If some remain, it
     /// sends the wake-up of its own permit again.
     #[tracing::instrument(skip_all, fields(tenant = %tenant, object = %object, permit))]
     pub async fn apply(
@@ -152,8 +152,8 @@ impl SyncEngine {
         reconcile::incremental(&self.job(tenant).await?, deadline).await
     }
 
-    /// Compares every record of both sides, enqueues what differs and publishes the result. A run that
-    /// reaches its deadline continues from there with the next call.
+    /// Compares every record of both sides, enqueues records that differ and publishes the result. A run that
+    /// reaches its deadline continues there with the next call.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn reconcile_full(
         &self,
@@ -163,8 +163,8 @@ impl SyncEngine {
         reconcile::full(&self.job(tenant).await?, deadline).await
     }
 
-    /// Finds the tenant's records that are not the same on both live sides, and should be. Each stood on a
-    /// second read, with no open work. Enqueues nothing.
+    /// Finds records of the tenant that differ between the live sides and should not. Each also differed on a
+    /// second read and has no open work. Enqueues nothing.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn detect_drift(
         &self,
@@ -190,12 +190,11 @@ impl SyncEngine {
         self.job(tenant).await?.wake_up_for_due_work().await
     }
 
-    /// Releases what jobs had leased when they failed, panicked or were dropped, so that other workers need
-    /// not wait until it expires. Returns how many leases and permits. Records whose write may still be on
-    /// its way stay leased.
+    /// Releases leases and permits of jobs that failed, panicked or were dropped, so that other workers need
+    /// not wait until they expire. Returns how many. Records whose write may still be on its way stay leased.
     ///
-    /// What cannot be released now is kept for the next call, also if this call is dropped. Safety does not
-    /// depend on it.
+    /// A lease that cannot be released now is kept for the next call, even if this call is dropped. Safety
+    /// does not depend on it.
     pub async fn release_orphaned_leases(&self) -> usize {
         release_orphans(self.shared()).await
     }
@@ -209,7 +208,7 @@ impl SyncEngine {
     }
 }
 
-/// Puts a [`SyncEngine`] together.
+/// Builds a [`SyncEngine`].
 #[derive(Default)]
 pub struct SyncEngineBuilder {
     tenants: BTreeMap<TenantId, Tenant>,

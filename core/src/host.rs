@@ -1,5 +1,4 @@
-//! What a process needs around the engine: where its configuration and secrets are, the clients of AWS,
-//! and its logs. The functions and the command line share it.
+//! Configuration, secrets, AWS clients and logs of a process, shared by the functions and the command line.
 //!
 //! Nothing here decides anything about a record.
 

@@ -98,7 +98,7 @@ impl<'a> Job<'a> {
         self.shared.clock.now_ms()
     }
 
-    /// Takes a stream's lease for this run. None if another worker holds it.
+    /// Acquires a stream's lease for this run. Returns `None` if another worker has it.
     pub(crate) async fn acquire(&self, stream: &StreamName) -> Result<Option<StreamGuard>, Error> {
         let lease = self
             .store()
@@ -107,8 +107,8 @@ impl<'a> Job<'a> {
         Ok(lease.map(|lease| StreamGuard::new(self.shared, lease, self.now_ms())))
     }
 
-    /// Renews a lease of this run once a third of its time has passed. False if another worker holds the
-    /// stream now, or has moved it.
+    /// Renews a lease of this run once a third of its time has passed. Returns false if another worker has
+    /// acquired the stream or moved its position.
     pub(crate) async fn keep(&self, guard: &mut StreamGuard) -> Result<bool, Error> {
         if !guard.is_due(self.now_ms(), STREAM_LEASE_MS / 3) {
             return Ok(true);

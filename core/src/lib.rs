@@ -1,7 +1,7 @@
 //! The engine of Syncline: keeps Salesforce objects and Postgres tables equal, in both directions.
 //!
-//! What to do about a record is decided by the crate [`planner`]; this crate observes, asks it,
-//! performs and records. Start at [`SyncEngine`].
+//! The crate [`planner`] decides what to do about a record; this crate observes, asks the planner, performs
+//! and records. Start at [`SyncEngine`].
 
 pub mod apply;
 pub mod capture;

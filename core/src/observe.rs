@@ -1,8 +1,8 @@
-//! Reads a record of either side into what the planner wants. Apply, capture and reconcile share it, so
-//! that all three mean the same by "equal".
+//! Reads a record of either side into the planner's form. Apply, capture and reconcile share it, so that
+//! all three compare records in the same way.
 //!
-//! [`read`] reads Salesforce, [`sides`] makes canonical values of rows and remote states, [`planner`] asks the
-//! planner about locked records. None of them writes.
+//! [`read`] reads Salesforce, [`sides`] converts rows and remote states to canonical values, [`planner`]
+//! plans locked records. They do not write.
 
 pub(crate) mod planner;
 pub(crate) mod read;

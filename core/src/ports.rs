@@ -1,8 +1,8 @@
-//! What the engine reaches the world through: store, Salesforce, wake-ups, clock, ids.
+//! The engine's interfaces to everything outside it: store, Salesforce, wake-ups, clock, ids.
 //!
-//! One trait a caller. Every call is coarse and set-based, so that a simulator can stand in for each
-//! port: one transaction with a constant number of statements, whatever the number of records. Nothing
-//! here decides: [`crate::planner`] does, and the store calls it with exactly the rows it has locked.
+//! Each caller of the store has its own trait. A call of the store is one transaction with a constant number
+//! of statements for any number of records; a simulator can implement each port. Ports decide nothing:
+//! [`crate::planner`] decides, and the store calls it with exactly the rows it has locked.
 
 pub mod apply_store;
 pub mod capture_store;
@@ -27,9 +27,7 @@ pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
 pub use store_error::StoreError;
 pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
 
-/// One tenant's Postgres, as a whole: what the engine is given for each tenant.
-///
-/// Each job calls the part that is its own.
+/// One tenant's Postgres, with the calls of all jobs.
 pub trait Store: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore {}
 
 impl<S: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore> Store for S {}

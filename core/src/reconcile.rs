@@ -14,7 +14,7 @@ use crate::ports::reconcile_store::SweepReport;
 pub use compare::DriftItem;
 pub(crate) use drift::{detect, full, incremental, repair};
 
-/// What a sweep found, and which wake-ups it sent.
+/// The result of a sweep, and the wake-ups that it sent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SweepOutcome {
     /// What the store found.
@@ -23,15 +23,15 @@ pub struct SweepOutcome {
     pub sent: usize,
 }
 
-/// What a comparison of both live sides showed.
+/// The result of comparing both live sides.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReconcileReport {
     /// Records compared.
     pub compared: u64,
     /// Records that also differed on a second read and have no open work.
     pub drifted: Vec<DriftItem>,
-    /// Records that differ and may: a person must decide, or a rule keeps them apart.
-    pub held: u64,
+    /// Records that are allowed to differ: they have a conflict, or a rule keeps them apart.
+    pub allowed: u64,
     /// Records enqueued to be read on both sides.
     pub enqueued: usize,
     /// Every record of every object was compared; false if the deadline was reached first.

@@ -52,46 +52,46 @@ pub(crate) use self::relay::{RelayedBatch, read_relayed};
 pub use self::rest::ApiUsage;
 pub use self::transport::{Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
 
-/// How to reach and enter an org.
+/// How to reach an org and log in to it.
 #[derive(Debug, Clone)]
 pub struct SalesforceOptions {
     /// Login or My Domain URL.
     pub login_url: String,
-    /// Pub/Sub endpoint; `http://` speaks in clear text.
+    /// Pub/Sub endpoint; `http://` connects without TLS.
     pub pubsub_url: String,
     /// REST API version, as `68.0`.
     pub api_version: String,
     /// Consumer key.
     pub client_id: String,
-    /// How to enter.
+    /// How to log in.
     pub login: Login,
-    /// What our writes are marked with, and our own changes recognised by.
+    /// The tag that our writes carry, by which change events show that a change was ours.
     pub client_tag: String,
-    /// Most calls under way at a time, for writes and for reads.
+    /// Most concurrent calls, for writes and for reads.
     pub calls_in_flight: usize,
-    /// Rows of one page of a scan; at most what one query answer holds.
+    /// Rows of one page of a scan; at most what one query response holds.
     pub page_rows: usize,
 }
 
 /// The global endpoint of the Pub/Sub API.
 pub const PUBSUB_URL: &str = "https://api.pubsub.salesforce.com:7443";
 
-/// The channel that carries the change events of every object selected in the org: one subscription,
-/// one position.
+/// The channel with the change events of every object selected in the org. It needs one subscription and
+/// one stored position.
 pub const ALL_CHANGES_TOPIC: &str = "/data/ChangeEvents";
 
 /// The tag that our writes carry in `Sforce-Call-Options`.
 pub const CLIENT_TAG: &str = "syncline";
 
-/// Rows of one page of a scan: what one query answer holds at most (SOQL reference, "batchSize").
+/// Rows of one page of a scan: the most that one query response holds (SOQL reference, "batchSize").
 const PAGE_ROWS: usize = 2_000;
 
-/// Calls side by side: enough to hide a round trip, and far from the 25 long-running ones that an
-/// org allows all its clients together.
+/// Concurrent calls: enough to hide a round trip, and far below the 25 long-running ones that an org
+/// allows for all its clients together.
 const CALLS_IN_FLIGHT: usize = 4;
 
 impl SalesforceOptions {
-    /// Returns the options for an org, all else as usual.
+    /// Returns the options for an org, with defaults for everything else.
     pub fn new(login_url: &str, client_id: &str, login: Login, api_version: &str) -> Self {
         Self {
             login_url: login_url.to_owned(),
@@ -173,7 +173,7 @@ impl HttpSalesforce {
         })
     }
 
-    /// Returns the API requests used, as the last answer counted them; costs no call.
+    /// Returns the API requests used, as the last response counted them; makes no call.
     pub fn api_usage(&self) -> Option<ApiUsage> {
         self.rest.usage()
     }

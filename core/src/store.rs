@@ -1,11 +1,11 @@
 //! The control plane and the mapped tables on Postgres: the only SQL of the project.
 //!
-//! [`PgStore`] performs what the engine asks for and records what it saw; it decides nothing that
-//! [`crate::planner`] or [`crate::model`] can decide. Three habits hold everywhere below:
+//! [`PgStore`] performs the engine's calls; it decides nothing that [`crate::planner`] or [`crate::model`]
+//! can decide. Three rules apply to all of it:
 //!
 //! - One call is one transaction with a constant number of statements, over arrays.
-//! - No session state: limits are local to the transaction, leases live by the database's clock, so
-//!   that a pooler may sit in between.
+//! - No session state: limits are local to the transaction, leases use the database's clock. So any pooler
+//!   may be used.
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
 //!   mapped tables by key, and those are skipped when another transaction has locked them.
 
@@ -45,13 +45,13 @@ pub use crate::ports::record::LeasedTask;
 
 /// How long a call waits for a connection of the pool.
 ///
-/// Far below the 180 s of a lease: a worker that gets no connection gives its message back in time.
+/// Far below the 180 s of a lease, so that a worker without a connection returns its message in time.
 const ACQUIRE_MS: u64 = 10_000;
 
 /// How long an idle connection is kept: longer than the minute between two schedules.
 const IDLE_MS: u64 = 120_000;
 
-/// Days after today whose journal partitions a migration makes: over a midnight, until the first sweep.
+/// Days after today whose journal partitions a migration creates: enough until the first sweep.
 const DAYS_AHEAD_AT_FIRST: i32 = 1;
 
 /// The table that lists the migrations that have run.
@@ -79,9 +79,9 @@ pub struct PgStore {
 }
 
 impl PgStore {
-    /// Prepares a pool for the database. Connections are made when they are needed.
+    /// Prepares a pool for the database. Connections are opened when they are needed.
     ///
-    /// Fails if the URL is invalid. The error does not show it.
+    /// Fails if the URL is invalid. The error does not contain the URL.
     pub fn open(options: &PgStoreOptions) -> Result<Self, StoreError> {
         let connect: PgConnectOptions = options
             .url
@@ -113,8 +113,7 @@ impl PgStore {
         }
     }
 
-    /// Brings the schema `syncline` up to date. Doing it twice, or from two places at once, does it
-    /// once.
+    /// Migrates the schema `syncline`. May be repeated and run concurrently.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut migrator = sqlx::migrate::Migrator {
             migrations: MIGRATIONS.migrations.clone(),
@@ -123,8 +122,8 @@ impl PgStore {
         migrator.create_schema("syncline");
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         match migrator.run(&self.pool).await {
-            // Made here already: a partition that a sweep makes while the first writers of that day are
-            // writing would refuse the rows that are on their way into the default one.
+            // Created here already: creating a partition while other transactions insert rows of its day into
+            // the default partition would fail.
             Ok(()) => self.make_journal_partitions(DAYS_AHEAD_AT_FIRST).await,
             Err(sqlx::migrate::MigrateError::Execute(error))
             | Err(sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
@@ -137,14 +136,14 @@ impl PgStore {
         }
     }
 
-    /// Creates the journal's partitions from today to `days_ahead`, those that are missing.
+    /// Creates the missing partitions of the journal from today to `days_ahead`.
     async fn make_journal_partitions(&self, days_ahead: i32) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         tables::journal::make_partitions(&mut tx, days_ahead).await?;
         tx.commit().await
     }
 
-    /// Closes the pool: waits until no call is under way, then ends every connection.
+    /// Closes the pool: waits for running calls, then closes every connection.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -274,7 +274,7 @@ fn captured(report: &CaptureReport) -> Value {
         "superseded": report.superseded,
         "scanned": report.scanned,
         "woken": report.sent,
-        "held_elsewhere": report.held_elsewhere,
+        "leased_elsewhere": report.leased_elsewhere,
     })
 }
 
@@ -293,7 +293,7 @@ fn compared(report: &ReconcileReport) -> Value {
     json!({
         "compared": report.compared,
         "drifted": report.drifted.len(),
-        "held": report.held,
+        "allowed": report.allowed,
         "enqueued": report.enqueued,
         "complete": report.complete,
     })

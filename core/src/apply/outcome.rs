@@ -1,4 +1,4 @@
-//! What follows from the outcome of a write.
+//! Decides what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
@@ -10,9 +10,9 @@ use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 pub(super) struct Tried<'a> {
     /// What was written.
     pub(super) intent: &'a NewIntent,
-    /// The external id field: a write cannot do without it.
+    /// The external id field, which every write needs.
     pub(super) external_id: &'a FieldName,
-    /// How often the record was tried before.
+    /// How many attempts there were before.
     pub(super) attempt: u32,
 }
 
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// What follows if a write of `sent` is refused.
+    /// Returns the outcome of a refused write of `sent`.
     fn outcome(
         (action, sent): (WriteAction, &[&str]),
         refusal: Refusal,
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn named_fields_are_withheld_if_others_are_left() {
+    fn refused_fields_are_withheld_if_others_remain() {
         use WriteAction::{Create, Delete, Update};
         for (action, sent, named, withheld) in [
             (
@@ -156,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_quota_never_parks_a_record() {
+    fn spent_quota_never_parks_a_record() {
         let waits = outcome_of(Disposition::WaitForQuota, 1_000);
         assert!(matches!(waits, SettledOutcome::RetryLater { .. }));
     }
 
     #[test]
-    fn an_unknown_outcome_is_neither_success_nor_failure() {
+    fn unknown_outcome_stays_unknown() {
         let unknown = WriteOutcome::Unknown {
             reason: "timed out".to_owned(),
         };

@@ -25,15 +25,15 @@ use super::outcome::{Tried, settled};
 /// Writes that are sent and settled together, so that no outcome waits long to be recorded.
 const CHUNK_WRITES: usize = 1_000;
 
-/// What settling needs of a lease's time after the last answer.
+/// Time of the lease that is reserved for settling after the last response.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Pause between two tries to settle while Postgres cannot be reached: a restart takes a second or two,
+/// Pause between two attempts to settle while Postgres cannot be reached: a restart takes a second or two,
 /// a failover half a minute.
 const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(200);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(3);
 
-/// Longest wait for one answer: Salesforce ends a synchronous request after two minutes; most take a
+/// Longest wait for one response: Salesforce ends a synchronous request after two minutes; most take a
 /// second.
 const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,8 @@ pub(super) async fn perform(
     Ok(())
 }
 
-/// Splits the writes by lane. A record that was refused before is urgent: alone, it delays no other.
+/// Splits the writes by lane. A record that was refused before is sent in a single call, so that it cannot
+/// delay others.
 fn by_lane(
     batch: &Batch<'_>,
     intended: Vec<IntendedWrite>,
@@ -93,8 +94,8 @@ fn by_lane(
     (single, collections)
 }
 
-/// Sends one chunk. Once the lease or the API quota runs out nothing is sent: then no write of the chunk
-/// has had an effect.
+/// Sends one chunk. Once the lease has expired or the API quota is used up, nothing is sent, and no write
+/// of the chunk had an effect.
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
@@ -173,8 +174,8 @@ async fn settle(
     Ok(())
 }
 
-/// Settles, and tries again while Postgres cannot be reached: only this process knows the outcomes. The
-/// fencing token makes that safe: what a try without an answer has settled, the next one finds settled.
+/// Settles, and tries again while Postgres cannot be reached, because only this process knows the outcomes.
+/// Repeating is safe: the fencing token makes a second settlement of the same lease ineffective.
 async fn settle_patiently(
     job: &Job<'_>,
     batch: &Batch<'_>,

@@ -1,6 +1,6 @@
-//! Refreshes leased records: reads them in Salesforce before they are planned. Needed after an unknown
-//! outcome, a gap, observations that cannot be ordered, a delete that found nothing, or when a record may
-//! have left the object's filter.
+//! Refreshes leased records: reads them in Salesforce before they are planned. This is needed after an
+//! unknown outcome, a gap, observations that cannot be ordered, or a delete of a missing record, and when a
+//! record may no longer match the object's filter.
 //!
 //! A refresh never repeats a write.
 
@@ -14,7 +14,7 @@ use crate::model::ids::SalesforceId;
 use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
-use crate::observe::read::{external_id_of, observation, read_by_id, read_shown};
+use crate::observe::read::{external_id_of, observation, read_by_id, read_matching};
 use crate::planner::policy::unreadable_wait_ms;
 use crate::ports::MappedObject;
 use crate::ports::apply_store::TaskRelease;
@@ -23,14 +23,14 @@ use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, Sa
 
 use super::ApplyReport;
 
-/// External ids of one read: a GET's URL holds about this many.
+/// External ids of one read: about as many as fit into the URL of a GET.
 const EXTERNAL_IDS_BATCH: usize = 200;
 
-/// Reads the leased records that need it, and records what they hold. Returns the leases that can be
-/// planned now. If the org cannot be reached, the others are released; this does not count as an attempt.
+/// Reads the leased records that need it, and records the observations. Returns the leases that can be
+/// planned now. If the org cannot be reached, releases the others; this does not count as an attempt.
 ///
 /// While the object needs a resync, and always if it has a filter, a record without a Salesforce id is
-/// first read by its external id: a create would overwrite a record that has this external id already.
+/// first read by its external id: a create would overwrite a record that already has this external id.
 pub(super) async fn refresh(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -60,8 +60,8 @@ pub(super) async fn refresh(
     Ok(known.into_iter().chain(unknown).collect())
 }
 
-/// Reads the records by id, and by external id if the id shows no live record. If the object has a filter,
-/// reads what was found once more with it: a record that does not come back is filtered out.
+/// Reads the records by id, and by external id if no live record has the id. If the object has a filter,
+/// reads the found records once more with it: a record that is not returned is filtered out.
 async fn read(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -84,7 +84,7 @@ async fn read(
         .collect();
     let found: Vec<SalesforceId> = found.into_iter().cloned().collect();
     let shown = match mapped.sync.filter {
-        Some(_) => Some(read_shown(job, mapped, &found).await?),
+        Some(_) => Some(read_matching(job, mapped, &found).await?),
         None => None,
     };
     let plan_row = |record| Found::of(record, shown.as_ref());
@@ -160,7 +160,7 @@ async fn read_by_external_id(
     Ok(found)
 }
 
-/// A record that was found, and whether the object's filter shows it.
+/// A record that was found, and whether it matches the object's filter.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     record: &'a SalesforceRecord,
@@ -168,7 +168,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Returns the record as the filter showed it, which is later; else as filtered out.
+    /// Returns the record as read with the filter, which is the later read; else as filtered out.
     fn of(
         record: &'a SalesforceRecord,
         shown: Option<&'a BTreeMap<SalesforceId, SalesforceRecord>>,
@@ -187,7 +187,7 @@ impl<'a> Found<'a> {
         self.record.deleted == Deleted::No
     }
 
-    /// A filtered-out record is only that, live or deleted: its content does not concern us.
+    /// A filtered-out record is observed only as such, live or deleted, without its values.
     fn kind(&self) -> ObservationKind {
         match (self.filtered_out, self.record.deleted) {
             (true, _) => ObservationKind::FilteredOut,
@@ -197,7 +197,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What a refresh of one record showed.
+/// The result of refreshing one record.
 struct Observation<'a> {
     lease: &'a LeasedTask,
     by_id: Option<Found<'a>>,
@@ -205,8 +205,8 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Returns what was seen: the record itself; or that the known id is gone, and the other record that
-    /// holds the external id now, if there is one.
+    /// Returns the observations: of the record itself; or that its id does not exist any more, and of the
+    /// record that has its external id now, if there is one.
     fn observations(
         &self,
         job: &Job<'_>,
@@ -220,13 +220,13 @@ impl Observation<'_> {
             ..plain(found)
         };
         if let Some(found) = self.by_id.filter(Found::is_live) {
-            // Its external id may have been changed there: the plan decides about that.
+            // Its external id may have changed in Salesforce; the plan decides about that.
             return vec![plain(found)];
         }
         let named = self.named.filter(Found::is_live);
         let gone = match (self.by_id, named) {
             (Some(deleted), _) => Some(seen(deleted, 0)),
-            // Found under its external id, or never there and nothing to settle by its absence.
+            // Found by its external id; or it never existed, and its absence settles no write.
             (None, found) if self.lease.salesforce_id.is_none() => {
                 (found.is_none() && self.lease.needs_refresh).then(|| self.missing(mapped, cursor))
             }
@@ -236,7 +236,8 @@ impl Observation<'_> {
         gone.into_iter().chain(successor).collect()
     }
 
-    /// Returns that nothing was found. A record that never had an id is named by its external id alone.
+    /// Returns the observation that the record does not exist. A record that never had an id is identified
+    /// by its external id.
     fn missing(&self, mapped: &MappedObject, cursor: &str) -> SalesforceObservation {
         SalesforceObservation {
             object: mapped.sync.object.clone(),
@@ -253,12 +254,12 @@ impl Observation<'_> {
     }
 }
 
-/// Returns the id that Salesforce writes for "no record".
+/// Returns the id of zeroes, which Salesforce uses for "no record".
 fn no_id() -> SalesforceId {
     SalesforceId::parse("000000000000000AAA").expect("the empty id is well formed")
 }
 
-/// Releases leases whose records could not be read: a problem of the org is not one of the record.
+/// Releases leases whose records could not be read, without counting an attempt.
 async fn release(
     job: &Job<'_>,
     mapped: &MappedObject,

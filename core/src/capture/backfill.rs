@@ -1,7 +1,8 @@
 //! Reads objects that need a resync, page by page in id order, under the scan stream's lease.
 //!
-//! The subscription is open before the first page is read, so that a change behind the scan comes as an
-//! event. Linked records that are missing from their page are enqueued: a scan does not prove absence.
+//! The subscription is open before the first page is read, so that a later change of a record already
+//! scanned arrives as an event. Linked records that are missing from their page are enqueued to be read
+//! by id, because a missing row in a scan does not prove that the record was deleted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::ports::salesforce::ScanPage;
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
-/// The position of a scan that is done.
+/// The position of a finished scan.
 const SCAN_END: &str = "end";
 
 /// Objects still to be read in this run, and the one being read.
@@ -104,7 +105,7 @@ impl Backfill {
 }
 
 impl Scan {
-    /// Takes the scan's lease. None if the object needs no resync or another worker reads it.
+    /// Acquires the scan's lease. Returns `None` if the object needs no resync or another worker reads it.
     async fn begin(job: &Job<'_>, object: &ObjectName) -> Result<Option<Self>, Error> {
         let mapped = job.mapped(object)?.clone();
         let stream = StreamName(format!("scan:{object}"));
@@ -119,7 +120,7 @@ impl Scan {
         }
     }
 
-    /// Reads and records the next page. Returns the scan while it goes on.
+    /// Reads and records the next page. Returns the scan unless it has ended.
     async fn page(
         mut self,
         job: &Job<'_>,

@@ -1,8 +1,8 @@
-//! Reads what events leave out: the content of records that have no link yet, and whether an object's
-//! filter shows them.
+//! Reads what events lack: the values of records that have no link yet, and whether a record matches its
+//! object's filter.
 //!
 //! Only Salesforce can evaluate a SOQL filter. So the records of a batch are read by id with the filter.
-//! A record that does not come back is unmatched, and its content is dropped.
+//! A record that is not returned does not match, and its values are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,28 +11,28 @@ use crate::job::error::Error;
 use crate::job::tenant::mapped_object;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::observe::read::{external_id_of, read_by_id, read_shown};
+use crate::observe::read::{external_id_of, read_by_id, read_matching};
 use crate::ports::MappedObject;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
-/// How events arrive.
+/// In which order events arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// As they were committed.
+    /// In commit order.
     InOrder,
-    /// In any order: a created record may be deleted already, and its delete event may have come first.
+    /// In any order: the delete event of a record may have arrived before its create event.
     Unordered,
 }
 
-/// Completes the events of a batch. It completes events that carry too little for a new link (an update
-/// carries only what changed, usually without the external id; a gap carries nothing), events that may
-/// be too late for a new link, and, for objects with a filter, events of records that it does not show.
+/// Completes the events of a batch by reading their records, if an event has too few values for a new
+/// link (an update has only the changed fields, usually without the external id; a gap has none), if an
+/// event may be outdated, or if its object has a filter.
 pub(super) async fn complete(
     job: &Job<'_>,
     arrival: Arrival,
     mut observations: Vec<SalesforceObservation>,
 ) -> Result<Vec<SalesforceObservation>, Error> {
-    for (object, ids) in asked_about(job, arrival, &observations) {
+    for (object, ids) in records_to_read(job, arrival, &observations) {
         // Events of unmapped objects are out of scope; the store counts them.
         let Some(mapped) = mapped_object(job.mapped_objects(), &object) else {
             continue;
@@ -40,8 +40,8 @@ pub(super) async fn complete(
         let ids: Vec<SalesforceId> = ids.into_iter().collect();
         let (ids, shown) = match mapped.sync.filter {
             Some(_) => {
-                let shown = read_shown(job, mapped, &ids).await?;
-                keep_out(mapped, arrival, &mut observations, &shown);
+                let shown = read_matching(job, mapped, &ids).await?;
+                drop_unmatched(mapped, arrival, &mut observations, &shown);
                 (shown.keys().cloned().collect(), Some(shown))
             }
             None => (ids, None),
@@ -52,20 +52,20 @@ pub(super) async fn complete(
             None => read_by_id(job, mapped, &unlinked).await?,
         };
         for id in &unlinked {
-            put_whole((mapped, arrival), &mut observations, id, records.get(id));
+            replace_first((mapped, arrival), &mut observations, id, records.get(id));
         }
     }
     Ok(observations)
 }
 
-/// Marks an observation as one of a record that the filter does not show, and drops its content.
+/// Marks an observation as one of a record that does not match the filter, and drops its values.
 pub(super) fn unmatched(seen: &mut SalesforceObservation) {
     seen.kind = ObservationKind::Unmatched;
     seen.fields.clear();
 }
 
 /// Returns the records that must be read because their events are incomplete.
-fn asked_about(
+fn records_to_read(
     job: &Job<'_>,
     arrival: Arrival,
     observations: &[SalesforceObservation],
@@ -73,7 +73,7 @@ fn asked_about(
     let mut asked: BTreeMap<ObjectName, BTreeSet<SalesforceId>> = BTreeMap::new();
     for seen in observations {
         let mapped = mapped_object(job.mapped_objects(), &seen.object);
-        if mapped.is_some_and(|mapped| is_asked_about(mapped, arrival, seen)) {
+        if mapped.is_some_and(|mapped| must_be_read(mapped, arrival, seen)) {
             asked
                 .entry(seen.object.clone())
                 .or_default()
@@ -83,9 +83,9 @@ fn asked_about(
     asked
 }
 
-/// The event of a new record is complete, except for whether the filter shows the record and whether it
-/// still exists. A delete is complete.
-fn is_asked_about(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObservation) -> bool {
+/// Returns whether the event's record must be read. A create event is complete, but does not show whether
+/// the record matches the filter or, out of order, still exists. A delete is complete.
+fn must_be_read(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObservation) -> bool {
     match seen.kind {
         ObservationKind::Changed | ObservationKind::Gap => true,
         ObservationKind::Created | ObservationKind::Undeleted => {
@@ -100,8 +100,8 @@ fn is_asked_about(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObse
     }
 }
 
-/// Drops the content of events whose records the filter does not show.
-fn keep_out(
+/// Drops the values of events whose records do not match the filter.
+fn drop_unmatched(
     mapped: &MappedObject,
     arrival: Arrival,
     observations: &mut [SalesforceObservation],
@@ -109,14 +109,14 @@ fn keep_out(
 ) {
     observations
         .iter_mut()
-        .filter(|seen| seen.object == mapped.sync.object && is_asked_about(mapped, arrival, seen))
+        .filter(|seen| seen.object == mapped.sync.object && must_be_read(mapped, arrival, seen))
         .filter(|seen| !shown.contains_key(&seen.salesforce_id))
         .for_each(unmatched);
 }
 
-/// Replaces the record's first incomplete event by what was read. Its later events stay: by their
+/// Replaces the record's first incomplete event by the record as read. Its later events stay: by their
 /// versions they are older than the read.
-fn put_whole(
+fn replace_first(
     (mapped, arrival): (&MappedObject, Arrival),
     observations: &mut [SalesforceObservation],
     id: &SalesforceId,
@@ -124,7 +124,7 @@ fn put_whole(
 ) {
     let first = observations
         .iter_mut()
-        .find(|seen| seen.salesforce_id == *id && is_asked_about(mapped, arrival, seen));
+        .find(|seen| seen.salesforce_id == *id && must_be_read(mapped, arrival, seen));
     let Some(seen) = first else { return };
     match record {
         Some(record) if record.deleted == Deleted::No => {

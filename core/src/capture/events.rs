@@ -1,4 +1,5 @@
-//! Drains the change-event subscription: one owner, one position, moved only with what it covers.
+//! Drains the change-event subscription. It has one owner, and its position moves only in the transaction
+//! that records the events before it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,19 +22,19 @@ use super::enrich::{Arrival, complete};
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
-/// Most events of one batch: what a transaction can absorb without holding locks for long.
+/// Most events of one batch: as many as a transaction can absorb without long locks.
 const EVENTS_MAX: usize = 1_000;
 
 /// How long a capture waits for the first events of a subscription: opening it takes some round trips.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a drained capture waits to be sure that nothing else is on its way.
+/// How long a drained capture waits to be sure that no other event is on its way.
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
 /// Longest single wait of a polling capture, so that it notices a stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
 
-/// How long events are waited for between two pages of a backfill.
+/// How long to wait for events between two pages of a backfill.
 const BACKFILL_WAIT: Duration = Duration::from_millis(20);
 
 /// How often a closed subscription is opened again in one run.
@@ -44,14 +45,14 @@ pub(super) fn stream() -> StreamName {
     StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
 }
 
-/// Takes the stream's lease and drains the stream. Between batches it reads objects that need a resync.
+/// Acquires the stream's lease and drains the stream. Between batches it reads objects that need a resync.
 pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
     let Some(lease) = job.acquire(&stream()).await? else {
         return Ok(CaptureReport {
-            held_elsewhere: true,
+            leased_elsewhere: true,
             ..CaptureReport::default()
         });
     };
@@ -99,11 +100,11 @@ struct Drain<'a> {
     from: ReplayFrom,
     lease: StreamGuard,
     opened: usize,
-    /// The open subscription has delivered something.
+    /// The open subscription has delivered a batch.
     received: bool,
 }
 
-/// Whether the subscription is read on.
+/// What to do with the subscription next.
 enum Next {
     Same,
     Reopen,
@@ -141,7 +142,7 @@ impl Drain<'_> {
         Ok(stream)
     }
 
-    /// Takes one batch, or one page of the backfill, or both.
+    /// Records one batch, or one page of the backfill, or both.
     async fn step(&mut self, stream: &mut dyn EventStream) -> Result<Next, Error> {
         if !self.window.is_open(self.job) || !self.job.keep(&mut self.lease).await? {
             return Ok(Next::Done);
@@ -212,7 +213,7 @@ impl Drain<'_> {
         wake_up_for(self.job, recorded.dirty, &mut self.report).await
     }
 
-    /// Chooses where a closed subscription is opened again.
+    /// Decides where to reopen a closed subscription.
     async fn ended(&mut self, end: StreamEnd) -> Result<(), Error> {
         if self.opened > REOPENED_MAX {
             return Err(end.into());
@@ -256,7 +257,7 @@ impl Drain<'_> {
     }
 }
 
-/// Records relayed events, read by the mapping as it is now.
+/// Reads relayed events with the current mapping, and records them.
 pub(crate) async fn record_envelopes(
     job: &Job<'_>,
     events: &[RelayedEvent],
@@ -307,7 +308,7 @@ fn read_events(job: &Job<'_>, events: &[RelayedEvent]) -> Result<RelayedBatch, E
     Ok(read_relayed(objects, &job.loaded().user, events)?)
 }
 
-/// Records events that come without a stream position of ours.
+/// Records events without a stream position.
 pub(crate) async fn record_relayed(
     job: &Job<'_>,
     observations: Vec<SalesforceObservation>,

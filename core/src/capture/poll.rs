@@ -1,7 +1,7 @@
 //! Reads recent changes by SystemModstamp: for orgs without change events.
 //!
-//! A stamp becomes visible only when its transaction commits, so each pass begins a little before the
-//! point that the last one reached. A record that is read twice is recognised by its version.
+//! A timestamp becomes visible only when its transaction commits, so each pass begins a little before the
+//! end of the last one. A record that is read twice is recognised by its version.
 
 use crate::job::Job;
 use crate::job::error::Error;
@@ -10,7 +10,7 @@ use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::observe::read::{observation, read_shown};
+use crate::observe::read::{observation, read_matching};
 use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::{StreamLease, StreamName};
@@ -21,8 +21,8 @@ use super::enrich::unmatched;
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
-/// How far before the last seen stamp a pass begins: longer than a synchronous Salesforce
-/// transaction takes from its first write to its commit.
+/// How far before the last seen timestamp a pass begins: longer than a synchronous Salesforce transaction
+/// takes from its first write to its commit.
 const OVERLAP_MS: i64 = 5 * 60 * 1_000;
 
 /// How far before now the first pass of an object begins: room for clocks that differ, because the
@@ -42,7 +42,7 @@ pub(super) async fn capture(
     while window.is_open(job) {
         for mapped in job.mapped_objects() {
             if !pass(job, mapped, &window, &mut report).await? {
-                report.held_elsewhere = true;
+                report.leased_elsewhere = true;
             }
         }
         let mut backfill = Backfill::of_all(job);
@@ -56,7 +56,7 @@ pub(super) async fn capture(
     Ok(report)
 }
 
-/// Reads one object's window under its lease. False if another worker holds it.
+/// Reads one object's window under its lease. Returns false if another worker has leased it.
 async fn pass(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -105,7 +105,7 @@ struct Pass<'a> {
     mapped: &'a MappedObject,
     since_ms: i64,
     after: Option<SalesforceId>,
-    /// Names this pass: the same stamp in another pass may show another value.
+    /// Identifies this pass: the same timestamp may have another value in another pass.
     cursor: String,
     lease: StreamGuard,
 }
@@ -150,8 +150,8 @@ impl Pass<'_> {
         Ok(!page.done)
     }
 
-    /// Returns what the page showed. A record that the object's filter does not show is unmatched; of the
-    /// others the filter's answer counts, because it is later than the page.
+    /// Returns the observations of a page. A record that does not match the object's filter is unmatched.
+    /// The others are observed as read with the filter, because that read is later than the page.
     async fn observations(
         &self,
         records: &[SalesforceRecord],
@@ -166,7 +166,7 @@ impl Pass<'_> {
             .iter()
             .map(|record| record.salesforce_id.clone())
             .collect();
-        let shown = read_shown(self.job, self.mapped, &ids).await?;
+        let shown = read_matching(self.job, self.mapped, &ids).await?;
         let planned = records.iter().map(|record| {
             let found = shown.get(&record.salesforce_id);
             let mut seen = self.observation(found.unwrap_or(record));
@@ -186,7 +186,7 @@ impl Pass<'_> {
         observation(self.job, self.mapped, record, kind, &self.cursor)
     }
 
-    /// Returns the latest stamp seen so far: never earlier than what is stored.
+    /// Returns the latest timestamp seen so far, never earlier than the stored one.
     fn reached(&self, page: &ScanPage) -> i64 {
         let stored = since(&self.lease, self.job.now_ms()).saturating_add(OVERLAP_MS);
         page.records

@@ -1,4 +1,4 @@
-//! How long one capture runs: while there is more, then while it keeps polling, never past its deadline.
+//! How long one capture runs: while there are changes, then while it keeps polling, never past its deadline.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::job::deadline::Deadline;
 
 use super::{CaptureOptions, Idle};
 
-/// What a capture needs at most to finish its current batch and release its lease.
+/// The most time that a capture needs to finish its current batch and release its lease.
 const CLOSING_MARGIN: Duration = Duration::from_secs(2);
 
 /// The time one capture has.
@@ -32,7 +32,7 @@ impl Window {
         !job.shared.stopping() && !self.end.remaining(job.now_ms()).is_zero()
     }
 
-    /// Returns how long to wait for more, at most `wait`; none if the capture is over.
+    /// Returns how long to wait for more changes, at most `wait`; `None` if the capture is over.
     pub(super) fn wait(
         &self,
         job: &Job<'_>,

@@ -1,7 +1,7 @@
-//! Checks that a mapping fits both live sides, before the engine runs. Each mistake comes with its fix.
+//! Checks that a mapping matches both live sides, before the engine runs. Each finding names its fix.
 //!
-//! [`check_object`] is pure: it compares the mapping with what describe says and with what the
-//! database says of the table. The org itself tries the filter.
+//! [`check_object`] is pure: it compares the mapping with the object's describe and with the table's
+//! definition. Filters are tried in the org itself.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub enum Level {
     Warning,
 }
 
-/// One thing that does not fit.
+/// One mismatch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
@@ -81,7 +81,7 @@ impl SyncEngine {
     }
 }
 
-/// Has the org try the object's filter: only the org can evaluate it.
+/// Tries the object's filter in the org: only the org can evaluate it.
 async fn try_filter(
     salesforce: &dyn SalesforcePort,
     mapped: &MappedObject,
@@ -94,16 +94,16 @@ async fn try_filter(
     fields.retain(|field| mapped.schema.fields.contains_key(field));
     let trial = salesforce.try_filter(&sync.object, &fields, filter).await?;
     let (level, what, fix) = match trial {
-        FilterTrial::ShowsRecords => return Ok(None),
-        FilterTrial::ShowsNothing => (
+        FilterTrial::MatchesRecords => return Ok(None),
+        FilterTrial::MatchesNothing => (
             Level::Warning,
-            "no record of the org lies inside the filter".to_owned(),
-            "right for an org that is still empty; else correct the values in `where`",
+            "no record in the org matches the filter".to_owned(),
+            "ignore this if the org is still empty; else correct the values in `where`",
         ),
-        FilterTrial::Refused { said } => (
+        FilterTrial::Refused { message } => (
             Level::Error,
-            format!("the org refuses the filter: {said}"),
-            "correct `where` in syncline.toml: a SOQL condition, as it stands behind WHERE",
+            format!("the org refuses the filter: {message}"),
+            "correct `where` in syncline.toml: it is a SOQL condition, without the word WHERE",
         ),
     };
     Ok(Some(Finding {
@@ -120,12 +120,12 @@ fn unknown_object(object: &ObjectName) -> Finding {
         level: Level::Error,
         object: object.clone(),
         field: None,
-        what: format!("the org has no object {object} that our user may see"),
+        what: format!("the org has no object {object}, or it is hidden from our user"),
         fix: "correct its name in syncline.toml, or grant the integration user access".to_owned(),
     }
 }
 
-/// Returns what does not fit between a mapping, its object and its table.
+/// Returns the mismatches between a mapping, its object and its table.
 pub fn check_object(sync: &ObjectSync, schema: &ObjectSchema, table: &TableFacts) -> Vec<Finding> {
     let mut findings = Findings {
         object: &sync.object,
@@ -139,7 +139,7 @@ pub fn check_object(sync: &ObjectSync, schema: &ObjectSchema, table: &TableFacts
     findings.found
 }
 
-/// Findings about one object, in the order they are made.
+/// Findings about one object, in order.
 struct Findings<'a> {
     object: &'a ObjectName,
     found: Vec<Finding>,
@@ -190,7 +190,7 @@ fn check_external_id(
     if !field.unique {
         findings.error(
             Some(name),
-            format!("{name} is not unique: two records could carry one external id"),
+            format!("{name} is not unique: two records could have the same external id"),
             "tick \"Unique\" on the field in Setup",
         );
     }
@@ -215,7 +215,7 @@ fn check_external_id(
     for (one, other) in &table.duplicate_keys {
         findings.error(
             Some(name),
-            format!("the rows {one:?} and {other:?} carry one external id for Salesforce, which ignores case and spaces"),
+            format!("the external ids {one:?} and {other:?} are equal for Salesforce, which ignores case and spaces"),
             "change or delete one of them",
         );
     }
@@ -244,7 +244,7 @@ fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_
     }
 }
 
-/// A soft delete fills the column with the time, whatever asks for it: `deletes` or `on_filter_exit`.
+/// Checks the soft-delete column, which is set to the time for `deletes` and for `on_filter_exit`.
 fn check_soft_delete_column(
     column: &ColumnName,
     table_name: &str,
@@ -262,7 +262,7 @@ fn check_soft_delete_column(
             .error(
                 None,
                 format!(
-                    "the soft-delete column {column} of {table_name} cannot be filled with the time"
+                    "the soft-delete column {column} of {table_name} cannot be set to the time"
                 ),
                 "make it an ordinary column of type timestamptz",
             ),
@@ -371,7 +371,7 @@ fn check_column(
     if facts.not_null && field.nillable && !field.field_type.is_boolean() {
         findings.warning(
             Some(name),
-            format!("column {column} refuses null, {name} may be empty: such records are stopped"),
+            format!("column {column} refuses null, {name} may be empty: such records are parked"),
             "allow null in the column",
         );
     }
@@ -389,7 +389,7 @@ fn check_column(
     check_room(column, name, field, facts, findings);
 }
 
-/// Checks that each side has room for what the other may hold.
+/// Checks that each side has room for the longest values of the other.
 fn check_room(
     column: &ColumnName,
     name: &FieldName,
@@ -431,8 +431,8 @@ fn check_room(
     }
 }
 
-/// Returns whether a column of this type can hold the field. Types the catalogue does not know by
-/// these names (domains, enums) are taken as text.
+/// Returns whether a column of this type can hold the field. Other types (domains, enums) are treated as
+/// text.
 fn kind_fits(field: &FieldType, type_name: &str) -> bool {
     const NUMBERS: [&str; 6] = ["numeric", "int2", "int4", "int8", "float4", "float8"];
     const TIMES: [&str; 5] = ["date", "timestamptz", "timestamp", "time", "timetz"];

@@ -1,11 +1,11 @@
-//! A wake-up inside one process, for `syncline run`, benchmarks and tests.
+//! Wake-ups inside one process, for `syncline run`, benchmarks and tests.
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
-/// Returns a queue's two ends: where wake-ups are sent, and where they arrive.
+/// Returns the two ends of a queue: its sender and its receiver.
 pub fn wake_up() -> (InProcessWakeUps, SentWakeUps) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (InProcessWakeUps { sender }, SentWakeUps { receiver })
@@ -24,7 +24,7 @@ pub struct SentWakeUps {
 }
 
 impl SentWakeUps {
-    /// Waits for the next wake-up, with its delay in seconds. None when every sender is gone.
+    /// Waits for the next wake-up, with its delay in seconds. Returns `None` when every sender is dropped.
     pub async fn next(&mut self) -> Option<(WakeUp, u32)> {
         self.receiver.recv().await
     }

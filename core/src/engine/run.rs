@@ -1,4 +1,4 @@
-//! All jobs in one process, until it is asked to stop: for those who have no queue and no schedules.
+//! Runs all jobs in one process until it is stopped, without a queue and schedules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::SyncEngine;
 use super::in_process::SentWakeUps;
 use crate::ports::WakeUp;
 
-/// How long one capture runs before its leases and mapped objects are taken again.
+/// How long one capture runs before it acquires its leases and loads its mapped objects again.
 const CAPTURE_TURN: Duration = Duration::from_secs(60);
 
 /// How long an apply may work on one wake-up.
@@ -26,7 +26,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How long a job that failed waits before it is tried again.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Applies at a time: they mostly wait for Salesforce, and share the pool of connections.
+/// Concurrent applies: they mostly wait for Salesforce, and share the connection pool.
 const APPLIES_AT_A_TIME: usize = 4;
 
 impl SyncEngine {
@@ -39,7 +39,7 @@ impl SyncEngine {
             jobs.spawn(self.clone().keep_capturing_salesforce(tenant.clone()));
             jobs.spawn(self.clone().keep_sweeping(tenant));
         }
-        let seats = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
+        let applies = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
         loop {
             let received = tokio::select! {
                 received = sent_wake_ups.next() => received,
@@ -50,7 +50,7 @@ impl SyncEngine {
             };
             jobs.spawn(
                 self.clone()
-                    .answer(wake_up, delay_seconds, Arc::clone(&seats)),
+                    .answer(wake_up, delay_seconds, Arc::clone(&applies)),
             );
             while jobs.try_join_next().is_some() {}
         }
@@ -58,13 +58,13 @@ impl SyncEngine {
         while jobs.join_next().await.is_some() {}
     }
 
-    /// Answers one wake-up: works on its object once a seat is free.
-    async fn answer(self, wake_up: WakeUp, delay_seconds: u32, seats: Arc<Semaphore>) {
+    /// Applies the object of one wake-up, once one of the concurrent applies is free.
+    async fn answer(self, wake_up: WakeUp, delay_seconds: u32, applies: Arc<Semaphore>) {
         let delay = Duration::from_secs(u64::from(delay_seconds));
         if !delay.is_zero() {
             self.shared().pause(delay).await;
         }
-        let Ok(_seat) = seats.acquire_owned().await else {
+        let Ok(_free_apply) = applies.acquire_owned().await else {
             return;
         };
         let WakeUp::Apply {
@@ -93,7 +93,7 @@ impl SyncEngine {
     async fn keep_capturing_salesforce(self, tenant: TenantId) {
         while !self.shared().stopping() {
             let failure = match self.capture_salesforce(&tenant, &self.turn()).await {
-                Ok(report) if report.held_elsewhere => {
+                Ok(report) if report.leased_elsewhere => {
                     self.shared().pause(REST_AFTER_FAILURE).await;
                     None
                 }

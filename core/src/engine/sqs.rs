@@ -11,7 +11,7 @@ use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 const BATCH_MESSAGES_MAX: usize = 10;
 /// Longest delay of a message in seconds (SQS API reference).
 const DELAY_SECONDS_MAX: u32 = 900;
-/// Calls in flight at a time: a wake-up is never urgent enough for more connections.
+/// Concurrent calls: a wake-up is never urgent enough for more connections.
 const CALLS_IN_FLIGHT: usize = 4;
 
 /// Sends wake-ups to one standard queue, message group = tenant.
@@ -93,7 +93,7 @@ mod tests {
     use crate::model::ids::{ObjectName, TenantId};
 
     #[test]
-    fn a_message_holds_version_job_tenant_object_and_permit() {
+    fn message_has_version_job_tenant_object_and_permit() {
         let wake_up = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),

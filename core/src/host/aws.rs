@@ -1,6 +1,6 @@
 //! Reads a parameter, a secret or an object from AWS.
 //!
-//! Region and credentials are looked up when first needed: a laptop without AWS never looks for them.
+//! Region and credentials are looked up when first needed, so a machine without AWS needs none.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::job::error::error_chain;
 /// How long one attempt may take; the SDK makes three.
 const ATTEMPT_SECONDS_MAX: u64 = 10;
 
-/// Why AWS did not answer. Holds no values: only names and AWS's own words.
+/// Why a call of AWS failed. Contains only names and AWS's messages, no values.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AwsError {
     /// The environment names no region.
@@ -26,10 +26,10 @@ pub enum AwsError {
     /// There are no credentials.
     #[error("there are no AWS credentials: {0}")]
     NoCredentials(String),
-    /// No answer came.
+    /// No response arrived.
     #[error("AWS cannot be reached: {0}")]
     Unreachable(String),
-    /// The answer is no.
+    /// AWS refused the call.
     #[error("AWS answered {status}: {reason}")]
     Refused {
         /// The status.
@@ -37,7 +37,7 @@ pub enum AwsError {
         /// The error's code and message.
         reason: String,
     },
-    /// The answer does not hold what was asked for.
+    /// The response does not contain the requested value.
     #[error("{0}")]
     Nothing(&'static str),
 }
@@ -60,7 +60,7 @@ impl Aws {
         }
     }
 
-    /// Returns region, credentials and endpoint as the environment gives them.
+    /// Returns region, credentials and endpoint from the environment.
     pub async fn config(&self) -> &SdkConfig {
         self.config
             .get_or_init(|| aws_config::load_defaults(BehaviorVersion::latest()))
@@ -168,7 +168,7 @@ fn timeouts() -> TimeoutConfig {
 }
 
 impl AwsError {
-    /// Returns what is known of a failed call, without the answer itself: it may hold the secret.
+    /// Converts a failed call, without the response itself: it may contain the secret.
     fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a way to an AWS that gives one answer and then closes the connection.
+    /// Returns the clients of a server that sends one response and then closes the connection.
     async fn aws_that_answers(answer: String) -> Aws {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_reported_by_its_code_and_message() {
+    async fn refusal_is_reported_with_code_and_message() {
         let body = r#"{"__type":"com.amazonaws#ParameterNotFound","message":"no such thing"}"#;
         let aws = aws_that_answers(http("400 Bad Request", body)).await;
         let error = aws.parameter("/a").await.unwrap_err();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unreadable_answer_is_never_quoted() {
+    async fn unreadable_response_is_not_quoted() {
         let body = r#"{"SecretString":"hunter2""#;
         let aws = aws_that_answers(http("200 OK", body)).await;
         let error = aws.secret("a").await.unwrap_err();

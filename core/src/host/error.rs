@@ -6,13 +6,13 @@ use crate::config::ConfigError;
 use crate::job::error::Error;
 use crate::ports::{SalesforceError, StoreError};
 
-/// Why a process cannot work for a tenant: its configuration, a secret or a client is not to be had.
+/// Why a process cannot work for a tenant: its configuration, a secret or a client is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The place of the configuration is invalid.
+    /// The configuration's address is invalid.
     #[error("{CONFIG_VARIABLE}={text} names no configuration: {problem}")]
     Place {
-        /// What was given.
+        /// The given text.
         text: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -43,7 +43,7 @@ pub enum HostError {
         #[source]
         source: AwsError,
     },
-    /// The environment does not hold it.
+    /// An environment variable is not set.
     #[error("the environment variable {0} is not set")]
     Variable(String),
     /// The configuration does not name the tenant.
@@ -54,7 +54,7 @@ pub enum HostError {
         /// The tenants of the configuration.
         known: String,
     },
-    /// An event came from an org that no tenant belongs to.
+    /// An event came from an org of no tenant.
     #[error(
         "no tenant with capture = \"relay\" belongs to org {organization}; tenants that could not be \
          asked: {unasked}"
@@ -65,7 +65,7 @@ pub enum HostError {
         /// Tenants that may belong to it.
         unasked: String,
     },
-    /// The place of a secret is empty.
+    /// A secret is empty.
     #[error("{0} is empty")]
     Empty(String),
     /// The database.
@@ -74,7 +74,7 @@ pub enum HostError {
     /// The org.
     #[error(transparent)]
     Salesforce(#[from] SalesforceError),
-    /// A job that a question needed.
+    /// A job.
     #[error(transparent)]
     Engine(#[from] Error),
 }

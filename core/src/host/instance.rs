@@ -1,8 +1,9 @@
-//! Builds what one instance of a function, or one run of the command line, works with.
+//! Builds configuration, secrets, pools, clients and engines for one function instance or one run of the
+//! command line.
 //!
-//! Everything is built when first needed and then kept: configuration, secrets, pools, clients and one
-//! engine per tenant, so that a missing secret or database of one tenant does not stop another. What
-//! could not be built is retried by the next invocation.
+//! Each of them is built when first needed and then kept. Each tenant has its own engine, so that a missing
+//! secret or database of one tenant does not stop another. The next invocation retries what could not be
+//! built.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,18 +35,18 @@ const QUEUE_VARIABLE: &str = "SYNCLINE_WAKE_UP_QUEUE_URL";
 /// The variable in which Lambda names the function's folder.
 const FOLDER_VARIABLE: &str = "LAMBDA_TASK_ROOT";
 
-/// How long an instance tries to give back what failed jobs held. It fits between the moment at which a
-/// job is abandoned and Lambda's own deadline.
+/// How long an instance tries to release the leases of failed jobs. This is less than the time between the
+/// end of a job and Lambda's own deadline.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
 
-/// Whom the engine wakes up.
+/// Where wake-ups are sent.
 #[derive(Clone)]
 pub enum WakeUpTarget {
     /// The queue that [`QUEUE_VARIABLE`] names.
     Queue,
-    /// Something in this process.
+    /// A queue in this process.
     Here(Arc<dyn WakeUpPort>),
-    /// No queue: a sweep finds due records.
+    /// Nowhere: a sweep finds due records.
     Silent,
 }
 
@@ -68,7 +69,7 @@ struct Wired {
 }
 
 impl Instance {
-    /// Returns an instance as the environment of a function describes it.
+    /// Returns an instance configured by the environment of a function.
     pub fn from_environment() -> Self {
         let variable =
             |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
@@ -95,7 +96,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or holds a mistake: the text names line and fix.
+    /// When it cannot be read or has a mistake; the error names line and fix.
     pub async fn config(&self) -> Result<&Arc<Config>, HostError> {
         self.config
             .get_or_try_init(|| async {
@@ -110,7 +111,7 @@ impl Instance {
             .await
     }
 
-    /// Returns the only tenant that is asked for, or all of them.
+    /// Returns the tenant `only`, or all tenants.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When the URL's secret cannot be read or is no URL.
+    /// When the secret cannot be read or is not a URL.
     pub async fn store(&self, tenant: &TenantId) -> Result<PgStore, HostError> {
         let postgres = &self.tenant(tenant).await?.postgres;
         let wired = self.wired(tenant);
@@ -164,7 +165,7 @@ impl Instance {
         Ok(store.clone())
     }
 
-    /// Returns a tenant's org. It is signed in to when it is first asked something.
+    /// Returns a tenant's org. The client logs in at its first call.
     ///
     /// # Errors
     ///
@@ -190,7 +191,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When a secret cannot be read or no queue is named.
+    /// When a secret cannot be read or no queue is configured.
     pub async fn engine(&self, tenant: &TenantId) -> Result<SyncEngine, HostError> {
         let wired = self.wired(tenant);
         let engine = wired
@@ -204,7 +205,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When a secret of any of them cannot be read or no queue is named.
+    /// When a secret of any of them cannot be read or no queue is configured.
     pub async fn engine_of(&self, tenants: &[TenantId]) -> Result<SyncEngine, HostError> {
         let mut builder = SyncEngine::builder().wake_up(self.wake_up().await?);
         for tenant in tenants {
@@ -216,8 +217,8 @@ impl Instance {
         Ok(builder.build())
     }
 
-    /// Gives back what jobs of this instance held when they failed, panicked or were given up. What
-    /// cannot be released within a second expires by itself.
+    /// Releases leases and permits of jobs of this instance that failed, panicked or were cancelled. Those
+    /// that cannot be released within a second expire by themselves.
     pub async fn release_orphaned_leases(&self) {
         let engines: Vec<SyncEngine> = {
             let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,12 +227,14 @@ impl Instance {
         };
         let released = join_all(engines.iter().map(SyncEngine::release_orphaned_leases));
         if timeout(RELEASE_MAX, released).await.is_err() {
-            warn!("not everything that failed jobs held could be given back in time");
+            warn!(
+                "some leases of failed jobs could not be released in time; they expire by themselves"
+            );
         }
     }
 
-    /// Returns the tenant whose events come relayed from this org. Each such tenant is asked for its org;
-    /// one that cannot be asked is told in the log, and may be the one.
+    /// Returns the tenant whose relayed events come from this org. Asks the org of each tenant with
+    /// `capture = "relay"` for its id, and logs each tenant whose org cannot be reached: it may be the one.
     ///
     /// # Errors
     ///
@@ -280,7 +283,7 @@ impl Instance {
         }
     }
 
-    /// Returns a tenant's place in the table. The lock is held only for the lookup.
+    /// Returns a tenant's clients. Locks the table only for the lookup.
     fn wired(&self, tenant: &TenantId) -> Arc<Wired> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tenants.entry(tenant.clone()).or_default())

@@ -1,4 +1,4 @@
-//! What a process logs: ids and counts, never values.
+//! Starts the logs of a process. Logs contain ids and counts, never values.
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::panic::PanicHookInfo;
@@ -6,11 +6,11 @@ use std::panic::PanicHookInfo;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
-/// What a function logs unless RUST_LOG says otherwise.
+/// The log level of a function unless RUST_LOG is set.
 const LEVEL: &str = "info";
 
-/// Starts the logs of a function: one JSON object a line on standard output, which Lambda forwards.
-/// A panic is logged with its place.
+/// Starts the logs of a function: one JSON object per line on standard output, which Lambda forwards.
+/// Logs a panic with its place.
 pub fn start_json() {
     let started = tracing_subscriber::fmt()
         .json()
@@ -25,9 +25,9 @@ pub fn start_json() {
     }
 }
 
-/// Starts the logs of a terminal: text on standard error, from `level` on unless RUST_LOG says otherwise.
+/// Starts the logs of a terminal: text on standard error, from `level` on unless RUST_LOG is set.
 pub fn start_text(level: &str) {
-    // If another part of the process has started logs, those stand.
+    // If another part of the process has started logs, they are kept.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_ansi(stderr().is_terminal())

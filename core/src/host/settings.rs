@@ -1,7 +1,7 @@
-//! Where configuration and secrets are, and how they get here.
+//! Reads configuration and secrets.
 //!
-//! The configuration is a file beside the function, an SSM parameter or an S3 object; it names secrets
-//! and never holds one. Secrets are read into types that do not print.
+//! The configuration is a file beside the function, an SSM parameter or an S3 object; it names secrets and
+//! never contains one. Secrets are read into types that do not print.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use secrecy::SecretString;
 use super::aws::Aws;
 use super::error::HostError;
 
-/// The variable that says where the configuration is.
+/// The variable with the configuration's address.
 pub const CONFIG_VARIABLE: &str = "SYNCLINE_CONFIG";
 
-/// Where the configuration is unless [`CONFIG_VARIABLE`] says otherwise.
+/// The configuration's address unless [`CONFIG_VARIABLE`] is set.
 pub const CONFIG_DEFAULT: &str = "syncline.toml";
 
 /// Where a configuration is.
@@ -35,11 +35,11 @@ pub enum ConfigSource {
 }
 
 impl ConfigSource {
-    /// Parses what [`CONFIG_VARIABLE`] says; a relative path starts at `folder`.
+    /// Parses the value of [`CONFIG_VARIABLE`]; a relative path starts at `folder`.
     ///
     /// # Errors
     ///
-    /// When the text does not name a place.
+    /// When the text is not a valid address.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, HostError> {
         let wrong = |problem| HostError::Place {
             text: text.to_owned(),
@@ -47,7 +47,7 @@ impl ConfigSource {
         };
         if let Some(name) = text.strip_prefix("ssm:") {
             return match name.is_empty() {
-                true => Err(wrong("after ssm: comes the name of a parameter")),
+                true => Err(wrong("the name of the parameter is missing after ssm:")),
                 false => Ok(Self::Ssm(name.to_owned())),
             };
         }
@@ -57,7 +57,7 @@ impl ConfigSource {
                     bucket: bucket.to_owned(),
                     key: key.to_owned(),
                 }),
-                Some(_) | None => Err(wrong("it is written s3://bucket/key")),
+                Some(_) | None => Err(wrong("it must have the form s3://bucket/key")),
             };
         }
         match text.is_empty() {
@@ -70,7 +70,7 @@ impl ConfigSource {
     ///
     /// # Errors
     ///
-    /// When the place cannot be read.
+    /// When the file, parameter or object cannot be read.
     pub async fn read(&self, aws: &Aws) -> Result<String, HostError> {
         let what = || format!("the configuration {self}");
         match self {
@@ -101,14 +101,14 @@ impl fmt::Display for ConfigSource {
     }
 }
 
-/// Reads a secret from where it is kept.
+/// Reads a secret.
 ///
-/// White space around it, such as a file's last newline, is cut off. A PEM key may stand in one line with
-/// `\n` for its line ends, which is how environment variables hold it.
+/// Removes white space around it, such as a file's last newline. A PEM key may be one line with `\n` for its
+/// line ends, as in environment variables.
 ///
 /// # Errors
 ///
-/// When the place cannot be read or is empty.
+/// When the secret cannot be read or is empty.
 pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, HostError> {
     let what = || format!("the secret {}", place);
     let text = match place {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_is_a_file_parameter_or_object() {
+    fn configuration_is_a_file_parameter_or_object() {
         let parse = |text: &str| ConfigSource::parse(text, Path::new("/var/task"));
         let place = |text: &str| parse(text).map(|source| source.to_string()).ok();
         assert_eq!(
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_from_a_file_is_trimmed() {
+    async fn secret_from_a_file_is_trimmed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let place = SecretRef::File(file.path().display().to_string());
         std::fs::write(file.path(), "hush\n").unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_secret_is_named() {
+    async fn error_names_the_missing_secret() {
         let place = SecretRef::Environment("SYNCLINE_NO_SUCH_VARIABLE".to_owned());
         let error = secret(&place, &Aws::default()).await.unwrap_err();
         assert!(error.to_string().contains("SYNCLINE_NO_SUCH_VARIABLE"));

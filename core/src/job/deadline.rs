@@ -1,4 +1,4 @@
-//! Until when a job may work, and for how long it may wait for more.
+//! The time until which a job may work.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_after_the_deadline() {
+    fn no_time_remains_after_the_deadline() {
         let deadline = Deadline::after(1_000, Duration::from_secs(5));
         assert_eq!(deadline.remaining(2_000), Duration::from_secs(4));
         assert_eq!(deadline.remaining(7_000), Duration::ZERO);

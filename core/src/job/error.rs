@@ -1,4 +1,4 @@
-//! What can go wrong with a job as a whole. What goes wrong with one record parks that record.
+//! Failures of a whole job. A failure of one record parks only that record.
 
 use crate::model::ids::{FieldName, ObjectName, TenantId};
 
@@ -12,8 +12,8 @@ pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.join(": ")
 }
 
-/// Why a job ended without doing what it was asked to. Nothing is lost by it: what was committed
-/// stands, and the rest is done when the job runs again.
+/// Why a job failed. Nothing is lost: committed work is kept, and the rest is done when the job runs
+/// again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration does not name this tenant.

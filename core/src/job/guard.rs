@@ -1,8 +1,8 @@
-//! Leases and permits of jobs that failed, panicked or were dropped.
+//! Releases leases and permits of jobs that failed, panicked or were dropped.
 //!
-//! Leases and permits expire by themselves, and safety does not depend on this module. It saves other
-//! workers the wait: a guard that is dropped while armed puts its lease on a list, and
-//! [`release_orphans`] releases what is on it.
+//! They would expire anyway, and safety does not depend on this module. It only saves other workers the
+//! wait: a guard that is dropped while armed puts its lease on a list, and [`release_orphans`] releases
+//! the leases on the list.
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -16,7 +16,7 @@ use crate::ports::{MappedObject, StoreError};
 
 use super::shared::Shared;
 
-/// What was dropped without a release.
+/// Leases and permits that were dropped without a release.
 #[derive(Default)]
 pub(crate) struct OrphanedLeases {
     orphan: Mutex<Vec<OrphanedLease>>,
@@ -51,7 +51,7 @@ impl OrphanedLeases {
     }
 }
 
-/// A stream's lease while a job holds it.
+/// Guards the stream lease of a running job.
 pub(crate) struct StreamGuard {
     orphans: Arc<OrphanedLeases>,
     lease: StreamLease,
@@ -80,7 +80,7 @@ impl StreamGuard {
         self.leased_at_ms = now_ms;
     }
 
-    /// The lease is released: a drop has nothing to do.
+    /// Disarms the guard: the lease was released.
     pub(super) fn disarm(mut self) {
         self.is_released = true;
     }
@@ -108,15 +108,15 @@ impl Drop for StreamGuard {
     }
 }
 
-/// Leased records, or a wake-up's permit, while a job holds them.
+/// Guards leased records, or a wake-up's permit, of a running job.
 pub(crate) struct LeaseGuard {
     orphans: Arc<OrphanedLeases>,
     orphan: Option<OrphanedLease>,
 }
 
 impl LeaseGuard {
-    /// Takes everything from the list, each under a guard of its own: what cannot be released now either
-    /// goes back to the list.
+    /// Takes all leases from the list, each with its own guard: a lease that cannot be released now returns
+    /// to the list.
     fn orphans(shared: &Shared) -> Vec<Self> {
         let orphan = shared.orphans.take_all().into_iter();
         orphan.map(|orphan| Self::new(shared, orphan)).collect()
@@ -130,7 +130,7 @@ impl LeaseGuard {
         )
     }
 
-    /// Guards the permit of the wake-up that is being answered.
+    /// Guards the permit of the current wake-up.
     pub(crate) fn permit(
         shared: &Shared,
         tenant: &TenantId,
@@ -150,14 +150,14 @@ impl LeaseGuard {
         }
     }
 
-    /// From now on, writes of these records may have been sent.
+    /// Notes that writes of these records may have been sent.
     pub(crate) fn mark_writes_sent(&mut self) {
         if let Some(OrphanedLease::Records(_, _, writes_sent)) = &mut self.orphan {
             *writes_sent = WritesSent::Maybe;
         }
     }
 
-    /// The lease is released: a drop has nothing to do.
+    /// Disarms the guard: the lease was released.
     pub(crate) fn disarm(mut self) {
         self.orphan = None;
     }
@@ -171,10 +171,10 @@ impl Drop for LeaseGuard {
     }
 }
 
-/// Releases what is on the list. Returns how many leases and permits. Records whose write may still be on
+/// Releases the leases and permits on the list, and returns how many. Records whose write may still be on
 /// its way stay leased.
 ///
-/// What cannot be released now stays on the list for the next call, also if the caller drops this call.
+/// A lease that cannot be released now stays on the list for the next call, even if this call is dropped.
 pub(crate) async fn release_orphans(shared: &Shared) -> usize {
     let mut released = 0;
     let mut out_of_reach = BTreeSet::new();

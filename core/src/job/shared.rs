@@ -1,4 +1,4 @@
-//! What all jobs of one engine share.
+//! The state that all jobs of one engine share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ports::{Clock, IdSource, WakeUpPort};
 use super::guard::OrphanedLeases;
 use super::tenant::Tenant;
 
-/// What all jobs of one engine share.
+/// The state that all jobs of one engine share.
 pub(crate) struct Shared {
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) wake_up: Arc<dyn WakeUpPort>,

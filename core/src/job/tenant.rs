@@ -1,4 +1,4 @@
-//! One tenant of the engine: its configuration, its two sides, and what both say its objects are.
+//! One tenant of the engine: its configuration, its two sides, and its mapped objects.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::ports::{MappedObject, SalesforcePort, Store};
 
 use super::error::Error;
 
-/// How long describes and the org's identity are used before they are read again. A changed field is
-/// noticed after that time at the latest; a changed org too, and its replay ids are refused before.
+/// How long describes and the org's identity are used before they are read again: the longest time until
+/// a changed field or a changed org is noticed. A changed org usually refuses our replay ids before.
 const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 
 /// How long after its last change a tenant counts as active: capture keeps polling only for active ones.
@@ -32,9 +32,9 @@ pub(crate) struct Tenant {
     active_until_ms: AtomicI64,
 }
 
-/// The mapped objects as both live sides have them.
+/// The mapped objects, with describes and table definitions.
 pub(crate) struct MappedObjects {
-    /// In the configuration's order: parents before children where the references allow it.
+    /// Parents before children where the references allow it.
     pub(crate) list: Vec<MappedObject>,
     /// Our user in the org.
     pub(crate) user: SalesforceId,
@@ -133,7 +133,7 @@ impl Tenant {
     }
 }
 
-/// Returns every field that a read of the object must show: the external id and all mapped ones.
+/// Returns every field that a read of the object must include: the external id and all mapped ones.
 pub(crate) fn read_fields(sync: &ObjectSync) -> Vec<FieldName> {
     let fields: BTreeSet<&FieldName> = sync
         .fields

@@ -1,4 +1,4 @@
-//! Asks the planner about locked records, and translates between the planner's terms and the store's.
+//! Plans locked records, and converts between the types of the planner and of the store.
 //!
 //! Pure: the store calls it inside its transaction, with exactly the rows that it has locked.
 
@@ -26,7 +26,7 @@ use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
-    Invalid, MappedField, Unseeable, is_soft_deleted, mapped_fields, postgres_side, row_content,
+    Invalid, MappedField, Unplannable, is_soft_deleted, mapped_fields, postgres_side, row_content,
     salesforce_side, wire_columns,
 };
 
@@ -66,7 +66,7 @@ impl<'a> ObjectPlanner<'a> {
         self.plan_and_keep(observed, postgres, salesforce).0
     }
 
-    /// Plans a record, and returns what the plan was made of.
+    /// Plans a record, and returns the evidence of the plan.
     fn plan_and_keep(
         &self,
         observed: &ObservedRecord,
@@ -112,7 +112,7 @@ impl<'a> ObjectPlanner<'a> {
         });
         let ((postgres, invalid), salesforce) = match sides {
             Ok(sides) => sides,
-            Err(unseeable) => return self.unseeable(observed, &unseeable),
+            Err(unplannable) => return self.unplannable(observed, &unplannable),
         };
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
@@ -140,8 +140,8 @@ impl<'a> ObjectPlanner<'a> {
         }
     }
 
-    /// Returns why fields that the plan writes to Salesforce cannot be written: the field cannot hold
-    /// the value, or Salesforce has just refused it.
+    /// Returns the reasons why fields of the plan cannot be written to Salesforce: the value is invalid for
+    /// the field, or Salesforce has just refused it.
     fn withheld(
         &self,
         observed: &ObservedRecord,
@@ -169,7 +169,7 @@ impl<'a> ObjectPlanner<'a> {
             return wait(
                 observed,
                 Obstacle::RowLocked,
-                "another transaction holds the row",
+                "another transaction has locked the row",
             );
         }
         if let [first, second, ..] = observed.rows.as_slice() {
@@ -196,11 +196,11 @@ impl<'a> ObjectPlanner<'a> {
             })
     }
 
-    fn unseeable(&self, observed: &ObservedRecord, unseeable: &Unseeable) -> RecordDecision {
-        let park = || RecordDecision::Park(unseeable.park_reason(self.mapped));
-        match unseeable {
-            Unseeable::Nameless(_) => park(),
-            Unseeable::ParentUnknown { .. } => wait(
+    fn unplannable(&self, observed: &ObservedRecord, unplannable: &Unplannable) -> RecordDecision {
+        let park = || RecordDecision::Park(unplannable.park_reason(self.mapped));
+        match unplannable {
+            Unplannable::InvalidExternalId(_) => park(),
+            Unplannable::UnknownParent { .. } => wait(
                 observed,
                 Obstacle::MissingParent,
                 "the record it points to is not known yet",
@@ -216,7 +216,7 @@ impl<'a> ObjectPlanner<'a> {
             SideWrite::Create(values) => {
                 let mut columns = wire_columns(&self.fields, values);
                 match observed.rows.first() {
-                    // The row still stands, marked as deleted: it comes back to life.
+                    // The row still exists, marked as deleted: the mark is removed.
                     Some(row) if is_soft_deleted(&self.mapped.sync, row) => {
                         if let Some(column) = &self.mapped.sync.deletes.column {
                             columns.insert(column.as_str().to_owned(), serde_json::Value::Null);
@@ -330,7 +330,7 @@ impl<'a> ObjectPlanner<'a> {
 
 impl RecordPlanner for ObjectPlanner<'_> {
     fn plan(&self, observed: &ObservedRecord) -> RecordDecision {
-        // A record that the rules cannot digest must not take its neighbours' transaction down.
+        // A panic in one record's plan must not roll back the other records of the transaction.
         catch_unwind(AssertUnwindSafe(|| self.decision(observed))).unwrap_or_else(|_| {
             RecordDecision::Park(ParkReason {
                 code: "panic".to_owned(),
@@ -359,8 +359,8 @@ impl RecordPlanner for ObjectPlanner<'_> {
                 altered: false,
             };
         };
-        // Both sides held what was sent, if only for a moment: that is what they agreed on. What a
-        // trigger made of it is an edit of Postgres on top.
+        // Both sides had the values that were sent, if only briefly, so they become the base. A trigger's
+        // changes to them are a later edit in Postgres.
         let base: Payload = plan
             .base_advance
             .iter()
@@ -378,8 +378,7 @@ impl RecordPlanner for ObjectPlanner<'_> {
 }
 
 impl ObjectPlanner<'_> {
-    /// Returns true unless the column of the field was left out of the write because Postgres does not
-    /// take its value.
+    /// Returns false if the field's column was left out of the write because Postgres refuses its value.
     fn was_sent(&self, name: &FieldName, write: &PlannedPostgres) -> bool {
         let (PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = write else {
             return true;
@@ -390,7 +389,7 @@ impl ObjectPlanner<'_> {
             .is_some_and(|field| columns.contains_key(field.column.as_str()))
     }
 
-    /// Returns true if the row holds anything that neither stood there nor was sent.
+    /// Returns true if the row has a value that is neither the old one nor the one that was sent.
     fn is_altered(
         &self,
         observed: &ObservedRecord,
@@ -412,14 +411,14 @@ impl ObjectPlanner<'_> {
             let wanted = sent.or_else(|| before.get(field));
             match wanted {
                 Some(wanted) => wanted != withheld,
-                // A new row's defaults are news; null is what an unsaid column holds.
+                // A default of a new row is a change; null is not.
                 None => created && !is_blank(withheld),
             }
         })
     }
 }
 
-/// Returns the wait that an obstacle calls for, or none if it is the record's end.
+/// Returns how long to wait because of an obstacle, or `None` if the record must not wait.
 fn wait(observed: &ObservedRecord, obstacle: Obstacle, reason: &str) -> Option<RecordDecision> {
     let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
     match decide(obstacle, Tries::of(observed.link.record_id, attempt)) {

@@ -1,4 +1,4 @@
-//! Reads records in Salesforce, and turns what was read into observations.
+//! Reads records in Salesforce, and converts them to observations.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use crate::ports::salesforce::{ReadBy, SalesforceRecord};
 /// Records of one read by id.
 const READ_BATCH: usize = 200;
 
-/// Reads records by id, batch by batch, deleted ones included. An absent record does not exist for us.
+/// Reads records by id, batch by batch, deleted ones included. A record that is not returned does not exist,
+/// or our user cannot see it.
 pub(crate) async fn read_by_id(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -24,9 +25,9 @@ pub(crate) async fn read_by_id(
     read_batches(job, mapped, ids, &|ids| ReadBy::Id(ids)).await
 }
 
-/// Reads the records that the object's filter shows; all of them if it has no filter. Deleted records are
-/// filtered by what they held last.
-pub(crate) async fn read_shown(
+/// Reads the records that match the object's filter; all of them if it has no filter. Deleted records are
+/// filtered by their last values.
+pub(crate) async fn read_matching(
     job: &Job<'_>,
     mapped: &MappedObject,
     ids: &[SalesforceId],
@@ -97,7 +98,7 @@ pub(crate) fn observation(
     }
 }
 
-/// Returns the external id that the record holds.
+/// Returns the external id of the record.
 pub(crate) fn external_id_of(mapped: &MappedObject, record: &SalesforceRecord) -> Option<String> {
     match record.fields.get(&mapped.sync.external_id.field) {
         Some(Value::Text(text)) => Some(text.clone()),

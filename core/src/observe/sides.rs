@@ -1,4 +1,4 @@
-//! One record as the planner wants it: canonical on both sides, references by external id. Pure.
+//! Converts both sides of a record to the planner's form: canonical values, references by external id. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ pub(crate) struct MappedField {
     pub(crate) name: FieldName,
     pub(crate) column: ColumnName,
     pub(crate) field_type: FieldType,
-    /// The column holds a parent's external id.
+    /// The column contains a parent's external id.
     pub(crate) is_lookup: bool,
     pub(crate) createable: bool,
     pub(crate) updateable: bool,
 }
 
-/// A column holds a value that its field cannot hold. It is not sent; the other columns are.
+/// A column with a value that is invalid for its field. It is not sent; the other columns are.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Invalid {
     pub(crate) field: FieldName,
@@ -56,20 +56,20 @@ impl Invalid {
 
 /// Why a record cannot be planned.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Unseeable {
+pub(crate) enum Unplannable {
     /// Its external id is invalid, so the record cannot be identified.
-    Nameless(Invalid),
+    InvalidExternalId(Invalid),
     /// The remote state points to a parent that has no link yet.
-    ParentUnknown { field: FieldName },
+    UnknownParent { field: FieldName },
 }
 
-impl Unseeable {
+impl Unplannable {
     /// Returns why the record is parked.
     pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
         let object = &mapped.sync.object;
         match self {
-            Self::Nameless(invalid) => invalid.park_reason(mapped),
-            Self::ParentUnknown { field } => ParkReason {
+            Self::InvalidExternalId(invalid) => invalid.park_reason(mapped),
+            Self::UnknownParent { field } => ParkReason {
                 code: "missing_parent".to_owned(),
                 field: Some(field.clone()),
                 message: format!(
@@ -81,7 +81,7 @@ impl Unseeable {
     }
 }
 
-/// Returns every mapped field of the object, the external id among them.
+/// Returns every mapped field of the object, including the external id.
 pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
     let ObjectSync {
         fields,
@@ -110,13 +110,13 @@ pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
         .collect()
 }
 
-/// What a row holds.
+/// The content of a row.
 #[derive(Debug, Default)]
 pub(crate) struct RowContent {
-    /// Its values by field. A value that its field cannot hold is kept as it is: it differs from what
-    /// Salesforce holds, so the rules decide about it as about any other edit.
+    /// Its values by field. A value that is invalid for its field is kept: it differs from the value in
+    /// Salesforce, so the rules decide about it as about any other edit.
     pub(crate) values: Payload,
-    /// The fields that cannot hold the row's value.
+    /// The fields for which the row's value is invalid.
     pub(crate) invalid: Vec<Invalid>,
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn row_content(fields: &[MappedField], row: &PostgresRow) -> RowConte
 fn canonical_column(field: &MappedField, raw: &Json) -> Result<Value, ValueError> {
     let value = canonical::from_postgres(&field.field_type, raw)?;
     match (&field.field_type, field.is_lookup, &value) {
-        // A lookup to an object that is not mapped holds the id itself, in either of its forms.
+        // The column of a lookup to an unmapped object contains the id itself, with 15 or 18 characters.
         (FieldType::Reference { .. }, false, Value::Text(id)) => SalesforceId::parse(id)
             .map(|id| Value::text(id.as_str()))
             .map_err(|_| ValueError::NotA {
@@ -154,7 +154,7 @@ fn canonical_column(field: &MappedField, raw: &Json) -> Result<Value, ValueError
     }
 }
 
-/// Returns a row's columns with these values, in wire form.
+/// Converts values to a row's columns, in the JSON form that Postgres reads.
 pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<String, Json> {
     fields
         .iter()
@@ -171,7 +171,7 @@ pub(crate) fn postgres_side(
     mapped: &MappedObject,
     fields: &[MappedField],
     observed: &ObservedRecord,
-) -> Result<(SideState, Vec<Invalid>), Unseeable> {
+) -> Result<(SideState, Vec<Invalid>), Unplannable> {
     let gone = if observed.link.agreed {
         Presence::Deleted
     } else {
@@ -186,7 +186,7 @@ pub(crate) fn postgres_side(
     };
     let name = &mapped.sync.external_id.field;
     if let Some(nameless) = content.invalid.iter().find(|one| one.field == *name) {
-        return Err(Unseeable::Nameless(nameless.clone()));
+        return Err(Unplannable::InvalidExternalId(nameless.clone()));
     }
     let side = SideState {
         presence,
@@ -210,7 +210,7 @@ pub(crate) fn salesforce_side(
     fields: &[MappedField],
     remote_state: &RemoteState,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Result<SideState, Unseeable> {
+) -> Result<SideState, Unplannable> {
     if remote_state.presence != Presence::Present {
         return Ok(SideState {
             presence: remote_state.presence,
@@ -240,7 +240,7 @@ pub(crate) fn named_by_external_id(
     fields: &[MappedField],
     seen: &Payload,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Result<Payload, Unseeable> {
+) -> Result<Payload, Unplannable> {
     let mut named = Payload::new();
     for field in fields {
         let Some(value) = seen.get(&field.name) else {
@@ -249,7 +249,7 @@ pub(crate) fn named_by_external_id(
         let value = match (field.is_lookup, value) {
             (true, Value::Text(id)) => {
                 parent_name(id, parents).map(Value::Text).ok_or_else(|| {
-                    Unseeable::ParentUnknown {
+                    Unplannable::UnknownParent {
                         field: field.name.clone(),
                     }
                 })?

@@ -1,4 +1,4 @@
-//! What apply asks of the store: leasing tasks, planning and writing rows, settling remote writes.
+//! The store's calls for apply: leasing tasks, planning and writing rows, settling remote writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::record::{LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use super::salesforce::Refusal;
 use super::store_error::StoreError;
 
-/// One tenant's Postgres, as apply needs it: control plane and tables.
+/// The calls of apply on one tenant's Postgres: control plane and tables.
 #[async_trait]
 pub trait ApplyStore: Send + Sync {
     /// Leases at most `limit` due tasks of the object, oldest first. Records with an open intent are
@@ -34,9 +34,9 @@ pub trait ApplyStore: Send + Sync {
     ) -> Result<Vec<LeasedTask>, StoreError>;
 
     /// One transaction: locks the target rows in key order (`for no key update skip locked`), loads links
-    /// and intents, lets `planner` decide on exactly those, writes the rows, links, bases, conflicts,
-    /// journal of decisions, intents and tasks. A row that Postgres refuses is parked alone (or waits for
-    /// its parent); its neighbours go on.
+    /// and intents, plans exactly those with `planner`, and writes the rows, links, bases, conflicts,
+    /// journal of decisions, intents and tasks. A row that Postgres refuses is parked, or waits for its
+    /// parent; the other rows are written.
     async fn plan_and_write(
         &self,
         mapped: &MappedObject,
@@ -44,9 +44,9 @@ pub trait ApplyStore: Send + Sync {
         planner: &dyn RecordPlanner,
     ) -> Result<Vec<PlannedRecord>, StoreError>;
 
-    /// Settles remote writes: link, base and intent under the fencing token alone; then the task is deleted
-    /// only if its generation is unchanged, else it is ready again. Returns how many came too late and
-    /// settled nothing.
+    /// Settles remote writes: updates link, base and intent if the fencing token is current. Then deletes the
+    /// task if its generation is unchanged, else makes it ready again. Returns how many settlements came too
+    /// late and changed nothing.
     async fn settle(
         &self,
         mapped: &MappedObject,
@@ -61,12 +61,12 @@ pub trait ApplyStore: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Decides, on exactly the rows that are locked. Implemented by the engine over [`crate::planner`]; pure.
+/// Plans locked records. Pure; the engine implements it with [`crate::planner`].
 pub trait RecordPlanner: Send + Sync {
     /// Decides what one record needs.
     fn plan(&self, observed: &ObservedRecord) -> RecordDecision;
 
-    /// Compares what was written with what the row holds after its triggers ran.
+    /// Compares the values that were written with the row after its triggers ran.
     fn settle_postgres(
         &self,
         observed: &ObservedRecord,
@@ -75,7 +75,7 @@ pub trait RecordPlanner: Send + Sync {
     ) -> PostgresSettlement;
 }
 
-/// What a plan was made of: kept beside it in the journal, so that it can be made again.
+/// The inputs of a plan, kept with it in the journal, so that planning can be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanEvidence {
     /// What was known of the record.
@@ -123,7 +123,7 @@ pub enum RecordDecision {
         /// the others go on.
         withheld: Vec<ParkReason>,
     },
-    /// Not now: the row is locked, a parent is missing, a write is under way.
+    /// Not now: the row is locked, a parent is missing, or a write is in flight.
     Wait {
         /// Why, in words without values.
         reason: String,
@@ -252,7 +252,7 @@ pub enum SettledOutcome {
         /// From now.
         delay_ms: i64,
     },
-    /// It had no effect; read the record before planning it again.
+    /// It had no effect; refresh the record before planning it again.
     Reread {
         /// The refusal.
         refusal: Refusal,
@@ -269,7 +269,7 @@ pub enum SettledOutcome {
         /// The refusal.
         refusal: Refusal,
     },
-    /// The outcome is not known: the intent becomes unknown, and the record is refreshed.
+    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed.
     Unknown,
 }
 

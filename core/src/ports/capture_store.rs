@@ -1,4 +1,4 @@
-//! What capture asks of the store: draining the outbox and recording what Salesforce was seen to hold.
+//! The store's calls for capture: draining the outbox, and recording observations of Salesforce.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -11,19 +11,19 @@ use super::job_store::StreamLease;
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
 
-/// One tenant's Postgres, as capture needs it.
+/// The calls of capture on one tenant's Postgres.
 #[async_trait]
 pub trait CaptureStore: Send + Sync {
     /// Claims at most `limit` outbox rows, and in the same transaction journals them, resolves or
-    /// creates their links (renames included), gives their records work and turns broken rows into dead
-    /// letters, with the reason.
+    /// creates their links (renames included), makes their records dirty, and turns invalid rows into dead
+    /// letters with the reason.
     async fn capture_outbox(
         &self,
         mapped_objects: &[MappedObject],
         limit: usize,
     ) -> Result<OutboxReport, StoreError>;
 
-    /// Returns which of `ids` no link knows yet.
+    /// Returns those of `ids` that have no link yet.
     async fn unlinked(
         &self,
         mapped: &MappedObject,
@@ -59,7 +59,8 @@ pub trait CaptureStore: Send + Sync {
     ) -> Result<(usize, Option<String>), StoreError>;
 }
 
-/// What became of the changes of one batch. The counts balance before a cursor moves:
+/// How many changes of a batch were journaled, duplicate, refused or out of scope. The counts must balance
+/// before a cursor moves:
 /// `seen = journaled + duplicate + refused + out_of_scope`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureCounts {
@@ -67,15 +68,15 @@ pub struct CaptureCounts {
     pub seen: usize,
     /// Journaled.
     pub journaled: usize,
-    /// Seen before.
+    /// Duplicates of journaled changes.
     pub duplicate: usize,
-    /// Refused to the dead letter.
+    /// Refused: they became dead letters.
     pub refused: usize,
     /// Of no mapped object or field.
     pub out_of_scope: usize,
 }
 
-/// What draining the outbox did.
+/// The result of draining the outbox.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutboxReport {
     /// The counts.
@@ -86,20 +87,20 @@ pub struct OutboxReport {
     pub more: bool,
 }
 
-/// What recording observations did.
+/// The result of recording observations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObservationReport {
     /// The counts.
     pub counts: CaptureCounts,
     /// Records with new work.
     pub dirty: usize,
-    /// Observations that showed nothing but our own writes.
+    /// Observations that contain only our own writes.
     pub echoes: usize,
     /// Observations that were older than the remote state.
     pub superseded: usize,
 }
 
-/// Where a stream stands after a batch.
+/// The position of a stream after a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamPosition {
     /// The new position.

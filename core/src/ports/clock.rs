@@ -6,7 +6,7 @@ pub trait Clock: Send + Sync {
     fn now_ms(&self) -> i64;
 }
 
-/// Randomness, where identity or jitter needs it.
+/// Random ids and jitter.
 pub trait IdSource: Send + Sync {
     /// Returns a new unique id.
     fn uuid(&self) -> uuid::Uuid;

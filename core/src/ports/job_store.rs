@@ -1,4 +1,4 @@
-//! What every job asks of the store, whatever it works on: switches, streams, wake-ups, leases to end.
+//! The store's calls that all jobs need: switches, streams, wake-ups, and ending leases.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub trait JobStore: Send + Sync {
         organization: &SalesforceId,
     ) -> Result<OrgEpoch, StoreError>;
 
-    /// Takes or renews the stream's lease for `owner`. `None`: another owner holds it.
+    /// Acquires or renews the stream's lease for `owner`. Returns `None` if another owner has it.
     async fn acquire_stream(
         &self,
         tenant: &TenantId,
@@ -60,7 +60,7 @@ pub trait JobStore: Send + Sync {
         delayed: DelayedWakeUp,
     ) -> Result<NextWakeUp, StoreError>;
 
-    /// Frees the permit even if there is work: the worker that answered it cannot go on.
+    /// Frees the permit even if there is work, because the worker cannot continue.
     async fn free_permit(
         &self,
         tenant: &TenantId,
@@ -86,8 +86,8 @@ pub struct Control {
     pub paused: bool,
     /// The org it belongs to, once known.
     pub org: Option<(SalesforceId, OrgEpoch)>,
-    /// Objects whose `scan:` stream needs a resync or has never run: what Salesforce holds of them is
-    /// not known as a whole, so a record that we never saw may exist there.
+    /// Objects whose `scan:` stream needs a resync or has never run: Salesforce may have records of them
+    /// that we never saw.
     pub needs_resync: BTreeSet<ObjectName>,
 }
 
@@ -106,11 +106,11 @@ pub struct StreamLease {
     pub token: FencingToken,
     /// The stored position, if the stream ever had one.
     pub position: Option<SourceCursor>,
-    /// What lies before the position is not known as a whole.
+    /// Changes before the position may be missing.
     pub needs_resync: bool,
 }
 
-/// How an object wakes for work that falls due soon.
+/// The wake-up of an object for work that falls due soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DelayedWakeUp {
     /// The permit of that wake-up. Wake-ups for due work use other permits, so that new work never waits
@@ -123,14 +123,14 @@ pub struct DelayedWakeUp {
 /// When an object is woken again after a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextWakeUp {
-    /// At once, with the permit that was answered: work is due.
+    /// At once, with the same permit: work is due.
     Now,
     /// With the delayed permit, which was taken for it.
     After {
         /// From now.
         delay_ms: i64,
     },
-    /// Not needed: nothing is due soon, or a wake-up is under way for it.
+    /// Not needed: no work is due soon, or a wake-up for it is in flight.
     Unneeded,
 }
 

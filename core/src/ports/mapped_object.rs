@@ -6,7 +6,7 @@ use crate::config::ObjectSync;
 use crate::model::ids::{OrgEpoch, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 
-/// One mapped object of one tenant, with everything a set-based call needs to know of it.
+/// One mapped object of one tenant, with everything that the store's calls need.
 #[derive(Debug, Clone)]
 pub struct MappedObject {
     /// The tenant.

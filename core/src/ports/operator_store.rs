@@ -1,4 +1,4 @@
-//! What `syncline check` asks of the store.
+//! The store's call for `syncline check`.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::model::ids::ColumnName;
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
 
-/// One tenant's Postgres, as an operator needs it.
+/// The calls of an operator on one tenant's Postgres.
 #[async_trait]
 pub trait OperatorStore: Send + Sync {
-    /// Returns what the database knows of a mapped table, for `syncline check`; needs no control plane.
+    /// Reads the definition of a mapped table, for `syncline check`; needs no control plane.
     async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError>;
 }
 
-/// What the database knows of a mapped table.
+/// The definition of a mapped table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableFacts {
     /// Its columns; empty if the table does not exist.
@@ -29,7 +29,7 @@ pub struct TableFacts {
     pub duplicate_keys: Vec<(String, String)>,
 }
 
-/// What the database knows of a column.
+/// The definition of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnFacts {
     /// The type's name in the catalogue: `text`, `varchar`, `numeric`, `int4`, `timestamptz` …

@@ -1,4 +1,4 @@
-//! What reconcile asks of the store: sweeping up after workers and comparing both sides.
+//! The store's calls for reconcile: the sweep, and comparing both sides.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use super::mapped_object::MappedObject;
 use super::record::ObservedRecord;
 use super::store_error::StoreError;
 
-/// One tenant's Postgres, as reconcile needs it.
+/// The calls of reconcile on one tenant's Postgres.
 #[async_trait]
 pub trait ReconcileStore: Send + Sync {
     /// Handles expired leases, unknown intents, intents without an echo and broken capture triggers, and
-    /// removes rows that are past their time.
+    /// removes rows past their retention.
     async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError>;
 
     /// Reads links and live rows of the records with these Salesforce ids, without locks.
@@ -25,8 +25,8 @@ pub trait ReconcileStore: Send + Sync {
         ids: &[SalesforceId],
     ) -> Result<Vec<ObservedRecord>, StoreError>;
 
-    /// Returns linked records whose Salesforce id lies in `(after, upto]` and is not among `seen`: the scan
-    /// did not show them. `upto = None`: to the end.
+    /// Returns linked records whose Salesforce id is in `(after, upto]` and not among `seen`: the scan did
+    /// not return them. `upto = None`: to the end.
     async fn vanished(
         &self,
         mapped: &MappedObject,
@@ -65,7 +65,7 @@ pub struct SweepReport {
     pub leases_expired: usize,
     /// Intents that became unknown.
     pub intents_unknown: usize,
-    /// Applied intents whose echo never came: their records are refreshed.
+    /// Applied intents whose echo never arrived: their records are refreshed.
     pub echoes_missing: usize,
     /// Mapped tables whose triggers, identity or partitions changed, with what is wrong.
     pub capture_broken: Vec<String>,

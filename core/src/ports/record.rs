@@ -1,4 +1,4 @@
-//! One record as the store hands it out: its lease, its row, and why it stops.
+//! One record as the store returns it: its lease, its row, and why it is parked.
 
 use std::collections::BTreeMap;
 
@@ -22,35 +22,35 @@ pub struct LeasedTask {
     pub attempt: u32,
     /// The record must be read in Salesforce before it is planned.
     pub needs_refresh: bool,
-    /// Its Salesforce id, where it has one.
+    /// Its Salesforce id, if it has one.
     pub salesforce_id: Option<SalesforceId>,
     /// Its external id.
     pub external_id: String,
-    /// The Postgres transaction the work came from: a hint for graphs.
+    /// The Postgres transaction that caused the work: a hint for composite graphs.
     pub transaction: Option<i64>,
 }
 
-/// A live row, raw: JSON as Postgres makes it, by column name.
+/// A live row: JSON as Postgres encodes it, by column name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostgresRow {
-    /// The external id column's content.
+    /// The value of the external id column.
     pub external_id: Option<String>,
     /// Mapped columns, the external id column included.
     pub columns: serde_json::Map<String, serde_json::Value>,
 }
 
-/// One record as the transaction sees it.
+/// One record as one transaction reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObservedRecord {
     /// The lease it is planned under; outside apply there is no lease.
     pub lease: Option<LeasedTask>,
-    /// What is known of it.
+    /// Its link: ids, remote state and base.
     pub link: SyncLink,
     /// Its writes that are not confirmed or refused.
     pub intents: Vec<Intent>,
-    /// The live rows that carry its key; locked, inside apply. More than one is a duplicate key.
+    /// The live rows with its key; locked in apply. More than one is a duplicate key.
     pub rows: Vec<PostgresRow>,
-    /// A row of it exists but another transaction holds its lock.
+    /// Its row exists, but another transaction has locked it.
     pub row_locked: bool,
     /// When Postgres last changed it, by the wall clock in the trigger.
     pub postgres_changed_at_ms: Option<i64>,
@@ -63,7 +63,7 @@ pub struct ObservedRecord {
     pub refused: Vec<RefusedValue>,
 }
 
-/// Why a record stops.
+/// Why a record or field is parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkReason {
     /// A stable code: `duplicate_key`, `invalid_value`, `refused`, `attempts_exhausted`, `missing_parent` …

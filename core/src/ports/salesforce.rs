@@ -17,18 +17,18 @@ pub use crate::planner::route::RestCall as WriteLane;
 /// One tenant's org.
 #[async_trait]
 pub trait SalesforcePort: Send + Sync {
-    /// Returns who the org is and as whom we are in it.
+    /// Returns the org's id and our user's id.
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError>;
 
     /// Describes one object; cached by the implementation until [`SalesforcePort::forget_schema`].
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError>;
 
-    /// Drops a cached describe, after an answer that contradicts it.
+    /// Drops a cached describe, after an error that contradicts it.
     fn forget_schema(&self, object: &ObjectName);
 
-    /// Performs the writes, batched by lane, several calls in flight, and returns one outcome per
-    /// write, in order. Never resends after an unknown outcome. `timeout` bounds every call: it is
-    /// below what remains of the lease.
+    /// Performs the writes, batched by lane, with several concurrent calls. Returns one outcome per write,
+    /// in order. Never repeats a write with an unknown outcome. `timeout` limits every call; it is shorter
+    /// than the rest of the lease.
     async fn write(
         &self,
         writes: &[Write],
@@ -37,7 +37,7 @@ pub trait SalesforcePort: Send + Sync {
     ) -> Vec<WriteOutcome>;
 
     /// Reads records by Salesforce id or external id, at most a few hundred per call, deleted rows
-    /// included. Records that do not exist are absent from the answer.
+    /// included. Records that do not exist are absent from the result.
     async fn read(
         &self,
         object: &ObjectName,
@@ -54,7 +54,7 @@ pub trait SalesforcePort: Send + Sync {
         after: Option<&SalesforceId>,
     ) -> Result<ScanPage, SalesforceError>;
 
-    /// Tries a SOQL filter of an object, beside the fields that are read with it. Changes nothing.
+    /// Tries a SOQL filter of an object, together with the fields that are read with it. Changes nothing.
     async fn try_filter(
         &self,
         object: &ObjectName,
@@ -84,14 +84,14 @@ pub trait SalesforcePort: Send + Sync {
     async fn limits(&self) -> Result<OrgLimits, SalesforceError>;
 }
 
-/// Who the org is and as whom we are in it.
+/// The org and our user in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgIdentity {
     /// The org's 18-character id.
     pub organization_id: SalesforceId,
     /// Our user's id.
     pub user_id: SalesforceId,
-    /// Where the org lives now.
+    /// The org's current base URL.
     pub instance_url: String,
 }
 
@@ -102,20 +102,20 @@ pub struct Write {
     pub intent_id: IntentId,
     /// The object.
     pub object: ObjectName,
-    /// What is written, and how it is found.
+    /// The record that is written.
     pub target: WriteTarget,
-    /// The values, wire form left to the client.
+    /// The values, canonical; the client converts them to JSON.
     pub fields: BTreeMap<FieldName, FieldWrite>,
     /// Assignment rules run.
     pub auto_assign: bool,
     /// Suspected duplicates are saved as well.
     pub allow_duplicates: bool,
-    /// Refuse it if the record has changed since this moment, in milliseconds since the epoch; whole
-    /// seconds count. Of an update by id alone in its call; other writes cannot ask for it.
+    /// Salesforce refuses the write if the record has changed since this time, in milliseconds since the
+    /// epoch, compared in whole seconds. Only for an update by id in a single call.
     pub unmodified_since_ms: Option<i64>,
 }
 
-/// What is written, and how it is found.
+/// Which record is written, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteTarget {
     /// First create: upsert on the external id.
@@ -147,7 +147,7 @@ pub enum FieldWrite {
     },
 }
 
-/// What is known of a write. Three answers, not two.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteOutcome {
     /// It took effect.
@@ -159,9 +159,9 @@ pub enum WriteOutcome {
     },
     /// It had no effect.
     Refused(Refusal),
-    /// Not known. Refresh before writing again.
+    /// It may have had an effect. Refresh the record before writing again.
     Unknown {
-        /// What happened on the way, without values.
+        /// What happened, without values.
         reason: String,
     },
 }
@@ -174,9 +174,9 @@ pub struct Refusal {
     pub code: String,
     /// What Salesforce reported.
     pub message: String,
-    /// The fields it named.
+    /// The fields that it names.
     pub fields: Vec<String>,
-    /// What is to be done about it.
+    /// What to do about it.
     pub disposition: Disposition,
 }
 
@@ -186,13 +186,13 @@ pub struct Refusal {
 pub struct SalesforceError {
     /// What was attempted, without values.
     pub what: String,
-    /// HTTP status, where there was one.
+    /// HTTP status, if there was one.
     pub status: Option<u16>,
     /// errorCode, gRPC error-code trailer, or a code of ours for transport errors.
     pub code: String,
-    /// What was reported, safe for logs.
+    /// The message, safe for logs.
     pub message: String,
-    /// What is to be done about it.
+    /// What to do about it.
     pub disposition: Disposition,
 }
 
@@ -201,7 +201,7 @@ pub struct SalesforceError {
 pub enum ReadBy {
     /// By Salesforce id.
     Id(Vec<SalesforceId>),
-    /// By Salesforce id, and only what a SOQL filter shows; of deleted records, what it showed last.
+    /// By Salesforce id, and only records that match a SOQL filter; deleted records by their last values.
     Matching {
         /// The ids.
         ids: Vec<SalesforceId>,
@@ -217,13 +217,13 @@ pub enum ReadBy {
     },
 }
 
-/// One record as read: every asked-for field is present, null where cleared. References hold the
-/// parent's 18-character id.
+/// One record as read: every requested field is present, null where cleared. References are the parent's
+/// 18-character id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SalesforceRecord {
     /// Its id.
     pub salesforce_id: SalesforceId,
-    /// It lies in the recycle bin.
+    /// Whether it is in the recycle bin.
     pub deleted: Deleted,
     /// Canonical values.
     pub fields: Payload,
@@ -233,26 +233,26 @@ pub struct SalesforceRecord {
     pub modified_by: Option<SalesforceId>,
 }
 
-/// Whether a record lies in the recycle bin.
+/// Whether a record is in the recycle bin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
-    /// It does.
+    /// It is in the recycle bin.
     Yes,
     /// It is live.
     No,
 }
 
-/// What came of trying a filter.
+/// The result of trying a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterTrial {
-    /// It shows at least one live record.
-    ShowsRecords,
-    /// The org understands it and has no live record inside it.
-    ShowsNothing,
+    /// At least one live record matches it.
+    MatchesRecords,
+    /// The org accepts it, but no live record matches it.
+    MatchesNothing,
     /// The org refuses it.
     Refused {
         /// The org's message. It quotes the filter, but no record.
-        said: String,
+        message: String,
     },
 }
 
@@ -265,10 +265,10 @@ pub struct ScanPage {
     pub done: bool,
 }
 
-/// What counts of an object's events.
+/// Which fields and changes of an object a subscription reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interest {
-    /// The fields whose values are wanted.
+    /// The fields whose values are reported.
     pub fields: Vec<FieldName>,
     /// Which changes are reported.
     pub changes: Changes,
@@ -277,16 +277,16 @@ pub struct Interest {
 /// Which changes of a record are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changes {
-    /// Those of the wanted fields.
+    /// Changes of these fields.
     OfFields,
-    /// All: a change of any field may bring the record into a filter, or out of it.
+    /// All changes: a change of any field may make the record match a filter, or no longer match it.
     All,
 }
 
 /// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayFrom {
-    /// The oldest event kept.
+    /// The oldest retained event.
     Earliest,
     /// Events after the subscription.
     Latest,
@@ -297,8 +297,8 @@ pub enum ReplayFrom {
 /// An open subscription. Dropping it closes it.
 #[async_trait]
 pub trait EventStream: Send {
-    /// Waits at most `wait` for the next batch of at most `events_max` events, asking the server for
-    /// more as needed. `Ok(None)`: nothing came in that time.
+    /// Waits at most `wait` for the next batch of at most `events_max` events, and requests more from the
+    /// server as needed. `Ok(None)`: no event arrived in that time.
     async fn next(
         &mut self,
         events_max: usize,
@@ -306,14 +306,14 @@ pub trait EventStream: Send {
     ) -> Result<Option<EventBatch>, StreamEnd>;
 }
 
-/// Events as they came, decoded and fanned out to one observation per record.
+/// Decoded events, with one observation per record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventBatch {
     /// One per record id, in stream order.
     pub observations: Vec<SalesforceObservation>,
-    /// Objects that must be read again as a whole (overflow, wildcard ids).
+    /// Objects of which all records must be read again (overflow, wildcard ids).
     pub needs_resync: Vec<ObjectName>,
-    /// Events that carried no mapped object or field.
+    /// Events without a mapped object or field.
     pub out_of_scope: usize,
     /// Events in the batch.
     pub events: usize,
@@ -324,7 +324,7 @@ pub struct EventBatch {
 /// Why a subscription ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StreamEnd {
-    /// The stored position is malformed or has aged out: every object it covers needs a resync.
+    /// The stored position is malformed or has expired: every object of the stream needs a resync.
     #[error("the stored replay position is no longer valid: {0}")]
     PositionLost(String),
     /// Closed by the server or the network; resume from the stored position.

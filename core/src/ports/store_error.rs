@@ -1,12 +1,12 @@
 //! Why a call of the store failed.
 
-/// The store failed. Nothing of the call has happened, unless the call's documentation differs.
+/// The store failed. The call had no effect, unless its documentation differs.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another worker holds the lease now, or the position moved.
+    /// Another worker has the lease now, or the position has moved.
     #[error("the lease of {0} was lost to another worker")]
     LeaseLost(String),
-    /// The database is out of reach or restarting: try again.
+    /// The database cannot be reached or is restarting: try again.
     #[error("Postgres cannot be reached: {0}")]
     Unreachable(String),
     /// The database refused a statement.
@@ -18,7 +18,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The mapping does not fit the database.
+    /// The mapping does not match the database.
     #[error("{0}")]
     Mapping(String),
 }

@@ -22,7 +22,7 @@ pub enum WakeUp {
     },
 }
 
-/// The wake-up queue, as the engine needs it.
+/// The wake-up queue.
 #[async_trait]
 pub trait WakeUpPort: Send + Sync {
     /// Sends all of `wake_ups`, each after its delay in seconds. A lost wake-up changes nothing: the
@@ -30,11 +30,11 @@ pub trait WakeUpPort: Send + Sync {
     async fn send(&self, wake_ups: &[(WakeUp, u32)]) -> Result<(), WakeUpError>;
 }
 
-/// The queue did not take a wake-up.
+/// The queue refused wake-ups.
 #[derive(Debug, thiserror::Error)]
-#[error("the wake-up queue did not take {count} of the wake-ups: {reason}")]
+#[error("the wake-up queue refused {count} wake-ups: {reason}")]
 pub struct WakeUpError {
-    /// How many were not taken.
+    /// How many were refused.
     pub count: usize,
     /// What the queue reported.
     pub reason: String,

@@ -1,7 +1,7 @@
-//! Compares one record on both live sides, and tells drift from a difference that is allowed.
+//! Compares one record on both live sides, and distinguishes drift from an allowed difference.
 //!
-//! Pure. Two sides may differ while a person must decide, while a rule keeps them apart, or while a write
-//! is under way. They have drifted if a plan made from both would write something.
+//! Pure. Two sides may differ while there is a conflict, while a rule keeps them apart, or while a write is
+//! in flight. They have drifted if a plan from both would write a value.
 
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
@@ -13,7 +13,7 @@ use crate::ports::MappedObject;
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
-/// A record that is not the same on both sides, and should be.
+/// A record that differs between the sides and should not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftItem {
     /// The tenant.
@@ -24,7 +24,7 @@ pub struct DriftItem {
     pub record_id: RecordId,
     /// Its external id.
     pub external_id: String,
-    /// The fields that differ; empty if one side does not hold the record.
+    /// The fields that differ; empty if one side lacks the record.
     pub fields: Vec<FieldName>,
     /// The side that lacks the record, if one does.
     pub absent: Option<&'static str>,
@@ -33,16 +33,16 @@ pub struct DriftItem {
 /// The result of comparing one record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Comparison {
-    /// Both sides hold the same.
+    /// Both sides are equal.
     Equal,
-    /// They differ, and no write is planned: a person must decide, or a rule keeps them apart.
-    Held,
-    /// They differ, and should not.
+    /// They differ, and no write is planned: there is a conflict, or a rule keeps them apart.
+    Allowed,
+    /// They differ and should not.
     Drifted(DriftItem),
 }
 
-/// Compares a record's row with what was just read in Salesforce, through the object's filter. `None`:
-/// Salesforce does not hold the record.
+/// Compares a record's row with the record just read in Salesforce with the object's filter. `None`:
+/// Salesforce lacks the record.
 pub(crate) fn compare(
     mapped: &MappedObject,
     planner: &ObjectPlanner<'_>,
@@ -53,13 +53,13 @@ pub(crate) fn compare(
     let drifted = |fields, absent| Comparison::Drifted(item(mapped, observed, fields, absent));
     let live = read.filter(|record| record.deleted == Deleted::No);
     if live.is_some() && observed.link.remote_state.presence == Presence::FilteredOut {
-        // The filter shows it again, and no event reported that.
+        // It matches the filter again, and no event reported that.
         return drifted(Vec::new(), None);
     }
-    // Apply parks a value that its field cannot hold, and a second row, with the reason.
+    // Apply parks an invalid value, and a second row with the same key.
     let postgres = match postgres_side(mapped, fields, observed) {
         Ok((postgres, invalid)) if invalid.is_empty() => postgres,
-        Ok(_) | Err(_) => return Comparison::Held,
+        Ok(_) | Err(_) => return Comparison::Allowed,
     };
     let named = live.map(|record| named_by_external_id(fields, &record.fields, &observed.parents));
     let salesforce = match (named, live) {
@@ -86,7 +86,7 @@ pub(crate) fn compare(
     }
     let plan = planner.plan_sides(observed, postgres, salesforce);
     match (&plan.to_postgres, &plan.to_salesforce) {
-        (SideWrite::None, SideWrite::None) => Comparison::Held,
+        (SideWrite::None, SideWrite::None) => Comparison::Allowed,
         _ => drifted(differing, absent),
     }
 }

@@ -1,4 +1,5 @@
-//! Compares both live sides page by page, reads what differs twice, and enqueues what has drifted.
+//! Compares both live sides page by page, reads differing records a second time, and enqueues those that
+//! have drifted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crate::model::ids::{RecordId, SalesforceId};
 use crate::model::link::Presence;
 use crate::model::observation::SalesforceObservation;
 use crate::observe::planner::ObjectPlanner;
-use crate::observe::read::{read_shown, snapshot};
+use crate::observe::read::{read_matching, snapshot};
 use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::StreamName;
@@ -25,18 +26,18 @@ use super::{ReconcileReport, has_time};
 /// How far back an incremental comparison goes: twice the usual hour between two runs.
 const INCREMENTAL_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
 
-/// The position of a full comparison that is done.
+/// The position of a finished full comparison.
 const COMPARED_ALL: &str = "end";
 
-/// What one page showed.
+/// The result of one page.
 #[derive(Default)]
 struct PageFindings {
     compared: u64,
-    held: u64,
+    allowed: u64,
     drifted: Vec<DriftItem>,
     /// Records in Salesforce that have no link.
     unlinked: Vec<SalesforceRecord>,
-    /// Linked records that Salesforce does not return any more.
+    /// Linked records that Salesforce no longer returns.
     vanished: Vec<RecordId>,
 }
 
@@ -148,7 +149,7 @@ struct FullComparison<'a> {
     at: ScanProgress,
 }
 
-/// How far a full comparison has come: what was compared, and up to which id.
+/// The progress of a full comparison: its counts, and the last compared id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct ScanProgress {
     after: Option<SalesforceId>,
@@ -222,7 +223,7 @@ impl<'a> FullComparison<'a> {
         let findings = inspect(job, mapped, &self.planner, self.at.after.as_ref(), &page).await?;
         let differing = findings.drifted.len() + findings.unlinked.len() + findings.vanished.len();
         self.at.compared += findings.compared;
-        self.at.differing += findings.held + u64::try_from(differing).unwrap_or(u64::MAX);
+        self.at.differing += findings.allowed + u64::try_from(differing).unwrap_or(u64::MAX);
         self.at.after = page.records.last().map(|last| last.salesforce_id.clone());
         enqueue(job, mapped, findings, report).await?;
         let position = StreamPosition {
@@ -304,8 +305,8 @@ async fn inspect(
     Ok(findings)
 }
 
-/// Compares one page of changes. A record that the object's filter does not show is enqueued, unless it
-/// is known to be filtered out.
+/// Compares one page of changes. Enqueues records that do not match the object's filter, unless they are
+/// known to be filtered out.
 async fn inspect_changes(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -322,7 +323,7 @@ async fn inspect_changes(
         .iter()
         .map(|record| record.salesforce_id.clone())
         .collect();
-    let shown = read_shown(job, mapped, &ids).await?;
+    let shown = read_matching(job, mapped, &ids).await?;
     let unmatched: Vec<SalesforceId> = ids
         .into_iter()
         .filter(|id| !shown.contains_key(id))
@@ -357,13 +358,13 @@ async fn compare_records(
         .collect();
     let first = Comparisons::of(job, mapped, planner, &by_id).await?;
     findings.compared += u64::try_from(records.len()).unwrap_or(u64::MAX);
-    findings.held += first.held;
+    findings.allowed += first.allowed;
     findings.unlinked = first.unlinked;
     if first.drifted.is_empty() {
         return Ok(());
     }
     let suspects: Vec<SalesforceId> = first.drifted.into_keys().collect();
-    let again = read_shown(job, mapped, &suspects).await?;
+    let again = read_matching(job, mapped, &suspects).await?;
     let second = Comparisons::of(job, mapped, planner, &again).await?;
     let suspects: Vec<RecordId> = second.drifted.values().map(|item| item.record_id).collect();
     let idle: BTreeSet<RecordId> = job.store().idle_records(mapped, &suspects).await?;
@@ -379,7 +380,7 @@ async fn compare_records(
 #[derive(Default)]
 struct Comparisons {
     drifted: BTreeMap<SalesforceId, DriftItem>,
-    held: u64,
+    allowed: u64,
     unlinked: Vec<SalesforceRecord>,
 }
 
@@ -406,7 +407,7 @@ impl Comparisons {
             };
             match compare(mapped, planner, observed, Some(record)) {
                 Comparison::Equal => {}
-                Comparison::Held => comparisons.held += 1,
+                Comparison::Allowed => comparisons.allowed += 1,
                 Comparison::Drifted(item) => {
                     comparisons.drifted.insert(id.clone(), item);
                 }
@@ -416,8 +417,8 @@ impl Comparisons {
     }
 }
 
-/// Enqueues what a page found: drifted and vanished records are read again, records without a link are
-/// recorded as observed.
+/// Enqueues drifted and vanished records to be read again, and records observations of records without a
+/// link.
 async fn enqueue(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -447,7 +448,7 @@ async fn enqueue(
         report.enqueued += recorded.dirty;
     }
     report.compared += findings.compared;
-    report.held += findings.held;
+    report.allowed += findings.allowed;
     report.drifted.extend(findings.drifted);
     Ok(())
 }
@@ -458,7 +459,7 @@ fn log(job: &Job<'_>, kind: &str, report: &ReconcileReport) {
         kind,
         compared = report.compared,
         drifted = report.drifted.len(),
-        held = report.held,
+        allowed = report.allowed,
         enqueued = report.enqueued,
         complete = report.complete,
         "compared both live sides"
@@ -470,7 +471,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_comparison_resumes_and_restarts_when_done() {
+    fn full_comparison_resumes_and_restarts_when_done() {
         let at = ScanProgress {
             after: Some(SalesforceId::parse("001xx000003DGb2AAG").unwrap()),
             compared: 2_000,

@@ -1,8 +1,8 @@
-//! How a session is had, shared and renewed.
+//! Obtains, shares and renews the session.
 //!
-//! All calls of a client use one access token. Whoever finds it dead first reads the shared one, and
-//! logs in only if that is the dead one too; everybody else waits for the result. Secrets and tokens
-//! are kept so that no Debug output can show them.
+//! All calls of a client use one access token. The first call that finds it expired reads the shared
+//! token, and logs in only if that one has expired too; the other calls wait for the result. Secrets and
+//! tokens never appear in Debug output.
 
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use super::transport::{HttpFailure, Transport};
 use crate::model::ids::SalesforceId;
 use crate::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 
-/// How a server without a person enters the org.
+/// How a server logs in to the org without a person.
 #[derive(Debug, Clone)]
 pub enum Login {
     /// OAuth 2.0 JWT bearer flow.
@@ -41,7 +41,7 @@ pub enum Login {
     },
 }
 
-/// An entered org.
+/// A session in an org.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// The bearer token.
@@ -55,7 +55,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns who the org is and as whom we are in it.
+    /// Returns the org's id and our user's id.
     pub fn identity(&self) -> OrgIdentity {
         OrgIdentity {
             organization_id: self.organization_id.clone(),
@@ -69,20 +69,20 @@ impl Session {
     }
 }
 
-/// Where the session is shared between processes, so that a tenant has one token and not one per
-/// function instance.
+/// Shares the session between processes, so that a tenant has one token and not one per function
+/// instance.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
-    /// Returns the session shared now, if there is one.
+    /// Returns the shared session, if there is one.
     async fn load(&self) -> Result<Option<Session>, TokenStoreError>;
 
-    /// Shares a session that was just had.
+    /// Shares a new session.
     async fn store(&self, session: &Session) -> Result<(), TokenStoreError>;
 }
 
 /// The shared session could not be read or written.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the shared session is out of reach: {reason}")]
+#[error("the shared session cannot be read or written: {reason}")]
 pub struct TokenStoreError {
     /// What went wrong, without the token.
     pub reason: String,
@@ -116,8 +116,8 @@ pub(super) struct SessionCache {
     login: PreparedLogin,
     store: Arc<dyn TokenStore>,
     current: RwLock<Option<Arc<Session>>>,
-    /// Held while one task reads the shared session or logs in. Excludes a second login; holds the
-    /// last refusal that another try would only repeat.
+    /// Locked while one call reads the shared session or logs in. Excludes a second login at the same
+    /// time. Contains the last permanent refusal, which another attempt would only repeat.
     renewal: Mutex<Option<(Instant, SalesforceError)>>,
 }
 
@@ -132,20 +132,20 @@ enum PreparedLogin {
     },
 }
 
-/// How long a login that was refused for good answers for all that follow.
+/// How long a permanently refused login is returned again without another attempt.
 ///
-/// Salesforce locks out and alerts on hammered logins; half a minute lets a corrected
-/// configuration through soon enough.
+/// Salesforce locks users out after many failed logins; after half a minute a corrected configuration
+/// is tried soon enough.
 const REFUSED_LOGIN_STANDS: Duration = Duration::from_secs(30);
 
-/// How long an assertion is valid: Salesforce recommends at most a few minutes.
+/// How long a JWT assertion is valid; Salesforce recommends at most a few minutes.
 const ASSERTION_SECONDS: u64 = 180;
 
-/// Longest login, in all.
+/// Timeout of the whole login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl SessionCache {
-    /// Prepares the login; nothing is sent yet. Errors: the private key is none.
+    /// Prepares the login; nothing is sent yet. Fails if the private key is invalid.
     pub(super) fn new(
         transport: Arc<dyn Transport>,
         login_url: &str,
@@ -165,7 +165,7 @@ impl SessionCache {
         })
     }
 
-    /// Returns the session, entering the org if there is none yet.
+    /// Returns the session; logs in if there is none yet.
     pub(super) async fn current(&self) -> Result<Arc<Session>, SalesforceError> {
         match self.cached() {
             Some(session) => Ok(session),
@@ -227,7 +227,7 @@ impl SessionCache {
             .body(form_body(&self.login_form()?));
         let body = self.fetch(request).await?;
         let token: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| unreadable("the token answer is not what OAuth prescribes"))?;
+            .map_err(|_| unreadable("the token response is not an OAuth token response"))?;
         self.session_of(token).await
     }
 
@@ -261,10 +261,12 @@ impl SessionCache {
 
     async fn session_of(&self, token: TokenAnswer) -> Result<Session, SalesforceError> {
         let instance_url = token.instance_url.trim_end_matches('/').to_owned();
-        // A token never leaves in clear text because an answer said so.
+        // A response must not make us send the token without TLS.
         let secure = instance_url.starts_with("https://") || self.login_url.starts_with("http://");
         if !secure {
-            return Err(unreadable("the token answer names an instance without TLS"));
+            return Err(unreadable(
+                "the token response names an instance without TLS",
+            ));
         }
         let access_token = SecretString::from(token.access_token);
         let ids = token.id.as_deref().and_then(ids_of_identity_url);
@@ -291,11 +293,11 @@ impl SessionCache {
             .body(Bytes::new());
         let body = self.fetch(request).await?;
         let info: UserInfo = serde_json::from_slice(&body)
-            .map_err(|_| unreadable("userinfo does not name organization and user"))?;
+            .map_err(|_| unreadable("the userinfo response lacks the organization or user id"))?;
         Ok((info.organization_id, info.user_id))
     }
 
-    /// Sends a request of the login, which must answer 200, and returns the body.
+    /// Sends a login request and returns the body. Fails if the status is not 200.
     async fn fetch(&self, request: http::Result<Request<Bytes>>) -> Result<Bytes, SalesforceError> {
         let failed = |failure: HttpFailure| failure.into_error(LOGIN);
         let request = request.map_err(|error| failed(HttpFailure::bad_request(&error.to_string())));
@@ -308,7 +310,7 @@ impl SessionCache {
     }
 }
 
-/// Returns a form as a request body holds it.
+/// Encodes a form as a request body.
 fn form_body(form: &[(&'static str, String)]) -> Bytes {
     let mut url = reqwest::Url::parse("http://form").expect("it is an address");
     url.query_pairs_mut().extend_pairs(form);
@@ -354,7 +356,8 @@ fn unreadable(message: &str) -> SalesforceError {
     }
 }
 
-/// `https://login.salesforce.com/id/00D…/005…`: the last two segments are org and user.
+/// Returns org and user of an identity URL, its last two segments:
+/// `https://login.salesforce.com/id/00D…/005…`.
 fn ids_of_identity_url(url: &str) -> Option<(SalesforceId, SalesforceId)> {
     let mut segments = url.trim_end_matches('/').rsplit('/');
     let user = SalesforceId::parse(segments.next()?).ok()?;

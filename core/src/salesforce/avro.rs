@@ -1,7 +1,7 @@
-//! What a change event says on the wire: its Avro schema, its header, its body by place.
+//! Decodes a change event: its Avro schema, its header, and its body by position.
 //!
-//! Compound fields are nested records in events and flat fields everywhere else: the flat names are
-//! worked out here, once per schema.
+//! Compound fields are nested records in events and flat fields everywhere else. This module derives the
+//! flat names, once per schema.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::model::ids::ObjectName;
 /// The schema of one kind of change event.
 pub(super) struct EventSchema {
     schema: Schema,
-    /// The object whose changes it describes, by the event's name.
+    /// The object whose changes it describes, from the event's name.
     pub(super) object: Option<ObjectName>,
-    /// Where a field of describe stands in the event.
+    /// Positions in the event by the field names of describe.
     places: BTreeMap<String, FieldPlace>,
 }
 
-/// A schema or an event that cannot be read.
+/// An unreadable schema or event.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct AvroError(String);
@@ -55,7 +55,7 @@ pub(super) enum ChangeType {
     Update,
     Delete,
     Undelete,
-    /// GAP_CREATE and its like, and whatever is not known: something changed.
+    /// GAP_CREATE and the like, and unknown types: something changed.
     Gap,
     GapOverflow,
 }
@@ -102,8 +102,8 @@ impl EventSchema {
         })
     }
 
-    /// Returns where a field of describe stands in the event; none for what events never carry:
-    /// formulas, roll-ups, and names put together from parts.
+    /// Returns the position of a field of describe, or `None` if events never carry it: formulas,
+    /// roll-ups, and names composed of parts.
     pub(super) fn place_of(&self, field: &str) -> Option<FieldPlace> {
         self.places.get(field).copied()
     }
@@ -126,8 +126,8 @@ impl EventSchema {
 }
 
 impl Event {
-    /// Returns the scalar at a place, null where the field or its compound is; none if something
-    /// else stands there.
+    /// Returns the scalar at a position; null if the field or its compound is null, `None` if there is no
+    /// scalar at this position.
     pub(super) fn scalar_at(&self, place: FieldPlace) -> Option<&Avro> {
         let (_, top) = self.body.get(place.field)?;
         match (chosen(top), place.child) {
@@ -138,7 +138,7 @@ impl Event {
             }
             (Avro::Record(_), None) => None,
             (scalar, None) => Some(scalar),
-            // A name given as one text, where its parts were asked for.
+            // A part of a name was requested, but the event has the name as one text.
             (_, Some(_)) => None,
         }
     }
@@ -204,10 +204,10 @@ impl ChangeType {
     }
 }
 
-/// Named records met so far, with the names of their fields: the second use of one is by name.
+/// The fields of each named record. Avro defines a record at its first use and refers to it by name later.
 type Compounds = BTreeMap<String, Vec<String>>;
 
-/// What may stand in a field.
+/// The types that a field may have.
 struct Shape<'a> {
     scalar: bool,
     compounds: Vec<(&'a str, &'a [String])>,
@@ -269,7 +269,7 @@ fn object_of_event(name: &str) -> Option<ObjectName> {
     ObjectName::parse(&object).ok()
 }
 
-/// Returns what stands in a union.
+/// Returns the value of a union, or the value itself.
 fn chosen(value: &Avro) -> &Avro {
     match value {
         Avro::Union(_, inner) => inner,
@@ -279,11 +279,11 @@ fn chosen(value: &Avro) -> &Avro {
 
 #[cfg(test)]
 pub(super) mod fixtures {
-    //! A schema and an update of it, as Salesforce writes them, and other events of that schema.
+    //! A schema and an update event as Salesforce encodes them, and a builder for other events.
 
     use super::{Avro, ChangeType, Event, EventHeader};
 
-    /// Two addresses, the second one by name, and a name of three branches.
+    /// Has two addresses, the second by reference, and a name that is a union of three types.
     pub(in crate::salesforce) const SCHEMA: &str = r#"{"type":"record","name":"AccountChangeEvent",
       "namespace":"com.sforce.eventbus","fields":[
       {"name":"ChangeEventHeader","type":{"type":"record","name":"ChangeEventHeader","fields":[
@@ -311,15 +311,15 @@ pub(super) mod fixtures {
       {"name":"AnnualRevenue","type":["null","double"],"default":null},
       {"name":"LastModifiedDate","type":["null","long"],"default":null}]}"#;
 
-    /// Type cleared, revenue 5.5, billing city Lyon.
+    /// Clears Type, sets AnnualRevenue to 5.5 and BillingCity to Lyon.
     const UPDATE: &str = "0e4163636f756e74022430303144303030303030497168534c49415a000252636f6d2f73\
         616c6573666f7263652f6170692f726573742f36322e303b636c69656e743d73796e63644830303036613566332d\
         643531642d653663342d316239632d3761396231643265336634300280a0abfef962aaf9e0d8f8f0042430303544\
         303030303030314c6a645749415302083078303400000408307836340c332d30783032000000020002084c796f6e\
         00000200000000000016400280a0abfef962";
 
-    /// What an event of this schema says: the bitmaps, and the fields that are not null.
-    pub(in crate::salesforce) struct Said<'a> {
+    /// The content of an event: the bitmaps, and the fields that are not null.
+    pub(in crate::salesforce) struct EventFixture<'a> {
         pub(in crate::salesforce) nulled: &'a [&'a str],
         pub(in crate::salesforce) diff: &'a [&'a str],
         pub(in crate::salesforce) changed: &'a [&'a str],
@@ -327,7 +327,10 @@ pub(super) mod fixtures {
     }
 
     /// Returns an event by Kim about one record.
-    pub(in crate::salesforce) fn event(change_type: ChangeType, said: &Said<'_>) -> Event {
+    pub(in crate::salesforce) fn event(
+        change_type: ChangeType,
+        content: &EventFixture<'_>,
+    ) -> Event {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let header = EventHeader {
             entity_name: "Account".to_owned(),
@@ -338,13 +341,13 @@ pub(super) mod fixtures {
             commit_timestamp: 1_700_000_001_000,
             commit_number: 42,
             commit_user: "005D0000001LjdWIAS".to_owned(),
-            nulled_fields: texts(said.nulled),
-            diff_fields: texts(said.diff),
-            changed_fields: texts(said.changed),
+            nulled_fields: texts(content.nulled),
+            diff_fields: texts(content.diff),
+            changed_fields: texts(content.changed),
         };
         let mut body = vec![("ChangeEventHeader".to_owned(), Avro::Null)];
         body.extend(FIELDS.iter().map(|field| {
-            let stated = said.body.iter().find(|(name, _)| name == field);
+            let stated = content.body.iter().find(|(name, _)| name == field);
             let value = stated.map_or(Avro::Null, |(_, value)| value.clone());
             ((*field).to_owned(), value)
         }));
@@ -375,7 +378,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_golden_update_decodes() {
+    fn update_recorded_from_salesforce_decodes() {
         let schema = EventSchema::parse(SCHEMA).unwrap();
         let event = schema.decode(&update()).unwrap();
         assert_eq!(event.header.record_ids, ["001D000000IqhSLIAZ"]);
@@ -391,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_compounds_have_their_flat_names() {
+    fn compound_parts_have_flat_names() {
         let schema = EventSchema::parse(SCHEMA).unwrap();
         let place = |name| {
             let place: Option<FieldPlace> = schema.place_of(name);
@@ -414,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn an_events_name_says_which_object_it_is_about() {
+    fn event_name_gives_the_object() {
         let object = |name| object_of_event(name).map(String::from);
         assert_eq!(object("AccountChangeEvent").as_deref(), Some("Account"));
         assert_eq!(object("Foo__ChangeEvent").as_deref(), Some("Foo__c"));
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_event_are_an_error() {
+    fn invalid_bytes_and_schemas_are_errors() {
         let schema = EventSchema::parse(SCHEMA).unwrap();
         for length in [0, 1, 20, 100] {
             assert!(schema.decode(&update()[..length]).is_err(), "{length}");

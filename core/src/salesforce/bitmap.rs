@@ -1,16 +1,17 @@
-//! Which fields a change event's bitmaps name (Pub/Sub API guide, "Event Deserialization
-//! Considerations"). Pure: places only, names are the schema's.
+//! Decodes the bitmaps of a change event to field positions (Pub/Sub API guide, "Event Deserialization
+//! Considerations"). The schema maps positions to names.
 
 use std::collections::BTreeSet;
 
-/// The place of a field in an event: its index at top level and, inside a compound, its index there.
+/// The position of a field in an event: its index at top level and, for a part of a compound, its index
+/// in the compound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FieldPlace {
     pub(super) field: usize,
     pub(super) child: Option<usize>,
 }
 
-/// An invalid bitmap: the content of the event is unknown.
+/// An invalid bitmap, so that the changed fields are unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the bitmap {bitmap:?} is malformed")]
 pub(super) struct BitmapError {
@@ -20,8 +21,8 @@ pub(super) struct BitmapError {
 /// Longest bitmap in hexadecimal digits: four times the 800 fields an object may have.
 const DIGITS_MAX: usize = 800;
 
-/// Returns the places that the bitmaps set: `0x…` for top-level fields, `7-0x…` for the children of
-/// field 7. The lowest bit of the whole number is index 0.
+/// Returns the positions that the bitmaps set: `0x…` for top-level fields, `7-0x…` for the children of
+/// field 7. The lowest bit of the number is index 0.
 pub(super) fn places(bitmaps: &[String]) -> Result<BTreeSet<FieldPlace>, BitmapError> {
     let mut places = BTreeSet::new();
     for bitmap in bitmaps {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn bitmaps_set_the_places_that_salesforce_means() {
+    fn bitmaps_decode_to_field_positions() {
         for (bitmaps, expected) in [
             (&["0x400800"][..], "11 22"),
             (&["0x400080"], "7 22"),
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bitmap_is_refused() {
+    fn malformed_bitmaps_are_refused() {
         for malformed in [
             "", "0x", "400800", "0xZZ", "-0x01", "x-0x01", "4-", "0x01-4",
         ] {

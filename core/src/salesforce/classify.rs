@@ -1,29 +1,28 @@
-//! What an error of Salesforce means: one place reads error bodies, one function turns a status and
-//! a code into what is to be done.
+//! Parses Salesforce errors and decides by status and code what to do about them.
 //!
-//! Codes are an open set (REST API Developer Guide, "Status Codes and Error Responses"): what is not
-//! listed here stops the record, so that nothing is repeated blindly.
+//! Codes are an open set (REST API Developer Guide, "Status Codes and Error Responses"). An unknown code
+//! parks the record, so that no write is repeated blindly.
 
 use serde::Deserialize;
 
 use crate::ports::salesforce::{Disposition, Refusal, SalesforceError};
 
-/// One error as Salesforce states it.
+/// One error that Salesforce returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// HTTP status; none for gRPC and for one record of a collection.
+    /// HTTP status; `None` for gRPC and for one record of a collection.
     pub status: Option<u16>,
     /// errorCode, statusCode, OAuth error, or gRPC error-code without its common prefix.
     pub code: String,
     /// The message. May quote record values.
     pub message: String,
-    /// The fields that were named.
+    /// The fields that the error names.
     pub fields: Vec<String>,
 }
 
 impl Fault {
-    /// Returns the first error that the body of an HTTP answer states; a body that states none gives
-    /// `HTTP_<status>`.
+    /// Returns the first error in the body of an HTTP response, or `HTTP_<status>` if the body has no
+    /// error.
     pub fn from_body(status: u16, body: &[u8]) -> Self {
         let stated = serde_json::from_slice::<ErrorBody>(body)
             .ok()
@@ -55,12 +54,12 @@ impl Fault {
         }
     }
 
-    /// Returns what is to be done about it.
+    /// Returns what to do about it.
     pub fn disposition(&self) -> Disposition {
         disposition(self)
     }
 
-    /// Returns it as the refusal of a write.
+    /// Converts it to the refusal of a write.
     pub fn into_refusal(self) -> Refusal {
         Refusal {
             disposition: self.disposition(),
@@ -70,7 +69,7 @@ impl Fault {
         }
     }
 
-    /// Returns it as the failure of a call, without anything that may quote a record.
+    /// Converts it to the failure of a call, without text that may quote a record.
     pub fn into_error(self, what: &str) -> SalesforceError {
         SalesforceError {
             what: what.to_owned(),
@@ -96,7 +95,8 @@ impl Fault {
         }
     }
 
-    /// Messages about queries and records quote them; those about calls, sessions and quotas do not.
+    /// Leaves out messages about queries and records, which quote them. Messages about calls, sessions and
+    /// quotas do not.
     fn loggable_message(&self) -> String {
         if let Some(column) = self.missing_column() {
             return format!("the field {column} does not exist or is hidden from this user");
@@ -115,11 +115,10 @@ impl Fault {
 /// Prefix of all error codes of the Pub/Sub API (guide, "Handling Errors").
 const EVENT_BUS_PREFIX: &str = "sfdc.platform.eventbus.grpc.";
 
-/// Longest message that is passed on to logs.
+/// Longest message in logs.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// Codes whose messages are fixed texts. OAuth and event-bus codes are lower-case, and theirs are
-/// fixed as well.
+/// Codes with a fixed message. OAuth and event-bus codes, which are lower-case, have fixed messages too.
 const CODES_SAFE_TO_QUOTE: &[&str] = &[
     "API_CURRENTLY_DISABLED",
     "API_DISABLED_FOR_ORG",
@@ -134,7 +133,7 @@ const CODES_SAFE_TO_QUOTE: &[&str] = &[
     "UNKNOWN_EXCEPTION",
 ];
 
-/// Decides what is to be done about an error: the one place where a code becomes a decision.
+/// Decides what to do about an error. No other code decides by error codes.
 fn disposition(fault: &Fault) -> Disposition {
     match fault.code.as_str() {
         "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" | "InvalidSessionId" => {
@@ -150,7 +149,7 @@ fn disposition(fault: &Fault) -> Disposition {
         | "service.protection.triggered"
         | "service.protection.stream.limit.triggered"
         | "concurrent.client.limit.exceeded" => Disposition::WaitForQuota,
-        // A sibling's failure, a lock, a governor of the moment: the same write may pass later.
+        // Another record's failure, a lock, or a temporary limit: the same write may pass later.
         "UNABLE_TO_LOCK_ROW"
         | "QUERY_TIMEOUT"
         | "SERVER_UNAVAILABLE"
@@ -169,16 +168,16 @@ fn disposition(fault: &Fault) -> Disposition {
         | "subscription.internal.error" => Disposition::RetryLater,
         // The record has changed since it was seen, whatever the code says.
         _ if fault.status == Some(412) => Disposition::Reread,
-        // The record is not what it was max_per_hour to be.
+        // The record is not in the state that was assumed.
         "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => Disposition::Reread,
-        // Of the record itself; where a field is named, that field's value is wrong.
+        // Without a field, the record's own id is wrong; with one, that field's value is.
         "INVALID_CROSS_REFERENCE_KEY" if fault.fields.is_empty() => Disposition::Reread,
-        // "Provided external ID field does not exist …" is a fault of the mapping.
+        // "Provided external ID field does not exist …" is a mistake in the mapping.
         "NOT_FOUND" if !fault.message.starts_with("Provided external ID field") => {
             Disposition::Reread
         }
         "INVALID_FIELD" if names_a_missing_parent(&fault.message) => Disposition::WaitForParent,
-        // A trigger's or flow's failure passes on the text of what made it fail.
+        // The message of a failed trigger or flow contains the error that made it fail.
         "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY" if fault.message.contains("UNABLE_TO_LOCK_ROW") => {
             Disposition::RetryLater
         }
@@ -198,11 +197,11 @@ fn is_server_fault(status: Option<u16>) -> bool {
     status.is_some_and(|status| status >= 500)
 }
 
-/// Decides by the status alone, where no code says more.
+/// Decides by the status alone, for errors without a useful code.
 fn status_disposition(status: Option<u16>) -> Disposition {
     match status {
         Some(401) => Disposition::RefreshSession,
-        // Redirects: the org has moved, a new session says where to.
+        // The org has moved; a new session has its new address.
         Some(301 | 302 | 307 | 308) => Disposition::RefreshSession,
         Some(404 | 412) => Disposition::Reread,
         Some(408 | 420 | 429) => Disposition::RetryLater,
@@ -211,7 +210,7 @@ fn status_disposition(status: Option<u16>) -> Disposition {
     }
 }
 
-/// Either form of an error body: an array of errors, or OAuth's object.
+/// An error body: an array of errors, or OAuth's object.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ErrorBody {
@@ -263,7 +262,7 @@ mod tests {
         }
     }
 
-    /// What is to be done, status, code, and what Salesforce says where that matters.
+    /// Disposition, status, code, and the message where it matters.
     const CODES: &str = "
         RefreshSession 401 INVALID_SESSION_ID Session expired or invalid
         RefreshSession 401 INVALID_AUTH_HEADER INVALID_JWT_FORMAT
@@ -345,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_reference_in_a_named_field_is_the_fields_fault() {
+    fn wrong_reference_in_a_named_field_parks() {
         let mut wrong_owner = fault(400, "INVALID_CROSS_REFERENCE_KEY", "invalid");
         wrong_owner.fields = vec!["OwnerId".to_owned()];
         assert_eq!(wrong_owner.disposition(), Disposition::Park);
     }
 
     #[test]
-    fn the_event_buss_codes_are_known_with_their_prefix() {
+    fn event_bus_codes_are_classified_without_their_prefix() {
         for (code, expected) in [
             ("service.auth.error", Disposition::RefreshSession),
             ("service.unavailable", Disposition::RetryLater),
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_may_quote_a_record_never_reaches_an_error() {
+    fn message_that_may_quote_a_record_is_left_out() {
         let fault = fault(
             400,
             "STRING_TOO_LONG",
@@ -394,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_does_not_exist_is_named() {
+    fn error_names_the_missing_column() {
         let message =
             "\nSELECT Id, Foo__c FROM Account\n  ^\nNo such column 'Foo__c' on entity 'Account'.";
         let error = fault(400, "INVALID_FIELD", message).into_error("the query");

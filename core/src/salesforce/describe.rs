@@ -1,4 +1,4 @@
-//! What an object looks like: describe, read into the types that canonical values depend on.
+//! Reads an object's describe into the field types that canonical values depend on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -14,18 +14,18 @@ use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::model::value::{Decimal, Value};
 use crate::ports::salesforce::{Disposition, SalesforceError};
 
-/// Describes of objects, kept until one is contradicted.
+/// Caches the describes of objects until an error shows that one is outdated.
 #[derive(Default)]
 pub(super) struct Schemas {
     known: RwLock<BTreeMap<ObjectName, Arc<ObjectSchema>>>,
 }
 
-/// Longest describe: a few MB for objects with many picklist values.
+/// Timeout of a describe, which has a few MB for objects with many picklist values.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Schemas {
-    /// Returns the schema of an object, asking the org the first time. Errors: the object does not
-    /// exist or is hidden, or the org is out of reach.
+    /// Returns the schema of an object, from the org the first time. Fails if the object does not exist
+    /// or is hidden, or the org cannot be reached.
     pub(super) async fn get(
         &self,
         rest: &RestClient,
@@ -53,7 +53,7 @@ impl Schemas {
             what,
             status: Some(200),
             code: "unreadable_answer".to_owned(),
-            message: "the answer is not a describe".to_owned(),
+            message: "the response is not a describe result".to_owned(),
             disposition: Disposition::RetryLater,
         })?;
         let schema = Arc::new(schema);
@@ -62,14 +62,14 @@ impl Schemas {
         Ok(schema)
     }
 
-    /// Forgets the schema of an object.
+    /// Removes the schema of an object from the cache.
     pub(super) fn forget(&self, object: &ObjectName) {
         let mut known = self.known.write().expect("no holder of this lock panics");
         known.remove(object);
     }
 
-    /// Returns the JSON that an external id is sent as: a number where the field is known to hold
-    /// numbers. Makes no call: a mapped object has been described before it is written.
+    /// Returns an external id as JSON, a number if the field's type is numeric. Makes no call: a mapped
+    /// object is always described before it is written.
     pub(super) fn external_id_json(
         &self,
         object: &ObjectName,
@@ -91,7 +91,7 @@ impl Schemas {
         )
     }
 
-    /// Returns the object that a reference points to, where it is known and only one.
+    /// Returns the object that a reference points to, if it is known and the only one.
     pub(super) fn parent_of(
         &self,
         object: &ObjectName,
@@ -110,7 +110,7 @@ impl Schemas {
     }
 }
 
-/// Returns the schema of a field. Errors: the object has no such field, which is named.
+/// Returns the schema of a field. Fails, naming the field, if the object does not have it.
 pub(super) fn field_of<'a>(
     schema: &'a ObjectSchema,
     field: &FieldName,
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_describe_becomes_types() {
+    fn describe_is_read_into_field_types() {
         let body = br#"{"name":"Account","keyPrefix":"001","label":"Account","fields":[
             {"name":"Id","type":"id","length":18},
             {"name":"Name","type":"string","length":255,"createable":true,"updateable":true},
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_does_not_exist_is_named() {
+    fn error_names_the_missing_field() {
         let schema = parse(br#"{"name":"Account","keyPrefix":"001","fields":[]}"#).unwrap();
         let error = field_of(&schema, &FieldName::parse("Foo__c").unwrap()).unwrap_err();
         assert!(error.message.contains("Account has no field Foo__c"));

@@ -1,7 +1,7 @@
-//! What a change event says about the records of mapped objects: one observation per record.
+//! Turns a change event into observations of mapped records, one per record.
 //!
-//! An absent field, an unchanged one and a cleared one are three things, and only the bitmaps tell.
-//! Whatever cannot be told for sure becomes a gap: the record is read again.
+//! Only the bitmaps distinguish an absent, an unchanged and a cleared field. Where an event is ambiguous,
+//! the observation is a gap, and the record is read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,11 +29,11 @@ pub(super) struct EventFilter {
 pub(super) struct EventObject {
     schema: Arc<ObjectSchema>,
     interest: Interest,
-    /// The one mapped field that is an external id, if it is only one.
+    /// The mapped external id field, if there is exactly one.
     external_id: Option<FieldName>,
 }
 
-/// By what our own changes are recognised.
+/// How our own changes are recognised.
 pub(super) struct Ourselves {
     /// End of changeOrigin of our writes, `;client=syncline`.
     pub(super) origin_suffix: String,
@@ -41,36 +41,36 @@ pub(super) struct Ourselves {
     pub(super) user_id: SalesforceId,
 }
 
-/// Where an event was seen.
-pub(super) struct Observation<'a> {
+/// The position of an event in its stream.
+pub(super) struct EventPosition<'a> {
     pub(super) replay_id: &'a [u8],
-    /// Observations that the same replay id has given already.
+    /// The number of observations already read from this replay id.
     pub(super) ordinal: i32,
 }
 
-/// What an event says of itself, in whatever form it came.
+/// Metadata of an event, the same for both encodings.
 pub(super) struct EventMeta<'a> {
     pub(super) header: &'a EventHeader,
     pub(super) version: Version,
-    /// Where it was seen.
+    /// Its position.
     pub(super) cursor: SourceCursor,
-    /// Observations that the same place has given already.
+    /// The number of observations already read from this position.
     pub(super) ordinal: i32,
 }
 
-/// What one event says.
+/// The result of reading one event.
 #[derive(Debug, PartialEq)]
 pub(super) enum EventReading {
     /// One observation per record.
     Observed(Vec<SalesforceObservation>),
-    /// The object must be read again as a whole.
+    /// All records of the object must be read again.
     NeedsResync(ObjectName),
-    /// No mapped object or field.
+    /// The event has no mapped object or field.
     OutOfScope,
 }
 
 impl EventFilter {
-    /// Adds an object with its mapped fields. Errors: the object has no such field.
+    /// Adds an object with its mapped fields. Fails if the object does not have one of them.
     pub(super) fn add(
         &mut self,
         schema: Arc<ObjectSchema>,
@@ -95,8 +95,9 @@ impl EventFilter {
         Ok(())
     }
 
-    /// Returns the objects that an unreadable event may be about: its schema's, else all.
-    pub(super) fn suspects(&self, object: Option<&ObjectName>) -> Vec<ObjectName> {
+    /// Returns the mapped objects that an undecodable event may belong to: the schema's object if it is
+    /// known, else all.
+    pub(super) fn possible_objects(&self, object: Option<&ObjectName>) -> Vec<ObjectName> {
         match object {
             Some(object) => self
                 .objects
@@ -108,26 +109,26 @@ impl EventFilter {
         }
     }
 
-    /// Returns what an event says.
+    /// Reads a decoded Avro event.
     pub(super) fn read(
         &self,
         schema: &EventSchema,
         event: &Event,
-        seen: &Observation<'_>,
+        position: &EventPosition<'_>,
         ourselves: &Ourselves,
     ) -> EventReading {
         let meta = EventMeta {
             header: &event.header,
             version: version_of(schema, event),
-            cursor: SourceCursor::SalesforceReplayId(seen.replay_id.to_vec()),
-            ordinal: seen.ordinal,
+            cursor: SourceCursor::SalesforceReplayId(position.replay_id.to_vec()),
+            ordinal: position.ordinal,
         };
         self.reading(meta, ourselves, |event_object| {
             event_object.content(schema, event)
         })
     }
 
-    /// Returns what an event says whose content is told by `content`.
+    /// Reads an event, with `content` to read its fields.
     pub(super) fn reading(
         &self,
         meta: EventMeta<'_>,
@@ -145,13 +146,13 @@ impl EventFilter {
             header.record_ids.iter().map(|id| real_id(id)).collect();
         let ids = match ids {
             Some(ids) if header.change_type != ChangeType::GapOverflow && !ids.is_empty() => ids,
-            // `001*` and the id of zeroes stand for records that are not named.
+            // `001*` and an id of zeroes mean that the event does not name its records.
             Some(_) | None => return EventReading::NeedsResync(object.clone()),
         };
         let (kind, fields) = match content(event_object) {
-            Content::Said(kind, fields) => (kind, fields),
+            Content::Known(kind, fields) => (kind, fields),
             Content::NothingMapped => return EventReading::OutOfScope,
-            Content::Unclear => (ObservationKind::Gap, Payload::new()),
+            Content::Ambiguous => (ObservationKind::Gap, Payload::new()),
         };
         let one = SalesforceObservation {
             object: object.clone(),
@@ -185,16 +186,16 @@ impl Ourselves {
     }
 }
 
-/// What an event says about the mapped fields of a record.
+/// The mapped fields of an event.
 pub(super) enum Content {
-    Said(ObservationKind, Payload),
+    Known(ObservationKind, Payload),
     NothingMapped,
-    /// It changed; how is unknown.
-    Unclear,
+    /// The record changed in an unknown way.
+    Ambiguous,
 }
 
 impl EventObject {
-    /// The fields whose values are wanted.
+    /// The mapped fields.
     pub(super) fn fields(&self) -> impl Iterator<Item = &FieldName> {
         self.interest.fields.iter()
     }
@@ -203,11 +204,11 @@ impl EventObject {
         self.schema.fields.get(field)
     }
 
-    /// Returns what an update says that changed these of the wanted fields.
+    /// Returns the content of an update that changed these mapped fields.
     pub(super) fn changed(&self, fields: Payload) -> Content {
         match (fields.is_empty(), self.interest.changes) {
             (true, Changes::OfFields) => Content::NothingMapped,
-            (false, _) | (true, Changes::All) => Content::Said(ObservationKind::Changed, fields),
+            (false, _) | (true, Changes::All) => Content::Known(ObservationKind::Changed, fields),
         }
     }
 
@@ -215,9 +216,9 @@ impl EventObject {
         match event.header.change_type {
             ChangeType::Create => self.whole(schema, event, ObservationKind::Created),
             ChangeType::Undelete => self.whole(schema, event, ObservationKind::Undeleted),
-            ChangeType::Update => self.changes(schema, event).unwrap_or(Content::Unclear),
-            ChangeType::Delete => Content::Said(ObservationKind::Deleted, Payload::new()),
-            ChangeType::Gap | ChangeType::GapOverflow => Content::Unclear,
+            ChangeType::Update => self.changes(schema, event).unwrap_or(Content::Ambiguous),
+            ChangeType::Delete => Content::Known(ObservationKind::Deleted, Payload::new()),
+            ChangeType::Gap | ChangeType::GapOverflow => Content::Ambiguous,
         }
     }
 
@@ -234,12 +235,12 @@ impl EventObject {
             })
             .collect();
         match fields {
-            Some(fields) => Content::Said(kind, fields),
-            None => Content::Unclear,
+            Some(fields) => Content::Known(kind, fields),
+            None => Content::Ambiguous,
         }
     }
 
-    /// An update carries the fields that its bitmaps name; none if it cannot be told which.
+    /// An update carries the fields that its bitmaps name. Returns `None` if they are ambiguous.
     fn changes(&self, schema: &EventSchema, event: &Event) -> Option<Content> {
         let header = &event.header;
         let changed = places(&header.changed_fields).ok()?;
@@ -247,7 +248,7 @@ impl EventObject {
         let differing = places(&header.diff_fields).ok()?;
         let mut fields = Payload::new();
         for field in &self.interest.fields {
-            // A formula may have changed with anything, and events never carry it.
+            // A formula may change with any field, and events never carry it.
             let place = schema.place_of(field.as_str())?;
             if touches(&differing, place) || only_the_whole(&changed, &nulled, place) {
                 return None;
@@ -257,7 +258,7 @@ impl EventObject {
                 continue;
             }
             let scalar = event.scalar_at(place)?;
-            // Changed, not cleared, and yet without a value: it was not delivered.
+            // Changed and not cleared, but without a value: it was not delivered.
             if matches!(scalar, Avro::Null) && !is_nulled {
                 return None;
             }
@@ -288,7 +289,7 @@ fn touches(places: &BTreeSet<FieldPlace>, place: FieldPlace) -> bool {
     places.contains(&place) || places.contains(&whole)
 }
 
-/// Only the compound is named, so the event does not say which of its parts changed.
+/// Returns whether the event names only the compound and not which of its parts changed.
 fn only_the_whole(
     changed: &BTreeSet<FieldPlace>,
     nulled: &BTreeSet<FieldPlace>,
@@ -305,10 +306,10 @@ fn only_the_whole(
         && !named().any(|named| named.child.is_some())
 }
 
-/// Digits that a double carries whatever they are (IEEE 754 binary64, DBL_DIG).
+/// Decimal digits that a double always preserves (IEEE 754 binary64, DBL_DIG).
 const DOUBLE_DIGITS: usize = 15;
 
-/// Returns the canonical value of an event's scalar, or none if it cannot be told for sure.
+/// Returns the canonical value of an event's scalar, or `None` if it is ambiguous.
 fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
     let of_json = |json: Json| canonical::from_salesforce_json(field, &json).ok();
     match avro {
@@ -319,7 +320,7 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
         Avro::Long(long) => whole_number(field, *long),
         Avro::Double(double) => {
             let number = Decimal::parse(&double.to_string())?;
-            distinguished(field, &number)
+            is_exact_as_double(field, &number)
                 .then(|| of_json(Value::Number(number).to_json()))
                 .flatten()
         }
@@ -327,9 +328,9 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
     }
 }
 
-/// Returns whether a number that was a double is the one meant: the shortest decimal that gives the
-/// double is, if the field's digits at this magnitude are no more than a double can tell apart.
-pub(super) fn distinguished(field: &FieldType, number: &Decimal) -> bool {
+/// Returns whether a double preserves every digit that the field can have at this magnitude. Only then is
+/// the shortest decimal of the double certainly the number in Salesforce.
+pub(super) fn is_exact_as_double(field: &FieldType, number: &Decimal) -> bool {
     field
         .scale()
         .is_some_and(|scale| number.whole_digits() + scale as usize <= DOUBLE_DIGITS)
@@ -343,7 +344,7 @@ fn whole_number(field: &FieldType, number: i64) -> Option<Value> {
     }
 }
 
-/// The stamp is the record's own where the event carries it; a delete has only the commit's.
+/// Returns the record's own timestamp if the event carries it, else the commit's: a delete has only that.
 fn version_of(schema: &EventSchema, event: &Event) -> Version {
     let modified = schema
         .place_of("LastModifiedDate")
@@ -358,7 +359,7 @@ fn version_of(schema: &EventSchema, event: &Event) -> Version {
     }
 }
 
-/// Returns a record's id, or none for a wildcard or the placeholder of an overflow.
+/// Returns a record's id, or `None` for a wildcard or the placeholder of an overflow.
 fn real_id(text: &str) -> Option<SalesforceId> {
     SalesforceId::parse(text)
         .ok()

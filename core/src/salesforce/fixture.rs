@@ -1,4 +1,4 @@
-//! Objects for the tests of what events say, by whatever way they come.
+//! Objects for the tests of events, from Pub/Sub and from Event Relay.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(super) const MONEY: FieldType = FieldType::Decimal {
     scale: 2,
 };
 
-/// An object with these fields, the first of which is its external id.
+/// Returns an object with these fields; the first is its external id.
 pub(super) fn object(name: &str, key_prefix: &str, fields: &[(&str, FieldType)]) -> ObjectSchema {
     let field = |(place, (name, field_type)): (usize, &(&str, FieldType))| FieldSchema {
         name: field_name(name),
@@ -39,7 +39,7 @@ pub(super) fn object(name: &str, key_prefix: &str, fields: &[(&str, FieldType)])
     }
 }
 
-/// The object with these fields mapped.
+/// Maps these fields of the object.
 pub(super) fn mapped(
     object: ObjectSchema,
     fields: &[&str],
@@ -52,8 +52,8 @@ pub(super) fn mapped(
     (Arc::new(object), interest)
 }
 
-/// What was observed in a line: the kind, then the fields.
-pub(super) fn told(observation: &SalesforceObservation) -> String {
+/// Formats an observation as a line: the kind, then the fields.
+pub(super) fn line_of(observation: &SalesforceObservation) -> String {
     let fields: Vec<String> = observation
         .fields
         .iter()

@@ -1,8 +1,7 @@
-//! How change events are subscribed to: the Pub/Sub API over gRPC.
+//! Subscribes to change events with the Pub/Sub API over gRPC.
 //!
-//! Positions are opaque bytes. A batch is handed out with the position that may be stored once all of
-//! it is durable, keep-alives included. A stream that ends is not reopened behind the caller's back,
-//! but for one renewal of a dead session.
+//! Positions are opaque bytes. Each batch, keep-alives included, has the position to store once the whole
+//! batch is durable. A stream that ends is not reopened, except once when its session has expired.
 
 mod credit;
 mod stream;
@@ -29,7 +28,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use self::credit::Credit;
 use self::proto::pub_sub_client::PubSubClient;
 use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest};
-use self::stream::{Link, OpenedStream, Subscription};
+use self::stream::{Connection, OpenedStream, Subscription};
 use super::auth::{Session, SessionCache};
 use super::avro::EventSchema;
 use super::classify::Fault;
@@ -44,22 +43,22 @@ pub(super) struct EventBus {
     transport: Arc<dyn Transport>,
     sessions: Arc<SessionCache>,
     origin_suffix: String,
-    /// Event schemas by id; an id stands for the same schema for ever.
+    /// Event schemas by id; the schema of an id never changes.
     schemas: Arc<Mutex<BTreeMap<String, Arc<EventSchema>>>>,
 }
 
-/// Largest message: twice what an event batch of the API is asked to keep below.
+/// Largest message: twice the size that the API asks event batches to stay below.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Largest single allocation while decoding an event, which has at most 1 MB.
+/// Largest single allocation while decoding an event; events have at most 1 MB.
 const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Longest call: for a schema, or until a stream may be watched.
+/// Timeout of one call: reading a schema, or opening a stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the opening of a stream is watched for a refusal. The server may keep silent until the
-/// first event, so silence is no error.
-const OPENING_WATCHED: Duration = Duration::from_secs(1);
+/// How long to wait for a refusal when a stream is opened. The server may send nothing until the first
+/// event, so silence is not an error.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Replay requests that can wait in the channel: one opens the stream, one tops it up.
 const REQUESTS_WAITING: usize = 4;
@@ -83,9 +82,9 @@ impl EventBus {
         }
     }
 
-    /// Opens a subscription, with a new session where the old one is dead. Errors: the topic does not
-    /// exist or may not be read, or the bus is out of reach; a server that takes its time says so
-    /// through the stream. That the position is lost is always said by the stream.
+    /// Opens a subscription, with a new session if the old one has expired. Fails if the topic does not
+    /// exist or may not be read, or the bus cannot be reached. The stream itself reports a refusal that
+    /// arrives late, and always reports a lost position.
     pub(super) async fn subscribe(
         &self,
         topic: &str,
@@ -114,7 +113,7 @@ impl EventBus {
         })
     }
 
-    /// Returns the schema with this id, asking for it the first time.
+    /// Returns the schema with this id, from the org the first time.
     async fn schema(&self, schema_id: &str) -> Result<Arc<EventSchema>, SalesforceError> {
         let known = {
             let schemas = self.schemas.lock().expect("no holder of this lock panics");
@@ -148,8 +147,8 @@ impl EventBus {
         Ok(schema)
     }
 
-    /// Makes a call, with a new session where the old one is dead, and returns the answer with the
-    /// session that got it.
+    /// Makes a call, with a new session if the old one has expired. Returns the response and the session
+    /// that was used.
     async fn ask<T, Call>(
         &self,
         what: &str,
@@ -173,7 +172,7 @@ impl EventBus {
         }
     }
 
-    /// Opens the stream and watches it for a moment.
+    /// Opens the stream and waits a moment for a refusal.
     async fn open(
         &self,
         session: &Session,
@@ -201,17 +200,17 @@ impl EventBus {
         let mut client = self.client();
         let mut opening: Opening =
             Box::pin(async move { client.subscribe(request).await.map(Response::into_inner) });
-        let link = match timeout(OPENING_WATCHED, &mut opening).await {
-            Ok(Ok(stream)) => Link::Open(Box::new(stream)),
+        let connection = match timeout(REFUSAL_WAIT, &mut opening).await {
+            Ok(Ok(stream)) => Connection::Open(Box::new(stream)),
             Ok(Err(status)) if position_is_lost(&fault_of(&status).code) => {
-                Link::Opening(Box::pin(future::ready(Err(status))))
+                Connection::Opening(Box::pin(future::ready(Err(status))))
             }
             Ok(Err(status)) => return Err(status),
-            Err(_) => Link::Opening(opening),
+            Err(_) => Connection::Opening(opening),
         };
         Ok(OpenedStream {
             requests,
-            link,
+            connection,
             credit,
         })
     }
@@ -231,7 +230,7 @@ impl Service<http::Request<GrpcBody>> for Caller {
     type Error = GrpcFailure;
     type Future = future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    /// The transport waits in the call itself until it can take it.
+    /// Always ready: `call` itself waits until the transport can send.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -244,14 +243,14 @@ impl Service<http::Request<GrpcBody>> for Caller {
 
 type Opening = future::BoxFuture<'static, Result<Streaming<FetchResponse>, Status>>;
 
-/// Code of a schema that is no Avro schema of a change event.
+/// Code of a schema that is not the Avro schema of a change event.
 const SCHEMA_UNREADABLE: &str = "schema_unreadable";
 
 /// Returns a request with the metadata that every RPC carries.
 fn authorized<T>(message: T, session: &Session) -> Result<Request<T>, Status> {
     let value = |text: &str| {
         MetadataValue::<Ascii>::try_from(text)
-            .map_err(|_| Status::invalid_argument("the session holds no header text"))
+            .map_err(|_| Status::invalid_argument("the session is not valid header text"))
     };
     let mut token = value(session.access_token.expose_secret())?;
     token.set_sensitive(true);
@@ -273,12 +272,14 @@ async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    timeout(limit, call)
-        .await
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+    timeout(limit, call).await.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded(
+            "the response did not arrive in time",
+        ))
+    })
 }
 
-/// The position is malformed, or older than what is kept.
+/// Returns whether the position is malformed, or older than the retained events.
 fn position_is_lost(code: &str) -> bool {
     matches!(
         code,
@@ -286,7 +287,7 @@ fn position_is_lost(code: &str) -> bool {
     )
 }
 
-/// Returns the fault that a status states: in the trailer `error-code`, else by its code alone.
+/// Returns the fault of a status, from the trailer `error-code`, else from its gRPC code.
 fn fault_of(status: &Status) -> Fault {
     let trailer = status
         .metadata()
@@ -295,7 +296,7 @@ fn fault_of(status: &Status) -> Fault {
     let code = trailer.unwrap_or(match status.code() {
         Code::Unauthenticated => "service.auth.error",
         Code::ResourceExhausted => "service.protection.triggered",
-        // Streams are cut without a trailer whenever a server restarts.
+        // When a server restarts, streams end without a trailer.
         Code::Unavailable
         | Code::Internal
         | Code::Unknown

@@ -1,4 +1,4 @@
-//! How records are read: by id, by external id, page by page, and by when they last changed.
+//! Reads records: by id, by external id, page by page, and by when they last changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::ports::salesforce::{
 pub(super) struct Reader<'a> {
     pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
-    /// Most statements under way at a time.
+    /// Most concurrent queries.
     pub(super) calls_in_flight: usize,
     /// Rows of one page of a scan.
     pub(super) page_rows: usize,
@@ -40,14 +40,14 @@ enum Rows {
     DeletedToo,
 }
 
-/// Longest query, all its pages together. Salesforce itself ends a query after two minutes.
+/// Timeout of a query with all its pages. Salesforce itself ends a query after two minutes.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Most pages of one query: far more than any statement here asks rows for.
+/// Most pages of one query: far more than any statement here needs.
 const PAGES_MAX: usize = 500;
 
 impl Reader<'_> {
-    /// Reads the named records, deleted ones included, each once.
+    /// Reads the given records, deleted ones included, each once.
     pub(super) async fn by(
         &self,
         object: &ObjectName,
@@ -92,7 +92,7 @@ impl Reader<'_> {
         Ok(columns.page(&rows, self.page_rows))
     }
 
-    /// Tries a filter beside the fields that are read with it.
+    /// Tries a filter together with the fields that are read with it.
     pub(super) async fn try_filter(
         &self,
         object: &ObjectName,
@@ -101,26 +101,30 @@ impl Reader<'_> {
     ) -> Result<FilterTrial, SalesforceError> {
         let columns = self.columns(object, fields).await?;
         let id = FieldName::parse(ID).expect("it is a field name");
-        let refused = |said: String| Ok(FilterTrial::Refused { said });
+        let refused = |message: String| Ok(FilterTrial::Refused { message });
         let Some([beside, alone]) = columns.selection().trial(&id, filter) else {
             return refused(too_long(object).message);
         };
-        match self.ask(object, &beside).await? {
-            Asked::Refused { said } => return refused(said),
-            Asked::Rows(0) => {}
-            Asked::Rows(_) => {
+        match self.try_query(object, &beside).await? {
+            TrialResult::Refused { message } => return refused(message),
+            TrialResult::Rows(0) => {}
+            TrialResult::Rows(_) => {
                 return refused("it closes a parenthesis that it did not open".to_owned());
             }
         }
-        match self.ask(object, &alone).await? {
-            Asked::Refused { said } => refused(said),
-            Asked::Rows(0) => Ok(FilterTrial::ShowsNothing),
-            Asked::Rows(_) => Ok(FilterTrial::ShowsRecords),
+        match self.try_query(object, &alone).await? {
+            TrialResult::Refused { message } => refused(message),
+            TrialResult::Rows(0) => Ok(FilterTrial::MatchesNothing),
+            TrialResult::Rows(_) => Ok(FilterTrial::MatchesRecords),
         }
     }
 
-    /// Makes one query that may well be refused.
-    async fn ask(&self, object: &ObjectName, statement: &str) -> Result<Asked, SalesforceError> {
+    /// Makes one query that is allowed to be refused.
+    async fn try_query(
+        &self,
+        object: &ObjectName,
+        statement: &str,
+    ) -> Result<TrialResult, SalesforceError> {
         let what = format!("trying the filter of {object}");
         let call = self.get(
             self.rest
@@ -128,20 +132,20 @@ impl Reader<'_> {
         );
         match self.rest.fetch(&what, &call).await {
             Ok(body) => match serde_json::from_slice::<QueryPage>(&body) {
-                Ok(page) => Ok(Asked::Rows(page.records.len())),
+                Ok(page) => Ok(TrialResult::Rows(page.records.len())),
                 Err(_) => Err(unreadable(object)),
             },
             Err(Fetched::Refused(fault)) if fault.disposition() == Disposition::Park => {
                 let words: Vec<&str> = fault.message.split_whitespace().collect();
-                Ok(Asked::Refused {
-                    said: format!("{}: {}", fault.code, words.join(" ")),
+                Ok(TrialResult::Refused {
+                    message: format!("{}: {}", fault.code, words.join(" ")),
                 })
             }
             Err(other) => Err(other.into_error(&what)),
         }
     }
 
-    /// Reads the next page of what changed since a moment, deleted records included.
+    /// Reads the next page of the records changed since a time, deleted ones included.
     pub(super) async fn changed_since(
         &self,
         object: &ObjectName,
@@ -154,7 +158,7 @@ impl Reader<'_> {
         let statement = columns
             .selection()
             .changed_since(&stamp, since_ms, after, self.page_rows)
-            .ok_or_else(|| reading(object, "bad_moment", "the moment is no date"))?;
+            .ok_or_else(|| reading(object, "bad_moment", "the time is out of range"))?;
         let rows = self.query(object, statement, Rows::DeletedToo).await?;
         Ok(columns.page(&rows, self.page_rows))
     }
@@ -215,7 +219,7 @@ impl Reader<'_> {
             let page: QueryPage = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
             found.extend(page.records);
             match page.next_records_url {
-                // Root-relative by contract; anything else would carry the token elsewhere.
+                // Always root-relative by contract; an absolute URL would send the token to another host.
                 Some(next) if !page.done && next.starts_with("/services/data/") => call.path = next,
                 Some(_) | None => return Ok(found),
             }
@@ -234,10 +238,10 @@ impl Reader<'_> {
     }
 }
 
-/// What came of a query that may well be refused.
-enum Asked {
+/// The result of a query that is allowed to be refused.
+enum TrialResult {
     Rows(usize),
-    Refused { said: String },
+    Refused { message: String },
 }
 
 type Row = Map<String, Json>;
@@ -266,7 +270,7 @@ impl Limit {
     }
 }
 
-/// The columns of one read: those asked for, and those that say which record it is and how old.
+/// The columns of one read: the requested ones, and those for the record's id, deletion and version.
 struct Columns {
     schema: Arc<ObjectSchema>,
     wanted: Vec<FieldName>,
@@ -280,7 +284,7 @@ const STAMP: &str = "SystemModstamp";
 
 impl Columns {
     fn new(schema: &Arc<ObjectSchema>, fields: &[FieldName]) -> Self {
-        // Not every object has all of them: users cannot be deleted.
+        // Not every object has all of them: a User cannot be deleted.
         let mut all: Vec<FieldName> = [ID, IS_DELETED, STAMP, MODIFIED_BY]
             .iter()
             .filter_map(|name| FieldName::parse(name).ok())
@@ -334,8 +338,8 @@ impl Columns {
         }
     }
 
-    /// Returns the row as a record, or none if it has no id. A value that has no canonical form is
-    /// left out: nothing is said about that field, and the others go on.
+    /// Returns the row as a record, or `None` if it has no id. Leaves out a value without a canonical form:
+    /// that field was then not observed.
     fn record(&self, row: &Row) -> Option<SalesforceRecord> {
         let salesforce_id = id_in(row, ID)?;
         let mut fields = Payload::new();
@@ -383,7 +387,7 @@ fn id_in(row: &Row, column: &str) -> Option<SalesforceId> {
         .and_then(|id| SalesforceId::parse(id).ok())
 }
 
-/// Returns the query part of the URI that carries a statement.
+/// Returns the URI query for a statement.
 fn encoded_statement(statement: &str) -> String {
     let mut url = reqwest::Url::parse("http://query").expect("it is an address");
     url.query_pairs_mut().append_pair("q", statement);
@@ -394,7 +398,7 @@ fn unreadable(object: &ObjectName) -> SalesforceError {
     reading(
         object,
         "unreadable_answer",
-        "the answer is not a query result",
+        "the response is not a query result",
     )
 }
 
@@ -402,7 +406,7 @@ fn too_long(object: &ObjectName) -> SalesforceError {
     reading(
         object,
         "statement_too_long",
-        "so many fields are mapped, or the filter is so long, that no query for them fits into an address",
+        "the mapped fields or the filter are too long for a query: map fewer fields or shorten the filter",
     )
 }
 

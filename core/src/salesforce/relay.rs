@@ -1,9 +1,9 @@
-//! Change events as Salesforce Event Relay hands them to Amazon EventBridge: JSON in an envelope.
+//! Change events that Salesforce Event Relay sends to Amazon EventBridge: JSON in an envelope.
 //!
-//! The envelope names the org, the payload is the change event without its Avro form: fields that did
-//! not change are left out, dates are text, compounds are nested, and what changed is said by name.
-//! Nothing orders these events and nothing keeps them from coming twice: their versions do, and the
-//! place that a transaction gives each of them.
+//! The envelope names the org; the payload is the change event as JSON: fields that did not change are
+//! left out, dates are text, compounds are nested, and changed fields are listed by name. Events may arrive
+//! out of order and twice. Their versions order them; transaction key and sequence number identify
+//! duplicates.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::CLIENT_TAG;
 use super::avro::{ChangeType, EventHeader, flat_name};
 use super::event::{
-    Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves, distinguished,
+    Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves, is_exact_as_double,
 };
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
@@ -23,8 +23,8 @@ use crate::model::schema::ObjectSchema;
 use crate::model::value::{Decimal, Payload, Value};
 use crate::ports::salesforce::{Interest, SalesforceError};
 
-/// Start of the source of every event that Salesforce relays; the org's id follows (Salesforce Event
-/// Relay, partner event source name).
+/// Prefix of the source of every relayed event, before the org's id (Salesforce Event Relay, partner
+/// event source name).
 const SOURCE_PREFIX: &str = "aws.partner/salesforce.com/";
 
 /// One relayed change event.
@@ -33,41 +33,41 @@ pub struct RelayedEvent {
     organization_id: SalesforceId,
     header: EventHeader,
     sequence_number: i64,
-    /// The changed fields, the header not among them.
+    /// The changed fields, without the header.
     fields: Map<String, Json>,
 }
 
-/// Why a message is no relayed change event. Says nothing of what it holds.
+/// Why a message is not a relayed change event. Contains nothing of the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
     /// It is not JSON.
     #[error("it is not JSON: {0}")]
     NotJson(String),
-    /// It comes from elsewhere.
+    /// It does not come from Salesforce.
     #[error(
-        "it is no event of a Salesforce Event Relay: its source does not begin with \
+        "it is not an event of a Salesforce Event Relay: its source does not begin with \
          `aws.partner/salesforce.com/`, followed by the id of an org"
     )]
     NotFromSalesforce,
     /// It is a platform event, or something else without the header of a change event.
-    #[error("it is no change event: `detail.payload.ChangeEventHeader` {0}")]
+    #[error("it is not a change event: `detail.payload.ChangeEventHeader` {0}")]
     NoChangeEvent(&'static str),
 }
 
-/// What a batch of relayed events says.
+/// The observations of a batch of relayed events.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct RelayedBatch {
     /// One per record id, in the order given.
     pub(crate) observations: Vec<SalesforceObservation>,
-    /// Objects that must be read again as a whole.
+    /// Objects of which all records must be read again.
     pub(crate) needs_resync: Vec<ObjectName>,
-    /// Events that carried no mapped object or field.
+    /// Events without a mapped object or field.
     pub(crate) out_of_scope: usize,
 }
 
 impl RelayedEvent {
     /// Reads the envelope that EventBridge puts around an event (Amazon EventBridge User Guide, "Event
-    /// structure"). Whether it was replayed from an archive makes no difference.
+    /// structure"). An event replayed from an archive is read the same way.
     pub fn parse(envelope: &str) -> Result<Self, RelayError> {
         let mut envelope: Json = serde_json::from_str(envelope)
             .map_err(|error| RelayError::NotJson(error.to_string()))?;
@@ -102,14 +102,14 @@ impl RelayedEvent {
         &self.organization_id
     }
 
-    /// The place of the event, for it to be known when it comes again. The replay id is not where the
-    /// documents agree on, and its transaction gives each event a number of its own.
+    /// Returns the event's identity, by which a duplicate is recognised: transaction key and sequence
+    /// number. The documents do not agree on where the replay id is.
     fn cursor(&self) -> SourceCursor {
         let place = format!("{}:{}", self.header.transaction_key, self.sequence_number);
         SourceCursor::SalesforceReplayId(place.into_bytes())
     }
 
-    /// The stamp is the record's own where the event carries it.
+    /// Uses the record's own timestamp if the event carries it.
     fn version(&self) -> Version {
         let stamp = self.fields.get("LastModifiedDate");
         let stamp = stamp
@@ -122,19 +122,19 @@ impl RelayedEvent {
     }
 
     fn content(&self, event_object: &EventObject) -> Content {
-        let said = Said::of(&self.header, &self.fields);
+        let fields = EventFields::of(&self.header, &self.fields);
         match self.header.change_type {
-            ChangeType::Create => said.whole(event_object, ObservationKind::Created),
-            ChangeType::Undelete => said.whole(event_object, ObservationKind::Undeleted),
-            ChangeType::Update => said.changes(event_object).unwrap_or(Content::Unclear),
-            ChangeType::Delete => Content::Said(ObservationKind::Deleted, Payload::new()),
-            ChangeType::Gap | ChangeType::GapOverflow => Content::Unclear,
+            ChangeType::Create => fields.whole(event_object, ObservationKind::Created),
+            ChangeType::Undelete => fields.whole(event_object, ObservationKind::Undeleted),
+            ChangeType::Update => fields.changes(event_object).unwrap_or(Content::Ambiguous),
+            ChangeType::Delete => Content::Known(ObservationKind::Deleted, Payload::new()),
+            ChangeType::Gap | ChangeType::GapOverflow => Content::Ambiguous,
         }
     }
 }
 
-/// Returns what relayed events say of the mapped objects. `user` is ours in their org. Errors: an object
-/// has not a field that is mapped.
+/// Reads relayed events into observations of the mapped objects. `user` is our user in that org. Fails if
+/// an object does not have a mapped field.
 pub(crate) fn read_relayed(
     objects: Vec<(Arc<ObjectSchema>, Interest)>,
     user: &SalesforceId,
@@ -150,13 +150,13 @@ pub(crate) fn read_relayed(
     };
     let mut batch = RelayedBatch::default();
     for event in events {
-        let told = EventMeta {
+        let meta = EventMeta {
             header: &event.header,
             version: event.version(),
             cursor: event.cursor(),
             ordinal: 0,
         };
-        match mapped.reading(told, &ourselves, |event_object| event.content(event_object)) {
+        match mapped.reading(meta, &ourselves, |event_object| event.content(event_object)) {
             EventReading::Observed(observations) => batch.observations.extend(observations),
             EventReading::NeedsResync(object) if batch.needs_resync.contains(&object) => {}
             EventReading::NeedsResync(object) => batch.needs_resync.push(object),
@@ -166,7 +166,7 @@ pub(crate) fn read_relayed(
     Ok(batch)
 }
 
-/// `aws.partner/salesforce.com/<org>/<channel or relay>`.
+/// Returns the org in a source: `aws.partner/salesforce.com/<org>/<channel or relay>`.
 fn organization_in(source: &str) -> Option<SalesforceId> {
     let organization = source.strip_prefix(SOURCE_PREFIX)?.split('/').next()?;
     SalesforceId::parse(organization)
@@ -188,7 +188,7 @@ fn header_of(header: &Json) -> Result<EventHeader, RelayError> {
         .is_some_and(|ids| ids.iter().all(Json::is_string));
     Ok(EventHeader {
         entity_name: text("entityName").ok_or(RelayError::NoChangeEvent("names no entity"))?,
-        // An id that is none stands for records that are not named.
+        // If one of them is not an id, the event does not name all its records.
         record_ids: if all_named {
             texts("recordIds")
         } else {
@@ -210,8 +210,8 @@ fn header_of(header: &Json) -> Result<EventHeader, RelayError> {
     })
 }
 
-/// The fields of an event by their flat names, as describe has them.
-struct Said<'a> {
+/// The fields of an event by the flat names that describe uses.
+struct EventFields<'a> {
     values: Vec<(String, &'a Json)>,
     /// Names of compounds.
     compounds: BTreeSet<&'a str>,
@@ -220,14 +220,14 @@ struct Said<'a> {
     nulled: Named<'a>,
 }
 
-/// Fields that the header names.
+/// Fields that one list of the header names.
 struct Named<'a> {
-    /// Flat names, of parts too.
+    /// Flat names, including parts.
     flat: BTreeSet<String>,
-    /// What is named without a part.
+    /// Names without a part.
     whole: BTreeSet<&'a str>,
-    /// Compounds of which a part is named.
-    parted: BTreeSet<&'a str>,
+    /// Compounds with a named part.
+    compounds: BTreeSet<&'a str>,
 }
 
 impl<'a> Named<'a> {
@@ -235,13 +235,13 @@ impl<'a> Named<'a> {
         let mut named = Self {
             flat: BTreeSet::new(),
             whole: BTreeSet::new(),
-            parted: BTreeSet::new(),
+            compounds: BTreeSet::new(),
         };
         for name in names {
             match name.split_once('.') {
                 Some((compound, part)) => {
                     named.flat.insert(flat(compound, part));
-                    named.parted.insert(compound);
+                    named.compounds.insert(compound);
                 }
                 None => {
                     named.flat.insert(name.clone());
@@ -256,14 +256,14 @@ impl<'a> Named<'a> {
         self.flat.contains(name)
     }
 
-    /// The field is a compound, or only its compound is named: the event does not say whether the field
-    /// changed.
-    fn leaves_open(&self, name: &str) -> bool {
+    /// Returns whether it is unknown if the field changed: the field is a compound, or only its compound
+    /// is named.
+    fn is_ambiguous(&self, name: &str) -> bool {
         let is_part = |compound: &&str| PARTS.iter().any(|part| flat(compound, part) == name);
-        self.parted.contains(name)
+        self.compounds.contains(name)
             || self
                 .whole
-                .difference(&self.parted)
+                .difference(&self.compounds)
                 .filter(|compound| **compound != name)
                 .any(is_part)
     }
@@ -290,7 +290,7 @@ const PARTS: [&str; 16] = [
     "Suffix",
 ];
 
-/// Fields that change events never carry, beside formulas and roll-ups (Change Data Capture Developer
+/// Fields that change events never carry, besides formulas and roll-ups (Change Data Capture Developer
 /// Guide, "Change Event Body Fields").
 const NEVER_CARRIED: [&str; 6] = [
     "IsDeleted",
@@ -301,7 +301,7 @@ const NEVER_CARRIED: [&str; 6] = [
     "PhotoUrl",
 ];
 
-impl<'a> Said<'a> {
+impl<'a> EventFields<'a> {
     fn of(header: &'a EventHeader, fields: &'a Map<String, Json>) -> Self {
         let mut values = Vec::new();
         let mut compounds = BTreeSet::new();
@@ -341,24 +341,24 @@ impl<'a> Said<'a> {
             })
             .collect();
         match fields {
-            Some(fields) => Content::Said(kind, fields),
-            None => Content::Unclear,
+            Some(fields) => Content::Known(kind, fields),
+            None => Content::Ambiguous,
         }
     }
 
-    /// An update carries the fields that its header names; none if it cannot be told which.
+    /// An update carries the fields that its header names. Returns `None` if they are ambiguous.
     fn changes(&self, event_object: &EventObject) -> Option<Content> {
         let mut fields = Payload::new();
         for field in event_object.fields() {
             let name = field.as_str();
-            if !is_carried(event_object, field) || self.is_unclear(name) {
+            if !is_carried(event_object, field) || self.is_ambiguous(name) {
                 return None;
             }
             let nulled = self.nulled.has(name);
             if !nulled && !self.changed.has(name) {
                 continue;
             }
-            // Named as changed, but absent: cleared or not delivered, which is unknown.
+            // Named as changed, but absent: cleared or not delivered.
             let json = if nulled {
                 &Json::Null
             } else {
@@ -369,21 +369,21 @@ impl<'a> Said<'a> {
         Some(event_object.changed(fields))
     }
 
-    fn is_unclear(&self, name: &str) -> bool {
+    fn is_ambiguous(&self, name: &str) -> bool {
         self.differing.has(name)
             || [&self.changed, &self.nulled, &self.differing]
                 .iter()
-                .any(|named| named.leaves_open(name))
+                .any(|named| named.is_ambiguous(name))
     }
 
-    /// Returns the canonical value, or none if it cannot be told for sure.
+    /// Returns the canonical value, or `None` if it is ambiguous.
     fn carried(&self, event_object: &EventObject, field: &FieldName, json: &Json) -> Option<Value> {
         if !is_carried(event_object, field) || self.compounds.contains(field.as_str()) {
             return None;
         }
         let field_type = &event_object.described(field)?.field_type;
         if let Json::Number(number) = json
-            && !distinguished(field_type, &Decimal::parse(&number.to_string())?)
+            && !is_exact_as_double(field_type, &Decimal::parse(&number.to_string())?)
         {
             return None;
         }
@@ -391,7 +391,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// A formula may have changed with anything, and events never carry it.
+/// Returns whether events carry the field. They never carry formulas, which may change with any field.
 fn is_carried(event_object: &EventObject, field: &FieldName) -> bool {
     let calculated = event_object
         .described(field)
@@ -399,8 +399,8 @@ fn is_carried(event_object: &EventObject, field: &FieldName) -> bool {
     !calculated && !NEVER_CARRIED.contains(&field.as_str())
 }
 
-/// Returns the flat name of a part of a compound. The event says the compound's name alone; which kind it
-/// is shows by that.
+/// Returns the flat name of a part of a compound. The event has no type for the compound, so its name
+/// decides the kind.
 fn flat(compound: &str, part: &str) -> String {
     let kind = match compound {
         "Name" => "PersonName",

@@ -1,4 +1,4 @@
-//! Makes a REST call: under the shared session, within a deadline, renewing the session once.
+//! Makes REST calls with the shared session, within a deadline, and renews an expired session once.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(super) struct RestClient {
     usage: Mutex<Option<ApiUsage>>,
 }
 
-/// API requests of the last 24 hours, as the last answer counted them.
+/// API requests of the last 24 hours, as the last response counted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiUsage {
     /// Requests used.
@@ -37,7 +37,7 @@ pub struct ApiUsage {
 #[derive(Debug, Clone)]
 pub(super) struct RestCall {
     pub(super) method: Method,
-    /// From the root of the instance, encoded, query included.
+    /// Path below the instance URL, encoded, including the query.
     pub(super) path: String,
     /// JSON.
     pub(super) body: Option<Bytes>,
@@ -45,21 +45,21 @@ pub(super) struct RestCall {
     pub(super) deadline: Instant,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-/// A call without a whole answer.
+/// A call without a complete response.
 #[derive(Debug)]
 pub(super) struct CallFailure {
     pub(super) effect: Effect,
     pub(super) error: SalesforceError,
 }
 
-/// Least time that a call is started with: less than one round trip cannot bring an answer.
+/// Least remaining time with which a call is started: about one round trip.
 const CALL_MS_MIN: u128 = 50;
 
 impl RestClient {
@@ -83,12 +83,13 @@ impl RestClient {
         format!("{}{resource}", self.base_path)
     }
 
-    /// Returns the API requests used, as the last answer counted them.
+    /// Returns the API requests used, as the last response counted them.
     pub(super) fn usage(&self) -> Option<ApiUsage> {
         *self.usage.lock().expect("no holder of this lock panics")
     }
 
-    /// Makes a call. A dead session, which is refused before anything is done, is renewed once.
+    /// Makes a call. Renews an expired session once and repeats the call: Salesforce refused it before it
+    /// had any effect.
     pub(super) async fn perform(&self, what: &str, call: &RestCall) -> Result<Answer, CallFailure> {
         let unsent = |error| CallFailure {
             effect: Effect::None,
@@ -103,7 +104,7 @@ impl RestClient {
         self.send(what, call, &session).await
     }
 
-    /// Makes a call that must answer 200 and returns the body.
+    /// Makes a call and returns the body. Fails if the status is not 200.
     pub(super) async fn fetch(&self, what: &str, call: &RestCall) -> Result<Bytes, Fetched> {
         let answer = self
             .perform(what, call)
@@ -165,10 +166,10 @@ impl RestClient {
     }
 }
 
-/// Why a fetch brought nothing.
+/// Why a fetch failed.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// No whole answer came.
+    /// No complete response arrived.
     Failed(SalesforceError),
     /// Salesforce refused it.
     Refused(Fault),
@@ -184,8 +185,8 @@ impl Fetched {
 }
 
 impl ApiUsage {
-    /// Returns the usage in a `Sforce-Limit-Info` header, wherever in it the org's own count stands:
-    /// bursts and per-app counts may surround it.
+    /// Returns the org's usage from a `Sforce-Limit-Info` header, which may also contain bursts and per-app
+    /// counts.
     fn parse(header: &str) -> Option<Self> {
         header.split([';', ',']).find_map(|part| {
             let (used, rest) = part.trim().strip_prefix("api-usage=")?.split_once('/')?;
@@ -198,7 +199,7 @@ impl ApiUsage {
     }
 }
 
-/// Returns the header that carries an access token. Debug output does not show it.
+/// Returns the authorization header, hidden from Debug output.
 pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
         .map_err(|_| HttpFailure::bad_request("the access token is not a header value"))?;
@@ -206,7 +207,8 @@ pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
     Ok(value)
 }
 
-/// A 401 means a dead session. A redirect means that the org has moved; the next login says where to.
+/// Returns whether a new login is needed: 401 means that the session has expired, a redirect that the org
+/// has moved to an address that the next login returns.
 fn session_is_refused(status: u16) -> bool {
     matches!(status, 401 | 301 | 302 | 307 | 308)
 }
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usage_is_found_in_every_form_of_the_header() {
+    fn usage_is_read_from_every_header_form() {
         for (header, expected) in [
             ("api-usage=18/5000", Some((18, 5000))),
             (

@@ -1,4 +1,4 @@
-//! How a question becomes SOQL: identifiers are typed, literals pass through one escaping function.
+//! Builds SOQL: identifiers are typed, and one function escapes all literals.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::model::value::Decimal;
 
 /// Most bytes of a percent-encoded statement in a URI.
 ///
-/// Salesforce refuses URIs over 16,384 bytes with 414; the rest is room for host and path.
+/// Salesforce refuses URIs over 16,384 bytes with 414; the difference is for host and path.
 pub(super) const ENCODED_BYTES_MAX: usize = 15_000;
 
 /// Characters of a Salesforce id in its longer form.
@@ -27,8 +27,8 @@ pub(super) enum Literal {
 }
 
 impl Literal {
-    /// Returns the literal that compares with a field of this type, or none if no record can hold
-    /// the value.
+    /// Returns the literal that compares with a field of this type, or `None` if no record can have this
+    /// value.
     pub(super) fn of(field: &FieldType, value: &str) -> Option<Self> {
         if field.is_number() {
             Decimal::parse(value).map(Self::Number)
@@ -45,19 +45,19 @@ impl Literal {
     }
 }
 
-/// What is read of which object.
+/// Which columns of which object a statement reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Selection<'a> {
     /// The object.
     pub(super) object: &'a ObjectName,
-    /// The columns, none twice.
+    /// The columns, without duplicates.
     pub(super) columns: &'a [FieldName],
 }
 
 impl Selection<'_> {
-    /// Returns the statements that together ask for all records whose `field` is one of `literals`
-    /// and that `filter` shows, each short enough for a URI, or none if not even one literal fits
-    /// beside the columns and the filter.
+    /// Returns the statements that together select all records whose `field` is one of `literals` and that
+    /// match `filter`. Each is short enough for a URI. Returns `None` if columns and filter leave no room
+    /// for one literal.
     pub(super) fn by_values(
         &self,
         field: &FieldName,
@@ -111,9 +111,9 @@ impl Selection<'_> {
         format!("{}{condition} ORDER BY Id LIMIT {rows}", self.head())
     }
 
-    /// Returns the statements that a filter is tried by, or none if it is so long that nothing could
-    /// be asked beside it. The first asks as records are read by id, for no record at all: a filter
-    /// that breaks out of its parentheses is refused there, or still shows some.
+    /// Returns the statements that try a filter, or `None` if it leaves no room for an id. The first
+    /// combines the filter with a condition that no record meets: a filter that closes our parenthesis is
+    /// refused there, or still selects records.
     pub(super) fn trial(&self, id: &FieldName, filter: &str) -> Option<[String; 2]> {
         let longest = Literal::Text("0".repeat(SALESFORCE_ID_CHARS));
         self.by_values(id, &[longest], Some(filter))?;
@@ -124,8 +124,8 @@ impl Selection<'_> {
         ])
     }
 
-    /// Returns the statement for the records stamped at or after a moment; with `after`, those of
-    /// that very moment only beyond the id.
+    /// Returns the statement for the records changed at or after a time; with `after`, of those at exactly
+    /// that time only the ones with a higher id.
     pub(super) fn changed_since(
         &self,
         stamp: &FieldName,
@@ -153,8 +153,8 @@ impl Selection<'_> {
     }
 }
 
-/// Everything that a form escapes (URL Standard, "application/x-www-form-urlencoded"). It writes a space
-/// as one `+`, which counts as one byte here as well.
+/// Characters that a form escapes (URL Standard, "application/x-www-form-urlencoded"). A form encodes a
+/// space as `+`, so a space counts as one byte here.
 const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b' ')
     .remove(b'-')
@@ -162,7 +162,7 @@ const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'*');
 
-/// Returns how long a text is as a part of a URI's query.
+/// Returns the encoded length of a text in a URI's query.
 pub(super) fn encoded_length(text: &str) -> usize {
     utf8_percent_encode(text, FORM_ESCAPED).map(str::len).sum()
 }
@@ -217,7 +217,7 @@ mod tests {
             .collect()
     }
 
-    /// Reads a quoted literal back as Salesforce does, to the end of the statement.
+    /// Parses a quoted literal as Salesforce does.
     fn unquoted(literal: &str) -> Option<String> {
         let mut text = String::new();
         let mut chars = literal.strip_prefix('\'')?.chars();
@@ -243,12 +243,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_quoted_text_is_one_literal_that_reads_back_the_same(text in any::<String>()) {
+        fn quoted_text_parses_back_to_the_same_text(text in any::<String>()) {
             prop_assert_eq!(unquoted(&quoted(&text)), Some(text));
         }
 
         #[test]
-        fn every_value_is_asked_for_once_and_every_statement_fits(
+        fn statements_fit_and_select_every_value_once(
             values in proptest::collection::vec("[a-z'%é]{1,90}", 0..300),
             filtered in any::<bool>(),
         ) {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_the_id_and_keep_the_filter_apart() {
+    fn pages_are_ordered_by_id_and_parenthesise_the_filter() {
         let columns = columns(&["Id", "Name"]);
         let object = account();
         let selection = Selection {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_tried_beside_a_condition_of_ours_and_alone_unless_nothing_fits_beside_it() {
+    fn filter_is_tried_with_another_condition_and_alone() {
         let columns = columns(&["Id", "Name"]);
         let object = account();
         let selection = Selection {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn polling_continues_inside_a_second() {
+    fn polling_continues_after_an_id_of_the_same_time() {
         let columns = columns(&["Id"]);
         let object = account();
         let selection = Selection {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_compared_bare_and_what_is_none_is_not_asked_for() {
+    fn numbers_are_unquoted_and_invalid_values_are_skipped() {
         let number = FieldType::Decimal {
             precision: 18,
             scale: 0,

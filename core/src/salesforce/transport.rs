@@ -1,8 +1,7 @@
-//! What carries requests to Salesforce and brings the answers: a trait, and the network behind it.
+//! Sends requests to Salesforce: a trait, and its implementation over the network.
 //!
-//! The client above it is the same whether it speaks over TLS or, in tests and simulations, to an org in
-//! the same process. Knows nothing of sessions or of what is asked. Never logs an address, a header or
-//! a body.
+//! Tests and simulations implement the trait with an org in the same process. A transport knows nothing of
+//! sessions or of the content of requests. It never logs an address, a header or a body.
 
 mod network;
 
@@ -18,40 +17,40 @@ use crate::ports::salesforce::{Disposition, SalesforceError};
 /// The body of a gRPC message stream, in either direction.
 pub type GrpcBody = tonic::body::Body;
 
-/// Why a gRPC call has no answer.
+/// Why a gRPC call got no response.
 pub type GrpcFailure = Box<dyn Error + Send + Sync>;
 
-/// Carries requests to one org.
+/// Sends requests to one org.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends an HTTP request and returns the whole answer, unpacked. Gives up after `timeout`.
+    /// Sends an HTTP request and returns the complete response, decompressed. Fails after `timeout`.
     async fn send(
         &self,
         request: http::Request<Bytes>,
         timeout: Duration,
     ) -> Result<http::Response<Bytes>, HttpFailure>;
 
-    /// Opens a gRPC call to the Pub/Sub API; the messages go on in both bodies. The request names the
-    /// path alone, the address is this transport's.
+    /// Opens a gRPC call to the Pub/Sub API; both bodies are message streams. The request has only a path;
+    /// the transport has the address.
     async fn open(
         &self,
         request: http::Request<GrpcBody>,
     ) -> Result<http::Response<GrpcBody>, GrpcFailure>;
 }
 
-/// No whole answer came.
+/// No complete response arrived.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpFailure {
-    /// Whether the request can have had an effect.
+    /// Whether the request may have had an effect.
     pub effect: Effect,
-    /// Which kind of failure, one word.
+    /// The kind of failure, one word.
     pub code: &'static str,
-    /// What happened, without addresses.
+    /// The cause, without addresses.
     pub message: String,
 }
 
-/// Whether a failed request can have had an effect.
+/// Whether a failed request may have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It was not sent.
@@ -61,16 +60,16 @@ pub enum Effect {
 }
 
 impl HttpFailure {
-    /// Returns the failure of a request whose time was up before the whole answer came.
+    /// Returns the failure of a request that timed out before the complete response arrived.
     pub fn timed_out() -> Self {
         Self {
             effect: Effect::Possible,
             code: "timeout",
-            message: "the answer did not come in time".to_owned(),
+            message: "the response did not arrive in time".to_owned(),
         }
     }
 
-    /// Returns the failure of a request whose connection ended without a whole answer.
+    /// Returns the failure of a request whose connection ended before the complete response arrived.
     pub fn broken(message: &str) -> Self {
         Self {
             effect: Effect::Possible,
@@ -88,7 +87,7 @@ impl HttpFailure {
         }
     }
 
-    /// Returns the failure of a request that was not sent because its time was up.
+    /// Returns the failure of a request that was not sent because too little time was left.
     pub(super) fn no_time_left() -> Self {
         Self {
             effect: Effect::None,

@@ -1,8 +1,8 @@
-//! How records are written, and what is known of each write afterwards.
+//! Writes records and returns the outcome of each write.
 //!
-//! A write ends in one of three ways: applied, refused, unknown. What never left, and what
-//! Salesforce refused, had no effect; a timeout, a broken connection, a 5xx and an unreadable answer
-//! leave it unknown. Nothing unknown is ever sent again from here.
+//! An outcome is applied, refused or unknown. A write that was not sent, or that Salesforce refused, had no
+//! effect. After a timeout, a broken connection, a 5xx or an unreadable response it is unknown. This module
+//! never repeats a write with an unknown outcome.
 
 mod answer;
 mod batch;
@@ -25,22 +25,22 @@ use crate::ports::salesforce::{Disposition, Refusal, Write, WriteLane, WriteOutc
 pub(super) struct Writer<'a> {
     pub(super) rest: &'a RestClient,
     pub(super) schemas: &'a Schemas,
-    /// Most calls under way at a time.
+    /// Most concurrent calls.
     pub(super) calls_in_flight: usize,
-    /// No call is waited for beyond it, and none is begun after it.
+    /// All calls end by then, and no call begins after it.
     pub(super) deadline: Instant,
 }
 
-/// How often one call may be halved to find the record that made Salesforce refuse it whole.
+/// How often a refused call may be split in halves to find the record that caused the refusal.
 ///
-/// Eight halvings part one record from 200; the rest is for a second one.
+/// Eight splits isolate one record of 200; the others are for a second one.
 const SPLITS_MAX: usize = 16;
 
 impl Writer<'_> {
     /// Performs the writes and returns one outcome per write, in order.
     pub(super) async fn write(&self, writes: &[Write], lane: WriteLane) -> Vec<WriteOutcome> {
         let alone =
-            |index: &usize| lane == WriteLane::Single && payload::goes_alone(&writes[*index]);
+            |index: &usize| lane == WriteLane::Single && payload::fits_single_call(&writes[*index]);
         let (single, together): (Vec<usize>, Vec<usize>) = (0..writes.len()).partition(alone);
         let mut outcomes: Vec<Option<WriteOutcome>> = vec![None; writes.len()];
         let mut settle = |settled: Vec<(usize, WriteOutcome)>| {
@@ -97,7 +97,7 @@ impl Writer<'_> {
             path: self.rest.path(&resource),
             headers: headers
                 .into_iter()
-                .chain(payload::condition(write))
+                .chain(payload::if_unmodified_since(write))
                 .collect(),
             deadline: self.deadline,
         };
@@ -107,8 +107,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Sends ordered batches one after the other: they share a parent, which Salesforce
-    /// locks while it writes its children.
+    /// Sends ordered batches one after another: they share a parent, which Salesforce locks while it
+    /// writes its children.
     async fn send_ordered(&self, ordered: OrderedBatches) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
         for batch in ordered {
@@ -117,8 +117,8 @@ impl Writer<'_> {
         settled
     }
 
-    /// Sends a batch; if Salesforce refuses it whole for what one record holds, sends it in halves,
-    /// so that one bad record does not stop the others. A refused call had no effect.
+    /// Sends a batch. If Salesforce refuses the whole call because of one record, sends it in halves, so
+    /// that one bad record does not stop the others. A refused call had no effect.
     async fn send_splitting(&self, batch: Batch) -> Vec<(usize, WriteOutcome)> {
         let mut settled = Vec::new();
         let mut splits = 0;
@@ -139,10 +139,10 @@ impl Writer<'_> {
             }
             let mut refusal = fault.into_refusal();
             if several {
-                // The culprit is among them but not named, so no record is parked for it.
+                // Which of them is the bad record is unknown, so none is parked.
                 refusal.disposition = Disposition::RetryLater;
             }
-            settled.extend(all_end_so(&batch.rows, &WriteOutcome::Refused(refusal)));
+            settled.extend(same_for_all(&batch.rows, &WriteOutcome::Refused(refusal)));
         }
         settled
     }
@@ -177,13 +177,13 @@ impl Writer<'_> {
     }
 }
 
-fn all_end_so(rows: &[Row], outcome: &WriteOutcome) -> Vec<(usize, WriteOutcome)> {
+fn same_for_all(rows: &[Row], outcome: &WriteOutcome) -> Vec<(usize, WriteOutcome)> {
     rows.iter()
         .map(|row| (row.index, outcome.clone()))
         .collect()
 }
 
-/// Returns what is known of a write whose call brought no answer.
+/// Returns the outcome of a write whose call got no complete response.
 fn unanswered(failure: &CallFailure) -> WriteOutcome {
     let error = &failure.error;
     match failure.effect {
@@ -194,7 +194,7 @@ fn unanswered(failure: &CallFailure) -> WriteOutcome {
             code: error.code.clone(),
             message: error.message.clone(),
             fields: Vec::new(),
-            // That we cannot enter the org is no record's fault.
+            // A failed login must not park records.
             disposition: match error.disposition {
                 Disposition::Park => Disposition::RetryLater,
                 other => other,

@@ -1,10 +1,10 @@
-//! What an error of the database means, without the values it quotes.
+//! Classifies database errors, without the values that they quote.
 
 use std::fmt;
 
 use crate::ports::StoreError;
 
-/// What Postgres reported, without messages and details: they quote values.
+/// An error of Postgres without message and details, which quote values.
 #[derive(Debug)]
 struct Refusal {
     code: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Driver {
 
 impl std::error::Error for Driver {}
 
-/// Returns the function that turns an error of the driver, met while doing `what`, into ours.
+/// Returns the function that converts an error of the driver during `what`.
 pub(crate) fn refused(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| classify(what, &error)
 }
@@ -77,18 +77,18 @@ fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
         | sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
         | sqlx::Error::TypeNotFound { .. } => database(Box::new(Driver(
-            "the answer does not have the form that was expected",
+            "the result does not have the expected columns",
         ))),
         _ => database(Box::new(Driver("the driver refused"))),
     }
 }
 
-/// Connection failures, shutdown, start-up, and a server without room for one more.
+/// Returns whether the code means a connection failure, shutdown, start-up, or too many connections.
 fn out_of_reach(code: &str) -> bool {
     code.starts_with("08") || code.starts_with("57P0") || code == "53300"
 }
 
-/// Returns the error of a call that met another session on the same new record: do it again.
+/// Returns the error of a call that lost a race for the same new record and must be repeated.
 pub(crate) fn contended(what: &'static str) -> StoreError {
     StoreError::Database {
         what,
@@ -100,8 +100,7 @@ pub(crate) fn contended(what: &'static str) -> StoreError {
     }
 }
 
-/// Returns whether waiting a little and doing the same again may help: deadlock, serialization,
-/// lock timeout.
+/// Returns whether repeating the call may help: after a deadlock, a serialization failure or a lock timeout.
 pub(crate) fn is_contention(error: &StoreError) -> bool {
     match error {
         StoreError::Database { source, .. } => source
@@ -111,10 +110,10 @@ pub(crate) fn is_contention(error: &StoreError) -> bool {
     }
 }
 
-/// Returns the error for content of the control plane that this program never writes.
+/// Returns the error for invalid content of the control plane.
 pub(crate) fn corrupt(error: impl fmt::Display) -> StoreError {
     StoreError::Mapping(format!(
-        "the control plane holds something that was not written by this version: {error}"
+        "the control plane has content that this version does not write: {error}"
     ))
 }
 
@@ -123,18 +122,18 @@ pub(crate) fn corrupt(error: impl fmt::Display) -> StoreError {
 pub(crate) struct RowRefusal {
     /// What to do about it.
     pub(crate) kind: RefusalKind,
-    /// The constraint or column that refused, where Postgres names one.
+    /// The constraint or column, if Postgres names one.
     pub(crate) place: Option<String>,
-    /// The column alone.
+    /// The column, if Postgres names one.
     pub(crate) column: Option<String>,
-    /// What Postgres reported. Quotes values: for the dead letter, never for a log.
+    /// Postgres's message. Quotes values: for the dead letter, never for a log.
     pub(crate) message: String,
 }
 
-/// What a refusal of a row calls for.
+/// The kind of a refusal, which decides what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
-    /// The row it points to is not there yet.
+    /// The referenced row does not exist yet.
     ParentMissing,
     /// Rows of another table still point to the row that is to be deleted.
     StillReferenced,
@@ -144,9 +143,9 @@ pub(crate) enum RefusalKind {
     ValueRejected,
     /// A constraint rejects the row (class 23).
     ConstraintRejected,
-    /// Anything else that was raised for a row: by a trigger, a rule, a policy, a missing privilege.
+    /// Any other error for a row: by a trigger, a rule, a policy, a missing privilege.
     Raised,
-    /// Another transaction is in the way: later.
+    /// Another transaction holds a lock: try later.
     Contended,
     /// The statement took longer than it may.
     TimedOut,

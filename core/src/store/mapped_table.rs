@@ -1,4 +1,4 @@
-//! Tables of the customer: their shape, their rows, their capture triggers.
+//! The users' tables: their shape, their rows, their capture triggers.
 
 pub(crate) mod facts;
 pub(crate) mod keys;

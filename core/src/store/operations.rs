@@ -1,7 +1,7 @@
-//! What callers ask for: one transaction each, over the tables.
+//! The store's calls: each is one transaction over the tables.
 //!
-//! [`job`], [`capture`], [`apply`], [`reconcile`] and [`operator`] implement the ports; the others hold
-//! the steps of the larger calls, and what the command line calls directly.
+//! [`job`], [`capture`], [`apply`], [`reconcile`] and [`operator`] implement the ports. The others contain
+//! the steps of the larger calls, and the calls of the command line.
 
 mod apply;
 mod approve_deletes;

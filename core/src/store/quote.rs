@@ -1,8 +1,8 @@
-//! Identifiers and literals in SQL text: the one place that quotes them.
+//! Quotes identifiers and literals in SQL text.
 
 use crate::model::ids::{ColumnName, TableName};
 
-/// Returns the identifier quoted: any name Postgres allows is safe in SQL text then.
+/// Returns the identifier quoted, so that any name that Postgres allows is safe in SQL text.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hostile_name_stays_one_name() {
+    fn hostile_name_is_quoted() {
         assert_eq!(
             identifier(r#"a"; drop table b; --"#),
             r#""a""; drop table b; --""#

@@ -1,4 +1,4 @@
-//! One file a table: its row types and its SQL. No file here imports an operation.
+//! One file per table: its row types and its SQL. No file here imports an operation.
 
 pub(crate) mod alias;
 pub(crate) mod capture;

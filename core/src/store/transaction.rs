@@ -1,6 +1,6 @@
-//! One transaction: its limits, a span for every statement, and every error with what was attempted.
+//! One transaction: its limits, a span for every statement, and errors that name what was attempted.
 //!
-//! A slow batch names its statement: each runs in a span at debug level with the field `statement`.
+//! Each statement runs in a span at debug level with the field `statement`, so that slow ones can be found.
 
 use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
@@ -14,15 +14,15 @@ use super::PgStore;
 use super::error::{is_contention, refused};
 use crate::ports::StoreError;
 
-/// Opens every transaction of ours.
+/// Begins every transaction.
 ///
-/// Read committed is asked for by name, because a database may default to another level. The limits
-/// are far below the 180 s of a lease, so that no statement outlives the right to make it; both, and
-/// the zone that dates are written in, are local to the transaction.
+/// Sets read committed explicitly, because a database may default to another level. The limits are far below
+/// the 180 s of a lease, so that no statement runs longer than its lease. Limits and time zone are local to
+/// the transaction.
 ///
-/// Every statement is planned for the tables as they are: a plan kept from when they were empty would
-/// scan a whole table for each record of a batch. Batches are worth the millisecond of planning, and
-/// not the compilation of their expressions.
+/// Every statement gets a new query plan: a cached plan from when the tables were empty would scan a whole
+/// table for each record of a batch. Batches are large enough for a millisecond of planning, but not for
+/// JIT compilation.
 const BEGIN: &str = "begin isolation level read committed; \
     set local lock_timeout = '2s'; \
     set local statement_timeout = '60s'; \
@@ -55,8 +55,8 @@ impl PgStore {
 }
 
 impl Tx {
-    /// Makes an attempt, which opens and commits a transaction of its own, and makes it again after a
-    /// deadlock, a lost race or a lock timeout: nothing of the failed one has happened.
+    /// Runs an attempt, which opens and commits its own transaction, and repeats it after a deadlock, a lost
+    /// race or a lock timeout. The failed attempt was rolled back.
     pub(crate) async fn retry<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -162,13 +162,13 @@ impl Tx {
             .map_err(refused(what))
     }
 
-    /// Puts off every constraint that may be put off, until [`Tx::check_constraints`].
+    /// Defers every deferrable constraint until [`Tx::check_constraints`].
     pub(crate) async fn defer_constraints(&mut self) -> Result<(), StoreError> {
-        self.script("putting off constraints", "set constraints all deferred")
+        self.script("deferring constraints", "set constraints all deferred")
             .await
     }
 
-    /// Checks the constraints that were put off. Returns the driver's error as it is.
+    /// Checks the deferred constraints. Returns the driver's error unchanged.
     #[instrument(level = "debug", skip_all, fields(statement = "checking constraints"))]
     pub(crate) async fn check_constraints(&mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql("set constraints all immediate")
@@ -177,10 +177,9 @@ impl Tx {
             .map(|_| ())
     }
 
-    /// Marks the place that [`Tx::back`] returns to.
+    /// Sets the savepoint to which [`Tx::back`] returns.
     pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.script("marking a place to return to", "savepoint rows")
-            .await
+        self.script("setting a savepoint", "savepoint rows").await
     }
 
     /// Undoes everything since the last [`Tx::savepoint`], its row locks included.

@@ -1,5 +1,5 @@
-//! Values that the other side cannot hold: their field stops, the others go on, and it goes on itself
-//! when the value changes.
+//! Values that the other side refuses: their field is parked until its value changes, the other fields
+//! are written.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,7 @@ use crate::stage::Stage;
 
 const TOO_LONG: &str = "update account set phone = repeat('7', 60), name = 'Ada Ltd'";
 
-/// A record that both sides agree on, with a contact of its own.
+/// Opens a stage with an account and a contact that are in sync; returns the account's Salesforce id.
 async fn agreed() -> (Stage, String) {
     let stage = Stage::with_mapping(MAPPING).await;
     stage
@@ -23,7 +23,7 @@ async fn agreed() -> (Stage, String) {
     (stage, id)
 }
 
-/// Open dead letters: `code of field`.
+/// Returns the open dead letters as `code of field`.
 async fn dead_letters(stage: &Stage) -> Vec<Json> {
     let open = "select code || ' of ' || coalesce(field, 'all') as of
         from syncline.sync_dead_letter where closed_at is null order by 1";
@@ -47,7 +47,7 @@ async fn value_too_long_parks_only_its_field_until_corrected() {
     assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
     assert_eq!(parked(&stage).await, json!("a-1"));
 
-    // News on either side travels, and the field stays where it is.
+    // Edits of other fields are written on both sides; the field stays parked.
     stage.sql("update account set revenue = 12").await;
     stage.org.update(&id, json!({"Industry": "Energy"}));
     stage.drain().await;
@@ -150,7 +150,7 @@ async fn value_salesforce_refuses_parks_its_field_until_corrected() {
 }
 
 #[tokio::test]
-async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
+async fn contact_is_created_without_the_value_salesforce_refuses() {
     let stage = Stage::open().await;
     stage
         .sql("insert into contact (external_id, last_name, email) values ('c-1', 'Day', 'no-address')")
@@ -164,7 +164,11 @@ async fn a_contact_is_created_without_the_value_that_salesforce_refuses() {
     let calls = stage.org.writing_calls();
     stage.sweep().await;
     stage.drain().await;
-    assert_eq!(stage.org.writing_calls(), calls, "what is parked rests");
+    assert_eq!(
+        stage.org.writing_calls(),
+        calls,
+        "a parked value is not sent again"
+    );
     stage
         .sql("update contact set email = 'day@acme.example'")
         .await;
@@ -221,9 +225,12 @@ async fn row_is_inserted_without_the_columns_the_table_refuses() {
         row,
         [json!({"name": "Ada", "phone": null, "revenue": null})]
     );
-    let told = "select message from syncline.sync_dead_letter where closed_at is null";
-    let told = stage.one(told).await.as_str().unwrap().to_owned();
-    assert!(told.contains("phone") && told.contains("no_loss"), "{told}");
+    let message = "select message from syncline.sync_dead_letter where closed_at is null";
+    let message = stage.one(message).await.as_str().unwrap().to_owned();
+    assert!(
+        message.contains("phone") && message.contains("no_loss"),
+        "{message}"
+    );
 
     stage
         .sql(

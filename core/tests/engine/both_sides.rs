@@ -7,7 +7,7 @@ use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
 use crate::stage::Stage;
 
-/// Opens a stage with one account that both sides hold; returns its Salesforce id.
+/// Opens a stage with one account that is in sync; returns its Salesforce id.
 async fn agreed() -> (Stage, String) {
     let stage = Stage::open().await;
     stage
@@ -20,7 +20,7 @@ async fn agreed() -> (Stage, String) {
 }
 
 #[tokio::test]
-async fn edits_of_different_fields_meet_without_a_conflict() {
+async fn edits_of_different_fields_merge_without_a_conflict() {
     let (stage, id) = agreed().await;
     stage.sql("update account set name = 'Ada Ltd'").await;
     stage.org.update(&id, json!({"Phone": "2"}));
@@ -88,13 +88,13 @@ async fn automation_that_reverts_our_write_is_reported_not_fought() {
     assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Hot"));
     let writes = stage.org.writing_calls() - before;
     assert!((1..=3).contains(&writes), "{writes} writes");
-    // It rests: nothing moves it but an edit.
+    // Without another edit it is not written again.
     stage.drain().await;
     assert_eq!(stage.org.writing_calls() - before, writes);
 }
 
 #[tokio::test]
-async fn a_value_that_salesforce_stores_differently_is_adopted() {
+async fn value_that_salesforce_stores_differently_is_adopted() {
     let (stage, id) = agreed().await;
     stage
         .org
@@ -143,17 +143,17 @@ async fn edit_of_row_deleted_in_salesforce_creates_nothing() {
     let (stage, id) = agreed().await;
     stage.org.delete(&id);
     stage.sql("update account set phone = '2'").await;
-    // The edit is captured and applied before the delete is heard of.
+    // The edit is captured and applied before the delete is captured.
     stage.capture_postgres().await;
     stage.apply("Account").await;
     stage.drain().await;
-    assert_eq!(stage.org.count("Account"), 0, "nothing was brought back");
+    assert_eq!(stage.org.count("Account"), 0, "the record stays deleted");
     assert_eq!(stage.conflicts().await.len(), 1);
     assert_eq!(stage.one("select phone from account").await, json!("2"));
 }
 
 #[tokio::test]
-async fn a_reload_of_the_table_is_not_a_delete() {
+async fn reloading_a_table_deletes_nothing() {
     let (stage, id) = agreed().await;
     stage
         .sql(
@@ -170,7 +170,7 @@ async fn a_reload_of_the_table_is_not_a_delete() {
 }
 
 #[tokio::test]
-async fn an_undeleted_record_comes_back() {
+async fn undeleted_record_returns_to_its_table() {
     let (stage, id) = agreed().await;
     stage.org.delete(&id);
     stage.drain().await;
@@ -182,7 +182,7 @@ async fn an_undeleted_record_comes_back() {
     assert_eq!(stage.org.id_of("Account", "a-1"), Some(id));
 }
 
-/// Opens a stage with one conflict about Name; returns it with the record's id and the scope.
+/// Opens a stage with one conflict about Name; returns the record's id, the conflict and the mapped object.
 async fn in_conflict() -> (Stage, String, SyncConflict, MappedObject) {
     let (stage, id) = agreed().await;
     stage.sql("update account set name = 'Here'").await;

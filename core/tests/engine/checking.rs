@@ -1,4 +1,4 @@
-//! `check` names what does not fit between mapping, object and table, and how to mend it.
+//! `check` reports where mapping, object and table do not match, and how to correct it.
 
 use syncline::config::Config;
 use syncline::engine::check::{Level, check_object};
@@ -10,7 +10,7 @@ use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};
 use crate::stage::Stage;
 
-/// Returns the table that [`MAPPING`] wants, as the database would describe it.
+/// Returns the facts of a table that matches [`MAPPING`].
 fn table() -> TableFacts {
     let columns = [
         ("external_id", "text"),
@@ -47,9 +47,9 @@ fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
     }
 }
 
-/// Checks the mapping of Account, changed by `spoil`, and returns what was found, one line each.
+/// Checks the mapping of Account after `change`, and returns the findings, one line each.
 async fn found(
-    spoil: impl FnOnce(
+    change: impl FnOnce(
         &mut syncline::ObjectSync,
         &mut syncline::model::schema::ObjectSchema,
         &mut TableFacts,
@@ -62,7 +62,7 @@ async fn found(
     let object = ObjectName::parse("Account").unwrap();
     let mut schema = org.describe(&object).await.unwrap();
     let mut table = table();
-    spoil(&mut sync, &mut schema, &mut table);
+    change(&mut sync, &mut schema, &mut table);
     check_object(&sync, &schema, &table)
         .into_iter()
         .map(|finding| {
@@ -84,13 +84,13 @@ fn named(name: &str) -> ColumnName {
 }
 
 #[tokio::test]
-async fn a_mapping_that_fits_is_not_complained_about() {
+async fn correct_mapping_has_no_findings() {
     let none: Vec<String> = Vec::new();
     assert_eq!(found(|_, _, _| {}).await, none);
 }
 
 #[tokio::test]
-async fn a_field_that_does_not_exist_is_named() {
+async fn missing_field_is_reported() {
     let found = found(|_, schema, _| drop(schema.fields.remove(&field("Phone")))).await;
     assert_eq!(
         found,
@@ -99,7 +99,7 @@ async fn a_field_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_missing_external_id_column_is_named() {
+async fn missing_external_id_column_is_reported() {
     let found = found(|_, _, table| drop(table.columns.remove(&named("external_id")))).await;
     assert_eq!(found, ["error: column external_id does not exist"]);
 }
@@ -117,14 +117,14 @@ async fn external_id_must_be_unique_on_both_sides() {
         found,
         [
             "error: External_Id__c is not marked as an external id",
-            "error: External_Id__c is not unique: two records could carry one external id",
+            "error: External_Id__c is not unique: two records could have the same external id",
             "error: column external_id has no unique index",
         ]
     );
 }
 
 #[tokio::test]
-async fn columns_that_would_round_or_cut_are_named() {
+async fn columns_that_would_lose_values_are_reported() {
     let found = found(|_, _, table| {
         table.columns.get_mut(&named("revenue")).unwrap().scale = Some(1);
         let name = table.columns.get_mut(&named("name")).unwrap();
@@ -176,13 +176,13 @@ async fn duplicate_keys_and_missing_triggers_are_reported() {
 }
 
 #[tokio::test]
-async fn a_soft_delete_column_is_checked_whatever_fills_it() {
+async fn soft_delete_column_is_checked_for_filter_exits_too() {
     let column = named("gone_at");
     for (facts, expected) in [
         (None, Some("does not exist in public.account")),
         (
             Some(column_of("bool", false)),
-            Some("cannot be filled with the time"),
+            Some("cannot be set to the time"),
         ),
         (Some(column_of("timestamptz", true)), Some("refuses null")),
         (Some(column_of("timestamptz", false)), None),
@@ -197,12 +197,12 @@ async fn a_soft_delete_column_is_checked_whatever_fills_it() {
         })
         .await;
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
-        let told = expected.is_none_or(|expected| found[0].contains(expected));
-        assert!(told, "{found:?}");
+        let reported = expected.is_none_or(|expected| found[0].contains(expected));
+        assert!(reported, "{found:?}");
     }
 }
 
-/// Returns what `check` says about the filter, one line each.
+/// Returns the findings of `check` about the filter, one line each.
 async fn found_of_filter(stage: &Stage) -> Vec<String> {
     let found = stage.engine.check(&stage.tenant).await.unwrap();
     let of_filter = found.into_iter().filter(|one| one.what.contains("filter"));
@@ -216,7 +216,7 @@ async fn found_of_filter(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn filter_that_the_org_refuses_is_reported_with_its_message() {
-    for (filter, said) in [
+    for (filter, message) in [
         ("Typ = 'Customer'", "No such column 'Typ'"),
         ("Type = Customer", "MALFORMED_QUERY"),
         ("Type = 'Customer' order by Name", "MALFORMED_QUERY"),
@@ -231,7 +231,7 @@ async fn filter_that_the_org_refuses_is_reported_with_its_message() {
             found.starts_with("Error: the org refuses the filter: "),
             "{found}"
         );
-        assert!(found.contains(said), "{found}");
+        assert!(found.contains(message), "{found}");
         assert!(found.contains("correct `where`"), "{found}");
     }
 }
@@ -246,7 +246,7 @@ async fn filter_that_matches_nothing_is_a_warning() {
     let found = found_of_filter(&stage).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].starts_with("Warning: no record of the org lies inside the filter"),
+        found[0].starts_with("Warning: no record in the org matches the filter"),
         "{found:?}"
     );
     stage.org.insert(
@@ -274,7 +274,7 @@ async fn real_table_is_checked_before_and_after_correction() {
         "column phone does not exist",
         "column revenue keeps 1 digits",
         "triggers of public.account are not installed",
-        "carry one external id",
+        "are equal for Salesforce",
     ] {
         assert!(
             what.iter().any(|what| what.contains(expected)),

@@ -1,4 +1,4 @@
-//! Workers that die, and workers that come back from the dead.
+//! Workers that crash, and workers that continue after their lease has expired.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn pausing_worker(stage: &Stage, pause: PauseAt) -> (SyncEngine, Arc<PausingSale
     (engine, port)
 }
 
-/// Lets a worker apply until it pauses, and cuts its job off there. Returns the worker.
+/// Lets a worker apply until it pauses, and cancels its job there. Returns the worker.
 async fn cut_at(stage: &Stage, pause: PauseAt) -> SyncEngine {
     let (worker, port) = pausing_worker(stage, pause);
     tokio::select! {
@@ -55,12 +55,12 @@ async fn crash_between_remote_commit_and_settle_creates_no_duplicate() {
     assert_eq!(
         stage.org.writing_calls(),
         writes,
-        "it looked and wrote nothing"
+        "it refreshed the records and wrote nothing"
     );
 }
 
 #[tokio::test]
-async fn a_crash_before_the_write_left_loses_nothing() {
+async fn crash_before_the_write_was_sent_loses_nothing() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -85,14 +85,14 @@ async fn edit_after_write_of_unknown_outcome_is_kept() {
     stage.capture_postgres().await;
     die_at(&stage, PauseAt::AfterWriting).await;
     stage.org.update(&id, json!({"Name": "Three"}));
-    // The look comes before any event is read.
+    // The refresh happens before any event is read.
     stage.apply("Account").await;
     stage.drain().await;
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Three"));
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_expired_settles_nothing() {
+async fn worker_with_an_expired_lease_settles_nothing() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -141,7 +141,7 @@ async fn edit_that_our_write_replaced_unseen_is_logged() {
 }
 
 #[tokio::test]
-async fn two_workers_at_once_make_one_record_each_time() {
+async fn two_workers_at_once_create_each_record_once() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 300) as n")
@@ -159,7 +159,7 @@ async fn two_workers_at_once_make_one_record_each_time() {
 }
 
 #[tokio::test]
-async fn a_revert_made_while_our_write_was_under_way_stands() {
+async fn revert_during_our_write_is_kept() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Nought')")
@@ -209,7 +209,7 @@ async fn write_that_lands_after_lease_expiry_is_corrected() {
     assert_eq!(
         stage.org.value(&id, "Name").as_deref(),
         Some("Two"),
-        "it landed"
+        "the late write had its effect"
     );
     stage.drain().await;
     stage.assert_equal().await;
@@ -223,7 +223,7 @@ async fn records_only_refreshed_are_released_when_worker_gives_up() {
         .sql("insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob')")
         .await;
     stage.capture_postgres().await;
-    // Nothing has been read of the org yet, so the records are looked for before they are created.
+    // Nothing of the org has been read yet, so the records are refreshed before they are created.
     let cut = cut_at(&stage, PauseAt::BeforeReading).await;
     let states = "select string_agg(distinct state, ', ') from syncline.sync_task";
     assert_eq!(stage.one(states).await, json!("leased"));
@@ -237,7 +237,11 @@ async fn records_only_refreshed_are_released_when_worker_gives_up() {
     assert_eq!(stage.one(permits).await, json!(0));
     stage.drain().await;
     stage.assert_equal().await;
-    assert_eq!(cut.release_orphaned_leases().await, 0, "once is enough");
+    assert_eq!(
+        cut.release_orphaned_leases().await,
+        0,
+        "there are none left"
+    );
 }
 
 #[tokio::test]
@@ -248,7 +252,7 @@ async fn interrupted_release_is_retried() {
         .await;
     stage.capture_postgres().await;
     let cut = cut_at(&stage, PauseAt::BeforeReading).await;
-    // The attempt has asked the database, and its time is up before the answer.
+    // The release is cancelled after its statement was sent and before the database responded.
     tokio::select! {
         biased;
         released = cut.release_orphaned_leases() => panic!("it was not cut: {released}"),
@@ -297,13 +301,13 @@ async fn stream_of_a_cancelled_reader_is_free_at_once() {
         }
         () = port.paused.notified() => {}
     }
-    assert!(stage.capture_salesforce().await.held_elsewhere);
+    assert!(stage.capture_salesforce().await.leased_elsewhere);
     assert_eq!(
         cut.release_orphaned_leases().await,
         2,
         "the events and the scan"
     );
-    assert!(!stage.capture_salesforce().await.held_elsewhere);
+    assert!(!stage.capture_salesforce().await.leased_elsewhere);
     stage.drain().await;
     stage.assert_equal().await;
 }
@@ -321,6 +325,6 @@ async fn sweep_releases_leases_of_a_dead_worker() {
     assert_eq!(
         stage.one("select state from syncline.sync_intent").await,
         json!("unknown"),
-        "what may have left is never ready, it is looked at"
+        "a write that may have been sent is refreshed, not sent again"
     );
 }

@@ -1,4 +1,4 @@
-//! The network and the org misbehave.
+//! Faults of the network and the org.
 
 use salesforce_org::FaultAction;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::stage::Stage;
 
 async fn with_rows(count: usize) -> Stage {
     let stage = Stage::open().await;
-    // The first capture reads the empty org as a whole.
+    // The first capture scans the empty org.
     stage.drain().await;
     stage
         .sql(&format!(
@@ -19,7 +19,7 @@ async fn with_rows(count: usize) -> Stage {
 }
 
 #[tokio::test]
-async fn lost_answer_is_refreshed_and_not_sent_again() {
+async fn write_without_a_response_is_refreshed_not_repeated() {
     let stage = with_rows(3).await;
     stage
         .org
@@ -74,7 +74,7 @@ async fn session_ending_twice_delays_the_call_without_duplicates() {
 }
 
 #[tokio::test]
-async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
+async fn writes_beyond_the_quota_wait_and_do_not_park() {
     let stage = with_rows(3).await;
     let spent = FaultAction::Reject {
         status: 403,
@@ -101,7 +101,7 @@ async fn a_spent_quota_makes_everything_wait_and_parks_nothing() {
 }
 
 #[tokio::test]
-async fn a_locked_row_of_salesforce_waits_alone() {
+async fn locked_record_delays_no_other() {
     let stage = with_rows(5).await;
     let locked = FaultAction::RejectRow {
         external_id: "a-3".to_owned(),
@@ -145,7 +145,7 @@ async fn refused_row_is_parked_with_message_until_corrected() {
 }
 
 #[tokio::test]
-async fn every_event_delivered_twice_changes_nothing() {
+async fn duplicate_events_change_nothing() {
     let stage = Stage::open().await;
     stage.org.duplicate_events();
     let ada = stage

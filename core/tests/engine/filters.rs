@@ -1,4 +1,4 @@
-//! Objects with a SOQL filter: what lies outside it is left alone, whatever way it is seen.
+//! Objects with a SOQL filter: records that do not match it are left alone, by events, scans and polls.
 
 use serde_json::{Value as Json, json};
 use syncline::engine::system::SystemClock;
@@ -7,7 +7,7 @@ use syncline::ports::Clock;
 use crate::mapping::with_line;
 use crate::stage::Stage;
 
-/// The filter asks for a field that is not mapped: events of its changes carry no mapped field.
+/// Returns a mapping with a filter on an unmapped field, so that events that change it have no mapped field.
 fn filtered(on_filter_exit: &str) -> String {
     let deletes = match on_filter_exit {
         "soft_delete" => "deletes = { mode = \"propagate\", column = \"deleted_at\" }\n",
@@ -28,7 +28,7 @@ async fn names(stage: &Stage) -> Json {
         .await
 }
 
-/// A customer whom both sides know, by an event.
+/// Opens a stage with one customer in sync, captured from an event; returns its Salesforce id.
 async fn with_customer(on_filter_exit: &str) -> (Stage, String) {
     let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
     stage.drain().await;
@@ -70,8 +70,9 @@ async fn events_of_filtered_out_records_store_nothing() {
         stage.one("select count(*) from syncline.sync_link").await,
         json!(0)
     );
-    let told = "select count(*) from syncline.sync_journal where payload::text like '%secret%'";
-    assert_eq!(stage.one(told).await, json!(0));
+    let journaled =
+        "select count(*) from syncline.sync_journal where payload::text like '%secret%'";
+    assert_eq!(stage.one(journaled).await, json!(0));
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn kept_row_pauses_while_its_record_is_filtered_out() {
     assert_eq!(
         stage.org.value(&ada, "Phone"),
         None,
-        "nor does an edit of the row travel"
+        "the row's edit is not sent either"
     );
     let status = "select state || ': ' || reason from syncline.record_status";
     assert_eq!(
@@ -171,7 +172,7 @@ async fn kept_row_pauses_while_its_record_is_filtered_out() {
     assert_eq!(
         stage.org.value(&ada, "Phone").as_deref(),
         Some("1"),
-        "both went on from the base"
+        "both edits are merged with the base"
     );
     assert_eq!(stage.conflicts().await, Vec::<Json>::new());
     stage.assert_equal().await;
@@ -216,7 +217,7 @@ async fn edit_of_a_removed_row_is_logged_and_restorable() {
     let (stage, ada) = with_customer("delete").await;
     stage.sql("update account set phone = '7'").await;
     leave(&stage, &ada);
-    // Salesforce's news first: the edit has not travelled.
+    // The filter exit is applied first: the edit was not sent.
     stage.capture_salesforce().await;
     stage.apply("Account").await;
     stage.drain().await;
@@ -246,12 +247,12 @@ async fn deleting_kept_row_or_filtered_out_record_deletes_nothing_else() {
     assert_eq!(
         names(&stage).await,
         json!("Ada,Bob"),
-        "a row that was not missed is made anew"
+        "the row is created again"
     );
 }
 
 #[tokio::test]
-async fn record_that_left_the_filter_then_was_deleted_had_left() {
+async fn delete_of_a_filtered_out_record_keeps_its_row() {
     let (stage, ada) = with_customer("keep").await;
     leave(&stage, &ada);
     stage.org.delete(&ada);
@@ -260,7 +261,7 @@ async fn record_that_left_the_filter_then_was_deleted_had_left() {
 }
 
 #[tokio::test]
-async fn a_delete_inside_the_filter_travels_as_ever() {
+async fn delete_of_a_matching_record_deletes_its_row() {
     let (stage, ada) = with_customer("keep").await;
     stage.org.delete(&ada);
     stage.drain().await;
@@ -268,7 +269,7 @@ async fn a_delete_inside_the_filter_travels_as_ever() {
 }
 
 #[tokio::test]
-async fn a_row_whose_record_we_created_outside_has_left() {
+async fn row_created_outside_the_filter_is_a_filter_exit() {
     for (on_filter_exit, left) in [("keep", "Zoe"), ("delete", "")] {
         let stage = Stage::with_mapping(&filtered(on_filter_exit)).await;
         stage.drain().await;
@@ -279,7 +280,7 @@ async fn a_row_whose_record_we_created_outside_has_left() {
         assert_eq!(
             stage.org.count("Account"),
             1,
-            "it is created, whatever it holds"
+            "it is created, whatever its values"
         );
         assert_eq!(names(&stage).await, json!(left), "{on_filter_exit}");
         assert_eq!(stage.tasks().await, Vec::<Json>::new());
@@ -300,7 +301,7 @@ async fn new_row_never_overwrites_a_filtered_out_record() {
     assert_eq!(
         names(&stage).await,
         json!("Mallory"),
-        "nor is a row taken that never was its"
+        "a row that was never linked to it stays"
     );
     assert_eq!(stage.org.count("Account"), 1);
 }

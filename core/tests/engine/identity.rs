@@ -1,4 +1,4 @@
-//! Who a record is: generated ids, renames, keys that are one for Salesforce.
+//! The identity of records: generated ids, renames, keys that are equal in Salesforce.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ async fn row_and_record_with_one_key_become_one() {
     stage
         .sql("insert into account (external_id, name, revenue) values ('a-1', 'Ada Ltd', 5)")
         .await;
-    // The row is applied before anything of Salesforce was read.
+    // The row is applied before the org is read.
     stage.capture_postgres().await;
     stage.apply("Account").await;
     stage.drain().await;

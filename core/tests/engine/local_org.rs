@@ -1,4 +1,4 @@
-//! The local org in this process, the client that speaks to it, and what people do in the org.
+//! The local org in this process, a client for it, and actions of its users.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use syncline::salesforce::{
     Transport,
 };
 
-/// Where REST resources live.
+/// Base path of the REST API.
 pub(crate) const BASE: &str = "/services/data/v62.0";
 
-/// After how long a quiet subscription is told the newest position: at once, so that no test waits.
+/// How soon a quiet subscription gets the newest position: at once, so that no test waits.
 const KEEP_ALIVE: Duration = Duration::from_millis(1);
 
 /// Rows of one page of a scan: few, so that tests with some records read several pages.
@@ -28,38 +28,38 @@ const PAGE_ROWS: usize = 50;
 /// More deliveries than any test has.
 const EVERY_DELIVERY: u32 = 1_000_000;
 
-/// The org, shared with the test that plays its people.
+/// The org, shared with the test that acts as its users.
 #[derive(Clone)]
 pub(crate) struct LocalOrg {
-    place: Place,
+    access: Access,
 }
 
-/// Where the org lives.
+/// How the org is reached.
 #[derive(Clone)]
-enum Place {
-    /// In this process, reached by function calls.
-    Alone(InProcess),
-    /// Behind its servers.
-    Served(Arc<Running>),
+enum Access {
+    /// By function calls in this process.
+    InProcess(InProcess),
+    /// Over the network.
+    Network(Arc<Running>),
 }
 
 impl LocalOrg {
     /// Returns the built-in org without records.
     pub(crate) fn new() -> Self {
         Self {
-            place: Place::Alone(InProcess::new(Org::default(), KEEP_ALIVE)),
+            access: Access::InProcess(InProcess::new(Org::default(), KEEP_ALIVE)),
         }
     }
 
-    /// Returns the same behind its servers.
+    /// Returns the same org, reached over the network.
     pub(crate) async fn served() -> Self {
         let running = server::start(Org::default(), &server::Options::default()).await;
         Self {
-            place: Place::Served(Arc::new(running.unwrap())),
+            access: Access::Network(Arc::new(running.unwrap())),
         }
     }
 
-    /// Returns a client that enters as the integration user at its first call.
+    /// Returns a client that logs in as the integration user at its first call.
     pub(crate) fn client(&self) -> HttpSalesforce {
         let options = |url: &str| {
             let secret = SecretString::from(local::CLIENT_SECRET);
@@ -67,8 +67,8 @@ impl LocalOrg {
             SalesforceOptions::new(url, local::CLIENT_ID, login, "62.0")
         };
         let tokens = Arc::new(MemoryTokenStore::default());
-        let client = match &self.place {
-            Place::Alone(org) => {
+        let client = match &self.access {
+            Access::InProcess(org) => {
                 let transport = Arc::new(OrgTransport(org.clone()));
                 let options = SalesforceOptions {
                     page_rows: PAGE_ROWS,
@@ -76,7 +76,7 @@ impl LocalOrg {
                 };
                 HttpSalesforce::over(transport, options, tokens)
             }
-            Place::Served(running) => {
+            Access::Network(running) => {
                 let options = SalesforceOptions {
                     pubsub_url: running.grpc_url(),
                     ..options(&running.http_url())
@@ -87,21 +87,21 @@ impl LocalOrg {
         client.unwrap()
     }
 
-    /// Does something with the org itself.
+    /// Runs a function on the org itself.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Org) -> T) -> T {
-        match &self.place {
-            Place::Alone(org) => org.with_org(act),
-            Place::Served(running) => running.with_org(act),
+        match &self.access {
+            Access::InProcess(org) => org.with_org(act),
+            Access::Network(running) => running.with_org(act),
         }
     }
 
-    /// From now on every event is delivered twice.
+    /// Delivers every event twice from now on.
     pub(crate) fn duplicate_events(&self) {
         let always = FaultAction::DuplicateEvents.once().times(EVERY_DELIVERY);
         self.fault(&always);
     }
 
-    /// A person edits several accounts alike in one transaction, which Salesforce makes one event of.
+    /// Updates several accounts as a user, in one transaction: Salesforce merges it into one event.
     pub(crate) fn update_together(&self, ids: &[String], fields: &Json) {
         let records: Vec<Json> = ids
             .iter()
@@ -121,42 +121,42 @@ impl LocalOrg {
         assert_eq!(answer.status, 200, "{:?}", answer.to_json());
     }
 
-    /// A person creates a record.
+    /// Creates a record as a user.
     pub(crate) fn insert(&self, object: &str, fields: Json) -> String {
         let id = self.with(|org| org.insert_as(local::PERSON, object, &fields));
         id.unwrap().to_string()
     }
 
-    /// A person edits a record.
+    /// Updates a record as a user.
     pub(crate) fn update(&self, id: &str, fields: Json) {
         let id = RecordId::parse(id).unwrap();
         self.with(|org| org.update_as(local::PERSON, id, &fields))
             .unwrap();
     }
 
-    /// A person deletes a record.
+    /// Deletes a record as a user.
     pub(crate) fn delete(&self, id: &str) {
         let id = RecordId::parse(id).unwrap();
         self.with(|org| org.delete_as(local::PERSON, id)).unwrap();
     }
 
-    /// A person takes a record out of the recycle bin.
+    /// Restores a record from the recycle bin as a user.
     pub(crate) fn undelete(&self, id: &str) {
         let id = RecordId::parse(id).unwrap();
         self.with(|org| org.undelete_as(local::PERSON, id)).unwrap();
     }
 
-    /// What a field holds, as text.
+    /// Returns the value of a field as text.
     pub(crate) fn value(&self, id: &str, field: &str) -> Option<String> {
         self.with(|org| org.value_of(RecordId::parse(id).unwrap(), field))
     }
 
-    /// Live records of an object.
+    /// Counts the live records of an object.
     pub(crate) fn count(&self, object: &str) -> usize {
         self.with(|org| org.count(object))
     }
 
-    /// The id of the live record with this external id.
+    /// Returns the id of the live record with this external id.
     pub(crate) fn id_of(&self, object: &str, external_id: &str) -> Option<String> {
         let soql = format!("select Id from {object} where External_Id__c = '{external_id}'");
         let rows = self.query(&soql);
@@ -164,7 +164,7 @@ impl LocalOrg {
             .map(|row| row["Id"].as_str().unwrap().to_owned())
     }
 
-    /// Reads live records as an onlooker, past faults and counters.
+    /// Reads live records without faults and call counters.
     pub(crate) fn query(&self, soql: &str) -> Vec<Json> {
         let target = format!("{BASE}/query?q={}", encoded(soql));
         let answer = self.with(|org| {
@@ -174,24 +174,24 @@ impl LocalOrg {
         answer.to_json()["records"].as_array().unwrap().clone()
     }
 
-    /// Lets time pass in the org.
+    /// Moves the org's clock forward.
     pub(crate) fn advance_ms(&self, ms: i64) {
         self.with(|org| org.advance_ms(ms));
     }
 
-    /// Puts the org's clock to that of the machine: a poll asks by time.
+    /// Sets the org's clock to that of the machine: polls query by time.
     pub(crate) fn set_wall_ms(&self, ms: i64) {
         self.with(|org| org.set_wall_ms(ms));
     }
 
-    /// Declares what goes wrong next.
+    /// Makes the org fail in this way.
     pub(crate) fn fault(&self, fault: &Fault) {
         self.with(|org| org.declare(fault));
     }
 
-    /// Declares automation.
-    pub(crate) fn flow(&self, order: Json) {
-        self.control("POST", "flow", &order);
+    /// Adds automation.
+    pub(crate) fn flow(&self, flow: Json) {
+        self.control("POST", "flow", &flow);
     }
 
     /// Ends every session.
@@ -199,7 +199,7 @@ impl LocalOrg {
         self.control("POST", "sessions/expire", &json!({}));
     }
 
-    /// Calls by method and resource.
+    /// Returns the number of calls by method and resource.
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
         let stats = self.control("GET", "stats", &json!({}));
         let calls = stats["calls"].as_object().unwrap();
@@ -209,7 +209,7 @@ impl LocalOrg {
             .collect()
     }
 
-    /// Calls that write records.
+    /// Returns the number of calls that write records.
     pub(crate) fn writing_calls(&self) -> u64 {
         self.calls()
             .iter()
@@ -226,7 +226,7 @@ impl LocalOrg {
     }
 }
 
-/// Carries the client's requests to an org in this process.
+/// Sends the client's requests to an org in this process.
 struct OrgTransport(InProcess);
 
 #[async_trait]
@@ -253,7 +253,7 @@ impl Transport for OrgTransport {
     }
 }
 
-/// Returns the text as a query parameter holds it.
+/// Percent-encodes a text as a query parameter.
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -1,10 +1,9 @@
-//! The engine over the real store and the real Salesforce client, against the local org in this process,
-//! driven step by step until both sides are quiet.
+//! The engine with the real store and the real Salesforce client, against the local org in this process.
 //!
-//! Nothing here waits for a clock: a test acts on one side or both, drains, and compares what an
-//! onlooker reads on each.
+//! A test changes one side or both, drains all work, and compares both sides by reading them without the
+//! engine. No test waits for real time.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_values;
 mod both_sides;

@@ -1,6 +1,6 @@
-//! What tests map: two objects with a lookup between them, and every kind of owner.
+//! The mapping of the tests: two objects with a lookup between them, and every kind of owner.
 
-/// The mapping that tests use unless they name another.
+/// The default mapping of the tests.
 pub(crate) const MAPPING: &str = r#"
 [tenant.acme]
 salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "id", auth = "client_credentials", secret = "env:SECRET" }

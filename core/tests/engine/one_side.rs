@@ -1,4 +1,4 @@
-//! One side changes, the other follows.
+//! Changes of one side are written to the other.
 
 use serde_json::json;
 
@@ -83,7 +83,7 @@ async fn echo_of_our_own_write_causes_nothing() {
 }
 
 #[tokio::test]
-async fn a_row_that_the_engine_wrote_is_not_captured() {
+async fn row_written_by_the_engine_is_not_captured() {
     let stage = Stage::open().await;
     stage
         .org
@@ -119,7 +119,7 @@ async fn records_older_than_the_subscription_are_read_completely() {
             json!({"Name": name, "External_Id__c": format!("a-{n}")}),
         );
     }
-    // Their events are gone.
+    // Their events have expired.
     stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
     stage.drain().await;
     stage.assert_equal().await;
@@ -136,7 +136,7 @@ async fn child_follows_its_parent_in_both_directions() {
         )
         .await;
     stage.capture_postgres().await;
-    // The child first: its parent is not there yet, so it waits.
+    // The child is applied first: its parent does not exist yet, so it waits.
     let applied = stage.apply("Contact").await;
     assert_eq!((applied.applied, applied.requeued), (0, 1), "{applied:?}");
     stage.drain().await;
@@ -163,7 +163,7 @@ async fn child_follows_its_parent_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_poison_row_stops_alone() {
+async fn invalid_rows_park_without_stopping_others() {
     let stage = Stage::open().await;
     stage
         .sql(
@@ -187,7 +187,7 @@ async fn a_poison_row_stops_alone() {
 }
 
 #[tokio::test]
-async fn a_paused_tenant_is_captured_but_not_applied() {
+async fn paused_tenant_is_captured_but_not_applied() {
     let stage = Stage::open().await;
     stage
         .store
@@ -211,7 +211,7 @@ async fn a_paused_tenant_is_captured_but_not_applied() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_commits_late_is_not_skipped() {
+async fn late_commit_is_not_skipped() {
     let stage = Stage::open().await;
     let mut late = stage.pool.begin().await.unwrap();
     sqlx::query("insert into account (external_id, name) values ('a-1', 'Late')")
@@ -257,7 +257,7 @@ async fn uncommitted_edit_is_neither_awaited_nor_overwritten() {
     edit.commit().await.unwrap();
     stage.make_due().await;
     stage.drain().await;
-    // Both changed the name: that is for a person, and neither value is lost.
+    // Both changed the name: this is a conflict, and neither value is lost.
     assert_eq!(stage.conflicts().await.len(), 1);
     let row = stage
         .rows("select name, phone from account where external_id = 'a-1'")
@@ -266,7 +266,7 @@ async fn uncommitted_edit_is_neither_awaited_nor_overwritten() {
 }
 
 #[tokio::test]
-async fn what_a_users_trigger_writes_after_our_write_is_captured() {
+async fn writes_of_a_users_trigger_are_captured() {
     let stage = Stage::open().await;
     stage
         .sql(

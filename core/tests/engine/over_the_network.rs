@@ -1,4 +1,4 @@
-//! The same with sockets between the client and the org.
+//! The engine and an org over real sockets.
 
 use salesforce_org::FaultAction;
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn changes_travel_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_answers_ended_sessions_and_duplicate_events_change_nothing() {
+async fn network_and_session_faults_create_no_duplicates() {
     let stage = Stage::over_the_network().await;
     stage.drain().await;
     stage

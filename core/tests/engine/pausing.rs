@@ -1,4 +1,4 @@
-//! A Salesforce port that pauses at the exact moment a test needs, and never waits for a quiet stream.
+//! A Salesforce port that pauses where a test needs it, and never waits for a quiet stream.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 
 use crate::local_org::LocalOrg;
 
-/// Something a test does just before a write.
+/// An action of a test just before a write.
 type Action = Box<dyn FnOnce() + Send>;
 
-/// Passes every call on, and pauses some.
+/// Forwards every call, and pauses some.
 pub(crate) struct PausingSalesforce {
     inner: Arc<dyn SalesforcePort>,
     org: LocalOrg,
@@ -29,7 +29,7 @@ pub(crate) struct PausingSalesforce {
     before: Mutex<Option<Action>>,
     /// Notified when a call pauses.
     pub(crate) paused: Notify,
-    /// Lets a paused call go on.
+    /// Resumes a paused call.
     pub(crate) resume: Notify,
 }
 
@@ -38,16 +38,16 @@ pub(crate) struct PausingSalesforce {
 pub(crate) enum PauseAt {
     /// Nowhere.
     Never,
-    /// Records or a stream are leased, and nothing is read yet.
+    /// Records or a stream are leased; nothing is read yet.
     BeforeReading,
-    /// The intent is committed, nothing is sent.
+    /// The intent is committed; nothing is sent.
     BeforeWriting,
-    /// Salesforce has committed, the answer has not arrived.
+    /// Salesforce has committed; the response has not arrived.
     AfterWriting,
 }
 
 impl PausingSalesforce {
-    /// Wraps a port of this org.
+    /// Wraps a port for this org.
     pub(crate) fn new(inner: Arc<dyn SalesforcePort>, org: &LocalOrg, pause: PauseAt) -> Arc<Self> {
         Arc::new(Self {
             inner,
@@ -59,7 +59,7 @@ impl PausingSalesforce {
         })
     }
 
-    /// Does this just before the next write is sent.
+    /// Runs an action just before the next write is sent.
     pub(crate) fn before_next_write(&self, action: impl FnOnce() + Send + 'static) {
         *self.before.lock().unwrap() = Some(Box::new(action));
     }
@@ -166,9 +166,9 @@ impl SalesforcePort for PausingSalesforce {
     }
 }
 
-/// A subscription that returns at once where the org has nothing more for it.
+/// A subscription that returns at once when the org has no more events for it.
 ///
-/// The client waits for events in real time, since it cannot know that none will come. The org can.
+/// The client alone would wait in real time, since it cannot know that there are no more events.
 struct PromptStream {
     inner: Box<dyn EventStream>,
     org: LocalOrg,
@@ -177,7 +177,7 @@ struct PromptStream {
 }
 
 impl PromptStream {
-    /// Whether the caller has everything up to the newest position.
+    /// Returns whether the caller has everything up to the newest position.
     fn is_quiet(&self) -> bool {
         let head = self
             .org
@@ -201,13 +201,13 @@ impl EventStream for PromptStream {
                 panic!("a position of the event bus: {:?}", batch.position);
             };
             let known = self.position.replace(position.clone());
-            // A keep-alive that was sent before the events of the last batch says nothing new.
+            // A keep-alive sent before the events of the last batch has no new position.
             if batch.events > 0 || !batch.needs_resync.is_empty() || known != self.position {
                 return Ok(Some(batch));
             }
         }
-        // A stream that waits lets others run; one that returned at once would keep a capture that goes
-        // on polling busy and everything else on its thread waiting.
+        // A real stream waits and lets other futures run. Without this, a capture that polls in a loop
+        // would block its thread.
         tokio::task::yield_now().await;
         Ok(None)
     }

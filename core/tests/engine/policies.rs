@@ -1,12 +1,12 @@
-//! What the mapping says of directions and deletes is what happens.
+//! The mapping's settings for directions and deletes.
 
 use serde_json::json;
 
 use crate::mapping::with_line;
 use crate::stage::Stage;
 
-/// Opens a stage whose accounts carry this line of configuration, with one account that both sides
-/// hold; returns its Salesforce id.
+/// Opens a stage with this line in the configuration of accounts, and one account in sync; returns its
+/// Salesforce id.
 async fn agreed_under(line: &str) -> (Stage, String) {
     let stage = Stage::with_mapping(&with_line(line)).await;
     let id = stage.org.insert(
@@ -18,7 +18,7 @@ async fn agreed_under(line: &str) -> (Stage, String) {
     (stage, id)
 }
 
-/// Opens a stage whose accounts change in one direction alone, where no field has an owner.
+/// Opens a stage whose accounts are synchronised in one direction only, without field owners.
 async fn one_way(direction: &str) -> Stage {
     let mapping = with_line(&format!("direction = \"{direction}\""))
         .replace(", owner = \"salesforce\"", "")
@@ -90,7 +90,7 @@ async fn ignored_delete_ends_the_link_and_restores_nothing() {
 }
 
 #[tokio::test]
-async fn delete_against_edit_ends_as_the_policy_says() {
+async fn policy_decides_between_delete_and_edit() {
     for (policy, rows) in [("delete_wins", 0), ("edit_wins", 1)] {
         let (stage, id) = agreed_under(&format!(
             "deletes = {{ mode = \"propagate\", on_edit = \"{policy}\" }}"

@@ -1,5 +1,5 @@
-//! Orgs that are polled: an edit that is overwritten between two polls is never seen, so a write that
-//! replaces a user's value makes sure that it is the value that was seen.
+//! Orgs that are polled. A poll does not see an edit that is overwritten before it. So a write that
+//! replaces a user's value is conditional: it fails if the record has changed since it was read.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::mapping::MAPPING;
 use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
-/// A polled record that both sides agree on; Postgres owns its rating. Returns its Salesforce id.
+/// Opens a stage with one polled account in sync, whose rating Postgres owns; returns its Salesforce id.
 async fn agreed(capture: &str) -> (Stage, String) {
     let polled =
         format!("capture = \"{capture}\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
@@ -32,9 +32,9 @@ async fn agreed(capture: &str) -> (Stage, String) {
     (stage, id)
 }
 
-/// A person changes the rating that Postgres owns, and the change is seen; before the write that puts it
-/// right leaves, the person changes it once more. Returns what was logged of values that lost.
-async fn edited_under_our_hands(stage: &Stage, id: &str) -> Json {
+/// Changes the rating, which Postgres owns, as a Salesforce user; captures the change; and changes it
+/// again just before the correcting write is sent. Returns the discarded values.
+async fn edited_before_the_correction(stage: &Stage, id: &str) -> Json {
     stage.org.advance_ms(2_000);
     stage.org.update(id, json!({"Rating": "Hot"}));
     stage.capture_salesforce().await;
@@ -59,12 +59,12 @@ fn writer(stage: &Stage, port: &Arc<PausingSalesforce>) -> SyncEngine {
 }
 
 #[tokio::test]
-async fn polling_replaces_no_contested_value_unseen() {
+async fn polling_overwrites_no_unseen_edit() {
     let (stage, id) = agreed("poll").await;
     assert_eq!(
-        edited_under_our_hands(&stage, &id).await,
+        edited_before_the_correction(&stage, &id).await,
         json!("Hot,Warm"),
-        "both edits are known"
+        "both edits are logged"
     );
     assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Cold"));
     let status = stage.store.status(&stage.tenant).await.unwrap();
@@ -72,12 +72,12 @@ async fn polling_replaces_no_contested_value_unseen() {
     let accounts = status.objects.iter().find(of_accounts).unwrap();
     assert!(
         accounts.detection_narrowed,
-        "and it is said that not all are"
+        "status reports that polling may miss edits"
     );
 }
 
 #[tokio::test]
-async fn untouched_contested_value_is_corrected_by_one_call() {
+async fn unchanged_record_is_corrected_by_one_call() {
     let (stage, id) = agreed("poll").await;
     stage.org.advance_ms(2_000);
     stage.org.update(&id, json!({"Rating": "Hot"}));

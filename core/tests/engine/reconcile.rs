@@ -1,4 +1,4 @@
-//! Comparing both live sides: drift is found, nothing is written by it, and the proof is published.
+//! Comparing both live sides: it finds drift, writes to neither side, and publishes its result.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn with_accounts() -> Stage {
     stage
 }
 
-/// Changes rows behind the triggers' back.
+/// Changes rows without the capture triggers noticing.
 async fn unnoticed(stage: &Stage, statement: &str) {
     stage
         .sql(&format!(
@@ -27,7 +27,7 @@ async fn unnoticed(stage: &Stage, statement: &str) {
 }
 
 #[tokio::test]
-async fn equal_sides_are_proven_equal() {
+async fn comparison_of_equal_sides_finds_no_difference() {
     let stage = with_accounts().await;
     let report = stage
         .engine
@@ -46,7 +46,7 @@ async fn equal_sides_are_proven_equal() {
 }
 
 #[tokio::test]
-async fn drift_is_found_and_repaired_by_the_ordinary_way() {
+async fn drift_is_found_and_repaired_by_ordinary_work() {
     let stage = with_accounts().await;
     unnoticed(
         &stage,
@@ -79,7 +79,7 @@ async fn drift_is_found_and_repaired_by_the_ordinary_way() {
 }
 
 #[tokio::test]
-async fn a_record_with_open_work_has_not_drifted() {
+async fn record_with_open_work_is_not_drift() {
     let stage = with_accounts().await;
     stage
         .sql("update account set name = 'Soon' where external_id = 'a-7'")
@@ -94,7 +94,7 @@ async fn a_record_with_open_work_has_not_drifted() {
 }
 
 #[tokio::test]
-async fn a_conflict_is_held_apart_and_is_not_drift() {
+async fn conflict_is_counted_apart_from_drift() {
     let stage = with_accounts().await;
     let id = stage.org.id_of("Account", "a-7").unwrap();
     stage
@@ -107,11 +107,11 @@ async fn a_conflict_is_held_apart_and_is_not_drift() {
         .reconcile_full(&stage.tenant, stage.deadline())
         .await
         .unwrap();
-    assert_eq!((report.held, report.drifted.len()), (1, 0));
+    assert_eq!((report.allowed, report.drifted.len()), (1, 0));
 }
 
 #[tokio::test]
-async fn a_record_that_vanished_unseen_is_looked_at() {
+async fn record_deleted_without_an_event_is_refreshed() {
     let stage = with_accounts().await;
     let id = stage.org.id_of("Account", "a-7").unwrap();
     stage.org.delete(&id);

@@ -1,4 +1,4 @@
-//! Events that come relayed: in envelopes, in any order, more than once.
+//! Relayed events: in envelopes, in any order, possibly more than once.
 
 use salesforce_org::{DecodedEvent, Position};
 use serde_json::{Map, Value as Json, json};
@@ -10,19 +10,19 @@ use syncline::salesforce::{ALL_CHANGES_TOPIC, RelayedEvent};
 use crate::mapping::{MAPPING, with_line};
 use crate::stage::Stage;
 
-/// Puts a tenant's mapping on the relay.
+/// Changes a mapping to capture by relay.
 fn relayed(mapping: &str) -> String {
     let objects = "[[tenant.acme.object]]";
     mapping.replacen(objects, &format!("capture = \"relay\"\n\n{objects}"), 1)
 }
 
-/// What Salesforce hands to EventBridge, and EventBridge to us.
+/// Delivers events as Salesforce and EventBridge do.
 struct Relay {
     position: Position,
 }
 
 impl Relay {
-    /// Starts a relay behind the newest event.
+    /// Starts a relay after the newest event.
     fn start(stage: &Stage) -> Self {
         let head = stage
             .org
@@ -32,7 +32,7 @@ impl Relay {
         }
     }
 
-    /// Returns the envelopes of what has happened since.
+    /// Returns the envelopes of all events since the last call.
     fn take(&mut self, stage: &Stage) -> Vec<Json> {
         let (events, head) = stage.org.with(|org| {
             let fetched = org.fetch(ALL_CHANGES_TOPIC, &self.position, 1_000).unwrap();
@@ -56,7 +56,7 @@ fn envelope(org_id: &str, event: &DecodedEvent) -> Json {
     let mut payload: Map<String, Json> = event
         .fields
         .iter()
-        .map(|(name, value)| (name.clone(), shown(name, value)))
+        .map(|(name, value)| (name.clone(), relayed_value(name, value)))
         .collect();
     for name in &event.nulled_fields {
         match name.split_once('.') {
@@ -83,8 +83,8 @@ fn envelope(org_id: &str, event: &DecodedEvent) -> Json {
     })
 }
 
-/// Moments are text in relayed events.
-fn shown(name: &str, value: &Json) -> Json {
+/// Converts timestamps, which are text in relayed events.
+fn relayed_value(name: &str, value: &Json) -> Json {
     match value.as_i64() {
         Some(ms) if ["CreatedDate", "LastModifiedDate"].contains(&name) => {
             canonical::from_epoch_ms(&FieldType::DateTime, ms)
@@ -104,7 +104,7 @@ async fn deliver(stage: &Stage, envelopes: &[Json]) -> CaptureReport {
     captured.unwrap()
 }
 
-/// A stage whose objects have been read as a whole, with a relay from there on.
+/// Opens a stage, scans its objects completely, and starts a relay.
 async fn started(mapping: &str) -> (Stage, Relay) {
     let stage = Stage::with_mapping(&relayed(mapping)).await;
     stage.drain().await;
@@ -112,8 +112,8 @@ async fn started(mapping: &str) -> (Stage, Relay) {
     (stage, relay)
 }
 
-/// People create, edit, clear and delete.
-fn people_work(stage: &Stage) {
+/// Creates, edits, clears and deletes records as users.
+fn edit_as_users(stage: &Stage) {
     let fields =
         json!({"Name": "Ada", "Phone": "1", "AnnualRevenue": 12.5, "External_Id__c": "a-1"});
     let ada = stage.org.insert("Account", fields);
@@ -137,7 +137,7 @@ fn people_work(stage: &Stage) {
 #[tokio::test]
 async fn relayed_events_arrive_as_rows() {
     let (stage, mut relay) = started(MAPPING).await;
-    people_work(&stage);
+    edit_as_users(&stage);
     let captured = deliver(&stage, &relay.take(&stage)).await;
     assert_eq!(
         (captured.counts.seen, captured.counts.journaled),
@@ -155,16 +155,16 @@ async fn relayed_events_arrive_as_rows() {
 async fn order_and_repetition_of_events_do_not_change_rows() {
     for turn in 0..4_usize {
         let (stage, mut relay) = started(MAPPING).await;
-        people_work(&stage);
+        edit_as_users(&stage);
         let mut envelopes = relay.take(&stage);
-        let one_sided = envelopes.len() / 2;
+        let middle = envelopes.len() / 2;
         match turn {
             0 => envelopes.reverse(),
-            1 => envelopes.rotate_left(one_sided),
-            2 => envelopes.swap(0, one_sided),
+            1 => envelopes.rotate_left(middle),
+            2 => envelopes.swap(0, middle),
             _ => envelopes.extend(envelopes.clone()),
         }
-        // One by one: nothing of a batch helps another.
+        // Each in its own batch, so that a batch cannot put them in order.
         for envelope in &envelopes {
             deliver(&stage, std::slice::from_ref(envelope)).await;
             stage.apply("Account").await;
@@ -183,7 +183,7 @@ async fn order_and_repetition_of_events_do_not_change_rows() {
 }
 
 #[tokio::test]
-async fn what_comes_again_is_a_duplicate_and_changes_nothing() {
+async fn duplicate_relayed_event_changes_nothing() {
     let (stage, mut relay) = started(MAPPING).await;
     let ada = json!({"Name": "Ada", "External_Id__c": "a-1"});
     let ada = stage.org.insert("Account", ada);
@@ -196,8 +196,8 @@ async fn what_comes_again_is_a_duplicate_and_changes_nothing() {
     stage.drain().await;
     let again = deliver(&stage, &updated).await;
     assert_eq!((again.counts.duplicate, again.dirty), (1, 0), "{again:?}");
-    // The first time the record was read instead, so that this is another content, and an older one: the
-    // record may be looked at, and stays what it is.
+    // At first delivery the record was read instead of using the event's content. So this content is new,
+    // but old: the record may be refreshed, and does not change.
     deliver(&stage, &created).await;
     stage.drain().await;
     stage.assert_equal().await;
@@ -208,7 +208,7 @@ async fn what_comes_again_is_a_duplicate_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_of_ours_comes_back_relayed_and_causes_nothing() {
+async fn relayed_echo_of_our_own_write_causes_nothing() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -261,7 +261,7 @@ async fn events_of_unmapped_objects_are_counted_and_ignored() {
 }
 
 #[tokio::test]
-async fn a_filter_holds_for_relayed_events_too() {
+async fn filter_applies_to_relayed_events() {
     let filter = "where = \"Type = 'Customer'\"\non_filter_exit = \"delete\"";
     let (stage, mut relay) = started(&with_line(filter)).await;
     let customer = json!({"Name": "Ada", "Type": "Customer", "External_Id__c": "a-1"});
@@ -279,7 +279,7 @@ async fn a_filter_holds_for_relayed_events_too() {
 }
 
 #[tokio::test]
-async fn the_tenant_of_an_event_is_known_by_its_org() {
+async fn relayed_event_has_the_tenants_org_id() {
     let (stage, mut relay) = started(MAPPING).await;
     stage.org.insert("Account", json!({"Name": "Ada"}));
     let envelope = relay.take(&stage).remove(0).to_string();

@@ -1,4 +1,4 @@
-//! All jobs in one process: changes travel by themselves until the engine is stopped.
+//! All jobs in one process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use syncline::engine::in_process;
 use crate::stage::Stage;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
+async fn engine_syncs_both_ways_until_it_is_stopped() {
     let stage = Stage::open().await;
     let (wake_up, sent_wake_ups) = in_process::wake_up();
     let engine = SyncEngine::builder()
@@ -34,7 +34,7 @@ async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
     stage
         .org
         .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
-    let met = async {
+    let both_synced = async {
         while stage.org.count("Account") < 2
             || stage.one("select count(*) from account").await != json!(2)
             || !stage.tasks().await.is_empty()
@@ -42,13 +42,13 @@ async fn changes_travel_by_themselves_until_the_engine_is_stopped() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, met)
+    tokio::time::timeout(TIMEOUT, both_synced)
         .await
-        .expect("both changes travel");
+        .expect("both changes are synchronised");
     engine.stop();
-    tokio::time::timeout(PATIENCE, running)
+    tokio::time::timeout(TIMEOUT, running)
         .await
-        .expect("it ends when asked to")
+        .expect("it stops")
         .unwrap();
     stage.assert_equal().await;
 }

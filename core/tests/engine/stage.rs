@@ -1,4 +1,4 @@
-//! One tenant on a fresh database and a fresh org, with an engine between them.
+//! One tenant with a new database, a new org, and an engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, TABLES};
 use crate::pausing::{PauseAt, PausingSalesforce};
 
-/// Rounds after which a stage that is not quiet will never be.
+/// Most rounds until all work is done; a stage that needs more will never be done.
 const ROUNDS_MAX: usize = 30;
 
-/// A tenant between a database and an org.
+/// A tenant with a database, an org and an engine.
 pub(crate) struct Stage {
     pub(crate) org: LocalOrg,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
@@ -37,7 +37,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Opens a stage with the usual mapping, migrated and installed.
+    /// Opens a stage with the default mapping, migrated and installed.
     pub(crate) async fn open() -> Self {
         Self::with_mapping(MAPPING).await
     }
@@ -90,14 +90,14 @@ impl Stage {
         }
     }
 
-    /// Migrates the control plane, if it is not there, and puts the triggers on the tables.
+    /// Migrates the control plane if needed, and installs the triggers on the tables.
     pub(crate) async fn install(&self) {
         self.store.migrate().await.unwrap();
         let mapped_objects = self.engine.mapped_objects(&self.tenant).await.unwrap();
         self.store.install(&mapped_objects).await.unwrap();
     }
 
-    /// Returns another worker over the same sides, seen through these ports.
+    /// Returns another worker for the same tenant, with these ports.
     pub(crate) fn worker(
         &self,
         name: &str,
@@ -110,7 +110,7 @@ impl Stage {
             .build()
     }
 
-    /// A person or an application changes rows.
+    /// Runs SQL as a user of the database.
     pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
             .execute(&self.pool)
@@ -118,7 +118,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// Reads one value as an onlooker.
+    /// Reads one value without the engine.
     pub(crate) async fn one(&self, query: &str) -> Json {
         let wrapped =
             format!("select to_jsonb(found) -> 'value' from (select ({query}) as value) as found");
@@ -129,7 +129,7 @@ impl Stage {
         found.unwrap_or(Json::Null)
     }
 
-    /// Reads rows as an onlooker.
+    /// Reads rows without the engine.
     pub(crate) async fn rows(&self, query: &str) -> Vec<Json> {
         let wrapped = format!("select to_jsonb(found) from ({query}) as found");
         sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
@@ -166,7 +166,7 @@ impl Stage {
         applied.unwrap()
     }
 
-    /// Runs every job in turn until nothing moves any more.
+    /// Runs all jobs repeatedly until there is no more work.
     pub(crate) async fn drain(&self) {
         for _ in 0..ROUNDS_MAX {
             let postgres = self.capture_postgres().await;
@@ -182,7 +182,7 @@ impl Stage {
         panic!("the stage does not come to rest: {:?}", self.tasks().await);
     }
 
-    /// The same for a polled org, whose overlap shows the same records again and again: it rests when
+    /// Like `drain`, for a polled org. Overlapping polls return the same records again, so it ends when
     /// nothing is leased.
     pub(crate) async fn drain_polling(&self) {
         for _ in 0..ROUNDS_MAX {
@@ -199,13 +199,13 @@ impl Stage {
         panic!("the stage does not come to rest: {:?}", self.tasks().await);
     }
 
-    /// Makes every waiting task due now, as time would.
+    /// Makes every waiting task due now.
     pub(crate) async fn make_due(&self) {
         self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
             .await;
     }
 
-    /// Lets every lease of a record expire, as time would.
+    /// Makes every lease of a record expire.
     pub(crate) async fn expire_leases(&self) {
         self.sql(
             "update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'
@@ -221,7 +221,7 @@ impl Stage {
         self.engine.sweep(&self.tenant).await.unwrap();
     }
 
-    /// Open work, for messages of failing tests.
+    /// Returns the open tasks, for messages of failing tests.
     pub(crate) async fn tasks(&self) -> Vec<Json> {
         self.rows(
             "select link.object, link.external_id, task.state, task.attempts, task.code, task.reason
@@ -232,14 +232,14 @@ impl Stage {
         .await
     }
 
-    /// Open conflicts by field.
+    /// Returns the open conflicts by field.
     pub(crate) async fn conflicts(&self) -> Vec<Json> {
         self.rows("select field, base_value, postgres_value, salesforce_value from syncline.sync_conflict where state = 'open' order by field")
             .await
     }
 
-    /// Asserts that both sides hold the same accounts and contacts, read past the engine, and that
-    /// nothing is left to do.
+    /// Asserts that both sides, read without the engine, have the same accounts and contacts, and that no
+    /// task is left.
     pub(crate) async fn assert_equal(&self) {
         assert_eq!(self.tasks().await, Vec::<Json>::new(), "work is left");
         assert_eq!(self.accounts_here().await, self.accounts_there());
@@ -344,7 +344,7 @@ fn open(url: &str) -> PgStore {
     PgStore::open(&options).unwrap()
 }
 
-/// Numbers are compared as numbers: `1.0` is `1`.
+/// Normalises the revenue, so that `1.0` equals `1`.
 fn plain_number(row: &mut Json) {
     if let Some(number) = row["revenue"].as_number() {
         let text = number.to_string();

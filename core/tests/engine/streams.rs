@@ -18,7 +18,7 @@ use crate::stage::Stage;
 const WAIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_stream_has_one_owner() {
+async fn stream_has_one_owner() {
     let stage = Stage::open().await;
     stage.org.insert("Account", json!({"Name": "Ada"}));
     let store = Arc::new(stage.store.clone());
@@ -29,7 +29,7 @@ async fn a_stream_has_one_owner() {
         .unwrap()
         .unwrap();
     let report = stage.capture_salesforce().await;
-    assert!(report.held_elsewhere);
+    assert!(report.leased_elsewhere);
     assert_eq!(report.counts.seen, 0);
     store.release_stream(&lease).await.unwrap();
     assert_ne!(stage.capture_salesforce().await.counts.seen, 0);
@@ -43,7 +43,7 @@ async fn update_of_an_unseen_record_reads_it_completely() {
         "Account",
         json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"}),
     );
-    // Its create event is gone, and so is what scan would have shown of it: only the update is left.
+    // Its create event has expired, and no scan is due: only the update event is left.
     stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
     stage
         .sql(
@@ -58,7 +58,7 @@ async fn update_of_an_unseen_record_reads_it_completely() {
 }
 
 #[tokio::test]
-async fn a_lost_position_reads_everything_again_and_finds_deletes_too() {
+async fn lost_position_causes_a_scan_that_finds_deletes() {
     let stage = Stage::open().await;
     let ada = stage
         .org
@@ -79,7 +79,7 @@ async fn a_lost_position_reads_everything_again_and_finds_deletes_too() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_stores_its_position() {
+async fn quiet_stream_stores_its_position() {
     let stage = Stage::open().await;
     stage.drain().await;
     let position = "select position from syncline.sync_checkpoint where stream like 'events:%'";
@@ -90,7 +90,7 @@ async fn a_quiet_stream_stores_its_position() {
 }
 
 #[tokio::test]
-async fn one_event_of_many_records_reaches_each_of_them() {
+async fn event_of_several_records_is_applied_to_each() {
     let stage = Stage::open().await;
     let ids: Vec<String> = (0..3)
         .map(|n| {
@@ -114,7 +114,7 @@ async fn one_event_of_many_records_reaches_each_of_them() {
 }
 
 #[tokio::test]
-async fn an_org_without_events_is_polled() {
+async fn org_without_events_is_polled() {
     let mapping = MAPPING.replace(
         "[[tenant.acme.object]]\nobject      = \"Account\"",
         "capture = \"poll\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"",
@@ -162,7 +162,7 @@ async fn capture_without_time_left_keeps_its_position() {
 }
 
 #[tokio::test]
-async fn a_conflict_stops_neither_the_stream_nor_other_records() {
+async fn conflict_stops_neither_the_stream_nor_other_records() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -210,7 +210,7 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
         .subscribe(ALL_CHANGES_TOPIC, &ReplayFrom::Latest, &mapped.collect())
         .await;
     let mut stream = subscribed.unwrap();
-    // The first keep-alive comes when the subscription is open.
+    // The first keep-alive arrives when the subscription is open.
     stream.next(10, WAIT).await.unwrap().unwrap();
     stage
         .org

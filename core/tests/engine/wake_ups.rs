@@ -1,4 +1,4 @@
-//! Rings: they cannot multiply, and a lost one changes nothing.
+//! Wake-ups: they do not multiply, and a lost one changes nothing.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn waking(stage: &Stage) -> (SyncEngine, SentWakeUps) {
     (engine, sent_wake_ups)
 }
 
-fn heard(sent_wake_ups: &mut SentWakeUps) -> Vec<(String, i32)> {
+fn received(sent_wake_ups: &mut SentWakeUps) -> Vec<(String, i32)> {
     std::iter::from_fn(|| sent_wake_ups.try_next())
         .map(|(WakeUp::Apply { object, permit, .. }, _)| (object.to_string(), permit))
         .collect()
@@ -38,7 +38,7 @@ async fn insert(stage: &Stage, from: usize, upto: usize) {
 }
 
 #[tokio::test]
-async fn a_growing_backlog_does_not_multiply_rings() {
+async fn growing_backlog_does_not_multiply_wake_ups() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     for round in 0..5 {
@@ -52,26 +52,26 @@ async fn a_growing_backlog_does_not_multiply_rings() {
             .unwrap();
         engine.sweep(&stage.tenant).await.unwrap();
     }
-    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+    assert_eq!(received(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 }
 
 #[tokio::test]
-async fn a_lost_wake_up_is_sent_again_when_its_permit_expires() {
+async fn lost_wake_up_is_sent_again_when_its_permit_expires() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
     stage.capture_postgres().await;
-    // The worker that captured has no queue; its permit is still taken.
+    // The worker that captured has no queue, so its wake-up is lost; its permit is still taken.
     assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 0);
     stage
         .sql("update syncline.sync_wake_up_permit set expires_at = syncline.clock() - interval '1 second'")
         .await;
     assert_eq!(engine.sweep(&stage.tenant).await.unwrap().sent, 1);
-    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+    assert_eq!(received(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 }
 
 #[tokio::test]
-async fn apply_out_of_time_renews_its_permit_finished_one_frees() {
+async fn apply_without_time_renews_its_permit_else_frees_it() {
     let stage = Stage::open().await;
     let (engine, mut sent_wake_ups) = waking(&stage);
     insert(&stage, 1, 3).await;
@@ -80,14 +80,14 @@ async fn apply_out_of_time_renews_its_permit_finished_one_frees() {
     let soon = engine.deadline_in(std::time::Duration::from_secs(1));
     let report = engine.apply(&stage.tenant, &object, 0, soon).await.unwrap();
     assert_eq!((report.leased, report.sent_again), (0, true));
-    assert_eq!(heard(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
+    assert_eq!(received(&mut sent_wake_ups), [("Account".to_owned(), 0)]);
 
     let report = engine
         .apply(&stage.tenant, &object, 0, stage.deadline())
         .await
         .unwrap();
     assert_eq!((report.leased, report.sent_again), (3, false));
-    assert_eq!(heard(&mut sent_wake_ups), []);
+    assert_eq!(received(&mut sent_wake_ups), []);
     assert_eq!(
         stage
             .one("select count(*) from syncline.sync_wake_up_permit")
@@ -116,7 +116,7 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
             .await
             .unwrap();
     };
-    let mut heard = || -> Vec<(i32, u32)> {
+    let mut received = || -> Vec<(i32, u32)> {
         std::iter::from_fn(|| sent_wake_ups.try_next())
             .map(|(WakeUp::Apply { permit, .. }, delay)| (permit, delay))
             .collect()
@@ -124,28 +124,28 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
 
     due_in(40).await;
     sent_by(0).await;
-    let wake_ups = heard();
+    let wake_ups = received();
     assert!(
         matches!(wake_ups[..], [(4, 30..=41)]),
-        "one ring at its time, not {wake_ups:?}"
+        "one wake-up at its time, not {wake_ups:?}"
     );
     sent_by(1).await;
-    assert_eq!(heard(), [], "a ring is under way");
+    assert_eq!(received(), [], "a wake-up is in flight");
 
     due_in(10).await;
     sent_by(1).await;
-    let wake_ups = heard();
+    let wake_ups = received();
     assert!(
         matches!(wake_ups[..], [(4, 5..=11)]),
-        "the earlier time counts, not {wake_ups:?}"
+        "one wake-up at the earlier time, not {wake_ups:?}"
     );
 
-    // The delayed wake-up came early: its own permit is sent again.
+    // The delayed wake-up arrived early: it is sent again with the same permit.
     sent_by(4).await;
-    assert!(matches!(heard()[..], [(4, 1..=11)]));
+    assert!(matches!(received()[..], [(4, 1..=11)]));
     due_in(300).await;
     sent_by(4).await;
-    assert_eq!(heard(), [], "the sweep comes before");
+    assert_eq!(received(), [], "the sweep runs before that");
     due_in(0).await;
     sent_by(4).await;
     assert_eq!(
@@ -153,6 +153,6 @@ async fn work_due_soon_gets_one_delayed_wake_up() {
             .one("select count(*) from syncline.sync_wake_up_permit")
             .await,
         json!(0),
-        "all is done: every permit is free"
+        "all work is done: every permit is free"
     );
 }

@@ -6,7 +6,7 @@ use syncline::force_sync::{ApplyError, RestApplyResult, SalesforceApplier};
 use crate::stand::{client, serve};
 
 #[tokio::test]
-async fn an_upsert_creates_then_updates_and_deletes_repeat() {
+async fn upsert_creates_then_updates_and_delete_is_repeatable() {
     let org = serve().await;
     let applier = SalesforceApplier::new(client(&org));
     let upsert = async |payload: Json| {
@@ -31,7 +31,7 @@ async fn an_upsert_creates_then_updates_and_deletes_repeat() {
 }
 
 #[tokio::test]
-async fn an_error_shows_whether_a_retry_can_help() {
+async fn error_is_retryable_or_permanent() {
     let org = serve().await;
     let applier = SalesforceApplier::new(client(&org));
     for payload in [

@@ -1,6 +1,6 @@
-//! The names of `force-sync`, as a program uses them: only `syncline::force_sync` is imported for them.
+//! The API of `force-sync`, used as a program uses it, from `syncline::force_sync` alone.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod applying;
 mod planning;

@@ -1,4 +1,4 @@
-//! What needs neither an org nor a database.
+//! Types and functions that need neither an org nor a database.
 
 use chrono::Utc;
 use serde_json::{Value as Json, json};
@@ -33,7 +33,7 @@ fn context(current: Option<Json>) -> PlannerContext {
 }
 
 #[test]
-fn a_key_needs_all_its_parts() {
+fn sync_key_with_an_empty_part_is_an_error() {
     let key = SyncKey::new("acme", "Account", "A-1").unwrap();
     assert_eq!(
         (key.tenant(), key.object_name(), key.external_id()),
@@ -53,7 +53,7 @@ fn a_key_needs_all_its_parts() {
 }
 
 #[test]
-fn an_envelope_shows_what_it_was_made_of() {
+fn envelope_returns_its_parts() {
     let payload = json!({"b": {"y": 1, "x": 2}, "a": 1});
     let cursor = SourceCursor::SalesforceReplayId(42);
     let change = change(
@@ -74,7 +74,7 @@ fn an_envelope_shows_what_it_was_made_of() {
 }
 
 #[test]
-fn cursors_name_their_source() {
+fn cursor_text_names_its_source() {
     let written = [
         SourceCursor::SalesforceReplayId(42),
         SourceCursor::PostgresLsn("0/16B3748".to_owned()),
@@ -92,7 +92,7 @@ fn cursors_name_their_source() {
 }
 
 #[test]
-fn a_mapping_shows_what_it_was_built_of() {
+fn mapping_returns_its_settings() {
     let object = account();
     assert_eq!(object.object_name(), "Account");
     assert_eq!(object.external_id_field(), Some("External_Id__c"));
@@ -106,10 +106,10 @@ fn a_mapping_shows_what_it_was_built_of() {
 
 #[test]
 fn owners_decide_how_payloads_merge() {
-    let held = json!({"Industry": "Energy", "Rating": "Hot", "Phone": "1"});
+    let current = json!({"Industry": "Energy", "Rating": "Hot", "Phone": "1"});
     let merged =
-        |sent: Json| merge_payload(&account(), Some(&held), SourceSystem::Salesforce, &sent);
-    assert_eq!(merged(held.clone()), MergeOutcome::Noop);
+        |sent: Json| merge_payload(&account(), Some(&current), SourceSystem::Salesforce, &sent);
+    assert_eq!(merged(current.clone()), MergeOutcome::Noop);
     assert_eq!(
         merged(json!({"Industry": "Retail", "Rating": "Cold"})),
         MergeOutcome::Merged(json!({"Industry": "Retail", "Rating": "Hot", "Phone": "1"}))
@@ -128,14 +128,14 @@ fn owners_decide_how_payloads_merge() {
 }
 
 #[test]
-fn a_change_gets_a_lane_and_a_payload() {
+fn plan_of_a_change_has_lane_and_payload() {
     let rated = change(
         SourceSystem::Postgres,
         ChangeOperation::Upsert,
         json!({"Rating": "Cold"}),
     );
-    let held = Some(json!({"Rating": "Hot"}));
-    let alone = plan_change(&context(held.clone()), &rated);
+    let current = Some(json!({"Rating": "Hot"}));
+    let alone = plan_change(&context(current.clone()), &rated);
     assert_eq!(
         alone,
         PlanDecision {
@@ -146,7 +146,7 @@ fn a_change_gets_a_lane_and_a_payload() {
     );
     let many = PlannerContext {
         batch_size: 500,
-        ..context(held.clone())
+        ..context(current.clone())
     };
     assert_eq!(plan_change(&many, &rated).lane, ApplyLane::Bulk);
     let urgent = PlannerContext {
@@ -176,7 +176,7 @@ fn a_change_gets_a_lane_and_a_payload() {
 }
 
 #[test]
-fn a_delete_is_planned_without_a_base() {
+fn delete_is_planned_without_a_base() {
     let deleted = change(SourceSystem::Postgres, ChangeOperation::Delete, Json::Null);
     assert_eq!(deleted.operation().as_db_value(), "delete");
     let decision = plan_change(&context(Some(json!({"Phone": "1"}))), &deleted);
@@ -189,7 +189,7 @@ fn a_delete_is_planned_without_a_base() {
 }
 
 #[test]
-fn a_link_follows_the_applied_change() {
+fn link_is_updated_from_the_applied_change() {
     let created = change(
         SourceSystem::Postgres,
         ChangeOperation::Upsert,
@@ -216,6 +216,6 @@ fn a_link_follows_the_applied_change() {
 }
 
 #[test]
-fn the_version_is_the_crates() {
+fn version_is_the_crate_version() {
     assert_eq!(version(), env!("CARGO_PKG_VERSION"));
 }

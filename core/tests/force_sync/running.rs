@@ -1,4 +1,4 @@
-//! An engine and a store at work.
+//! Engine and store with an org and a database.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn created(id: &str, fields: Json, replay_id: u8) -> PubSubEvent<Json> {
 }
 
 #[tokio::test]
-async fn a_row_reaches_salesforce() {
+async fn row_is_created_in_salesforce() {
     let stand = Stand::open().await;
     let engine = stand.engine();
     // The first run installs capture.
@@ -57,7 +57,7 @@ async fn a_row_reaches_salesforce() {
 }
 
 #[tokio::test]
-async fn an_event_reaches_its_table() {
+async fn event_is_written_to_its_table() {
     let stand = Stand::open().await;
     let engine = stand.engine();
     assert_eq!(load_replay_id(&stand.store, STREAM).await.unwrap(), None);
@@ -85,11 +85,11 @@ async fn an_event_reaches_its_table() {
     assert_eq!(name.as_deref(), Some("Acme"));
     let again = capture_stream(&stand.store, STREAM, TENANT, &account(), items()).await;
     again.unwrap();
-    assert_eq!(engine.run_apply_once().await.unwrap(), 0, "nothing is new");
+    assert_eq!(engine.run_apply_once().await.unwrap(), 0, "no new change");
 }
 
 #[tokio::test]
-async fn a_closed_stream_is_an_error() {
+async fn closed_stream_is_an_error() {
     let stand = Stand::open().await;
     let _engine = stand.engine();
     let closed = PubSubError::Closed("the network".to_owned());
@@ -99,7 +99,7 @@ async fn a_closed_stream_is_an_error() {
 }
 
 #[tokio::test]
-async fn drift_is_found_and_enqueued() {
+async fn drift_is_found_and_repair_enqueued() {
     let stand = Stand::open().await;
     let engine = stand.engine();
     engine.run_capture_postgres_once().await.unwrap();
@@ -150,7 +150,7 @@ async fn drift_is_found_and_enqueued() {
 }
 
 #[tokio::test]
-async fn a_reconcile_run_enqueues_what_drifted() {
+async fn reconcile_enqueues_drifted_records() {
     let stand = Stand::open().await;
     let engine = stand.engine();
     engine.run_capture_postgres_once().await.unwrap();
@@ -171,7 +171,7 @@ async fn a_reconcile_run_enqueues_what_drifted() {
 }
 
 #[tokio::test]
-async fn a_change_is_journaled_once() {
+async fn change_is_journaled_once() {
     let stand = Stand::open().await;
     let key = SyncKey::new(TENANT, "Account", "A-1").unwrap();
     let payload = json!({"Name": "Acme"});
@@ -182,8 +182,11 @@ async fn a_change_is_journaled_once() {
         Utc::now(),
         payload,
     );
-    let nowhere = stand.store.append_journal_if_new(&change).await;
-    assert!(matches!(nowhere, Err(ForceSyncError::MissingSourceCursor)));
+    let without_cursor = stand.store.append_journal_if_new(&change).await;
+    assert!(matches!(
+        without_cursor,
+        Err(ForceSyncError::MissingSourceCursor)
+    ));
     let change = change.with_cursor(SourceCursor::SalesforceReplayId(1));
     let first = stand.store.append_journal_if_new(&change).await.unwrap();
     assert!(matches!(first, AppendResult::Inserted { .. }));
@@ -218,7 +221,7 @@ async fn conflicts_and_dead_letters_are_listed() {
 }
 
 #[tokio::test]
-async fn an_incomplete_engine_is_not_built() {
+async fn incomplete_engine_is_not_built() {
     let stand = Stand::open().await;
     let missing = |engine: Result<SyncEngine, ForceSyncError>| match engine {
         Err(ForceSyncError::MissingConfiguration { field }) => field,

@@ -1,4 +1,4 @@
-//! An org behind its servers, a client of it, and a database with a mapped table.
+//! A running org, a client for it, and a database with a mapped table.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// Opens a stand whose control plane is migrated.
+    /// Starts both sides and migrates the control plane.
     pub(crate) async fn open() -> Self {
         let database = TestDatabase::empty().await;
         let pool = PgPool::connect_lazy(database.url()).unwrap();
@@ -55,7 +55,7 @@ impl Stand {
             .unwrap()
     }
 
-    /// A person or an application changes rows.
+    /// Runs SQL as a user of the database.
     pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
             .execute(&self.pool)
@@ -63,7 +63,7 @@ impl Stand {
             .unwrap();
     }
 
-    /// Returns one text of the database.
+    /// Runs a query that returns one text.
     pub(crate) async fn text(&self, query: &str) -> Option<String> {
         sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
             .fetch_optional(&self.pool)
@@ -71,7 +71,7 @@ impl Stand {
             .unwrap()
     }
 
-    /// A person in Salesforce creates an account.
+    /// Creates an account as a Salesforce user.
     pub(crate) fn insert(&self, fields: &Json) -> String {
         let inserted = self
             .org

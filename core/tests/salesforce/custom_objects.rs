@@ -79,7 +79,7 @@ async fn number_key_is_sent_and_queried_as_a_number() {
 }
 
 #[tokio::test]
-async fn a_custom_object_has_its_own_topic() {
+async fn custom_object_has_its_own_topic() {
     let stand = stand().await;
     stand.write(&[invoice("7", &[])]).await;
     let interest = Interest {

@@ -1,4 +1,4 @@
-//! The event stream: positions, content, ends.
+//! The event stream: its positions, its events, and how it ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,7 +78,7 @@ fn after(position: &SourceCursor) -> ReplayFrom {
     }
 }
 
-fn shown(observation: &SalesforceObservation) -> String {
+fn line_of(observation: &SalesforceObservation) -> String {
     let fields: Vec<String> = observation
         .fields
         .iter()
@@ -88,7 +88,7 @@ fn shown(observation: &SalesforceObservation) -> String {
 }
 
 #[tokio::test]
-async fn a_records_life_comes_as_events_in_order() {
+async fn changes_of_a_record_arrive_in_order() {
     let stand = Stand::new().await;
     let created = json!({"Name": "Acme", "External_Id__c": "a-1", "BillingCity": "Lyon",
         "AnnualRevenue": 5.5});
@@ -98,7 +98,7 @@ async fn a_records_life_comes_as_events_in_order() {
     stand.person_deletes(&id);
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     let (seen, _) = observe(&mut *stream, 3).await;
-    let lines: Vec<String> = seen.iter().map(shown).collect();
+    let lines: Vec<String> = seen.iter().map(line_of).collect();
     assert_eq!(
         lines,
         [
@@ -115,7 +115,7 @@ async fn a_records_life_comes_as_events_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_says_the_same_as_a_read() {
+async fn event_and_read_give_the_same_values() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({"Name": " Acme ", "External_Id__c": "a-1",
         "AnnualRevenue": 1_234_567.25, "Opened__c": "2026-05-01", "Active__c": true,
@@ -169,7 +169,7 @@ async fn our_own_writes_are_marked() {
 }
 
 #[tokio::test]
-async fn a_stored_position_continues_exactly_there() {
+async fn subscription_resumes_exactly_after_a_stored_position() {
     let stand = Stand::new().await;
     stand.create_accounts(5).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -186,7 +186,7 @@ async fn a_stored_position_continues_exactly_there() {
 }
 
 #[tokio::test]
-async fn backlog_comes_in_order_in_batches_of_requested_size() {
+async fn batches_have_at_most_the_requested_number_of_events() {
     let stand = Stand::new().await;
     let ids = stand.create_accounts(450).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -204,7 +204,7 @@ async fn backlog_comes_in_order_in_batches_of_requested_size() {
 }
 
 #[tokio::test]
-async fn a_backlog_comes_in_large_batches() {
+async fn backlog_arrives_in_large_batches() {
     let stand = Stand::new().await;
     stand.create_accounts(400).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -213,7 +213,7 @@ async fn a_backlog_comes_in_large_batches() {
 }
 
 #[tokio::test]
-async fn events_after_the_subscription_come_as_they_happen() {
+async fn latest_subscription_starts_with_the_next_event() {
     let stand = Stand::new().await;
     stand.person_inserts(&json!({"Name": "Before"}));
     let mut stream = subscribe(&stand, &ReplayFrom::Latest).await;
@@ -223,7 +223,7 @@ async fn events_after_the_subscription_come_as_they_happen() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_gives_positions_and_an_impatient_caller_nothing() {
+async fn quiet_stream_returns_positions_to_callers_that_wait() {
     let stand = Stand::new().await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     let nothing = stream.next(100, Duration::ZERO).await.unwrap();
@@ -238,13 +238,13 @@ async fn a_quiet_stream_gives_positions_and_an_impatient_caller_nothing() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_malformed_or_too_old_is_lost() {
+async fn malformed_or_expired_position_is_lost() {
     let stand = Stand::new().await;
     stand.create_accounts(2).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     let old = after(&stream.next(1, WAIT).await.unwrap().unwrap().position);
     stand
-        .order("clock", json!({"advance_ms": 80 * 3_600_000_i64}))
+        .control("clock", json!({"advance_ms": 80 * 3_600_000_i64}))
         .await;
     stand.client.limits().await.unwrap();
     for lost in [
@@ -259,18 +259,18 @@ async fn a_position_that_is_malformed_or_too_old_is_lost() {
 }
 
 #[tokio::test]
-async fn a_dead_session_is_renewed_once_when_subscribing() {
+async fn expired_session_is_renewed_once_when_subscribing() {
     let stand = Stand::new().await;
     stand.person_inserts(&json!({"Name": "Acme"}));
     stand.client.describe(&object("Account")).await.unwrap();
-    stand.order("sessions/expire", json!({})).await;
+    stand.control("sessions/expire", json!({})).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
     observe(&mut *stream, 1).await;
     assert_eq!(stand.calls("/services/oauth2/token").await, 2);
 }
 
 #[tokio::test]
-async fn a_cut_stream_ends_and_its_position_loses_nothing() {
+async fn reset_stream_ends_and_resumes_without_loss() {
     let stand = Stand::new().await;
     stand.create_accounts(3).await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -311,7 +311,7 @@ async fn several_objects_share_one_topic() {
         .unwrap();
     let (seen, _) = observe(&mut *stream, 2).await;
     assert_eq!(
-        shown(&seen[1]),
+        line_of(&seen[1]),
         r#"Created External_Id__c="c-1" FirstName="Aya" LastName="Ito""#
     );
     let mut stream = stand
@@ -324,7 +324,7 @@ async fn several_objects_share_one_topic() {
 }
 
 #[tokio::test]
-async fn a_topic_that_does_not_exist_is_refused() {
+async fn missing_topic_is_refused() {
     let stand = Stand::new().await;
     let topic = "/data/NothingChangeEvent";
     let refused = match stand

@@ -1,6 +1,6 @@
 //! The Salesforce client against a local org, over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod custom_objects;
 mod events;

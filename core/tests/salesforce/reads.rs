@@ -1,4 +1,4 @@
-//! Reads: by id, by external id, page by page, since a moment.
+//! Reads: by id, by external id, page by page, and since a time.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn value<'a>(record: &'a SalesforceRecord, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn a_record_is_read_in_canonical_values_with_nulls() {
+async fn record_is_read_as_canonical_values_with_nulls() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({
         "Name": "Acme", "AnnualRevenue": 1_234_567.5, "NumberOfEmployees": 12, "Active__c": true,
@@ -123,7 +123,7 @@ async fn external_ids_of_all_shapes_are_found() {
 }
 
 #[tokio::test]
-async fn many_records_are_read_by_several_statements_each_record_once() {
+async fn many_ids_take_several_queries_and_return_each_once() {
     let stand = Stand::new().await;
     let ids = stand.create_accounts(1_200).await;
     let twice: Vec<SalesforceId> = ids.iter().chain(&ids).cloned().collect();
@@ -137,7 +137,7 @@ async fn many_records_are_read_by_several_statements_each_record_once() {
 }
 
 #[tokio::test]
-async fn a_scan_brings_every_live_record_once_in_id_order() {
+async fn scan_returns_every_live_record_once_in_id_order() {
     let stand = Stand::new().await;
     let ids = stand.create_accounts(4_100).await;
     stand.person_deletes(&ids[7]);
@@ -164,7 +164,7 @@ async fn a_scan_brings_every_live_record_once_in_id_order() {
 }
 
 #[tokio::test]
-async fn a_scan_stays_inside_its_filter() {
+async fn scan_returns_only_records_that_match_the_filter() {
     let stand = Stand::new().await;
     let inside = stand.person_inserts(&json!({"Name": "A", "Type": "Customer"}));
     stand.person_inserts(&json!({"Name": "B", "Type": "Other"}));
@@ -184,10 +184,10 @@ async fn a_scan_stays_inside_its_filter() {
 }
 
 #[tokio::test]
-async fn polling_brings_what_changed_since_deleted_records_included() {
+async fn polling_returns_changed_and_deleted_records() {
     let stand = Stand::new().await;
     let old = stand.person_inserts(&json!({"Name": "Old"}));
-    stand.order("clock", json!({"advance_ms": 60_000})).await;
+    stand.control("clock", json!({"advance_ms": 60_000})).await;
     let edited = stand.person_inserts(&json!({"Name": "New"}));
     let deleted = stand.person_inserts(&json!({"Name": "Gone"}));
     stand.person_deletes(&deleted);
@@ -211,7 +211,7 @@ async fn polling_brings_what_changed_since_deleted_records_included() {
 }
 
 #[tokio::test]
-async fn a_describe_shows_types_and_external_ids() {
+async fn describe_returns_types_and_external_ids_and_is_cached() {
     let stand = Stand::new().await;
     let schema = stand.client.describe(&object("Account")).await.unwrap();
     assert_eq!(schema.key_prefix, "001");
@@ -227,18 +227,14 @@ async fn a_describe_shows_types_and_external_ids() {
         }
     );
     stand.client.describe(&object("Account")).await.unwrap();
-    assert_eq!(
-        stand.calls("describe").await,
-        1,
-        "the second came from the cache"
-    );
+    assert_eq!(stand.calls("describe").await, 1, "the second was cached");
     stand.client.forget_schema(&object("Account"));
     stand.client.describe(&object("Account")).await.unwrap();
     assert_eq!(stand.calls("describe").await, 2);
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_named() {
+async fn error_names_the_missing_field_or_object() {
     let stand = Stand::new().await;
     let by = ReadBy::Id(vec![]);
     let error = stand
@@ -257,7 +253,7 @@ async fn what_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn the_quota_is_read_from_limits_and_from_every_answer() {
+async fn quota_is_read_from_limits_and_from_every_response() {
     let stand = Stand::new().await;
     let limits = stand.client.limits().await.unwrap();
     let (most, remaining) = limits.api_requests.unwrap();
@@ -276,21 +272,27 @@ async fn filter_trial_returns_the_orgs_message() {
         let trial = stand.client.try_filter(&account, &names, filter);
         trial.await.unwrap()
     };
-    assert_eq!(tried("Type = 'Customer'").await, FilterTrial::ShowsNothing);
+    assert_eq!(
+        tried("Type = 'Customer'").await,
+        FilterTrial::MatchesNothing
+    );
     stand.person_inserts(&json!({"Name": "Acme", "Type": "Customer"}));
-    assert_eq!(tried("Type = 'Customer'").await, FilterTrial::ShowsRecords);
+    assert_eq!(
+        tried("Type = 'Customer'").await,
+        FilterTrial::MatchesRecords
+    );
     let endless = format!("Name = '{}'", "x".repeat(20_000));
     for (filter, expected) in [
         ("Typ = 'Customer'", "INVALID_FIELD: "),
         ("Type = 'Customer", "MALFORMED_QUERY: "),
         ("Type = 'Customer') OR (Type != null", ""),
-        (&endless, "no query for them fits"),
+        (&endless, "too long for a query"),
     ] {
-        let FilterTrial::Refused { said } = tried(filter).await else {
-            panic!("the org takes {filter}");
+        let FilterTrial::Refused { message } = tried(filter).await else {
+            panic!("the org accepts {filter}");
         };
-        assert!(said.contains(expected), "{said}");
-        assert!(!said.contains('\n'), "{said}");
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains('\n'), "{message}");
     }
 }
 

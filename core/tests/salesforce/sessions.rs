@@ -1,4 +1,4 @@
-//! Sessions: had once, shared, renewed once.
+//! Sessions: one login, shared, renewed once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOp
 use crate::stand::{Stand, account, client_of, object, options_of, reject, text, words};
 
 const LOGINS: &str = "/services/oauth2/token";
-const DEAD: &str = "/sobjects/Account";
+const DESCRIBE: &str = "/sobjects/Account";
 
 #[tokio::test]
-async fn both_login_flows_enter_the_org_as_the_integration_user() {
+async fn both_login_flows_log_in_the_integration_user() {
     let stand = Stand::new().await;
     let by_credentials = stand.client.identity().await.unwrap();
     let mut options = options_of(&stand.running);
@@ -41,10 +41,10 @@ async fn calls_that_start_together_share_one_login() {
 }
 
 #[tokio::test]
-async fn dead_session_is_renewed_once_and_call_repeated() {
+async fn expired_session_is_renewed_once_and_call_repeated() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
-    stand.order("sessions/expire", json!({})).await;
+    stand.control("sessions/expire", json!({})).await;
     stand.client.describe(&object("Account")).await.unwrap();
     assert_eq!(stand.calls(LOGINS).await, 2);
 }
@@ -53,7 +53,7 @@ async fn dead_session_is_renewed_once_and_call_repeated() {
 async fn a_second_401_is_an_error() {
     let stand = Stand::new().await;
     let refused = reject(401, "INVALID_SESSION_ID", "Session expired or invalid");
-    stand.fault(&refused.once().times(10).on(DEAD));
+    stand.fault(&refused.once().times(10).on(DESCRIBE));
     let error = stand.client.describe(&object("Account")).await.unwrap_err();
     assert_eq!(error.disposition, Disposition::RefreshSession, "{error}");
     assert_eq!(stand.calls(LOGINS).await, 2);
@@ -68,18 +68,18 @@ async fn clients_with_one_token_store_share_one_session() {
     first.identity().await.unwrap();
     second.identity().await.unwrap();
     assert_eq!(stand.calls(LOGINS).await, 1);
-    stand.order("sessions/expire", json!({})).await;
+    stand.control("sessions/expire", json!({})).await;
     first.describe(&object("Account")).await.unwrap();
     second.describe(&object("Account")).await.unwrap();
     assert_eq!(
         stand.calls(LOGINS).await,
         2,
-        "the second read the first one's"
+        "the second client used the first one's session"
     );
 }
 
 #[tokio::test]
-async fn a_login_refused_for_good_is_not_hammered() {
+async fn permanently_refused_login_is_not_repeated() {
     let stand = Stand::new().await;
     let mut options = options_of(&stand.running);
     options.login = Login::ClientCredentials {
@@ -134,7 +134,7 @@ async fn write_without_connection_had_no_effect() {
 }
 
 #[tokio::test]
-async fn no_debug_output_holds_a_secret() {
+async fn debug_output_contains_no_secret() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
     let mut options = options_of(&stand.running);

@@ -1,4 +1,4 @@
-//! A local org and a client of it.
+//! A local org and a client for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use syncline::ports::salesforce::{
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 use uuid::Uuid;
 
-/// A running org and a client that entered it with the client credentials flow.
+/// A running org and a client that logs in with the client credentials flow.
 pub(crate) struct Stand {
     pub(crate) running: Running,
     pub(crate) client: HttpSalesforce,
-    control: reqwest::Client,
+    http: reqwest::Client,
 }
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,18 +40,18 @@ impl Stand {
         Self {
             running,
             client,
-            control: reqwest::Client::new(),
+            http: reqwest::Client::new(),
         }
     }
 
     /// Calls a control endpoint of the org.
-    pub(crate) async fn order(&self, path: &str, order: Json) {
+    pub(crate) async fn control(&self, path: &str, body: Json) {
         let url = format!("{}/_org/{path}", self.running.http_url());
         let answer = self
-            .control
+            .http
             .post(url)
             .header("Content-Type", "application/json")
-            .body(order.to_string())
+            .body(body.to_string())
             .send()
             .await
             .unwrap();
@@ -59,15 +59,15 @@ impl Stand {
         assert_eq!(status, 200, "{}", answer.text().await.unwrap());
     }
 
-    /// Declares what goes wrong next.
+    /// Makes the org fail in this way.
     pub(crate) fn fault(&self, fault: &Fault) {
         self.running.with_org(|org| org.declare(fault));
     }
 
-    /// Returns how often resources whose name contains `part` were called.
+    /// Returns the number of calls to resources whose name contains `part`.
     pub(crate) async fn calls(&self, part: &str) -> u64 {
         let url = format!("{}/_org/stats", self.running.http_url());
-        let text = self.control.get(url).send().await.unwrap().text();
+        let text = self.http.get(url).send().await.unwrap().text();
         let stats: Json = serde_json::from_str(&text.await.unwrap()).unwrap();
         let calls = stats["calls"].as_object().unwrap();
         calls
@@ -77,7 +77,7 @@ impl Stand {
             .sum()
     }
 
-    /// Does what a person in Salesforce does: creates an account.
+    /// Creates an account as a Salesforce user.
     pub(crate) fn person_inserts(&self, fields: &Json) -> SalesforceId {
         let id = self
             .running
@@ -86,14 +86,14 @@ impl Stand {
         SalesforceId::parse(&id.to_string()).unwrap()
     }
 
-    /// Does what a person in Salesforce does: changes a record.
+    /// Updates an account as a Salesforce user.
     pub(crate) fn person_updates(&self, id: &SalesforceId, fields: &Json) {
         self.running
             .with_org(|org| org.update_as(PERSON, record(id), fields))
             .unwrap();
     }
 
-    /// Does what a person in Salesforce does: deletes a record.
+    /// Deletes an account as a Salesforce user.
     pub(crate) fn person_deletes(&self, id: &SalesforceId) {
         self.running
             .with_org(|org| org.delete_as(PERSON, record(id)))
@@ -108,7 +108,7 @@ impl Stand {
         self.running.with_org(|org| org.count("Account"))
     }
 
-    /// Writes by collections.
+    /// Writes in collection calls.
     pub(crate) async fn write(&self, writes: &[Write]) -> Vec<WriteOutcome> {
         self.client
             .write(writes, WriteLane::Collections, TIMEOUT)
@@ -158,7 +158,7 @@ pub(crate) fn text(text: &str) -> FieldWrite {
     FieldWrite::Value(Value::text(text))
 }
 
-/// The first create of an account.
+/// Returns an upsert of an account.
 pub(crate) fn account(external_id: &str, values: &[(&str, FieldWrite)]) -> Write {
     Write {
         intent_id: IntentId(Uuid::nil()),
@@ -177,7 +177,7 @@ pub(crate) fn account(external_id: &str, values: &[(&str, FieldWrite)]) -> Write
     }
 }
 
-/// A write of an account by its id.
+/// Returns a write of an account by its id.
 pub(crate) fn by_id(target: WriteTarget, values: &[(&str, FieldWrite)]) -> Write {
     Write {
         target,
@@ -192,7 +192,7 @@ pub(crate) fn applied(outcome: &WriteOutcome) -> SalesforceId {
     }
 }
 
-/// Returns an outcome in two words.
+/// Returns the outcome as a short text: `applied`, `unknown`, or code and disposition.
 pub(crate) fn word(outcome: &WriteOutcome) -> String {
     match outcome {
         WriteOutcome::Applied { .. } => "applied".to_owned(),
@@ -208,7 +208,7 @@ pub(crate) fn words(outcomes: &[WriteOutcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-/// The org refuses the next write of this record, which another transaction has locked.
+/// Makes the org refuse the next write of this record because it is locked.
 pub(crate) fn locked(external_id: &str) -> Fault {
     let refused = FaultAction::RejectRow {
         external_id: external_id.to_owned(),
@@ -218,7 +218,7 @@ pub(crate) fn locked(external_id: &str) -> Fault {
     refused.once()
 }
 
-/// The org answers a call with this error.
+/// Makes the org refuse a call with this error.
 pub(crate) fn reject(status: u16, code: &str, message: &str) -> FaultAction {
     FaultAction::Reject {
         status,

@@ -1,4 +1,4 @@
-//! Writes and what is known of them afterwards.
+//! Writes and their outcomes.
 
 use std::slice::from_ref;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::stand::{
 const COLLECTIONS: &str = "/composite/sobjects";
 
 #[tokio::test]
-async fn a_collection_has_one_outcome_per_record_in_order() {
+async fn collection_returns_one_outcome_per_record_in_order() {
     let stand = Stand::new().await;
     let outcomes = stand
         .write(&[
@@ -155,7 +155,7 @@ async fn lost_connection_leaves_outcome_unknown_and_sends_nothing_again() {
         let outcomes = stand.client.write(&[write], lane, TIMEOUT).await;
         assert_eq!(words(&outcomes), ["unknown"], "{lane:?}");
     }
-    assert_eq!(stand.accounts(), 2, "both had taken effect");
+    assert_eq!(stand.accounts(), 2, "both had an effect");
     assert_eq!(stand.calls("PATCH").await, 2);
 }
 
@@ -203,7 +203,7 @@ async fn late_call_is_unknown_call_without_time_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_session_that_dies_in_mid_batch_costs_no_record() {
+async fn session_that_expires_between_calls_loses_no_record() {
     let stand = Stand::new().await;
     stand.client.identity().await.unwrap();
     stand.fault(&FaultAction::ExpireSession.once().on(COLLECTIONS));
@@ -252,7 +252,7 @@ async fn locked_record_is_retried_while_others_are_written() {
 }
 
 #[tokio::test]
-async fn a_record_named_twice_is_written_twice_in_order() {
+async fn two_writes_of_one_record_run_in_order() {
     let stand = Stand::new().await;
     let outcomes = stand
         .write(&[
@@ -266,7 +266,7 @@ async fn a_record_named_twice_is_written_twice_in_order() {
 }
 
 #[tokio::test]
-async fn a_spent_quota_is_waited_for() {
+async fn write_beyond_the_quota_waits_for_it() {
     let stand = Stand::new().await;
     let spent = reject(
         403,
@@ -281,7 +281,7 @@ async fn a_spent_quota_is_waited_for() {
 }
 
 #[tokio::test]
-async fn objects_are_not_mixed_in_an_answer() {
+async fn writes_of_two_objects_return_their_own_ids() {
     let stand = Stand::new().await;
     let mut contact = account("c-1", &[("LastName", text("Ito"))]);
     contact.object = object("Contact");
@@ -303,7 +303,7 @@ async fn single_update_is_refused_if_the_record_has_changed() {
     };
     let mut update = by_id(WriteTarget::UpdateById(id.clone()), &[("Phone", text("3"))]);
     update.unmodified_since_ms = seen_ms().await;
-    stand.order("clock", json!({"advance_ms": 2_000})).await;
+    stand.control("clock", json!({"advance_ms": 2_000})).await;
     stand.person_updates(&id, &json!({"Phone": "2"}));
     let write = async |update: &Write| {
         let lane = WriteLane::Single;

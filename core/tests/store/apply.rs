@@ -1,4 +1,4 @@
-//! Planning and writing: exactly the rows that are locked, one transaction, a bad row alone.
+//! Planning and writing: only locked rows, one transaction, an invalid row stops no other.
 
 use std::time::{Duration, Instant};
 use syncline::ports::{ApplyStore, CaptureStore, ReconcileStore};
@@ -9,7 +9,7 @@ use syncline::ports::apply_store::PlannedRecord;
 use super::world::{Planner, World, execute, intended, kinds, seen, values};
 
 #[tokio::test]
-async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
+async fn new_row_is_created_in_salesforce_once() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -21,7 +21,7 @@ async fn a_row_born_in_postgres_is_created_in_salesforce_once() {
         world.lease().await.is_empty(),
         "it is leased and its intent is open"
     );
-    assert_eq!(world.settle(&planned).await, 0, "nothing was stale");
+    assert_eq!(world.settle(&planned).await, 0, "no lease was lost");
     assert_eq!(
         world.ask("select count(*) from syncline.sync_task").await,
         "0"
@@ -102,7 +102,7 @@ async fn writes_of_customer_triggers_after_ours_are_captured() {
 }
 
 #[tokio::test]
-async fn edit_in_progress_is_awaited_and_not_overwritten() {
+async fn row_locked_by_a_user_is_requeued_not_overwritten() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -122,7 +122,7 @@ async fn edit_in_progress_is_awaited_and_not_overwritten() {
     assert_eq!(kinds(&world.apply().await), ["requeued", "settled"]);
     assert!(
         began.elapsed() < Duration::from_secs(2),
-        "one locked row holds up no other"
+        "one locked row delays no other"
     );
     execute(&mut other, "commit").await;
     world.capture().await;
@@ -141,11 +141,11 @@ async fn edit_in_progress_is_awaited_and_not_overwritten() {
         .conflicts(&world.mapped.tenant, &Default::default(), 10)
         .await
         .unwrap();
-    assert_eq!(conflicts.len(), 1, "both edits are known");
+    assert_eq!(conflicts.len(), 1, "both edits are in the conflict");
 }
 
 #[tokio::test]
-async fn a_move_between_partitions_is_no_delete() {
+async fn moving_a_row_between_partitions_is_not_a_delete() {
     let table = "create table public.account (
         id bigint generated always as identity,
         external_id text,
@@ -177,7 +177,7 @@ async fn a_move_between_partitions_is_no_delete() {
     assert_eq!(
         kinds(&world.apply().await),
         ["settled"],
-        "the row stands: nothing to do"
+        "the row still exists: nothing to do"
     );
     world.capture().await;
     assert_eq!(kinds(&world.apply().await), ["settled"]);
@@ -241,7 +241,7 @@ async fn only_refused_columns_of_a_row_are_parked() {
 }
 
 #[tokio::test]
-async fn a_child_waits_for_its_parent() {
+async fn child_waits_for_its_parent() {
     let mut world = World::new().await;
     let parent = super::world::sf_id("parent");
     world
@@ -257,7 +257,7 @@ async fn a_child_waits_for_its_parent() {
     assert_eq!(
         kinds(&world.apply().await),
         ["requeued"],
-        "the parent's row is not there"
+        "the parent's row does not exist yet"
     );
     world.plan(&leases).await;
     assert_eq!(kinds(&world.apply().await), ["settled"]);
@@ -307,7 +307,7 @@ async fn row_that_appears_during_insert_is_planned_again() {
 }
 
 #[tokio::test]
-async fn deletes_travel_both_ways_and_end_the_link() {
+async fn deletes_of_either_side_end_the_link() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -339,26 +339,29 @@ async fn deletes_travel_both_ways_and_end_the_link() {
 }
 
 #[tokio::test]
-async fn a_stale_lease_plans_nothing() {
+async fn expired_lease_plans_nothing() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")
         .await;
     world.capture().await;
-    let stale = world.lease().await;
+    let expired = world.lease().await;
     world
         .sql("update syncline.sync_task set lease_until = syncline.clock() - interval '1 second'")
         .await;
-    assert!(world.plan(&stale).await.is_empty(), "its time is up");
+    assert!(world.plan(&expired).await.is_empty(), "it has expired");
     world.store.sweep(world.mapped_objects()).await.unwrap();
     let fresh = world.lease().await;
-    assert!(fresh[0].token > stale[0].token);
-    assert!(world.plan(&stale).await.is_empty(), "another worker has it");
+    assert!(fresh[0].token > expired[0].token);
+    assert!(
+        world.plan(&expired).await.is_empty(),
+        "another worker has the lease"
+    );
     assert_eq!(kinds(&world.plan(&fresh).await), ["intended"]);
 }
 
 #[tokio::test]
-async fn one_conflicting_field_holds_only_itself() {
+async fn conflict_withholds_only_its_field() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -408,12 +411,12 @@ async fn external_id_renamed_in_salesforce_renames_the_row() {
     assert_eq!(
         kinds(&world.sync().await),
         ["intended"],
-        "the same record goes on"
+        "it is still the same record"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_side_by_side_do_each_record_once() {
+async fn concurrent_workers_create_each_record_once() {
     const RECORDS: usize = 240;
     let mut world = World::new().await;
     let mut users = world.database.connect().await;

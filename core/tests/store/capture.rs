@@ -1,17 +1,17 @@
-//! Capture from the outbox: nothing is lost, nothing is skipped, names keep their records.
+//! Capture from the outbox: no change is lost or skipped, and renamed rows stay the same records.
 
 use std::time::Duration;
 use syncline::ports::CaptureStore;
 
 use super::world::{World, ask, execute, kinds};
 
-/// How many outbox rows wait.
+/// Returns the number of waiting outbox rows.
 async fn waiting(world: &mut World) -> String {
     world.ask("select count(*) from syncline.sync_outbox").await
 }
 
 #[tokio::test]
-async fn a_late_commit_is_captured_late_not_skipped() {
+async fn late_commit_is_not_skipped() {
     let mut world = World::new().await;
     let mut late = world.database.connect().await;
     execute(&mut late, "begin").await;
@@ -28,7 +28,7 @@ async fn a_late_commit_is_captured_late_not_skipped() {
     assert_eq!(
         world.capture().await.counts.journaled,
         1,
-        "the row with the lower id, committed after the higher one was taken"
+        "the row with the lower id, committed after the higher one was captured"
     );
     assert_eq!(waiting(&mut world).await, "0");
 }
@@ -52,7 +52,7 @@ async fn only_one_capture_drains_a_tenant_at_a_time() {
 }
 
 #[tokio::test]
-async fn several_rows_with_one_application_cursor_are_all_captured() {
+async fn outbox_rows_with_the_same_cursor_are_all_captured() {
     let mut world = World::new().await;
     for key in ["A", "B", "A"] {
         world
@@ -74,7 +74,7 @@ async fn several_rows_with_one_application_cursor_are_all_captured() {
 }
 
 #[tokio::test]
-async fn broken_outbox_rows_become_dead_letters_alone() {
+async fn only_invalid_outbox_rows_become_dead_letters() {
     let mut world = World::new().await;
     world
         .sql(
@@ -102,7 +102,7 @@ async fn broken_outbox_rows_become_dead_letters_alone() {
     assert_eq!(
         dead_letters.len(),
         6,
-        "each is visible to the tenant, the nameless one too"
+        "each is visible to the tenant, even the one without a tenant"
     );
     assert!(
         dead_letters
@@ -112,7 +112,7 @@ async fn broken_outbox_rows_become_dead_letters_alone() {
 }
 
 #[tokio::test]
-async fn a_refused_row_can_be_replayed() {
+async fn refused_row_can_be_replayed() {
     let mut world = World::new().await;
     world
         .sql("select syncline.emit('Account', 'upsert', 'K')")
@@ -131,12 +131,12 @@ async fn a_refused_row_can_be_replayed() {
     assert_eq!(
         world.capture().await.counts.refused,
         1,
-        "it is still broken"
+        "it is still invalid"
     );
 }
 
 #[tokio::test]
-async fn a_change_of_unmapped_columns_is_no_change() {
+async fn change_of_unmapped_columns_is_not_captured() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")
@@ -148,7 +148,7 @@ async fn a_change_of_unmapped_columns_is_no_change() {
 }
 
 #[tokio::test]
-async fn a_rename_keeps_the_record_and_its_salesforce_id() {
+async fn rename_keeps_the_record_and_its_salesforce_id() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     let record = world
@@ -172,7 +172,7 @@ async fn a_rename_keeps_the_record_and_its_salesforce_id() {
             )
             .await,
         "K1",
-        "the former name is history"
+        "the former external id is kept as an alias"
     );
     let planned = world.apply().await;
     assert_eq!(
@@ -183,7 +183,7 @@ async fn a_rename_keeps_the_record_and_its_salesforce_id() {
 }
 
 #[tokio::test]
-async fn two_rows_swap_their_external_ids_and_stay_two_records() {
+async fn rows_that_swap_external_ids_keep_their_records() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -209,7 +209,7 @@ async fn two_rows_swap_their_external_ids_and_stay_two_records() {
 }
 
 #[tokio::test]
-async fn a_rename_that_is_not_drained_yet_is_no_delete() {
+async fn rename_not_yet_captured_is_not_a_delete() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.sql("update public.account set name = 'Eve'").await;
@@ -234,7 +234,7 @@ async fn a_rename_that_is_not_drained_yet_is_no_delete() {
 }
 
 #[tokio::test]
-async fn rows_that_differ_only_by_case_stop() {
+async fn external_ids_that_differ_only_by_case_park() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('ab-1'), ('AB-1')")
@@ -255,12 +255,12 @@ async fn rows_that_differ_only_by_case_stop() {
     assert_eq!(
         kinds(&world.apply().await),
         ["intended", "intended"],
-        "both go on: the one that stays has a record of its own now"
+        "both continue: each has its own record now"
     );
 }
 
 #[tokio::test]
-async fn generating_an_external_id_twice_gives_the_same() {
+async fn generated_external_id_stays_the_same() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (name) values ('Ada')")
@@ -285,11 +285,15 @@ async fn generating_an_external_id_twice_gives_the_same() {
         world.ask("select external_id from public.account").await,
         generated
     );
-    assert_eq!(waiting(&mut world).await, "0", "our own write is no change");
+    assert_eq!(
+        waiting(&mut world).await,
+        "0",
+        "our own write is not captured"
+    );
 }
 
 #[tokio::test]
-async fn a_truncate_gives_every_record_work() {
+async fn truncate_creates_a_task_for_every_record() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;
@@ -347,7 +351,7 @@ async fn capture_does_not_wait_for_an_open_transaction() {
     execute(&mut other, "begin; update public.account set name = 'x'").await;
     let captured = tokio::time::timeout(Duration::from_secs(1), world.capture())
         .await
-        .expect("nothing to wait for");
+        .expect("capture does not wait");
     assert_eq!(captured.counts.journaled, 1);
     execute(&mut other, "rollback").await;
     assert_eq!(

@@ -1,11 +1,11 @@
-//! Installing capture: in users' transactions without harm, and out again without a trace.
+//! Installing and uninstalling capture: it never breaks users' transactions, and leaves no trace.
 
 use sqlx::Connection;
 use syncline::ports::{OperatorStore, ReconcileStore};
 
 use super::world::{World, account, ask, execute, kinds};
 
-/// Everything in the database that is not the system's and not the table's own.
+/// All schemas, triggers and functions in the database that the engine has created.
 const TRACES: &str = "select string_agg(trace, ',') from (
     select nspname::text as trace from pg_namespace where nspname = 'syncline'
     union all
@@ -22,7 +22,7 @@ async fn uninstalling_leaves_nothing_behind() {
     world.store.uninstall().await.unwrap();
     assert_eq!(world.ask(TRACES).await, "null");
     world
-        .sql("update public.account set name = 'goes on'")
+        .sql("update public.account set name = 'still works'")
         .await;
     world.store.migrate().await.unwrap();
     world.store.install(world.mapped_objects()).await.unwrap();
@@ -34,12 +34,12 @@ async fn uninstalling_leaves_nothing_behind() {
     assert_eq!(
         world.ask(TRACES).await,
         "syncline",
-        "triggers alone are gone"
+        "only the triggers are removed"
     );
 }
 
 #[tokio::test]
-async fn installing_twice_is_installing_once() {
+async fn installing_twice_changes_nothing() {
     let mut world = World::new().await;
     world.store.install(world.mapped_objects()).await.unwrap();
     assert!(
@@ -60,7 +60,7 @@ async fn installing_twice_is_installing_once() {
 }
 
 #[tokio::test]
-async fn a_table_or_column_that_does_not_exist_is_named() {
+async fn error_names_the_missing_table_or_column() {
     let mut world = World::new().await;
     world
         .sql("alter table public.account drop column phone")
@@ -92,7 +92,7 @@ async fn a_table_or_column_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_user_without_rights_on_our_schema_writes_as_before() {
+async fn users_need_no_rights_on_our_schema() {
     let mut world = World::new().await;
     let role = format!("{}_app", world.database.name());
     world
@@ -127,7 +127,7 @@ async fn a_user_without_rights_on_our_schema_writes_as_before() {
 }
 
 #[tokio::test]
-async fn a_users_write_goes_on_whatever_is_wrong_with_capture() {
+async fn failing_capture_does_not_fail_the_users_write() {
     let mut world = World::new().await;
     world
         .sql(
@@ -198,7 +198,7 @@ async fn partitions_are_captured_and_watched() {
     assert_eq!(
         world.ask("select count(*) from syncline.sync_outbox").await,
         "2",
-        "row triggers come along"
+        "row triggers apply to new partitions"
     );
     let broken = world
         .store
@@ -263,7 +263,7 @@ async fn broken_capture_is_noticed_once_and_causes_a_resync() {
 }
 
 #[tokio::test]
-async fn replication_and_restores_are_captured_too() {
+async fn replicated_rows_are_captured() {
     let mut world = World::new().await;
     world
         .sql("set session_replication_role = replica; insert into public.account (external_id) values ('K'); reset session_replication_role")
@@ -275,7 +275,7 @@ async fn replication_and_restores_are_captured_too() {
 }
 
 #[tokio::test]
-async fn names_that_try_to_break_out_stay_names() {
+async fn hostile_table_and_column_names_are_quoted() {
     let mut sync = account();
     sync.table.table =
         syncline::model::ids::RelationName::parse("odd \"table'; drop schema public").unwrap();

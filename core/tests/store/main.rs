@@ -1,9 +1,9 @@
-//! The store on a real Postgres: what users do beside it, what dies in the middle, what comes twice.
+//! The store on a real Postgres: concurrent users, crashes, and duplicates.
 //!
-//! Each test has a database of its own. Salesforce is not needed here: what it would show is given
-//! as observations, what it would answer as settlements.
+//! Each test has its own database and no Salesforce: it passes observations and write outcomes to the
+//! store directly.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod apply;
 mod capture;

@@ -1,4 +1,4 @@
-//! Recording what Salesforce shows: once, in versions' order, our own writes recognised by value.
+//! Recording observations: once, ordered by version, with our own writes recognised by value.
 
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Refresh, Snapshot};
@@ -9,14 +9,14 @@ use super::streams::{event, lease_events, position};
 use super::world::{World, field, kinds, seen, sf_id};
 
 #[tokio::test]
-async fn one_event_for_many_records_is_many_changes() {
+async fn event_of_many_records_changes_each_once() {
     let mut world = World::new().await;
     let names: Vec<String> = (0..200).map(|n| format!("K{n}")).collect();
-    let born: Vec<_> = names
+    let created: Vec<_> = names
         .iter()
         .map(|name| seen(Created, name, &[("Name", "old")], 1))
         .collect();
-    world.see(&born).await;
+    world.see(&created).await;
     world.apply().await;
     let merged: Vec<SalesforceObservation> = names
         .iter()
@@ -54,7 +54,7 @@ async fn one_event_for_many_records_is_many_changes() {
 }
 
 #[tokio::test]
-async fn the_same_place_with_another_content_is_no_duplicate() {
+async fn same_position_with_different_content_is_not_a_duplicate() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     let mut lease = lease_events(&world, "one").await;
@@ -74,7 +74,7 @@ async fn the_same_place_with_another_content_is_no_duplicate() {
 }
 
 #[tokio::test]
-async fn our_own_write_comes_back_and_changes_nothing() {
+async fn echo_of_our_own_write_changes_nothing() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -87,7 +87,7 @@ async fn our_own_write_comes_back_and_changes_nothing() {
     assert_eq!(
         (early.echoes, early.dirty),
         (1, 0),
-        "an echo before the answer"
+        "an echo before the response"
     );
     world.settle(&planned).await;
     assert_eq!(
@@ -103,7 +103,7 @@ async fn our_own_write_comes_back_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_that_is_older_than_what_is_known_is_superseded() {
+async fn observation_older_than_the_remote_state_is_superseded() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -145,18 +145,18 @@ async fn edit_that_our_write_replaced_unseen_is_logged() {
 }
 
 #[tokio::test]
-async fn the_deletion_of_a_former_id_deletes_nothing() {
+async fn delete_of_another_salesforce_id_deletes_nothing() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
-    let mut stranger = seen(Deleted, "K", &[], 10);
-    stranger.salesforce_id = sf_id("another");
-    let report = world.see(&[stranger]).await;
+    let mut other = seen(Deleted, "K", &[], 10);
+    other.salesforce_id = sf_id("another");
+    let report = world.see(&[other]).await;
     assert_eq!(report.dirty, 0);
     assert!(world.lease().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
+async fn refresh_joins_a_record_seen_without_external_id() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -188,7 +188,7 @@ async fn a_record_met_without_its_external_id_takes_it_when_it_is_read() {
 }
 
 #[tokio::test]
-async fn in_another_org_nothing_of_the_old_one_holds() {
+async fn new_org_ignores_leases_and_versions_of_the_old() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     let other = syncline::model::ids::SalesforceId::parse("00D000000000002AAA").unwrap();
@@ -202,7 +202,10 @@ async fn in_another_org_nothing_of_the_old_one_holds() {
         .store
         .record_observations(world.mapped_objects(), &[], Some((&mut lost, position(1))))
         .await;
-    assert!(moved.is_err(), "a reader of the old org moves nothing");
+    assert!(
+        moved.is_err(),
+        "a reader of the old org cannot move the position"
+    );
     world.mapped.org_epoch = epoch;
     let mut change = seen(Snapshot, "K", &[("Name", "Eve")], 1);
     change.cursor = SourceCursor::Snapshot("scan".to_owned());
@@ -212,20 +215,20 @@ async fn in_another_org_nothing_of_the_old_one_holds() {
             .ask("select remote_state -> 'fields' -> 'Name' ->> 'value' from syncline.sync_link")
             .await,
         "Eve",
-        "a stamp of another org is not compared"
+        "timestamps of different orgs are not compared"
     );
 }
 
 #[tokio::test]
-async fn values_travel_to_the_image_with_every_digit() {
+async fn observed_numbers_keep_every_digit() {
     let mut world = World::new().await;
-    let mut born = seen(Created, "K", &[], 1);
+    let mut created = seen(Created, "K", &[], 1);
     let digits = syncline::model::value::Decimal::parse("123456789").unwrap();
-    born.fields.insert(
+    created.fields.insert(
         field("NumberOfEmployees"),
         syncline::model::value::Value::Number(digits),
     );
-    world.see(&[born]).await;
+    world.see(&[created]).await;
     world.apply().await;
     assert_eq!(
         world.ask("select employees from public.account").await,

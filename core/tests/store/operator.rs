@@ -1,4 +1,4 @@
-//! What an operator asks and does: status, conflicts, history, export.
+//! The operator's calls: status, conflicts, history, export.
 
 use syncline::model::ids::TenantId;
 use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
@@ -17,7 +17,7 @@ async fn conflicts(world: &World) -> Vec<SyncConflict> {
         .expect("conflicts are listed")
 }
 
-/// A record whose name was changed on both sides.
+/// Opens a world with a record whose name was changed on both sides.
 async fn conflicting() -> World {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
@@ -44,11 +44,11 @@ async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -
             winner,
         )
         .await
-        .expect("a decision is taken or not")
+        .expect("the call succeeds")
 }
 
 #[tokio::test]
-async fn a_conflict_shows_both_sides_and_what_they_agreed_on() {
+async fn conflict_has_both_values_and_the_base() {
     let world = conflicting().await;
     let found = conflicts(&world).await;
     let [conflict] = found.as_slice() else {
@@ -60,7 +60,7 @@ async fn a_conflict_shows_both_sides_and_what_they_agreed_on() {
 }
 
 #[tokio::test]
-async fn what_a_person_decides_travels_as_an_edit() {
+async fn resolution_is_written_like_an_edit() {
     for (winner, row, sent) in [
         (SourceSystem::Postgres, "Eve", Some("Eve")),
         (SourceSystem::Salesforce, "Ida", None),
@@ -87,13 +87,13 @@ async fn what_a_person_decides_travels_as_an_edit() {
         assert_eq!(
             world.ask("select count(*) from syncline.sync_discarded_value where rule = 'resolved_by_a_person'").await,
             "1",
-            "what lost can be restored"
+            "the discarded value can be restored"
         );
     }
 }
 
 #[tokio::test]
-async fn a_decision_about_values_that_have_moved_decides_nothing() {
+async fn resolution_of_outdated_values_is_refused() {
     let mut world = conflicting().await;
     let conflict = conflicts(&world).await.remove(0);
     let mut other = world.database.connect().await;
@@ -133,7 +133,7 @@ async fn a_decision_about_values_that_have_moved_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_delete_against_an_edit_is_decided_either_way() {
+async fn conflict_of_delete_and_edit_is_resolved_either_way() {
     for (winner, rows, links) in [
         (SourceSystem::Salesforce, "0", "0"),
         (SourceSystem::Postgres, "1", "1"),
@@ -171,12 +171,12 @@ async fn a_delete_against_an_edit_is_decided_either_way() {
 async fn status_counts_every_record_once() {
     let mut world = World::new().await;
     world.synced("good", "Ada").await;
-    world.synced("torn", "Ada").await;
+    world.synced("conflict", "Ada").await;
     world
-        .sql("update public.account set name = 'Eve' where external_id = 'torn'")
+        .sql("update public.account set name = 'Eve' where external_id = 'conflict'")
         .await;
     world
-        .see(&[seen(Changed, "torn", &[("Name", "Ida")], 10)])
+        .see(&[seen(Changed, "conflict", &[("Name", "Ida")], 10)])
         .await;
     world
         .see(&[seen(
@@ -193,10 +193,7 @@ async fn status_counts_every_record_once() {
         .await;
     let before = world.store.status(&world.mapped.tenant).await.unwrap();
     assert_eq!(before.outbox.waiting, 1);
-    assert!(
-        before.objects[0].needs_resync,
-        "never scanned: nothing is proven"
-    );
+    assert!(before.objects[0].needs_resync, "never scanned");
     assert_eq!(before.objects[0].in_sync, 0);
     world.capture().await;
     world
@@ -228,7 +225,7 @@ async fn status_counts_every_record_once() {
 }
 
 #[tokio::test]
-async fn a_records_history_is_found_by_any_of_its_names() {
+async fn history_is_found_by_any_id_of_the_record() {
     let mut world = World::new().await;
     world.synced("Key-1", "Ada").await;
     let id = super::world::sf_id("Key-1");
@@ -258,8 +255,8 @@ async fn a_records_history_is_found_by_any_of_its_names() {
 }
 
 #[tokio::test]
-async fn an_export_never_skips_a_line_that_is_committed_late() {
-    // What may be exported depends on all open transactions of the server.
+async fn export_never_skips_a_line_committed_late() {
+    // Which lines may be exported depends on all open transactions of the server.
     let mut world = World::alone().await;
     let tenant = world.mapped.tenant.clone();
     let line = "insert into syncline.sync_journal (tenant, object, source, operation)
@@ -305,7 +302,7 @@ async fn an_export_never_skips_a_line_that_is_committed_late() {
 }
 
 #[tokio::test]
-async fn a_change_is_appended_once() {
+async fn change_is_appended_once() {
     let world = World::new().await;
     let envelope = |name: &str, cursor: u8| ChangeEnvelope {
         key: SyncKey::new("acme", "Account", "K").unwrap(),
@@ -344,7 +341,7 @@ async fn a_change_is_appended_once() {
 }
 
 #[tokio::test]
-async fn reconcile_sees_without_locking_and_marks_without_writing() {
+async fn reconcile_reads_without_locks_and_writes_only_tasks() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world.synced("K2", "Bob").await;

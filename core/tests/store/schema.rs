@@ -1,4 +1,4 @@
-//! The control plane's shape: what the migrations make is what is committed.
+//! The schema of the control plane.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use sqlx::Row;
 use super::world::{World, open};
 use throwaway_postgres::TestDatabase;
 
-/// The committed shape.
+/// The committed schema.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/schema.sql");
 
-/// One line per column, constraint, index, function and grant. It asks the catalogue itself, so that
-/// the server's version does not matter.
+/// Returns one line per column, constraint, index, function and grant. Reads the catalogue, so that the
+/// server's version does not matter.
 const SHAPE: &str = r"
 select line
 from (
@@ -78,7 +78,7 @@ from (
 order by part, relation, place, line";
 
 #[tokio::test]
-async fn the_migrations_make_the_committed_schema() {
+async fn migrations_create_the_committed_schema() {
     let mut world = World::new().await;
     let lines: Vec<String> = sqlx::query(SHAPE)
         .fetch_all(&mut world.user)
@@ -94,13 +94,13 @@ async fn the_migrations_make_the_committed_schema() {
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     assert!(
         made == committed,
-        "migrations/schema.sql is not what the migrations make; \
-        UPDATE_SCHEMA=1 writes it anew, and the difference is to be reviewed"
+        "migrations/schema.sql is not the schema that the migrations create; \
+        run the test with UPDATE_SCHEMA=1 to write it, and review the difference"
     );
 }
 
 #[tokio::test]
-async fn migrating_from_two_places_at_once_migrates_once() {
+async fn concurrent_migrations_migrate_once() {
     let database = TestDatabase::empty().await;
     let (one, two) = (open(database.url()), open(database.url()));
     let (first, second) = tokio::join!(one.migrate(), two.migrate());
@@ -122,7 +122,7 @@ async fn first_day_has_its_own_partition() {
 }
 
 #[tokio::test]
-async fn a_day_without_a_partition_stops_nothing() {
+async fn day_without_a_partition_stops_nothing() {
     let mut world = World::new().await;
     world
         .sql("select syncline.drop_journal_partitions(syncline.clock() + interval '10 days')")
@@ -142,7 +142,7 @@ async fn a_day_without_a_partition_stops_nothing() {
     assert_eq!(
         world.ask(partitions).await,
         "4",
-        "today's rows stand in the default partition; the next three days have their own"
+        "today's rows are in the default partition; the next three days have their own"
     );
     world
         .sql("select syncline.drop_journal_partitions(syncline.clock() + interval '10 days')")
@@ -174,10 +174,10 @@ fn sql_takes_time_and_ids_from_our_functions() {
     let mut files = Vec::new();
     add_files(&root.join("../migrations"), &mut files);
     add_files(&root.join("src/store"), &mut files);
-    assert!(files.len() > 30, "the folders are where they were");
+    assert!(files.len() > 30, "the folders have moved");
     let mut found = Vec::new();
     for file in files {
-        // Generated from the catalogue, which shows the bodies of our functions.
+        // Generated from the catalogue, so it contains the bodies of our functions.
         if file.ends_with("schema.sql") {
             continue;
         }

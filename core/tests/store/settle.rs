@@ -1,4 +1,5 @@
-//! Settling: under the epoch alone, the task only if nothing came meanwhile; the dead are doubted.
+//! Settling: only under the fencing token; the task stays if new work came; a crashed worker's writes are
+//! unknown.
 
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
 use syncline::ports::apply_store::{SettledOutcome, Settlement, TaskRelease};
@@ -12,7 +13,7 @@ use super::world::{World, applied, intended, kinds, seen, sf_id, values};
 fn refusal(disposition: Disposition) -> Refusal {
     Refusal {
         code: "CODE".to_owned(),
-        message: "said no".to_owned(),
+        message: "refused".to_owned(),
         fields: Vec::new(),
         disposition,
     }
@@ -37,7 +38,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
 }
 
 #[tokio::test]
-async fn an_edit_during_the_write_keeps_the_task() {
+async fn edit_during_the_write_keeps_the_task() {
     let mut world = World::new().await;
     world.synced("K", "zero").await;
     world.sql("update public.account set name = 'one'").await;
@@ -51,18 +52,18 @@ async fn an_edit_during_the_write_keeps_the_task() {
             .ask("select base ->> 'Name' from syncline.sync_link")
             .await,
         "one",
-        "what was confirmed is known although the record is busy"
+        "the base advances although the record has new work"
     );
     let reverted = world.apply().await;
     assert_eq!(
         intended(&reverted)[0].1.fields,
         values(&[("Name", "zero")]),
-        "the revert travels"
+        "the revert is written"
     );
 }
 
 #[tokio::test]
-async fn a_worker_that_lost_its_lease_settles_nothing() {
+async fn worker_that_lost_its_lease_settles_nothing() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -74,7 +75,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
         .await;
     let report = world.store.sweep(world.mapped_objects()).await.unwrap();
     assert_eq!((report.leases_expired, report.intents_unknown), (1, 1));
-    assert_eq!(world.settle(&planned).await, 1, "stale");
+    assert_eq!(world.settle(&planned).await, 1, "the lease is lost");
     assert_eq!(
         world.ask("select base::text from syncline.sync_link").await,
         "{}"
@@ -90,7 +91,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     assert_eq!(
         kinds(&world.plan(&leases).await),
         ["settled"],
-        "it had taken effect: no second create"
+        "it had an effect: no second create"
     );
     assert_eq!(
         world
@@ -107,7 +108,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_with_an_open_write_is_not_leased() {
+async fn record_with_an_open_write_is_not_leased() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")
@@ -168,7 +169,7 @@ async fn transient_refusals_retry_permanent_ones_park() {
         .unwrap();
     assert_eq!(
         (dead_letters.len(), dead_letters[0].message.as_str()),
-        (1, "said no")
+        (1, "refused")
     );
     world.sql("update public.account set name = 'fixed'").await;
     world.capture().await;
@@ -185,12 +186,12 @@ async fn transient_refusals_retry_permanent_ones_park() {
         .unwrap();
     assert!(
         dead_letters.is_empty(),
-        "a new change goes on where the old one stopped"
+        "a new change closes the dead letter"
     );
 }
 
 #[tokio::test]
-async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
+async fn unknown_write_is_refreshed_and_not_repeated() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -208,7 +209,7 @@ async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
     let planned = world.plan(&leases).await;
     assert!(
         intended(&planned).is_empty(),
-        "another worker's three is not overwritten by a resend"
+        "the user's value is not overwritten by a repeated write"
     );
     assert_eq!(
         world.ask("select state from syncline.record_status").await,
@@ -221,7 +222,7 @@ async fn an_unknown_write_is_looked_at_and_never_resent_blindly() {
 }
 
 #[tokio::test]
-async fn an_answer_with_another_records_id_stops_the_record() {
+async fn response_with_another_records_id_parks_the_record() {
     let mut world = World::new().await;
     world.synced("K1", "Ada").await;
     world
@@ -243,7 +244,7 @@ async fn an_answer_with_another_records_id_stops_the_record() {
 }
 
 #[tokio::test]
-async fn a_lease_given_back_is_due_when_it_says() {
+async fn released_lease_is_due_after_its_delay() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id) values ('K')")
@@ -295,7 +296,7 @@ async fn a_lease_given_back_is_due_when_it_says() {
 }
 
 #[tokio::test]
-async fn an_echo_that_never_comes_is_looked_for() {
+async fn missing_echo_causes_a_refresh() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -326,7 +327,7 @@ async fn an_echo_that_never_comes_is_looked_for() {
 }
 
 #[tokio::test]
-async fn a_paused_tenant_captures_and_leases_nothing() {
+async fn paused_tenant_captures_but_leases_nothing() {
     let mut world = World::new().await;
     let tenant = world.mapped.tenant.clone();
     world
@@ -356,7 +357,7 @@ async fn a_paused_tenant_captures_and_leases_nothing() {
 }
 
 #[tokio::test]
-async fn an_unsent_write_is_refreshed_when_its_worker_gives_up() {
+async fn unsent_write_is_refreshed_when_its_worker_gives_up() {
     let mut world = World::new().await;
     world
         .sql("insert into public.account (external_id, name) values ('K', 'Ada')")
@@ -376,7 +377,7 @@ async fn an_unsent_write_is_refreshed_when_its_worker_gives_up() {
     give_up(WritesSent::Maybe).await.expect("leases are ended");
     assert!(
         world.lease().await.is_empty(),
-        "the write may be on its way"
+        "the write may have been sent"
     );
 
     give_up(WritesSent::No).await.expect("leases are ended");

@@ -1,4 +1,4 @@
-//! Cost: a call is a constant number of statements, whatever the number of records; and it works
+//! Cost: a call makes a constant number of statements for any number of records. And the store works
 //! without a statement cache, as behind a pooler.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ async fn count<T>(call: impl Future<Output = T>) -> (usize, T) {
     (statements.load(Ordering::Relaxed), done)
 }
 
-/// The statements of each call of a round in both directions, with `records` records.
+/// Counts the statements of each call while `records` records are synchronised in each direction.
 async fn round(records: usize) -> Vec<(&'static str, usize)> {
     let mut world = World::new().await;
     world
@@ -64,10 +64,10 @@ async fn round(records: usize) -> Vec<(&'static str, usize)> {
     assert_eq!(kinds(&plans), vec!["intended"; records]);
     let (settled, _) = count(world.settle(&plans)).await;
     counts.push(("settle", settled));
-    let born: Vec<_> = (0..records)
+    let created: Vec<_> = (0..records)
         .map(|n| seen(Created, &format!("S{n}"), &[("Name", "Ada")], 1))
         .collect();
-    let (recorded, _) = count(world.see(&born)).await;
+    let (recorded, _) = count(world.see(&created)).await;
     counts.push(("record", recorded));
     let (inserted, plans) = count(world.apply()).await;
     counts.push(("lease and insert", inserted));
@@ -85,7 +85,7 @@ async fn round(records: usize) -> Vec<(&'static str, usize)> {
 }
 
 #[tokio::test]
-async fn a_call_is_a_constant_number_of_statements() {
+async fn number_of_statements_does_not_depend_on_records() {
     let few = round(2).await;
     let many = round(150).await;
     assert_eq!(few, many);
@@ -96,7 +96,7 @@ async fn a_call_is_a_constant_number_of_statements() {
 }
 
 #[tokio::test]
-async fn everything_works_without_a_statement_cache() {
+async fn store_works_without_a_statement_cache() {
     let mut world = World::new().await;
     world.store = PgStore::open(&PgStoreOptions {
         url: SecretString::from(world.database.url().to_owned()),

@@ -1,4 +1,4 @@
-//! Streams: one owner, a position that moves by compare-and-set; wake-ups that cannot multiply.
+//! Streams: one owner, and a position that moves by compare-and-set. Wake-ups: they do not multiply.
 
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::Changed;
@@ -21,7 +21,7 @@ pub(crate) fn position(id: u8) -> StreamPosition {
     }
 }
 
-/// The observation as it came by an event.
+/// Gives the observation the position of an event.
 pub(crate) fn event(seen: SalesforceObservation, id: u8) -> SalesforceObservation {
     SalesforceObservation {
         cursor: replay(id),
@@ -42,16 +42,16 @@ async fn try_lease(world: &World, owner: &str) -> Option<StreamLease> {
         .store
         .acquire_stream(&world.mapped.tenant, &events(), owner, 60_000)
         .await
-        .expect("a stream is leased or not")
+        .expect("the call succeeds")
 }
 
 #[tokio::test]
-async fn a_stream_has_one_owner() {
+async fn stream_has_one_owner() {
     let mut world = World::new().await;
     let one = lease_events(&world, "one").await;
     assert!(
         one.needs_resync && one.position.is_none(),
-        "never read: stale"
+        "never read: needs a resync"
     );
     assert!(try_lease(&world, "two").await.is_none());
     assert_eq!(
@@ -74,7 +74,7 @@ async fn a_stream_has_one_owner() {
 }
 
 #[tokio::test]
-async fn a_reader_that_lost_its_stream_moves_nothing_back() {
+async fn reader_that_lost_its_stream_records_nothing() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     let mut slow = lease_events(&world, "slow").await;
@@ -115,12 +115,12 @@ async fn a_reader_that_lost_its_stream_moves_nothing_back() {
             .ask("select count(*) from syncline.sync_journal where payload ->> 'Name' = 'old'")
             .await,
         "0",
-        "nothing of the batch has happened"
+        "nothing of the batch was recorded"
     );
 }
 
 #[tokio::test]
-async fn a_position_moves_only_from_its_expected_place() {
+async fn position_moves_only_from_the_expected_position() {
     let world = World::new().await;
     let mut lease = lease_events(&world, "one").await;
     let mut copy = lease.clone();
@@ -133,14 +133,14 @@ async fn a_position_moves_only_from_its_expected_place() {
     move_to(&mut lease, 5).await.unwrap();
     assert!(
         move_to(&mut copy, 6).await.is_err(),
-        "it thinks there is no position"
+        "it expects no position"
     );
     move_to(&mut lease, 3).await.unwrap();
     assert_eq!(lease.position, Some(replay(3)), "bytes have no order");
 }
 
 #[tokio::test]
-async fn the_cursor_moves_although_a_change_waits_for_a_person() {
+async fn conflict_does_not_stop_the_cursor() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world.sql("update public.account set name = 'Eve'").await;
@@ -188,7 +188,7 @@ async fn the_cursor_moves_although_a_change_waits_for_a_person() {
 }
 
 #[tokio::test]
-async fn a_stale_object_starts_its_scan_over() {
+async fn resync_restarts_the_scan() {
     let world = World::new().await;
     let tenant = &world.mapped.tenant;
     let object = &world.mapped.sync.object;
@@ -201,13 +201,13 @@ async fn a_stale_object_starts_its_scan_over() {
         .await
         .unwrap()
         .unwrap();
-    let whole = StreamPosition {
+    let complete = StreamPosition {
         needs_resync: Some(false),
         ..position(1)
     };
     world
         .store
-        .record_observations(world.mapped_objects(), &[], Some((&mut lease, whole)))
+        .record_observations(world.mapped_objects(), &[], Some((&mut lease, complete)))
         .await
         .unwrap();
     let control = world.store.control(tenant).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_stale_object_starts_its_scan_over() {
         .store
         .record_observations(world.mapped_objects(), &[], Some((&mut lease, position(2))))
         .await;
-    assert!(late.is_err(), "a scan that was under way does not count");
+    assert!(late.is_err(), "a scan begun before does not count");
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn wake_ups_do_not_multiply() {
             .map(|(_, permit)| permit)
             .collect::<Vec<_>>()
     };
-    assert!(claim(&world).await.is_empty(), "no work, no ring");
+    assert!(claim(&world).await.is_empty(), "no work, no wake-up");
     world
         .sql("insert into public.account (external_id) select 'K' || n from generate_series(1, 25) as n")
         .await;
@@ -252,7 +252,7 @@ async fn wake_ups_do_not_multiply() {
     assert_eq!(
         claim(&world).await,
         [0, 1, 2],
-        "25 tasks are worth three wake-ups of ten"
+        "25 tasks need three wake-ups of ten tasks each"
     );
     assert!(claim(&world).await.is_empty(), "they are sent");
     let tenant = world.mapped.tenant.clone();

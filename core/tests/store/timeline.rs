@@ -1,4 +1,4 @@
-//! The history of one record: everything in order, and every decision can be made again.
+//! The history of one record: complete, in order, with decisions that can be repeated.
 
 use serde_json::{Value as Json, json};
 use syncline::config::ObjectSync;
@@ -25,8 +25,8 @@ async fn timeline(world: &World, name: &str) -> RecordTimeline {
     }
 }
 
-/// A record that was synchronised, changed on both sides, and decided by a person.
-async fn disputed() -> World {
+/// Opens a world with a record that was synchronised, changed on both sides, and resolved.
+async fn resolved() -> World {
     let mut world = World::new().await;
     world.synced("Key-1", "Ada").await;
     world
@@ -68,8 +68,8 @@ fn decisions(timeline: &RecordTimeline) -> Vec<&TimelineEntry> {
 }
 
 #[tokio::test]
-async fn a_history_tells_what_led_to_what() {
-    let world = disputed().await;
+async fn history_lists_causes_before_effects() {
+    let world = resolved().await;
     let timeline = timeline(&world, "Key-1").await;
     let kinds: Vec<EntryKind> = timeline.entries.iter().map(|entry| entry.kind).collect();
     let place = |kind| {
@@ -94,8 +94,8 @@ async fn a_history_tells_what_led_to_what() {
 }
 
 #[tokio::test]
-async fn every_decision_of_a_history_can_be_made_again() {
-    let world = disputed().await;
+async fn planning_again_repeats_every_decision() {
+    let world = resolved().await;
     let timeline = timeline(&world, "Key-1").await;
     let decisions = decisions(&timeline);
     assert!(decisions.len() >= 2, "{decisions:?}");
@@ -113,8 +113,8 @@ async fn every_decision_of_a_history_can_be_made_again() {
 }
 
 #[tokio::test]
-async fn a_record_is_found_by_each_of_its_names() {
-    let mut world = disputed().await;
+async fn record_is_found_by_any_of_its_ids() {
+    let mut world = resolved().await;
     let record_id = world
         .ask("select record_id::text from syncline.sync_link")
         .await;
@@ -139,14 +139,14 @@ async fn a_record_is_found_by_each_of_its_names() {
     assert_eq!(
         renamed.record_id.to_string(),
         record_id,
-        "by its former name"
+        "by its former external id"
     );
     assert_eq!(renamed.external_id, "Key-2");
 }
 
 #[tokio::test]
 async fn unknown_and_ambiguous_names_are_reported() {
-    let mut world = disputed().await;
+    let mut world = resolved().await;
     for name in [
         "Key-3",
         "",
@@ -168,7 +168,7 @@ async fn unknown_and_ambiguous_names_are_reported() {
         )
         .await;
     let TimelineAnswer::Several(records) = answer(&world, "Key-1").await else {
-        panic!("two records go by it");
+        panic!("two records have this id");
     };
     let objects: Vec<&str> = records.iter().map(|one| one.object.as_str()).collect();
     assert_eq!(objects, ["Account", "Contact"]);
@@ -182,8 +182,8 @@ async fn unknown_and_ambiguous_names_are_reported() {
 }
 
 #[tokio::test]
-async fn rules_are_kept_while_decisions_may_name_them() {
-    let mut world = disputed().await;
+async fn decisions_renew_their_rules() {
+    let mut world = resolved().await;
     let count = "select count(*) from syncline.sync_rules";
     assert_eq!(world.ask(count).await, "1");
     world

@@ -1,4 +1,4 @@
-//! One tenant with one mapped table, and short words for what happens to it.
+//! One tenant with one mapped table, and short functions for the steps of a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,17 +48,17 @@ pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) store: PgStore,
     pub(crate) mapped: MappedObject,
-    /// A user's connection.
+    /// The connection of a user of the database.
     pub(crate) user: PgConnection,
 }
 
 impl World {
-    /// A migrated database with the table, its triggers and an adopted org.
+    /// Opens a migrated database with the table, its triggers and an adopted org.
     pub(crate) async fn new() -> Self {
         Self::with(ACCOUNT, account()).await
     }
 
-    /// The same on a server that no other test uses.
+    /// Opens the same on a server that no other test uses.
     pub(crate) async fn alone() -> Self {
         let database = TestDatabase::alone().await;
         migrate(database.url()).await;
@@ -95,12 +95,12 @@ impl World {
         }
     }
 
-    /// A user's statement.
+    /// Runs SQL as a user of the database.
     pub(crate) async fn sql(&mut self, sql: &str) {
         execute(&mut self.user, sql).await;
     }
 
-    /// The one value a query gives, as text.
+    /// Runs a query that returns one value, as text.
     pub(crate) async fn ask(&mut self, sql: &str) -> String {
         ask(&mut self.user, sql).await
     }
@@ -139,7 +139,7 @@ impl World {
         self.plan(&leases).await
     }
 
-    /// Settles every intended write as applied, new records under ids made from their external ids.
+    /// Settles every intended write as applied; new records get ids derived from their external ids.
     pub(crate) async fn settle(&self, planned: &[PlannedRecord]) -> usize {
         let settlements: Vec<Settlement> = planned
             .iter()
@@ -163,7 +163,7 @@ impl World {
             .expect("writes are settled")
     }
 
-    /// A row that both sides hold: born in Postgres, captured, created in Salesforce, settled, echoed.
+    /// Creates a record that is in sync: inserted in Postgres, created in Salesforce, echoed.
     pub(crate) async fn synced(&mut self, external_id: &str, name: &str) {
         self.sql(&format!(
             "insert into public.account (external_id, name) values ('{external_id}', '{name}')"
@@ -183,7 +183,7 @@ impl World {
         planned
     }
 
-    /// Records what Salesforce shows, outside any stream.
+    /// Records observations outside any stream.
     pub(crate) async fn see(
         &self,
         seen: &[SalesforceObservation],
@@ -209,7 +209,7 @@ pub(crate) fn open(url: &str) -> PgStore {
         statement_cache: true,
         connections_max: 4,
     })
-    .expect("the URL of a test database is one")
+    .expect("the URL of a test database is valid")
 }
 
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
@@ -228,7 +228,7 @@ pub(crate) async fn ask(connection: &mut PgConnection, sql: &str) -> String {
         .get(0)
 }
 
-/// A confirmed write.
+/// Returns the settlement of an applied write.
 pub(crate) fn applied(
     lease: &LeasedTask,
     intent_id: IntentId,
@@ -242,7 +242,7 @@ pub(crate) fn applied(
     }
 }
 
-/// The intended writes of a round.
+/// Returns the intended writes of a round.
 pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewIntent)> {
     planned
         .iter()
@@ -255,21 +255,21 @@ pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewInten
         .collect()
 }
 
-/// A Salesforce id that differs for every name.
+/// Returns a Salesforce id that differs for every name.
 pub(crate) fn sf_id(name: &str) -> SalesforceId {
     let digest = blake3::hash(name.as_bytes()).to_hex();
     SalesforceId::parse(&format!("001{}", &digest[..12])).expect("hexadecimal digits make an id")
 }
 
 pub(crate) fn field(name: &str) -> FieldName {
-    FieldName::parse(name).expect("a test's field name is one")
+    FieldName::parse(name).expect("the field name is valid")
 }
 
 pub(crate) fn column(name: &str) -> ColumnName {
-    ColumnName::parse(name).expect("a test's column name is one")
+    ColumnName::parse(name).expect("the column name is valid")
 }
 
-/// `values(&[("Name", "Ada")])`; an empty text is null.
+/// Returns a payload: `values(&[("Name", "Ada")])`. An empty text is null.
 pub(crate) fn values(fields: &[(&str, &str)]) -> Payload {
     fields
         .iter()
@@ -284,7 +284,7 @@ pub(crate) fn values(fields: &[(&str, &str)]) -> Payload {
         .collect()
 }
 
-/// An observation at `stamp` seconds.
+/// Returns an observation with a timestamp in seconds.
 pub(crate) fn seen(
     kind: ObservationKind,
     external_id: &str,
@@ -330,7 +330,7 @@ pub(crate) fn seen(
     }
 }
 
-/// The mapping of `Account`.
+/// Returns the mapping of `Account`.
 pub(crate) fn account() -> ObjectSync {
     let plain = |name: &str| FieldSync {
         column: column(name),
@@ -422,7 +422,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
     }
 }
 
-/// Plans as the engine does, without waiting for anything but what the store says.
+/// Plans like the engine, from the observed record alone.
 pub(crate) struct Planner<'a> {
     mapped: &'a MappedObject,
 }
@@ -453,7 +453,7 @@ impl<'a> Planner<'a> {
             .into_iter()
             .map(|(name, column, field_type)| {
                 let value = from_postgres(&field_type, &row.columns[column.as_str()])
-                    .expect("a test's row holds what the field can hold");
+                    .expect("the row's values are valid for the field");
                 (name, value)
             })
             .collect()
@@ -466,7 +466,7 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|(name, seen)| match (&seen.value, name.as_str()) {
                 (Value::Text(id), "ParentId") => {
-                    let id = SalesforceId::parse(id).expect("a reference holds an id");
+                    let id = SalesforceId::parse(id).expect("a reference contains an id");
                     (name.clone(), Value::text(&observed.parents[&id]))
                 }
                 (value, _) => (name.clone(), value.clone()),
@@ -604,14 +604,14 @@ fn intent(observed: &ObservedRecord, write: &SideWrite) -> Option<NewIntent> {
 }
 
 fn intent_id(observed: &ObservedRecord) -> IntentId {
-    let epoch = observed.lease.as_ref().map_or(0, |lease| lease.token.0);
+    let token = observed.lease.as_ref().map_or(0, |lease| lease.token.0);
     IntentId(uuid::Uuid::new_v5(
         &observed.link.record_id.0,
-        &epoch.to_be_bytes(),
+        &token.to_be_bytes(),
     ))
 }
 
-/// The kinds of verdict of a round, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
+/// Returns the kinds of the planned records, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
 pub(crate) fn kinds(planned: &[PlannedRecord]) -> Vec<String> {
     let mut kinds: Vec<String> = planned
         .iter()

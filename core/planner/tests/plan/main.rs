@@ -1,6 +1,6 @@
 //! What a plan promises, by example and over a small world of all states.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod facades;
 mod filtered_out;

@@ -1,11 +1,11 @@
-//! Tests of what change events say.
+//! Tests of reading change events.
 
 use super::*;
-use crate::salesforce::avro::fixtures::{SCHEMA, Said, event, update};
-use crate::salesforce::fixture::{MONEY, TEXT, mapped, object, told};
+use crate::salesforce::avro::fixtures::{EventFixture, SCHEMA, event, update};
+use crate::salesforce::fixture::{MONEY, TEXT, line_of, mapped, object};
 
 const KIM: &str = "005D0000001LjdWIAS";
-const SILENT: Said<'_> = Said {
+const EMPTY: EventFixture<'_> = EventFixture {
     nulled: &[],
     diff: &[],
     changed: &[],
@@ -42,18 +42,18 @@ fn reading_of(mapped: &[&str], changes: Changes, event: &Event) -> EventReading 
         origin_suffix: ";client=syncline".to_owned(),
         user_id: SalesforceId::parse("0055g00000Xy2zZAAR").unwrap(),
     };
-    let seen = Observation {
+    let position = EventPosition {
         replay_id: &[0, 1],
         ordinal: 0,
     };
     let schema = EventSchema::parse(SCHEMA).unwrap();
-    filter(mapped, changes).read(&schema, event, &seen, &ourselves)
+    filter(mapped, changes).read(&schema, event, &position, &ourselves)
 }
 
-/// Returns what the event says in a line: the kind, then the fields.
+/// Returns the event's first observation as a line: the kind, then the fields.
 fn line(mapped: &[&str], event: &Event) -> String {
     match reading(mapped, event) {
-        EventReading::Observed(observations) => told(&observations[0]),
+        EventReading::Observed(observations) => line_of(&observations[0]),
         EventReading::NeedsResync(object) => format!("needs resync {object}"),
         EventReading::OutOfScope => "out of scope".to_owned(),
     }
@@ -76,7 +76,7 @@ fn address(street: Avro, city: Avro) -> Avro {
 }
 
 #[test]
-fn an_update_says_only_what_its_bitmaps_name() {
+fn update_has_only_the_fields_in_its_bitmaps() {
     let schema = EventSchema::parse(SCHEMA).unwrap();
     let golden = schema.decode(&update()).unwrap();
     let mapped = [
@@ -93,7 +93,7 @@ fn an_update_says_only_what_its_bitmaps_name() {
 }
 
 #[test]
-fn an_update_carries_the_records_stamp_and_the_commit_number() {
+fn update_has_record_timestamp_and_commit_number() {
     let schema = EventSchema::parse(SCHEMA).unwrap();
     let golden = schema.decode(&update()).unwrap();
     let EventReading::Observed(observations) = reading(&["Type"], &golden) else {
@@ -105,22 +105,22 @@ fn an_update_carries_the_records_stamp_and_the_commit_number() {
 }
 
 #[test]
-fn an_update_of_other_fields_is_out_of_scope() {
-    let said = Said {
+fn update_of_unmapped_fields_is_out_of_scope() {
+    let content = EventFixture {
         changed: &["0x40"],
-        ..SILENT
+        ..EMPTY
     };
-    let event = event(ChangeType::Update, &said);
+    let event = event(ChangeType::Update, &content);
     assert_eq!(line(&["Name", "BillingCity"], &event), "out of scope");
 }
 
 #[test]
-fn an_update_of_other_fields_is_told_where_all_changes_count() {
-    let said = Said {
+fn update_of_unmapped_fields_is_observed_if_all_changes_count() {
+    let content = EventFixture {
         changed: &["0x40"],
-        ..SILENT
+        ..EMPTY
     };
-    let event = event(ChangeType::Update, &said);
+    let event = event(ChangeType::Update, &content);
     let EventReading::Observed(observations) = reading_of(&["Name"], Changes::All, &event) else {
         panic!("any change may bring the record into the filter");
     };
@@ -129,14 +129,14 @@ fn an_update_of_other_fields_is_told_where_all_changes_count() {
 }
 
 #[test]
-fn a_create_says_every_mapped_field() {
-    let said = Said {
+fn create_has_every_mapped_field() {
+    let content = EventFixture {
         body: &[
             ("Name", text(" Acme ")),
             ("Type", text("a-1")),
             ("BillingAddress", address(Avro::Null, text("Lyon"))),
         ],
-        ..SILENT
+        ..EMPTY
     };
     let mapped = [
         "Name",
@@ -145,7 +145,7 @@ fn a_create_says_every_mapped_field() {
         "BillingStreet",
         "AnnualRevenue",
     ];
-    let event = event(ChangeType::Create, &said);
+    let event = event(ChangeType::Create, &content);
     assert_eq!(
         line(&mapped, &event),
         r#"Created AnnualRevenue=null BillingCity="Lyon" BillingStreet=null Name="Acme" Type="a-1""#
@@ -157,12 +157,12 @@ fn a_create_says_every_mapped_field() {
 }
 
 #[test]
-fn what_cannot_be_told_for_sure_is_a_gap() {
-    let gap = |mapped: &[&str], said: &Said<'_>, why: &str| {
-        let event = event(ChangeType::Update, said);
+fn ambiguous_update_is_a_gap() {
+    let gap = |mapped: &[&str], content: &EventFixture<'_>, why: &str| {
+        let event = event(ChangeType::Update, content);
         assert_eq!(line(mapped, &event), "Gap ", "{why}");
     };
-    let changed = |changed| Said { changed, ..SILENT };
+    let changed = |changed| EventFixture { changed, ..EMPTY };
     gap(
         &["Type"],
         &changed(&["0x04"]),
@@ -172,36 +172,36 @@ fn what_cannot_be_told_for_sure_is_a_gap() {
     gap(
         &["BillingCity"],
         &changed(&["0x08"]),
-        "a compound changed, the part is not said",
+        "a compound changed, the part is unknown",
     );
     gap(
         &["Formula__c"],
         &changed(&["0x40"]),
         "a formula may have changed and is not carried",
     );
-    let said = Said {
+    let content = EventFixture {
         diff: &["0x04"],
         changed: &["0x04"],
         body: &[("Type", text("--- \n+++ "))],
-        ..SILENT
+        ..EMPTY
     };
-    gap(&["Type"], &said, "a diff");
-    let wrong_type = Said {
+    gap(&["Type"], &content, "a diff");
+    let wrong_type = EventFixture {
         changed: &["0x20"],
         body: &[("AnnualRevenue", text("many"))],
-        ..SILENT
+        ..EMPTY
     };
     gap(&["AnnualRevenue"], &wrong_type, "text in a number");
-    let person = Said {
+    let person = EventFixture {
         changed: &["0x02"],
         body: &[("Name", Avro::Union(2, Box::new(Avro::Record(vec![]))))],
-        ..SILENT
+        ..EMPTY
     };
-    gap(&["Name"], &person, "a name of parts, asked for as a whole");
+    gap(&["Name"], &person, "a name in parts, mapped as a whole");
 }
 
 #[test]
-fn a_double_is_believed_as_far_as_it_can_tell_the_fields_numbers_apart() {
+fn double_is_used_only_where_it_is_exact() {
     for (double, expected) in [
         (0.1, "Changed AnnualRevenue=0.1"),
         (0.1 + 0.2, "Gap "),
@@ -214,37 +214,37 @@ fn a_double_is_believed_as_far_as_it_can_tell_the_fields_numbers_apart() {
         (f64::NAN, "Gap "),
     ] {
         let body = [("AnnualRevenue", some(Avro::Double(double)))];
-        let said = Said {
+        let content = EventFixture {
             changed: &["0x20"],
             body: &body,
-            ..SILENT
+            ..EMPTY
         };
-        let event = event(ChangeType::Update, &said);
+        let event = event(ChangeType::Update, &content);
         assert_eq!(line(&["AnnualRevenue"], &event), expected, "{double}");
     }
 }
 
 #[test]
-fn a_nulled_part_of_a_compound_is_cleared_whatever_the_body_shows() {
+fn nulled_compound_part_is_cleared_whatever_the_body_has() {
     for body in [
         vec![],
         vec![("BillingAddress", address(Avro::Null, Avro::Null))],
     ] {
-        let said = Said {
+        let content = EventFixture {
             nulled: &["3-0x02"],
             changed: &["0x40", "3-0x02"],
             body: &body,
-            ..SILENT
+            ..EMPTY
         };
-        let event = event(ChangeType::Update, &said);
+        let event = event(ChangeType::Update, &content);
         let mapped = ["BillingCity", "BillingStreet"];
         assert_eq!(line(&mapped, &event), "Changed BillingCity=null");
     }
 }
 
 #[test]
-fn a_delete_has_no_fields_and_the_commits_stamp() {
-    let event = event(ChangeType::Delete, &SILENT);
+fn delete_has_no_fields_and_the_commit_timestamp() {
+    let event = event(ChangeType::Delete, &EMPTY);
     let EventReading::Observed(observations) = reading(&["Name"], &event) else {
         panic!("it is about a mapped object");
     };
@@ -254,8 +254,8 @@ fn a_delete_has_no_fields_and_the_commits_stamp() {
 }
 
 #[test]
-fn every_record_of_an_event_is_one_observation() {
-    let mut event = event(ChangeType::Gap, &SILENT);
+fn each_record_of_an_event_is_one_observation() {
+    let mut event = event(ChangeType::Gap, &EMPTY);
     event
         .header
         .record_ids
@@ -271,37 +271,37 @@ fn every_record_of_an_event_is_one_observation() {
 }
 
 #[test]
-fn records_that_are_not_named_make_the_object_stale() {
+fn unnamed_records_make_the_object_need_a_resync() {
     for ids in [
         &["001*"][..],
         &["000000000000000AAA"],
         &[],
         &["001D000000IqhSLIAZ", "001*"],
     ] {
-        let mut event = event(ChangeType::Update, &SILENT);
+        let mut event = event(ChangeType::Update, &EMPTY);
         event.header.record_ids = ids.iter().map(|id| (*id).to_owned()).collect();
         assert_eq!(line(&["Name"], &event), "needs resync Account", "{ids:?}");
     }
-    let overflow = event(ChangeType::GapOverflow, &SILENT);
+    let overflow = event(ChangeType::GapOverflow, &EMPTY);
     assert_eq!(line(&["Name"], &overflow), "needs resync Account");
 }
 
 #[test]
-fn an_object_that_is_not_mapped_is_out_of_scope() {
-    let mut event = event(ChangeType::Create, &SILENT);
+fn unmapped_object_is_out_of_scope() {
+    let mut event = event(ChangeType::Create, &EMPTY);
     event.header.entity_name = "Lead".to_owned();
     assert_eq!(line(&["Name"], &event), "out of scope");
 }
 
 #[test]
-fn our_changes_are_known_by_tag_or_by_user() {
+fn our_changes_are_recognised_by_tag_or_user() {
     for (origin, user, ours) in [
         ("com/salesforce/api/rest/68.0;client=syncline", KIM, true),
         ("com/salesforce/api/rest/68.0", "0055g00000Xy2zZ", true),
         ("com/salesforce/api/rest/68.0;client=syncline2", KIM, false),
         ("", "", false),
     ] {
-        let mut event = event(ChangeType::Delete, &SILENT);
+        let mut event = event(ChangeType::Delete, &EMPTY);
         event.header.change_origin = origin.to_owned();
         event.header.commit_user = user.to_owned();
         let EventReading::Observed(observations) = reading(&["Name"], &event) else {

@@ -1,22 +1,22 @@
-//! How many events the server still owes, and when to ask for more. Pure.
+//! Flow control: how many requested events are pending, and when to request more. Pure.
 
-/// What was asked for and not yet delivered.
+/// Events that were requested and not yet delivered.
 ///
-/// The server counts; but its count may have been taken before our last request arrived. So a
-/// request is remembered until a count shows it.
+/// The server sends its count of them, but it may have counted before our last request arrived. So a
+/// request is remembered until a count includes it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Credit {
-    /// What the server counted last.
+    /// The server's last count.
     counted: i32,
-    /// Asked for since, and not seen in a count.
+    /// Requested since, and not yet included in a count.
     unseen: i32,
 }
 
-/// Most events that may be owed at a time (Pub/Sub API guide, "Pull Subscription and Flow Control").
+/// Most events that may be pending at a time (Pub/Sub API guide, "Pull Subscription and Flow Control").
 const OWED_MAX: i32 = 100;
 
 impl Credit {
-    /// Returns how many more events to ask for now, or none while enough are owed.
+    /// Returns how many more events to request now, or `None` while enough are pending.
     pub(super) fn ask(&mut self) -> Option<i32> {
         if self.unseen > 0 || self.counted > OWED_MAX / 2 {
             return None;
@@ -25,7 +25,7 @@ impl Credit {
         Some(self.unseen)
     }
 
-    /// Takes an answer with `events` events, after which the server counted `pending`.
+    /// Records a response with `events` events, after which the server counted `pending`.
     pub(super) fn answered(&mut self, events: usize, pending: i32) {
         let events = i32::try_from(events).unwrap_or(OWED_MAX);
         let without_the_unseen = self.counted - events;
@@ -41,14 +41,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_stream_asks_for_all_it_may() {
+    fn new_stream_requests_the_maximum() {
         let mut credit = Credit::default();
         assert_eq!(credit.ask(), Some(100));
         assert_eq!(credit.ask(), None);
     }
 
     #[test]
-    fn more_is_asked_for_once_half_has_come() {
+    fn more_is_requested_once_half_has_arrived() {
         let mut credit = Credit::default();
         credit.ask();
         credit.answered(30, 70);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_the_server_has_not_counted_yet_is_not_repeated() {
+    fn request_not_yet_counted_is_not_repeated() {
         let mut credit = Credit::default();
         credit.ask();
         credit.answered(60, 40);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_100_are_owed() {
+    fn at_most_100_events_are_pending() {
         let mut credit = Credit::default();
         let mut owed = 0;
         for round in 0..1_000 {

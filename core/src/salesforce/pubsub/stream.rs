@@ -20,55 +20,55 @@ use crate::ports::salesforce::{
 };
 use crate::salesforce::auth::Session;
 use crate::salesforce::avro::EventSchema;
-use crate::salesforce::event::{EventReading, Observation, Ourselves};
+use crate::salesforce::event::{EventPosition, EventReading, Ourselves};
 
 /// An open subscription. Dropping it closes it.
 pub(in crate::salesforce) struct Subscription {
     pub(super) bus: EventBus,
     pub(super) topic: String,
-    /// From where a new stream would have to start: after what was handed out.
+    /// Where a new stream would have to start: after the last returned event.
     pub(super) resume: ReplayFrom,
     pub(super) mapped: EventFilter,
     pub(super) ourselves: Ourselves,
     pub(super) session: Arc<Session>,
-    /// The session was renewed, and no message has come since.
+    /// The session was renewed, and no message has arrived since.
     pub(super) session_renewed: bool,
     pub(super) opened: OpenedStream,
-    /// Received and not handed out.
+    /// Received and not yet returned.
     pub(super) waiting: VecDeque<ConsumerEvent>,
-    /// The position once all that waits is handed out.
+    /// The position once all waiting events are returned.
     pub(super) after_waiting: Vec<u8>,
-    /// How it ended; said once all that waits is handed out.
+    /// How the stream ended; returned after all waiting events.
     pub(super) ended: Option<StreamEnd>,
     pub(super) last_message: Instant,
 }
 
-/// Both directions of a stream, and what is owed on it.
+/// Both directions of a stream, and its flow control.
 pub(super) struct OpenedStream {
     pub(super) requests: mpsc::Sender<FetchRequest>,
-    pub(super) link: Link,
+    pub(super) connection: Connection,
     pub(super) credit: Credit,
 }
 
-/// The stream, or what will be one.
-pub(super) enum Link {
+/// A stream that is open or still opening.
+pub(super) enum Connection {
     Opening(Opening),
     Open(Box<Streaming<FetchResponse>>),
 }
 
 const STREAM: &str = "the event stream";
 
-/// Longest silence of a live stream: keep-alives come every 270 s at the latest.
+/// Longest silence of a live stream: keep-alives arrive at least every 270 s.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
-/// From how many waiting events on more are gathered into one batch: half of what may be owed.
+/// From this many waiting events, more messages are collected into one batch: half of what may be pending.
 const BACKLOG_EVENTS: usize = 50;
 
-/// How long the next message of a backlog is waited for: a long round trip.
-const GATHERED_FOR: Duration = Duration::from_millis(150);
+/// How long to wait for the next message of a backlog: a long round trip.
+const BACKLOG_WAIT: Duration = Duration::from_millis(150);
 
-/// A stream that was not polled for long may still hold a message: it is given this long to
-/// show it.
+/// A stream that was not polled for a long time may have an unread message: it gets this long to return
+/// it.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[async_trait]
@@ -82,10 +82,10 @@ impl EventStream for Subscription {
         while self.ended.is_none() && self.waiting.len() < events_max.max(1) {
             let until = match self.waiting.len() {
                 0 => deadline,
-                // A few events are handed out at once; many are the sign of a backlog, whose next
-                // events are on their way already.
+                // A few events are returned at once. Many are a sign of a backlog, whose next events are
+                // already on their way.
                 few if few < BACKLOG_EVENTS => break,
-                _ => Instant::now() + GATHERED_FOR,
+                _ => Instant::now() + BACKLOG_WAIT,
             };
             self.ask_for_more()?;
             match self.message_before(until).await {
@@ -126,32 +126,32 @@ impl Subscription {
         self.opened
             .requests
             .try_send(request)
-            .map_err(|_| StreamEnd::Closed("it takes no more requests".to_owned()))
+            .map_err(|_| StreamEnd::Closed("it accepts no more requests".to_owned()))
     }
 
-    /// Waits for the next message. A dead session is renewed once and the stream reopened where it
-    /// was.
+    /// Waits for the next message. If the session has expired, renews it once and reopens the stream
+    /// where it was.
     async fn message_before(
         &mut self,
         deadline: Instant,
     ) -> Result<Option<FetchResponse>, StreamEnd> {
         let silent_at = (self.last_message + SILENCE_MAX).max(Instant::now() + GRACE);
         loop {
-            let status = match timeout_at(deadline.min(silent_at), self.opened.link.message()).await
-            {
-                Ok(Ok(Some(response))) => return Ok(Some(response)),
-                Ok(Ok(None)) => {
-                    return Err(StreamEnd::Closed("the server ended it".to_owned()));
-                }
-                Ok(Err(status)) => status,
-                Err(_) if deadline <= silent_at => return Ok(None),
-                Err(_) => {
-                    return Err(StreamEnd::Closed(format!(
-                        "nothing came for {} s",
-                        SILENCE_MAX.as_secs()
-                    )));
-                }
-            };
+            let status =
+                match timeout_at(deadline.min(silent_at), self.opened.connection.message()).await {
+                    Ok(Ok(Some(response))) => return Ok(Some(response)),
+                    Ok(Ok(None)) => {
+                        return Err(StreamEnd::Closed("the server ended it".to_owned()));
+                    }
+                    Ok(Err(status)) => status,
+                    Err(_) if deadline <= silent_at => return Ok(None),
+                    Err(_) => {
+                        return Err(StreamEnd::Closed(format!(
+                            "nothing arrived for {} s",
+                            SILENCE_MAX.as_secs()
+                        )));
+                    }
+                };
             if status.code() != Code::Unauthenticated || self.session_renewed {
                 return Err(end_of(&status));
             }
@@ -161,7 +161,7 @@ impl Subscription {
 
     async fn reopen(&mut self) -> Result<(), SalesforceError> {
         self.session_renewed = true;
-        // What waits would come again from where the caller is.
+        // The new stream delivers the waiting events again.
         self.waiting.clear();
         self.session = self.bus.sessions.renew(Some(&self.session)).await?;
         self.opened = self
@@ -185,7 +185,7 @@ impl Subscription {
         self.waiting.extend(response.events);
     }
 
-    /// Returns the batch of a message without events: its position alone, if it has one.
+    /// Returns the batch of a message without events: only its position, if it has one.
     fn keep_alive(&mut self) -> Option<EventBatch> {
         let position = self.after_waiting.clone();
         if position.is_empty() {
@@ -195,8 +195,8 @@ impl Subscription {
         Some(empty_batch(position))
     }
 
-    /// Returns the next `events_max` events that wait, and those after them with the same replay id:
-    /// between two of them there is no position.
+    /// Returns the next `events_max` waiting events, and those after them with the same replay id:
+    /// there is no position between two of them.
     async fn hand_out(&mut self, events_max: usize) -> Result<EventBatch, StreamEnd> {
         let count = batch_length(&self.waiting, events_max);
         let ids = schema_ids(self.waiting.iter().take(count));
@@ -232,15 +232,18 @@ impl Subscription {
             let about = schema.and_then(|schema| schema.object.as_ref());
             tracing::warn!(
                 schema_id,
-                "an event cannot be decoded; what it may be about needs a resync"
+                "an event cannot be decoded; the objects it may belong to need a resync"
             );
-            return mark_needs_resync(batch, self.mapped.suspects(about));
+            return mark_needs_resync(batch, self.mapped.possible_objects(about));
         };
-        let seen = Observation {
+        let position = EventPosition {
             replay_id: &event.replay_id,
             ordinal: ordinals.next_of(&event.replay_id),
         };
-        match self.mapped.read(schema, &decoded, &seen, &self.ourselves) {
+        match self
+            .mapped
+            .read(schema, &decoded, &position, &self.ourselves)
+        {
             EventReading::Observed(observations) => {
                 ordinals.used(observations.len());
                 batch.observations.extend(observations);
@@ -251,8 +254,8 @@ impl Subscription {
     }
 }
 
-impl Link {
-    /// Waits for the next message; may be dropped and called again.
+impl Connection {
+    /// Waits for the next message. Cancel-safe.
     async fn message(&mut self) -> Result<Option<FetchResponse>, Status> {
         loop {
             match self {
@@ -309,7 +312,7 @@ fn schema_ids<'a>(events: impl Iterator<Item = &'a ConsumerEvent>) -> BTreeSet<S
         .collect()
 }
 
-/// Returns the schemas with these ids; none for one that will never be readable.
+/// Returns the schemas with these ids; `None` for one that will never be readable.
 async fn schemas_of(
     bus: &EventBus,
     ids: BTreeSet<String>,
@@ -337,7 +340,8 @@ fn mark_needs_resync(batch: &mut EventBatch, objects: Vec<ObjectName>) {
     }
 }
 
-/// A schema that is refused or is no schema stays so; asking again would hold up all other events.
+/// Returns whether a schema will never be readable, so that trying again would only delay all other
+/// events.
 fn never_readable(error: &SalesforceError) -> bool {
     error.disposition == Disposition::Park
         && (error.code == SCHEMA_UNREADABLE || error.code.starts_with("schema."))

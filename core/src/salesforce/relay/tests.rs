@@ -1,16 +1,16 @@
-//! Tests of what relayed events say.
+//! Tests of reading relayed events.
 
 use serde_json::json;
 
 use super::*;
 use crate::model::schema::FieldType;
 use crate::ports::salesforce::Changes;
-use crate::salesforce::fixture::{MONEY, TEXT, mapped, object, told};
+use crate::salesforce::fixture::{MONEY, TEXT, line_of, mapped, object};
 
 const USER: &str = "0055g00000Xy2zZAAR";
 const RECORD: &str = "0015g00000AAAAAAA5";
 
-/// An object with fields of every kind, those named here mapped; Key__c is the external id.
+/// Returns an object with fields of every kind and maps those named here; Key__c is the external id.
 fn contact(fields: &[&str]) -> (Arc<ObjectSchema>, Interest) {
     let contact = object(
         "Contact",
@@ -58,7 +58,7 @@ fn read(mapped: &[&str], envelope: &Json) -> RelayedBatch {
     read_relayed(vec![contact(mapped)], &user, &[event]).unwrap()
 }
 
-/// Returns what the event says in a line: the kind, then the fields.
+/// Returns the event's observation as a line: the kind, then the fields.
 fn line(mapped: &[&str], envelope: &Json) -> String {
     let batch = read(mapped, envelope);
     let [one] = batch.observations.as_slice() else {
@@ -67,11 +67,11 @@ fn line(mapped: &[&str], envelope: &Json) -> String {
             batch.needs_resync, batch.out_of_scope
         );
     };
-    told(one)
+    line_of(one)
 }
 
 #[test]
-fn an_update_says_only_what_its_header_names() {
+fn update_has_only_the_fields_in_its_header() {
     let body = json!({
         "Name": {"LastName": "Lovelace"}, "MailingAddress": {"City": "Lyon"},
         "Amount__c": 5.50, "Key__c": null, "Active__c": true,
@@ -102,13 +102,13 @@ fn an_update_says_only_what_its_header_names() {
     assert_eq!(
         one.version.modified_ms,
         Some(1_777_627_800_000),
-        "the record's own stamp"
+        "the record's own timestamp"
     );
     assert_eq!(one.version.commit_number, Some(10_736_437_567_061));
 }
 
 #[test]
-fn a_create_says_every_mapped_field() {
+fn create_has_every_mapped_field() {
     let body = json!({
         "Key__c": "c-1", "Name": {"FirstName": "Ada", "LastName": "Lovelace"},
         "Site__c": {"Latitude": 45.76, "Longitude": 4.84}, "Birthdate": "1815-12-10",
@@ -132,7 +132,7 @@ fn a_create_says_every_mapped_field() {
 }
 
 #[test]
-fn what_was_not_carried_is_a_gap() {
+fn missing_field_is_a_gap() {
     for (why, change_type, mapped, changed, body) in [
         (
             "changed, and not delivered",
@@ -149,44 +149,44 @@ fn what_was_not_carried_is_a_gap() {
             json!({"Key__c": "x"}),
         ),
         (
-            "nor is a formula created",
+            "a create has no formula either",
             "CREATE",
             "Formula__c",
             "",
             json!({"Key__c": "x"}),
         ),
         (
-            "nor are stamps of the system",
+            "system timestamps are never carried",
             "CREATE",
             "SystemModstamp",
             "",
             json!({}),
         ),
     ] {
-        let said = envelope(change_type, &[changed], &body);
-        assert_eq!(line(&[mapped], &said), "Gap ", "{why}");
+        let event = envelope(change_type, &[changed], &body);
+        assert_eq!(line(&[mapped], &event), "Gap ", "{why}");
     }
 }
 
 #[test]
-fn what_cannot_be_told_for_sure_is_a_gap() {
+fn ambiguous_event_is_a_gap() {
     for (why, change_type, mapped, changed, body) in [
         (
-            "a compound changed, the part is not said",
+            "a compound changed, the part is unknown",
             "UPDATE",
             "MailingCity",
             "MailingAddress",
             json!({"MailingAddress": null}),
         ),
         (
-            "a name of parts, asked for as a whole",
+            "a name in parts, mapped as a whole",
             "UPDATE",
             "Name",
             "Name.LastName",
             json!({"Name": {"LastName": "x"}}),
         ),
         (
-            "nor is it sent whole when it is new",
+            "a create has the name in parts too",
             "CREATE",
             "Name",
             "",
@@ -200,28 +200,28 @@ fn what_cannot_be_told_for_sure_is_a_gap() {
             json!({"Amount__c": "many"}),
         ),
         (
-            "more digits than a double tells apart",
+            "more digits than a double preserves",
             "UPDATE",
             "Amount__c",
             "Amount__c",
             json!({"Amount__c": 12_345_678_901_234.5}),
         ),
-        ("Salesforce says so", "GAP_UPDATE", "Key__c", "", json!({})),
+        ("a gap event", "GAP_UPDATE", "Key__c", "", json!({})),
         (
-            "a change type of tomorrow",
+            "an unknown change type",
             "SNAPSHOT",
             "Key__c",
             "",
             json!({}),
         ),
     ] {
-        let said = envelope(change_type, &[changed], &body);
-        assert_eq!(line(&[mapped], &said), "Gap ", "{why}");
+        let event = envelope(change_type, &[changed], &body);
+        assert_eq!(line(&[mapped], &event), "Gap ", "{why}");
     }
 }
 
 #[test]
-fn an_update_of_other_fields_is_out_of_scope_and_so_is_another_object() {
+fn unmapped_fields_and_objects_are_out_of_scope() {
     let update = envelope("UPDATE", &["Key__c"], &json!({"Key__c": "x"}));
     assert_eq!(
         line(&["Active__c"], &update),
@@ -233,7 +233,7 @@ fn an_update_of_other_fields_is_out_of_scope_and_so_is_another_object() {
 }
 
 #[test]
-fn every_record_of_an_event_is_one_observation_at_one_place() {
+fn each_record_of_an_event_is_one_observation() {
     let mut merged = envelope("DELETE", &[], &json!({}));
     merged["detail"]["payload"]["ChangeEventHeader"]["recordIds"] =
         json!([RECORD, "0015g00000BBBBBAA5"]);
@@ -254,14 +254,14 @@ fn every_record_of_an_event_is_one_observation_at_one_place() {
     let mut replayed = merged.clone();
     replayed["replay-name"] = json!("after an outage");
     replayed["id"] = json!("another");
-    assert_eq!(place(&replayed), place(&merged), "it came twice");
+    assert_eq!(place(&replayed), place(&merged), "a duplicate");
     let mut next = merged.clone();
     next["detail"]["payload"]["ChangeEventHeader"]["sequenceNumber"] = json!(4);
     assert_ne!(place(&next), place(&merged));
 }
 
 #[test]
-fn records_that_are_not_named_make_the_object_stale() {
+fn unnamed_records_make_the_object_need_a_resync() {
     for (change_type, ids) in [
         ("UPDATE", json!(["003*"])),
         ("GAP_OVERFLOW", json!(["000000000000000AAA"])),
@@ -278,7 +278,7 @@ fn records_that_are_not_named_make_the_object_stale() {
 }
 
 #[test]
-fn our_changes_are_known_by_tag_or_by_user() {
+fn our_changes_are_recognised_by_tag_or_user() {
     for (origin, user, ours) in [
         (
             "com/salesforce/api/rest/68.0;client=syncline",
@@ -305,7 +305,7 @@ fn our_changes_are_known_by_tag_or_by_user() {
 }
 
 #[test]
-fn what_is_no_relayed_change_event_is_refused_with_the_reason() {
+fn other_messages_are_refused_with_the_reason() {
     let reason = |text: &str| RelayedEvent::parse(text).expect_err(text).to_string();
     assert!(reason("not json: {").starts_with("it is not JSON"));
     for source in [
@@ -346,7 +346,7 @@ fn what_is_no_relayed_change_event_is_refused_with_the_reason() {
 }
 
 #[test]
-fn the_org_is_the_one_that_the_source_names() {
+fn source_names_the_org() {
     for source in [
         "aws.partner/salesforce.com/00D000000000001EAA/0YL5g0000004DfgGAE",
         "aws.partner/salesforce.com/00D000000000001/0YL5g0000004DfgGAE",

@@ -1,4 +1,4 @@
-//! HTTP and gRPC over TLS, each with its bounds.
+//! HTTP and gRPC over TLS, with their timeouts and limits.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -19,25 +19,25 @@ pub(in crate::salesforce) struct Network {
     pubsub: Channel,
 }
 
-/// Longest wait for a connection, TLS included.
+/// Longest wait for a connection, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest silence in mid-answer. Salesforce ends a REST call after ten minutes; no call of ours is
-/// given that long.
+/// Longest pause within a response. Salesforce ends a REST call after ten minutes; all our timeouts are
+/// shorter.
 const READ_TIMEOUT: Duration = Duration::from_secs(110);
 
-/// How long an idle connection is kept: shorter than the idle timeout of load balancers, so that we
-/// close it first.
+/// How long an idle connection is kept: less than the idle timeout of load balancers, so that we close it
+/// first.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Largest answer that is read, unpacked: 2,000 rows of 16 KB each.
+/// Largest decompressed response: 2,000 rows of 16 KB each.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const USER_AGENT: &str = concat!("syncline/", env!("CARGO_PKG_VERSION"));
 
 impl Network {
-    /// Prepares both; they connect at first use. Follows no redirect: a bearer token goes only where the
-    /// login said. Fails if the Pub/Sub address is invalid.
+    /// Prepares both; they connect at first use. Follows no redirect: a bearer token goes only to the
+    /// instance that the login returned. Fails if the Pub/Sub address is invalid.
     pub(in crate::salesforce) fn new(pubsub_url: &str) -> Result<Self, SalesforceError> {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -116,7 +116,7 @@ fn endpoint(url: &str) -> Result<Endpoint, SalesforceError> {
     }
 }
 
-/// Returns what a client error means. Only an error of connecting proves that nothing was sent.
+/// Converts a client error. Only a failure to connect proves that nothing was sent.
 fn failure_of(error: &reqwest::Error) -> HttpFailure {
     let (effect, code) = if error.is_builder() {
         (Effect::None, "bad_request")
@@ -138,12 +138,12 @@ fn too_large() -> HttpFailure {
     HttpFailure {
         effect: Effect::Possible,
         code: "answer_too_large",
-        message: format!("the answer has more than {ANSWER_BYTES_MAX} bytes"),
+        message: format!("the response has more than {ANSWER_BYTES_MAX} bytes"),
     }
 }
 
-/// The outer errors name the address, which may hold an external id; the innermost one names the
-/// cause.
+/// Returns the innermost error, which names the cause. The outer ones contain the address, which may
+/// contain an external id.
 fn deepest_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(|cause| cause.source()) {

@@ -1,4 +1,4 @@
-//! What the answer to a write says about each record.
+//! Reads the response to a write into one outcome per record.
 
 use serde::Deserialize;
 
@@ -8,24 +8,24 @@ use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::salesforce::classify::{Fault, StatedError};
 use crate::salesforce::rest::Answer;
 
-/// What the answer to a collection call says.
+/// The result of a collection call.
 pub(super) enum BatchAnswer {
     /// One outcome per record, in order.
     Each(Vec<WriteOutcome>),
-    /// The whole call was refused for what a record in it holds; nothing had an effect.
+    /// Salesforce refused the whole call because of a record in it; nothing had an effect.
     RefusedForContent(Fault),
 }
 
 impl BatchAnswer {
-    /// Returns the answer that says the same of all records.
+    /// Returns the same outcome for all records.
     pub(super) fn all(batch: &Batch, outcome: &WriteOutcome) -> Self {
         Self::Each(vec![outcome.clone(); batch.rows.len()])
     }
 }
 
-/// Returns what the answer to a collection call says.
+/// Reads the response to a collection call.
 ///
-/// A list of results is max_per_hour under any status: rolled-back calls have been seen with 400.
+/// Accepts a list of results with any status: Salesforce has returned rolled-back calls with 400.
 pub(super) fn batch_answer(batch: &Batch, answer: &Answer) -> BatchAnswer {
     let results: Option<Vec<SaveResult>> = serde_json::from_slice(&answer.body).ok();
     match results.filter(|results| results.len() == batch.rows.len()) {
@@ -50,7 +50,7 @@ pub(super) fn batch_answer(batch: &Batch, answer: &Answer) -> BatchAnswer {
     }
 }
 
-/// Returns what the answer to a call for one record says.
+/// Reads the response to a call for one record.
 pub(super) fn single_answer(target: &WriteTarget, answer: &Answer) -> WriteOutcome {
     match (answer.status, target) {
         // More than one record has this external id; nothing was written.
@@ -79,8 +79,8 @@ pub(super) fn single_answer(target: &WriteTarget, answer: &Answer) -> WriteOutco
     }
 }
 
-/// Returns the fault in an answer without results, or that the outcome is unknown: after a 5xx and
-/// after a success that cannot be read.
+/// Returns the fault in a response without results, or an unknown outcome after a 5xx or an unreadable
+/// success.
 fn without_results(answer: &Answer) -> Result<Fault, WriteOutcome> {
     let fault = Fault::from_body(answer.status, &answer.body);
     match answer.status {
@@ -98,8 +98,8 @@ fn unreadable(status: u16) -> WriteOutcome {
     }
 }
 
-/// Salesforce refuses a collection whole where one record has an unknown field, a value of the wrong
-/// type, or is too large: fewer records in the call may pass.
+/// Returns whether a call with fewer records may pass. Salesforce refuses a whole collection if one record
+/// has an unknown field or a value of the wrong type, or if the call is too large.
 fn is_for_content(fault: &Fault) -> bool {
     match fault.disposition() {
         Disposition::Park | Disposition::Reread | Disposition::WaitForParent => {
@@ -122,7 +122,7 @@ struct SaveResult {
 }
 
 impl SaveResult {
-    /// Returns what is known of the record; `target` is the id it was written by, if it was.
+    /// Returns the record's outcome; `target` is its id if the write was by id.
     fn outcome(self, target: Option<SalesforceId>) -> WriteOutcome {
         if !self.success {
             let stated = self.errors.into_iter().next().unwrap_or_default();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_to_a_single_write_is_one_of_three_outcomes() {
+    fn single_response_is_applied_refused_or_unknown() {
         let created = r#"{"id":"001D000000IqhSL","success":true,"errors":[],"created":true}"#;
         let deleted = r#"[{"message":"entity is deleted","errorCode":"ENTITY_IS_DELETED"}]"#;
         let update = WriteTarget::UpdateById(SalesforceId::parse("001D000000IqhSL").unwrap());

@@ -1,4 +1,4 @@
-//! Which records share a collection call, and which calls must not overlap. Pure.
+//! Groups writes into collection calls, and orders calls that must not overlap. Pure.
 
 use std::collections::BTreeMap;
 
@@ -50,14 +50,14 @@ pub(super) struct Row {
     json: String,
 }
 
-/// Calls that follow one another because they hold children of one parent.
+/// Calls that run one after another because they contain children of one parent.
 pub(super) type OrderedBatches = Vec<Batch>;
 
-/// Arranges writes into rounds; the ordered batches of a round may run side by side.
+/// Arranges writes into rounds. The ordered batches of a round may run at the same time.
 ///
-/// A record that is written twice has its second write in a later wave: Salesforce refuses all rows
-/// of a key that stands twice in a call. Children of one parent share a call where they fit, and
-/// follow one another where they do not, or they would fight for the parent's lock.
+/// The second write of a record is in a later round, because Salesforce refuses all rows of a key that is
+/// twice in a call. Children of one parent share a call if they fit, else their calls run one after
+/// another, because concurrent calls would wait for the parent's lock.
 pub(super) fn rounds(
     writes: &[Write],
     indexes: &[usize],
@@ -238,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_written_twice_is_in_two_waves() {
+    fn record_written_twice_is_in_two_rounds() {
         let writes = [upsert("a-1", None), upsert("b", None), upsert(" A-1", None)];
         assert_eq!(shape(&writes), [vec![vec![2]], vec![vec![1]]]);
     }
 
     #[test]
-    fn children_of_one_parent_share_a_call_or_follow_one_another() {
+    fn children_of_one_parent_never_overlap() {
         let child = |n: usize, parent: &str| upsert(&format!("{parent}-{n}"), Some(parent));
         let mut writes: Vec<Write> = (0..150).map(|n| child(n, "p")).collect();
         writes.extend((0..100).map(|n| child(n, "q")));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_and_objects_are_not_mixed() {
+    fn calls_do_not_mix_kinds_or_objects() {
         let id = SalesforceId::parse("001D000000IqhSLIAZ").unwrap();
         let mut update = upsert("a-1", None);
         update.target = WriteTarget::UpdateById(id.clone());
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_records_travel_in_smaller_calls() {
+    fn large_records_are_sent_in_smaller_calls() {
         let wide = |n: usize| {
             let mut write = upsert(&format!("a-{n}"), None);
             let text = crate::model::value::Value::Text("x".repeat(1024 * 1024));

@@ -1,4 +1,4 @@
-//! How a write looks on the wire: bodies, path segments and headers.
+//! Builds the body, path and headers of a write.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::model::ids::SalesforceId;
 use crate::ports::salesforce::{FieldWrite, Write, WriteTarget};
 use crate::salesforce::describe::Schemas;
 
-/// Longest external id that goes into a path, encoded; longer ones go into a body.
+/// Longest encoded external id in a path; longer ones are sent in the body.
 const PATH_VALUE_BYTES_MAX: usize = 1_000;
 
-/// Decides whether a write can be a call of its own. An external id that a path cannot carry safely
-/// (empty, with slashes, or ending like a file name, which the edge of Salesforce filters) travels
-/// in the body of a collection instead.
-pub(super) fn goes_alone(write: &Write) -> bool {
+/// Returns whether a write can be a single call. An external id that is unsafe in a path (empty, with
+/// slashes, or ending like a file name, which Salesforce's edge servers filter) is sent in the body of a
+/// collection instead.
+pub(super) fn fits_single_call(write: &Write) -> bool {
     match &write.target {
         WriteTarget::UpsertByExternalId { value, .. } => {
             let ends_like_a_file = value.rsplit_once('.').is_some_and(|(_, extension)| {
@@ -33,7 +33,7 @@ pub(super) fn goes_alone(write: &Write) -> bool {
     }
 }
 
-/// Everything but letters, digits and `-_.~` (RFC 3986, "Unreserved Characters").
+/// All characters except letters, digits and `-_.~` (RFC 3986, "Unreserved Characters").
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -45,7 +45,7 @@ pub(super) fn path_segment(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Returns the body of a single write. The external id stands in the path and must not stand here.
+/// Returns the body of a single write. The external id is in the path and must not be in the body.
 pub(super) fn single_body(write: &Write, schemas: &Schemas) -> String {
     let mut fields = members(write, schemas);
     if let WriteTarget::UpsertByExternalId { field, .. } = &write.target {
@@ -86,9 +86,9 @@ pub(super) fn headers(auto_assign: bool, allow_duplicates: bool) -> Vec<(&'stati
     headers
 }
 
-/// Returns the header by which Salesforce refuses a call of its own, with 412, if the record has changed
+/// Returns the header that makes Salesforce refuse a single write with 412 if the record has changed
 /// since (REST API Developer Guide, "Use Conditional Requests").
-pub(super) fn condition(write: &Write) -> Option<(&'static str, String)> {
+pub(super) fn if_unmodified_since(write: &Write) -> Option<(&'static str, String)> {
     let WriteTarget::UpdateById(_) = write.target else {
         return None;
     };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_digits_nulls_clear_and_parents_go_by_external_id() {
+    fn bodies_keep_digits_nulls_and_parent_external_ids() {
         let digits = Decimal::parse("123456789012345678.5").unwrap();
         let write = upsert(
             "a-1",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_external_id_stands_in_the_path_or_in_the_body_never_in_both() {
+    fn external_id_is_in_path_or_body_never_both() {
         let write = upsert(
             "a-1",
             &[("External_Id__c", FieldWrite::Value(Value::text("a-1")))],
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_reference_is_a_null_of_the_field_itself() {
+    fn cleared_reference_sets_the_field_itself_to_null() {
         let write = upsert("a-1", &[("ParentId", FieldWrite::Value(Value::Null))]);
         assert_eq!(
             single_body(&write, &Schemas::default()),
@@ -222,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn an_external_id_that_a_path_would_garble_travels_in_a_body() {
+    fn external_id_unsafe_in_a_path_is_sent_in_the_body() {
         for fits in ["a-1", "ünï cödé", "50%", "a.1", "x@y.z1", "a b+c'd"] {
-            assert!(goes_alone(&upsert(fits, &[])), "{fits}");
+            assert!(fits_single_call(&upsert(fits, &[])), "{fits}");
         }
         for garbled in [
             "",
@@ -236,14 +236,14 @@ mod tests {
             "..",
             "a\nb",
         ] {
-            assert!(!goes_alone(&upsert(garbled, &[])), "{garbled}");
+            assert!(!fits_single_call(&upsert(garbled, &[])), "{garbled}");
         }
-        assert!(!goes_alone(&upsert(&"x".repeat(1_001), &[])));
+        assert!(!fits_single_call(&upsert(&"x".repeat(1_001), &[])));
     }
 
     proptest! {
         #[test]
-        fn a_path_segment_reads_back_the_same(text in any::<String>()) {
+        fn path_segment_decodes_to_the_same_text(text in any::<String>()) {
             let url = reqwest::Url::parse(&format!("http://host/a/x{}/b", path_segment(&text)));
             let url = url.unwrap();
             let segments: Vec<&str> = url.path_segments().unwrap().collect();

@@ -1,4 +1,4 @@
-//! What the command line asks of a mapped table: columns, duplicate keys, rows from before the mapping.
+//! Queries of the command line on a mapped table: columns, duplicate keys, rows older than the mapping.
 
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
@@ -14,12 +14,12 @@ use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
 use crate::store::transaction::Tx;
 
-/// An external id that several rows share as Salesforce compares it.
+/// An external id of several rows that are equal for Salesforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DuplicateKey {
-    /// The external id as it is compared.
+    /// The external id in the form in which it is compared.
     pub canonical_id: String,
-    /// As the rows write it.
+    /// The external ids of the rows.
     pub external_ids: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ struct ColumnRow {
     generated: bool,
 }
 
-/// Columns as the catalogue has them. `varchar(n)` keeps its length plus four, `numeric(p, s)` its scale
-/// in the low bits plus four (Postgres sources, "VARHDRSZ").
+/// Reads columns from the catalogue. The type modifier of `varchar(n)` is the length plus four, that of
+/// `numeric(p, s)` has the scale in its low bits, plus four (Postgres sources, "VARHDRSZ").
 const COLUMN_FACTS: &str = "select
         attribute.attname::text as name,
         type.typname::text as type_name,
@@ -59,7 +59,7 @@ const COLUMN_FACTS: &str = "select
     and attribute.attnum > 0
     and not attribute.attisdropped";
 
-/// Reads what the database knows of a mapped table.
+/// Reads the definition of a mapped table.
 pub(crate) async fn table_facts(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -106,7 +106,7 @@ pub(crate) async fn table_facts(
     Ok(facts)
 }
 
-/// Returns whether capture stands. Without a control plane it does not.
+/// Returns whether capture is installed. Without a control plane it is not.
 async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
     let migrated: Vec<bool> = tx
         .values(
@@ -121,7 +121,7 @@ async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreE
     Ok(problems.is_empty())
 }
 
-/// Returns external ids that several rows share as Salesforce compares them.
+/// Returns external ids of several rows that are equal for Salesforce.
 pub(crate) async fn duplicates(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -176,7 +176,7 @@ pub(crate) async fn enqueue_rows(
     let after: Option<serde_json::Value> = after
         .map(|after| {
             serde_json::from_str(after)
-                .map_err(|_| StoreError::Mapping("not a place in a table".to_owned()))
+                .map_err(|_| StoreError::Mapping("not a position in a table".to_owned()))
         })
         .transpose()?;
     let shape = read_shape(tx, mapped).await?;

@@ -1,4 +1,4 @@
-//! Reading rows of a mapped table for the records they belong to, locked or not.
+//! Reads rows of a mapped table by record, with or without locks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::store::quote;
 use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::{Tx, recordset};
 
-/// Names that no mapped column is expected to have, for what goes beside them.
+/// Names of additional columns, which no mapped column is expected to have.
 const RECORD: &str = "\"syncline record\"";
 
 const KEY: &str = "\"syncline key\"";
@@ -45,7 +45,7 @@ impl From<sqlx::Error> for RowError {
     }
 }
 
-/// A row with what identifies it.
+/// A row with its identity.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FoundRow {
     /// The row.
@@ -60,22 +60,22 @@ pub(crate) struct FoundRows {
     /// By record.
     pub(crate) rows: BTreeMap<RecordId, Vec<FoundRow>>,
     /// Records of which another transaction has locked a row.
-    pub(crate) held_elsewhere: BTreeSet<RecordId>,
-    /// Records without a row, whose row was renamed by a change that is not drained yet.
+    pub(crate) locked_elsewhere: BTreeSet<RecordId>,
+    /// Records without a row, because their row was renamed by a change that is not captured yet.
     pub(crate) being_renamed: BTreeSet<RecordId>,
 }
 
-/// Whether rows are locked as they are read.
+/// Whether rows are locked when they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locking {
-    /// They are, except those that another transaction has locked.
+    /// Locks rows, except those that another transaction has locked.
     Lock,
-    /// They are not.
+    /// Locks no rows.
     Refresh,
 }
 
-/// Reads the rows that carry the records' external ids, in any spelling they are known by, or their
-/// primary keys while they have no external id.
+/// Reads the rows with the records' external ids, in any known spelling, or with their primary keys while
+/// they have no external id.
 pub(crate) async fn read_rows(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -97,7 +97,7 @@ pub(crate) async fn read_rows(
     for (record, rows) in &existing.rows {
         let locked = found.rows.get(record).map_or(0, Vec::len);
         if locked < rows.len() {
-            found.held_elsewhere.insert(*record);
+            found.locked_elsewhere.insert(*record);
         }
     }
     let missing: Vec<&Spelling> = spellings
@@ -213,8 +213,8 @@ impl Search {
 
     async fn run(&self, tx: &mut Tx, locking: Locking) -> Result<Vec<RowRow>, RowError> {
         let lock = match locking {
-            // Excludes other writers of the row but not children that point to it. Locked rows are
-            // skipped: one of them must not delay its neighbours.
+            // Excludes other writers of the row, but not inserts of rows that reference it. Skips locked
+            // rows: one of them must not delay the others.
             Locking::Lock => "for no key update of target skip locked",
             Locking::Refresh => "",
         };
@@ -279,9 +279,9 @@ fn add_rows(found: &mut FoundRows, rows: Vec<RowRow>) {
     }
 }
 
-/// Returns the records whose row went to another external id by a change that waits in the outbox.
-/// The rename and its outbox row were committed together: a transaction that does not find the row
-/// under its old name finds the outbox row, until capture has renamed the record.
+/// Returns the records whose row was renamed by a change that waits in the outbox. The rename and its outbox
+/// row were committed together. So a transaction that does not find the row by its old external id finds the
+/// outbox row, until capture has renamed the record.
 async fn being_renamed(
     tx: &mut Tx,
     mapped: &MappedObject,

@@ -1,8 +1,7 @@
-//! Which columns of a row Postgres rejects.
+//! Finds the columns of a row that Postgres rejects.
 //!
-//! Postgres names the column of a rejected null, but not that of a text that is too long or of a
-//! number out of range. So the write is tried without one column after the other, and every try is
-//! rolled back.
+//! Postgres names the column of a rejected null, but not that of a text that is too long or of a number out
+//! of range. So the write is tried without one column after another, and every attempt is rolled back.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +13,11 @@ use crate::store::mapped_table::shape::TableShape;
 use crate::store::mapped_table::write::{RowWrite, write_rows};
 use crate::store::transaction::Tx;
 
-/// Rejected columns, with what Postgres reported.
+/// Rejected columns, with Postgres's reason.
 pub(crate) type Rejected = BTreeMap<String, RowRefusal>;
 
 /// Returns the columns without which Postgres accepts the refused write; empty if there are no such
-/// columns. The one of the external id is never among them. At most two tries a column.
+/// columns. The external id's column is never among them. Makes at most two attempts per column.
 pub(crate) async fn rejected_columns(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -64,7 +63,7 @@ pub(crate) async fn rejected_columns(
     }
 }
 
-/// A write of which parts are tried.
+/// A write that is tried in parts.
 struct Trial<'a> {
     mapped: &'a MappedObject,
     shape: &'a TableShape,
@@ -72,8 +71,8 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Tries the columns that are `kept`, rolls that back, and returns why Postgres refused it.
-    /// Fails if another transaction is in the way: that is no statement about the columns.
+    /// Tries the columns that are `kept`, rolls that back, and returns why Postgres refused it. Fails if
+    /// another transaction holds a lock, which says nothing about the columns.
     async fn refusal(
         &self,
         tx: &mut Tx,

@@ -1,7 +1,7 @@
-//! What a mapped table looks like right now: its columns' types and what identifies a row.
+//! The current shape of a mapped table: its columns' types and the identity of its rows.
 //!
-//! Read from the catalogue in the transaction that uses it, so that a column changed a minute ago is
-//! never written by its old type.
+//! It is read from the catalogue in the transaction that uses it, so that no column is written with an
+//! outdated type.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::quote;
 use crate::store::transaction::Tx;
 
-/// A mapped table as the catalogue shows it.
+/// A mapped table as read from the catalogue.
 #[derive(Debug, Clone)]
 pub(crate) struct TableShape {
     /// Its identity in the catalogue.
     pub(crate) oid: i64,
-    /// Every column's type, domains resolved, ready for a column definition list.
+    /// Every column's type, domains resolved, as in a column definition list.
     pub(crate) types: BTreeMap<ColumnName, String>,
     /// Primary key columns, in its order. Empty if the table has no primary key.
     pub(crate) primary_key: Vec<ColumnName>,
@@ -95,7 +95,7 @@ fn qualified(alias: &str, columns: &[&ColumnName]) -> String {
     names.join(", ")
 }
 
-/// Returns the SQL of a JSON object of these columns. A function call could not take more than fifty.
+/// Returns the SQL of a JSON object of these columns. `jsonb_build_object` accepts at most fifty of them.
 pub(crate) fn picked_json(alias: &str, columns: &[&ColumnName]) -> String {
     format!(
         "(select to_jsonb(picked) from (select {}) as picked)",

@@ -1,4 +1,4 @@
-//! Capture triggers on mapped tables: their text, and what is wrong with those that are there.
+//! Capture triggers on mapped tables: their SQL, and the differences of the installed ones.
 
 use serde::Serialize;
 
@@ -9,10 +9,10 @@ use crate::store::quote;
 use crate::store::tables::capture::CaptureProblem;
 use crate::store::transaction::{Tx, recordset};
 
-/// Longest identifier that Postgres keeps whole, in bytes.
+/// Longest identifier that Postgres does not truncate, in bytes.
 const IDENTIFIER_BYTES_MAX: usize = 63;
 
-/// Returns the name of a trigger for the object: readable, and unique even where it is cut.
+/// Returns the name of a trigger for the object: readable, and unique even if it is truncated.
 fn trigger_name(kind: &str, object: &ObjectName) -> String {
     let name = format!("syncline_{kind}_{}", object.as_str().to_ascii_lowercase());
     if name.len() <= IDENTIFIER_BYTES_MAX {
@@ -55,7 +55,7 @@ impl Expected {
     }
 }
 
-/// Returns tenant, object, external id column and mapped columns, as the row trigger takes them.
+/// Returns the arguments of the row trigger: tenant, object, external id column and mapped columns.
 fn leading_arguments(mapped: &MappedObject) -> [String; 4] {
     let columns = mapped_columns(&mapped.sync);
     [
@@ -66,7 +66,7 @@ fn leading_arguments(mapped: &MappedObject) -> [String; 4] {
     ]
 }
 
-/// The table itself and, where it is partitioned, everything below it.
+/// The table itself or, if it is partitioned, one of its partitions.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Member {
     pub(crate) oid: i64,
@@ -74,7 +74,7 @@ pub(crate) struct Member {
     pub(crate) leaf: bool,
 }
 
-/// Returns the table and everything below it.
+/// Returns the table and all its partitions.
 pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, StoreError> {
     tx.rows(
         "reading the partitions of a mapped table",
@@ -109,7 +109,7 @@ pub(crate) fn install_script(
         .chain([&keys])
         .map(|argument| quote::literal(argument))
         .collect();
-    // Always: rows that a replication worker or a restore writes are changes like any other.
+    // `enable always`: rows written by a replication worker or a restore are changes too.
     let mut script = format!(
         "create or replace trigger {row_trigger}
             after insert or update or delete on {table}
@@ -117,7 +117,7 @@ pub(crate) fn install_script(
         alter table {table} enable always trigger {row_trigger};",
         arguments.join(", ")
     );
-    // A truncate fires the triggers of the relations it names and no others.
+    // A truncate fires only the triggers of the relations that it names.
     for member in members {
         script.push_str(&format!(
             "create or replace trigger {truncate_trigger}
@@ -131,7 +131,7 @@ pub(crate) fn install_script(
     script
 }
 
-/// Runs statements one after the other.
+/// Runs statements one after another.
 pub(crate) async fn run_all(
     tx: &mut Tx,
     what: &'static str,
@@ -175,7 +175,7 @@ pub(crate) async fn capture_problems(
         .collect()
 }
 
-/// Triggers of these tenants on relations where no mapping asks for them.
+/// Finds triggers of these tenants on relations that are not mapped any more.
 pub(crate) const FIND_STRAYS: &str = "with expected as (
         select *
         from jsonb_to_recordset($1) as expected (
@@ -207,7 +207,7 @@ pub(crate) const FIND_STRAYS: &str = "with expected as (
         )
     )";
 
-/// What is wrong with capture: tables, partitions, then triggers.
+/// Finds problems of capture: tables, partitions, then triggers.
 const FIND_PROBLEMS: &str = "with expected as (
         select expected.*, class.oid as table_oid, capture.table_oid as known_oid, capture.partitions
         from jsonb_to_recordset($1) as expected (

@@ -1,7 +1,7 @@
-//! Writing rows of a mapped table, set by set: deletes, changes, inserts.
+//! Writes rows of a mapped table in sets: deletes, updates, inserts.
 //!
-//! Values travel as JSON and are cast by Postgres to the columns' own types. Each write returns what
-//! the row holds after the customer's BEFORE triggers ran.
+//! Values are sent as JSON, and Postgres casts them to the columns' types. Each write returns the row after
+//! the users' BEFORE triggers ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +27,9 @@ type Columns = serde_json::Map<String, serde_json::Value>;
 pub(crate) struct RowWrite<'a> {
     /// The record.
     pub(crate) record_id: RecordId,
-    /// The external id it is known by, to find an inserted row again.
+    /// Its external id, to recognise an inserted row.
     pub(crate) external_id: &'a str,
-    /// What identifies the existing row; absent for an insert.
+    /// The identity of the existing row; absent for an insert.
     pub(crate) identity: Option<&'a serde_json::Value>,
     /// The write.
     pub(crate) write: &'a PlannedPostgres,
@@ -37,24 +37,24 @@ pub(crate) struct RowWrite<'a> {
     pub(crate) must_insert: bool,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum RowOutcome {
-    /// The row stands, and holds this.
+    /// The row exists, with these values.
     Stands(PostgresRow),
-    /// The row is gone.
+    /// The row does not exist any more.
     Gone,
-    /// A row with its key appeared meanwhile, and nothing was written.
+    /// Nothing was written: a row with its key has appeared meanwhile.
     KeyTaken,
-    /// Nothing was written: a trigger of the customer's prevented it.
+    /// Nothing was written: a user's trigger prevented it.
     Suppressed,
 }
 
-/// Performs the writes, in at most one statement per kind and set of columns, and returns what became
-/// of each record's.
+/// Performs the writes, in at most one statement per kind and set of columns, and returns each record's
+/// outcome.
 ///
-/// Constraints that may be put off are checked once, after the last write: rows that reference each
-/// other can be written in any order, and what is refused is refused here and not by the commit.
+/// Deferrable constraints are checked once, after the last write: rows that reference each other can be
+/// written in any order, and an error is raised here and not by the commit.
 pub(crate) async fn write_rows(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -231,8 +231,8 @@ async fn update(
         .flat_map(|patch| patch.keys().map(String::as_str))
         .collect();
     let columns = parsed(mapped, names)?;
-    // Only columns that some record of the batch changes are touched at all; a record that does not
-    // change one keeps what stands.
+    // Only columns that some record of the batch changes are assigned; a record that does not change one
+    // keeps its value.
     let assignments: Vec<String> = columns
         .iter()
         .map(|column| {
@@ -320,9 +320,9 @@ async fn insert(
     let list: Vec<String> = columns.iter().map(quote::column).collect();
     let list = list.join(", ");
     let external = quote::column(&mapped.sync.external_id.column);
-    // A row with the key may appear meanwhile: it is locked and planned the next time. Any other unique
-    // constraint refuses by name; where no index makes the key unique by itself (a partitioned table),
-    // Postgres cannot distinguish them, and the second try shows the reason.
+    // If a row with the key has appeared meanwhile, the record is planned again. Any other unique
+    // constraint refuses the row. If no index makes the key unique by itself (a partitioned table), Postgres
+    // cannot distinguish them, and the second try shows the reason.
     let on_conflict = match (kind.must_insert, shape.external_id_unique) {
         (true, _) => String::new(),
         (false, true) => format!("on conflict ({external}) do nothing"),
@@ -349,8 +349,8 @@ async fn insert(
     match_inserted(mapped, inserts, returned, outcomes)
 }
 
-/// Gives each returned row to the record it was inserted for. An insert returns no more than the row
-/// itself, so it is found by its external id as compared.
+/// Assigns each returned row to its record. An insert returns only the row itself, so it is matched by its
+/// canonical external id.
 fn match_inserted(
     mapped: &MappedObject,
     inserts: &[Insert<'_>],
@@ -382,15 +382,15 @@ fn match_inserted(
     Ok(())
 }
 
-/// A trigger of the customer's gave the inserted row another external id: the next plan would not find
-/// it and would insert another one, for ever.
+/// Returns the refusal for a user's trigger that changed the external id of an inserted row: the next plan
+/// would not find the row and would insert another one, again and again.
 fn key_rewritten(mapped: &MappedObject) -> RowRefusal {
     let column = mapped.sync.external_id.column.as_str();
     RowRefusal {
         kind: RefusalKind::ConstraintRejected,
         place: Some(column.to_owned()),
         column: Some(column.to_owned()),
-        message: format!("a trigger gives new rows another {column} than the one they are given"),
+        message: format!("a trigger changes {column} of new rows; it must keep the inserted value"),
     }
 }
 

@@ -76,7 +76,7 @@ fn lease_end(release: &TaskRelease) -> LeaseEnd {
         None => LeaseEnd::Later {
             delay_ms: release.delay_ms,
             counts: release.counts,
-            // The refresh that was asked for may not have been made.
+            // A required refresh may not have been made.
             needs_refresh: release.lease.needs_refresh,
             code: None,
             reason: release.reason.clone(),

@@ -1,4 +1,4 @@
-//! Approving deletes that the guard withholds.
+//! Approves deletes that the delete guard withholds.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Leased records, locked and loaded with what belongs to them: what one batch is planned from.
+//! Locks and loads leased records with everything that a plan needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ pub(crate) struct Candidate {
     pub(crate) parents: BTreeMap<SalesforceId, String>,
     /// Measured clock skew.
     pub(crate) clock_skew_ms: i64,
-    /// Values that Salesforce refused in the tries before this one.
+    /// Values that Salesforce refused in earlier attempts.
     pub(crate) refused: Vec<RefusedValue>,
 }
 
-/// Locks links and tasks of the leases that still stand, and loads what belongs to them.
+/// Locks links and tasks of the leases that are still valid, and loads their intents and parents.
 pub(crate) async fn load_candidates(
     tx: &mut Tx,
     mapped: &MappedObject,

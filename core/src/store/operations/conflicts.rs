@@ -1,8 +1,8 @@
-//! Listing and resolving conflicts.
+//! Lists and resolves conflicts.
 //!
-//! Resolving is a compare-and-set on both sides as they were shown. It changes nothing but the base:
-//! the losing value becomes what both had agreed on, so that only the winner has changed, and its
-//! value travels as an ordinary edit.
+//! Resolving compares both sides with the values that the person saw. It changes only the base: the losing
+//! value becomes the base, so that only the winner has changed, and the winner's value is then written as
+//! an ordinary edit.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +24,13 @@ use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_val
 use crate::store::tables::link::{KnownRecord, lock_records, save_records};
 use crate::store::tables::task::{NewWork, add_work};
 
-/// What came of resolving a conflict.
+/// The result of resolving a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
-    /// The winner's value travels now.
+    /// The winner's value is written next.
     Resolved,
-    /// A side has changed since it was shown: show it again. Nothing was written.
+    /// A side has changed since the person saw it: show it again. Nothing was written.
     Moved,
     /// Another transaction has locked the row: try again. Nothing was written.
     Busy,
@@ -73,9 +73,9 @@ impl PgStore {
         rows.into_iter().map(SyncConflict::try_from).collect()
     }
 
-    /// Lets `winner`'s value stand, if both sides still are as they were in `version` of the conflict.
+    /// Resolves the conflict in favour of `winner`, if both sides still have the values of `version`.
     ///
-    /// The losing value is logged. `mapped` is the conflict's object.
+    /// Logs the losing value. `mapped` is the conflict's object.
     pub async fn resolve_conflict(
         &self,
         mapped: &MappedObject,
@@ -99,7 +99,7 @@ impl PgStore {
             Err(RowError::Refused(_)) => return Ok(Resolution::Moved),
             Err(RowError::Store(error)) => return Err(error),
         };
-        if found.held_elsewhere.contains(&record_id) || found.being_renamed.contains(&record_id) {
+        if found.locked_elsewhere.contains(&record_id) || found.being_renamed.contains(&record_id) {
             return Ok(Resolution::Busy);
         }
         let row = found
@@ -130,7 +130,7 @@ impl PgStore {
     }
 }
 
-/// Moves the base so that only the winner has changed, and returns what lost.
+/// Changes the base so that only the winner has changed, and returns the losing value.
 fn let_win(
     known: &mut KnownRecord,
     open: &OpenConflict,
@@ -149,7 +149,7 @@ fn let_win(
     };
     let deleted_by_loser = field.is_none() && value(loser).is_none();
     if deleted_by_loser {
-        // The edit stands: the record starts anew, and the edited side creates it on the other.
+        // The edit wins: the record has no base any more, so the edited side creates it on the other.
         end_agreement(known);
     } else {
         known.link.base.extend(losing.clone());

@@ -1,4 +1,4 @@
-//! Listing and replaying dead letters.
+//! Lists and replays dead letters.
 
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::StoreError;
@@ -36,8 +36,8 @@ impl PgStore {
         rows.into_iter().map(DeadLetter::try_from).collect()
     }
 
-    /// Tries again what stopped: a task is ready with its attempts forgotten, a refused outbox row goes
-    /// back into the outbox. Returns false if there is no such open dead letter of this tenant.
+    /// Replays a dead letter: makes its task ready with no attempts counted, or returns its refused row to
+    /// the outbox. Returns false if the tenant has no such open dead letter.
     pub async fn replay_dead_letter(
         &self,
         tenant: &TenantId,

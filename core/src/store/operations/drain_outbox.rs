@@ -1,8 +1,7 @@
-//! Draining the outbox: what users' transactions left there becomes links, tasks and evidence.
+//! Drains the outbox: turns the changes of users' transactions into links, tasks and journal lines.
 //!
-//! One capture drains a tenant's outbox at a time, so that renames meet in the order they were made.
-//! Rows are claimed one by one, never up to an id, so a transaction that commits late is drained late
-//! and never skipped.
+//! Only one capture drains a tenant's outbox at a time, so that renames are applied in order. Rows are
+//! claimed individually, not up to an id, so a transaction that commits late is never skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +66,7 @@ pub(crate) async fn drain_outbox(
     })
 }
 
-/// A claimed row that is a change.
+/// A claimed row that is a valid change.
 struct Accepted<'a> {
     row: &'a Claimed,
     mapped: &'a MappedObject,
@@ -75,14 +74,14 @@ struct Accepted<'a> {
     change: KeyedChange,
 }
 
-/// The rows of a batch by what they are.
+/// The rows of a batch by kind.
 struct Sorted<'a> {
     accepted: Vec<Accepted<'a>>,
     refused: Vec<NewDeadLetter>,
     out_of_scope: Vec<JournalLine>,
 }
 
-/// Tells changes from rows that break the contract and from those of no mapped object.
+/// Separates valid changes, invalid rows, and rows of unmapped objects.
 fn sort<'a>(mapped_objects: &'a [MappedObject], claimed: &'a [Claimed]) -> Sorted<'a> {
     let by_place: BTreeMap<(&str, &str), &MappedObject> = mapped_objects
         .iter()
@@ -149,7 +148,7 @@ fn refusal_dead_letter(row: &Claimed, finder: &str, code: &str, message: &str) -
         .as_deref()
         .filter(|tenant| !tenant.trim().is_empty());
     NewDeadLetter {
-        // A row that names no tenant is listed under the tenant that found it, so that it is seen.
+        // A row without a tenant is listed under the tenant that found it, so that a person sees it.
         tenant: named.unwrap_or(finder).to_owned(),
         object: row.object.clone().unwrap_or_default(),
         record_id: None,
@@ -186,7 +185,7 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
         object: valid.object.clone(),
         operation: valid.operation,
         key,
-        // A former id that was none names no record.
+        // An invalid former id belongs to no record.
         old_key: row
             .old_external_id
             .as_deref()
@@ -217,8 +216,8 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject
     }
 }
 
-/// Returns the rows to which an application gave a cursor, by place. Rows of the triggers have a cursor
-/// of their own and cannot repeat.
+/// Returns the rows with a cursor from an application, by position. Rows of the triggers have unique cursors
+/// and cannot be duplicates.
 fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
     accepted
         .iter()
@@ -241,7 +240,7 @@ fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
         .collect()
 }
 
-/// Drops the items at these places.
+/// Drops the items at these positions.
 pub(crate) fn drop_places<T>(items: &mut Vec<T>, places: &BTreeSet<usize>) {
     let mut place = 0;
     items.retain(|_| {
@@ -250,8 +249,8 @@ pub(crate) fn drop_places<T>(items: &mut Vec<T>, places: &BTreeSet<usize>) {
     });
 }
 
-/// Resolves the changes to records, and writes links, names, tasks and journal. Returns how many
-/// records have new work.
+/// Resolves the changes to records, and writes links, aliases, tasks and journal. Returns how many records
+/// have new work.
 async fn take_in(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],
@@ -299,7 +298,7 @@ async fn take_in(
     Ok(work.len() + emptied)
 }
 
-/// Returns the names by which the record of a change may be known.
+/// Returns the keys by which the record of a change may be known.
 fn names(change: &KeyedChange) -> Vec<Wanted> {
     let place = || Wanted {
         tenant: change.tenant.to_string(),
@@ -324,7 +323,7 @@ fn names(change: &KeyedChange) -> Vec<Wanted> {
     names
 }
 
-/// Gives every record of a truncated table work, in one statement: they may be millions.
+/// Adds work for every record of a truncated table, in one statement: there may be millions.
 async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, StoreError> {
     let places: BTreeSet<(&str, &str)> = accepted
         .iter()
@@ -337,7 +336,7 @@ async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, S
     let (tenants, objects): (Vec<&str>, Vec<&str>) = places.into_iter().unzip();
     let emptied = tx
         .run(
-            "giving the records of a truncated table work",
+            "adding work for a truncated table",
             sqlx::query(
                 "with emptied as (
                     update syncline.sync_link as link
@@ -368,7 +367,7 @@ async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, S
     Ok(usize::try_from(emptied).unwrap_or(usize::MAX))
 }
 
-/// Saves known links under their new names and makes the new ones. Returns each entry's record.
+/// Saves known links with their new keys and creates new links. Returns each entry's record.
 async fn write_links(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],
@@ -415,8 +414,8 @@ struct FormerName<'a> {
     spellings: &'a BTreeSet<String>,
 }
 
-/// A record that moves away may leave a row behind that carries its old external id in another
-/// spelling: that row becomes a record of its own. It is drained as if it had just been written.
+/// Enqueues rows that have the old external id of a renamed record in another spelling: such a row becomes
+/// its own record. It is captured as if it had just been written.
 async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
     let former: Vec<FormerName<'_>> = entries
         .iter()
@@ -448,7 +447,7 @@ async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Returns the known record as the batch leaves it.
+/// Returns the known record as it is after the batch.
 fn updated(entry: &Entry) -> Option<KnownRecord> {
     let mut record = entry.known.clone()?;
     record.link.external_id.clone_from(&entry.external_id);
@@ -461,7 +460,7 @@ fn updated(entry: &Entry) -> Option<KnownRecord> {
     Some(record)
 }
 
-/// Returns the record of an entry that has no link yet. The store gives it its record id.
+/// Returns the record of an entry that has no link yet. The database generates its record id.
 fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
     let org_epoch = mapped_objects
         .iter()

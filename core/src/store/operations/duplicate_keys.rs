@@ -1,4 +1,4 @@
-//! Listing rows that share an external id.
+//! Lists rows with equal external ids.
 
 use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
@@ -6,8 +6,8 @@ use crate::store::mapped_table::facts::{DuplicateKey, duplicates};
 use crate::store::mapped_table::shape::read_shape;
 
 impl PgStore {
-    /// Returns external ids that several rows of the table share as Salesforce compares them: by case,
-    /// by spaces around them, as numbers.
+    /// Returns external ids of several rows of the table that are equal for Salesforce, which ignores case
+    /// and spaces around them, and compares numbers as numbers.
     pub async fn duplicate_keys(
         &self,
         mapped: &MappedObject,

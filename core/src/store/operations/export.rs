@@ -1,4 +1,4 @@
-//! Reading the journal out, and appending to it from outside.
+//! Exports the journal, and appends changes that a caller observed.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,16 @@ use crate::store::enum_text::enum_text;
 use crate::store::tables::journal::{EntryRow, JournalEntry, JournalPosition};
 use crate::store::transaction::recordset;
 
-/// What came of appending a change.
+/// The result of appending a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AppendResult {
-    /// It stands in the journal now.
+    /// It was appended.
     Appended {
         /// The line.
         journal_id: i64,
     },
-    /// The same change from the same place stands there already.
+    /// The journal has the same change from the same position already.
     Duplicate,
 }
 
@@ -39,7 +39,8 @@ struct AppendRow<'a> {
 
 impl PgStore {
     /// Returns at most `limit` lines of the tenant's journal after the reader's watermark, in an order in
-    /// which nothing can turn up later: transactions that still run, and all after them, wait.
+    /// which no line can appear later: lines of running transactions, and all after them, are not returned
+    /// yet.
     pub async fn export_journal(
         &self,
         tenant: &TenantId,
@@ -73,7 +74,7 @@ impl PgStore {
         rows.into_iter().map(JournalEntry::try_from).collect()
     }
 
-    /// Returns one line of the tenant's journal; none if there is no such line.
+    /// Returns one line of the tenant's journal, or `None` if there is no such line.
     pub async fn journal_entry(
         &self,
         tenant: &TenantId,
@@ -97,8 +98,7 @@ impl PgStore {
         row.map(JournalEntry::try_from).transpose()
     }
 
-    /// Moves the reader's watermark to `position`. Returns false, and moves nothing, if it stands there
-    /// or further already.
+    /// Moves the reader's watermark to `position`. Returns false if it is at or after `position` already.
     pub async fn advance_export_watermark(
         &self,
         tenant: &TenantId,
@@ -129,8 +129,8 @@ impl PgStore {
         Ok(moved == 1)
     }
 
-    /// Appends observed changes to the journal, as evidence. A change from the same place with the same
-    /// content is a duplicate; the same place with another content is not.
+    /// Appends observed changes to the journal, as evidence. A change with the same position and the same
+    /// content is a duplicate; one with the same position and other content is not.
     pub async fn append(
         &self,
         envelopes: &[ChangeEnvelope],
@@ -176,8 +176,8 @@ fn append_row(place: usize, envelope: &ChangeEnvelope) -> AppendRow<'_> {
     }
 }
 
-/// Appends what was not seen before, and returns its places in the batch. The content is part of the
-/// name by which a change is remembered.
+/// Appends changes that were not seen before, and returns their indexes in the batch. A change is identified
+/// by its position and its content.
 const APPEND: &str = "with given as (
         select given.*, coalesce(control.org_epoch, 0) as org_epoch
         from jsonb_to_recordset($1) as given (

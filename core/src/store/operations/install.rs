@@ -1,4 +1,4 @@
-//! Installing capture triggers, removing them, and removing the control plane.
+//! Installs and removes capture triggers, and removes the control plane.
 
 use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
@@ -10,12 +10,11 @@ use crate::store::tables::capture::{CaptureProblem, remember};
 use crate::store::transaction::{Tx, recordset};
 
 impl PgStore {
-    /// Puts the capture triggers on the mapped tables and takes away those of this tenant that no
-    /// mapping asks for. Doing it twice does it once.
+    /// Creates the capture triggers of the mapped tables, and removes this tenant's triggers from tables that
+    /// are not mapped any more. May be repeated.
     ///
-    /// Creating a trigger waits for writers of that table, two seconds at most.
-    /// Fails with [`StoreError::Mapping`] if a table or column does not exist; then nothing has
-    /// changed.
+    /// Creating a trigger waits for writers of that table, two seconds at most. Fails with
+    /// [`StoreError::Mapping`] if a table or column does not exist, and changes nothing then.
     pub async fn install(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         for mapped in mapped_objects {
@@ -35,7 +34,7 @@ impl PgStore {
         tx.commit().await
     }
 
-    /// Takes the capture triggers of these objects away again. Their control plane stays.
+    /// Removes the capture triggers of these objects. The control plane stays.
     pub async fn remove_capture(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
@@ -69,8 +68,8 @@ impl PgStore {
         tx.commit().await
     }
 
-    /// Removes everything of ours from the database: the schema `syncline`, and with it every
-    /// trigger that calls into it. Mapped tables and their rows stay as they are.
+    /// Removes the schema `syncline` from the database, and with it every trigger that calls its functions.
+    /// Mapped tables and their rows stay as they are.
     pub async fn uninstall(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         tx.script(
@@ -81,8 +80,8 @@ impl PgStore {
         tx.commit().await
     }
 
-    /// Returns what of capture no longer stands as installed: triggers, their mode and arguments,
-    /// the table's identity, its set of partitions.
+    /// Returns how capture differs from what was installed: triggers, their mode and arguments, the table's
+    /// identity, its set of partitions.
     pub async fn check_install(
         &self,
         mapped_objects: &[MappedObject],
@@ -94,7 +93,7 @@ impl PgStore {
     }
 }
 
-/// Drops triggers of these tenants that no mapping asks for: it names another table now.
+/// Drops triggers of these tenants on tables that are not mapped any more.
 async fn drop_strays(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
     let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
     let drops: Vec<String> = tx

@@ -38,7 +38,7 @@ impl ReconcileStore for PgStore {
         let mut tx = self.begin().await?;
         report.rows_removed = remove_old_rows(&mut tx, &tenants).await?;
         tx.commit().await?;
-        // Partitions are apart from everything else: they need locks that a long reader may hold.
+        // In separate transactions: partitions need locks for which they may have to wait.
         self.make_journal_partitions(PARTITION_DAYS_AHEAD).await?;
         let mut tx = self.begin().await?;
         journal::drop_partitions(&mut tx).await?;

@@ -1,4 +1,4 @@
-//! Recording what was seen in Salesforce: dedupe, absorb, journal, tasks.
+//! Records observations of Salesforce: removes duplicates, absorbs, journals, adds tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,7 @@ pub(crate) async fn record_observations(
     })
 }
 
-/// Returns where an object's observations are made.
+/// Returns the origin of an object's observations.
 fn origin(mapped: &MappedObject) -> Origin<'_> {
     Origin {
         tenant: &mapped.tenant,
@@ -157,8 +157,8 @@ fn sort<'a>(
 /// The stream name of events that have no stream of ours, to recognise repeated ones.
 const RELAY: &str = "relay";
 
-/// Drops events that were recorded before with the same content. Reads are not remembered: reading
-/// a page again shows what is there now, and versions reveal what is old.
+/// Drops events that were recorded before with the same content. Reads are not remembered: a repeated read
+/// returns current values, and versions show which ones are old.
 async fn drop_seen(
     tx: &mut Tx,
     stream: &str,
@@ -329,7 +329,7 @@ async fn write(
     wake_children(tx, &arrived).await
 }
 
-/// Makes the links of new records and gives them their ids.
+/// Creates the links of new records and sets their record ids.
 async fn make_new(tx: &mut Tx, batch: &mut ObservationBatch) -> Result<(), StoreError> {
     let new: Vec<KnownRecord> = batch
         .records()
@@ -371,7 +371,7 @@ async fn write_evidence(
     insert_dead_letters(tx, &sorted.refused).await
 }
 
-/// A record outside the object's filter that has no link, or that is known to lie there.
+/// Returns whether the record does not match the filter and either has no link or is already filtered out.
 fn is_left_alone(one: &Accepted<'_>, seen: &Seen) -> bool {
     one.seen.kind == ObservationKind::Unmatched && seen.status == AbsorbStatus::Unchanged
 }
@@ -383,7 +383,7 @@ fn journal_line(
     batch: &ObservationBatch,
 ) -> JournalLine {
     let record = seen.place.map(|place| &batch.records()[place]);
-    // Values of a record outside the filter are not recorded.
+    // Values of a record that does not match the filter are not recorded.
     let values = match one.seen.kind {
         ObservationKind::Unmatched | ObservationKind::FilteredOut => &Payload::new(),
         ObservationKind::Changed

@@ -1,4 +1,4 @@
-//! Recording what a batch came to: links, bases, conflicts, discarded values, journal, intents and tasks.
+//! Records the outcomes of a batch: links, bases, conflicts, discarded values, journal, intents and tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,29 +34,29 @@ use crate::store::tables::rules::keep_rules;
 use crate::store::tables::task::{LeaseEnd, NewWork, add_work, end_leases, wake_children};
 use crate::store::transaction::Tx;
 
-/// A record and what became of it.
+/// A record and its outcome.
 pub(crate) struct Planned<'c> {
     /// The record as it was.
     pub(crate) candidate: &'c Candidate,
-    /// What became of it.
+    /// The outcome.
     pub(crate) outcome: Outcome,
 }
 
-/// What became of a record.
+/// The outcome of planning and writing a record.
 pub(crate) enum Outcome {
     /// Postgres refused its row.
     Refused(RowRefusal),
     /// The planner decided, and the row was written accordingly.
     PlannedRow {
-        /// There was a row before.
+        /// Whether there was a row before.
         row_stood: bool,
         /// That row.
         before: Option<PostgresRow>,
         /// The planner's decision.
         decision: Box<RecordDecision>,
-        /// What became of the row, if one was written.
+        /// The outcome of the write, if the row was written.
         row: Option<RowOutcome>,
-        /// How the row compares with the write.
+        /// The comparison of the row with the write.
         settlement: Option<PostgresSettlement>,
     },
 }
@@ -78,11 +78,11 @@ struct BatchWrites {
     rules: BTreeMap<String, Arc<PlanRules>>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     again: Vec<NewWork>,
-    /// External ids of rows that stand from now on.
+    /// External ids of rows that exist from now on.
     arrived: Vec<String>,
 }
 
-/// Writes what the batch came to, and returns it in the engine's terms.
+/// Writes the outcomes of the batch, and returns them to the engine.
 pub(crate) async fn record_outcomes(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -141,7 +141,7 @@ impl BatchWrites {
                         counts: false,
                         needs_refresh: true,
                         code: None,
-                        reason: "it is read in Salesforce first".to_owned(),
+                        reason: "it is refreshed first".to_owned(),
                         awaits: Vec::new(),
                     },
                 ),
@@ -192,7 +192,7 @@ impl BatchWrites {
         let parked = park_reason(mapped, refusal);
         let (obstacle, reason, awaits) = match refusal.kind {
             RefusalKind::Contended => {
-                let reason = "another transaction is in the way";
+                let reason = "another transaction holds a lock";
                 return self.later(
                     candidate,
                     shortly(Obstacle::RowContended, candidate, reason),
@@ -200,7 +200,7 @@ impl BatchWrites {
             }
             RefusalKind::ParentMissing => (
                 Obstacle::MissingParent,
-                "the row it points to is not there yet",
+                "the row that it references does not exist yet",
                 candidate.parents.values().cloned().collect(),
             ),
             RefusalKind::StillReferenced => (
@@ -241,7 +241,7 @@ impl BatchWrites {
     fn planned(&mut self, mapped: &MappedObject, candidate: &Candidate, done: Done) {
         match done.row {
             Some(RowOutcome::KeyTaken) => {
-                let reason = "a row with its key appeared meanwhile";
+                let reason = "a row with its key has appeared meanwhile";
                 return self.later(candidate, shortly(Obstacle::KeyTaken, candidate, reason));
             }
             Some(RowOutcome::Suppressed) => {
@@ -350,7 +350,8 @@ impl BatchWrites {
     }
 }
 
-/// Returns the wait that an obstacle calls for and whether the try counts, or none if it is the end.
+/// Returns how long to wait because of an obstacle, and whether the attempt counts; `None` if the record
+/// must not wait any more.
 fn wait(obstacle: Obstacle, candidate: &Candidate) -> Option<(i64, bool)> {
     let lease = &candidate.lease;
     match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
@@ -372,7 +373,7 @@ fn shortly(obstacle: Obstacle, candidate: &Candidate, reason: &str) -> LeaseEnd 
     }
 }
 
-/// Returns the Salesforce ids that the record's remote state points to and no link knows.
+/// Returns the Salesforce ids in the record's remote state that have no link.
 fn unknown_parents(mapped: &MappedObject, candidate: &Candidate) -> Vec<String> {
     let remote_state = &candidate.known.link.remote_state.fields;
     references(mapped, |field| {
@@ -384,7 +385,7 @@ fn unknown_parents(mapped: &MappedObject, candidate: &Candidate) -> Vec<String> 
     .collect()
 }
 
-/// Returns what a refused row calls for, in words: the constraint or column is named.
+/// Returns why a refused row is parked. The message names the constraint or column.
 pub(crate) fn park_reason(mapped: &MappedObject, refusal: &RowRefusal) -> ParkReason {
     let code = match refusal.kind {
         RefusalKind::ValueRejected => "invalid_value",
@@ -417,7 +418,7 @@ pub(crate) fn park_reason(mapped: &MappedObject, refusal: &RowRefusal) -> ParkRe
     }
 }
 
-/// Returns why the fields that cannot be written stop; the first is named, the messages of all are joined.
+/// Returns why withheld fields are parked: the code and field of the first, and the messages of all.
 pub(crate) fn withheld_fields(withheld: &[ParkReason]) -> Option<ParkReason> {
     let first = withheld.first()?;
     let messages: Vec<&str> = withheld
@@ -441,7 +442,7 @@ fn suppressed(mapped: &MappedObject) -> ParkReason {
     }
 }
 
-/// A decision as the journal keeps it: the plan, and what is needed to make it again.
+/// A decision in the journal: the plan and its inputs.
 #[derive(Serialize)]
 struct DecisionLine<'d> {
     #[serde(flatten)]
@@ -460,7 +461,7 @@ impl<'d> DecisionLine<'d> {
     }
 }
 
-/// A plan that was carried out on the row.
+/// A plan whose row write was performed.
 struct Done {
     row_stood: bool,
     before: Option<PostgresRow>,
@@ -474,7 +475,7 @@ struct Done {
 }
 
 impl Done {
-    /// Returns the record as the plan leaves it: what is confirmed by now, nothing that is not.
+    /// Returns the record after the plan, with confirmed changes only.
     fn leave(&self, mapped: &MappedObject, candidate: &Candidate) -> KnownRecord {
         let mut known = candidate.known.clone();
         let confirmed = |after| match after {
@@ -516,7 +517,7 @@ impl Done {
         }
     }
 
-    /// The row has an external id now: the record takes it, and a generated one is confirmed.
+    /// Takes over the row's external id, which also confirms a generated one.
     fn take_name(&self, mapped: &MappedObject, known: &mut KnownRecord) {
         let standing = match &self.row {
             Some(RowOutcome::Stands(row)) => Some(row),
@@ -539,21 +540,20 @@ impl Done {
     }
 }
 
-/// Both sides are done with the record: what they agreed on is forgotten, so that it may be created
-/// again.
+/// Ends the agreement of both sides: clears the base, so that the record may be created again.
 pub(crate) fn end_agreement(known: &mut KnownRecord) {
     known.link.base = Payload::new();
     known.link.agreed = false;
     known.link.automation_overrides.clear();
     match known.link.remote_state.presence {
-        // The Salesforce record stands, and may come back into the filter.
+        // The Salesforce record still exists, and may match the filter again.
         Presence::Present | Presence::FilteredOut => {}
         Presence::Unseen | Presence::Deleted => known.link.salesforce_id = None,
     }
 }
 
-/// Another record may still have an external id that a confirmed rename brings here. Its row cannot
-/// (the table would have refused), so it is moved aside, and refreshed.
+/// Moves aside records that still have an external id which a confirmed rename gives to another record, and
+/// refreshes them. Their row cannot have it, because the table would have refused the rename.
 async fn make_room(
     tx: &mut Tx,
     mapped: &MappedObject,

@@ -1,7 +1,7 @@
-//! Settling remote writes: what was recorded becomes what is known.
+//! Settles remote writes: records their outcomes.
 //!
-//! Link, base and intent are settled under the lease's fencing token alone, so that a record that
-//! changes all the time still learns what was confirmed. The task goes only if no work came meanwhile.
+//! Link, base and intent are settled if the lease's fencing token is current, so that the base also advances
+//! for a record that changes all the time. The task is deleted only if no new work came meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ pub(crate) async fn settle(
     Ok(lost)
 }
 
-/// Returns the parents that remote states and intents point to: by Salesforce id, as the intents spell them.
+/// Returns the parents that remote states and intents reference: by Salesforce id, spelled as in the intents.
 async fn parents(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -147,7 +147,7 @@ fn sent_parents(mapped: &MappedObject, intent: &Intent) -> Vec<String> {
         .collect()
 }
 
-/// Returns the ids among the answers that another record has already.
+/// Returns the ids among the outcomes that another record already has.
 async fn taken_ids(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -187,7 +187,7 @@ async fn taken_ids(
         .collect()
 }
 
-/// What the settlements leave to be written.
+/// Everything that the settlements write.
 #[derive(Default)]
 struct BatchWrites {
     links: Vec<KnownRecord>,
@@ -196,7 +196,7 @@ struct BatchWrites {
     lost: Vec<DiscardedValue>,
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
-    /// Names that Salesforce knows from now on.
+    /// External ids and Salesforce ids that exist in Salesforce from now on.
     arrived: Vec<String>,
 }
 
@@ -238,7 +238,7 @@ impl Settling<'_> {
             }
             SettledOutcome::Reread { refusal } => {
                 self.refused(intent, refusal, &[]);
-                reread(&one.lease, refusal)
+                refresh(&one.lease, refusal)
             }
             SettledOutcome::Withhold { refusal, fields } => {
                 self.refused(intent, refusal, fields);
@@ -255,7 +255,7 @@ impl Settling<'_> {
                     counts: true,
                     needs_refresh: true,
                     code: None,
-                    reason: "the outcome of its write is not known".to_owned(),
+                    reason: "the outcome of its write is unknown".to_owned(),
                     awaits: Vec::new(),
                 }
             }
@@ -274,7 +274,7 @@ impl Settling<'_> {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!(
-                    "Salesforce record {salesforce_id} belongs to another record of ours ({holder})"
+                    "Salesforce record {salesforce_id} is already linked to another record ({holder})"
                 ),
             });
         }
@@ -376,8 +376,8 @@ fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<Stri
     }
 }
 
-/// Returns what follows when the record has changed since it was planned: a read, or the end.
-fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
+/// Returns what to do when the record has changed since it was planned: a refresh, or parking it.
+fn refresh(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
     let tries = Tries::of(lease.record_id, lease.attempt);
     match decide(Obstacle::WriteRefused(Disposition::Reread), tries) {
         NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
@@ -387,7 +387,7 @@ fn reread(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
     }
 }
 
-/// What was left out of a write is the likelier reason of its refusal: it is named first.
+/// A withheld field is the likelier cause of a refusal, so it is named first.
 fn park_reason_of(one: &Settlement, refusal: &Refusal) -> ParkReason {
     match withheld_fields(&one.withheld) {
         Some(withheld) => ParkReason {
@@ -401,7 +401,7 @@ fn park_reason_of(one: &Settlement, refusal: &Refusal) -> ParkReason {
     }
 }
 
-/// A name that is not a field of ours (a path through a lookup, for one) is kept in the message.
+/// A name that is not a mapped field (for example a path through a lookup) is kept in the message.
 fn park_reason(refusal: &Refusal) -> ParkReason {
     let named = refusal.fields.first();
     let field = named.and_then(|name| FieldName::parse(name).ok());
@@ -422,7 +422,7 @@ mod tests {
     use crate::ports::salesforce::Disposition;
 
     #[test]
-    fn a_refusals_field_is_never_lost() {
+    fn refused_field_is_kept_or_quoted() {
         let parked = |fields: &[&str]| {
             let reason = park_reason(&Refusal {
                 code: "INVALID".to_owned(),

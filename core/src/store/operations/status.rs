@@ -1,4 +1,4 @@
-//! What is going on: counts and ages per object, streams, one record's history.
+//! Status: counts and ages per object, streams, one record's history.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,18 +15,18 @@ use crate::store::tables::intent::live_intents;
 use crate::store::tables::journal::{JournalEntry, record_journal};
 use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
 
-/// Where a tenant stands.
+/// The status of a tenant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantStatus {
     /// The tenant.
     pub tenant: TenantId,
-    /// It is paused, with the reason given.
+    /// The reason why it is paused; absent if it is not.
     pub paused: Option<String>,
     /// Its org, once known.
     pub organization_id: Option<SalesforceId>,
     /// The org's epoch.
     pub org_epoch: OrgEpoch,
-    /// What waits in the outbox.
+    /// Rows that wait in the outbox.
     pub outbox: OutboxStatus,
     /// Its objects.
     pub objects: Vec<ObjectStatus>,
@@ -34,7 +34,7 @@ pub struct TenantStatus {
     pub streams: Vec<CheckpointState>,
 }
 
-/// What waits in the outbox.
+/// Rows that wait in the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct OutboxStatus {
     /// Rows.
@@ -43,37 +43,37 @@ pub struct OutboxStatus {
     pub oldest_seconds: Option<f64>,
 }
 
-/// Where an object stands. A record is counted once: parked, else in conflict, else pending, else outside
-/// the filter, else in sync.
+/// The status of an object. A record is counted once: parked, else in conflict, else pending, else filtered
+/// out, else in sync.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectStatus {
     /// The object.
     pub object: ObjectName,
-    /// Records that either side holds.
+    /// Records of either side.
     pub records: i64,
-    /// Both sides agree.
+    /// Records whose sides agree.
     pub in_sync: i64,
-    /// Work or a write is under way, or the object is being read again.
+    /// Records with work or a write in flight; all agreeing records while the object needs a resync.
     pub pending: i64,
-    /// Outside the object's filter in Salesforce: left alone.
+    /// Records in Salesforce that do not match the object's filter and are left alone.
     pub filtered_out: i64,
-    /// A person must decide.
+    /// Records that a person must decide.
     pub conflicts: i64,
-    /// Stopped, with a reason.
+    /// Records that stopped with a reason.
     pub parked: i64,
-    /// Of those: deletes that wait until a person approves them, because there were too many at once.
+    /// Parked records whose delete waits for approval, because there were too many deletes at once.
     pub withheld_deletes: i64,
     /// Records with a field that Salesforce automation keeps changing back.
     pub automation_overrides: i64,
-    /// Writes whose outcome is not known yet.
+    /// Writes with an unknown outcome.
     pub unknown_writes: i64,
     /// Age of the oldest work, seconds.
     pub oldest_work_seconds: Option<f64>,
-    /// What Salesforce holds of it is not known as a whole.
+    /// All its records must be read again.
     pub needs_resync: bool,
-    /// It is captured by polling: an edit that a write of ours replaces between two polls goes unseen.
+    /// It is captured by polling, so an edit that our write overwrites between two polls is not detected.
     pub detection_narrowed: bool,
-    /// Capture of its table does not stand as installed.
+    /// How capture of its table differs from what was installed.
     pub capture_broken: Option<String>,
     /// The last full comparison.
     pub last_comparison: Option<LastComparison>,
@@ -90,12 +90,12 @@ pub struct LastComparison {
     pub compared_at: DateTime<Utc>,
 }
 
-/// Everything that is known of one record.
+/// Link, state, writes and journal of one record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordHistory {
     /// Its link.
     pub link: SyncLink,
-    /// Its state: `in_sync`, `filtered_out`, `pending`, `conflict`, `parked`; absent if neither side holds it.
+    /// Its state: `in_sync`, `filtered_out`, `pending`, `conflict`, `parked`; absent if neither side has it.
     pub state: Option<String>,
     /// Why, without values.
     pub reason: Option<String>,
@@ -133,7 +133,7 @@ struct ObjectRow {
 }
 
 impl PgStore {
-    /// Returns where the tenant stands.
+    /// Returns the status of the tenant.
     pub async fn status(&self, tenant: &TenantId) -> Result<TenantStatus, StoreError> {
         let mut tx = self.begin().await?;
         let control: Option<ControlRow> = tx
@@ -190,7 +190,7 @@ impl PgStore {
         })
     }
 
-    /// Returns where the tenant's streams stand.
+    /// Returns the positions of the tenant's streams.
     pub async fn checkpoints(&self, tenant: &TenantId) -> Result<Vec<CheckpointState>, StoreError> {
         let mut tx = self.begin().await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
@@ -198,7 +198,7 @@ impl PgStore {
         Ok(streams)
     }
 
-    /// Returns where one stream stands; or none if it was never read.
+    /// Returns the position of one stream, or `None` if it was never read.
     pub async fn checkpoint(
         &self,
         tenant: &TenantId,
@@ -210,8 +210,8 @@ impl PgStore {
         Ok(streams.into_iter().next())
     }
 
-    /// Returns everything that is known of one record, by any spelling of its external id or
-    /// its Salesforce id, with at most `limit` lines of its journal; or none if there is no such record.
+    /// Returns the history of one record, found by any spelling of its external id or by its Salesforce id,
+    /// with at most `limit` lines of its journal; `None` if there is no such record.
     pub async fn record_history(
         &self,
         tenant: &TenantId,
@@ -270,7 +270,7 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             }),
             (_, _, _) => None,
         };
-        // While an object is read again nothing of it is known to be in sync.
+        // While an object needs a resync, no record of it is known to be in sync.
         let in_sync = if row.needs_resync { 0 } else { row.in_sync };
         Ok(Self {
             object: ObjectName::parse(&row.object).map_err(corrupt)?,

@@ -1,4 +1,4 @@
-//! The sweep: finds what died, what was lost and what is over.
+//! The sweep: ends expired leases, refreshes records with unknown writes, and removes old rows.
 
 use crate::ports::reconcile_store::SweepReport;
 use crate::ports::{MappedObject, StoreError};
@@ -9,31 +9,31 @@ use crate::store::tables::intent::doubt_orphans;
 use crate::store::tables::journal::JOURNAL_DAYS_MAX;
 use crate::store::transaction::Tx;
 
-/// Most rows of a kind that one sweep touches: the next one comes in a minute.
+/// Most rows of a kind that one sweep handles; the next one runs in a minute.
 const ROWS_MAX: i64 = 10_000;
 
-/// How long an applied write may wait for its echo before its record is read. Change events usually
-/// take seconds, bulk ones minutes.
+/// How long an applied write may wait for its echo before its record is refreshed. Change events usually take
+/// seconds, those of bulk writes minutes.
 const ECHO_MINUTES_MAX: i32 = 15;
 
-/// Days that seen events are remembered: Salesforce replays three (Pub/Sub API guide, "Event Message
-/// Durability").
+/// Days that seen events are remembered: Salesforce replays events of three days (Pub/Sub API guide, "Event
+/// Message Durability").
 const SEEN_DAYS: i32 = 5;
 
-/// Days that settled writes are kept: a late write lands within hours.
+/// Days that settled writes are kept: a late write takes effect within hours.
 const INTENT_DAYS: i32 = 7;
 
 /// Days that closed conflicts, dead letters and discarded values are kept.
 const CLOSED_DAYS: i32 = 90;
 
-/// Days that a record both sides are done with keeps its link and its names.
+/// Days that a record deleted on both sides keeps its link and aliases.
 const TOMBSTONE_DAYS: i32 = 30;
 
 /// Days of journal partitions that are created ahead.
 pub(crate) const PARTITION_DAYS_AHEAD: i32 = 7;
 
-/// Ends expired leases and doubts the writes that no worker is making any more; makes sure that records with
-/// a write of unknown outcome are refreshed.
+/// Ends expired leases, marks writes that no worker makes any more as unknown, and makes sure that records
+/// with an unknown write are refreshed.
 pub(crate) async fn doubt_and_release(
     tx: &mut Tx,
     tenants: &[&str],
@@ -61,7 +61,7 @@ pub(crate) async fn sweep_capture(
         .collect())
 }
 
-/// Removes rows that are past their time. Returns how many.
+/// Removes rows past their retention. Returns how many.
 pub(crate) async fn remove_old_rows(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
     let mut removed = 0;
     for (what, sql, days) in REMOVALS {
@@ -75,8 +75,8 @@ pub(crate) async fn remove_old_rows(tx: &mut Tx, tenants: &[&str]) -> Result<usi
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }
 
-/// Ends leases that expired. A write recorded under one may have been made: its intent is unknown, never
-/// forgotten, and the record is refreshed before anything else.
+/// Ends expired leases. A write recorded under one may have been made: its intent becomes unknown, and the
+/// record is refreshed before it is planned.
 async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), StoreError> {
     let counts: Vec<(i64, i64)> = tx
         .rows(
@@ -129,8 +129,8 @@ async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), S
     Ok((count(returned), count(doubted)))
 }
 
-/// Makes sure that records with a write of unknown outcome, or with one whose echo never came, are
-/// refreshed. Returns the number of the latter.
+/// Makes sure that records with an unknown write, or with a write whose echo never arrived, are refreshed.
+/// Returns the number of the latter.
 async fn refresh_unsettled(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
     let echoes: Vec<i64> = tx
         .values(
@@ -176,8 +176,7 @@ fn count(number: i64) -> usize {
     usize::try_from(number).unwrap_or_default()
 }
 
-/// What is over, oldest kinds of rows by their own ages, in batches. Each takes the tenants, an age in
-/// days and a number of rows.
+/// Statements that remove old rows in batches. Each takes the tenants, an age in days and a number of rows.
 const REMOVALS: &[(&str, &str, i32)] = &[
     (
         "forgetting seen events",
@@ -262,7 +261,7 @@ const REMOVALS: &[(&str, &str, i32)] = &[
         TOMBSTONE_DAYS,
     ),
     (
-        // Tenants share them: the journal of any tenant may name them, as long as it is kept.
+        // Tenants share rules, and the journal of any tenant may refer to them as long as it is kept.
         "removing old rules",
         "delete from syncline.sync_rules
         where rules_hash = any(array(

@@ -1,4 +1,4 @@
-//! Pausing a tenant, and recording its clock skew.
+//! Pauses a tenant, and records its clock skew.
 
 use crate::model::ids::TenantId;
 use crate::ports::StoreError;
@@ -6,7 +6,7 @@ use crate::store::PgStore;
 use crate::store::tables::control;
 
 impl PgStore {
-    /// Pauses the tenant (nothing is leased, capture goes on) or lets it go on.
+    /// Pauses the tenant (nothing is leased, capture continues) or resumes it.
     pub async fn set_paused(
         &self,
         tenant: &TenantId,
@@ -18,7 +18,7 @@ impl PgStore {
         tx.commit().await
     }
 
-    /// Records by how much the two sides' clocks were measured to differ.
+    /// Records the measured difference between the clocks of the two sides.
     pub async fn set_clock_skew(&self, tenant: &TenantId, skew_ms: i64) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         control::set_clock_skew(&mut tx, tenant, skew_ms).await?;

@@ -1,5 +1,5 @@
-//! The history of one record: everything that was seen, decided, written, refused and disputed, in
-//! order, with what is needed to make each decision again.
+//! The history of one record: observations, decisions, writes, refusals and conflicts, in order, with the
+//! inputs of each decision.
 
 use std::collections::BTreeMap;
 
@@ -15,24 +15,24 @@ use crate::store::PgStore;
 use crate::store::error::corrupt;
 use crate::store::transaction::Tx;
 
-/// Most entries of one timeline: of a longer one the newest are shown.
+/// Most entries of one timeline; a longer one has only the newest.
 const ENTRIES_MAX: i64 = 10_000;
 
-/// Most records that one name is resolved to.
+/// Most records that one key is resolved to.
 const NAMESAKES_MAX: i64 = 20;
 
-/// What is known under a name.
+/// The result of looking up a record's history by a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TimelineAnswer {
-    /// The history of the record that goes, or went, by the name.
+    /// The history of the record that has, or had, this key.
     Found(Box<RecordTimeline>),
-    /// Records of several objects have it.
+    /// Records of several objects have this key.
     Several(Vec<NamedRecord>),
     /// No record has this key.
     Unknown,
 }
 
-/// A record with its names.
+/// A record with its keys and state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NamedRecord {
     /// The tenant.
@@ -43,9 +43,9 @@ pub struct NamedRecord {
     pub record_id: RecordId,
     /// Its external id.
     pub external_id: String,
-    /// Its Salesforce id, where it has one.
+    /// Its Salesforce id, if it has one.
     pub salesforce_id: Option<SalesforceId>,
-    /// `in_sync`, `pending`, `conflict`, `parked` …; none if neither side holds it.
+    /// `in_sync`, `pending`, `conflict`, `parked` …; absent if neither side has it.
     pub state: Option<String>,
     /// Why, without values.
     pub reason: Option<String>,
@@ -61,51 +61,51 @@ pub struct RecordTimeline {
     pub truncated: bool,
     /// What happened, oldest first.
     pub entries: Vec<TimelineEntry>,
-    /// The rules that the decisions among the entries name by their hash: each an
+    /// The rules of the decisions among the entries, by hash: each an
     /// [`ObjectSync`](crate::config::ObjectSync) as JSON.
     pub rules: BTreeMap<String, Json>,
 }
 
-/// Something that happened to the record.
+/// One entry of a record's history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimelineEntry {
     /// When it was recorded, by the database's clock.
     pub at: DateTime<Utc>,
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: EntryKind,
-    /// Its particulars, see [`EntryKind`].
+    /// Its details, see [`EntryKind`].
     #[serde(flatten)]
     pub particulars: Map<String, Json>,
 }
 
-/// The kinds of entries, each with its particulars. Any of them may be null.
+/// The kinds of entries, each with its details. Any detail may be null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// A change was seen: `side`, `operation`, `values`, `status` (what became of it), `stream`, `cursor`,
+    /// A change was observed: `side`, `operation`, `values`, `status` (the result), `stream`, `cursor`,
     /// `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
     Observed,
     /// A plan was made: `plan` (a [`RecordPlan`](crate::planner::record::RecordPlan)), `input` (its
     /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
     /// `config_hash`. Decisions from before inputs were kept have neither `input` nor `rules`.
     Decided,
-    /// A value lost by rule: `field`, `side`, `value`, `rule`.
+    /// A rule discarded a value: `field`, `side`, `value`, `rule`.
     DiscardedValue,
-    /// A field, or the whole record where `field` is null, waits for a person: `conflict_id`, `field`,
+    /// A conflict about a field, or the whole record if `field` is null, was opened: `conflict_id`, `field`,
     /// `base`, `postgres`, `salesforce`.
     ConflictOpened,
-    /// It waits no longer: `conflict_id`, `field`, `state`, `resolution`.
+    /// A conflict was closed: `conflict_id`, `field`, `state`, `resolution`.
     ConflictClosed,
     /// A write to Salesforce was recorded: `intent_id`, `action`, `lane`, `fields`, `config_hash`.
     WriteRecorded,
-    /// It is known, or will never be known, what became of it: `intent_id`, `state`, `refusal`.
+    /// A write has its final state: `intent_id`, `state`, `refusal`.
     WriteEnded,
-    /// The answer of a write was recorded: as for `observed`.
+    /// The outcome of a write was recorded: as for `observed`.
     Settled,
-    /// The record stopped with a reason: `dead_letter_id`, `origin`, `code`, `field`, `message`,
+    /// The record was parked with a reason: `dead_letter_id`, `origin`, `code`, `field`, `message`,
     /// `attempts`.
     Stopped,
-    /// It goes on: `dead_letter_id`, `outcome`.
+    /// The record continues after a dead letter: `dead_letter_id`, `outcome`.
     Resumed,
 }
 
@@ -127,8 +127,8 @@ struct EntryRow {
 }
 
 impl PgStore {
-    /// Returns the history of the record named `name`: by its external id in any spelling, its Salesforce
-    /// id, or its record id. A former name counts if no record has it now.
+    /// Returns the history of the record with this external id in any spelling, Salesforce id or record id.
+    /// A former key counts if no record has it now.
     pub async fn timeline(
         &self,
         tenant: &TenantId,
@@ -160,7 +160,7 @@ async fn named(
 ) -> Result<Vec<NamedRecord>, StoreError> {
     let name = name.trim();
     let salesforce_id = SalesforceId::parse(name).ok();
-    // Which form an object compares by is not asked here: a name fits in any.
+    // The object and its key form are unknown here, so every form is tried.
     let canonical: Vec<String> = [
         KeyForm::CaseFolded,
         KeyForm::CaseSensitive,
@@ -241,7 +241,7 @@ async fn history(tx: &mut Tx, record: NamedRecord) -> Result<RecordTimeline, Sto
 }
 
 impl TimelineEntry {
-    /// Returns the hash of the rules that a decision was made by.
+    /// Returns the hash of a decision's rules.
     pub fn rules(&self) -> Option<&str> {
         self.particulars.get("rules")?.as_str()
     }
@@ -259,7 +259,7 @@ impl TryFrom<EntryRow> for TimelineEntry {
     }
 }
 
-/// Records by a name. Former holders count only if no record has it now.
+/// Finds records by a key. Former holders count only if no record has it now.
 const FIND: &str = "with found as (
         select link.record_id, true as is_current
         from syncline.sync_link as link
@@ -285,8 +285,8 @@ const FIND: &str = "with found as (
     order by link.object, link.record_id
     limit $7";
 
-/// All that happened to one record, newest first. What one transaction recorded has one time: `rank`
-/// puts it into the order in which one thing leads to the other.
+/// Reads the history of one record, newest first. Entries of one transaction have the same time; `rank` puts
+/// causes before effects.
 const HISTORY: &str = "select at, kind, particulars
     from (
         select

@@ -1,4 +1,4 @@
-//! Aliases: every name that a record has or had.
+//! Aliases: every key that a record has or had.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::ports::StoreError;
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, recordset};
 
-/// A name to look for.
+/// Keys to look for.
 #[derive(Debug, Clone, Default, Serialize, PartialEq)]
 pub(crate) struct Wanted {
     /// The tenant.
     pub(crate) tenant: String,
     /// The object.
     pub(crate) object: String,
-    /// External id as compared.
+    /// Canonical external id.
     pub(crate) canonical_id: Option<String>,
     /// Primary key.
     pub(crate) local_key: Option<serde_json::Value>,
@@ -25,7 +25,7 @@ pub(crate) struct Wanted {
     pub(crate) salesforce_id: Option<SalesforceId>,
 }
 
-/// An external id as it is written in some row, of a record that may be written otherwise elsewhere.
+/// An external id as a row spells it; other rows may spell it differently.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RawAlias {
     /// The record.
@@ -34,7 +34,7 @@ pub(crate) struct RawAlias {
     pub(crate) value: String,
 }
 
-/// Adds external ids as rows write them: rows are found by these.
+/// Adds external ids as rows spell them, by which rows are found.
 pub(crate) async fn add_raw_aliases(tx: &mut Tx, aliases: &[RawAlias]) -> Result<(), StoreError> {
     if aliases.is_empty() {
         return Ok(());
@@ -58,7 +58,7 @@ pub(crate) async fn add_raw_aliases(tx: &mut Tx, aliases: &[RawAlias]) -> Result
     Ok(())
 }
 
-/// Ends Salesforce ids that records no longer have, and adds the names that they have now.
+/// Ends the aliases of Salesforce ids that records no longer have, and adds their current keys.
 pub(crate) async fn align_aliases(tx: &mut Tx, records: &[Uuid]) -> Result<(), StoreError> {
     tx.run(
         "ending aliases",

@@ -1,4 +1,4 @@
-//! What `install` left on a mapped table, to compare with what is there now.
+//! The installed state of capture on a mapped table, to compare with the current one.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub struct CaptureProblem {
     pub problem: String,
 }
 
-/// Stores what was installed on a mapped table. Installing again replaces what to compare with.
+/// Stores the installed state of a mapped table, and replaces an earlier one.
 pub(crate) async fn remember(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -56,7 +56,7 @@ pub(crate) async fn remember(
     Ok(())
 }
 
-/// Remembers which captures are broken, and returns the objects that were not before.
+/// Stores which captures are broken, and returns the objects whose capture was not broken before.
 pub(crate) async fn note_problems(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],

@@ -1,4 +1,4 @@
-//! Streams: who reads one, and how far it has come.
+//! Streams: their owners and positions.
 //!
 //! A stream has one owner and one position. The position moves by compare-and-set under the owner's
 //! fencing token.
@@ -24,7 +24,7 @@ struct LeaseRow {
     needs_resync: bool,
 }
 
-/// Leases the stream to `owner`, or renews its lease. Returns none if another owner holds it.
+/// Leases the stream to `owner`, or renews its lease. Returns `None` if another owner has it.
 pub(crate) async fn lease_stream(
     tx: &mut Tx,
     tenant: &TenantId,
@@ -72,7 +72,7 @@ pub(crate) async fn lease_stream(
     .transpose()
 }
 
-/// Ends the lease, if it still stands.
+/// Ends the lease, if it is still valid.
 pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result<(), StoreError> {
     tx.run(
         "releasing a stream",
@@ -93,7 +93,7 @@ pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result
     Ok(())
 }
 
-/// Forgets the positions of every Salesforce stream: another org has other positions.
+/// Clears the positions of every Salesforce stream: another org has other positions.
 pub(crate) async fn forget_positions(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
     tx.run(
         "forgetting the positions of another org",
@@ -116,7 +116,7 @@ pub(crate) async fn forget_positions(tx: &mut Tx, tenant: &TenantId) -> Result<(
     Ok(())
 }
 
-/// Marks objects as to be read again as a whole.
+/// Marks objects as needing a resync.
 pub(crate) async fn mark_scans_need_resync(
     tx: &mut Tx,
     tenant: &TenantId,
@@ -159,7 +159,8 @@ fn lost(lease: &StreamLease) -> StoreError {
     StoreError::LeaseLost(format!("stream {} of {}", lease.stream.0, lease.tenant))
 }
 
-/// Locks the checkpoint until the end of the transaction, if the lease and its position still stand.
+/// Locks the checkpoint until the end of the transaction, if the lease and its position are still current.
+/// Excludes other owners.
 pub(crate) async fn lock_checkpoint(tx: &mut Tx, lease: &StreamLease) -> Result<(), StoreError> {
     let locked: Vec<i64> = tx
         .values(
@@ -186,7 +187,7 @@ pub(crate) async fn lock_checkpoint(tx: &mut Tx, lease: &StreamLease) -> Result<
     Ok(())
 }
 
-/// Moves the checkpoint from where the lease has it. This transaction has locked it.
+/// Moves the checkpoint from the lease's position. This transaction has locked it.
 pub(crate) async fn move_checkpoint(
     tx: &mut Tx,
     lease: &StreamLease,
@@ -219,7 +220,8 @@ pub(crate) async fn move_checkpoint(
     if moved == 1 { Ok(()) } else { Err(lost(lease)) }
 }
 
-/// Locks the outboxes of the tenants that have rows, and returns those tenants. Others are being drained.
+/// Locks the outboxes of those tenants that have rows, and returns the tenants. Skips outboxes that another
+/// transaction drains.
 pub(crate) async fn lock_outbox(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],
@@ -295,22 +297,22 @@ pub(crate) async fn note_capture(tx: &mut Tx, tenants: &[String]) -> Result<(), 
     Ok(())
 }
 
-/// Where a stream stands.
+/// The state of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
     /// The stream.
     pub stream: StreamName,
     /// Its stored position.
     pub position: Option<SourceCursor>,
-    /// What lies before the position is not known as a whole.
+    /// Changes before the position may be missing.
     pub needs_resync: bool,
     /// Why it needs a resync, if a reason was given.
     pub resync_reason: Option<String>,
-    /// Who reads it.
+    /// Its owner.
     pub owner: Option<String>,
     /// The fencing token.
     pub fencing_token: FencingToken,
-    /// Until when.
+    /// When its lease ends.
     pub leased_until: Option<DateTime<Utc>>,
     /// When it moved last.
     pub captured_at: Option<DateTime<Utc>>,
@@ -328,7 +330,7 @@ struct CheckpointRow {
     captured_at: Option<DateTime<Utc>>,
 }
 
-/// Returns where one stream of the tenant, or each of them, stands.
+/// Returns the state of one stream of the tenant, or of each of them.
 pub(crate) async fn read_checkpoints(
     tx: &mut Tx,
     tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! Conflicts: what two sides differ about, one open row per record and field.
+//! Conflicts: one open row per record and field.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, recordset};
 
-/// What two sides differ about, waiting for a person.
+/// A conflict between the two sides, which waits for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncConflict {
     /// Its number.
@@ -35,32 +35,32 @@ pub struct SyncConflict {
     pub salesforce_id: Option<SalesforceId>,
     /// The field; absent when one side deleted the record that the other edited.
     pub field: Option<FieldName>,
-    /// What both agreed on last.
+    /// The base.
     pub base: Option<Value>,
-    /// What Postgres holds; absent when it deleted the record.
+    /// The value in Postgres; absent when it deleted the record.
     pub postgres: Option<Value>,
-    /// What Salesforce holds; absent when it deleted the record.
+    /// The value in Salesforce; absent when it deleted the record.
     pub salesforce: Option<Value>,
-    /// Grows whenever a side changes: resolving names the version that was shown.
+    /// Grows whenever a side changes; a resolution names the version that the person saw.
     pub version: i64,
     /// When the sides were first seen to differ.
     pub opened_at: DateTime<Utc>,
-    /// When a side last moved.
+    /// When a side last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 /// Which conflicts to list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConflictFilter {
-    /// Of this object alone.
+    /// Only those of this object.
     pub object: Option<ObjectName>,
-    /// Of this record alone.
+    /// Only those of this record.
     pub record_id: Option<RecordId>,
-    /// After this number, for paging.
+    /// Only those after this number, for paging.
     pub after: Option<i64>,
 }
 
-/// A row of `sync_conflict`, with the names of its record.
+/// A row of `sync_conflict`, with the keys of its record.
 #[derive(sqlx::FromRow)]
 pub(crate) struct ConflictLine {
     pub(crate) conflict_id: i64,
@@ -193,7 +193,7 @@ pub(crate) async fn close(
 pub(crate) struct ConflictRow {
     pub(crate) record_id: RecordId,
     pub(crate) field: Option<FieldName>,
-    /// It is listed only so that it stays open: a write of the field is under way.
+    /// Listed only so that it stays open: a write of the field is in flight.
     pub(crate) stays: bool,
     pub(crate) base: Option<[serde_json::Value; 1]>,
     pub(crate) postgres: Option<[serde_json::Value; 1]>,
@@ -203,7 +203,7 @@ pub(crate) struct ConflictRow {
 }
 
 impl ConflictRow {
-    /// Returns the conflicts of a plan, and what of earlier ones stays as it is.
+    /// Returns the conflicts of a plan, and the earlier conflicts that stay open.
     pub(crate) fn all(
         mapped: &MappedObject,
         link: &SyncLink,
@@ -238,8 +238,8 @@ impl ConflictRow {
     }
 }
 
-/// Opens, updates and closes conflicts: what the plans of `planned` records list is open, all else of
-/// theirs is closed, because the sides agree again or a rule decides.
+/// Opens, updates and closes conflicts of the `planned` records. Conflicts that their plans do not list are
+/// closed, because the sides agree again or a rule decides.
 pub(crate) async fn write_conflicts(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -310,13 +310,13 @@ const OPEN_CONFLICTS: &str = "insert into syncline.sync_conflict as open (
     where (open.postgres_seen, open.salesforce_seen)
         is distinct from (excluded.postgres_seen, excluded.salesforce_seen)";
 
-/// What each side shows of a conflict, to compare with later.
+/// Both sides of a conflict, to compare with later.
 pub(crate) struct SeenSides {
     pub(crate) postgres: serde_json::Value,
     pub(crate) salesforce: serde_json::Value,
 }
 
-/// Returns what each side shows of a field, or of the whole record where `field` is absent.
+/// Returns both sides' values of a field, or of the whole record if `field` is absent.
 pub(crate) fn seen(
     mapped: &MappedObject,
     remote_state: &RemoteState,

@@ -1,4 +1,4 @@
-//! Switches of a tenant, and the org it belongs to.
+//! Switches of a tenant, and its org.
 
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::job_store::Control;
@@ -60,8 +60,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
     })
 }
 
-/// Stores the org that the tenant belongs to. Returns the epoch that begins if it is another org than
-/// before.
+/// Stores the tenant's org. If it is another org than before, starts and returns a new epoch.
 pub(crate) async fn change_org(
     tx: &mut Tx,
     tenant: &TenantId,
@@ -100,7 +99,7 @@ pub(crate) async fn org_epoch(tx: &mut Tx, tenant: &TenantId) -> Result<OrgEpoch
     Ok(OrgEpoch(known.map_or(0, |(epoch,)| epoch)))
 }
 
-/// Pauses the tenant or lets it go on.
+/// Pauses or resumes the tenant.
 pub(crate) async fn set_paused(
     tx: &mut Tx,
     tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! Dead letters: what stopped, and why.
+//! Dead letters: stopped changes and records, with their reasons.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,20 +9,20 @@ use crate::ports::StoreError;
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, recordset};
 
-/// What stopped, with its reason.
+/// A change or record that stopped, with its reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its number.
     pub dead_letter_id: i64,
     /// The tenant.
     pub tenant: TenantId,
-    /// The object, as it was named: a refused outbox row may name none.
+    /// The object as written in the change; empty if a refused outbox row does not name one.
     pub object: String,
-    /// The record, where it got that far.
+    /// The record, if it is known.
     pub record_id: Option<RecordId>,
-    /// The record's external id, where it is known.
+    /// The record's external id, if it is known.
     pub external_id: Option<String>,
-    /// `outbox`, `observation` or `task`: what stopped.
+    /// The kind of what stopped: `outbox`, `observation` or `task`.
     pub origin: String,
     /// A stable code.
     pub code: String,
@@ -30,7 +30,7 @@ pub struct DeadLetter {
     pub field: Option<FieldName>,
     /// What to do about it. May quote values.
     pub message: String,
-    /// The change as it was found.
+    /// The original change.
     pub payload: Option<serde_json::Value>,
     /// How often it was tried.
     pub attempts: i32,
@@ -143,7 +143,7 @@ pub(crate) async fn close_dead_letters_of(
     Ok(())
 }
 
-/// Closes the letter and does what its origin asks for.
+/// Closes the dead letter, and makes its task ready or returns its row to the outbox.
 pub(crate) const REPLAY: &str = "with letter as (
         -- Closing it is the claim: of two who replay it, one finds it open.
         update syncline.sync_dead_letter

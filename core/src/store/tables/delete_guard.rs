@@ -5,8 +5,8 @@ use crate::ports::record::ParkReason;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::transaction::{Tx, interval};
 
-/// Counts `deletes` more of the object, or returns why they must wait. Workers side by side wait for each
-/// other here, so that together they cannot pass the limit.
+/// Counts `deletes` more of the object, or returns why they must wait. Concurrent workers wait for each other
+/// here, so that together they cannot exceed the limit.
 pub(crate) async fn withheld_by_delete_guard(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -16,7 +16,7 @@ pub(crate) async fn withheld_by_delete_guard(
     let (before, approved) = open_window(tx, tenant, object).await?;
     let all = before.saturating_add(deletes);
     let max_per_hour = mapped.sync.deletes.max_per_hour();
-    // The count of records is asked for only when it matters.
+    // Records are counted only if the count matters.
     if !approved && holds(all, 0, max_per_hour) {
         let records = agreed_records(tx, tenant, object)
             .await?

@@ -1,4 +1,4 @@
-//! Values that lost. Each can be restored from here.
+//! Discarded values. Each can be restored from here.
 
 use serde::Serialize;
 
@@ -6,14 +6,14 @@ use crate::model::ids::{FieldName, RecordId};
 use crate::ports::StoreError;
 use crate::store::transaction::{Tx, recordset};
 
-/// A value that lost.
+/// A discarded value.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct DiscardedValue {
     /// The record.
     pub(crate) record_id: RecordId,
     /// The field.
     pub(crate) field: FieldName,
-    /// The side it stood on.
+    /// The side that had it.
     pub(crate) side: String,
     /// The value, wrapped so that a cleared field (JSON null) stays distinct from a missing value.
     pub(crate) value: [serde_json::Value; 1],
@@ -21,7 +21,7 @@ pub(crate) struct DiscardedValue {
     pub(crate) rule: String,
 }
 
-/// Logs values that lost, so that each can be restored.
+/// Logs discarded values, so that each can be restored.
 pub(crate) async fn insert_discarded_values(
     tx: &mut Tx,
     lost: &[DiscardedValue],
@@ -31,7 +31,7 @@ pub(crate) async fn insert_discarded_values(
         return Ok(());
     }
     tx.run(
-        "logging values that lost",
+        "logging discarded values",
         sqlx::query(
             "insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash)
             select lost.record_id, link.tenant, link.object, lost.field, lost.side, lost.value -> 0, lost.rule, $2

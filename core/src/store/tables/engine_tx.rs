@@ -3,7 +3,7 @@
 use crate::ports::StoreError;
 use crate::store::transaction::Tx;
 
-/// Marks this transaction as ours, so that the capture triggers skip what it writes.
+/// Marks this transaction as ours, so that the capture triggers skip its writes.
 pub(crate) async fn mark_as_ours(tx: &mut Tx) -> Result<(), StoreError> {
     tx.run(
         "marking the transaction",

@@ -175,13 +175,13 @@ pub(crate) struct SavedRefusal {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) fields: Vec<String>,
-    /// The fields to go on without.
+    /// The fields that the next attempt leaves out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) withheld: Vec<FieldName>,
 }
 
 impl SavedRefusal {
-    /// Returns the refusal with the fields to go on without.
+    /// Returns the refusal with the fields that the next attempt leaves out.
     pub(crate) fn of(refusal: &Refusal, withheld: &[FieldName]) -> Self {
         Self {
             code: refusal.code.clone(),
@@ -199,8 +199,8 @@ struct RefusedRow {
     refusal: Json<SavedRefusal>,
 }
 
-/// Returns the values that were refused in the tries before this one, newest first. A first try sends
-/// everything, because the reason may be gone.
+/// Returns the values that were refused in earlier attempts, newest first. A first attempt sends all values,
+/// because the reason may not exist any more.
 pub(crate) async fn refused_values(
     tx: &mut Tx,
     leases: &[LeasedTask],
@@ -258,11 +258,11 @@ pub(crate) async fn refused_values(
     Ok(refused)
 }
 
-/// Doubts open intents that no lease stands behind.
+/// Marks open intents without a valid lease as unknown.
 pub(crate) async fn doubt_orphans(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
     let doubted = tx
         .run(
-            "doubting orphaned intents",
+            "marking orphaned intents as unknown",
             sqlx::query(
                 "update syncline.sync_intent as intent
                 set state = 'unknown',

@@ -9,10 +9,10 @@ use crate::ports::StoreError;
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, recordset};
 
-/// Days of the journal that are kept at least.
+/// Least retention of the journal, in days.
 const JOURNAL_DAYS: i32 = 14;
 
-/// Days after which the journal goes even if a change of it is not settled or an export lags.
+/// Days after which the journal is dropped even if a change is not settled or an export lags.
 pub(crate) const JOURNAL_DAYS_MAX: i32 = 60;
 
 /// One line of the journal.
@@ -77,7 +77,7 @@ pub(crate) async fn write_journal(tx: &mut Tx, lines: &[JournalLine]) -> Result<
     Ok(())
 }
 
-/// A place in the journal: everything before it was committed when it was read.
+/// A position in the journal: everything before it was committed when it was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JournalPosition {
     /// The writing transaction.
@@ -188,18 +188,18 @@ pub(crate) async fn record_journal(
     rows.into_iter().map(JournalEntry::try_from).collect()
 }
 
-/// Creates the journal's partitions from today to `days_ahead`, those that are missing.
+/// Creates the missing partitions of the journal from today to `days_ahead`.
 pub(crate) async fn make_partitions(tx: &mut Tx, days_ahead: i32) -> Result<(), StoreError> {
     let _: Vec<i32> = tx
         .values(
-            "making journal partitions",
+            "creating journal partitions",
             sqlx::query_scalar("select syncline.ensure_journal_partitions($1)").bind(days_ahead),
         )
         .await?;
     Ok(())
 }
 
-/// Drops the journal's partitions that are over.
+/// Drops the journal's partitions past their retention.
 pub(crate) async fn drop_partitions(tx: &mut Tx) -> Result<(), StoreError> {
     let _: Vec<i32> = tx
         .values(

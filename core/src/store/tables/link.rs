@@ -1,4 +1,4 @@
-//! Links: who a record is, what each side was last seen to hold, what both agreed on.
+//! Links: a record's ids, remote state and base.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,7 @@ impl TryFrom<LinkRow> for KnownRecord {
     }
 }
 
-/// Loads links and locks them against every other writer of ours, in record order.
+/// Loads and locks links, in record order. Excludes other transactions of the engine.
 pub(crate) async fn lock_records(
     tx: &mut Tx,
     records: &[RecordId],
@@ -95,8 +95,8 @@ pub(crate) async fn lock_records(
     rows.into_iter().map(KnownRecord::try_from).collect()
 }
 
-/// Finds links by any of their names, former Salesforce ids included, and locks them against other
-/// writers of ours.
+/// Finds links by any of their keys, former Salesforce ids included, and locks them. Excludes other
+/// transactions of the engine.
 pub(crate) async fn lock_by_names(
     tx: &mut Tx,
     wanted: &[Wanted],
@@ -110,7 +110,7 @@ pub(crate) async fn lock_by_names(
     rows.into_iter().map(KnownRecord::try_from).collect()
 }
 
-/// Each kind of name has its own index. Locks exclude other writers of these links, in record order.
+/// Each kind of key has its own index. Locks, taken in record order, exclude other writers of these links.
 const LOCK_BY_NAMES: &str = "with wanted as materialized (
         select *
         from jsonb_to_recordset($1) as wanted (
@@ -171,7 +171,7 @@ pub(crate) async fn by_salesforce_id(
     rows.into_iter().map(KnownRecord::try_from).collect()
 }
 
-/// Finds a link by any current name.
+/// Finds a link by any current key.
 pub(crate) const FIND_BY_NAME: &str = "select link.*
     from syncline.sync_link as link
     where link.record_id = (
@@ -250,8 +250,8 @@ struct SavedLink<'a> {
     postgres_changed_at_ms: Option<i64>,
 }
 
-/// Saves links whole. They were locked by this transaction, so nothing of anybody else's is lost.
-/// Then brings the aliases in line: what a record is called now is current, the rest is history.
+/// Saves complete links. This transaction has locked them, so it overwrites no other change. Then updates the
+/// aliases: a record's present keys become current, its other keys former.
 pub(crate) async fn save_records(
     tx: &mut Tx,
     records: &[KnownRecord],
@@ -320,8 +320,8 @@ fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
     }
 }
 
-/// Frees the external ids of records that are about to get other ones, so that two may swap, and
-/// ends the aliases that go with them. [`save_records`] writes the new ones.
+/// Frees the external ids of records that are about to get other ones, so that two records may swap, and ends
+/// their aliases. [`save_records`] writes the new ones.
 pub(crate) async fn free_keys(tx: &mut Tx, records: &[RecordId]) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
@@ -357,8 +357,8 @@ struct MadeRow {
     canonical_id: String,
 }
 
-/// Creates the links of new records, which have no record id yet, and returns their records, in the order of `records`. Where another session was faster,
-/// there is no record: the caller starts over and finds it.
+/// Creates the links of new records, which have no record id yet, and returns their ids in the order of
+/// `records`. A record that another session has just created has no id: the caller starts over and finds it.
 pub(crate) async fn make_links(
     tx: &mut Tx,
     records: &[KnownRecord],
@@ -395,7 +395,7 @@ pub(crate) async fn make_links(
     Ok(records.iter().map(record).collect())
 }
 
-/// Inserted in key order, so that two sessions that make the same links wait and do not deadlock.
+/// Inserts in key order, so that two sessions that create the same links wait and do not deadlock.
 const MAKE_LINKS: &str = "insert into syncline.sync_link (
         tenant, object, org_epoch, external_id, canonical_id, generated, salesforce_id, local_key,
         postgres_presence, postgres_changed_at, remote_state
@@ -412,7 +412,7 @@ const MAKE_LINKS: &str = "insert into syncline.sync_link (
     on conflict do nothing
     returning record_id, tenant, object, canonical_id";
 
-/// Removes records that turned out to be another one's Salesforce side; their tasks go with them.
+/// Removes records that proved to be the Salesforce side of another record, and their tasks.
 pub(crate) async fn remove_merged(tx: &mut Tx, records: &[RecordId]) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
@@ -469,7 +469,7 @@ pub(crate) async fn unlinked(
         .collect())
 }
 
-/// Returns present records whose Salesforce id lies in `(after, upto]` and is not among `seen`.
+/// Returns present records whose Salesforce id is in `(after, upto]` and not among `seen`.
 pub(crate) async fn vanished(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -480,7 +480,7 @@ pub(crate) async fn vanished(
     let seen: Vec<&str> = seen.iter().map(SalesforceId::as_str).collect();
     let records: Vec<Uuid> = tx
         .values(
-            "finding records that a scan did not show",
+            "finding records missing from a scan",
             sqlx::query_scalar(
                 "select link.record_id
                     from syncline.sync_link as link
@@ -541,7 +541,7 @@ pub(crate) async fn idle_records(
     let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
     let idle: Vec<Uuid> = tx
         .values(
-            "finding records at rest",
+            "finding idle records",
             sqlx::query_scalar(
                 "select link.record_id
                     from syncline.sync_link as link

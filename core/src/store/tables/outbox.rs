@@ -1,4 +1,4 @@
-//! The outbox: what the capture triggers and `syncline.emit` left to be drained.
+//! The outbox: changes written by the capture triggers and by `syncline.emit`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use crate::ports::StoreError;
 use crate::store::transaction::Tx;
 
-/// The stream that the outbox counts as.
+/// The stream name of the outbox.
 pub(crate) const OUTBOX: &str = "outbox";
 
-/// An outbox row as it was claimed.
+/// A claimed outbox row.
 #[derive(Debug, Clone, sqlx::FromRow, Serialize)]
 pub(crate) struct Claimed {
     pub(crate) outbox_id: i64,
@@ -26,7 +26,7 @@ pub(crate) struct Claimed {
     pub(crate) changed_at: Option<DateTime<Utc>>,
 }
 
-/// Claims at most `limit` rows of these tenants, oldest first, and those that name no tenant at all.
+/// Claims at most `limit` rows of these tenants and rows without a tenant, oldest first.
 pub(crate) async fn claim(
     tx: &mut Tx,
     tenants: &[String],

@@ -6,8 +6,8 @@ use crate::ports::job_store::{DelayedWakeUp, NextWakeUp};
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, interval};
 
-/// Objects with due work, by a loose scan of the index; for each as many permits as its tasks call for,
-/// counting no more tasks than the permits can cover.
+/// Finds objects with due work, by a loose scan of the index, and claims as many permits for each as its tasks
+/// need. Counts no more tasks than the permits can cover.
 const CLAIM: &str = "with recursive working as (
         (
             select min(task.object) as object
@@ -60,8 +60,8 @@ const CLAIM: &str = "with recursive working as (
     where taken.expires_at <= syncline.wall_clock()
     returning object, permit";
 
-/// The next task of the object decides: it is due, due soon, or absent. The statement writes a permit
-/// once, even if the answered one is the delayed one.
+/// Decides by the object's next task: due, due soon, or absent. Writes a permit only once, even if the
+/// wake-up's permit is the delayed one.
 const KEEP_OR_FREE: &str = "with next as (
         select task.due_at
         from syncline.sync_task as task
@@ -152,8 +152,8 @@ pub(crate) async fn claim_permits(
         .collect()
 }
 
-/// Keeps the answered permit while work is due, else frees it; takes the delayed one for work that is
-/// due soon.
+/// Keeps the wake-up's permit while work is due, else frees it; claims the delayed permit for work that is due
+/// soon.
 pub(crate) async fn keep_or_free_permit(
     tx: &mut Tx,
     tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! The rules that decisions were made by, each once.
+//! The rules of decisions, each stored once.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::ports::StoreError;
 use crate::ports::apply_store::PlanRules;
 use crate::store::transaction::Tx;
 
-/// Keeps the rules that decisions were made by, each once.
+/// Stores the rules of decisions, each once.
 pub(crate) async fn keep_rules(
     tx: &mut Tx,
     rules: impl Iterator<Item = &Arc<PlanRules>>,

@@ -1,4 +1,4 @@
-//! What was seen before, so that a repeated event is recognised.
+//! Events seen before, so that duplicates are recognised.
 
 use std::collections::BTreeSet;
 
@@ -29,14 +29,14 @@ pub(crate) async fn remember_events(
 ) -> Result<BTreeSet<(String, String, String, i32)>, StoreError> {
     let fresh: Vec<(String, String, String, i32)> = tx
         .rows(
-            "remembering what was seen",
+            "remembering seen events",
             sqlx::query_as(REMEMBER).bind(recordset(rows)).bind(stream),
         )
         .await?;
     Ok(fresh.into_iter().collect())
 }
 
-/// The same place with other content is new as well.
+/// An event with the same position and other content is new.
 const REMEMBER: &str = "insert into syncline.sync_seen as known (
         tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash
     )
@@ -52,7 +52,7 @@ const REMEMBER: &str = "insert into syncline.sync_seen as known (
     where known.payload_hash <> excluded.payload_hash
     returning cursor, object, record, ordinal";
 
-/// A row to which an application gave a cursor.
+/// An outbox row with a cursor from an application.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Emitted<'a> {
     /// The tenant.
@@ -69,7 +69,7 @@ pub(crate) struct Emitted<'a> {
     pub(crate) payload_hash: String,
 }
 
-/// Remembers what applications emitted, and returns which of `rows` were seen before, by place.
+/// Remembers rows that applications emitted, and returns the indexes of those of `rows` that were seen before.
 pub(crate) async fn seen_before(
     tx: &mut Tx,
     rows: &[(usize, Emitted<'_>)],
@@ -80,7 +80,7 @@ pub(crate) async fn seen_before(
     let emitted: Vec<&Emitted<'_>> = rows.iter().map(|(_, emitted)| emitted).collect();
     let fresh: Vec<(String, String, String, String)> = tx
         .rows(
-            "remembering what was emitted",
+            "remembering emitted rows",
             sqlx::query_as(REMEMBER_EMITTED)
                 .bind(recordset(&emitted))
                 .bind(OUTBOX),
@@ -109,7 +109,7 @@ pub(crate) async fn seen_before(
     Ok(before)
 }
 
-/// One cursor may stand for several rows, so the content is part of the name by which one is remembered.
+/// Several rows may have the same cursor, so a row is identified by its content too.
 const REMEMBER_EMITTED: &str = "insert into syncline.sync_seen (
         tenant, org_epoch, stream, cursor, object, record, ordinal, payload_hash
     )

@@ -40,8 +40,8 @@ impl NewWork {
     }
 }
 
-/// Gives records new work: a new task, or a new generation of the one they have. A parked record is
-/// ready again, and its dead letter is closed.
+/// Adds work to records: a new task, or a new generation of their task. A parked record becomes ready, and
+/// its dead letter is closed.
 pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreError> {
     if work.is_empty() {
         return Ok(());
@@ -74,9 +74,9 @@ pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
     close_dead_letters_of(tx, &ids, "superseded by a new change").await
 }
 
-/// Makes the tasks due that wait for any of these names: Salesforce ids or external ids that records
-/// have from now on. May also wake another tenant's record; harmless. The try that follows does not
-/// count, so that a task woken without need is not closer to giving up.
+/// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
+/// on. May also wake another tenant's record; harmless. The next attempt does not count, so that a task woken
+/// without need is not closer to parking.
 pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {
         return Ok(());
@@ -139,8 +139,8 @@ struct TaskRow {
     xid: Option<i64>,
 }
 
-/// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still
-/// land. One with an unknown intent is, and is refreshed first. The lease ends by the database's clock.
+/// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still have an
+/// effect. One with an unknown intent is, and is refreshed first. The lease ends by the database's clock.
 const LEASE: &str = "with due as materialized (
         select task.record_id, task.needs_refresh, task.due_at
         from syncline.sync_task as task
@@ -222,10 +222,10 @@ impl TryFrom<TaskRow> for LeasedTask {
 /// Which leases [`lock_leased_tasks`] accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseTime {
-    /// Those with time left: a write may be recorded only under such a lease.
+    /// Leases with time left: a write may be recorded only under such a lease.
     Left,
-    /// Late ones as well: what is known of a write is recorded as long as no other worker was given
-    /// the record.
+    /// Expired leases too: the outcome of a write is recorded as long as no other worker has leased the
+    /// record.
     Any,
 }
 
@@ -236,8 +236,8 @@ struct LeaseRef {
     token: FencingToken,
 }
 
-/// Locks the tasks that are still leased under these fencing tokens, and returns them. A worker whose
-/// lease was swept or taken has an old token.
+/// Locks the tasks that are still leased under these fencing tokens, and returns them. A worker whose lease
+/// was ended by a sweep or given to another worker has an old token. Excludes ending the same lease twice.
 pub(crate) async fn lock_leased_tasks(
     tx: &mut Tx,
     leases: impl Iterator<Item = &LeasedTask>,
@@ -277,9 +277,9 @@ pub(crate) async fn lock_leased_tasks(
 /// How the work of one lease ended.
 #[derive(Debug, Clone)]
 pub(crate) enum LeaseEnd {
-    /// Nothing remains, unless the task grew meanwhile or `again` is set.
+    /// No work remains, unless new work came meanwhile or `again` is set.
     Done {
-        /// There is more to do.
+        /// There is more work.
         again: bool,
     },
     /// Try again later.
@@ -294,10 +294,10 @@ pub(crate) enum LeaseEnd {
         code: Option<String>,
         /// Why, in words without values.
         reason: String,
-        /// Parents it waits for, by any name: their arrival wakes it.
+        /// Parents it waits for, by any key: their creation wakes it.
         awaits: Vec<String>,
     },
-    /// Stop the record, unless the task grew meanwhile.
+    /// Park the record, unless new work came meanwhile.
     Park(ParkReason),
 }
 
@@ -364,8 +364,8 @@ pub(crate) async fn end_leases(
     insert_dead_letters(tx, &dead_letters).await
 }
 
-/// Ends the leases whose work did not finish, and returns the records that were parked. Each ended lease
-/// takes a new fencing token, so that it cannot be ended twice.
+/// Ends the leases with unfinished work, and returns the parked records. Each ended lease gets a new fencing
+/// token, so that it cannot be ended twice.
 const END_LEASES: &str = "with ended as (
         select *
         from jsonb_to_recordset($1) as ended (
@@ -496,9 +496,9 @@ pub(crate) async fn abandon_leases(
     Ok(())
 }
 
-/// Ends leases under which no write is on its way. An intent under them is in doubt even if its worker
-/// believes that nothing was sent: the record is refreshed first. The try counts, so that a record that
-/// makes its workers give up again and again is not tried for ever.
+/// Ends leases under which no write is in flight. Their open intents become unknown even if the worker
+/// reports that nothing was sent, so the record is refreshed first. The attempt counts, so that a record that
+/// makes its workers give up repeatedly parks in the end.
 const ABANDON: &str = "with abandoned as (
         select *
         from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, fencing_token, needs_refresh)

@@ -1,4 +1,4 @@
-//! What happens to a stream whose session dies, against a local org.
+//! Streams whose session expires, against a local org.
 
 use std::future;
 
@@ -14,7 +14,7 @@ use crate::salesforce::transport::{Network, Transport};
 
 const WAIT: Duration = Duration::from_secs(10);
 
-/// An org with one account, and a subscription on all that happens to accounts.
+/// Starts an org with one account, and subscribes to all account changes.
 async fn subscribed() -> (Running, Subscription) {
     let running = start(Org::default(), &Options::default()).await.unwrap();
     running
@@ -39,29 +39,29 @@ async fn subscribed() -> (Running, Subscription) {
     (running, subscription.unwrap())
 }
 
-fn dead() -> Link {
-    Link::Opening(Box::pin(future::ready(Err(Status::unauthenticated("")))))
+fn dead() -> Connection {
+    Connection::Opening(Box::pin(future::ready(Err(Status::unauthenticated("")))))
 }
 
 #[tokio::test]
-async fn a_stream_whose_session_is_refused_goes_on_with_a_new_one_where_it_was() {
+async fn stream_with_expired_session_continues_where_it_was() {
     let (running, mut stream) = subscribed().await;
     let first = stream.next(100, WAIT).await.unwrap().unwrap();
     assert_eq!((first.events, first.out_of_scope), (1, 1));
     running
         .with_org(|org| org.insert_as(PERSON, "Account", &json!({"Name": "Corp"})))
         .unwrap();
-    stream.opened.link = dead();
+    stream.opened.connection = dead();
     let second = stream.next(100, WAIT).await.unwrap().unwrap();
     assert_eq!(second.events, 1, "the second account alone");
     assert_ne!(second.position, first.position);
 }
 
 #[tokio::test]
-async fn a_stream_that_is_refused_with_a_new_session_too_ends() {
+async fn stream_refused_with_a_new_session_ends() {
     let (_running, mut stream) = subscribed().await;
     stream.session_renewed = true;
-    stream.opened.link = dead();
+    stream.opened.connection = dead();
     let end = stream.next(100, WAIT).await.unwrap_err();
     let StreamEnd::Refused(error) = end else {
         panic!("it is refused: {end}");
