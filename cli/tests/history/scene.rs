@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use salesforce_org::server::{self, Options, Running};
-use salesforce_org::{Org, RecordId, Request, local};
-use serde_json::{Value as Json, json};
+use salesforce_org::{FaultAction, Org, RecordId, Request, local};
+use serde_json::Value as Json;
 use syncline::SyncEngine;
 use syncline::capture::CaptureOptions;
 use syncline::host::instance::{Instance, WakeUpTarget};
@@ -108,12 +108,14 @@ impl Scene {
         });
     }
 
-    /// The next write of the account is refused, with these words.
+    /// Makes the org refuse the next write of the account with this error.
     pub(crate) fn refuse_next_write(&self, code: &str, message: &str) {
-        let rule = json!({"action": "row_error", "code": code, "message": message, "external_id": "C-1042"});
-        let request = Request::new("POST", "/_org/faults").json(&rule);
-        let answer = self.org.with_org(|org| org.request(&request));
-        assert_eq!(answer.status, 200, "{:?}", answer.to_json());
+        let refusal = FaultAction::RejectRow {
+            external_id: "C-1042".to_owned(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        self.org.with_org(|org| org.declare(&refusal.once()));
     }
 
     /// Does all the work that there is, as schedules and wake-ups would.

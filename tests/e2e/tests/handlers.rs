@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use salesforce_org::FaultAction;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use syncline_e2e::load::Births;
@@ -166,8 +167,8 @@ async fn each_handler_answers_its_sample_events() -> anyhow::Result<()> {
 
     let misspelt = json!({"job": "capture", "side": "postgres", "keep_poling": 50});
     let refused = watch.invoke_with("capture", &misspelt).await?;
-    let told = refused["errorMessage"].as_str().unwrap_or_default();
-    assert!(told.contains("`keep_poling`"), "{refused}");
+    let message = refused["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("`keep_poling`"), "{refused}");
     Ok(())
 }
 
@@ -176,16 +177,17 @@ async fn a_failed_invocation_releases_its_leases(
     world: &World,
     watch: &Watch,
 ) -> anyhow::Result<()> {
-    let fault = json!({
-        "match": {"path_contains": "query"}, "action": "status", "status": 500, "count": 1,
-    });
+    let failure = FaultAction::Reject {
+        status: 500,
+        code: "UNKNOWN_EXCEPTION".to_owned(),
+        message: "An unexpected error occurred.".to_owned(),
+    };
     world
-        .person
-        .control(reqwest::Method::POST, "faults", Some(fault))
-        .await?;
+        .org
+        .with_org(|org| org.declare(&failure.once().on("query")));
     let failed = watch.invoke("capture", "capture-salesforce").await?;
-    let told = failed["errorMessage"].as_str().unwrap_or_default();
-    assert!(told.contains("no tenant's job was done"), "{failed}");
+    let message = failed["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("no tenant's job was done"), "{failed}");
     let leases = "select count(*) filter (where fencing_token > 0),
         count(*) filter (where lease_until > syncline.wall_clock())
         from syncline.sync_checkpoint where stream <> 'outbox'";

@@ -116,7 +116,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             Ok(json!({}))
         }
         ("POST", "release") => {
-            org.releases += 1;
+            org.release_responses();
             Ok(json!({}))
         }
         ("POST", "sessions/expire") => {

@@ -46,6 +46,8 @@ pub enum FaultAction {
     FailAfterWrite,
     /// The session of a call has ended.
     ExpireSession,
+    /// The call does its work, but its answer is sent only after [`Org::release_responses`].
+    HoldResponse,
     /// A call is answered late.
     RespondSlowly {
         /// By how much.
@@ -108,6 +110,7 @@ impl Fault {
             FaultAction::FailBeforeWrite => json!({"action": "drop_before"}),
             FaultAction::FailAfterWrite => json!({"action": "drop_after"}),
             FaultAction::ExpireSession => json!({"action": "expire_token"}),
+            FaultAction::HoldResponse => json!({"action": "hold"}),
             FaultAction::RespondSlowly { ms } => json!({"action": "delay_ms", "ms": ms}),
             FaultAction::DuplicateEvents => json!({"action": "duplicate_events"}),
             FaultAction::ResetStream => json!({"action": "stream_reset"}),
@@ -129,6 +132,11 @@ impl Org {
         if let Err(complaint) = self.declare_faults(fault.rule()) {
             panic!("{fault:?}: {complaint}");
         }
+    }
+
+    /// Sends the answers that [`FaultAction::HoldResponse`] holds back.
+    pub fn release_responses(&mut self) {
+        self.releases += 1;
     }
 }
 
@@ -158,6 +166,7 @@ mod tests {
             FaultAction::FailBeforeWrite,
             FaultAction::FailAfterWrite,
             FaultAction::ExpireSession,
+            FaultAction::HoldResponse,
             FaultAction::RespondSlowly { ms: 1 },
             FaultAction::DuplicateEvents,
             FaultAction::ResetStream,

@@ -1,9 +1,9 @@
 //! Concurrent calls over real sockets.
 
 use reqwest::Client;
-use salesforce_org::Org;
 use salesforce_org::local::INTEGRATION_USER;
 use salesforce_org::server::{Options, Running, start};
+use salesforce_org::{FaultAction, Org};
 use serde_json::{Value as Json, json};
 
 struct Caller {
@@ -75,23 +75,21 @@ async fn contended() -> (Running, Caller) {
     }
     let running = start(org, &Options::default()).await.unwrap();
     let caller = Caller::of(&running);
-    let composite = json!({"path_contains": "composite"});
-    let rules = json!([
-        {"action": "contend", "count": 1_000, "match": composite},
-        {"action": "hold", "match": composite},
-    ]);
-    caller.control("faults", &rules).await;
+    let contend =
+        json!({"action": "contend", "count": 1_000, "match": {"path_contains": "composite"}});
+    caller.control("faults", &contend).await;
+    running.with_org(|org| org.declare(&FaultAction::HoldResponse.once().on("composite")));
     (running, caller)
 }
 
 #[tokio::test]
 async fn concurrent_calls_contend_for_a_shared_parent() {
-    let (_running, caller) = contended().await;
+    let (running, caller) = contended().await;
     let second = async {
         caller.fired("hold", 1).await;
         let seen = caller.contacts(&["shared", "other"]).await;
         assert_eq!(seen, ["UNABLE_TO_LOCK_ROW", ""]);
-        caller.control("release", &json!({})).await;
+        running.with_org(Org::release_responses);
     };
     let shared = ["shared"];
     let (first, ()) = tokio::join!(caller.contacts(&shared), second);
