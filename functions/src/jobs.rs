@@ -135,7 +135,7 @@ pub(crate) async fn reconcile(
         .boxed()
     })
     .await?;
-    outcome.answer(json!({"job": job.kind.as_str()}))
+    outcome.answer(json!({"job": <&str>::from(job.kind)}))
 }
 
 /// Answers a batch of wake-ups.

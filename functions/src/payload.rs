@@ -95,8 +95,9 @@ pub struct ReconcileJob {
     pub tenant: Option<TenantId>,
 }
 
-/// What reconcile does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What reconcile does. Its text is the same in payloads, results and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReconcileKind {
     /// Repairs what was lost or has expired.
     Sweep,
@@ -106,18 +107,6 @@ pub enum ReconcileKind {
     Full,
     /// Brings the control plane's schema up to date.
     Migrate,
-}
-
-impl ReconcileKind {
-    /// Returns its word in payloads, results and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sweep => "sweep",
-            Self::Incremental => "incremental",
-            Self::Full => "full",
-            Self::Migrate => "migrate",
-        }
-    }
 }
 
 impl CaptureJob {
@@ -159,15 +148,9 @@ impl ReconcileJob {
             tenant: Option<TenantId>,
         }
         let (job, rest) = split(payload, Expected::Reconcile)?;
-        let kind = [
-            ReconcileKind::Sweep,
-            ReconcileKind::Incremental,
-            ReconcileKind::Full,
-            ReconcileKind::Migrate,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == job)
-        .ok_or_else(|| unknown_job(&job, Expected::Reconcile))?;
+        let kind = job
+            .parse()
+            .map_err(|_| unknown_job(&job, Expected::Reconcile))?;
         let fields: Fields = fields(rest, Expected::Reconcile)?;
         Ok(Self {
             kind,
@@ -297,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn each_reconcile_job_is_known_by_its_word() {
+    fn reconcile_jobs_parse_from_their_text() {
         for kind in [
             ReconcileKind::Sweep,
             ReconcileKind::Incremental,
             ReconcileKind::Full,
             ReconcileKind::Migrate,
         ] {
-            let parsed = ReconcileJob::parse(json!({"job": kind.as_str(), "tenant": "acme"}));
+            let parsed = ReconcileJob::parse(json!({"job": <&str>::from(kind), "tenant": "acme"}));
             assert_eq!(parsed.map(|job| job.kind), Ok(kind));
         }
         assert!(problem(ReconcileJob::parse(json!({"job": "capture"}))).contains("`capture`"));
