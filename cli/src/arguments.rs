@@ -89,9 +89,9 @@ pub(crate) enum Command {
     Status,
     /// Show everything that happened to one record, in order.
     ///
-    /// What was seen on either side, what was decided and why, what was written with which result,
-    /// conflicts, and where it stopped. With --json each decision comes with its whole input: the preview
-    /// page steps through it.
+    /// Observed changes of both sides, decisions and their reasons, writes and their results, conflicts and
+    /// dead letters. With --json each decision includes its complete input, which the preview page can show
+    /// step by step.
     #[command(
         after_help = "Examples:\n  syncline explain A-1042\n  syncline explain 001Ws00003AbCdEIAV --json\n  syncline explain 4711 --object Contact"
     )]
@@ -106,7 +106,7 @@ pub(crate) enum Command {
     /// List and resolve conflicts: fields that both sides changed.
     #[command(subcommand)]
     Conflicts(Conflicts),
-    /// List and replay dead letters: what stopped, with its reason.
+    /// List and replay dead letters: records and changes that stopped, with the reason.
     #[command(subcommand)]
     Deadletters(Deadletters),
     /// Approve deletes that were withheld because there were too many at once.
@@ -198,12 +198,12 @@ pub(crate) enum Winner {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Deadletters {
-    /// List what stopped, with the reason and what to do.
+    /// List dead letters, with the reason and what to do.
     #[command(
         after_help = "Examples:\n  syncline deadletters list\n  syncline deadletters list --object Contact --json"
     )]
     List(Listing),
-    /// Retry what stopped, once its cause is fixed.
+    /// Retry dead letters, once their cause is fixed.
     #[command(
         after_help = "Examples:\n  syncline deadletters replay 4\n  syncline deadletters replay --all"
     )]
@@ -222,9 +222,8 @@ pub(crate) enum Deletes {
     /// Approve the deletes of an object: those that are withheld, and all of the next hour.
     ///
     /// The delete guard withholds deletes when more than `deletes.max_per_hour` of them (100 unless
-    /// configured) and more than a tenth of the records would be deleted within an hour, as after a
-    /// truncate or a mistake in `where`. A record that is back on the side that lost it is not deleted,
-    /// approved or not.
+    /// configured) and more than a tenth of the records would be deleted within an hour, for example after a
+    /// truncate or a mistake in `where`. A record that was restored meanwhile is not deleted.
     #[command(
         after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme"
     )]
@@ -241,7 +240,7 @@ pub(crate) struct Listing {
     /// Only this object.
     #[arg(long, value_name = "NAME")]
     pub(crate) object: Option<String>,
-    /// The most entries of a tenant, oldest first.
+    /// The maximum number of entries of a tenant, oldest first.
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub(crate) limit: u32,
 }

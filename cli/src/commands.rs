@@ -15,7 +15,7 @@ use syncline::model::ids::TenantId;
 use crate::arguments::{Arguments, Command, Common, Deletes};
 use crate::outcome::Outcome;
 
-/// What a command works with.
+/// The engine's parts and the selected tenants of a command.
 struct Context {
     instance: Instance,
     tenants: Vec<TenantId>,

@@ -1,7 +1,6 @@
-//! What went wrong, and what to do about it.
+//! Prints errors with advice on what to do.
 //!
-//! The causes are errors of the engine and its host; the advice for a person at a terminal is added here,
-//! and only here.
+//! The causes are errors of the engine and its host. Only this module adds advice for a person at a terminal.
 
 use std::process::ExitCode;
 
@@ -131,7 +130,7 @@ fn store_fix(error: &StoreError) -> Option<String> {
 fn salesforce_fix(error: &SalesforceError) -> Option<String> {
     match (error.status, error.disposition) {
         (None, _) => Some(
-            "check `login_url` and `pubsub_url` in syncline.toml, and the way to them".to_owned(),
+            "check `login_url` and `pubsub_url` in syncline.toml, and the network".to_owned(),
         ),
         (Some(400 | 401 | 403), Disposition::Park | Disposition::RefreshSession) => Some(
             "check `client_id`, the user and the secret, and that the app is approved for that user"

@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns the level of the logs: only errors for a question, everything for a run.
+/// Returns the log level: errors only, except for `run`.
 fn log_level(command: &Command) -> &'static str {
     match command {
         Command::Run => "info",

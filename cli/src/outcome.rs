@@ -1,4 +1,4 @@
-//! What a command found, and how it is printed for people and for programs.
+//! The outcome of a command, printed for people or as JSON for programs.
 
 use std::process::ExitCode;
 
@@ -6,19 +6,19 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
-/// What a command found.
+/// The outcome of a command.
 pub(crate) struct Outcome {
-    /// For programs.
+    /// The output for programs.
     pub(crate) json: Value,
-    /// For people.
+    /// The output for people.
     pub(crate) text: String,
-    /// Whether something wants attention.
-    pub(crate) decision: FieldDecision,
+    /// Whether a person must act.
+    pub(crate) status: Status,
 }
 
-/// Whether something wants attention.
+/// Whether a person must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FieldDecision {
+pub(crate) enum Status {
     /// All is well: exit status 0.
     Well,
     /// Something was found: exit status 1.
@@ -30,7 +30,7 @@ impl Outcome {
         Self {
             json,
             text,
-            decision: FieldDecision::Well,
+            status: Status::Well,
         }
     }
 
@@ -41,9 +41,9 @@ impl Outcome {
             false => self.text.trim_end().to_owned(),
         };
         println!("{printed}");
-        match self.decision {
-            FieldDecision::Well => ExitCode::SUCCESS,
-            FieldDecision::Found => ExitCode::FAILURE,
+        match self.status {
+            Status::Well => ExitCode::SUCCESS,
+            Status::Found => ExitCode::FAILURE,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator sees of the real program: help, mistakes and unreachable sides.
+//! The output of the program: help, mistakes and unreachable sides.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{Org, local};
 
-/// A port on which nothing listens: the first one, which is reserved and never handed out.
+/// A port on which nothing listens: port 1 is reserved.
 const NOWHERE: &str = "127.0.0.1:1";
 
 struct Printed {
@@ -39,7 +39,7 @@ fn help(words: &[&str]) -> String {
     printed.out
 }
 
-/// A folder with a configuration whose sides are at these addresses.
+/// Returns a folder with a configuration for sides at these addresses.
 fn configured(login_url: &str, database: &str, private_key: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
@@ -109,7 +109,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_2() {
+fn wrong_command_line_has_exit_status_2() {
     let printed = syncline(Path::new("syncline.toml"), &["conflicts", "resolve", "7"]);
     assert_eq!(printed.status, 2);
     assert!(printed.err.contains("--winner"), "{}", printed.err);
@@ -120,7 +120,7 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
-fn a_missing_configuration_is_reported_with_a_fix() {
+fn missing_configuration_is_reported_with_a_fix() {
     let printed = syncline(Path::new("/nowhere/syncline.toml"), &["status"]);
     assert_eq!(printed.status, 1);
     assert!(
@@ -159,7 +159,7 @@ fn configuration_mistakes_are_printed_with_line_and_fix() {
 }
 
 #[test]
-fn an_unknown_tenant_lists_the_known_ones() {
+fn unknown_tenant_lists_the_known_ones() {
     let folder = nowhere();
     let config = folder.path().join("syncline.toml");
     let printed = syncline(&config, &["status", "--tenant", "globex"]);
@@ -172,7 +172,7 @@ fn an_unknown_tenant_lists_the_known_ones() {
 }
 
 #[test]
-fn an_unreachable_database_never_shows_its_password() {
+fn unreachable_database_never_shows_its_password() {
     let folder = nowhere();
     let printed = syncline(&folder.path().join("syncline.toml"), &["migrate"]);
     assert_eq!(printed.status, 1);
@@ -190,7 +190,7 @@ fn an_unreachable_database_never_shows_its_password() {
 }
 
 #[test]
-fn an_unreachable_org_is_reported_with_a_fix() {
+fn unreachable_org_is_reported_with_a_fix() {
     let folder = nowhere();
     let printed = syncline(&folder.path().join("syncline.toml"), &["check"]);
     assert_eq!(printed.status, 1);
@@ -210,7 +210,7 @@ fn uninstall_requires_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_sign_in_is_reported_with_a_fix() {
+async fn refused_login_is_reported_with_a_fix() {
     let org: Running = server::start(Org::default(), &Options::default())
         .await
         .expect("a local org");

@@ -1,10 +1,10 @@
-//! `syncline explain` as an operator sees it, over a history that stands here.
+//! The output of `syncline explain`, for a fixed history.
 
 use std::process::{Command, Output};
 
 use throwaway_postgres::TestDatabase;
 
-/// Two records with the same external id, and what happened to the first.
+/// Two records with the same external id, and the history of the first.
 const HISTORY: &str = r#"
 insert into syncline.sync_link (record_id, tenant, object, external_id, canonical_id, salesforce_id, agreed, remote_state) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'A-1', 'a-1', '001000000000001AAA', true, '{"presence": "present", "presence_version": {}, "fields": {}}'),
@@ -78,7 +78,7 @@ Name = {{ column = "name" }}
         scene
     }
 
-    /// Runs the program and returns its status and what it printed, output and errors.
+    /// Runs the program and returns its status and its output, errors included.
     async fn syncline(&self, words: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         command
@@ -102,7 +102,7 @@ Name = {{ column = "name" }}
 }
 
 #[tokio::test]
-async fn a_history_is_shown_in_order() {
+async fn history_is_shown_in_order() {
     let scene = Scene::new().await;
     let (status, printed) = scene
         .syncline(&["explain", "a-1", "--object", "Account"])
@@ -112,7 +112,7 @@ async fn a_history_is_shown_in_order() {
 }
 
 #[tokio::test]
-async fn json_decisions_hold_their_input() {
+async fn json_decisions_contain_their_input() {
     let scene = Scene::new().await;
     let (status, printed) = scene
         .syncline(&["explain", "001000000000001", "--json"])

@@ -1,7 +1,7 @@
 //! A queue function that panics on the message `panic` and accepts every other one.
 //!
-//! Deployed by a test, to prove on the real build and runtime that a panic takes one message with it
-//! and not the batch, the process or the next invocation.
+//! A test deploys it, to prove with the real build and runtime that a panic fails one message, and not the
+//! batch, the process or the next invocation.
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};

@@ -1,5 +1,4 @@
-//! One piece of an invocation, kept apart from the others: if it fails, panics or never ends, the others
-//! go on.
+//! Isolates one part of an invocation: if it fails, panics or never ends, the others continue.
 
 use std::any::Any;
 use std::fmt;
@@ -10,7 +9,7 @@ use futures_util::FutureExt;
 
 use crate::time_limits::TimeLimits;
 
-/// Why a piece was not done.
+/// Why a part was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// It failed, for this reason.
@@ -19,7 +18,7 @@ pub enum Failure {
     Panicked,
     /// It still ran when time was up.
     Abandoned,
-    /// No time was left when its turn came.
+    /// No time was left to start it.
     Untried,
 }
 
@@ -27,7 +26,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(reason) => f.write_str(reason),
-            Self::Panicked => f.write_str("it panicked; the log says where"),
+            Self::Panicked => f.write_str("it panicked; see the log for the place"),
             Self::Abandoned => f.write_str("it was not done at the deadline"),
             Self::Untried => f.write_str("no time was left for it"),
         }
@@ -36,8 +35,7 @@ impl fmt::Display for Failure {
 
 /// Makes one attempt within the limits.
 ///
-/// State that a panic leaves behind belongs to this piece alone: its leases and intents stay in Postgres
-/// and expire there.
+/// Only this part is affected by a panic: its leases and intents stay in Postgres and expire there.
 pub async fn attempt<T, F>(limits: TimeLimits, make: impl FnOnce() -> F) -> Result<T, Failure>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -45,7 +43,7 @@ where
     if limits.is_over() {
         return Err(Failure::Untried);
     }
-    // The panic may come when the future is made or when it is polled.
+    // The panic may occur when the future is created or when it is polled.
     let guarded = AssertUnwindSafe(async { make().await }).catch_unwind();
     match tokio::time::timeout(limits.until_abandoned(), guarded).await {
         Ok(Ok(Ok(done))) => Ok(done),
@@ -58,7 +56,7 @@ where
     }
 }
 
-/// Drops a panic's payload unread: it may quote values. The panic hook has logged where it happened.
+/// Drops a panic's payload unread, because it may quote values. The panic hook has logged the place.
 fn forget(panic: Box<dyn Any + Send>) {
     drop(panic);
 }

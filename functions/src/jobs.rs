@@ -1,8 +1,8 @@
-//! The jobs of the three functions, for one tenant or for all of them at once. What they hold and lose
-//! is given back by whoever calls them.
+//! The jobs of the three functions, for one tenant or for all of them at once. Callers release the leases of
+//! failed jobs.
 //!
-//! Tenants are kept apart: one that fails is told in the result and in the log, and the others go on.
-//! An invocation fails only if the job was done for no tenant.
+//! Tenants are isolated: one that fails is reported in the result and in the log, and the others continue. An
+//! invocation fails only if the job failed for every tenant.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,16 +27,15 @@ use crate::payload::{self, CaptureCall, CaptureJob, ReconcileJob, ReconcileKind}
 use crate::sqs;
 use crate::time_limits::TimeLimits;
 
-/// Tenants that one invocation works for at once. Most are idle and return at once; the others mostly
-/// wait.
+/// Tenants that one invocation handles at a time. Most are idle and end at once; the others mostly wait.
 const TENANTS_AT_ONCE: usize = 256;
 
-/// Captures what a schedule or the relay's queue asks for.
+/// Captures one side for a schedule, or relayed events from their queue.
 ///
 /// # Errors
 ///
-/// When the payload is neither, when the configuration cannot be read or does not know the tenant, when
-/// no tenant could be captured, or when a message has no id, so that its failure could not be told.
+/// When the payload is neither, when the configuration cannot be read or does not have the tenant, when no
+/// tenant could be captured, or when a message has no id, so that its failure cannot be reported.
 pub(crate) async fn capture(
     instance: &Instance,
     payload: Value,
@@ -51,7 +50,7 @@ pub(crate) async fn capture(
     }
 }
 
-/// Captures one side of every named tenant.
+/// Captures one side of the selected tenants.
 async fn capture_side(
     instance: &Instance,
     job: &CaptureJob,
@@ -82,7 +81,7 @@ async fn capture_side(
     outcome.answer(json!({"job": "capture", "side": side}))
 }
 
-/// Journals a batch of events that Salesforce relayed. A message counts as done once its event is durable.
+/// Records a batch of relayed events. A message succeeds once its event is durable.
 async fn capture_relayed(
     instance: &Instance,
     event: SqsEvent,
@@ -111,12 +110,12 @@ async fn capture_relayed(
     Ok(response)
 }
 
-/// Does a reconcile job for every named tenant.
+/// Runs a reconcile job for the selected tenants.
 ///
 /// # Errors
 ///
-/// When the payload is no such job, when the configuration cannot be read or does not know the tenant, or
-/// when no tenant's job was done.
+/// When the payload is not such a job, when the configuration cannot be read or does not have the tenant, or
+/// when the job failed for every tenant.
 pub(crate) async fn reconcile(
     instance: &Instance,
     payload: Value,
@@ -138,11 +137,11 @@ pub(crate) async fn reconcile(
     outcome.answer(json!({"job": <&str>::from(job.kind)}))
 }
 
-/// Answers a batch of wake-ups.
+/// Handles a batch of wake-ups.
 ///
 /// # Errors
 ///
-/// When a message has no id, so that its failure could not be told.
+/// When a message has no id, so that its failure cannot be reported.
 pub(crate) async fn apply(
     instance: &Instance,
     event: SqsEvent,
@@ -168,7 +167,7 @@ pub(crate) async fn apply(
     Ok(response)
 }
 
-/// Whose orgs the events of one batch came from: each is asked for once, even if the answer is an error.
+/// Caches the tenants of the orgs of one batch. Each is looked up once, even if that fails.
 #[derive(Default)]
 struct Owners {
     known: Mutex<BTreeMap<SalesforceId, Result<TenantId, String>>>,
@@ -205,22 +204,22 @@ async fn reconcile_one(
     })
 }
 
-/// What became of each tenant's job.
+/// The outcome of each tenant's job.
 struct Outcome {
     done: BTreeMap<TenantId, Value>,
     failed: BTreeMap<TenantId, String>,
 }
 
 impl Outcome {
-    /// Returns the invocation's answer: `head` with what was done and what failed.
+    /// Returns the invocation's response: `head` with the results and the failures.
     fn answer(self, mut head: Value) -> anyhow::Result<Value> {
         if self.done.is_empty() && !self.failed.is_empty() {
-            let told: Vec<String> = self
+            let reasons: Vec<String> = self
                 .failed
                 .iter()
                 .map(|(tenant, reason)| format!("{tenant}: {reason}"))
                 .collect();
-            anyhow::bail!("no tenant's job was done: {}", told.join("; "));
+            anyhow::bail!("no tenant's job was done: {}", reasons.join("; "));
         }
         head["tenants"] = json!(self.done);
         head["failed"] = json!(self.failed);
@@ -254,7 +253,7 @@ async fn for_each_tenant<'a>(
                 outcome.done.insert(tenant, counts);
             }
             Err(failure) => {
-                error!(tenant = %tenant, reason = %failure, "a tenant's job failed; the others go on");
+                error!(tenant = %tenant, reason = %failure, "a tenant's job failed; the others continue");
                 outcome.failed.insert(tenant, failure.to_string());
             }
         }

@@ -1,7 +1,7 @@
 //! The three Lambda functions: decoding and wiring.
 //!
-//! Nothing here decides anything about a record: deleting this crate would lose wiring, not
-//! knowledge. What the command line needs, too, is in `syncline::host`.
+//! This crate decides nothing about a record; it only connects the engine to Lambda. The parts that the
+//! command line needs too are in `syncline::host`.
 
 pub mod attempt;
 mod jobs;
@@ -10,7 +10,7 @@ pub mod serve;
 pub mod sqs;
 pub mod time_limits;
 
-/// Returns an error with all its causes, as the answer of an invocation.
+/// Returns an error with all its causes, as the response of an invocation.
 fn error_chain(error: anyhow::Error) -> lambda_runtime::Error {
     format!("{error:#}").into()
 }

@@ -1,7 +1,7 @@
-//! What a function is asked to do, parsed from the JSON it was given.
+//! Parses the payloads of the functions.
 //!
-//! A payload that is not exactly one of the known ones is refused with a text that names the field at
-//! fault: a misspelt `keep_polling_seconds` must not silently disable polling.
+//! An unknown payload is refused with an error that names the field: a misspelt `keep_polling_seconds` must
+//! not silently disable polling.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ const WAKE_UP_VERSION: u8 = 1;
 /// Longest time that a capture may keep polling: the longest that a function may run.
 const KEEP_POLLING_SECONDS_MAX: u32 = 900;
 
-/// What is wrong with a payload, and what a right one looks like.
+/// What is wrong with a payload, and the valid form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a payload of {expected}: {problem}")]
 pub struct PayloadError {
@@ -27,7 +27,7 @@ pub struct PayloadError {
     expected: Expected,
 }
 
-/// The payloads there are, as an operator would write them.
+/// The valid payloads, as an operator writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Capture,
@@ -51,17 +51,17 @@ impl fmt::Display for Expected {
     }
 }
 
-/// What the capture function is told.
+/// A payload of the capture function.
 #[derive(Debug)]
 pub enum CaptureCall {
-    /// A schedule's or an operator's word.
+    /// A job from a schedule or an operator.
     Job(CaptureJob),
     /// Events that Salesforce relayed, from their queue.
     Relayed(SqsEvent),
 }
 
 impl CaptureCall {
-    /// Parses what the function was invoked with.
+    /// Parses the payload of an invocation.
     pub fn parse(payload: Value) -> Result<Self, PayloadError> {
         if payload.get("Records").is_none() {
             return CaptureJob::parse(payload).map(Self::Job);
@@ -69,7 +69,7 @@ impl CaptureCall {
         serde_json::from_value(payload)
             .map(Self::Relayed)
             .map_err(|error| PayloadError {
-                problem: format!("it is no batch of messages of a queue ({error})"),
+                problem: format!("it is not a batch of messages of a queue ({error})"),
                 expected: Expected::Capture,
             })
     }
@@ -82,7 +82,7 @@ pub struct CaptureJob {
     pub side: SourceSystem,
     /// The only tenant, or all of them.
     pub tenant: Option<TenantId>,
-    /// How long to go on looking for new changes once everything has been drained.
+    /// How long to keep polling for new changes after everything is drained.
     pub keep_polling_seconds: u32,
 }
 
@@ -181,7 +181,7 @@ pub fn wake_up(body: &str) -> Result<WakeUp, PayloadError> {
     if fields.v != WAKE_UP_VERSION {
         return Err(PayloadError {
             problem: format!(
-                "version {} is not known here; deploy the functions together",
+                "version {} is unknown to this function; deploy the functions together",
                 fields.v
             ),
             expected: Expected::WakeUp,
@@ -195,7 +195,7 @@ pub fn wake_up(body: &str) -> Result<WakeUp, PayloadError> {
     })
 }
 
-/// Takes the job's word off, so that the rest can be parsed by its own strict type.
+/// Separates the job's name, so that the rest can be parsed by its own strict type.
 fn split(payload: Value, expected: Expected) -> Result<(String, Map<String, Value>), PayloadError> {
     let problem = |problem: &str| PayloadError {
         problem: problem.to_owned(),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_payload_names_side_tenant_and_polling() {
+    fn capture_payload_has_side_tenant_and_polling() {
         let full = json!({"job": "capture", "side": "salesforce", "tenant": "acme", "keep_polling_seconds": 50});
         assert_eq!(
             CaptureJob::parse(full),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_payload_with_anything_else_is_refused_by_the_name_of_the_field() {
+    fn invalid_capture_payload_is_refused_with_the_field() {
         let refused = |payload| problem(CaptureJob::parse(payload));
         let misspelt = json!({"job": "capture", "side": "postgres", "keep_poling": 50});
         assert!(refused(misspelt).contains("`keep_poling`"));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sent_wake_up_is_understood() {
+    fn sent_wake_up_is_parsed() {
         let sent = WakeUp::Apply {
             v: 1,
             tenant: TenantId::parse("acme").unwrap(),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_up_of_another_version_is_refused() {
+    fn wake_up_of_another_version_is_refused() {
         let refused = |body: &str| problem(wake_up(body));
         assert!(refused("hello").contains("not JSON"));
         let newer = r#"{"v":2,"job":"apply","tenant":"acme","object":"Account","permit":0}"#;

@@ -1,4 +1,4 @@
-//! One function's life: invocation after invocation on one instance, each ended in the same way.
+//! Serves the invocations of one function instance.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -36,8 +36,8 @@ pub async fn reconcile() -> Result<(), Error> {
     serve(jobs::reconcile).await
 }
 
-/// Serves invocations. Leases that the jobs of one left behind are given back before it is answered,
-/// also after a failure: afterwards Lambda may freeze the process for good.
+/// Serves invocations. Releases leases of failed jobs before it responds, even after a failure: after the
+/// response Lambda may freeze the process for ever.
 async fn serve<E, A>(
     work: impl AsyncFn(&Instance, E, TimeLimits) -> anyhow::Result<A>,
 ) -> Result<(), Error>

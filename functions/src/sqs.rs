@@ -1,10 +1,9 @@
-//! What a queue is told about a batch of its messages.
+//! Handles batches of queue messages and builds their responses.
 //!
-//! The response decides which messages are deleted, so it is built in one place, for [`handle_batch`]
-//! and [`handle_groups`] alike, and only from ids that came in. Lambda's rules that it minds: an id that
-//! is empty, misspelt or not of the batch fails the whole batch; an empty list says that everything
-//! succeeded; an invocation that dies returns every message. This module knows nothing of what a
-//! message means.
+//! The response decides which messages are deleted, so one function builds it for [`handle_batch`] and
+//! [`handle_groups`], only from ids of the batch. It follows Lambda's rules: an id that is empty, misspelt or
+//! not of the batch fails the whole batch; an empty list means that all messages succeeded; an invocation that
+//! fails returns every message to the queue. This module knows nothing of the content of messages.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,22 +15,22 @@ use tracing::{error, warn};
 use crate::attempt::{Failure, attempt};
 use crate::time_limits::TimeLimits;
 
-/// Messages of a batch that are handled at once. They are wake-ups of different tenants, objects or
-/// permits; few enough to share one instance's connections.
+/// Messages of a batch that are handled at a time. They are wake-ups of different tenants, objects or permits;
+/// few enough to share one instance's connections.
 const MESSAGES_AT_ONCE: usize = 4;
 
-/// The batch cannot be answered message by message. Nothing of it was handled.
+/// The response cannot name the failed messages of the batch. No message was handled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// A message has no id, so that its failure could not be told.
+    /// A message has no id, so that its failure cannot be reported.
     #[error("message {0} of the batch has no id; the whole batch returns to the queue")]
     MissingId(usize),
 }
 
-/// Handles each message of a batch by itself and returns which of them are to be delivered again.
+/// Handles each message of a batch separately and returns which of them must be delivered again.
 ///
-/// `handle` gets the body as it came: what it cannot parse is one failed message. A panic in it fails
-/// that message alone. Messages whose turn has not come when time runs out are reported untried.
+/// `handle` gets the unparsed body: an invalid body is one failed message. A panic in it fails only that
+/// message. Messages that are not started when time runs out are reported as untried.
 pub async fn handle_batch<H, F>(
     event: SqsEvent,
     limits: TimeLimits,
@@ -53,11 +52,11 @@ where
     Ok(response(failed))
 }
 
-/// Handles a batch in groups: `parse` says of each body to which group it belongs and what it holds,
-/// `handle` takes what is in a group at once.
+/// Handles a batch in groups: `parse` returns the group and the content of each body, `handle` handles all
+/// messages of a group at once.
 ///
-/// What cannot be parsed is one failed message. If a group fails, each of its messages is tried alone,
-/// so that one that can never succeed takes no other with it. Groups do not wait for each other.
+/// An invalid body is one failed message. If a group fails, each of its messages is tried alone, so that a
+/// message that can never succeed does not fail others. Groups do not wait for each other.
 pub async fn handle_groups<K, T, P, PF, H, HF>(
     event: SqsEvent,
     limits: TimeLimits,
@@ -114,7 +113,7 @@ where
     if let [(id, _)] = messages.as_slice() {
         return Failures::from([(id.clone(), failure)]);
     }
-    warn!(reason = %failure, count = messages.len(), "messages failed together and are tried one by one");
+    warn!(reason = %failure, count = messages.len(), "a group of messages failed; each is tried alone");
     let mut failed = Failures::new();
     for (id, held) in messages {
         if let Err(failure) = attempt(limits, || handle(group.clone(), vec![held])).await {
@@ -134,7 +133,7 @@ fn response(failed: Failures) -> SqsBatchResponse {
     response
 }
 
-/// Returns bodies by message id. A message that came twice in one batch is one message.
+/// Returns bodies by message id. A message that is twice in a batch counts once.
 fn identified(records: Vec<SqsMessage>) -> Result<BTreeMap<String, String>, BatchError> {
     records
         .into_iter()
@@ -152,7 +151,7 @@ fn report(id: &str, failure: &Failure) {
             warn!(message.id = id, reason = %failure, "a message failed and returns to the queue");
         }
         Failure::Panicked | Failure::Abandoned => {
-            error!(message.id = id, reason = %failure, "a message broke and returns to the queue");
+            error!(message.id = id, reason = %failure, "a message was not handled and returns to the queue");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How long an invocation may go on.
+//! The time limits of an invocation.
 //!
-//! Lambda kills what runs past its timeout, and with it the answers of everything that had already
-//! succeeded. So there are two limits before that one: jobs stop at the first, and what still runs at the
-//! second is abandoned and reported.
+//! Lambda kills an invocation at its timeout, and the results of everything that had succeeded are lost. So
+//! there are two earlier limits: jobs stop at the first, and jobs that still run at the second are abandoned
+//! and reported.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use syncline::engine::system::SystemClock;
 use syncline::job::deadline::Deadline;
 use syncline::ports::Clock;
 
-/// Before Lambda's deadline: room to end what is under way. Jobs themselves begin nothing that would
-/// not end in time.
+/// Before Lambda's deadline: time to end running work. Jobs themselves begin no work that would not end in
+/// time.
 const STOP_MARGIN: Duration = Duration::from_secs(4);
 
-/// Before Lambda's deadline: room to serialize and post the response.
+/// Before Lambda's deadline: time to serialize and send the response.
 const ABANDON_MARGIN: Duration = Duration::from_millis(1_500);
 
 /// Longest timeout of a function in milliseconds (AWS Lambda quotas, "Function timeout").
@@ -29,10 +29,10 @@ pub struct TimeLimits {
 }
 
 impl TimeLimits {
-    /// Returns the limits that Lambda's own deadline leaves.
+    /// Returns the limits for Lambda's deadline.
     ///
-    /// Lambda names the moment, in milliseconds since 1970. `cargo lambda watch` names the timeout
-    /// itself in its place; no moment of a real invocation is that small.
+    /// Lambda gives the deadline in milliseconds since 1970. `cargo lambda watch` gives the timeout instead; no
+    /// deadline of a real invocation is that small.
     pub fn of(context: &Context) -> Self {
         if context.deadline <= TIMEOUT_MS_MAX {
             return Self::with_remaining(Duration::from_millis(context.deadline));
@@ -44,7 +44,7 @@ impl TimeLimits {
     /// Returns the limits of an invocation that Lambda would kill after `remaining`.
     pub fn with_remaining(remaining: Duration) -> Self {
         let end = Deadline::after(SystemClock.now_ms(), remaining);
-        // Short timeouts keep most of their time: a margin never takes more than a quarter.
+        // A margin never takes more than a quarter of a short timeout.
         let before = |margin: Duration| end.earlier_by(margin.min(remaining / 4));
         Self {
             stop: before(STOP_MARGIN),

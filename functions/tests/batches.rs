@@ -1,4 +1,4 @@
-//! What the queue is told about batches: the rules of partial batch responses, for any batch.
+//! The rules of partial batch responses, for any batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use syncline_functions::payload::{self, CaptureCall};
 use syncline_functions::sqs::{BatchError, handle_batch, handle_groups};
 use syncline_functions::time_limits::TimeLimits;
 
-/// What handling a message comes to.
+/// The result of handling a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Succeeds,
@@ -94,7 +94,7 @@ fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Panics that are asked for say nothing on the way.
+/// Silences panics that a test causes.
 fn quietly() {
     std::panic::set_hook(Box::new(|_| {}));
 }
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn when_no_time_is_left_every_message_returns(fates in fates()) {
+    fn without_time_every_message_is_reported(fates in fates()) {
         let ids: Vec<String> = (0..fates.len()).map(|place| format!("id-{place}")).collect();
         let messages: Vec<(&str, &str)> = ids
             .iter()
@@ -140,7 +140,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_message_that_never_ends_takes_no_other_with_it(fates in fates(), place in 0_usize..10) {
+    fn endless_message_fails_no_other(fates in fates(), place in 0_usize..10) {
         quietly();
         let mut fates = fates;
         fates.insert(place.min(fates.len()), Fate::NeverEnds);
@@ -162,7 +162,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn any_body_is_one_message_to_a_parser(bodies in proptest::collection::vec(".{0,40}", 1..10)) {
+    fn any_body_is_passed_to_the_parser_unchanged(bodies in proptest::collection::vec(".{0,40}", 1..10)) {
         let ids: Vec<String> = (0..bodies.len()).map(|place| format!("id-{place}")).collect();
         let messages: Vec<(&str, &str)> =
             ids.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
@@ -176,7 +176,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn success_is_an_empty_list_and_only_success_is() {
+async fn only_complete_success_is_an_empty_list() {
     let all_good = event(&[("a", "succeeds"), ("b", "succeeds")]);
     assert_eq!(
         response(all_good, plenty()).await.to_string(),
@@ -185,7 +185,7 @@ async fn success_is_an_empty_list_and_only_success_is() {
 }
 
 #[tokio::test]
-async fn a_failure_is_named_by_the_id_it_came_with() {
+async fn failures_are_reported_by_message_id() {
     quietly();
     let mixed = event(&[
         ("059f36b4", "succeeds"),
@@ -203,7 +203,7 @@ async fn a_failure_is_named_by_the_id_it_came_with() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_succeeds() {
+async fn empty_batch_succeeds() {
     assert_eq!(
         response(event(&[]), plenty()).await.to_string(),
         r#"{"batchItemFailures":[]}"#
@@ -211,7 +211,7 @@ async fn an_empty_batch_succeeds() {
 }
 
 #[tokio::test]
-async fn a_message_without_an_id_fails_the_invocation_before_anything_is_handled() {
+async fn message_without_an_id_fails_the_whole_batch() {
     for id in [Value::Null, json!("")] {
         let records = json!({"Records": [
             {"messageId": "a", "body": "succeeds"},
@@ -257,7 +257,7 @@ async fn group_response(event: SqsEvent, limits: TimeLimits) -> Value {
 
 proptest! {
     #[test]
-    fn a_message_that_fails_takes_no_other_of_its_group_with_it(
+    fn failing_message_fails_no_other_of_its_group(
         fates in fates(),
         groups in proptest::collection::vec(0_u8..3, 10),
     ) {
@@ -283,7 +283,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_group_is_taken_at_once_and_a_body_without_one_fails_alone() {
+async fn group_is_handled_at_once_and_invalid_bodies_fail_alone() {
     let taken = Mutex::new(Vec::new());
     let take = |group: u8, bodies: Vec<String>| {
         taken
@@ -305,7 +305,7 @@ async fn a_group_is_taken_at_once_and_a_body_without_one_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_group_that_never_ends_is_reported_whole_and_holds_up_no_other() {
+async fn endless_group_is_reported_and_delays_no_other() {
     let batch = event(&[
         ("a", "1 never ends"),
         ("b", "2 succeeds"),
@@ -317,7 +317,7 @@ async fn a_group_that_never_ends_is_reported_whole_and_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn when_no_time_is_left_no_group_is_begun() {
+async fn without_time_no_group_is_started() {
     let batch = event(&[("a", "1 panics"), ("b", "2 succeeds")]);
     let over = TimeLimits::with_remaining(Duration::ZERO);
     assert_eq!(reported(&group_response(batch, over).await), ["a", "b"]);
@@ -327,7 +327,7 @@ async fn when_no_time_is_left_no_group_is_begun() {
 const RELAYED: &str = include_str!("../../infra/events/capture-relay.json");
 
 #[tokio::test]
-async fn the_sample_of_relayed_events_is_one_group_by_its_org_and_one_failed_message() {
+async fn relay_sample_is_one_group_and_one_failed_message() {
     let sample = serde_json::from_str(RELAYED).expect("the sample is JSON");
     let CaptureCall::Relayed(batch) = CaptureCall::parse(sample).expect("it is a batch") else {
         panic!("it is no schedule's payload");
@@ -359,7 +359,7 @@ async fn the_sample_of_relayed_events_is_one_group_by_its_org_and_one_failed_mes
 }
 
 #[test]
-fn the_capture_function_tells_a_schedule_from_a_batch() {
+fn capture_function_distinguishes_schedules_from_batches() {
     let schedule = json!({"job": "capture", "side": "salesforce"});
     assert!(matches!(
         CaptureCall::parse(schedule),

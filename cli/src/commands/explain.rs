@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 
 use super::Context;
 
-/// Shows everything that happened to the record that `key` names.
+/// Shows the history of the record with this key.
 pub(super) async fn explain(
     context: &Context,
     key: &str,
@@ -92,7 +92,7 @@ fn text_of(timeline: &RecordTimeline) -> String {
     text
 }
 
-/// Returns an entry in words, one line or more.
+/// Formats an entry as one or more lines.
 fn lines(entry: &TimelineEntry) -> Vec<String> {
     let entry_fields = Particulars(&entry.particulars);
     match entry.kind {
@@ -202,11 +202,11 @@ fn side(word: &str) -> &str {
     }
 }
 
-/// What an entry holds, as a person reads it.
+/// The details of an entry, formatted for people.
 struct Particulars<'e>(&'e Map<String, Json>);
 
 impl Particulars<'_> {
-    /// A text without its quotes; empty if there is none.
+    /// Returns a text without its quotes; empty if it is absent.
     fn word(&self, name: &str) -> String {
         match self.0.get(name) {
             None | Some(Json::Null) => String::new(),
@@ -215,7 +215,7 @@ impl Particulars<'_> {
         }
     }
 
-    /// A value as JSON; `none` if there is none.
+    /// Returns a value as JSON; `none` if it is absent.
     fn value(&self, name: &str) -> String {
         self.0
             .get(name)

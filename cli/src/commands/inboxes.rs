@@ -9,7 +9,7 @@ use syncline::model::value::Value;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
 use crate::arguments::{ConflictNumber, Conflicts, Deadletters, Listing, Winner};
-use crate::outcome::{FieldDecision, Outcome, table};
+use crate::outcome::{Outcome, Status, table};
 
 use super::Context;
 
@@ -89,7 +89,7 @@ async fn resolve(
         Winner::Postgres => SourceSystem::Postgres,
         Winner::Salesforce => SourceSystem::Salesforce,
     };
-    let (mut text, mut json, mut decision) = (String::new(), Vec::new(), FieldDecision::Well);
+    let (mut text, mut json, mut status) = (String::new(), Vec::new(), Status::Well);
     for number in numbers {
         let resolution = match open_conflict(&store, tenant, number.id).await? {
             None => Resolution::Closed,
@@ -111,7 +111,7 @@ async fn resolve(
             Resolution::Closed => "no such open conflict",
         };
         if resolution != Resolution::Resolved {
-            decision = FieldDecision::Found;
+            status = Status::Found;
         }
         text.push_str(&format!("{}: {message}\n", number.id));
         json.push(json!({"conflict_id": number.id, "resolution": resolution}));
@@ -119,7 +119,7 @@ async fn resolve(
     Ok(Outcome {
         json: json!(json),
         text,
-        decision,
+        status,
     })
 }
 
@@ -201,9 +201,9 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
     Ok(Outcome {
         json: json!({"replayed": replayed, "missing": missing}),
         text,
-        decision: match missing.is_empty() {
-            true => FieldDecision::Well,
-            false => FieldDecision::Found,
+        status: match missing.is_empty() {
+            true => Status::Well,
+            false => Status::Found,
         },
     })
 }

@@ -1,4 +1,4 @@
-//! All jobs in this process.
+//! Runs all jobs in this process.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
     let stopper = engine.clone();
     let stopping = tokio::spawn(async move {
-        // If no handler can be set, Ctrl-C ends the process at once, which loses nothing either.
+        // If no handler can be set, Ctrl-C ends the process at once; this loses nothing either.
         if tokio::signal::ctrl_c().await.is_ok() {
             stopper.stop();
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use syncline::engine::check::{Finding, Level};
 use syncline::model::ids::TenantId;
 
-use crate::outcome::{FieldDecision, Outcome, table};
+use crate::outcome::{Outcome, Status, table};
 
 use super::Context;
 
@@ -39,9 +39,9 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         json: serde_json::Value::Object(json),
         text,
-        decision: match mistakes {
-            true => FieldDecision::Found,
-            false => FieldDecision::Well,
+        status: match mistakes {
+            true => Status::Found,
+            false => Status::Well,
         },
     })
 }
@@ -107,7 +107,7 @@ pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Ou
     }
     refuse_if_shared(context).await?;
     for tenant in &context.tenants {
-        // Does not ask the org: uninstalling must work when the org is gone.
+        // Makes no call to the org: uninstalling must work without it.
         context.instance.store(tenant).await?.uninstall().await?;
     }
     Ok(done(

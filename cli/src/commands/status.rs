@@ -3,7 +3,7 @@
 use serde_json::json;
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
-use crate::outcome::{FieldDecision, Outcome, table};
+use crate::outcome::{Outcome, Status, table};
 
 use super::Context;
 
@@ -21,9 +21,9 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         json: json!(found),
         text: found.iter().map(tenant_text).collect(),
-        decision: match broken {
-            true => FieldDecision::Found,
-            false => FieldDecision::Well,
+        status: match broken {
+            true => Status::Found,
+            false => Status::Well,
         },
     })
 }
@@ -107,7 +107,7 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
         ));
     }
     if object.needs_resync {
-        remarks.push("needs resync: it is being read as a whole".to_owned());
+        remarks.push("needs resync: all its records are being read again".to_owned());
     }
     if object.filtered_out > 0 {
         remarks.push(format!("{} filtered out", object.filtered_out));
@@ -120,12 +120,12 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
     }
     if object.unknown_writes > 0 {
         remarks.push(format!(
-            "{} writes without an answer",
+            "{} writes with an unknown outcome",
             object.unknown_writes
         ));
     }
     if object.detection_narrowed {
-        remarks.push("polled: an edit between two polls may go unseen".to_owned());
+        remarks.push("polled: an edit between two polls may be missed".to_owned());
     }
     remarks
 }

@@ -1,11 +1,10 @@
-//! The history that the planner's page shows is one that the engine really made.
+//! The example history of the planner's page is what `syncline explain` prints.
 //!
-//! A record lives through a whole story between a real Postgres and the local org; what `syncline explain
-//! KEY --json` prints of it is the page's example, committed beside the page. Ids and times differ from
-//! run to run and are put in order first; anything else that differs means that the page shows what the
-//! command no longer prints.
+//! The test runs a record through a series of changes between a real Postgres and the local org. The output of
+//! `syncline explain KEY --json` must equal the page's committed example. Ids and times differ between runs, so
+//! they are replaced first.
 //!
-//! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test history` writes it anew.
+//! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test history` writes the example.
 
 mod ordered;
 mod scene;
@@ -21,7 +20,7 @@ const FILE: &str = concat!(
     "/../planner-wasm/www/src/timeline/history.json"
 );
 
-/// Every kind of entry but `observed` and `settled`, without which there is no story.
+/// The kinds of entries that the history must contain, besides `observed` and `settled`.
 const CHAPTERS: [&str; 8] = [
     "conflict_closed",
     "conflict_opened",
@@ -34,8 +33,8 @@ const CHAPTERS: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_of_the_page_is_what_explain_prints_of_that_story() {
-    let mut history = story::told().await;
+async fn page_example_is_what_explain_prints() {
+    let mut history = story::history().await;
     let kinds = kinds(&history);
     for chapter in CHAPTERS {
         assert!(kinds.contains(chapter), "no {chapter} in {kinds:?}");
@@ -65,7 +64,7 @@ fn kinds(history: &Json) -> BTreeSet<&str> {
 fn first_difference(committed: &str, printed: &str) -> String {
     let mut lines = committed.lines().zip(printed.lines()).enumerate();
     lines.find(|(_, (one, other))| one != other).map_or_else(
-        || "one goes on where the other ends".to_owned(),
+        || "one is longer than the other".to_owned(),
         |(line, (one, other))| format!("line {}: {one:?} became {other:?}", line + 1),
     )
 }

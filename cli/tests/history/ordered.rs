@@ -1,19 +1,19 @@
-//! Puts ids and times of a history in order, so that two runs of one story are told alike.
+//! Replaces ids and times of a history, so that two runs have the same output.
 //!
-//! What is kept: which ids are the same, and what came after what.
+//! Equal ids stay equal, and the order of times stays the same.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::{Value as Json, json};
 
-/// When the story begins, as it is told.
+/// The first time after replacement.
 const BEGINNING: &str = "2026-05-04T08:00:00Z";
 
-/// From one moment to the next, as it is told.
+/// The step between two times after replacement.
 const STEP: Duration = Duration::seconds(61);
 
-/// Puts a history in order.
+/// Replaces ids and times of a history.
 pub(crate) fn in_order(history: &mut Json) {
     let mut names = Names::default();
     names.replace(history);
@@ -26,7 +26,7 @@ pub(crate) fn in_order(history: &mut Json) {
     }
 }
 
-/// Ids and hashes that are random, or hold the address of a server, by what they become.
+/// Replacements of ids and hashes that are random or contain the address of a server.
 #[derive(Default)]
 struct Names(BTreeMap<String, String>);
 
@@ -39,7 +39,7 @@ impl Names {
                         ("record_id" | "intent_id", Json::String(id)) => {
                             *member = json!(self.named(id, id_of));
                         }
-                        // Of a cursor only an id at its end is random.
+                        // In a cursor only an id at its end is random.
                         ("cursor", Json::String(cursor)) if ends_with_id(cursor) => {
                             let (kind, id) = cursor.split_at(cursor.len() - ID_CHARS);
                             let id = self.named(id, id_of);
@@ -79,7 +79,7 @@ fn ends_with_id(cursor: &str) -> bool {
     id.is_some_and(|id| id.bytes().filter(|byte| *byte == b'-').count() == 4)
 }
 
-/// The moments of the database's clock, and when each side was last seen to change.
+/// Replacements of times: those of the database's clock, and the last change of each side.
 #[derive(Default)]
 struct Moments {
     last: Option<String>,
@@ -89,14 +89,14 @@ struct Moments {
 
 impl Moments {
     fn replace(&mut self, entry: &mut Json) {
-        let told = self.told(entry["at"].as_str().expect("a time"));
-        let text = told.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let replaced = self.replaced(entry["at"].as_str().expect("a time"));
+        let text = replaced.to_rfc3339_opts(SecondsFormat::Secs, true);
         entry["at"] = json!(text);
         if entry["observed_at"].is_string() {
             entry["observed_at"] = json!(text);
         }
         if let ("observed", Some(side)) = (kind(entry), entry["side"].as_str()) {
-            self.seen.insert(side.to_owned(), told);
+            self.seen.insert(side.to_owned(), replaced);
         }
         let Some(changed) = entry
             .pointer_mut("/input/changed_at_ms")
@@ -111,8 +111,8 @@ impl Moments {
         }
     }
 
-    /// What is recorded at one moment is told at one.
-    fn told(&mut self, at: &str) -> DateTime<Utc> {
+    /// Returns the replacement of a time; equal times have the same one.
+    fn replaced(&mut self, at: &str) -> DateTime<Utc> {
         if self.last.as_deref().is_some_and(|last| last != at) {
             self.count += 1;
         }

@@ -1,5 +1,5 @@
-//! One mapped object between a fresh database and a fresh org, with the engine in this process and the
-//! operator's program beside it.
+//! One mapped object with a new database and a new org, the engine in this process, and the operator's
+//! program.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,7 +14,7 @@ use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
 use throwaway_postgres::TestDatabase;
 
-/// Rounds after which a record that is not at rest never will be.
+/// Most rounds until all work is done.
 const ROUNDS_MAX: usize = 20;
 
 const TABLE: &str = "
@@ -28,7 +28,7 @@ create table account (
     revenue numeric(18, 2)
 )";
 
-/// Both sides and what stands between them.
+/// Both sides and the engine.
 pub(crate) struct Scene {
     org: Running,
     database: TestDatabase,
@@ -38,7 +38,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Sets the scene: control plane and triggers are in place, nothing has happened yet.
+    /// Starts both sides, and installs control plane and triggers.
     pub(crate) async fn set() -> Self {
         let database = TestDatabase::empty().await;
         let org = server::start(Org::default(), &Options::default())
@@ -65,7 +65,7 @@ impl Scene {
         scene
     }
 
-    /// Runs the operator's program, which must succeed, and returns what it prints.
+    /// Runs the operator's program, which must succeed, and returns its output.
     pub(crate) async fn syncline(&self, words: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         command
@@ -85,7 +85,7 @@ impl Scene {
         String::from_utf8(stdout).expect("it prints UTF-8")
     }
 
-    /// An application changes rows.
+    /// Runs SQL as an application.
     pub(crate) async fn sql(&self, statement: &'static str) {
         let mut connection = self.database.connect().await;
         sqlx::raw_sql(statement)
@@ -94,7 +94,7 @@ impl Scene {
             .expect("the application's change");
     }
 
-    /// A person edits the account in Salesforce.
+    /// Updates the account as a Salesforce user.
     pub(crate) fn edit(&self, fields: Json) {
         self.org.with_org(|org| {
             let token = org.open_session(local::PERSON).expect("a session");
@@ -118,8 +118,8 @@ impl Scene {
         self.org.with_org(|org| org.declare(&refusal.once()));
     }
 
-    /// Does all the work that there is, as schedules and wake-ups would.
-    pub(crate) async fn come_to_rest(&self) {
+    /// Runs all jobs until there is no more work.
+    pub(crate) async fn drain(&self) {
         let account = ObjectName::parse("Account").expect("a name");
         for _ in 0..ROUNDS_MAX {
             let deadline = self.engine.deadline_in(Duration::from_secs(600));
@@ -132,7 +132,7 @@ impl Scene {
                 return;
             }
         }
-        panic!("the record does not come to rest");
+        panic!("the work does not end");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Façade over the record plan, for callers who hold one envelope.
+//! Plans one change envelope, for callers without a record.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::merge::{MergeOutcome, ROOT, merge_payload, same, sorted};
 use super::route::ApplyLane;
 use super::rule::Rule;
 
-/// What is known beside the envelope.
+/// What is known besides the envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
@@ -131,7 +131,7 @@ fn lane(context: &PlannerContext) -> ApplyLane {
     }
 }
 
-/// A delete travels if the other side still holds what both agreed on.
+/// Plans a delete: it is written if the other side still has the values of the base.
 fn plan_tombstone(context: &PlannerContext) -> PlanDecision {
     let delete = || PlanDecision {
         payload: Some(Json::Null),
@@ -158,7 +158,7 @@ fn plan_tombstone(context: &PlannerContext) -> PlanDecision {
     }
 }
 
-/// The other side lacks a record that both once held, so it deleted it.
+/// Plans an edit of a record that the other side has deleted.
 fn edit_of_deleted(object: &ObjectSync, base: &Json, envelope: &ChangeEnvelope) -> MergeOutcome {
     let edited = match (base, &envelope.payload) {
         (Json::Object(base), Json::Object(sent)) => sorted(sent)
@@ -217,7 +217,7 @@ fn three_way(
     (outcome, explanation)
 }
 
-/// Decides one field from base, what the other side holds and what the envelope carries.
+/// Decides one field from the base, the other side's value and the envelope's value.
 fn decide_field(
     object: &ObjectSync,
     field: &str,
@@ -248,7 +248,7 @@ fn decide_field(
 /// A null as canonical JSON.
 const NULL: &str = "null";
 
-/// Payloads that are not objects are one value.
+/// Merges payloads that are not objects as one value.
 fn whole(base: &Json, current: &Json, incoming: &Json) -> MergeOutcome {
     if same(current, incoming) || same(base, incoming) {
         MergeOutcome::Noop

@@ -1,7 +1,7 @@
-//! `syncline.toml` as types that cannot be wrong.
+//! `syncline.toml` as types that are always valid.
 //!
-//! Parsing turns every mistake into an error that names the line and the fix. This module knows
-//! nothing of files, environments or secrets' values: it holds where a secret is, never the secret.
+//! Parsing reports every mistake with its line and its fix. This module does not read files, environments or
+//! secrets: it contains the address of a secret, never the secret.
 
 mod keys;
 mod mistake;
@@ -35,7 +35,7 @@ pub struct Config {
 pub struct TenantConfig {
     /// Its name.
     pub tenant: TenantId,
-    /// How to reach and enter the org.
+    /// How to reach the org and log in to it.
     pub salesforce: SalesforceConfig,
     /// How to reach the database.
     pub postgres: PostgresConfig,
@@ -45,11 +45,11 @@ pub struct TenantConfig {
     pub capture: CaptureMode,
     /// Mapped objects, parents before children where the references allow it.
     pub objects: Vec<ObjectSync>,
-    /// Hash of the tenant's configuration: every decision carries it.
+    /// Hash of the tenant's configuration, stored with every decision.
     pub config_hash: String,
 }
 
-/// Where the org is and how to enter it.
+/// How to reach the org and log in to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct SalesforceConfig {
@@ -95,7 +95,7 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// Returns the place that `text` names, if it names one.
+    /// Parses the address of a secret.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, place) = text.split_once(':')?;
         if place.is_empty() {
@@ -374,8 +374,8 @@ pub struct Deletes {
     pub max_per_hour: Option<u32>,
 }
 
-/// Deletes of an hour that need no approval unless the object sets another limit: one person who
-/// tidies up makes about as many.
+/// Deletes of an hour that need no approval unless the object sets another limit: about as many as one
+/// person makes by hand.
 const MAX_DELETES_PER_HOUR: u32 = 100;
 
 impl Deletes {

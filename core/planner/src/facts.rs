@@ -1,8 +1,8 @@
-//! What was known of one record when it was planned, in a form that can be kept and planned again.
+//! The inputs of one record's plan, in a form that can be stored and planned again.
 //!
-//! A [`RecordState`] borrows from the engine; these facts stand alone. The journal keeps them beside
-//! each decision, and the planner of a browser takes them as its input, so that any past decision can
-//! be made again, under the same rules or under others.
+//! A [`RecordState`] borrows from the engine; these facts own their data. The journal stores them with each
+//! decision, and the planner in the browser takes them as its input. So any past decision can be repeated,
+//! with the same rules or with others.
 
 use std::collections::BTreeMap;
 
@@ -141,13 +141,13 @@ impl RecordFacts {
         facts
     }
 
-    /// Plans the record under these rules.
+    /// Plans the record with these rules.
     pub fn plan(&self, policy: &ObjectSync) -> RecordPlan {
         self.clone().into_plan(policy).1
     }
 
-    /// Plans the record under these rules, and returns its external id with the plan. The values are used
-    /// up: where records come by the thousand, copying them is a good part of the work.
+    /// Plans the record with these rules, and returns its external id with the plan. Consumes the values: for
+    /// thousands of records, copying them would take much of the time.
     pub fn into_plan(mut self, policy: &ObjectSync) -> (String, RecordPlan) {
         let nothing = Payload::new();
         let postgres = self.postgres.take();
@@ -167,7 +167,7 @@ impl RecordFacts {
         (self.external_id, plan)
     }
 
-    /// Returns the fields that a side holds, if it holds the record.
+    /// Returns the fields of a side, if it has the record.
     pub fn held(&self, side: SourceSystem) -> Option<&Payload> {
         match side {
             SourceSystem::Postgres => self.postgres.as_ref(),
@@ -179,7 +179,7 @@ impl RecordFacts {
         self.agreed.unwrap_or(self.base.is_some())
     }
 
-    /// Returns what it usually means that a side lacks the record.
+    /// Returns what it usually means if a side lacks the record.
     fn usual_absence(&self) -> Presence {
         if self.has_agreed() {
             Presence::Deleted
@@ -203,7 +203,7 @@ impl RecordFacts {
         self.changed_at_ms.set(side, state.changed_at_ms);
     }
 
-    /// Returns a side that holds these fields, if it holds the record.
+    /// Returns a side with these fields, or without the record.
     fn side(&self, side: SourceSystem, held: Option<Payload>) -> SideState {
         if self.filtered_out && side == SourceSystem::Salesforce {
             return SideState {

@@ -1,6 +1,6 @@
-//! What becomes of one field that both sides hold: three-way, owner first, then policy.
+//! Decides one field of a record that both sides have: three-way, by owner first, then by policy.
 //!
-//! Only comparisons matter here, never values; so canonical values and JSON are decided alike.
+//! Only comparisons matter here, not values, so canonical values and JSON are decided in the same way.
 
 use crate::config::{ConflictPolicy, Direction, ObjectSync, Owner, Seed};
 use crate::model::SourceSystem;
@@ -12,18 +12,18 @@ use super::rule::Rule;
 /// trigger's clock runs before its commit.
 pub(super) const CLOCK_TOLERANCE_MS: i64 = 2_000;
 
-/// How the two sides' values and the base stand to each other.
+/// The comparisons of the two sides' values and the base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ThreeWay {
-    /// Both sides hold the same.
+    /// Both sides are equal.
     pub same: bool,
-    /// The base, if there is one, holds the same as Postgres.
+    /// Postgres equals the base, if there is one.
     pub postgres_is_base: Option<bool>,
-    /// The base, if there is one, holds the same as Salesforce.
+    /// Salesforce equals the base, if there is one.
     pub salesforce_is_base: Option<bool>,
-    /// Postgres holds a null.
+    /// Postgres has a null.
     pub postgres_null: bool,
-    /// Salesforce holds a null.
+    /// Salesforce has a null.
     pub salesforce_null: bool,
 }
 
@@ -44,8 +44,8 @@ impl ThreeWay {
         }
     }
 
-    /// Returns whether the value of `side` would be lost if it were replaced: it is neither what
-    /// both agreed on nor, where they never agreed, nothing.
+    /// Returns whether replacing the value of `side` would lose an edit: it differs from the base or, without
+    /// a base, is not null.
     pub(super) fn would_be_lost(self, side: SourceSystem) -> bool {
         match side {
             SourceSystem::Postgres => !self.postgres_is_base.unwrap_or(self.postgres_null),
@@ -54,10 +54,10 @@ impl ThreeWay {
     }
 }
 
-/// What decides when comparisons alone do not.
+/// The rules that decide when comparisons do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FieldRules {
-    /// Whose value stands, by owner or by direction.
+    /// The side whose value wins, by owner or by direction.
     pub authority: Option<Authority>,
     /// The object's policy.
     pub conflicts: ConflictPolicy,
@@ -67,17 +67,17 @@ pub(super) struct FieldRules {
     pub later: Option<SourceSystem>,
 }
 
-/// A side whose value stands, and why.
+/// A side whose value wins, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     /// The field's owner.
     Owner(SourceSystem),
-    /// The only direction that changes travel in.
+    /// The source of the only direction.
     Direction(SourceSystem),
 }
 
 impl Authority {
-    /// Returns whose value stands for `field`: the direction's source, else the owner.
+    /// Returns the side whose value of `field` wins: the direction's source, else the owner.
     pub(super) fn over(field: &FieldName, sync: &ObjectSync) -> Option<Self> {
         match sync.direction {
             Direction::ToPostgres => Some(Self::Direction(SourceSystem::Salesforce)),
@@ -108,14 +108,14 @@ impl Authority {
     }
 }
 
-/// What becomes of a field.
+/// The decision about a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FieldDecision {
-    /// Both sides hold the same already.
+    /// Both sides are equal already.
     Agree(Rule),
     /// The other side takes the value of `from`.
     Take {
-        /// Whose value stands.
+        /// The side whose value wins.
         from: SourceSystem,
         /// Why.
         rule: Rule,
@@ -124,7 +124,7 @@ pub(super) enum FieldDecision {
     Conflict,
 }
 
-/// Returns whether changes may travel to `side`.
+/// Returns whether changes may be written to `side`.
 pub(super) fn may_write(direction: Direction, side: SourceSystem) -> bool {
     match (direction, side) {
         (Direction::Both, _)
@@ -135,7 +135,7 @@ pub(super) fn may_write(direction: Direction, side: SourceSystem) -> bool {
     }
 }
 
-/// Returns the side that edited later, if the times differ by more than the clocks can.
+/// Returns the side that edited later, if the times differ by more than the clocks may.
 pub(super) fn later_edit(
     postgres_ms: Option<i64>,
     salesforce_ms: Option<i64>,
@@ -152,7 +152,7 @@ pub(super) fn later_edit(
     }
 }
 
-/// Decides one field that both sides have shown.
+/// Decides one field that was seen on both sides.
 pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     match (seen.same, seen.postgres_is_base, seen.salesforce_is_base) {
         (true, Some(true), _) => FieldDecision::Agree(Rule::Equal),
@@ -169,8 +169,8 @@ pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     }
 }
 
-/// An edit travels, unless the other side's value stands: then that is written back, or the sides
-/// would differ for ever.
+/// Decides a field that one side changed: its edit is written to the other side, unless the other side's
+/// value wins. Then that value is written back, because the sides would otherwise stay different.
 fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> FieldDecision {
     match rules.authority {
         Some(authority) if authority.side() != editor => FieldDecision::Take {
@@ -199,8 +199,8 @@ fn both_changed(rules: FieldRules) -> FieldDecision {
     }
 }
 
-/// Nothing is nulled here: a null means only that a side has nothing yet, and is filled in; where
-/// the direction forbids that, a person decides.
+/// Decides a field without a base. A null then only means that the side has no value yet, and is filled in;
+/// if the direction forbids that, a person decides.
 fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     let take = |from, rule| FieldDecision::Take { from, rule };
     let source = match (seen.postgres_null, seen.salesforce_null) {

@@ -1,10 +1,9 @@
-//! Which record a change belongs to, on either side.
+//! Finds the record that a change of either side belongs to.
 //!
-//! A row and a Salesforce record find their record by the names they go by: external ids, primary
-//! keys, Salesforce ids. [`rows`] follows the names of rows: keys that are given, changed, swapped and
-//! given up. [`observations`] does the same for what Salesforce was seen to hold, and absorbs each
-//! observation into its record. Both take a batch in order, know no SQL and no clock, and leave it to
-//! the store to load and save what they work on.
+//! Rows and Salesforce records are matched to records by their keys: external ids, primary keys, Salesforce
+//! ids. [`rows`] tracks the keys of rows when they are set, changed, swapped and cleared. [`observations`]
+//! does the same for observations of Salesforce, and absorbs each into its record. Both process a batch in
+//! order, without SQL and clock; the store loads and saves the records.
 
 pub mod observations;
 pub mod rows;
@@ -12,7 +11,7 @@ pub mod rows;
 use crate::model::SyncLink;
 use crate::model::link::Presence;
 
-/// A record with what its link does not hold.
+/// A record: its link, and what the link does not contain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownRecord {
     /// The link.
@@ -21,7 +20,7 @@ pub struct KnownRecord {
     pub generated: bool,
     /// Its row took the external id of another live record.
     pub key_conflict: bool,
-    /// What was last seen of the row.
+    /// Whether the row existed when it was last seen.
     pub postgres_presence: Presence,
     /// When the row last changed, by the trigger's clock.
     pub postgres_changed_at_ms: Option<i64>,

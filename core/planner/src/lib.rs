@@ -1,18 +1,18 @@
-//! Keeps one record equal in Salesforce and Postgres, as a decision: what does it need next?
+//! Decides what one record needs next to be equal in Salesforce and Postgres.
 //!
-//! A record is held by two sides, and a base remembers what both agreed on last. Everything follows
-//! from comparing the three. Read the modules in this order:
+//! A record is on two sides, and the base is the last value that both agreed on. All decisions compare these
+//! three. Read the modules in this order:
 //!
-//! 1. [`model`]: sides, ids, values, changes; what is known of one record.
+//! 1. [`model`]: sides, ids, values, changes, links.
 //! 2. [`config`]: the rules of an object, read from `syncline.toml`.
-//! 3. [`observation`]: what an observation of Salesforce means for what is known of a record.
+//! 3. [`observation`]: absorbs an observation of Salesforce into a record.
 //! 4. [`identity`]: which record a row or an observation belongs to.
 //! 5. [`record`]: what one record needs next. Start at [`plan_record`]; one sentence per rule is in
-//!    [`rule`]. [`facts`] are what a plan was made of, kept so that it can be made again.
-//! 6. [`mod@route`]: by which lane many plans travel to Salesforce.
-//! 7. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
+//!    [`rule`]. [`facts`] are the inputs of a plan, stored so that it can be repeated.
+//! 6. [`mod@route`]: by which lane plans are written to Salesforce.
+//! 7. [`policy`]: retry, wait or park when a record cannot continue; the delete guard.
 //!
-//! [`merge`] and [`change`] decide about one envelope for callers who hold no record.
+//! [`merge`] and [`change`] decide about one envelope for callers without a record.
 //!
 //! Pure: no clock, no I/O, no randomness, and it cannot fail. The same inputs give the same plan in a
 //! Lambda, in a simulation and in the browser.

@@ -1,4 +1,4 @@
-//! Two-way façade over the record plan, for callers who hold two payloads and no base.
+//! Merges two payloads without a base.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -23,7 +23,7 @@ pub enum MergeOutcome {
 /// What a conflict between two whole payloads is called.
 pub const ROOT: &str = "<root>";
 
-/// Merges what `source` sent into what the other side holds, without a base.
+/// Merges the payload that `source` sent into the payload of the other side, without a base.
 ///
 /// A field that the source owns is taken, one that the other side owns is ignored; any other field
 /// is added if `current` lacks it, and conflicts if both have it and differ. A null is a value.

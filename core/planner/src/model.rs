@@ -1,4 +1,4 @@
-//! The words of the engine as types: sides, ids, keys, values, changes, remote states.
+//! The terms of the engine as types: sides, ids, keys, values, changes, remote states.
 //!
 //! Pure: nothing here reads a clock, a socket or an environment.
 

@@ -13,11 +13,11 @@ use crate::record::Confirmation;
 use crate::route::ApplyLane;
 use crate::rule::Rule;
 
-/// Gives enums that strum names `as_str`.
+/// Implements `as_str` for enums with strum names.
 macro_rules! as_str {
     ($($name:ident)+) => {
         $(impl $name {
-            /// Returns the name that stands for it in configuration, SQL and JSON.
+            /// Returns its name in configuration, SQL and JSON.
             pub fn as_str(self) -> &'static str {
                 self.into()
             }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_that_serde_writes() {
+    fn names_equal_those_of_serde() {
         check::<ApplyLane>();
         check::<CaptureMode>();
         check::<ChangeOperation>();

@@ -1,9 +1,8 @@
-//! What one observation of Salesforce means for what is known of a record.
+//! Absorbs observations of Salesforce into records.
 //!
-//! Start at [`absorb`]: each kind of observation has a file of its own, and what it changes is a
-//! closed list of effects that are applied in one place. Observations are ordered by their version,
-//! never by when they arrived; our own writes are recognised by value, never by origin alone. What
-//! cannot be ordered is read again, never guessed.
+//! Start at [`absorb`]: each kind of observation has its own file, and its effects are a closed list that is
+//! applied in one place. Observations are ordered by their version, not by their arrival. Our own writes are
+//! recognised by value, not by origin alone. A record with observations that cannot be ordered is read again.
 
 mod changed;
 mod created;
@@ -31,14 +30,14 @@ use effect::Absorbing;
 
 pub use settle::{Settled, settle_applied};
 
-/// What an observation leaves behind.
+/// The result of absorbing an observation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Absorbed {
     /// The remote state afterwards.
     pub remote_state: RemoteState,
     /// The record's Salesforce id afterwards.
     pub salesforce_id: Option<SalesforceId>,
-    /// Base values that the observation confirms: a write of unknown outcome did take effect.
+    /// Base values that the observation confirms: a write with an unknown outcome had an effect.
     pub base_advance: Payload,
     /// Fields that Salesforce automation changed back, afterwards.
     pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
@@ -46,9 +45,9 @@ pub struct Absorbed {
     pub echoed: Vec<(IntentId, FieldName)>,
     /// Intents whose state the observation settles.
     pub intents: Vec<(IntentId, IntentState)>,
-    /// Values that a write of ours replaced before anyone saw them: logged, never applied.
+    /// Values that a write of ours replaced unseen: logged, never applied.
     pub overwritten: Vec<(FieldName, Value)>,
-    /// What became of the observation.
+    /// The status of the observation.
     pub status: AbsorbStatus,
     /// The record has new work: its task gets a new generation.
     pub dirty: bool,
@@ -56,7 +55,7 @@ pub struct Absorbed {
     pub needs_refresh: bool,
 }
 
-/// What became of an observation.
+/// The status of an observation.
 #[derive(
     Debug,
     Clone,
@@ -72,22 +71,22 @@ pub struct Absorbed {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum AbsorbStatus {
-    /// The remote state took something from it.
+    /// It changed the remote state.
     Taken,
-    /// It showed nothing but our own write.
+    /// It contained only our own write.
     Echo,
     /// It was older than the remote state.
     Superseded,
-    /// It showed what the remote state already held.
+    /// It equals the remote state.
     Unchanged,
-    /// It cannot be ordered: the record is to be read again.
+    /// It cannot be ordered: the record must be read again.
     NeedsRefresh,
 }
 
-/// Absorbs one observation into what is known of the record.
+/// Absorbs one observation into the record's link.
 ///
-/// `intents` are those of the record that are neither confirmed nor refused, oldest first. `parents`
-/// gives the external ids of the records that references point to, as far as they are linked.
+/// `intents` are those of the record that are neither confirmed nor refused, oldest first. `parents` are the
+/// external ids of the linked records that references point to.
 pub fn absorb(
     link: &SyncLink,
     intents: &[Intent],

@@ -1,9 +1,8 @@
-//! What follows when a record cannot go on: it waits, it is read again, or it is parked.
+//! Decides what to do when a record cannot continue: wait, refresh it, or park it.
 //!
-//! [`decide`] is the only place that decides it, whether Salesforce refused a write, Postgres refused
-//! a row, or something stood in the way before either was asked. [`withheld`] decides which fields of
-//! a refused write are left out so that the others can go on. [`delete_guard`] decides when so many
-//! deletes wait for a person.
+//! Only [`decide`] makes this decision, whether Salesforce refused a write, Postgres refused a row, or an
+//! obstacle was found before. [`withheld`] decides which fields of a refused write are left out so that the
+//! others can be written. [`delete_guard`] decides when there are so many deletes that they need approval.
 
 pub mod delete_guard;
 
@@ -11,42 +10,42 @@ use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::WriteAction;
 use crate::model::value::Payload;
 
-/// Tries after which a record is parked: with the waits between them, after 45 minutes at most.
+/// Attempts after which a record is parked: with the waits between them, after 45 minutes at most.
 pub const ATTEMPTS_MAX: u32 = 12;
 
 /// Waits for a missing parent after which a record is parked.
 pub const PARENT_WAITS_MAX: u32 = 10;
 
-/// Waits for another row to give up a unique value, after which the value's field stops.
+/// Waits for another row to release a unique value, after which the value's field is parked.
 pub const VALUE_WAITS_MAX: u32 = 4;
 
-/// Shortest wait between two tries.
+/// Shortest wait between two attempts.
 pub const BACKOFF_MS_MIN: i64 = 1_000;
 
 /// Longest wait: the longest delay that one SQS message may have (SQS quotas, "DelaySeconds").
 pub const BACKOFF_MS_MAX: i64 = 15 * 60 * 1_000;
 
-/// A row that another transaction holds is free again when that transaction ends.
+/// Wait for a row that another transaction has locked; it is free when that transaction ends.
 const ROW_LOCKED_MS: i64 = 500;
 
-/// A row that was written at the same moment is there to be read when that transaction ends.
+/// Wait for a row that another transaction writes; it can be read when that transaction ends.
 const ROW_CONTENDED_MS: i64 = 300;
 
-/// A write that is under way ends with its lease at the latest.
+/// Wait for a write in flight; it ends with its lease at the latest.
 const WRITE_UNDER_WAY_MS: i64 = 5_000;
 
-/// An org that could not be read is asked again soon: the failure is not the record's.
+/// Wait for an org that could not be read: short, because the record is not the cause.
 const UNREADABLE_MS: i64 = 5_000;
 
-/// Calls come back within the hour; a minute keeps the wait short and the log quiet.
+/// Wait for API calls, which become available within the hour; a minute keeps the log short.
 const QUOTA_MS: i64 = 60_000;
 
-/// What an error of Salesforce calls for.
+/// What to do about an error of Salesforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
     /// Try again later, with jitter.
     RetryLater,
-    /// Wait until the org has calls to give.
+    /// Wait until the org has API calls left.
     WaitForQuota,
     /// Get a new session, once.
     RefreshSession,
@@ -58,42 +57,42 @@ pub enum Disposition {
     Park,
 }
 
-/// What keeps a record from going on.
+/// Why a record cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Obstacle {
     /// Salesforce refused the record's write.
     WriteRefused(Disposition),
-    /// The parent that it points to is not there yet, on either side.
+    /// The parent that it references does not exist yet, on either side.
     MissingParent,
-    /// Another transaction holds its row.
+    /// Another transaction has locked its row.
     RowLocked,
     /// Another transaction wrote its row at the same moment.
     RowContended,
     /// A row with its key appeared after the record was planned.
     KeyTaken,
-    /// Another row has a value of it that must be unique. It may be about to give it up.
+    /// Another row has one of its unique values, and may release it soon.
     ValueTaken,
-    /// Rows that are not gone yet point to the row that is to be deleted.
+    /// The row cannot be deleted yet: other rows reference it.
     StillReferenced,
-    /// The statement for its row took longer than it may.
+    /// The statement for its row timed out.
     StatementTimeout,
     /// Postgres refused its row: a value, a constraint or a trigger.
     RowRefused,
-    /// A write of the record is under way.
+    /// A write of the record is in flight.
     WriteUnderWay,
 }
 
-/// How often a record was tried, and what spreads its waits.
+/// The earlier attempts of a record, and its jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
-    /// Tries before this one that counted.
+    /// Earlier attempts that counted.
     pub before: u32,
-    /// Any number.
+    /// Any number, which spreads the waits.
     pub jitter: u64,
 }
 
 impl Tries {
-    /// Returns the tries of a record whose own id spreads its waits: planning draws no random number.
+    /// Returns the attempts of a record, with its id as jitter: planning uses no random numbers.
     pub fn of(record: RecordId, before: u32) -> Self {
         Self {
             before,
@@ -102,17 +101,17 @@ impl Tries {
     }
 }
 
-/// What follows.
+/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
     /// Plan the record again after a wait.
     Wait {
         /// From now.
         delay_ms: i64,
-        /// The try counts towards the most that a record has.
+        /// The attempt counts towards the maximum.
         counts: bool,
     },
-    /// Read the record again after a wait, then plan it. The try counts.
+    /// Refresh the record after a wait, then plan it. The attempt counts.
     Refresh {
         /// From now.
         delay_ms: i64,
@@ -121,10 +120,10 @@ pub enum NextStep {
     Park,
 }
 
-/// Decides what follows when a record cannot go on.
+/// Decides what to do when a record cannot continue.
 ///
-/// Waits between tries grow exponentially with full jitter: any wait from the shortest to the current
-/// ceiling, which doubles. A spent quota and another transaction's lock never count.
+/// Waits between attempts grow exponentially with full jitter: any wait from the shortest to the current
+/// maximum, which doubles. A spent quota and another transaction's lock never count.
 ///
 /// ```
 /// use syncline_planner::policy::{Disposition, NextStep, Obstacle, Tries, decide};
@@ -151,8 +150,8 @@ pub fn decide(obstacle: Obstacle, tries: Tries) -> NextStep {
     }
 }
 
-/// Returns how long records wait when Salesforce could not be read. Their tries do not count: the
-/// failure is the org's, not theirs.
+/// Returns how long records wait when Salesforce could not be read. The attempts do not count, because the
+/// records are not the cause.
 pub fn unreadable_wait_ms(disposition: Disposition) -> i64 {
     match disposition {
         Disposition::WaitForQuota => QUOTA_MS,
@@ -164,11 +163,11 @@ pub fn unreadable_wait_ms(disposition: Disposition) -> i64 {
     }
 }
 
-/// Returns the fields of a refused write that are left out so that the others can go on, or none if
-/// the whole write stops.
+/// Returns the fields of a refused write to leave out so that the others can be written, or `None` if the
+/// whole write stops.
 ///
-/// `named` are the fields that the refusal is about. Each such try leaves out at least one field
-/// more, so there are only so many. Without the external id there is no write.
+/// `named` are the fields that the refusal names. Each such attempt leaves out at least one field more, so
+/// their number is limited. The external id cannot be left out.
 pub fn withheld(
     action: WriteAction,
     sent: &Payload,
@@ -195,7 +194,7 @@ pub fn withheld(
 }
 
 impl Disposition {
-    /// Returns whether a try that ended so counts: waiting for calls means nothing for the record.
+    /// Returns whether the attempt counts. Waiting for the quota does not.
     pub fn counts(self) -> bool {
         match self {
             Self::WaitForQuota => false,
@@ -210,11 +209,11 @@ impl Disposition {
 
 fn after_refusal(disposition: Disposition, tries: Tries) -> NextStep {
     match disposition {
-        // A session that the client could not refresh may be refreshed by the next try.
+        // A session that the client could not refresh may be refreshed by the next attempt.
         Disposition::RetryLater | Disposition::RefreshSession => counted(ATTEMPTS_MAX, tries),
         Disposition::WaitForQuota => uncounted(backoff_ms(tries)),
         Disposition::WaitForParent => counted(PARENT_WAITS_MAX, tries),
-        // At once the first time; a record that keeps being refused waits longer each time and stops.
+        // At once the first time; a record that is refused again waits longer each time and then parks.
         Disposition::Reread => match counted(ATTEMPTS_MAX, tries) {
             NextStep::Wait { .. } if tries.before == 0 => NextStep::Refresh { delay_ms: 0 },
             NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_spent_quota_waits_for_ever() {
+    fn only_a_spent_quota_waits_without_limit() {
         for disposition in EVERY_DISPOSITION {
             let parks = refused(disposition, u32::MAX) == NextStep::Park;
             assert_eq!(parks, disposition != Disposition::WaitForQuota);
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_record_is_read_again_at_once() {
+    fn changed_record_is_refreshed_at_once() {
         assert_eq!(
             refused(Disposition::Reread, 0),
             NextStep::Refresh { delay_ms: 0 }
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn named_fields_are_left_out_where_others_remain() {
+    fn named_fields_are_left_out_if_others_remain() {
         use WriteAction::{Create, Delete, Update};
         let field = |name: &str| FieldName::parse(name).unwrap();
         for (action, sent, named, left_out) in [

@@ -1,7 +1,6 @@
-//! What one record needs next: three-way, per field.
+//! Plans one record: three-way, per field.
 //!
-//! Start at [`plan_record`]; one field is decided in `field`. Nothing here knows other records, the
-//! time or a lane.
+//! Start at [`plan_record`]; `field` decides one field. A plan depends on no other record, time or lane.
 
 mod filtered_out;
 mod one_sided;
@@ -331,7 +330,7 @@ impl<'a> RecordState<'a> {
     }
 }
 
-/// After so many overrides a field is shown, not fought over: one may be a coincidence.
+/// After this many overrides a field is only reported and no longer written: one may be a coincidence.
 pub const AUTOMATION_OVERRIDES_MAX: u32 = 2;
 
 /// Returns whether the write may still change the record.
@@ -345,8 +344,8 @@ pub(super) fn is_under_way(intent: &Intent) -> bool {
     }
 }
 
-/// Whether the record exists is not known while a create or delete is under way, and whether a
-/// delete meets an edit is not known while an edit is.
+/// Returns whether the record must wait for a write in flight: during a create or delete it is unknown whether
+/// the record exists, and during an update, whether a delete conflicts with an edit.
 fn waits_for_a_write(state: &RecordState<'_>, both_here: bool) -> bool {
     state.open_intents.iter().any(|intent| {
         is_under_way(intent)
@@ -433,7 +432,7 @@ fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan)
     }
 }
 
-/// One field as both sides hold it.
+/// The values of one field on both sides.
 #[derive(Clone, Copy)]
 struct FieldValues<'v> {
     postgres: &'v Value,
@@ -458,7 +457,7 @@ fn decide_field(state: &RecordState<'_>, field: &FieldName, seen: ThreeWay) -> F
     let authority = Authority::over(field, state.policy);
     let unbased = seen.postgres_is_base.is_none() && !seen.same;
     if unbased && *field == state.policy.external_id.field && spelled_alike(state) {
-        // Postgres's spelling may be what foreign keys of the customer point to.
+        // Foreign keys in the users' tables may reference Postgres's spelling.
         return FieldDecision::Take {
             from: authority.map_or(SourceSystem::Postgres, Authority::side),
             rule: Rule::FilledIn,
@@ -477,7 +476,7 @@ fn decide_field(state: &RecordState<'_>, field: &FieldName, seen: ThreeWay) -> F
     field::decide(seen, rules)
 }
 
-/// The side that is not `from` takes its value; what is lost by that is listed.
+/// Plans the write of the value of `from` to the other side, and lists a value that is lost by that.
 fn take(
     state: &RecordState<'_>,
     field: &FieldName,
@@ -501,8 +500,7 @@ fn take(
     }
 }
 
-/// Salesforce shows a late write: what counts is what it would hold
-/// without it, the base.
+/// Handles a late write in Salesforce: plans as if Salesforce still had the base.
 fn reassert(
     state: &RecordState<'_>,
     field: &FieldName,
@@ -534,7 +532,7 @@ fn reassert(
 
 // The external id: both sides must come to hold it.
 
-/// Returns whether both external ids name the same record, written differently.
+/// Returns whether both external ids are equal and only spelled differently.
 fn spelled_alike(state: &RecordState<'_>) -> bool {
     let spelled = |side, form: KeyForm| match state.external_id_on(side) {
         Some(Value::Text(text)) => form.canonical(text).ok(),
@@ -546,7 +544,7 @@ fn spelled_alike(state: &RecordState<'_>) -> bool {
     })
 }
 
-/// Writes the record's external id to each side that lacks it. An emptied external id is no edit.
+/// Plans the write of the external id to each side that lacks it. A cleared external id is not an edit.
 fn fill_in_external_id(state: &RecordState<'_>, plan: &mut RecordPlan) -> Rule {
     let field = &state.policy.external_id.field;
     let value = external_id_value(state);

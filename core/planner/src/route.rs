@@ -1,4 +1,4 @@
-//! By which lane many plans travel to Salesforce.
+//! Chooses the lanes by which plans are written to Salesforce.
 
 use serde::{Deserialize, Serialize};
 
@@ -106,13 +106,11 @@ impl Route {
 /// Records in one sObject Collections call (REST API Developer Guide, "sObject Collections").
 pub const COLLECTION_RECORDS_MAX: usize = 200;
 
-/// Chooses a lane for each plan, in order. A record's plan never depends on its neighbours; its lane
-/// does.
+/// Chooses a lane for each plan, in order. A record's plan never depends on other records; its lane does.
 ///
-/// Records that depend on each other go by graph; if enough others are left for Bulk, they go by
-/// Bulk; of what remains, urgent and contested ones go by single calls, as many as thresholds and
-/// calls allow, all others by collections. A write is contested when it replaces a value that someone
-/// else put there.
+/// Records that depend on each other go by graph. If enough others remain for Bulk, they go by Bulk. Else
+/// urgent and contested ones go by single calls, as many as thresholds and calls allow, and all others by
+/// collections. A write is contested if it replaces a value that a user wrote.
 pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBudget) -> Vec<Route> {
     let first = |routable: &Routable<'_>| first_choice(routable, budget);
     let plain = plans
@@ -155,7 +153,7 @@ pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBud
         .collect()
 }
 
-/// Returns where the write would go if it were alone, if there is a write.
+/// Returns the route of the write without the others, if there is a write.
 fn first_choice(routable: &Routable<'_>, budget: LaneBudget) -> Option<Route> {
     if routable.plan.to_salesforce.is_none() {
         return None;

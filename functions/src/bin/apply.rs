@@ -1,4 +1,4 @@
-//! The apply function: answers wake-ups.
+//! The apply function: works on the due records of each wake-up's object.
 
 use mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
-//! The capture function: from both sides into journal, remote states and tasks. Woken by schedules, and by the
-//! queue of the events that Salesforce relays.
+//! The capture function: records changes of both sides. Invoked by schedules, and by the queue of relayed
+//! events.
 
 use mimalloc::MiMalloc;
 

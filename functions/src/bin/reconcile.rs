@@ -1,4 +1,4 @@
-//! The reconcile function: repairs what was lost, compares both sides, migrates.
+//! The reconcile function: sweeps, compares both sides, migrates.
 
 use mimalloc::MiMalloc;
 

@@ -1,6 +1,6 @@
-//! Every key of `syncline.toml`: its kind, whether it is needed, what it means.
+//! Every key of `syncline.toml`: its kind, whether it is required, its meaning.
 //!
-//! Parser and JSON Schema are both made from these tables, so they cannot disagree.
+//! The parser and the JSON Schema both use these tables, so they cannot disagree.
 
 /// One key of a section.
 pub(super) struct Key {
@@ -10,7 +10,7 @@ pub(super) struct Key {
     pub(super) doc: &'static str,
 }
 
-/// What a key holds.
+/// The kind of a key's value.
 pub(super) enum Kind {
     Text,
     Flag,
@@ -56,7 +56,7 @@ const TENANT: &[Key] = &[
     required(
         "salesforce",
         Kind::Section(SALESFORCE),
-        "Where the org is and how to enter it.",
+        "How to reach the org and log in to it.",
     ),
     required(
         "postgres",
@@ -110,7 +110,7 @@ const POSTGRES: &[Key] = &[
     optional(
         "schema",
         Kind::Text,
-        "Schema of tables that name none. Default: public.",
+        "Schema of tables without one. Default: public.",
     ),
     optional(
         "statement_cache",
@@ -134,12 +134,12 @@ const OBJECT: &[Key] = &[
     required(
         "external_id",
         Kind::Section(EXTERNAL_ID),
-        "Field and column that hold the external id.",
+        "Field and column of the external id.",
     ),
     optional(
         "direction",
         Kind::OneOf(&["both", "to_postgres", "to_salesforce"]),
-        "Which way changes travel. Default: both.",
+        "In which direction changes are written. Default: both.",
     ),
     optional(
         "conflicts",
@@ -155,23 +155,27 @@ const OBJECT: &[Key] = &[
     optional(
         "seed",
         Kind::OneOf(&["refuse", "salesforce", "postgres"]),
-        "Whose value starts a field that the sides never agreed on. Default: refuse, a person decides.",
+        "Which side's value a field without a base takes. Default: refuse, a person decides.",
     ),
     optional(
         "deletes",
         Kind::Section(DELETES),
         "What happens to deletes.",
     ),
-    optional("lanes", Kind::Section(LANES), "Where the lanes part."),
+    optional(
+        "lanes",
+        Kind::Section(LANES),
+        "The limits between the lanes.",
+    ),
     optional(
         "where",
         Kind::Text,
-        "SOQL filter; records outside it are out of scope.",
+        "SOQL filter; records that do not match it are left alone.",
     ),
     optional(
         "on_filter_exit",
         Kind::OneOf(&["keep", "soft_delete", "delete"]),
-        "What happens to the row of a record that leaves the filter. Default: keep.",
+        "What happens to the row of a record that no longer matches the filter. Default: keep.",
     ),
     optional(
         "auto_assign",
@@ -203,7 +207,7 @@ const DELETES: &[Key] = &[
     optional(
         "mode",
         Kind::OneOf(&["propagate", "soft", "ignore"]),
-        "Whether a delete travels; `soft` fills a column of the row instead. Default: propagate.",
+        "Whether a delete is written to the other side; `soft` fills a column of the row instead. Default: propagate.",
     ),
     optional(
         "on_edit",
@@ -218,7 +222,7 @@ const DELETES: &[Key] = &[
     optional(
         "max_per_hour",
         Kind::Whole(0, 1_000_000),
-        "Deletes of an hour that travel without asking; more wait if they are a tenth of the records. Default: 100; 0: none wait.",
+        "Deletes of an hour that need no approval; more wait if they are a tenth of the records. Default: 100; 0: no limit.",
     ),
 ];
 
@@ -240,11 +244,11 @@ const FIELD: &[Key] = &[
     optional(
         "owner",
         Kind::OneOf(&["shared", "salesforce", "postgres"]),
-        "Whose word counts. Default: shared.",
+        "Which side's value wins. Default: shared.",
     ),
     optional(
         "references",
         Kind::Text,
-        "For a lookup: the mapped object whose external id the column holds.",
+        "For a lookup: the mapped object whose external id the column contains.",
     ),
 ];

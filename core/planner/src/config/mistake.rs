@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every mistake with its line and its fix.
+//! Mistakes of a configuration, each with its line and its fix.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
 }
 
-/// One mistake. Never repeats the text of a key that holds the place of a secret.
+/// One mistake. Never quotes the value of a key that should be the address of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Mistake {

@@ -1,7 +1,7 @@
-//! Turns `syncline.toml` into a [`Config`], or into all of its mistakes.
+//! Parses `syncline.toml` into a [`Config`], or reports all of its mistakes.
 //!
 //! First every key is checked against the tables of keys. Then each part is read and checked by its own
-//! rules. A part with a mistake is left out, so that the rest is still checked.
+//! rules. A part with a mistake is skipped, so that the rest is still checked.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ const PUBSUB_URL: &str = "https://api.pubsub.salesforce.com:7443";
 
 const API_VERSION: &str = "68.0";
 
-/// Connections of one instance: capture, apply and a poll that keeps running, and one to spare.
+/// Connections of one instance: for capture, apply and a running poll, and one more.
 const CONNECTIONS_MAX: u32 = 4;
 
 impl Config {
-    /// Returns the configuration that `text` writes in TOML.
+    /// Parses a configuration in TOML.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ fn read_salesforce(
         }
         (Some("client_credentials"), None) => Some(AuthFlow::ClientCredentials),
         (Some("client_credentials"), Some(username)) => {
-            let problem = "with client_credentials the app itself says who the user is";
+            let problem = "with client_credentials the app itself defines the user";
             let fix = "remove it, or write auth = \"jwt\"";
             reader.mistake(username.at, &below(path, "username"), problem, fix);
             None
@@ -214,7 +214,7 @@ fn read_url(
     None
 }
 
-/// Reads where a secret is kept. A mistake never repeats the text: it may be the secret itself.
+/// Reads the address of a secret. A mistake never quotes the text: it may be the secret itself.
 fn read_secret(
     reader: &mut Reader<'_>,
     path: &str,
@@ -224,7 +224,7 @@ fn read_secret(
     let text = section.text(key)?;
     let secret = SecretRef::parse(text.text);
     if secret.is_none() {
-        let problem = "it does not name where the secret is kept; secrets never stand in this file";
+        let problem = "it is not the address of a secret; this file must not contain secrets";
         reader.mistake(text.at, &below(path, key), problem, SECRET_FIX);
     }
     secret
@@ -386,7 +386,7 @@ fn parsed<T, E: std::fmt::Display>(
     }
 }
 
-/// Returns the value of a key with fixed words. An unknown word was noted already.
+/// Returns the value of a key with fixed values. An unknown value was reported already.
 fn word<T: std::str::FromStr>(section: Section<'_>, key: &str, default: T) -> T {
     section
         .text(key)

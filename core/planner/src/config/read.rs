@@ -1,4 +1,4 @@
-//! Reads TOML against the tables of keys: unknown, missing and mistyped keys become mistakes.
+//! Reads TOML with the tables of keys: reports unknown and missing keys and values of another kind.
 
 use strsim::levenshtein;
 use toml::Spanned;
@@ -18,14 +18,14 @@ pub(super) struct Reader<'t> {
     pub(super) mistakes: Vec<Mistake>,
 }
 
-/// A section of the file with its place in it.
+/// A section of the file with its position.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'t> {
     table: &'t DeTable<'t>,
     pub(super) at: usize,
 }
 
-/// One text of the file with its place in it.
+/// One text of the file with its position.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
     pub(super) text: &'t str,
@@ -56,8 +56,7 @@ impl<'t> Reader<'t> {
         });
     }
 
-    /// Notes the syntax errors of the file, the first one of each line: the others of a line mostly
-    /// follow from the first.
+    /// Reports the first syntax error of each line: the others of a line mostly follow from the first.
     pub(super) fn syntax_errors(&mut self, errors: &[TomlError]) {
         let mut errors: Vec<(usize, &str)> = errors
             .iter()
@@ -76,7 +75,7 @@ impl<'t> Reader<'t> {
         1 + self.lines.partition_point(|begin| *begin <= at)
     }
 
-    /// Returns the column of a place, in characters and counted from 1.
+    /// Returns the column of a position, in characters and counted from 1.
     fn column(&self, at: usize) -> usize {
         let line = self.line(at);
         let begin = line.checked_sub(2).map_or(0, |before| self.lines[before]);
@@ -84,7 +83,7 @@ impl<'t> Reader<'t> {
         1 + before.chars().count()
     }
 
-    /// Notes every key of the section that is unknown, missing or of another kind, at any depth.
+    /// Reports every key of the section that is unknown, missing or of another kind, at any depth.
     pub(super) fn check(&mut self, path: &str, section: Section<'_>, keys: &'static [Key]) {
         for (name, item) in section.table {
             let path = below(path, name.get_ref());
@@ -118,7 +117,7 @@ impl<'t> Reader<'t> {
                 if whole(value).is_some_and(|number| (*least..=*most).contains(&number)) => {}
             (Kind::OneOf(words), DeValue::String(word)) => {
                 if !words.contains(&word.as_ref()) {
-                    let problem = format!("\"{word}\" is not one of its words");
+                    let problem = format!("\"{word}\" is not one of its values");
                     self.mistake(at, path, problem, format!("write one of {}", quoted(words)));
                 }
             }
@@ -213,7 +212,7 @@ impl<'t> Section<'t> {
         Some(Section { table, at })
     }
 
-    /// The named sections below `key`, each with its name.
+    /// Returns the named sections below `key`, each with its name.
     pub(super) fn named(self, key: &str) -> Vec<(Text<'t>, Section<'t>)> {
         let Some(named) = self.section(key) else {
             return Vec::new();
@@ -229,7 +228,7 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// The sections of the list `key`.
+    /// Returns the sections of the list `key`.
     pub(super) fn list(self, key: &str) -> Vec<Section<'t>> {
         let items = self.value(key).and_then(DeValue::as_array);
         let mut sections = Vec::new();
@@ -242,7 +241,7 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// Where the value of `key` stands, else the section.
+    /// Returns the position of the value of `key`, else of the section.
     pub(super) fn place(self, key: &str) -> usize {
         self.item(key).map_or(self.at, start)
     }
@@ -252,14 +251,14 @@ fn start<T>(item: &Spanned<T>) -> usize {
     item.span().start
 }
 
-/// Returns the whole number that a value is, if it is one of 32 bits without a sign.
+/// Returns a value as an unsigned 32-bit number, if it is one.
 fn whole(value: &DeValue<'_>) -> Option<u32> {
     let number = value.as_integer()?;
     let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
     u32::try_from(number).ok()
 }
 
-/// Returns the path of an item of a list: with the object it maps, or with its place.
+/// Returns the path of an item of a list: with the object it maps, or with its index.
 pub(super) fn item_path(path: &str, place: usize, section: Section<'_>) -> String {
     section.text("object").map_or_else(
         || format!("{path}[{place}]"),
@@ -278,7 +277,7 @@ pub(super) fn below(path: &str, name: &str) -> String {
 fn wanted(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text => "a text that is not empty",
-        Kind::Secret => "the place of a secret",
+        Kind::Secret => "the address of a secret",
         Kind::OneOf(_) => "a text",
         Kind::Flag => "true or false",
         Kind::Whole(_, _) => "a whole number in its range",
@@ -299,7 +298,7 @@ fn shape(kind: &Kind) -> String {
     }
 }
 
-/// How a secret is named.
+/// The forms of a secret's address.
 pub(super) const SECRET_FIX: &str = "write env:NAME, secretsmanager:ID, ssm:/name or file:path";
 
 fn quoted(words: &[&str]) -> String {

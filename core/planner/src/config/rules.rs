@@ -1,4 +1,4 @@
-//! Which combinations of the configuration cannot be.
+//! Reports invalid combinations in the configuration.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::model::ids::ObjectName;
 use super::read::{Reader, Section, below};
 use super::{ConflictPolicy, DeleteMode, Direction, ObjectSync, OnFilterExit, Seed};
 
-/// Notes what cannot be within one object.
+/// Reports invalid combinations within one object.
 pub(super) fn check_object(
     reader: &mut Reader<'_>,
     path: &str,
@@ -27,8 +27,8 @@ pub(super) fn check_object(
     }
 }
 
-/// Notes what cannot be between the objects of one tenant. `declared` are all that the file names,
-/// those with mistakes of their own too.
+/// Reports invalid combinations of the objects of one tenant. `declared` are all objects in the file,
+/// including those with mistakes.
 pub(super) fn check_objects(
     reader: &mut Reader<'_>,
     path: &str,
@@ -95,12 +95,12 @@ pub(super) fn parents_first(mut waiting: Vec<ObjectSync>) -> Vec<ObjectSync> {
     ordered
 }
 
-/// Names, and who took each.
+/// Names that are in use, and by what.
 #[derive(Default)]
 struct Taken(BTreeMap<String, String>);
 
 impl Taken {
-    /// Takes a name, and returns who had it before.
+    /// Uses a name, and returns its earlier user, if there is one.
     fn take(&mut self, name: String, by: &str) -> Option<String> {
         self.0.insert(name, by.to_owned())
     }

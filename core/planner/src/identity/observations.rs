@@ -1,7 +1,6 @@
-//! Which record a Salesforce observation belongs to, and what the observations of one batch leave.
+//! Finds the record that each Salesforce observation belongs to, and collects the effects of one batch.
 //!
-//! Takes one batch in order. What an observation means is decided by [`absorb`]; here it finds its
-//! record, and its effects are collected.
+//! Processes one batch in order. [`absorb`] decides what an observation means.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +20,7 @@ use crate::observation::{AbsorbStatus, absorb};
 
 use super::KnownRecord;
 
-/// Where an observation was made, as far as it decides whose record it is.
+/// The origin of an observation, which decides whose record it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Origin<'a> {
     /// The tenant.
@@ -30,49 +29,49 @@ pub struct Origin<'a> {
     pub organization_id: &'a SalesforceId,
     /// The epoch of the org's identity.
     pub org_epoch: OrgEpoch,
-    /// How the object's external ids compare.
+    /// How the object's external ids are compared.
     pub key_form: KeyForm,
 }
 
 /// A record of the batch.
 #[derive(Debug)]
 pub struct SeenRecord {
-    /// What is known of it. A new one has the nil record id until its link is made.
+    /// The record. A new one has the nil record id until its link is created.
     pub known: KnownRecord,
-    /// What the control plane held, to see whether anything changed; none for a new record.
+    /// The record as loaded, to see whether anything changed; `None` for a new record.
     before: Option<KnownRecord>,
     /// Writes that may still echo.
     pub live: Vec<Intent>,
-    /// Writes that the batch settled for good.
+    /// Writes that the batch finally settled.
     pub ended: Vec<Intent>,
     /// Writes whose state or echoes changed.
     touched: BTreeSet<IntentId>,
-    /// There is work.
+    /// It has new work.
     pub dirty: bool,
-    /// It must be read before it is planned.
+    /// It must be refreshed before it is planned.
     pub needs_refresh: bool,
     /// Its external id was adopted from Salesforce.
     pub moved: bool,
-    /// It turned out to be another record's Salesforce side and is merged into that one.
+    /// It proved to be another record's Salesforce side and is merged into that record.
     pub merged: bool,
-    /// Values that our writes replaced before anyone saw them.
+    /// Values that our writes replaced unseen.
     overwritten: Vec<(FieldName, Value)>,
 }
 
 impl SeenRecord {
-    /// Returns whether the link is new and must be made.
+    /// Returns whether the link is new and must be created.
     pub fn is_new(&self) -> bool {
         self.before.is_none()
     }
 
-    /// Returns whether the link differs from what the control plane holds.
+    /// Returns whether the record differs from the loaded one.
     pub fn is_changed(&self) -> bool {
         self.before
             .as_ref()
             .is_some_and(|before| *before != self.known)
     }
 
-    /// Returns whether the batch gave the record a Salesforce id that it did not go by before.
+    /// Returns whether the batch gave the record a new Salesforce id.
     pub fn has_arrived(&self) -> bool {
         let before = self
             .before
@@ -89,13 +88,13 @@ impl SeenRecord {
             .filter(|intent| self.touched.contains(&intent.intent_id))
     }
 
-    /// Returns the values that our writes replaced before anyone saw them.
+    /// Returns the values that our writes replaced unseen.
     pub fn overwritten(&self) -> &[(FieldName, Value)] {
         &self.overwritten
     }
 }
 
-/// What was loaded for a batch.
+/// The loaded records of a batch.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Records that some observation may belong to.
@@ -108,7 +107,7 @@ pub struct Loaded {
     pub parents: BTreeMap<SalesforceId, String>,
 }
 
-/// The records of one batch by every name an observation may use.
+/// The records of one batch by every key that an observation may have.
 #[derive(Debug)]
 pub struct ObservationBatch {
     records: Vec<SeenRecord>,
@@ -118,12 +117,12 @@ pub struct ObservationBatch {
     parents: BTreeMap<SalesforceId, String>,
 }
 
-/// What became of one observation.
+/// The result of one observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// Its record; none for a deletion of a record that is not known.
+    /// The index of its record; `None` for a delete of an unknown record.
     pub place: Option<usize>,
-    /// What became of it.
+    /// Its status.
     pub status: AbsorbStatus,
 }
 
@@ -180,7 +179,7 @@ impl ObservationBatch {
             && record.known.link.remote_state.presence == Presence::Deleted
             && former == Some(&place)
         {
-            // It shows the id that the record had before its delete: it is ordered against that.
+            // It has the id that the record had before its delete, and is ordered against that delete.
             record.known.link.salesforce_id = Some(seen.salesforce_id.clone());
         }
         let status = absorb_into(record, seen, &self.parents);
@@ -235,7 +234,7 @@ impl ObservationBatch {
             return Some(place);
         }
         match seen.kind {
-            // It is not known, and it is gone or outside the filter: nothing to keep.
+            // The record is unknown, and deleted or filtered out: nothing to keep.
             ObservationKind::Deleted
             | ObservationKind::Missing
             | ObservationKind::Unmatched
@@ -260,7 +259,7 @@ impl ObservationBatch {
                 .unwrap_or_else(|_| generated.clone());
             (generated, canonical, true)
         });
-        // A gap shows no content, but its id names the record to read.
+        // A gap has no values, but its id names the record to read.
         let salesforce_id = (seen.kind == ObservationKind::Gap).then(|| seen.salesforce_id.clone());
         let link = SyncLink {
             record_id: RecordId(Uuid::nil()),
@@ -287,8 +286,8 @@ impl ObservationBatch {
         self.add(known, None, Vec::new())
     }
 
-    /// A record that was met without its external id has a generated id. Now that Salesforce shows the
-    /// real one, it takes that, or, if another record goes by it, is merged into that record.
+    /// Replaces the generated id of a record that was seen without its external id by the real one. If another
+    /// record has that external id, merges the record into it.
     fn adopt(&mut self, place: usize, by_key: Option<usize>, canonical: &str, raw: &str) -> usize {
         let record = &self.records[place];
         let provisional = record.known.generated
@@ -324,14 +323,14 @@ impl ObservationBatch {
     }
 }
 
-/// Returns the external id that the observation carried, if it is not empty.
+/// Returns the external id of the observation, if it is not empty.
 pub fn external_id(seen: &SalesforceObservation) -> Option<&str> {
     seen.external_id
         .as_deref()
         .filter(|raw| !raw.trim().is_empty())
 }
 
-/// In another org than before, nothing that was seen of the old one holds.
+/// Clears the Salesforce side of a link that was observed in another org.
 fn enter_org_epoch(link: &mut SyncLink, origin: Origin<'_>) {
     if link.org_epoch != origin.org_epoch {
         link.org_epoch = origin.org_epoch;

@@ -1,8 +1,8 @@
-//! Which record a change of a row belongs to, when keys are given, changed, swapped and given up.
+//! Finds the record that each change of a row belongs to, when keys are set, changed, swapped and cleared.
 //!
-//! Takes the changes of one batch in the order they were made. A record is found by its external id
-//! as compared, by the one it had before, or by its primary key while it has none. A rename moves the
-//! record's name; it never makes a second record.
+//! Processes the changes of one batch in order. A record is found by its canonical external id, by its former
+//! one, or by its primary key while it has no external id. A rename changes the record's key; it never
+//! creates a second record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ use crate::model::hash::canonical_json;
 use crate::model::ids::{ObjectName, TenantId};
 use crate::model::link::Presence;
 
-/// An external id as written and as compared.
+/// An external id, as written and in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowKey {
     /// As written.
     pub raw: String,
-    /// As compared.
+    /// In canonical form.
     pub canonical: String,
 }
 
@@ -32,7 +32,7 @@ pub struct KeyedChange {
     pub operation: OutboxOperation,
     /// The external id the row has now, or had when it was deleted.
     pub key: Option<RowKey>,
-    /// The external id the row had before, where the change moved it.
+    /// The external id the row had before, if the change renamed it.
     pub old_key: Option<RowKey>,
     /// Primary key of a row that has, or had, no external id.
     pub local_key: Option<serde_json::Value>,
@@ -44,10 +44,10 @@ pub struct KeyedChange {
     pub xid: Option<i64>,
 }
 
-/// A record as the batch leaves it.
+/// A record as it is after the batch.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The record as the control plane had it; none for a new one.
+    /// The record as loaded; `None` for a new one.
     pub known: Option<KnownRecord>,
     /// The tenant.
     pub tenant: TenantId,
@@ -55,13 +55,13 @@ pub struct Entry {
     pub object: ObjectName,
     /// Its external id as written.
     pub external_id: String,
-    /// Its external id as compared.
+    /// Its canonical external id.
     pub canonical_id: String,
     /// The external id is a generated id.
     pub generated: bool,
     /// Primary key of the row.
     pub local_key: Option<serde_json::Value>,
-    /// Whether the row is there after the last change.
+    /// Whether the row exists after the last change.
     pub presence: Presence,
     /// When it last changed.
     pub changed_at_ms: Option<i64>,
@@ -69,11 +69,11 @@ pub struct Entry {
     pub xid: Option<i64>,
     /// External ids as written in this batch.
     pub raw_ids: BTreeSet<String>,
-    /// External ids as written that its row gave up in this batch.
+    /// External ids as written that its row no longer has after this batch.
     pub left_behind: BTreeSet<String>,
-    /// There is work.
+    /// It has new work.
     pub dirty: bool,
-    /// Its external id moved.
+    /// Its external id changed.
     pub moved: bool,
     /// Its row took the external id of another record that still has its own.
     pub key_conflict: bool,
@@ -81,7 +81,7 @@ pub struct Entry {
 
 type Place = (TenantId, ObjectName);
 
-/// The records of one batch by every name they go by.
+/// The records of one batch by each of their keys.
 #[derive(Debug, Clone, Default)]
 pub struct RowIdentityMap {
     entries: Vec<Entry>,
@@ -116,12 +116,12 @@ impl RowIdentityMap {
         map
     }
 
-    /// Returns the records in the order they were met.
+    /// Returns the records in the order in which they were first seen.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Takes in that every row of the object is gone.
+    /// Records that every row of the object was deleted.
     pub fn truncate(&mut self, tenant: &TenantId, object: &ObjectName) {
         for entry in &mut self.entries {
             if &entry.tenant == tenant && &entry.object == object {
@@ -131,7 +131,7 @@ impl RowIdentityMap {
         }
     }
 
-    /// Takes one change in and returns the place of its record among the entries.
+    /// Adds one change and returns the index of its record among the entries.
     pub fn take(&mut self, change: &KeyedChange) -> usize {
         let place = (change.tenant.clone(), change.object.clone());
         let index = match &change.key {
@@ -259,12 +259,12 @@ impl RowIdentityMap {
         index
     }
 
-    /// A row took an external id that another record goes by.
+    /// Handles a row that was renamed to the external id of another record.
     ///
-    /// If that record's row is gone, the name is free: the record moves aside to a name of its own,
-    /// under which its delete can still travel. If the row's own record never reached Salesforce, the
-    /// row joins the record that has the name. Else two live records want one name, a key conflict,
-    /// and the one that came second stops: a person must decide.
+    /// If that record's row was deleted, the external id is free: the record is moved aside, so that its delete
+    /// can still be written. If the row's own record was never created in Salesforce, the row joins the record
+    /// that has the external id. Otherwise two live records have the same external id: this is a key conflict,
+    /// and the second one is parked until a person decides.
     fn take_name(&mut self, before: usize, now: usize, key: &RowKey) -> usize {
         let unsent = |entry: &Entry| {
             entry
@@ -273,7 +273,7 @@ impl RowIdentityMap {
                 .is_none_or(|known| known.link.salesforce_id.is_none())
         };
         if self.entries[now].key_conflict {
-            // The row comes back to the record that it had left.
+            // The row returns to its former record.
             self.entries[now].key_conflict = false;
             return now;
         }
@@ -296,7 +296,7 @@ impl RowIdentityMap {
         }
     }
 
-    /// Gives a record whose row is gone a name that no other record can want.
+    /// Gives a record without a row an external id that no other record can have.
     fn move_aside(&mut self, index: usize) {
         let entry = &self.entries[index];
         let name = match &entry.known {
@@ -353,12 +353,12 @@ mod tests {
         assert_ne!(
             insert(&mut map, "K1"),
             first,
-            "the old name is free for another record"
+            "the old external id is free for another record"
         );
     }
 
     #[test]
-    fn two_records_swap_their_names() {
+    fn two_records_swap_their_external_ids() {
         let mut map = RowIdentityMap::default();
         let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
         rename(&mut map, "K1", "swap");
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_case_is_the_same_name() {
+    fn change_of_case_is_the_same_external_id() {
         let mut map = RowIdentityMap::default();
         let record = insert(&mut map, "ab-1");
         assert_eq!(rename(&mut map, "ab-1", "AB-1"), record);
@@ -379,16 +379,16 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_row_frees_its_name() {
+    fn deleted_row_frees_its_external_id() {
         let mut map = RowIdentityMap::default();
         let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
         map.take(&change(OutboxOperation::Delete, None, Some("K2")));
         assert_eq!(rename(&mut map, "K1", "K2"), one);
-        assert!(map.entries()[two].moved, "the deleted one made room");
+        assert!(map.entries()[two].moved, "the deleted one is moved aside");
     }
 
     #[test]
-    fn a_taken_name_stops_the_second_record() {
+    fn taken_external_id_parks_the_second_record() {
         let mut map = RowIdentityMap::default();
         let (one, two) = (insert(&mut map, "K1"), insert(&mut map, "K2"));
         assert_eq!(rename(&mut map, "K1", "k2"), two);
@@ -397,13 +397,13 @@ mod tests {
         assert_eq!(
             rename(&mut map, "k2", "K1"),
             one,
-            "it goes on when its row comes back"
+            "it continues when its row returns"
         );
         assert!(!map.entries()[one].key_conflict);
     }
 
     #[test]
-    fn a_row_keeps_its_record_when_it_is_named() {
+    fn row_keeps_its_record_when_it_gets_an_external_id() {
         let mut map = RowIdentityMap::default();
         let local = serde_json::json!({"id": 7});
         let generated = RowKey {

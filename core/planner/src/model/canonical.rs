@@ -1,8 +1,8 @@
-//! Which canonical value a raw one is: one form for one content, whatever lane it came by.
+//! Converts raw values to canonical ones: equal content has one form, whatever its source.
 //!
-//! Driven by the field's type as describe shows it. Nothing is rounded or cut to fit: what a field
-//! cannot hold is an error that names why. The one exception is time finer than a millisecond,
-//! which no Salesforce field holds and which is cut.
+//! The field's type in describe decides the form. No value is rounded or truncated: a value that is invalid
+//! for the field is an error with the reason. The only exception are times finer than a millisecond, which
+//! are truncated, because no Salesforce field can hold them.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use serde_json::Value as Json;
@@ -11,7 +11,7 @@ use super::ids::SalesforceId;
 use super::schema::FieldType;
 use super::value::{Decimal, Value};
 
-/// Why a raw value has no canonical form in a field. Holds no record value, so it is safe to log.
+/// Why a raw value has no canonical form in a field. Contains no record value, so it is safe to log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// Postgres text and jsonb cannot hold it.
@@ -42,7 +42,7 @@ pub enum ValueError {
         most: u32,
     },
     /// Salesforce keeps dates of the years 1700 to 4000 (SOQL reference, "Date formats").
-    #[error("the date lies outside the years 1700 to 4000 that Salesforce holds")]
+    #[error("the date is outside the years 1700 to 4000 that Salesforce supports")]
     OutOfRange,
     /// Of another shape than the field's type.
     #[error("it is not {wanted}")]
@@ -60,8 +60,8 @@ pub enum ValueError {
 
 /// Returns the canonical value of a column, from the JSON that `to_jsonb` makes of it.
 ///
-/// A reference column holds the parent's external id, so any text is one. A timestamp without a zone
-/// is taken as UTC. Fails if the field cannot hold the value.
+/// A reference column contains the parent's external id, so any text is valid. A timestamp without a zone is
+/// UTC. Fails if the value is invalid for the field.
 pub fn from_postgres(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
     let value = match field {
         FieldType::Reference { .. } => text(scalar_text(json)?.as_deref()),
@@ -103,8 +103,8 @@ pub fn from_csv(field: &FieldType, cell: &str) -> Result<Value, ValueError> {
     from_text(field, Some(cell))
 }
 
-/// Returns the canonical value of a date, datetime or time that a change event carries as
-/// milliseconds: since the epoch, or since midnight for a time.
+/// Returns the canonical value of a date, datetime or time from a change event, in milliseconds since the
+/// epoch, or since midnight for a time.
 ///
 /// Fails for another type, or a date outside the calendar.
 pub fn from_epoch_ms(field: &FieldType, ms: i64) -> Result<Value, ValueError> {
@@ -149,14 +149,14 @@ pub fn to_salesforce_json(field: &FieldType, value: &Value) -> Json {
     }
 }
 
-/// Returns the milliseconds since the epoch that a date-time in any of the forms of Salesforce or
-/// Postgres names, or none. `2026-05-01T09:30:00.000+0000`, `2026-05-01 09:30:00+02` …
+/// Parses a date-time in any form of Salesforce or Postgres to milliseconds since the epoch:
+/// `2026-05-01T09:30:00.000+0000`, `2026-05-01 09:30:00+02` …
 pub fn datetime_ms(text: &str) -> Option<i64> {
     parse_datetime(text).map(|moment| moment.and_utc().timestamp_millis())
 }
 
-/// Returns the text without the white space and control characters around it: Salesforce keeps
-/// none. A NUL stays, to be refused.
+/// Returns the text without the white space and control characters around it, which Salesforce removes. A
+/// NUL stays, to be refused.
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c != '\0' && (c.is_whitespace() || c.is_control()))
 }
@@ -195,7 +195,7 @@ fn from_text(field: &FieldType, raw: Option<&str>) -> Result<Value, ValueError> 
     }
 }
 
-/// Returns a scalar as text: a text column may be fed by a number and the other way round.
+/// Returns a scalar as text: a text column may be mapped to a number field, and vice versa.
 fn scalar_text(json: &Json) -> Result<Option<String>, ValueError> {
     match json {
         Json::Null => Ok(None),
@@ -219,8 +219,8 @@ fn text(raw: Option<&str>) -> Result<Value, ValueError> {
     }
 }
 
-/// Salesforce returns the chosen values in the picklist's order, which describe may change: sorted,
-/// the same choice is the same text.
+/// Sorts the values of a multi-select picklist. Salesforce returns them in the picklist's order, which may
+/// change.
 fn multi_picklist(raw: &str) -> Result<Value, ValueError> {
     let mut chosen: Vec<&str> = raw
         .split(';')
@@ -262,7 +262,7 @@ fn number(raw: &str, digits: Option<(u32, u32)>) -> Result<Value, ValueError> {
     Ok(Value::Number(number))
 }
 
-/// Text that is longer than its field is refused before it travels, never cut.
+/// Refuses text that is longer than its field.
 fn within_length(field: &FieldType, value: &Value) -> Result<(), ValueError> {
     match (field, value) {
         (FieldType::Text { length }, Value::Text(text)) if *length > 0 => {

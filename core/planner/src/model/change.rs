@@ -1,4 +1,4 @@
-//! One observed change, as evidence, and which outbox rows are invalid.
+//! One observed change, as evidence, and the validation of outbox rows.
 
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl ChangeEnvelope {
     }
 }
 
-/// What happened to the row, as the outbox has it.
+/// What happened to the row, as the outbox names it.
 #[derive(
     Debug,
     Clone,
@@ -137,7 +137,7 @@ pub enum OutboxOperation {
 }
 
 impl OutboxOperation {
-    /// Returns what it is as a change of one record.
+    /// Returns the operation on one record.
     pub fn as_change(self) -> ChangeOperation {
         match self {
             Self::Insert => ChangeOperation::Insert,
@@ -148,10 +148,10 @@ impl OutboxOperation {
     }
 }
 
-/// An outbox row as it was found: any application may have written it.
+/// An outbox row before validation: any application may have written it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutboxRow<'a> {
-    /// Its place in the outbox.
+    /// Its id in the outbox.
     pub outbox_id: i64,
     /// The tenant it names.
     pub tenant: &'a str,
@@ -163,13 +163,13 @@ pub struct OutboxRow<'a> {
     pub external_id: Option<&'a str>,
     /// Primary key, given when the row has no external id yet.
     pub local_key: Option<&'a serde_json::Value>,
-    /// The row is gone.
+    /// The row was deleted.
     pub tombstone: bool,
     /// A position that the application gave.
     pub cursor: Option<&'a str>,
 }
 
-/// The parts of an outbox row that passed.
+/// The parts of a valid outbox row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidOutbox {
     /// The tenant.
@@ -178,11 +178,11 @@ pub struct ValidOutbox {
     pub object: ObjectName,
     /// What happened.
     pub operation: OutboxOperation,
-    /// The application's position, else the row's place in the outbox.
+    /// The application's position, else the row's id in the outbox.
     pub cursor: SourceCursor,
 }
 
-/// Why an outbox row goes to the dead letter.
+/// Why an outbox row becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboxRefusal {
     /// A part is missing.
@@ -223,10 +223,10 @@ impl OutboxRefusal {
     }
 }
 
-/// Decides whether an outbox row is a change, or is refused to the dead letter with the reason.
+/// Validates an outbox row. An invalid row becomes a dead letter with the reason.
 ///
-/// A row without an external id passes if it carries its primary key: it gets a generated id. A
-/// truncate names no row.
+/// A row without an external id is valid if it has its primary key: it gets a generated id. A truncate names
+/// no row.
 pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal> {
     let empty = |part| OutboxRefusal::Empty { part };
     let blank = |text: &str| trimmed(text).is_empty();

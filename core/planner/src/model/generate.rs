@@ -1,4 +1,4 @@
-//! Generated ids for records that have no external id: generating twice gives the same.
+//! Generates ids for records without an external id: the same record always gets the same id.
 
 use uuid::Uuid;
 

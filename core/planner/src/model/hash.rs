@@ -26,7 +26,7 @@ fn canonical(json: &Json) -> Json {
             .map_or_else(|| json.clone(), |number| Json::Number(number.to_json())),
         Json::Array(items) => Json::Array(items.iter().map(canonical).collect()),
         Json::Object(members) => {
-            // Sorted here, because a map of serde_json may keep another order.
+            // Sorted here, because a map of serde_json may have another order.
             let sorted: BTreeMap<&String, &Json> = members.iter().collect();
             let members = sorted.into_iter();
             let members = members.map(|(name, value)| (name.clone(), canonical(value)));

@@ -1,11 +1,11 @@
-//! Identifiers that cannot be wrong: parsed once at the edge, never a bare `&str` afterwards.
+//! Identifiers that are always valid: parsed once at the edge, never a bare `&str` afterwards.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Why a text is not the identifier it should be.
+/// Why a text is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} is not valid: {why}")]
 pub struct IdentifierError {
@@ -120,13 +120,13 @@ parsed_text!(
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TableName {
-    /// The schema the table lives in.
+    /// The schema of the table.
     pub schema: RelationName,
     /// The table.
     pub table: RelationName,
 }
 
-/// The surrogate identity of a record, ours: everything internal is keyed by it.
+/// The surrogate id of a record, which is the key of all internal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordId(pub Uuid);
 
@@ -169,7 +169,7 @@ impl SalesforceId {
             15 => Ok(Self(format!("{text}{}", checksum(text)))),
             18 => repair_case(text)
                 .map(|id| Self(format!("{id}{}", checksum(&id))))
-                .ok_or_else(|| error("its checksum does not fit")),
+                .ok_or_else(|| error("its checksum is wrong")),
             _ => Err(error("it has neither 15 nor 18 characters")),
         }
     }
@@ -202,7 +202,7 @@ fn checksum(fifteen: &str) -> String {
         .collect()
 }
 
-/// Returns the 15 characters with the case that the checksum letters demand.
+/// Returns the 15 characters in the case that the checksum gives.
 fn repair_case(eighteen: &str) -> Option<String> {
     let (id, dead_letters) = eighteen.split_at(15);
     let mut repaired = String::with_capacity(15);
@@ -265,7 +265,7 @@ counter!(
     OrgEpoch
 );
 counter!(
-    /// The fence: grows with every lease of a record or a stream. Only the current one may settle.
+    /// Grows with every lease of a record or a stream. Only the holder of the current token may settle.
     FencingToken
 );
 counter!(

@@ -33,7 +33,7 @@ pub enum WriteAction {
     Delete,
 }
 
-/// How far a write has come.
+/// The state of a write.
 #[derive(
     Debug,
     Clone,
@@ -52,15 +52,15 @@ pub enum WriteAction {
 pub enum IntentState {
     /// Recorded; it may or may not have been sent.
     Open,
-    /// Confirmed by an answer; some fields may still wait for their echo.
+    /// Salesforce returned success; some fields may still wait for their echo.
     Applied,
     /// Confirmed, and every field echoed or read back.
     Confirmed,
     /// Refused by Salesforce: it had no effect.
     Refused,
-    /// The outcome is unknown: the record must be read before anything else is written.
+    /// The outcome is unknown: the record must be refreshed before it is written again.
     Unknown,
-    /// A read showed another value: the write may still land late. Kept to recognise that.
+    /// A refresh showed another value: the write may still take effect late. Kept to recognise that.
     Abandoned,
 }
 
@@ -77,7 +77,7 @@ pub struct Intent {
     pub action: WriteAction,
     /// Canonical values it sends. References hold the parent's external id.
     pub fields: Payload,
-    /// How far it has come.
+    /// Its state.
     pub state: IntentState,
     /// Fields whose echo was seen.
     pub echoed: BTreeSet<FieldName>,

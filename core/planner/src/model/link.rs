@@ -1,4 +1,4 @@
-//! What is known of one record: its ids, what each side was last seen to hold, what both agreed on.
+//! The link of one record: its ids, remote state and base.
 
 use std::collections::BTreeMap;
 
@@ -30,12 +30,12 @@ pub enum Presence {
     /// Never seen there.
     #[default]
     Unseen,
-    /// There.
+    /// It exists there.
     Present,
-    /// Was there and is deleted.
+    /// It existed there and is deleted.
     Deleted,
-    /// Was there, outside the object's filter: nothing else is known of it, and it is left alone.
-    /// Of Salesforce only, which alone can judge a filter.
+    /// It exists but does not match the object's filter; it is left alone, and its values are not kept. Only
+    /// for Salesforce, which alone can evaluate the filter.
     FilteredOut,
 }
 
@@ -46,22 +46,22 @@ pub struct RemoteField {
     pub value: Value,
     /// The version of that observation.
     pub version: Version,
-    /// The value is a late write, one of ours that was abandoned: write the agreed value again, never
-    /// adopt this one.
+    /// The value is a late write, one of ours that was abandoned: the base is written again, and this value is
+    /// never adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_write: bool,
-    /// The value came while a write of ours to the field was open: if that write is confirmed, it
+    /// The value was observed while a write of ours to the field was open: if that write is confirmed, it has
     /// replaced this value unseen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub written_concurrently: bool,
 }
 
-/// What Salesforce was last seen to hold.
+/// The last observed state of the record in Salesforce.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteState {
     /// Whether the record exists there.
     pub presence: Presence,
-    /// The version that this is known by.
+    /// The version of the observation that showed this.
     pub presence_version: Version,
     /// Its fields.
     pub fields: BTreeMap<FieldName, RemoteField>,
@@ -96,14 +96,14 @@ pub struct SyncLink {
     pub canonical_id: String,
     /// The current Salesforce id; none before the first create and after a settled delete.
     pub salesforce_id: Option<SalesforceId>,
-    /// Primary key of the row, kept for rows that were born without an external id (JSON object
-    /// of the key columns).
+    /// Primary key of the row, kept for rows inserted without an external id (JSON object of the key
+    /// columns).
     pub local_key: Option<serde_json::Value>,
     /// Per field, the last value both sides agreed on. References hold the parent's external id.
     pub base: Payload,
     /// Both sides have held this record and agreed at least once since it was last deleted.
     pub agreed: bool,
-    /// What Salesforce was last seen to hold.
+    /// The last observed state in Salesforce.
     pub remote_state: RemoteState,
     /// Fields that Salesforce automation changes back.
     pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,

@@ -1,4 +1,4 @@
-//! What was seen in Salesforce, and how two observations are ordered.
+//! Observations of Salesforce, and their order.
 
 use std::cmp::Ordering;
 
@@ -10,8 +10,8 @@ use super::value::Payload;
 
 /// The version of an observation.
 ///
-/// Events carry both parts and are ordered by commit number within one org epoch; a read carries
-/// only the stamp. Equal stamps are incomparable: Salesforce shows whole seconds.
+/// Events have both parts and are ordered by commit number within one org epoch; a read has only the
+/// timestamp. Equal timestamps are incomparable: Salesforce returns whole seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Version {
     /// LastModifiedDate or SystemModstamp in milliseconds since the epoch.
@@ -21,7 +21,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Returns the version of a read: it has a stamp alone.
+    /// Returns the version of a read, which has only a timestamp.
     pub fn stamped(modified_ms: i64) -> Self {
         Self {
             modified_ms: Some(modified_ms),
@@ -29,10 +29,10 @@ impl Version {
         }
     }
 
-    /// Returns how this version stands to `other`, both of one org epoch.
+    /// Compares this version with `other`, of the same org epoch.
     ///
-    /// Commit numbers decide where both have one; else stamps. Equal stamps order nothing: within one
-    /// second anything may have happened.
+    /// Compares commit numbers if both have one, else timestamps. Equal timestamps have no order: several
+    /// changes may have been made within one second.
     pub fn order(self, other: Self) -> VersionOrder {
         if let (Some(this), Some(other)) = (self.commit_number, other.commit_number) {
             return match this.cmp(&other) {
@@ -49,7 +49,7 @@ impl Version {
     }
 }
 
-/// How one version stands to another.
+/// The order of two versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionOrder {
     /// The first is older.
@@ -88,19 +88,19 @@ pub enum ObservationKind {
     /// A read by poll, scan or reconcile: every mapped field is present, but the read may be older
     /// than our own last write.
     Snapshot,
-    /// A read made under the record's lease, with no write of ours under way: authoritative.
+    /// A read made under the record's lease, with no write of ours in flight: authoritative.
     Refresh,
     /// DELETE event, or a deleted row in a queryAll.
     Deleted,
     /// A read under the lease that found neither the id nor the external id, deleted rows included.
     Missing,
-    /// GAP_* or an undecodable event: the record changed, and how is not known.
+    /// GAP_* or an undecodable event: the record changed in an unknown way.
     Gap,
-    /// A change or a poll of a record that the object's filter does not show. It carries no content; a
-    /// record that we know is read.
+    /// A change or a poll of a record that does not match the object's filter. It has no values; a known record
+    /// is refreshed.
     Unmatched,
-    /// A read under the lease that found the record outside the object's filter: authoritative. Its
-    /// fields serve only to settle our writes.
+    /// A read under the lease of a record that does not match the object's filter: authoritative. Its fields
+    /// are only used to settle our writes.
     FilteredOut,
 }
 
@@ -109,9 +109,9 @@ pub enum ObservationKind {
 pub struct SalesforceObservation {
     /// The object.
     pub object: ObjectName,
-    /// The record's Salesforce id. A [`ObservationKind::Missing`] names the id that was asked for.
+    /// The record's Salesforce id. For [`ObservationKind::Missing`], the requested id.
     pub salesforce_id: SalesforceId,
-    /// The external id, where the observation carried it.
+    /// The external id, if the observation has it.
     pub external_id: Option<String>,
     /// How it was seen.
     pub kind: ObservationKind,
@@ -121,7 +121,7 @@ pub struct SalesforceObservation {
     pub version: Version,
     /// Where it was seen.
     pub cursor: SourceCursor,
-    /// Place within one event (an event may carry many record ids).
+    /// Index within one event (an event may have many record ids).
     pub ordinal: i32,
     /// A hint that the change came from our own write (client tag or user), never a proof.
     pub ours: bool,

@@ -1,4 +1,4 @@
-//! What describe returns about an object, as far as canonical values and writes depend on it.
+//! The parts of an object's describe that canonical values and writes depend on.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub enum FieldType {
     },
 }
 
-/// Answers about a type, so that only a decision about every type lists them all.
+/// Properties of a type, so that only decisions about every type list them all.
 impl FieldType {
     /// Returns whether values are numbers.
     pub fn is_number(&self) -> bool {
@@ -111,7 +111,7 @@ impl FieldType {
         }
     }
 
-    /// Returns the objects that a lookup may point to; none for a field that is not a lookup.
+    /// Returns the objects that a lookup may point to; `None` for a field that is not a lookup.
     pub fn targets(&self) -> Option<&[ObjectName]> {
         match self {
             Self::Reference { to, .. } => Some(to),
@@ -128,7 +128,7 @@ impl FieldType {
         }
     }
 
-    /// Returns the name of a lookup's relationship in SOQL and in payloads, where it has one.
+    /// Returns the name of a lookup's relationship in SOQL and in payloads, if it has one.
     pub fn relationship(&self) -> Option<&str> {
         match self {
             Self::Reference { relationship, .. } => relationship.as_deref(),

@@ -1,7 +1,7 @@
-//! Canonical values: one form for one content, whatever lane it came by.
+//! Canonical values: equal content has one form, whatever its source.
 //!
-//! Canonical is what Salesforce holds: its scale, milliseconds, trimmed text. The same record read
-//! by REST, Bulk CSV, change event or Postgres row gives equal values.
+//! The form is that of Salesforce: its scale, milliseconds, trimmed text. The same record read by REST, Bulk
+//! CSV, change event or Postgres row has equal values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,10 +77,10 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// The only name in the map as which serde_json hands over a number with all its digits.
+/// The only key of the map in which serde_json passes a number with all its digits.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// Reads a value without a [`serde_json::Value`] in between: a batch has many values, and it took a third of its time.
+/// Reads a value without an intermediate [`serde_json::Value`], which took a third of a batch's time.
 struct ValueVisitor;
 
 impl ValueVisitor {
@@ -94,7 +94,7 @@ impl ValueVisitor {
     }
 }
 
-/// A number that one of Rust's own holds comes as such; written out, it has the digits of the text.
+/// Reads numbers that serde_json passes as Rust numbers: formatted, they have the digits of the text.
 macro_rules! visit_numbers {
     ($($visit:ident: $number:ty),+) => {
         $(fn $visit<E: de::Error>(self, number: $number) -> Result<Value, E> {
@@ -147,13 +147,12 @@ pub struct Decimal(String);
 
 /// Most digits, on both sides of the point together, that a number may need when written out.
 ///
-/// Salesforce holds 18; the rest is room for what Postgres's numeric may hold until it is refused
-/// by the field's own precision.
+/// Salesforce supports 18. Longer numbers of Postgres are parsed too, and then refused by the field's
+/// precision.
 const DIGITS_MAX: usize = 1_000;
 
 impl Decimal {
-    /// Returns the number that `text` writes (`12`, `-0.50`, `1.2E3`), if it is a finite number
-    /// of a sane length.
+    /// Parses a finite number of limited length: `12`, `-0.50`, `1.2E3`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_text(text.to_owned())
     }
@@ -206,7 +205,7 @@ impl Decimal {
 
     /// Returns the number as JSON, with all its digits.
     pub(super) fn to_json(&self) -> serde_json::Number {
-        // A canonical decimal is a JSON number: the public way would parse it again.
+        // A canonical decimal is a valid JSON number, so it need not be parsed again.
         serde_json::Number::from_string_unchecked(self.0.clone())
     }
 }
@@ -217,7 +216,7 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// Returns whether a number is canonical already, as most are.
+/// Returns whether a number is already canonical, as most are.
 fn is_canonical(text: &str) -> bool {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match unsigned.split_once('.') {
@@ -232,7 +231,7 @@ fn is_canonical(text: &str) -> bool {
         && text.len() <= DIGITS_MAX
 }
 
-/// Writes `digits` with the point after `point` of them (which may lie outside), canonically.
+/// Formats `digits` in canonical form with the point after `point` digits, which may be outside them.
 fn written_out(negative: bool, digits: &str, point: i64) -> String {
     let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or(0));
     let padded = format!(

@@ -9,7 +9,7 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
         return;
     };
     if appeared.newly {
-        // Only changed fields are here: the rest of the remote state is unknown.
+        // The event has only the changed fields; the rest of the remote state is unknown.
         record.apply(Effect::NeedsRefresh);
     }
     fields::take(record, fields::from_event);

@@ -1,4 +1,4 @@
-//! A record that came to be, or came back: every mapped field is present, cleared ones as null.
+//! A created or undeleted record: every mapped field is present, cleared ones as null.
 
 use super::effect::Absorbing;
 use super::presence::{Evidence, appears};

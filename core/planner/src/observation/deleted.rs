@@ -12,16 +12,16 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     let known = &record.link.remote_state;
     let unlinked = record.link.salesforce_id.is_none();
     if known.presence == Presence::FilteredOut && record.is_current() {
-        // What becomes of a record outside the filter does not concern us.
+        // A filtered-out record is left alone, deleted or not.
         return;
     }
     let older = record.seen.version.order(known.presence_version) == VersionOrder::Older;
     match (record.is_current(), older, known.presence) {
         (true, false, _) => set_deleted(record),
         (true, true, _) => record.apply(Effect::WasOlder),
-        // Our own delete, settled before its event came.
+        // Our own delete, settled before its event arrived.
         (false, false, Presence::Deleted) if unlinked => take_version(record),
-        // A read found only a deleted record: our create of unknown outcome made no live one.
+        // A read found only a deleted record: our create with an unknown outcome had no effect.
         (false, _, Presence::Unseen) if unlinked => abandon_unknown(record),
         (false, _, Presence::Deleted) => {}
         (false, _, Presence::Unseen | Presence::Present | Presence::FilteredOut) => {
@@ -30,7 +30,7 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     }
 }
 
-/// The record is gone, and with it every write of ours that is not settled.
+/// Marks the record as deleted, and abandons every write of ours that is not settled.
 pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
     let ours = record
         .intents

@@ -1,4 +1,4 @@
-//! What an observation may change: a closed list of effects, applied in one place.
+//! The effects of observations: a closed list, applied in one place.
 
 use std::collections::BTreeMap;
 
@@ -13,37 +13,37 @@ use super::{AbsorbStatus, Absorbed};
 /// One change that an observation makes.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// The remote state took something that was not our own write: the record has work.
+    /// The observation has a change that is not our own write: the record has work.
     Took,
-    /// Something in the observation was older than the remote state.
+    /// A part of the observation was older than the remote state.
     WasOlder,
     /// The record must be read again before it is planned.
     NeedsRefresh,
-    /// The record is planned again, although the remote state may have taken nothing.
+    /// The record is planned again, even if the remote state did not change.
     Dirty,
     /// The observed Salesforce id is the record's.
     TakeId,
-    /// Nothing of the old remote state holds any more.
+    /// The old remote state is no longer valid.
     ForgetRemoteState,
-    /// Whether the record is there.
+    /// Whether the record exists.
     Presence(Presence),
-    /// The version that the presence is known by.
+    /// The version of the observation that showed the presence.
     PresenceVersion(Version),
     /// A field of the remote state.
     Field(FieldName, RemoteField),
     /// A field of our write was echoed.
     Echoed(IntentId, FieldName),
-    /// A write of ours reached its end.
+    /// A write of ours has its final state.
     Intent(IntentId, IntentState),
-    /// A write of unknown outcome did take effect: both sides agreed on its values.
+    /// A write with an unknown outcome had an effect: both sides agreed on its values.
     BaseAdvance(Payload),
     /// Salesforce stored another value than the one we sent.
     AutomationOverride(FieldName, AutomationOverride),
-    /// A write of ours replaced this value before anyone saw it.
+    /// A write of ours replaced this value unseen.
     Overwritten(FieldName, Value),
 }
 
-/// One observation on its way into what is known of its record.
+/// One observation while it is absorbed into its record.
 #[derive(Debug)]
 pub(super) struct Absorbing<'a> {
     /// The record before the observation.
@@ -113,7 +113,7 @@ impl<'a> Absorbing<'a> {
         }
     }
 
-    /// Returns what the effects so far have left.
+    /// Returns the result of the effects so far.
     pub(super) fn so_far(&self) -> &Absorbed {
         &self.absorbed
     }
@@ -123,7 +123,7 @@ impl<'a> Absorbing<'a> {
         self.link.salesforce_id.as_ref() == Some(&self.seen.salesforce_id)
     }
 
-    /// Returns what is left, with the observation's status.
+    /// Returns the result, with the observation's status.
     pub(super) fn finish(self) -> Absorbed {
         let mut absorbed = self.absorbed;
         absorbed.dirty |= self.took || absorbed.needs_refresh;

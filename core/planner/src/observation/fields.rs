@@ -1,4 +1,4 @@
-//! The fields of an observation, each by its own version.
+//! Absorbs the fields of an observation, each by its own version.
 
 use crate::model::ids::FieldName;
 use crate::model::intent::IntentState;
@@ -9,19 +9,19 @@ use crate::model::value::Value;
 use super::effect::{Absorbing, Effect};
 use super::writes;
 
-/// One field as the observation shows it.
+/// One field of the observation.
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
     pub(super) field: &'a FieldName,
     pub(super) value: &'a Value,
-    /// What the remote state held.
+    /// The field in the remote state.
     pub(super) prior: Option<RemoteField>,
-    /// How the observation's version stands to that of the remote state.
+    /// The order of the observation's version and that of the remote state.
     pub(super) order: VersionOrder,
 }
 
 impl Shown<'_> {
-    /// Returns whether the remote state held another value, or none.
+    /// Returns whether the remote state has another value or lacks the field.
     pub(super) fn differs(&self) -> bool {
         self.prior
             .as_ref()
@@ -29,7 +29,7 @@ impl Shown<'_> {
     }
 }
 
-/// Hands every field that is not older than what is known to `take_one`.
+/// Calls `take_one` for every field that is not older than the remote state.
 pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'a>, &Shown<'_>)) {
     for (field, value) in &record.seen.fields {
         let prior = record.so_far().remote_state.fields.get(field).cloned();
@@ -53,20 +53,20 @@ pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'
     }
 }
 
-/// Takes one field of an event.
+/// Absorbs one field of an event.
 pub(super) fn from_event(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     if !echoes(record, shown) {
         unexplained(record, shown);
     }
 }
 
-/// Takes a value that a write of ours explains. Returns false if none does.
+/// Absorbs a value that is the echo of our write. Returns false if it is not an echo.
 pub(super) fn echoes(record: &mut Absorbing<'_>, shown: &Shown<'_>) -> bool {
     let Some(replaced) = writes::echo(record, shown.field, shown.value) else {
         return false;
     };
     if !replaced {
-        // An edit that came while our write was open turns out to have been replaced by it.
+        // An edit observed while our write was open was replaced by it.
         let lost = shown.prior.as_ref();
         if let Some(lost) =
             lost.filter(|prior| prior.written_concurrently && prior.value != *shown.value)
@@ -79,7 +79,7 @@ pub(super) fn echoes(record: &mut Absorbing<'_>, shown: &Shown<'_>) -> bool {
     true
 }
 
-/// Takes a value that no write of ours explains.
+/// Absorbs a value that is not the echo of our write.
 pub(super) fn unexplained(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     let Shown { field, value, .. } = *shown;
     let pending = writes::pending(record, field);
@@ -101,7 +101,7 @@ pub(super) fn unexplained(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     }
 }
 
-/// Takes another's edit. `concurrent`: a write of ours to the field is open.
+/// Absorbs a user's edit. `concurrent`: a write of ours to the field is open.
 fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
     let Shown {
         field,
@@ -118,7 +118,7 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
     remote.late_write = late || (remote.late_write && !differs);
     remote.written_concurrently |= concurrent;
     record.apply(Effect::Field(field.clone(), remote));
-    // A field that is seen for the first time is new unless it is null, or what both agreed on.
+    // A field that is seen for the first time is a change unless it is null or equals the base.
     let is_new = match prior {
         Some(_) => differs,
         None => *value != Value::Null && !writes::is_base(record, field, value),
@@ -133,8 +133,8 @@ fn put(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     record.apply(Effect::Field(shown.field.clone(), remote));
 }
 
-/// Returns the field as the remote state keeps it. Equal values of one second keep the version that
-/// holds more: the one with a commit number.
+/// Returns the field for the remote state. If the values are equal and from the same second, it keeps the
+/// version with a commit number.
 fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
     let version = record.seen.version;
     let same = shown
@@ -154,7 +154,7 @@ fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
     }
 }
 
-/// Returns a field of which nothing was known.
+/// Returns a field that is seen for the first time.
 pub(super) fn first_seen(value: &Value, version: Version) -> RemoteField {
     RemoteField {
         value: value.clone(),

@@ -1,5 +1,4 @@
-//! A record outside the object's filter: a change or a poll that the filter does not show, and a
-//! read that found it there.
+//! A record that does not match the object's filter: observed by a change or a poll, or by a read.
 
 use crate::model::link::Presence;
 use crate::model::observation::VersionOrder;
@@ -7,15 +6,15 @@ use crate::model::observation::VersionOrder;
 use super::effect::{Absorbing, Effect};
 use super::writes;
 
-/// Capture saw it outside the filter: whether it has left is decided by one read.
+/// Absorbs that capture found no match with the filter: a refresh decides whether the record has left it.
 pub(super) fn absorb_unmatched(record: &mut Absorbing<'_>) {
     if !is_known_outside(record) {
         record.apply(Effect::NeedsRefresh);
     }
 }
 
-/// A read found it outside the filter: its content is not kept, and no echo is awaited. Like every
-/// read, it is made once more where an event may have overtaken it.
+/// Absorbs a read that found the record outside the filter: its values are not kept, and no echo is awaited.
+/// Like every read, it is repeated if a later event may have arrived before it.
 pub(super) fn absorb_filtered_out(record: &mut Absorbing<'_>) {
     let known = &record.link.remote_state;
     let was_present = known.presence == Presence::Present && record.is_current();

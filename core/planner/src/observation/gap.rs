@@ -1,4 +1,4 @@
-//! A gap event, or one that cannot be decoded: the record changed, and how is not known.
+//! A gap event, or an undecodable one: the record changed in an unknown way.
 
 use super::effect::{Absorbing, Effect};
 

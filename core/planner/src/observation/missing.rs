@@ -12,7 +12,7 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     } else if record.is_current() {
         set_deleted(record);
     } else if record.link.salesforce_id.is_none() {
-        // It is not there: the writes of unknown outcome had no effect.
+        // It does not exist: the writes with an unknown outcome had no effect.
         abandon_unknown(record);
     }
 }

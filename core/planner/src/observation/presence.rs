@@ -1,4 +1,4 @@
-//! Whether an observation that shows the record means that it is there.
+//! Decides whether an observation of the record means that it exists.
 
 use crate::model::intent::WriteAction;
 use crate::model::link::Presence;
@@ -7,31 +7,30 @@ use crate::model::observation::{Version, VersionOrder};
 use super::effect::{Absorbing, Effect};
 use super::writes::is_pending;
 
-/// How much an observation of a live record proves.
+/// What an observation of a live record proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// A read under the record's lease: it is there.
+    /// A read under the record's lease: it exists.
     Authoritative,
-    /// It was created or undeleted then.
+    /// It was created or undeleted at that version.
     Arrival,
-    /// It had this content then.
+    /// It had these values at that version.
     Content,
 }
 
-/// A record that is there.
+/// A record that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Appeared {
-    /// It was not known to be there.
+    /// It was not known to exist before.
     pub(super) newly: bool,
 }
 
-/// Takes what the observation shows of the record as a whole. Returns none if its fields do not
-/// count.
+/// Absorbs that the record exists. Returns `None` if the fields of the observation must be ignored.
 pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<Appeared> {
     let linked = record.link.salesforce_id.is_some();
     let known = record.link.remote_state.presence;
     match known {
-        // Another live record claims the same external id.
+        // Another live record has the same external id.
         Presence::Present | Presence::Unseen | Presence::FilteredOut
             if linked && !record.is_current() =>
         {
@@ -48,7 +47,7 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
         Presence::Present | Presence::Unseen | Presence::Deleted | Presence::FilteredOut => {}
     }
     if !record.is_current() && (linked || known == Presence::Deleted) {
-        // A new record under the old external id: nothing of the old remote state holds for it.
+        // A new record with the old external id: the old remote state does not apply to it.
         record.apply(Effect::ForgetRemoteState);
     }
     record.apply(Effect::TakeId);
@@ -67,8 +66,8 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
     Some(Appeared { newly })
 }
 
-/// Decides whether a record that was deleted, or outside the filter, is back. An earlier observation
-/// must not bring it back: where only a read can decide, it is read again.
+/// Decides whether a record that was deleted or filtered out exists again. An earlier observation must not
+/// restore it: if only a read can decide, the record is read again.
 fn comes_back(record: &mut Absorbing<'_>, evidence: Evidence) -> bool {
     let known = record.link.remote_state.presence_version;
     match (evidence, record.seen.version.order(known)) {
@@ -94,7 +93,7 @@ fn comes_back(record: &mut Absorbing<'_>, evidence: Evidence) -> bool {
     }
 }
 
-/// Takes the observation's version as the one that the presence is known by, unless it is older.
+/// Takes the observation's version as that of the presence, unless it is older.
 pub(super) fn take_version(record: &mut Absorbing<'_>) {
     let version = record.seen.version;
     let known = record.link.remote_state.presence_version;

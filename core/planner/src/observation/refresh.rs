@@ -1,4 +1,4 @@
-//! A read under the record's lease, with no write of ours under way: authoritative.
+//! A read under the record's lease, with no write of ours in flight: authoritative.
 
 use crate::model::intent::IntentState;
 use crate::model::observation::VersionOrder;
@@ -15,8 +15,8 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     }
 }
 
-/// Takes a field as read. Where it is not known whether an event overtook the read, the record is
-/// read once more: a second read shows the same.
+/// Absorbs a field of a read. If a later event may have arrived before the read, the record is read once
+/// more; the second read returns the same.
 fn field(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     let Shown {
         field,

@@ -1,4 +1,4 @@
-//! What a write that Salesforce has confirmed leaves behind.
+//! Settles a write that Salesforce has confirmed.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::model::value::{Payload, Value};
 
 use super::writes::shows;
 
-/// What a confirmed write leaves behind.
+/// The result of settling a confirmed write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
     /// The base afterwards.
     pub base: Payload,
-    /// Whether both sides hold the record as one afterwards.
+    /// Whether both sides have the record and agree afterwards.
     pub agreed: bool,
     /// The remote state afterwards.
     pub remote_state: RemoteState,
-    /// Values that the write replaced before anyone saw them: logged, so that they can be restored.
+    /// Values that the write replaced unseen: logged, so that they can be restored.
     pub overwritten: Vec<(FieldName, Value)>,
     /// The intent's state afterwards: applied, or confirmed if no echo is awaited.
     pub state: IntentState,
 }
 
-/// Settles a write that Salesforce has confirmed: base and remote state take what it sent.
+/// Settles a write that Salesforce has confirmed: base and remote state take the values that it sent.
 ///
-/// A field whose echo came before the answer is in the remote state already, perhaps with a later edit on
-/// top of it, and is left alone. `parents` must hold the parents that the intent's references name.
+/// A field whose echo arrived before the response is in the remote state already, perhaps with a later edit,
+/// and is left alone. `parents` must contain the parents that the intent's references name.
 pub fn settle_applied(
     link: &SyncLink,
     sync: &ObjectSync,
@@ -60,7 +60,7 @@ fn settle_write(
     let mut base = link.base.clone();
     let mut remote_state = link.remote_state.clone();
     let mut overwritten = Vec::new();
-    // It was seen outside the filter before the answer came: that observation is later.
+    // It was seen as filtered out before the response arrived: that observation is later.
     let filtered_out = remote_state.presence == Presence::FilteredOut;
     if intent.action == WriteAction::Create && !filtered_out {
         remote_state.presence = Presence::Present;
@@ -80,7 +80,7 @@ fn settle_write(
         {
             overwritten.push((field.clone(), prior.value));
         }
-        // A parent that is not linked yet: the field counts as not seen until its echo.
+        // If the parent is not linked yet, the field counts as not seen until its echo.
         if let Some(value) = stored_form(sync, field, sent, parents) {
             let taken = RemoteField {
                 value,
@@ -108,7 +108,7 @@ fn settle_write(
     }
 }
 
-/// Returns a sent value as Salesforce shows it: a reference becomes the parent's id.
+/// Returns a sent value as Salesforce returns it: a reference becomes the parent's id.
 fn stored_form(
     sync: &ObjectSync,
     field: &FieldName,

@@ -18,7 +18,7 @@ fn field(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
         return;
     }
     if writes::awaits_echo(record, shown.field) {
-        // From before our write or from after it: only a read under the lease can tell.
+        // It may be from before or after our write: only a read under the lease can decide.
         record.apply(Effect::NeedsRefresh);
     } else {
         fields::unexplained(record, shown);

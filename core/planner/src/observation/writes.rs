@@ -1,4 +1,4 @@
-//! Our own writes in an observation: their echoes, their outcome, and what became of their values.
+//! Our own writes in an observation: their echoes and outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::model::value::Value;
 
 use super::effect::{Absorbing, Effect};
 
-/// Returns whether a value as Salesforce shows it is the one that was sent.
+/// Returns whether a value in Salesforce is the one that was sent.
 pub(super) fn shows(
     stored: &Value,
     sent: &Value,
@@ -26,7 +26,7 @@ pub(super) fn shows(
         }
 }
 
-/// Returns whether the write may still show: its echo is awaited.
+/// Returns whether the echo of the write is still awaited.
 pub(super) fn is_pending(intent: &Intent) -> bool {
     match intent.state {
         IntentState::Open | IntentState::Unknown | IntentState::Applied => true,
@@ -56,8 +56,8 @@ pub(super) fn awaits_echo(record: &Absorbing<'_>, field: &FieldName) -> bool {
         .any(|intent| intent.state == IntentState::Applied)
 }
 
-/// Marks the write that the value echoes, and older ones. Returns none if no write explains the
-/// value, else whether a later confirmed write has replaced it already.
+/// Marks the write that the value echoes, and older ones. Returns `None` if the value is not an echo, else
+/// whether a later confirmed write has already replaced it.
 pub(super) fn echo(record: &mut Absorbing<'_>, field: &FieldName, value: &Value) -> Option<bool> {
     let pending = pending(record, field);
     let place = pending
@@ -89,7 +89,7 @@ pub(super) fn automation_override(
     record.apply(Effect::AutomationOverride(field.clone(), changed_back));
 }
 
-/// Returns whether an abandoned write has landed after all.
+/// Returns whether an abandoned write took effect late.
 pub(super) fn is_late_write(record: &Absorbing<'_>, field: &FieldName, value: &Value) -> bool {
     record.seen.ours && is_abandoned(record, field, value) && !is_base(record, field, value)
 }
@@ -105,7 +105,7 @@ pub(super) fn is_abandoned(record: &Absorbing<'_>, field: &FieldName, value: &Va
     })
 }
 
-/// Returns whether both sides agreed on the value last.
+/// Returns whether the value is the base.
 pub(super) fn is_base(record: &Absorbing<'_>, field: &FieldName, value: &Value) -> bool {
     record
         .link
@@ -114,7 +114,7 @@ pub(super) fn is_base(record: &Absorbing<'_>, field: &FieldName, value: &Value) 
         .is_some_and(|base| shows(value, base, record.parents))
 }
 
-/// Gives up the writes of unknown outcome: they had no effect.
+/// Abandons the writes with an unknown outcome: they had no effect.
 pub(super) fn abandon_unknown(record: &mut Absorbing<'_>) {
     for intent in record.intents {
         if intent.state == IntentState::Unknown {
@@ -141,8 +141,7 @@ pub(super) fn confirm_echoed(record: &mut Absorbing<'_>) {
     }
 }
 
-/// Settles every write by what a read under the lease shows: it also decides those of unknown
-/// outcome.
+/// Settles every write by a read under the lease, including those with an unknown outcome.
 pub(super) fn settle_by_read(record: &mut Absorbing<'_>) {
     for intent in record.intents {
         match intent.state {
@@ -166,7 +165,7 @@ fn settle_unknown(record: &mut Absorbing<'_>, intent: &Intent) {
         IntentState::Abandoned
     };
     record.apply(Effect::Intent(intent.intent_id, state));
-    // The base, or what is known of the record, has moved: it is planned again.
+    // The base or the remote state has changed: the record is planned again.
     record.apply(Effect::Dirty);
 }
 
@@ -186,7 +185,7 @@ fn is_fully_echoed(record: &Absorbing<'_>, intent: &Intent) -> bool {
             .all(|field| intent.echoed.contains(field) || now.contains(field))
 }
 
-/// Returns whether the record as read shows everything that the write sent.
+/// Returns whether the record as read has all values of the write.
 fn took_effect(record: &Absorbing<'_>, intent: &Intent) -> bool {
     intent.action != WriteAction::Delete
         && intent.fields.iter().all(|(field, sent)| {

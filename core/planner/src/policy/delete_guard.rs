@@ -1,8 +1,8 @@
-//! Whether so many deletes in so short a time wait for a person.
+//! Decides when there are so many deletes in a short time that they need approval.
 //!
-//! A table that was emptied by mistake, or a filter that suddenly matches nothing, looks like many
-//! people who each delete one record. So deletes are counted together, and beyond a limit they wait
-//! for a person. Which record is deleted is decided elsewhere, by that record's state alone.
+//! A table that was emptied by mistake, or a filter that suddenly matches no record, looks like many separate
+//! deletes. So deletes are counted together, and beyond a limit they wait for a person. Whether a record is
+//! deleted is decided elsewhere, by the state of that record alone.
 
 /// The time over which deletes are counted together.
 pub const WINDOW_MS: i64 = 60 * 60 * 1_000;
@@ -10,14 +10,14 @@ pub const WINDOW_MS: i64 = 60 * 60 * 1_000;
 /// The code of records whose delete waits.
 pub const MASS_DELETE: &str = "mass_delete";
 
-/// Beyond the deletes that need no approval, the part of all records that may go: in a large table
-/// many deletes are normal.
+/// The share of all records that may also be deleted without approval: in a large table many deletes are
+/// normal.
 pub const PERCENT_MAX: i64 = 10;
 
-/// Returns whether deletes wait for a person.
+/// Returns whether deletes wait for approval.
 ///
-/// `deletes` have been asked for within the window, of `records` that both sides held when it began.
-/// Up to `max_per_hour` deletes never wait; 0 switches the guard off.
+/// `deletes` is the number within the window, of `records` that both sides had when it began. Up to
+/// `max_per_hour` deletes never wait; 0 switches the guard off.
 ///
 /// ```
 /// use syncline_planner::policy::delete_guard::holds;

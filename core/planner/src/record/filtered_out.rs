@@ -1,4 +1,4 @@
-//! A record that Salesforce holds outside the object's filter: left alone, or gone from Postgres.
+//! Plans a record that does not match the object's filter: it is left alone, or its row is removed.
 
 use crate::config::OnFilterExit;
 use crate::model::SourceSystem;
@@ -7,14 +7,14 @@ use crate::model::link::Presence;
 use super::one_sided::edits;
 use super::{Agreement, Confirmation, DiscardedValue, RecordPlan, RecordState, Rule, SideWrite};
 
-/// Decides about a record outside the filter. Nothing is ever written to Salesforce, not even a
-/// delete; and only what both sides held can leave.
+/// Plans a filtered-out record. Nothing is ever written to Salesforce, not even a delete; and only a record
+/// that both sides had can leave the filter.
 pub(super) fn plan_filtered_out(state: &RecordState<'_>) -> RecordPlan {
     let row = state.postgres.presence == Presence::Present;
     match (state.agreed, row, state.policy.on_filter_exit) {
-        // The base stays: should the record come back, what each side changed meanwhile is known.
+        // The base stays: if the record matches again, the changes of each side since then are known.
         (false, _, _) | (true, true, OnFilterExit::Keep) => RecordPlan::because(Rule::FilteredOut),
-        // The row is gone already: should the record come back, it is captured again.
+        // The row was deleted already: if the record matches again, it is captured like a new one.
         (true, false, _) => RecordPlan {
             agreement: Agreement::Ends(Confirmation::Agreed),
             ..RecordPlan::because(Rule::FilteredOut)
@@ -29,7 +29,7 @@ pub(super) fn plan_filtered_out(state: &RecordState<'_>) -> RecordPlan {
     }
 }
 
-/// Removes the row. What Postgres edited since the base is lost by that, and logged.
+/// Removes the row. Edits in Postgres since the base are discarded, and logged.
 fn leave(state: &RecordState<'_>, write: SideWrite) -> RecordPlan {
     let mut plan = RecordPlan::because(Rule::FilterExit);
     plan.agreement = Agreement::Ends(Confirmation::Postgres);

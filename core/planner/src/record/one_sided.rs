@@ -1,4 +1,4 @@
-//! A record that only one side holds: new here, or deleted there.
+//! Plans a record that only one side has: new on this side, or deleted on the other.
 
 use crate::config::{DeleteMode, DeleteOnEdit};
 use crate::model::SourceSystem;
@@ -13,20 +13,20 @@ use super::{
     SideWrite, external_id_value,
 };
 
-/// Decides about a record that only `holder` holds.
+/// Plans a record that only `holder` has.
 pub(super) fn plan_one_sided(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     let lacking = holder.other();
     match (state.agreed, state.holds(lacking).presence, lacking) {
         (false, _, _) if !state.may_write(lacking) => RecordPlan::because(Rule::DirectionForbids),
         (false, _, SourceSystem::Salesforce) => create(state, lacking, Rule::CreatedInPostgres),
         (false, _, SourceSystem::Postgres) => create(state, lacking, Rule::CreatedInSalesforce),
-        // Salesforce was never seen in this org epoch: lacking the record is no delete.
+        // The record was never seen in this org epoch, so its absence is not a delete.
         (true, Presence::Unseen, SourceSystem::Salesforce) => RecordPlan::because(Rule::NotSeen),
         (true, _, _) => plan_deleted(state, holder),
     }
 }
 
-/// Decides about a record that `holder` still holds and the other side deleted.
+/// Plans a record that `holder` still has and the other side deleted.
 fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     let deleter = holder.other();
     match state.policy.deletes.mode {
@@ -60,7 +60,7 @@ fn plan_deleted(state: &RecordState<'_>, holder: SourceSystem) -> RecordPlan {
     plan
 }
 
-/// An edit on the side that still holds a record which the other side deleted.
+/// An edit on the side that still has a record which the other side deleted.
 #[derive(Clone, Copy)]
 pub(super) struct Edit<'a> {
     pub(super) field: &'a FieldName,
@@ -92,8 +92,7 @@ impl RecordPlan {
     }
 }
 
-/// Returns what `holder` edited since the base. A field that was never agreed on counts if it holds
-/// something.
+/// Returns the edits of `holder` since the base. A field without a base counts if it is not null.
 pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec<Edit<'a>> {
     let external_id = &state.policy.external_id.field;
     let fields = &state.holds(holder).fields;
@@ -105,7 +104,7 @@ pub(super) fn edits<'a>(state: &'a RecordState<'a>, holder: SourceSystem) -> Vec
         })
         .filter_map(|field| Some((field, fields.get(field)?)))
         .filter(|(field, value)| {
-            // An external id is filled in by us: one that is empty or new is not a user's edit.
+            // The engine fills in external ids: an empty or new one is not a user's edit.
             let base = state.base.get(*field);
             let named = **value != Value::Null && base.is_some();
             base.unwrap_or(&Value::Null) != *value && (*field != external_id || named)
@@ -140,7 +139,7 @@ fn delete_against_edit(holder: SourceSystem, edits: &[Edit<'_>]) -> FieldConflic
     }
 }
 
-/// Deletes the record on `holder`, the side that still holds it.
+/// Deletes the record on `holder`, the side that still has it.
 fn delete(state: &RecordState<'_>, holder: SourceSystem, rule: Rule) -> RecordPlan {
     let mut plan = RecordPlan::because(rule);
     plan.agreement = Agreement::Ends(Confirmation::of(holder));
@@ -155,10 +154,10 @@ fn delete(state: &RecordState<'_>, holder: SourceSystem, rule: Rule) -> RecordPl
     plan
 }
 
-/// Creates the record on `target` with everything the other side holds.
+/// Creates the record on `target` with all values of the other side.
 ///
-/// Nulls are left out of a create in Salesforce, so that its defaults can fill them; what they
-/// become is learned from the next observation.
+/// Nulls are left out of a create in Salesforce, so that its defaults apply; the next observation shows the
+/// resulting values.
 fn create(state: &RecordState<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
     let mut plan = RecordPlan::because(rule);
     plan.agreement = Agreement::Begins(Confirmation::of(target));
@@ -188,8 +187,8 @@ fn create(state: &RecordState<'_>, target: SourceSystem, rule: Rule) -> RecordPl
     plan
 }
 
-/// Fills in the external id on the side that holds the record, where it lacks it. Where the
-/// direction forbids that, the sides do not agree on it.
+/// Fills in a missing external id on the side that has the record. If the direction forbids that, the sides do
+/// not agree on it.
 fn name_on_holder(state: &RecordState<'_>, holder: SourceSystem, plan: &mut RecordPlan) {
     if state.external_id_on(holder).is_some() {
         return;
