@@ -190,7 +190,7 @@ pub struct ObjectSync {
     /// What happens to deletes.
     #[serde(default)]
     pub deletes: Deletes,
-    /// Where the lanes part.
+    /// The limits between the lanes.
     #[serde(default)]
     pub lanes: LaneThresholds,
     /// SOQL filter; records outside it are not mapped.
@@ -491,7 +491,7 @@ pub enum DuplicateRules {
     Allow,
 }
 
-/// Where the lanes part, in records.
+/// The limits between the lanes, in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct LaneThresholds {

@@ -13,7 +13,7 @@ pub use crate::config::{ConflictPolicy, Owner};
 /// The schema of tables that are named without one.
 const SCHEMA: &str = "public";
 
-/// Where the lanes part, in records.
+/// The limits between the lanes, in records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneThresholds {
     lanes: config::LaneThresholds,
@@ -102,7 +102,7 @@ impl ObjectSync {
         &self.conflict_policy
     }
 
-    /// Returns where the lanes part.
+    /// Returns the limits between the lanes.
     pub const fn lane_thresholds(&self) -> &LaneThresholds {
         &self.lane_thresholds
     }
