@@ -144,7 +144,7 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
             Some(_),
             Disposition::Park
             | Disposition::RefreshSession
-            | Disposition::Reread
+            | Disposition::RefreshRecord
             | Disposition::WaitForParent,
         ) => Some("run `syncline check`: it names what the org does not allow".to_owned()),
     }

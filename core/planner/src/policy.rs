@@ -50,7 +50,7 @@ pub enum Disposition {
     /// Get a new session, once.
     RefreshSession,
     /// Read the record again, then plan again.
-    Reread,
+    RefreshRecord,
     /// Wait, at most [`PARENT_WAITS_MAX`] times, until the parent exists.
     WaitForParent,
     /// Stop this record with the reason.
@@ -157,7 +157,7 @@ pub fn unreadable_wait_ms(disposition: Disposition) -> i64 {
         Disposition::WaitForQuota => QUOTA_MS,
         Disposition::RetryLater
         | Disposition::RefreshSession
-        | Disposition::Reread
+        | Disposition::RefreshRecord
         | Disposition::WaitForParent
         | Disposition::Park => UNREADABLE_MS,
     }
@@ -200,7 +200,7 @@ impl Disposition {
             Self::WaitForQuota => false,
             Self::RetryLater
             | Self::RefreshSession
-            | Self::Reread
+            | Self::RefreshRecord
             | Self::WaitForParent
             | Self::Park => true,
         }
@@ -214,7 +214,7 @@ fn after_refusal(disposition: Disposition, tries: Tries) -> NextStep {
         Disposition::WaitForQuota => uncounted(backoff_ms(tries)),
         Disposition::WaitForParent => counted(PARENT_WAITS_MAX, tries),
         // At once the first time; a record that is refused again waits longer each time and then parks.
-        Disposition::Reread => match counted(ATTEMPTS_MAX, tries) {
+        Disposition::RefreshRecord => match counted(ATTEMPTS_MAX, tries) {
             NextStep::Wait { .. } if tries.before == 0 => NextStep::Refresh { delay_ms: 0 },
             NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
                 NextStep::Refresh { delay_ms }
@@ -260,7 +260,7 @@ mod tests {
         Disposition::RetryLater,
         Disposition::WaitForQuota,
         Disposition::RefreshSession,
-        Disposition::Reread,
+        Disposition::RefreshRecord,
         Disposition::WaitForParent,
         Disposition::Park,
     ];
@@ -306,10 +306,10 @@ mod tests {
     #[test]
     fn changed_record_is_refreshed_at_once() {
         assert_eq!(
-            refused(Disposition::Reread, 0),
+            refused(Disposition::RefreshRecord, 0),
             NextStep::Refresh { delay_ms: 0 }
         );
-        let later = refused(Disposition::Reread, 1);
+        let later = refused(Disposition::RefreshRecord, 1);
         assert!(matches!(later, NextStep::Refresh { delay_ms } if delay_ms >= BACKOFF_MS_MIN));
     }
 

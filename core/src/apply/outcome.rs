@@ -27,8 +27,8 @@ pub(super) fn settled(outcome: WriteOutcome, tried: Tried<'_>, jitter: u64) -> S
 
 fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
     let disposition = refusal.disposition;
-    if disposition == Disposition::Reread {
-        return SettledOutcome::Reread { refusal };
+    if disposition == Disposition::RefreshRecord {
+        return SettledOutcome::Refresh { refusal };
     }
     if disposition == Disposition::Park
         && let Some(fields) = withheld(
@@ -47,7 +47,7 @@ fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
     };
     match decide(Obstacle::WriteRefused(disposition), tries) {
         NextStep::Wait { delay_ms, .. } => SettledOutcome::RetryLater { refusal, delay_ms },
-        NextStep::Refresh { .. } => SettledOutcome::Reread { refusal },
+        NextStep::Refresh { .. } => SettledOutcome::Refresh { refusal },
         NextStep::Park => SettledOutcome::Park { refusal },
     }
 }

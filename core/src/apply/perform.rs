@@ -209,7 +209,7 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
             report.refused += 1;
             report.parked += 1;
         }
-        SettledOutcome::Reread { .. } | SettledOutcome::Withhold { .. } => {
+        SettledOutcome::Refresh { .. } | SettledOutcome::Withhold { .. } => {
             report.refused += 1;
             report.requeued += 1;
         }

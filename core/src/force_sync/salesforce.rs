@@ -99,7 +99,11 @@ impl SalesforceApplier {
         let target = WriteTarget::DeleteById(salesforce_id.clone());
         match self.write(sobject, target, BTreeMap::new()).await {
             Ok(_) => Ok(()),
-            Err(ApplyError::Retryable(error)) if error.disposition == Disposition::Reread => Ok(()),
+            Err(ApplyError::Retryable(error))
+                if error.disposition == Disposition::RefreshRecord =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -155,7 +159,7 @@ impl ApplyError {
             Disposition::RetryLater
             | Disposition::WaitForQuota
             | Disposition::RefreshSession
-            | Disposition::Reread
+            | Disposition::RefreshRecord
             | Disposition::WaitForParent => Self::Retryable(error),
         }
     }

@@ -253,7 +253,7 @@ pub enum SettledOutcome {
         delay_ms: i64,
     },
     /// It had no effect; refresh the record before planning it again.
-    Reread {
+    Refresh {
         /// The refusal.
         refusal: Refusal,
     },

@@ -167,14 +167,16 @@ fn disposition(fault: &Fault) -> Disposition {
         | "schema.api.unavailable"
         | "subscription.internal.error" => Disposition::RetryLater,
         // The record has changed since it was seen, whatever the code says.
-        _ if fault.status == Some(412) => Disposition::Reread,
+        _ if fault.status == Some(412) => Disposition::RefreshRecord,
         // The record is not in the state that was assumed.
-        "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => Disposition::Reread,
+        "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => {
+            Disposition::RefreshRecord
+        }
         // Without a field, the record's own id is wrong; with one, that field's value is.
-        "INVALID_CROSS_REFERENCE_KEY" if fault.fields.is_empty() => Disposition::Reread,
+        "INVALID_CROSS_REFERENCE_KEY" if fault.fields.is_empty() => Disposition::RefreshRecord,
         // "Provided external ID field does not exist …" is a mistake in the mapping.
         "NOT_FOUND" if !fault.message.starts_with("Provided external ID field") => {
-            Disposition::Reread
+            Disposition::RefreshRecord
         }
         "INVALID_FIELD" if names_a_missing_parent(&fault.message) => Disposition::WaitForParent,
         // The message of a failed trigger or flow contains the error that made it fail.
@@ -203,7 +205,7 @@ fn status_disposition(status: Option<u16>) -> Disposition {
         Some(401) => Disposition::RefreshSession,
         // The org has moved; a new session has its new address.
         Some(301 | 302 | 307 | 308) => Disposition::RefreshSession,
-        Some(404 | 412) => Disposition::Reread,
+        Some(404 | 412) => Disposition::RefreshRecord,
         Some(408 | 420 | 429) => Disposition::RetryLater,
         status if is_server_fault(status) => Disposition::RetryLater,
         _ => Disposition::Park,
@@ -274,10 +276,10 @@ mod tests {
         Park           400 INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY insufficient
         Park           400 CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY MyTrigger: failed
         RetryLater     400 CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY T: UNABLE_TO_LOCK_ROW, x
-        Reread         404 NOT_FOUND The requested resource does not exist
+        RefreshRecord  404 NOT_FOUND The requested resource does not exist
         Park           404 NOT_FOUND Provided external ID field does not exist: Foo__c
-        Reread         404 ENTITY_IS_DELETED entity is deleted
-        Reread         404 INVALID_CROSS_REFERENCE_KEY invalid cross reference id
+        RefreshRecord  404 ENTITY_IS_DELETED entity is deleted
+        RefreshRecord  404 INVALID_CROSS_REFERENCE_KEY invalid cross reference id
         Park           400 MALFORMED_ID AccountId ID: id value of incorrect type: 003
         Park           400 MALFORMED_QUERY unexpected token: x
         Park           400 INVALID_TYPE sObject type 'Accout' is not supported.
@@ -292,7 +294,7 @@ mod tests {
         Park           400 NUMBER_OUTSIDE_VALID_RANGE value outside of the valid range
         Park           400 INVALID_EMAIL_ADDRESS Email: invalid email address: x
         Park           400 JSON_PARSER_ERROR Unexpected character
-        Reread         400 DUPLICATE_VALUE duplicate value found: Ext__c
+        RefreshRecord  400 DUPLICATE_VALUE duplicate value found: Ext__c
         Park           400 DUPLICATES_DETECTED Use one of these records?
         Park           400 DUPLICATE_EXTERNAL_ID
         RetryLater     400 UNABLE_TO_LOCK_ROW unable to obtain exclusive access
@@ -309,7 +311,7 @@ mod tests {
         RetryLater     400 PROCESSING_HALTED
         RetryLater     503 SERVER_UNAVAILABLE
         RetryLater     500 UNKNOWN_EXCEPTION An unexpected error occurred.
-        Reread         412 PRECONDITION_FAILED
+        RefreshRecord  412 PRECONDITION_FAILED
         Park           400 invalid_grant user hasn't approved this consumer
         Park           400 invalid_client_id client identifier invalid
         Park           400 invalid_client invalid client credentials
@@ -321,8 +323,8 @@ mod tests {
         RetryLater     502 A_CODE_OF_NEXT_YEAR
         RefreshSession 401 HTTP_401
         RefreshSession 302 HTTP_302
-        Reread         404 HTTP_404
-        Reread         412 HTTP_412
+        RefreshRecord  404 HTTP_404
+        RefreshRecord  412 HTTP_412
         Park           413 HTTP_413
         Park           414 HTTP_414
         RetryLater     429 HTTP_429

@@ -60,7 +60,11 @@ async fn records_are_updated_and_deleted_by_id_in_both_lanes() {
         let outcomes = stand.client.write(&[delete], lane, TIMEOUT).await;
         assert_eq!(words(&outcomes), ["applied"], "{lane:?}");
         let outcomes = stand.client.write(&[update], lane, TIMEOUT).await;
-        assert_eq!(words(&outcomes), ["ENTITY_IS_DELETED Reread"], "{lane:?}");
+        assert_eq!(
+            words(&outcomes),
+            ["ENTITY_IS_DELETED RefreshRecord"],
+            "{lane:?}"
+        );
     }
 }
 
@@ -310,7 +314,7 @@ async fn single_update_is_refused_if_the_record_has_changed() {
         let outcomes = stand.client.write(from_ref(update), lane, TIMEOUT).await;
         words(&outcomes)
     };
-    assert_eq!(write(&update).await, ["PRECONDITION_FAILED Reread"]);
+    assert_eq!(write(&update).await, ["PRECONDITION_FAILED RefreshRecord"]);
     assert_eq!(stand.value_of(&id, "Phone").as_deref(), Some("2"));
     update.unmodified_since_ms = seen_ms().await;
     assert_eq!(write(&update).await, ["applied"]);

@@ -359,7 +359,7 @@ fn ended_by(error: SalesforceError) -> StreamEnd {
         Disposition::RetryLater => StreamEnd::Closed(error.to_string()),
         Disposition::WaitForQuota
         | Disposition::RefreshSession
-        | Disposition::Reread
+        | Disposition::RefreshRecord
         | Disposition::WaitForParent
         | Disposition::Park => StreamEnd::Refused(error),
     }

@@ -158,7 +158,7 @@ async fn taken_ids(
         .filter_map(|one| match &one.outcome {
             SettledOutcome::Applied { salesforce_id } => Some(salesforce_id.as_str()),
             SettledOutcome::RetryLater { .. }
-            | SettledOutcome::Reread { .. }
+            | SettledOutcome::Refresh { .. }
             | SettledOutcome::Withhold { .. }
             | SettledOutcome::Park { .. }
             | SettledOutcome::Unknown => None,
@@ -230,13 +230,13 @@ impl Settling<'_> {
                     Disposition::RetryLater
                     | Disposition::WaitForQuota
                     | Disposition::RefreshSession
-                    | Disposition::Reread
+                    | Disposition::RefreshRecord
                     | Disposition::Park => Vec::new(),
                 };
                 self.refused(intent, refusal, &[]);
                 later(refusal, *delay_ms, false, awaits)
             }
-            SettledOutcome::Reread { refusal } => {
+            SettledOutcome::Refresh { refusal } => {
                 self.refused(intent, refusal, &[]);
                 refresh(&one.lease, refusal)
             }
@@ -333,7 +333,7 @@ impl Settling<'_> {
         let status = match &one.outcome {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
             SettledOutcome::RetryLater { refusal, .. }
-            | SettledOutcome::Reread { refusal }
+            | SettledOutcome::Refresh { refusal }
             | SettledOutcome::Withhold { refusal, .. }
             | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
             SettledOutcome::Unknown => "unknown".to_owned(),
@@ -379,7 +379,7 @@ fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<Stri
 /// Returns what to do when the record has changed since it was planned: a refresh, or parking it.
 fn refresh(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
     let tries = Tries::of(lease.record_id, lease.attempt);
-    match decide(Obstacle::WriteRefused(Disposition::Reread), tries) {
+    match decide(Obstacle::WriteRefused(Disposition::RefreshRecord), tries) {
         NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
             later(refusal, delay_ms, true, Vec::new())
         }
