@@ -1,9 +1,12 @@
 //! The public names of the crate `force-sync` 0.5, in its shapes, over the engine of this crate.
 //!
-//! A program that was written for `force-sync` moves by changing the crate's name in its imports:
-//! `force_sync::…` becomes `syncline::force_sync::…`. Every item here converts its arguments, calls the
-//! engine and converts the answer. It holds no logic of its own; new programs use the items at the
-//! root of this crate.
+//! Code that plans, merges and hashes needs another crate name in its imports and nothing else:
+//! `force_sync::…` becomes `syncline::force_sync::…`. A program that connects to Postgres and Salesforce
+//! needs more; [what changes](#what-changes-for-your-program) is listed below. New programs use the items
+//! at the root of this crate.
+//!
+//! Every item here converts its arguments, calls the engine and converts the result. The façade has no
+//! logic of its own.
 //!
 //! ```
 //! use chrono::Utc;
@@ -37,25 +40,42 @@
 //! # }
 //! ```
 //!
-//! # What differs
+//! # What changes for your program
 //!
-//! - **Connections.** [`PgStore::new`] and [`migrate()`] take a pool of `sqlx` ([`Pool`]).
-//!   [`SyncEngine::builder`] and [`SalesforceApplier::new`] take our client
-//!   ([`HttpSalesforce`](crate::salesforce::HttpSalesforce)) or any other
-//!   [`SalesforcePort`](crate::ports::SalesforcePort).
-//! - **Tables.** `force-sync` carries payloads through an outbox table that the application fills. This
-//!   engine maps tables. [`ObjectSync`] maps `Account` to `public.account` and `External_Id__c` to the
-//!   column `external_id`, unless [`ObjectSync::table`] and [`ObjectSync::column`] name others. The first
-//!   run puts the capture triggers on the mapped tables.
-//! - **Tenant.** An engine serves one tenant: `default`, unless [`SyncEngineBuilder::tenant`] names another.
-//! - **Functions that take a store.** [`capture_batch`], [`detect_drift`] and the others use the engine
-//!   that was built over the store, or over a clone of it. Without one they report
+//! These need changes in the code:
+//!
+//! - **Pool.** [`PgStore::new`] and [`migrate()`] take a pool of `sqlx` ([`Pool`]) instead of one of
+//!   `deadpool_postgres`. `with_client` and `with_transaction` do not exist; use the pool.
+//! - **Client.** [`SyncEngine::builder`] and [`SalesforceApplier::new`] take
+//!   [`HttpSalesforce`](crate::salesforce::HttpSalesforce) or another
+//!   [`SalesforcePort`](crate::ports::SalesforcePort) instead of a client of `force-rs`. [`SyncEngine`],
+//!   [`SyncEngineBuilder`] and [`SalesforceApplier`] have no type parameter for an authenticator.
+//! - **Events.** [`EventMessage`], [`PubSubEvent`], [`ReplayId`], [`PubSubError`] and [`SalesforceId`] are
+//!   types of this module instead of `force-rs` and `force-pubsub`.
+//! - **Tables.** `force-sync` reads payloads from an outbox table that the application fills. This engine
+//!   maps tables: the application writes its rows, and triggers capture the changes. [`ObjectSync`] maps
+//!   `Account` to `public.account` and `External_Id__c` to the column `external_id`; use
+//!   [`ObjectSync::table`] and [`ObjectSync::column`] for other names. The first run creates the triggers.
+//! - **Store.** Only the engine writes tasks, links, checkpoints, conflicts and dead letters, so that its
+//!   guarantees hold. These methods do not exist: `append_journal` (use
+//!   [`PgStore::append_journal_if_new`]), all that end with `_in_tx`, `put_link`, `enqueue_apply_task`,
+//!   `ack_task`, `retry_task`, `fail_task`, `insert_conflict`, `insert_dead_letter` and
+//!   `advance_checkpoint_if_greater`. The applier has no `apply_bulk_upsert`: the engine chooses the lane.
+//! - **Errors.** [`ForceSyncError`] has no variants `Pool`, `TransactionRollback`, `Json`,
+//!   `InvalidOutboxOperation`, `InvalidOutboxCursor` and `NotImplemented`; `Engine` is new, and `Database`
+//!   contains a [`StoreError`](crate::ports::StoreError).
+//!
+//! These compile unchanged, with another effect:
+//!
+//! - **Existing data.** [`migrate()`] creates the schema `syncline`. It does not read the tables of
+//!   `force-sync`: the first reconciliation finds all records and compares them.
+//! - **Tenant.** An engine serves one tenant: `default`, or the one given to [`SyncEngineBuilder::tenant`].
+//! - **Functions with a store.** [`capture_batch`], [`detect_drift`] and the others use the engine that
+//!   was built with the store or a clone of it. Without an engine they return
 //!   [`ForceSyncError::MissingConfiguration`].
-//! - **Batches.** The engine chooses the size of its rounds. `apply_batch_size` and the priority of
+//! - **Leases.** [`PgStore::lease_ready_tasks`] leases records; the engine skips them until the lease ends.
+//! - **Batches.** The engine chooses the size of its batches. `apply_batch_size` and the priority of
 //!   [`capture_batch`] have no effect.
-//! - **Tasks, links and checkpoints** are written by the engine alone, so that its guarantees hold. The
-//!   store reads them; it has no `put_link`, `ack_task` or `advance_checkpoint_if_greater`.
-//!   `apply_bulk_upsert` does not exist: the engine chooses the lane.
 
 mod capture;
 mod config;

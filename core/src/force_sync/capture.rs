@@ -15,7 +15,7 @@ use crate::salesforce::RelayedEvent;
 /// Why an event stream ended.
 pub use crate::ports::salesforce::StreamEnd as PubSubError;
 
-/// A place in an event stream.
+/// A position in an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayId {
     bytes: Vec<u8>,
@@ -32,7 +32,7 @@ impl ReplayId {
         &self.bytes
     }
 
-    /// Returns true if it names no place.
+    /// Returns true if there are no bytes.
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -41,11 +41,11 @@ impl ReplayId {
 /// One decoded event.
 #[derive(Debug, Clone)]
 pub struct EventMessage<T> {
-    /// What it carries.
+    /// The decoded content.
     pub payload: T,
-    /// Its place in the stream.
+    /// Its position in the stream.
     pub replay_id: ReplayId,
-    /// The Avro schema that it was decoded with.
+    /// The id of its Avro schema.
     pub schema_id: String,
     /// Its id.
     pub event_id: String,
@@ -56,19 +56,19 @@ pub struct EventMessage<T> {
 pub enum PubSubEvent<T> {
     /// An event.
     Event(EventMessage<T>),
-    /// The subscription was opened again.
+    /// The client subscribed again.
     Reconnected {
-        /// The place where it goes on.
+        /// The position from which it continues.
         replay_id: ReplayId,
-        /// How often it was opened again.
+        /// How many times it has subscribed again.
         attempt: u32,
     },
-    /// Nothing came for a while.
+    /// No event arrived for a while.
     KeepAlive,
 }
 
-/// Captures at most `limit` rows of the outbox. Returns how many changes were journaled. `priority` has
-/// no effect: the oldest work comes first.
+/// Captures at most `limit` rows of the outbox, oldest first. Returns the number of journaled changes.
+/// `priority` has no effect.
 pub async fn capture_batch(
     store: &PgStore,
     limit: i64,
@@ -81,8 +81,8 @@ pub async fn capture_batch(
     Ok(report.counts.journaled)
 }
 
-/// Captures change events, as decoded JSON with their `ChangeEventHeader`, and moves the stream's stored
-/// position over them. Returns how many were journaled; none if another worker holds the stream.
+/// Captures change events, given as decoded JSON with their `ChangeEventHeader`, and advances the stored
+/// position of the stream. Returns the number of journaled events; 0 if another worker reads the stream.
 pub async fn capture_stream<S>(
     store: &PgStore,
     stream_name: &str,
@@ -121,7 +121,7 @@ where
     Ok(captured)
 }
 
-/// Returns the stored position of a stream; none if it has none.
+/// Returns the stored position of a stream, if there is one.
 pub async fn load_replay_id(
     store: &PgStore,
     stream_name: &str,

@@ -1,4 +1,4 @@
-//! What an object's mapping is.
+//! The mapping of an object.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ pub struct LaneThresholds {
 }
 
 impl LaneThresholds {
-    /// Returns how many records of one round go by single REST calls at most.
+    /// Returns the largest batch that is written with single REST calls.
     pub const fn rest_max_batch_size(&self) -> usize {
         self.lanes.rest_max_batch_size
     }
 
-    /// Returns from how many records on Bulk is used.
+    /// Returns the smallest batch that is written with Bulk API 2.0.
     pub const fn bulk_min_batch_size(&self) -> usize {
         self.lanes.bulk_min_batch_size
     }
@@ -71,7 +71,7 @@ impl ObjectSync {
         self
     }
 
-    /// Sets the table, `name` or `schema.name`. Unless set: the object's name in lower case, without
+    /// Sets the table, as `name` or `schema.name`. The default is the object's name in lower case, without
     /// `__c`, in the schema `public`.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
@@ -79,8 +79,8 @@ impl ObjectSync {
         self
     }
 
-    /// Maps a field to a column. The column of a field with an owner is the field's name in lower case,
-    /// without `__c`, unless set here.
+    /// Maps a field to a column. The default for a field with an owner is the field's name in lower case,
+    /// without `__c`.
     #[must_use]
     pub fn column(mut self, field_name: impl Into<String>, column: impl Into<String>) -> Self {
         self.columns.insert(field_name.into(), column.into());
@@ -97,7 +97,7 @@ impl ObjectSync {
         self.external_id_field.as_deref()
     }
 
-    /// Returns what decides a conflict.
+    /// Returns the conflict policy.
     pub const fn conflict_policy(&self) -> &ConflictPolicy {
         &self.conflict_policy
     }
@@ -117,8 +117,8 @@ impl ObjectSync {
         &self.field_ownership
     }
 
-    /// Returns the rules that a payload is merged by. Names of object, table and external id play no
-    /// part in merging. An owner counts only for a valid field name.
+    /// Returns the rules for merging a payload. Merging does not use the names of object, table and
+    /// external id. Owners of invalid field names are ignored.
     pub(super) fn rules(&self) -> config::ObjectSync {
         let fields = self
             .field_ownership
@@ -129,8 +129,7 @@ impl ObjectSync {
             .expect("fixed names and checked field names are valid")
     }
 
-    /// Returns the mapping as the engine knows it. Fails if the external id field is not set or a name
-    /// is not valid.
+    /// Returns the engine's mapping. Fails if the external id field is not set or a name is not valid.
     pub(super) fn mapping(&self) -> Result<config::ObjectSync, ForceSyncError> {
         let external_id =
             self.external_id_field
@@ -173,7 +172,7 @@ fn object_sync(
     .map_err(|error| ForceSyncError::invalid("object sync", error))
 }
 
-/// Returns what an API name is called in Postgres.
+/// Returns the default name in Postgres for an API name.
 fn postgres_name(api_name: &str) -> String {
     let name = api_name.strip_suffix("__c").unwrap_or(api_name);
     name.to_ascii_lowercase()

@@ -1,4 +1,4 @@
-//! An engine for one tenant, built in the shape of `force-sync`.
+//! The engine of one tenant, with the builder of `force-sync`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::config::{
 use crate::model::hash::canonical_hash;
 use crate::model::ids::TenantId;
 
-/// The tenant of an engine that names no other.
+/// The default tenant.
 const TENANT: &str = "default";
 
 /// How long one run may take.
@@ -24,7 +24,7 @@ pub(super) const RUN_MAX: Duration = Duration::from_secs(60);
 /// Outbox rows of one run of capture.
 const CAPTURE_BATCH: i64 = 100;
 
-/// Drifted records that one run of reconcile repairs, unless set.
+/// Default for the drifted records that one reconciliation repairs.
 const RECONCILE_BATCH: i64 = 100;
 
 /// Keeps the tables and the org of one tenant equal.
@@ -46,12 +46,12 @@ impl SyncEngine {
         }
     }
 
-    /// Captures one batch of the outbox. Returns how many changes it held.
+    /// Captures one batch of the outbox. Returns the number of journaled changes.
     pub async fn run_capture_postgres_once(&self) -> Result<usize, ForceSyncError> {
         capture_batch(&self.store, CAPTURE_BATCH, 0).await
     }
 
-    /// Works on all due records. Returns how many writes either side took.
+    /// Plans and writes all due records. Returns the number of writes to both sides.
     pub async fn run_apply_once(&self) -> Result<usize, ForceSyncError> {
         let linked = self.store.linked().await?;
         let mut written = 0;
@@ -66,13 +66,13 @@ impl SyncEngine {
         Ok(written)
     }
 
-    /// Compares all records once and enqueues what has drifted. Returns how many were enqueued.
+    /// Compares all records once and enqueues the drifted ones. Returns their number.
     pub async fn run_reconcile_once(&self) -> Result<usize, ForceSyncError> {
         run_reconcile_once(&self.store, self.reconcile_batch_size).await
     }
 }
 
-/// Puts a [`SyncEngine`] together.
+/// Builds a [`SyncEngine`].
 pub struct SyncEngineBuilder {
     client: ForceClient,
     postgres: Option<PgStore>,
@@ -103,14 +103,14 @@ impl SyncEngineBuilder {
         self
     }
 
-    /// Sets how many drifted records one run of reconcile repairs at most.
+    /// Sets the largest number of drifted records that one reconciliation repairs.
     #[must_use]
     pub const fn reconcile_batch_size(mut self, reconcile_batch_size: i64) -> Self {
         self.reconcile_batch_size = reconcile_batch_size;
         self
     }
 
-    /// Has no effect: the engine chooses the size of its rounds.
+    /// Has no effect: the engine chooses the size of its batches.
     #[must_use]
     pub const fn apply_batch_size(self, _apply_batch_size: i64) -> Self {
         self
@@ -137,8 +137,8 @@ impl SyncEngineBuilder {
     }
 }
 
-/// Returns the configuration of the tenant. The client and the pool exist already, so it says nothing of
-/// how to reach either side.
+/// Returns the configuration of the tenant. The client and the pool exist already, so the connection
+/// settings stay empty.
 fn tenant_config(
     tenant: &TenantId,
     objects: &[ObjectSync],

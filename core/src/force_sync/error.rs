@@ -12,7 +12,7 @@ pub enum ForceSyncError {
     /// The engine could not do its job.
     #[error(transparent)]
     Engine(#[from] crate::Error),
-    /// The journal takes only changes that say where they were seen.
+    /// The journal accepts only changes with a source cursor.
     #[error("the change has no source cursor")]
     MissingSourceCursor,
     /// A part of a sync key is empty.
@@ -21,13 +21,13 @@ pub enum ForceSyncError {
         /// Which part.
         part: &'static str,
     },
-    /// What was asked for does not exist.
+    /// The requested item does not exist.
     #[error("there is no such {entity}")]
     NotFound {
-        /// What was asked for.
+        /// What was requested.
         entity: &'static str,
     },
-    /// The engine lacks something that it needs.
+    /// A required part of the engine is missing.
     #[error("the configuration lacks {field}")]
     MissingConfiguration {
         /// What is missing.
@@ -44,7 +44,7 @@ pub enum ForceSyncError {
     InvalidStoredValue {
         /// What was converted.
         field: &'static str,
-        /// What it was, or what is wrong with it.
+        /// The value, or the reason.
         value: String,
     },
 }

@@ -5,7 +5,7 @@ use super::error::ForceSyncError;
 /// A pool of connections to Postgres.
 pub type Pool = sqlx::PgPool;
 
-/// Brings the schema `syncline` up to date. Safe to repeat, and safe from two places at once.
+/// Creates the schema `syncline` or updates it. Safe to repeat and to run twice at the same time.
 pub async fn migrate(pool: &Pool) -> Result<(), ForceSyncError> {
     Ok(crate::PgStore::over(pool.clone()).migrate().await?)
 }

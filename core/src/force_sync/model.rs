@@ -68,7 +68,7 @@ pub enum SourceSystem {
 }
 
 impl SourceSystem {
-    /// Returns the word that the journal stores.
+    /// Returns the value that is stored in the journal.
     pub const fn as_db_value(self) -> &'static str {
         match self {
             Self::Salesforce => "salesforce",
@@ -86,7 +86,7 @@ impl From<SourceSystem> for model::SourceSystem {
     }
 }
 
-/// What a change does.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOperation {
     /// Creates or updates the record.
@@ -96,7 +96,7 @@ pub enum ChangeOperation {
 }
 
 impl ChangeOperation {
-    /// Returns the operation's word.
+    /// Returns the stored value of the operation.
     pub const fn as_db_value(self) -> &'static str {
         match self {
             Self::Upsert => "upsert",
@@ -126,7 +126,7 @@ pub enum SourceCursor {
 }
 
 impl SourceCursor {
-    /// Returns the cursor with the name of its source in front.
+    /// Returns the cursor with its kind as a prefix.
     pub fn as_db_value(&self) -> String {
         match self {
             Self::SalesforceReplayId(id) => format!("salesforce-replay-id:{id}"),
@@ -178,7 +178,7 @@ impl ChangeEnvelope {
         }
     }
 
-    /// Returns the change with the place where it was seen.
+    /// Sets where the change was seen.
     #[must_use]
     pub fn with_cursor(mut self, cursor: SourceCursor) -> Self {
         self.cursor = Some(cursor);
@@ -195,7 +195,7 @@ impl ChangeEnvelope {
         self.source
     }
 
-    /// Returns what the change does.
+    /// Returns the kind of the change.
     pub const fn operation(&self) -> ChangeOperation {
         self.operation
     }
@@ -210,7 +210,7 @@ impl ChangeEnvelope {
         self.observed_at
     }
 
-    /// Returns what the change carries.
+    /// Returns the payload.
     pub const fn payload(&self) -> &Json {
         &self.payload
     }
@@ -220,12 +220,12 @@ impl ChangeEnvelope {
         payload_hash(&self.payload)
     }
 
-    /// Returns true if `other` has the payload's content.
+    /// Returns true if the payload and `other` have equal content.
     pub fn payload_hash_matches(&self, other: &Json) -> bool {
         self.payload_hash() == payload_hash(other)
     }
 
-    /// Returns the change as the engine knows it, seen at `cursor`.
+    /// Returns the engine's form of the change, seen at `cursor`.
     pub(super) fn seen_at(&self, cursor: model::SourceCursor) -> model::ChangeEnvelope {
         let is_delete = self.operation == ChangeOperation::Delete;
         model::ChangeEnvelope {

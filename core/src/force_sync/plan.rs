@@ -9,27 +9,27 @@ use crate::planner;
 
 pub use crate::planner::ApplyLane;
 
-/// What is known beside the change.
+/// What the planner needs besides the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannerContext {
     /// The object's mapping.
     pub object: ObjectSync,
-    /// What the other side holds; absent if it lacks the record.
+    /// The record on the other side, if it exists there.
     pub current_payload: Option<Json>,
-    /// Records that are planned together.
+    /// The number of records that are planned together.
     pub batch_size: usize,
-    /// The record goes alone, however many there are.
+    /// The record is written alone, whatever the batch size.
     pub urgent: bool,
-    /// The record must arrive together with others.
+    /// The record must be written in one call with others.
     pub has_dependencies: bool,
 }
 
 /// What to do about a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanDecision {
-    /// The way to Salesforce.
+    /// How the record is written to Salesforce.
     pub lane: ApplyLane,
-    /// What the other side is to hold, null for a delete. Absent if nothing is written.
+    /// The new payload of the other side; null for a delete. Absent if nothing is written.
     pub payload: Option<Json>,
     /// The fields that a person must decide, sorted.
     pub conflicts: Vec<String>,
@@ -38,7 +38,7 @@ pub struct PlanDecision {
 /// The result of merging two payloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MergeOutcome {
-    /// Both hold the same.
+    /// Both payloads are equal.
     Noop,
     /// The merged payload.
     Merged(Json),
@@ -49,7 +49,7 @@ pub enum MergeOutcome {
     },
 }
 
-/// Merges what `source` sent into what the other side holds: [`crate::merge_payload`].
+/// Merges the payload of `source` into the record of the other side: [`crate::merge_payload`].
 pub fn merge_payload(
     object: &ObjectSync,
     current_payload: Option<&Json>,
@@ -64,15 +64,15 @@ pub fn merge_payload(
     }
 }
 
-/// Decides what a change means for the other side: [`crate::plan_change`].
+/// Plans a change for the other side: [`crate::plan_change`].
 ///
-/// There is no base here. So a delete is planned as one of a record that the other side has not edited.
+/// There is no base here. So a delete is planned as if the other side had not edited the record.
 pub fn plan_change(context: &PlannerContext, envelope: &ChangeEnvelope) -> PlanDecision {
     let base_payload = match envelope.operation() {
         ChangeOperation::Upsert => None,
         ChangeOperation::Delete => context.current_payload.clone(),
     };
-    // Where a change was seen plays no part in planning it.
+    // The planner ignores where a change was seen.
     let cursor = envelope
         .cursor()
         .map_or_else(|| SourceCursor::Snapshot("none".to_owned()), Into::into);

@@ -1,4 +1,4 @@
-//! Comparing both live sides.
+//! Comparing the records of both sides.
 
 use super::engine::RUN_MAX;
 use super::error::ForceSyncError;
@@ -7,10 +7,10 @@ use super::store::{LINES, LinkedEngine, PgStore, newest_line};
 use crate::ports::ReconcileStore;
 use crate::reconcile;
 
-/// A record that differs between the sides, and should not.
+/// A record that differs between the sides although no change is pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftItem {
-    /// The newest line with content that the journal holds of the record; 0 if it holds none.
+    /// The record's newest line with content in the journal; 0 without one.
     pub journal_id: i64,
     /// The tenant.
     pub tenant: String,
@@ -18,11 +18,11 @@ pub struct DriftItem {
     pub object_name: String,
     /// The record's external id.
     pub external_id: String,
-    /// The hash of what that line carries.
+    /// The hash of that line's payload.
     pub payload_hash: Vec<u8>,
 }
 
-/// Finds at most `limit` records that have drifted. Enqueues nothing.
+/// Returns at most `limit` drifted records. Enqueues nothing.
 pub async fn detect_drift(store: &PgStore, limit: i64) -> Result<Vec<DriftItem>, ForceSyncError> {
     let linked = store.linked().await?;
     let mut items = Vec::new();
@@ -46,8 +46,8 @@ pub async fn detect_drift(store: &PgStore, limit: i64) -> Result<Vec<DriftItem>,
     Ok(items)
 }
 
-/// Enqueues the record of a journal line, to be read on both sides. Returns the line's id: a record has
-/// one task, which needs no number of its own.
+/// Enqueues the record of a journal line, so that both sides are read again. Returns the line's id: a
+/// record has only one task, and the task has no id.
 pub async fn enqueue_repair(store: &PgStore, journal_id: i64) -> Result<i64, ForceSyncError> {
     let linked = store.linked().await?;
     let entry = store
@@ -67,7 +67,7 @@ pub async fn enqueue_repair(store: &PgStore, journal_id: i64) -> Result<i64, For
     Ok(journal_id)
 }
 
-/// Finds at most `limit` records that have drifted and enqueues them. Returns how many were enqueued.
+/// Enqueues at most `limit` drifted records. Returns their number.
 pub async fn run_reconcile_once(store: &PgStore, limit: i64) -> Result<usize, ForceSyncError> {
     let linked = store.linked().await?;
     let items = drifted(&linked, limit).await?;

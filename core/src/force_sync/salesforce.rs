@@ -1,7 +1,7 @@
 //! Writing one record to Salesforce, without an engine.
 //!
-//! It upserts by external id and deletes by id. It knows no base, no remote state and no intent: nothing
-//! here protects an edit that was made meanwhile. The engine does not use it.
+//! It upserts by external id and deletes by id. It has no base, no remote state and no intent, so it can
+//! overwrite a concurrent edit. The engine does not use it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::ports::salesforce::{
 
 pub use crate::model::ids::SalesforceId;
 
-/// Longest call.
+/// The time limit of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one org.
@@ -42,7 +42,7 @@ pub struct SalesforceApplier {
     client: ForceClient,
 }
 
-/// What became of an upsert.
+/// The result of an upsert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestApplyResult {
     /// The record's id.
@@ -51,15 +51,15 @@ pub struct RestApplyResult {
     pub created: bool,
 }
 
-/// A write failed.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It may succeed later. After an unknown outcome it may already have succeeded: repeating it is
-    /// safe, because it names the record and all values.
-    #[error("Salesforce did not take the write now: {0}")]
+    /// safe, because it contains the record's id and all values.
+    #[error("Salesforce refused the write for now: {0}")]
     Retryable(SalesforceError),
-    /// It will not succeed as it is.
-    #[error("Salesforce does not take the write: {0}")]
+    /// It cannot succeed unless something is changed.
+    #[error("Salesforce refused the write: {0}")]
     Permanent(SalesforceError),
 }
 
@@ -164,7 +164,7 @@ impl ApplyError {
         }
     }
 
-    /// Returns the error for a name or a payload that cannot be written.
+    /// Returns the error for an invalid name or payload.
     fn invalid(why: impl std::fmt::Display) -> Self {
         Self::of("INVALID".to_owned(), why.to_string(), Disposition::Park)
     }

@@ -1,4 +1,4 @@
-//! Reading the control plane, and appending to its journal.
+//! Reading the control plane and appending to its journal.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::ports::ApplyStore;
 use crate::ports::job_store::StreamName;
 use crate::store::{ConflictFilter, JournalEntry};
 
-/// Lines of a record's journal to search: settlements, which carry nothing, stand between the others.
+/// How many of a record's journal lines are searched: some, like settlements, have no payload.
 pub(super) const LINES: i64 = 20;
 
-/// One database. Clones share the engine that was built over any of them.
+/// One database. All clones share the engine that was built with one of them.
 #[derive(Clone)]
 pub struct PgStore {
     pool: Pool,
@@ -28,37 +28,37 @@ pub struct PgStore {
     linked: Arc<Mutex<Option<LinkedEngine>>>,
 }
 
-/// The engine that was built over a store.
+/// The engine that was built with a store.
 #[derive(Clone)]
 pub(super) struct LinkedEngine {
     pub(super) engine: crate::SyncEngine,
     pub(super) tenant: TenantId,
 }
 
-/// What came of appending a change to the journal.
+/// The result of appending a change to the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendResult {
-    /// It is a new line.
+    /// The change was appended.
     Inserted {
         /// The line's id.
         journal_id: i64,
     },
-    /// The journal holds it already.
+    /// The change is already in the journal.
     Duplicate,
 }
 
-/// Where a stream stands.
+/// The stored position of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointState {
     /// The stream.
     pub stream_name: String,
     /// The replay id as a number; 0 for any other position.
     pub cursor_position: i64,
-    /// The position with the name of its source in front.
+    /// The position with its kind as a prefix.
     pub cursor: Option<String>,
 }
 
-/// What is known of one record.
+/// What the engine knows about one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncLink {
     /// The tenant.
@@ -71,22 +71,22 @@ pub struct SyncLink {
     pub salesforce_id: Option<String>,
     /// The row's primary key as JSON, for rows that were inserted without an external id.
     pub postgres_id: Option<String>,
-    /// Where the newest line of the journal with content comes from.
+    /// The side of the record's newest journal line with a payload.
     pub last_source: Option<String>,
-    /// The place that this line names.
+    /// The cursor of this line.
     pub last_source_cursor: Option<String>,
-    /// The hash of what this line carries.
+    /// The hash of this line's payload.
     pub last_payload_hash: Option<Vec<u8>>,
-    /// Salesforce was last seen without the record.
+    /// The record was deleted in Salesforce.
     pub tombstone: bool,
 }
 
-/// The right to work on one record.
+/// A leased record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeasedTask {
     /// The number of the lease.
     pub task_id: i64,
-    /// Who holds it.
+    /// The worker that has the lease.
     pub lease_owner: String,
     /// When it ends.
     pub lease_until: DateTime<Utc>,
@@ -103,11 +103,11 @@ pub struct SyncConflict {
     pub external_id: String,
     /// The field; empty if one side deleted the record that the other edited.
     pub field_name: String,
-    /// What Postgres holds.
+    /// The value in Postgres.
     pub left_value: Json,
-    /// What Salesforce holds.
+    /// The value in Salesforce.
     pub right_value: Json,
-    /// Absent: only open conflicts are listed.
+    /// Always absent: only open conflicts are returned.
     pub resolution: Option<String>,
 }
 
@@ -124,7 +124,7 @@ pub struct DeadLetter {
     pub external_id: Option<String>,
     /// Why it was stopped.
     pub error_message: String,
-    /// The change as it was found.
+    /// The change as it was captured.
     pub payload: Option<Json>,
 }
 
@@ -143,7 +143,7 @@ impl PgStore {
         &self.pool
     }
 
-    /// Appends a change to the journal unless it holds it already. Fails without a cursor.
+    /// Appends a change to the journal unless it is already there. Fails without a cursor.
     pub async fn append_journal_if_new(
         &self,
         envelope: &ChangeEnvelope,
@@ -159,7 +159,7 @@ impl PgStore {
         })
     }
 
-    /// Returns the link of a record; none if it is not known.
+    /// Returns the link of a record, if the record is known.
     pub async fn get_link(
         &self,
         tenant: &str,
@@ -175,7 +175,7 @@ impl PgStore {
         Ok(history.map(|history| link_of(history.link, newest_line(history.journal))))
     }
 
-    /// Returns where a stream of the engine's tenant stands; none if it was never read.
+    /// Returns the stored position of a stream of the engine's tenant, if the stream was ever read.
     pub async fn get_checkpoint(
         &self,
         stream_name: impl AsRef<str>,
@@ -190,8 +190,7 @@ impl PgStore {
         }))
     }
 
-    /// Leases at most `limit` due records, oldest first. The engine leaves them alone until the lease
-    /// ends.
+    /// Leases at most `limit` due records, oldest first. The engine skips them until the lease ends.
     pub async fn lease_ready_tasks(
         &self,
         worker_id: &str,
@@ -277,18 +276,18 @@ impl PgStore {
             .collect())
     }
 
-    /// Returns our own store.
+    /// Returns the engine's store.
     pub(super) const fn store(&self) -> &crate::PgStore {
         &self.store
     }
 
-    /// Remembers the engine that was built over this store.
+    /// Sets the engine that was built with this store.
     pub(super) fn link(&self, engine: LinkedEngine) {
         let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
         *linked = Some(engine);
     }
 
-    /// Returns the engine that was built over this store, with capture installed on its tables.
+    /// Returns the engine that was built with this store. Installs capture on its tables if needed.
     pub(super) async fn linked(&self) -> Result<LinkedEngine, ForceSyncError> {
         let linked = {
             let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -303,7 +302,7 @@ impl PgStore {
     }
 }
 
-/// Returns the link as it is after `envelope` was applied. Pure.
+/// Returns the link after `envelope` was applied. Pure.
 pub fn project_sync_link(
     existing: Option<&SyncLink>,
     envelope: &ChangeEnvelope,
@@ -326,13 +325,13 @@ pub fn project_sync_link(
     }
 }
 
-/// Returns the newest line that carries values or a plan.
+/// Returns the newest line with a payload.
 pub(super) fn newest_line(journal: Vec<JournalEntry>) -> Option<JournalEntry> {
     let mut newest_first = journal.into_iter();
     newest_first.find(|entry| entry.payload.is_some())
 }
 
-/// Returns the tenant of this name.
+/// Returns the tenant with this name.
 pub(super) fn known_tenant(name: &str) -> Result<TenantId, ForceSyncError> {
     TenantId::parse(name).map_err(|error| ForceSyncError::invalid("tenant", error))
 }
