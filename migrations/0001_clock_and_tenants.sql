@@ -1,8 +1,8 @@
 -- Time and ids, tenants, streams, and what the workers of a tenant share.
 
--- Every statement, trigger and default of ours takes time and ids from these functions alone, so that
--- a simulation can replace them. Each is one expression, so that the planner inlines it: a condition on
--- clock() uses an index as one on the built-in function would.
+-- All our statements, triggers and defaults take time and ids only from these functions, so that a
+-- simulation can replace them. Each is one expression, so that Postgres inlines it: a condition on
+-- clock() can use an index, like one on the built-in function.
 
 -- The time at which the transaction began: everything that one transaction records has one time.
 create function syncline.clock()
@@ -14,8 +14,8 @@ as $$
     select now()
 $$;
 
--- The time right now, within a transaction as well: for leases, which must not begin before they are
--- given, and for the customer's transactions, which may be long.
+-- The current time, even within a transaction: for leases, which must not begin before they are given,
+-- and for users' transactions, which may be long.
 create function syncline.wall_clock()
 returns timestamptz
 language sql
@@ -38,11 +38,11 @@ $$;
 -- One row per tenant: its switches and the org it belongs to.
 create table syncline.sync_control (
     tenant text not null,
-    -- The tenant is paused: nothing is leased, capture goes on.
+    -- The tenant is paused: nothing is leased, capture continues.
     paused_at timestamptz,
     paused_reason text,
     organization_id text collate "C",
-    -- Grows when the org's identity changes: positions and commit numbers of two epochs are never compared.
+    -- Increases when the org's id changes: positions and commit numbers of two epochs are never compared.
     org_epoch bigint not null default 0,
     -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
     clock_skew_ms bigint not null default 0,
@@ -50,13 +50,13 @@ create table syncline.sync_control (
     constraint sync_control_pkey primary key (tenant)
 );
 
--- A stream has one owner and one position. The position moves by compare-and-set on its previous
--- bytes under the lease's fencing token, never by order: replay ids have none.
+-- A stream has one owner and one position. The position is replaced by compare-and-set on its previous
+-- bytes under the lease's fencing token, never by order: replay ids have no order.
 create table syncline.sync_checkpoint (
     tenant text not null,
     stream text not null,
     position text,
-    -- What lies before the position is not known as a whole. A stream without a position needs a resync.
+    -- Changes before the position may be missing. A stream without a position needs a resync.
     needs_resync boolean not null default true,
     resync_reason text,
     lease_owner text,
@@ -100,22 +100,22 @@ create table syncline.sync_wake_up_permit (
     constraint sync_wake_up_permit_pkey primary key (tenant, object, permit)
 );
 
--- Transactions of the engine that are writing mapped tables right now. A capture trigger skips a row
--- only if its transaction is listed here. The entry is deleted before the commit, so no other
--- transaction ever sees one.
+-- Transactions in which the engine writes mapped tables. A capture trigger skips a row only if its
+-- transaction is listed here. The entry is deleted before the commit, so no other transaction ever
+-- sees it.
 create table syncline.engine_tx (
     xid xid8 not null,
     constraint engine_tx_pkey primary key (xid)
 );
 
 -- Deletes are counted per object and hour: too many of them wait for a person. The row stays locked from
--- the count to the commit, so that workers side by side cannot pass the limit together.
+-- the count to the commit, so that concurrent workers cannot exceed the limit together.
 create table syncline.sync_delete_guard (
     tenant text not null,
     object text not null,
     window_began_at timestamptz not null default syncline.clock(),
     deletes bigint not null default 0,
-    -- A person approved the deletes: until then none is withheld.
+    -- A person approved deletes until this time: no delete is withheld before it.
     approved_until timestamptz,
     constraint sync_delete_guard_pkey primary key (tenant, object)
 );

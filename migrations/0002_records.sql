@@ -1,16 +1,16 @@
--- Records: who they are, what is known of them, what is to be done.
+-- Records: their ids, their last known state, their pending work.
 
--- Fencing tokens of record leases. Taken as a column default, so that no statement names the sequence:
--- some connection proxies pin a session that does.
+-- Fencing tokens of record leases. Used as a column default, so that no statement contains the sequence's
+-- name: some connection proxies pin the sessions of such statements.
 create sequence syncline.fencing_token as bigint;
 
--- One record: its current ids, what each side was last seen to hold, what both agreed on.
+-- One record: its current ids, the last known state of each side, and the base.
 create table syncline.sync_link (
     record_id uuid not null default syncline.new_id(),
     tenant text not null,
     object text not null,
     org_epoch bigint not null default 0,
-    -- The external id as given and as compared; the latter is unique.
+    -- The external id as given, and its canonical form for comparisons. The canonical form is unique.
     external_id text not null,
     canonical_id text collate "C" not null,
     -- The external id was generated and neither side has confirmed it yet.
@@ -19,16 +19,16 @@ create table syncline.sync_link (
     -- The row took the external id of another live record. A person must decide; until then its absence
     -- under the old external id does not count as a delete.
     key_conflict boolean not null default false,
-    -- Primary key of a row that was born without an external id.
+    -- Primary key of a row that was inserted without an external id.
     local_key jsonb,
-    -- Per field, the last value both sides agreed on, with the configuration that made it.
+    -- Per field, the last value on which both sides agreed, with the configuration that produced it.
     base jsonb not null default '{}',
     base_config_hash text,
-    -- Both sides have held the record at the same time since it was last deleted.
+    -- Both sides have had the record at the same time since it was last deleted.
     agreed boolean not null default false,
     remote_state jsonb not null,
     automation_overrides jsonb not null default '{}',
-    -- What capture last recorded of the row: a hint for renames and for vanished rows, never for the plan.
+    -- The row as last captured: a hint for renames and vanished rows, never an input of the plan.
     postgres_presence text not null default 'unseen',
     postgres_changed_at timestamptz,
     version bigint not null default 1,
@@ -38,8 +38,8 @@ create table syncline.sync_link (
     constraint sync_link_postgres_presence_check check (postgres_presence in ('unseen', 'present', 'deleted'))
 );
 
--- The most selective column comes first: until the tables are analyzed, the planner believes that
--- tenant and object are as selective as a key, and may scan the wrong index.
+-- The most selective column comes first: until the tables are analyzed, Postgres estimates that tenant
+-- and object are as selective as a key, and may scan the wrong index.
 create unique index sync_link_canonical_key
     on syncline.sync_link (canonical_id, object, tenant);
 
@@ -57,10 +57,10 @@ create table syncline.sync_link_alias (
     tenant text not null,
     object text not null,
     kind text not null,
-    -- An external id as written on some side, or a Salesforce id.
+    -- An external id as written on one side, or a Salesforce id.
     value text collate "C" not null,
     record_id uuid not null,
-    -- A separate boolean, because until the table is analyzed the planner believes that an index over
+    -- A separate boolean, because until the table is analyzed Postgres estimates that an index over
     -- "valid_to is null" is almost empty, and scans all of it.
     is_current boolean not null default true,
     valid_from timestamptz not null default syncline.clock(),
@@ -89,7 +89,7 @@ create table syncline.sync_task (
     tenant text not null,
     object text not null,
     state text not null default 'ready',
-    -- Grows with every new piece of work: settling deletes the task only if it has not grown meanwhile.
+    -- Increases with every new change: settling deletes the task only if it has not increased meanwhile.
     generation bigint not null default 1,
     attempts integer not null default 0,
     due_at timestamptz not null default syncline.clock(),
@@ -98,13 +98,13 @@ create table syncline.sync_task (
     -- Why it waits or is parked: a stable code, and a text without values.
     code text,
     reason text,
-    -- Parents it waits for, by Salesforce id or external id: their arrival makes it due.
+    -- The parents for which it waits, by Salesforce id or external id: it becomes due when they exist.
     awaits text[],
-    -- Every lease and every end of a lease takes a new one, so that a late worker changes nothing.
+    -- Every lease and every end of a lease takes a new token, so that a late worker changes nothing.
     fencing_token bigint not null default nextval('syncline.fencing_token'),
     lease_owner text,
     lease_until timestamptz,
-    -- The Postgres transaction the work came from: a hint for graphs.
+    -- The Postgres transaction of the change: a hint for graphs.
     xid bigint,
     dirty_since timestamptz not null default syncline.clock(),
     updated_at timestamptz not null default syncline.clock(),
@@ -158,7 +158,7 @@ create table syncline.sync_intent (
         references syncline.sync_link (record_id) on delete cascade
 );
 
--- A record has at most one write under way.
+-- A record has at most one unfinished write.
 create unique index sync_intent_open_key
     on syncline.sync_intent (record_id)
     where state = 'open';
@@ -178,7 +178,7 @@ create index sync_intent_settled_idx
     on syncline.sync_intent (updated_at)
     where state in ('confirmed', 'refused', 'abandoned');
 
--- Values that differ and that a person must decide about: one open row per record and field.
+-- Conflicts for a person to resolve: at most one open row per record and field.
 create table syncline.sync_conflict (
     conflict_id bigint generated always as identity,
     record_id uuid not null,
@@ -187,11 +187,11 @@ create table syncline.sync_conflict (
     -- Null when one side deleted the record that the other edited.
     field text,
     state text not null default 'open',
-    -- Canonical values; SQL null where there is none, JSON null where the field is cleared.
+    -- Canonical values: SQL null without a value, JSON null if the field was cleared.
     base_value jsonb,
     postgres_value jsonb,
     salesforce_value jsonb,
-    -- Exactly what each side showed: resolving compares with it.
+    -- The exact value of each side; a resolution is checked against it.
     postgres_seen jsonb,
     salesforce_seen jsonb,
     version bigint not null default 1,
@@ -221,8 +221,8 @@ create index sync_conflict_closed_idx
     on syncline.sync_conflict (closed_at)
     where state <> 'open';
 
--- Values that lost: by a rule, by an owner, or because a write of ours replaced them before they were
--- seen. Each can be restored from here.
+-- Discarded values: by a rule, by an owner, or because our write replaced them before they were seen.
+-- Each can be restored from here.
 create table syncline.sync_discarded_value (
     discarded_value_id bigint generated always as identity,
     record_id uuid not null,
@@ -244,7 +244,7 @@ create index sync_discarded_value_record_id_idx
 create index sync_discarded_value_logged_at_idx
     on syncline.sync_discarded_value (logged_at);
 
--- Work that stopped, with the reason and what is needed to go on.
+-- Stopped work, with the reason and everything that is needed to continue.
 create table syncline.sync_dead_letter (
     dead_letter_id bigint generated always as identity,
     tenant text not null,

@@ -1,18 +1,18 @@
--- What was observed: the outbox that capture drains, the journal, and what was seen before.
+-- Observations: the outbox, the journal, and the events that were already recorded.
 
--- Written inside the customer's transactions, so nothing here may fail or wait: one table without
--- partitions, no constraint but the key, no foreign key. Claiming deletes.
+-- Written inside users' transactions, so an insert must not fail or wait: one table without partitions,
+-- no constraint except the key, no foreign key. Capture deletes the rows that it takes.
 create table syncline.sync_outbox (
     outbox_id bigint generated always as identity,
     tenant text,
     object text,
     operation text,
     external_id text,
-    -- The external id before, where a change moved it.
+    -- The previous external id, if the change replaced it.
     old_external_id text,
-    -- Primary key of a row that has, or had before the change, no external id.
+    -- Primary key of a row without an external id before or after the change.
     local_key jsonb,
-    -- Column to value: evidence, never the plan's input.
+    -- Values by column: evidence, never an input of the plan.
     changed jsonb,
     tombstone boolean,
     cursor text,
@@ -22,19 +22,19 @@ create table syncline.sync_outbox (
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- Renames that are not drained yet: a record whose row is absent under its known name may have been
--- renamed a moment ago, which does not count as a delete.
+-- Renames that are not captured yet: if a row is absent under its known external id, it may just have been
+-- renamed. That does not count as a delete.
 create index sync_outbox_renamed_idx
     on syncline.sync_outbox (tenant, object, old_external_id)
     where old_external_id is not null;
 
--- Append-only evidence of observations and decisions, by day. It has no unique key but its id: dedupe
--- is the job of sync_seen, correctness the job of versions.
+-- Append-only evidence of observations and decisions, by day. Only the id is unique: sync_seen removes
+-- duplicates, and versions ensure correctness.
 create table syncline.sync_journal (
     journal_id bigint generated always as identity,
     journaled_at timestamptz not null default syncline.clock(),
-    -- The writing transaction: an export reads only behind the oldest one still running, because ids
-    -- are not given in commit order.
+    -- The writing transaction: an export reads only up to the oldest running transaction, because ids
+    -- are not assigned in commit order.
     xid xid8 not null default pg_current_xact_id(),
     tenant text not null,
     object text not null,
@@ -62,7 +62,7 @@ create index sync_journal_record_id_idx
 create index sync_journal_export_idx
     on syncline.sync_journal (xid, journal_id);
 
--- Takes the rows of a day that has no partition of its own, so that nothing stops.
+-- Receives the rows of days without their own partition, so that inserts never fail.
 create table syncline.sync_journal_default
     partition of syncline.sync_journal default;
 
@@ -83,8 +83,8 @@ begin
         partition := 'sync_journal_' || to_char(day, 'YYYYMMDD');
         continue when to_regclass('syncline.' || partition) is not null;
         begin
-            -- Created apart and attached: attaching locks the parent only against other changes of its
-            -- shape, while `create table ... partition of` would stop every reader and writer.
+            -- Created separately and then attached: attaching blocks only other changes of the parent's
+            -- definition, while `create table ... partition of` would block every reader and writer.
             execute format(
                 'create table syncline.%I (like syncline.sync_journal including defaults including constraints)',
                 partition
@@ -95,8 +95,8 @@ begin
             );
             created := created + 1;
         exception
-            -- The default partition holds rows of that day already, another session was faster, or a
-            -- long reader is in the way: the default partition serves, and the next sweep tries again.
+            -- The default partition already has rows of that day, another session was faster, or a long
+            -- read has the lock: rows go to the default partition until the next sweep tries again.
             when check_violation or duplicate_table or unique_violation or lock_not_available then
                 null;
         end;
@@ -136,8 +136,8 @@ begin
 end
 $$;
 
--- The rules that decisions were made by, each once. A decision in the journal names them by their hash,
--- so that it can be made again long after the configuration has changed. Kept as long as the journal.
+-- The rules of past decisions, each stored once. A decision in the journal refers to them by their hash,
+-- so that it can be repeated long after the configuration has changed. Kept as long as the journal.
 create table syncline.sync_rules (
     rules_hash text not null,
     rules jsonb not null,
@@ -145,8 +145,8 @@ create table syncline.sync_rules (
     constraint sync_rules_pkey primary key (rules_hash)
 );
 
--- Events that were recorded before. One event may carry many records, so the key includes the place
--- within it. The same place with other content is not a duplicate.
+-- Events that were already recorded. One event may contain many records, so the key includes the position
+-- within the event. The same position with other content is not a duplicate.
 create table syncline.sync_seen (
     tenant text not null,
     org_epoch bigint not null,
@@ -163,7 +163,7 @@ create table syncline.sync_seen (
 create index sync_seen_seen_at_idx
     on syncline.sync_seen (seen_at);
 
--- How far each export of the journal has come.
+-- The position of each export of the journal.
 create table syncline.sync_export_watermark (
     tenant text not null,
     name text not null,

@@ -1,8 +1,8 @@
--- Capture inside the customer's transactions.
+-- Capture inside users' transactions.
 --
--- These functions run in the customer's transactions: they must not fail, must not wait, and must not
--- trust the session. They run as their owner with a pinned search path, and take tenant and object
--- from the trigger's arguments, which a user cannot change.
+-- These functions run in users' transactions: they must not fail, must not wait, and must not trust the
+-- session. They run as their owner with a fixed search path, and take tenant and object from the
+-- trigger's arguments, which a user cannot change.
 
 -- Row trigger. Arguments: tenant, object, external id column, mapped columns, primary key columns.
 create function syncline.capture_row()
@@ -15,7 +15,7 @@ declare
     external_column constant text := tg_argv[2];
     mapped_columns constant text[] := tg_argv[3];
     key_columns constant text[] := tg_argv[4];
-    -- The whole text, as it is written; null for one of blanks only.
+    -- The whole text, unchanged; null if it has only blanks.
     anything_but_blank constant text := '^.*[^[:space:][:cntrl:]].*$';
     old_row jsonb;
     new_row jsonb;
@@ -24,8 +24,8 @@ declare
     the_key jsonb;
     the_change jsonb;
 begin
-    -- Our own writes are known by their transaction, not by a session variable that any user could set.
-    -- Only at depth 1: what the customer's triggers do in answer to our write is their change.
+    -- Our own writes are recognized by their transaction, not by a session variable that any user could
+    -- set. Only at depth 1: what users' triggers change because of our write is their change.
     if pg_trigger_depth() = 1 and exists (
         select
         from syncline.engine_tx as engine
@@ -34,8 +34,8 @@ begin
         return null;
     end if;
 
-    -- Turning a row into JSON can fail (a cast of the customer's, a value beyond 256 MB). The block
-    -- writes nothing, so its subtransaction costs no transaction id.
+    -- Turning a row into JSON can fail (a user-defined cast, a value of more than 256 MB). The block
+    -- writes nothing, so its subtransaction needs no transaction id.
     begin
         if tg_op <> 'INSERT' then
             old_row := to_jsonb(old);
@@ -66,14 +66,14 @@ begin
         end if;
     exception
         when others then
-            -- Without a key the row is refused when it is drained, and listed as a dead letter.
+            -- Capture stores a row without a key as a dead letter.
             new_external := null;
             old_external := null;
             the_key := null;
             the_change := jsonb_build_object('capture_error', sqlstate);
     end;
 
-    -- A control plane that was dropped by hand must not stop the customer; the sweep reports it.
+    -- A control plane that was dropped by hand must not block users; the sweep reports it.
     if to_regclass('syncline.sync_outbox') is null then
         return null;
     end if;
@@ -91,7 +91,7 @@ begin
         the_change,
         tg_op = 'DELETE',
         pg_current_xact_id()::text::bigint,
-        -- Not clock(): the customer's transaction may have begun long ago.
+        -- Not clock(): the user's transaction may have begun long ago.
         syncline.wall_clock()
     );
     return null;
@@ -115,8 +115,8 @@ begin
 end
 $$;
 
--- Lets an application report that a record changed. The tenant is the only one of the database; where
--- there are several, the row has no tenant and is refused when it is drained.
+-- Lets an application report that a record changed. It uses the only tenant of the database. If there are
+-- several, the row has no tenant, and capture stores it as a dead letter.
 create function syncline.emit(
     object text,
     operation text,

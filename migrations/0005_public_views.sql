@@ -1,7 +1,7 @@
--- What people and their applications may see and do.
+-- What users and their applications may read and call.
 
--- One row per record that either side holds. It has ids, states and reasons, never values. Records that
--- Salesforce holds outside the filter of their object are neither in sync nor pending.
+-- One row per record that exists on at least one side. It has ids, states and reasons, never values.
+-- Records in Salesforce that do not match their object's filter are neither in sync nor pending.
 create view syncline.record_status as
 select
     link.tenant,
