@@ -1,9 +1,9 @@
-// JSON without a lost digit. JavaScript's numbers hold 15 significant digits for certain; a database's
-// hold more.
+// JSON without lost digits. JavaScript's numbers have 15 reliable significant digits; a database's numbers
+// can have more.
 
 import { PlannerError } from "./error.js";
 
-/** A number with more digits than a JavaScript number holds for certain. */
+/** A number with more digits than a JavaScript number reliably has. */
 export class ExactNumber {
   /** The number as JSON writes it. */
   readonly digits: string;

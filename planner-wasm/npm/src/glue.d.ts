@@ -1,4 +1,4 @@
-// What wasm-bindgen's glue for the web exports; the build puts it beside this package's modules.
+// The exports of wasm-bindgen's glue for the web; the build puts it next to this package's modules.
 import type { PlannerText } from "./planner.js";
 
 export type Source = URL | string | Response | Promise<Response> | BufferSource | WebAssembly.Module;

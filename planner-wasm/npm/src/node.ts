@@ -4,12 +4,12 @@ import { typed, type Planner } from "./planner.js";
 
 export * from "./index.js";
 
-/** The WebAssembly module, where it is not the one beside this file. */
+/** The WebAssembly module, if it is not the one next to this file. */
 export type PlannerSource = BufferSource | WebAssembly.Module;
 
 let planner: Promise<Planner> | undefined;
 
-/** Loads the planner, once. Without a source it is read from beside this module. */
+/** Loads the planner, once. Without a source it is read from the folder of this module. */
 export function loadPlanner(source?: PlannerSource): Promise<Planner> {
   planner ??= start(source).catch((error: unknown) => {
     planner = undefined;

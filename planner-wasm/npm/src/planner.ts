@@ -78,11 +78,11 @@ export interface BatchAnswer {
   summary: BatchSummary;
 }
 
-/** One change and what is known beside it. */
+/** One change and what the planner needs besides it. */
 export interface ChangeInput {
   context: {
     object: ObjectRules;
-    /** What the other side holds; null if it lacks the record. */
+    /** The record on the other side; null if it does not exist there. */
     current_payload?: Json;
     /** What both sides agreed on last; null if they never did. */
     base_payload?: Json;
@@ -96,7 +96,7 @@ export interface ChangeInput {
 /** Two payloads. */
 export interface MergeInput {
   object: ObjectRules;
-  /** What the other side holds; left out if it lacks the record. A null is a payload. */
+  /** The record on the other side; left out if it does not exist there. A null is a payload. */
   current?: Json;
   /** Whose payload comes in. */
   source: SourceSystem;

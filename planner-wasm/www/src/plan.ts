@@ -29,7 +29,7 @@ export function fieldVerdict(plan: RecordAnswer, field: string): Verdict {
   return written(isWritten(plan.to_postgres), isWritten(plan.to_salesforce));
 }
 
-/** Returns what becomes of the record. A conflict comes first, whatever else travels. */
+/** Returns the result for the record. A conflict comes first, whatever else is written. */
 export function recordVerdict(plan: RecordAnswer): Verdict {
   return verdictOf(plan.why.rule, plan.conflicts.length, plan.to_postgres.write, plan.to_salesforce.write);
 }
@@ -52,7 +52,7 @@ export function fieldReason(plan: RecordAnswer, field: string): string {
   return (member(plan.why.fields, field) ?? plan.why).sentence;
 }
 
-/** Returns what a side holds once the plan is carried out; null if it lacks the record. */
+/** Returns a side's values after the plan was performed; null if it lacks the record. */
 export function afterwards(record: RecordFacts, plan: RecordAnswer, side: SourceSystem): Fields | null {
   const write = side === "postgres" ? plan.to_postgres : plan.to_salesforce;
   if (write.write === "delete" || write.write === "soft_delete") return null;

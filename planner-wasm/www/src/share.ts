@@ -1,5 +1,5 @@
 // The page's state as a fragment of its address. A fragment never leaves the browser, so a shared
-// link shows a record to whoever has the link and to no server.
+// link shows a record to everyone who has the link and to no server.
 import { writeJson, type RecordFacts } from "@syncline/planner";
 import { InputError, isObject, member, parseJson } from "./json";
 import { readRecord } from "./record";

@@ -21,7 +21,7 @@ export interface State {
   /** The example that the record was taken from and not changed since. */
   readonly example: string | undefined;
   readonly batch: BatchState;
-  /** The history that the timeline shows, and where it stands in it. */
+  /** The history in the timeline, and the selected entry. */
   readonly history: History | undefined;
   readonly step: number;
   /** What a person is to be told; screen readers read it out. */

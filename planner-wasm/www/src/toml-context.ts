@@ -1,4 +1,4 @@
-// Where in a syncline.toml is the cursor, and what may stand there? Answers from the text before the
+// The cursor's position in a syncline.toml, and what may be written there. Answers from the text before the
 // cursor and the JSON Schema; it knows no key of its own.
 
 /** The part of JSON Schema that syncline.schema.json uses. */
@@ -12,7 +12,7 @@ export interface Schema {
   readonly required?: readonly string[];
 }
 
-/** What the cursor stands in. */
+/** What the cursor is in. */
 export interface Context {
   readonly expects: "header" | "key" | "value";
   /** The keys from the top of the file down to the table that the cursor is in. */
@@ -33,7 +33,7 @@ export interface Suggestion {
 
 const HEADER = /^\s*\[\[?\s*([^\]]*?)\s*\]\]?/;
 
-/** Reads the context of the cursor, which stands at the end of `before`. */
+/** Reads the context of the cursor, which is at the end of `before`. */
 export function contextOf(before: string): Context | undefined {
   const lineStart = before.lastIndexOf("\n") + 1;
   const line = before.slice(lineStart);
@@ -107,7 +107,7 @@ export function schemaAt(schema: Schema, path: readonly string[]): Schema | unde
   return at?.items ?? at;
 }
 
-/** Returns what may stand at the cursor. `tenants` are the names that the file uses already. */
+/** Returns what may be written at the cursor. `tenants` are the names that the file already uses. */
 export function suggestions(schema: Schema, context: Context, tenants: readonly string[]): Suggestion[] {
   if (context.expects === "header") return headers(schema, tenants);
   const table = schemaAt(schema, context.path);

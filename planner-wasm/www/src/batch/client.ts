@@ -1,4 +1,4 @@
-// The page's side of a batch: what has come so far, and what a person may ask for.
+// The page's side of a batch: the results so far, and the user's actions.
 import type { ObjectSync } from "@syncline/planner";
 import workerUrl from "./worker?worker&url";
 import { change, current } from "../store";
@@ -24,7 +24,7 @@ function update(part: Partial<BatchState>): void {
   change({ batch: { ...current().batch, ...part } });
 }
 
-/** Plans what a source holds. What was planned before is gone. */
+/** Plans the records of a source. Discards earlier plans. */
 export function planBatch(source: Source, name: string, rules: ObjectSync): void {
   run += 1;
   rows = [];
@@ -70,7 +70,7 @@ function receive(message: FromWorker): void {
 let drawing = false;
 let latest = 0;
 
-/** Chunks come faster than a screen can show them: one drawing per frame is enough. */
+/** Chunks arrive faster than a screen can show them: one update per frame is enough. */
 function drawSoon(part: number): void {
   latest = part;
   if (drawing) return;

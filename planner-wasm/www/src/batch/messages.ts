@@ -2,7 +2,7 @@
 import type { BatchSummary, ObjectSync } from "@syncline/planner";
 import type { Verdict } from "../plan";
 
-/** Where the records come from. */
+/** The source of the records. */
 export type Source =
   | { readonly kind: "file"; readonly file: File }
   | { readonly kind: "sample"; readonly url: string; readonly rows: number }

@@ -4,7 +4,7 @@ import Papa from "papaparse";
 import { InputError, count, parseJson } from "../json";
 import { Changes, csvReader, isChangeLine, readChangeLine, type RowReader } from "./rows";
 
-/** Largest file: what a browser tab holds beside its plans. */
+/** Largest file: a browser tab needs memory for its plans, too. */
 export const FILE_BYTES_MAX = 256 << 20;
 
 /** Most records of one batch. The planner takes no more. */

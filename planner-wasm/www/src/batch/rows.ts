@@ -1,5 +1,5 @@
 // From the columns of a CSV or the members of a JSON line to one record each. Two forms are read:
-// states (a line holds base and both sides) and changes (a line holds what one side changed).
+// states (a line has base and both sides) and changes (a line has the changes of one side).
 import { ExactNumber, type ObjectSync, type RecordFacts, type SourceSystem, type Value } from "@syncline/planner";
 import { InputError, isNumber, isObject, member, type Json, type JsonObject } from "../json";
 import { COLUMNS, readFields, type Column, type Fields } from "../record";
@@ -90,7 +90,7 @@ interface Change {
   readonly atMs: number | undefined;
 }
 
-/** Puts changes together, record by record, in the order they come. */
+/** Groups changes by record, in their order. */
 export class Changes {
   readonly #records = new Map<string, Change[]>();
 

@@ -1,4 +1,4 @@
-// Counts as bars: the number and its share stand beside each bar, so that no length must be guessed.
+// Counts as bars: the number and its share are next to each bar, so that no length must be guessed.
 import type { JSX } from "preact";
 import { count } from "../json";
 import { Icon, type IconName } from "./icon";

@@ -14,13 +14,13 @@ const KIND_NAMES: Readonly<Record<CellKind, string>> = {
   absent: "not seen",
 };
 
-/** Longest value: what a long text area of Salesforce holds. */
+/** Longest value: the limit of a long text area in Salesforce. */
 export const VALUE_CHARS_MAX = 131_072;
 
 export interface CellProps {
   readonly label: string;
   readonly value: Value | undefined;
-  /** Another column holds a number: digits that are typed here are a number, too. */
+  /** Another column has a number: digits that are typed here are a number, too. */
   readonly numeric: boolean;
   readonly changed: boolean;
   readonly onChange: (value: Value | undefined) => void;

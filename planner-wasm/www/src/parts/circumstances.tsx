@@ -78,7 +78,7 @@ function withUnderWay(record: RecordFacts, field: string, on: boolean): RecordFa
   return { ...record, under_way: on ? [...others, field] : others };
 }
 
-/** Automation changed the current values: we sent what Postgres holds, and Salesforce stored what it shows. */
+/** Automation changed the current values: we sent the value of Postgres, and Salesforce stored its own. */
 function withOverride(record: RecordFacts, field: string, on: boolean): RecordFacts {
   const { [field]: _, ...others } = record.automation_overrides ?? {};
   const sent = valueIn(record, "postgres", field) ?? null;

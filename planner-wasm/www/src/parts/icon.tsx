@@ -1,4 +1,4 @@
-// Icons drawn here, so that nothing is loaded. Each stands beside a word and has no meaning alone.
+// Icons drawn here, so that nothing is loaded. Each is next to a word and has no meaning alone.
 import type { JSX } from "preact";
 
 const PATHS = {

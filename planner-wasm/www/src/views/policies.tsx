@@ -165,7 +165,7 @@ function ComparedField({ field, columns, inForce, record }: { readonly field: st
   );
 }
 
-/** What both sides hold afterwards, or what each holds while they differ. */
+/** The value of both sides afterwards, or the value of each while they differ. */
 function outcome(record: RecordFacts, plan: RecordAnswer, field: string): { readonly text: string; readonly words: JSX.Element } {
   const [postgres, salesforce] = (["postgres", "salesforce"] as const).map((side) => {
     const held = afterwards(record, plan, side);
