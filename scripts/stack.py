@@ -169,13 +169,13 @@ def deploy(arguments):
     if state is None or not members(state["pid"]):
         raise Problem(f"no stack runs in {arguments.dir}; run: scripts/stack start {arguments.dir}")
     client = clients(state["environment"])
-    # What an earlier deployment was told holds until it is told otherwise.
-    told = state.get("parameters", {}) | pairs(arguments.parameter, "--parameter")
-    parameters = LOCAL_PARAMETERS | told
+    # Parameters of earlier deployments are kept unless they are given again.
+    given = state.get("parameters", {}) | pairs(arguments.parameter, "--parameter")
+    parameters = LOCAL_PARAMETERS | given
     template = packaged_template(client("s3"), arguments.zips)
     body = json.dumps(with_numbers(template, parameters))
     outputs = apply_template(client("cloudformation"), body, parameters)
-    state |= {"stack": STACK, "parameters": told, "outputs": outputs}
+    state |= {"stack": STACK, "parameters": given, "outputs": outputs}
     write_state(arguments.dir, state)
     print(json.dumps(state, indent=2))
 

@@ -341,11 +341,11 @@ async fn relay_sample_is_one_group_and_one_failed_message() {
             Ok((event.organization_id().clone(), event))
         },
         |organization, events| {
-            let told = (organization.to_string(), events.len());
+            let batch = (organization.to_string(), events.len());
             taken
                 .lock()
                 .expect("no holder of this lock panicked")
-                .push(told);
+                .push(batch);
             async { Ok(()) }
         },
     );

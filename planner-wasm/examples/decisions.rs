@@ -64,9 +64,9 @@ fn main() {
         black_box(calls::plan_record(black_box(record)).expect("a record is planned"));
     }
     let seconds = started.elapsed().as_secs_f64();
-    let told = json!({
+    let report = json!({
         "planner": "native", "records": count, "seconds": (seconds * 1_000.0).round() / 1_000.0,
         "decisions_per_second": (count as f64 / seconds).round(),
     });
-    println!("{told}");
+    println!("{report}");
 }

@@ -231,11 +231,11 @@ fn unknown_missing_and_mistyped_keys_name_line_and_fix() {
 #[test]
 fn all_mistakes_are_told_at_once_by_line() {
     let text = object("conflict = 1\nseed = 2", "Phone = {}");
-    let told = mistakes(&text);
-    assert_eq!(told.len(), 3, "{told:#?}");
+    let found = mistakes(&text);
+    assert_eq!(found.len(), 3, "{found:#?}");
     assert!(
-        told[0].starts_with("line 8:") && told[1].starts_with("line 9:"),
-        "{told:#?}"
+        found[0].starts_with("line 8:") && found[1].starts_with("line 9:"),
+        "{found:#?}"
     );
 }
 
@@ -388,8 +388,8 @@ fn secrets_are_never_in_the_file_or_its_mistakes() {
         "secretsmanager:ID",
     );
     let text = text.replace("env:DATABASE_URL", "postgres://u:hunter2@db/x");
-    let told = mistakes(&text).concat();
-    assert!(!told.contains("hunter2"), "{told}");
+    let message = mistakes(&text).concat();
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[test]

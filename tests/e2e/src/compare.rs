@@ -288,13 +288,13 @@ mod tests {
         let postgres = side(&[("a", "Ada"), ("b", "Bob"), ("c", "Cy")]);
         let salesforce = side(&[("a", "Ada"), ("b", "Rob"), ("d", "Di")]);
         compare_object(&object, &postgres, &salesforce, &mut comparison);
-        let told: Vec<String> = comparison
+        let lines: Vec<String> = comparison
             .differences
             .iter()
             .map(ToString::to_string)
             .collect();
         assert_eq!(
-            told,
+            lines,
             [
                 "Account b differs in Name",
                 "Account c is not in Salesforce",

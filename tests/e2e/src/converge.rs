@@ -12,7 +12,7 @@ use crate::world::World;
 const REFRESH_EVERY: Duration = Duration::from_millis(300);
 
 /// Differences that a message names.
-const TOLD: usize = 10;
+const LINES_MAX: usize = 10;
 
 /// The expected state of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Standing {
     pub progress: Progress,
 }
 
-/// Waits until both sides hold what they must, nothing is left to do, and they are equal apart from
+/// Waits until both sides hold what they must, nothing is left to do, and they are equal except for
 /// the conflicts. `watch` is called with the state of each read.
 ///
 /// # Errors
@@ -100,16 +100,16 @@ async fn standstill(
     patience: Duration,
 ) -> anyhow::Result<Comparison> {
     let differences = compare(&world.pool, &world.person).await?.differences;
-    let told: Vec<String> = differences
+    let lines: Vec<String> = differences
         .iter()
-        .take(TOLD)
+        .take(LINES_MAX)
         .map(|difference| format!("  {difference}"))
-        .chain(observe::waiting(&world.pool, TOLD).await?)
+        .chain(observe::waiting(&world.pool, LINES_MAX).await?)
         .collect();
     bail!(
         "nothing has moved for {} s; wanted {goal:?}, there is {standing:?}; {} differences:\n{}",
         patience.as_secs(),
         differences.len(),
-        told.join("\n")
+        lines.join("\n")
     )
 }

@@ -301,7 +301,7 @@ impl RowIdentityMap {
         let entry = &self.entries[index];
         let name = match &entry.known {
             Some(known) => known.link.record_id.to_string(),
-            None => format!("displaced-{}", entry.canonical_id),
+            None => format!("moved-aside-{}", entry.canonical_id),
         };
         let key = RowKey {
             canonical: name.to_lowercase(),

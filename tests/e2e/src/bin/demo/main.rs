@@ -2,7 +2,7 @@
 //! functions, queue and schedules of the same template that is deployed to AWS.
 //!
 //! It starts everything, loads, waits, edits, waits, measures, and compares both sides without the
-//! engine's help. Exit status 0 means that they are equal apart from the conflicts it lists.
+//! engine's help. Exit status 0 means that they are equal except for the conflicts that it lists.
 
 mod edits;
 mod keep;
