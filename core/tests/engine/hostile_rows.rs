@@ -1,4 +1,4 @@
-//! Tables that refuse rows in every way that a customer's schema can: one row never stops another.
+//! Tables that refuse rows in every way that a user's schema can: one row never stops another.
 
 use serde_json::{Value as Json, json};
 
@@ -6,7 +6,7 @@ use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 /// Salesforce accounts `a-1` to `a-<count>`, each with its number as phone.
-fn born_in_salesforce(stage: &Stage, count: usize) -> Vec<String> {
+fn created_in_salesforce(stage: &Stage, count: usize) -> Vec<String> {
     (1..=count)
         .map(|number| {
             let fields = json!({
@@ -51,7 +51,7 @@ async fn waiting(stage: &Stage) -> Vec<Json> {
     ready.map(|task| task["code"].clone()).collect()
 }
 
-/// Makes every write that waits due, as often as a record may wait.
+/// Makes all waiting writes due, as often as a record may wait.
 async fn wait_out(stage: &Stage) {
     for _ in 0..12 {
         stage.make_due().await;
@@ -83,7 +83,7 @@ async fn any_error_of_a_trigger_parks_its_row_alone() {
                 create trigger refuse before insert on account for each row execute function refuse()"
             ))
             .await;
-        born_in_salesforce(&stage, 20);
+        created_in_salesforce(&stage, 20);
         stage.drain().await;
         assert_eq!(rows_of(&stage, "name").await.len(), 19, "{state}");
         assert_eq!(
@@ -106,7 +106,7 @@ async fn deferred_constraint_parks_only_the_row_it_refuses() {
                 deferrable initially deferred",
         )
         .await;
-    born_in_salesforce(&stage, 20);
+    created_in_salesforce(&stage, 20);
     stage.drain().await;
     assert_eq!(rows_of(&stage, "phone").await.len(), 19);
     assert_eq!(waiting(&stage).await, [json!("missing_parent")]);
@@ -125,7 +125,7 @@ async fn children_are_written_with_their_parents_beside_a_refused_row() {
             alter table account add constraint short check (length(industry) < 20)",
         )
         .await;
-    let ids = born_in_salesforce(&stage, 12);
+    let ids = created_in_salesforce(&stage, 12);
     for (child, parent) in ids.iter().zip(&ids[1..]) {
         stage.org.update(child, json!({"ParentId": parent}));
     }
@@ -160,7 +160,7 @@ async fn rows_swap_unique_values() {
             ))
             .await;
         stage.install().await;
-        let ids = born_in_salesforce(&stage, 6);
+        let ids = created_in_salesforce(&stage, 6);
         stage.drain().await;
         stage.org.update(&ids[0], json!({"Phone": "2"}));
         stage.org.update(&ids[1], json!({"Phone": "1"}));
@@ -190,7 +190,7 @@ async fn taken_unique_value_waits_then_stops_its_field_alone() {
         .sql("insert into account (external_id, name, phone) values ('mine', 'Mine', '2')")
         .await;
     stage.drain().await;
-    born_in_salesforce(&stage, 3);
+    created_in_salesforce(&stage, 3);
     stage.drain().await;
     assert_eq!(waiting(&stage).await, [json!("duplicate_value")]);
     wait_out(&stage).await;
@@ -219,7 +219,7 @@ async fn partitioned_table_reports_the_real_conflict() {
         )
         .await;
     stage.install().await;
-    let ids = born_in_salesforce(&stage, 4);
+    let ids = created_in_salesforce(&stage, 4);
     stage.drain().await;
     for id in &ids {
         stage.org.update(id, json!({"Phone": "same"}));
@@ -243,7 +243,7 @@ async fn parent_is_deleted_after_its_children() {
             "create table invoice (id int primary key, account text references account (external_id))",
         )
         .await;
-    let ids = born_in_salesforce(&stage, 3);
+    let ids = created_in_salesforce(&stage, 3);
     stage.drain().await;
     stage.sql("insert into invoice values (1, 'a-1')").await;
     stage.org.delete(&ids[0]);
@@ -265,7 +265,7 @@ async fn redirected_delete_stops_its_rows_alone() {
          create trigger keep before delete on account for each row execute function keep()",
     ] {
         let stage = Stage::with_mapping(MAPPING).await;
-        let ids = born_in_salesforce(&stage, 4);
+        let ids = created_in_salesforce(&stage, 4);
         stage.drain().await;
         stage.sql(redirect).await;
         stage.org.delete(&ids[0]);

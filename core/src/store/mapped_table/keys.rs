@@ -1,5 +1,5 @@
-//! Which rows of a batch depend on each other: through foreign keys of the table to itself, and through
-//! unique values that one row gives up and another one takes.
+//! Finds the rows of a batch that depend on each other: through foreign keys of the table to itself, and
+//! through unique values that one row releases and another row takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,16 @@ type Columns = serde_json::Map<String, serde_json::Value>;
 pub(crate) struct TableKeys {
     /// Columns that are unique together.
     pub(crate) unique: Vec<Vec<ColumnName>>,
-    /// Columns that point to a row of the same table, and the columns they point to.
+    /// Columns that reference a row of the same table, and the referenced columns.
     pub(crate) self_references: Vec<(Vec<ColumnName>, Vec<ColumnName>)>,
 }
 
-/// A row as it is and as it will be, by column. Either is missing for an insert or a delete.
+/// A row before and after the write, by column. An insert has no row before, a delete none after.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowChange<'a> {
     /// Mapped columns and the primary key.
     pub(crate) before: Option<&'a Columns>,
-    /// What identifies the row, if its columns do not hold it.
+    /// What identifies the row, if its columns do not contain it.
     pub(crate) identity: Option<&'a serde_json::Value>,
     /// The columns that the write sets.
     pub(crate) patch: Option<&'a Columns>,
@@ -91,7 +91,7 @@ fn parsed(names: Vec<String>) -> Result<Vec<ColumnName>, StoreError> {
 }
 
 impl TableKeys {
-    /// Returns the groups of rows that depend on each other, as places in `rows`. Most groups have one
+    /// Returns the groups of rows that depend on each other, as indexes into `rows`. Most groups have one
     /// row.
     pub(crate) fn groups(&self, rows: &[RowChange<'_>]) -> Vec<Vec<usize>> {
         let mut groups = Groups::of(rows.len());
@@ -118,8 +118,7 @@ impl TableKeys {
         groups.into_sets()
     }
 
-    /// Returns the columns whose unique value some of the rows must give up before another one can take
-    /// it.
+    /// Returns the columns whose unique value one row must release before another row can take it.
     pub(crate) fn passed_on(&self, rows: &[RowChange<'_>]) -> BTreeSet<ColumnName> {
         let passed_on = |unique: &&Vec<ColumnName>| !takers(unique, rows).is_empty();
         let columns = self.unique.iter().filter(passed_on).flatten();
@@ -130,7 +129,7 @@ impl TableKeys {
     }
 }
 
-/// Returns pairs of rows of which the first takes the unique value that the second has.
+/// Returns pairs of rows: the first takes the unique value that the second has.
 fn takers(unique: &[ColumnName], rows: &[RowChange<'_>]) -> Vec<(usize, usize)> {
     let held: BTreeMap<String, usize> = rows
         .iter()
@@ -174,15 +173,15 @@ impl RowChange<'_> {
         whole_key(columns.iter().map(|column| self.after(column)))
     }
 
-    /// Returns the key as it is and as it will be.
+    /// Returns the key before and after the write.
     fn keys(&self, columns: &[ColumnName]) -> BTreeSet<String> {
         let keys = [self.key_before(columns), self.key_after(columns)];
         keys.into_iter().flatten().collect()
     }
 }
 
-/// Returns the values as one text; none if one of them is null or not known. A patch may spell a number
-/// as text.
+/// Returns the values as one text, or `None` if one of them is null or not known. A patch may contain a
+/// number as text.
 fn whole_key<'v>(values: impl Iterator<Item = Option<&'v serde_json::Value>>) -> Option<String> {
     let spelled = |value: &serde_json::Value| match value {
         serde_json::Value::Null => None,
@@ -193,9 +192,9 @@ fn whole_key<'v>(values: impl Iterator<Item = Option<&'v serde_json::Value>>) ->
     serde_json::to_string(&values?).ok()
 }
 
-/// Disjoint sets of places.
+/// Disjoint sets of indexes.
 struct Groups {
-    /// For each place another one of its group; the first of a group leads to itself.
+    /// For each index another one of its group; the first of a group refers to itself.
     leads_to: Vec<usize>,
 }
 

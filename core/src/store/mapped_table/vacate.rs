@@ -1,8 +1,8 @@
-//! Freeing unique values that rows of one batch pass on to each other.
+//! Releases unique values that the rows of one batch exchange.
 //!
 //! Postgres checks a unique index row by row, so two rows cannot swap a value in one statement. Each row
-//! first takes another value in its place: null, or a placeholder where the column refuses null. The
-//! write itself then replaces it in the same transaction.
+//! first gets another value: null, or a placeholder if the column is not nullable. The write itself then
+//! replaces it in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ struct Vacated<'a> {
     record_id: RecordId,
     identity: &'a serde_json::Value,
     columns: Vec<&'a str>,
-    /// Makes the placeholders of numbers differ.
+    /// Makes numeric placeholders distinct.
     place: usize,
 }
 
@@ -43,8 +43,8 @@ const READ_COLUMNS: &str = "select
     where attrelid = $1::oid
     and attname = any($2)";
 
-/// Replaces the values of these columns in the rows that are to change them. Returns what identifies each
-/// of those rows from now on.
+/// Replaces the values of these columns in the rows that will change them. Returns the new identity of each
+/// of those rows.
 pub(crate) async fn vacate(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -137,8 +137,8 @@ async fn assignments(
     Ok(assignments.join(", "))
 }
 
-/// Returns a value that no row has. Where there is none that is known to fit (a date, an enum), it is the
-/// row's own, and Postgres refuses the write that follows as it did before.
+/// Returns a value that no row has. For a type without a known placeholder (a date, an enum) it is the row's
+/// own value, and Postgres refuses the following write as before.
 fn placeholder(mapped: &MappedObject, name: &str, type_name: &str, length: Option<i32>) -> String {
     match type_name {
         "text" | "character varying" | "character" => match length {

@@ -1,10 +1,9 @@
-//! Planning and writing one batch of leased records in one transaction.
+//! Plans and writes one batch of leased records in one transaction.
 //!
-//! The rows are locked, the plan is made from exactly those rows, and its writes are made before
-//! another transaction can change them. Whatever Postgres raises for a row, that row stops alone and
-//! its neighbours are written: a batch that is refused is divided into groups of rows that depend on
-//! each other, the groups are halved, and at last each row of a group is tried alone, without those of
-//! its columns that Postgres rejects.
+//! The rows are locked, the plans are made from exactly those rows, and their writes are made before
+//! another transaction can change them. An error of Postgres for one row stops only that row: a refused
+//! batch is divided into groups of rows that depend on each other, the groups are halved, and finally each
+//! row of a group is tried alone, without the columns that Postgres rejects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +27,12 @@ use crate::store::operations::record_outcomes::{Outcome, Planned, record_outcome
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
 use crate::store::transaction::Tx;
 
-/// How often one call waits for locks of others before it puts off what remains.
+/// How often one call waits for locks of others before it requeues the remaining records.
 ///
 /// Each wait is at most the two seconds of the lock timeout, so a call stays far within its lease.
 const LOCK_WAITS_MAX: usize = 8;
 
-/// Plans and writes the records whose leases still stand, and records what came of it.
+/// Plans and writes the records whose leases are still valid, and records the outcomes.
 pub(crate) async fn plan_and_write(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -70,9 +69,9 @@ struct Writing<'a, 'c> {
 
 /// Records that are written together.
 enum Part<'c> {
-    /// It is not known which of them depend on each other.
+    /// Their dependencies are not known.
     Batch(Vec<&'c Candidate>),
-    /// They depend on each other, group by group.
+    /// Within each group, they depend on each other.
     Groups(Vec<Vec<&'c Candidate>>),
 }
 
@@ -85,10 +84,10 @@ impl<'c> Part<'c> {
     }
 }
 
-/// What became of a try to write some records.
+/// The result of trying to write some records.
 enum Try<'c> {
     Written(Vec<Planned<'c>>),
-    /// The try was undone. The rows are missing if they could not be read.
+    /// The try was rolled back. The rows are missing if they could not be read.
     Refused(RowRefusal, Vec<PlannedRow<'c>>),
 }
 
@@ -99,8 +98,8 @@ impl<'c> Writing<'_, 'c> {
         records: Vec<&'c Candidate>,
     ) -> Result<Vec<Planned<'c>>, StoreError> {
         let mut parts = vec![Part::Batch(records)];
-        // Each refusal divides a part or ends the records of it, so there are at most a few times as
-        // many tries as records.
+        // Each refusal divides a part or finishes its records, so there are at most a few times as many tries
+        // as records.
         while let Some(part) = parts.pop() {
             let records = part.records();
             if records.is_empty() {
@@ -142,7 +141,7 @@ impl<'c> Writing<'_, 'c> {
             }));
     }
 
-    /// Tries to write the records, and undoes it if Postgres refuses one.
+    /// Tries to write the records, and rolls back if Postgres refuses one.
     async fn attempt(
         &self,
         tx: &mut Tx,
@@ -169,7 +168,7 @@ impl<'c> Writing<'_, 'c> {
             }
             Err(RowError::Refused(mut refusal)) => {
                 tx.back().await?;
-                // Postgres reports both ends of a foreign key alike.
+                // Postgres reports the same error for both ends of a foreign key.
                 if let ([row], RefusalKind::ParentMissing) = (rows.as_slice(), refusal.kind)
                     && row.deletes_row()
                 {
@@ -230,8 +229,8 @@ impl<'c> Writing<'_, 'c> {
             .collect())
     }
 
-    /// Writes what can be written of a group that was refused. Returns those of its records that wait
-    /// for others of it: they are tried once more, without the rest.
+    /// Writes as many rows of a refused group as possible. Returns the records that wait for others of the
+    /// group: they are tried once more, without the rest.
     async fn write_group(
         &mut self,
         tx: &mut Tx,
@@ -283,8 +282,7 @@ impl<'c> Writing<'_, 'c> {
         Ok(Vec::new())
     }
 
-    /// Returns the columns whose unique values the rows pass on to each other, if that is why they were
-    /// refused.
+    /// Returns the columns whose unique values the rows exchange, if the rows were refused because of them.
     fn passed_on(&self, refusal: &RowRefusal, rows: &[PlannedRow<'_>]) -> BTreeSet<ColumnName> {
         let Some(keys) = &self.keys else {
             return BTreeSet::new();
@@ -296,8 +294,7 @@ impl<'c> Writing<'_, 'c> {
         keys.passed_on(&changes)
     }
 
-    /// Writes a row that Postgres has refused as a whole without those of its columns that it does not
-    /// take, if there are any such.
+    /// Writes a row that Postgres refused, without its rejected columns, if there are any.
     async fn write_alone(
         &self,
         tx: &mut Tx,
@@ -343,8 +340,8 @@ impl<'c> Writing<'_, 'c> {
         }
     }
 
-    /// Finds the columns that Postgres rejects, and writes the row without them. Returns none if no
-    /// columns alone caused the refusal.
+    /// Finds the columns that Postgres rejects, and writes the row without them. Returns `None` if the refusal
+    /// has another cause.
     async fn write_what_is_taken(
         &self,
         tx: &mut Tx,
@@ -373,16 +370,16 @@ impl<'c> Writing<'_, 'c> {
     }
 }
 
-/// What happens to unique values before the write.
+/// How unique values are treated before the write.
 #[derive(Clone, Copy)]
 enum Keys<'k> {
-    /// They stay.
+    /// They are kept.
     Kept,
-    /// Those of these columns are freed first: rows pass them on to each other.
+    /// The values of these columns are released first, because the rows exchange them.
     PassedOn(&'k BTreeSet<ColumnName>),
 }
 
-/// Returns whether another row of the group may be what the row lacks.
+/// Returns whether another row of the group may remove the reason of the refusal.
 fn waits_for_others(kind: RefusalKind) -> bool {
     match kind {
         RefusalKind::ParentMissing | RefusalKind::StillReferenced | RefusalKind::ValueTaken => true,

@@ -1,4 +1,4 @@
-//! A leased record with its locked rows and what the planner decides on exactly those.
+//! A leased record with its locked rows and the planner's decision about exactly these rows.
 
 use crate::model::intent::WriteAction;
 use crate::ports::apply_store::{NewIntent, PlannedPostgres, RecordDecision};
@@ -16,11 +16,11 @@ use crate::store::tables::delete_guard::withheld_by_delete_guard;
 use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::Tx;
 
-/// When to come back to a record whose row was renamed by a change that is not drained yet: capture
-/// runs in less.
+/// How long a record waits whose row was renamed by a change that is not captured yet; capture usually runs
+/// sooner.
 const RENAME_WAIT_MS: i64 = 500;
 
-/// Locks the rows of the batch and asks the planner about each record.
+/// Locks the rows of the batch and plans each record.
 pub(super) async fn plan_batch<'c>(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -36,7 +36,7 @@ pub(super) async fn plan_batch<'c>(
         .collect())
 }
 
-/// Withholds the deletes of the batch, on either side, if there were too many lately.
+/// Withholds the deletes of the batch, on both sides, if there were too many recently.
 pub(super) async fn withhold_mass_deletes(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -79,12 +79,12 @@ impl PlannedRow<'_> {
             external_id: &self.observed.link.external_id,
             identity: self.identity.as_ref(),
             write,
-            // The first try may meet a row that has just appeared; the second one shows the reason.
+            // On the first try a row may just have appeared; the second try shows the reason.
             must_insert: self.candidate.lease.attempt > 0,
         })
     }
 
-    /// Returns the row as it is and as it will be.
+    /// Returns the row before and after the write.
     pub(super) fn change(&self) -> RowChange<'_> {
         let patch = match self.row_write().map(|write| write.write) {
             Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) => {
@@ -99,13 +99,13 @@ impl PlannedRow<'_> {
         }
     }
 
-    /// Returns whether its row goes.
+    /// Returns whether the plan deletes the row.
     pub(super) fn deletes_row(&self) -> bool {
         let write = self.row_write().map(|write| write.write);
         matches!(write, Some(PlannedPostgres::Delete))
     }
 
-    /// Returns whether a row or a Salesforce record goes.
+    /// Returns whether the plan deletes the row or the Salesforce record.
     fn deletes(&self) -> bool {
         let RecordDecision::Planned {
             postgres, intent, ..
@@ -121,7 +121,7 @@ impl PlannedRow<'_> {
         row_goes || intent.as_ref().is_some_and(deletes)
     }
 
-    /// Takes columns out of the write to the row, and adds the reason why each stops. If no column
+    /// Removes columns from the write to the row, and adds the reason why each is parked. If no column
     /// remains, the update is dropped.
     pub(super) fn leave_out(&mut self, mapped: &MappedObject, rejected: &Rejected) {
         let RecordDecision::Planned {
@@ -163,7 +163,7 @@ fn plan_row<'c>(
         link: candidate.known.link.clone(),
         intents: candidate.intents.clone(),
         rows: rows.into_iter().map(|found| found.row).collect(),
-        row_locked: found.held_elsewhere.contains(&record_id),
+        row_locked: found.locked_elsewhere.contains(&record_id),
         postgres_changed_at_ms: candidate.known.postgres_changed_at_ms,
         parents: candidate.parents.clone(),
         clock_skew_ms: candidate.clock_skew_ms,
@@ -200,7 +200,7 @@ fn key_conflict(observed: &ObservedRecord) -> ParkReason {
     }
 }
 
-/// Returns the record with what became of its row.
+/// Returns the record with the outcome of its row.
 pub(super) fn settle_row<'c>(
     planned: PlannedRow<'c>,
     row: Option<RowOutcome>,
