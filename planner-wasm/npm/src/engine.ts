@@ -218,7 +218,7 @@ export type LaneLoad = {
   bytes: number,
 };
 
-/** Where the lanes part, in records. */
+/** The limits between the lanes, in records. */
 export type LaneThresholds = {
   /** Most records of one round that go by single REST calls. */
   rest_max_batch_size: number,
@@ -229,7 +229,7 @@ export type LaneThresholds = {
 /** What merging two payloads gave. */
 export type MergeOutcome = { "outcome": "noop" } | { "outcome": "merged", "value": Json } | { "outcome": "conflict", "value": Array<string> };
 
-/** One mistake. Never repeats the text of a key that holds the place of a secret. */
+/** One mistake. Never quotes the value of a key that should be the address of a secret. */
 export type Mistake = {
   /** Line of the file, counted from 1. */
   line: number,
@@ -260,7 +260,7 @@ export type ObjectSync = {
   seed: Seed,
   /** What happens to deletes. */
   deletes: Deletes,
-  /** Where the lanes part. */
+  /** The limits between the lanes. */
   lanes: LaneThresholds,
   /** SOQL filter; records outside it are not mapped. */
   filter: string | null,
@@ -310,7 +310,7 @@ export type PlannedRow = {
   bytes: number,
 };
 
-/** What is known beside the envelope. */
+/** What is known besides the envelope. */
 export type PlannerContext = {
   /** The object's rules. */
   object: ObjectSync,
@@ -425,7 +425,7 @@ export type RelationName = string;
 /** The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`]. */
 export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "automation_override" | "late_write" | "write_under_way" | "not_seen" | "nothing_there" | "filtered_out" | "filter_exit";
 
-/** Where the org is and how to enter it. */
+/** How to reach the org and log in to it. */
 export type SalesforceConfig = {
   /** Login or My Domain URL. */
   login_url: string,
@@ -472,7 +472,7 @@ export type SyncKey = { tenant: string, object: string, external_id: string };
 
 /** A mapped table with its schema. */
 export type TableName = {
-  /** The schema the table lives in. */
+  /** The schema of the table. */
   schema: RelationName,
   /** The table. */
   table: RelationName,
@@ -482,7 +482,7 @@ export type TableName = {
 export type TenantConfig = {
   /** Its name. */
   tenant: TenantId,
-  /** How to reach and enter the org. */
+  /** How to reach the org and log in to it. */
   salesforce: SalesforceConfig,
   /** How to reach the database. */
   postgres: PostgresConfig,
@@ -492,7 +492,7 @@ export type TenantConfig = {
   capture: CaptureMode,
   /** Mapped objects, parents before children where the references allow it. */
   objects: Array<ObjectSync>,
-  /** Hash of the tenant's configuration: every decision carries it. */
+  /** Hash of the tenant's configuration, stored with every decision. */
   config_hash: string,
 };
 
