@@ -70,12 +70,18 @@ pub(crate) enum Command {
     /// Put capture triggers on the mapped tables.
     ///
     /// Existing rows are enqueued, too, so that they reach Salesforce. Running it again restores triggers
-    /// that were dropped.
-    #[command(after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only")]
+    /// that were dropped. An object that is mapped to another table starts anew: no row that the table lacks
+    /// counts as deleted.
+    #[command(
+        after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only\n  syncline install --new-table Account"
+    )]
     Install {
         /// Do not enqueue existing rows; each is captured when it changes.
         #[arg(long)]
         new_changes_only: bool,
+        /// The object's table was emptied or made anew: create its rows from Salesforce, delete nothing.
+        #[arg(long, value_name = "OBJECT")]
+        new_table: Vec<String>,
     },
     /// Run capture, apply and sweep in this process, until Ctrl-C.
     ///

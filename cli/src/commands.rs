@@ -28,9 +28,10 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Run => run::run(&common).await,
         Command::Check => setup::check(&context(&common).await?).await,
         Command::Migrate => setup::migrate(&context(&common).await?).await,
-        Command::Install { new_changes_only } => {
-            setup::install(&context(&common).await?, new_changes_only).await
-        }
+        Command::Install {
+            new_changes_only,
+            new_table,
+        } => setup::install(&context(&common).await?, new_changes_only, &new_table).await,
         Command::Uninstall { yes } => setup::uninstall(&context(&common).await?, yes).await,
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,

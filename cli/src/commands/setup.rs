@@ -6,7 +6,7 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use syncline::engine::check::{Finding, Level};
-use syncline::model::ids::TenantId;
+use syncline::model::ids::{ObjectName, TenantId};
 
 use crate::outcome::{Outcome, Status, table};
 
@@ -57,7 +57,15 @@ pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Installs the capture triggers and enqueues existing rows.
-pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow::Result<Outcome> {
+pub(super) async fn install(
+    context: &Context,
+    new_changes_only: bool,
+    new_tables: &[String],
+) -> anyhow::Result<Outcome> {
+    let new_tables: Vec<ObjectName> = new_tables
+        .iter()
+        .map(ObjectName::parse)
+        .collect::<Result<_, _>>()?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
@@ -68,7 +76,7 @@ pub(super) async fn install(context: &Context, new_changes_only: bool) -> anyhow
             .instance
             .store(tenant)
             .await?
-            .install(&mapped_objects)
+            .install_anew(&mapped_objects, &new_tables)
             .await?;
         let enqueued = match new_changes_only {
             true => 0,

@@ -232,6 +232,13 @@ fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_
         );
         return;
     }
+    if let Some(fix) = &table.hidden_rows_fix {
+        findings.error(
+            None,
+            format!("row security of {name} hides rows from our role; nothing would be synchronised, since a hidden row would count as deleted"),
+            fix,
+        );
+    }
     if !table.triggers_installed {
         findings.warning(
             None,

@@ -25,6 +25,8 @@ pub struct TableFacts {
     pub external_id_unique: bool,
     /// The capture triggers are as installed.
     pub triggers_installed: bool,
+    /// Row security hides rows from our role; what lets it see them all.
+    pub hidden_rows_fix: Option<String>,
     /// Pairs of rows whose external ids are the same for Salesforce; at most a few.
     pub duplicate_keys: Vec<(String, String)>,
 }

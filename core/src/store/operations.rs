@@ -25,4 +25,5 @@ mod settle;
 pub(crate) mod status;
 mod sweep;
 mod switches;
+mod table_identity;
 pub(crate) mod timeline;

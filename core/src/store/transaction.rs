@@ -20,6 +20,9 @@ use crate::ports::StoreError;
 /// the 180 s of a lease, so that no statement runs longer than its lease. Limits and time zone are local to
 /// the transaction.
 ///
+/// Reads customers' rows with row security off: a row that a policy hides from our role would look deleted.
+/// Postgres then refuses the read instead, unless the role may see all rows.
+///
 /// Every statement gets a new query plan: a cached plan from when the tables were empty would scan a whole
 /// table for each record of a batch. Batches are large enough for a millisecond of planning, but not for
 /// JIT compilation.
@@ -27,6 +30,7 @@ const BEGIN: &str = "begin isolation level read committed; \
     set local lock_timeout = '2s'; \
     set local statement_timeout = '60s'; \
     set local timezone = 'UTC'; \
+    set local row_security = off; \
     set local plan_cache_mode = 'force_custom_plan'; \
     set local jit = off";
 
@@ -162,10 +166,14 @@ impl Tx {
             .map_err(refused(what))
     }
 
-    /// Defers every deferrable constraint until [`Tx::check_constraints`].
-    pub(crate) async fn defer_constraints(&mut self) -> Result<(), StoreError> {
-        self.script("deferring constraints", "set constraints all deferred")
-            .await
+    /// Prepares for writes to customers' tables, until [`Tx::check_constraints`]: turns row security on for
+    /// their triggers, and defers every deferrable constraint.
+    pub(crate) async fn begin_writes(&mut self) -> Result<(), StoreError> {
+        self.script(
+            "preparing to write rows",
+            "set local row_security = on; set constraints all deferred",
+        )
+        .await
     }
 
     /// Checks the deferred constraints. Returns the driver's error unchanged.
@@ -177,9 +185,14 @@ impl Tx {
             .map(|_| ())
     }
 
-    /// Sets the savepoint to which [`Tx::back`] returns.
+    /// Sets the savepoint to which [`Tx::back`] returns, and turns row security off for the reads until
+    /// [`Tx::begin_writes`].
     pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.script("setting a savepoint", "savepoint rows").await
+        self.script(
+            "setting a savepoint",
+            "savepoint rows; set local row_security = off",
+        )
+        .await
     }
 
     /// Undoes everything since the last [`Tx::savepoint`], its row locks included.

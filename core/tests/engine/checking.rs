@@ -29,6 +29,7 @@ fn table() -> TableFacts {
             .collect(),
         external_id_unique: true,
         triggers_installed: true,
+        hidden_rows_fix: None,
         duplicate_keys: Vec::new(),
     }
 }

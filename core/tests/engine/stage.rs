@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     pub(crate) tenant: TenantId,
     pub(crate) config: TenantConfig,
     /// Dropped with the stage.
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Stage {
@@ -86,7 +86,7 @@ impl Stage {
             engine,
             tenant,
             config,
-            _database: database,
+            database,
         }
     }
 
@@ -108,6 +108,37 @@ impl Stage {
             .tenant(self.config.clone(), store, salesforce)
             .worker(name)
             .build()
+    }
+
+    /// Returns an engine over the same sides with another configuration.
+    pub(crate) fn engine_of(&self, config: TenantConfig) -> SyncEngine {
+        SyncEngine::builder()
+            .tenant(
+                config,
+                Arc::new(self.store.clone()),
+                Arc::clone(&self.salesforce),
+            )
+            .worker("other")
+            .build()
+    }
+
+    /// Returns a store whose database role is this one, with all rights that tables and control plane
+    /// can grant.
+    pub(crate) async fn store_as(&self, role: &str) -> PgStore {
+        self.sql(&format!(
+            "create role {role} login;
+            grant usage on schema public, syncline to {role};
+            grant all on all tables in schema public, syncline to {role};
+            grant all on all sequences in schema public, syncline to {role};
+            grant execute on all functions in schema syncline to {role}"
+        ))
+        .await;
+        open(&self.database.url_as(role))
+    }
+
+    /// Returns a name for a role that no other test uses.
+    pub(crate) fn role(&self) -> String {
+        format!("{}_app", self.database.name())
     }
 
     /// Runs SQL as a user of the database.

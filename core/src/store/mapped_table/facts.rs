@@ -8,7 +8,7 @@ use crate::model::key::KeyForm;
 use crate::ports::operator_store::{ColumnFacts, TableFacts};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::shape::{
-    TableShape, key_form, mapped_columns, picked_json, read_shape,
+    TableShape, key_form, mapped_columns, picked_json, read_shape, read_shape_only,
 };
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
@@ -86,7 +86,18 @@ pub(crate) async fn table_facts(
         };
         facts.columns.insert(name, column);
     }
-    if facts.columns.contains_key(&mapped.sync.external_id.column) {
+    let whole = mapped_columns(&mapped.sync)
+        .iter()
+        .all(|column| facts.columns.contains_key(*column));
+    if whole {
+        let shape = read_shape_only(tx, mapped).await?;
+        facts.external_id_unique = shape.external_id_unique;
+        facts.hidden_rows_fix = shape.hidden_rows.map(|hidden| hidden.fix(table));
+        facts.triggers_installed = is_installed(tx, mapped).await?;
+    }
+    if facts.hidden_rows_fix.is_none()
+        && facts.columns.contains_key(&mapped.sync.external_id.column)
+    {
         facts.duplicate_keys = duplicates(tx, mapped, DUPLICATES_SHOWN_MAX)
             .await?
             .into_iter()
@@ -95,13 +106,6 @@ pub(crate) async fn table_facts(
                 Some((written.next()?, written.next()?))
             })
             .collect();
-    }
-    let whole = mapped_columns(&mapped.sync)
-        .iter()
-        .all(|column| facts.columns.contains_key(*column));
-    if whole {
-        facts.external_id_unique = read_shape(tx, mapped).await?.external_id_unique;
-        facts.triggers_installed = is_installed(tx, mapped).await?;
     }
     Ok(facts)
 }

@@ -23,6 +23,31 @@ pub(crate) struct TableShape {
     pub(crate) primary_key: Vec<ColumnName>,
     /// An index makes the external id column unique by itself.
     pub(crate) external_id_unique: bool,
+    /// Row security hides rows from our role.
+    pub(crate) hidden_rows: Option<HiddenRows>,
+}
+
+/// Why our role does not see all rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HiddenRows {
+    role: String,
+    /// The role owns the table, whose policies are forced upon its owner.
+    owned: bool,
+}
+
+impl HiddenRows {
+    /// Returns what lets our role see all rows.
+    pub(crate) fn fix(&self, table: &TableName) -> String {
+        let role = quote::identifier(&self.role);
+        let table = quote::table(table);
+        if self.owned {
+            format!(
+                "alter table {table} no force row level security, or alter role {role} bypassrls"
+            )
+        } else {
+            format!("alter role {role} bypassrls, or alter table {table} owner to {role}")
+        }
+    }
 }
 
 impl TableShape {
@@ -110,12 +135,38 @@ struct ColumnRow {
     type_name: String,
     key_place: Option<i64>,
     alone_unique: bool,
+    hides_rows: bool,
+    role: String,
+    owned: bool,
 }
 
-/// Reads the table's shape.
+/// Reads the table's shape, to read its rows.
+///
+/// Fails if the table or a mapped column does not exist, or if row security hides rows from our role: a
+/// row that is not seen would count as deleted.
+pub(crate) async fn read_shape(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<TableShape, StoreError> {
+    let shape = read_shape_only(tx, mapped).await?;
+    let table = &mapped.sync.table;
+    match &shape.hidden_rows {
+        None => Ok(shape),
+        Some(hidden) => Err(StoreError::Mapping(format!(
+            "row security of {}.{} hides rows from our role {}, so nothing is synchronised: a hidden row \
+             would count as deleted. To mend it: {}",
+            table.schema,
+            table.table,
+            hidden.role,
+            hidden.fix(table)
+        ))),
+    }
+}
+
+/// Reads the table's shape, whether or not our role sees all its rows.
 ///
 /// Fails if the table or a mapped column does not exist.
-pub(crate) async fn read_shape(
+pub(crate) async fn read_shape_only(
     tx: &mut Tx,
     mapped: &MappedObject,
 ) -> Result<TableShape, StoreError> {
@@ -170,7 +221,10 @@ const READ_SHAPE: &str = "with recursive resolved as (
             and index.indexprs is null
             and index.indnkeyatts = 1
             and index.indkey[0] = attribute.attnum
-        ) as alone_unique
+        ) as alone_unique,
+        row_security_active(class.oid) as hides_rows,
+        current_user::text as role,
+        pg_has_role(class.relowner, 'usage') as owned
     from resolved
     join pg_namespace as namespace on namespace.nspname = $1
     join pg_class as class on class.relnamespace = namespace.oid and class.relname = $2
@@ -182,12 +236,17 @@ const READ_SHAPE: &str = "with recursive resolved as (
 
 fn shape_of(mapped: &MappedObject, rows: Vec<ColumnRow>) -> Result<TableShape, StoreError> {
     let table = &mapped.sync.table;
-    let Some(oid) = rows.first().map(|row| row.oid) else {
+    let Some(first) = rows.first() else {
         return Err(StoreError::Mapping(format!(
             "table {}.{} does not exist, but object {} is mapped to it",
             table.schema, table.table, mapped.sync.object
         )));
     };
+    let oid = first.oid;
+    let hidden_rows = first.hides_rows.then(|| HiddenRows {
+        role: first.role.clone(),
+        owned: first.owned,
+    });
     let external = mapped.sync.external_id.column.as_str();
     let external_id_unique = rows
         .iter()
@@ -217,6 +276,7 @@ fn shape_of(mapped: &MappedObject, rows: Vec<ColumnRow>) -> Result<TableShape, S
         types,
         primary_key: keyed.into_iter().map(|(_, name)| name).collect(),
         external_id_unique,
+        hidden_rows,
     })
 }
 

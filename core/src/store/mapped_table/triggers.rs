@@ -239,6 +239,11 @@ const FIND_PROBLEMS: &str = "with expected as (
     where table_oid is not null
     and known_oid is null
     union all
+    select tenant, object, 'row security of ' || table_schema || '.' || table_name || ' hides rows from our role; `syncline check` names the grant'
+    from expected
+    where table_oid is not null
+    and row_security_active(table_oid)
+    union all
     select tenant, object, 'another table goes by the name ' || table_schema || '.' || table_name
     from expected
     where table_oid <> known_oid

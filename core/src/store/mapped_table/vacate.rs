@@ -69,6 +69,7 @@ pub(crate) async fn vacate(
         table = quote::table(&mapped.sync.table),
         identity = picked_json("target", &shape.identity(&mapped.sync)),
     );
+    tx.begin_writes().await?;
     let moved: Vec<(Uuid, serde_json::Value)> = tx
         .rows_raw(
             "freeing unique values",

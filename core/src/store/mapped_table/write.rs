@@ -69,7 +69,7 @@ pub(crate) async fn write_rows(
     if writes.is_empty() {
         return Ok(outcomes);
     }
-    tx.defer_constraints().await?;
+    tx.begin_writes().await?;
     if !sets.deletes.is_empty() {
         delete(tx, mapped, shape, &sets.deletes, &mut outcomes).await?;
     }

@@ -1,11 +1,13 @@
 //! Installs and removes capture triggers, and removes the control plane.
 
+use crate::model::ids::ObjectName;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::shape::read_shape;
 use crate::store::mapped_table::triggers::{
     Expected, FIND_STRAYS, capture_problems, install_script, relations, run_all,
 };
+use crate::store::operations::table_identity::adopt_table;
 use crate::store::tables::capture::{CaptureProblem, remember};
 use crate::store::transaction::{Tx, recordset};
 
@@ -13,12 +15,28 @@ impl PgStore {
     /// Creates the capture triggers of the mapped tables, and removes this tenant's triggers from tables that
     /// are not mapped any more. May be repeated.
     ///
+    /// An object that is mapped to another table than before starts anew: what both sides agreed on is
+    /// forgotten, and no row that the table lacks counts as deleted.
+    ///
     /// Creating a trigger waits for writers of that table, two seconds at most. Fails with
-    /// [`StoreError::Mapping`] if a table or column does not exist, and changes nothing then.
+    /// [`StoreError::Mapping`], and changes nothing then, if a table or column does not exist, if another tenant
+    /// captures the table, or if the table was made anew and lacks many rows.
     pub async fn install(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+        self.install_anew(mapped_objects, &[]).await
+    }
+
+    /// Does what [`PgStore::install`] does, and has each of the `new_tables` start anew: an operator knows
+    /// that its table was emptied or made anew.
+    pub async fn install_anew(
+        &self,
+        mapped_objects: &[MappedObject],
+        new_tables: &[ObjectName],
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         for mapped in mapped_objects {
             let shape = read_shape(&mut tx, mapped).await?;
+            let new_table = new_tables.contains(&mapped.sync.object);
+            adopt_table(&mut tx, mapped, &shape, new_table).await?;
             let members = relations(&mut tx, shape.oid).await?;
             let script = install_script(mapped, &shape, &members);
             tx.script("installing capture triggers", sqlx::AssertSqlSafe(script))

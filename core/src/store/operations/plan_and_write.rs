@@ -24,6 +24,7 @@ use crate::store::operations::planned_row::{
     PlannedRow, plan_batch, settle_row, withhold_mass_deletes,
 };
 use crate::store::operations::record_outcomes::{Outcome, Planned, record_outcomes};
+use crate::store::operations::table_identity::require_installed_table;
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
 use crate::store::transaction::Tx;
 
@@ -42,6 +43,7 @@ pub(crate) async fn plan_and_write(
     mark_as_ours(tx).await?;
     let candidates = load_candidates(tx, mapped, leases).await?;
     let shape = read_shape(tx, mapped).await?;
+    require_installed_table(tx, mapped, &shape).await?;
     let writing = Writing {
         mapped,
         shape: &shape,

@@ -56,6 +56,56 @@ pub(crate) async fn remember(
     Ok(())
 }
 
+/// The table that capture of an object was installed on.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Installed {
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) oid: i64,
+}
+
+/// Returns the table that capture of the object was installed on.
+pub(crate) async fn installed(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<Option<Installed>, StoreError> {
+    tx.row(
+        "reading which table is captured",
+        sqlx::query_as(
+            "select table_schema as schema, table_name as \"table\", table_oid::bigint as oid
+            from syncline.sync_capture
+            where tenant = $1
+            and object = $2",
+        )
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str()),
+    )
+    .await
+}
+
+/// Returns another tenant that captures the table.
+pub(crate) async fn other_tenant(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    oid: i64,
+) -> Result<Option<String>, StoreError> {
+    let others: Vec<String> = tx
+        .values(
+            "looking for another tenant of a table",
+            sqlx::query_scalar(
+                "select tenant
+                from syncline.sync_capture
+                where table_oid = $2::oid
+                and tenant <> $1
+                limit 1",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(oid),
+        )
+        .await?;
+    Ok(others.into_iter().next())
+}
+
 /// Stores which captures are broken, and returns the objects whose capture was not broken before.
 pub(crate) async fn note_problems(
     tx: &mut Tx,
