@@ -64,7 +64,7 @@ pub(super) async fn install(
 ) -> anyhow::Result<Outcome> {
     let new_tables: Vec<ObjectName> = new_tables
         .iter()
-        .map(ObjectName::parse)
+        .map(|name| ObjectName::parse(name))
         .collect::<Result<_, _>>()?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
