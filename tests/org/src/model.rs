@@ -213,7 +213,9 @@ impl Model {
 
     /// Returns the id of an existing record.
     pub(crate) fn id_of(&self, object: ObjectNo, row: RowNo) -> RecordId {
-        RecordId::numbered(self.object(object).key_prefix, row)
+        let object = self.object(object);
+        let numbered = || RecordId::numbered(object.key_prefix, row);
+        object.only_id.unwrap_or_else(numbered)
     }
 
     /// Returns the record of an object with an id, including deleted ones.
@@ -221,7 +223,11 @@ impl Model {
         if id.prefix() != self.object(object).key_prefix {
             return None;
         }
-        id.number()
+        let number = match self.object(object).only_id {
+            Some(only) => (id == only).then_some(0),
+            None => id.number(),
+        };
+        number
             .filter(|row| self.table(object).row(*row).is_some())
     }
 

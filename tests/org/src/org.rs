@@ -18,7 +18,7 @@ use crate::model::id::RecordId;
 use crate::model::log::{ChangeEvent, Fetched, Position, Source, StreamError, replay_bytes};
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::permission::Permissions;
-use crate::model::schema::ObjectNo;
+use crate::model::schema::{ORGANIZATION, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -162,6 +162,7 @@ impl Org {
     /// Adds what the org file declares to an empty org.
     fn load_org_file(&mut self) -> Result<(), OrgFileError> {
         self.add_users()?;
+        self.add_organization()?;
         self.add_record_types()?;
         self.model.deletions = self.deletions(self.model.now_ms);
         self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
@@ -192,27 +193,46 @@ impl Org {
         Ok(())
     }
 
-    /// Creates RecordType records for the record types of all objects.
-    fn add_record_types(&mut self) -> Result<(), OrgFileError> {
-        let Some(object) = self.model.schema.find("RecordType") else {
-            return Ok(());
-        };
+    /// Creates the record that describes the org itself.
+    fn add_organization(&mut self) -> Result<(), OrgFileError> {
+        let entry = &self.file.org;
+        let fields = json!({
+            "Name": self.org_name(),
+            "IsSandbox": entry.is_sandbox,
+            "InstanceName": entry.instance_name,
+            "OrganizationType": entry.organization_type,
+            "DefaultLocaleSidKey": "en_US",
+            "LanguageLocaleKey": "en_US",
+            "TimeZoneSidKey": "GMT",
+        });
+        self.add_setup_record(ORGANIZATION, &fields)
+            .map_err(|error| OrgFileError::Content(format!("org: {error}")))
+    }
+
+    /// Creates a record of an object that only Salesforce writes. It has no change event.
+    fn add_setup_record(&mut self, object: &str, fields: &Json) -> Result<(), SfError> {
+        let object = self.model.object_named(object)?;
         let actor = Actor {
             user: self.model.id_of(self.user_object(), 0),
             origin: String::new(),
         };
+        let draft = self.draft(object, Purpose::Create, fields)?;
+        self.model
+            .create(&mut Transaction::default(), &actor, draft)?;
+        Ok(())
+    }
+
+    /// Creates RecordType records for the record types of all objects.
+    fn add_record_types(&mut self) -> Result<(), OrgFileError> {
         for owner in self.model.schema.objects.clone() {
             for kind in &owner.record_types {
                 let fields = json!({
                     "Name": kind.name, "DeveloperName": kind.developer_name,
                     "SobjectType": owner.name, "IsActive": true,
                 });
-                let mut tx = Transaction::default();
-                self.draft(object, Purpose::Create, &fields)
-                    .and_then(|draft| self.model.create(&mut tx, &actor, draft))
-                    .map_err(|e| {
-                        OrgFileError::Content(format!("record type {}: {e}", kind.name))
-                    })?;
+                self.add_setup_record("RecordType", &fields).map_err(|e| {
+                    OrgFileError::Content(format!("record type {}: {e}", kind.name))
+                })?;
             }
         }
         Ok(())
@@ -333,6 +353,10 @@ impl Org {
     #[must_use]
     pub fn org_id(&self) -> String {
         self.id.to_string()
+    }
+
+    pub(crate) fn org_name(&self) -> &str {
+        self.file.org.name.as_deref().unwrap_or_default()
     }
 
     /// Opens a session for a user without a login, or returns `None` if the user does not exist.

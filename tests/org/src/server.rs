@@ -239,8 +239,8 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     org.latency_ms = u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX);
     let shared = Shared::new(org, Time::OfTheMachine);
     let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
-    let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?)?;
-    let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?)?;
+    let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?);
+    let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?);
     let keep_alive = options.keep_alive;
     let tasks = vec![
         spawn(accept_rest),

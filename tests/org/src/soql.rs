@@ -15,7 +15,7 @@ mod parser;
 mod run;
 
 pub(crate) use aggregate::groups;
-pub(crate) use bind::{Plan, SelectNode, bind, filterable, sortable};
+pub(crate) use bind::{Plan, SelectNode, bind, filterable, groupable, sortable};
 pub(crate) use columns::{Column, columns};
 pub(crate) use explain::explained;
 pub(crate) use parser::parse;

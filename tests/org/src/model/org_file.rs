@@ -13,7 +13,8 @@ use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEnt
 use super::formula::Formula;
 use super::id::RecordId;
 use super::schema::{
-    Field, FieldNo, FieldType, Object, RECORD_TYPE_FIELD, RecordType, Schema, SystemFields,
+    Field, FieldNo, FieldType, ORGANIZATION, Object, RECORD_TYPE_FIELD, RecordType, Schema,
+    SystemFields,
 };
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
@@ -69,6 +70,10 @@ pub(crate) struct OrgFile {
 pub(crate) struct OrgEntry {
     pub(crate) id: Option<String>,
     pub(crate) name: Option<String>,
+    /// The values of the Organization record.
+    pub(crate) is_sandbox: Option<bool>,
+    pub(crate) instance_name: Option<String>,
+    pub(crate) organization_type: Option<String>,
     pub(crate) daily_api_requests: Option<u64>,
     pub(crate) session_idle_minutes: Option<i64>,
     /// Maximum number of entries that the two-hourly purge leaves in the delete log.
@@ -223,6 +228,9 @@ impl OrgFile {
         file.org = OrgEntry {
             id: over.org.id.or(file.org.id),
             name: over.org.name.or(file.org.name),
+            is_sandbox: over.org.is_sandbox.or(file.org.is_sandbox),
+            instance_name: over.org.instance_name.or(file.org.instance_name),
+            organization_type: over.org.organization_type.or(file.org.organization_type),
             daily_api_requests: over.org.daily_api_requests.or(file.org.daily_api_requests),
             session_idle_minutes: over
                 .org
@@ -279,6 +287,9 @@ impl OrgFile {
         for (number, entry) in self.objects.iter().enumerate() {
             let mut object = build_object(entry, number)?;
             add_record_types(&mut object, entry, &mut record_types);
+            if object.name == ORGANIZATION {
+                object.only_id = self.org.id.as_deref().and_then(RecordId::parse);
+            }
             if let Some(other) = prefixes.insert(object.key_prefix, object.name.clone()) {
                 return Err(content(format!(
                     "{} and {other} share a key prefix",
@@ -402,6 +413,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
                 .position(|field| field.kind == FieldType::PersonName)
                 .map(FieldNo),
         },
+        only_id: None,
         record_types: Vec::new(),
         fields,
         by_name,

@@ -181,6 +181,9 @@ impl Field {
 /// The field of a merged record that refers to its master; never part of events.
 pub(crate) const MASTER_RECORD: &str = "MasterRecordId";
 
+/// The object whose only record describes the org.
+pub(crate) const ORGANIZATION: &str = "Organization";
+
 /// Names of the fields that only the org writes.
 const SYSTEM_FIELDS: [&str; 7] = [
     "Id",
@@ -230,6 +233,8 @@ pub(crate) struct Object {
     pub(crate) change_events: bool,
     pub(crate) fields: Vec<Field>,
     pub(crate) system: SystemFields,
+    /// The id of the only record of an object that always has exactly one.
+    pub(crate) only_id: Option<RecordId>,
     /// The record types besides the master, which every object has.
     pub(crate) record_types: Vec<RecordType>,
     pub(crate) by_name: HashMap<String, FieldNo>,

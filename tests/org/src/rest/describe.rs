@@ -71,6 +71,9 @@ impl Org {
         if let Json::Object(more) = more {
             members.extend(more);
         }
+        if let Some(urls) = members.get_mut("urls").and_then(Json::as_object_mut) {
+            urls.extend(interface_urls(&self.base_url, object));
+        }
         dated(call, Json::Object(members).to_string())
     }
 
@@ -168,16 +171,37 @@ fn object_members(call: &Call<'_>, object: &Object) -> Map<String, Json> {
         "triggerable": true,
         "undeletable": writable,
         "updateable": writable,
-        "urls": {
-            "sobject": base,
-            "describe": format!("{base}/describe"),
-            "rowTemplate": format!("{base}/{{ID}}"),
-        },
+        "urls": object_urls(&base),
     });
     match members {
         Json::Object(members) => members,
         _ => Map::new(),
     }
+}
+
+/// Returns the addresses that every form of describe has for an object.
+fn object_urls(base: &str) -> Json {
+    json!({
+        "approvalLayouts": format!("{base}/describe/approvalLayouts"),
+        "compactLayouts": format!("{base}/describe/compactLayouts"),
+        "describe": format!("{base}/describe"),
+        "layouts": format!("{base}/describe/layouts"),
+        "listviews": format!("{base}/listviews"),
+        "quickActions": format!("{base}/quickActions"),
+        "rowTemplate": format!("{base}/{{ID}}"),
+        "sobject": base,
+    })
+}
+
+/// Returns the addresses of an object in the user interface, which only the full describe has.
+fn interface_urls(instance: &str, object: &Object) -> [(String, Json); 3] {
+    let prefix = object.prefix();
+    [
+        ("uiDetailTemplate", format!("{instance}/{{ID}}")),
+        ("uiEditTemplate", format!("{instance}/{{ID}}/e")),
+        ("uiNewRecord", format!("{instance}/{prefix}/e")),
+    ]
+    .map(|(name, url)| (name.to_owned(), url.into()))
 }
 
 fn soap_type(kind: FieldType) -> &'static str {
@@ -271,7 +295,7 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
         "filterable": filterable,
         "filteredLookupInfo": null,
         "formulaTreatNullNumberAsZero": false,
-        "groupable": filterable && !matches!(kind, FieldType::Datetime | FieldType::Double),
+        "groupable": soql::groupable(field),
         "highScaleNumber": false,
         "htmlFormatted": false,
     })

@@ -1,5 +1,7 @@
 //! Queries over REST: pages of results and the locators of the next pages.
 
+mod columns;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ use crate::unconfirmed::{CHILDREN_PER_PAGE, QUERY_LOCATOR_MS};
 /// The largest page, and the smallest one that a client can request.
 const PAGE_MAX: usize = 2_000;
 const PAGE_MIN: usize = 200;
+
+/// Maximum number of characters that the fields of a page could hold together.
+const PAGE_CHARS_MAX: usize = 20_000_000;
 
 /// Maximum number of open queries per user; another one closes the oldest. Child lists belong to
 /// their query.
@@ -138,6 +143,10 @@ impl Org {
             })?;
         let query = soql::parse(&text)?;
         let plan = soql::bind(&self.model, &query).map_err(|e| soql::explained(&text, e))?;
+        if call.request.param("columns").as_deref() == Some("true") {
+            let described = columns::describe(&self.model, &plan);
+            return Ok(Response::json(200, described.to_string()));
+        }
         let rows = soql::rows(&self.model, &plan, with_deleted);
         if let Some(aggregation) = &plan.aggregation {
             let groups = soql::groups(&self.model, &plan, aggregation, &rows)?;
@@ -150,12 +159,13 @@ impl Org {
             let body = format!(r#"{{"totalSize":{count},"done":true,"records":[]}}"#);
             return Ok(Response::json(200, body));
         };
+        let fitting = fitting_rows(&self.model, plan.object, &nodes);
         let list = List {
             subquery: None,
             object: plan.object,
             nodes,
             rows,
-            page_rows: page_size(call.request.get("sforce-query-options")),
+            page_rows: page_size(call.request.get("sforce-query-options")).min(fitting),
         };
         self.cursors.locators += 1;
         let locator = RecordId::numbered(LOCATOR_PREFIX, self.cursors.locators);
@@ -247,6 +257,20 @@ impl Org {
         self.cursors.locators += u32::try_from(left_over.len()).unwrap_or(0);
         (out, left_over)
     }
+}
+
+/// Returns how many rows fit on a page. A client can ask for a page size but not rely on it: wide
+/// rows make smaller pages.
+fn fitting_rows(model: &Model, object: ObjectNo, nodes: &[SelectNode]) -> usize {
+    let width = |node: &SelectNode| match node {
+        SelectNode::Field(no) => model.field(object, *no).length as usize,
+        SelectNode::Parent { .. }
+        | SelectNode::Shown { .. }
+        | SelectNode::TypeOf { .. }
+        | SelectNode::Children { .. } => 0,
+    };
+    let width: usize = nodes.iter().map(width).sum();
+    (PAGE_CHARS_MAX / width.max(1)).clamp(1, PAGE_MAX)
 }
 
 /// Parses `batchSize=500`.

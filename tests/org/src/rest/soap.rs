@@ -3,6 +3,10 @@
 use super::VERSION_MIN;
 use super::message::{Request, Response};
 use crate::Org;
+use crate::model::id::RecordId;
+
+/// The profile of every user.
+const PROFILE: &str = "00e5g000000000000AAA";
 
 impl Org {
     /// Handles `/services/Soap/u/<version>` (partner) and `/c/` (enterprise), or returns `None` for
@@ -41,28 +45,70 @@ impl Org {
             );
         };
         let session = self.new_session(user);
-        let of = |field: &str| escaped(&self.value_of(user, field).unwrap_or_default());
         let (org_id, base) = (self.org_id(), &self.base_url);
-        let result = format!(
-            "<passwordExpired>false</passwordExpired><sandbox>false</sandbox>\
-             <serverUrl>{base}/services/Soap/{api}/{short}</serverUrl>\
-             <sessionId>{session}</sessionId><userId>{user}</userId><userInfo>\
-             <organizationId>{org_id}</organizationId><userEmail>{}</userEmail>\
-             <userFullName>{}</userFullName><userId>{user}</userId><userName>{}</userName>\
-             </userInfo>",
-            of("Email"),
-            of("Name"),
-            of("Username"),
-            short = &org_id[..15],
-        );
+        let version = api.split('/').next_back().unwrap_or_default();
+        let short = &org_id[..15];
+        let is_sandbox = self.file.org.is_sandbox.unwrap_or(false);
+        // Clients read the members by position, so both lists are complete and in the order of the
+        // partner WSDL (LoginResult and GetUserInfoResult).
+        let result = members(&[
+            (
+                "metadataServerUrl",
+                &format!("{base}/services/Soap/m/{version}/{short}"),
+            ),
+            ("passwordExpired", "false"),
+            ("sandbox", &is_sandbox.to_string()),
+            ("serverUrl", &format!("{base}/services/Soap/{api}/{short}")),
+            ("sessionId", &session),
+            ("userId", &user.to_string()),
+        ]);
         let body = format!(
-            "<loginResponse><result><metadataServerUrl>{base}/services/Soap/m/{}/{}\
-             </metadataServerUrl>{result}</result></loginResponse>",
-            api.split('/').next_back().unwrap_or_default(),
-            &org_id[..15],
+            "<loginResponse><result>{result}<userInfo>{}</userInfo></result></loginResponse>",
+            self.user_info(user)
         );
         envelope(200, "urn:partner.soap.sforce.com", &body)
     }
+
+    /// Returns the members of GetUserInfoResult.
+    fn user_info(&self, user: RecordId) -> String {
+        let of = |field: &str| self.value_of(user, field).unwrap_or_default();
+        let idle_seconds = (self.session_idle_ms() / 1_000).to_string();
+        members(&[
+            ("accessibilityMode", "false"),
+            ("chatterExternal", "false"),
+            ("currencySymbol", "$"),
+            ("orgAttachmentFileSizeLimit", "5242880"),
+            ("orgDefaultCurrencyIsoCode", "USD"),
+            ("orgDefaultCurrencyLocale", "en_US"),
+            ("orgDisallowHtmlAttachments", "false"),
+            ("orgHasPersonAccounts", "false"),
+            ("organizationId", &self.org_id()),
+            ("organizationMultiCurrency", "false"),
+            ("organizationName", self.org_name()),
+            ("profileId", PROFILE),
+            ("roleId", ""),
+            ("sessionSecondsValid", &idle_seconds),
+            ("userDefaultCurrencyIsoCode", ""),
+            ("userEmail", &of("Email")),
+            ("userFullName", &of("Name")),
+            ("userId", &user.to_string()),
+            ("userLanguage", "en_US"),
+            ("userLocale", "en_US"),
+            ("userName", &of("Username")),
+            ("userTimeZone", "GMT"),
+            ("userType", "Standard"),
+            ("userUiSkin", "Theme3"),
+        ])
+    }
+}
+
+/// Returns elements without children; an empty text is nil.
+fn members(members: &[(&str, &str)]) -> String {
+    let one = |(name, text): &(&str, &str)| match *text {
+        "" => format!("<{name} xsi:nil=\"true\"/>"),
+        text => format!("<{name}>{}</{name}>", escaped(text)),
+    };
+    members.iter().map(one).collect()
 }
 
 fn fault(code: &str, message: &str) -> Response {

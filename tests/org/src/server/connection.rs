@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +64,11 @@ impl Connection {
         }
     }
 
+    /// Returns what its requests know of it.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.origin.cut.0.load(Ordering::Acquire) {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -75,7 +79,6 @@ impl Connection {
 
 /// The connections of one port, in the order in which they became ready.
 pub(crate) struct Connections {
-    address: SocketAddr,
     ready: mpsc::Receiver<(Connection, SocketAddr)>,
 }
 
@@ -86,8 +89,7 @@ impl Connections {
     pub(super) fn of(
         mut listener: TcpListener,
         tls: TlsAcceptor,
-    ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
-        let address = listener.local_addr()?;
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, ready) = mpsc::channel(READY_MAX);
         let accepting = async move {
             loop {
@@ -102,7 +104,16 @@ impl Connections {
                 });
             }
         };
-        Ok((Self { address, ready }, accepting))
+        (Self { ready }, accepting)
+    }
+
+    /// Waits for the next connection.
+    pub(super) async fn next(&mut self) -> Connection {
+        match self.ready.recv().await {
+            Some((connection, _)) => connection,
+            // The accepting loop has stopped, and the server is about to stop too.
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -122,35 +133,12 @@ async fn opened(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Connection> 
     Ok(Connection::new(stream, true))
 }
 
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(ready) => ready,
-            // The accepting loop has stopped, and the server is about to stop too.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.address)
-    }
-}
-
 impl Stream for Connections {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let ready = self.ready.poll_recv(context);
         ready.map(|ready| ready.map(|(connection, _)| Ok(connection)))
-    }
-}
-
-impl Connected<IncomingStream<'_, Connections>> for Origin {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        stream.io().origin.clone()
     }
 }
 

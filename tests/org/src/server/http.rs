@@ -4,12 +4,16 @@ use std::any::Any;
 use std::error::Error;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response as HttpResponse;
 use http_body_util::LengthLimitError;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::task::JoinSet;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -17,7 +21,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::Shared;
-use super::connection::{Connections, Origin};
+use super::connection::{Connection, Connections, Origin};
 use crate::model::error::SfError;
 use crate::rest::message::{Delivery, Request, Response};
 use crate::rest::refusal;
@@ -29,16 +33,35 @@ const BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 const PACKED_BYTES_MIN: u64 = 1_024;
 
 /// Serves REST until the task is aborted.
-pub(super) async fn serve(connections: Connections, shared: Shared) {
+pub(super) async fn serve(mut connections: Connections, shared: Shared) {
     let app = Router::new()
         .fallback(handle)
         .with_state(shared)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(compression())
-        .layer(RequestDecompressionLayer::new())
-        .into_make_service_with_connect_info::<Origin>();
-    if let Err(error) = axum::serve(connections, app).await {
-        tracing::error!(%error, "the HTTP server ended");
+        .layer(RequestDecompressionLayer::new());
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = connections.next() => {
+                open.spawn(serve_connection(connection, app.clone()));
+            }
+            Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection until it is closed.
+async fn serve_connection(connection: Connection, app: Router) {
+    let origin = connection.origin();
+    let app = app.layer(Extension(origin));
+    let served = http1::Builder::new()
+        // Salesforce writes `Content-Type`; clients exist that depend on it.
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(app))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended");
     }
 }
 
@@ -54,7 +77,7 @@ fn compression() -> CompressionLayer<SizeAbove> {
 
 async fn handle(
     State(shared): State<Shared>,
-    ConnectInfo(origin): ConnectInfo<Origin>,
+    Extension(origin): Extension<Origin>,
     request: HttpRequest<Body>,
 ) -> HttpResponse {
     let (head, body) = request.into_parts();

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bind::{FieldPath, Plan, filterable};
+use super::bind::{FieldPath, Plan, filterable, groupable};
 use super::{
     Call, DateFunction, Function, Having, Item, Operator, OrderBy, Query, Term, malformed,
 };
@@ -160,7 +160,8 @@ impl Grouping {
     fn resolve(model: &Model, object: ObjectNo, term: &Term) -> Result<Self, SfError> {
         let path = FieldPath::resolve(model, object, &term.path)?;
         let field = model.field(path.object, path.field);
-        if !filterable(field) {
+        // A date function groups by its result, whatever the field's own type.
+        if term.function.is_none() && !groupable(field) {
             let message = format!("field '{}' can not be grouped in a query call", field.name);
             let error = SfError::new("INVALID_FIELD", message);
             return Err(error.placed(Place::Word(term.path.clone())));
@@ -309,6 +310,17 @@ pub(crate) fn groups(
 }
 
 impl Aggregation {
+    /// Returns the name of each column, whether a function computes it, and its field.
+    pub(crate) fn described<'m>(&'m self, model: &'m Model) -> Vec<(&'m str, bool, &'m Field)> {
+        let columns = self.columns.iter();
+        let described = |column: &'m Column| {
+            let computed = matches!(column.source, Source::Function(..));
+            let field = self.field(model, &column.source);
+            (column.name.as_str(), computed, field)
+        };
+        columns.map(described).collect()
+    }
+
     fn field<'m>(&self, model: &'m Model, source: &Source) -> &'m Field {
         let path = match source {
             Source::Group(place) => &self.groups[*place].path,

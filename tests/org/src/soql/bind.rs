@@ -138,6 +138,33 @@ pub(crate) fn sortable(field: &Field) -> bool {
     filterable(field) && field.kind != FieldType::Multipicklist
 }
 
+/// Returns whether rows can be grouped by a field, as describe reports. Source: SOQL and SOSL
+/// Reference, "Considerations When Using GROUP BY".
+pub(crate) fn groupable(field: &Field) -> bool {
+    let kind = match field.kind {
+        FieldType::Id
+        | FieldType::Reference
+        | FieldType::String
+        | FieldType::Textarea
+        | FieldType::Picklist
+        | FieldType::Email
+        | FieldType::Phone
+        | FieldType::Url
+        | FieldType::Boolean
+        | FieldType::Int
+        | FieldType::Date
+        | FieldType::PersonName => true,
+        FieldType::Multipicklist
+        | FieldType::Double
+        | FieldType::Currency
+        | FieldType::Percent
+        | FieldType::Datetime
+        | FieldType::Time
+        | FieldType::Address => false,
+    };
+    kind && filterable(field) && field.formula.is_none()
+}
+
 fn unknown_type(name: &str) -> SfError {
     let message = format!(
         "sObject type '{name}' is not supported. If you are attempting to use a custom object, be \
@@ -177,6 +204,11 @@ fn unknown_relationship(name: &str) -> SfError {
 }
 
 impl FieldPath {
+    /// Returns the field at the end of the path.
+    pub(crate) fn field_of<'m>(&self, model: &'m Model) -> &'m Field {
+        model.field(self.object, self.field)
+    }
+
     /// Resolves `Owner.Name` from `object`.
     pub(super) fn resolve(model: &Model, object: ObjectNo, text: &str) -> Result<Self, SfError> {
         let mut at = object;
