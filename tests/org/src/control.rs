@@ -34,6 +34,13 @@ struct LockRequest {
     ms: i64,
 }
 
+/// Archives records, as Salesforce does with old activities.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArchiveRequest {
+    ids: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum FlowRequest {
@@ -125,6 +132,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
         }
         ("POST", "bulk") => read(request).map(|order| json!(org.bulk.change_settings(order))),
         ("POST", "flow") => read(request).and_then(|order| flow(org, order)),
+        ("POST", "archive") => read(request).and_then(|order| archive(org, &order)),
         ("POST", "user_edit") => read(request).and_then(|order| user_edit(org, order)),
         _ => match events::answer(org, request, rest) {
             Some(outcome) => outcome,
@@ -226,6 +234,23 @@ fn lock(org: &mut Org, order: &LockRequest) -> Outcome {
     let until_ms = org.now_ms().saturating_add(order.ms);
     org.locks.hold(id, until_ms);
     Ok(json!({"id": id.to_string(), "until_ms": until_ms}))
+}
+
+fn archive(org: &mut Org, order: &ArchiveRequest) -> Outcome {
+    let mut places = Vec::with_capacity(order.ids.len());
+    for text in &order.ids {
+        let id = RecordId::parse(text).ok_or_else(|| format!("{text} is not a record id"))?;
+        let (object, row) = org.place_of(id).map_err(error_text)?;
+        let archived = org.model.object(object).system.is_archived;
+        let name = &org.model.object(object).name;
+        let field = archived.ok_or_else(|| format!("records of {name} are never archived"))?;
+        places.push((object, row, field));
+    }
+    let archived = places.len();
+    for (object, row, field) in places {
+        org.model.archive((object, row), field);
+    }
+    Ok(json!({"archived": archived}))
 }
 
 fn error_text(error: SfError) -> String {

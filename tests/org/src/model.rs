@@ -2,6 +2,7 @@
 //!
 //! Pure and synchronous. The time is an argument; randomness comes from a seed.
 
+pub(crate) mod automation;
 pub(crate) mod bitmap;
 pub(crate) mod change;
 pub(crate) mod channel;
@@ -227,8 +228,7 @@ impl Model {
             Some(only) => (id == only).then_some(0),
             None => id.number(),
         };
-        number
-            .filter(|row| self.table(object).row(*row).is_some())
+        number.filter(|row| self.table(object).row(*row).is_some())
     }
 
     /// Returns the live record that a reference points to.

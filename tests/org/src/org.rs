@@ -164,6 +164,7 @@ impl Org {
         self.add_users()?;
         self.add_organization()?;
         self.add_record_types()?;
+        self.add_queues()?;
         self.model.deletions = self.deletions(self.model.now_ms);
         self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
         self.declare_bus()
@@ -206,20 +207,39 @@ impl Org {
             "TimeZoneSidKey": "GMT",
         });
         self.add_setup_record(ORGANIZATION, &fields)
+            .map(|_| ())
             .map_err(|error| OrgFileError::Content(format!("org: {error}")))
     }
 
+    /// Creates the queues of the org file.
+    fn add_queues(&mut self) -> Result<(), OrgFileError> {
+        for queue in self.file.queues.clone() {
+            let wrong =
+                |error: SfError| OrgFileError::Content(format!("queue {}: {error}", queue.name));
+            let fields = json!({
+                "Name": queue.name, "DeveloperName": queue.name.replace(' ', "_"), "Type": "Queue",
+            });
+            let id = self.add_setup_record("Group", &fields).map_err(wrong)?;
+            for object in &queue.objects {
+                let served = json!({"QueueId": id.to_string(), "SobjectType": object});
+                self.add_setup_record("QueueSobject", &served)
+                    .map_err(wrong)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Creates a record of an object that only Salesforce writes. It has no change event.
-    fn add_setup_record(&mut self, object: &str, fields: &Json) -> Result<(), SfError> {
+    fn add_setup_record(&mut self, object: &str, fields: &Json) -> Result<RecordId, SfError> {
         let object = self.model.object_named(object)?;
         let actor = Actor {
             user: self.model.id_of(self.user_object(), 0),
             origin: String::new(),
         };
         let draft = self.draft(object, Purpose::Create, fields)?;
-        self.model
-            .create(&mut Transaction::default(), &actor, draft)?;
-        Ok(())
+        let mut tx = Transaction::default();
+        let row = self.model.create(&mut tx, &actor, draft)?;
+        Ok(self.model.id_of(object, row))
     }
 
     /// Creates RecordType records for the record types of all objects.
@@ -378,6 +398,18 @@ impl Org {
         let field = self.model.object(object).find("Username")?;
         let rows = self.model.find_by(object, field, username);
         rows.first().map(|row| self.model.id_of(object, *row))
+    }
+
+    /// Returns the queue with that name.
+    pub(crate) fn queue_named(&self, name: &str) -> Option<RecordId> {
+        let object = self.model.schema.find("Group")?;
+        let field = self.model.object(object).find("Name")?;
+        let named = |row: &RowNo| {
+            let known = self.model.table(object).get(*row, field).as_text();
+            known == Some(name)
+        };
+        let row = self.model.table(object).all().find(named)?;
+        Some(self.model.id_of(object, row))
     }
 
     pub(crate) fn session_idle_ms(&self) -> i64 {

@@ -35,6 +35,7 @@ use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
 use crate::model::{Actor, Model};
 use crate::unconfirmed::RETIRED_VERSION_CODE;
+use crate::unconfirmed::switches::ClientTagOnComposite;
 use message::{Delivery, Request, Response, decode_segment};
 use resource::{Container, Resource};
 
@@ -303,7 +304,12 @@ impl Org {
         let outcome = if within {
             let actor = Actor {
                 user,
-                origin: origin(request, &target.version[1..], resource.as_ref()),
+                origin: origin(
+                    request,
+                    &target.version[1..],
+                    resource.as_ref(),
+                    self.model.switches.client_tag_on_composite,
+                ),
             };
             let mut call = Call {
                 request,
@@ -319,7 +325,7 @@ impl Org {
             Err(allowance_spent())
         };
         let response = outcome.unwrap_or_else(|error| refusal(&error));
-        let (used, max) = (self.usage.used(self.now_ms()), self.usage.max);
+        let (used, max) = (self.reported_usage(), self.usage.max);
         response.with_header("sforce-limit-info", &format!("api-usage={used}/{max}"))
     }
 
@@ -513,8 +519,13 @@ fn client_tag(request: &Request) -> Option<&str> {
 }
 
 /// Returns the change origin of writes made by this call.
-fn origin(request: &Request, version: &str, resource: Option<&Resource<'_>>) -> String {
-    let honoured = resource.is_none_or(Resource::honours_client_tag);
+fn origin(
+    request: &Request,
+    version: &str,
+    resource: Option<&Resource<'_>>,
+    on_composite: ClientTagOnComposite,
+) -> String {
+    let honoured = resource.is_none_or(|resource| resource.honours_client_tag(on_composite));
     match client_tag(request).filter(|_| honoured) {
         Some(client) => format!("com/salesforce/api/rest/{version};client={client}"),
         None => format!("com/salesforce/api/rest/{version}"),

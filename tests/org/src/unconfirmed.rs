@@ -11,10 +11,6 @@ pub(crate) const ALL_OR_NONE_ROLLBACK_STATUS: u16 = 200;
 /// Error code of more than 200 records in one collections call.
 pub(crate) const TOO_MANY_RECORDS_CODE: &str = "EXCEEDED_ID_LIMIT";
 
-/// Whether `Sforce-Call-Options: client=` is part of the change origin on `/composite*` resources
-/// too.
-pub(crate) const CLIENT_TAG_ON_COMPOSITE: bool = true;
-
 /// Whether a value of the wrong JSON type refuses the whole collections call instead of its record.
 pub(crate) const TYPE_ERROR_REFUSES_COLLECTION: bool = true;
 
@@ -35,9 +31,6 @@ pub(crate) const PRECONDITION_FAILED_CODE: &str = "PRECONDITION_FAILED";
 
 /// Error code of a retired API version.
 pub(crate) const RETIRED_VERSION_CODE: &str = "UNSUPPORTED_API_VERSION";
-
-/// Whether a stray quote in an uploaded CSV fails the whole job instead of its row.
-pub(crate) const BULK_STRAY_QUOTE_FAILS_JOB: bool = false;
 
 /// Whether an update without the column Id, or an upsert without the column of its external id,
 /// fails the whole job instead of every row.
@@ -80,6 +73,9 @@ pub(crate) const BULK_VERSION_CONFLICT_CODE: &str = "API_ERROR";
 
 /// Status with which Bulk API 1.0 refuses an invalid session.
 pub(crate) const ASYNC_SESSION_REFUSAL_STATUS: u16 = 400;
+
+/// Error code of a Bulk API 1.0 batch whose address has another API version than its job.
+pub(crate) const ASYNC_VERSION_CONFLICT_CODE: &str = "InvalidVersion";
 
 /// Message of a Bulk API 1.0 batch with more than 10,000 records.
 pub(crate) const ASYNC_BATCH_TOO_LONG_MESSAGE: &str =
@@ -139,10 +135,6 @@ pub(crate) const REPLICATION_DATE_TEXTS: [&str; 3] = [
     "endDate must be at least one minute greater than startDate",
     "startDate cannot be more than {days} days ago",
 ];
-
-/// Lifetime of a query locator after its last use: two days in the newer help article, 15 minutes
-/// in the older SOAP guide.
-pub(crate) const QUERY_LOCATOR_MS: i64 = 2 * 86_400_000;
 
 /// How many children of one record a query returns at once. Others need a locator of their own.
 pub(crate) const CHILDREN_PER_PAGE: usize = 200;

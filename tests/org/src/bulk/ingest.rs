@@ -20,9 +20,9 @@ use crate::model::transaction::Transaction;
 use crate::rest::Call;
 use crate::rest::message::Request;
 use crate::rest::save::{Edit, Key, Saved};
+use crate::unconfirmed::switches::StrayQuoteInBulk;
 use crate::unconfirmed::{
-    ASYNC_BATCH_TOO_LONG_MESSAGE, BULK_BAD_ROW_CODE, BULK_NO_ROWS_MESSAGE,
-    BULK_STRAY_QUOTE_FAILS_JOB, HARD_DELETE_SENDS_EVENT,
+    ASYNC_BATCH_TOO_LONG_MESSAGE, BULK_BAD_ROW_CODE, BULK_NO_ROWS_MESSAGE, HARD_DELETE_SENDS_EVENT,
 };
 
 /// Rows per transaction, as triggers and change events see it.
@@ -66,6 +66,7 @@ impl Org {
         let header = Header::read(&self.model, &ingest.csv, head.form, ingest.aim)?;
         let mut rows = Rows::new(&ingest.csv, head.form, header.end);
         let mut count = 0_u64;
+        let stray_quote = self.model.switches.stray_quote_in_bulk;
         while let Some(row) = rows.read() {
             if !row.ending.fits(head.form.line_ending) {
                 return Err(JobError::line_ending(head.form.line_ending));
@@ -76,7 +77,7 @@ impl Org {
                         "Failed to parse CSV. EOF reached before closing an opened quote",
                     ));
                 }
-                Quotes::Stray if BULK_STRAY_QUOTE_FAILS_JOB => {
+                Quotes::Stray if stray_quote == StrayQuoteInBulk::FailsJob => {
                     return Err(JobError::unescaped_quote());
                 }
                 Quotes::Stray | Quotes::Proper => count += 1,

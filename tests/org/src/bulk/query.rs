@@ -204,7 +204,7 @@ impl Writer {
     fn write(&self, model: &Model, rows: impl Iterator<Item = RowNo>, found: &mut Rendered) {
         let (object, table) = (model.object(self.object), model.table(self.object));
         let there = |row: &RowNo| {
-            table.row(*row).is_some() && (self.with_deleted || !table.is_deleted(object, *row))
+            table.row(*row).is_some() && (self.with_deleted || !table.is_hidden(object, *row))
         };
         let mut cell = String::new();
         for row in rows.filter(there) {

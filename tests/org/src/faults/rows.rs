@@ -151,15 +151,17 @@ fn value_after<'a>(model: &'a Model, writing: Writing<'a>, no: FieldNo) -> Optio
 /// refers to one.
 fn references(model: &Model, object: ObjectNo) -> impl Iterator<Item = (FieldNo, bool)> {
     let fields = model.object(object).numbered();
+    let automation = model.schema.automation(object);
     fields.filter_map(|(no, field)| {
         let refers = field.kind == FieldType::Reference;
         let to_users = field.reference_to.iter().all(|target| target == "User");
-        (refers && !to_users).then_some((no, field.cascade_delete))
+        let locks = field.cascade_delete || automation.adds_up(no);
+        (refers && !to_users).then_some((no, locks))
     })
 }
 
-/// Returns the records that a write locks: the record, its master, and the parents that its lookups
-/// gain or lose.
+/// Returns the records that a write locks: the record, its master, the parents whose totals depend on
+/// it, and the parents that its lookups gain or lose.
 fn locked_by(model: &Model, writing: Writing<'_>) -> Vec<RecordId> {
     let object = writing.draft.object;
     let mut ids: Vec<RecordId> = Vec::new();

@@ -132,8 +132,8 @@ impl Model {
     /// Returns the field that a request describes.
     fn built(&self, no: ObjectNo, entry: &FieldEntry) -> Result<Field, String> {
         let field = build_field(entry, &self.object(no).name).map_err(|error| error.to_string())?;
-        if field.formula.is_some() {
-            return Err("a formula can only be declared in the org file".to_owned());
+        if field.formula.is_some() || entry.is_automated() {
+            return Err("formulas and automation can only be declared in the org file".to_owned());
         }
         let mut targets = field.reference_to.iter();
         match targets.find(|name| self.schema.find(name).is_none()) {

@@ -7,7 +7,7 @@
 
 use super::Model;
 use super::id::RecordId;
-use super::schema::{FieldNo, FieldType, ObjectNo, Schema};
+use super::schema::{Field, FieldNo, FieldType, ObjectNo, Schema};
 use super::table::RowNo;
 use super::value::{Value, decimal_units};
 
@@ -16,6 +16,9 @@ const PARENTS_MAX: usize = 5;
 
 /// Decimal places of a number in a formula.
 const LITERAL_SCALE: u32 = 9;
+
+/// The value of a field of a parent that does not exist.
+const NULL: Value = Value::Null;
 
 /// The formula of one field.
 #[derive(Clone, Debug)]
@@ -98,7 +101,8 @@ impl Formula {
         };
         let product = |operator: Operator| operator == Operator::Multiply;
         let mut operators = self.rest.iter().map(|(operator, _)| *operator);
-        if !operators.clone().all(fits) || !(number || kind.is_text()) {
+        let copies = self.rest.is_empty() && self.first.field().is_some();
+        if !operators.clone().all(fits) || !(number || kind.is_text() || copies) {
             return Err("the operators do not fit the type of the field".to_owned());
         }
         if let Some(first) = operators.next()
@@ -118,12 +122,31 @@ impl Formula {
         })
     }
 
-    fn value(&self, model: &Model, row: RowNo) -> Value {
+    /// Returns the field that the formula computes.
+    pub(super) fn field(&self) -> FieldNo {
+        self.field
+    }
+
+    /// Returns the value for a stored record.
+    pub(super) fn value(&self, model: &Model, row: RowNo) -> Value {
+        let own = |no: FieldNo| model.table(self.object).get(row, no);
+        self.value_of(model, &own)
+    }
+
+    /// Returns the value for a record that may not be stored yet.
+    pub(super) fn value_of<'m>(
+        &self,
+        model: &'m Model,
+        own: &dyn Fn(FieldNo) -> &'m Value,
+    ) -> Value {
         let field = model.field(self.object, self.field);
+        if let Some(value) = self.copied(model, own) {
+            return value.clone();
+        }
         if field.kind.is_text() {
-            let mut text = self.first.text(model, self.object, row);
+            let mut text = self.first.text(model, self.object, own);
             for (_, operand) in &self.rest {
-                text.push_str(&operand.text(model, self.object, row));
+                text.push_str(&operand.text(model, self.object, own));
             }
             let text = text.trim();
             return if text.is_empty() {
@@ -132,23 +155,31 @@ impl Formula {
                 Value::Text(text.into())
             };
         }
-        let total = self
-            .number(model, row)
-            .and_then(|number| number.rounded(field.scale));
-        match total {
-            None => Value::Null,
-            Some(units) if field.kind == FieldType::Int => {
-                i32::try_from(units).map_or(Value::Null, Value::Int)
-            }
-            Some(units) => Value::Decimal(units),
-        }
+        let number = self.number(model, own);
+        number.map_or(Value::Null, |number| number.into_value(field))
+    }
+
+    /// Returns the value of a formula that only copies a field of the same kind.
+    fn copied<'m>(
+        &self,
+        model: &'m Model,
+        own: &dyn Fn(FieldNo) -> &'m Value,
+    ) -> Option<&'m Value> {
+        let (object, no) = self.first.field().filter(|_| self.rest.is_empty())?;
+        let (from, to) = (
+            model.field(object, no),
+            model.field(self.object, self.field),
+        );
+        let same = from.kind == to.kind && from.scale == to.scale;
+        let value = || self.first.reached(model, self.object, own);
+        same.then(|| value().unwrap_or(&NULL))
     }
 
     /// Returns the number, or `None` if an operand is null or the number is too large.
-    fn number(&self, model: &Model, row: RowNo) -> Option<Number> {
-        let mut total = self.first.number(model, self.object, row)?;
+    fn number<'m>(&self, model: &'m Model, own: &dyn Fn(FieldNo) -> &'m Value) -> Option<Number> {
+        let mut total = self.first.number(model, self.object, own)?;
         for (operator, operand) in &self.rest {
-            let next = operand.number(model, self.object, row)?;
+            let next = operand.number(model, self.object, own)?;
             total = match operator {
                 Operator::Multiply => total.times(next)?,
                 Operator::Subtract => total.plus(Number {
@@ -231,11 +262,6 @@ impl Operand {
         matches!(self, Self::Field { hops, .. } if hops.is_empty())
     }
 
-    /// Returns the field's value, or `None` if a parent in the path is missing.
-    fn value<'m>(&self, model: &'m Model, object: ObjectNo, row: RowNo) -> Option<&'m Value> {
-        self.reached(model, object, |no| model.table(object).get(row, no))
-    }
-
     /// Returns the field's value for a record that may not be stored yet, or `None` if a parent in
     /// the path is missing.
     pub(super) fn reached<'m>(
@@ -267,7 +293,12 @@ impl Operand {
         (at.0 == *end).then(|| model.table(at.0).get(at.1, *field))
     }
 
-    fn text(&self, model: &Model, object: ObjectNo, row: RowNo) -> String {
+    fn text<'m>(
+        &self,
+        model: &'m Model,
+        object: ObjectNo,
+        own: &dyn Fn(FieldNo) -> &'m Value,
+    ) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Number(number) => number.rounded(0).unwrap_or_default().to_string(),
@@ -275,7 +306,7 @@ impl Operand {
                 field, object: end, ..
             } => {
                 let mut text = String::new();
-                if let Some(value) = self.value(model, object, row) {
+                if let Some(value) = self.reached(model, object, own) {
                     value.push_plain(model.field(*end, *field), &mut text);
                 }
                 text
@@ -283,28 +314,49 @@ impl Operand {
         }
     }
 
-    fn number(&self, model: &Model, object: ObjectNo, row: RowNo) -> Option<Number> {
+    fn number<'m>(
+        &self,
+        model: &'m Model,
+        object: ObjectNo,
+        own: &dyn Fn(FieldNo) -> &'m Value,
+    ) -> Option<Number> {
         match self {
             Self::Text(_) => None,
             Self::Number(number) => Some(*number),
             Self::Field {
                 field, object: end, ..
-            } => match self.value(model, object, row)? {
-                Value::Int(int) => Some(Number {
-                    units: i128::from(*int),
-                    scale: 0,
-                }),
-                Value::Decimal(units) => Some(Number {
-                    units: i128::from(*units),
-                    scale: model.field(*end, *field).scale,
-                }),
-                _ => None,
-            },
+            } => Number::of_value(self.reached(model, object, own)?, model.field(*end, *field)),
         }
     }
 }
 
 impl Number {
+    /// Returns the number of a field's value, if it is one.
+    pub(super) fn of_value(value: &Value, field: &Field) -> Option<Self> {
+        match value {
+            Value::Int(int) => Some(Self::of(i64::from(*int), 0)),
+            Value::Decimal(units) => Some(Self::of(*units, field.scale)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Date(_)
+            | Value::Datetime(_)
+            | Value::Time(_)
+            | Value::Id(_)
+            | Value::Text(_) => None,
+        }
+    }
+
+    /// Returns the value of a field with this number; null if the number is too large.
+    pub(super) fn into_value(self, field: &Field) -> Value {
+        match self.rounded(field.scale) {
+            None => Value::Null,
+            Some(units) if field.kind == FieldType::Int => {
+                i32::try_from(units).map_or(Value::Null, Value::Int)
+            }
+            Some(units) => Value::Decimal(units),
+        }
+    }
+
     /// Returns the number `units` × `10^-scale`.
     pub(super) fn of(units: i64, scale: u32) -> Self {
         Self {
@@ -332,7 +384,7 @@ impl Number {
         self.units.checked_mul(factor)
     }
 
-    fn plus(self, other: Self) -> Option<Self> {
+    pub(super) fn plus(self, other: Self) -> Option<Self> {
         let scale = self.scale.max(other.scale);
         let units = self.at_scale(scale)?.checked_add(other.at_scale(scale)?)?;
         Some(Self { units, scale })

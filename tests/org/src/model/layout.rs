@@ -64,7 +64,7 @@ impl Layout {
                 object.system.modstamp,
             ];
             let shown = !hidden.contains(no) && field.name != MASTER_RECORD;
-            shown && field.part_of.is_none() && field.formula.is_none()
+            shown && field.part_of.is_none() && !field.calculated()
         });
         Self::of(object, shown.map(|(no, _)| no))
     }

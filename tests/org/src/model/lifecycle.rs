@@ -243,6 +243,12 @@ impl Model {
         Ok(self.id_of(no, row))
     }
 
+    /// Archives a record. This changes no stamp and sends no event.
+    pub(crate) fn archive(&mut self, (object, row): (ObjectNo, RowNo), field: FieldNo) {
+        let shape = &self.schema.objects[object.0];
+        self.tables[object.0].set(shape, row, field, Value::Bool(true));
+    }
+
     /// Deletes records in the recycle bin permanently and returns how many. This sends no events.
     ///
     /// Ids of live or unknown records are skipped. Without ids the whole bin is emptied.

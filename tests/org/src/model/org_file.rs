@@ -1,6 +1,9 @@
 //! Reads an org file: its users, apps, objects and fields.
 
+mod automation;
 mod compound;
+mod merge;
+mod platform;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,13 +22,13 @@ use super::schema::{
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
 use crate::unconfirmed::switches::{self, Switches};
+use automation::FieldAutomation;
+use platform::CountryEntry;
+pub(crate) use platform::QueueEntry;
 use rules::ValidationEntry;
 
 /// Key prefix of record types.
 const RECORD_TYPE_PREFIX: [u8; 3] = *b"012";
-
-/// The built-in org file.
-const DEFAULT: &str = include_str!("../../default-org.toml");
 
 /// Why an org file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,10 @@ pub(crate) struct OrgFile {
     pub(crate) duplicate_rules: Vec<DuplicateRule>,
     #[serde(default, rename = "assignment_rule")]
     pub(crate) assignment_rules: Vec<AssignmentRule>,
+    #[serde(default, rename = "queue")]
+    pub(crate) queues: Vec<QueueEntry>,
+    #[serde(default, rename = "country")]
+    countries: Vec<CountryEntry>,
 }
 
 /// Settings of the org itself.
@@ -85,6 +92,12 @@ pub(crate) struct OrgEntry {
     /// The switches of unconfirmed behaviour that the org sets.
     #[serde(default)]
     pub(crate) unconfirmed: Map<String, Json>,
+    /// Parts of Salesforce that the org has, each with its objects, fields and automation.
+    #[serde(default)]
+    pub(crate) features: Vec<String>,
+    /// The currencies of an org with several; the first is the corporate one.
+    #[serde(default)]
+    pub(crate) currencies: Vec<String>,
 }
 
 /// A user, either a person or an integration.
@@ -143,6 +156,9 @@ struct ObjectEntry {
     owned: Option<bool>,
     writable: Option<bool>,
     change_events: Option<bool>,
+    /// Whether queues can own the records.
+    #[serde(default)]
+    queues: bool,
     #[serde(default, rename = "record_type")]
     record_types: Vec<RecordTypeEntry>,
     #[serde(default, rename = "validation_rule")]
@@ -213,65 +229,11 @@ pub(crate) struct FieldEntry {
     compound: Option<String>,
     formula: Option<String>,
     auto_number: Option<String>,
+    #[serde(default)]
+    automation: FieldAutomation,
 }
 
 impl OrgFile {
-    /// Returns the built-in org file.
-    pub(crate) fn built_in() -> Self {
-        toml::from_str(DEFAULT).expect("the built-in org file is well formed")
-    }
-
-    /// Returns the built-in org file merged with `text`.
-    pub(crate) fn parse(text: &str) -> Result<Self, OrgFileError> {
-        let over: Self = toml::from_str(text)?;
-        let mut file = Self::built_in();
-        file.org = OrgEntry {
-            id: over.org.id.or(file.org.id),
-            name: over.org.name.or(file.org.name),
-            is_sandbox: over.org.is_sandbox.or(file.org.is_sandbox),
-            instance_name: over.org.instance_name.or(file.org.instance_name),
-            organization_type: over.org.organization_type.or(file.org.organization_type),
-            daily_api_requests: over.org.daily_api_requests.or(file.org.daily_api_requests),
-            session_idle_minutes: over
-                .org
-                .session_idle_minutes
-                .or(file.org.session_idle_minutes),
-            delete_log_max: over.org.delete_log_max.or(file.org.delete_log_max),
-            daily_event_deliveries: over.org.daily_event_deliveries,
-            subscriptions_max: over.org.subscriptions_max,
-            audiences: over.org.audiences,
-            unconfirmed: over.org.unconfirmed,
-        };
-        file.users.extend(over.users);
-        file.apps.extend(over.apps);
-        file.platform_events.extend(over.platform_events);
-        file.channels.extend(over.channels);
-        file.managed_subscriptions
-            .extend(over.managed_subscriptions);
-        file.event_relays.extend(over.event_relays);
-        file.duplicate_rules.extend(over.duplicate_rules);
-        file.assignment_rules.extend(over.assignment_rules);
-        for object in over.objects {
-            match file
-                .objects
-                .iter_mut()
-                .find(|known| known.name == object.name)
-            {
-                Some(known) => {
-                    known.change_events = object.change_events.or(known.change_events);
-                    known.record_types.extend(object.record_types);
-                    known.validation_rules.extend(object.validation_rules);
-                    for field in object.fields {
-                        known.fields.retain(|old| old.name != field.name);
-                        known.fields.push(field);
-                    }
-                }
-                None => file.objects.push(object),
-            }
-        }
-        Ok(file)
-    }
-
     /// Returns the switches of unconfirmed behaviour: those of the file, then the environment's.
     pub(crate) fn switches(&self) -> Result<Switches, OrgFileError> {
         Switches::named(env::var(switches::VARIABLE).ok().as_deref())
@@ -285,6 +247,7 @@ impl OrgFile {
         let mut record_types = 0;
         let mut prefixes = HashMap::new();
         for (number, entry) in self.objects.iter().enumerate() {
+            let entry = &self.with_platform_fields(entry);
             let mut object = build_object(entry, number)?;
             add_record_types(&mut object, entry, &mut record_types);
             if object.name == ORGANIZATION {
@@ -311,6 +274,8 @@ impl OrgFile {
         let mut schema = Schema::new(objects);
         schema.formulas = formulas(&schema)?;
         schema.validation_rules = self.validation_rules(&schema)?;
+        schema.automation = self.automation(&schema)?;
+        schema.countries = self.countries();
         Ok(schema)
     }
 }
@@ -407,6 +372,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
             modified_date: at("LastModifiedDate"),
             modified_by: at("LastModifiedById"),
             modstamp: at("SystemModstamp"),
+            is_archived: by_name.get("IsArchived").copied(),
             owner: by_name.get("OwnerId").copied(),
             person_name: fields
                 .iter()
@@ -424,7 +390,10 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
 /// Sorts the fields of an object in the order of describe and change events.
 fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
     let owned = entry.owned.unwrap_or(true);
+    let mut owners = vec!["User".to_owned()];
+    owners.extend(entry.queues.then(|| "Group".to_owned()));
     let owner = || FieldEntry {
+        reference_to: owners.clone(),
         createable: Some(true),
         updateable: Some(true),
         ..user("OwnerId")
@@ -505,6 +474,7 @@ fn plain(name: &str, kind: FieldType) -> FieldEntry {
         compound: None,
         formula: None,
         auto_number: None,
+        automation: FieldAutomation::default(),
     }
 }
 
@@ -575,7 +545,9 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
         return Err(content(format!("{at}: a reference needs reference_to")));
     }
     let length = entry.length.unwrap_or_else(|| length_of(kind));
-    let writable = !kind.is_compound() && entry.formula.is_none() && entry.auto_number.is_none();
+    let roll_up = entry.name.ends_with("__c") && entry.automation.total.is_some();
+    let computed = entry.formula.is_some() || entry.auto_number.is_some() || roll_up;
+    let writable = !kind.is_compound() && !computed;
     if entry.auto_number.is_some() && kind != FieldType::String {
         return Err(content(format!("{at}: an auto number must be a string")));
     }
@@ -605,6 +577,7 @@ pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, Org
         updateable: writable && entry.updateable.unwrap_or(true),
         default: Value::Null,
         formula: entry.formula.clone(),
+        roll_up,
         auto_number: entry.auto_number.clone(),
         name_field: entry.name_field || kind == FieldType::PersonName,
         switchable_name: entry.switchable_name,

@@ -17,6 +17,7 @@ use super::transaction::{Touch, Transaction};
 use super::value::Value;
 use super::{Actor, Model};
 use crate::unconfirmed::MERGED_RECORDS_MAX;
+use crate::unconfirmed::switches::MergedEvents;
 
 /// The record id of an overflow event.
 const NO_RECORD: &str = "000000000000000AAA";
@@ -56,7 +57,7 @@ type Open = HashMap<(ObjectNo, u64, Rc<Body>), usize>;
 impl Model {
     /// Appends the events of a transaction to the log.
     ///
-    /// Records of one object with an identical change share one event.
+    /// Records of one object with an identical change can share one event.
     pub(crate) fn commit(&mut self, tx: Transaction, actor: &Actor) {
         if tx.touches.is_empty() {
             return;
@@ -97,7 +98,8 @@ impl Model {
             if tx.touches.len() == 1 {
                 waiting.push(pending);
             } else {
-                merge(&mut waiting, &mut open, pending);
+                let merges = self.merges(pending.body.kind);
+                add(&mut waiting, &mut open, pending, merges);
             }
         }
         for (place, object) in overflown.into_iter().enumerate() {
@@ -139,6 +141,19 @@ impl Model {
             refused_by: 0,
         };
         self.publish_change(&commit, &pending);
+    }
+
+    /// Returns whether an event may share another one of the same transaction.
+    ///
+    /// Equal creates are separate records, so they never do. A create carries all values, including
+    /// a stamp and an owner, but not its id.
+    fn merges(&mut self, kind: ChangeKind) -> bool {
+        matches!(kind, ChangeKind::Update | ChangeKind::Delete)
+            && match self.switches.merged_events {
+                MergedEvents::Never => false,
+                MergedEvents::ByChance => self.random.share() < 0.5,
+                MergedEvents::Always => true,
+            }
     }
 
     fn new_commit(&mut self, actor: &Actor) -> Commit {
@@ -232,12 +247,9 @@ fn net_kind(touch: &Touch, row: &Row, is_deleted: FieldNo) -> Option<ChangeKind>
     }
 }
 
-/// Adds an event, or adds its record to an identical event.
-fn merge(waiting: &mut Vec<Pending>, open: &mut Open, pending: Pending) {
-    // Equal creates are separate records, so they never share an event. A create carries all
-    // values, including a stamp and an owner, but not its id.
-    let kind = pending.body.kind;
-    if !matches!(kind, ChangeKind::Update | ChangeKind::Delete) {
+/// Adds an event, or adds its record to an identical event if it `merges`.
+fn add(waiting: &mut Vec<Pending>, open: &mut Open, pending: Pending, merges: bool) {
+    if !merges {
         waiting.push(pending);
         return;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::automation::{Automation, Country};
 use super::formula::Formula;
 use super::id::RecordId;
 use super::validation::ValidationRule;
@@ -128,6 +129,8 @@ pub(crate) struct Field {
     pub(crate) default: Value,
     /// The formula of a computed field.
     pub(crate) formula: Option<String>,
+    /// Whether it is a roll-up summary field.
+    pub(crate) roll_up: bool,
     /// The format of an auto number: `INV-{0000}`.
     pub(crate) auto_number: Option<String>,
     pub(crate) name_field: bool,
@@ -142,6 +145,11 @@ impl Field {
     /// Returns whether the field is custom, which its name shows.
     pub(crate) fn custom(&self) -> bool {
         self.name.ends_with("__c")
+    }
+
+    /// Returns whether the field is a formula or a roll-up summary, which have no part in events.
+    pub(crate) fn calculated(&self) -> bool {
+        self.formula.is_some() || self.roll_up
     }
 
     /// Returns whether the field holds multi-line text.
@@ -207,6 +215,8 @@ pub(crate) struct SystemFields {
     pub(crate) modstamp: FieldNo,
     pub(crate) owner: Option<FieldNo>,
     /// The compound full name, if the object has one.
+    /// Whether the record is archived, on objects whose old records are.
+    pub(crate) is_archived: Option<FieldNo>,
     pub(crate) person_name: Option<FieldNo>,
 }
 
@@ -295,6 +305,10 @@ pub(crate) struct Schema {
     pub(crate) objects: Vec<Object>,
     pub(crate) formulas: Vec<Formula>,
     pub(crate) validation_rules: Vec<ValidationRule>,
+    /// The countries of the state and country picklists.
+    pub(crate) countries: Vec<Country>,
+    /// The automation of each object.
+    pub(crate) automation: Vec<Automation>,
     by_name: HashMap<String, ObjectNo>,
     by_prefix: HashMap<[u8; 3], ObjectNo>,
 }
@@ -310,7 +324,15 @@ impl Schema {
                 .insert(object.name.to_ascii_lowercase(), ObjectNo(number));
             schema.by_prefix.insert(object.key_prefix, ObjectNo(number));
         }
+        schema
+            .automation
+            .resize_with(objects.len(), Automation::default);
         Self { objects, ..schema }
+    }
+
+    /// Returns the automation of an object.
+    pub(crate) fn automation(&self, no: ObjectNo) -> &Automation {
+        &self.automation[no.0]
     }
 
     /// Returns the object with that name, ignoring case.

@@ -185,6 +185,13 @@ impl Table {
         *self.get(row, object.system.is_deleted) == Value::Bool(true)
     }
 
+    /// Returns whether an existing record is in no query, but in queryAll.
+    pub(crate) fn is_hidden(&self, object: &Object, row: RowNo) -> bool {
+        let archived = object.system.is_archived;
+        self.is_deleted(object, row)
+            || archived.is_some_and(|field| *self.get(row, field) == Value::Bool(true))
+    }
+
     /// Sets a value and returns the previous one.
     pub(crate) fn set(&mut self, object: &Object, row: RowNo, field: FieldNo, new: Value) -> Value {
         if field == object.system.is_deleted {

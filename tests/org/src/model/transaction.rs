@@ -10,7 +10,7 @@ use super::stamp;
 use super::table::RowNo;
 use super::validation::Candidate;
 use super::value::Value;
-use super::{Actor, Model, Transform};
+use super::{Actor, Model};
 
 /// The records that one transaction changed, in the order of their first change.
 #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ impl Model {
         draft: Draft,
     ) -> Result<RowNo, SfError> {
         let no = draft.object;
-        let draft = self.normalised(draft);
+        let draft = self.before_save(draft, None)?;
         self.check_unique(&draft, None)?;
         let object = self.object(no);
         let mut values: Box<[Value]> = object
@@ -155,7 +155,7 @@ impl Model {
         })?;
         let row = self.tables[no.0].push(&self.schema.objects[no.0], values);
         tx.touch(no, row, ChangeKind::Create);
-        self.run_flows(tx, no, row, None);
+        self.after_save(tx, actor, ((no, row), None), Vec::new());
         Ok(row)
     }
 
@@ -171,7 +171,7 @@ impl Model {
         if self.table(no).is_deleted(self.object(no), row) {
             return Err(SfError::deleted());
         }
-        let draft = self.normalised(draft);
+        let draft = self.before_save(draft, Some(row))?;
         self.check_unique(&draft, Some(row))?;
         for (field, value) in &draft.sets {
             let field = self.field(no, *field);
@@ -190,6 +190,7 @@ impl Model {
             new: &new,
             old: Some(&old),
         })?;
+        let parents = self.parents_of((no, row));
         let mut changed = Vec::with_capacity(draft.sets.len());
         for (field, value) in draft.sets {
             if *self.table(no).get(row, field) != value {
@@ -198,7 +199,7 @@ impl Model {
             }
         }
         self.stamp(tx, actor, (no, row));
-        self.run_flows(tx, no, row, Some(&changed));
+        self.after_save(tx, actor, ((no, row), Some(&changed)), parents);
         Ok(())
     }
 
@@ -233,6 +234,9 @@ impl Model {
             if (no, row) != top {
                 gone.push((no, row));
             }
+        }
+        for at in std::iter::once(top).chain(gone.iter().copied()) {
+            self.add_up(tx, actor, at, Vec::new());
         }
         self.deleted_with.insert(top, gone);
         Ok(())
@@ -288,6 +292,7 @@ impl Model {
         tx.touch(no, row, ChangeKind::Undelete);
         self.put(tx, (no, row), field, Value::Bool(false));
         self.stamp(tx, actor, (no, row));
+        self.add_up(tx, actor, (no, row), Vec::new());
         Ok(())
     }
 
@@ -364,59 +369,6 @@ impl Model {
         self.put(tx, at, system.modified_date, now.clone());
         self.put(tx, at, system.modstamp, now);
         self.put(tx, at, system.modified_by, Value::Id(actor.user));
-    }
-
-    fn normalised(&self, mut draft: Draft) -> Draft {
-        for rule in self
-            .normalisers
-            .iter()
-            .filter(|rule| rule.object == draft.object)
-        {
-            for (field, value) in &mut draft.sets {
-                if let (Value::Text(text), true) = (&*value, *field == rule.field) {
-                    *value = Value::Text(match rule.transform {
-                        Transform::Uppercase => text.to_uppercase().into(),
-                        Transform::Lowercase => text.to_lowercase().into(),
-                    });
-                }
-            }
-        }
-        draft
-    }
-
-    /// Runs the declared flows; `changed` is `None` for a create.
-    fn run_flows(
-        &mut self,
-        tx: &mut Transaction,
-        no: ObjectNo,
-        row: RowNo,
-        changed: Option<&[FieldNo]>,
-    ) {
-        let fires = |when: Option<FieldNo>| match (when, changed) {
-            (Some(field), Some(changed)) => changed.contains(&field),
-            (Some(field), None) => *self.table(no).get(row, field) != Value::Null,
-            (None, _) => true,
-        };
-        let sets: Vec<(FieldNo, Value)> = self
-            .flows
-            .iter()
-            .filter(|flow| flow.object == no && fires(flow.when))
-            .flat_map(|flow| flow.sets.clone())
-            .collect();
-        self.set_by_flow(tx, no, row, sets);
-    }
-
-    /// Sets the fields that automation adds to a write.
-    pub(crate) fn set_by_flow(
-        &mut self,
-        tx: &mut Transaction,
-        no: ObjectNo,
-        row: RowNo,
-        sets: Vec<(FieldNo, Value)>,
-    ) {
-        for (field, value) in sets {
-            self.put(tx, (no, row), field, value);
-        }
     }
 
     fn check_unique(&self, draft: &Draft, own: Option<RowNo>) -> Result<(), SfError> {

@@ -218,13 +218,7 @@ impl Org {
                 body.push(',');
             }
             let row = RecordId::parse(id).and_then(|id| self.model.row_of(object, id));
-            let live = |row: &u32| {
-                !self
-                    .model
-                    .table(object)
-                    .is_deleted(self.model.object(object), *row)
-            };
-            match row.filter(live) {
+            match row.filter(|row| self.is_readable(object, *row)) {
                 Some(row) => {
                     Writer::whole(&self.model, &call.version).push_record(
                         &mut body,

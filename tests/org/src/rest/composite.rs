@@ -1,5 +1,7 @@
-//! Composite: several calls in one request, run in order. A call can use the answers of earlier
-//! ones.
+//! Composite: several calls in one request. A call can use the answers of earlier ones; calls that do
+//! not refer to each other may run in any order.
+
+mod order;
 
 use std::collections::HashSet;
 
@@ -13,6 +15,7 @@ use crate::Org;
 use crate::model::error::SfError;
 use crate::model::transaction::Transaction;
 use crate::model::value::push_json_text;
+use crate::unconfirmed::switches::ConditionsInComposite;
 use crate::unconfirmed::{
     COMPOSITE_FORM_CODE, COMPOSITE_HEAVY_MAX, COMPOSITE_LIMIT_CODE, COMPOSITE_REFERENCE_CODE,
 };
@@ -29,7 +32,16 @@ pub(super) struct Node {
     headers: Vec<(String, String)>,
 }
 
-/// The result of running nodes in order.
+/// Nodes and how they run.
+pub(super) struct Sequence<'a> {
+    pub(super) nodes: &'a [Node],
+    /// The places of the nodes, in the order in which they run.
+    pub(super) order: Vec<usize>,
+    pub(super) all_or_none: bool,
+    pub(super) container: Container,
+}
+
+/// The result of running nodes.
 pub(super) struct Run {
     pub(super) responses: Vec<Response>,
     /// Whether a failed node rolled back all of them.
@@ -38,13 +50,10 @@ pub(super) struct Run {
 
 impl Org {
     /// Handles `POST /composite`.
-    ///
-    /// `collateSubrequests` lets Salesforce group independent calls. Their result is the same, so
-    /// it has no effect here.
     pub(super) fn composite(&mut self, call: &mut Call<'_>) -> Result<Response, SfError> {
         let body = call.members()?;
         let all_or_none = flag(&body, "allOrNone")?;
-        flag(&body, "collateSubrequests")?;
+        let asked = optional_flag(&body, "collateSubrequests")?;
         let nodes = read_nodes(body.get("compositeRequest"), SUBREQUESTS_MAX)?;
         let heavy = nodes.iter().filter(|node| node.is_heavy());
         if heavy.count() > COMPOSITE_HEAVY_MAX {
@@ -54,34 +63,48 @@ impl Org {
             );
             return Err(SfError::new(COMPOSITE_LIMIT_CODE, message).with_status(400));
         }
-        let run = self.run_nodes(call, &nodes, all_or_none, Container::Composite);
+        let order = if order::collates(call.version_number, asked) {
+            order::collated(&nodes, &mut self.model.random)
+        } else {
+            (0..nodes.len()).collect()
+        };
+        let sequence = Sequence {
+            nodes: &nodes,
+            order,
+            all_or_none,
+            container: Container::Composite,
+        };
+        let run = self.run_nodes(call, &sequence);
         let mut out = String::from("{\"compositeResponse\":");
         push_responses(&mut out, &nodes, &run.responses);
         out.push('}');
         Ok(Response::json(200, out))
     }
 
-    /// Runs nodes in order. With `all_or_none`, the first failure stops the run and rolls
-    /// everything back.
-    pub(super) fn run_nodes(
-        &mut self,
-        call: &mut Call<'_>,
-        nodes: &[Node],
-        all_or_none: bool,
-        container: Container,
-    ) -> Run {
+    /// Runs nodes. With `all_or_none`, the first failure stops the run and rolls everything back.
+    pub(super) fn run_nodes(&mut self, call: &mut Call<'_>, sequence: &Sequence<'_>) -> Run {
+        let Sequence {
+            nodes, all_or_none, ..
+        } = *sequence;
         call.outer = all_or_none.then(Transaction::default);
         let mut answers = Answers::default();
-        let mut responses = Vec::with_capacity(nodes.len());
+        let mut responses: Vec<Response> = nodes.iter().map(|_| rolled_back()).collect();
         let mut failed_at = None;
-        for (place, node) in nodes.iter().enumerate() {
+        for place in sequence.order.iter().copied() {
+            let node = &nodes[place];
             let response = match node.request(&answers) {
-                Ok(request) => self.within(call, &request, container),
+                Ok(mut request) => {
+                    let switches = self.model.switches;
+                    if switches.conditions_in_composite == ConditionsInComposite::Ignored {
+                        request.drop_header("if-unmodified-since");
+                    }
+                    self.within(call, &request, sequence.container)
+                }
                 Err(error) => refusal(&error),
             };
             let failed = response.status >= 400 || response.status == 300;
             answers.note(&node.reference, &response);
-            responses.push(response);
+            responses[place] = response;
             if failed && all_or_none {
                 failed_at = Some(place);
                 break;
@@ -95,7 +118,6 @@ impl Org {
             }
         }
         if let Some(failed_at) = failed_at {
-            responses.resize_with(nodes.len(), rolled_back);
             for (place, response) in responses.iter_mut().enumerate() {
                 if place != failed_at {
                     *response = rolled_back();
@@ -203,9 +225,13 @@ pub(super) fn malformed(message: &str) -> SfError {
 
 /// Reads a boolean member that is false by default.
 pub(super) fn flag(members: &Map<String, Json>, name: &str) -> Result<bool, SfError> {
+    Ok(optional_flag(members, name)?.unwrap_or(false))
+}
+
+fn optional_flag(members: &Map<String, Json>, name: &str) -> Result<Option<bool>, SfError> {
     match members.get(name) {
-        None | Some(Json::Null) => Ok(false),
-        Some(Json::Bool(on)) => Ok(*on),
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Bool(on)) => Ok(Some(*on)),
         Some(_) => Err(malformed(&format!("{name} is true or false"))),
     }
 }

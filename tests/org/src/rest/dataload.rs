@@ -6,6 +6,7 @@
 //! 2.0 Developer Guide, "Bulk API 1.0".
 
 mod batch;
+mod chunks;
 mod serialize;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::bulk::Aim;
 use crate::bulk::job::Operation;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
-use crate::unconfirmed::ASYNC_SESSION_REFUSAL_STATUS;
+use crate::unconfirmed::{ASYNC_SESSION_REFUSAL_STATUS, ASYNC_VERSION_CONFLICT_CODE};
 use batch::Batch;
 use serialize::Notation;
 
@@ -61,8 +62,16 @@ struct Job {
 /// The work of a job's batches.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Task {
-    Query { with_deleted: bool },
+    Query(QueryTask),
     Load(Aim),
+}
+
+/// A query job.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct QueryTask {
+    with_deleted: bool,
+    /// Number of records in a chunk, if the job splits its queries.
+    chunk_rows: Option<u32>,
 }
 
 /// The format of batches and their results.
@@ -131,7 +140,10 @@ impl Org {
             ("POST", ["job"]) => self.create_async_job(&call),
             ("GET", ["job", id]) => self.job_response(200, request, id),
             ("POST", ["job", id]) => self.change_async_job(request, id),
-            ("POST", ["job", id, "batch"]) => self.add_batch(&call, id),
+            ("POST", ["job", id, "batch"]) => {
+                self.check_version(&call, id)?;
+                self.add_batch(&call, id)
+            }
             ("GET", ["job", id, "batch"]) => self.batches_response(id),
             ("GET", ["job", id, "batch", batch]) => self.batch_response(200, id, batch),
             ("GET", ["job", id, "batch", batch, "request"]) => self.batch_data_response(id, batch),
@@ -141,6 +153,16 @@ impl Org {
             }
             _ => Err(Refusal::new("InvalidUrl", "Destination URL not supported")),
         }
+    }
+
+    /// Refuses a batch whose address has another API version than its job.
+    fn check_version(&self, call: &AsyncCall<'_>, id: &str) -> Result<(), Refusal> {
+        let expected = self.async_job(id)?.version;
+        if call.version == expected {
+            return Ok(());
+        }
+        let message = format!("The job was created with API version {expected}.0");
+        Err(Refusal::new(ASYNC_VERSION_CONFLICT_CODE, message))
     }
 
     fn create_async_job(&mut self, call: &AsyncCall<'_>) -> Answer {
@@ -162,10 +184,10 @@ impl Org {
         };
         let word = member("operation").unwrap_or_default();
         let task = match (word, Operation::named(word)) {
-            ("query", _) => Task::Query {
-                with_deleted: false,
-            },
-            ("queryAll", _) => Task::Query { with_deleted: true },
+            ("query" | "queryAll", _) => Task::Query(QueryTask {
+                with_deleted: word == "queryAll",
+                chunk_rows: chunks::chunk_rows(call.request),
+            }),
             (_, Some(operation)) => {
                 self.check_bulk_object(object).map_err(refused)?;
                 self.check_hard_delete(call.user, operation)
@@ -186,7 +208,7 @@ impl Org {
         };
         let key = match task {
             Task::Load(aim) => aim.key,
-            Task::Query { .. } => None,
+            Task::Query(_) => None,
         };
         let now_ms = self.now_ms();
         let job = Job {
@@ -296,10 +318,8 @@ impl Org {
 impl Task {
     fn name(self) -> &'static str {
         match self {
-            Self::Query {
-                with_deleted: false,
-            } => "query",
-            Self::Query { with_deleted: true } => "queryAll",
+            Self::Query(query) if query.with_deleted => "queryAll",
+            Self::Query(_) => "query",
             Self::Load(aim) => aim.operation.name(),
         }
     }

@@ -274,7 +274,7 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
         "aiPredictionField": false,
         "autoNumber": field.auto_number.is_some(),
         "byteLength": byte_length,
-        "calculated": field.formula.is_some(),
+        "calculated": field.calculated(),
         "calculatedFormula": field.formula,
         "cascadeDelete": field.cascade_delete,
         "caseSensitive": field.case_sensitive,
@@ -306,6 +306,8 @@ fn members_i_to_w(object: &Object, field: &Field) -> Json {
     let kind = field.kind;
     let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
     let long = kind == FieldType::Textarea && field.length > 255;
+    let mut referenced = field.reference_to.clone();
+    referenced.sort_unstable();
     let picklist: Vec<Json> = field
         .values
         .iter()
@@ -332,7 +334,7 @@ fn members_i_to_w(object: &Object, field: &Field) -> Json {
         "precision": field.precision,
         "queryByDistance": false,
         "referenceTargetField": null,
-        "referenceTo": field.reference_to,
+        "referenceTo": referenced,
         "relationshipName": field.relationship_name,
         "relationshipOrder": null,
         "restrictedDelete": false,

@@ -53,7 +53,7 @@ pub(crate) fn resources(call: &Call<'_>) -> Response {
 impl Org {
     /// Handles `/limits`.
     pub(crate) fn limits(&mut self) -> Response {
-        let used = self.usage.used(self.now_ms());
+        let used = self.reported_usage();
         let requests =
             json!({"Max": self.usage.max, "Remaining": self.usage.max.saturating_sub(used)});
         let now_ms = self.now_ms();

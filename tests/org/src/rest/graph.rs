@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
-use super::composite::{Node, malformed, push_responses, read_nodes};
+use super::composite::{Node, Sequence, malformed, push_responses, read_nodes};
 use super::message::Response;
 use super::reference::references;
 use super::resource::{Container, Resource};
@@ -44,7 +44,13 @@ impl Org {
             let (responses, successful) = if failures > FAILURES_MAX {
                 (graph.nodes.iter().map(|_| halted()).collect(), false)
             } else {
-                let run = self.run_nodes(call, &graph.nodes, true, Container::Graph);
+                let sequence = Sequence {
+                    nodes: &graph.nodes,
+                    order: (0..graph.nodes.len()).collect(),
+                    all_or_none: true,
+                    container: Container::Graph,
+                };
+                let run = self.run_nodes(call, &sequence);
                 failures += usize::from(run.undone);
                 (run.responses, !run.undone)
             };

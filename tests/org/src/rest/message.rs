@@ -52,6 +52,11 @@ impl Request {
         self
     }
 
+    /// Removes a header; `name` is lower case.
+    pub(crate) fn drop_header(&mut self, name: &str) {
+        self.headers.retain(|(known, _)| known != name);
+    }
+
     /// Adds the access token.
     #[must_use]
     pub fn bearer(self, token: &str) -> Self {

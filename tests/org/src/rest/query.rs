@@ -15,7 +15,8 @@ use crate::model::id::RecordId;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 use crate::soql::{self, LOCATOR_PREFIX, LeftOver, SelectNode, Writer};
-use crate::unconfirmed::{CHILDREN_PER_PAGE, QUERY_LOCATOR_MS};
+use crate::unconfirmed::CHILDREN_PER_PAGE;
+use crate::unconfirmed::switches::QueryLocatorLife;
 
 /// The largest page, and the smallest one that a client can request.
 const PAGE_MAX: usize = 2_000;
@@ -72,9 +73,18 @@ impl Cursors {
     }
 
     /// Returns the index of the query with a locator.
-    fn find(&mut self, id: RecordId, user: RecordId, now_ms: i64) -> Option<usize> {
+    fn find(
+        &mut self,
+        (id, user): (RecordId, RecordId),
+        life: QueryLocatorLife,
+        now_ms: i64,
+    ) -> Option<usize> {
+        let life_ms = match life {
+            QueryLocatorLife::FifteenMinutes => 15 * 60_000,
+            QueryLocatorLife::TwoDays => 2 * 86_400_000,
+        };
         self.open
-            .retain(|cursor| cursor.used_ms + QUERY_LOCATOR_MS >= now_ms);
+            .retain(|cursor| cursor.used_ms + life_ms >= now_ms);
         let known = |cursor: &Cursor| cursor.user == user && cursor.lists.contains_key(&id);
         let place = self.open.iter().position(known)?;
         self.open[place].used_ms = now_ms;
@@ -197,7 +207,8 @@ impl Org {
         let id = RecordId::parse(id).ok_or_else(invalid)?;
         let start: usize = start.parse().map_err(|_| invalid())?;
         let now_ms = self.now_ms();
-        let found = self.cursors.find(id, call.actor.user, now_ms);
+        let life = self.model.switches.query_locator_life;
+        let found = self.cursors.find((id, call.actor.user), life, now_ms);
         let place = found.ok_or_else(invalid)?;
         let lists = &mut self.cursors.open[place].lists;
         let list = lists.remove(&id).ok_or_else(invalid)?;

@@ -3,7 +3,7 @@
 use super::VERSION_MIN;
 use super::bulk::BulkResource;
 use super::events::EventResource;
-use crate::unconfirmed::CLIENT_TAG_ON_COMPOSITE;
+use crate::unconfirmed::switches::ClientTagOnComposite;
 
 /// A record identified by the value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl<'a> Resource<'a> {
     }
 
     /// Returns whether a client tag in the call options becomes part of the change origin.
-    pub(crate) fn honours_client_tag(&self) -> bool {
+    pub(crate) fn honours_client_tag(&self, on_composite: ClientTagOnComposite) -> bool {
         match self {
             Self::Composite
             | Self::Batch
@@ -147,7 +147,7 @@ impl<'a> Resource<'a> {
             | Self::Tree(_)
             | Self::Collection
             | Self::CollectionOf(_)
-            | Self::CollectionUpsert(..) => CLIENT_TAG_ON_COMPOSITE,
+            | Self::CollectionUpsert(..) => on_composite == ClientTagOnComposite::Kept,
             Self::Root
             | Self::Limits
             | Self::RecordCount

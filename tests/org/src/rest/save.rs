@@ -78,9 +78,10 @@ impl Org {
         let shape = self.model.object(object);
         let mut rules = self.file.assignment_rules.iter();
         let rule = rules.find(|rule| rule.object == shape.name)?;
-        let user = self.user_named(&rule.owner)?;
+        let queue = || self.queue_named(&rule.owner);
+        let assigned = self.user_named(&rule.owner).or_else(queue)?;
         let owner = shape.system.owner?;
-        (!auto_assign.eq_ignore_ascii_case("false")).then_some((owner, Value::Id(user)))
+        (!auto_assign.eq_ignore_ascii_case("false")).then_some((owner, Value::Id(assigned)))
     }
 
     /// Changes one record.

@@ -72,18 +72,21 @@ impl Org {
     /// Returns the members of GetUserInfoResult.
     fn user_info(&self, user: RecordId) -> String {
         let of = |field: &str| self.value_of(user, field).unwrap_or_default();
+        let currencies = &self.file.org.currencies;
+        let currency = currencies.first().map_or("USD", String::as_str);
+        let several = !currencies.is_empty();
         let idle_seconds = (self.session_idle_ms() / 1_000).to_string();
         members(&[
             ("accessibilityMode", "false"),
             ("chatterExternal", "false"),
             ("currencySymbol", "$"),
             ("orgAttachmentFileSizeLimit", "5242880"),
-            ("orgDefaultCurrencyIsoCode", "USD"),
+            ("orgDefaultCurrencyIsoCode", currency),
             ("orgDefaultCurrencyLocale", "en_US"),
             ("orgDisallowHtmlAttachments", "false"),
             ("orgHasPersonAccounts", "false"),
             ("organizationId", &self.org_id()),
-            ("organizationMultiCurrency", "false"),
+            ("organizationMultiCurrency", &several.to_string()),
             ("organizationName", self.org_name()),
             ("profileId", PROFILE),
             ("roleId", ""),

@@ -13,6 +13,7 @@ use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::soql::{SelectNode, Writer};
 use crate::unconfirmed::UNKNOWN_ROW_ID_STATUS;
+use crate::unconfirmed::switches::ArchivedById;
 
 /// The first API version in which an upsert that updates answers 200 with a body, and one that
 /// creates reports `created`.
@@ -46,7 +47,19 @@ impl Org {
     ) -> Result<Response, SfError> {
         let object = self.model.object_named(object)?;
         let row = self.row_at(object, id, SfError::not_found)?;
+        if !self.is_readable(object, row) {
+            return Err(SfError::not_found());
+        }
         self.show_row(call, object, row)
+    }
+
+    /// Returns whether a record can be read by its id.
+    pub(crate) fn is_readable(&self, object: ObjectNo, row: RowNo) -> bool {
+        let (table, shape) = (self.model.table(object), self.model.object(object));
+        match self.model.switches.archived_by_id {
+            ArchivedById::NotFound => !table.is_hidden(shape, row),
+            ArchivedById::Readable => !table.is_deleted(shape, row),
+        }
     }
 
     /// Handles `PATCH /sobjects/O/id`.

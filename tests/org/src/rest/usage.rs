@@ -4,7 +4,13 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Org;
+use crate::unconfirmed::switches::LimitInfo;
+
 const HOUR_MS: i64 = 3_600_000;
+
+/// Maximum age of the figure that callers see. Source: REST API Developer Guide, "Limits".
+const REPORTED_MS_MAX: i64 = 300_000;
 
 /// Calls by hour over the last day.
 #[derive(Debug, Serialize, Deserialize)]
@@ -12,6 +18,9 @@ pub(crate) struct Usage {
     pub(crate) max: u64,
     hours: VecDeque<(i64, u64)>,
     total: u64,
+    /// The figure that callers see, and when it was taken.
+    #[serde(default)]
+    reported: Option<(i64, u64)>,
 }
 
 impl Usage {
@@ -21,6 +30,7 @@ impl Usage {
             max,
             hours: VecDeque::new(),
             total: 0,
+            reported: None,
         }
     }
 
@@ -50,9 +60,32 @@ impl Usage {
         self.hours.iter().map(|(_, count)| count).sum()
     }
 
+    /// Returns the calls of the last 24 hours as of some minutes ago.
+    fn used_lately(&mut self, now_ms: i64) -> u64 {
+        match self.reported {
+            Some((taken_ms, used)) if (0..REPORTED_MS_MAX).contains(&(now_ms - taken_ms)) => used,
+            Some(_) | None => {
+                let used = self.used(now_ms);
+                self.reported = Some((now_ms, used));
+                used
+            }
+        }
+    }
+
     /// Returns the number of calls since the start.
     pub(crate) fn total(&self) -> u64 {
         self.total
+    }
+}
+
+impl Org {
+    /// Returns the number of calls of the last 24 hours that callers see.
+    pub(crate) fn reported_usage(&mut self) -> u64 {
+        let now_ms = self.now_ms();
+        match self.model.switches.limit_info {
+            LimitInfo::Delayed => self.usage.used_lately(now_ms),
+            LimitInfo::Exact => self.usage.used(now_ms),
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::error::Error;
 use std::time::Duration;
 
-use axum::{Extension, Router};
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response as HttpResponse;
+use axum::{Extension, Router};
 use http_body_util::LengthLimitError;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;

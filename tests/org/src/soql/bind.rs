@@ -162,7 +162,7 @@ pub(crate) fn groupable(field: &Field) -> bool {
         | FieldType::Time
         | FieldType::Address => false,
     };
-    kind && filterable(field) && field.formula.is_none()
+    kind && filterable(field) && !field.calculated()
 }
 
 fn unknown_type(name: &str) -> SfError {

@@ -16,7 +16,7 @@ pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo>
     let object = model.object(plan.object);
     let table = model.table(plan.object);
     let (candidates, sorted) = candidates(model, plan, with_deleted);
-    let candidates = candidates.filter(|row| with_deleted || !table.is_deleted(object, *row));
+    let candidates = candidates.filter(|row| with_deleted || !table.is_hidden(object, *row));
     chosen(model, plan, candidates, sorted)
 }
 
@@ -296,7 +296,12 @@ impl<'a> Writer<'a> {
         (link, plan): (FieldNo, &Plan),
     ) {
         let candidates = self.model.table(plan.object).children_of(link, parent);
+        let (table, object) = (
+            self.model.table(plan.object),
+            self.model.object(plan.object),
+        );
         let candidates = candidates.unwrap_or_default().into_iter();
+        let candidates = candidates.filter(|row| !table.is_hidden(object, *row));
         let rows = chosen(self.model, plan, candidates, plan.order.is_empty());
         if rows.is_empty() {
             out.push_str("null");

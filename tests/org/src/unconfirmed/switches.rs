@@ -106,6 +106,28 @@ pub(crate) enum ClearedLookups {
     WithEvent,
 }
 
+/// What `Sforce-Limit-Info` and `/limits` show of the calls of the last minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LimitInfo {
+    /// The figure is up to five minutes old.
+    #[default]
+    Delayed,
+    /// Hides a client that spends more calls than it has, because it waits for the figure to grow.
+    Exact,
+}
+
+/// Whether an archived record can be read by its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ArchivedById {
+    /// It is only in queryAll.
+    #[default]
+    NotFound,
+    /// Hides a client that takes a record for deleted because it cannot read it.
+    Readable,
+}
+
 /// The position of every switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +141,8 @@ pub(crate) struct Switches {
     pub(crate) masked_text: MaskedText,
     pub(crate) stray_quote_in_bulk: StrayQuoteInBulk,
     pub(crate) cleared_lookups: ClearedLookups,
+    pub(crate) limit_info: LimitInfo,
+    pub(crate) archived_by_id: ArchivedById,
 }
 
 impl Switches {
@@ -134,6 +158,8 @@ impl Switches {
             masked_text: MaskedText::Plain,
             stray_quote_in_bulk: StrayQuoteInBulk::FailsRow,
             cleared_lookups: ClearedLookups::WithEvent,
+            limit_info: LimitInfo::Exact,
+            archived_by_id: ArchivedById::Readable,
         }
     }
 

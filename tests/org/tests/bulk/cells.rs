@@ -154,6 +154,9 @@ fn only_the_field_trims_its_text() {
 fn rows_with_unreadable_cells_fail_alone() {
     let mut f = Fixture::new();
     let csv = "Name,Phone\nok,1\n\"A\", \"B\"\nonly\na,b,c\nalso ok,2\n";
+    let whole = f.run(&insert(), csv);
+    assert_eq!(whole.info["state"], "Failed", "a stray quote fails the job");
+    f.control("unconfirmed", &json!({"stray_quote_in_bulk": "fails_row"}));
     let ended = f.run(&insert(), csv);
     assert_eq!(column(&ended.successful, "Name"), ["ok", "also ok"]);
     assert_eq!(ended.info["numberRecordsFailed"], json!(3));

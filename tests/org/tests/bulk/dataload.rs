@@ -70,11 +70,49 @@ fn query_batches_give_csv_results() {
     let results = text(&caller.call("GET", &format!("{place}/result"), ""));
     let result = element(&results, "result");
     let rows = caller.call("GET", &format!("{place}/result/{result}"), "");
-    assert_eq!(rows.header("content-type"), Some("text/csv;charset=UTF-8"));
+    assert_eq!(rows.header("content-type"), Some("text/csv"));
     assert_eq!(text(&rows), "\"Name\"\n\"Acme\"\n\"Borg\"\n");
     let info = caller.call("GET", &format!("job/{job}"), "").to_json();
     assert_eq!(info["numberBatchesCompleted"], 1);
     assert_eq!(info["numberRecordsProcessed"], 2);
+}
+
+#[test]
+fn query_in_chunks_is_a_batch_for_each_range_of_ids() {
+    let mut caller = Caller::new();
+    for number in 0..5 {
+        let fields = json!({"Name": format!("More {number}")});
+        caller.org.insert_as(PERSON, "Account", &fields).unwrap();
+    }
+    let body = json!({"operation": "query", "object": "Account", "contentType": "CSV"});
+    let request = Request::new("POST", "/services/async/61.0/job")
+        .header("X-SFDC-Session", &caller.session)
+        .header("Sforce-Enable-PKChunking", "chunkSize=3")
+        .json(&body);
+    let job = caller.org.request(&request).to_json()["id"].clone();
+    let job = job.as_str().unwrap();
+    let soql = "SELECT Name FROM Account WHERE Name LIKE 'M%' OR Name LIKE 'B%'";
+    let first = caller.batch(job, soql);
+    let listed = text(&caller.call("GET", &format!("job/{job}/batch"), ""));
+    let batches: Vec<&str> = listed.split("<batchInfo>").skip(1).collect();
+    assert_eq!(element(batches[0], "id"), first);
+    assert_eq!(element(batches[0], "state"), "NotProcessed");
+    let rows: Vec<String> = batches[1..]
+        .iter()
+        .map(|batch| element(batch, "numberRecordsProcessed"))
+        .collect();
+    assert_eq!(rows, ["2", "3", "1"]);
+}
+
+#[test]
+fn batch_has_the_api_version_of_its_job() {
+    let mut caller = Caller::new();
+    let job = caller.job();
+    let request = Request::new("POST", &format!("/services/async/60.0/job/{job}/batch"))
+        .header("X-SFDC-Session", &caller.session)
+        .body("application/json", "SELECT Id FROM Account");
+    let refusal = caller.org.request(&request);
+    assert_eq!(refused(&refusal), (400, json!("InvalidVersion")));
 }
 
 #[test]

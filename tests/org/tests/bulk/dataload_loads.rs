@@ -108,10 +108,7 @@ fn batches_move_through_their_states_and_report_each_row() {
         ["Completed", "3", "1"]
     );
     let results = caller.get(&format!("{batch}/result"));
-    assert_eq!(
-        results.header("content-type"),
-        Some("text/csv;charset=UTF-8")
-    );
+    assert_eq!(results.header("content-type"), Some("text/csv"));
     let found = rows(&text(&results));
     assert_eq!(found[0][1..], ["true", "true", ""]);
     let error = "REQUIRED_FIELD_MISSING:Required fields are missing: [Name]:Name --";
@@ -331,4 +328,17 @@ fn batches_are_not_listed_as_bulk_api_2_jobs() {
         assert_eq!(answer.status, expected);
         assert!(!text(&answer).contains(id));
     }
+}
+
+#[test]
+fn batch_may_end_its_lines_either_way() {
+    let mut caller = Caller::new();
+    let job = caller.job(&json!({"operation": "insert"}));
+    for (ending, name) in [("\n", "A"), ("\r\n", "B")] {
+        let csv = format!("Name,Site{ending}{name},x{ending}");
+        let batch = caller.batch(&job, &csv);
+        caller.org.advance_ms(LONG_MS);
+        assert_eq!(caller.state(&batch), "Completed", "{name}");
+    }
+    assert_eq!(caller.org.count("Account"), 2);
 }

@@ -195,6 +195,7 @@ fn references_find_parents_but_not_sibling_rows() {
 #[test]
 fn bulk_events_come_in_transactions_of_two_hundred() {
     let mut f = Fixture::new();
+    f.control("unconfirmed", &json!({"merged_events": "always"}));
     let mut csv = String::from("Name,External_Id__c\n");
     for number in 0..401 {
         csv.push_str(&format!("same,{number}\n"));
@@ -277,6 +278,7 @@ fn row_faults_and_flows_apply_to_bulk_rows() {
 #[test]
 fn every_bulk_call_is_counted() {
     let mut f = Fixture::new();
+    f.control("unconfirmed", &json!({"limit_info": "exact"}));
     let ended = f.run(&insert(), "Name\nx\n");
     let limits = f.call("GET", "limits").to_json();
     assert_eq!(

@@ -7,7 +7,7 @@ use crate::stage::{Stage, kinds, steps};
 
 #[test]
 fn equal_changes_in_one_transaction_share_one_event() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::merging();
     let ids: Vec<String> = (0..150).map(|n| stage.account(&format!("A{n}"))).collect();
     let start = stage.now();
     stage.update_together("Account", &ids, &json!({"Industry": "Apparel"}));
@@ -23,7 +23,7 @@ fn equal_changes_in_one_transaction_share_one_event() {
 
 #[test]
 fn different_changes_keep_their_own_event_and_order() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::merging();
     let ids: Vec<String> = (0..3).map(|n| stage.account(&format!("A{n}"))).collect();
     stage.update(&ids[1], json!({"Industry": "Apparel"}));
     let start = stage.now();
@@ -54,7 +54,7 @@ fn equal_changes_in_two_transactions_are_two_events() {
 
 #[test]
 fn deletes_share_one_event_creates_do_not() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::merging();
     let start = stage.now();
     let record = json!({"attributes": {"type": "Account"}, "Name": "same"});
     let made = stage.call(
@@ -151,7 +151,7 @@ fn update_and_delete_in_one_call_send_the_delete() {
     let id = stage.account("a");
     let start = stage.now();
     let url = format!("/services/data/v62.0/sobjects/Account/{id}");
-    let body = json!({"allOrNone": true, "compositeRequest": [
+    let body = json!({"allOrNone": true, "collateSubrequests": false, "compositeRequest": [
         {"method": "PATCH", "url": url, "referenceId": "one", "body": {"Phone": "1"}},
         {"method": "DELETE", "url": url, "referenceId": "two"},
     ]});

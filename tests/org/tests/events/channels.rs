@@ -72,6 +72,7 @@ fn enriched_fields_have_their_current_values() {
 #[test]
 fn enriched_merged_event_splits_but_shares_its_replay_id() {
     let mut stage = Stage::with(SALES);
+    stage.control("unconfirmed", &json!({"merged_events": "always"}));
     let make = |stage: &mut Stage, n: usize| {
         stage.insert(
             "Account",

@@ -19,6 +19,11 @@ impl Stage {
         Self::of(Org::from_toml(toml).unwrap())
     }
 
+    /// An org in which all equal changes of a transaction share an event.
+    pub(crate) fn merging() -> Self {
+        Self::with("[org]\nunconfirmed = { merged_events = \"always\" }\n")
+    }
+
     fn of(mut org: Org) -> Self {
         let token = org.open_session(INTEGRATION_USER).unwrap();
         Self { org, token }

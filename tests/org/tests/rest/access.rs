@@ -60,9 +60,15 @@ fn unknown_versions_paths_and_methods_are_refused() {
     );
 }
 
+const EXACT: &str = r#"
+[org]
+daily_api_requests = 2
+unconfirmed = { limit_info = "exact" }
+"#;
+
 #[test]
 fn calls_above_the_limit_are_refused() {
-    let mut f = Fixture::of(Org::from_toml("[org]\ndaily_api_requests = 2\n").unwrap());
+    let mut f = Fixture::of(Org::from_toml(EXACT).unwrap());
     assert_eq!(
         f.call("GET", "limits").header("sforce-limit-info"),
         Some("api-usage=1/2")

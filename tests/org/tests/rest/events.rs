@@ -1,7 +1,7 @@
 //! The change events of writes.
 
 use salesforce_org::local::PERSON;
-use salesforce_org::{RecordId, Request};
+use salesforce_org::{Org, RecordId, Request};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::Fixture;
@@ -68,7 +68,8 @@ fn update_event_has_changed_fields_and_user() {
 
 #[test]
 fn transaction_events_share_a_key_equal_changes_an_event() {
-    let mut f = Fixture::new();
+    let merging = "[org]\nunconfirmed = { merged_events = \"always\" }\n";
+    let mut f = Fixture::of(Org::from_toml(merging).unwrap());
     let record = |n: usize| json!({"attributes": {"type": "Account"}, "Name": format!("A{n}")});
     let records: Vec<_> = (0..3).map(record).collect();
     let made = f

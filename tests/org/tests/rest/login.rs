@@ -264,6 +264,13 @@ fn soap(org: &mut Org, version: &str, password: &str) -> (u16, String) {
     (response.status, String::from_utf8(response.body).unwrap())
 }
 
+/// Returns the names of elements without children, in order.
+fn elements(xml: &str) -> Vec<&str> {
+    let tags = xml.split('<').skip(1).filter(|tag| !tag.starts_with('/'));
+    tags.map(|tag| tag.split([' ', '>', '/']).next().unwrap())
+        .collect()
+}
+
 #[test]
 fn soap_login_gives_a_session_or_a_fault() {
     let mut org = Org::default();
@@ -276,6 +283,13 @@ fn soap_login_gives_a_session_or_a_fault() {
     assert_eq!(limits(&mut org, &json!(between("sessionId"))), 200);
     assert_eq!(between("organizationId"), org.org_id());
     assert!(between("serverUrl").contains("/services/Soap/u/59.0/00D"));
+    // Salesforce's own sample for the Pub/Sub API reads by position.
+    let (_, result) = xml.split_once("<result>").unwrap();
+    let (result, user) = result.split_once("<userInfo>").unwrap();
+    assert_eq!(elements(result)[4], "sessionId");
+    assert_eq!(elements(result).len(), 6);
+    assert_eq!(elements(user)[8], "organizationId");
+    assert_eq!(elements(user).len(), 24);
     let (status, xml) = soap(&mut org, "59.0", "wrong");
     assert_eq!(status, 500);
     assert!(

@@ -1,7 +1,7 @@
 //! Queries and describes.
 
-use salesforce_org::RecordId;
 use salesforce_org::local::PERSON;
+use salesforce_org::{Org, RecordId};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Fixture, error, refused};
@@ -66,7 +66,8 @@ fn second_page(f: &mut Fixture) -> String {
 #[test]
 fn locators_live_two_days_after_their_last_use() {
     const DAY_MS: i64 = 86_400_000;
-    let mut f = Fixture::new();
+    let kind = "[org]\nunconfirmed = { query_locator_life = \"two_days\" }\n";
+    let mut f = Fixture::of(Org::from_toml(kind).unwrap());
     accounts(&mut f, 201);
     let next = second_page(&mut f);
     for (ms, status) in [(2 * DAY_MS, 200), (2 * DAY_MS, 200), (2 * DAY_MS + 1, 400)] {
@@ -185,7 +186,7 @@ fn every_described_field_has_every_member() {
             &global["maxBatchSize"],
             global["sobjects"].as_array().unwrap().len()
         ),
-        (&json!(200), 6)
+        (&json!(200), 7)
     );
     assert_eq!(
         f.call("GET", "sobjects/Contact").to_json()["objectDescribe"]["keyPrefix"],

@@ -11,7 +11,7 @@ use salesforce_org::pubsub::proto::TopicRequest;
 use salesforce_org::pubsub::proto::pub_sub_client::PubSubClient;
 use salesforce_org::server::{Options, Running, start};
 use serde_json::{Value as Json, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate as GrpcCertificate, ClientTlsConfig, Endpoint};
 
@@ -170,5 +170,23 @@ async fn compressed_body_is_read_broken_one_refused() {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(running.with_org(|org| org.count("Account")), records);
+    }
+}
+
+#[tokio::test]
+async fn header_names_are_capitalised_on_the_wire() {
+    let running = served().await;
+    let mut stream = TcpStream::connect(running.http_address()).await.unwrap();
+    let request = "GET /services/data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let head = answer.split("\r\n\r\n").next().unwrap();
+    assert!(
+        head.contains("\r\nContent-Type: application/json"),
+        "{head}"
+    );
+    for line in head.lines().skip(1) {
+        assert!(line.starts_with(char::is_uppercase), "{line}");
     }
 }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Answer, AsyncCall, Content, Job, JobState, Refusal, Task, serialize};
+use super::{Answer, AsyncCall, Content, Job, JobState, QueryTask, Refusal, Task, serialize};
 use crate::Org;
-use crate::bulk::form::Form;
+use crate::bulk::form::{Form, LineEnding};
 use crate::bulk::job::{self, Head, Ingest, RowResult, State, Work};
 use crate::bulk::{Aim, BATCH_PREFIX, stored};
 use crate::model::Model;
@@ -39,7 +39,28 @@ pub(super) struct Batch {
 #[derive(Debug, Serialize, Deserialize)]
 struct Found {
     result: RecordId,
-    outcome: Result<Rows, String>,
+    outcome: Outcome,
+}
+
+impl Found {
+    fn of(batch: RecordId, outcome: Result<Rows, String>) -> Self {
+        Self {
+            result: RecordId::numbered(*b"752", batch.number().unwrap_or_default()),
+            outcome: match outcome {
+                Ok(rows) => Outcome::Rows(rows),
+                Err(message) => Outcome::Failed(message),
+            },
+        }
+    }
+}
+
+/// How a query batch ended.
+#[derive(Debug, Serialize, Deserialize)]
+enum Outcome {
+    Rows(Rows),
+    Failed(String),
+    /// Other batches of the job process it in chunks.
+    Chunked,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,34 +92,68 @@ impl Org {
             let message = format!("Failed to read request. Exceeded max size limit of {BYTES_MAX}");
             return Err(Refusal::new("ClientInputError", message));
         }
-        let (task, content) = (job.task, job.content);
+        let task = job.task;
         let now_ms = self.now_ms();
         if self.bulk.batches.used(now_ms) >= self.bulk.batches.max {
             let message = "ApiBatchItems Limit exceeded.";
             return Err(Refusal::new("ExceededQuota", message));
         }
-        self.async_jobs.batches += 1;
-        let number = self.async_jobs.batches;
-        let mut batch = Batch {
-            id: RecordId::numbered(BATCH_PREFIX, number),
-            created_ms: now_ms,
-            request: call.request.body.clone(),
-            found: None,
-        };
         match task {
-            Task::Query { with_deleted } => {
-                self.bulk.batches.spend(now_ms);
-                let soql = String::from_utf8_lossy(&call.request.body).into_owned();
-                batch.found = Some(Found {
-                    result: RecordId::numbered(*b"752", number),
-                    outcome: self.run_async_query(&soql, with_deleted, content),
-                });
+            Task::Query(query) => self.add_query_batches(call, id, query),
+            Task::Load(aim) => {
+                let batch = self.new_batch(call.request.body.clone());
+                self.start_load(id, aim, &batch)?;
+                let batch_id = batch.id.to_string();
+                self.async_job_mut(id)?.batches.push(batch);
+                self.batch_response(201, id, &batch_id)
             }
-            Task::Load(aim) => self.start_load(id, aim, &batch)?,
         }
-        let batch_id = batch.id.to_string();
-        self.async_job_mut(id)?.batches.push(batch);
-        self.batch_response(201, id, &batch_id)
+    }
+
+    fn new_batch(&mut self, request: Bytes) -> Batch {
+        self.async_jobs.batches += 1;
+        Batch {
+            id: RecordId::numbered(BATCH_PREFIX, self.async_jobs.batches),
+            created_ms: self.now_ms(),
+            request,
+            found: None,
+        }
+    }
+
+    /// Adds a query. With chunks its own batch is not processed, and each chunk is a further batch.
+    fn add_query_batches(&mut self, call: &AsyncCall<'_>, id: &str, query: QueryTask) -> Answer {
+        let content = self.async_job(id)?.content;
+        let now_ms = self.now_ms();
+        let text = String::from_utf8_lossy(&call.request.body).into_owned();
+        let statements = match query.chunk_rows {
+            Some(rows) => self.chunks(&text, rows),
+            None => Vec::new(),
+        };
+        let mut first = self.new_batch(call.request.body.clone());
+        let first_id = first.id.to_string();
+        let mut added = Vec::with_capacity(statements.len());
+        if statements.is_empty() {
+            self.bulk.batches.spend(now_ms);
+            let outcome = self.run_async_query(&text, query.with_deleted, content, call.version);
+            first.found = Some(Found::of(first.id, outcome));
+        } else {
+            first.found = Some(Found {
+                result: first.id,
+                outcome: Outcome::Chunked,
+            });
+        }
+        for statement in statements {
+            self.bulk.batches.spend(now_ms);
+            let mut batch = self.new_batch(Bytes::from(statement.clone()));
+            let outcome =
+                self.run_async_query(&statement, query.with_deleted, content, call.version);
+            batch.found = Some(Found::of(batch.id, outcome));
+            added.push(batch);
+        }
+        let batches = &mut self.async_job_mut(id)?.batches;
+        batches.push(first);
+        batches.extend(added);
+        self.batch_response(201, id, &first_id)
     }
 
     fn run_async_query(
@@ -106,6 +161,7 @@ impl Org {
         soql: &str,
         with_deleted: bool,
         content: Content,
+        version: u32,
     ) -> Result<Rows, String> {
         let failed = |text: String| format!("InvalidBatch : Failed to process query: {text}");
         self.check_bulk_query(soql)
@@ -127,16 +183,18 @@ impl Org {
                     },
                 ))
             }
-            Content::Json => self.rows_in_json(soql, with_deleted).map_err(failed),
+            Content::Json => self
+                .rows_in_json(soql, with_deleted, version)
+                .map_err(failed),
         }
     }
 
-    fn rows_in_json(&self, text: &str, with_deleted: bool) -> Result<Rows, String> {
+    fn rows_in_json(&self, text: &str, with_deleted: bool, version: u32) -> Result<Rows, String> {
         let bound = soql::parse(text).and_then(|query| soql::bind(&self.model, &query));
         let plan = bound.map_err(|error| error.to_string())?;
         let rows = soql::rows(&self.model, &plan, with_deleted);
         let nodes = plan.select.unwrap_or_default();
-        let version = format!("v{}.0", super::VERSION_MAX);
+        let version = format!("v{version}.0");
         let mut writer = Writer::whole(&self.model, &version);
         let mut out = String::from("[");
         for (place, row) in rows.iter().enumerate() {
@@ -157,9 +215,12 @@ impl Org {
         let job = self.async_job(job)?;
         let unfinished = |known: &Batch| self.progress(known).is_unfinished();
         let waits = job.serial && job.batches.iter().any(unfinished);
-        let csv = match job.content {
-            Content::Csv => Ok(batch.request.clone()),
-            Content::Json => csv_of(&self.model, aim, &batch.request).map(Bytes::from),
+        let (csv, form) = match job.content {
+            Content::Csv => (Ok(batch.request.clone()), form_of(&batch.request)),
+            Content::Json => (
+                csv_of(&self.model, aim, &batch.request).map(Bytes::from),
+                Form::default(),
+            ),
         };
         let now_ms = self.now_ms();
         let mut head = Head {
@@ -168,7 +229,7 @@ impl Org {
             origin: job.origin.clone(),
             version: job.version,
             object_name: job.object.clone(),
-            form: Form::default(),
+            form,
             state: State::UploadComplete,
             error: None,
             created_ms: now_ms,
@@ -235,14 +296,12 @@ impl Org {
             busy_ms: 0,
             changed_ms: batch.created_ms,
         };
-        match &batch.found {
-            Some(Found {
-                outcome: Ok(rows), ..
-            }) => progress.processed = rows.count,
-            Some(Found {
-                outcome: Err(message),
-                ..
-            }) => (progress.state, progress.message) = ("Failed", Some(message.clone())),
+        match batch.found.as_ref().map(|found| &found.outcome) {
+            Some(Outcome::Rows(rows)) => progress.processed = rows.count,
+            Some(Outcome::Failed(message)) => {
+                (progress.state, progress.message) = ("Failed", Some(message.clone()));
+            }
+            Some(Outcome::Chunked) => progress.state = "NotProcessed",
             None => {
                 if let Some((head, load)) = self.bulk.load(batch.id) {
                     progress.state = match head.state {
@@ -332,7 +391,7 @@ impl Org {
         match &batch.found {
             Some(Found {
                 result: known,
-                outcome: Ok(rows),
+                outcome: Outcome::Rows(rows),
             }) if RecordId::parse(result) == Some(*known) => {
                 Ok(serialize::bytes(200, job.content.kind(), rows.text.clone()))
             }
@@ -367,9 +426,22 @@ impl Content {
 
     fn kind(self) -> &'static str {
         match self {
-            Self::Csv => "text/csv;charset=UTF-8",
+            Self::Csv => "text/csv",
             Self::Json => "application/json",
         }
+    }
+}
+
+/// Returns the form of an uploaded CSV. This API accepts either line ending without being told.
+fn form_of(csv: &[u8]) -> Form {
+    let header = csv.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Form {
+        line_ending: if header.ends_with(b"\r") {
+            LineEnding::Crlf
+        } else {
+            LineEnding::Lf
+        },
+        ..Form::default()
     }
 }
 

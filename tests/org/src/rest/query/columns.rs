@@ -36,7 +36,8 @@ pub(super) fn describe(model: &Model, plan: &Plan) -> Json {
         }
         None => all_of(model, plan.object, nodes),
     };
-    let is_id = |node: &SelectNode| matches!(node, SelectNode::Field(no) if *no == object.system.id);
+    let is_id =
+        |node: &SelectNode| matches!(node, SelectNode::Field(no) if *no == object.system.id);
     json!({
         "columnMetadata": columns,
         "entityName": object.name,

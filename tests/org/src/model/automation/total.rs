@@ -1,0 +1,144 @@
+//! Totals that a record keeps over its children: roll-up summary fields, and standard fields such as
+//! the amount of an opportunity with products.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Automation, Parents};
+use crate::model::formula::Number;
+use crate::model::id::RecordId;
+use crate::model::schema::{FieldNo, ObjectNo};
+use crate::model::table::RowNo;
+use crate::model::transaction::Transaction;
+use crate::model::value::Value;
+use crate::model::{Actor, Model};
+
+/// One total.
+#[derive(Clone, Debug)]
+pub(crate) struct Total {
+    pub(crate) child: ObjectNo,
+    pub(crate) reference: FieldNo,
+    pub(crate) parent: ObjectNo,
+    /// The field of the parent.
+    pub(crate) field: FieldNo,
+    pub(crate) function: Function,
+    /// The field of the children; `None` if they are only counted.
+    pub(crate) of: Option<FieldNo>,
+    /// Whether callers may write the field while there are no children. Their writes are ignored
+    /// otherwise.
+    pub(crate) only_with_children: bool,
+}
+
+/// How a total is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Function {
+    Sum,
+    Count,
+    Min,
+    Max,
+    /// Whether there is a child.
+    Exists,
+}
+
+impl Automation {
+    /// Returns whether a field of a record is a total at the moment, so that a caller's value is
+    /// ignored.
+    pub(super) fn is_derived(
+        &self,
+        model: &Model,
+        object: ObjectNo,
+        row: Option<RowNo>,
+        field: FieldNo,
+    ) -> bool {
+        let mut kept = self.kept.iter().filter(|total| total.field == field);
+        kept.any(|total| {
+            let id = row.map(|row| model.id_of(object, row));
+            id.is_some_and(|id| total.only_with_children && !total.children(model, id).is_empty())
+        })
+    }
+}
+
+impl Total {
+    fn children(&self, model: &Model, parent: RecordId) -> Vec<RowNo> {
+        let table = model.table(self.child);
+        let rows = table.children_of(self.reference, parent);
+        rows.expect("the org file was checked: the reference of a total has an index")
+    }
+
+    /// Returns the total of a record, or `None` if the field keeps its value.
+    fn value(&self, model: &Model, parent: RecordId) -> Option<Value> {
+        let rows = self.children(model, parent);
+        if rows.is_empty() && self.only_with_children {
+            return None;
+        }
+        let field = model.field(self.parent, self.field);
+        let table = model.table(self.child);
+        let values = || {
+            let values = rows
+                .iter()
+                .filter_map(|row| Some(table.get(*row, self.of?)));
+            values.filter(|value| **value != Value::Null)
+        };
+        Some(match self.function {
+            Function::Exists => Value::Bool(!rows.is_empty()),
+            Function::Count => Number::whole(rows.len()).into_value(field),
+            Function::Min => values().min().cloned().unwrap_or(Value::Null),
+            Function::Max => values().max().cloned().unwrap_or(Value::Null),
+            Function::Sum => {
+                let of = self.of.map(|of| model.field(self.child, of));
+                let numbers = values().filter_map(|value| Number::of_value(value, of?));
+                let sum = numbers.fold(Some(Number::whole(0)), |sum, next| sum?.plus(next));
+                sum.map_or(Value::Null, |sum| sum.into_value(field))
+            }
+        })
+    }
+}
+
+impl Model {
+    /// Returns the parents whose totals depend on a record now.
+    pub(in crate::model) fn parents_of(&self, (object, row): (ObjectNo, RowNo)) -> Parents {
+        let totals = self.schema.automation(object).totals.iter().enumerate();
+        let table = self.table(object);
+        let parent = |total: &Total| table.get(row, total.reference).as_id();
+        totals
+            .filter_map(|(place, total)| Some((place, parent(total)?)))
+            .collect()
+    }
+
+    /// Updates the totals of the parents that a record has and had, and everything above them.
+    pub(in crate::model) fn add_up(
+        &mut self,
+        tx: &mut Transaction,
+        actor: &Actor,
+        at: (ObjectNo, RowNo),
+        before: Parents,
+    ) {
+        if self.schema.automation(at.0).totals.is_empty() {
+            return;
+        }
+        let mut parents = before;
+        for parent in self.parents_of(at) {
+            if !parents.contains(&parent) {
+                parents.push(parent);
+            }
+        }
+        for (place, id) in parents {
+            let total = self.schema.automation(at.0).totals[place].clone();
+            let Some((parent, row)) = self.live_row(id) else {
+                continue;
+            };
+            let Some(value) = total.value(self, id) else {
+                continue;
+            };
+            if *self.table(parent).get(row, total.field) == value {
+                continue;
+            }
+            let above = self.parents_of((parent, row));
+            self.put(tx, (parent, row), total.field, value);
+            self.recompute(tx, (parent, row));
+            self.stamp(tx, actor, (parent, row));
+            let changed = [total.field];
+            self.after_save(tx, actor, ((parent, row), Some(&changed)), above);
+        }
+    }
+}
