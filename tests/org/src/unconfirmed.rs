@@ -29,6 +29,9 @@ pub(crate) const UNKNOWN_ROW_ID_STATUS: u16 = 404;
 /// Error code of a failed precondition.
 pub(crate) const PRECONDITION_FAILED_CODE: &str = "PRECONDITION_FAILED";
 
+/// Error code of a direct write of the contact of a person account.
+pub(crate) const PERSON_CONTACT_CODE: &str = "INVALID_FIELD_FOR_INSERT_UPDATE";
+
 /// Error code of a retired API version.
 pub(crate) const RETIRED_VERSION_CODE: &str = "UNSUPPORTED_API_VERSION";
 

@@ -5,6 +5,7 @@
 //! records. Every write of a record passes both.
 
 mod address;
+mod person;
 mod total;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use super::transaction::Transaction;
 use super::value::Value;
 use super::{Actor, Model, Transform};
 pub(crate) use address::{Address, Country, Pair};
+pub(crate) use person::{AccountFields, Persons};
 pub(crate) use total::{Function, Total};
 
 /// The object that says which queue serves which objects.
@@ -37,6 +39,10 @@ pub(crate) struct Automation {
     pub(crate) hierarchies: Vec<FieldNo>,
     /// Addresses whose states and countries are chosen from lists.
     pub(crate) addresses: Vec<Address>,
+    /// How records of this object hold persons.
+    pub(crate) persons: Option<Persons>,
+    /// The mark of records that belong to a person account.
+    pub(crate) person_mark: Option<FieldNo>,
     /// Totals over the records of this object, kept on their parents.
     pub(crate) totals: Vec<Total>,
     /// Totals that records of this object keep over their children.
@@ -74,6 +80,12 @@ impl Model {
         for field in &automation.hierarchies {
             self.check_hierarchy(&draft, row, *field)?;
         }
+        if let Some(persons) = &automation.persons {
+            self.complete_person(&mut draft, row, persons)?;
+        }
+        if let Some(mark) = automation.person_mark {
+            self.check_person_contact(&draft, row, mark)?;
+        }
         for address in &automation.addresses {
             self.complete_address(&mut draft, row, *address)?;
         }
@@ -101,7 +113,8 @@ impl Model {
         Ok(draft)
     }
 
-    /// Runs what follows from a saved record: declared flows, then the totals of its parents.
+    /// Runs what follows from a saved record: declared flows, the contact of a person, the totals of its
+    /// parents.
     /// `changed` is `None` for a create, and `before` are its parents before the write.
     pub(super) fn after_save(
         &mut self,
@@ -109,9 +122,10 @@ impl Model {
         actor: &Actor,
         (at, changed): ((ObjectNo, RowNo), Option<&[FieldNo]>),
         before: Parents,
-    ) {
+    ) -> Result<(), SfError> {
         self.run_flows(tx, at, changed);
-        self.add_up(tx, actor, at, before);
+        self.save_person_contact(tx, actor, at, changed)?;
+        self.add_up(tx, actor, at, before)
     }
 
     /// Recomputes the stored formulas of a record after another part of the platform changed it.

@@ -131,6 +131,10 @@ impl Body {
         let mut body = Self::of_kind(ChangeKind::Update);
         let mut shown: Vec<(Bit, FieldNo, Shown)> = changed
             .iter()
+            // The name of a person is shown by its parts.
+            .filter(|change| {
+                !(is_person(object, row) && object.field(change.field).switchable_name)
+            })
             .filter_map(|change| {
                 let bit = layout.bit(change.field)?;
                 let diff = diff_of(object.field(change.field), change.old, &row[change.field.0]);
@@ -163,26 +167,15 @@ impl Body {
         out.reserve(layout.fields.len() * FIELD_BYTES);
         for field in &layout.fields {
             match field {
-                EventField::Plain(no) | EventField::SwitchableName(no) => {
+                EventField::SwitchableName(_, parts) if is_person(object, row) => {
+                    // The record of a person comes after null and the text of a company.
+                    push_parts(out, (object, row), (2, parts), &shown);
+                }
+                EventField::Plain(no) | EventField::SwitchableName(no, _) => {
                     push_value(out, object.field(*no), &row[no.0], shown(*no));
                 }
                 EventField::Compound(_, parts) => {
-                    let any = |no: &FieldNo| {
-                        row[no.0] != Value::Null && !matches!(shown(*no), Shown::Hidden)
-                    };
-                    if !parts.iter().flatten().any(any) {
-                        push_long(out, 0);
-                        continue;
-                    }
-                    push_long(out, 1);
-                    for part in parts {
-                        match part {
-                            Some(no) => {
-                                push_value(out, object.field(*no), &row[no.0], shown(*no));
-                            }
-                            None => push_long(out, 0),
-                        }
-                    }
+                    push_parts(out, (object, row), (1, parts), &shown);
                 }
             }
         }
@@ -211,6 +204,32 @@ impl Body {
         push_texts(&mut out, &self.changed);
         out.extend_from_slice(&self.fields);
         out
+    }
+}
+
+fn is_person(object: &Object, row: &Row) -> bool {
+    let mark = object.system.is_person;
+    mark.is_some_and(|mark| row[mark.0] == Value::Bool(true))
+}
+
+/// Appends a record of parts as this branch of its union, or null if no part is shown.
+fn push_parts<'a>(
+    out: &mut Vec<u8>,
+    (object, row): (&Object, &Row),
+    (branch, parts): (i64, &[Option<FieldNo>]),
+    shown: &impl Fn(FieldNo) -> &'a Shown,
+) {
+    let any = |no: &FieldNo| row[no.0] != Value::Null && !matches!(shown(*no), Shown::Hidden);
+    if !parts.iter().flatten().any(any) {
+        push_long(out, 0);
+        return;
+    }
+    push_long(out, branch);
+    for part in parts {
+        match part {
+            Some(no) => push_value(out, object.field(*no), &row[no.0], shown(*no)),
+            None => push_long(out, 0),
+        }
     }
 }
 

@@ -48,8 +48,8 @@ impl EventSchema {
 pub(crate) enum EventField {
     /// A field that stands for itself.
     Plain(FieldNo),
-    /// A name that is a text for a company and a record for a person.
-    SwitchableName(FieldNo),
+    /// A name that is a text for a company and a record of these parts for a person.
+    SwitchableName(FieldNo, Vec<Option<FieldNo>>),
     /// A compound; `None` for a part that this object lacks.
     Compound(FieldNo, Vec<Option<FieldNo>>),
 }
@@ -57,6 +57,7 @@ pub(crate) enum EventField {
 impl Layout {
     /// Returns the layout of the change events of `object`.
     pub(crate) fn new(object: &Object) -> Self {
+        let parts = name_parts(object);
         let shown = object.numbered().filter(|(no, field)| {
             let hidden = [
                 object.system.id,
@@ -64,7 +65,7 @@ impl Layout {
                 object.system.modstamp,
             ];
             let shown = !hidden.contains(no) && field.name != MASTER_RECORD;
-            shown && field.part_of.is_none() && !field.calculated()
+            shown && field.part_of.is_none() && !field.calculated() && !parts.contains(&Some(*no))
         });
         Self::of(object, shown.map(|(no, _)| no))
     }
@@ -90,7 +91,7 @@ impl Layout {
                 } else if field.kind == FieldType::PersonName {
                     EventField::Compound(no, placed(object, no, &person))
                 } else if field.switchable_name {
-                    EventField::SwitchableName(no)
+                    EventField::SwitchableName(no, name_parts(object))
                 } else {
                     EventField::Plain(no)
                 }
@@ -115,10 +116,11 @@ fn bits(object: &Object, fields: &[EventField]) -> Vec<Option<Bit>> {
         // Field 0 of every event is its header.
         let top = place + 1;
         match field {
-            EventField::Plain(no) | EventField::SwitchableName(no) => {
-                bits[no.0] = Some(Bit { top, child: None });
-            }
-            EventField::Compound(_, parts) => {
+            EventField::Plain(no) => bits[no.0] = Some(Bit { top, child: None }),
+            EventField::SwitchableName(no, parts) | EventField::Compound(no, parts) => {
+                if object.field(*no).switchable_name {
+                    bits[no.0] = Some(Bit { top, child: None });
+                }
                 for (child, part) in parts.iter().enumerate() {
                     if let Some(no) = part {
                         bits[no.0] = Some(Bit {
@@ -131,6 +133,18 @@ fn bits(object: &Object, fields: &[EventField]) -> Vec<Option<Bit>> {
         }
     }
     bits
+}
+
+/// The parts of a person's name in an account.
+const NAME_PARTS: [&str; 3] = ["Salutation", "FirstName", "LastName"];
+
+/// Returns the fields with the parts of a person's name, if an account can be a person.
+fn name_parts(object: &Object) -> Vec<Option<FieldNo>> {
+    let switches = object.fields.iter().any(|field| field.switchable_name);
+    if !switches || object.system.is_person.is_none() {
+        return Vec::new();
+    }
+    NAME_PARTS.map(|part| object.find(part)).to_vec()
 }
 
 /// Returns the name and Avro type of every part that any compound of this kind has, in order.
@@ -247,9 +261,8 @@ fn schema_json(
     for event_field in fields {
         let (no, branches) = match event_field {
             EventField::Plain(no) => (*no, format!("\"{}\"", avro_type(object.field(*no).kind))),
-            EventField::SwitchableName(no) => {
-                let parts =
-                    ["Salutation", "FirstName", "LastName"].map(|p| (p.to_owned(), "string"));
+            EventField::SwitchableName(no, _) => {
+                let parts = NAME_PARTS.map(|part| (part.to_owned(), "string"));
                 (
                     *no,
                     format!(

@@ -92,7 +92,7 @@ impl Model {
             if self.table(no).is_deleted(self.object(no), *loser) {
                 return Err(SfError::deleted());
             }
-            self.repoint(tx, actor, no, (*loser, kept));
+            self.repoint(tx, actor, no, (*loser, kept))?;
             self.delete(tx, actor, no, *loser)?;
             let id = self.id_of(no, kept);
             self.put(tx, (no, *loser), field, Value::Id(id));
@@ -107,15 +107,18 @@ impl Model {
         actor: &Actor,
         object: ObjectNo,
         (from, to): (RowNo, RowNo),
-    ) {
+    ) -> Result<(), SfError> {
         let (old, new) = (Value::Id(self.id_of(object, from)), self.id_of(object, to));
         for (child, row, field) in self.referring(object, &old) {
             // A master that was the child of the merged record loses its parent.
             let own = (child, row) == (object, to);
             let value = if own { Value::Null } else { Value::Id(new) };
+            let parents = self.parents_of((child, row));
             self.put(tx, (child, row), field, value);
             self.stamp(tx, actor, (child, row));
+            self.add_up(tx, actor, (child, row), parents)?;
         }
+        Ok(())
     }
 
     fn referring(&self, object: ObjectNo, id: &Value) -> Vec<(ObjectNo, RowNo, FieldNo)> {

@@ -16,8 +16,8 @@ use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEnt
 use super::formula::Formula;
 use super::id::RecordId;
 use super::schema::{
-    Field, FieldNo, FieldType, ORGANIZATION, Object, RECORD_TYPE_FIELD, RecordType, Schema,
-    SystemFields,
+    Field, FieldNo, FieldType, ORGANIZATION, Object, PERSON_MARK, RECORD_TYPE_FIELD, RecordType,
+    Schema, SystemFields,
 };
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
@@ -175,6 +175,9 @@ struct RecordTypeEntry {
     developer_name: Option<String>,
     #[serde(default)]
     default: bool,
+    /// Whether it is for person accounts.
+    #[serde(default)]
+    person: bool,
 }
 
 /// Assigns new records of an object to a user, unless the caller disables it.
@@ -289,6 +292,7 @@ fn add_record_types(object: &mut Object, entry: &ObjectEntry, count: &mut u32) {
             name: kind.name.clone(),
             developer_name: developer_name.unwrap_or_else(|| kind.name.replace(' ', "_")),
             default: kind.default,
+            person: kind.person,
         });
         *count += 1;
     }
@@ -373,6 +377,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
             modified_by: at("LastModifiedById"),
             modstamp: at("SystemModstamp"),
             is_archived: by_name.get("IsArchived").copied(),
+            is_person: by_name.get(PERSON_MARK).copied(),
             owner: by_name.get("OwnerId").copied(),
             person_name: fields
                 .iter()

@@ -90,7 +90,7 @@ fn avro_of(field: &Field, value: &Value) -> Avro {
 fn children_of(layout: &Layout, top: usize) -> usize {
     match layout.fields.get(top - 1) {
         Some(EventField::Compound(_, parts)) => parts.len(),
-        Some(EventField::Plain(_) | EventField::SwitchableName(_)) | None => 0,
+        Some(EventField::Plain(_) | EventField::SwitchableName(..)) | None => 0,
     }
 }
 
@@ -102,7 +102,8 @@ fn put(fields: &mut [(String, Avro)], bit: Bit, value: Avro, children: usize) {
         return;
     };
     let null = || (String::new(), Avro::Union(0, Box::new(Avro::Null)));
-    if !matches!(place, Avro::Union(1, _)) {
+    let is_record = matches!(place, Avro::Union(_, inner) if matches!(**inner, Avro::Record(_)));
+    if !is_record {
         if children == 0 || matches!(value, Avro::Union(0, _)) {
             return;
         }

@@ -189,6 +189,9 @@ impl Field {
 /// The field of a merged record that refers to its master; never part of events.
 pub(crate) const MASTER_RECORD: &str = "MasterRecordId";
 
+/// The field that marks person accounts and their contacts.
+pub(crate) const PERSON_MARK: &str = "IsPersonAccount";
+
 /// The object whose only record describes the org.
 pub(crate) const ORGANIZATION: &str = "Organization";
 
@@ -217,6 +220,8 @@ pub(crate) struct SystemFields {
     /// The compound full name, if the object has one.
     /// Whether the record is archived, on objects whose old records are.
     pub(crate) is_archived: Option<FieldNo>,
+    /// The mark of person accounts and their contacts.
+    pub(crate) is_person: Option<FieldNo>,
     pub(crate) person_name: Option<FieldNo>,
 }
 
@@ -227,6 +232,7 @@ pub(crate) struct RecordType {
     pub(crate) name: String,
     pub(crate) developer_name: String,
     pub(crate) default: bool,
+    pub(crate) person: bool,
 }
 
 /// The field with the record type of a record.

@@ -155,7 +155,7 @@ impl Model {
         })?;
         let row = self.tables[no.0].push(&self.schema.objects[no.0], values);
         tx.touch(no, row, ChangeKind::Create);
-        self.after_save(tx, actor, ((no, row), None), Vec::new());
+        self.after_save(tx, actor, ((no, row), None), Vec::new())?;
         Ok(row)
     }
 
@@ -199,8 +199,7 @@ impl Model {
             }
         }
         self.stamp(tx, actor, (no, row));
-        self.after_save(tx, actor, ((no, row), Some(&changed)), parents);
-        Ok(())
+        self.after_save(tx, actor, ((no, row), Some(&changed)), parents)
     }
 
     /// Moves a live record and its dependents to the recycle bin.
@@ -236,7 +235,7 @@ impl Model {
             }
         }
         for at in std::iter::once(top).chain(gone.iter().copied()) {
-            self.add_up(tx, actor, at, Vec::new());
+            self.add_up(tx, actor, at, Vec::new())?;
         }
         self.deleted_with.insert(top, gone);
         Ok(())
@@ -292,8 +291,7 @@ impl Model {
         tx.touch(no, row, ChangeKind::Undelete);
         self.put(tx, (no, row), field, Value::Bool(false));
         self.stamp(tx, actor, (no, row));
-        self.add_up(tx, actor, (no, row), Vec::new());
-        Ok(())
+        self.add_up(tx, actor, (no, row), Vec::new())
     }
 
     /// Rolls a transaction back.
@@ -416,7 +414,7 @@ fn check_required(object: &Object, values: &[Value]) -> Result<(), SfError> {
     }
 }
 
-fn required_missing(fields: Vec<String>) -> SfError {
+pub(super) fn required_missing(fields: Vec<String>) -> SfError {
     let message = format!("Required fields are missing: [{}]", fields.join(", "));
     SfError::of_record("REQUIRED_FIELD_MISSING", message).with_fields(fields)
 }

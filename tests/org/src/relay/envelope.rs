@@ -109,7 +109,7 @@ fn change(object: &Object, layout: &Layout, event: &ChangeEvent) -> Json {
 fn kind_at(object: &Object, layout: &Layout, bit: Bit) -> Option<FieldType> {
     let plain = |no: FieldNo| Some(object.field(no).kind);
     match layout.fields.get(bit.top - 1)? {
-        EventField::Plain(no) | EventField::SwitchableName(no) => plain(*no),
+        EventField::Plain(no) | EventField::SwitchableName(no, _) => plain(*no),
         EventField::Compound(..) => None,
     }
 }

@@ -12,6 +12,7 @@ mod fixture;
 mod functions;
 mod login;
 mod mutations;
+mod persons;
 mod platform;
 mod properties;
 mod protocol;

@@ -291,6 +291,28 @@ fn roll_up_moves_the_stamp_of_its_parent_but_is_in_no_event() {
 }
 
 #[test]
+fn merged_parent_takes_over_the_totals_of_its_children() {
+    let mut f = Fixture::of(Org::from_toml(ROLL_UP).unwrap());
+    let (kept, lost) = (
+        f.account(json!({"Name": "A"})),
+        f.account(json!({"Name": "B"})),
+    );
+    for (account, total) in [(&kept, 1), (&lost, 2)] {
+        let fields = json!({"Account__c": account, "Total__c": total});
+        create(&mut f, "Invoice__c", fields);
+    }
+    let order = json!({
+        "user": salesforce_org::local::PERSON, "master": kept, "merged": [lost],
+    });
+    let merge = Request::new("POST", "/_org/merge").json(&order);
+    assert_eq!(f.org.request(&merge).status, 200);
+    assert_eq!(
+        values(&mut f, "Account", &kept, "Invoiced__c,Invoices__c"),
+        [json!(3.0), json!(2.0)]
+    );
+}
+
+#[test]
 fn record_with_a_total_is_locked_by_its_children() {
     let mut f = Fixture::of(Org::from_toml(ROLL_UP).unwrap());
     let account = f.account(json!({"Name": "A"}));

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Automation, Parents};
+use crate::model::error::SfError;
 use crate::model::formula::Number;
 use crate::model::id::RecordId;
 use crate::model::schema::{FieldNo, ObjectNo};
@@ -86,8 +87,8 @@ impl Total {
             Function::Max => values().max().cloned().unwrap_or(Value::Null),
             Function::Sum => {
                 let of = self.of.map(|of| model.field(self.child, of));
-                let numbers = values().filter_map(|value| Number::of_value(value, of?));
-                let sum = numbers.fold(Some(Number::whole(0)), |sum, next| sum?.plus(next));
+                let mut numbers = values().filter_map(|value| Number::of_value(value, of?));
+                let sum = numbers.try_fold(Number::whole(0), Number::plus);
                 sum.map_or(Value::Null, |sum| sum.into_value(field))
             }
         })
@@ -112,9 +113,9 @@ impl Model {
         actor: &Actor,
         at: (ObjectNo, RowNo),
         before: Parents,
-    ) {
+    ) -> Result<(), SfError> {
         if self.schema.automation(at.0).totals.is_empty() {
-            return;
+            return Ok(());
         }
         let mut parents = before;
         for parent in self.parents_of(at) {
@@ -138,7 +139,8 @@ impl Model {
             self.recompute(tx, (parent, row));
             self.stamp(tx, actor, (parent, row));
             let changed = [total.field];
-            self.after_save(tx, actor, ((parent, row), Some(&changed)), above);
+            self.after_save(tx, actor, ((parent, row), Some(&changed)), above)?;
         }
+        Ok(())
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::addresses;
 use super::{FieldEntry, ObjectEntry, OrgFile, OrgFileError, content, default_value};
-use crate::model::automation::{Automation, Function, Implied, Total};
+use crate::model::automation::{AccountFields, Automation, Function, Implied, Persons, Total};
 use crate::model::formula::Formula;
-use crate::model::schema::{FieldNo, ObjectNo, Schema};
+use crate::model::schema::{FieldNo, Object, ObjectNo, PERSON_MARK, RECORD_TYPE_FIELD, Schema};
 
 /// The automation of one field, as declared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub(super) struct FieldAutomation {
     formula: Option<String>,
     /// The total over child records that this field keeps.
     pub(super) total: Option<TotalEntry>,
+    /// The field of a person's contact that has the same value.
+    person: Option<String>,
     /// Whether a record must not be its own ancestor by this reference.
     #[serde(default)]
     hierarchy: bool,
@@ -68,6 +70,10 @@ impl OrgFile {
                 })?;
             }
             all[object.0].addresses = addresses(schema.object(object));
+            if let Some((persons, contact)) = persons(entry, schema, object)? {
+                all[contact.0].person_mark = Some(persons.mark);
+                all[object.0].persons = Some(persons);
+            }
         }
         Ok(all)
     }
@@ -163,4 +169,48 @@ fn total(
         of,
         only_with_children: entry.only_with_children,
     })
+}
+
+/// Returns how the records of an object hold persons, and the object of their contacts.
+fn persons(
+    entry: &ObjectEntry,
+    schema: &Schema,
+    object: ObjectNo,
+) -> Result<Option<(Persons, ObjectNo)>, OrgFileError> {
+    let shape = schema.object(object);
+    let declared = entry.fields.iter();
+    let pairs: Vec<(&str, &str)> = declared
+        .filter_map(|field| Some((&*field.name, field.automation.person.as_deref()?)))
+        .collect();
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let at = |object: &Object, name: &str| {
+        let missing = || content(format!("persons need the field {}.{name}", object.name));
+        object.find(name).ok_or_else(missing)
+    };
+    let link = at(shape, "PersonContactId")?;
+    let contact = schema.target(object, link);
+    let other = schema.object(contact);
+    let mut mirrored = Vec::with_capacity(pairs.len());
+    for (from, to) in pairs {
+        mirrored.push((at(shape, from)?, at(other, to)?));
+    }
+    let kinds = shape.record_types.iter().filter(|kind| kind.person);
+    let persons = Persons {
+        record_types: kinds.map(|kind| kind.id).collect(),
+        account: AccountFields {
+            record_type: at(shape, RECORD_TYPE_FIELD)?,
+            name: at(shape, "Name")?,
+            first_name: at(shape, "FirstName")?,
+            last_name: at(shape, "LastName")?,
+            mark: at(shape, PERSON_MARK)?,
+            contact: link,
+        },
+        contact,
+        parent: at(other, "AccountId")?,
+        mark: at(other, PERSON_MARK)?,
+        mirrored,
+    };
+    Ok(Some((persons, contact)))
 }

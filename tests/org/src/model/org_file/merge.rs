@@ -6,10 +6,14 @@ use super::{ObjectEntry, OrgEntry, OrgFile, OrgFileError, content};
 const DEFAULT: &str = include_str!("../../../default-org.toml");
 
 /// Parts of Salesforce that an org has only if its file names them.
-const FEATURES: [(&str, &str); 3] = [
+const FEATURES: [(&str, &str); 4] = [
     (
         "activities",
         include_str!("../../../features/activities.toml"),
+    ),
+    (
+        "person_accounts",
+        include_str!("../../../features/person_accounts.toml"),
     ),
     ("products", include_str!("../../../features/products.toml")),
     ("queues", include_str!("../../../features/queues.toml")),
