@@ -70,7 +70,7 @@ fn query_batches_give_csv_results() {
     let results = text(&caller.call("GET", &format!("{place}/result"), ""));
     let result = element(&results, "result");
     let rows = caller.call("GET", &format!("{place}/result/{result}"), "");
-    assert_eq!(rows.header("content-type"), Some("text/csv"));
+    assert_eq!(rows.header("content-type"), Some("text/csv;charset=UTF-8"));
     assert_eq!(text(&rows), "\"Name\"\n\"Acme\"\n\"Borg\"\n");
     let info = caller.call("GET", &format!("job/{job}"), "").to_json();
     assert_eq!(info["numberBatchesCompleted"], 1);

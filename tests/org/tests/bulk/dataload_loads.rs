@@ -108,7 +108,10 @@ fn batches_move_through_their_states_and_report_each_row() {
         ["Completed", "3", "1"]
     );
     let results = caller.get(&format!("{batch}/result"));
-    assert_eq!(results.header("content-type"), Some("text/csv"));
+    assert_eq!(
+        results.header("content-type"),
+        Some("text/csv;charset=UTF-8")
+    );
     let found = rows(&text(&results));
     assert_eq!(found[0][1..], ["true", "true", ""]);
     let error = "REQUIRED_FIELD_MISSING:Required fields are missing: [Name]:Name --";

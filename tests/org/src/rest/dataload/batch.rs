@@ -426,7 +426,7 @@ impl Content {
 
     fn kind(self) -> &'static str {
         match self {
-            Self::Csv => "text/csv",
+            Self::Csv => "text/csv;charset=UTF-8",
             Self::Json => "application/json",
         }
     }
