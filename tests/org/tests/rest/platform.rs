@@ -411,7 +411,7 @@ fn queue_owns_only_records_of_its_objects() {
         "Lead",
         json!({"LastName": "Ito", "Company": "Acme"}),
     );
-    assert_eq!(values(&mut f, "Lead", &lead, "OwnerId"), [queue.clone()]);
+    assert_eq!(values(&mut f, "Lead", &lead, "OwnerId")[0], queue);
     let case = json!({"Subject": "Broken", "OwnerId": queue});
     assert_eq!(
         refused(&f.send("POST", "sobjects/Case", &case)).1[0]["errorCode"],
