@@ -19,7 +19,7 @@ pub(crate) use bind::{Plan, SelectNode, bind, filterable, groupable, sortable};
 pub(crate) use columns::{Column, columns};
 pub(crate) use explain::explained;
 pub(crate) use parser::parse;
-pub(crate) use run::{LeftOver, Writer, rows};
+pub(crate) use run::{Datetimes, LeftOver, Writer, rows};
 
 use crate::model::Model;
 use crate::model::error::SfError;

@@ -23,7 +23,7 @@ impl Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Self {
             method: method.to_ascii_uppercase(),
-            path: path.to_owned(),
+            path: with_one_slash(path),
             query: query.to_owned(),
             ..Self::default()
         }
@@ -36,7 +36,7 @@ impl Request {
         });
         Self {
             method: head.method.as_str().to_owned(),
-            path: head.uri.path().to_owned(),
+            path: with_one_slash(head.uri.path()),
             query: head.uri.query().unwrap_or_default().to_owned(),
             headers: headers.collect(),
             body,
@@ -162,6 +162,15 @@ impl Response {
     #[must_use]
     pub fn to_json(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Returns a path that begins with one slash. The Salesforce CLI adds paths to an address that ends
+/// with one.
+fn with_one_slash(path: &str) -> String {
+    match path.strip_prefix("//") {
+        Some(rest) => format!("/{}", rest.trim_start_matches('/')),
+        None => path.to_owned(),
     }
 }
 

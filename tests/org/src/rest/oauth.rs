@@ -24,6 +24,10 @@ const BUILT_IN_KEY: &str = "local-only";
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
+/// How long after its `exp` an assertion is still accepted, for clocks that differ. CumulusCI relies
+/// on it: its `exp` is the time of signing.
+const ASSERTION_LEEWAY_MS: i64 = 3 * 60_000;
+
 /// Lifetime of an authorization code: 15 minutes.
 const CODE_MS: i64 = 15 * 60_000;
 
@@ -291,7 +295,8 @@ impl Org {
             _ => None,
         };
         let expiry_s = expiry_s.ok_or(INVALID)?;
-        if expiry_s.saturating_mul(1000) <= self.wall_ms() {
+        let expiry_ms = expiry_s.saturating_mul(1000);
+        if expiry_ms.saturating_add(ASSERTION_LEEWAY_MS) <= self.wall_ms() {
             return Err(Denied("invalid_grant", "expired authorization code"));
         }
         if !self.accepts_audience(claims.get("aud")) {

@@ -150,12 +150,29 @@ pub(super) fn element(xml: &str, name: &str) -> Option<String> {
     while let Some((_, after)) = rest.split_once('<') {
         let (tag, text) = after.split_once('>')?;
         if open(tag) {
-            let (text, _) = text.split_once("</")?;
-            return Some(unescaped(text));
+            return content(text);
         }
         rest = text;
     }
     None
+}
+
+/// Returns the text up to the next tag, of which any part may be in a CDATA section.
+fn content(mut rest: &str) -> Option<String> {
+    let mut content = String::new();
+    loop {
+        if let Some(section) = rest.strip_prefix("<![CDATA[") {
+            let (raw, after) = section.split_once("]]>")?;
+            content.push_str(raw);
+            rest = after;
+        }
+        let end = rest.find('<')?;
+        content.push_str(&unescaped(&rest[..end]));
+        rest = &rest[end..];
+        if !rest.starts_with("<![CDATA[") {
+            return Some(content);
+        }
+    }
 }
 
 const ENTITIES: [(&str, &str); 5] = [
@@ -188,6 +205,9 @@ mod tests {
         assert_eq!(element(xml, "username").as_deref(), Some("a&lt;b"));
         assert_eq!(element(xml, "password"), None);
         assert_eq!(element("<username", "username"), None);
+        let raw = "<password>a&amp;<![CDATA[<b>&amp;]]></password>";
+        assert_eq!(element(raw, "password").as_deref(), Some("a&<b>&amp;"));
+        assert_eq!(element("<password><![CDATA[a]]>", "password"), None);
         assert_eq!(unescaped(&escaped("a<&'\">b")), "a<&'\">b");
     }
 }

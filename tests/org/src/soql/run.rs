@@ -168,11 +168,21 @@ pub(crate) struct Writer<'a> {
     pub(crate) model: &'a Model,
     /// `v62.0`, for the URLs of records.
     pub(crate) version: &'a str,
+    pub(crate) datetimes: Datetimes,
     /// Maximum number of children written per record.
     pub(crate) children_max: usize,
     /// Number of the next locator for remaining children.
     pub(crate) next_locator: u32,
     pub(crate) left_over: Vec<LeftOver>,
+}
+
+/// How a datetime is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Datetimes {
+    /// `"2026-05-01T09:30:00.000+0000"`.
+    Text,
+    /// Milliseconds since 1970, a number.
+    Milliseconds,
 }
 
 /// All children of one record, of which only the first were written.
@@ -190,6 +200,7 @@ impl<'a> Writer<'a> {
         Self {
             model,
             version,
+            datetimes: Datetimes::Text,
             children_max: usize::MAX,
             next_locator: 0,
             left_over: Vec::new(),
@@ -233,8 +244,13 @@ impl<'a> Writer<'a> {
                 out.push(':');
                 if field.kind == FieldType::Address {
                     push_address(out, model, at, *no);
-                } else {
-                    model.table(object).get(row, *no).push_json(field, out);
+                    return;
+                }
+                match (model.table(object).get(row, *no), self.datetimes) {
+                    (Value::Datetime(ms), Datetimes::Milliseconds) => {
+                        out.push_str(&ms.to_string());
+                    }
+                    (value, _) => value.push_json(field, out),
                 }
             }
             SelectNode::Parent {

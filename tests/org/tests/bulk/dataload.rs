@@ -29,7 +29,11 @@ impl Caller {
     }
 
     fn job(&mut self) -> String {
-        let body = json!({"operation": "query", "object": "Account", "contentType": "CSV"});
+        self.job_with("CSV")
+    }
+
+    fn job_with(&mut self, content: &str) -> String {
+        let body = json!({"operation": "query", "object": "Account", "contentType": content});
         let answer = self.call("POST", "job", &body.to_string());
         assert_eq!(answer.status, 201);
         answer.to_json()["id"].as_str().unwrap().to_owned()
@@ -113,6 +117,22 @@ fn batch_has_the_api_version_of_its_job() {
         .body("application/json", "SELECT Id FROM Account");
     let refusal = caller.org.request(&request);
     assert_eq!(refused(&refusal), (400, json!("InvalidVersion")));
+}
+
+#[test]
+fn json_results_have_times_in_milliseconds() {
+    let mut caller = Caller::new();
+    let job = caller.job_with("JSON");
+    let place = format!("job/{job}/batch");
+    let soql = "SELECT CreatedDate FROM Account WHERE Name = 'Acme'";
+    let batch = caller.call("POST", &place, soql).to_json();
+    let place = format!("{place}/{}/result", batch["id"].as_str().unwrap());
+    let results = caller.call("GET", &place, "").to_json();
+    let result = results[0].as_str().unwrap();
+    let rows = caller
+        .call("GET", &format!("{place}/{result}"), "")
+        .to_json();
+    assert_eq!(rows[0]["CreatedDate"], caller.org.now_ms(), "{rows}");
 }
 
 #[test]

@@ -30,6 +30,8 @@ fn sessions_expire_and_invalid_tokens_are_refused() {
 fn unknown_versions_paths_and_methods_are_refused() {
     let mut f = Fixture::new();
     let versions = f.org.request(&Request::new("GET", "/services/data/"));
+    let doubled = Request::new("GET", "//services/data/");
+    assert_eq!(f.org.request(&doubled).status, 200, "a doubled first slash");
     assert_eq!(versions.to_json()[37]["version"], "68.0");
     assert_eq!(versions.header("sforce-limit-info"), None);
     let root = f.call("GET", "/services/data/v68.0/").to_json();

@@ -290,6 +290,8 @@ fn soap_login_gives_a_session_or_a_fault() {
     assert_eq!(elements(result).len(), 6);
     assert_eq!(elements(user)[8], "organizationId");
     assert_eq!(elements(user).len(), 24);
+    let raw = format!("<![CDATA[{PASSWORD}]]>");
+    assert_eq!(soap(&mut org, "59.0", &raw).0, 200, "a CDATA section");
     let (status, xml) = soap(&mut org, "59.0", "wrong");
     assert_eq!(status, 500);
     assert!(

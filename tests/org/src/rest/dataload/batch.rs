@@ -11,7 +11,7 @@ use crate::bulk::job::{self, Head, Ingest, RowResult, State, Work};
 use crate::bulk::{Aim, BATCH_PREFIX, stored};
 use crate::model::Model;
 use crate::model::id::RecordId;
-use crate::soql::{self, Writer};
+use crate::soql::{self, Datetimes, Writer};
 use serialize::Notation;
 
 /// Maximum size of a batch, in bytes.
@@ -195,7 +195,10 @@ impl Org {
         let rows = soql::rows(&self.model, &plan, with_deleted);
         let nodes = plan.select.unwrap_or_default();
         let version = format!("v{version}.0");
-        let mut writer = Writer::whole(&self.model, &version);
+        let mut writer = Writer {
+            datetimes: Datetimes::Milliseconds,
+            ..Writer::whole(&self.model, &version)
+        };
         let mut out = String::from("[");
         for (place, row) in rows.iter().enumerate() {
             if place > 0 {
