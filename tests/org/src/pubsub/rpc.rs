@@ -59,9 +59,10 @@ pub(super) struct Caller {
 }
 
 impl Service {
-    /// Checks the credentials in the metadata, and whether a refusal is planned for the rpc.
+    /// Counts the rpc, checks the credentials in its metadata, and whether a refusal is planned.
     fn admit<T>(&self, request: &Request<T>, rpc: &str) -> Result<Caller, Status> {
         let mut org = self.shared.lock();
+        *org.stats.calls.entry(format!("rpc {rpc}")).or_default() += 1;
         let rpc_id = org.model.random.uuid();
         let metadata = |name: &str| request.metadata().get(name)?.to_str().ok();
         let (Some(token), Some(_), Some(tenant)) = (

@@ -55,6 +55,10 @@ async fn topics_and_schemas_are_described() {
         .await
         .unwrap_err();
     assert_eq!(code_of(&status).1, "schema.validation.failed");
+    let stats = salesforce_org::Request::new("GET", "/_org/stats");
+    let stats = running.with_org(|org| org.request(&stats)).to_json();
+    let calls = ["rpc GetTopic", "rpc GetSchema"].map(|rpc| stats["calls"][rpc].clone());
+    assert_eq!(calls, [json!(2), json!(2)], "rpcs are counted");
 }
 
 #[tokio::test]
