@@ -5,9 +5,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HTTP = os.environ["ORG_HTTP"]
+HTTPS = os.environ["ORG_HTTPS"]
+GRPCS = os.environ["ORG_GRPCS"]
 CLIENT_ID = os.environ["ORG_CLIENT_ID"]
 CLIENT_SECRET = os.environ["ORG_CLIENT_SECRET"]
 USERNAME = os.environ["ORG_USERNAME"]
+PASSWORD = os.environ["ORG_PASSWORD"]
+SECURITY_TOKEN = os.environ["ORG_SECURITY_TOKEN"]
+REFRESH_TOKEN = os.environ["ORG_REFRESH_TOKEN"]
 KEY = Path(os.environ["ORG_KEY_FILE"])
 
 

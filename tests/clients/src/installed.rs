@@ -1,4 +1,4 @@
-//! Where each client is installed.
+//! The clients, and where each is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,41 +10,113 @@ pub enum Client {
     SimpleSalesforce,
     /// tap-salesforce, from PyPI.
     TapSalesforce,
-    /// jsforce and salesforce-pubsub-api-client, from npm.
-    Node,
+    /// aiosalesforce, from PyPI.
+    AioSalesforce,
+    /// django-salesforce, from PyPI.
+    DjangoSalesforce,
+    /// pysfpubsub, from PyPI: the class of Salesforce's Pub/Sub guide.
+    PySfPubSub,
+    /// aiosfpubsub, from PyPI.
+    AioSfPubSub,
+    /// dlt with its Salesforce source in ingestr, from PyPI.
+    Dlt,
+    /// CumulusCI, from PyPI.
+    CumulusCi,
+    /// jsforce, from npm.
+    Jsforce,
+    /// salesforce-pubsub-api-client, from npm.
+    PubSubApiClient,
+    /// The Salesforce CLI, from npm.
+    SalesforceCli,
+    /// sfdmu, a plugin of the Salesforce CLI, from npm.
+    Sfdmu,
     /// The crate force, from crates.io.
     Force,
 }
 
+/// The language of a client's scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    Python,
+    Node,
+    /// Compiled: the scenarios are one program.
+    Rust,
+}
+
 impl Client {
-    /// Returns the program that runs a scenario, and the folder of its scenarios.
+    /// Returns its name in its registry.
+    pub(crate) fn package(self) -> &'static str {
+        match self {
+            Self::SimpleSalesforce => "simple-salesforce",
+            Self::TapSalesforce => "tap-salesforce",
+            Self::AioSalesforce => "aiosalesforce",
+            Self::DjangoSalesforce => "django-salesforce",
+            Self::PySfPubSub => "pysfpubsub",
+            Self::AioSfPubSub => "aiosfpubsub",
+            Self::Dlt => "dlt",
+            Self::CumulusCi => "cumulusci",
+            Self::Jsforce => "jsforce",
+            Self::PubSubApiClient => "salesforce-pubsub-api-client",
+            Self::SalesforceCli => "@salesforce/cli",
+            Self::Sfdmu => "sfdmu",
+            Self::Force => "force",
+        }
+    }
+
+    /// Returns the name by which `scripts/tools` installs it.
+    fn tool(self) -> &'static str {
+        match self {
+            Self::SimpleSalesforce
+            | Self::TapSalesforce
+            | Self::AioSalesforce
+            | Self::DjangoSalesforce
+            | Self::Dlt
+            | Self::CumulusCi => self.package(),
+            Self::PySfPubSub | Self::AioSfPubSub => "pubsub-python",
+            Self::Jsforce | Self::PubSubApiClient => "node-clients",
+            Self::SalesforceCli | Self::Sfdmu => "salesforce-cli",
+            Self::Force => "force-scenarios",
+        }
+    }
+
+    pub(crate) fn language(self) -> Language {
+        match self {
+            Self::SimpleSalesforce
+            | Self::TapSalesforce
+            | Self::AioSalesforce
+            | Self::DjangoSalesforce
+            | Self::PySfPubSub
+            | Self::AioSfPubSub
+            | Self::Dlt
+            | Self::CumulusCi => Language::Python,
+            Self::Jsforce | Self::PubSubApiClient | Self::SalesforceCli | Self::Sfdmu => {
+                Language::Node
+            }
+            Self::Force => Language::Rust,
+        }
+    }
+
+    /// Returns the folder of its scenarios.
+    pub(crate) fn scenarios(self) -> PathBuf {
+        let folder = match (self, self.language()) {
+            (Self::SalesforceCli | Self::Sfdmu, _) => "salesforce-cli",
+            (_, Language::Python) => "python",
+            (_, Language::Node) => "node",
+            (_, Language::Rust) => "force",
+        };
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+    }
+
+    /// Returns the program that runs a scenario: the one that `SYNCLINE_CLIENT_…` names, or else
+    /// the one that is installed now.
     ///
     /// # Panics
     ///
     /// Panics if the client cannot be installed; the message is the installer's output.
-    pub(crate) fn program(self) -> (PathBuf, PathBuf) {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let (variable, tool, folder) = match self {
-            Self::SimpleSalesforce => {
-                let variable = "SYNCLINE_CLIENT_SIMPLE_SALESFORCE";
-                (variable, "simple-salesforce", here.join("python"))
-            }
-            Self::TapSalesforce => {
-                let variable = "SYNCLINE_CLIENT_TAP_SALESFORCE";
-                (variable, "tap-salesforce", here.join("python"))
-            }
-            Self::Node => ("SYNCLINE_CLIENT_NODE", "node-clients", here.join("node")),
-            Self::Force => (
-                "SYNCLINE_CLIENT_FORCE",
-                "force-scenarios",
-                here.join("force"),
-            ),
-        };
-        let program = match std::env::var_os(variable) {
-            Some(path) => PathBuf::from(path),
-            None => install(tool),
-        };
-        (program, folder)
+    pub(crate) fn program(self) -> PathBuf {
+        let tool = self.tool();
+        let variable = format!("SYNCLINE_CLIENT_{}", tool.replace('-', "_").to_uppercase());
+        std::env::var_os(variable).map_or_else(|| install(tool), PathBuf::from)
     }
 }
 

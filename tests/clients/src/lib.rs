@@ -5,6 +5,7 @@
 //! The test then checks the records of the org, so neither side has to be trusted.
 
 mod installed;
+mod report;
 mod scenario;
 mod stage;
 mod tunnel;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use salesforce_org::local::{
-    CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY, REFRESH_TOKEN,
+    CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PASSWORD, PRIVATE_KEY, REFRESH_TOKEN,
+    SECURITY_TOKEN,
 };
 use salesforce_org::server::{Options, Running, start};
 use salesforce_org::{Org, Request};
@@ -13,9 +14,9 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::installed::Client;
-use crate::scenario;
+use crate::installed::{Client, Language};
 use crate::tunnel::Tunnel;
+use crate::{report, scenario};
 
 /// Short enough that an idle subscriber gets a keep-alive within a test.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -73,20 +74,24 @@ impl Stage {
     /// Panics if the scenario fails or exceeds its time limit; the message is its output.
     pub async fn play(&self, client: Client, scenario: &str) -> Calls {
         let before = Calls::of(&self.stats());
-        self.run(client, scenario).await;
-        Calls::of(&self.stats()).since(&before)
+        let outcome = self.run(client, scenario).await;
+        let calls = Calls::of(&self.stats()).since(&before);
+        report::add(client, scenario, outcome.is_ok(), calls.all());
+        if let Err(why) = outcome {
+            panic!("{why}");
+        }
+        calls
     }
 
-    async fn run(&self, client: Client, scenario: &str) {
-        let (program, scenarios) = client.program();
+    /// Returns why a scenario failed.
+    async fn run(&self, client: Client, scenario: &str) -> Result<(), String> {
+        let program = client.program();
         let mut words = scenario.split(' ');
         let name = words.next().unwrap_or_default();
         let mut command = Command::new(&program);
-        match client {
-            Client::Force => command.arg(name),
-            Client::SimpleSalesforce | Client::TapSalesforce | Client::Node => {
-                command.arg(scenarios.join(name))
-            }
+        match client.language() {
+            Language::Rust => command.arg(name),
+            Language::Python | Language::Node => command.arg(client.scenarios().join(name)),
         };
         command.args(words);
         self.furnish(&mut command, client, &program);
@@ -94,9 +99,9 @@ impl Stage {
             .await
             .unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.display()));
         match ended.status {
-            Some(status) if status.success() => {}
-            Some(status) => panic!("{scenario} ended with {status}:\n{}", ended.output),
-            None => panic!("{scenario} did not end in time:\n{}", ended.output),
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("{scenario} ended with {status}:\n{}", ended.output)),
+            None => Err(format!("{scenario} did not end in time:\n{}", ended.output)),
         }
     }
 
@@ -118,17 +123,20 @@ impl Stage {
             .env("ORG_CLIENT_SECRET", CLIENT_SECRET)
             .env("ORG_REFRESH_TOKEN", REFRESH_TOKEN)
             .env("ORG_USERNAME", INTEGRATION_USER)
+            .env("ORG_PASSWORD", PASSWORD)
+            .env("ORG_SECURITY_TOKEN", SECURITY_TOKEN)
             .env("ORG_KEY_FILE", folder.join("key.pem"));
         let authority = folder.join("authority.pem");
-        match client {
-            Client::SimpleSalesforce | Client::TapSalesforce => command
+        match client.language() {
+            Language::Python => command
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .env("CLIENT_FOLDER", program.parent().unwrap_or(folder))
                 .env("HTTPS_PROXY", self.login_hosts.url())
                 .env("NO_PROXY", "127.0.0.1")
-                .env("REQUESTS_CA_BUNDLE", authority),
-            Client::Node => command.env("NODE_EXTRA_CA_CERTS", authority),
-            Client::Force => command,
+                .env("REQUESTS_CA_BUNDLE", &authority)
+                .env("SSL_CERT_FILE", authority),
+            Language::Node => command.env("NODE_EXTRA_CA_CERTS", authority),
+            Language::Rust => command,
         };
     }
 
@@ -229,6 +237,11 @@ impl Calls {
         }
         self.counted -= before.counted;
         self
+    }
+
+    /// Returns the number of all calls.
+    fn all(&self) -> u64 {
+        self.by_resource.values().sum()
     }
 
     /// Returns how many times a call was made, such as `POST /sobjects/{object}`.

@@ -8,14 +8,14 @@ use crate::accounts;
 #[tokio::test]
 async fn jsforce_logs_in_and_renews_an_expired_session() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_login.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_login.mjs").await;
     assert_eq!(calls.made("POST /services/oauth2/token"), 6);
 }
 
 #[tokio::test]
 async fn jsforce_writes_and_reads_single_records() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_records.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_records.mjs").await;
     let accounts = stage.records_and_deleted(
         "SELECT Name, External_Id__c, BillingCity, Industry, IsDeleted FROM Account ORDER BY Name",
     );
@@ -34,7 +34,7 @@ async fn jsforce_writes_and_reads_single_records() {
 #[tokio::test]
 async fn jsforce_writes_collections_two_hundred_at_a_time() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_collections.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_collections.mjs").await;
     assert_eq!(calls.made("POST /composite/sobjects"), 4);
     assert_eq!(calls.made("PATCH /composite/sobjects"), 1);
     assert_eq!(calls.made("PATCH /composite/sobjects/{object}/{field}"), 1);
@@ -48,7 +48,7 @@ async fn jsforce_writes_collections_two_hundred_at_a_time() {
 #[tokio::test]
 async fn jsforce_reads_every_page_of_a_query_once() {
     let stage = accounts::numbered().await;
-    let calls = stage.play(Client::Node, "jsforce_query.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_query.mjs").await;
     assert_eq!(calls.made("GET /queryAll"), 1);
     // Three by hand, two by autoFetch, one by a stream, one with an unknown locator.
     assert_eq!(calls.made("GET /query/{locator}"), 7);
@@ -57,7 +57,7 @@ async fn jsforce_reads_every_page_of_a_query_once() {
 #[tokio::test]
 async fn jsforce_reads_describe_and_limits() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_describe.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_describe.mjs").await;
     assert_eq!(calls.made("GET /sobjects"), 1);
     // The list of versions needs no session and is not counted.
     assert_eq!(calls.made("GET /services/data"), 1);
@@ -66,7 +66,7 @@ async fn jsforce_reads_describe_and_limits() {
 #[tokio::test]
 async fn jsforce_loads_and_queries_with_bulk_api_1() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_bulk.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_bulk.mjs").await;
     let soql = "SELECT External_Id__c, Name, IsDeleted FROM Account ORDER BY External_Id__c";
     assert_eq!(
         stage.records_and_deleted(soql),
@@ -83,7 +83,7 @@ async fn jsforce_loads_and_queries_with_bulk_api_1() {
 #[tokio::test]
 async fn jsforce_loads_and_queries_with_bulk_api_2() {
     let stage = Stage::start().await;
-    let calls = stage.play(Client::Node, "jsforce_bulk2.mjs").await;
+    let calls = stage.play(Client::Jsforce, "jsforce_bulk2.mjs").await;
     let soql = "SELECT External_Id__c, Industry, IsDeleted FROM Account ORDER BY External_Id__c";
     assert_eq!(
         stage.records_and_deleted(soql),

@@ -35,7 +35,7 @@ async fn tap_syncs_by_bulk_and_continues_from_its_bookmark() {
 }
 
 /// Creates one live account, and one deleted an hour before.
-fn two_accounts(org: &mut Org) {
+pub(crate) fn two_accounts(org: &mut Org) {
     let now_ms = org.now_ms();
     org.set_now_ms(now_ms - HOUR_MS);
     let gone = org.insert_as(PERSON, "Account", &json!({"Name": "Gone"}));
