@@ -4,6 +4,7 @@
 
 pub mod canonical;
 pub mod change;
+pub mod column;
 pub mod cursor;
 pub mod generate;
 pub mod hash;
@@ -13,6 +14,7 @@ pub mod key;
 pub mod link;
 pub mod observation;
 pub mod schema;
+pub mod type_table;
 pub mod value;
 
 pub use change::{ChangeEnvelope, ChangeOperation, SourceSystem};

@@ -6,7 +6,7 @@ use proptest::prelude::{
 use serde_json::{Value as Json, json};
 use syncline_planner::config::ObjectSync;
 use syncline_planner::model::canonical::{
-    from_csv, from_postgres, from_salesforce_json, to_postgres_json, to_salesforce_json,
+    ValueError, from_csv, from_postgres, from_salesforce_json, to_postgres_json, to_salesforce_json,
 };
 use syncline_planner::model::hash::{canonical_hash, canonical_json, payload_hash};
 use syncline_planner::model::ids::FieldName;
@@ -83,12 +83,28 @@ fn object() -> ObjectSync {
     .expect("rules of an object")
 }
 
+/// Returns what Postgres gives, or none if the field has no room for it.
+fn with_room(read: Result<Value, ValueError>) -> Option<Result<Value, ValueError>> {
+    match read {
+        Err(
+            ValueError::TooLong { .. }
+            | ValueError::NotWhole { .. }
+            | ValueError::BeyondInteger
+            | ValueError::TooManyWholeDigits { .. }
+            | ValueError::OutOfRange,
+        ) => None,
+        read => Some(read),
+    }
+}
+
 proptest! {
     #[test]
     fn canonical_values_stay_as_they_are_by_every_lane(field in field_type(), raw in raw()) {
         let Ok(value) = from_salesforce_json(&field, &json!(raw)) else { return Ok(()) };
         prop_assert_eq!(from_salesforce_json(&field, &to_salesforce_json(&field, &value)), Ok(value.clone()));
-        prop_assert_eq!(from_postgres(&field, &to_postgres_json(&field, &value)), Ok(value.clone()));
+        if let Some(row) = with_room(from_postgres(&field, &to_postgres_json(&field, &value))) {
+            prop_assert_eq!(row, Ok(value.clone()));
+        }
         let cell = match to_salesforce_json(&field, &value) {
             Json::Null => String::new(),
             Json::String(text) => text,
@@ -102,7 +118,9 @@ proptest! {
         let hash = |value: Value| payload_hash(&Payload::from([(FieldName::parse("F").expect("a field"), value)]));
         let by_rest = from_salesforce_json(&field, &json!(raw)).map(hash);
         prop_assert_eq!(from_csv(&field, &raw).map(hash), by_rest.clone());
-        prop_assert_eq!(from_postgres(&field, &json!(raw)).map(hash), by_rest);
+        if let Some(row) = with_room(from_postgres(&field, &json!(raw))) {
+            prop_assert_eq!(row.map(hash), by_rest);
+        }
     }
 
     #[test]

@@ -61,10 +61,10 @@ fn one_content_has_one_value_whatever_lane_it_came_by() {
         ),
         (
             FieldType::DateTime,
-            json!("2026-05-01T11:30:00.1239+02:00"),
-            json!("2026-05-01T09:30:00.123+0000"),
-            "2026-05-01T09:30:00.123Z",
-            json!("2026-05-01T09:30:00.123Z"),
+            json!("2026-05-01T11:30:00.9999+02:00"),
+            json!("2026-05-01T09:30:00.000+0000"),
+            "2026-05-01T09:30:00.000Z",
+            json!("2026-05-01T09:30:00.000Z"),
         ),
         (
             FieldType::Date,
@@ -100,26 +100,41 @@ fn one_content_has_one_value_whatever_lane_it_came_by() {
 }
 
 #[test]
-fn a_number_keeps_its_digits_or_is_refused() {
-    let postgres: serde_json::Value = serde_json::from_str("9007199254740993.10").unwrap();
-    let read = from_postgres(&MONEY, &postgres).unwrap();
-    assert_eq!(read.to_json().to_string(), "9007199254740993.1");
-    assert_eq!(
-        from_salesforce_json(&MONEY, &json!("9.007199254740993E15")),
-        from_csv(&MONEY, "9007199254740993")
-    );
-    assert_eq!(
-        from_postgres(&MONEY, &json!(1.005)),
-        Err(ValueError::TooManyFractionDigits { held: 3, scale: 2 })
-    );
+fn a_number_is_the_double_that_salesforce_holds() {
+    let number = |text: &str| {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let read = from_postgres(&MONEY, &json).unwrap();
+        assert_eq!(from_csv(&MONEY, text), Ok(read.clone()), "{text}");
+        read.to_json().to_string()
+    };
+    for (written, held) in [
+        ("1.005", "1.005"),
+        ("0.1234567890123456789", "0.12345678901234568"),
+        ("9007199254740993", "9007199254740992"),
+        ("999999999999999.99", "1000000000000000"),
+        ("-0.00", "0"),
+        ("9.12260031E8", "912260031"),
+    ] {
+        assert_eq!(number(written), held, "{written}");
+        assert_eq!(number(held), held, "{written}");
+    }
+}
+
+#[test]
+fn number_without_room_is_refused_from_postgres_alone() {
     assert_eq!(
         from_postgres(&FieldType::Integer, &json!(1.5)),
-        Err(ValueError::TooManyFractionDigits { held: 1, scale: 0 })
+        Err(ValueError::NotWhole { held: 1 })
     );
     assert_eq!(
-        from_csv(&MONEY, "12345678901234567"),
+        from_postgres(&FieldType::Integer, &json!(2_147_483_648_i64)),
+        Err(ValueError::BeyondInteger)
+    );
+    assert_eq!(
+        from_postgres(&MONEY, &json!("12345678901234567")),
         Err(ValueError::TooManyWholeDigits { held: 17, most: 16 })
     );
+    assert!(from_csv(&MONEY, "12345678901234567").is_ok());
     assert_eq!(
         from_postgres(&MONEY, &json!("NaN")),
         Err(ValueError::NotA { wanted: "a number" })
@@ -179,9 +194,9 @@ fn references_are_ids_in_salesforce_external_ids_in_postgres() {
 
 #[test]
 fn milliseconds_of_an_event_give_the_value_of_a_read() {
-    let ms = 1_777_627_800_123;
+    let ms = 1_777_627_800_999;
     let moment = from_epoch_ms(&FieldType::DateTime, ms).unwrap();
-    assert_eq!(moment, Value::text("2026-05-01T09:30:00.123Z"));
+    assert_eq!(moment, Value::text("2026-05-01T09:30:00.000Z"));
     let midnight = from_epoch_ms(&FieldType::Date, 1_777_593_600_000).unwrap();
     assert_eq!(midnight, Value::text("2026-05-01"));
     let noon = from_epoch_ms(&FieldType::Time, 43_200_000).unwrap();

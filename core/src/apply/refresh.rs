@@ -245,6 +245,7 @@ impl Observation<'_> {
             external_id: Some(self.lease.external_id.clone()),
             kind: ObservationKind::Missing,
             fields: Payload::new(),
+            unreadable: BTreeMap::new(),
             version: Version::default(),
             cursor: SourceCursor::Snapshot(cursor.to_owned()),
             ordinal: 0,

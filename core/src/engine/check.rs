@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::config::{Direction, FieldSync, ObjectSync, Owner};
+use crate::model::column::ColumnKind;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, TenantId};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::type_table::FieldKind;
 
 use super::SyncEngine;
 use crate::job::error::Error;
@@ -73,6 +75,7 @@ impl SyncEngine {
             let table = tenant.store.table_facts(&mapped).await?;
             findings.extend(check_object(sync, &mapped.schema, &table));
             findings.extend(try_filter(&*tenant.salesforce, &mapped).await?);
+            findings.extend(look_for_masks(&*tenant.salesforce, &mapped).await?);
         }
         findings.sort_by(|one, other| {
             (one.level, &one.object, &one.field).cmp(&(other.level, &other.object, &other.field))
@@ -113,6 +116,43 @@ async fn try_filter(
         what,
         fix: fix.to_owned(),
     }))
+}
+
+/// Reads a page of records if encrypted fields are mapped: describe does not show whether our user may see
+/// them.
+async fn look_for_masks(
+    salesforce: &dyn SalesforcePort,
+    mapped: &MappedObject,
+) -> Result<Vec<Finding>, Error> {
+    let sync = &mapped.sync;
+    let encrypted: Vec<FieldName> = sync
+        .fields
+        .keys()
+        .filter(|name| {
+            let described = mapped.schema.fields.get(*name);
+            described.is_some_and(|field| field.field_type.kind() == FieldKind::EncryptedText)
+        })
+        .cloned()
+        .collect();
+    if encrypted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let page = salesforce
+        .scan(&sync.object, &encrypted, sync.filter.as_deref(), None)
+        .await?;
+    let is_masked = |name: &&FieldName| {
+        let mut records = page.records.iter();
+        records.any(|record| record.unreadable.contains_key(*name))
+    };
+    let masked = encrypted.iter().filter(is_masked).map(|name| Finding {
+        level: Level::Error,
+        object: sync.object.clone(),
+        field: Some(name.clone()),
+        what: format!("the org shows our user only masked values of the encrypted field {name}"),
+        fix: "grant the integration user the permission \"View Encrypted Data\", or leave the field out"
+            .to_owned(),
+    });
+    Ok(masked.collect())
 }
 
 fn unknown_object(object: &ObjectName) -> Finding {
@@ -258,14 +298,18 @@ fn check_soft_delete_column(
     table: &TableFacts,
     findings: &mut Findings<'_>,
 ) {
-    const MOMENTS: [&str; 3] = ["timestamptz", "timestamp", "date"];
+    const MOMENTS: [ColumnKind; 3] = [
+        ColumnKind::Timestamptz,
+        ColumnKind::Timestamp,
+        ColumnKind::Date,
+    ];
     match table.columns.get(column) {
         None => findings.error(
             None,
             format!("the soft-delete column {column} does not exist in {table_name}"),
             "add a timestamptz column of that name",
         ),
-        Some(facts) if facts.generated || !MOMENTS.contains(&facts.type_name.as_str()) => findings
+        Some(facts) if facts.generated || !MOMENTS.contains(&facts.column_type.kind) => findings
             .error(
                 None,
                 format!(
@@ -375,103 +419,115 @@ fn check_column(
             "map an ordinary column",
         );
     }
-    if facts.not_null && field.nillable && !field.field_type.is_boolean() {
+    if refuses_null(field, facts) {
         findings.warning(
             Some(name),
             format!("column {column} refuses null, {name} may be empty: such records are parked"),
             "allow null in the column",
         );
     }
-    if !kind_fits(&field.field_type, &facts.type_name) {
+    if !facts.column_type.fits(&field.field_type) {
         findings.error(
             Some(name),
             format!(
                 "column {column} of type {} cannot hold {name}",
-                facts.type_name
+                facts.column_type.name
             ),
-            column_advice(&field.field_type),
+            &column_advice(&field.field_type),
         );
         return;
     }
-    check_room(column, name, field, facts, findings);
+    check_length(column, field, facts, findings);
+    check_digits(column, field, facts, findings);
 }
 
-/// Checks that each side has room for the longest values of the other.
-fn check_room(
+/// Null is written as empty text where the column is a text, and as false where the field is a checkbox.
+fn refuses_null(field: &FieldSchema, facts: &ColumnFacts) -> bool {
+    let has_empty = facts.column_type.is_text() || facts.column_type.kind == ColumnKind::TextArray;
+    facts.not_null && field.nillable && !field.field_type.is_boolean() && !has_empty
+}
+
+/// Checks that each side has room for the texts of the other.
+fn check_length(
     column: &ColumnName,
-    name: &FieldName,
     field: &FieldSchema,
     facts: &ColumnFacts,
     findings: &mut Findings<'_>,
 ) {
-    if let Some(length) = field.field_type.length() {
-        match facts.length {
-            Some(held) if held < length => findings.warning(
-                Some(name),
-                format!("column {column} holds {held} characters, {name} {length}: longer values are parked"),
-                "widen the column",
+    let name = &field.name;
+    let (Some(length), Some(held)) = (field.field_type.length(), facts.column_type.length) else {
+        return;
+    };
+    if held < length {
+        findings.warning(
+            Some(name),
+            format!(
+                "column {column} holds {held} characters, {name} {length}: longer values are parked"
             ),
-            Some(held) if held > length => findings.warning(
-                Some(name),
-                format!("column {column} holds {held} characters, {name} only {length}: longer values are parked"),
-                "narrow the column or widen the field",
-            ),
-            Some(_) | None => {}
-        }
+            "widen the column",
+        );
     }
-    if let FieldType::Decimal { scale, .. } = &field.field_type {
-        let whole = matches!(facts.type_name.as_str(), "int2" | "int4" | "int8");
-        let held = if whole { Some(0) } else { facts.scale };
-        match held {
-                Some(held) if held < *scale => findings.error(
-                    Some(name),
-                    format!("column {column} keeps {held} digits after the point, {name} {scale}: Postgres would round"),
-                    "use numeric with at least the field's scale",
-                ),
-                Some(held) if held > *scale => findings.warning(
-                    Some(name),
-                    format!("column {column} keeps {held} digits after the point, {name} only {scale}: finer values are parked"),
-                    "use the field's scale in the column",
-                ),
-                Some(_) | None => {}
-            }
+    if held > length {
+        findings.warning(
+            Some(name),
+            format!("column {column} holds {held} characters, {name} only {length}: longer values are parked"),
+            "narrow the column or widen the field",
+        );
     }
 }
 
-/// Returns whether a column of this type can hold the field. Other types (domains, enums) are treated as
-/// text.
-fn kind_fits(field: &FieldType, type_name: &str) -> bool {
-    const NUMBERS: [&str; 6] = ["numeric", "int2", "int4", "int8", "float4", "float8"];
-    const TIMES: [&str; 5] = ["date", "timestamptz", "timestamp", "time", "timetz"];
-    let is_number = NUMBERS.contains(&type_name);
-    let is_time = TIMES.contains(&type_name);
-    let is_other = ["bool", "json", "jsonb", "bytea", "uuid"].contains(&type_name);
-    match field {
-        FieldType::Boolean => type_name == "bool",
-        FieldType::Integer | FieldType::Decimal { .. } => is_number,
-        FieldType::Date => type_name == "date",
-        FieldType::DateTime => type_name == "timestamptz" || type_name == "timestamp",
-        FieldType::Time => type_name == "time",
-        FieldType::Text { .. } | FieldType::MultiPicklist | FieldType::Reference { .. } => {
-            !(is_time || is_other) || type_name == "uuid"
+/// Checks that the column keeps the digits of the field. Salesforce keeps every digit that the API sent,
+/// whatever the field's scale; the values of a formula usually have more.
+fn check_digits(
+    column: &ColumnName,
+    field: &FieldSchema,
+    facts: &ColumnFacts,
+    findings: &mut Findings<'_>,
+) {
+    let name = &field.name;
+    let parked = "values with more are parked";
+    match (&field.field_type, facts.column_type.digits) {
+        (FieldType::Decimal { scale, .. }, Some(kept)) if kept < *scale => findings.error(
+            Some(name),
+            format!("column {column} keeps {kept} digits after the point, {name} {scale}: {parked}"),
+            "use numeric with at least the field's scale",
+        ),
+        (FieldType::Decimal { .. }, Some(kept)) if field.calculated => findings.warning(
+            Some(name),
+            format!("column {column} keeps {kept} digits after the point, the formula {name} any number: {parked}"),
+            "use numeric without a scale, or round in the formula",
+        ),
+        (FieldType::Time, Some(kept)) if kept < TIME_DIGITS => findings.warning(
+            Some(name),
+            format!("column {column} keeps {kept} digits of a second, {name} {TIME_DIGITS}: {parked}"),
+            "use time without a precision",
+        ),
+        (_, _) if facts.column_type.kind == ColumnKind::Real && field.field_type.is_number() => {
+            findings.warning(
+                Some(name),
+                format!("column {column} of type real keeps six digits: {parked}"),
+                "use numeric or double precision",
+            );
         }
-        FieldType::Id => !(is_number || is_time || is_other),
-        FieldType::Unsupported { .. } => false,
+        (_, _) => {}
     }
 }
 
-fn column_advice(field: &FieldType) -> &'static str {
-    match field {
-        FieldType::Boolean => "use a boolean column",
-        FieldType::Integer => "use an integer, bigint or numeric column",
-        FieldType::Decimal { .. } => "use a numeric column",
-        FieldType::Date => "use a date column",
-        FieldType::DateTime => "use a timestamptz column",
-        FieldType::Time => "use a time column",
-        FieldType::Text { .. }
-        | FieldType::MultiPicklist
-        | FieldType::Reference { .. }
-        | FieldType::Id
-        | FieldType::Unsupported { .. } => "use a text column",
+/// Digits of a second that a time of day has in Salesforce.
+const TIME_DIGITS: u32 = 3;
+
+fn column_advice(field: &FieldType) -> String {
+    let kinds: Vec<&str> = field
+        .kind()
+        .row()
+        .columns
+        .iter()
+        .map(|kind| kind.into())
+        .collect();
+    match kinds.first() {
+        Some(best) => {
+            format!("use a column of type {best}; docs/type-table.md lists the types that fit")
+        }
+        None => "leave the field out".to_owned(),
     }
 }

@@ -27,7 +27,7 @@ use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
     Invalid, MappedField, Unplannable, is_soft_deleted, mapped_fields, postgres_side, row_content,
-    salesforce_side, wire_columns,
+    salesforce_side, unreadable_fields, wire_columns,
 };
 
 /// Plans the records of one object.
@@ -110,14 +110,20 @@ impl<'a> ObjectPlanner<'a> {
             let salesforce = salesforce_side(&self.fields, &link.remote_state, &observed.parents)?;
             Ok((postgres, salesforce))
         });
-        let ((postgres, invalid), salesforce) = match sides {
+        let ((mut postgres, invalid), mut salesforce) = match sides {
             Ok(sides) => sides,
             Err(unplannable) => return self.unplannable(observed, &unplannable),
         };
+        let unreadable = unreadable_fields(self.mapped, &observed.link.remote_state);
+        for field in unreadable.iter().filter_map(|reason| reason.field.as_ref()) {
+            postgres.fields.remove(field);
+            salesforce.fields.remove(field);
+        }
         let postgres_now = postgres.fields.clone();
         let salesforce_now = salesforce.fields.clone();
         let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
-        let withheld = self.withheld(observed, &plan, &invalid);
+        let mut withheld = self.withheld(observed, &plan, &invalid);
+        withheld.extend(unreadable);
         let intent = match self.intent(observed, &plan, &withheld) {
             Ok(intent) => intent,
             Err(reason) => return RecordDecision::Park(reason),

@@ -90,6 +90,7 @@ pub(crate) fn observation(
         external_id: external_id_of(mapped, record),
         kind,
         fields: record.fields.clone(),
+        unreadable: record.unreadable.clone(),
         version: record.version,
         cursor: SourceCursor::Snapshot(cursor.to_owned()),
         ordinal: 0,

@@ -54,6 +54,30 @@ impl Invalid {
     }
 }
 
+/// Returns why fields of the remote state stop that Salesforce does not let us read.
+pub(crate) fn unreadable_fields(
+    mapped: &MappedObject,
+    remote_state: &RemoteState,
+) -> Vec<ParkReason> {
+    if remote_state.presence != Presence::Present {
+        return Vec::new();
+    }
+    let is_mapped = |field: &&FieldName| mapped.sync.fields.contains_key(*field);
+    remote_state
+        .unreadable
+        .iter()
+        .filter(|(field, _)| is_mapped(field))
+        .map(|(field, reason)| ParkReason {
+            code: "unreadable_value".to_owned(),
+            field: Some(field.clone()),
+            message: format!(
+                "{}.{field} cannot be read: {reason}. Nothing is written to it on either side until it can",
+                mapped.sync.object
+            ),
+        })
+        .collect()
+}
+
 /// Why a record cannot be planned.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Unplannable {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use crate::model::column::ColumnType;
 use crate::model::ids::ColumnName;
 
 use super::mapped_object::MappedObject;
@@ -34,12 +35,8 @@ pub struct TableFacts {
 /// The definition of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnFacts {
-    /// The type's name in the catalogue: `text`, `varchar`, `numeric`, `int4`, `timestamptz` …
-    pub type_name: String,
-    /// Longest content in characters, for `varchar(n)`.
-    pub length: Option<u32>,
-    /// Digits after the point, for `numeric(p, s)`.
-    pub scale: Option<u32>,
+    /// Its type.
+    pub column_type: ColumnType,
     /// It does not accept null.
     pub not_null: bool,
     /// It is computed by the database and cannot be written.

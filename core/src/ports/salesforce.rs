@@ -217,8 +217,8 @@ pub enum ReadBy {
     },
 }
 
-/// One record as read: every requested field is present, null where cleared. References are the parent's
-/// 18-character id.
+/// One record as read: every asked-for field is present, null where cleared, or unreadable. References hold
+/// the parent's 18-character id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SalesforceRecord {
     /// Its id.
@@ -227,6 +227,8 @@ pub struct SalesforceRecord {
     pub deleted: Deleted,
     /// Canonical values.
     pub fields: Payload,
+    /// Fields whose values have no canonical form, with the reason. It holds no value.
+    pub unreadable: BTreeMap<FieldName, String>,
     /// SystemModstamp of the read.
     pub version: Version,
     /// LastModifiedById.

@@ -3,6 +3,8 @@
 //! Pure. Two sides may differ while there is a conflict, while a rule keeps them apart, or while a write is
 //! in flight. They have drifted if a plan from both would write a value.
 
+use std::collections::BTreeMap;
+
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
 use crate::model::value::Payload;
@@ -56,8 +58,9 @@ pub(crate) fn compare(
         // It matches the filter again, and no event reported that.
         return drifted(Vec::new(), None);
     }
-    // Apply parks an invalid value, and a second row with the same key.
-    let postgres = match postgres_side(mapped, fields, observed) {
+    let unreadable = live.map(|record| &record.unreadable);
+    // Apply parks a value that its field cannot hold, and a second row, with the reason.
+    let mut postgres = match postgres_side(mapped, fields, observed) {
         Ok((postgres, invalid)) if invalid.is_empty() => postgres,
         Ok(_) | Err(_) => return Comparison::Allowed,
     };
@@ -79,16 +82,35 @@ pub(crate) fn compare(
             ..SideState::default()
         },
     };
+    for field in unreadable.into_iter().flatten().map(|(field, _)| field) {
+        postgres.fields.remove(field);
+    }
     let differing = differing(&postgres, &salesforce);
     let absent = absent(&postgres, &salesforce);
     if differing.is_empty() && absent.is_none() {
-        return Comparison::Equal;
+        return if unreadable.is_none_or(BTreeMap::is_empty) {
+            Comparison::Equal
+        } else {
+            Comparison::Allowed
+        };
     }
     let plan = planner.plan_sides(observed, postgres, salesforce);
     match (&plan.to_postgres, &plan.to_salesforce) {
         (SideWrite::None, SideWrite::None) => Comparison::Allowed,
         _ => drifted(differing, absent),
     }
+}
+
+/// Returns whether other fields of the record can be read than last time.
+pub(crate) fn reads_otherwise(
+    planner: &ObjectPlanner<'_>,
+    observed: &ObservedRecord,
+    read: &SalesforceRecord,
+) -> bool {
+    let known = &observed.link.remote_state.unreadable;
+    let mut fields = planner.fields().iter();
+    observed.link.remote_state.presence == Presence::Present
+        && fields.any(|field| known.get(&field.name) != read.unreadable.get(&field.name))
 }
 
 fn item(

@@ -20,7 +20,7 @@ use crate::ports::job_store::StreamName;
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{SalesforceRecord, ScanPage};
 
-use super::compare::{Comparison, DriftItem, compare};
+use super::compare::{Comparison, DriftItem, compare, reads_otherwise};
 use super::{ReconcileReport, has_time};
 
 /// How far back an incremental comparison goes: twice the usual hour between two runs.
@@ -35,9 +35,9 @@ struct PageFindings {
     compared: u64,
     allowed: u64,
     drifted: Vec<DriftItem>,
-    /// Records in Salesforce that have no link.
-    unlinked: Vec<SalesforceRecord>,
-    /// Linked records that Salesforce no longer returns.
+    /// Records in Salesforce that have no link, or of which other fields can be read than last time.
+    unrecorded: Vec<SalesforceRecord>,
+    /// Linked records that Salesforce does not return any more.
     vanished: Vec<RecordId>,
 }
 
@@ -221,7 +221,8 @@ impl<'a> FullComparison<'a> {
         let (job, mapped) = (self.job, self.mapped);
         let page = scan_page(job, mapped, self.at.after.as_ref()).await?;
         let findings = inspect(job, mapped, &self.planner, self.at.after.as_ref(), &page).await?;
-        let differing = findings.drifted.len() + findings.unlinked.len() + findings.vanished.len();
+        let differing =
+            findings.drifted.len() + findings.unrecorded.len() + findings.vanished.len();
         self.at.compared += findings.compared;
         self.at.differing += findings.allowed + u64::try_from(differing).unwrap_or(u64::MAX);
         self.at.after = page.records.last().map(|last| last.salesforce_id.clone());
@@ -359,7 +360,7 @@ async fn compare_records(
     let first = Comparisons::of(job, mapped, planner, &by_id).await?;
     findings.compared += u64::try_from(records.len()).unwrap_or(u64::MAX);
     findings.allowed += first.allowed;
-    findings.unlinked = first.unlinked;
+    findings.unrecorded = first.unrecorded;
     if first.drifted.is_empty() {
         return Ok(());
     }
@@ -381,7 +382,7 @@ async fn compare_records(
 struct Comparisons {
     drifted: BTreeMap<SalesforceId, DriftItem>,
     allowed: u64,
-    unlinked: Vec<SalesforceRecord>,
+    unrecorded: Vec<SalesforceRecord>,
 }
 
 impl Comparisons {
@@ -402,9 +403,13 @@ impl Comparisons {
         let mut comparisons = Self::default();
         for (id, record) in read {
             let Some(observed) = observed.get(id) else {
-                comparisons.unlinked.push(record.clone());
+                comparisons.unrecorded.push(record.clone());
                 continue;
             };
+            if reads_otherwise(planner, observed, record) {
+                comparisons.unrecorded.push(record.clone());
+                continue;
+            }
             match compare(mapped, planner, observed, Some(record)) {
                 Comparison::Equal => {}
                 Comparison::Allowed => comparisons.allowed += 1,
@@ -417,8 +422,8 @@ impl Comparisons {
     }
 }
 
-/// Enqueues drifted and vanished records to be read again, and records observations of records without a
-/// link.
+/// Enqueues what a page found: drifted and vanished records are read again, the others are recorded as
+/// observed.
 async fn enqueue(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -434,10 +439,10 @@ async fn enqueue(
     if !records.is_empty() {
         report.enqueued += job.store().enqueue_repair(mapped, &records).await?;
     }
-    if !findings.unlinked.is_empty() {
+    if !findings.unrecorded.is_empty() {
         let cursor = format!("reconcile:{}", job.shared.ids.uuid());
         let observations: Vec<SalesforceObservation> = findings
-            .unlinked
+            .unrecorded
             .iter()
             .map(|record| snapshot(job, mapped, record, &cursor))
             .collect();

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::rest::{Fetched, RestCall, RestClient};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::type_table::FieldKind;
 use crate::model::value::{Decimal, Value};
 use crate::ports::salesforce::{Disposition, SalesforceError};
 
@@ -81,10 +82,9 @@ impl Schemas {
             .as_ref()
             .and_then(|schema| schema.fields.get(field))
             .map(|field| &field.field_type);
-        let number = match field_type {
-            Some(FieldType::Integer | FieldType::Decimal { .. }) => Decimal::parse(external_id),
-            Some(_) | None => None,
-        };
+        let number = field_type
+            .filter(|field_type| field_type.is_number())
+            .and_then(|_| Decimal::parse(external_id));
         number.map_or_else(
             || Json::from(external_id),
             |number| Value::Number(number).to_json(),
@@ -194,6 +194,8 @@ struct DescribedField {
     calculated: bool,
     #[serde(default)]
     auto_number: bool,
+    #[serde(default)]
+    html_formatted: bool,
 }
 
 impl DescribedField {
@@ -213,13 +215,14 @@ impl DescribedField {
     }
 
     fn field_type(&self) -> FieldType {
-        match self.kind.as_str() {
-            "string" | "textarea" | "picklist" | "phone" | "email" | "url" | "combobox"
-            | "encryptedstring" => FieldType::Text {
-                length: self.length,
-            },
-            "multipicklist" => FieldType::MultiPicklist,
-            "reference" => FieldType::Reference {
+        let length = self.length;
+        match FieldKind::described(&self.kind, self.html_formatted) {
+            FieldKind::Text => FieldType::Text { length },
+            FieldKind::Email => FieldType::Email { length },
+            FieldKind::RichText => FieldType::RichText { length },
+            FieldKind::EncryptedText => FieldType::EncryptedText { length },
+            FieldKind::MultiPicklist => FieldType::MultiPicklist,
+            FieldKind::Reference => FieldType::Reference {
                 to: self
                     .reference_to
                     .iter()
@@ -227,18 +230,18 @@ impl DescribedField {
                     .collect(),
                 relationship: self.relationship_name.clone(),
             },
-            "id" => FieldType::Id,
-            "boolean" => FieldType::Boolean,
-            "int" | "long" => FieldType::Integer,
-            "double" | "currency" | "percent" => FieldType::Decimal {
+            FieldKind::Id => FieldType::Id,
+            FieldKind::Boolean => FieldType::Boolean,
+            FieldKind::Integer => FieldType::Integer,
+            FieldKind::Decimal => FieldType::Decimal {
                 precision: self.precision,
                 scale: self.scale,
             },
-            "date" => FieldType::Date,
-            "datetime" => FieldType::DateTime,
-            "time" => FieldType::Time,
-            other => FieldType::Unsupported {
-                name: other.to_owned(),
+            FieldKind::Date => FieldType::Date,
+            FieldKind::DateTime => FieldType::DateTime,
+            FieldKind::Time => FieldType::Time,
+            FieldKind::Unsupported => FieldType::Unsupported {
+                name: self.kind.clone(),
             },
         }
     }

@@ -160,6 +160,7 @@ impl EventFilter {
             external_id: event_object.external_id_in(&fields),
             kind,
             fields,
+            unreadable: BTreeMap::new(),
             version: meta.version,
             cursor: meta.cursor,
             ordinal: meta.ordinal,
@@ -306,10 +307,7 @@ fn only_the_whole(
         && !named().any(|named| named.child.is_some())
 }
 
-/// Decimal digits that a double always preserves (IEEE 754 binary64, DBL_DIG).
-const DOUBLE_DIGITS: usize = 15;
-
-/// Returns the canonical value of an event's scalar, or `None` if it is ambiguous.
+/// Returns the canonical value of an event's scalar, or none if it cannot be told for sure.
 fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
     let of_json = |json: Json| canonical::from_salesforce_json(field, &json).ok();
     match avro {
@@ -318,22 +316,12 @@ fn canonical_value(field: &FieldType, avro: &Avro) -> Option<Value> {
         Avro::String(text) => of_json(Json::from(text.as_str())),
         Avro::Int(int) => whole_number(field, i64::from(*int)),
         Avro::Long(long) => whole_number(field, *long),
-        Avro::Double(double) => {
+        Avro::Double(double) if field.is_number() => {
             let number = Decimal::parse(&double.to_string())?;
-            is_exact_as_double(field, &number)
-                .then(|| of_json(Value::Number(number).to_json()))
-                .flatten()
+            of_json(Value::Number(number).to_json())
         }
         _ => None,
     }
-}
-
-/// Returns whether a double preserves every digit that the field can have at this magnitude. Only then is
-/// the shortest decimal of the double certainly the number in Salesforce.
-pub(super) fn is_exact_as_double(field: &FieldType, number: &Decimal) -> bool {
-    field
-        .scale()
-        .is_some_and(|scale| number.whole_digits() + scale as usize <= DOUBLE_DIGITS)
 }
 
 fn whole_number(field: &FieldType, number: i64) -> Option<Value> {

@@ -338,11 +338,11 @@ impl Columns {
         }
     }
 
-    /// Returns the row as a record, or `None` if it has no id. Leaves out a value without a canonical form:
-    /// that field was then not observed.
+    /// Returns the row as a record, or none if it has no id.
     fn record(&self, row: &Row) -> Option<SalesforceRecord> {
         let salesforce_id = id_in(row, ID)?;
         let mut fields = Payload::new();
+        let mut unreadable = BTreeMap::new();
         for field in &self.wanted {
             let (Some(json), Some(described)) =
                 (row.get(field.as_str()), self.schema.fields.get(field))
@@ -354,10 +354,9 @@ impl Columns {
                 Ok(value) => {
                     fields.insert(field.clone(), value);
                 }
-                Err(error) => tracing::warn!(
-                    object = %self.schema.object, salesforce_id = %salesforce_id, field = %field, %error,
-                    "a value read from Salesforce has no canonical form and is left out"
-                ),
+                Err(error) => {
+                    unreadable.insert(field.clone(), error.to_string());
+                }
             }
         }
         let deleted = match row.get(IS_DELETED).and_then(Json::as_bool) {
@@ -372,6 +371,7 @@ impl Columns {
             salesforce_id,
             deleted,
             fields,
+            unreadable,
             version: Version {
                 modified_ms,
                 commit_number: None,

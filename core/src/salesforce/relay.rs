@@ -12,15 +12,13 @@ use serde_json::{Map, Value as Json};
 
 use super::CLIENT_TAG;
 use super::avro::{ChangeType, EventHeader, flat_name};
-use super::event::{
-    Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves, is_exact_as_double,
-};
+use super::event::{Content, EventFilter, EventMeta, EventObject, EventReading, Ourselves};
 use crate::model::canonical;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::schema::ObjectSchema;
-use crate::model::value::{Decimal, Payload, Value};
+use crate::model::value::{Payload, Value};
 use crate::ports::salesforce::{Interest, SalesforceError};
 
 /// Prefix of the source of every relayed event, before the org's id (Salesforce Event Relay, partner
@@ -382,11 +380,6 @@ impl<'a> EventFields<'a> {
             return None;
         }
         let field_type = &event_object.described(field)?.field_type;
-        if let Json::Number(number) = json
-            && !is_exact_as_double(field_type, &Decimal::parse(&number.to_string())?)
-        {
-            return None;
-        }
         canonical::from_salesforce_json(field_type, json).ok()
     }
 }

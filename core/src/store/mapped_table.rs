@@ -1,6 +1,8 @@
 //! The users' tables: their shape, their rows, their capture triggers.
 
+pub(crate) mod columns;
 pub(crate) mod facts;
+pub(crate) mod fit;
 pub(crate) mod keys;
 pub(crate) mod read;
 pub(crate) mod rejected_columns;

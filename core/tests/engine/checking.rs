@@ -2,6 +2,7 @@
 
 use syncline::config::Config;
 use syncline::engine::check::{Level, check_object};
+use syncline::model::column::ColumnType;
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
 use syncline::ports::SalesforcePort;
 use syncline::ports::operator_store::{ColumnFacts, TableFacts};
@@ -40,11 +41,17 @@ fn column(type_name: &str) -> ColumnFacts {
 
 fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
     ColumnFacts {
-        type_name: type_name.to_owned(),
-        length: None,
-        scale: None,
+        column_type: ColumnType::of(type_name, type_name, false, -1),
         not_null,
         generated: false,
+    }
+}
+
+/// A modifier is the length plus four, or the scale.
+fn modified(type_name: &str, modifier: i32) -> ColumnFacts {
+    ColumnFacts {
+        column_type: ColumnType::of(type_name, type_name, false, modifier + 4),
+        ..column(type_name)
     }
 }
 
@@ -127,17 +134,16 @@ async fn external_id_must_be_unique_on_both_sides() {
 #[tokio::test]
 async fn columns_that_would_lose_values_are_reported() {
     let found = found(|_, _, table| {
-        table.columns.get_mut(&named("revenue")).unwrap().scale = Some(1);
-        let name = table.columns.get_mut(&named("name")).unwrap();
-        name.type_name = "varchar".to_owned();
-        name.length = Some(50);
-        table.columns.insert(named("phone"), column("timestamptz"));
+        let columns = &mut table.columns;
+        columns.insert(named("revenue"), modified("numeric", 1));
+        columns.insert(named("name"), modified("varchar", 50));
+        columns.insert(named("phone"), column("timestamptz"));
     })
     .await;
     assert_eq!(
         found,
         [
-            "error: column revenue keeps 1 digits after the point, AnnualRevenue 2: Postgres would round",
+            "error: column revenue keeps 1 digits after the point, AnnualRevenue 2: values with more are parked",
             "warning: column name holds 50 characters, Name 255: longer values are parked",
             "error: column phone of type timestamptz cannot hold Phone",
         ]

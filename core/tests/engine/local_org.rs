@@ -46,8 +46,13 @@ enum Access {
 impl LocalOrg {
     /// Returns the built-in org without records.
     pub(crate) fn new() -> Self {
+        Self::of(Org::default())
+    }
+
+    /// Returns this org in this process.
+    pub(crate) fn of(org: Org) -> Self {
         Self {
-            access: Access::InProcess(InProcess::new(Org::default(), KEEP_ALIVE)),
+            access: Access::InProcess(InProcess::new(org, KEEP_ALIVE)),
         }
     }
 
@@ -192,6 +197,12 @@ impl LocalOrg {
     /// Adds automation.
     pub(crate) fn flow(&self, flow: Json) {
         self.control("POST", "flow", &flow);
+    }
+
+    /// An administrator changes the type of a field.
+    pub(crate) fn convert(&self, object: &str, field: Json) {
+        let order = json!({"object": object, "convert_field": field});
+        self.control("POST", "schema", &order);
     }
 
     /// Ends every session.

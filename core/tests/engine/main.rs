@@ -8,6 +8,7 @@
 mod bad_values;
 mod both_sides;
 mod checking;
+mod column_types;
 mod crashes;
 mod delete_guard;
 mod faults;

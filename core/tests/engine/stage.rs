@@ -57,6 +57,11 @@ impl Stage {
         stage
     }
 
+    /// Opens a stage between this org and a database with the control plane, without triggers.
+    pub(crate) async fn of(org: LocalOrg, mapping: &str) -> Self {
+        Self::between(org, mapping, migrated_tables().await)
+    }
+
     /// Opens a stage whose database has the tables and no control plane.
     pub(crate) async fn prepared(mapping: &str) -> Self {
         Self::between(LocalOrg::new(), mapping, tables().await)

@@ -319,6 +319,7 @@ pub(crate) fn seen(
         external_id: whole.then(|| external_id.to_owned()),
         kind,
         fields,
+        unreadable: BTreeMap::new(),
         version: Version {
             modified_ms: Some(stamp * 1_000),
             commit_number: None,

@@ -1,14 +1,18 @@
 //! Converts raw values to canonical ones: equal content has one form, whatever its source.
 //!
-//! The field's type in describe decides the form. No value is rounded or truncated: a value that is invalid
-//! for the field is an error with the reason. The only exception are times finer than a millisecond, which
-//! are truncated, because no Salesforce field can hold them.
+//! Driven by the field's type as describe shows it; the rules are the rows of
+//! [`type_table`](super::type_table). A canonical value is what Salesforce would hold, so a value of
+//! Postgres is taken through the same changes that Salesforce makes when it stores it: trimmed, lower
+//! case for e-mail, the nearest double, whole seconds. Beyond these, nothing is rounded or cut to fit: what
+//! a field cannot hold is an error that names why. What Salesforce shows is taken whatever its length,
+//! digits or year: it holds it.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use serde_json::Value as Json;
 
 use super::ids::SalesforceId;
 use super::schema::FieldType;
+use super::type_table::FieldKind;
 use super::value::{Decimal, Value};
 
 /// Why a raw value has no canonical form in a field. Contains no record value, so it is safe to log.
@@ -18,21 +22,22 @@ pub enum ValueError {
     #[error("the text holds a NUL character, which Postgres cannot store")]
     Nul,
     /// Longer than the field.
-    #[error("the text has {held} characters, the field holds {length}")]
+    #[error("the text has {held} characters (UTF-16 units), the field holds {length}")]
     TooLong {
-        /// Characters given.
+        /// Characters given, in UTF-16 units.
         held: usize,
         /// Characters the field holds.
         length: u32,
     },
-    /// More digits after the point than the field.
-    #[error("the number has {held} digits after the point, the field holds {scale}")]
-    TooManyFractionDigits {
+    /// A whole number is wanted.
+    #[error("the number has {held} digits after the point, the field holds whole numbers")]
+    NotWhole {
         /// Digits given.
         held: usize,
-        /// Digits the field holds.
-        scale: u32,
     },
+    /// Beyond 32 bits.
+    #[error("the number lies outside -2147483648 to 2147483647, which the field holds")]
+    BeyondInteger,
     /// More digits before the point than the field.
     #[error("the number has {held} digits before the point, the field holds {most}")]
     TooManyWholeDigits {
@@ -44,6 +49,15 @@ pub enum ValueError {
     /// Salesforce keeps dates of the years 1700 to 4000 (SOQL reference, "Date formats").
     #[error("the date is outside the years 1700 to 4000 that Salesforce supports")]
     OutOfRange,
+    /// A choice that contains the separator of choices.
+    #[error("a choice contains a semicolon, which separates choices in Salesforce")]
+    Separator,
+    /// Encrypted text as Salesforce shows it to users who may not see it.
+    #[error(
+        "the org shows our user a masked value. Grant the integration user the permission \"View \
+         Encrypted Data\", or remove the field from the mapping"
+    )]
+    Masked,
     /// Of another shape than the field's type.
     #[error("it is not {wanted}")]
     NotA {
@@ -63,36 +77,26 @@ pub enum ValueError {
 /// A reference column contains the parent's external id, so any text is valid. A timestamp without a zone is
 /// UTC. Fails if the value is invalid for the field.
 pub fn from_postgres(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
-    let value = match field {
-        FieldType::Reference { .. } => text(scalar_text(json)?.as_deref()),
-        FieldType::Text { .. }
-        | FieldType::MultiPicklist
-        | FieldType::Id
-        | FieldType::Boolean
-        | FieldType::Integer
-        | FieldType::Decimal { .. }
-        | FieldType::Date
-        | FieldType::DateTime
-        | FieldType::Time
-        | FieldType::Unsupported { .. } => from_salesforce_json(field, json),
+    let value = match (field, json) {
+        (FieldType::Reference { .. }, json) => text(scalar_text(json)?.as_deref()),
+        (FieldType::MultiPicklist, Json::Array(choices)) => choices_of(choices),
+        (field, json) => read(field, json),
     }?;
-    within_length(field, &value)?;
+    check_room(field, json, &value)?;
     Ok(value)
 }
 
 /// Returns the canonical value of a field, from the JSON of a REST answer.
 ///
 /// A reference is the parent's id in its 18-character form. Fails if the value does not have the
-/// field's type.
+/// field's type, or is masked.
 pub fn from_salesforce_json(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
-    match (field, json) {
-        (FieldType::Boolean, Json::Bool(boolean)) => Ok(Value::Boolean(*boolean)),
-        (_, Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => {
-            from_text(field, scalar_text(json)?.as_deref())
+    let value = read(field, json)?;
+    match (field, &value) {
+        (FieldType::EncryptedText { .. }, Value::Text(text)) if is_masked(text) => {
+            Err(ValueError::Masked)
         }
-        (_, Json::Array(_) | Json::Object(_)) => Err(ValueError::NotA {
-            wanted: "a single value",
-        }),
+        (_, _) => Ok(value),
     }
 }
 
@@ -100,7 +104,7 @@ pub fn from_salesforce_json(field: &FieldType, json: &Json) -> Result<Value, Val
 ///
 /// Fails if the text does not have the field's type.
 pub fn from_csv(field: &FieldType, cell: &str) -> Result<Value, ValueError> {
-    from_text(field, Some(cell))
+    from_salesforce_json(field, &Json::from(cell))
 }
 
 /// Returns the canonical value of a date, datetime or time from a change event, in milliseconds since the
@@ -111,22 +115,23 @@ pub fn from_epoch_ms(field: &FieldType, ms: i64) -> Result<Value, ValueError> {
     let moment = DateTime::UNIX_EPOCH
         .naive_utc()
         .checked_add_signed(TimeDelta::try_milliseconds(ms).ok_or(ValueError::OutOfRange)?)
+        .filter(|moment| (0..=9999).contains(&moment.year()))
         .ok_or(ValueError::OutOfRange)?;
-    match field {
-        FieldType::Date => in_range(moment.date()).map(|date| Value::Text(date_text(date))),
-        FieldType::DateTime => {
-            in_range(moment.date())?;
-            Ok(Value::Text(datetime_text(moment)))
-        }
-        FieldType::Time => Ok(Value::Text(format!("{}Z", time_text(moment.time())))),
-        FieldType::Text { .. }
-        | FieldType::MultiPicklist
-        | FieldType::Reference { .. }
-        | FieldType::Id
-        | FieldType::Boolean
-        | FieldType::Integer
-        | FieldType::Decimal { .. }
-        | FieldType::Unsupported { .. } => Err(ValueError::NotA {
+    match field.kind() {
+        FieldKind::Date => Ok(Value::Text(date_text(moment.date()))),
+        FieldKind::DateTime => Ok(Value::Text(datetime_text(moment))),
+        FieldKind::Time => Ok(Value::Text(format!("{}Z", time_text(moment.time())))),
+        FieldKind::Text
+        | FieldKind::Email
+        | FieldKind::RichText
+        | FieldKind::EncryptedText
+        | FieldKind::MultiPicklist
+        | FieldKind::Reference
+        | FieldKind::Id
+        | FieldKind::Boolean
+        | FieldKind::Integer
+        | FieldKind::Decimal
+        | FieldKind::Unsupported => Err(ValueError::NotA {
             wanted: "a field of time",
         }),
     }
@@ -161,6 +166,14 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c != '\0' && (c.is_whitespace() || c.is_control()))
 }
 
+/// Returns the canonical value of a scalar, whatever room the field has.
+fn read(field: &FieldType, json: &Json) -> Result<Value, ValueError> {
+    match (field, json) {
+        (FieldType::Boolean, Json::Bool(boolean)) => Ok(Value::Boolean(*boolean)),
+        (field, json) => from_text(field, scalar_text(json)?.as_deref()),
+    }
+}
+
 fn from_text(field: &FieldType, raw: Option<&str>) -> Result<Value, ValueError> {
     let raw = raw.map(trimmed).filter(|text| !text.is_empty());
     let wanted = |wanted| ValueError::NotA { wanted };
@@ -170,25 +183,29 @@ fn from_text(field: &FieldType, raw: Option<&str>) -> Result<Value, ValueError> 
         }),
         (FieldType::Boolean, None) => Ok(Value::Boolean(false)),
         (_, None) => Ok(Value::Null),
-        (FieldType::Text { .. }, raw) => text(raw),
-        (FieldType::MultiPicklist, Some(raw)) => multi_picklist(raw),
+        (FieldType::Email { .. }, Some(raw)) => text(Some(&raw.to_lowercase())),
+        (
+            FieldType::Text { .. } | FieldType::RichText { .. } | FieldType::EncryptedText { .. },
+            raw,
+        ) => text(raw),
+        (FieldType::MultiPicklist, Some(raw)) => multi_picklist(raw.split(';')),
         (FieldType::Reference { .. } | FieldType::Id, Some(raw)) => SalesforceId::parse(raw)
             .map(|id| Value::text(id.as_str()))
             .map_err(|_| wanted("a Salesforce id")),
         (FieldType::Boolean, Some(raw)) => boolean(raw).ok_or_else(|| wanted("true or false")),
-        (FieldType::Integer, Some(raw)) => number(raw, None),
-        (FieldType::Decimal { precision, scale }, Some(raw)) => {
-            number(raw, Some((*precision, *scale)))
-        }
+        (FieldType::Integer, Some(raw)) => Decimal::parse(raw)
+            .map(Value::Number)
+            .ok_or_else(|| wanted("a number")),
+        (FieldType::Decimal { .. }, Some(raw)) => Decimal::parse(raw)
+            .and_then(|number| number.nearest_double())
+            .map(Value::Number)
+            .ok_or_else(|| wanted("a number")),
         (FieldType::Date, Some(raw)) => parse_date(raw)
-            .ok_or_else(|| wanted("a date"))
-            .and_then(in_range)
-            .map(|date| Value::Text(date_text(date))),
-        (FieldType::DateTime, Some(raw)) => {
-            let moment = parse_datetime(raw).ok_or_else(|| wanted("a date and time"))?;
-            in_range(moment.date())?;
-            Ok(Value::Text(datetime_text(moment)))
-        }
+            .map(|date| Value::Text(date_text(date)))
+            .ok_or_else(|| wanted("a date")),
+        (FieldType::DateTime, Some(raw)) => parse_datetime(raw)
+            .map(|moment| Value::Text(datetime_text(moment)))
+            .ok_or_else(|| wanted("a date and time")),
         (FieldType::Time, Some(raw)) => parse_time(raw.trim_end_matches('Z'))
             .map(|time| Value::Text(format!("{}Z", time_text(time))))
             .ok_or_else(|| wanted("a time of day")),
@@ -219,17 +236,44 @@ fn text(raw: Option<&str>) -> Result<Value, ValueError> {
     }
 }
 
-/// Sorts the values of a multi-select picklist. Salesforce returns them in the picklist's order, which may
-/// change.
-fn multi_picklist(raw: &str) -> Result<Value, ValueError> {
-    let mut chosen: Vec<&str> = raw
-        .split(';')
+/// Salesforce returns the chosen values in the picklist's order, which describe may change: sorted,
+/// the same choice is the same text.
+fn multi_picklist<'a>(choices: impl Iterator<Item = &'a str>) -> Result<Value, ValueError> {
+    let mut chosen: Vec<&str> = choices
         .map(trimmed)
         .filter(|choice| !choice.is_empty())
         .collect();
     chosen.sort_unstable();
     chosen.dedup();
     text(Some(&chosen.join(";")))
+}
+
+/// Returns the choices that an array column holds.
+fn choices_of(choices: &[Json]) -> Result<Value, ValueError> {
+    let choices: Option<Vec<&str>> = choices.iter().map(Json::as_str).collect();
+    let choices = choices.ok_or(ValueError::NotA {
+        wanted: "a list of texts",
+    })?;
+    if choices.iter().any(|choice| choice.contains(';')) {
+        return Err(ValueError::Separator);
+    }
+    multi_picklist(choices.into_iter())
+}
+
+/// Returns whether a text is what Salesforce shows instead of one that the user may not see: a mask,
+/// and at most the last four letters or digits of the text, with separators (Salesforce help, "Classic
+/// Encryption for Custom Fields": mask types). A text that only looks like that is taken for masked, too:
+/// a mask that is taken for a value would replace it.
+fn is_masked(text: &str) -> bool {
+    const SHOWN_MAX: usize = 4;
+    let plain: Vec<char> = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == '*')
+        .collect();
+    ['*', 'X'].into_iter().any(|mask| {
+        let hidden = plain.iter().take_while(|c| **c == mask).count();
+        hidden > 0 && plain.len() - hidden <= SHOWN_MAX
+    })
 }
 
 fn boolean(raw: &str) -> Option<Value> {
@@ -240,38 +284,28 @@ fn boolean(raw: &str) -> Option<Value> {
     }
 }
 
-/// `digits` is precision and scale; without them it is a whole number.
-fn number(raw: &str, digits: Option<(u32, u32)>) -> Result<Value, ValueError> {
-    let number = Decimal::parse(raw).ok_or(ValueError::NotA { wanted: "a number" })?;
-    let scale = digits.map_or(0, |(_, scale)| scale);
-    if number.scale() > scale as usize {
-        return Err(ValueError::TooManyFractionDigits {
-            held: number.scale(),
-            scale,
-        });
-    }
-    if let Some((precision, scale)) = digits.filter(|(precision, _)| *precision > 0) {
-        let most = precision.saturating_sub(scale);
-        if number.whole_digits() > most as usize {
-            return Err(ValueError::TooManyWholeDigits {
-                held: number.whole_digits(),
-                most,
-            });
-        }
-    }
-    Ok(Value::Number(number))
-}
-
-/// Refuses text that is longer than its field.
-fn within_length(field: &FieldType, value: &Value) -> Result<(), ValueError> {
+/// Fails if the field has no room for the value: it is refused before it travels, never cut.
+fn check_room(field: &FieldType, json: &Json, value: &Value) -> Result<(), ValueError> {
     match (field, value) {
-        (FieldType::Text { length }, Value::Text(text)) if *length > 0 => {
-            let held = text.chars().count();
-            if held > *length as usize {
-                return Err(ValueError::TooLong {
-                    held,
-                    length: *length,
-                });
+        (_, Value::Text(text)) if field.is_time() => check_year(field, text),
+        (_, Value::Text(text)) => check_length(field.length(), text),
+        (FieldType::Integer, Value::Number(number)) if number.scale() > 0 => {
+            Err(ValueError::NotWhole {
+                held: number.scale(),
+            })
+        }
+        (FieldType::Integer, Value::Number(number)) => number
+            .as_str()
+            .parse::<i32>()
+            .map(drop)
+            .map_err(|_| ValueError::BeyondInteger),
+        (FieldType::Decimal { precision, scale }, Value::Number(_)) if *precision > 0 => {
+            // As written: the nearest double may have a digit more.
+            let written = scalar_text(json)?.and_then(|text| Decimal::parse(trimmed(&text)));
+            let held = written.map_or(0, |number| number.whole_digits());
+            let most = precision.saturating_sub(*scale);
+            if held > most as usize {
+                return Err(ValueError::TooManyWholeDigits { held, most });
             }
             Ok(())
         }
@@ -279,11 +313,23 @@ fn within_length(field: &FieldType, value: &Value) -> Result<(), ValueError> {
     }
 }
 
-fn in_range(date: NaiveDate) -> Result<NaiveDate, ValueError> {
-    if (1700..=4000).contains(&date.year()) {
-        Ok(date)
-    } else {
-        Err(ValueError::OutOfRange)
+fn check_length(length: Option<u32>, text: &str) -> Result<(), ValueError> {
+    let Some(length) = length.filter(|length| *length > 0) else {
+        return Ok(());
+    };
+    let held = text.encode_utf16().count();
+    if held > length as usize {
+        return Err(ValueError::TooLong { held, length });
+    }
+    Ok(())
+}
+
+fn check_year(field: &FieldType, canonical: &str) -> Result<(), ValueError> {
+    let year = canonical.get(..4).and_then(|year| year.parse::<i32>().ok());
+    match (field.kind(), year) {
+        (FieldKind::Time, _) => Ok(()),
+        (_, Some(1700..=4000)) => Ok(()),
+        (_, Some(_) | None) => Err(ValueError::OutOfRange),
     }
 }
 
@@ -301,8 +347,10 @@ fn time_text(time: NaiveTime) -> String {
     )
 }
 
+/// Whole seconds: Salesforce cuts the rest.
 fn datetime_text(moment: NaiveDateTime) -> String {
-    format!("{}T{}Z", date_text(moment.date()), time_text(moment.time()))
+    let whole = moment.with_nanosecond(0).unwrap_or(moment);
+    format!("{}T{}Z", date_text(whole.date()), time_text(whole.time()))
 }
 
 /// A date, or a timestamp that is exactly midnight.

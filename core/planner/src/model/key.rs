@@ -147,6 +147,7 @@ impl KeyForm {
             }
             (false, false, Self::CaseSensitive) => Ok(text.to_owned()),
             (false, false, Self::Numeric) => Decimal::parse(text)
+                .and_then(|number| number.nearest_double())
                 .map(|number| number.to_string())
                 .ok_or(SyncKeyError::NotANumber),
         }

@@ -65,6 +65,10 @@ pub struct RemoteState {
     pub presence_version: Version,
     /// Its fields.
     pub fields: BTreeMap<FieldName, RemoteField>,
+    /// Fields whose value could not be read last, with the reason. They are not planned: whatever is
+    /// known of them from before may be out of date.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<FieldName, String>,
 }
 
 /// Salesforce automation stored another value than the one we sent.

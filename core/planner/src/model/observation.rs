@@ -1,11 +1,12 @@
 //! Observations of Salesforce, and their order.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::cursor::SourceCursor;
-use super::ids::{ObjectName, SalesforceId};
+use super::ids::{FieldName, ObjectName, SalesforceId};
 use super::value::Payload;
 
 /// The version of an observation.
@@ -117,6 +118,8 @@ pub struct SalesforceObservation {
     pub kind: ObservationKind,
     /// Canonical values; references hold the 18-character id of the parent.
     pub fields: Payload,
+    /// Fields whose values cannot be read, with the reason. It holds no value.
+    pub unreadable: BTreeMap<FieldName, String>,
     /// Its version.
     pub version: Version,
     /// Where it was seen.

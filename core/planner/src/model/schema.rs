@@ -5,14 +5,30 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{FieldName, ObjectName};
+use super::type_table::FieldKind;
 
 /// The type of a field, with the properties that shape its canonical value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum FieldType {
-    /// string, textarea, picklist, phone, email, url, combobox, encrypted string.
+    /// string, textarea, picklist, phone, url, combobox.
     Text {
-        /// Longest content in characters.
+        /// Longest content in UTF-16 units.
+        length: u32,
+    },
+    /// Stored in lower case.
+    Email {
+        /// Longest content in UTF-16 units.
+        length: u32,
+    },
+    /// HTML, of which Salesforce stores what its sanitiser leaves.
+    RichText {
+        /// Longest content in UTF-16 units.
+        length: u32,
+    },
+    /// Text that Salesforce shows masked to users without the permission to see it.
+    EncryptedText {
+        /// Longest content in UTF-16 units.
         length: u32,
     },
     /// Values joined with `;`, in canonical (sorted) order.
@@ -52,24 +68,37 @@ pub enum FieldType {
 
 /// Properties of a type, so that only decisions about every type list them all.
 impl FieldType {
+    /// Returns the kind, whose row in the type table has the rules.
+    pub fn kind(&self) -> FieldKind {
+        match self {
+            Self::Text { .. } => FieldKind::Text,
+            Self::Email { .. } => FieldKind::Email,
+            Self::RichText { .. } => FieldKind::RichText,
+            Self::EncryptedText { .. } => FieldKind::EncryptedText,
+            Self::MultiPicklist => FieldKind::MultiPicklist,
+            Self::Reference { .. } => FieldKind::Reference,
+            Self::Id => FieldKind::Id,
+            Self::Boolean => FieldKind::Boolean,
+            Self::Integer => FieldKind::Integer,
+            Self::Decimal { .. } => FieldKind::Decimal,
+            Self::Date => FieldKind::Date,
+            Self::DateTime => FieldKind::DateTime,
+            Self::Time => FieldKind::Time,
+            Self::Unsupported { .. } => FieldKind::Unsupported,
+        }
+    }
+
     /// Returns whether values are numbers.
     pub fn is_number(&self) -> bool {
-        self.scale().is_some()
+        matches!(self.kind(), FieldKind::Integer | FieldKind::Decimal)
     }
 
     /// Returns whether values are dates, times or both.
     pub fn is_time(&self) -> bool {
-        match self {
-            Self::Date | Self::DateTime | Self::Time => true,
-            Self::Text { .. }
-            | Self::MultiPicklist
-            | Self::Reference { .. }
-            | Self::Id
-            | Self::Boolean
-            | Self::Integer
-            | Self::Decimal { .. }
-            | Self::Unsupported { .. } => false,
-        }
+        matches!(
+            self.kind(),
+            FieldKind::Date | FieldKind::DateTime | FieldKind::Time
+        )
     }
 
     /// Returns whether values are checkboxes, which are never null.
@@ -77,10 +106,13 @@ impl FieldType {
         *self == Self::Boolean
     }
 
-    /// Returns the most characters of a text.
+    /// Returns the most UTF-16 units of a text.
     pub fn length(&self) -> Option<u32> {
         match self {
-            Self::Text { length } => Some(*length),
+            Self::Text { length }
+            | Self::Email { length }
+            | Self::RichText { length }
+            | Self::EncryptedText { length } => Some(*length),
             Self::MultiPicklist
             | Self::Reference { .. }
             | Self::Id
@@ -94,45 +126,23 @@ impl FieldType {
         }
     }
 
-    /// Returns the digits after the point of a number.
-    pub fn scale(&self) -> Option<u32> {
-        match self {
-            Self::Integer => Some(0),
-            Self::Decimal { scale, .. } => Some(*scale),
-            Self::Text { .. }
-            | Self::MultiPicklist
-            | Self::Reference { .. }
-            | Self::Id
-            | Self::Boolean
-            | Self::Date
-            | Self::DateTime
-            | Self::Time
-            | Self::Unsupported { .. } => None,
-        }
-    }
-
     /// Returns the objects that a lookup may point to; `None` for a field that is not a lookup.
     pub fn targets(&self) -> Option<&[ObjectName]> {
-        match self {
-            Self::Reference { to, .. } => Some(to),
-            Self::Text { .. }
-            | Self::MultiPicklist
-            | Self::Id
-            | Self::Boolean
-            | Self::Integer
-            | Self::Decimal { .. }
-            | Self::Date
-            | Self::DateTime
-            | Self::Time
-            | Self::Unsupported { .. } => None,
-        }
+        self.lookup().map(|(to, _)| to)
     }
 
     /// Returns the name of a lookup's relationship in SOQL and in payloads, if it has one.
     pub fn relationship(&self) -> Option<&str> {
+        self.lookup().and_then(|(_, relationship)| relationship)
+    }
+
+    fn lookup(&self) -> Option<(&[ObjectName], Option<&str>)> {
         match self {
-            Self::Reference { relationship, .. } => relationship.as_deref(),
+            Self::Reference { to, relationship } => Some((to, relationship.as_deref())),
             Self::Text { .. }
+            | Self::Email { .. }
+            | Self::RichText { .. }
+            | Self::EncryptedText { .. }
             | Self::MultiPicklist
             | Self::Id
             | Self::Boolean

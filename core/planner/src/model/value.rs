@@ -1,7 +1,8 @@
 //! Canonical values: equal content has one form, whatever its source.
 //!
-//! The form is that of Salesforce: its scale, milliseconds, trimmed text. The same record read by REST, Bulk
-//! CSV, change event or Postgres row has equal values.
+//! Canonical is what Salesforce holds: doubles, whole seconds, trimmed text. The same record read by REST,
+//! Bulk CSV, change event or Postgres row gives equal values, and two values are equal if their canonical
+//! forms are the same: planner, comparison and recognition of echoes use no other equality.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -201,6 +202,18 @@ impl Decimal {
             .split_once('.')
             .map_or(unsigned, |(whole, _)| whole);
         if whole == "0" { 0 } else { whole.len() }
+    }
+
+    /// Returns the number as Salesforce keeps it: the shortest decimal of the nearest double (IEEE 754
+    /// binary64). Returns none if it lies beyond all doubles.
+    pub fn nearest_double(&self) -> Option<Self> {
+        // Every decimal of so many digits is the shortest one of its double (DBL_DIG).
+        const DIGITS_KEPT: usize = 15;
+        if self.0.len() <= DIGITS_KEPT {
+            return Some(self.clone());
+        }
+        let double: f64 = self.0.parse().ok()?;
+        Self::parse(&double.to_string())
     }
 
     /// Returns the number as JSON, with all its digits.

@@ -31,6 +31,8 @@ pub(super) enum Effect {
     PresenceVersion(Version),
     /// A field of the remote state.
     Field(FieldName, RemoteField),
+    /// A field whose value cannot be read, and why.
+    Unreadable(FieldName, String),
     /// A field of our write was echoed.
     Echoed(IntentId, FieldName),
     /// A write of ours has its final state.
@@ -101,7 +103,11 @@ impl<'a> Absorbing<'a> {
             Effect::Presence(presence) => absorbed.remote_state.presence = presence,
             Effect::PresenceVersion(version) => absorbed.remote_state.presence_version = version,
             Effect::Field(field, remote) => {
+                absorbed.remote_state.unreadable.remove(&field);
                 absorbed.remote_state.fields.insert(field, remote);
+            }
+            Effect::Unreadable(field, reason) => {
+                absorbed.remote_state.unreadable.insert(field, reason);
             }
             Effect::Echoed(intent, field) => absorbed.echoed.push((intent, field)),
             Effect::Intent(intent, state) => absorbed.intents.push((intent, state)),

@@ -31,6 +31,7 @@ impl Shown<'_> {
 
 /// Calls `take_one` for every field that is not older than the remote state.
 pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'a>, &Shown<'_>)) {
+    take_unreadable(record);
     for (field, value) in &record.seen.fields {
         let prior = record.so_far().remote_state.fields.get(field).cloned();
         let order = prior.as_ref().map_or(VersionOrder::Newer, |prior| {
@@ -50,6 +51,32 @@ pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'
                 take_one(record, &shown);
             }
         }
+    }
+}
+
+/// Notes the fields that cannot be read. A field that can be read now is planned again.
+fn take_unreadable(record: &mut Absorbing<'_>) {
+    let all_readable = record.so_far().remote_state.unreadable.is_empty();
+    if all_readable && record.seen.unreadable.is_empty() {
+        return;
+    }
+    let known = record.so_far().remote_state.clone();
+    for (field, reason) in &record.seen.unreadable {
+        let older = known
+            .fields
+            .get(field)
+            .is_some_and(|prior| record.seen.version.order(prior.version) == VersionOrder::Older);
+        if !older && known.unreadable.get(field) != Some(reason) {
+            record.apply(Effect::Unreadable(field.clone(), reason.clone()));
+            record.apply(Effect::Took);
+        }
+    }
+    if known
+        .unreadable
+        .keys()
+        .any(|field| record.seen.fields.contains_key(field))
+    {
+        record.apply(Effect::Dirty);
     }
 }
 

@@ -42,7 +42,7 @@ pub fn settle_applied(
             remote_state: RemoteState {
                 presence: Presence::Deleted,
                 presence_version: link.remote_state.presence_version,
-                fields: BTreeMap::new(),
+                ..RemoteState::default()
             },
             overwritten: Vec::new(),
             state: IntentState::Confirmed,

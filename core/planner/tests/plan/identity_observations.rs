@@ -38,6 +38,7 @@ fn observation(
         external_id: key.map(str::to_owned),
         kind,
         fields: Payload::new(),
+        unreadable: BTreeMap::new(),
         version: Version {
             modified_ms: Some(commit_number * 1_000),
             commit_number: (kind != ObservationKind::Refresh).then_some(commit_number),

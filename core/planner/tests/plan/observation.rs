@@ -25,6 +25,25 @@ fn an_edit_moves_the_remote_state_and_makes_work() {
 }
 
 #[test]
+fn unreadable_field_is_known_as_such_until_it_is_read() {
+    let mut story = Story::agreed("Phone=1");
+    let absorbed = story.sees("snapshot Phone=unreadable @1s");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Taken, true)
+    );
+    assert_eq!(story.link.remote_state.unreadable.len(), 1);
+    assert_eq!(
+        story.remote_state(),
+        "Phone=1",
+        "what was known stays known"
+    );
+    assert!(!story.sees("snapshot Phone=unreadable @2s").dirty);
+    assert!(story.sees("snapshot Phone=1 @3s").dirty);
+    assert!(story.link.remote_state.unreadable.is_empty());
+}
+
+#[test]
 fn older_is_superseded_unordered_needs_a_refresh() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5");

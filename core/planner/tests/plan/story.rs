@@ -168,6 +168,7 @@ fn observation(text: &str) -> SalesforceObservation {
         external_id: None,
         kind,
         fields: Payload::new(),
+        unreadable: BTreeMap::new(),
         version: version(at),
         cursor: SourceCursor::Snapshot("test".to_owned()),
         ordinal: 0,
@@ -178,6 +179,10 @@ fn observation(text: &str) -> SalesforceObservation {
         match word.split_once('=') {
             None => seen.ours = word == "ours",
             Some(("id", text)) => seen.salesforce_id = id(text),
+            Some((name, "unreadable")) => {
+                seen.unreadable
+                    .insert(field(name), "it is masked".to_owned());
+            }
             Some((name, text)) => {
                 seen.fields.insert(field(name), value(text));
             }

@@ -135,6 +135,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
                     .into_iter()
                     .map(|(field, value)| (field, remote_field(value)))
                     .collect(),
+                unreadable: BTreeMap::new(),
             },
             automation_overrides: BTreeMap::new(),
             version: 1,
@@ -209,6 +210,28 @@ fn an_invalid_value_is_withheld_and_others_are_sent() {
     record.rows[0].columns["rating"] = json!("Cold");
     let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
     assert_eq!(sent_and_withheld(&record), (Some(cold), withheld));
+}
+
+#[test]
+fn unreadable_field_is_written_on_neither_side() {
+    let mut record = agreed();
+    let reason = "it is masked".to_owned();
+    record.link.remote_state.unreadable = BTreeMap::from([(name("Name"), reason)]);
+    let withheld = vec![(name("Name"), "unreadable_value".to_owned())];
+    assert_eq!(sent_and_withheld(&record), (None, withheld.clone()));
+    record.rows[0].columns["name"] = json!("Eve");
+    record.rows[0].columns["rating"] = json!("Cold");
+    let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
+    assert_eq!(sent_and_withheld(&record), (Some(cold), withheld));
+    record.link.remote_state.fields.remove(&name("Name"));
+    let mapped = mapped();
+    match ObjectPlanner::new(&mapped).plan(&record) {
+        RecordDecision::Planned { postgres, plan, .. } => {
+            assert_eq!(postgres, None);
+            assert!(!plan.base_advance.contains_key(&name("Name")));
+        }
+        other => panic!("not planned: {other:?}"),
+    }
 }
 
 #[test]

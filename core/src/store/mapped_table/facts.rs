@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::model::ids::ColumnName;
 use crate::model::key::KeyForm;
-use crate::ports::operator_store::{ColumnFacts, TableFacts};
+use crate::ports::operator_store::TableFacts;
 use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::columns::read_columns;
 use crate::store::mapped_table::shape::{
     TableShape, key_form, mapped_columns, picked_json, read_shape, read_shape_only,
 };
@@ -26,73 +26,28 @@ pub struct DuplicateKey {
 /// Most pairs of rows with one key that a check names.
 const DUPLICATES_SHOWN_MAX: i64 = 5;
 
-#[derive(sqlx::FromRow)]
-struct ColumnRow {
-    name: String,
-    type_name: String,
-    length: Option<i32>,
-    scale: Option<i32>,
-    not_null: bool,
-    generated: bool,
-}
-
-/// Reads columns from the catalogue. The type modifier of `varchar(n)` is the length plus four, that of
-/// `numeric(p, s)` has the scale in its low bits, plus four (Postgres sources, "VARHDRSZ").
-const COLUMN_FACTS: &str = "select
-        attribute.attname::text as name,
-        type.typname::text as type_name,
-        case
-            when type.typname in ('varchar', 'bpchar') and attribute.atttypmod >= 4 then attribute.atttypmod - 4
-        end as length,
-        case
-            when type.typname = 'numeric' and attribute.atttypmod >= 4 then (attribute.atttypmod - 4) & 2047
-        end as scale,
-        attribute.attnotnull as not_null,
-        attribute.attgenerated <> '' or attribute.attidentity = 'a' as generated
-    from pg_attribute as attribute
-    join pg_class as class on class.oid = attribute.attrelid
-    join pg_namespace as namespace on namespace.oid = class.relnamespace
-    join pg_type as type on type.oid = attribute.atttypid
-    where namespace.nspname = $1
-    and class.relname = $2
-    and class.relkind in ('r', 'p')
-    and attribute.attnum > 0
-    and not attribute.attisdropped";
-
-/// Reads the definition of a mapped table.
+/// Reads what the database knows of a mapped table.
 pub(crate) async fn table_facts(
     tx: &mut Tx,
     mapped: &MappedObject,
 ) -> Result<TableFacts, StoreError> {
-    let table = &mapped.sync.table;
-    let rows: Vec<ColumnRow> = tx
-        .rows(
-            "reading a mapped table's columns",
-            sqlx::query_as(COLUMN_FACTS)
-                .bind(table.schema.as_str())
-                .bind(table.table.as_str()),
-        )
-        .await?;
-    let mut facts = TableFacts::default();
-    for row in rows {
-        let name =
-            ColumnName::parse(&row.name).map_err(|error| StoreError::Mapping(error.to_string()))?;
-        let column = ColumnFacts {
-            type_name: row.type_name,
-            length: row.length.and_then(|length| u32::try_from(length).ok()),
-            scale: row.scale.and_then(|scale| u32::try_from(scale).ok()),
-            not_null: row.not_null,
-            generated: row.generated,
-        };
-        facts.columns.insert(name, column);
-    }
+    let columns = read_columns(tx, &mapped.sync.table).await?;
+    let mut facts = TableFacts {
+        columns: columns
+            .into_iter()
+            .map(|column| (column.name, column.facts))
+            .collect(),
+        ..TableFacts::default()
+    };
     let whole = mapped_columns(&mapped.sync)
         .iter()
         .all(|column| facts.columns.contains_key(*column));
     if whole {
         let shape = read_shape_only(tx, mapped).await?;
         facts.external_id_unique = shape.external_id_unique;
-        facts.hidden_rows_fix = shape.hidden_rows.map(|hidden| hidden.fix(table));
+        facts.hidden_rows_fix = shape
+            .hidden_rows
+            .map(|hidden| hidden.fix(&mapped.sync.table));
         facts.triggers_installed = is_installed(tx, mapped).await?;
     }
     if facts.hidden_rows_fix.is_none()

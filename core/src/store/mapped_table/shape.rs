@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use crate::config::ObjectSync;
 use crate::model::ids::{ColumnName, TableName};
 use crate::model::key::KeyForm;
+use crate::ports::operator_store::ColumnFacts;
 use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::columns::{Column, read_columns};
 use crate::store::quote;
 use crate::store::transaction::Tx;
 
@@ -17,8 +19,8 @@ use crate::store::transaction::Tx;
 pub(crate) struct TableShape {
     /// Its identity in the catalogue.
     pub(crate) oid: i64,
-    /// Every column's type, domains resolved, as in a column definition list.
-    pub(crate) types: BTreeMap<ColumnName, String>,
+    /// Every column.
+    pub(crate) columns: BTreeMap<ColumnName, ColumnFacts>,
     /// Primary key columns, in its order. Empty if the table has no primary key.
     pub(crate) primary_key: Vec<ColumnName>,
     /// An index makes the external id column unique by itself.
@@ -30,9 +32,10 @@ pub(crate) struct TableShape {
 /// Why our role does not see all rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HiddenRows {
-    role: String,
+    /// Our role.
+    pub(crate) role: String,
     /// The role owns the table, whose policies are forced upon its owner.
-    owned: bool,
+    pub(crate) owned: bool,
 }
 
 impl HiddenRows {
@@ -68,9 +71,18 @@ impl TableShape {
         table: &TableName,
         column: &ColumnName,
     ) -> Result<&str, StoreError> {
-        self.types
+        self.facts(table, column)
+            .map(|facts| facts.column_type.name.as_str())
+    }
+
+    /// Returns the column. Fails if the table has no such column.
+    pub(crate) fn facts(
+        &self,
+        table: &TableName,
+        column: &ColumnName,
+    ) -> Result<&ColumnFacts, StoreError> {
+        self.columns
             .get(column)
-            .map(String::as_str)
             .ok_or_else(|| no_column(table, column))
     }
 
@@ -128,18 +140,6 @@ pub(crate) fn picked_json(alias: &str, columns: &[&ColumnName]) -> String {
     )
 }
 
-#[derive(sqlx::FromRow)]
-struct ColumnRow {
-    oid: i64,
-    name: String,
-    type_name: String,
-    key_place: Option<i64>,
-    alone_unique: bool,
-    hides_rows: bool,
-    role: String,
-    owned: bool,
-}
-
 /// Reads the table's shape, to read its rows.
 ///
 /// Fails if the table or a mapped column does not exist, or if row security hides rows from our role: a
@@ -170,110 +170,39 @@ pub(crate) async fn read_shape_only(
     tx: &mut Tx,
     mapped: &MappedObject,
 ) -> Result<TableShape, StoreError> {
-    let table = &mapped.sync.table;
-    let rows: Vec<ColumnRow> = tx
-        .rows(
-            "reading the shape of a mapped table",
-            sqlx::query_as(READ_SHAPE)
-                .bind(table.schema.as_str())
-                .bind(table.table.as_str()),
-        )
-        .await?;
-    shape_of(mapped, rows)
+    let columns = read_columns(tx, &mapped.sync.table).await?;
+    shape_of(mapped, columns)
 }
 
-/// Columns of one table with their base types, and what is unique by itself.
-const READ_SHAPE: &str = "with recursive resolved as (
-        select attribute.attnum, type.oid, type.typtype, type.typbasetype
-        from pg_attribute as attribute
-        join pg_class as class on class.oid = attribute.attrelid
-        join pg_namespace as namespace on namespace.oid = class.relnamespace
-        join pg_type as type on type.oid = attribute.atttypid
-        where namespace.nspname = $1
-        and class.relname = $2
-        and attribute.attnum > 0
-        and not attribute.attisdropped
-        union all
-        select resolved.attnum, base.oid, base.typtype, base.typbasetype
-        from resolved
-        join pg_type as base on base.oid = resolved.typbasetype
-        where resolved.typtype = 'd'
-    )
-    select
-        class.oid::bigint as oid,
-        attribute.attname::text as name,
-        format_type(resolved.oid, null) as type_name,
-        (
-            select part.place
-            from pg_index as index
-            cross join lateral unnest(index.indkey::smallint[]) with ordinality as part (attnum, place)
-            where index.indrelid = class.oid
-            and index.indisprimary
-            and part.attnum = attribute.attnum
-        ) as key_place,
-        exists (
-            select
-            from pg_index as index
-            where index.indrelid = class.oid
-            and index.indisunique
-            and index.indimmediate
-            and index.indpred is null
-            and index.indexprs is null
-            and index.indnkeyatts = 1
-            and index.indkey[0] = attribute.attnum
-        ) as alone_unique,
-        row_security_active(class.oid) as hides_rows,
-        current_user::text as role,
-        pg_has_role(class.relowner, 'usage') as owned
-    from resolved
-    join pg_namespace as namespace on namespace.nspname = $1
-    join pg_class as class on class.relnamespace = namespace.oid and class.relname = $2
-    join pg_attribute as attribute
-        on attribute.attrelid = class.oid
-        and attribute.attnum = resolved.attnum
-    where resolved.typtype <> 'd'
-    and class.relkind in ('r', 'p')";
-
-fn shape_of(mapped: &MappedObject, rows: Vec<ColumnRow>) -> Result<TableShape, StoreError> {
+fn shape_of(mapped: &MappedObject, read: Vec<Column>) -> Result<TableShape, StoreError> {
     let table = &mapped.sync.table;
-    let Some(first) = rows.first() else {
+    let Some(first) = read.first() else {
         return Err(StoreError::Mapping(format!(
             "table {}.{} does not exist, but object {} is mapped to it",
             table.schema, table.table, mapped.sync.object
         )));
     };
-    let oid = first.oid;
-    let hidden_rows = first.hides_rows.then(|| HiddenRows {
-        role: first.role.clone(),
-        owned: first.owned,
-    });
-    let external = mapped.sync.external_id.column.as_str();
-    let external_id_unique = rows
+    let (oid, hidden_rows) = (first.table, first.hidden_rows.clone());
+    let external_id_unique = read
         .iter()
-        .any(|row| row.alone_unique && row.name == external);
-    let mut keyed: Vec<(i64, ColumnName)> = Vec::new();
-    let mut types = BTreeMap::new();
-    for row in rows {
-        let name = ColumnName::parse(&row.name).map_err(|error| {
-            StoreError::Mapping(format!(
-                "a column of {}.{}: {error}",
-                table.schema, table.table
-            ))
-        })?;
-        if let Some(place) = row.key_place {
-            keyed.push((place, name.clone()));
-        }
-        types.insert(name, row.type_name);
-    }
+        .any(|column| column.alone_unique && column.name == mapped.sync.external_id.column);
+    let mut keyed: Vec<(i64, ColumnName)> = read
+        .iter()
+        .filter_map(|column| Some((column.key_place?, column.name.clone())))
+        .collect();
     keyed.sort();
+    let columns: BTreeMap<ColumnName, ColumnFacts> = read
+        .into_iter()
+        .map(|column| (column.name, column.facts))
+        .collect();
     for column in mapped_columns(&mapped.sync) {
-        if !types.contains_key(column) {
+        if !columns.contains_key(column) {
             return Err(no_column(table, column));
         }
     }
     Ok(TableShape {
         oid,
-        types,
+        columns,
         primary_key: keyed.into_iter().map(|(_, name)| name).collect(),
         external_id_unique,
         hidden_rows,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use crate::model::column::{ColumnKind, ColumnType};
 use crate::model::ids::{ColumnName, RecordId};
 use crate::ports::apply_store::PlannedPostgres;
 use crate::ports::{MappedObject, StoreError};
@@ -28,23 +29,8 @@ struct Vacated<'a> {
     place: usize,
 }
 
-#[derive(sqlx::FromRow)]
-struct ColumnRow {
-    name: String,
-    not_null: bool,
-    length: Option<i32>,
-}
-
-const READ_COLUMNS: &str = "select
-        attname::text as name,
-        attnotnull as not_null,
-        case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod >= 4 then atttypmod - 4 end as length
-    from pg_attribute
-    where attrelid = $1::oid
-    and attname = any($2)";
-
-/// Replaces the values of these columns in the rows that will change them. Returns the new identity of each
-/// of those rows.
+/// Replaces the values of these columns in the rows that are to change them. Returns what identifies each
+/// of those rows from now on.
 pub(crate) async fn vacate(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -57,7 +43,7 @@ pub(crate) async fn vacate(
         .enumerate()
         .filter_map(|(place, write)| vacated(write, columns, place))
         .collect();
-    let assignments = assignments(tx, mapped, shape, columns).await?;
+    let assignments = assignments(mapped, shape, columns)?;
     let (condition, key) = identity_join(mapped, shape)?;
     let sql = format!(
         "update {table} as target
@@ -104,53 +90,57 @@ fn vacated<'a>(
     })
 }
 
-async fn assignments(
-    tx: &mut Tx,
+fn assignments(
     mapped: &MappedObject,
     shape: &TableShape,
     columns: &BTreeSet<ColumnName>,
 ) -> Result<String, StoreError> {
-    let names: Vec<&str> = columns.iter().map(ColumnName::as_str).collect();
-    let found: Vec<ColumnRow> = tx
-        .rows(
-            "reading which columns refuse null",
-            sqlx::query_as(READ_COLUMNS).bind(shape.oid).bind(names),
-        )
-        .await?;
-    let found: BTreeMap<&str, &ColumnRow> =
-        found.iter().map(|row| (row.name.as_str(), row)).collect();
     let mut assignments = Vec::with_capacity(columns.len());
     for column in columns {
-        let type_name = shape.type_of(&mapped.sync.table, column)?;
+        let facts = shape.facts(&mapped.sync.table, column)?;
         let name = quote::column(column);
-        let length = found.get(column.as_str()).and_then(|row| row.length);
-        let refuses_null = found.get(column.as_str()).is_some_and(|row| row.not_null);
-        let placeholder = if refuses_null {
-            placeholder(mapped, &name, type_name, length)
+        let placeholder = if facts.not_null {
+            placeholder(mapped, &name, &facts.column_type)
         } else {
             "null".to_owned()
         };
         assignments.push(format!(
             "{name} = case when change.columns ? {key} then ({placeholder})::{type_name} else target.{name} end",
             key = quote::literal(column.as_str()),
+            type_name = facts.column_type.name,
         ));
     }
     Ok(assignments.join(", "))
 }
 
-/// Returns a value that no row has. For a type without a known placeholder (a date, an enum) it is the row's
-/// own value, and Postgres refuses the following write as before.
-fn placeholder(mapped: &MappedObject, name: &str, type_name: &str, length: Option<i32>) -> String {
-    match type_name {
-        "text" | "character varying" | "character" => match length {
-            Some(length) => format!("left(replace(syncline.new_id()::text, '-', ''), {length})"),
-            None => "syncline.new_id()::text".to_owned(),
-        },
-        "uuid" => "syncline.new_id()".to_owned(),
-        "smallint" | "integer" | "bigint" | "numeric" => format!(
-            "(select least(min({name}), 0) from {table}) - 1 - change.place",
-            table = quote::table(&mapped.sync.table),
-        ),
-        _ => format!("target.{name}"),
+/// Returns a value that no row has. Where there is none that is known to fit (a date, an enum), it is the
+/// row's own, and Postgres refuses the write that follows as it did before.
+fn placeholder(mapped: &MappedObject, name: &str, column_type: &ColumnType) -> String {
+    match column_type.kind {
+        ColumnKind::Text | ColumnKind::Varchar | ColumnKind::Char | ColumnKind::Citext => {
+            match column_type.length {
+                Some(length) => {
+                    format!("left(replace(syncline.new_id()::text, '-', ''), {length})")
+                }
+                None => "syncline.new_id()::text".to_owned(),
+            }
+        }
+        ColumnKind::Uuid => "syncline.new_id()".to_owned(),
+        ColumnKind::Smallint | ColumnKind::Integer | ColumnKind::Bigint | ColumnKind::Numeric => {
+            format!(
+                "(select least(min({name}), 0) from {table}) - 1 - change.place",
+                table = quote::table(&mapped.sync.table),
+            )
+        }
+        ColumnKind::Enum
+        | ColumnKind::TextArray
+        | ColumnKind::Boolean
+        | ColumnKind::Real
+        | ColumnKind::Double
+        | ColumnKind::Date
+        | ColumnKind::Timestamp
+        | ColumnKind::Timestamptz
+        | ColumnKind::Time
+        | ColumnKind::Other => format!("target.{name}"),
     }
 }

@@ -5,6 +5,7 @@ use crate::ports::apply_store::{NewIntent, PlannedPostgres, RecordDecision};
 use crate::ports::record::{ObservedRecord, ParkReason};
 use crate::ports::{MappedObject, RecordPlanner};
 use crate::store::error::RowRefusal;
+use crate::store::mapped_table::fit::fit_columns;
 use crate::store::mapped_table::keys::RowChange;
 use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
 use crate::store::mapped_table::rejected_columns::Rejected;
@@ -32,7 +33,11 @@ pub(super) async fn plan_batch<'c>(
     let mut found = read_rows(tx, mapped, shape, &records, Locking::Lock).await?;
     let planned = batch.iter();
     Ok(planned
-        .map(|candidate| plan_row(candidate, &mut found, planner))
+        .map(|candidate| {
+            let mut planned = plan_row(candidate, &mut found, planner);
+            planned.fit(mapped, shape);
+            planned
+        })
         .collect())
 }
 
@@ -119,6 +124,24 @@ impl PlannedRow<'_> {
         };
         let deletes = |intent: &NewIntent| intent.action == WriteAction::Delete;
         row_goes || intent.as_ref().is_some_and(deletes)
+    }
+
+    /// Fits the write to the row to the types of its columns. Without those that would not hold their
+    /// value it goes on; without its external id it does not.
+    fn fit(&mut self, mapped: &MappedObject, shape: &TableShape) {
+        let RecordDecision::Planned {
+            postgres: Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)),
+            ..
+        } = &mut self.decision
+        else {
+            return;
+        };
+        let rejected = fit_columns(mapped, shape, columns);
+        match rejected.get(mapped.sync.external_id.column.as_str()) {
+            Some(refusal) => self.decision = RecordDecision::Park(park_reason(mapped, refusal)),
+            None if rejected.is_empty() => {}
+            None => self.leave_out(mapped, &rejected),
+        }
     }
 
     /// Removes columns from the write to the row, and adds the reason why each is parked. If no column

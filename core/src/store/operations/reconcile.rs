@@ -10,8 +10,8 @@ use crate::ports::reconcile_store::SweepReport;
 use crate::ports::record::ObservedRecord;
 use crate::ports::{MappedObject, ReconcileStore, StoreError};
 use crate::store::PgStore;
-use crate::store::mapped_table::read::{Locking, RowError, read_rows};
-use crate::store::mapped_table::shape::read_shape;
+use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
+use crate::store::mapped_table::shape::{TableShape, read_shape};
 use crate::store::operations::parents::{parents_of, references};
 use crate::store::operations::sweep::{doubt_and_release, remove_old_rows, sweep_capture};
 use crate::store::tables::control::clock_skew;
@@ -19,6 +19,38 @@ use crate::store::tables::intent::live_intents;
 use crate::store::tables::link::{KnownRecord, by_salesforce_id, resolve_parents};
 use crate::store::tables::task::{NewWork, add_work};
 use crate::store::tables::{comparison, journal, link};
+use crate::store::transaction::Tx;
+
+/// Reads the rows of records; where Postgres refuses an external id that the column's type does not take,
+/// tries the halves. A record whose external id no row can have has no row.
+async fn read_taken_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    records: Vec<&KnownRecord>,
+) -> Result<FoundRows, StoreError> {
+    let mut found = FoundRows::default();
+    let mut batches = vec![records];
+    // Each refusal halves a batch, so there are at most twice as many batches as records.
+    while let Some(batch) = batches.pop() {
+        tx.savepoint().await?;
+        match read_rows(tx, mapped, shape, &batch, Locking::Refresh).await {
+            Ok(read) => {
+                tx.keep().await?;
+                found.rows.extend(read.rows);
+            }
+            Err(RowError::Refused(_)) => {
+                tx.back().await?;
+                if batch.len() > 1 {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    batches.extend([second.to_vec(), first.to_vec()]);
+                }
+            }
+            Err(RowError::Store(error)) => return Err(error),
+        }
+    }
+    Ok(found)
+}
 
 #[async_trait]
 impl ReconcileStore for PgStore {
@@ -57,17 +89,7 @@ impl ReconcileStore for PgStore {
         let mut intents = live_intents(&mut tx, &records).await?;
         let shape = read_shape(&mut tx, mapped).await?;
         let borrowed: Vec<&KnownRecord> = known.iter().collect();
-        let mut found = match read_rows(&mut tx, mapped, &shape, &borrowed, Locking::Refresh).await
-        {
-            Ok(found) => found,
-            Err(RowError::Store(error)) => return Err(error),
-            Err(RowError::Refused(refusal)) => {
-                return Err(StoreError::Mapping(format!(
-                    "the external ids of {} do not fit column {}: {}",
-                    mapped.sync.object, mapped.sync.external_id.column, refusal.message
-                )));
-            }
-        };
+        let mut found = read_taken_rows(&mut tx, mapped, &shape, borrowed).await?;
         let pointed: BTreeSet<_> = known
             .iter()
             .flat_map(|known| {
