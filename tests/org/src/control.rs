@@ -10,6 +10,7 @@ use crate::Org;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
+use crate::model::permission::Restrictions;
 use crate::model::{Flow, Normaliser, Transform};
 use crate::rest::message::{Request, Response};
 
@@ -106,6 +107,7 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Response {
             org.model.switches = org.model.switches.with(&changes)?;
             Ok(json!(org.model.switches))
         }),
+        ("POST", "permissions") => read(request).and_then(|order| permissions(org, order)),
         ("POST", "faults") => {
             read(request).and_then(|rules: Json| org.declare_faults(rules).map(|()| json!({})))
         }
@@ -217,6 +219,20 @@ fn faults_fired(org: &Org) -> Json {
     fired
 }
 
+/// Replaces the restrictions of the user that the order names.
+fn permissions(org: &mut Org, mut order: Map<String, Json>) -> Outcome {
+    let name = order.remove("user");
+    let name = name
+        .as_ref()
+        .and_then(Json::as_str)
+        .ok_or("user is missing")?;
+    let user = org.user_named(name).ok_or("there is no such user")?;
+    let declared: Restrictions =
+        serde_json::from_value(order.into()).map_err(|error| error.to_string())?;
+    org.model.restrict(user, declared)?;
+    Ok(json!({}))
+}
+
 fn clock(org: &mut Org, order: &ClockRequest) -> Outcome {
     if let Some(ms) = order.set_ms {
         org.set_now_ms(ms);
@@ -269,8 +285,8 @@ fn flow(org: &mut Org, order: FlowRequest) -> Outcome {
             let members = set
                 .as_object()
                 .ok_or("set is an object of fields and values")?;
-            let draft =
-                Draft::read(model, no, Purpose::Update, members, &[]).map_err(error_text)?;
+            let draft = Draft::read(model.whole(), no, Purpose::Update, members, &[])
+                .map_err(error_text)?;
             let when = when_field_changes
                 .map(|name| model.field_named(no, &name))
                 .transpose();

@@ -18,22 +18,29 @@ pub(crate) mod id;
 pub(crate) mod layout;
 pub(crate) mod lifecycle;
 pub(crate) mod log;
+mod lookups;
+pub(crate) mod mask;
+pub(crate) mod number;
 pub(crate) mod org_file;
 pub(crate) mod permission;
 pub(crate) mod platform_event;
 pub(crate) mod publish;
 pub(crate) mod rewrite;
+mod rich_text;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod stamp;
 pub(crate) mod state;
+mod stored;
 pub(crate) mod table;
 pub(crate) mod text_diff;
 pub(crate) mod transaction;
 pub(crate) mod validation;
 pub(crate) mod value;
+pub(crate) mod view;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,6 +51,7 @@ use error::SfError;
 use evolve::SchemaChange;
 use id::RecordId;
 use log::ChangeLog;
+use permission::Permissions;
 use platform_event::PlatformEvent;
 use publish::EventLimits;
 use schema::{Field, FieldNo, Object, ObjectNo, Schema};
@@ -142,8 +150,12 @@ pub(crate) struct Model {
     pub(crate) planned_gaps_sent: u64,
     /// The records that were deleted because another one was.
     deleted_with: HashMap<(ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>>,
+    /// The lookups that the delete of a record cleared.
+    cleared_with: HashMap<(ObjectNo, RowNo), Vec<lookups::Lookup>>,
     commit_number: i64,
     pub(crate) switches: Switches,
+    /// The restrictions of users; others have none.
+    pub(crate) permissions: BTreeMap<RecordId, Arc<Permissions>>,
     /// Schema changes since the org file was read.
     pub(crate) changes: Vec<SchemaChange>,
 }
@@ -167,8 +179,10 @@ impl Model {
             planned_gaps: BTreeMap::new(),
             planned_gaps_sent: 0,
             deleted_with: HashMap::new(),
+            cleared_with: HashMap::new(),
             commit_number: 10_736_437_567_061,
             switches: Switches::default(),
+            permissions: BTreeMap::new(),
             changes: Vec::new(),
             schema,
         }

@@ -22,8 +22,10 @@ use crate::model::schema::{ORGANIZATION, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
+use crate::model::view::View;
 use crate::model::{Actor, Model};
 use crate::pubsub::bus::Bus;
+use crate::rest::Call;
 use crate::rest::dataload::AsyncJobs;
 use crate::rest::query::Cursors;
 use crate::rest::session::Sessions;
@@ -166,6 +168,7 @@ impl Org {
         self.add_record_types()?;
         self.add_queues()?;
         self.model.deletions = self.deletions(self.model.now_ms);
+        self.restrict_users()?;
         self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
         self.declare_bus()
     }
@@ -187,7 +190,7 @@ impl Org {
             members.insert("Email".to_owned(), email.into());
             members.insert("IsActive".to_owned(), true.into());
             let mut tx = Transaction::default();
-            Draft::read(&self.model, object, Purpose::Create, &members, &[])
+            Draft::read(self.model.whole(), object, Purpose::Create, &members, &[])
                 .and_then(|draft| self.model.create(&mut tx, &actor, draft))
                 .map_err(|e| OrgFileError::Content(format!("user {}: {e}", user.username)))?;
         }
@@ -209,6 +212,18 @@ impl Org {
         self.add_setup_record(ORGANIZATION, &fields)
             .map(|_| ())
             .map_err(|error| OrgFileError::Content(format!("org: {error}")))
+    }
+
+    /// Gives the users of the org file their permissions.
+    fn restrict_users(&mut self) -> Result<(), OrgFileError> {
+        for entry in self.file.users.clone() {
+            let user = self.user_named(&entry.username);
+            let user = user.expect("the users of the org file were created");
+            self.model
+                .restrict(user, entry.permissions)
+                .map_err(|why| OrgFileError::Content(format!("user {}: {why}", entry.username)))?;
+        }
+        Ok(())
     }
 
     /// Creates the queues of the org file.
@@ -553,7 +568,7 @@ impl Org {
         let no = self.model.object(object).find(field)?;
         let value = self.model.table(object).get(row, no);
         let mut text = String::new();
-        value.push_plain(self.model.field(object, no), &mut text);
+        value.push_plain(&mut text);
         (*value != Value::Null).then_some(text)
     }
 
@@ -573,20 +588,16 @@ impl Org {
                 "The fields of a record are a JSON object.",
             )
         })?;
-        Draft::read(&self.model, object, purpose, members, &[])
+        Draft::read(self.model.whole(), object, purpose, members, &[])
     }
 
     pub(crate) fn place_of(&self, id: RecordId) -> Result<(ObjectNo, RowNo), SfError> {
-        let object = self
-            .model
-            .schema
-            .with_prefix(id.prefix())
-            .ok_or_else(SfError::unknown_id)?;
-        let row = self
-            .model
-            .row_of(object, id)
-            .ok_or_else(SfError::unknown_id)?;
-        Ok((object, row))
+        self.model.whole().place_of(id)
+    }
+
+    /// Returns the org as the caller sees it.
+    pub(crate) fn view(&self, call: &Call<'_>) -> View<'_> {
+        self.model.view(call.actor.user)
     }
 
     fn by_hand<T>(

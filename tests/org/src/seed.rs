@@ -101,7 +101,7 @@ impl Org {
                 column.put(&mut members, cell);
             }
             let mut tx = Transaction::default();
-            Draft::read(&self.model, object, Purpose::Create, &members, &[])
+            Draft::read(self.model.whole(), object, Purpose::Create, &members, &[])
                 .and_then(|draft| self.model.create(&mut tx, &actor, draft))
                 .map_err(|error| {
                     let number = self.rejected_column(object, &columns, &record, &error);
@@ -165,7 +165,7 @@ impl Org {
         let alone = columns.iter().zip(record).position(|(column, cell)| {
             let mut members = Map::new();
             column.put(&mut members, cell);
-            Draft::read(&self.model, object, Purpose::Create, &members, &[]).is_err()
+            Draft::read(self.model.whole(), object, Purpose::Create, &members, &[]).is_err()
         });
         // Otherwise a column that the error names, for example for a duplicate value.
         let named = |name: &str| {

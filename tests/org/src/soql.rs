@@ -21,10 +21,10 @@ pub(crate) use explain::explained;
 pub(crate) use parser::parse;
 pub(crate) use run::{Datetimes, LeftOver, Writer, rows};
 
-use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
+use crate::model::view::View;
 pub(crate) use date::Relative;
 pub(crate) use date_function::DateFunction;
 pub(crate) use display::Show;
@@ -251,10 +251,10 @@ pub(crate) struct Criterion(filter::Condition);
 
 impl Criterion {
     /// Parses the text that would follow WHERE.
-    pub(crate) fn parse(model: &Model, object: ObjectNo, text: &str) -> Result<Self, SfError> {
-        let name = &model.object(object).name;
+    pub(crate) fn parse(view: View<'_>, object: ObjectNo, text: &str) -> Result<Self, SfError> {
+        let name = &view.object(object).name;
         let query = parse(&format!("SELECT Id FROM {name} WHERE {text}"))?;
-        let plan = bind(model, &query)?;
+        let plan = bind(view, &query)?;
         let condition = plan
             .condition
             .ok_or_else(|| malformed("the expression is empty"))?;
@@ -262,8 +262,8 @@ impl Criterion {
     }
 
     /// Returns whether a record meets the condition.
-    pub(crate) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
-        self.0.holds(model, object, row)
+    pub(crate) fn holds(&self, view: View<'_>, object: ObjectNo, row: RowNo) -> bool {
+        self.0.holds(view, object, row)
     }
 }
 

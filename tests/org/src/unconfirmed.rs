@@ -14,9 +14,6 @@ pub(crate) const TOO_MANY_RECORDS_CODE: &str = "EXCEEDED_ID_LIMIT";
 /// Whether a value of the wrong JSON type refuses the whole collections call instead of its record.
 pub(crate) const TYPE_ERROR_REFUSES_COLLECTION: bool = true;
 
-/// Whether custom datetime fields keep milliseconds (system stamps never do).
-pub(crate) const DATETIME_FIELDS_KEEP_MILLISECONDS: bool = true;
-
 /// Error code of null for a checkbox.
 pub(crate) const NULL_CHECKBOX_CODE: &str = "INVALID_TYPE_ON_FIELD_IN_RECORD";
 

@@ -6,11 +6,11 @@ use serde_json::{Map, Value as Json, json};
 use super::csv_text::{Ending, Quotes, Rows};
 use super::form::Form;
 use super::job::{JobError, Operation};
-use crate::model::Model;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
 use crate::model::value::{Misfit, Value};
+use crate::model::view::View;
 use crate::unconfirmed::{BULK_COLUMNS_COUNT_FROM, BULK_MISSING_KEY_COLUMN_FAILS_JOB};
 
 /// Maximum length of the header row, in characters.
@@ -60,7 +60,7 @@ pub(crate) struct Aim {
 
 impl Header {
     /// Reads the header row.
-    pub(super) fn read(model: &Model, csv: &[u8], form: Form, aim: Aim) -> Result<Self, JobError> {
+    pub(super) fn read(view: View<'_>, csv: &[u8], form: Form, aim: Aim) -> Result<Self, JobError> {
         let mut rows = Rows::new(csv, form, 0);
         let row = rows.read().ok_or_else(JobError::no_data)?;
         if row.quotes != Quotes::Proper {
@@ -85,19 +85,19 @@ impl Header {
                 let message = format!("Duplicate column name found : {name}");
                 return Err(JobError::invalid_batch(message));
             }
-            columns.push(Column::named(model, aim.object, name)?);
+            columns.push(Column::named(view, aim.object, name)?);
         }
         let header = Self {
             columns,
             names,
             end: row.end,
         };
-        header.check(model, aim)?;
+        header.check(view, aim)?;
         Ok(header)
     }
 
     /// Refuses columns that the operation does not allow.
-    fn check(&self, model: &Model, aim: Aim) -> Result<(), JobError> {
+    fn check(&self, view: View<'_>, aim: Aim) -> Result<(), JobError> {
         let has_id = self
             .columns
             .iter()
@@ -115,11 +115,11 @@ impl Header {
             Operation::Update => (!has_id).then_some("Id"),
             Operation::Upsert => aim.key.and_then(|key| {
                 let writes = |column: &Column| match column {
-                    Column::Id => key == model.object(aim.object).system.id,
+                    Column::Id => key == view.object(aim.object).system.id,
                     Column::Field(no) => *no == key,
                     Column::Parent { .. } => false,
                 };
-                let name = model.field(aim.object, key).name.as_str();
+                let name = view.field(aim.object, key).name.as_str();
                 (!self.columns.iter().any(writes)).then_some(name)
             }),
         };
@@ -135,9 +135,9 @@ impl Header {
 }
 
 impl Column {
-    fn named(model: &Model, object: ObjectNo, name: &str) -> Result<Self, JobError> {
-        let described = model.object(object);
-        if let Some(no) = described.find(name) {
+    fn named(view: View<'_>, object: ObjectNo, name: &str) -> Result<Self, JobError> {
+        let described = view.object(object);
+        if let Some(no) = view.find_field(object, name) {
             return Ok(if no == described.system.id {
                 Self::Id
             } else {
@@ -150,7 +150,7 @@ impl Column {
             Some((target, relationship)) => (Some(target), relationship),
             None => (None, path),
         };
-        let Some(hop) = described.find_relationship(relationship) else {
+        let Some(hop) = view.find_relationship(object, relationship) else {
             return Err(match target {
                 Some(_) => {
                     let message = format!("Unable to find relationship: {relationship}");
@@ -180,8 +180,8 @@ impl Column {
                     JobError::invalid_batch(format!("Unable to find object: {target}"))
                 })?,
         };
-        let found = model.schema.find(named).map(|no| model.object(no));
-        if found.is_none_or(|object| object.find(key).is_none()) {
+        let found = view.find_object(named);
+        if found.is_none_or(|object| view.find_field(object, key).is_none()) {
             return Err(unknown());
         }
         Ok(Self::Parent {
@@ -196,14 +196,14 @@ impl Column {
     /// unchanged.
     pub(super) fn member(
         &self,
-        model: &Model,
+        view: View<'_>,
         aim: Aim,
         (place, cell): (usize, &str),
     ) -> Result<Option<(String, Json)>, SfError> {
         if cell.is_empty() {
             return Ok(None);
         }
-        let object = model.object(aim.object);
+        let object = view.object(aim.object);
         match self {
             Self::Id => Ok(Some(("Id".to_owned(), cell.into()))),
             Self::Field(no) => {
@@ -231,7 +231,7 @@ impl Column {
                 }
                 let mut members = Map::new();
                 members.insert(relationship.clone(), Json::Object(parent));
-                let draft = Draft::read(model, aim.object, aim.purpose(), &members, &[])?;
+                let draft = Draft::read(view, aim.object, aim.purpose(), &members, &[])?;
                 let id = draft.sets.first().and_then(|(_, value)| value.as_id());
                 let json = id.map_or(Json::Null, |id| id.to_string().into());
                 Ok(Some((object.field(*hop).name.clone(), json)))
@@ -275,6 +275,7 @@ fn check_type(field: &Field, json: &Json, place: usize) -> Result<(), SfError> {
         | FieldType::Reference
         | FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email

@@ -17,6 +17,7 @@ use crate::model::id::RecordId;
 use crate::model::schema::FieldNo;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
+use crate::model::view::View;
 use crate::rest::Call;
 use crate::rest::message::Request;
 use crate::rest::save::{Edit, Key, Saved};
@@ -63,7 +64,12 @@ impl Org {
         if std::str::from_utf8(&ingest.csv).is_err() {
             return Err(JobError::no_utf8());
         }
-        let header = Header::read(&self.model, &ingest.csv, head.form, ingest.aim)?;
+        let header = Header::read(
+            self.model.view(head.user),
+            &ingest.csv,
+            head.form,
+            ingest.aim,
+        )?;
         let mut rows = Rows::new(&ingest.csv, head.form, header.end);
         let mut count = 0_u64;
         let stray_quote = self.model.switches.stray_quote_in_bulk;
@@ -139,7 +145,7 @@ impl Org {
                 match rows.read() {
                     Some(row) => {
                         *read_to = row.end;
-                        chunk.push(prepare(&self.model, *aim, header, &row));
+                        chunk.push(prepare(self.view(&call), *aim, header, &row));
                     }
                     None => at_end = true,
                 }
@@ -227,11 +233,11 @@ impl Org {
             )),
             (Operation::Insert, _) => self.save_new(tx, call, edit, None),
             (Operation::Update, _) => {
-                let row = self.named_row(aim, ready, "an update")?;
+                let row = self.named_row(call, aim, ready, "an update")?;
                 self.save_row(tx, call, edit, row)
             }
             (Operation::Delete | Operation::HardDelete, _) => {
-                let row = self.named_row(aim, ready, "a delete")?;
+                let row = self.named_row(call, aim, ready, "a delete")?;
                 self.save_delete(tx, call, object, row)
             }
             (Operation::Upsert, Some(field)) if field != self.model.object(object).system.id => {
@@ -248,22 +254,28 @@ impl Org {
             }
             (Operation::Upsert, _) if ready.id.is_none() => self.save_new(tx, call, edit, None),
             (Operation::Upsert, _) => {
-                let row = self.named_row(aim, ready, "an update")?;
+                let row = self.named_row(call, aim, ready, "an update")?;
                 self.save_row(tx, call, edit, row)
             }
         }
     }
 
     /// Returns the record that the row refers to by id.
-    fn named_row(&self, aim: Aim, ready: &Ready, call: &str) -> Result<RowNo, SfError> {
+    fn named_row(
+        &self,
+        call: &Call<'_>,
+        aim: Aim,
+        ready: &Ready,
+        operation: &str,
+    ) -> Result<RowNo, SfError> {
         let text = ready.id.as_deref().ok_or_else(|| {
-            let message = format!("Id not specified in {call} call");
+            let message = format!("Id not specified in {operation} call");
             SfError::of_record("MISSING_ARGUMENT", message)
         })?;
         let id = RecordId::parse(text).ok_or_else(|| {
             SfError::of_field("MALFORMED_ID", format!("malformed id {text}"), "Id")
         })?;
-        self.model
+        self.view(call)
             .row_of(aim.object, id)
             .ok_or_else(SfError::unknown_id)
     }
@@ -286,13 +298,13 @@ fn call_of<'a>(head: &Head, request: &'a Request) -> Call<'a> {
 
 /// Reads one row. References by external id are resolved before any row of the transaction is
 /// written, so that rows do not see each other.
-fn prepare(model: &Model, aim: Aim, header: &Header, row: &Row<'_>) -> Prepared {
+fn prepare(view: View<'_>, aim: Aim, header: &Header, row: &Row<'_>) -> Prepared {
     let mut ready = Ready {
         members: Map::new(),
         id: None,
         key: None,
     };
-    let read = read_cells(model, aim, header, row, &mut ready);
+    let read = read_cells(view, aim, header, row, &mut ready);
     let id = match aim.operation {
         Operation::Insert => None,
         Operation::Update | Operation::Upsert | Operation::Delete | Operation::HardDelete => {
@@ -306,7 +318,7 @@ fn prepare(model: &Model, aim: Aim, header: &Header, row: &Row<'_>) -> Prepared 
 }
 
 fn read_cells(
-    model: &Model,
+    view: View<'_>,
     aim: Aim,
     header: &Header,
     row: &Row<'_>,
@@ -339,7 +351,7 @@ fn read_cells(
             Column::Id => ready.id = named(&cell),
             Column::Field(no) if aim.by_key(*no) => ready.key = named(&cell),
             Column::Field(_) | Column::Parent { .. } => {
-                match column.member(model, aim, (place, &cell)) {
+                match column.member(view, aim, (place, &cell)) {
                     Ok(member) => ready.members.extend(member),
                     // Later columns are still read, because one of them may hold the id.
                     Err(error) => refused = refused.or(Some(error)),

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::form::Form;
 use super::job::{Head, JobError, Query, State};
 use crate::Org;
-use crate::model::Model;
 use crate::model::error::SfError;
-use crate::model::schema::{Field, FieldType, ObjectNo};
+use crate::model::id::RecordId;
+use crate::model::schema::{FieldType, ObjectNo};
 use crate::model::stamp;
 use crate::model::table::RowNo;
 use crate::model::value::Value;
+use crate::model::view::View;
 use crate::soql::{self, Item};
 use crate::unconfirmed::{BULK_NUMBERS_AS_DOUBLES, BULK_QUERY_REFUSALS};
 
@@ -82,7 +83,7 @@ impl Query {
 
 impl Org {
     /// Returns the object of the query, or why a bulk job cannot run it.
-    pub(crate) fn check_bulk_query(&self, text: &str) -> Result<ObjectNo, SfError> {
+    pub(crate) fn check_bulk_query(&self, user: RecordId, text: &str) -> Result<ObjectNo, SfError> {
         let query = soql::parse(text)?;
         let refusals = &BULK_QUERY_REFUSALS;
         let refused = |message: &str| Err(SfError::new(refusals.code, message));
@@ -110,9 +111,10 @@ impl Org {
                 }
             }
         }
-        let plan = soql::bind(&self.model, &query).map_err(|e| soql::explained(text, e))?;
-        let columns = soql::columns(&self.model, &query)?;
-        let compound = |column: &soql::Column| column.field(&self.model).kind == FieldType::Address;
+        let view = self.model.view(user);
+        let plan = soql::bind(view, &query).map_err(|e| soql::explained(text, e))?;
+        let columns = soql::columns(view, &query)?;
+        let compound = |column: &soql::Column| column.field(view).kind == FieldType::Address;
         if columns.iter().any(compound) {
             return refused(refusals.compound);
         }
@@ -129,17 +131,18 @@ impl Org {
         job: &mut Query,
         rows_max: usize,
     ) -> Result<State, JobError> {
-        let (writer, plan) = self.writer(head.form, &job.soql, job.with_deleted)?;
+        let view = self.model.view(head.user);
+        let (writer, plan) = writer(view, head.form, &job.soql, job.with_deleted)?;
         let mut rest = match job.rest.take() {
             Some(rest) => rest,
             None => {
-                let rows = soql::rows(&self.model, &plan, job.with_deleted);
+                let rows = soql::rows(view, &plan, job.with_deleted);
                 job.found = writer.head(rows.len());
                 rows.into()
             }
         };
         let piece = rest.drain(..rows_max.min(rest.len()));
-        writer.write(&self.model, piece, &mut job.found);
+        writer.write(view, piece, &mut job.found);
         if rest.is_empty() {
             job.found.csv.shrink_to_fit();
             return Ok(State::JobComplete);
@@ -151,34 +154,36 @@ impl Org {
     /// Returns the results of a query.
     pub(crate) fn render(
         &self,
+        user: RecordId,
         form: Form,
         text: &str,
         with_deleted: bool,
     ) -> Result<Rendered, JobError> {
-        let (writer, plan) = self.writer(form, text, with_deleted)?;
-        let rows = soql::rows(&self.model, &plan, with_deleted);
+        let view = self.model.view(user);
+        let (writer, plan) = writer(view, form, text, with_deleted)?;
+        let rows = soql::rows(view, &plan, with_deleted);
         let mut found = writer.head(rows.len());
-        writer.write(&self.model, rows.into_iter(), &mut found);
+        writer.write(view, rows.into_iter(), &mut found);
         Ok(found)
     }
+}
 
-    fn writer(
-        &self,
-        form: Form,
-        text: &str,
-        with_deleted: bool,
-    ) -> Result<(Writer, soql::Plan), JobError> {
-        let failed = |error: SfError| JobError(format!("{} : {}", error.code(), error.message()));
-        let query = soql::parse(text).map_err(failed)?;
-        let plan = soql::bind(&self.model, &query).map_err(failed)?;
-        let writer = Writer {
-            form,
-            object: plan.object,
-            with_deleted,
-            columns: soql::columns(&self.model, &query).map_err(failed)?,
-        };
-        Ok((writer, plan))
-    }
+fn writer(
+    view: View<'_>,
+    form: Form,
+    text: &str,
+    with_deleted: bool,
+) -> Result<(Writer, soql::Plan), JobError> {
+    let failed = |error: SfError| JobError(format!("{} : {}", error.code(), error.message()));
+    let query = soql::parse(text).map_err(failed)?;
+    let plan = soql::bind(view, &query).map_err(failed)?;
+    let writer = Writer {
+        form,
+        object: plan.object,
+        with_deleted,
+        columns: soql::columns(view, &query).map_err(failed)?,
+    };
+    Ok((writer, plan))
 }
 
 /// Writes the rows of a query.
@@ -201,17 +206,19 @@ impl Writer {
     }
 
     /// Writes rows, without those deleted since they were selected.
-    fn write(&self, model: &Model, rows: impl Iterator<Item = RowNo>, found: &mut Rendered) {
-        let (object, table) = (model.object(self.object), model.table(self.object));
+    fn write(&self, view: View<'_>, rows: impl Iterator<Item = RowNo>, found: &mut Rendered) {
+        let (object, table) = (view.object(self.object), view.table(self.object));
         let there = |row: &RowNo| {
-            table.row(*row).is_some() && (self.with_deleted || !table.is_hidden(object, *row))
+            table.row(*row).is_some()
+                && (self.with_deleted || !table.is_hidden(object, *row))
+                && view.sees(self.object, *row)
         };
         let mut cell = String::new();
         for row in rows.filter(there) {
             for (place, column) in self.columns.iter().enumerate() {
-                let (value, field) = column.value(model, (self.object, row));
+                let (value, field) = column.value(view, (self.object, row));
                 cell.clear();
-                push_cell(&mut cell, value, field);
+                push_cell(&mut cell, &view.masked(field, value));
                 self.form.push_cell(&mut found.csv, place, cell.as_bytes());
             }
             self.form.end_row(&mut found.csv);
@@ -221,29 +228,24 @@ impl Writer {
 }
 
 /// Appends a value in the format of bulk results.
-fn push_cell(out: &mut String, value: &Value, field: &Field) {
+fn push_cell(out: &mut String, value: &Value) {
     match value {
         Value::Datetime(ms) => {
             stamp::push_datetime(out, *ms);
             out.truncate(out.len() - "+0000".len());
             out.push('Z');
         }
-        Value::Decimal(_) if BULK_NUMBERS_AS_DOUBLES => {
-            let mut plain = String::new();
-            value.push_plain(field, &mut plain);
-            match plain.parse::<f64>() {
-                Ok(number) => out.push_str(&double_text(number)),
-                Err(_) => out.push_str(&plain),
-            }
+        Value::Double(number) if BULK_NUMBERS_AS_DOUBLES => {
+            out.push_str(&double_text(number.get()));
         }
         Value::Null
         | Value::Bool(_)
         | Value::Int(_)
-        | Value::Decimal(_)
+        | Value::Double(_)
         | Value::Date(_)
         | Value::Time(_)
         | Value::Id(_)
-        | Value::Text(_) => value.push_plain(field, out),
+        | Value::Text(_) => value.push_plain(out),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Control endpoints for events: gaps, limits, permissions, relays, and changes of whole records
+//! Control endpoints for events: gaps, limits, relays, and changes of whole records
 //! and of the schema.
 
 use serde::Deserialize;
@@ -57,16 +57,6 @@ struct RefusalRequest {
 
 fn once() -> u32 {
     1
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PermissionRequest {
-    user: String,
-    #[serde(default)]
-    cannot_view_all: Vec<String>,
-    #[serde(default)]
-    hidden_fields: Vec<String>,
 }
 
 /// A change that Salesforce makes directly in its database, outside all transactions.
@@ -140,10 +130,6 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
         ("POST", "pubsub/managed") => read(request).and_then(|entry: ManagedEntry| {
             let id = org.add_managed(&entry)?;
             Ok(json!({"id": id.to_string()}))
-        }),
-        ("POST", "permissions") => read(request).and_then(|order: PermissionRequest| {
-            org.restrict(&order.user, &order.cannot_view_all, &order.hidden_fields)?;
-            Ok(json!({}))
         }),
         ("POST", "database") => read(request).and_then(|order| database(org, &order)),
         ("POST", "schema") => read(request).and_then(|order| schema(org, &order)),
@@ -232,8 +218,8 @@ fn refuse(org: &mut Org, order: RefusalRequest) -> Outcome {
 fn database(org: &mut Org, order: &DatabaseRequest) -> Outcome {
     let (object, row) = place(org, &order.id)?;
     let members = order.fields.as_object().ok_or("fields is an object")?;
-    let draft =
-        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
+    let draft = Draft::read(org.model.whole(), object, Purpose::Update, members, &[])
+        .map_err(error_text)?;
     let actor = system(org);
     // The transaction is dropped without a commit, so the change stays and no event is sent.
     org.model
@@ -272,8 +258,8 @@ fn merge(org: &mut Org, order: &MergeRequest) -> Outcome {
     }
     let fields = order.fields.clone().unwrap_or_else(|| json!({}));
     let members = fields.as_object().ok_or("fields is an object")?;
-    let draft =
-        Draft::read(&org.model, object, Purpose::Update, members, &[]).map_err(error_text)?;
+    let draft = Draft::read(org.model.whole(), object, Purpose::Update, members, &[])
+        .map_err(error_text)?;
     let mut tx = Transaction::default();
     match org
         .model

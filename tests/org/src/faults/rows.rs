@@ -76,7 +76,7 @@ impl Org {
             let members = self.faults.rules[rule].rule.set.clone().unwrap_or_default();
             // A flow that fails makes the write fail, as in Salesforce.
             let object = writing.draft.object;
-            let draft = Draft::read(&self.model, object, Purpose::Update, &members, &[]);
+            let draft = Draft::read(self.model.whole(), object, Purpose::Update, &members, &[]);
             sets.extend(draft.map_err(|error| flow_failed(&error))?.sets);
         }
         Ok(sets)

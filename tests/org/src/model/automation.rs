@@ -74,9 +74,12 @@ impl Model {
     pub(super) fn before_save(&self, draft: Draft, row: Option<RowNo>) -> Result<Draft, SfError> {
         let mut draft = self.normalised(draft);
         let automation = self.schema.automation(draft.object);
-        draft
-            .sets
-            .retain(|(field, _)| !automation.is_derived(self, draft.object, row, *field));
+        let no = draft.object;
+        let ignored = |field: FieldNo| {
+            automation.is_derived(self, no, row, field)
+                || row.is_some_and(|row| self.ignores(no, row, field))
+        };
+        draft.sets.retain(|(field, _)| !ignored(*field));
         for field in &automation.hierarchies {
             self.check_hierarchy(&draft, row, *field)?;
         }

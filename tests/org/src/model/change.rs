@@ -169,13 +169,13 @@ impl Body {
             match field {
                 EventField::SwitchableName(_, parts) if is_person(object, row) => {
                     // The record of a person comes after null and the text of a company.
-                    push_parts(out, (object, row), (2, parts), &shown);
+                    push_parts(out, row, (2, parts), &shown);
                 }
                 EventField::Plain(no) | EventField::SwitchableName(no, _) => {
-                    push_value(out, object.field(*no), &row[no.0], shown(*no));
+                    push_value(out, &row[no.0], shown(*no));
                 }
                 EventField::Compound(_, parts) => {
-                    push_parts(out, (object, row), (1, parts), &shown);
+                    push_parts(out, row, (1, parts), &shown);
                 }
             }
         }
@@ -215,7 +215,7 @@ fn is_person(object: &Object, row: &Row) -> bool {
 /// Appends a record of parts as this branch of its union, or null if no part is shown.
 fn push_parts<'a>(
     out: &mut Vec<u8>,
-    (object, row): (&Object, &Row),
+    row: &Row,
     (branch, parts): (i64, &[Option<FieldNo>]),
     shown: &impl Fn(FieldNo) -> &'a Shown,
 ) {
@@ -227,7 +227,7 @@ fn push_parts<'a>(
     push_long(out, branch);
     for part in parts {
         match part {
-            Some(no) => push_value(out, object.field(*no), &row[no.0], shown(*no)),
+            Some(no) => push_value(out, &row[no.0], shown(*no)),
             None => push_long(out, 0),
         }
     }
@@ -241,10 +241,10 @@ fn diff_of(field: &Field, old: &Value, new: &Value) -> Option<String> {
     text_diff::unified(old.as_text()?, new.as_text()?)
 }
 
-fn push_value(out: &mut Vec<u8>, field: &Field, value: &Value, shown: &Shown) {
+fn push_value(out: &mut Vec<u8>, value: &Value, shown: &Shown) {
     match shown {
         Shown::Hidden => push_long(out, 0),
-        Shown::Value => push_nullable(out, field, value),
+        Shown::Value => push_nullable(out, value),
         Shown::Diff(diff) => {
             push_long(out, 1);
             push_text(out, diff);
@@ -252,32 +252,20 @@ fn push_value(out: &mut Vec<u8>, field: &Field, value: &Value, shown: &Shown) {
     }
 }
 
-/// Appends a union of null and the type of the field.
-pub(crate) fn push_nullable(out: &mut Vec<u8>, field: &Field, value: &Value) {
+/// Appends a union of null and the type of the value.
+pub(crate) fn push_nullable(out: &mut Vec<u8>, value: &Value) {
     push_long(out, i64::from(*value != Value::Null));
     match value {
         Value::Null => {}
         Value::Bool(yes) => out.push(u8::from(*yes)),
         Value::Int(int) => push_long(out, i64::from(*int)),
-        Value::Decimal(units) => out.extend_from_slice(&double(*units, field).to_le_bytes()),
+        Value::Double(number) => out.extend_from_slice(&number.get().to_le_bytes()),
         Value::Date(days) => push_long(out, stamp::day_start_ms(*days)),
         Value::Datetime(ms) => push_long(out, *ms),
         Value::Time(ms) => push_long(out, i64::from(*ms)),
         Value::Id(id) => push_text(out, &id.to_string()),
         Value::Text(text) => push_text(out, text),
     }
-}
-
-/// Returns the double nearest to a decimal.
-pub(crate) fn double(units: i64, field: &Field) -> f64 {
-    /// Integers up to this are exact as doubles, and so is one division of them.
-    const EXACT_MAX: u64 = 1 << 53;
-    if units.unsigned_abs() <= EXACT_MAX && field.scale <= 15 {
-        return units as f64 / 10_u64.pow(field.scale) as f64;
-    }
-    let mut text = String::new();
-    Value::Decimal(units).push_plain(field, &mut text);
-    text.parse().unwrap_or_default()
 }
 
 /// Appends a zigzag variable-length integer: Avro's int and long.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::decode::DecodedEvent;
+use crate::model::number::Double;
 use crate::model::org_file::OrgFile;
 use crate::model::schema::Schema;
 
@@ -52,7 +53,7 @@ fn update_encodes_to_the_golden_datum() {
     row[at("Name").0] = Value::Text("Acme".into());
     row[at("BillingCity").0] = Value::Text("Lyon".into());
     row[at("BillingStreet").0] = Value::Text("unchanged".into());
-    row[at("AnnualRevenue").0] = Value::Decimal(550);
+    row[at("AnnualRevenue").0] = Value::Double(Double::of(5.5));
     row[at("LastModifiedDate").0] = Value::Datetime(1_700_000_000_000);
     let changed =
         ["LastModifiedDate", "BillingCity", "AnnualRevenue", "Type"].map(|name| Changed {

@@ -161,7 +161,7 @@ impl Model {
             ));
         }
         let filter = (!order.filter.trim().is_empty())
-            .then(|| Criterion::parse(self, object, order.filter))
+            .then(|| Criterion::parse(self.whole(), object, order.filter))
             .transpose()?
             .map(|condition| Filter {
                 text: order.filter.to_owned(),
@@ -195,7 +195,7 @@ impl Model {
             let filter = channel
                 .member(Source::Object(object))
                 .and_then(|m| m.filter.as_ref());
-            if filter.is_some_and(|filter| !filter.condition.holds(self, object, row)) {
+            if filter.is_some_and(|filter| !filter.condition.holds(self.whole(), object, row)) {
                 mask |= 1 << place;
             }
         }

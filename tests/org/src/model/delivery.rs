@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::Model;
 use super::channel::{Channel, Member};
 use super::log::{ChangeEvent, Entry, Logged, PlatformNo, Source, StreamError, replay_bytes};
-use super::permission::Permissions;
+use super::permission::{Action, Permissions};
 use super::rewrite::{Alteration, rewritten};
-use super::schema::ObjectNo;
+use super::schema::{FieldNo, ObjectNo};
+use crate::unconfirmed::switches::MaskedText;
 
 /// Maximum payload bytes of one answer. gRPC clients accept 4 MB by default.
 const ANSWER_BYTES_MAX: usize = 3_000_000;
@@ -131,7 +132,7 @@ impl Model {
     ) -> Option<(&'a Logged, Option<&'a Member>)> {
         let event = entry.event.as_ref()?;
         if let Source::Object(object) = event.source
-            && reading.permissions.denies(object)
+            && !reading.permissions.allows(object, Action::ViewAll)
         {
             return None;
         }
@@ -167,11 +168,23 @@ impl Model {
             layout: self.log.numbered(event.schema),
             enriched: member.map_or(&[], |member| &member.enriched),
             hidden: reading.permissions.hidden(object),
+            masked: self.masked_fields(object, reading.permissions),
         };
-        if alteration.enriched.is_empty() && alteration.hidden.is_empty() {
+        let unaltered = alteration.enriched.is_empty() && alteration.hidden.is_empty();
+        if unaltered && alteration.masked.is_empty() {
             return None;
         }
         Some(rewritten(self, &alteration, &event.payload))
+    }
+
+    /// Returns the fields whose values the subscriber sees masked.
+    fn masked_fields(&self, object: ObjectNo, permissions: &Permissions) -> Vec<FieldNo> {
+        if !permissions.masks || self.switches.masked_text == MaskedText::Plain {
+            return Vec::new();
+        }
+        let fields = self.object(object).numbered();
+        let masked = fields.filter(|(_, field)| field.mask.is_some());
+        masked.map(|(no, _)| no).collect()
     }
 
     fn delivered(&self, entry: &Entry, event: &Logged, payload: Bytes) -> ChangeEvent {

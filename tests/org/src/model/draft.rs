@@ -4,9 +4,10 @@ use serde_json::{Map, Value as Json};
 
 use super::error::SfError;
 use super::id::RecordId;
+use super::no_such_column;
 use super::schema::{Field, FieldNo, Object, ObjectNo, RECORD_TYPE_FIELD};
 use super::value::{Misfit, Value};
-use super::{Model, no_such_column};
+use super::view::View;
 
 /// The kind of write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// Reads the members of a record, without those in `skip`.
     pub(crate) fn read(
-        model: &Model,
+        view: View<'_>,
         object: ObjectNo,
         purpose: Purpose,
         members: &Map<String, Json>,
@@ -41,19 +42,19 @@ impl Draft {
             if name == "attributes" || skip.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 continue;
             }
-            draft.read_member(model, name, json)?;
+            draft.read_member(view, name, json)?;
         }
         Ok(draft)
     }
 
-    fn read_member(&mut self, model: &Model, name: &str, json: &Json) -> Result<(), SfError> {
-        let object = model.object(self.object);
-        let Some(no) = object.find(name) else {
-            let no = object
-                .find_relationship(name)
+    fn read_member(&mut self, view: View<'_>, name: &str, json: &Json) -> Result<(), SfError> {
+        let object = view.object(self.object);
+        let Some(no) = view.find_field(self.object, name) else {
+            let no = view
+                .find_relationship(self.object, name)
                 .ok_or_else(|| no_such_column(name, object))?;
-            self.check_writable(object.field(no))?;
-            let value = parent_by_external_id(model, object.field(no), json)?;
+            self.check_writable(view, no)?;
+            let value = parent_by_external_id(view, object.field(no), json)?;
             self.put(no, value);
             return Ok(());
         };
@@ -65,13 +66,15 @@ impl Draft {
                 "Id",
             ));
         }
-        self.check_writable(field)?;
-        let value = Value::from_json(field, json).map_err(|misfit| match misfit {
-            Misfit::Refused(error) => error,
-            Misfit::Type { expected, text } => type_error(expected, &text),
-        })?;
+        self.check_writable(view, no)?;
+        let value = view
+            .read_value(field, json)
+            .map_err(|misfit| match misfit {
+                Misfit::Refused(error) => error,
+                Misfit::Type { expected, text } => type_error(expected, &text),
+            })?;
         if let Value::Id(id) = &value {
-            check_reference(model, object, field, *id)?;
+            check_reference(view, object, field, *id)?;
         }
         self.put(no, value);
         Ok(())
@@ -83,12 +86,13 @@ impl Draft {
         self.sets.push((no, value));
     }
 
-    fn check_writable(&self, field: &Field) -> Result<(), SfError> {
+    fn check_writable(&self, view: View<'_>, no: FieldNo) -> Result<(), SfError> {
+        let field = view.field(self.object, no);
         let allowed = match self.purpose {
             Purpose::Create => field.createable,
             Purpose::Update => field.updateable,
         };
-        if allowed {
+        if allowed && view.writes(self.object, no) {
             return Ok(());
         }
         let message = format!(
@@ -114,15 +118,15 @@ fn type_error(expected: &str, text: &str) -> SfError {
 }
 
 fn check_reference(
-    model: &Model,
+    view: View<'_>,
     object: &Object,
     field: &Field,
     id: RecordId,
 ) -> Result<(), SfError> {
-    let target = model
+    let target = view
         .schema
         .with_prefix(id.prefix())
-        .map(|no| model.object(no));
+        .map(|no| view.object(no));
     if !target.is_some_and(|target| field.reference_to.contains(&target.name)) {
         let message = format!("{} ID: id value of incorrect type: {id}", field.name);
         return Err(SfError::of_field("MALFORMED_ID", message, &field.name));
@@ -135,15 +139,23 @@ fn check_reference(
             &field.name,
         ));
     }
-    if model.live_row(id).is_none() {
-        let error = SfError::unknown_id();
-        return Err(error.with_fields(vec![field.name.clone()]));
+    let of_field = |error: SfError| error.with_fields(vec![field.name.clone()]);
+    if view.model().live_row(id).is_none() {
+        return Err(of_field(SfError::unknown_id()));
+    }
+    if view.live_row(id).is_none() {
+        let message = format!(
+            "insufficient access rights on cross-reference id: {}",
+            id.short()
+        );
+        let code = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY";
+        return Err(of_field(SfError::of_record(code, message)));
     }
     Ok(())
 }
 
 /// Returns the id of the parent that `{"Ext__c": "x"}` refers to.
-fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Value, SfError> {
+fn parent_by_external_id(view: View<'_>, field: &Field, json: &Json) -> Result<Value, SfError> {
     let members = match json {
         Json::Null => return Ok(Value::Null),
         Json::Object(members) => members,
@@ -156,8 +168,8 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
         .and_then(|a| a.get("type"))
         .and_then(Json::as_str);
     let wanted = named.unwrap_or(&field.reference_to[0]);
-    let target = model.schema.find(wanted).ok_or_else(SfError::not_found)?;
-    let object = model.object(target);
+    let target = view.find_object(wanted).ok_or_else(SfError::not_found)?;
+    let object = view.object(target);
     let mut keys = members.iter().filter(|(name, _)| *name != "attributes");
     let (Some((name, key)), None) = (keys.next(), keys.next()) else {
         return Err(SfError::of_record(
@@ -165,7 +177,7 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
             "A relationship needs exactly one external ID field",
         ));
     };
-    let by = model.field_named(target, name)?;
+    let by = view.field_named(target, name)?;
     let usable = object.field(by).finds_records() || by == object.system.id;
     if !usable {
         let message = format!(
@@ -176,11 +188,11 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
     }
     let text = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
     if by == object.system.id {
-        let id = RecordId::parse(&text).filter(|id| model.live_row(*id).is_some());
+        let id = RecordId::parse(&text).filter(|id| view.live_row(*id).is_some());
         return id.map(Value::Id).ok_or_else(SfError::unknown_id);
     }
-    match model.find_by(target, by, &text).as_slice() {
-        [row] => Ok(Value::Id(model.id_of(target, *row))),
+    match view.find_by(target, by, &text).as_slice() {
+        [row] => Ok(Value::Id(view.id_of(target, *row))),
         [] => Err(SfError::of_record(
             "INVALID_FIELD",
             format!(
@@ -192,7 +204,7 @@ fn parent_by_external_id(model: &Model, field: &Field, json: &Json) -> Result<Va
         many => {
             let ids: Vec<_> = many
                 .iter()
-                .map(|r| model.id_of(target, *r).to_string())
+                .map(|r| view.id_of(target, *r).to_string())
                 .collect();
             let message = format!(
                 "More than one record found for external id field: [{}]",

@@ -7,15 +7,13 @@
 
 use super::Model;
 use super::id::RecordId;
+use super::number::Number;
 use super::schema::{Field, FieldNo, FieldType, ObjectNo, Schema};
 use super::table::RowNo;
-use super::value::{Value, decimal_units};
+use super::value::Value;
 
 /// Maximum number of parents in the path of an operand.
 const PARENTS_MAX: usize = 5;
-
-/// Decimal places of a number in a formula.
-const LITERAL_SCALE: u32 = 9;
 
 /// The value of a field of a parent that does not exist.
 const NULL: Value = Value::Null;
@@ -47,13 +45,6 @@ pub(crate) enum Operand {
         field: FieldNo,
         object: ObjectNo,
     },
-}
-
-/// A decimal number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Number {
-    units: i128,
-    scale: u32,
 }
 
 impl Formula {
@@ -182,10 +173,7 @@ impl Formula {
             let next = operand.number(model, self.object, own)?;
             total = match operator {
                 Operator::Multiply => total.times(next)?,
-                Operator::Subtract => total.plus(Number {
-                    units: -next.units,
-                    ..next
-                })?,
+                Operator::Subtract => total.minus(next)?,
                 Operator::Add | Operator::Concatenate => total.plus(next)?,
             };
         }
@@ -209,12 +197,7 @@ pub(super) fn operand<'a>(
     let length = text.find(|c: char| !part(c)).unwrap_or(text.len());
     let (word, after) = text.split_at(length);
     if word.starts_with(|c: char| c.is_ascii_digit()) {
-        let units = decimal_units(word, LITERAL_SCALE).and_then(Result::ok);
-        let units = units.ok_or_else(|| format!("{word} is not a number"))?;
-        let number = Number {
-            units: i128::from(units),
-            scale: LITERAL_SCALE,
-        };
+        let number = Number::parse(word).ok_or_else(|| format!("{word} is not a number"))?;
         return Ok((Operand::Number(number), after.trim_start()));
     }
     Ok((path(schema, object, word)?, after.trim_start()))
@@ -301,13 +284,11 @@ impl Operand {
     ) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Number(number) => number.rounded(0).unwrap_or_default().to_string(),
-            Self::Field {
-                field, object: end, ..
-            } => {
+            Self::Number(number) => number.text(),
+            Self::Field { .. } => {
                 let mut text = String::new();
                 if let Some(value) = self.reached(model, object, own) {
-                    value.push_plain(model.field(*end, *field), &mut text);
+                    value.push_plain(&mut text);
                 }
                 text
             }
@@ -323,19 +304,17 @@ impl Operand {
         match self {
             Self::Text(_) => None,
             Self::Number(number) => Some(*number),
-            Self::Field {
-                field, object: end, ..
-            } => Number::of_value(self.reached(model, object, own)?, model.field(*end, *field)),
+            Self::Field { .. } => Number::of_value(self.reached(model, object, own)?),
         }
     }
 }
 
 impl Number {
-    /// Returns the number of a field's value, if it is one.
-    pub(super) fn of_value(value: &Value, field: &Field) -> Option<Self> {
+    /// Returns the number of a value, if it is one.
+    pub(super) fn of_value(value: &Value) -> Option<Self> {
         match value {
-            Value::Int(int) => Some(Self::of(i64::from(*int), 0)),
-            Value::Decimal(units) => Some(Self::of(*units, field.scale)),
+            Value::Int(int) => Some(Self::whole(i64::from(*int))),
+            Value::Double(number) => Self::of(*number),
             Value::Null
             | Value::Bool(_)
             | Value::Date(_)
@@ -350,61 +329,11 @@ impl Number {
     pub(super) fn into_value(self, field: &Field) -> Value {
         match self.rounded(field.scale) {
             None => Value::Null,
-            Some(units) if field.kind == FieldType::Int => {
-                i32::try_from(units).map_or(Value::Null, Value::Int)
+            Some(number) if field.kind == FieldType::Int => {
+                number.double().whole().map_or(Value::Null, Value::Int)
             }
-            Some(units) => Value::Decimal(units),
+            Some(number) => Value::Double(number.double()),
         }
-    }
-
-    /// Returns the number `units` × `10^-scale`.
-    pub(super) fn of(units: i64, scale: u32) -> Self {
-        Self {
-            units: i128::from(units),
-            scale,
-        }
-    }
-
-    /// Returns a whole number.
-    pub(super) fn whole(number: usize) -> Self {
-        Self {
-            units: i128::try_from(number).unwrap_or(i128::MAX),
-            scale: 0,
-        }
-    }
-
-    /// Compares two numbers; `None` if they are too large to compare.
-    pub(super) fn order(self, other: Self) -> Option<std::cmp::Ordering> {
-        let scale = self.scale.max(other.scale);
-        Some(self.at_scale(scale)?.cmp(&other.at_scale(scale)?))
-    }
-
-    fn at_scale(self, scale: u32) -> Option<i128> {
-        let factor = 10_i128.checked_pow(scale.checked_sub(self.scale)?)?;
-        self.units.checked_mul(factor)
-    }
-
-    pub(super) fn plus(self, other: Self) -> Option<Self> {
-        let scale = self.scale.max(other.scale);
-        let units = self.at_scale(scale)?.checked_add(other.at_scale(scale)?)?;
-        Some(Self { units, scale })
-    }
-
-    fn times(self, other: Self) -> Option<Self> {
-        Some(Self {
-            units: self.units.checked_mul(other.units)?,
-            scale: self.scale + other.scale,
-        })
-    }
-
-    /// Returns the number in units of `10^-scale`, rounded half away from zero.
-    fn rounded(self, scale: u32) -> Option<i64> {
-        if scale >= self.scale {
-            return i64::try_from(self.at_scale(scale)?).ok();
-        }
-        let factor = 10_i128.checked_pow(self.scale - scale)?;
-        let half = factor / 2 * self.units.signum();
-        i64::try_from(self.units.checked_add(half)? / factor).ok()
     }
 }
 

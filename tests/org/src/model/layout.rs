@@ -187,6 +187,7 @@ pub(crate) fn avro_type(kind: FieldType) -> &'static str {
         | FieldType::Reference
         | FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email
@@ -207,7 +208,9 @@ pub(crate) fn doc(field: &Field) -> &'static str {
         FieldType::Id | FieldType::Reference => "ForeignKey:EntityId",
         FieldType::String if field.switchable_name => "Data:Switchable_PersonName",
         FieldType::String => "Data:Text",
+        FieldType::Textarea if field.html => "Data:HtmlStringPlusClob",
         FieldType::Textarea if field.long_text() => "Data:StringPlusClob",
+        FieldType::Encryptedstring => "Data:EncryptedText",
         FieldType::Textarea => "Data:Text",
         FieldType::Picklist => "Data:DynamicEnum",
         FieldType::Multipicklist => "Data:MultiEnum",

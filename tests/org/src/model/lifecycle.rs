@@ -108,8 +108,8 @@ impl Model {
         object: ObjectNo,
         (from, to): (RowNo, RowNo),
     ) -> Result<(), SfError> {
-        let (old, new) = (Value::Id(self.id_of(object, from)), self.id_of(object, to));
-        for (child, row, field) in self.referring(object, &old) {
+        let (old, new) = (self.id_of(object, from), self.id_of(object, to));
+        for (child, row, field) in self.referring(object, old) {
             // A master that was the child of the merged record loses its parent.
             let own = (child, row) == (object, to);
             let value = if own { Value::Null } else { Value::Id(new) };
@@ -119,34 +119,6 @@ impl Model {
             self.add_up(tx, actor, (child, row), parents)?;
         }
         Ok(())
-    }
-
-    fn referring(&self, object: ObjectNo, id: &Value) -> Vec<(ObjectNo, RowNo, FieldNo)> {
-        let name = &self.object(object).name;
-        let mut found = Vec::new();
-        for (child, of) in self.schema.numbered() {
-            let fields: Vec<FieldNo> = of
-                .numbered()
-                .filter(|(_, field)| {
-                    field.reference_to.contains(name) && field.name != MASTER_RECORD
-                })
-                .map(|(no, _)| no)
-                .collect();
-            if fields.is_empty() {
-                continue;
-            }
-            for row in self
-                .table(child)
-                .all()
-                .filter(|row| !self.table(child).is_deleted(of, *row))
-            {
-                let holding = fields
-                    .iter()
-                    .filter(|no| self.table(child).get(row, **no) == id);
-                found.extend(holding.map(|no| (child, row, *no)));
-            }
-        }
-        found
     }
 
     /// Creates an account, a contact and an opportunity from a lead, in this order, and marks the

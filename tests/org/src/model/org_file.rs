@@ -2,19 +2,21 @@
 
 mod automation;
 mod compound;
+mod field;
 mod merge;
 mod platform;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::env;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
 use super::formula::Formula;
 use super::id::RecordId;
+use super::permission::Restrictions;
 use super::schema::{
     Field, FieldNo, FieldType, ORGANIZATION, Object, PERSON_MARK, RECORD_TYPE_FIELD, RecordType,
     Schema, SystemFields,
@@ -22,7 +24,8 @@ use super::schema::{
 use super::value::Value;
 use crate::rest::duplicates::DuplicateRule;
 use crate::unconfirmed::switches::{self, Switches};
-use automation::FieldAutomation;
+pub(crate) use field::{FieldEntry, build_field};
+use field::{label_of, ordered_fields};
 use platform::CountryEntry;
 pub(crate) use platform::QueueEntry;
 use rules::ValidationEntry;
@@ -113,12 +116,8 @@ pub(crate) struct UserEntry {
     /// Token that a caller outside the trusted networks appends to the password; accepted but not
     /// required.
     pub(crate) security_token: Option<String>,
-    /// Objects for which the user lacks "View All Records" of change events.
     #[serde(default)]
-    pub(crate) cannot_view_all: Vec<String>,
-    /// Fields hidden from the user's change events, as `Object.Field`.
-    #[serde(default)]
-    pub(crate) hidden_fields: Vec<String>,
+    pub(crate) permissions: Restrictions,
 }
 
 /// A refresh token that is valid from the start.
@@ -188,54 +187,6 @@ pub(crate) struct AssignmentRule {
     pub(crate) owner: String,
 }
 
-/// A field, as declared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FieldEntry {
-    name: String,
-    label: Option<String>,
-    #[serde(rename = "type")]
-    kind: FieldType,
-    length: Option<u32>,
-    precision: Option<u32>,
-    scale: Option<u32>,
-    digits: Option<u32>,
-    #[serde(default)]
-    required: bool,
-    #[serde(default)]
-    unique: bool,
-    #[serde(default)]
-    external_id: bool,
-    #[serde(default)]
-    id_lookup: bool,
-    #[serde(default)]
-    case_sensitive: bool,
-    #[serde(default)]
-    values: Vec<String>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    restricted: bool,
-    #[serde(default)]
-    reference_to: Vec<String>,
-    relationship_name: Option<String>,
-    child_relationship_name: Option<String>,
-    #[serde(default)]
-    cascade_delete: bool,
-    createable: Option<bool>,
-    updateable: Option<bool>,
-    default: Option<toml::Value>,
-    #[serde(default)]
-    name_field: bool,
-    #[serde(default)]
-    switchable_name: bool,
-    compound: Option<String>,
-    formula: Option<String>,
-    auto_number: Option<String>,
-    #[serde(default)]
-    automation: FieldAutomation,
-}
-
 impl OrgFile {
     /// Returns the switches of unconfirmed behaviour: those of the file, then the environment's.
     pub(crate) fn switches(&self) -> Result<Switches, OrgFileError> {
@@ -279,6 +230,7 @@ impl OrgFile {
         schema.validation_rules = self.validation_rules(&schema)?;
         schema.automation = self.automation(&schema)?;
         schema.countries = self.countries();
+        schema.ignored_writes = self.ignored_writes(&schema)?;
         Ok(schema)
     }
 }
@@ -390,232 +342,6 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
         by_name,
         by_relationship,
     })
-}
-
-/// Sorts the fields of an object in the order of describe and change events.
-fn ordered_fields(entry: &ObjectEntry, custom: bool) -> Vec<FieldEntry> {
-    let owned = entry.owned.unwrap_or(true);
-    let mut owners = vec!["User".to_owned()];
-    owners.extend(entry.queues.then(|| "Group".to_owned()));
-    let owner = || FieldEntry {
-        reference_to: owners.clone(),
-        createable: Some(true),
-        updateable: Some(true),
-        ..user("OwnerId")
-    };
-    let mut fields = vec![plain("Id", FieldType::Id)];
-    if custom && owned {
-        fields.push(owner());
-    }
-    fields.push(plain("IsDeleted", FieldType::Boolean));
-    if custom && !entry.fields.iter().any(|field| field.name == "Name") {
-        fields.push(FieldEntry {
-            length: Some(80),
-            required: false,
-            name_field: true,
-            createable: None,
-            updateable: None,
-            ..plain("Name", FieldType::String)
-        });
-    }
-    let (own, standard): (Vec<_>, Vec<_>) = entry
-        .fields
-        .iter()
-        .cloned()
-        .partition(|field| field.name.ends_with("__c"));
-    fields.extend(standard);
-    if !entry.record_types.is_empty() {
-        fields.push(FieldEntry {
-            label: Some("Record Type ID".to_owned()),
-            required: false,
-            reference_to: vec!["RecordType".to_owned()],
-            relationship_name: Some("RecordType".to_owned()),
-            createable: Some(true),
-            updateable: Some(true),
-            ..plain(RECORD_TYPE_FIELD, FieldType::Reference)
-        });
-    }
-    if !custom && owned {
-        fields.push(owner());
-    }
-    fields.extend([
-        plain("CreatedDate", FieldType::Datetime),
-        user("CreatedById"),
-        plain("LastModifiedDate", FieldType::Datetime),
-        user("LastModifiedById"),
-        plain("SystemModstamp", FieldType::Datetime),
-    ]);
-    fields.extend(own);
-    fields
-}
-
-/// Returns the entry of a field that only the org writes.
-fn plain(name: &str, kind: FieldType) -> FieldEntry {
-    FieldEntry {
-        name: name.to_owned(),
-        label: Some(system_label(name)),
-        kind,
-        length: None,
-        precision: None,
-        scale: None,
-        digits: None,
-        required: true,
-        unique: false,
-        external_id: false,
-        id_lookup: kind == FieldType::Id,
-        case_sensitive: false,
-        values: Vec::new(),
-        labels: BTreeMap::new(),
-        restricted: false,
-        reference_to: Vec::new(),
-        relationship_name: None,
-        child_relationship_name: None,
-        cascade_delete: false,
-        createable: Some(false),
-        updateable: Some(false),
-        default: None,
-        name_field: false,
-        switchable_name: false,
-        compound: None,
-        formula: None,
-        auto_number: None,
-        automation: FieldAutomation::default(),
-    }
-}
-
-fn user(name: &str) -> FieldEntry {
-    FieldEntry {
-        reference_to: vec!["User".to_owned()],
-        relationship_name: name.strip_suffix("Id").map(str::to_owned),
-        ..plain(name, FieldType::Reference)
-    }
-}
-
-fn system_label(name: &str) -> String {
-    match name {
-        "Id" => "Record ID",
-        "IsDeleted" => "Deleted",
-        "OwnerId" => "Owner ID",
-        "CreatedDate" => "Created Date",
-        "CreatedById" => "Created By ID",
-        "LastModifiedDate" => "Last Modified Date",
-        "LastModifiedById" => "Last Modified By ID",
-        "SystemModstamp" => "System Modstamp",
-        other => other,
-    }
-    .to_owned()
-}
-
-fn label_of(name: &str) -> String {
-    name.strip_suffix("__c").unwrap_or(name).replace('_', " ")
-}
-
-/// Length of a text field without a declared length.
-fn length_of(kind: FieldType) -> u32 {
-    match kind {
-        FieldType::Id | FieldType::Reference => 18,
-        FieldType::String | FieldType::Textarea | FieldType::Url | FieldType::Picklist => 255,
-        FieldType::Phone => 40,
-        FieldType::Multipicklist => 4099,
-        FieldType::Email => 80,
-        FieldType::PersonName => 121,
-        FieldType::Boolean
-        | FieldType::Int
-        | FieldType::Double
-        | FieldType::Currency
-        | FieldType::Percent
-        | FieldType::Date
-        | FieldType::Datetime
-        | FieldType::Time
-        | FieldType::Address => 0,
-    }
-}
-
-/// Returns the field of an entry, or what is wrong with it.
-pub(crate) fn build_field(entry: &FieldEntry, object: &str) -> Result<Field, OrgFileError> {
-    let at = format!("{object}.{}", entry.name);
-    let kind = entry.kind;
-    let decimal = matches!(
-        kind,
-        FieldType::Double | FieldType::Currency | FieldType::Percent
-    );
-    let precision = entry.precision.unwrap_or(if decimal { 18 } else { 0 });
-    let scale = entry.scale.unwrap_or(0);
-    if precision > 18 || scale > precision {
-        return Err(content(format!(
-            "{at}: precision must be at most 18 and scale at most the precision"
-        )));
-    }
-    if kind == FieldType::Reference && entry.reference_to.is_empty() {
-        return Err(content(format!("{at}: a reference needs reference_to")));
-    }
-    let length = entry.length.unwrap_or_else(|| length_of(kind));
-    let roll_up = entry.name.ends_with("__c") && entry.automation.total.is_some();
-    let computed = entry.formula.is_some() || entry.auto_number.is_some() || roll_up;
-    let writable = !kind.is_compound() && !computed;
-    if entry.auto_number.is_some() && kind != FieldType::String {
-        return Err(content(format!("{at}: an auto number must be a string")));
-    }
-    let mut field = Field {
-        name: entry.name.clone(),
-        label: entry.label.clone().unwrap_or_else(|| label_of(&entry.name)),
-        kind,
-        length,
-        precision,
-        scale,
-        digits: entry
-            .digits
-            .unwrap_or(if kind == FieldType::Int { 9 } else { 0 }),
-        nillable: !entry.required && kind != FieldType::Boolean && kind != FieldType::Id,
-        unique: entry.unique,
-        external_id: entry.external_id,
-        id_lookup: entry.id_lookup || entry.external_id,
-        case_sensitive: entry.case_sensitive,
-        values: entry.values.clone(),
-        labels: entry.labels.clone(),
-        restricted: entry.restricted,
-        reference_to: entry.reference_to.clone(),
-        relationship_name: relationship_of(entry),
-        child_relationship_name: entry.child_relationship_name.clone(),
-        cascade_delete: entry.cascade_delete,
-        createable: writable && entry.createable.unwrap_or(true),
-        updateable: writable && entry.updateable.unwrap_or(true),
-        default: Value::Null,
-        formula: entry.formula.clone(),
-        roll_up,
-        auto_number: entry.auto_number.clone(),
-        name_field: entry.name_field || kind == FieldType::PersonName,
-        switchable_name: entry.switchable_name,
-        part_of: None,
-        parts: Vec::new(),
-    };
-    field.default = match (&entry.default, kind) {
-        (None, FieldType::Boolean) => Value::Bool(false),
-        (None, _) => Value::Null,
-        (Some(toml), _) => default_value(&field, toml)
-            .ok_or_else(|| content(format!("{at}: the default does not fit the field")))?,
-    };
-    Ok(field)
-}
-
-/// `Foo__c` becomes `Foo__r`, unless the file names the relationship.
-fn relationship_of(entry: &FieldEntry) -> Option<String> {
-    if entry.kind != FieldType::Reference {
-        return None;
-    }
-    let by_rule = || match entry.name.strip_suffix("__c") {
-        Some(stem) => Some(format!("{stem}__r")),
-        None => entry.name.strip_suffix("Id").map(str::to_owned),
-    };
-    entry.relationship_name.clone().or_else(by_rule)
-}
-
-fn default_value(field: &Field, toml: &toml::Value) -> Option<Value> {
-    let text = match toml {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    Value::from_text(field, &text).ok()
 }
 
 #[cfg(test)]

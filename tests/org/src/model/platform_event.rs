@@ -110,8 +110,9 @@ impl Model {
                 let message = format!("No such column '{name}' on sobject of type {}", event.name);
                 SfError::new("INVALID_FIELD", message)
             })?;
-            values[place] =
-                Value::from_json(&event.fields[place], json).map_err(|misfit| match misfit {
+            values[place] = self
+                .read_value(&event.fields[place], json)
+                .map_err(|misfit| match misfit {
                     Misfit::Refused(error) => error,
                     Misfit::Type { expected, text } => SfError::new(
                         "JSON_PARSER_ERROR",
@@ -131,8 +132,8 @@ impl Model {
         let mut datum = Vec::new();
         push_long(&mut datum, self.now_ms);
         push_text(&mut datum, &user.to_string());
-        for (field, value) in event.fields.iter().zip(&values) {
-            push_nullable(&mut datum, field, value);
+        for value in &values {
+            push_nullable(&mut datum, value);
         }
         let (schema, _) = self.log.layout(Source::Platform(no));
         Ok(self.publish_bytes(no, schema, datum))

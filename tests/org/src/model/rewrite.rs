@@ -5,16 +5,16 @@ use bytes::Bytes;
 
 use super::Model;
 use super::bitmap::{self, Bit};
-use super::change::{double, push_long, push_text};
+use super::change::{push_long, push_text};
 use super::decode::{datum, text, texts};
 use super::id::RecordId;
 use super::layout::{EventField, Layout};
-use super::schema::{Field, FieldNo, ObjectNo};
+use super::schema::{FieldNo, ObjectNo};
 use super::stamp;
 use super::value::Value;
 
 /// How an event is rewritten.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Alteration<'a> {
     pub(crate) object: ObjectNo,
     pub(crate) layout: &'a Layout,
@@ -22,6 +22,8 @@ pub(crate) struct Alteration<'a> {
     pub(crate) enriched: &'a [FieldNo],
     /// Fields that become null and are removed from every bitmap.
     pub(crate) hidden: &'a [FieldNo],
+    /// Fields whose text is masked.
+    pub(crate) masked: Vec<FieldNo>,
 }
 
 /// Returns the rewritten events. An enriched event with several records becomes one event per
@@ -37,12 +39,14 @@ pub(crate) fn rewritten(model: &Model, alteration: &Alteration<'_>, payload: &By
     }
     let kind = header(&fields, "changeType").map(text).unwrap_or_default();
     if alteration.enriched.is_empty() || !matches!(kind.as_str(), "UPDATE" | "DELETE") {
+        mask(model, alteration, &mut fields);
         return vec![encoded(&fields)];
     }
     let ids = header(&fields, "recordIds").map(texts).unwrap_or_default();
     let apart = ids.iter().map(|id| {
         let mut fields = fields.clone();
         enrich(model, alteration, &mut fields, id);
+        mask(model, alteration, &mut fields);
         encoded(&fields)
     });
     apart.collect()
@@ -65,18 +69,30 @@ fn enrich(model: &Model, alteration: &Alteration<'_>, fields: &mut [(String, Avr
         if changed.contains(&bit) || alteration.hidden.contains(no) {
             continue;
         }
-        let field = model.field(alteration.object, *no);
-        let value = avro_of(field, model.table(alteration.object).get(row, *no));
+        let value = avro_of(model.table(alteration.object).get(row, *no));
         put(fields, bit, value, children_of(alteration.layout, bit.top));
     }
 }
 
-fn avro_of(field: &Field, value: &Value) -> Avro {
+/// Masks the encrypted texts of an event.
+fn mask(model: &Model, alteration: &Alteration<'_>, fields: &mut [(String, Avro)]) {
+    for no in &alteration.masked {
+        let mask = model.field(alteration.object, *no).mask.unwrap_or_default();
+        let place = alteration.layout.bit(*no).map(|bit| &mut fields[bit.top].1);
+        if let Some(Avro::Union(_, inner)) = place
+            && let Avro::String(text) = &mut **inner
+        {
+            *text = mask.masked(text);
+        }
+    }
+}
+
+fn avro_of(value: &Value) -> Avro {
     let inner = match value {
         Value::Null => return Avro::Union(0, Box::new(Avro::Null)),
         Value::Bool(yes) => Avro::Boolean(*yes),
         Value::Int(int) => Avro::Int(*int),
-        Value::Decimal(units) => Avro::Double(double(*units, field)),
+        Value::Double(number) => Avro::Double(number.get()),
         Value::Date(days) => Avro::Long(stamp::day_start_ms(*days)),
         Value::Datetime(ms) => Avro::Long(*ms),
         Value::Time(ms) => Avro::Long(i64::from(*ms)),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::automation::{Automation, Country};
 use super::formula::Formula;
 use super::id::RecordId;
-use super::validation::ValidationRule;
+use super::mask::Mask;
+use super::validation::{IgnoredWrite, ValidationRule};
 use super::value::Value;
 
 /// Index of an object in [`Schema::objects`].
@@ -26,6 +27,8 @@ pub(crate) enum FieldType {
     Reference,
     String,
     Textarea,
+    /// Text that is stored encrypted and shown masked.
+    Encryptedstring,
     Picklist,
     Multipicklist,
     Email,
@@ -53,6 +56,7 @@ impl FieldType {
             Self::Reference => "reference",
             Self::String | Self::PersonName => "string",
             Self::Textarea => "textarea",
+            Self::Encryptedstring => "encryptedstring",
             Self::Picklist => "picklist",
             Self::Multipicklist => "multipicklist",
             Self::Email => "email",
@@ -75,6 +79,7 @@ impl FieldType {
         match self {
             Self::String
             | Self::Textarea
+            | Self::Encryptedstring
             | Self::Picklist
             | Self::Multipicklist
             | Self::Email
@@ -127,6 +132,10 @@ pub(crate) struct Field {
     pub(crate) createable: bool,
     pub(crate) updateable: bool,
     pub(crate) default: Value,
+    /// Whether the text is HTML, which is sanitised when it is stored.
+    pub(crate) html: bool,
+    /// How the text is shown to users without "View Encrypted Data".
+    pub(crate) mask: Option<Mask>,
     /// The formula of a computed field.
     pub(crate) formula: Option<String>,
     /// Whether it is a roll-up summary field.
@@ -310,6 +319,7 @@ impl Object {
 pub(crate) struct Schema {
     pub(crate) objects: Vec<Object>,
     pub(crate) formulas: Vec<Formula>,
+    pub(crate) ignored_writes: Vec<IgnoredWrite>,
     pub(crate) validation_rules: Vec<ValidationRule>,
     /// The countries of the state and country picklists.
     pub(crate) countries: Vec<Country>,

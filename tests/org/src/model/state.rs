@@ -17,6 +17,8 @@ use super::deletions::Deletions;
 use super::event_file::{ChannelEntry, MemberEntry};
 use super::id::RecordId;
 use super::log::{Entry, Logged, Source};
+use super::lookups::Lookup;
+use super::permission::Restrictions;
 use super::publish::EventLimits;
 use super::schema::{FieldNo, Object, ObjectNo};
 use super::table::RowNo;
@@ -77,13 +79,18 @@ struct Rest {
     planned_gaps: BTreeMap<ObjectNo, u32>,
     planned_gaps_sent: u64,
     deleted_with: Vec<DeletedTogether>,
+    cleared_with: Vec<Cleared>,
     flows: Vec<Flow>,
     normalisers: Vec<Normaliser>,
     channels: Vec<ChannelEntry>,
+    permissions: Vec<(RecordId, Restrictions)>,
 }
 
 /// A deleted record, and the records that were deleted with it.
 type DeletedTogether = ((ObjectNo, RowNo), Vec<(ObjectNo, RowNo)>);
+
+/// A deleted record, and the lookups that its delete cleared.
+type Cleared = ((ObjectNo, RowNo), Vec<Lookup>);
 
 impl Model {
     /// Writes the records, the delete log and the change log, one line each.
@@ -115,7 +122,7 @@ impl Model {
                 let value = self.table(no).get(row, field_no);
                 if *value != Value::Null && field_no != object.system.id {
                     let mut text = String::new();
-                    value.push_plain(field, &mut text);
+                    value.push_plain(&mut text);
                     values.insert(field.name.clone(), text.into());
                 }
             }
@@ -134,6 +141,17 @@ impl Model {
             .map(|(at, others)| (*at, others.clone()))
             .collect();
         deleted_with.sort_unstable();
+        let permissions: Vec<(&RecordId, &Restrictions)> = self
+            .permissions
+            .iter()
+            .map(|(user, permissions)| (user, &permissions.declared))
+            .collect();
+        let mut cleared_with: Vec<Cleared> = self
+            .cleared_with
+            .iter()
+            .map(|(at, lookups)| (*at, lookups.clone()))
+            .collect();
+        cleared_with.sort_unstable();
         json!({
             "commit_number": self.commit_number,
             "random": self.random,
@@ -143,8 +161,10 @@ impl Model {
             "planned_gaps": self.planned_gaps,
             "planned_gaps_sent": self.planned_gaps_sent,
             "deleted_with": deleted_with,
+            "cleared_with": cleared_with,
             "flows": self.flows,
             "normalisers": self.normalisers,
+            "permissions": permissions,
             "channels": self.channels.iter().map(|one| self.declared(one)).collect::<Vec<_>>(),
         })
     }
@@ -231,7 +251,12 @@ impl Model {
         self.planned_gaps = rest.planned_gaps;
         self.planned_gaps_sent = rest.planned_gaps_sent;
         self.deleted_with = rest.deleted_with.into_iter().collect();
+        self.cleared_with = rest.cleared_with.into_iter().collect();
         (self.flows, self.normalisers) = (rest.flows, rest.normalisers);
+        self.permissions.clear();
+        for (user, declared) in rest.permissions {
+            self.restrict(user, declared)?;
+        }
         self.channels.clear();
         for channel in &rest.channels {
             self.declare_channel(channel)

@@ -78,7 +78,10 @@ impl Table {
             rows: HashMap::new(),
         };
         let by_value = field.finds_records();
-        let by_parent = field.cascade_delete || field.child_relationship_name.is_some();
+        // References to users are not: every record has several.
+        let clearable = field.createable && field.reference_to.iter().any(|name| name != "User");
+        let by_parent =
+            field.cascade_delete || field.child_relationship_name.is_some() || clearable;
         if by_value || by_parent {
             for row in self.all().filter(|row| !self.is_deleted(object, *row)) {
                 let value = self.get(row, no);

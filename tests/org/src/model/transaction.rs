@@ -16,6 +16,8 @@ use super::{Actor, Model};
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(super) touches: Vec<Touch>,
+    /// Changes without a stamp and an event, with the previous values.
+    silent: Vec<(ObjectNo, RowNo, FieldNo, Value)>,
     places: HashMap<(ObjectNo, RowNo), usize>,
 }
 
@@ -65,12 +67,14 @@ impl Transaction {
 
     /// Returns the records that the transaction changed.
     pub(crate) fn touched(&self) -> Vec<(ObjectNo, RowNo)> {
-        let touches = self.touches.iter();
-        touches.map(|touch| (touch.object, touch.row)).collect()
+        let touches = self.touches.iter().map(|touch| (touch.object, touch.row));
+        let silent = self.silent.iter().map(|(object, row, ..)| (*object, *row));
+        touches.chain(silent).collect()
     }
 
     /// Adds the changes of a nested transaction, so that both commit or roll back together.
     pub(crate) fn absorb(&mut self, part: Self) {
+        self.silent.extend(part.silent);
         for touch in part.touches {
             let known = self.touch(touch.object, touch.row, touch.kind);
             known.hides_stamp |= touch.hides_stamp;
@@ -112,7 +116,7 @@ impl Model {
     ) -> Result<RowNo, SfError> {
         let no = draft.object;
         let draft = self.before_save(draft, None)?;
-        self.check_unique(&draft, None)?;
+        self.check_unique(actor, &draft, None)?;
         let object = self.object(no);
         let mut values: Box<[Value]> = object
             .fields
@@ -172,7 +176,7 @@ impl Model {
             return Err(SfError::deleted());
         }
         let draft = self.before_save(draft, Some(row))?;
-        self.check_unique(&draft, Some(row))?;
+        self.check_unique(actor, &draft, Some(row))?;
         for (field, value) in &draft.sets {
             let field = self.field(no, *field);
             if *value == Value::Null && !field.nillable {
@@ -214,7 +218,7 @@ impl Model {
             return Err(SfError::deleted());
         }
         let top = (no, row);
-        let mut gone = Vec::new();
+        let mut gone = vec![top];
         let mut waiting = vec![top];
         while let Some((no, row)) = waiting.pop() {
             let id = self.id_of(no, row);
@@ -234,9 +238,11 @@ impl Model {
                 gone.push((no, row));
             }
         }
-        for at in std::iter::once(top).chain(gone.iter().copied()) {
-            self.add_up(tx, actor, at, Vec::new())?;
+        for at in &gone {
+            self.clear_lookups(tx, actor, *at);
+            self.add_up(tx, actor, *at, Vec::new())?;
         }
+        gone.retain(|at| *at != top);
         self.deleted_with.insert(top, gone);
         Ok(())
     }
@@ -286,17 +292,21 @@ impl Model {
             purpose: Purpose::Update,
             sets,
         };
-        self.check_unique(&draft, Some(row))?;
+        self.check_unique(actor, &draft, Some(row))?;
         let field = object.system.is_deleted;
         tx.touch(no, row, ChangeKind::Undelete);
         self.put(tx, (no, row), field, Value::Bool(false));
         self.stamp(tx, actor, (no, row));
+        self.restore_lookups(tx, actor, (no, row));
         self.add_up(tx, actor, (no, row), Vec::new())
     }
 
     /// Rolls a transaction back.
     pub(crate) fn roll_back(&mut self, tx: Transaction) {
         let touched = tx.touched();
+        for (no, row, field, old) in tx.silent.into_iter().rev() {
+            self.tables[no.0].set(&self.schema.objects[no.0], row, field, old);
+        }
         for touch in tx.touches.into_iter().rev() {
             let object = &self.schema.objects[touch.object.0];
             let table = &mut self.tables[touch.object.0];
@@ -352,6 +362,18 @@ impl Model {
         }
     }
 
+    /// Sets one value without a stamp and an event.
+    pub(super) fn put_silently(
+        &mut self,
+        tx: &mut Transaction,
+        (no, row): (ObjectNo, RowNo),
+        field: FieldNo,
+        new: Value,
+    ) {
+        let old = self.tables[no.0].set(&self.schema.objects[no.0], row, field, new);
+        tx.silent.push((no, row, field, old));
+    }
+
     /// Sets the modification stamp and user of a record.
     pub(super) fn stamp(&mut self, tx: &mut Transaction, actor: &Actor, at: (ObjectNo, RowNo)) {
         let system = self.object(at.0).system;
@@ -369,7 +391,12 @@ impl Model {
         self.put(tx, at, system.modified_by, Value::Id(actor.user));
     }
 
-    fn check_unique(&self, draft: &Draft, own: Option<RowNo>) -> Result<(), SfError> {
+    fn check_unique(
+        &self,
+        actor: &Actor,
+        draft: &Draft,
+        own: Option<RowNo>,
+    ) -> Result<(), SfError> {
         let object = self.object(draft.object);
         for (no, value) in &draft.sets {
             let field = object.field(*no);
@@ -378,10 +405,15 @@ impl Model {
             };
             let holders = self.table(draft.object).find(*no, &key).unwrap_or_default();
             if let Some(other) = holders.iter().find(|row| Some(**row) != own) {
+                // A user learns nothing about a record that it may not see.
+                let (name, id) = if self.view(actor.user).sees(draft.object, *other) {
+                    let id = self.id_of(draft.object, *other).short().to_owned();
+                    (field.name.as_str(), id)
+                } else {
+                    ("<unknown>", "<unknown>".to_owned())
+                };
                 let message = format!(
-                    "duplicate value found: {} duplicates value on record with id: {}",
-                    field.name,
-                    self.id_of(draft.object, *other).short()
+                    "duplicate value found: {name} duplicates value on record with id: {id}"
                 );
                 return Err(SfError::of_record("DUPLICATE_VALUE", message));
             }

@@ -14,10 +14,12 @@ use std::cmp::Ordering;
 
 use super::Model;
 use super::error::SfError;
-use super::formula::{Number, Operand};
+use super::formula::Operand;
 use super::id::RecordId;
+use super::number::Number;
 use super::schema::{FieldNo, ObjectNo};
 use super::stamp;
+use super::table::RowNo;
 use super::value::Value;
 
 /// One rule of one object.
@@ -28,6 +30,15 @@ pub(crate) struct ValidationRule {
     message: String,
     /// The field that shows the message; `None` for the top of the page.
     field: Option<String>,
+}
+
+/// A field whose writes are accepted and ignored while a condition holds, such as the amount of an
+/// opportunity with products. Source: Help article 004052228.
+#[derive(Clone, Debug)]
+pub(crate) struct IgnoredWrite {
+    object: ObjectNo,
+    field: FieldNo,
+    condition: Test,
 }
 
 /// A formula that is true or false.
@@ -103,6 +114,23 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Returns whether a write of a field of a stored record is ignored.
+    pub(super) fn ignores(&self, object: ObjectNo, row: RowNo, field: FieldNo) -> bool {
+        let stored = |no: FieldNo| self.table(object).get(row, no);
+        let candidate = Candidate {
+            object,
+            new: &stored,
+            old: Some(&stored),
+        };
+        let mut ignored = self.schema.ignored_writes.iter();
+        ignored.any(|ignored| {
+            (ignored.object, ignored.field) == (object, field)
+                && ignored.condition.holds(self, &candidate)
+        })
+    }
+}
+
 impl Test {
     fn holds(&self, model: &Model, candidate: &Candidate<'_>) -> bool {
         let text = |term: &Term| match term.value(model, candidate) {
@@ -155,22 +183,19 @@ impl Term {
             Self::Operand(Operand::Number(number)) => TermValue::Number(*number),
             Self::Operand(operand) => {
                 let value = operand.reached(model, candidate.object, |no| (candidate.new)(no));
-                let scale = operand
-                    .field()
-                    .map_or(0, |(object, no)| model.field(object, no).scale);
-                value.map_or(TermValue::Null, |value| TermValue::of(value, scale))
+                value.map_or(TermValue::Null, TermValue::of)
             }
             Self::Prior(no) => {
-                let scale = model.field(candidate.object, *no).scale;
                 let prior = candidate.old.unwrap_or(candidate.new);
-                TermValue::of(prior(*no), scale)
+                TermValue::of(prior(*no))
             }
             Self::Length(term) => {
+                // `LEN` counts UTF-16 units. Source: Help article 005166849.
                 let length = match term.value(model, candidate) {
-                    TermValue::Text(text) => text.chars().count(),
+                    TermValue::Text(text) => text.encode_utf16().count(),
                     _ => 0,
                 };
-                TermValue::Number(Number::whole(length))
+                TermValue::Number(Number::whole(i64::try_from(length).unwrap_or(i64::MAX)))
             }
             Self::Bool(yes) => TermValue::Bool(*yes),
             Self::Today => TermValue::Date(stamp::day_of(model.now_ms)),
@@ -180,12 +205,12 @@ impl Term {
 }
 
 impl TermValue {
-    fn of(value: &Value, scale: u32) -> Self {
+    fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Bool(yes) => Self::Bool(*yes),
-            Value::Int(int) => Self::Number(Number::of(i64::from(*int), 0)),
-            Value::Decimal(units) => Self::Number(Number::of(*units, scale)),
+            Value::Int(int) => Self::Number(Number::whole(i64::from(*int))),
+            Value::Double(number) => Number::of(*number).map_or(Self::Null, Self::Number),
             Value::Date(day) => Self::Date(*day),
             Value::Datetime(ms) => Self::Datetime(*ms),
             Value::Time(ms) => Self::Time(*ms),

@@ -6,20 +6,19 @@ use smol_str::{SmolStr, StrExt as _};
 
 use super::error::SfError;
 use super::id::RecordId;
+use super::number::Double;
 use super::schema::{Field, FieldType};
 use super::stamp;
-use crate::unconfirmed::{
-    DATETIME_FIELDS_KEEP_MILLISECONDS, MULTIPICKLIST_IN_DEFINED_ORDER, NULL_CHECKBOX_CODE,
-};
+use crate::unconfirmed::{MULTIPICKLIST_IN_DEFINED_ORDER, NULL_CHECKBOX_CODE};
 
-/// A stored value. Numbers are exact: a decimal is an integer in units of its field's scale.
+/// A stored value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Value {
     #[default]
     Null,
     Bool(bool),
     Int(i32),
-    Decimal(i64),
+    Double(Double),
     Date(i32),
     Datetime(i64),
     Time(i32),
@@ -84,17 +83,18 @@ impl Value {
             },
             FieldType::Int => Self::Int(read_int(field, text).ok_or_else(wrong)??),
             FieldType::Double | FieldType::Currency | FieldType::Percent => {
-                Self::Decimal(read_decimal(field, text).ok_or_else(wrong)??)
+                Self::Double(read_double(field, text).ok_or_else(wrong)??)
             }
             FieldType::Date => Self::Date(stamp::parse_date(text).ok_or_else(wrong)?),
             FieldType::Datetime => {
                 let ms = stamp::parse_datetime(text).ok_or_else(wrong)?;
-                let keep = DATETIME_FIELDS_KEEP_MILLISECONDS;
-                Self::Datetime(if keep { ms } else { stamp::floor_to_second(ms) })
+                // The precision of a datetime is one second; the rest is cut.
+                Self::Datetime(stamp::floor_to_second(ms))
             }
             FieldType::Time => Self::Time(stamp::parse_time(text).ok_or_else(wrong)?),
             FieldType::String
             | FieldType::Textarea
+            | FieldType::Encryptedstring
             | FieldType::Picklist
             | FieldType::Multipicklist
             | FieldType::Email
@@ -133,16 +133,16 @@ impl Value {
     }
 
     /// Appends the value as JSON.
-    pub(crate) fn push_json(&self, field: &Field, out: &mut String) {
+    pub(crate) fn push_json(&self, out: &mut String) {
         match self {
             Self::Null => out.push_str("null"),
             Self::Bool(true) => out.push_str("true"),
             Self::Bool(false) => out.push_str("false"),
             Self::Int(int) => out.push_str(&int.to_string()),
-            Self::Decimal(units) => push_decimal(out, *units, field.scale),
+            Self::Double(number) => number.push(out),
             Self::Date(_) | Self::Datetime(_) | Self::Time(_) | Self::Id(_) => {
                 out.push('"');
-                self.push_plain(field, out);
+                self.push_plain(out);
                 out.push('"');
             }
             Self::Text(text) => push_json_text(out, text),
@@ -150,12 +150,12 @@ impl Value {
     }
 
     /// Appends the value without quotes.
-    pub(crate) fn push_plain(&self, field: &Field, out: &mut String) {
+    pub(crate) fn push_plain(&self, out: &mut String) {
         match self {
             Self::Null => {}
             Self::Bool(yes) => out.push_str(if *yes { "true" } else { "false" }),
             Self::Int(int) => out.push_str(&int.to_string()),
-            Self::Decimal(units) => push_decimal(out, *units, field.scale),
+            Self::Double(number) => number.push(out),
             Self::Date(days) => stamp::push_date(out, *days),
             Self::Datetime(ms) => stamp::push_datetime(out, *ms),
             Self::Time(ms) => stamp::push_time(out, *ms),
@@ -177,7 +177,7 @@ impl Value {
             return None;
         }
         let mut key = String::new();
-        self.push_plain(field, &mut key);
+        self.push_plain(&mut key);
         Some(key.into())
     }
 }
@@ -193,6 +193,7 @@ fn misfit(kind: FieldType, text: String) -> Misfit {
         FieldType::Id | FieldType::Reference => "reference",
         FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email
@@ -219,62 +220,26 @@ fn out_of_range(field: &Field, text: &str) -> SfError {
     SfError::of_field("NUMBER_OUTSIDE_VALID_RANGE", message, &field.name)
 }
 
-/// The outer `None` means that the text is not a whole number, the inner error that it is too
-/// large.
+/// The outer `None` means that the text is not a number, the inner error that it is too large.
 fn read_int(field: &Field, text: &str) -> Option<Result<i32, SfError>> {
-    let units = decimal_units(text, 0)?;
-    let limit = 10_i64.pow(field.digits.clamp(1, 9));
-    let int = units
-        .ok()
-        .filter(|units| units.abs() < limit)
-        .and_then(|u| i32::try_from(u).ok());
-    Some(int.ok_or_else(|| out_of_range(field, text)))
-}
-
-fn read_decimal(field: &Field, text: &str) -> Option<Result<i64, SfError>> {
-    let units = decimal_units(text, field.scale)?;
-    let limit = 10_i64.pow(field.precision.clamp(1, 18));
-    let within = units.ok().filter(|units| units.abs() < limit);
+    let limit = 10_i32.pow(field.digits.clamp(1, 9));
+    let int = Double::parse(text)?.whole();
+    let within = int.filter(|int| int.unsigned_abs() < limit.unsigned_abs());
     Some(within.ok_or_else(|| out_of_range(field, text)))
 }
 
-/// Parses a number into units of `10^-scale`, rounded half away from zero.
-///
-/// `None`: not a number. `Some(Err)`: more than 18 digits.
-pub(crate) fn decimal_units(text: &str, scale: u32) -> Option<Result<i64, Oversize>> {
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (negative, unsigned) = match mantissa.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
-    };
-    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let digits = || whole.bytes().chain(fraction.bytes());
-    if whole.len() + fraction.len() == 0 || !digits().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    // Number of digits before the last kept decimal place. Later digits only affect rounding.
-    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(scale);
-    let significant = digits().skip_while(|b| *b == b'0').count();
-    if significant > 0 && kept > 40 {
-        return Some(Err(Oversize));
-    }
-    let mut units = 0_i128;
-    let mut source = digits();
-    for _ in 0..kept.max(0) {
-        units = units.saturating_mul(10) + i128::from(source.next().unwrap_or(b'0') - b'0');
-    }
-    if kept >= 0 && source.next().is_some_and(|next| next >= b'5') {
-        units += 1;
-    }
-    let signed = if negative { -units } else { units };
-    Some(i64::try_from(signed).map_err(|_| Oversize))
+/// The outer `None` means that the text is not a number, the inner error that it is too large.
+fn read_double(field: &Field, text: &str) -> Option<Result<Double, SfError>> {
+    let places = field.precision.clamp(1, 18).saturating_sub(field.scale);
+    let limit = 10_u64.pow(places) as f64;
+    let number = Double::parse(text)?;
+    let within = number.get().abs() < limit;
+    Some(
+        within
+            .then_some(number)
+            .ok_or_else(|| out_of_range(field, text)),
+    )
 }
-
-/// The number has more digits than any field holds.
-pub(crate) struct Oversize;
 
 fn read_text(field: &Field, text: &str) -> Result<SmolStr, SfError> {
     if field.kind == FieldType::Multipicklist {
@@ -288,11 +253,6 @@ fn read_text(field: &Field, text: &str) -> Result<SmolStr, SfError> {
         return value
             .map(|value| value.as_str().into())
             .ok_or_else(|| bad_picklist(field, text));
-    }
-    if text.len() > field.length as usize && text.chars().count() > field.length as usize {
-        let (label, length) = (&field.label, field.length);
-        let message = format!("{label}: data value too large: {text} (max length={length})");
-        return Err(SfError::of_field("STRING_TOO_LONG", message, &field.name));
     }
     if field.kind == FieldType::Email && !looks_like_email(text) {
         let message = format!("{}: invalid email address: {text}", field.label);
@@ -351,23 +311,6 @@ fn looks_like_email(text: &str) -> bool {
     plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.')
 }
 
-/// Appends a decimal without trailing zeros but with at least one digit after the point.
-pub(crate) fn push_decimal(out: &mut String, units: i64, scale: u32) {
-    let digits = format!(
-        "{:0width$}",
-        units.unsigned_abs(),
-        width = scale as usize + 1
-    );
-    let (whole, fraction) = digits.split_at(digits.len() - scale as usize);
-    if units < 0 {
-        out.push('-');
-    }
-    out.push_str(whole);
-    out.push('.');
-    let fraction = fraction.trim_end_matches('0');
-    out.push_str(if fraction.is_empty() { "0" } else { fraction });
-}
-
 /// Appends `text` as a JSON string.
 pub(crate) fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
@@ -397,50 +340,6 @@ pub(crate) fn push_json_text(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn units(text: &str, scale: u32) -> Option<i64> {
-        decimal_units(text, scale).and_then(Result::ok)
-    }
-
-    #[test]
-    fn decimals_round_half_away_from_zero() {
-        assert_eq!(units("12345678901234.56", 2), Some(1_234_567_890_123_456));
-        assert_eq!(units("0.005", 2), Some(1));
-        assert_eq!(units("-0.005", 2), Some(-1));
-        assert_eq!(units("1e3", 2), Some(100_000));
-        assert_eq!(units("1.5E-1", 2), Some(15));
-        assert_eq!(units("0.0004", 2), Some(0));
-        assert_eq!(units("5", 0), Some(5));
-        assert_eq!(units("0.00000000000000000000000000001", 2), Some(0));
-    }
-
-    #[test]
-    fn invalid_and_oversized_numbers_differ() {
-        for text in ["", "x", "1.2.3", "--1", "1e", "NaN", "0x1", "."] {
-            assert!(decimal_units(text, 2).is_none(), "{text}");
-        }
-        for text in ["1e400", "99999999999999999999"] {
-            assert!(
-                matches!(decimal_units(text, 2), Some(Err(Oversize))),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn decimals_are_written_without_trailing_zeros() {
-        for (units, scale, expected) in [
-            (150, 2, "1.5"),
-            (100, 2, "1.0"),
-            (-5, 3, "-0.005"),
-            (0, 0, "0.0"),
-            (7, 0, "7.0"),
-        ] {
-            let mut out = String::new();
-            push_decimal(&mut out, units, scale);
-            assert_eq!(out, expected);
-        }
-    }
 
     #[test]
     fn json_text_is_escaped() {

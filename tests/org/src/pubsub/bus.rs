@@ -1,7 +1,7 @@
 //! State of the event bus besides the events: permissions, subscriptions, delivery counts, and
 //! planned refusals.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use crate::model::delivery::Topic;
 use crate::model::event_file::ManagedEntry;
 use crate::model::id::RecordId;
 use crate::model::log::{Source, StreamError};
-use crate::model::org_file::{OrgFileError, UserEntry};
-use crate::model::permission::Permissions;
+use crate::model::org_file::OrgFileError;
+use crate::model::permission::Action;
 use crate::relay::Relay;
 
 const MINUTE_MS: i64 = 60_000;
@@ -32,7 +32,6 @@ pub(crate) struct Bus {
     /// One clone for each open subscription.
     #[serde(skip)]
     open: Arc<()>,
-    permissions: BTreeMap<RecordId, Permissions>,
     planned: Vec<PlannedRefusal>,
     /// How many planned refusals were sent.
     pub(crate) refusals_made: u64,
@@ -111,16 +110,6 @@ impl Bus {
         (!full).then(|| Arc::clone(&self.open))
     }
 
-    /// Returns the restrictions of a user.
-    pub(crate) fn permissions(&self, user: RecordId) -> Permissions {
-        self.permissions.get(&user).cloned().unwrap_or_default()
-    }
-
-    /// Replaces the restrictions of a user.
-    pub(crate) fn set_permissions(&mut self, user: RecordId, permissions: Permissions) {
-        self.permissions.insert(user, permissions);
-    }
-
     /// Plans a refusal.
     pub(crate) fn plan(&mut self, planned: PlannedRefusal) {
         self.planned.push(planned);
@@ -153,10 +142,6 @@ impl Org {
         self.bus.deliveries.max = file.org.daily_event_deliveries;
         self.bus.subscriptions_max = file.org.subscriptions_max;
         let wrong = |name: &str, text: String| OrgFileError::Content(format!("{name}: {text}"));
-        for user in &file.users {
-            self.declare_permissions(user)
-                .map_err(|text| wrong(&user.username, text))?;
-        }
         for entry in &file.managed_subscriptions {
             self.add_managed(entry)
                 .map_err(|text| wrong(&entry.developer_name, text))?;
@@ -165,44 +150,6 @@ impl Org {
             self.add_relay(entry)
                 .map_err(|text| wrong(&entry.name, text))?;
         }
-        Ok(())
-    }
-
-    fn declare_permissions(&mut self, user: &UserEntry) -> Result<(), String> {
-        if user.cannot_view_all.is_empty() && user.hidden_fields.is_empty() {
-            return Ok(());
-        }
-        self.restrict(&user.username, &user.cannot_view_all, &user.hidden_fields)
-    }
-
-    /// Restricts a user: objects without "View All Records", and hidden fields.
-    pub(crate) fn restrict(
-        &mut self,
-        username: &str,
-        objects: &[String],
-        fields: &[String],
-    ) -> Result<(), String> {
-        let user = self.user_named(username).ok_or("there is no such user")?;
-        let object = |name: &str| {
-            let found = self.model.schema.find(name);
-            found.ok_or_else(|| format!("there is no object {name}"))
-        };
-        let mut permissions = Permissions::default();
-        for name in objects {
-            permissions.deny(object(name)?);
-        }
-        for path in fields {
-            let (of, name) = path
-                .split_once('.')
-                .ok_or("a field is written Object.Field")?;
-            let of = object(of)?;
-            let field = self
-                .model
-                .field_named(of, name)
-                .map_err(|error| error.to_string())?;
-            permissions.hide(of, field);
-        }
-        self.bus.set_permissions(user, permissions);
         Ok(())
     }
 
@@ -228,7 +175,12 @@ impl Org {
     pub(crate) fn topic_for(&self, user: RecordId, name: &str) -> Result<Topic, StreamError> {
         let topic = self.model.topic(name)?;
         match topic {
-            Topic::One(object) if self.bus.permissions(user).denies(object) => {
+            Topic::One(object)
+                if !self
+                    .model
+                    .permissions_of(user)
+                    .allows(object, Action::ViewAll) =>
+            {
                 Err(StreamError::NotAllowed)
             }
             Topic::One(_) | Topic::Everything | Topic::Platform(_) | Topic::Channel(_) => Ok(topic),

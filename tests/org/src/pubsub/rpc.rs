@@ -1,6 +1,7 @@
 //! The Pub/Sub API over gRPC: authenticates calls and dispatches them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -101,7 +102,7 @@ impl Service {
             shared: self.shared.clone(),
             head: self.shared.head(),
             caller,
-            permissions: crate::model::permission::Permissions::default(),
+            permissions: Arc::default(),
             keep_alive: self.keep_alive,
             replies,
             _place: place,

@@ -118,7 +118,7 @@ pub(super) struct Subscription {
     pub(super) shared: Shared,
     pub(super) head: watch::Receiver<u64>,
     pub(super) caller: Caller,
-    pub(super) permissions: Permissions,
+    pub(super) permissions: Arc<Permissions>,
     pub(super) keep_alive: Duration,
     pub(super) replies: mpsc::Sender<Result<Reply, Status>>,
     /// Keeps the subscription counted as open while it exists.
@@ -385,7 +385,7 @@ impl Subscription {
             return Err(refusal);
         }
         let now_ms = org.now_ms();
-        self.permissions = org.bus.permissions(self.caller.user);
+        self.permissions = org.model.permissions_of(self.caller.user);
         let left = usize::try_from(org.bus.deliveries.left(now_ms)).unwrap_or(usize::MAX);
         let reading = Reading {
             topic: progress.topic,

@@ -149,6 +149,7 @@ fn shown(value: Avro, kind: Option<FieldType>) -> Json {
         | FieldType::Reference
         | FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::message::Response;
 use super::save::{Edit, Key, Saved};
-use super::sobjects::push_saved;
+use super::sobjects::{external_field, nodes_of, push_saved};
 use super::{Call, push_error};
 use crate::Org;
 use crate::model::error::SfError;
@@ -43,7 +43,7 @@ impl Org {
         let mut tx = Transaction::default();
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for members in &batch.records {
-            let outcome = self.type_of(members).and_then(|object| {
+            let outcome = self.type_of(call, members).and_then(|object| {
                 self.save_new(
                     &mut tx,
                     call,
@@ -67,7 +67,7 @@ impl Org {
         let mut tx = Transaction::default();
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for members in &batch.records {
-            let outcome = self.type_of(members).and_then(|object| {
+            let outcome = self.type_of(call, members).and_then(|object| {
                 let text = id_text(members).ok_or_else(|| {
                     SfError::of_record("MISSING_ARGUMENT", "Id not specified in an update call")
                 })?;
@@ -92,7 +92,7 @@ impl Org {
     ) -> Outcome {
         let id = RecordId::parse(id).ok_or_else(|| malformed_id(id))?;
         let row = self
-            .model
+            .view(call)
             .row_of(object, id)
             .ok_or_else(SfError::unknown_id)?;
         self.save_row(
@@ -114,8 +114,8 @@ impl Org {
         object: &str,
         field: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
-        let field = self.external_field(object, field)?;
+        let object = self.view(call).object_named(object)?;
+        let field = external_field(self.view(call), object, field)?;
         let name = self.model.field(object, field).name.clone();
         let by_id = field == self.model.object(object).system.id;
         let batch = read_batch(call)?;
@@ -129,7 +129,7 @@ impl Org {
         let mut tx = Transaction::default();
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for (members, key) in batch.records.iter().zip(&keys) {
-            let outcome = self.type_of(members).and_then(|named| {
+            let outcome = self.type_of(call, members).and_then(|named| {
                 if named != object {
                     let message = "All records of an upsert have the type of its resource";
                     return Err(SfError::of_record("INVALID_TYPE", message));
@@ -180,7 +180,7 @@ impl Org {
         for text in ids {
             let outcome = RecordId::parse(text)
                 .ok_or_else(|| malformed_id(text))
-                .and_then(|id| self.place_of(id))
+                .and_then(|id| self.view(call).place_of(id))
                 .and_then(|(object, row)| self.save_delete(&mut tx, call, object, row));
             outcomes.push(outcome);
         }
@@ -189,7 +189,7 @@ impl Org {
 
     /// Handles `GET` and `POST /composite/sobjects/O`.
     pub(crate) fn retrieve_many(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let (ids, fields) = if call.method == "POST" {
             let members = call.members()?;
             let texts = |name: &str| -> Option<Vec<String>> {
@@ -211,16 +211,17 @@ impl Org {
         let fields = fields.filter(|fields| !fields.is_empty()).ok_or_else(|| {
             SfError::new("REQUIRED_FIELD_MISSING", "The fields parameter is required")
         })?;
-        let nodes = self.nodes_of(object, Some(&fields))?;
+        let view = self.view(call);
+        let nodes = nodes_of(view, object, Some(&fields))?;
         let mut body = String::from("[");
         for (place, id) in ids.iter().enumerate() {
             if place > 0 {
                 body.push(',');
             }
-            let row = RecordId::parse(id).and_then(|id| self.model.row_of(object, id));
+            let row = RecordId::parse(id).and_then(|id| view.row_of(object, id));
             match row.filter(|row| self.is_readable(object, *row)) {
                 Some(row) => {
-                    Writer::whole(&self.model, &call.version).push_record(
+                    Writer::whole(view, &call.version).push_record(
                         &mut body,
                         (object, row),
                         &nodes,
@@ -233,9 +234,9 @@ impl Org {
         Ok(Response::json(200, body))
     }
 
-    fn type_of(&self, members: &Map<String, Json>) -> Result<ObjectNo, SfError> {
+    fn type_of(&self, call: &Call<'_>, members: &Map<String, Json>) -> Result<ObjectNo, SfError> {
         let name = type_name(members).unwrap_or_default();
-        self.model.schema.find(name).ok_or_else(|| {
+        self.view(call).find_object(name).ok_or_else(|| {
             let message = format!("sObject type '{name}' is not supported.");
             SfError::of_record("INVALID_TYPE", message)
         })

@@ -106,8 +106,8 @@ fn tag(model: &Model, object: ObjectNo, row: RowNo) -> String {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
     let mut text = String::new();
-    for (no, field) in model.object(object).numbered() {
-        model.table(object).get(row, no).push_json(field, &mut text);
+    for (no, _) in model.object(object).numbered() {
+        model.table(object).get(row, no).push_json(&mut text);
         text.push(',');
     }
     let mixed = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);

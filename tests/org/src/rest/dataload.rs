@@ -170,10 +170,11 @@ impl Org {
             .ok_or_else(|| Refusal::new("InvalidJob", "Unable to parse Job"))?;
         let member = |name: &str| members.get(name).and_then(Json::as_str);
         let name = member("object").unwrap_or_default();
-        let object =
-            self.model.schema.find(name).ok_or_else(|| {
-                Refusal::new("InvalidJob", format!("Unable to find object: {name}"))
-            })?;
+        let object = self
+            .model
+            .view(call.user)
+            .find_object(name)
+            .ok_or_else(|| Refusal::new("InvalidJob", format!("Unable to find object: {name}")))?;
         let content = match member("contentType").unwrap_or("XML") {
             "CSV" => Content::Csv,
             "JSON" => Content::Json,
@@ -193,7 +194,7 @@ impl Org {
                 self.check_hard_delete(call.user, operation)
                     .map_err(refused)?;
                 let key = self
-                    .upsert_key(object, operation, member("externalIdFieldName"))
+                    .upsert_key(call.user, object, operation, member("externalIdFieldName"))
                     .map_err(refused)?;
                 Task::Load(Aim {
                     object,

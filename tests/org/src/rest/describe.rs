@@ -7,8 +7,10 @@ use super::condition::{Condition, State};
 use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
-use crate::model::schema::{Field, FieldType, Object};
+use crate::model::permission::Action;
+use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
 use crate::model::value::{Value, push_json_text};
+use crate::model::view::View;
 use crate::org::START_MS;
 use crate::soql;
 
@@ -18,9 +20,12 @@ const MASTER_RECORD_TYPE: &str = "012000000000000AAA";
 impl Org {
     /// Handles `/sobjects`.
     pub(crate) fn describe_global(&self, call: &Call<'_>) -> Result<Response, SfError> {
-        let entries = self.model.schema.objects.iter();
-        let objects: Vec<Json> = entries
-            .map(|object| Json::Object(object_members(call, object)))
+        let view = self.view(call);
+        let objects: Vec<Json> = view
+            .schema
+            .numbered()
+            .filter(|(no, _)| view.allows(*no, Action::Read))
+            .map(|(no, _)| Json::Object(object_members(call, view, no)))
             .collect();
         let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
         dated(call, body.to_string())
@@ -32,23 +37,25 @@ impl Org {
         call: &Call<'_>,
         object: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object(self.model.object_named(object)?);
-        let body = json!({"objectDescribe": object_members(call, object), "recentItems": []});
+        let view = self.view(call);
+        let no = view.object_named(object)?;
+        let body = json!({"objectDescribe": object_members(call, view, no), "recentItems": []});
         dated(call, body.to_string())
     }
 
     /// Handles `GET /sobjects/O/describe`.
     pub(crate) fn describe(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.model.object(self.model.object_named(object)?);
-        let mut members = object_members(call, object);
-        let fields: Vec<Json> = object
-            .fields
-            .iter()
-            .map(|field| field_members(object, field))
+        let view = self.view(call);
+        let no = view.object_named(object)?;
+        let object = view.object(no);
+        let mut members = object_members(call, view, no);
+        let fields: Vec<Json> = view
+            .fields(no)
+            .map(|(field, _)| field_members(view, no, field))
             .collect();
         let more = json!({
             "actionOverrides": [],
-            "childRelationships": self.child_relationships(object),
+            "childRelationships": child_relationships(view, object),
             "compactLayoutable": true,
             "defaultImplementation": null,
             "extendedBy": null,
@@ -76,29 +83,30 @@ impl Org {
         }
         dated(call, Json::Object(members).to_string())
     }
+}
 
-    fn child_relationships(&self, object: &Object) -> Vec<Json> {
-        let mut children = Vec::new();
-        for child in &self.model.schema.objects {
-            for field in child
-                .fields
-                .iter()
-                .filter(|f| f.reference_to.contains(&object.name))
-            {
-                children.push(json!({
-                    "cascadeDelete": field.cascade_delete,
-                    "childSObject": child.name,
-                    "deprecatedAndHidden": false,
-                    "field": field.name,
-                    "junctionIdListNames": [],
-                    "junctionReferenceTo": [],
-                    "relationshipName": field.child_relationship_name,
-                    "restrictedDelete": false,
-                }));
-            }
+/// Returns the references to an object that the caller may see.
+fn child_relationships(view: View<'_>, object: &Object) -> Vec<Json> {
+    let mut children = Vec::new();
+    for (no, child) in view.schema.numbered() {
+        if !view.allows(no, Action::Read) {
+            continue;
         }
-        children
+        let refers = |field: &Field| field.reference_to.contains(&object.name);
+        for (_, field) in view.fields(no).filter(|(_, field)| refers(field)) {
+            children.push(json!({
+                "cascadeDelete": field.cascade_delete,
+                "childSObject": child.name,
+                "deprecatedAndHidden": false,
+                "field": field.name,
+                "junctionIdListNames": [],
+                "junctionReferenceTo": [],
+                "relationshipName": field.child_relationship_name,
+                "restrictedDelete": false,
+            }));
+        }
     }
+    children
 }
 
 /// Returns a describe, or 304 if the caller already has it. Schemas date from the start of the org.
@@ -140,18 +148,19 @@ fn record_type_infos(call: &Call<'_>, object: &Object) -> Vec<Json> {
 }
 
 /// Returns the members that every form of describe has for an object.
-fn object_members(call: &Call<'_>, object: &Object) -> Map<String, Json> {
+fn object_members(call: &Call<'_>, view: View<'_>, no: ObjectNo) -> Map<String, Json> {
+    let object = view.object(no);
     let base = format!("/services/data/{}/sobjects/{}", call.version, object.name);
-    let writable = object.writable;
+    let allows = |action: Action| object.writable && view.allows(no, action);
     let members = json!({
         "activateable": false,
         "associateEntityType": null,
         "associateParentEntity": null,
-        "createable": writable,
+        "createable": allows(Action::Create),
         "custom": object.custom(),
         "customSetting": false,
         "deepCloneable": false,
-        "deletable": writable,
+        "deletable": allows(Action::Delete),
         "deprecatedAndHidden": false,
         "feedEnabled": false,
         "hasSubtypes": false,
@@ -169,8 +178,8 @@ fn object_members(call: &Call<'_>, object: &Object) -> Map<String, Json> {
         "retrieveable": true,
         "searchable": true,
         "triggerable": true,
-        "undeletable": writable,
-        "updateable": writable,
+        "undeletable": allows(Action::Delete),
+        "updateable": allows(Action::Edit),
         "urls": object_urls(&base),
     });
     match members {
@@ -216,6 +225,7 @@ fn soap_type(kind: FieldType) -> &'static str {
         FieldType::Address => "urn:address",
         FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email
@@ -229,22 +239,25 @@ fn extra_type_info(field: &Field) -> Option<&'static str> {
     if field.switchable_name {
         return Some("switchablepersonname");
     }
-    let plain = (field.kind == FieldType::Textarea).then_some("plaintextarea");
-    if field.kind == FieldType::PersonName {
-        Some("personname")
-    } else {
-        plain
+    match field.kind {
+        FieldType::PersonName => Some("personname"),
+        FieldType::Textarea if field.html => Some("richtextarea"),
+        FieldType::Textarea => Some("plaintextarea"),
+        _ => None,
     }
 }
 
 /// Returns the describe members of a field.
-fn field_members(object: &Object, field: &Field) -> Json {
+fn field_members(view: View<'_>, no: ObjectNo, field_no: FieldNo) -> Json {
+    let (object, field) = (view.object(no), view.field(no, field_no));
     let mut members = members_a_to_h(object, field);
-    if let (Json::Object(members), Json::Object(rest)) =
-        (&mut members, members_i_to_w(object, field))
-    {
+    if let (Json::Object(members), Json::Object(rest)) = (&mut members, members_i_to_w(field)) {
         members.extend(rest);
     }
+    let writable = object.writable && view.writes(no, field_no);
+    let allows = |action: Action| writable && view.allows(no, action);
+    members["createable"] = (field.createable && allows(Action::Create)).into();
+    members["updateable"] = (field.updateable && allows(Action::Edit)).into();
     members
 }
 
@@ -266,7 +279,7 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
     let mut default = String::new();
     match &field.default {
         Value::Text(text) => push_json_text(&mut default, text),
-        other => other.push_json(field, &mut default),
+        other => other.push_json(&mut default),
     }
     let default: Json = serde_json::from_str(&default).unwrap_or_default();
     json!({
@@ -280,7 +293,6 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
         "caseSensitive": field.case_sensitive,
         "compoundFieldName": compound,
         "controllerName": null,
-        "createable": field.createable && object.writable,
         "custom": field.custom(),
         "defaultValue": default,
         "defaultValueFormula": null,
@@ -297,15 +309,14 @@ fn members_a_to_h(object: &Object, field: &Field) -> Json {
         "formulaTreatNullNumberAsZero": false,
         "groupable": soql::groupable(field),
         "highScaleNumber": false,
-        "htmlFormatted": false,
+        "htmlFormatted": field.html,
     })
 }
 
 /// Returns the members from `idLookup` to `writeRequiresMasterRead`.
-fn members_i_to_w(object: &Object, field: &Field) -> Json {
+fn members_i_to_w(field: &Field) -> Json {
     let kind = field.kind;
     let choices = matches!(kind, FieldType::Picklist | FieldType::Multipicklist);
-    let long = kind == FieldType::Textarea && field.length > 255;
     let mut referenced = field.reference_to.clone();
     referenced.sort_unstable();
     let picklist: Vec<Json> = field
@@ -322,8 +333,8 @@ fn members_i_to_w(object: &Object, field: &Field) -> Json {
         "inlineHelpText": null,
         "label": field.label,
         "length": field.length,
-        "mask": null,
-        "maskType": null,
+        "mask": field.mask.map(|mask| mask.char),
+        "maskType": field.mask.map(|mask| mask.kind),
         "name": field.name,
         "nameField": field.name_field,
         "namePointing": false,
@@ -342,10 +353,9 @@ fn members_i_to_w(object: &Object, field: &Field) -> Json {
         "scale": field.scale,
         "searchPrefilterable": false,
         "soapType": soap_type(kind),
-        "sortable": !long && soql::sortable(field),
+        "sortable": soql::sortable(field),
         "type": kind.name(),
         "unique": field.unique,
-        "updateable": field.updateable && object.writable,
         "writeRequiresMasterRead": false,
     })
 }

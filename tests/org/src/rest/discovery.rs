@@ -6,6 +6,7 @@ use super::message::Response;
 use super::usage::Usage;
 use super::{Call, VERSION_MAX, VERSION_MIN};
 use crate::Org;
+use crate::model::permission::Action;
 
 /// Handles `/services/data`, the only data path without a token.
 pub(crate) fn versions() -> Response {
@@ -91,6 +92,7 @@ impl Org {
             .model
             .schema
             .numbered()
+            .filter(|(no, _)| self.view(call).allows(*no, Action::Read))
             .filter(|(no, object)| asked(&object.name) && self.model.table(*no).live() > 0)
             .map(|(no, object)| json!({"count": self.model.table(no).live(), "name": object.name}))
             .collect();

@@ -117,7 +117,8 @@ impl Cursor {
 
     /// Resolves the select list again, or returns `false` if the statement is no longer valid.
     fn rebind(&mut self, model: &Model) -> bool {
-        let plan = soql::parse(&self.statement).and_then(|query| soql::bind(model, &query));
+        let plan = soql::parse(&self.statement)
+            .and_then(|query| soql::bind(model.view(self.user), &query));
         let Some(nodes) = plan.ok().and_then(|plan| plan.select) else {
             return false;
         };
@@ -152,14 +153,15 @@ impl Org {
                 )
             })?;
         let query = soql::parse(&text)?;
-        let plan = soql::bind(&self.model, &query).map_err(|e| soql::explained(&text, e))?;
+        let view = self.view(call);
+        let plan = soql::bind(view, &query).map_err(|e| soql::explained(&text, e))?;
         if call.request.param("columns").as_deref() == Some("true") {
-            let described = columns::describe(&self.model, &plan);
+            let described = columns::describe(view, &plan);
             return Ok(Response::json(200, described.to_string()));
         }
-        let rows = soql::rows(&self.model, &plan, with_deleted);
+        let rows = soql::rows(view, &plan, with_deleted);
         if let Some(aggregation) = &plan.aggregation {
-            let groups = soql::groups(&self.model, &plan, aggregation, &rows)?;
+            let groups = soql::groups(view, &plan, aggregation, &rows)?;
             let (count, groups) = (groups.len(), groups.join(","));
             let body = format!(r#"{{"totalSize":{count},"done":true,"records":[{groups}]}}"#);
             return Ok(Response::json(200, body));
@@ -249,7 +251,7 @@ impl Org {
         let mut writer = Writer {
             children_max: CHILDREN_PER_PAGE,
             next_locator: self.cursors.locators + 1,
-            ..Writer::whole(&self.model, version)
+            ..Writer::whole(self.view(call), version)
         };
         let table = self.model.table(list.object);
         let mut first = true;

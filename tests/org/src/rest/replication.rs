@@ -9,6 +9,7 @@ use crate::model::error::SfError;
 use crate::model::schema::ObjectNo;
 use crate::model::stamp;
 use crate::model::value::Value;
+use crate::model::view::View;
 use crate::unconfirmed::REPLICATION_DATE_TEXTS;
 
 const MINUTE_MS: i64 = 60_000;
@@ -32,9 +33,9 @@ struct Window {
 impl Org {
     /// Handles `/sobjects/O/updated`.
     pub(super) fn updated(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let window = self.window(call, UPDATED_DAYS_MAX)?;
-        let ids = self.changed_within(object, &window);
+        let ids = changed_within(self.view(call), object, &window);
         if ids.len() > IDS_MAX {
             let message = format!("The window holds more than {IDS_MAX} ids");
             return Err(SfError::new("EXCEEDED_ID_LIMIT", message));
@@ -43,24 +44,9 @@ impl Org {
         Ok(Response::json(200, body.to_string()))
     }
 
-    fn changed_within(&self, object: ObjectNo, window: &Window) -> Vec<String> {
-        let table = self.model.table(object);
-        let shape = self.model.object(object);
-        let stamp = |row: u32| match table.get(row, shape.system.modstamp) {
-            Value::Datetime(ms) => *ms,
-            _ => i64::MIN,
-        };
-        table
-            .since(window.start_ms)
-            .take_while(|row| stamp(*row) < window.end_ms)
-            .filter(|row| !table.is_deleted(shape, *row))
-            .map(|row| self.model.id_of(object, row).to_string())
-            .collect()
-    }
-
     /// Handles `/sobjects/O/deleted`.
     pub(super) fn deleted(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let window = self.window(call, DELETED_DAYS_MAX)?;
         let log = &self.model.deletions;
         let prefix = self.model.object(object).key_prefix;
@@ -110,6 +96,21 @@ impl Org {
             covered_ms: end_ms.min(running_ms.max(start_ms)),
         })
     }
+}
+
+/// Returns the ids of the live records that changed in a window.
+fn changed_within(view: View<'_>, object: ObjectNo, window: &Window) -> Vec<String> {
+    let (table, shape) = (view.table(object), view.object(object));
+    let stamp = |row: u32| match table.get(row, shape.system.modstamp) {
+        Value::Datetime(ms) => *ms,
+        _ => i64::MIN,
+    };
+    table
+        .since(window.start_ms)
+        .take_while(|row| stamp(*row) < window.end_ms)
+        .filter(|row| !table.is_deleted(shape, *row) && view.sees(object, *row))
+        .map(|row| view.id_of(object, row).to_string())
+        .collect()
 }
 
 fn datetime(ms: i64) -> String {

@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::model::draft::{Draft, Purpose};
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
+use crate::model::permission::Action;
 use crate::model::schema::{FieldNo, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
@@ -48,9 +49,10 @@ impl Org {
         edit: Edit<'_>,
         key: Option<(FieldNo, Value)>,
     ) -> Result<Saved, SfError> {
-        let model = &self.model;
+        let (model, view) = (&self.model, self.view(call));
         check_object_writable(model, edit.object)?;
-        let mut draft = Draft::read(model, edit.object, Purpose::Create, edit.members, edit.skip)?;
+        view.check(edit.object, Action::Create, None)?;
+        let mut draft = Draft::read(view, edit.object, Purpose::Create, edit.members, edit.skip)?;
         draft.sets.extend(key);
         if let Some((field, owner)) = self.assigned_owner(call, edit.object) {
             draft.put(field, owner);
@@ -92,7 +94,7 @@ impl Org {
         edit: Edit<'_>,
         row: RowNo,
     ) -> Result<Saved, SfError> {
-        let model = &self.model;
+        let (model, view) = (&self.model, self.view(call));
         check_object_writable(model, edit.object)?;
         if model
             .table(edit.object)
@@ -100,7 +102,8 @@ impl Org {
         {
             return Err(SfError::deleted());
         }
-        let draft = Draft::read(model, edit.object, Purpose::Update, edit.members, edit.skip)?;
+        view.check(edit.object, Action::Edit, Some(row))?;
+        let draft = Draft::read(view, edit.object, Purpose::Update, edit.members, edit.skip)?;
         let rules = &self.file.duplicate_rules;
         duplicates::check(model, rules, (call, edit), &draft, Some(row))?;
         let writing = Writing {
@@ -126,13 +129,13 @@ impl Org {
         key: Key<'_>,
     ) -> Result<Saved, SfError> {
         match self
-            .model
+            .view(call)
             .find_by(key.object, key.field, key.value)
             .as_slice()
         {
             [] => {
                 let field = self.model.field(key.object, key.field);
-                let value = match Value::from_text(field, key.value.trim()) {
+                let value = match self.model.read_text(field, key.value.trim()) {
                     Ok(value) => value,
                     Err(Misfit::Refused(error)) => return Err(error),
                     Err(Misfit::Type { .. }) => return Err(SfError::not_found()),
@@ -160,6 +163,7 @@ impl Org {
         row: RowNo,
     ) -> Result<Saved, SfError> {
         check_object_writable(&self.model, object)?;
+        self.view(call).check(object, Action::Delete, Some(row))?;
         let draft = Draft {
             object,
             purpose: Purpose::Update,

@@ -8,9 +8,10 @@ use super::save::{Edit, Key, Saved};
 use crate::Org;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
-use crate::model::schema::ObjectNo;
+use crate::model::schema::{FieldNo, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
+use crate::model::view::View;
 use crate::soql::{SelectNode, Writer};
 use crate::unconfirmed::UNKNOWN_ROW_ID_STATUS;
 use crate::unconfirmed::switches::ArchivedById;
@@ -26,7 +27,7 @@ impl Org {
         call: &mut Call<'_>,
         object: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let members = call.members()?;
         let edit = Edit {
             object,
@@ -45,8 +46,8 @@ impl Org {
         object: &str,
         id: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
-        let row = self.row_at(object, id, SfError::not_found)?;
+        let object = self.view(call).object_named(object)?;
+        let row = self.row_at(call, (object, id), SfError::not_found)?;
         if !self.is_readable(object, row) {
             return Err(SfError::not_found());
         }
@@ -69,12 +70,12 @@ impl Org {
         object: &str,
         id: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let members = call.members()?;
         if let Some(name) = members.keys().find(|name| name.eq_ignore_ascii_case("Id")) {
             return Err(not_in_body(name));
         }
-        let row = self.row_at(object, id, unknown_row)?;
+        let row = self.row_at(call, (object, id), unknown_row)?;
         State::of(&self.model, object, row).check(call)?;
         let edit = Edit {
             object,
@@ -92,8 +93,8 @@ impl Org {
         object: &str,
         id: &str,
     ) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
-        let row = self.row_at(object, id, unknown_row)?;
+        let object = self.view(call).object_named(object)?;
+        let row = self.row_at(call, (object, id), unknown_row)?;
         State::of(&self.model, object, row).check(call)?;
         self.in_transaction(call, |org, tx, call| org.save_delete(tx, call, object, row))?;
         Ok(Response::empty(204))
@@ -105,7 +106,7 @@ impl Org {
         call: &Call<'_>,
         key: &ExternalKey<'_>,
     ) -> Result<Response, SfError> {
-        let found = self.key_of(key)?;
+        let found = self.key_of(call, key)?;
         let row = self.only_row(call, found)?;
         self.show_row(call, found.object, row)
     }
@@ -116,7 +117,7 @@ impl Org {
         call: &mut Call<'_>,
         key: &ExternalKey<'_>,
     ) -> Result<Response, SfError> {
-        let found = self.key_of(key)?;
+        let found = self.key_of(call, key)?;
         let object = found.object;
         let members = call.members()?;
         let own = &self.model.field(object, found.field).name;
@@ -133,7 +134,7 @@ impl Org {
         if update_only || by_id {
             self.only_row(call, found)?;
         }
-        if let [row] = *self.model.find_by(object, found.field, key.value) {
+        if let [row] = *self.view(call).find_by(object, found.field, key.value) {
             State::of(&self.model, object, row).check(call)?;
         }
         let edit = Edit {
@@ -162,7 +163,7 @@ impl Org {
         call: &mut Call<'_>,
         key: &ExternalKey<'_>,
     ) -> Result<Response, SfError> {
-        let found = self.key_of(key)?;
+        let found = self.key_of(call, key)?;
         let row = self.only_row(call, found)?;
         State::of(&self.model, found.object, row).check(call)?;
         let object = found.object;
@@ -204,8 +205,8 @@ impl Org {
     /// one.
     fn row_at(
         &self,
-        object: ObjectNo,
-        text: &str,
+        call: &Call<'_>,
+        (object, text): (ObjectNo, &str),
         unknown: fn() -> SfError,
     ) -> Result<RowNo, SfError> {
         if !matches!(text.len(), 15 | 18) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -214,7 +215,7 @@ impl Org {
         let id =
             RecordId::parse(text).filter(|id| id.prefix() == self.model.object(object).key_prefix);
         let id = id.ok_or_else(|| SfError::new("MALFORMED_ID", format!("malformed id {text}")))?;
-        let row = self.model.row_of(object, id).ok_or_else(unknown)?;
+        let row = self.view(call).row_of(object, id).ok_or_else(unknown)?;
         if self
             .model
             .table(object)
@@ -226,13 +227,13 @@ impl Org {
     }
 
     /// Resolves the object and field of an external key.
-    fn key_of<'a>(&self, key: &ExternalKey<'a>) -> Result<Key<'a>, SfError> {
-        let object = self.model.object_named(key.object)?;
+    fn key_of<'a>(&self, call: &Call<'_>, key: &ExternalKey<'a>) -> Result<Key<'a>, SfError> {
+        let object = self.view(call).object_named(key.object)?;
         // Salesforce's web server treats such a value as a file name.
         if key.value.ends_with(".inc") {
             return Err(SfError::not_found());
         }
-        let field = self.external_field(object, key.field)?;
+        let field = external_field(self.view(call), object, key.field)?;
         Ok(Key {
             object,
             field,
@@ -240,26 +241,13 @@ impl Org {
         })
     }
 
-    /// Returns the field with that name, if records can be found by it.
-    pub(crate) fn external_field(
-        &self,
-        object: ObjectNo,
-        name: &str,
-    ) -> Result<crate::model::schema::FieldNo, SfError> {
-        let found = self.model.object(object).find(name).filter(|no| {
-            let field = self.model.field(object, *no);
-            field.external_id || field.id_lookup
-        });
-        found.ok_or_else(|| no_external_id(name))
-    }
-
     /// Returns the only live record with this key.
     fn only_row(&self, call: &Call<'_>, key: Key<'_>) -> Result<RowNo, SfError> {
         if key.field == self.model.object(key.object).system.id {
-            return self.row_at(key.object, key.value, SfError::not_found);
+            return self.row_at(call, (key.object, key.value), SfError::not_found);
         }
         match self
-            .model
+            .view(call)
             .find_by(key.object, key.field, key.value)
             .as_slice()
         {
@@ -270,35 +258,48 @@ impl Org {
     }
 
     fn show_row(&self, call: &Call<'_>, object: ObjectNo, row: RowNo) -> Result<Response, SfError> {
-        let nodes = self.nodes_of(object, call.request.param("fields").as_deref())?;
+        let view = self.view(call);
+        let nodes = nodes_of(view, object, call.request.param("fields").as_deref())?;
         let state = State::of(&self.model, object, row);
         if state.check(call)? == Condition::NotModified {
             return Ok(state.with_validators(Response::empty(304)));
         }
         let mut body = String::new();
-        Writer::whole(&self.model, &call.version).push_record(&mut body, (object, row), &nodes);
+        Writer::whole(view, &call.version).push_record(&mut body, (object, row), &nodes);
         Ok(state.with_validators(Response::json(200, body)))
     }
+}
 
-    /// Returns the fields that a `fields` parameter selects; all fields without one.
-    pub(crate) fn nodes_of(
-        &self,
-        object: ObjectNo,
-        fields: Option<&str>,
-    ) -> Result<Vec<SelectNode>, SfError> {
-        let Some(fields) = fields else {
-            let all = self.model.object(object).numbered();
-            return Ok(all.map(|(no, _)| SelectNode::Field(no)).collect());
-        };
-        let names = fields
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let nodes: Result<Vec<_>, _> = names
-            .map(|name| self.model.field_named(object, name).map(SelectNode::Field))
-            .collect();
-        nodes
-    }
+/// Returns the fields that a `fields` parameter selects; all fields without one.
+pub(crate) fn nodes_of(
+    view: View<'_>,
+    object: ObjectNo,
+    fields: Option<&str>,
+) -> Result<Vec<SelectNode>, SfError> {
+    let Some(fields) = fields else {
+        let all = view.fields(object);
+        return Ok(all.map(|(no, _)| SelectNode::Field(no)).collect());
+    };
+    let names = fields
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names
+        .map(|name| view.field_named(object, name).map(SelectNode::Field))
+        .collect()
+}
+
+/// Returns the field with that name, if records can be found by it.
+pub(crate) fn external_field(
+    view: View<'_>,
+    object: ObjectNo,
+    name: &str,
+) -> Result<FieldNo, SfError> {
+    let found = view.find_field(object, name).filter(|no| {
+        let field = view.field(object, *no);
+        field.external_id || field.id_lookup
+    });
+    found.ok_or_else(|| no_external_id(name))
 }
 
 /// Returns the body of a successful save.

@@ -39,7 +39,7 @@ struct Leaf {
 impl Org {
     /// Handles `POST /composite/tree/O`.
     pub(super) fn trees(&mut self, call: &mut Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.model.object_named(object)?;
+        let object = self.view(call).object_named(object)?;
         let body = call.members()?;
         let mut leaves = Vec::new();
         self.read_leaves(&mut leaves, (object, None), body.get("records"), 1)?;

@@ -7,11 +7,12 @@ use super::bind::{FieldPath, Plan, filterable, groupable};
 use super::{
     Call, DateFunction, Function, Having, Item, Operator, OrderBy, Query, Term, malformed,
 };
-use crate::model::Model;
 use crate::model::error::{Place, SfError};
+use crate::model::number::{Double, Number};
 use crate::model::schema::{Field, FieldType, ObjectNo};
 use crate::model::table::RowNo;
-use crate::model::value::{Value, push_decimal, push_json_text};
+use crate::model::value::{Value, push_json_text};
+use crate::model::view::View;
 
 /// Maximum number of groups in an answer, which has only one page.
 const GROUPS_MAX: usize = 2_000;
@@ -65,8 +66,7 @@ struct Key {
 #[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     Count(usize),
-    /// A sum in units of the field's scale, which may exceed any field.
-    Sum(i128, u32),
+    Sum(f64),
     Average(f64),
     Value(Value),
 }
@@ -83,22 +83,22 @@ pub(super) fn wanted(query: &Query, items: &[Item]) -> bool {
 impl Aggregation {
     /// Resolves the select list, HAVING and ORDER BY of a query with groups.
     pub(super) fn bind(
-        model: &Model,
+        view: View<'_>,
         object: ObjectNo,
         query: &Query,
         items: &[Item],
     ) -> Result<Self, SfError> {
-        let resolve = |term: &Term| Grouping::resolve(model, object, term);
+        let resolve = |term: &Term| Grouping::resolve(view, object, term);
         let groups: Vec<Grouping> = query.group.iter().map(resolve).collect::<Result<_, _>>()?;
         let mut columns = Vec::with_capacity(items.len());
         let mut unnamed = 0;
         for item in items {
-            columns.push(column(model, object, &groups, item, &mut unnamed)?);
+            columns.push(column(view, object, &groups, item, &mut unnamed)?);
         }
         let having = |having: &Having| -> Result<Test, SfError> {
             let number = having.number.parse::<f64>();
             Ok(Test {
-                source: function_source(model, object, &having.call)?,
+                source: function_source(view, object, &having.call)?,
                 operator: having.operator,
                 number: number.map_err(|_| malformed("HAVING compares with numbers"))?,
             })
@@ -112,7 +112,7 @@ impl Aggregation {
             offset: query.offset,
         };
         for key in &query.order {
-            let source = aggregation.sort_source(model, object, key)?;
+            let source = aggregation.sort_source(view, object, key)?;
             aggregation.order.push(Key {
                 source,
                 descending: key.descending,
@@ -125,7 +125,7 @@ impl Aggregation {
     /// Returns what an alias, a function or a grouped field in ORDER BY refers to.
     fn sort_source(
         &self,
-        model: &Model,
+        view: View<'_>,
         object: ObjectNo,
         key: &OrderBy,
     ) -> Result<Source, SfError> {
@@ -141,14 +141,14 @@ impl Aggregation {
             let path = rest.trim_end_matches(')').to_owned();
             if let Some(function) = Function::named(name) {
                 let call = Call { function, path };
-                return function_source(model, object, &call);
+                return function_source(view, object, &call);
             }
             term = Term {
                 function: DateFunction::named(name),
                 path,
             };
         }
-        let wanted = Grouping::resolve(model, object, &term)?;
+        let wanted = Grouping::resolve(view, object, &term)?;
         let group = self.groups.iter().position(|group| *group == wanted);
         group
             .map(Source::Group)
@@ -157,9 +157,9 @@ impl Aggregation {
 }
 
 impl Grouping {
-    fn resolve(model: &Model, object: ObjectNo, term: &Term) -> Result<Self, SfError> {
-        let path = FieldPath::resolve(model, object, &term.path)?;
-        let field = model.field(path.object, path.field);
+    fn resolve(view: View<'_>, object: ObjectNo, term: &Term) -> Result<Self, SfError> {
+        let path = FieldPath::resolve(view, object, &term.path)?;
+        let field = view.field(path.object, path.field);
         // A date function groups by its result, whatever the field's own type.
         if term.function.is_none() && !groupable(field) {
             let message = format!("field '{}' can not be grouped in a query call", field.name);
@@ -175,8 +175,8 @@ impl Grouping {
         })
     }
 
-    fn value(&self, model: &Model, object: ObjectNo, row: RowNo) -> Value {
-        let (value, _) = self.path.value(model, object, row);
+    fn value(&self, view: View<'_>, object: ObjectNo, row: RowNo) -> Value {
+        let (value, _) = self.path.value(view, object, row);
         match self.function {
             Some(function) => function.of(value),
             None => value.clone(),
@@ -185,16 +185,16 @@ impl Grouping {
 }
 
 fn column(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     groups: &[Grouping],
     item: &Item,
     unnamed: &mut usize,
 ) -> Result<Column, SfError> {
     let grouped = |term: &Term, name: Option<&String>| {
-        let wanted = Grouping::resolve(model, object, term)?;
+        let wanted = Grouping::resolve(view, object, term)?;
         let place = groups.iter().position(|group| *group == wanted);
-        let field = &model.field(wanted.path.object, wanted.path.field).name;
+        let field = &view.field(wanted.path.object, wanted.path.field).name;
         Ok(Column {
             name: name.unwrap_or(field).clone(),
             source: Source::Group(place.ok_or_else(|| not_grouped(&term.text()))?),
@@ -216,7 +216,7 @@ fn column(
         Item::Dated { term, alias } => grouped(term, Some(&named(alias))),
         Item::Aggregate { call, alias } => Ok(Column {
             name: named(alias),
-            source: function_source(model, object, call)?,
+            source: function_source(view, object, call)?,
         }),
         Item::Group(_) | Item::Children(_) | Item::Shown { .. } | Item::TypeOf(_) => Err(
             malformed("Grouped queries select grouped fields and aggregate functions"),
@@ -229,9 +229,9 @@ fn not_grouped(path: &str) -> SfError {
     malformed(message).placed(Place::Word(path.to_owned()))
 }
 
-fn function_source(model: &Model, object: ObjectNo, call: &Call) -> Result<Source, SfError> {
-    let path = FieldPath::resolve(model, object, &call.path)?;
-    let field = model.field(path.object, path.field);
+fn function_source(view: View<'_>, object: ObjectNo, call: &Call) -> Result<Source, SfError> {
+    let path = FieldPath::resolve(view, object, &call.path)?;
+    let field = view.field(path.object, path.field);
     let number = matches!(
         field.kind,
         FieldType::Int | FieldType::Double | FieldType::Currency | FieldType::Percent
@@ -255,7 +255,7 @@ fn function_source(model: &Model, object: ObjectNo, call: &Call) -> Result<Sourc
 
 /// Returns the groups of a plan's rows, as JSON.
 pub(crate) fn groups(
-    model: &Model,
+    view: View<'_>,
     plan: &Plan,
     aggregation: &Aggregation,
     rows: &[RowNo],
@@ -266,13 +266,13 @@ pub(crate) fn groups(
         by_key.insert(Vec::new(), Vec::new());
     }
     for row in rows {
-        let value = |group: &Grouping| group.value(model, plan.object, *row);
+        let value = |group: &Grouping| group.value(view, plan.object, *row);
         let key: Vec<Value> = aggregation.groups.iter().map(value).collect();
         by_key.entry(key).or_default().push(*row);
     }
     let outcome = |source: &Source, (key, rows): (&Vec<Value>, &Vec<RowNo>)| match source {
         Source::Group(place) => Outcome::Value(key[*place].clone()),
-        Source::Function(function, path) => computed(model, plan.object, (*function, path), rows),
+        Source::Function(function, path) => computed(view, plan.object, (*function, path), rows),
     };
     let mut found: Vec<(&Vec<Value>, &Vec<RowNo>)> = by_key.iter().collect();
     found.retain(|group| {
@@ -300,7 +300,7 @@ pub(crate) fn groups(
             out.push(',');
             push_json_text(&mut out, &column.name);
             out.push(':');
-            let field = aggregation.field(model, &column.source);
+            let field = aggregation.field(view, &column.source);
             outcome(&column.source, *group).push_json(field, &mut out);
         }
         out.push('}');
@@ -311,53 +311,53 @@ pub(crate) fn groups(
 
 impl Aggregation {
     /// Returns the name of each column, whether a function computes it, and its field.
-    pub(crate) fn described<'m>(&'m self, model: &'m Model) -> Vec<(&'m str, bool, &'m Field)> {
+    pub(crate) fn described<'m>(&'m self, view: View<'m>) -> Vec<(&'m str, bool, &'m Field)> {
         let columns = self.columns.iter();
         let described = |column: &'m Column| {
             let computed = matches!(column.source, Source::Function(..));
-            let field = self.field(model, &column.source);
+            let field = self.field(view, &column.source);
             (column.name.as_str(), computed, field)
         };
         columns.map(described).collect()
     }
 
-    fn field<'m>(&self, model: &'m Model, source: &Source) -> &'m Field {
+    fn field<'m>(&self, view: View<'m>, source: &Source) -> &'m Field {
         let path = match source {
             Source::Group(place) => &self.groups[*place].path,
             Source::Function(_, path) => path,
         };
-        model.field(path.object, path.field)
+        view.field(path.object, path.field)
     }
 }
 
 fn computed(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     (function, path): (Function, &FieldPath),
     rows: &[RowNo],
 ) -> Outcome {
     let values = || {
-        let values = rows.iter().map(|row| path.value(model, object, *row).0);
+        let values = rows.iter().map(|row| path.value(view, object, *row).0);
         values.filter(|value| **value != Value::Null)
     };
-    let units = |value: &Value| match value {
-        Value::Int(int) => i128::from(*int),
-        Value::Decimal(units) => i128::from(*units),
-        _ => 0,
+    let exact = |value: &Value| match value {
+        Value::Int(int) => Some(Number::whole(i64::from(*int))),
+        Value::Double(number) => Number::of(*number),
+        _ => None,
     };
-    let scale = model.field(path.object, path.field).scale;
+    let sum = || {
+        let mut numbers = values().filter_map(exact);
+        let sum = numbers.try_fold(Number::whole(0), Number::plus);
+        sum.map_or(f64::MAX, |sum| sum.double().get())
+    };
     let count = values().count();
     let none = Outcome::Value(Value::Null);
     match function {
         Function::Count => Outcome::Count(count),
         Function::CountDistinct => Outcome::Count(values().collect::<BTreeSet<_>>().len()),
         Function::Sum | Function::Avg if count == 0 => none,
-        Function::Sum => Outcome::Sum(values().map(units).sum(), scale),
-        Function::Avg => {
-            let sum: i128 = values().map(units).sum();
-            let places = i32::try_from(scale).unwrap_or(0);
-            Outcome::Average(sum as f64 / 10_f64.powi(places) / count as f64)
-        }
+        Function::Sum => Outcome::Sum(sum()),
+        Function::Avg => Outcome::Average(sum() / count as f64),
         Function::Min => values()
             .min()
             .map_or(none, |value| Outcome::Value(value.clone())),
@@ -371,22 +371,17 @@ impl Outcome {
     fn push_json(&self, field: &Field, out: &mut String) {
         match self {
             Self::Count(count) => out.push_str(&count.to_string()),
-            Self::Sum(units, scale) => match i64::try_from(*units) {
-                Ok(units) if field.kind != FieldType::Int => push_decimal(out, units, *scale),
-                Ok(_) | Err(_) => out.push_str(&units.to_string()),
-            },
+            Self::Sum(sum) if field.kind == FieldType::Int => out.push_str(&sum.to_string()),
+            Self::Sum(sum) => Double::of(*sum).push(out),
             Self::Average(number) => out.push_str(&format!("{number:?}")),
-            Self::Value(value) => value.push_json(field, out),
+            Self::Value(value) => value.push_json(out),
         }
     }
 
     fn number(&self) -> Option<f64> {
         Some(match self {
             Self::Count(count) => *count as f64,
-            Self::Sum(units, scale) => {
-                *units as f64 / 10_f64.powi(i32::try_from(*scale).unwrap_or(0))
-            }
-            Self::Average(number) => *number,
+            Self::Sum(number) | Self::Average(number) => *number,
             Self::Value(Value::Int(int)) => f64::from(*int),
             Self::Value(_) => return None,
         })

@@ -3,9 +3,10 @@
 use super::aggregate::{self, Aggregation};
 use super::filter::{self, Condition};
 use super::{FieldGroup, Item, Query, Select, Show, TypeOf, join, malformed};
-use crate::model::Model;
 use crate::model::error::{Place, SfError};
+use crate::model::permission::Action;
 use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
+use crate::model::view::View;
 
 /// Maximum number of parents in a path.
 const PARENTS_MAX: usize = 5;
@@ -75,21 +76,20 @@ pub(super) struct SortKey {
 }
 
 /// Returns the plan of a query.
-pub(crate) fn bind(model: &Model, query: &Query) -> Result<Plan, SfError> {
-    let object = model
-        .schema
-        .find(&query.from)
+pub(crate) fn bind(view: View<'_>, query: &Query) -> Result<Plan, SfError> {
+    let object = view
+        .find_object(&query.from)
         .ok_or_else(|| unknown_type(&query.from))?;
-    bind_on(model, object, query)
+    bind_on(view, object, query)
 }
 
 /// Returns the plan of a query on this object; its FROM is ignored.
-fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfError> {
+fn bind_on(view: View<'_>, object: ObjectNo, query: &Query) -> Result<Plan, SfError> {
     join::check(query)?;
     let condition = query
         .filter
         .as_ref()
-        .map(|f| filter::bind(model, object, f))
+        .map(|f| filter::bind(view, object, f))
         .transpose()?;
     let mut plan = Plan {
         object,
@@ -102,17 +102,17 @@ fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfErr
     };
     match &query.select {
         Select::Items(items) if aggregate::wanted(query, items) => {
-            plan.aggregation = Some(Aggregation::bind(model, object, query, items)?);
+            plan.aggregation = Some(Aggregation::bind(view, object, query, items)?);
             plan.select = Some(Vec::new());
             (plan.limit, plan.offset) = (None, 0);
             return Ok(plan);
         }
-        Select::Items(items) => plan.select = Some(select(model, object, items, query.limit)?),
+        Select::Items(items) => plan.select = Some(select(view, object, items, query.limit)?),
         Select::Count => {}
     }
     for key in &query.order {
-        let path = FieldPath::resolve(model, object, &key.path)?;
-        let field = model.field(path.object, path.field);
+        let path = FieldPath::resolve(view, object, &key.path)?;
+        let field = view.field(path.object, path.field);
         if !sortable(field) {
             let message = format!("field '{}' can not be sorted in a query call", field.name);
             let error = SfError::new("INVALID_FIELD", message);
@@ -130,7 +130,7 @@ fn bind_on(model: &Model, object: ObjectNo, query: &Query) -> Result<Plan, SfErr
 
 /// Returns whether a field can be used in a condition.
 pub(crate) fn filterable(field: &Field) -> bool {
-    !(field.kind == FieldType::Address || (field.kind == FieldType::Textarea && field.length > 255))
+    !(matches!(field.kind, FieldType::Address | FieldType::Encryptedstring) || field.long_text())
 }
 
 /// Returns whether a field can be used in ORDER BY.
@@ -155,6 +155,7 @@ pub(crate) fn groupable(field: &Field) -> bool {
         | FieldType::Date
         | FieldType::PersonName => true,
         FieldType::Multipicklist
+        | FieldType::Encryptedstring
         | FieldType::Double
         | FieldType::Currency
         | FieldType::Percent
@@ -205,18 +206,18 @@ fn unknown_relationship(name: &str) -> SfError {
 
 impl FieldPath {
     /// Returns the field at the end of the path.
-    pub(crate) fn field_of<'m>(&self, model: &'m Model) -> &'m Field {
-        model.field(self.object, self.field)
+    pub(crate) fn field_of<'m>(&self, view: View<'m>) -> &'m Field {
+        view.field(self.object, self.field)
     }
 
     /// Resolves `Owner.Name` from `object`.
-    pub(super) fn resolve(model: &Model, object: ObjectNo, text: &str) -> Result<Self, SfError> {
+    pub(super) fn resolve(view: View<'_>, object: ObjectNo, text: &str) -> Result<Self, SfError> {
         let mut at = object;
         let mut hops = Vec::new();
         let mut parts: Vec<&str> = text.split('.').collect();
         // A field may be prefixed with the name of its own object.
-        if parts.len() > 1 && parts[0].eq_ignore_ascii_case(&model.object(object).name) {
-            let own = model.object(object);
+        if parts.len() > 1 && parts[0].eq_ignore_ascii_case(&view.object(object).name) {
+            let own = view.object(object);
             if own.find_relationship(parts[0]).is_none() {
                 parts.remove(0);
             }
@@ -228,14 +229,14 @@ impl FieldPath {
             ));
         }
         for part in parts {
-            let found = hop(model, at, part);
+            let found = hop(view, at, part);
             let (hop, target) = found.map_err(|e| e.placed(Place::Word(text.to_owned())))?;
             hops.push(hop);
             at = target;
         }
-        let named = model.object(at);
-        let field = named
-            .find(last)
+        let named = view.object(at);
+        let field = view
+            .find_field(at, last)
             .ok_or_else(|| unknown_column(last, named))?;
         Ok(Self {
             hops,
@@ -245,14 +246,19 @@ impl FieldPath {
     }
 }
 
-fn hop(model: &Model, object: ObjectNo, name: &str) -> Result<(FieldNo, ObjectNo), SfError> {
-    let hop = model.object(object).find_relationship(name);
+fn hop(view: View<'_>, object: ObjectNo, name: &str) -> Result<(FieldNo, ObjectNo), SfError> {
+    let hop = view.find_relationship(object, name);
     let hop = hop.ok_or_else(|| unknown_relationship(name))?;
-    Ok((hop, model.schema.target(object, hop)))
+    let target = view.schema.target(object, hop);
+    if view.allows(target, Action::Read) {
+        Ok((hop, target))
+    } else {
+        Err(unknown_relationship(name))
+    }
 }
 
 fn select(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     items: &[Item],
     limit: Option<usize>,
@@ -265,34 +271,31 @@ fn select(
                 return Err(error.placed(Place::Word(alias.clone())));
             }
             Item::Aggregate { .. } => return Err(malformed("Field must be grouped or aggregated")),
-            Item::Children(query) => nodes.push(children(model, object, query)?),
+            Item::Children(query) => nodes.push(children(view, object, query)?),
             Item::Path(text) => {
-                let path = FieldPath::resolve(model, object, text)?;
+                let path = FieldPath::resolve(view, object, text)?;
                 let end = SelectNode::Field(path.field);
-                add(model, object, &mut nodes, &path.hops, end)?;
+                add(view, object, &mut nodes, &path.hops, end)?;
             }
             Item::Dated { term, .. } => {
                 let message = format!("Field must be grouped or aggregated: {}", term.text());
                 return Err(malformed(message).placed(Place::Word(term.path.clone())));
             }
             Item::Shown { how, path, alias } => {
-                shown(model, object, &mut nodes, (*how, path, alias.as_ref()))?;
+                shown(view, object, &mut nodes, (*how, path, alias.as_ref()))?;
             }
-            Item::TypeOf(item) => nodes.push(type_of(model, object, item)?),
+            Item::TypeOf(item) => nodes.push(type_of(view, object, item)?),
             Item::Group(_) if limit.is_none_or(|limit| limit > FIELDS_LIMIT_MAX) => {
                 return Err(malformed(
                     "The SOQL FIELDS function must have a LIMIT of at most 200",
                 ));
             }
             Item::Group(group) => {
-                let fields = model
-                    .object(object)
-                    .numbered()
-                    .filter(|(_, field)| match group {
-                        FieldGroup::All => true,
-                        FieldGroup::Standard => !field.custom(),
-                        FieldGroup::Custom => field.custom(),
-                    });
+                let fields = view.fields(object).filter(|(_, field)| match group {
+                    FieldGroup::All => true,
+                    FieldGroup::Standard => !field.custom(),
+                    FieldGroup::Custom => field.custom(),
+                });
                 nodes.extend(fields.map(|(no, _)| SelectNode::Field(no)));
             }
         }
@@ -302,13 +305,13 @@ fn select(
 
 /// Adds a formatted value, in place of its field or with an alias.
 fn shown(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     nodes: &mut Vec<SelectNode>,
     (how, text, alias): (Show, &str, Option<&String>),
 ) -> Result<(), SfError> {
-    let path = FieldPath::resolve(model, object, text)?;
-    let field = model.field(path.object, path.field);
+    let path = FieldPath::resolve(view, object, text)?;
+    let field = view.field(path.object, path.field);
     if !how.fits(field) {
         let message = format!("field {} does not support {}", field.name, how.name());
         let error = SfError::new("INVALID_FIELD", message);
@@ -317,7 +320,7 @@ fn shown(
     if let Some(alias) = alias {
         let name = alias.clone();
         return add(
-            model,
+            view,
             object,
             nodes,
             &[],
@@ -333,14 +336,14 @@ fn shown(
         how,
         path: own,
     };
-    add(model, object, nodes, &path.hops, end)
+    add(view, object, nodes, &path.hops, end)
 }
 
 /// Resolves a TYPEOF: each object that the reference can point to gets its fields.
-fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode, SfError> {
-    let (hop, _) = hop(model, object, &item.relationship)
+fn type_of(view: View<'_>, object: ObjectNo, item: &TypeOf) -> Result<SelectNode, SfError> {
+    let (hop, _) = hop(view, object, &item.relationship)
         .map_err(|error| error.placed(Place::Word(item.relationship.clone())))?;
-    let field = model.field(object, hop);
+    let field = view.field(object, hop);
     let refused =
         |message: String| malformed(message).placed(Place::Word(item.relationship.clone()));
     if field.reference_to.len() < 2 {
@@ -349,29 +352,29 @@ fn type_of(model: &Model, object: ObjectNo, item: &TypeOf) -> Result<SelectNode,
     }
     let mut branches: Vec<(ObjectNo, Vec<SelectNode>)> = Vec::new();
     for (name, fields) in &item.branches {
-        let target = model.schema.find(name).ok_or_else(|| unknown_type(name))?;
-        let named = &model.object(target).name;
+        let target = view.find_object(name).ok_or_else(|| unknown_type(name))?;
+        let named = &view.object(target).name;
         if !field.reference_to.contains(named) || branches.iter().any(|(no, _)| *no == target) {
             let relationship = &item.relationship;
             return Err(refused(format!(
                 "{relationship} does not lead to {named} here"
             )));
         }
-        branches.push((target, fields_of(model, target, fields)?));
+        branches.push((target, fields_of(view, target, fields)?));
     }
     if let Some(unknown) = item.otherwise.iter().find(|name| !of_any_name(name)) {
         let message = format!("No such column '{unknown}' on entity 'Name'.");
         return Err(SfError::new("INVALID_FIELD", message).placed(Place::Word(unknown.clone())));
     }
     for name in &field.reference_to {
-        let Some(target) = model.schema.find(name) else {
+        let Some(target) = view.find_object(name) else {
             continue;
         };
         if !item.otherwise.is_empty() && !branches.iter().any(|(no, _)| *no == target) {
             // Fields that the object does not have are skipped.
-            let has = |name: &&String| model.object(target).find(name).is_some();
+            let has = |name: &&String| view.find_field(target, name).is_some();
             let fields: Vec<String> = item.otherwise.iter().filter(has).cloned().collect();
-            branches.push((target, fields_of(model, target, &fields)?));
+            branches.push((target, fields_of(view, target, &fields)?));
         }
     }
     Ok(SelectNode::TypeOf {
@@ -402,17 +405,19 @@ fn of_any_name(name: &str) -> bool {
 }
 
 fn fields_of(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     paths: &[String],
 ) -> Result<Vec<SelectNode>, SfError> {
     let items: Vec<Item> = paths.iter().cloned().map(Item::Path).collect();
-    select(model, object, &items, None)
+    select(view, object, &items, None)
 }
 
 /// Resolves a child subquery.
-fn children(model: &Model, object: ObjectNo, query: &Query) -> Result<SelectNode, SfError> {
-    let found = model.schema.child_relationship(object, &query.from);
+fn children(view: View<'_>, object: ObjectNo, query: &Query) -> Result<SelectNode, SfError> {
+    let found = view.schema.child_relationship(object, &query.from);
+    let found = found
+        .filter(|(child, link)| view.allows(*child, Action::Read) && view.shows(*child, *link));
     let (child, link) = found.ok_or_else(|| unknown_child(&query.from))?;
     let nested = match &query.select {
         Select::Count => true,
@@ -426,17 +431,17 @@ fn children(model: &Model, object: ObjectNo, query: &Query) -> Result<SelectNode
             "Only root queries support aggregate expressions and child subqueries",
         ));
     }
-    let name = &model.field(child, link).child_relationship_name;
+    let name = &view.field(child, link).child_relationship_name;
     Ok(SelectNode::Children {
         name: name.clone().unwrap_or_default(),
         link,
-        plan: Box::new(bind_on(model, child, query)?),
+        plan: Box::new(bind_on(view, child, query)?),
     })
 }
 
 /// Adds the field of a path to the nodes of `object`, below one node for each parent in the path.
 fn add(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     nodes: &mut Vec<SelectNode>,
     hops: &[FieldNo],
@@ -444,7 +449,7 @@ fn add(
 ) -> Result<(), SfError> {
     let Some((hop, rest)) = hops.split_first() else {
         let name = |node: &SelectNode| match node {
-            SelectNode::Field(no) => model.field(object, *no).name.clone(),
+            SelectNode::Field(no) => view.field(object, *no).name.clone(),
             SelectNode::Shown { name, .. }
             | SelectNode::Parent { name, .. }
             | SelectNode::TypeOf { name, .. }
@@ -467,13 +472,13 @@ fn add(
         } = node
             && known == hop
         {
-            return add(model, *object, children, rest, end);
+            return add(view, *object, children, rest, end);
         }
     }
-    let field = model.field(object, *hop);
-    let target = model.schema.target(object, *hop);
+    let field = view.field(object, *hop);
+    let target = view.schema.target(object, *hop);
     let mut children = Vec::new();
-    add(model, target, &mut children, rest, end)?;
+    add(view, target, &mut children, rest, end)?;
     let name = field.relationship_name.clone().unwrap_or_default();
     nodes.push(SelectNode::Parent {
         name,

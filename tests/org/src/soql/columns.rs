@@ -2,11 +2,11 @@
 
 use super::bind::FieldPath;
 use super::{FieldGroup, Item, Query, Select, malformed};
-use crate::model::Model;
 use crate::model::error::SfError;
 use crate::model::schema::{Field, FieldNo, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::Value;
+use crate::model::view::View;
 
 /// One column.
 #[derive(Clone, Debug)]
@@ -18,36 +18,36 @@ pub(crate) struct Column {
 
 impl Column {
     /// Returns the field of the column.
-    pub(crate) fn field<'m>(&self, model: &'m Model) -> &'m Field {
-        model.field(self.path.object, self.path.field)
+    pub(crate) fn field<'m>(&self, view: View<'m>) -> &'m Field {
+        view.field(self.path.object, self.path.field)
     }
 
     /// Returns a record's value in this column.
     pub(crate) fn value<'m>(
         &self,
-        model: &'m Model,
+        view: View<'m>,
         (object, row): (ObjectNo, RowNo),
     ) -> (&'m Value, &'m Field) {
-        self.path.value(model, object, row)
+        self.path.value(view, object, row)
     }
 
-    fn of(model: &Model, object: ObjectNo, path: FieldPath) -> Self {
+    fn of(view: View<'_>, object: ObjectNo, path: FieldPath) -> Self {
         let mut name = String::new();
         let mut at = object;
         for hop in &path.hops {
-            let field = model.field(at, *hop);
+            let field = view.field(at, *hop);
             name.push_str(field.relationship_name.as_deref().unwrap_or_default());
             name.push('.');
-            at = model.schema.target(at, *hop);
+            at = view.schema.target(at, *hop);
         }
-        name.push_str(&model.field(path.object, path.field).name);
+        name.push_str(&view.field(path.object, path.field).name);
         Self { name, path }
     }
 }
 
 /// Returns the columns of a query; empty for a count.
-pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfError> {
-    let object = model.object_named(&query.from)?;
+pub(crate) fn columns(view: View<'_>, query: &Query) -> Result<Vec<Column>, SfError> {
+    let object = view.object_named(&query.from)?;
     let items = match &query.select {
         Select::Count => return Ok(Vec::new()),
         Select::Items(items) => items,
@@ -56,10 +56,10 @@ pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfErr
     for item in items {
         match item {
             Item::Path(text) => {
-                let path = FieldPath::resolve(model, object, text)?;
-                columns.push(Column::of(model, object, path));
+                let path = FieldPath::resolve(view, object, text)?;
+                columns.push(Column::of(view, object, path));
             }
-            Item::Group(group) => columns.extend(group_of(model, object, *group)),
+            Item::Group(group) => columns.extend(group_of(view, object, *group)),
             Item::Named { .. }
             | Item::Dated { .. }
             | Item::Shown { .. }
@@ -73,7 +73,7 @@ pub(crate) fn columns(model: &Model, query: &Query) -> Result<Vec<Column>, SfErr
     Ok(columns)
 }
 
-fn group_of(model: &Model, object: ObjectNo, group: FieldGroup) -> Vec<Column> {
+fn group_of(view: View<'_>, object: ObjectNo, group: FieldGroup) -> Vec<Column> {
     let wanted = |field: &Field| match group {
         FieldGroup::All => true,
         FieldGroup::Standard => !field.custom(),
@@ -84,9 +84,9 @@ fn group_of(model: &Model, object: ObjectNo, group: FieldGroup) -> Vec<Column> {
         object,
         field,
     };
-    let fields = model.object(object).numbered();
+    let fields = view.fields(object);
     fields
         .filter(|(_, field)| wanted(field))
-        .map(|(no, _)| Column::of(model, object, path(no)))
+        .map(|(no, _)| Column::of(view, object, path(no)))
         .collect()
 }

@@ -5,9 +5,10 @@
 
 use chrono::{Datelike as _, Timelike as _};
 
+use crate::model::number::{Double, Number};
 use crate::model::schema::{Field, FieldType};
 use crate::model::stamp;
-use crate::model::value::{Value, push_decimal};
+use crate::model::value::Value;
 
 /// A display function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Show {
                 })
             }
             (Self::Format, Value::Int(int)) => Some(grouped(&int.to_string())),
-            (Self::Format, Value::Decimal(units)) => Some(number(field, *units)),
+            (Self::Format, Value::Double(double)) => Some(number(field, *double)),
             (Self::Format, Value::Date(day)) => Some(date(*day)),
             (Self::Format, Value::Datetime(ms)) => {
                 let day = date(stamp::day_of(*ms));
@@ -77,21 +78,20 @@ impl Show {
             (Self::Format, Value::Time(ms)) => Some(clock(i64::from(*ms))),
             (_, other) => {
                 let mut text = String::new();
-                other.push_plain(field, &mut text);
+                other.push_plain(&mut text);
                 Some(text)
             }
         }
     }
 }
 
-fn number(field: &Field, units: i64) -> String {
-    let mut plain = String::new();
-    push_decimal(&mut plain, units, field.scale);
-    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
-    let scale = field.scale as usize;
-    let shown = match scale {
-        0 => grouped(whole),
-        scale => format!("{}.{fraction:0<scale$}", grouped(whole)),
+/// Formats a number with as many decimal places as its field shows.
+fn number(field: &Field, double: Double) -> String {
+    let rounded = Number::of(double).and_then(|number| number.rounded(field.scale));
+    let plain = rounded.map_or_else(String::new, Number::text);
+    let shown = match plain.split_once('.') {
+        None => grouped(&plain),
+        Some((whole, fraction)) => format!("{}.{fraction}", grouped(whole)),
     };
     match (field.kind, shown.strip_prefix('-')) {
         (FieldType::Currency, Some(shown)) => format!("-${shown}"),

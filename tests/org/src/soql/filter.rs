@@ -6,13 +6,14 @@ use super::bind::{FieldPath, filterable};
 use super::join::bind_join;
 use super::like::Pattern;
 use super::{DateFunction, Filter, Literal, Operator};
-use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::id::RecordId;
+use crate::model::number::Double;
 use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
 use crate::model::stamp;
 use crate::model::table::RowNo;
-use crate::model::value::{Value, decimal_units};
+use crate::model::value::Value;
+use crate::model::view::View;
 
 /// A resolved condition.
 #[derive(Clone, Debug)]
@@ -54,53 +55,57 @@ pub(super) enum Condition {
 }
 
 /// Resolves a filter.
-pub(super) fn bind(model: &Model, object: ObjectNo, filter: &Filter) -> Result<Condition, SfError> {
+pub(super) fn bind(
+    view: View<'_>,
+    object: ObjectNo,
+    filter: &Filter,
+) -> Result<Condition, SfError> {
     let all = |filters: &[Filter]| -> Result<Vec<Condition>, SfError> {
         filters
             .iter()
-            .map(|filter| bind(model, object, filter))
+            .map(|filter| bind(view, object, filter))
             .collect()
     };
     Ok(match filter {
         Filter::All(filters) => Condition::All(all(filters)?),
         Filter::Any(filters) => Condition::Any(all(filters)?),
-        Filter::Not(inner) => Condition::Not(Box::new(bind(model, object, inner)?)),
+        Filter::Not(inner) => Condition::Not(Box::new(bind(view, object, inner)?)),
         Filter::Compare {
             path,
             operator,
             literal,
-        } => comparison(model, object, path, (*operator, literal))?,
+        } => comparison(view, object, path, (*operator, literal))?,
         Filter::Dated {
             function,
             path,
             operator,
             literal,
-        } => dated(model, object, (*function, path), (*operator, literal))?,
+        } => dated(view, object, (*function, path), (*operator, literal))?,
         Filter::In {
             path,
             negated,
             literals,
-        } => membership(model, object, path, *negated, literals)?,
+        } => membership(view, object, path, *negated, literals)?,
         Filter::InQuery {
             path,
             negated,
             query,
-        } => bind_join(model, object, (path, *negated), query)?,
+        } => bind_join(view, object, (path, *negated), query)?,
         Filter::Includes {
             path,
             negated,
             literals,
-        } => includes(model, object, path, *negated, literals)?,
+        } => includes(view, object, path, *negated, literals)?,
     })
 }
 
 fn comparison(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     path: &str,
     (operator, literal): (Operator, &Literal),
 ) -> Result<Condition, SfError> {
-    let (path, field) = resolve(model, object, path)?;
+    let (path, field) = resolve(view, object, path)?;
     Ok(match (operator, literal) {
         (Operator::Like, Literal::Text(text)) if field.kind.is_text() => Condition::Like {
             path,
@@ -118,7 +123,7 @@ fn comparison(
                 operator,
                 value: value.clone(),
             };
-            let (first, end) = relative.days(model.now_ms);
+            let (first, end) = relative.days(view.now_ms);
             let stretch = value(first)
                 .zip(value(end))
                 .ok_or_else(|| wrong_type(field))?;
@@ -133,13 +138,13 @@ fn comparison(
 }
 
 fn membership(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     path: &str,
     negated: bool,
     literals: &[Literal],
 ) -> Result<Condition, SfError> {
-    let (path, field) = resolve(model, object, path)?;
+    let (path, field) = resolve(view, object, path)?;
     let values = literals.iter().map(|literal| constant(field, literal));
     let mut values = values.collect::<Result<Vec<_>, _>>()?;
     // Ids are compared as they are, so that long lists can use binary search.
@@ -163,13 +168,13 @@ fn membership(
 }
 
 fn includes(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     path: &str,
     negated: bool,
     literals: &[Literal],
 ) -> Result<Condition, SfError> {
-    let (path, field) = resolve(model, object, path)?;
+    let (path, field) = resolve(view, object, path)?;
     if field.kind != FieldType::Multipicklist {
         return Err(wrong_operator(field));
     }
@@ -192,12 +197,12 @@ fn includes(
 
 /// Returns the condition on a date function.
 fn dated(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     (function, path): (DateFunction, &str),
     (operator, literal): (Operator, &Literal),
 ) -> Result<Condition, SfError> {
-    let (path, field) = resolve(model, object, path)?;
+    let (path, field) = resolve(view, object, path)?;
     function.check(field)?;
     let days = function == DateFunction::DayOnly;
     let compare = |operator: Operator, value: &Value| Condition::Dated {
@@ -220,7 +225,7 @@ fn dated(
         Literal::Null => Value::Null,
         Literal::Date(day) if days => Value::Date(*day),
         Literal::Relative(relative) if days => {
-            let (first, end) = relative.days(model.now_ms);
+            let (first, end) = relative.days(view.now_ms);
             let stretch = (Value::Date(first), Value::Date(end));
             return within(stretch, operator, compare).ok_or_else(wrong);
         }
@@ -271,12 +276,12 @@ fn within(
 }
 
 fn resolve<'a>(
-    model: &'a Model,
+    view: View<'a>,
     object: ObjectNo,
     path: &str,
 ) -> Result<(FieldPath, &'a Field), SfError> {
-    let path = FieldPath::resolve(model, object, path)?;
-    let field = model.field(path.object, path.field);
+    let path = FieldPath::resolve(view, object, path)?;
+    let field = view.field(path.object, path.field);
     if !filterable(field) {
         let message = format!("field '{}' can not be filtered in a query call", field.name);
         let error = SfError::new("INVALID_FIELD", message);
@@ -321,20 +326,16 @@ fn constant(field: &Field, literal: &Literal) -> Result<Value, SfError> {
         },
         (Literal::Bool(yes), FieldType::Boolean) => Value::Bool(*yes),
         (Literal::Number(text), FieldType::Int) => {
-            let whole = units(text, 0).and_then(|units| i32::try_from(units).ok());
+            let whole = Double::parse(text).and_then(Double::whole);
             Value::Int(whole.ok_or_else(|| wrong_type(field))?)
         }
         (Literal::Number(text), FieldType::Double | FieldType::Currency | FieldType::Percent) => {
-            Value::Decimal(units(text, field.scale).ok_or_else(|| wrong_type(field))?)
+            Value::Double(Double::parse(text).ok_or_else(|| wrong_type(field))?)
         }
         (Literal::Date(days), FieldType::Date) => Value::Date(*days),
         (Literal::Datetime(ms), FieldType::Datetime) => Value::Datetime(*ms),
         _ => return Err(wrong_type(field)),
     })
-}
-
-fn units(text: &str, scale: u32) -> Option<i64> {
-    decimal_units(text, scale).and_then(Result::ok)
 }
 
 fn invalid_id(text: &str) -> SfError {
@@ -346,17 +347,17 @@ fn invalid_id(text: &str) -> SfError {
 
 impl Condition {
     /// Returns whether a record meets the condition.
-    pub(super) fn holds(&self, model: &Model, object: ObjectNo, row: RowNo) -> bool {
+    pub(super) fn holds(&self, view: View<'_>, object: ObjectNo, row: RowNo) -> bool {
         match self {
-            Self::All(all) => all.iter().all(|c| c.holds(model, object, row)),
-            Self::Any(any) => any.iter().any(|c| c.holds(model, object, row)),
-            Self::Not(inner) => !inner.holds(model, object, row),
+            Self::All(all) => all.iter().all(|c| c.holds(view, object, row)),
+            Self::Any(any) => any.iter().any(|c| c.holds(view, object, row)),
+            Self::Not(inner) => !inner.holds(view, object, row),
             Self::Compare {
                 path,
                 operator,
                 value,
             } => {
-                let (stored, field) = path.value(model, object, row);
+                let (stored, field) = path.value(view, object, row);
                 compare(field, stored, *operator, value)
             }
             Self::Dated {
@@ -365,11 +366,11 @@ impl Condition {
                 operator,
                 value,
             } => {
-                let (stored, field) = path.value(model, object, row);
+                let (stored, field) = path.value(view, object, row);
                 compare(field, &function.of(stored), *operator, value)
             }
             Self::Like { path, pattern } => {
-                let stored = path.value(model, object, row).0.as_text();
+                let stored = path.value(view, object, row).0.as_text();
                 stored.is_some_and(|text| pattern.matches(text))
             }
             Self::In {
@@ -377,7 +378,7 @@ impl Condition {
                 negated,
                 values,
             } => {
-                let (stored, field) = path.value(model, object, row);
+                let (stored, field) = path.value(view, object, row);
                 let among = |value| compare(field, stored, Operator::Equal, value);
                 values.iter().any(among) != *negated
             }
@@ -386,7 +387,7 @@ impl Condition {
                 negated,
                 sets,
             } => {
-                let stored = path.value(model, object, row).0.as_text();
+                let stored = path.value(view, object, row).0.as_text();
                 let stored = stored.unwrap_or_default().to_lowercase();
                 let stored: Vec<&str> = stored.split(';').collect();
                 let covers = |set: &Vec<String>| set.iter().all(|v| stored.contains(&v.as_str()));
@@ -397,7 +398,7 @@ impl Condition {
                 negated,
                 values,
             } => {
-                let (stored, _) = path.value(model, object, row);
+                let (stored, _) = path.value(view, object, row);
                 values.binary_search(stored).is_ok() != *negated
             }
         }
@@ -449,34 +450,34 @@ impl FieldPath {
     /// Returns the value of the path, or null if a parent is missing or deleted.
     pub(super) fn value<'a>(
         &self,
-        model: &'a Model,
+        view: View<'a>,
         object: ObjectNo,
         row: RowNo,
     ) -> (&'a Value, &'a Field) {
-        let field = model.field(self.object, self.field);
-        let value = self.end(model, (object, row)).and_then(|(object, row)| {
+        let field = view.field(self.object, self.field);
+        let value = self.end(view, (object, row)).and_then(|(object, row)| {
             // A reference to several objects may point to another object than the path was resolved
             // for.
             let no = if object == self.object {
                 self.field
             } else {
-                model.object(object).find(&field.name)?
+                view.find_field(object, &field.name)?
             };
-            Some(model.table(object).get(row, no))
+            Some(view.table(object).get(row, no))
         });
         (value.unwrap_or(&NULL), field)
     }
 
     /// Returns the record that has the path's field.
-    fn end(&self, model: &Model, start: (ObjectNo, RowNo)) -> Option<(ObjectNo, RowNo)> {
+    fn end(&self, view: View<'_>, start: (ObjectNo, RowNo)) -> Option<(ObjectNo, RowNo)> {
         let mut at = start;
         let mut expected = start.0;
         for hop in &self.hops {
             if at.0 != expected {
                 return None;
             }
-            expected = model.schema.target(at.0, *hop);
-            at = parent(model, at, *hop)?;
+            expected = view.schema.target(at.0, *hop);
+            at = parent(view, at, *hop)?;
         }
         Some(at)
     }
@@ -484,11 +485,11 @@ impl FieldPath {
 
 /// Returns the live record that a reference points to.
 pub(super) fn parent(
-    model: &Model,
+    view: View<'_>,
     (object, row): (ObjectNo, RowNo),
     hop: FieldNo,
 ) -> Option<(ObjectNo, RowNo)> {
-    model.live_row(model.table(object).get(row, hop).as_id()?)
+    view.live_row(view.table(object).get(row, hop).as_id()?)
 }
 
 fn compare(field: &Field, stored: &Value, operator: Operator, wanted: &Value) -> bool {

@@ -3,10 +3,10 @@
 use super::bind::{FieldPath, bind};
 use super::filter::Condition;
 use super::{Filter, Item, Query, Select, malformed, rows};
-use crate::model::Model;
 use crate::model::error::{Place, SfError};
 use crate::model::schema::{FieldType, ObjectNo};
 use crate::model::value::Value;
+use crate::model::view::View;
 
 /// Maximum number of joins in a query.
 const JOINS_MAX: usize = 2;
@@ -64,14 +64,14 @@ fn joins(filter: &Filter, below_or: bool) -> Result<Vec<&Query>, SfError> {
 
 /// Runs the inner query and returns the condition with its ids.
 pub(super) fn bind_join(
-    model: &Model,
+    view: View<'_>,
     object: ObjectNo,
     (path, negated): (&str, bool),
     query: &Query,
 ) -> Result<Condition, SfError> {
-    let left = FieldPath::resolve(model, object, path)?;
-    let inner_object = model.schema.find(&query.from);
-    let plan = bind(model, query)?;
+    let left = FieldPath::resolve(view, object, path)?;
+    let inner_object = view.find_object(&query.from);
+    let plan = bind(view, query)?;
     let selected = match &query.select {
         Select::Items(items) => match items.as_slice() {
             [Item::Path(text)] => Some(text),
@@ -84,13 +84,13 @@ pub(super) fn bind_join(
             "A semi join sub-select selects exactly one field",
         ));
     };
-    let right = FieldPath::resolve(model, inner_object, text)?;
+    let right = FieldPath::resolve(view, inner_object, text)?;
     if query.limit.is_some() || query.offset > 0 || !query.order.is_empty() {
         return Err(malformed(
             "Semi join sub-selects are not allowed with ORDER BY, LIMIT or OFFSET",
         ));
     }
-    let (ours, theirs) = (targets(model, &left), targets(model, &right));
+    let (ours, theirs) = (targets(view, &left), targets(view, &right));
     if !ours.iter().any(|target| theirs.contains(target)) {
         let message = format!(
             "The selected field '{text}' in the subquery and the left operand field in the where \
@@ -98,9 +98,9 @@ pub(super) fn bind_join(
         );
         return Err(malformed(message).placed(Place::Word(path.to_owned())));
     }
-    let found = rows(model, &plan, false).into_iter();
+    let found = rows(view, &plan, false).into_iter();
     let mut values: Vec<Value> = found
-        .map(|row| right.value(model, inner_object, row).0.clone())
+        .map(|row| right.value(view, inner_object, row).0.clone())
         .filter(|value| *value != Value::Null)
         .collect();
     values.sort_unstable();
@@ -113,10 +113,10 @@ pub(super) fn bind_join(
 }
 
 /// Returns the objects whose ids a field holds; empty for a field without ids.
-fn targets(model: &Model, path: &FieldPath) -> Vec<String> {
-    let field = model.field(path.object, path.field);
+fn targets(view: View<'_>, path: &FieldPath) -> Vec<String> {
+    let field = view.field(path.object, path.field);
     match field.kind {
-        FieldType::Id => vec![model.object(path.object).name.clone()],
+        FieldType::Id => vec![view.object(path.object).name.clone()],
         FieldType::Reference => field.reference_to.clone(),
         _ => Vec::new(),
     }

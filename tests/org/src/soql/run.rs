@@ -5,24 +5,24 @@ use std::cmp::Ordering;
 use super::LOCATOR_PREFIX;
 use super::bind::{Plan, SelectNode, SortKey};
 use super::filter::{Bound, parent};
-use crate::model::Model;
 use crate::model::id::RecordId;
 use crate::model::schema::{FieldNo, FieldType, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::value::{Value, push_json_text};
+use crate::model::view::View;
 
 /// Returns the rows of a plan, in its order.
-pub(crate) fn rows(model: &Model, plan: &Plan, with_deleted: bool) -> Vec<RowNo> {
-    let object = model.object(plan.object);
-    let table = model.table(plan.object);
-    let (candidates, sorted) = candidates(model, plan, with_deleted);
+pub(crate) fn rows(view: View<'_>, plan: &Plan, with_deleted: bool) -> Vec<RowNo> {
+    let object = view.object(plan.object);
+    let table = view.table(plan.object);
+    let (candidates, sorted) = candidates(view, plan, with_deleted);
     let candidates = candidates.filter(|row| with_deleted || !table.is_hidden(object, *row));
-    chosen(model, plan, candidates, sorted)
+    chosen(view, plan, candidates, sorted)
 }
 
 /// Returns the candidates that the plan selects, in its order.
 fn chosen(
-    model: &Model,
+    view: View<'_>,
     plan: &Plan,
     candidates: impl Iterator<Item = RowNo>,
     sorted: bool,
@@ -30,12 +30,13 @@ fn chosen(
     let wanted = plan.limit.map(|limit| limit.saturating_add(plan.offset));
     let enough = wanted.filter(|_| sorted).unwrap_or(usize::MAX);
     let holds = |row: &RowNo| match &plan.condition {
-        Some(condition) => condition.holds(model, plan.object, *row),
+        Some(condition) => condition.holds(view, plan.object, *row),
         None => true,
     };
-    let mut found: Vec<RowNo> = candidates.filter(holds).take(enough).collect();
+    let seen = candidates.filter(|row| view.sees(plan.object, *row));
+    let mut found: Vec<RowNo> = seen.filter(holds).take(enough).collect();
     if !sorted {
-        sort(model, plan, &mut found);
+        sort(view, plan, &mut found);
     }
     found.truncate(wanted.unwrap_or(usize::MAX));
     found.drain(..plan.offset.min(found.len()));
@@ -45,9 +46,9 @@ fn chosen(
 type Candidates<'a> = Box<dyn Iterator<Item = RowNo> + 'a>;
 
 /// Returns rows that include all results, and whether they are in the order of the plan.
-fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Candidates<'a>, bool) {
-    let object = model.object(plan.object);
-    let table = model.table(plan.object);
+fn candidates<'a>(view: View<'a>, plan: &'a Plan, with_deleted: bool) -> (Candidates<'a>, bool) {
+    let object = view.object(plan.object);
+    let table = view.table(plan.object);
     let unordered = plan.order.is_empty();
     let mut stamped_from = None;
     for (path, bound) in plan
@@ -63,7 +64,7 @@ fn candidates<'a>(model: &'a Model, plan: &'a Plan, with_deleted: bool) -> (Cand
             Bound::Among(values) if path.field == object.system.id => {
                 let mut rows: Vec<RowNo> = values
                     .iter()
-                    .filter_map(|value| model.row_of(plan.object, value.as_id()?))
+                    .filter_map(|value| view.row_of(plan.object, value.as_id()?))
                     .collect();
                 rows.sort_unstable();
                 rows.dedup();
@@ -111,9 +112,9 @@ fn follows(keys: &[SortKey], fields: &[FieldNo]) -> bool {
         })
 }
 
-fn sort(model: &Model, plan: &Plan, rows: &mut [RowNo]) {
+fn sort(view: View<'_>, plan: &Plan, rows: &mut [RowNo]) {
     let keys = |row: &RowNo| -> Vec<Value> {
-        let lower = |key: &SortKey| match key.path.value(model, plan.object, *row).0 {
+        let lower = |key: &SortKey| match key.path.value(view, plan.object, *row).0 {
             Value::Text(text) => Value::Text(text.to_lowercase().into()),
             other => other.clone(),
         };
@@ -165,7 +166,7 @@ impl Eq for Sorted<'_> {}
 /// Writes records as JSON and collects child rows that did not fit.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
-    pub(crate) model: &'a Model,
+    pub(crate) view: View<'a>,
     /// `v62.0`, for the URLs of records.
     pub(crate) version: &'a str,
     pub(crate) datetimes: Datetimes,
@@ -196,9 +197,9 @@ pub(crate) struct LeftOver {
 
 impl<'a> Writer<'a> {
     /// Returns a writer that writes all children.
-    pub(crate) fn whole(model: &'a Model, version: &'a str) -> Self {
+    pub(crate) fn whole(view: View<'a>, version: &'a str) -> Self {
         Self {
-            model,
+            view,
             version,
             datetimes: Datetimes::Text,
             children_max: usize::MAX,
@@ -215,9 +216,9 @@ impl<'a> Writer<'a> {
         nodes: &[SelectNode],
     ) {
         let (object_no, row) = at;
-        let (model, version) = (self.model, self.version);
-        let object = model.object(object_no);
-        let id = model.id_of(object_no, row);
+        let (view, version) = (self.view, self.version);
+        let object = view.object(object_no);
+        let id = view.id_of(object_no, row);
         let name = &object.name;
         out.push_str(&format!(
             r#"{{"attributes":{{"type":"{name}","url":"/services/data/{version}/sobjects/{name}/{id}"}}"#
@@ -236,21 +237,21 @@ impl<'a> Writer<'a> {
         at: (ObjectNo, RowNo),
         (place, node): (usize, &SelectNode),
     ) {
-        let (model, (object, row)) = (self.model, at);
+        let (view, (object, row)) = (self.view, at);
         match node {
             SelectNode::Field(no) => {
-                let field = model.field(object, *no);
+                let field = view.field(object, *no);
                 push_json_text(out, &field.name);
                 out.push(':');
                 if field.kind == FieldType::Address {
-                    push_address(out, model, at, *no);
+                    push_address(out, view, at, *no);
                     return;
                 }
-                match (model.table(object).get(row, *no), self.datetimes) {
+                match (view.value(object, row, *no).as_ref(), self.datetimes) {
                     (Value::Datetime(ms), Datetimes::Milliseconds) => {
                         out.push_str(&ms.to_string());
                     }
-                    (value, _) => value.push_json(field, out),
+                    (value, _) => value.push_json(out),
                 }
             }
             SelectNode::Parent {
@@ -261,10 +262,10 @@ impl<'a> Writer<'a> {
             } => {
                 push_json_text(out, name);
                 out.push(':');
-                match parent(model, at, *hop) {
+                match parent(view, at, *hop) {
                     Some(up) if up.0 == *object => self.push_record(out, up, children),
                     Some(up) => {
-                        let nodes = translated(model, children, *object, up.0);
+                        let nodes = translated(view, children, *object, up.0);
                         self.push_record(out, up, &nodes);
                     }
                     None => out.push_str("null"),
@@ -273,8 +274,8 @@ impl<'a> Writer<'a> {
             SelectNode::Shown { name, how, path } => {
                 push_json_text(out, name);
                 out.push(':');
-                let (value, field) = path.value(model, object, row);
-                match how.text(field, value) {
+                let (value, field) = path.value(view, object, row);
+                match how.text(field, &view.masked(field, value)) {
                     Some(text) => push_json_text(out, &text),
                     None => out.push_str("null"),
                 }
@@ -290,7 +291,7 @@ impl<'a> Writer<'a> {
                     let found = branches.iter().find(|(object, _)| *object == up.0);
                     found.map(|(_, nodes)| (up, nodes))
                 };
-                match parent(model, at, *hop).and_then(branch) {
+                match parent(view, at, *hop).and_then(branch) {
                     Some((up, nodes)) => self.push_record(out, up, nodes),
                     None => out.push_str("null"),
                 }
@@ -298,7 +299,7 @@ impl<'a> Writer<'a> {
             SelectNode::Children { name, link, plan } => {
                 push_json_text(out, name);
                 out.push(':');
-                let id = model.id_of(object, row);
+                let id = view.id_of(object, row);
                 self.push_children(out, (id, place), (*link, plan));
             }
         }
@@ -311,14 +312,11 @@ impl<'a> Writer<'a> {
         (parent, place): (RecordId, usize),
         (link, plan): (FieldNo, &Plan),
     ) {
-        let candidates = self.model.table(plan.object).children_of(link, parent);
-        let (table, object) = (
-            self.model.table(plan.object),
-            self.model.object(plan.object),
-        );
+        let candidates = self.view.table(plan.object).children_of(link, parent);
+        let (table, object) = (self.view.table(plan.object), self.view.object(plan.object));
         let candidates = candidates.unwrap_or_default().into_iter();
         let candidates = candidates.filter(|row| !table.is_hidden(object, *row));
-        let rows = chosen(self.model, plan, candidates, plan.order.is_empty());
+        let rows = chosen(self.view, plan, candidates, plan.order.is_empty());
         if rows.is_empty() {
             out.push_str("null");
             return;
@@ -358,15 +356,15 @@ impl<'a> Writer<'a> {
 
 /// Returns the fields with the same names on another object. Fields it does not have are skipped.
 fn translated(
-    model: &Model,
+    view: View<'_>,
     nodes: &[SelectNode],
     from: ObjectNo,
     to: ObjectNo,
 ) -> Vec<SelectNode> {
     let same = |node: &SelectNode| match node {
         SelectNode::Field(no) => {
-            let name = &model.field(from, *no).name;
-            model.object(to).find(name).map(SelectNode::Field)
+            let name = &view.field(from, *no).name;
+            view.find_field(to, name).map(SelectNode::Field)
         }
         SelectNode::Shown { .. }
         | SelectNode::Parent { .. }
@@ -376,9 +374,9 @@ fn translated(
     nodes.iter().filter_map(same).collect()
 }
 
-fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: FieldNo) {
-    let object = model.object(at.0);
-    let table = model.table(at.0);
+fn push_address(out: &mut String, view: View<'_>, at: (ObjectNo, RowNo), no: FieldNo) {
+    let object = view.object(at.0);
+    let table = view.table(at.0);
     let parts = &object.field(no).parts;
     if parts
         .iter()
@@ -389,6 +387,7 @@ fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: Fiel
     }
     let mut named: Vec<(String, FieldNo)> = parts
         .iter()
+        .filter(|part| view.shows(at.0, **part))
         .filter_map(|part| {
             let (_, name) = object.field(*part).part_of.as_ref()?;
             let (first, rest) = name.split_at_checked(1)?;
@@ -400,7 +399,7 @@ fn push_address(out: &mut String, model: &Model, at: (ObjectNo, RowNo), no: Fiel
         out.push(if place == 0 { '{' } else { ',' });
         push_json_text(out, name);
         out.push(':');
-        table.get(at.1, *part).push_json(object.field(*part), out);
+        table.get(at.1, *part).push_json(out);
     }
     out.push('}');
 }

@@ -42,21 +42,21 @@ fn without(mut json: serde_json::Value, name: &str) -> serde_json::Value {
 
 /// Returns the first selected value of each row, or the error code.
 fn run(org: &Org, text: &str) -> Vec<String> {
-    let plan = match parse(text).and_then(|query| bind(&org.model, &query)) {
+    let plan = match parse(text).and_then(|query| bind(org.model.whole(), &query)) {
         Ok(plan) => plan,
         Err(error) => return vec![error.code().to_owned()],
     };
     let nodes = plan.select.clone().unwrap_or_default();
-    let found = rows(&org.model, &plan, false);
+    let found = rows(org.model.whole(), &plan, false);
     let records = match &plan.aggregation {
-        Some(aggregation) => match groups(&org.model, &plan, aggregation, &found) {
+        Some(aggregation) => match groups(org.model.whole(), &plan, aggregation, &found) {
             Ok(records) => records,
             Err(error) => return vec![error.code().to_owned()],
         },
         None => {
             let record = |row| {
                 let mut out = String::new();
-                Writer::whole(&org.model, "v62.0").push_record(
+                Writer::whole(org.model.whole(), "v62.0").push_record(
                     &mut out,
                     (plan.object, row),
                     &nodes,
@@ -417,7 +417,7 @@ fn errors_show_their_position() {
     ] {
         let error = match parse(text) {
             Err(error) => error,
-            Ok(query) => super::explained(text, bind(&org.model, &query).unwrap_err()),
+            Ok(query) => super::explained(text, bind(org.model.whole(), &query).unwrap_err()),
         };
         assert_eq!(error.message(), expected, "{text}");
     }

@@ -134,7 +134,7 @@ fn results_are_quoted_csv_in_select_order() {
             "\"Parent.Name\",\"Id\",\"AnnualRevenue\",\"NumberOfEmployees\",\"Active__c\",\
              \"Opened__c\",\"Checked_At__c\",\"Description\",\"Parent.External_Id__c\",\"Phone\"\n\
              \"say \"\"hi\"\"\",\"{id}\",\"1.5\",\"7\",\"true\",\"2020-02-29\",\
-             \"2026-05-01T08:00:00.123Z\",\"a\nb\",\"p\",\"\"\n"
+             \"2026-05-01T08:00:00.000Z\",\"a\nb\",\"p\",\"\"\n"
         )
     );
     assert_eq!(

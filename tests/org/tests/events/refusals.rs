@@ -1,8 +1,9 @@
 //! Refusals that a subscriber can get.
 
-use salesforce_org::Org;
 use salesforce_org::local::INTEGRATION_USER;
-use salesforce_org::pubsub::proto::{FetchRequest, ReplayPreset, TopicRequest};
+use salesforce_org::pubsub::proto::{FetchRequest, ProducerEvent, ReplayPreset, TopicRequest};
+use salesforce_org::server::Running;
+use salesforce_org::{DecodedEvent, Org};
 use serde_json::json;
 use tonic::Code;
 
@@ -147,6 +148,41 @@ async fn view_all_permission_is_needed_for_topic_and_events() {
     assert!(!topic.into_inner().can_subscribe);
 }
 
+fn decoded(running: &Running, event: ProducerEvent) -> DecodedEvent {
+    running.with_org(|org| {
+        let event = salesforce_org::ChangeEvent {
+            id: event.id.parse().unwrap(),
+            schema_id: event.schema_id,
+            payload: event.payload,
+            replay_id: Vec::new(),
+        };
+        org.decode(&event)
+    })
+}
+
+#[tokio::test]
+async fn encrypted_text_is_masked_in_events() {
+    let running = served().await;
+    let field = json!({"name": "Card__c", "type": "encryptedstring", "mask": "lastFour"});
+    let added = json!({"object": "Account", "add_field": field});
+    order(&running, "schema", &added);
+    let fields = json!({"Name": "Acme", "Card__c": "4111-1111"});
+    running.with_org(|org| {
+        org.insert_as(salesforce_org::local::PERSON, "Account", &fields)
+            .unwrap();
+    });
+    let plain = json!({"user": INTEGRATION_USER, "view_encrypted_data": true});
+    for (permissions, shown) in [(None, "****-1111"), (Some(plain), "4111-1111")] {
+        if let Some(permissions) = permissions {
+            order(&running, "permissions", &permissions);
+        }
+        let first = fetch(ACCOUNTS, ReplayPreset::Earliest, &[], 5);
+        let response = subscribe(&running, first).await.events().await;
+        let event = response.events[0].event.clone().unwrap();
+        assert_eq!(decoded(&running, event).fields["Card__c"], shown);
+    }
+}
+
 #[tokio::test]
 async fn hidden_fields_are_null_in_events() {
     let running = served().await;
@@ -166,16 +202,8 @@ async fn hidden_fields_are_null_in_events() {
         events.extend(subscriber.events().await.events);
     }
     let event = events[1].event.clone().unwrap();
-    let (decoded, schema) = running.with_org(|org| {
-        let schema = org.get_schema(&event.schema_id).unwrap().schema_json;
-        let event = salesforce_org::ChangeEvent {
-            id: event.id.parse().unwrap(),
-            schema_id: event.schema_id,
-            payload: event.payload,
-            replay_id: Vec::new(),
-        };
-        (org.decode(&event), schema)
-    });
+    let schema = running.with_org(|org| org.get_schema(&event.schema_id).unwrap().schema_json);
+    let decoded = decoded(&running, event);
     assert!(schema.contains("\"Phone\""));
     assert!(!decoded.fields.contains_key("Phone"));
     assert_eq!(decoded.fields["Fax"], "2");

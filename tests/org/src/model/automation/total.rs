@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Automation, Parents};
 use crate::model::error::SfError;
-use crate::model::formula::Number;
 use crate::model::id::RecordId;
+use crate::model::number::Number;
 use crate::model::schema::{FieldNo, ObjectNo};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
@@ -82,12 +82,14 @@ impl Total {
         };
         Some(match self.function {
             Function::Exists => Value::Bool(!rows.is_empty()),
-            Function::Count => Number::whole(rows.len()).into_value(field),
+            Function::Count => {
+                let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+                Number::whole(count).into_value(field)
+            }
             Function::Min => values().min().cloned().unwrap_or(Value::Null),
             Function::Max => values().max().cloned().unwrap_or(Value::Null),
             Function::Sum => {
-                let of = self.of.map(|of| model.field(self.child, of));
-                let mut numbers = values().filter_map(|value| Number::of_value(value, of?));
+                let mut numbers = values().filter_map(Number::of_value);
                 let sum = numbers.try_fold(Number::whole(0), Number::plus);
                 sum.map_or(Value::Null, |sum| sum.into_value(field))
             }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::field::default_value;
 use super::platform::addresses;
-use super::{FieldEntry, ObjectEntry, OrgFile, OrgFileError, content, default_value};
+use super::{FieldEntry, ObjectEntry, OrgFile, OrgFileError, content};
 use crate::model::automation::{AccountFields, Automation, Function, Implied, Persons, Total};
 use crate::model::formula::Formula;
 use crate::model::schema::{FieldNo, Object, ObjectNo, PERSON_MARK, RECORD_TYPE_FIELD, Schema};
@@ -47,7 +48,7 @@ pub(super) struct TotalEntry {
 impl FieldEntry {
     /// Returns whether automation is declared on the field.
     pub(crate) fn is_automated(&self) -> bool {
-        self.automation != FieldAutomation::default()
+        self.automation != FieldAutomation::default() || self.ignored_while.is_some()
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{FieldEntry, ObjectEntry, OrgFile, plain};
+use super::field::plain;
+use super::{FieldEntry, ObjectEntry, OrgFile};
 use crate::model::automation::{Address, Country, Pair};
 use crate::model::schema::{Field, FieldNo, FieldType, Object};
 

@@ -1,10 +1,10 @@
-//! The validation rules of an org file.
+//! The conditions of an org file: validation rules and ignored writes.
 
 use serde::Deserialize;
 
 use super::{OrgFile, OrgFileError, content};
 use crate::model::schema::Schema;
-use crate::model::validation::{Declared, ValidationRule};
+use crate::model::validation::{Declared, IgnoredWrite, ValidationRule};
 
 /// A validation rule, as declared.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,5 +40,27 @@ impl OrgFile {
             }
         }
         Ok(rules)
+    }
+
+    /// Reads the conditions while which writes of a field are ignored, or returns the first invalid
+    /// one.
+    pub(super) fn ignored_writes(
+        &self,
+        schema: &Schema,
+    ) -> Result<Vec<IgnoredWrite>, OrgFileError> {
+        let mut ignored = Vec::new();
+        for entry in &self.objects {
+            let Some(object) = schema.find(&entry.name) else {
+                continue;
+            };
+            for field in &entry.fields {
+                if let Some(condition) = &field.ignored_while {
+                    let wrong = |why| content(format!("{}.{}: {why}", entry.name, field.name));
+                    let at = (object, field.name.as_str());
+                    ignored.push(IgnoredWrite::read(schema, at, condition).map_err(wrong)?);
+                }
+            }
+        }
+        Ok(ignored)
     }
 }

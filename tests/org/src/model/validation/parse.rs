@@ -1,6 +1,6 @@
 //! Parses the formula of a validation rule.
 
-use super::{Comparison, Term, Test, ValidationRule};
+use super::{Comparison, IgnoredWrite, Term, Test, ValidationRule};
 use crate::model::formula::{Operand, operand};
 use crate::model::schema::{FieldNo, FieldType, ObjectNo, Schema};
 
@@ -31,16 +31,7 @@ impl ValidationRule {
     /// Parses a rule, or returns what is wrong with it.
     pub(crate) fn read(schema: &Schema, declared: &Declared<'_>) -> Result<Self, String> {
         let object = schema.object(declared.object);
-        let mut reader = Reader {
-            schema,
-            object: declared.object,
-            rest: declared.formula.trim(),
-            depth: 0,
-        };
-        let wrong_if = reader.any()?;
-        if !reader.rest.is_empty() {
-            return Err(format!("unexpected {:?} after the formula", reader.rest));
-        }
+        let wrong_if = Test::read(schema, declared.object, declared.formula)?;
         let field = declared.field.map(|name| {
             let no = object
                 .find(name)
@@ -53,6 +44,38 @@ impl ValidationRule {
             message: declared.message.to_owned(),
             field: field.transpose()?,
         })
+    }
+}
+
+impl IgnoredWrite {
+    /// Parses the condition of a field, or returns what is wrong with it.
+    pub(crate) fn read(
+        schema: &Schema,
+        (object, field): (ObjectNo, &str),
+        condition: &str,
+    ) -> Result<Self, String> {
+        let named = schema.object(object).find(field);
+        Ok(Self {
+            object,
+            field: named.ok_or_else(|| format!("{field} is not a field"))?,
+            condition: Test::read(schema, object, condition)?,
+        })
+    }
+}
+
+impl Test {
+    fn read(schema: &Schema, object: ObjectNo, formula: &str) -> Result<Self, String> {
+        let mut reader = Reader {
+            schema,
+            object,
+            rest: formula.trim(),
+            depth: 0,
+        };
+        let test = reader.any()?;
+        if reader.rest.is_empty() {
+            return Ok(test);
+        }
+        Err(format!("unexpected {:?} after the formula", reader.rest))
     }
 }
 
@@ -289,6 +312,7 @@ impl Kind {
             FieldType::Time => Self::Time,
             FieldType::String
             | FieldType::Textarea
+            | FieldType::Encryptedstring
             | FieldType::Picklist
             | FieldType::Multipicklist
             | FieldType::Email

@@ -74,14 +74,15 @@ impl Org {
         let operation = choice(members, "operation", None, Operation::named)?;
         let form = form_of(members)?;
         let name = text(members, "object").unwrap_or_default();
-        let object = self.model.schema.find(name).ok_or_else(|| {
+        let object = self.view(call).find_object(name).ok_or_else(|| {
             SfError::new(
                 "INVALIDJOB",
                 format!("InvalidJob : Unable to find object: {name}"),
             )
         })?;
         self.check_bulk_object(object)?;
-        let key = self.upsert_key(object, operation, text(members, "externalIdFieldName"))?;
+        let name = text(members, "externalIdFieldName");
+        let key = self.upsert_key(call.actor.user, object, operation, name)?;
         self.check_hard_delete(call.actor.user, operation)?;
         let now_ms = self.now_ms();
         if self.bulk.batches.used(now_ms) >= self.bulk.batches.max {
@@ -111,7 +112,7 @@ impl Org {
         })?;
         let form = form_of(&members)?;
         let soql = text(&members, "query").unwrap_or_default().to_owned();
-        let object = self.check_bulk_query(&soql)?;
+        let object = self.check_bulk_query(call.actor.user, &soql)?;
         let now_ms = self.now_ms();
         if !self.bulk.queries.spend(now_ms) {
             let (used, max) = (self.bulk.queries.used(now_ms), self.bulk.queries.max);
@@ -162,6 +163,7 @@ impl Org {
 
     pub(in crate::rest) fn upsert_key(
         &self,
+        user: RecordId,
         object: ObjectNo,
         operation: Operation,
         name: Option<&str>,
@@ -169,7 +171,8 @@ impl Org {
         if operation != Operation::Upsert {
             return Ok(None);
         }
-        let described = self.model.object(object);
+        let view = self.model.view(user);
+        let described = view.object(object);
         let refused = |message: String| SfError::new("INVALIDJOB", message);
         let Some(name) = name else {
             return Err(refused(format!(
@@ -182,7 +185,7 @@ impl Org {
             let field = described.field(*no);
             field.external_id || field.id_lookup || *no == described.system.id
         };
-        let found = described.find(name).filter(usable);
+        let found = view.find_field(object, name).filter(usable);
         found.map(Some).ok_or_else(|| {
             refused(format!(
                 "InvalidJob : Field name provided, {name} does not match an External ID for {}",

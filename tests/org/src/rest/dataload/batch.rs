@@ -134,7 +134,7 @@ impl Org {
         let mut added = Vec::with_capacity(statements.len());
         if statements.is_empty() {
             self.bulk.batches.spend(now_ms);
-            let outcome = self.run_async_query(&text, query.with_deleted, content, call.version);
+            let outcome = self.run_async_query(call, &text, (query.with_deleted, content));
             first.found = Some(Found::of(first.id, outcome));
         } else {
             first.found = Some(Found {
@@ -145,8 +145,7 @@ impl Org {
         for statement in statements {
             self.bulk.batches.spend(now_ms);
             let mut batch = self.new_batch(Bytes::from(statement.clone()));
-            let outcome =
-                self.run_async_query(&statement, query.with_deleted, content, call.version);
+            let outcome = self.run_async_query(call, &statement, (query.with_deleted, content));
             batch.found = Some(Found::of(batch.id, outcome));
             added.push(batch);
         }
@@ -158,18 +157,18 @@ impl Org {
 
     fn run_async_query(
         &self,
+        call: &AsyncCall<'_>,
         soql: &str,
-        with_deleted: bool,
-        content: Content,
-        version: u32,
+        (with_deleted, content): (bool, Content),
     ) -> Result<Rows, String> {
+        let (user, version) = (call.user, call.version);
         let failed = |text: String| format!("InvalidBatch : Failed to process query: {text}");
-        self.check_bulk_query(soql)
+        self.check_bulk_query(user, soql)
             .map_err(|error| failed(format!("{}: {}", error.code(), error.message())))?;
         match content {
             Content::Csv => {
                 let found = self
-                    .render(Form::default(), soql, with_deleted)
+                    .render(user, Form::default(), soql, with_deleted)
                     .map_err(|error| failed(error.0))?;
                 let page = found.page(0, usize::MAX);
                 Ok(page.map_or_else(
@@ -184,20 +183,26 @@ impl Org {
                 ))
             }
             Content::Json => self
-                .rows_in_json(soql, with_deleted, version)
+                .rows_in_json(user, soql, (with_deleted, version))
                 .map_err(failed),
         }
     }
 
-    fn rows_in_json(&self, text: &str, with_deleted: bool, version: u32) -> Result<Rows, String> {
-        let bound = soql::parse(text).and_then(|query| soql::bind(&self.model, &query));
+    fn rows_in_json(
+        &self,
+        user: RecordId,
+        text: &str,
+        (with_deleted, version): (bool, u32),
+    ) -> Result<Rows, String> {
+        let view = self.model.view(user);
+        let bound = soql::parse(text).and_then(|query| soql::bind(view, &query));
         let plan = bound.map_err(|error| error.to_string())?;
-        let rows = soql::rows(&self.model, &plan, with_deleted);
+        let rows = soql::rows(view, &plan, with_deleted);
         let nodes = plan.select.unwrap_or_default();
         let version = format!("v{version}.0");
         let mut writer = Writer {
             datetimes: Datetimes::Milliseconds,
-            ..Writer::whole(&self.model, &version)
+            ..Writer::whole(view, &version)
         };
         let mut out = String::from("[");
         for (place, row) in rows.iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::model::Model;
 use crate::model::schema::{Field, FieldNo, FieldType, ObjectNo};
+use crate::model::view::View;
 use crate::soql::{Plan, SelectNode};
 
 /// What a column shows.
@@ -17,12 +17,12 @@ struct Column<'a> {
 }
 
 /// Returns the description of a query's result.
-pub(super) fn describe(model: &Model, plan: &Plan) -> Json {
-    let object = model.object(plan.object);
+pub(super) fn describe(view: View<'_>, plan: &Plan) -> Json {
+    let object = view.object(plan.object);
     let nodes = plan.select.as_deref().unwrap_or_default();
     let columns: Vec<Json> = match &plan.aggregation {
         Some(aggregation) => {
-            let columns = aggregation.described(model).into_iter();
+            let columns = aggregation.described(view).into_iter();
             let column = |(name, aggregate, field)| {
                 Column {
                     name,
@@ -34,7 +34,7 @@ pub(super) fn describe(model: &Model, plan: &Plan) -> Json {
             };
             columns.map(column).collect()
         }
-        None => all_of(model, plan.object, nodes),
+        None => all_of(view, plan.object, nodes),
     };
     let is_id =
         |node: &SelectNode| matches!(node, SelectNode::Field(no) if *no == object.system.id);
@@ -47,28 +47,28 @@ pub(super) fn describe(model: &Model, plan: &Plan) -> Json {
     })
 }
 
-fn all_of(model: &Model, object: ObjectNo, nodes: &[SelectNode]) -> Vec<Json> {
+fn all_of(view: View<'_>, object: ObjectNo, nodes: &[SelectNode]) -> Vec<Json> {
     let nodes = nodes.iter();
-    nodes.map(|node| one_of(model, object, node)).collect()
+    nodes.map(|node| one_of(view, object, node)).collect()
 }
 
-fn one_of(model: &Model, object: ObjectNo, node: &SelectNode) -> Json {
-    let field = |no: FieldNo| model.field(object, no);
+fn one_of(view: View<'_>, object: ObjectNo, node: &SelectNode) -> Json {
+    let field = |no: FieldNo| view.field(object, no);
     let (name, aggregate, field, joined) = match node {
         SelectNode::Field(no) => (field(*no).name.as_str(), false, Some(field(*no)), vec![]),
         SelectNode::Shown { name, path, .. } => {
-            (name.as_str(), false, Some(path.field_of(model)), vec![])
+            (name.as_str(), false, Some(path.field_of(view)), vec![])
         }
         SelectNode::Parent {
             name,
             object,
             children,
             ..
-        } => (name.as_str(), false, None, all_of(model, *object, children)),
+        } => (name.as_str(), false, None, all_of(view, *object, children)),
         SelectNode::TypeOf { name, .. } => (name.as_str(), false, None, vec![]),
         SelectNode::Children { name, plan, .. } => {
             let nodes = plan.select.as_deref().unwrap_or_default();
-            (name.as_str(), true, None, all_of(model, plan.object, nodes))
+            (name.as_str(), true, None, all_of(view, plan.object, nodes))
         }
     };
     Column {
@@ -118,6 +118,7 @@ fn apex_type(kind: FieldType) -> &'static str {
         FieldType::Address => "Address",
         FieldType::String
         | FieldType::Textarea
+        | FieldType::Encryptedstring
         | FieldType::Picklist
         | FieldType::Multipicklist
         | FieldType::Email

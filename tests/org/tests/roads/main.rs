@@ -1,0 +1,9 @@
+//! Behaviour that is the same whatever road a write or read takes: single records, composite,
+//! collections, both bulk APIs, queries, events.
+
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod lookups;
+mod permissions;
+mod road;
+mod values;
