@@ -161,7 +161,7 @@ fn tally(
             }
             PlannedRecord::Intended { write, wrote_row } => {
                 report.rows_written += usize::from(wrote_row);
-                intended.push(write);
+                intended.push(*write);
             }
             PlannedRecord::Requeued { .. } => report.requeued += 1,
             PlannedRecord::Parked {

@@ -20,8 +20,8 @@ pub use syncline_planner as planner;
 pub use syncline_planner::{config, model};
 
 pub use syncline_planner::{
-    ApplyLane, ChangeEnvelope, ChangeOperation, ConflictPolicy, LaneThresholds, MergeOutcome,
-    ObjectSync, Owner, PlanDecision, PlannerContext, RecordFacts, RecordPlan, RecordState,
+    ApplyLane, ChangeEnvelope, ChangeOperation, ConflictPolicy, LaneThresholds, Mapping,
+    MergeOutcome, ObjectSync, Owner, PlanDecision, PlannerContext, RecordFacts, RecordPlan,
     SourceCursor, SourceSystem, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
 };
 

@@ -41,8 +41,8 @@ use crate::config::{AuthFlow, SalesforceConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::salesforce::{
-    EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
-    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteLane, WriteOutcome,
+    EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
+    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
 };
 
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
@@ -211,12 +211,7 @@ impl SalesforcePort for HttpSalesforce {
         self.schemas.forget(object);
     }
 
-    async fn write(
-        &self,
-        writes: &[Write],
-        lane: WriteLane,
-        timeout: Duration,
-    ) -> Vec<WriteOutcome> {
+    async fn write(&self, writes: &[Write], lane: Lane, timeout: Duration) -> Vec<WriteOutcome> {
         let writer = Writer {
             rest: &self.rest,
             schemas: &self.schemas,

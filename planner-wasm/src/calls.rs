@@ -12,7 +12,9 @@ use serde_json::Value as Json;
 use syncline_planner::config::{Config, ObjectSync};
 use syncline_planner::model::hash;
 use syncline_planner::model::ids::FieldName;
-use syncline_planner::{ChangeEnvelope, PlannerContext, RecordFacts, RecordPlan, SourceSystem};
+use syncline_planner::{
+    ChangeEnvelope, Mapping, PlannerContext, RecordFacts, RecordPlan, SourceSystem,
+};
 
 use answers::{ConfigAnswer, FieldExplanation, RecordAnswer, RecordExplanation};
 pub use batch::Batch;
@@ -50,16 +52,20 @@ pub fn check_config(toml: &str) -> Result<String, Problem> {
 /// Plans one record: what it needs, why, and how it travels.
 pub fn plan_record(input: &str) -> Result<String, Problem> {
     let (facts, object) = input::record(input)?;
-    let plan = facts.plan(&object);
+    let mapping = Mapping::new(object);
+    let plan = facts.clone().plan(&mapping);
     Ok(text(&RecordAnswer {
-        lane: batch::lane_alone(&plan, &object),
+        lane: batch::lane_alone(&plan, mapping.rules()),
         why: explanation(&facts, &plan),
-        unmapped: unmapped(&facts, &object),
+        unmapped: unmapped(&facts, &mapping),
         plan,
     }))
 }
 
-fn explanation<'a>(facts: &'a RecordFacts, plan: &RecordPlan) -> RecordExplanation<'a> {
+fn explanation<'a>(
+    facts: &'a RecordFacts<FieldName>,
+    plan: &RecordPlan<FieldName>,
+) -> RecordExplanation<'a> {
     let fields = plan.explanation.fields.iter().map(|(field, rule)| {
         let held = |side| facts.held(side).and_then(|fields| fields.get(field));
         let line = FieldExplanation {
@@ -80,18 +86,16 @@ fn explanation<'a>(facts: &'a RecordFacts, plan: &RecordPlan) -> RecordExplanati
 }
 
 /// Returns the fields of a record that its rules do not map.
-fn unmapped<'a>(facts: &'a RecordFacts, object: &ObjectSync) -> Vec<&'a FieldName> {
+fn unmapped<'a>(facts: &'a RecordFacts<FieldName>, mapping: &Mapping) -> Vec<&'a FieldName> {
     let payloads = [&facts.base, &facts.postgres, &facts.salesforce];
     let fields: BTreeSet<&FieldName> = payloads
         .into_iter()
         .flatten()
         .flat_map(|fields| fields.keys())
         .collect();
-    let is_mapped =
-        |field: &FieldName| *field == object.external_id.field || object.fields.contains_key(field);
     fields
         .into_iter()
-        .filter(|field| !is_mapped(field))
+        .filter(|field| mapping.field(field).is_none())
         .collect()
 }
 

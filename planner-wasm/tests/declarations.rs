@@ -7,6 +7,7 @@ use std::path::Path;
 
 use planner_wasm::calls::Problem;
 use planner_wasm::calls::answers::{BatchRow, BatchSummary, ConfigAnswer, RecordAnswer};
+use syncline_planner::model::ids::FieldName;
 use syncline_planner::{
     ApplyLane, ChangeEnvelope, MergeOutcome, PlanDecision, PlannerContext, RecordFacts,
 };
@@ -61,7 +62,7 @@ fn types() -> String {
     declarations.visit::<PlannerContext>();
     declarations.visit::<Problem>();
     declarations.visit::<RecordAnswer<'static>>();
-    declarations.visit::<RecordFacts>();
+    declarations.visit::<RecordFacts<FieldName>>();
     let declared: Vec<String> = declarations.found.into_values().collect();
     format!("{HEAD}\n{}", laid_out(&declared.join("\n")))
 }

@@ -4,7 +4,8 @@ use anyhow::bail;
 use chrono::SecondsFormat;
 use serde_json::{Map, Value as Json, json};
 use syncline::RecordPlan;
-use syncline::model::ids::ObjectName;
+use syncline::model::fields::FieldMap;
+use syncline::model::ids::{FieldName, ObjectName};
 use syncline::planner::record::SideWrite;
 use syncline::planner::rule::Rule;
 use syncline::store::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
@@ -154,7 +155,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
 
 fn decision(entry_fields: &Particulars<'_>) -> Vec<String> {
     let plan = entry_fields.0.get("plan").cloned().unwrap_or_default();
-    let Ok(plan) = serde_json::from_value::<RecordPlan>(plan) else {
+    let Ok(plan) = serde_json::from_value::<RecordPlan<FieldName>>(plan) else {
         return vec!["decided, by an unknown version of the planner".to_owned()];
     };
     let mut lines = vec![format!("decided: {}", plan.explanation.record.sentence())];
@@ -166,7 +167,7 @@ fn decision(entry_fields: &Particulars<'_>) -> Vec<String> {
             lines.push(format!("  to {side}: {}", written(write)));
         }
     }
-    for (field, rule) in &plan.explanation.fields {
+    for (field, rule) in plan.explanation.fields.iter() {
         if *rule != Rule::Equal && *rule != plan.explanation.record {
             lines.push(format!("  {field}: {}", rule.sentence()));
         }
@@ -174,7 +175,7 @@ fn decision(entry_fields: &Particulars<'_>) -> Vec<String> {
     lines
 }
 
-fn written(write: &SideWrite) -> String {
+fn written(write: &SideWrite<FieldName>) -> String {
     let word = match write {
         SideWrite::None => "nothing",
         SideWrite::Create(_) => "create",
@@ -185,7 +186,7 @@ fn written(write: &SideWrite) -> String {
     let fields: Vec<String> = write
         .fields()
         .into_iter()
-        .flatten()
+        .flat_map(FieldMap::iter)
         .map(|(field, value)| format!("{field} = {}", value.to_json()))
         .collect();
     match fields.is_empty() {

@@ -12,8 +12,39 @@ use crate::model::{ChangeEnvelope, SourceSystem};
 
 use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 use super::merge::{MergeOutcome, ROOT, merge_payload, same, sorted};
-use super::route::ApplyLane;
 use super::rule::Rule;
+
+/// A way to Salesforce, as far as one envelope says.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ApplyLane {
+    /// Nothing to write.
+    Noop,
+    /// A person must decide first.
+    Conflict,
+    /// Single calls for urgent or contested rows, sObject Collections for all others.
+    Rest,
+    /// Composite graph: records that depend on each other.
+    CompositeGraph,
+    /// Bulk API 2.0.
+    Bulk,
+}
 
 /// What is known besides the envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,22 +1,42 @@
-//! The inputs of one record's plan, in a form that can be stored and planned again.
+//! What is known of one record when it is planned: all that decides, but the rules.
 //!
-//! A [`RecordState`] borrows from the engine; these facts own their data. The journal stores them with each
-//! decision, and the planner in the browser takes them as its input. So any past decision can be repeated,
-//! with the same rules or with others.
-
-use std::collections::BTreeMap;
+//! Facts stand alone, and are read and written as JSON with their fields named. The journal keeps them
+//! beside each decision, and the planner of a browser takes them as its input, so that any past
+//! decision can be made again, under the same rules or under others.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::config::ObjectSync;
 use crate::model::SourceSystem;
-use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
+use crate::model::fields::{FieldId, FieldMap};
+use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{AutomationOverride, Presence};
-use crate::model::value::{Payload, Value};
+use crate::model::link::{AutomationOverride, Presence, SyncLink};
+use crate::model::value::Value;
 
-use super::record::{RecordPlan, RecordState, SideState, is_under_way, plan_record};
+use super::mapping::Mapping;
+use super::record::{RecordPlan, plan_record};
+
+/// One side as the plan sees it, canonical, references resolved to external ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SideState<F = FieldId> {
+    /// Whether the record is there. Of a row, `Unseen` and `Deleted` are both "no row"; a row whose
+    /// soft-delete column is filled is `Deleted`, and a row is never `FilteredOut`.
+    pub presence: Presence,
+    /// Its mapped fields (the external id field included). A field that is absent was never seen.
+    pub fields: FieldMap<F, Value>,
+    /// When the side last changed, milliseconds since the epoch, by its own clock.
+    pub changed_at_ms: Option<i64>,
+}
+
+impl<F> Default for SideState<F> {
+    fn default() -> Self {
+        Self {
+            presence: Presence::Unseen,
+            fields: FieldMap::default(),
+            changed_at_ms: None,
+        }
+    }
+}
 
 /// Something that each side may have one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,26 +81,43 @@ impl<T: Copy> BySide<T> {
     }
 }
 
+// Named facts may hold fields that are not mapped: `placed` leaves them out.
 /// Everything but the rules that decides what one record needs next.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(deny_unknown_fields)]
-pub struct RecordFacts {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+#[serde(deny_unknown_fields, bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct RecordFacts<F = FieldId> {
     /// The external id the record is known by.
     pub external_id: String,
     /// Per field, the last value both sides agreed on; null for a record that never agreed.
     #[serde(default)]
-    pub base: Option<Payload>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
+    )]
+    pub base: Option<FieldMap<F, Value>>,
     /// Both sides have held the record and agreed, where that is not what the base says: by itself,
     /// a record that has a base has agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed: Option<bool>,
     /// The row's fields; null if there is no row.
     #[serde(default)]
-    pub postgres: Option<Payload>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
+    )]
+    pub postgres: Option<FieldMap<F, Value>>,
     /// The Salesforce record's fields; null if there is no record.
     #[serde(default)]
-    pub salesforce: Option<Payload>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
+    )]
+    pub salesforce: Option<FieldMap<F, Value>>,
     /// The Salesforce record lies outside the object's filter; its fields do not count then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered_out: bool,
@@ -92,14 +129,18 @@ pub struct RecordFacts {
     #[serde(default, skip_serializing_if = "BySide::is_empty")]
     pub changed_at_ms: BySide<i64>,
     /// Fields of Salesforce that late writes changed: ours, abandoned before they landed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub late_writes: Vec<FieldName>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub late_writes: Vec<F>,
     /// Fields that Salesforce automation changed back, and how often.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
+    #[serde(default, skip_serializing_if = "FieldMap::is_empty")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, AutomationOverride>")
+    )]
+    pub automation_overrides: FieldMap<F, AutomationOverride>,
     /// Fields with a write to Salesforce under way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub under_way: Vec<FieldName>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub under_way: Vec<F>,
     /// What the write that is under way does; an update unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way_action: Option<WriteAction>,
@@ -112,21 +153,60 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-impl RecordFacts {
-    /// Returns the facts of a state: planning them gives what planning the state gives.
-    pub fn of(state: &RecordState<'_>) -> Self {
-        let has_base = state.agreed || !state.base.is_empty();
+impl<F: Ord> RecordFacts<F> {
+    /// Returns the facts of a record of which only its external id is known.
+    pub fn new(external_id: String) -> Self {
+        Self {
+            external_id,
+            base: None,
+            agreed: None,
+            postgres: None,
+            salesforce: None,
+            filtered_out: false,
+            presence: BySide::default(),
+            changed_at_ms: BySide::default(),
+            late_writes: Vec::new(),
+            automation_overrides: FieldMap::default(),
+            under_way: Vec::new(),
+            under_way_action: None,
+            clock_skew_ms: 0,
+        }
+    }
+
+    /// Returns what link and writes say about a record; its sides are set with [`Self::set_side`].
+    ///
+    /// `field` gives the key of a field. What is stored may name fields that are no longer mapped: one
+    /// without a key is left out.
+    pub fn of(
+        link: &SyncLink,
+        intents: &[Intent],
+        clock_skew_ms: i64,
+        field: impl Fn(&FieldName) -> Option<F>,
+    ) -> Self {
+        let has_base = link.agreed || !link.base.is_empty();
+        let base = link.base.iter();
+        let late_writes = link.remote_state.fields.iter();
+        let automation_overrides = link.automation_overrides.iter();
         let mut facts = Self {
-            external_id: state.external_id.to_owned(),
-            base: has_base.then(|| state.base.clone()),
-            agreed: (has_base != state.agreed).then_some(state.agreed),
-            late_writes: state.late_writes.clone(),
-            automation_overrides: state.automation_overrides.clone(),
-            clock_skew_ms: state.clock_skew_ms,
-            ..Self::default()
+            base: has_base.then(|| {
+                base.filter_map(|(name, value)| Some((field(name)?, value.clone())))
+                    .collect()
+            }),
+            agreed: (has_base != link.agreed).then_some(link.agreed),
+            late_writes: late_writes
+                .filter(|(_, remote)| remote.late_write)
+                .filter_map(|(name, _)| field(name))
+                .collect(),
+            automation_overrides: automation_overrides
+                .filter_map(|(name, one)| Some((field(name)?, one.clone())))
+                .collect(),
+            clock_skew_ms,
+            ..Self::new(link.external_id.clone())
         };
-        for intent in state.open_intents.iter().filter(|one| is_under_way(one)) {
-            facts.under_way.extend(intent.fields.keys().cloned());
+        for intent in intents.iter().filter(|intent| is_under_way(intent)) {
+            facts
+                .under_way
+                .extend(intent.fields.keys().filter_map(&field));
             match intent.action {
                 WriteAction::Create | WriteAction::Delete => {
                     facts.under_way_action = Some(intent.action);
@@ -136,61 +216,13 @@ impl RecordFacts {
                 }
             }
         }
-        facts.keep_side(SourceSystem::Postgres, &state.postgres);
-        facts.keep_side(SourceSystem::Salesforce, &state.salesforce);
         facts
     }
 
-    /// Plans the record with these rules.
-    pub fn plan(&self, policy: &ObjectSync) -> RecordPlan {
-        self.clone().into_plan(policy).1
-    }
-
-    /// Plans the record with these rules, and returns its external id with the plan. Consumes the values: for
-    /// thousands of records, copying them would take much of the time.
-    pub fn into_plan(mut self, policy: &ObjectSync) -> (String, RecordPlan) {
-        let nothing = Payload::new();
-        let postgres = self.postgres.take();
-        let salesforce = self.salesforce.take();
-        let plan = plan_record(&RecordState {
-            policy,
-            external_id: &self.external_id,
-            base: self.base.as_ref().unwrap_or(&nothing),
-            agreed: self.has_agreed(),
-            postgres: self.side(SourceSystem::Postgres, postgres),
-            salesforce: self.side(SourceSystem::Salesforce, salesforce),
-            late_writes: self.late_writes.clone(),
-            automation_overrides: &self.automation_overrides,
-            open_intents: &self.intents(),
-            clock_skew_ms: self.clock_skew_ms,
-        });
-        (self.external_id, plan)
-    }
-
-    /// Returns the fields of a side, if it has the record.
-    pub fn held(&self, side: SourceSystem) -> Option<&Payload> {
-        match side {
-            SourceSystem::Postgres => self.postgres.as_ref(),
-            SourceSystem::Salesforce => self.salesforce.as_ref(),
-        }
-    }
-
-    fn has_agreed(&self) -> bool {
-        self.agreed.unwrap_or(self.base.is_some())
-    }
-
-    /// Returns what it usually means if a side lacks the record.
-    fn usual_absence(&self) -> Presence {
-        if self.has_agreed() {
-            Presence::Deleted
-        } else {
-            Presence::Unseen
-        }
-    }
-
-    fn keep_side(&mut self, side: SourceSystem, state: &SideState) {
+    /// Sets what a side holds, after base and agreement are known.
+    pub fn set_side(&mut self, side: SourceSystem, state: SideState<F>) {
         let present = state.presence == Presence::Present;
-        let fields = present.then(|| state.fields.clone());
+        let fields = present.then_some(state.fields);
         match side {
             SourceSystem::Postgres => self.postgres = fields,
             SourceSystem::Salesforce => self.salesforce = fields,
@@ -203,44 +235,98 @@ impl RecordFacts {
         self.changed_at_ms.set(side, state.changed_at_ms);
     }
 
-    /// Returns a side with these fields, or without the record.
-    fn side(&self, side: SourceSystem, held: Option<Payload>) -> SideState {
-        if self.filtered_out && side == SourceSystem::Salesforce {
-            return SideState {
-                presence: Presence::FilteredOut,
-                fields: Payload::new(),
-                changed_at_ms: self.changed_at_ms.of(side),
-            };
-        }
-        let absent = || match self.presence.of(side) {
-            Some(Presence::Unseen) => Presence::Unseen,
-            Some(Presence::Deleted) => Presence::Deleted,
-            Some(Presence::Present | Presence::FilteredOut) | None => self.usual_absence(),
-        };
-        SideState {
-            presence: held.as_ref().map_or_else(absent, |_| Presence::Present),
-            fields: held.unwrap_or_default(),
-            changed_at_ms: self.changed_at_ms.of(side),
+    /// Returns the fields that a side holds, if it holds the record.
+    pub fn held(&self, side: SourceSystem) -> Option<&FieldMap<F, Value>> {
+        match side {
+            SourceSystem::Postgres => self.postgres.as_ref(),
+            SourceSystem::Salesforce => self.salesforce.as_ref(),
         }
     }
 
-    fn intents(&self) -> Vec<Intent> {
-        if self.under_way.is_empty() && self.under_way_action.is_none() {
-            return Vec::new();
+    /// Returns whether both sides have held this record and agreed since it was last deleted. Without
+    /// it, "added over there" and "deleted over here" look the same.
+    pub fn has_agreed(&self) -> bool {
+        self.agreed.unwrap_or(self.base.is_some())
+    }
+
+    /// Returns whether a side holds the record.
+    pub fn presence_on(&self, side: SourceSystem) -> Presence {
+        if self.filtered_out && side == SourceSystem::Salesforce {
+            return Presence::FilteredOut;
         }
-        let none = Uuid::nil();
-        let mut fields = Payload::new();
-        for field in &self.under_way {
-            fields.insert(field.clone(), Value::Null);
+        if self.held(side).is_some() {
+            return Presence::Present;
         }
-        vec![Intent {
-            intent_id: IntentId(none),
-            record_id: RecordId(none),
-            fencing_token: FencingToken(0),
-            action: self.under_way_action.unwrap_or(WriteAction::Update),
-            fields,
-            state: IntentState::Open,
-            echoed: Default::default(),
-        }]
+        match self.presence.of(side) {
+            Some(Presence::Unseen) => Presence::Unseen,
+            Some(Presence::Deleted) => Presence::Deleted,
+            Some(Presence::Present | Presence::FilteredOut) | None => self.usual_absence(),
+        }
+    }
+
+    /// Returns what the write under way does, if there is one.
+    pub(super) fn write_under_way(&self) -> Option<WriteAction> {
+        let update = (!self.under_way.is_empty()).then_some(WriteAction::Update);
+        self.under_way_action.or(update)
+    }
+
+    /// Returns what it usually means that a side lacks the record.
+    fn usual_absence(&self) -> Presence {
+        if self.has_agreed() {
+            Presence::Deleted
+        } else {
+            Presence::Unseen
+        }
+    }
+
+    /// Returns the same under other keys; what is known of a field without one is left out.
+    fn rekeyed<G: Ord>(self, key: &impl Fn(F) -> Option<G>) -> RecordFacts<G> {
+        let values = |fields: FieldMap<F, Value>| fields.rekeyed(key);
+        let under_way_action = self.write_under_way();
+        RecordFacts {
+            external_id: self.external_id,
+            base: self.base.map(values),
+            agreed: self.agreed,
+            postgres: self.postgres.map(values),
+            salesforce: self.salesforce.map(values),
+            filtered_out: self.filtered_out,
+            presence: self.presence,
+            changed_at_ms: self.changed_at_ms,
+            late_writes: self.late_writes.into_iter().filter_map(key).collect(),
+            automation_overrides: self.automation_overrides.rekeyed(key),
+            under_way: self.under_way.into_iter().filter_map(key).collect(),
+            under_way_action,
+            clock_skew_ms: self.clock_skew_ms,
+        }
+    }
+}
+
+impl RecordFacts {
+    /// Returns the facts with their fields named.
+    pub fn named(self, mapping: &Mapping) -> RecordFacts<FieldName> {
+        self.rekeyed(&|field| Some(mapping.name(field).clone()))
+    }
+}
+
+impl RecordFacts<FieldName> {
+    /// Returns the facts of the mapped fields.
+    pub fn placed(self, mapping: &Mapping) -> RecordFacts {
+        self.rekeyed(&|name| mapping.field(&name))
+    }
+
+    /// Plans the record by this mapping.
+    pub fn plan(self, mapping: &Mapping) -> RecordPlan<FieldName> {
+        plan_record(mapping, &self.placed(mapping)).named(mapping)
+    }
+}
+
+/// Returns whether the write may still change the record.
+fn is_under_way(intent: &Intent) -> bool {
+    match intent.state {
+        IntentState::Open | IntentState::Unknown => true,
+        IntentState::Applied
+        | IntentState::Confirmed
+        | IntentState::Refused
+        | IntentState::Abandoned => false,
     }
 }

@@ -3,14 +3,14 @@
 //! A record is on two sides, and the base is the last value that both agreed on. All decisions compare these
 //! three. Read the modules in this order:
 //!
-//! 1. [`model`]: sides, ids, values, changes, links.
-//! 2. [`config`]: the rules of an object, read from `syncline.toml`.
-//! 3. [`observation`]: absorbs an observation of Salesforce into a record.
+//! 1. [`model`]: sides, ids, values, changes; what is known of one record.
+//! 2. [`config`]: the rules of an object, read from `syncline.toml`; [`mapping`]: its fields by place.
+//! 3. [`observation`]: what an observation of Salesforce means for what is known of a record.
 //! 4. [`identity`]: which record a row or an observation belongs to.
-//! 5. [`record`]: what one record needs next. Start at [`plan_record`]; one sentence per rule is in
-//!    [`rule`]. [`facts`] are the inputs of a plan, stored so that it can be repeated.
-//! 6. [`mod@route`]: by which lane plans are written to Salesforce.
-//! 7. [`policy`]: retry, wait or park when a record cannot continue; the delete guard.
+//! 5. [`record`]: what one record needs next, from its [`facts`]. Start at [`plan_record`]; one
+//!    sentence per rule is in [`rule`].
+//! 6. [`mod@route`]: by which lane many plans travel to Salesforce.
+//! 7. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
 //!
 //! [`merge`] and [`change`] decide about one envelope for callers without a record.
 //!
@@ -22,6 +22,7 @@ pub mod config;
 pub mod facts;
 mod field;
 pub mod identity;
+pub mod mapping;
 pub mod merge;
 pub mod model;
 mod names;
@@ -31,10 +32,11 @@ pub mod record;
 pub mod route;
 pub mod rule;
 
-pub use change::{PlanDecision, PlannerContext, plan_change};
+pub use change::{ApplyLane, PlanDecision, PlannerContext, plan_change};
 pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
-pub use facts::RecordFacts;
+pub use facts::{RecordFacts, SideState};
+pub use mapping::Mapping;
 pub use merge::{MergeOutcome, merge_payload};
 pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
-pub use record::{RecordPlan, RecordState, plan_record};
-pub use route::{ApplyLane, route};
+pub use record::{RecordPlan, plan_record};
+pub use route::{Lane, route};

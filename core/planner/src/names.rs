@@ -1,5 +1,6 @@
 //! The names of closed enums, the same in configuration, SQL and JSON.
 
+use crate::change::ApplyLane;
 use crate::config::{
     CaptureMode, ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, DuplicateRules, OnFilterExit,
     Owner, Seed,
@@ -10,7 +11,6 @@ use crate::model::link::Presence;
 use crate::model::observation::ObservationKind;
 use crate::observation::AbsorbStatus;
 use crate::record::Confirmation;
-use crate::route::ApplyLane;
 use crate::rule::Rule;
 
 /// Implements `as_str` for enums with strum names.

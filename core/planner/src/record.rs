@@ -5,93 +5,84 @@
 mod filtered_out;
 mod one_sided;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::config::ObjectSync;
 use crate::model::SourceSystem;
+use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
-use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::intent::WriteAction;
 use crate::model::key::KeyForm;
-use crate::model::link::{AutomationOverride, Presence};
-use crate::model::value::{Payload, Value};
+use crate::model::link::Presence;
+use crate::model::value::Value;
 
+use super::facts::RecordFacts;
 use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
+use super::mapping::Mapping;
 pub use super::rule::Rule;
 
-/// Everything that decides what one record needs next.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordState<'a> {
-    /// Its rules.
-    pub policy: &'a ObjectSync,
-    /// The external id the record is known by: both sides must come to hold it.
-    pub external_id: &'a str,
-    /// Per field, the last value both sides agreed on (the external id field included).
-    pub base: &'a Payload,
-    /// Both sides have held this record and agreed since it was last deleted. Without it, "added
-    /// over there" and "deleted over here" look the same.
-    pub agreed: bool,
-    /// The live row. `Unseen` and `Deleted` are both "no row". A row whose soft-delete column is
-    /// filled is `Deleted`. A row is never `FilteredOut`: Salesforce alone judges the filter.
-    pub postgres: SideState,
-    /// The remote state.
-    pub salesforce: SideState,
-    /// Fields of the remote state that late writes changed: ours, abandoned before they landed.
-    pub late_writes: Vec<FieldName>,
-    /// Fields that Salesforce automation changed back, and how often.
-    pub automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
-    /// Writes that are neither settled nor known to have had no effect. While one is open, its
-    /// fields are not planned.
-    pub open_intents: &'a [Intent],
-    /// Milliseconds by which the two sides' clocks may differ beyond the fixed two seconds.
-    pub clock_skew_ms: i64,
-}
-
-/// One side as the plan sees it, canonical, references resolved to external ids.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SideState {
-    /// Whether the record is there.
-    pub presence: Presence,
-    /// Its mapped fields (the external id field included). A field that is absent was never seen.
-    pub fields: Payload,
-    /// When the side last changed, milliseconds since the epoch, by its own clock.
-    pub changed_at_ms: Option<i64>,
-}
-
-/// What one record needs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct RecordPlan {
+/// What one record needs. Its fields are known by their place; by their names at the edges.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+#[serde(bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct RecordPlan<F = FieldId> {
     /// The write to the row.
-    pub to_postgres: SideWrite,
+    pub to_postgres: SideWrite<F>,
     /// The write to the Salesforce record.
-    pub to_salesforce: SideWrite,
+    pub to_salesforce: SideWrite<F>,
     /// How the base moves, per field, and after which confirmation.
-    pub base_advance: BTreeMap<FieldName, BaseAdvance>,
-    /// Whether [`RecordState::agreed`] begins or ends, and after which confirmation.
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, BaseAdvance>")
+    )]
+    pub base_advance: FieldMap<F, BaseAdvance>,
+    /// Whether both sides' agreement begins or ends, and after which confirmation.
     #[serde(default)]
     pub agreement: Agreement,
     /// Fields that wait for a person.
-    pub conflicts: Vec<FieldConflict>,
+    pub conflicts: Vec<FieldConflict<F>>,
     /// Values that a policy or an owner discarded: logged, so that they can be restored.
-    pub discarded: Vec<DiscardedValue>,
+    pub discarded: Vec<DiscardedValue<F>>,
     /// Why, per field and for the record, in words.
-    pub explanation: Explanation,
+    pub explanation: Explanation<F>,
 }
 
 /// A write to one side.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case", tag = "write", content = "fields")]
-pub enum SideWrite {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+#[serde(
+    rename_all = "snake_case",
+    tag = "write",
+    content = "fields",
+    bound(deserialize = "F: Deserialize<'de> + Ord")
+)]
+pub enum SideWrite<F = FieldId> {
     /// Nothing.
-    #[default]
     None,
     /// Create with these values.
-    Create(Payload),
+    Create(
+        #[cfg_attr(
+            feature = "typescript",
+            ts(as = "std::collections::BTreeMap<FieldName, Value>")
+        )]
+        FieldMap<F, Value>,
+    ),
     /// Change these values.
-    Update(Payload),
+    Update(
+        #[cfg_attr(
+            feature = "typescript",
+            ts(as = "std::collections::BTreeMap<FieldName, Value>")
+        )]
+        FieldMap<F, Value>,
+    ),
     /// Delete.
     Delete,
     /// Fill the soft-delete column.
@@ -149,10 +140,14 @@ pub enum Confirmation {
 
 /// What two sides differ about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct FieldConflict {
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+pub struct FieldConflict<F = FieldId> {
     /// The field; none when one side deleted the record that the other edited.
-    pub field: Option<FieldName>,
+    pub field: Option<F>,
     /// What both agreed on last.
     pub base: Option<Value>,
     /// What Postgres holds; none when it deleted the record. In a conflict of the whole record:
@@ -164,10 +159,14 @@ pub struct FieldConflict {
 
 /// A value that lost by rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct DiscardedValue {
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+pub struct DiscardedValue<F = FieldId> {
     /// The field.
-    pub field: FieldName,
+    pub field: F,
     /// The side whose value lost.
     pub side: SourceSystem,
     /// The value that lost.
@@ -177,16 +176,25 @@ pub struct DiscardedValue {
 }
 
 /// Why the plan is what it is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct Explanation {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+#[serde(bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct Explanation<F = FieldId> {
     /// The rule that decided about the record as a whole.
     pub record: Rule,
     /// The rule that decided each field.
-    pub fields: BTreeMap<FieldName, Rule>,
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, Rule>")
+    )]
+    pub fields: FieldMap<F, Rule>,
 }
 
-impl SideWrite {
+impl<F: Ord> SideWrite<F> {
     /// Returns whether nothing is written.
     pub fn is_none(&self) -> bool {
         match self {
@@ -196,28 +204,34 @@ impl SideWrite {
     }
 
     /// Returns the values that are written.
-    pub fn fields(&self) -> Option<&Payload> {
+    pub fn fields(&self) -> Option<&FieldMap<F, Value>> {
         match self {
             Self::Create(fields) | Self::Update(fields) => Some(fields),
             Self::None | Self::Delete | Self::SoftDelete => None,
         }
     }
 
-    fn set(&mut self, field: &FieldName, value: Value) {
+    fn set(&mut self, field: F, value: Value) {
         match self {
-            Self::Create(fields) | Self::Update(fields) => {
-                fields.insert(field.clone(), value);
-            }
+            Self::Create(fields) | Self::Update(fields) => fields.insert(field, value),
             Self::None | Self::Delete | Self::SoftDelete => {
-                let mut fields = Payload::new();
-                fields.insert(field.clone(), value);
-                *self = Self::Update(fields);
+                *self = Self::Update(FieldMap::from_iter([(field, value)]));
             }
+        }
+    }
+
+    fn rekeyed<G: Ord>(self, key: &impl Fn(F) -> Option<G>) -> SideWrite<G> {
+        match self {
+            Self::None => SideWrite::None,
+            Self::Create(fields) => SideWrite::Create(fields.rekeyed(key)),
+            Self::Update(fields) => SideWrite::Update(fields.rekeyed(key)),
+            Self::Delete => SideWrite::Delete,
+            Self::SoftDelete => SideWrite::SoftDelete,
         }
     }
 }
 
-impl RecordPlan {
+impl<F: Ord> RecordPlan<F> {
     /// Returns whether the record needs neither a write nor a person.
     pub fn is_settled(&self) -> bool {
         self.writes_nothing() && self.conflicts.is_empty()
@@ -227,11 +241,56 @@ impl RecordPlan {
     pub fn writes_nothing(&self) -> bool {
         self.to_postgres.is_none() && self.to_salesforce.is_none()
     }
+}
+
+impl RecordPlan {
+    /// Returns the plan with its fields named.
+    pub fn named(self, mapping: &Mapping) -> RecordPlan<FieldName> {
+        let name = |field: FieldId| mapping.name(field).clone();
+        let key = |field| Some(name(field));
+        let conflicts = self.conflicts.into_iter();
+        let discarded = self.discarded.into_iter();
+        RecordPlan {
+            to_postgres: self.to_postgres.rekeyed(&key),
+            to_salesforce: self.to_salesforce.rekeyed(&key),
+            base_advance: self.base_advance.rekeyed(key),
+            agreement: self.agreement,
+            conflicts: conflicts
+                .map(|conflict| FieldConflict {
+                    field: conflict.field.map(name),
+                    base: conflict.base,
+                    postgres: conflict.postgres,
+                    salesforce: conflict.salesforce,
+                })
+                .collect(),
+            discarded: discarded
+                .map(|lost| DiscardedValue {
+                    field: name(lost.field),
+                    side: lost.side,
+                    value: lost.value,
+                    rule: lost.rule,
+                })
+                .collect(),
+            explanation: Explanation {
+                record: self.explanation.record,
+                fields: self.explanation.fields.rekeyed(key),
+            },
+        }
+    }
 
     fn because(rule: Rule) -> Self {
-        let mut plan = Self::default();
-        plan.explanation.record = rule;
-        plan
+        Self {
+            to_postgres: SideWrite::None,
+            to_salesforce: SideWrite::None,
+            base_advance: FieldMap::default(),
+            agreement: Agreement::Stays,
+            conflicts: Vec::new(),
+            discarded: Vec::new(),
+            explanation: Explanation {
+                record: rule,
+                fields: FieldMap::default(),
+            },
+        }
     }
 
     fn side(&mut self, side: SourceSystem) -> &mut SideWrite {
@@ -241,10 +300,10 @@ impl RecordPlan {
         }
     }
 
-    fn advance(&mut self, field: &FieldName, value: &Value, after: Confirmation) {
+    fn advance(&mut self, field: FieldId, value: &Value, after: Confirmation) {
         let value = value.clone();
         self.base_advance
-            .insert(field.clone(), BaseAdvance { value, after });
+            .insert(field, BaseAdvance { value, after });
     }
 }
 
@@ -262,110 +321,110 @@ impl Confirmation {
 /// The base is what makes the question answerable: without it, "added over there" and "deleted over
 /// here" look the same, and so do "changed here" and "changed there". Total: every state has a plan,
 /// and carrying it out leaves a state whose plan writes nothing.
-pub fn plan_record(state: &RecordState<'_>) -> RecordPlan {
-    let postgres = state.postgres.presence == Presence::Present;
-    let salesforce = state.salesforce.presence == Presence::Present;
-    if waits_for_a_write(state, postgres && salesforce) {
+pub fn plan_record(mapping: &Mapping, facts: &RecordFacts) -> RecordPlan {
+    let record = Record { mapping, facts };
+    let postgres = record.presence(SourceSystem::Postgres) == Presence::Present;
+    let salesforce = record.presence(SourceSystem::Salesforce);
+    let both = postgres && salesforce == Presence::Present;
+    if record.waits_for_a_write(both) {
         return RecordPlan::because(Rule::WriteUnderWay);
     }
-    if state.salesforce.presence == Presence::FilteredOut {
-        return filtered_out::plan_filtered_out(state);
-    }
     match (postgres, salesforce) {
-        (true, true) => plan_fields(state),
-        (true, false) => one_sided::plan_one_sided(state, SourceSystem::Postgres),
-        (false, true) => one_sided::plan_one_sided(state, SourceSystem::Salesforce),
-        (false, false) if state.agreed => RecordPlan {
+        (_, Presence::FilteredOut) => filtered_out::plan_filtered_out(record),
+        (true, Presence::Present) => plan_fields(record),
+        (true, Presence::Unseen | Presence::Deleted) => {
+            one_sided::plan_one_sided(record, SourceSystem::Postgres)
+        }
+        (false, Presence::Present) => one_sided::plan_one_sided(record, SourceSystem::Salesforce),
+        (false, Presence::Unseen | Presence::Deleted) if facts.has_agreed() => RecordPlan {
             agreement: Agreement::Ends(Confirmation::Agreed),
             ..RecordPlan::because(Rule::DeletedOnBoth)
         },
-        (false, false) => RecordPlan::because(Rule::NothingThere),
+        (false, Presence::Unseen | Presence::Deleted) => RecordPlan::because(Rule::NothingThere),
     }
 }
 
-impl<'a> RecordState<'a> {
-    fn holds(&self, side: SourceSystem) -> &SideState {
-        match side {
-            SourceSystem::Postgres => &self.postgres,
-            SourceSystem::Salesforce => &self.salesforce,
+/// A record and the rules it is planned by.
+#[derive(Debug, Clone, Copy)]
+struct Record<'a> {
+    mapping: &'a Mapping,
+    facts: &'a RecordFacts,
+}
+
+impl<'a> Record<'a> {
+    fn rules(self) -> &'a ObjectSync {
+        self.mapping.rules()
+    }
+
+    fn presence(self, side: SourceSystem) -> Presence {
+        self.facts.presence_on(side)
+    }
+
+    /// Returns what a side that holds the record shows of a field.
+    fn value(self, side: SourceSystem, field: FieldId) -> Option<&'a Value> {
+        if self.facts.filtered_out && side == SourceSystem::Salesforce {
+            return None;
         }
+        self.facts.held(side)?.get(&field)
     }
 
-    /// Mapped fields, the external id among them.
-    fn mapped(&self) -> impl Iterator<Item = &'a FieldName> {
-        std::iter::once(&self.policy.external_id.field).chain(self.policy.fields.keys())
+    fn base(self, field: FieldId) -> Option<&'a Value> {
+        self.facts.base.as_ref()?.get(&field)
     }
 
-    fn may_write(&self, side: SourceSystem) -> bool {
-        field::may_write(self.policy.direction, side)
+    fn may_write(self, side: SourceSystem) -> bool {
+        field::may_write(self.rules().direction, side)
     }
 
     /// Returns the external id that `side` holds, if it is not null.
-    fn external_id_on(&self, side: SourceSystem) -> Option<&Value> {
-        self.holds(side)
-            .fields
-            .get(&self.policy.external_id.field)
+    fn external_id_on(self, side: SourceSystem) -> Option<&'a Value> {
+        self.value(side, Mapping::EXTERNAL_ID)
             .filter(|value| **value != Value::Null)
     }
 
-    fn under_way(&self, field: &FieldName) -> bool {
-        self.open_intents
-            .iter()
-            .any(|intent| is_under_way(intent) && intent.fields.contains_key(field))
+    /// Whether the record exists is not known while a create or delete is under way, and whether a
+    /// delete meets an edit is not known while an edit is.
+    fn waits_for_a_write(self, both_here: bool) -> bool {
+        match self.facts.write_under_way() {
+            Some(WriteAction::Create | WriteAction::Delete) => true,
+            Some(WriteAction::Update) => !both_here,
+            None => false,
+        }
     }
 
     /// Automation has changed the field back twice, and neither side has moved since.
-    fn is_overridden_by_automation(&self, field: &FieldName) -> bool {
-        self.automation_overrides
-            .get(field)
+    fn is_overridden_by_automation(self, field: FieldId) -> bool {
+        self.facts
+            .automation_overrides
+            .get(&field)
             .is_some_and(|automation_override| {
                 automation_override.count >= AUTOMATION_OVERRIDES_MAX
-                    && self.postgres.fields.get(field) == Some(&automation_override.sent)
-                    && self.salesforce.fields.get(field) == Some(&automation_override.stored)
+                    && self.value(SourceSystem::Postgres, field) == Some(&automation_override.sent)
+                    && self.value(SourceSystem::Salesforce, field)
+                        == Some(&automation_override.stored)
             })
     }
 
-    fn is_late_write(&self, field: &FieldName) -> bool {
-        self.late_writes.contains(field) && self.may_write(SourceSystem::Salesforce)
+    fn is_late_write(self, field: FieldId) -> bool {
+        self.facts.late_writes.contains(&field) && self.may_write(SourceSystem::Salesforce)
     }
 }
 
 /// After this many overrides a field is only reported and no longer written: one may be a coincidence.
 pub const AUTOMATION_OVERRIDES_MAX: u32 = 2;
 
-/// Returns whether the write may still change the record.
-pub(super) fn is_under_way(intent: &Intent) -> bool {
-    match intent.state {
-        IntentState::Open | IntentState::Unknown => true,
-        IntentState::Applied
-        | IntentState::Confirmed
-        | IntentState::Refused
-        | IntentState::Abandoned => false,
-    }
-}
-
-/// Returns whether the record must wait for a write in flight: during a create or delete it is unknown whether
-/// the record exists, and during an update, whether a delete conflicts with an edit.
-fn waits_for_a_write(state: &RecordState<'_>, both_here: bool) -> bool {
-    state.open_intents.iter().any(|intent| {
-        is_under_way(intent)
-            && match intent.action {
-                WriteAction::Create | WriteAction::Delete => true,
-                WriteAction::Update => !both_here,
-            }
-    })
-}
-
 // Both sides hold the record.
 
-fn plan_fields(state: &RecordState<'_>) -> RecordPlan {
-    let mut plan = RecordPlan::default();
-    if !state.agreed {
+fn plan_fields(record: Record<'_>) -> RecordPlan {
+    let mut plan = RecordPlan::because(Rule::Equal);
+    if !record.facts.has_agreed() {
         plan.agreement = Agreement::Begins(Confirmation::Agreed);
     }
-    for field in state.mapped() {
-        let rule = plan_field(state, field, &mut plan);
-        plan.explanation.fields.insert(field.clone(), rule);
+    let fields = record.mapping.fields();
+    plan.explanation.fields = FieldMap::with_capacity(fields.len());
+    for field in fields {
+        let rule = plan_field(record, field, &mut plan);
+        plan.explanation.fields.insert(field, rule);
     }
     plan.explanation.record = record_rule(&plan);
     plan
@@ -382,48 +441,59 @@ fn record_rule(plan: &RecordPlan) -> Rule {
     }
 }
 
-fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan) -> Rule {
+fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule {
     let sides = (
-        state.postgres.fields.get(field),
-        state.salesforce.fields.get(field),
+        record.value(SourceSystem::Postgres, field),
+        record.value(SourceSystem::Salesforce, field),
     );
     let (Some(postgres), Some(salesforce)) = sides else {
         return Rule::NotSeen;
     };
-    if state.under_way(field) {
+    if record.facts.under_way.contains(&field) {
         return Rule::WriteUnderWay;
     }
-    if *field == state.policy.external_id.field
-        && (*postgres == Value::Null || *salesforce == Value::Null)
-    {
-        return fill_in_external_id(state, plan);
+    if field == Mapping::EXTERNAL_ID && (*postgres == Value::Null || *salesforce == Value::Null) {
+        return fill_in_external_id(record, plan);
     }
-    if state.is_overridden_by_automation(field) {
+    if record.is_overridden_by_automation(field) {
         return Rule::AutomationOverride;
     }
-    if state.is_late_write(field) && postgres != salesforce {
-        return reassert(state, field, postgres, plan);
+    if record.is_late_write(field) && postgres != salesforce {
+        return reassert(record, field, postgres, plan);
     }
-    let values = FieldValues {
-        postgres,
-        salesforce,
-        seen: ThreeWay::of(state.base.get(field), postgres, salesforce, is_null),
-    };
-    match decide_field(state, field, values.seen) {
+    let base = record.base(field);
+    let seen = ThreeWay::of(base, postgres, salesforce, is_null);
+    match decide_field(record, field, seen) {
         FieldDecision::Agree(rule) => {
-            if state.base.get(field) != Some(postgres) {
+            if base != Some(postgres) {
                 plan.advance(field, postgres, Confirmation::Agreed);
             }
             rule
         }
         FieldDecision::Take { from, rule } => {
-            take(state, field, values, (from, rule), plan);
+            let to = from.other();
+            let (value, replaced) = match from {
+                SourceSystem::Postgres => (postgres, salesforce),
+                SourceSystem::Salesforce => (salesforce, postgres),
+            };
+            plan.side(to).set(field, value.clone());
+            if base != Some(value) {
+                plan.advance(field, value, Confirmation::of(to));
+            }
+            if seen.would_be_lost(to) {
+                plan.discarded.push(DiscardedValue {
+                    field,
+                    side: to,
+                    value: replaced.clone(),
+                    rule,
+                });
+            }
             rule
         }
         FieldDecision::Conflict => {
             plan.conflicts.push(FieldConflict {
-                field: Some(field.clone()),
-                base: state.base.get(field).cloned(),
+                field: Some(field),
+                base: base.cloned(),
                 postgres: Some(postgres.clone()),
                 salesforce: Some(salesforce.clone()),
             });
@@ -432,96 +502,51 @@ fn plan_field(state: &RecordState<'_>, field: &FieldName, plan: &mut RecordPlan)
     }
 }
 
-/// The values of one field on both sides.
-#[derive(Clone, Copy)]
-struct FieldValues<'v> {
-    postgres: &'v Value,
-    salesforce: &'v Value,
-    seen: ThreeWay,
-}
-
-impl<'v> FieldValues<'v> {
-    fn on(self, side: SourceSystem) -> &'v Value {
-        match side {
-            SourceSystem::Postgres => self.postgres,
-            SourceSystem::Salesforce => self.salesforce,
-        }
-    }
-}
-
 fn is_null(value: &Value) -> bool {
     *value == Value::Null
 }
 
-fn decide_field(state: &RecordState<'_>, field: &FieldName, seen: ThreeWay) -> FieldDecision {
-    let authority = Authority::over(field, state.policy);
+fn decide_field(record: Record<'_>, field: FieldId, seen: ThreeWay) -> FieldDecision {
+    let authority = record.mapping.authority(field);
     let unbased = seen.postgres_is_base.is_none() && !seen.same;
-    if unbased && *field == state.policy.external_id.field && spelled_alike(state) {
-        // Foreign keys in the users' tables may reference Postgres's spelling.
+    if unbased && field == Mapping::EXTERNAL_ID && spelled_alike(record) {
+        // Postgres's spelling may be what foreign keys of the customer point to.
         return FieldDecision::Take {
             from: authority.map_or(SourceSystem::Postgres, Authority::side),
             rule: Rule::FilledIn,
         };
     }
+    let changed_at_ms = &record.facts.changed_at_ms;
     let rules = FieldRules {
         authority,
-        conflicts: state.policy.conflicts,
-        seed: state.policy.seed,
+        conflicts: record.rules().conflicts,
+        seed: record.rules().seed,
         later: field::later_edit(
-            state.postgres.changed_at_ms,
-            state.salesforce.changed_at_ms,
-            state.clock_skew_ms,
+            changed_at_ms.postgres,
+            changed_at_ms.salesforce,
+            record.facts.clock_skew_ms,
         ),
     };
     field::decide(seen, rules)
 }
 
 /// Plans the write of the value of `from` to the other side, and lists a value that is lost by that.
-fn take(
-    state: &RecordState<'_>,
-    field: &FieldName,
-    values: FieldValues<'_>,
-    (from, rule): (SourceSystem, Rule),
-    plan: &mut RecordPlan,
-) {
-    let to = from.other();
-    let value = values.on(from);
-    plan.side(to).set(field, value.clone());
-    if state.base.get(field) != Some(value) {
-        plan.advance(field, value, Confirmation::of(to));
-    }
-    if values.seen.would_be_lost(to) {
-        plan.discarded.push(DiscardedValue {
-            field: field.clone(),
-            side: to,
-            value: values.on(to).clone(),
-            rule,
-        });
-    }
-}
-
-/// Handles a late write in Salesforce: plans as if Salesforce still had the base.
-fn reassert(
-    state: &RecordState<'_>,
-    field: &FieldName,
-    postgres: &Value,
-    plan: &mut RecordPlan,
-) -> Rule {
-    let owner = Authority::over(field, state.policy).map(Authority::side);
-    let agreed = match (owner, state.base.get(field)) {
+fn reassert(record: Record<'_>, field: FieldId, postgres: &Value, plan: &mut RecordPlan) -> Rule {
+    let owner = record.mapping.authority(field).map(Authority::side);
+    let agreed = match (owner, record.base(field)) {
         (Some(SourceSystem::Salesforce), Some(base)) => base,
         (Some(SourceSystem::Salesforce | SourceSystem::Postgres) | None, _) => postgres,
     };
-    if state.salesforce.fields.get(field) != Some(agreed) {
+    if record.value(SourceSystem::Salesforce, field) != Some(agreed) {
         plan.to_salesforce.set(field, agreed.clone());
     }
-    if state.base.get(field) != Some(agreed) {
+    if record.base(field) != Some(agreed) {
         plan.advance(field, agreed, Confirmation::Salesforce);
     }
     if postgres != agreed {
         plan.to_postgres.set(field, agreed.clone());
         plan.discarded.push(DiscardedValue {
-            field: field.clone(),
+            field,
             side: SourceSystem::Postgres,
             value: postgres.clone(),
             rule: Rule::SalesforceOwns,
@@ -533,8 +558,8 @@ fn reassert(
 // The external id: both sides must come to hold it.
 
 /// Returns whether both external ids are equal and only spelled differently.
-fn spelled_alike(state: &RecordState<'_>) -> bool {
-    let spelled = |side, form: KeyForm| match state.external_id_on(side) {
+fn spelled_alike(record: Record<'_>) -> bool {
+    let spelled = |side, form: KeyForm| match record.external_id_on(side) {
         Some(Value::Text(text)) => form.canonical(text).ok(),
         Some(Value::Null | Value::Boolean(_) | Value::Number(_)) | None => None,
     };
@@ -545,31 +570,31 @@ fn spelled_alike(state: &RecordState<'_>) -> bool {
 }
 
 /// Plans the write of the external id to each side that lacks it. A cleared external id is not an edit.
-fn fill_in_external_id(state: &RecordState<'_>, plan: &mut RecordPlan) -> Rule {
-    let field = &state.policy.external_id.field;
-    let value = external_id_value(state);
+fn fill_in_external_id(record: Record<'_>, plan: &mut RecordPlan) -> Rule {
+    let field = Mapping::EXTERNAL_ID;
+    let value = external_id_value(record);
     let mut after = Confirmation::Agreed;
     // Salesforce last: its confirmation comes after the commit that wrote the row.
     for side in [SourceSystem::Postgres, SourceSystem::Salesforce] {
-        if state.external_id_on(side).is_some() {
+        if record.external_id_on(side).is_some() {
             continue;
         }
-        if !state.may_write(side) {
+        if !record.may_write(side) {
             return Rule::DirectionForbids;
         }
         plan.side(side).set(field, value.clone());
         after = Confirmation::of(side);
     }
-    if state.base.get(field) != Some(&value) {
+    if record.base(field) != Some(&value) {
         plan.advance(field, &value, after);
     }
     Rule::FilledIn
 }
 
-fn external_id_value(state: &RecordState<'_>) -> Value {
-    state
+fn external_id_value(record: Record<'_>) -> Value {
+    record
         .external_id_on(SourceSystem::Postgres)
-        .or_else(|| state.external_id_on(SourceSystem::Salesforce))
+        .or_else(|| record.external_id_on(SourceSystem::Salesforce))
         .cloned()
-        .unwrap_or_else(|| Value::text(state.external_id))
+        .unwrap_or_else(|| Value::text(&record.facts.external_id))
 }

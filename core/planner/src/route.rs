@@ -3,61 +3,64 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::LaneThresholds;
+use crate::model::SourceSystem;
 
 use super::record::RecordPlan;
 
-/// A way to Salesforce.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantNames,
-)]
+/// Where one record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum ApplyLane {
-    /// Nothing to write.
+pub enum Lane {
+    /// Nowhere: it could not be planned.
+    Refused,
+    /// Nothing to write on either side.
     Noop,
     /// A person must decide first.
     Conflict,
-    /// Single calls for urgent or contested rows, sObject Collections for all others.
-    Rest,
-    /// Composite graph: records that depend on each other.
+    /// Only Postgres is written: no call to Salesforce.
+    Postgres,
+    /// One REST call for this record.
+    Single,
+    /// sObject Collections, with up to 200 records a call.
+    Collections,
+    /// Composite graph, for records that depend on each other.
     CompositeGraph,
     /// Bulk API 2.0.
     Bulk,
 }
 
-/// How a record of lane [`ApplyLane::Rest`] travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum RestCall {
-    /// One call for this record.
-    Single,
-    /// With up to 200 others.
-    Collections,
-}
-
-/// One plan to be routed, with what is known beside it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Routable<'a> {
-    /// The plan.
-    pub plan: &'a RecordPlan,
+/// One plan as its lane sees it, with what is known beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routable {
+    /// Where it goes if nothing is written to Salesforce; none if something is.
+    pub at_rest: Option<Lane>,
+    /// It replaces a value that someone else put into Salesforce.
+    pub contested: bool,
     /// A user waits for it.
     pub urgent: bool,
     /// It depends on records of the same round, or they on it.
     pub has_dependencies: bool,
+}
+
+impl Routable {
+    /// Returns a plan of which nothing is known beside it.
+    pub fn of<F: Ord>(plan: &RecordPlan<F>) -> Self {
+        let at_rest = match (plan.conflicts.is_empty(), plan.to_postgres.is_none()) {
+            (false, _) => Lane::Conflict,
+            (true, true) => Lane::Noop,
+            (true, false) => Lane::Postgres,
+        };
+        Self {
+            at_rest: plan.to_salesforce.is_none().then_some(at_rest),
+            contested: plan
+                .discarded
+                .iter()
+                .any(|discarded| discarded.side == SourceSystem::Salesforce),
+            urgent: false,
+            has_dependencies: false,
+        }
+    }
 }
 
 /// What the round may use.
@@ -80,29 +83,6 @@ impl LaneBudget {
     };
 }
 
-/// Where one plan goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct Route {
-    /// The lane.
-    pub lane: ApplyLane,
-    /// How, on lane [`ApplyLane::Rest`].
-    pub call: Option<RestCall>,
-}
-
-impl Route {
-    const fn to(lane: ApplyLane) -> Self {
-        Self { lane, call: None }
-    }
-
-    const fn rest(call: RestCall) -> Self {
-        Self {
-            lane: ApplyLane::Rest,
-            call: Some(call),
-        }
-    }
-}
-
 /// Records in one sObject Collections call (REST API Developer Guide, "sObject Collections").
 pub const COLLECTION_RECORDS_MAX: usize = 200;
 
@@ -111,11 +91,14 @@ pub const COLLECTION_RECORDS_MAX: usize = 200;
 /// Records that depend on each other go by graph. If enough others remain for Bulk, they go by Bulk. Else
 /// urgent and contested ones go by single calls, as many as thresholds and calls allow, and all others by
 /// collections. A write is contested if it replaces a value that a user wrote.
-pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBudget) -> Vec<Route> {
-    let first = |routable: &Routable<'_>| first_choice(routable, budget);
-    let plain = plans
+pub fn route(plans: &[Routable], thresholds: LaneThresholds, budget: LaneBudget) -> Vec<Lane> {
+    let choices: Vec<Lane> = plans
         .iter()
-        .filter(|routable| first(routable) == Some(Route::rest(RestCall::Collections)))
+        .map(|plan| first_choice(plan, budget))
+        .collect();
+    let plain = choices
+        .iter()
+        .filter(|lane| **lane == Lane::Collections)
         .count();
     let by_bulk = budget.bulk && plain >= thresholds.bulk_min_batch_size.max(1);
     let collection_calls = if by_bulk {
@@ -130,53 +113,35 @@ pub fn route(plans: &[Routable<'_>], thresholds: LaneThresholds, budget: LaneBud
                 .saturating_sub(collection_calls)
                 .min(thresholds.rest_max_batch_size)
         });
-    plans
-        .iter()
-        .map(|routable| match first(routable) {
-            None => Route::to(resting_lane(routable.plan)),
-            Some(Route {
-                lane: ApplyLane::Rest,
-                call: Some(RestCall::Single),
-            }) => match singles.checked_sub(1) {
+    choices
+        .into_iter()
+        .map(|lane| match lane {
+            Lane::Single => match singles.checked_sub(1) {
                 Some(left) => {
                     singles = left;
-                    Route::rest(RestCall::Single)
+                    Lane::Single
                 }
-                None => Route::rest(RestCall::Collections),
+                None => Lane::Collections,
             },
-            Some(Route {
-                lane: ApplyLane::Rest,
-                call: Some(RestCall::Collections) | None,
-            }) if by_bulk => Route::to(ApplyLane::Bulk),
-            Some(route) => route,
+            Lane::Collections if by_bulk => Lane::Bulk,
+            Lane::Refused
+            | Lane::Noop
+            | Lane::Conflict
+            | Lane::Postgres
+            | Lane::Collections
+            | Lane::CompositeGraph
+            | Lane::Bulk => lane,
         })
         .collect()
 }
 
 /// Returns the route of the write without the others, if there is a write.
-fn first_choice(routable: &Routable<'_>, budget: LaneBudget) -> Option<Route> {
-    if routable.plan.to_salesforce.is_none() {
-        return None;
-    }
-    let contested = routable
-        .plan
-        .discarded
-        .iter()
-        .any(|discarded| discarded.side == crate::model::SourceSystem::Salesforce);
-    match (
-        routable.has_dependencies && budget.graph,
-        routable.urgent || contested,
-    ) {
-        (true, _) => Some(Route::to(ApplyLane::CompositeGraph)),
-        (false, true) => Some(Route::rest(RestCall::Single)),
-        (false, false) => Some(Route::rest(RestCall::Collections)),
-    }
-}
-
-fn resting_lane(plan: &RecordPlan) -> ApplyLane {
-    if plan.conflicts.is_empty() {
-        ApplyLane::Noop
-    } else {
-        ApplyLane::Conflict
+fn first_choice(plan: &Routable, budget: LaneBudget) -> Lane {
+    let by_graph = plan.has_dependencies && budget.graph;
+    match (plan.at_rest, by_graph, plan.urgent || plan.contested) {
+        (Some(at_rest), _, _) => at_rest,
+        (None, true, _) => Lane::CompositeGraph,
+        (None, false, true) => Lane::Single,
+        (None, false, false) => Lane::Collections,
     }
 }

@@ -2,31 +2,32 @@
 
 use crate::model::ids::FieldName;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
-use crate::ports::apply_store::{NewIntent, SettledOutcome};
+use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
 use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 
-/// The write that an outcome belongs to.
-#[derive(Clone, Copy)]
-pub(super) struct Tried<'a> {
-    /// What was written.
-    pub(super) intent: &'a NewIntent,
-    /// The external id field, which every write needs.
-    pub(super) external_id: &'a FieldName,
-    /// How many attempts there were before.
-    pub(super) attempt: u32,
-}
-
-/// Returns what a write's outcome means for its record. `jitter` is any random number.
-pub(super) fn settled(outcome: WriteOutcome, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
+/// Returns what a write's outcome means for its record. A write cannot do without the field of the
+/// external id; `jitter` is any random number.
+pub(super) fn settled(
+    outcome: WriteOutcome,
+    tried: &IntendedWrite,
+    external_id: &FieldName,
+    jitter: u64,
+) -> SettledOutcome {
     match outcome {
         WriteOutcome::Applied { salesforce_id, .. } => SettledOutcome::Applied { salesforce_id },
         WriteOutcome::Unknown { .. } => SettledOutcome::Unknown,
-        WriteOutcome::Refused(refusal) => refused(refusal, tried, jitter),
+        WriteOutcome::Refused(refusal) => refused(refusal, tried, external_id, jitter),
     }
 }
 
-fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
+fn refused(
+    refusal: Refusal,
+    tried: &IntendedWrite,
+    external_id: &FieldName,
+    jitter: u64,
+) -> SettledOutcome {
     let disposition = refusal.disposition;
+    let attempt = tried.lease.attempt;
     if disposition == Disposition::RefreshRecord {
         return SettledOutcome::Refresh { refusal };
     }
@@ -35,14 +36,14 @@ fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
             tried.intent.action,
             &tried.intent.fields,
             &refusal.fields,
-            tried.external_id,
-            tried.attempt,
+            external_id,
+            attempt,
         )
     {
         return SettledOutcome::Withhold { refusal, fields };
     }
     let tries = Tries {
-        before: tried.attempt,
+        before: attempt,
         jitter,
     };
     match decide(Obstacle::WriteRefused(disposition), tries) {
@@ -54,14 +55,17 @@ fn refused(refusal: Refusal, tried: Tried<'_>, jitter: u64) -> SettledOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::ids::IntentId;
-    use crate::model::intent::WriteAction;
-    use crate::model::value::{Payload, Value};
+    use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
+    use crate::model::intent::{Intent, IntentState, WriteAction};
+    use crate::model::value::Value;
     use crate::planner::policy::ATTEMPTS_MAX;
-    use crate::planner::route::ApplyLane;
+    use crate::planner::route::Routable;
+    use crate::ports::record::LeasedTask;
 
     fn field(name: &str) -> FieldName {
         FieldName::parse(name).unwrap()
@@ -76,27 +80,50 @@ mod tests {
         }
     }
 
-    /// Returns the outcome of a refused write of `sent`.
+    /// A write of these fields, made for the time after so many tries.
+    fn tried(action: WriteAction, sent: &[&str], attempt: u32) -> IntendedWrite {
+        let record_id = RecordId(Uuid::nil());
+        let fields = sent.iter().map(|name| (field(name), Value::text("x")));
+        IntendedWrite {
+            lease: LeasedTask {
+                record_id,
+                token: FencingToken(1),
+                generation: Generation(1),
+                attempt,
+                needs_refresh: false,
+                salesforce_id: None,
+                external_id: "k-1".to_owned(),
+                transaction: None,
+            },
+            intent: Intent {
+                intent_id: IntentId(Uuid::nil()),
+                record_id,
+                fencing_token: FencingToken(1),
+                action,
+                fields: fields.collect(),
+                state: IntentState::Open,
+                echoed: BTreeSet::new(),
+            },
+            salesforce_id: None,
+            withheld: Vec::new(),
+            routable: Routable {
+                at_rest: None,
+                contested: false,
+                urgent: false,
+                has_dependencies: false,
+            },
+            seen_ms: None,
+        }
+    }
+
+    /// What follows if a write of `sent` is refused.
     fn outcome(
         (action, sent): (WriteAction, &[&str]),
         refusal: Refusal,
         attempt: u32,
     ) -> SettledOutcome {
-        let intent = NewIntent {
-            intent_id: IntentId(Uuid::nil()),
-            action,
-            fields: sent
-                .iter()
-                .map(|name| (field(name), Value::text("x")))
-                .collect::<Payload>(),
-            lane: ApplyLane::Rest,
-        };
-        let tried = Tried {
-            intent: &intent,
-            external_id: &field("Key__c"),
-            attempt,
-        };
-        settled(WriteOutcome::Refused(refusal), tried, 0)
+        let tried = tried(action, sent, attempt);
+        settled(WriteOutcome::Refused(refusal), &tried, &field("Key__c"), 0)
     }
 
     fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
@@ -166,17 +193,8 @@ mod tests {
         let unknown = WriteOutcome::Unknown {
             reason: "timed out".to_owned(),
         };
-        let intent = NewIntent {
-            intent_id: IntentId(Uuid::nil()),
-            action: WriteAction::Update,
-            fields: Payload::new(),
-            lane: ApplyLane::Rest,
-        };
-        let tried = Tried {
-            intent: &intent,
-            external_id: &field("Key__c"),
-            attempt: 0,
-        };
-        assert_eq!(settled(unknown, tried, 0), SettledOutcome::Unknown);
+        let tried = tried(WriteAction::Update, &[], 0);
+        let settled = settled(unknown, &tried, &field("Key__c"), 0);
+        assert_eq!(settled, SettledOutcome::Unknown);
     }
 }

@@ -9,18 +9,18 @@ use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::tenant::mapped_object;
 use crate::model::ids::FieldName;
-use crate::model::intent::WriteAction;
+use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
-use crate::planner::route::{LaneBudget, RestCall, Routable, route};
-use crate::ports::apply_store::{IntendedWrite, NewIntent, SettledOutcome, Settlement};
+use crate::planner::route::{Lane, LaneBudget, Routable, route};
+use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
 use crate::ports::record::LeasedTask;
 use crate::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteLane, WriteOutcome, WriteTarget,
+    Disposition, FieldWrite, Refusal, Write, WriteOutcome, WriteTarget,
 };
 use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
-use super::outcome::{Tried, settled};
+use super::outcome::settled;
 
 /// Writes that are sent and settled together, so that no outcome waits long to be recorded.
 const CHUNK_WRITES: usize = 1_000;
@@ -57,10 +57,7 @@ pub(super) async fn perform(
     let (single, collections) = by_lane(batch, intended);
     report.single += single.len();
     report.collections += collections.len();
-    for (lane, intended) in [
-        (WriteLane::Single, single),
-        (WriteLane::Collections, collections),
-    ] {
+    for (lane, intended) in [(Lane::Single, single), (Lane::Collections, collections)] {
         for chunk in intended.chunks(CHUNK_WRITES) {
             let outcomes = send(job, batch, chunk, lane, report.quota_spent).await;
             settle(job, batch, chunk, outcomes, report).await?;
@@ -75,20 +72,20 @@ fn by_lane(
     batch: &Batch<'_>,
     intended: Vec<IntendedWrite>,
 ) -> (Vec<IntendedWrite>, Vec<IntendedWrite>) {
-    let routables: Vec<Routable<'_>> = intended
+    let routables: Vec<Routable> = intended
         .iter()
         .map(|intended| Routable {
-            plan: &intended.plan,
             urgent: intended.lease.attempt > 0,
-            has_dependencies: false,
+            ..intended.routable
         })
         .collect();
-    let routes = route(&routables, batch.mapped.sync.lanes, LaneBudget::REST);
+    let lanes = route(&routables, batch.mapped.sync.lanes, LaneBudget::REST);
     let (mut single, mut collections) = (Vec::new(), Vec::new());
-    for (intended, route) in intended.into_iter().zip(routes) {
-        match route.call {
-            Some(RestCall::Single) => single.push(intended),
-            Some(RestCall::Collections) | None => collections.push(intended),
+    for (intended, lane) in intended.into_iter().zip(lanes) {
+        if lane == Lane::Single {
+            single.push(intended);
+        } else {
+            collections.push(intended);
         }
     }
     (single, collections)
@@ -100,7 +97,7 @@ async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
     chunk: &[IntendedWrite],
-    lane: WriteLane,
+    lane: Lane,
     quota_spent: bool,
 ) -> Vec<WriteOutcome> {
     let left = batch
@@ -157,11 +154,8 @@ async fn settle(
             intent_id: intended.intent.intent_id,
             outcome: settled(
                 outcome,
-                Tried {
-                    intent: &intended.intent,
-                    external_id: &batch.mapped.sync.external_id.field,
-                    attempt: intended.lease.attempt,
-                },
+                intended,
+                &batch.mapped.sync.external_id.field,
                 job.shared.ids.jitter(u64::MAX),
             ),
             withheld: intended.withheld.clone(),
@@ -223,11 +217,9 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
 
 /// Returns the If-Unmodified-Since time. When polling, a single-record write uses it so that it cannot
 /// overwrite an edit we have not seen.
-fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: WriteLane) -> Option<i64> {
-    match (job.tenant.config.capture, lane) {
-        (CaptureMode::Poll, WriteLane::Single) => intended.seen_ms,
-        (CaptureMode::Pubsub | CaptureMode::Relay, _) | (_, WriteLane::Collections) => None,
-    }
+fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: Lane) -> Option<i64> {
+    let polls = job.tenant.config.capture == CaptureMode::Poll;
+    intended.seen_ms.filter(|_| polls && lane == Lane::Single)
 }
 
 /// Returns the write of an intent.
@@ -268,7 +260,7 @@ fn write(job: &Job<'_>, mapped: &MappedObject, intended: &IntendedWrite) -> Writ
     }
 }
 
-fn external_id_to_send(intent: &NewIntent, field: &FieldName, lease: &LeasedTask) -> String {
+fn external_id_to_send(intent: &Intent, field: &FieldName, lease: &LeasedTask) -> String {
     match intent.fields.get(field) {
         Some(Value::Text(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),

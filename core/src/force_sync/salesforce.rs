@@ -14,7 +14,7 @@ use crate::model::ids::{FieldName, IntentId, ObjectName};
 use crate::model::value::Value;
 use crate::ports::SalesforcePort;
 use crate::ports::salesforce::{
-    Disposition, FieldWrite, SalesforceError, Write, WriteLane, WriteOutcome, WriteTarget,
+    Disposition, FieldWrite, Lane, SalesforceError, Write, WriteOutcome, WriteTarget,
 };
 
 pub use crate::model::ids::SalesforceId;
@@ -124,7 +124,7 @@ impl SalesforceApplier {
             unmodified_since_ms: None,
         };
         let port = &self.client.port;
-        let outcomes = port.write(&[write], WriteLane::Single, CALL_TIMEOUT).await;
+        let outcomes = port.write(&[write], Lane::Single, CALL_TIMEOUT).await;
         match outcomes.into_iter().next() {
             Some(WriteOutcome::Applied {
                 salesforce_id,

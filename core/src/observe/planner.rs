@@ -2,26 +2,24 @@
 //!
 //! Pure: the store calls it inside its transaction, with exactly the rows that it has locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
+use crate::model::SourceSystem;
+use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
-use crate::planner::facts::RecordFacts;
+use crate::planner::facts::{RecordFacts, SideState};
+use crate::planner::mapping::Mapping;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
-use crate::planner::record::{
-    Confirmation, RecordPlan, RecordState, SideState, SideWrite, plan_record,
-};
-use crate::planner::route::ApplyLane;
-use crate::ports::apply_store::{
-    NewIntent, PlanEvidence, PlanRules, PlannedPostgres, PostgresSettlement, RecordDecision,
-};
+use crate::planner::record::{Confirmation, RecordPlan, SideWrite, plan_record};
+use crate::ports::apply_store::{PlanRules, PlannedPostgres, PostgresSettlement, RecordDecision};
 use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner};
 
@@ -33,27 +31,27 @@ use super::sides::{
 /// Plans the records of one object.
 pub(crate) struct ObjectPlanner<'a> {
     mapped: &'a MappedObject,
-    /// The mapping. Salesforce owns every field that our user may not write.
-    policy: ObjectSync,
-    /// The same, kept with each plan.
+    /// The rules, kept with each plan. Salesforce owns every field that our user may not write.
     rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
 }
 
 impl<'a> ObjectPlanner<'a> {
     pub(crate) fn new(mapped: &'a MappedObject) -> Self {
-        let fields = mapped_fields(mapped);
-        let policy = writeable_policy(&mapped.sync, &fields);
+        let rules = PlanRules::of(writeable_rules(mapped));
         Self {
             mapped,
-            rules: Arc::new(PlanRules::of(&policy)),
-            policy,
-            fields,
+            fields: mapped_fields(mapped, &rules.mapping),
+            rules: Arc::new(rules),
         }
     }
 
     pub(crate) fn fields(&self) -> &[MappedField] {
         &self.fields
+    }
+
+    fn mapping(&self) -> &Mapping {
+        &self.rules.mapping
     }
 
     /// Plans a record from these two sides.
@@ -63,42 +61,26 @@ impl<'a> ObjectPlanner<'a> {
         postgres: SideState,
         salesforce: SideState,
     ) -> RecordPlan {
-        self.plan_and_keep(observed, postgres, salesforce).0
+        let facts = self.facts(observed, postgres, salesforce);
+        plan_record(self.mapping(), &facts)
     }
 
     /// Plans a record, and returns the evidence of the plan.
-    fn plan_and_keep(
+    fn facts(
         &self,
         observed: &ObservedRecord,
         postgres: SideState,
         salesforce: SideState,
-    ) -> (RecordPlan, RecordFacts) {
-        let link = &observed.link;
-        let open: Vec<Intent> = observed
-            .intents
-            .iter()
-            .filter(is_unsettled)
-            .cloned()
-            .collect();
-        let state = RecordState {
-            policy: &self.policy,
-            external_id: &link.external_id,
-            base: &link.base,
-            agreed: link.agreed,
-            postgres,
-            salesforce,
-            late_writes: link
-                .remote_state
-                .fields
-                .iter()
-                .filter(|(_, field)| field.late_write)
-                .map(|(name, _)| name.clone())
-                .collect(),
-            automation_overrides: &link.automation_overrides,
-            open_intents: &open,
-            clock_skew_ms: observed.clock_skew_ms,
-        };
-        (plan_record(&state), RecordFacts::of(&state))
+    ) -> RecordFacts {
+        let mut facts = RecordFacts::of(
+            &observed.link,
+            &observed.intents,
+            observed.clock_skew_ms,
+            |name| self.mapping().field(name),
+        );
+        facts.set_side(SourceSystem::Postgres, postgres);
+        facts.set_side(SourceSystem::Salesforce, salesforce);
+        facts
     }
 
     fn decision(&self, observed: &ObservedRecord) -> RecordDecision {
@@ -115,13 +97,16 @@ impl<'a> ObjectPlanner<'a> {
             Err(unplannable) => return self.unplannable(observed, &unplannable),
         };
         let unreadable = unreadable_fields(self.mapped, &observed.link.remote_state);
-        for field in unreadable.iter().filter_map(|reason| reason.field.as_ref()) {
-            postgres.fields.remove(field);
-            salesforce.fields.remove(field);
+        for side in [&mut postgres, &mut salesforce] {
+            side.fields.retain(|id, _| {
+                let name = Some(self.mapping().name(*id));
+                unreadable
+                    .iter()
+                    .all(|reason| reason.field.as_ref() != name)
+            });
         }
-        let postgres_now = postgres.fields.clone();
-        let salesforce_now = salesforce.fields.clone();
-        let (plan, facts) = self.plan_and_keep(observed, postgres, salesforce);
+        let facts = self.facts(observed, postgres, salesforce);
+        let plan = plan_record(self.mapping(), &facts);
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
         let intent = match self.intent(observed, &plan, &withheld) {
@@ -130,18 +115,11 @@ impl<'a> ObjectPlanner<'a> {
         };
         RecordDecision::Planned {
             postgres: self.row_write(observed, &plan),
-            automation_overrides: self.automation_overrides(
-                observed,
-                &plan,
-                &postgres_now,
-                &salesforce_now,
-            ),
+            automation_overrides: self.automation_overrides(observed, &plan, &facts),
             intent,
             plan: Box::new(plan),
-            evidence: Box::new(PlanEvidence {
-                facts,
-                rules: Arc::clone(&self.rules),
-            }),
+            facts: Box::new(facts),
+            rules: Arc::clone(&self.rules),
             withheld,
         }
     }
@@ -159,12 +137,15 @@ impl<'a> ObjectPlanner<'a> {
         };
         let invalid = invalid
             .iter()
-            .filter(|one| values.contains_key(&one.field))
+            .filter(|one| values.contains_key(&one.id))
             .map(|one| one.park_reason(self.mapped));
         let refused = observed
             .refused
             .iter()
-            .filter(|one| values.get(&one.field) == Some(&one.value))
+            .filter(|one| {
+                let field = self.mapping().field(&one.field);
+                field.and_then(|field| values.get(&field)) == Some(&one.value)
+            })
             .map(|one| one.reason.clone());
         invalid.chain(refused).collect()
     }
@@ -248,12 +229,13 @@ impl<'a> ObjectPlanner<'a> {
         observed: &ObservedRecord,
         plan: &RecordPlan,
         withheld: &[ParkReason],
-    ) -> Result<Option<NewIntent>, ParkReason> {
+    ) -> Result<Option<Intent>, ParkReason> {
+        let nothing = FieldMap::default();
         let (action, values) = match &plan.to_salesforce {
             SideWrite::None | SideWrite::SoftDelete => return Ok(None),
             SideWrite::Create(values) => (WriteAction::Create, values),
             SideWrite::Update(values) => (WriteAction::Update, values),
-            SideWrite::Delete => (WriteAction::Delete, &Payload::new()),
+            SideWrite::Delete => (WriteAction::Delete, &nothing),
         };
         let is_withheld = |name| {
             withheld
@@ -262,38 +244,42 @@ impl<'a> ObjectPlanner<'a> {
         };
         let fields: Payload = values
             .iter()
-            .filter(|(name, _)| self.may_write(name, action) && !is_withheld(name))
+            .filter(|(field, _)| self.may_write(**field, action))
+            .map(|(field, value)| (self.mapping().name(*field), value))
+            .filter(|(name, _)| !is_withheld(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        if let (WriteAction::Update, true, Some(field)) =
-            (action, fields.is_empty(), values.keys().next())
-        {
+        let first = values.keys().map(|field| self.mapping().name(*field)).min();
+        if let (WriteAction::Update, true, Some(field)) = (action, fields.is_empty(), first) {
             return match withheld {
                 [] => Err(not_writeable(&self.mapped.sync, field)),
                 [_, ..] => Ok(None),
             };
         }
-        let epoch = observed
-            .lease
-            .as_ref()
-            .map_or(FencingToken(0), |lease| lease.token);
-        Ok(Some(NewIntent {
-            intent_id: intent_id(observed.link.record_id, epoch),
+        let lease = observed.lease.as_ref();
+        let fencing_token = lease.map_or(FencingToken(0), |lease| lease.token);
+        let record_id = observed.link.record_id;
+        Ok(Some(Intent {
+            intent_id: intent_id(record_id, fencing_token),
+            record_id,
+            fencing_token,
             action,
             fields,
-            lane: ApplyLane::Rest,
+            state: IntentState::Open,
+            echoed: BTreeSet::new(),
         }))
     }
 
-    fn may_write(&self, name: &FieldName, action: WriteAction) -> bool {
-        self.fields
-            .iter()
-            .find(|field| field.name == *name)
-            .is_some_and(|field| match action {
-                WriteAction::Create => field.createable,
-                WriteAction::Update => field.updateable,
-                WriteAction::Delete => false,
-            })
+    fn mapped_field(&self, id: FieldId) -> Option<&MappedField> {
+        self.fields.iter().find(|field| field.id == id)
+    }
+
+    fn may_write(&self, field: FieldId, action: WriteAction) -> bool {
+        self.mapped_field(field).is_some_and(|field| match action {
+            WriteAction::Create => field.createable,
+            WriteAction::Update => field.updateable,
+            WriteAction::Delete => false,
+        })
     }
 
     /// Counts the writes that repeat the owner's value because Salesforce changed it back. Forgets the count
@@ -302,26 +288,28 @@ impl<'a> ObjectPlanner<'a> {
         &self,
         observed: &ObservedRecord,
         plan: &RecordPlan,
-        postgres: &Payload,
-        salesforce: &Payload,
+        facts: &RecordFacts,
     ) -> BTreeMap<FieldName, AutomationOverride> {
-        let link = &observed.link;
-        let mut automation_overrides = link.automation_overrides.clone();
-        automation_overrides.retain(|field, automation_override| {
-            postgres.get(field) == Some(&automation_override.sent)
+        let held = |side, field: FieldId| facts.held(side).and_then(|fields| fields.get(&field));
+        let mut automation_overrides = observed.link.automation_overrides.clone();
+        automation_overrides.retain(|name, automation_override| {
+            let field = self.mapping().field(name);
+            field.and_then(|field| held(SourceSystem::Postgres, field))
+                == Some(&automation_override.sent)
         });
         let SideWrite::Update(sent) = &plan.to_salesforce else {
             return automation_overrides;
         };
-        for (field, value) in sent {
-            let nothing_new = link.base.get(field) == Some(value);
-            let stored = salesforce.get(field).filter(|stored| *stored != value);
-            if let (true, Some(stored)) = (nothing_new, stored) {
+        for (field, value) in sent.iter() {
+            let base = facts.base.as_ref().and_then(|base| base.get(field));
+            let stored = held(SourceSystem::Salesforce, *field).filter(|stored| *stored != value);
+            if let (true, Some(stored)) = (base == Some(value), stored) {
+                let name = self.mapping().name(*field);
                 let count = automation_overrides
-                    .get(field)
+                    .get(name)
                     .map_or(0, |automation_override| automation_override.count);
                 automation_overrides.insert(
-                    field.clone(),
+                    name.clone(),
                     AutomationOverride {
                         count: count.saturating_add(1),
                         sent: value.clone(),
@@ -371,9 +359,12 @@ impl RecordPlanner for ObjectPlanner<'_> {
             .base_advance
             .iter()
             .filter(|(field, advance)| {
-                advance.after == Confirmation::Postgres && self.was_sent(field, write)
+                advance.after == Confirmation::Postgres && self.was_sent(**field, write)
             })
-            .map(|(field, advance)| (field.clone(), advance.value.clone()))
+            .map(|(field, advance)| {
+                let name = self.mapping().name(*field).clone();
+                (name, advance.value.clone())
+            })
             .collect();
         let holds = row_content(&self.fields, returned).values;
         PostgresSettlement {
@@ -385,13 +376,11 @@ impl RecordPlanner for ObjectPlanner<'_> {
 
 impl ObjectPlanner<'_> {
     /// Returns false if the field's column was left out of the write because Postgres refuses its value.
-    fn was_sent(&self, name: &FieldName, write: &PlannedPostgres) -> bool {
+    fn was_sent(&self, field: FieldId, write: &PlannedPostgres) -> bool {
         let (PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = write else {
             return true;
         };
-        self.fields
-            .iter()
-            .find(|field| field.name == *name)
+        self.mapped_field(field)
             .is_some_and(|field| columns.contains_key(field.column.as_str()))
     }
 
@@ -400,7 +389,7 @@ impl ObjectPlanner<'_> {
         &self,
         observed: &ObservedRecord,
         (plan, write): (&RecordPlan, &PlannedPostgres),
-        holds: &Payload,
+        holds: &FieldMap<FieldId, Value>,
     ) -> bool {
         let (expected, created) = match &plan.to_postgres {
             SideWrite::Create(values) => (values, true),
@@ -413,7 +402,7 @@ impl ObjectPlanner<'_> {
             .map(|row| row_content(&self.fields, row).values)
             .unwrap_or_default();
         holds.iter().any(|(field, withheld)| {
-            let sent = expected.get(field).filter(|_| self.was_sent(field, write));
+            let sent = expected.get(field).filter(|_| self.was_sent(*field, write));
             let wanted = sent.or_else(|| before.get(field));
             match wanted {
                 Some(wanted) => wanted != withheld,
@@ -442,28 +431,17 @@ fn is_blank(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Boolean(false))
 }
 
-fn is_unsettled(intent: &&Intent) -> bool {
-    match intent.state {
-        IntentState::Open | IntentState::Unknown => true,
-        IntentState::Applied
-        | IntentState::Confirmed
-        | IntentState::Refused
-        | IntentState::Abandoned => false,
-    }
-}
-
-/// Returns the mapping with every shared field that our user cannot update (formulas, roll-ups, fields
+/// Returns the rules with every shared field that our user cannot update (formulas, roll-ups, fields
 /// without edit access) owned by Salesforce: an edit in Postgres could never arrive.
-fn writeable_policy(sync: &ObjectSync, fields: &[MappedField]) -> ObjectSync {
-    let mut policy = sync.clone();
-    for field in fields.iter().filter(|field| !field.updateable) {
-        if let Some(mapped) = policy.fields.get_mut(&field.name)
-            && mapped.owner == Owner::Shared
-        {
-            mapped.owner = Owner::Salesforce;
+fn writeable_rules(mapped: &MappedObject) -> ObjectSync {
+    let mut rules = (*mapped.sync).clone();
+    for (name, field) in &mut rules.fields {
+        let schema = mapped.schema.fields.get(name);
+        if schema.is_some_and(|schema| !schema.updateable) && field.owner == Owner::Shared {
+            field.owner = Owner::Salesforce;
         }
     }
-    policy
+    rules
 }
 
 /// Returns the id of the one write that a record can make under a lease.

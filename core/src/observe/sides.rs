@@ -6,17 +6,20 @@ use serde_json::{Map, Value as Json};
 
 use crate::config::{FieldSync, ObjectSync};
 use crate::model::canonical::{self, ValueError};
+use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
-use crate::model::value::{Payload, Value};
-use crate::planner::record::SideState;
+use crate::model::value::Value;
+use crate::planner::facts::SideState;
+use crate::planner::mapping::Mapping;
 use crate::ports::MappedObject;
 use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 
 /// One mapped field, with what is needed to convert its values.
 #[derive(Debug, Clone)]
 pub(crate) struct MappedField {
+    pub(crate) id: FieldId,
     pub(crate) name: FieldName,
     pub(crate) column: ColumnName,
     pub(crate) field_type: FieldType,
@@ -29,7 +32,8 @@ pub(crate) struct MappedField {
 /// A column with a value that is invalid for its field. It is not sent; the other columns are.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Invalid {
-    pub(crate) field: FieldName,
+    pub(crate) id: FieldId,
+    field: FieldName,
     column: ColumnName,
     error: ValueError,
 }
@@ -41,6 +45,7 @@ impl Invalid {
             field,
             column,
             error,
+            ..
         } = self;
         ParkReason {
             code: "invalid_value".to_owned(),
@@ -106,23 +111,25 @@ impl Unplannable {
 }
 
 /// Returns every mapped field of the object, including the external id.
-pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
+pub(crate) fn mapped_fields(mapped: &MappedObject, mapping: &Mapping) -> Vec<MappedField> {
     let ObjectSync {
         fields,
         external_id,
         ..
     } = &*mapped.sync;
-    let lookups = fields.iter().map(|(name, field)| {
-        let FieldSync {
-            column, references, ..
-        } = field;
-        (name, column, references.is_some())
-    });
-    lookups
-        .chain([(&external_id.field, &external_id.column, false)])
-        .filter_map(|(name, column, is_lookup)| {
+    mapping
+        .fields()
+        .filter_map(|id| {
+            let name = mapping.name(id);
+            let (column, is_lookup) = match fields.get(name) {
+                Some(FieldSync {
+                    column, references, ..
+                }) => (column, references.is_some()),
+                None => (&external_id.column, false),
+            };
             let schema = mapped.schema.fields.get(name)?;
             Some(MappedField {
+                id,
                 name: name.clone(),
                 column: column.clone(),
                 field_type: schema.field_type.clone(),
@@ -139,8 +146,8 @@ pub(crate) fn mapped_fields(mapped: &MappedObject) -> Vec<MappedField> {
 pub(crate) struct RowContent {
     /// Its values by field. A value that is invalid for its field is kept: it differs from the value in
     /// Salesforce, so the rules decide about it as about any other edit.
-    pub(crate) values: Payload,
-    /// The fields for which the row's value is invalid.
+    pub(crate) values: FieldMap<FieldId, Value>,
+    /// The fields that cannot hold the row's value.
     pub(crate) invalid: Vec<Invalid>,
 }
 
@@ -153,13 +160,14 @@ pub(crate) fn row_content(fields: &[MappedField], row: &PostgresRow) -> RowConte
         };
         let value = canonical_column(field, raw).unwrap_or_else(|error| {
             content.invalid.push(Invalid {
+                id: field.id,
                 field: field.name.clone(),
                 column: field.column.clone(),
                 error,
             });
             Value::from_json(raw).unwrap_or_else(|| Value::Text(raw.to_string()))
         });
-        content.values.insert(field.name.clone(), value);
+        content.values.insert(field.id, value);
     }
     content
 }
@@ -179,10 +187,13 @@ fn canonical_column(field: &MappedField, raw: &Json) -> Result<Value, ValueError
 }
 
 /// Converts values to a row's columns, in the JSON form that Postgres reads.
-pub(crate) fn wire_columns(fields: &[MappedField], values: &Payload) -> Map<String, Json> {
+pub(crate) fn wire_columns(
+    fields: &[MappedField],
+    values: &FieldMap<FieldId, Value>,
+) -> Map<String, Json> {
     fields
         .iter()
-        .filter_map(|field| Some((field, values.get(&field.name)?)))
+        .filter_map(|field| Some((field, values.get(&field.id)?)))
         .map(|(field, value)| {
             let json = canonical::to_postgres_json(&field.field_type, value);
             (field.column.as_str().to_owned(), json)
@@ -208,8 +219,8 @@ pub(crate) fn postgres_side(
         Some(row) => (Presence::Present, row_content(fields, row)),
         None => (gone, RowContent::default()),
     };
-    let name = &mapped.sync.external_id.field;
-    if let Some(nameless) = content.invalid.iter().find(|one| one.field == *name) {
+    let mut invalid = content.invalid.iter();
+    if let Some(nameless) = invalid.find(|one| one.id == Mapping::EXTERNAL_ID) {
         return Err(Unplannable::InvalidExternalId(nameless.clone()));
     }
     let side = SideState {
@@ -238,18 +249,14 @@ pub(crate) fn salesforce_side(
     if remote_state.presence != Presence::Present {
         return Ok(SideState {
             presence: remote_state.presence,
-            fields: Payload::new(),
+            fields: FieldMap::default(),
             changed_at_ms: remote_state.presence_version.modified_ms,
         });
     }
-    let seen: Payload = remote_state
-        .fields
-        .iter()
-        .map(|(name, field)| (name.clone(), field.value.clone()))
-        .collect();
+    let seen = |name: &FieldName| remote_state.fields.get(name).map(|field| &field.value);
     Ok(SideState {
         presence: Presence::Present,
-        fields: named_by_external_id(fields, &seen, parents)?,
+        fields: named_by_external_id(fields, seen, parents)?,
         changed_at_ms: remote_state
             .fields
             .values()
@@ -259,15 +266,16 @@ pub(crate) fn salesforce_side(
     })
 }
 
-/// Returns the values with each mapped lookup's id replaced by its parent's external id.
-pub(crate) fn named_by_external_id(
+/// Returns what was seen of each mapped field, with each mapped lookup's id replaced by its parent's
+/// external id.
+pub(crate) fn named_by_external_id<'v>(
     fields: &[MappedField],
-    seen: &Payload,
+    seen: impl Fn(&FieldName) -> Option<&'v Value>,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Result<Payload, Unplannable> {
-    let mut named = Payload::new();
+) -> Result<FieldMap<FieldId, Value>, Unplannable> {
+    let mut named = FieldMap::with_capacity(fields.len());
     for field in fields {
-        let Some(value) = seen.get(&field.name) else {
+        let Some(value) = seen(&field.name) else {
             continue;
         };
         let value = match (field.is_lookup, value) {
@@ -282,7 +290,7 @@ pub(crate) fn named_by_external_id(
                 value.clone()
             }
         };
-        named.insert(field.name.clone(), value);
+        named.insert(field.id, value);
     }
     Ok(named)
 }

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use crate::config::ObjectSync;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
-use crate::model::intent::WriteAction;
+use crate::model::intent::Intent;
 use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
+use crate::planner::mapping::Mapping;
 use crate::planner::record::RecordPlan;
-use crate::planner::route::ApplyLane;
+use crate::planner::route::Routable;
 
 use super::mapped_object::MappedObject;
 use super::record::{LeasedTask, ObservedRecord, ParkReason, PostgresRow};
@@ -75,33 +76,32 @@ pub trait RecordPlanner: Send + Sync {
     ) -> PostgresSettlement;
 }
 
-/// The inputs of a plan, kept with it in the journal, so that planning can be repeated.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlanEvidence {
-    /// What was known of the record.
-    pub facts: RecordFacts,
-    /// The rules in force, in which Salesforce owns the fields that we may not write.
-    pub rules: Arc<PlanRules>,
-}
-
 /// The rules of an object as plans of one round are made by them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanRules {
     /// Hash of their canonical form: equal rules, equal hash.
     pub hash: String,
-    /// The rules, an [`ObjectSync`] as JSON.
-    pub rules: serde_json::Value,
+    /// The rules.
+    pub mapping: Mapping,
 }
 
 impl PlanRules {
     /// Returns the rules with their hash.
-    pub fn of(policy: &ObjectSync) -> Self {
-        let rules = serde_json::to_value(policy).expect("rules are JSON");
+    pub fn of(rules: ObjectSync) -> Self {
         Self {
-            hash: canonical_hash(&rules),
-            rules,
+            hash: canonical_hash(&rules_json(&rules)),
+            mapping: Mapping::new(rules),
         }
     }
+
+    /// Returns the rules, an [`ObjectSync`] as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        rules_json(self.mapping.rules())
+    }
+}
+
+fn rules_json(rules: &ObjectSync) -> serde_json::Value {
+    serde_json::to_value(rules).expect("rules are JSON")
 }
 
 /// What the planner decides about one record.
@@ -114,11 +114,13 @@ pub enum RecordDecision {
         /// The write to the row, in wire form.
         postgres: Option<PlannedPostgres>,
         /// The write to Salesforce to record now and make after the commit.
-        intent: Option<NewIntent>,
+        intent: Option<Intent>,
         /// Automation overrides afterwards.
         automation_overrides: BTreeMap<FieldName, AutomationOverride>,
-        /// What the plan was made of.
-        evidence: Box<PlanEvidence>,
+        /// What was known of the record: kept beside the plan, so that it can be made again.
+        facts: Box<RecordFacts>,
+        /// The rules in force, in which Salesforce owns the fields that we may not write.
+        rules: Arc<PlanRules>,
         /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
         /// the others go on.
         withheld: Vec<ParkReason>,
@@ -151,19 +153,6 @@ pub enum PlannedPostgres {
     SoftDelete,
 }
 
-/// A remote write to record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewIntent {
-    /// Its identity.
-    pub intent_id: IntentId,
-    /// What it does.
-    pub action: WriteAction,
-    /// What it writes: canonical, references as external ids.
-    pub fields: Payload,
-    /// The lane.
-    pub lane: ApplyLane,
-}
-
 /// After a row was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostgresSettlement {
@@ -187,7 +176,7 @@ pub enum PlannedRecord {
     /// The intent is committed: make the write now.
     Intended {
         /// The write.
-        write: IntendedWrite,
+        write: Box<IntendedWrite>,
         /// A row was written too.
         wrote_row: bool,
     },
@@ -213,13 +202,13 @@ pub struct IntendedWrite {
     /// The lease it is made under.
     pub lease: LeasedTask,
     /// The intent.
-    pub intent: NewIntent,
+    pub intent: Intent,
     /// The record's Salesforce id for an update or delete.
     pub salesforce_id: Option<SalesforceId>,
     /// Fields that are parked once the write is made.
     pub withheld: Vec<ParkReason>,
-    /// The plan: its lane is chosen among all writes of the round.
-    pub plan: Box<RecordPlan>,
+    /// The plan as its lane sees it, which is chosen among all writes of the round.
+    pub routable: Routable,
     /// When the record last changed in Salesforce, as far as it was seen.
     pub seen_ms: Option<i64>,
 }

@@ -12,7 +12,7 @@ use crate::model::schema::ObjectSchema;
 use crate::model::value::{Payload, Value};
 
 pub use crate::planner::policy::Disposition;
-pub use crate::planner::route::RestCall as WriteLane;
+pub use crate::planner::route::Lane;
 
 /// One tenant's org.
 #[async_trait]
@@ -29,12 +29,7 @@ pub trait SalesforcePort: Send + Sync {
     /// Performs the writes, batched by lane, with several concurrent calls. Returns one outcome per write,
     /// in order. Never repeats a write with an unknown outcome. `timeout` limits every call; it is shorter
     /// than the rest of the lease.
-    async fn write(
-        &self,
-        writes: &[Write],
-        lane: WriteLane,
-        timeout: Duration,
-    ) -> Vec<WriteOutcome>;
+    async fn write(&self, writes: &[Write], lane: Lane, timeout: Duration) -> Vec<WriteOutcome>;
 
     /// Reads records by Salesforce id or external id, at most a few hundred per call, deleted rows
     /// included. Records that do not exist are absent from the result.

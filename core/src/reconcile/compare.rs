@@ -3,14 +3,14 @@
 //! Pure. Two sides may differ while there is a conflict, while a rule keeps them apart, or while a write is
 //! in flight. They have drifted if a plan from both would write a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::fields::FieldId;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
-use crate::model::value::Payload;
 use crate::observe::planner::ObjectPlanner;
-use crate::observe::sides::{named_by_external_id, postgres_side};
-use crate::planner::record::{SideState, SideWrite};
+use crate::observe::sides::{MappedField, named_by_external_id, postgres_side};
+use crate::planner::facts::SideState;
 use crate::ports::MappedObject;
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
@@ -64,7 +64,9 @@ pub(crate) fn compare(
         Ok((postgres, invalid)) if invalid.is_empty() => postgres,
         Ok(_) | Err(_) => return Comparison::Allowed,
     };
-    let named = live.map(|record| named_by_external_id(fields, &record.fields, &observed.parents));
+    let named = live.map(|record| {
+        named_by_external_id(fields, |name| record.fields.get(name), &observed.parents)
+    });
     let salesforce = match (named, live) {
         (Some(Ok(named)), Some(record)) => SideState {
             presence: Presence::Present,
@@ -82,10 +84,16 @@ pub(crate) fn compare(
             ..SideState::default()
         },
     };
-    for field in unreadable.into_iter().flatten().map(|(field, _)| field) {
-        postgres.fields.remove(field);
+    if let Some(unreadable) = unreadable.filter(|unreadable| !unreadable.is_empty()) {
+        let readable = |field: &&MappedField| !unreadable.contains_key(&field.name);
+        let readable: BTreeSet<FieldId> = fields
+            .iter()
+            .filter(readable)
+            .map(|field| field.id)
+            .collect();
+        postgres.fields.retain(|id, _| readable.contains(id));
     }
-    let differing = differing(&postgres, &salesforce);
+    let differing = differing(fields, &postgres, &salesforce);
     let absent = absent(&postgres, &salesforce);
     if differing.is_empty() && absent.is_none() {
         return if unreadable.is_none_or(BTreeMap::is_empty) {
@@ -95,9 +103,10 @@ pub(crate) fn compare(
         };
     }
     let plan = planner.plan_sides(observed, postgres, salesforce);
-    match (&plan.to_postgres, &plan.to_salesforce) {
-        (SideWrite::None, SideWrite::None) => Comparison::Allowed,
-        _ => drifted(differing, absent),
+    if plan.writes_nothing() {
+        Comparison::Allowed
+    } else {
+        drifted(differing, absent)
     }
 }
 
@@ -129,18 +138,23 @@ fn item(
     }
 }
 
-fn differing(postgres: &SideState, salesforce: &SideState) -> Vec<FieldName> {
+fn differing(
+    fields: &[MappedField],
+    postgres: &SideState,
+    salesforce: &SideState,
+) -> Vec<FieldName> {
     let there = |side: &SideState| side.presence == Presence::Present;
     if !(there(postgres) && there(salesforce)) {
         return Vec::new();
     }
-    let value = |fields: &Payload, name: &FieldName| fields.get(name).cloned();
-    postgres
-        .fields
-        .keys()
-        .filter(|name| value(&postgres.fields, name) != value(&salesforce.fields, name))
-        .cloned()
-        .collect()
+    let mut differing: Vec<FieldName> = fields
+        .iter()
+        .filter(|field| postgres.fields.contains_key(&field.id))
+        .filter(|field| postgres.fields.get(&field.id) != salesforce.fields.get(&field.id))
+        .map(|field| field.name.clone())
+        .collect();
+    differing.sort();
+    differing
 }
 
 fn absent(postgres: &SideState, salesforce: &SideState) -> Option<&'static str> {

@@ -98,9 +98,7 @@ impl Schemas {
         reference: &FieldName,
     ) -> Option<ObjectName> {
         let schema = self.cached(object)?;
-        let FieldType::Reference { to, .. } = &schema.fields.get(reference)?.field_type else {
-            return None;
-        };
+        let to = schema.fields.get(reference)?.field_type.targets()?;
         to.first().filter(|_| to.len() == 1).cloned()
     }
 

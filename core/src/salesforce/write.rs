@@ -18,7 +18,7 @@ use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
 use super::rest::{CallFailure, RestCall, RestClient};
 use super::transport::Effect;
-use crate::ports::salesforce::{Disposition, Refusal, Write, WriteLane, WriteOutcome, WriteTarget};
+use crate::ports::salesforce::{Disposition, Lane, Refusal, Write, WriteOutcome, WriteTarget};
 
 /// Writes to one org.
 #[derive(Clone, Copy)]
@@ -38,9 +38,9 @@ const SPLITS_MAX: usize = 16;
 
 impl Writer<'_> {
     /// Performs the writes and returns one outcome per write, in order.
-    pub(super) async fn write(&self, writes: &[Write], lane: WriteLane) -> Vec<WriteOutcome> {
+    pub(super) async fn write(&self, writes: &[Write], lane: Lane) -> Vec<WriteOutcome> {
         let alone =
-            |index: &usize| lane == WriteLane::Single && payload::fits_single_call(&writes[*index]);
+            |index: &usize| lane == Lane::Single && payload::fits_single_call(&writes[*index]);
         let (single, together): (Vec<usize>, Vec<usize>) = (0..writes.len()).partition(alone);
         let mut outcomes: Vec<Option<WriteOutcome>> = vec![None; writes.len()];
         let mut settle = |settled: Vec<(usize, WriteOutcome)>| {

@@ -10,8 +10,8 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
-    EventBatch, EventStream, FilterTrial, Interest, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
-    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write, WriteLane,
+    EventBatch, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy,
+    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write,
     WriteOutcome,
 };
 use tokio::sync::Notify;
@@ -86,12 +86,7 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.forget_schema(object);
     }
 
-    async fn write(
-        &self,
-        writes: &[Write],
-        lane: WriteLane,
-        timeout: Duration,
-    ) -> Vec<WriteOutcome> {
+    async fn write(&self, writes: &[Write], lane: Lane, timeout: Duration) -> Vec<WriteOutcome> {
         if let Some(action) = self.before.lock().unwrap().take() {
             action();
         }

@@ -7,8 +7,7 @@ use salesforce_org::Org;
 use syncline::model::observation::ObservationKind;
 use syncline::model::value::{Decimal, Value};
 use syncline::ports::salesforce::{
-    Changes, FieldWrite, Interest, ReadBy, ReplayFrom, SalesforcePort, Write, WriteLane,
-    WriteTarget,
+    Changes, FieldWrite, Interest, Lane, ReadBy, ReplayFrom, SalesforcePort, Write, WriteTarget,
 };
 
 use crate::stand::{Stand, TIMEOUT, account, applied, field, fields, object};
@@ -55,7 +54,7 @@ async fn number_key_is_sent_and_queried_as_a_number() {
         external_id: "7".to_owned(),
     };
     let first = stand.write(&[invoice("7", &[])]).await;
-    for lane in [WriteLane::Single, WriteLane::Collections] {
+    for lane in [Lane::Single, Lane::Collections] {
         let write = invoice("8", &[("Corrects__c", corrects.clone())]);
         let outcomes = stand.client.write(&[write], lane, TIMEOUT).await;
         let second = applied(&outcomes[0]);

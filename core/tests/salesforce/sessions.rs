@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY};
 use secrecy::SecretString;
 use serde_json::json;
-use syncline::ports::salesforce::{Disposition, SalesforcePort, WriteLane};
+use syncline::ports::salesforce::{Disposition, Lane, SalesforcePort};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
 use crate::stand::{Stand, account, client_of, object, options_of, reject, text, words};
@@ -109,7 +109,7 @@ async fn unreachable_org_is_reported_and_nothing_written() {
     );
     let writes = [account("a-1", &[("Name", text("Acme"))])];
     let outcomes = client
-        .write(&writes, WriteLane::Collections, Duration::from_secs(5))
+        .write(&writes, Lane::Collections, Duration::from_secs(5))
         .await;
     assert_eq!(words(&outcomes), ["connect RetryLater"]);
 }
@@ -127,7 +127,7 @@ async fn write_without_connection_had_no_effect() {
     drop((first, client));
     let second = HttpSalesforce::new(options, tokens).unwrap();
     let writes = [account("a-1", &[("Name", text("Acme"))])];
-    for lane in [WriteLane::Single, WriteLane::Collections] {
+    for lane in [Lane::Single, Lane::Collections] {
         let outcomes = second.write(&writes, lane, Duration::from_secs(5)).await;
         assert_eq!(words(&outcomes), ["connect RetryLater"], "{lane:?}");
     }

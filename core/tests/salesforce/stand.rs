@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use syncline::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
 use syncline::model::value::Value;
 use syncline::ports::salesforce::{
-    Disposition, FieldWrite, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
+    Disposition, FieldWrite, Lane, SalesforcePort, Write, WriteOutcome, WriteTarget,
 };
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 use uuid::Uuid;
@@ -110,9 +110,7 @@ impl Stand {
 
     /// Writes in collection calls.
     pub(crate) async fn write(&self, writes: &[Write]) -> Vec<WriteOutcome> {
-        self.client
-            .write(writes, WriteLane::Collections, TIMEOUT)
-            .await
+        self.client.write(writes, Lane::Collections, TIMEOUT).await
     }
 
     /// Creates accounts `a-0`, `a-1`, … and returns their ids.

@@ -7,7 +7,7 @@ use salesforce_org::FaultAction;
 use serde_json::json;
 use syncline::model::value::{Decimal, Value};
 use syncline::ports::salesforce::{
-    FieldWrite, ReadBy, SalesforcePort, Write, WriteLane, WriteOutcome, WriteTarget,
+    FieldWrite, Lane, ReadBy, SalesforcePort, Write, WriteOutcome, WriteTarget,
 };
 
 use crate::stand::{
@@ -45,7 +45,7 @@ async fn collection_returns_one_outcome_per_record_in_order() {
 #[tokio::test]
 async fn records_are_updated_and_deleted_by_id_in_both_lanes() {
     let stand = Stand::new().await;
-    for lane in [WriteLane::Single, WriteLane::Collections] {
+    for lane in [Lane::Single, Lane::Collections] {
         let id = stand.person_inserts(&json!({"Name": "Acme", "Phone": "1", "Type": "Other"}));
         let values = [
             ("Phone", text("2")),
@@ -91,7 +91,7 @@ async fn child_waits_for_its_parent_by_external_id() {
         external_id: "p-1".to_owned(),
     };
     let child = account("c-1", &[("Name", text("Child")), ("ParentId", parent)]);
-    for lane in [WriteLane::Single, WriteLane::Collections] {
+    for lane in [Lane::Single, Lane::Collections] {
         let outcomes = stand.client.write(from_ref(&child), lane, TIMEOUT).await;
         assert_eq!(
             words(&outcomes),
@@ -127,10 +127,7 @@ async fn external_ids_of_all_shapes_work_in_both_lanes() {
         .iter()
         .map(|shape| account(shape, &[("Name", text("Acme"))]))
         .collect();
-    let created = stand
-        .client
-        .write(&writes, WriteLane::Single, TIMEOUT)
-        .await;
+    let created = stand.client.write(&writes, Lane::Single, TIMEOUT).await;
     assert!(
         created.iter().all(|outcome| word(outcome) == "applied"),
         "{created:?}"
@@ -151,8 +148,8 @@ async fn external_ids_of_all_shapes_work_in_both_lanes() {
 async fn lost_connection_leaves_outcome_unknown_and_sends_nothing_again() {
     let stand = Stand::new().await;
     for (lane, path) in [
-        (WriteLane::Collections, COLLECTIONS),
-        (WriteLane::Single, "/sobjects/Account/External_Id__c"),
+        (Lane::Collections, COLLECTIONS),
+        (Lane::Single, "/sobjects/Account/External_Id__c"),
     ] {
         stand.fault(&FaultAction::FailAfterWrite.once().on(path));
         let write = account(&format!("{lane:?}"), &[("Name", text("Acme"))]);
@@ -196,7 +193,7 @@ async fn late_call_is_unknown_call_without_time_is_not_sent() {
     let slow = FaultAction::RespondSlowly { ms: 5_000 };
     stand.fault(&slow.once().on(COLLECTIONS));
     let write = account("a-1", &[("Name", text("Acme"))]);
-    let lane = WriteLane::Collections;
+    let lane = Lane::Collections;
     let outcomes = stand
         .client
         .write(from_ref(&write), lane, Duration::from_millis(300))
@@ -310,7 +307,7 @@ async fn single_update_is_refused_if_the_record_has_changed() {
     stand.control("clock", json!({"advance_ms": 2_000})).await;
     stand.person_updates(&id, &json!({"Phone": "2"}));
     let write = async |update: &Write| {
-        let lane = WriteLane::Single;
+        let lane = Lane::Single;
         let outcomes = stand.client.write(from_ref(update), lane, TIMEOUT).await;
         words(&outcomes)
     };

@@ -3,10 +3,10 @@
 use serde_json::{Value as Json, json};
 use syncline::config::ObjectSync;
 use syncline::model::SourceSystem;
-use syncline::model::ids::ObjectName;
+use syncline::model::ids::{FieldName, ObjectName};
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
 use syncline::store::{ConflictFilter, EntryKind, RecordTimeline, TimelineAnswer, TimelineEntry};
-use syncline::{RecordFacts, RecordPlan};
+use syncline::{Mapping, RecordFacts, RecordPlan};
 
 use super::world::{World, seen, sf_id};
 
@@ -104,10 +104,10 @@ async fn planning_again_repeats_every_decision() {
         let rules = &timeline.rules[decision.rules().expect("it names its rules")];
         let rules: ObjectSync = serde_json::from_str(&read(rules)).expect("rules");
         let facts = read(&decision.particulars["input"]);
-        let facts: RecordFacts = serde_json::from_str(&facts).expect("facts");
+        let facts: RecordFacts<FieldName> = serde_json::from_str(&facts).expect("facts");
         let plan = read(&decision.particulars["plan"]);
-        let plan: RecordPlan = serde_json::from_str(&plan).expect("a plan");
-        assert_eq!(facts.plan(&rules), plan, "{facts:?}");
+        let plan: RecordPlan<FieldName> = serde_json::from_str(&plan).expect("a plan");
+        assert_eq!(facts.plan(&Mapping::new(rules)), plan);
     }
     assert_eq!(timeline.rules.len(), 1, "rules are kept once");
 }
@@ -194,4 +194,24 @@ async fn decisions_renew_their_rules() {
     world.apply().await;
     let used = "select (last_used_on = syncline.clock()::date)::text from syncline.sync_rules";
     assert_eq!(world.ask(used).await, "true", "a decision renews them");
+}
+
+#[tokio::test]
+async fn what_is_no_longer_mapped_stays_in_base_and_evidence() {
+    let mut world = World::new().await;
+    world.synced("Key-1", "Ada").await;
+    world
+        .sql("update syncline.sync_link set base = base || '{\"Fax\": \"1\"}'::jsonb")
+        .await;
+    world.sql("update public.account set name = 'Eve'").await;
+    world.sync().await;
+    let base = "select (base ->> 'Name') || (base ->> 'Fax') from syncline.sync_link";
+    assert_eq!(world.ask(base).await, "Eve1");
+    let timeline = timeline(&world, "Key-1").await;
+    let last = decisions(&timeline).pop().expect("a decision");
+    assert_eq!(last.particulars["input"]["base"]["Fax"], "1");
+    assert_eq!(
+        last.particulars["plan"]["explanation"]["fields"]["Fax"],
+        Json::Null
+    );
 }

@@ -10,22 +10,24 @@ use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
     FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner, Seed,
 };
+use syncline::model::SourceSystem;
 use syncline::model::canonical::{from_postgres, to_postgres_json};
 use syncline::model::cursor::SourceCursor;
+use syncline::model::fields::FieldMap;
 use syncline::model::ids::{
-    ColumnName, FieldName, IntentId, ObjectName, OrgEpoch, RelationName, SalesforceId, TableName,
-    TenantId,
+    ColumnName, FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RelationName,
+    SalesforceId, TableName, TenantId,
 };
-use syncline::model::intent::{IntentState, WriteAction};
+use syncline::model::intent::{Intent, IntentState, WriteAction};
 use syncline::model::link::Presence;
 use syncline::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline::model::value::{Payload, Value};
-use syncline::planner::record::{Confirmation, RecordState, SideState, SideWrite, plan_record};
-use syncline::planner::route::ApplyLane;
+use syncline::planner::facts::SideState;
+use syncline::planner::record::{Confirmation, RecordPlan, SideWrite, plan_record};
 use syncline::ports::apply_store::{
-    NewIntent, PlanEvidence, PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement,
-    RecordDecision, SettledOutcome, Settlement,
+    PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement, RecordDecision, SettledOutcome,
+    Settlement,
 };
 use syncline::ports::record::{LeasedTask, ObservedRecord, PostgresRow};
 use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
@@ -243,7 +245,7 @@ pub(crate) fn applied(
 }
 
 /// Returns the intended writes of a round.
-pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &NewIntent)> {
+pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &Intent)> {
     planned
         .iter()
         .filter_map(|planned| match planned {
@@ -426,11 +428,45 @@ fn mapped(sync: ObjectSync) -> MappedObject {
 /// Plans like the engine, from the observed record alone.
 pub(crate) struct Planner<'a> {
     mapped: &'a MappedObject,
+    rules: Arc<PlanRules>,
 }
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(mapped: &'a MappedObject) -> Self {
-        Self { mapped }
+        Self {
+            mapped,
+            rules: Arc::new(PlanRules::of((*mapped.sync).clone())),
+        }
+    }
+
+    fn facts(&self, observed: &ObservedRecord) -> RecordFacts {
+        let named = |name: &FieldName| self.rules.mapping.field(name);
+        let place = |values: Payload| {
+            let values = values.into_iter();
+            values
+                .filter_map(|(name, value)| Some((named(&name)?, value)))
+                .collect()
+        };
+        let mut facts = RecordFacts::of(&observed.link, &[], observed.clock_skew_ms, named);
+        let row = observed.rows.first();
+        let postgres = row.map_or(SideState::default(), |row| SideState {
+            presence: Presence::Present,
+            fields: place(self.row(row)),
+            changed_at_ms: observed.postgres_changed_at_ms,
+        });
+        facts.set_side(SourceSystem::Postgres, postgres);
+        let salesforce = SideState {
+            presence: observed.link.remote_state.presence,
+            fields: place(self.remote_state(observed)),
+            changed_at_ms: observed.link.remote_state.presence_version.modified_ms,
+        };
+        facts.set_side(SourceSystem::Salesforce, salesforce);
+        facts
+    }
+
+    /// What a plan writes, by name.
+    fn named(&self, plan: &RecordPlan) -> RecordPlan<FieldName> {
+        plan.clone().named(&self.rules.mapping)
     }
 
     fn columns(&self) -> Vec<(FieldName, ColumnName, FieldType)> {
@@ -475,11 +511,14 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    fn wire(&self, payload: &Payload) -> serde_json::Map<String, serde_json::Value> {
+    fn wire(
+        &self,
+        values: &FieldMap<FieldName, Value>,
+    ) -> serde_json::Map<String, serde_json::Value> {
         self.columns()
             .into_iter()
             .filter_map(|(name, column, field_type)| {
-                let value = to_postgres_json(&field_type, payload.get(&name)?);
+                let value = to_postgres_json(&field_type, values.get(&name)?);
                 Some((column.to_string(), value))
             })
             .collect()
@@ -506,45 +545,21 @@ impl RecordPlanner for Planner<'_> {
         if observed.intents.iter().any(|intent| unknown(intent.state)) {
             return RecordDecision::Refresh;
         }
-        let postgres = observed
-            .rows
-            .first()
-            .map_or(SideState::default(), |row| SideState {
-                presence: Presence::Present,
-                fields: self.row(row),
-                changed_at_ms: observed.postgres_changed_at_ms,
-            });
-        let state = RecordState {
-            policy: &self.mapped.sync,
-            external_id: &observed.link.external_id,
-            base: &observed.link.base,
-            agreed: observed.link.agreed,
-            postgres,
-            salesforce: SideState {
-                presence: observed.link.remote_state.presence,
-                fields: self.remote_state(observed),
-                changed_at_ms: observed.link.remote_state.presence_version.modified_ms,
-            },
-            late_writes: Vec::new(),
-            automation_overrides: &observed.link.automation_overrides,
-            open_intents: &[],
-            clock_skew_ms: observed.clock_skew_ms,
-        };
-        let plan = plan_record(&state);
+        let facts = self.facts(observed);
+        let plan = plan_record(&self.rules.mapping, &facts);
+        let named = self.named(&plan);
         RecordDecision::Planned {
-            postgres: match &plan.to_postgres {
+            postgres: match &named.to_postgres {
                 SideWrite::None => None,
                 SideWrite::Create(fields) => Some(PlannedPostgres::Insert(self.wire(fields))),
                 SideWrite::Update(fields) => Some(PlannedPostgres::Update(self.wire(fields))),
                 SideWrite::Delete => Some(PlannedPostgres::Delete),
                 SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
             },
-            intent: intent(observed, &plan.to_salesforce),
+            intent: intent(observed, &named.to_salesforce),
             automation_overrides: observed.link.automation_overrides.clone(),
-            evidence: Box::new(PlanEvidence {
-                facts: RecordFacts::of(&state),
-                rules: Arc::new(PlanRules::of(&self.mapped.sync)),
-            }),
+            facts: Box::new(facts),
+            rules: Arc::clone(&self.rules),
             plan: Box::new(plan),
             withheld: Vec::new(),
         }
@@ -564,6 +579,7 @@ impl RecordPlanner for Planner<'_> {
         else {
             panic!("only a plan is written");
         };
+        let plan = self.named(plan);
         let holds = self.row(returned);
         let mut sent = plan.to_postgres.fields().cloned().unwrap_or_default();
         if let PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns) = write {
@@ -589,30 +605,37 @@ impl RecordPlanner for Planner<'_> {
     }
 }
 
-fn intent(observed: &ObservedRecord, write: &SideWrite) -> Option<NewIntent> {
-    let intent = |action, fields: &Payload| NewIntent {
+fn intent(observed: &ObservedRecord, write: &SideWrite<FieldName>) -> Option<Intent> {
+    let intent = |action, fields: &FieldMap<FieldName, Value>| Intent {
         intent_id: intent_id(observed),
+        record_id: observed.link.record_id,
+        fencing_token: token(observed),
         action,
-        fields: fields.clone(),
-        lane: ApplyLane::Rest,
+        fields: fields.clone().into_iter().collect(),
+        state: IntentState::Open,
+        echoed: BTreeSet::new(),
     };
     match write {
         SideWrite::None | SideWrite::SoftDelete => None,
         SideWrite::Create(fields) => Some(intent(WriteAction::Create, fields)),
         SideWrite::Update(fields) => Some(intent(WriteAction::Update, fields)),
-        SideWrite::Delete => Some(intent(WriteAction::Delete, &Payload::new())),
+        SideWrite::Delete => Some(intent(WriteAction::Delete, &FieldMap::default())),
     }
 }
 
 fn intent_id(observed: &ObservedRecord) -> IntentId {
-    let token = observed.lease.as_ref().map_or(0, |lease| lease.token.0);
     IntentId(uuid::Uuid::new_v5(
         &observed.link.record_id.0,
-        &token.to_be_bytes(),
+        &token(observed).0.to_be_bytes(),
     ))
 }
 
-/// Returns the kinds of the planned records, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
+fn token(observed: &ObservedRecord) -> FencingToken {
+    let lease = observed.lease.as_ref();
+    lease.map_or(FencingToken(0), |lease| lease.token)
+}
+
+/// The kinds of verdict of a round, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
 pub(crate) fn kinds(planned: &[PlannedRecord]) -> Vec<String> {
     let mut kinds: Vec<String> = planned
         .iter()

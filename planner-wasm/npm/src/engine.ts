@@ -6,7 +6,7 @@ import type { ExactNumber, Json } from "./exact.js";
 /** Whether both sides hold the record as one. */
 export type Agreement = { "agreement": "stays" } | { "agreement": "begins", "after": Confirmation } | { "agreement": "ends", "after": Confirmation };
 
-/** A way to Salesforce. */
+/** A way to Salesforce, as far as one envelope says. */
 export type ApplyLane = "noop" | "conflict" | "rest" | "composite_graph" | "bulk";
 
 /** The OAuth flows of a server without a person. */
@@ -33,9 +33,6 @@ export type BaseAdvance = {
   after: Confirmation,
 };
 
-/** Where one row of a batch goes. */
-export type BatchLane = "refused" | "noop" | "conflict" | "postgres" | "single" | "collections" | "composite_graph" | "bulk";
-
 /** What one row of a batch came to. */
 export type BatchRow = { "outcome": "planned" } & PlannedRow | { "outcome": "refused" } & Problem;
 
@@ -48,7 +45,7 @@ export type BatchSummary = {
   /** Rows with a field, or as a whole, that waits for a person. Their other fields travel. */
   conflicting: number,
   /** What travels by each lane that is used. */
-  lanes: { [key in BatchLane]?: LaneLoad },
+  lanes: { [key in Lane]?: LaneLoad },
   /** Rows by the rule that decided about the record. */
   rules: { [key in Rule]?: number },
   /** Rows by what Postgres needs. */
@@ -60,7 +57,7 @@ export type BatchSummary = {
   /** Bytes that go to Salesforce in all. */
   bytes: number,
   /** The lane of each row, in order. */
-  routes: Array<BatchLane>,
+  routes: Array<Lane>,
 };
 
 /** Something that each side may have one of. */
@@ -208,6 +205,9 @@ export type FieldSync = {
   references?: ObjectName | null,
 };
 
+/** Where one record goes. */
+export type Lane = "refused" | "noop" | "conflict" | "postgres" | "single" | "collections" | "composite_graph" | "bulk";
+
 /** What travels by one lane. */
 export type LaneLoad = {
   /** Records. */
@@ -354,7 +354,7 @@ export type Problem = {
 /** What one record needs, why, and how it travels. */
 export type RecordAnswer = {
   /** How the record travels if it travels alone. */
-  lane: BatchLane,
+  lane: Lane,
   /** Why, in words. */
   why: RecordExplanation,
   /** Fields of the record that its rules do not map. They are left alone. */
@@ -365,7 +365,7 @@ export type RecordAnswer = {
   to_salesforce: SideWrite,
   /** How the base moves, per field, and after which confirmation. */
   base_advance: { [key in FieldName]: BaseAdvance },
-  /** Whether [`RecordState::agreed`] begins or ends, and after which confirmation. */
+  /** Whether both sides' agreement begins or ends, and after which confirmation. */
   agreement: Agreement,
   /** Fields that wait for a person. */
   conflicts: Array<FieldConflict>,
@@ -446,7 +446,7 @@ export type SecretRef = string;
 export type Seed = "refuse" | "salesforce" | "postgres";
 
 /** A write to one side. */
-export type SideWrite = { "write": "none" } | { "write": "create", "fields": { [key in FieldName]: Value } } | { "write": "update", "fields": { [key in FieldName]: Value } } | { "write": "delete" } | { "write": "soft_delete" };
+export type SideWrite = "None" | { "Create": { [key in FieldName]: Value } } | { "Update": { [key in FieldName]: Value } } | "Delete" | "SoftDelete";
 
 /** A position in a source: opaque for Salesforce, a number for Postgres, a name for snapshots.
  *

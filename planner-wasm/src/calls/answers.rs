@@ -7,6 +7,7 @@ use syncline_planner::RecordPlan;
 use syncline_planner::config::{Config, Mistake};
 use syncline_planner::model::ids::FieldName;
 use syncline_planner::model::value::Value;
+use syncline_planner::route::Lane;
 use syncline_planner::rule::Rule;
 
 use super::Problem;
@@ -27,9 +28,9 @@ pub struct ConfigAnswer {
 pub struct RecordAnswer<'a> {
     /// What both sides need.
     #[serde(flatten)]
-    pub plan: RecordPlan,
+    pub plan: RecordPlan<FieldName>,
     /// How the record travels if it travels alone.
-    pub lane: BatchLane,
+    pub lane: Lane,
     /// Why, in words.
     pub why: RecordExplanation<'a>,
     /// Fields of the record that its rules do not map. They are left alone.
@@ -114,29 +115,6 @@ pub enum WriteKind {
     SoftDelete,
 }
 
-/// Where one row of a batch goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum BatchLane {
-    /// The row cannot be used.
-    Refused,
-    /// Nothing to write on either side.
-    Noop,
-    /// A person must decide first.
-    Conflict,
-    /// Only Postgres is written: no call to Salesforce.
-    Postgres,
-    /// One REST call for this record.
-    Single,
-    /// sObject Collections, with up to 200 records a call.
-    Collections,
-    /// Composite graph, for records that depend on each other.
-    CompositeGraph,
-    /// Bulk API 2.0.
-    Bulk,
-}
-
 /// What travels by one lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
@@ -160,7 +138,7 @@ pub struct BatchSummary {
     /// Rows with a field, or as a whole, that waits for a person. Their other fields travel.
     pub conflicting: usize,
     /// What travels by each lane that is used.
-    pub lanes: BTreeMap<BatchLane, LaneLoad>,
+    pub lanes: BTreeMap<Lane, LaneLoad>,
     /// Rows by the rule that decided about the record.
     pub rules: BTreeMap<Rule, usize>,
     /// Rows by what Postgres needs.
@@ -172,5 +150,5 @@ pub struct BatchSummary {
     /// Bytes that go to Salesforce in all.
     pub bytes: usize,
     /// The lane of each row, in order.
-    pub routes: Vec<BatchLane>,
+    pub routes: Vec<Lane>,
 }

@@ -8,14 +8,13 @@ use std::io::{self, Write};
 
 use serde::Deserialize;
 use syncline_planner::config::ObjectSync;
-use syncline_planner::model::SourceSystem;
-use syncline_planner::model::value::Value;
-use syncline_planner::record::{DiscardedValue, FieldConflict, RecordPlan, SideWrite};
-use syncline_planner::route::{
-    ApplyLane, COLLECTION_RECORDS_MAX, LaneBudget, RestCall, Routable, Route, route,
-};
+use syncline_planner::model::ids::FieldName;
+use syncline_planner::record::SideWrite;
+use syncline_planner::route::{COLLECTION_RECORDS_MAX, Lane, LaneBudget, Routable, route};
+use syncline_planner::rule::Rule;
+use syncline_planner::{Mapping, RecordPlan};
 
-use super::answers::{BatchLane, BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
+use super::answers::{BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
 use super::{Problem, input};
 
 /// Most rows of one batch: what a page can hold beside them.
@@ -34,27 +33,21 @@ const BULK_JOB_CALLS: usize = 7;
 /// A batch that is being planned.
 #[derive(Debug)]
 pub struct Batch {
-    object: ObjectSync,
+    mapping: Mapping,
     budget: LaneBudget,
-    rows: Vec<Kept>,
+    /// Nothing is kept of a row that cannot be used.
+    rows: Vec<Option<Kept>>,
 }
 
-/// What is kept of a row.
+/// What the batch as a whole depends on in one row that was planned.
 #[derive(Debug)]
-enum Kept {
-    Planned(Box<KeptPlan>),
-    Refused,
-}
-
-#[derive(Debug)]
-struct KeptPlan {
-    /// The plan without its values.
-    plan: RecordPlan,
+struct Kept {
+    routable: Routable,
+    rule: Rule,
+    conflicting: bool,
     to_postgres: WriteKind,
     to_salesforce: WriteKind,
     bytes: usize,
-    urgent: bool,
-    has_dependencies: bool,
 }
 
 /// How a batch begins.
@@ -77,7 +70,7 @@ impl Batch {
     pub fn begin(input: &str) -> Result<Self, Problem> {
         let options: Options = input::read(input)?;
         Ok(Self {
-            object: options.object,
+            mapping: Mapping::new(options.object),
             budget: LaneBudget {
                 calls_max: options.calls_max,
                 graph: options.graph.unwrap_or(true),
@@ -115,19 +108,20 @@ impl Batch {
     fn plan_one(&mut self, line: &str) -> BatchRow {
         match self.planned(line) {
             Ok((row, kept)) => {
-                self.rows.push(Kept::Planned(Box::new(kept)));
+                self.rows.push(Some(kept));
                 BatchRow::Planned(row)
             }
             Err(problem) => {
-                self.rows.push(Kept::Refused);
+                self.rows.push(None);
                 BatchRow::Refused(problem)
             }
         }
     }
 
-    fn planned(&self, line: &str) -> Result<(PlannedRow, KeptPlan), Problem> {
+    fn planned(&self, line: &str) -> Result<(PlannedRow, Kept), Problem> {
         let record = input::row(line)?;
-        let (external_id, plan) = record.facts.into_plan(&self.object);
+        let external_id = record.facts.external_id.clone();
+        let plan = record.facts.plan(&self.mapping);
         let row = PlannedRow {
             rule: plan.explanation.record,
             to_postgres: WriteKind::of(&plan.to_postgres),
@@ -141,42 +135,37 @@ impl Batch {
             bytes: bytes_of(&plan.to_salesforce),
             external_id,
         };
-        let kept = KeptPlan {
+        let kept = Kept {
+            routable: Routable {
+                urgent: record.urgent,
+                has_dependencies: record.has_dependencies,
+                ..Routable::of(&plan)
+            },
+            rule: row.rule,
+            conflicting: !plan.conflicts.is_empty(),
             to_postgres: row.to_postgres,
             to_salesforce: row.to_salesforce,
             bytes: row.bytes,
-            urgent: record.urgent,
-            has_dependencies: record.has_dependencies,
-            plan: without_values(plan),
         };
         Ok((row, kept))
     }
 
     /// Routes all rows as one round and counts what that costs.
     fn summary(&self) -> BatchSummary {
-        let plans: Vec<&KeptPlan> = self.rows.iter().filter_map(Kept::plan).collect();
-        let routables: Vec<Routable<'_>> = plans
-            .iter()
-            .map(|kept| Routable {
-                plan: &kept.plan,
-                urgent: kept.urgent,
-                has_dependencies: kept.has_dependencies,
-            })
-            .collect();
-        let mut lanes = route(&routables, self.object.lanes, self.budget).into_iter();
+        let plans = self.rows.iter().flatten();
+        let routables: Vec<Routable> = plans.map(|kept| kept.routable).collect();
+        let lanes = route(&routables, self.mapping.rules().lanes, self.budget);
+        let mut lanes = lanes.into_iter();
         let mut summary = BatchSummary::of_rows(self.rows.len());
-        let mut loads: BTreeMap<(BatchLane, WriteKind), LaneLoad> = BTreeMap::new();
+        let mut loads: BTreeMap<(Lane, WriteKind), LaneLoad> = BTreeMap::new();
         for row in &self.rows {
-            let (lane, kind, bytes) = match (row, row.plan().and_then(|_| lanes.next())) {
-                (Kept::Planned(kept), Some(route)) => {
+            let planned = row.as_ref().and_then(|kept| Some((kept, lanes.next()?)));
+            let (lane, kind, bytes) = match planned {
+                Some((kept, lane)) => {
                     summary.count(kept);
-                    (
-                        lane_of(route, kept.to_postgres),
-                        kept.to_salesforce,
-                        kept.bytes,
-                    )
+                    (lane, kept.to_salesforce, kept.bytes)
                 }
-                (Kept::Planned(_) | Kept::Refused, _) => (BatchLane::Refused, WriteKind::None, 0),
+                None => (Lane::Refused, WriteKind::None, 0),
             };
             let load = loads.entry((lane, kind)).or_default();
             load.records += 1;
@@ -188,44 +177,15 @@ impl Batch {
     }
 }
 
-impl Kept {
-    fn plan(&self) -> Option<&KeptPlan> {
-        match self {
-            Self::Planned(kept) => Some(kept),
-            Self::Refused => None,
-        }
-    }
-}
-
 /// Returns the lane of a record that travels alone and may use every lane.
-pub(super) fn lane_alone(plan: &RecordPlan, object: &ObjectSync) -> BatchLane {
-    let routable = Routable {
-        plan,
-        urgent: false,
-        has_dependencies: false,
-    };
+pub(super) fn lane_alone(plan: &RecordPlan<FieldName>, object: &ObjectSync) -> Lane {
     let budget = LaneBudget {
         calls_max: None,
         graph: true,
         bulk: true,
     };
-    let routes = route(&[routable], object.lanes, budget);
-    let kind = WriteKind::of(&plan.to_postgres);
-    routes
-        .first()
-        .map_or(BatchLane::Refused, |route| lane_of(*route, kind))
-}
-
-fn lane_of(route: Route, to_postgres: WriteKind) -> BatchLane {
-    match (route.lane, route.call, to_postgres) {
-        (ApplyLane::Noop, _, WriteKind::None) => BatchLane::Noop,
-        (ApplyLane::Noop, _, _) => BatchLane::Postgres,
-        (ApplyLane::Conflict, _, _) => BatchLane::Conflict,
-        (ApplyLane::Rest, Some(RestCall::Single), _) => BatchLane::Single,
-        (ApplyLane::Rest, Some(RestCall::Collections) | None, _) => BatchLane::Collections,
-        (ApplyLane::CompositeGraph, _, _) => BatchLane::CompositeGraph,
-        (ApplyLane::Bulk, _, _) => BatchLane::Bulk,
-    }
+    let lanes = route(&[Routable::of(plan)], object.lanes, budget);
+    lanes.first().copied().unwrap_or(Lane::Refused)
 }
 
 impl BatchSummary {
@@ -244,15 +204,15 @@ impl BatchSummary {
         }
     }
 
-    fn count(&mut self, kept: &KeptPlan) {
-        self.settled += usize::from(kept.plan.is_settled());
-        self.conflicting += usize::from(!kept.plan.conflicts.is_empty());
-        *self.rules.entry(kept.plan.explanation.record).or_default() += 1;
+    fn count(&mut self, kept: &Kept) {
+        self.settled += usize::from(kept.routable.at_rest == Some(Lane::Noop));
+        self.conflicting += usize::from(kept.conflicting);
+        *self.rules.entry(kept.rule).or_default() += 1;
         *self.to_postgres.entry(kept.to_postgres).or_default() += 1;
         *self.to_salesforce.entry(kept.to_salesforce).or_default() += 1;
     }
 
-    fn add_up(&mut self, loads: BTreeMap<(BatchLane, WriteKind), LaneLoad>) {
+    fn add_up(&mut self, loads: BTreeMap<(Lane, WriteKind), LaneLoad>) {
         for ((lane, _), load) in loads {
             let calls = calls_of(lane, load);
             let sum = self.lanes.entry(lane).or_default();
@@ -267,18 +227,18 @@ impl BatchSummary {
 
 /// Returns the calls of the records that one lane writes in one way: creates, updates and deletes
 /// never share a call.
-fn calls_of(lane: BatchLane, load: LaneLoad) -> usize {
+fn calls_of(lane: Lane, load: LaneLoad) -> usize {
     match lane {
-        BatchLane::Refused | BatchLane::Noop | BatchLane::Conflict | BatchLane::Postgres => 0,
-        BatchLane::Single => load.records,
-        BatchLane::Collections => load.records.div_ceil(COLLECTION_RECORDS_MAX),
-        BatchLane::CompositeGraph => load.records.div_ceil(GRAPH_RECORDS_MAX),
-        BatchLane::Bulk => load.bytes.div_ceil(BULK_JOB_BYTES_MAX).max(1) * BULK_JOB_CALLS,
+        Lane::Refused | Lane::Noop | Lane::Conflict | Lane::Postgres => 0,
+        Lane::Single => load.records,
+        Lane::Collections => load.records.div_ceil(COLLECTION_RECORDS_MAX),
+        Lane::CompositeGraph => load.records.div_ceil(GRAPH_RECORDS_MAX),
+        Lane::Bulk => load.bytes.div_ceil(BULK_JOB_BYTES_MAX).max(1) * BULK_JOB_CALLS,
     }
 }
 
 impl WriteKind {
-    fn of(write: &SideWrite) -> Self {
+    fn of(write: &SideWrite<FieldName>) -> Self {
         match write {
             SideWrite::None => Self::None,
             SideWrite::Create(_) => Self::Create,
@@ -290,7 +250,7 @@ impl WriteKind {
 }
 
 /// Returns how many bytes the values of a write are as JSON.
-fn bytes_of(write: &SideWrite) -> usize {
+fn bytes_of(write: &SideWrite<FieldName>) -> usize {
     let mut bytes = Counted(0);
     if let Some(fields) = write.fields() {
         serde_json::to_writer(&mut bytes, fields).expect("values by field are JSON");
@@ -310,37 +270,4 @@ impl Write for Counted {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Returns the plan as its lane sees it: which writes there are, whether something waits or was
-/// discarded, and no values.
-fn without_values(plan: RecordPlan) -> RecordPlan {
-    let emptied = |write| match write {
-        SideWrite::Create(_) => SideWrite::Create(Default::default()),
-        SideWrite::Update(_) => SideWrite::Update(Default::default()),
-        write @ (SideWrite::None | SideWrite::Delete | SideWrite::SoftDelete) => write,
-    };
-    let conflict = plan.conflicts.first().map(|_| FieldConflict {
-        field: None,
-        base: None,
-        postgres: None,
-        salesforce: None,
-    });
-    let contested = plan
-        .discarded
-        .into_iter()
-        .find(|discarded| discarded.side == SourceSystem::Salesforce)
-        .map(|discarded| DiscardedValue {
-            value: Value::Null,
-            ..discarded
-        });
-    let mut kept = RecordPlan {
-        to_postgres: emptied(plan.to_postgres),
-        to_salesforce: emptied(plan.to_salesforce),
-        conflicts: Vec::from_iter(conflict),
-        discarded: Vec::from_iter(contested),
-        ..RecordPlan::default()
-    };
-    kept.explanation.record = plan.explanation.record;
-    kept
 }

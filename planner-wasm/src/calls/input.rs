@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Map
 use serde::{Deserialize, de};
 use syncline_planner::RecordFacts;
 use syncline_planner::config::ObjectSync;
+use syncline_planner::model::ids::FieldName;
 
 use super::{INPUT_BYTES_MAX, Problem};
 
@@ -49,9 +50,8 @@ pub(super) fn within_bounds(input: &str) -> Result<(), Problem> {
 /// The facts of a record, and the members that may stand beside them.
 ///
 /// The facts refuse members that they do not know, so serde's `flatten` cannot read both from one object.
-#[derive(Default)]
 pub(super) struct RecordInput {
-    pub(super) facts: RecordFacts,
+    pub(super) facts: RecordFacts<FieldName>,
     /// The rules of the record, if it has its own.
     pub(super) object: Option<ObjectSync>,
     pub(super) urgent: bool,
@@ -59,7 +59,7 @@ pub(super) struct RecordInput {
 }
 
 /// Reads a record with its rules.
-pub(super) fn record(text: &str) -> Result<(RecordFacts, ObjectSync), Problem> {
+pub(super) fn record(text: &str) -> Result<(RecordFacts<FieldName>, ObjectSync), Problem> {
     let record = read_seed(text, RecordSeed(&["object"]))?;
     let object = record.object.ok_or_else(|| Problem::missing("object"))?;
     Ok((record.facts, object))
@@ -89,7 +89,12 @@ impl<'de> Visitor<'de> for RecordSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<RecordInput, A::Error> {
-        let mut record = RecordInput::default();
+        let mut record = RecordInput {
+            facts: RecordFacts::new(String::new()),
+            object: None,
+            urgent: false,
+            has_dependencies: false,
+        };
         let members = OnlyFacts {
             members,
             beside: self.0,

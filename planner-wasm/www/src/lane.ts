@@ -1,5 +1,5 @@
 // Why a record goes by its lane, in words. The lane itself is the planner's choice.
-import type { BatchLane, RecordAnswer } from "@syncline/planner";
+import type { Lane, RecordAnswer } from "@syncline/planner";
 import { BULK_NOTE } from "./batch/words";
 
 export interface LaneWords {
@@ -7,7 +7,7 @@ export interface LaneWords {
   readonly reason: string;
 }
 
-const WORDS: Readonly<Record<BatchLane, LaneWords>> = {
+const WORDS: Readonly<Record<Lane, LaneWords>> = {
   noop: { name: "No lane.", reason: "Nothing is to be sent." },
   postgres: { name: "No lane.", reason: "The row is written in Postgres; Salesforce needs no call." },
   conflict: { name: "No lane.", reason: "Nothing is sent to Salesforce until a person has decided." },

@@ -15,20 +15,34 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use syncline_planner::model::ids::{FencingToken, FieldName, IntentId, RecordId};
+use syncline_planner::model::ids::{
+    FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RecordId, TenantId,
+};
 use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
-use syncline_planner::model::link::{AutomationOverride, Presence};
+use syncline_planner::model::link::{
+    AutomationOverride, Presence, RemoteField, RemoteState, SyncLink,
+};
+use syncline_planner::model::observation::Version;
 use syncline_planner::model::value::{Payload, Value};
-use syncline_planner::record::{RecordPlan, RecordState, SideState, SideWrite, plan_record};
-use syncline_planner::{ObjectSync, RecordFacts};
+use syncline_planner::record::{RecordPlan, SideWrite};
+use syncline_planner::{Mapping, ObjectSync, RecordFacts, SideState, SourceSystem};
+
+/// What is known of a record, its fields by name.
+pub(crate) type NamedFacts = RecordFacts<FieldName>;
+/// What a side holds, by name.
+pub(crate) type NamedSide = SideState<FieldName>;
+/// A plan with its fields named.
+pub(crate) type NamedPlan = RecordPlan<FieldName>;
+/// A write with its fields named.
+pub(crate) type NamedWrite = SideWrite<FieldName>;
 
 /// What a fixture describes.
 pub(crate) struct World {
     pub(crate) policy: ObjectSync,
     pub(crate) base: Payload,
     pub(crate) agreed: bool,
-    pub(crate) postgres: SideState,
-    pub(crate) salesforce: SideState,
+    pub(crate) postgres: NamedSide,
+    pub(crate) salesforce: NamedSide,
     pub(crate) late: Vec<FieldName>,
     pub(crate) automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     pub(crate) intents: Vec<Intent>,
@@ -40,8 +54,8 @@ impl World {
             policy: policy(""),
             base: Payload::new(),
             agreed: false,
-            postgres: SideState::default(),
-            salesforce: SideState::default(),
+            postgres: NamedSide::default(),
+            salesforce: NamedSide::default(),
             late: Vec::new(),
             automation_overrides: BTreeMap::new(),
             intents: Vec::new(),
@@ -57,7 +71,7 @@ impl World {
                 "rules" => world.policy = policy(rest),
                 "base" => {
                     world.agreed = rest != "-";
-                    world.base = named(side(rest));
+                    world.base = side(rest).fields.into_iter().collect();
                 }
                 "pg" => world.postgres = side(rest),
                 "sf" => world.salesforce = side(rest),
@@ -74,25 +88,61 @@ impl World {
         world
     }
 
+    /// What is known of the record, from its link and writes as they are stored.
+    pub(crate) fn facts(&self) -> NamedFacts {
+        let name = |name: &FieldName| Some(name.clone());
+        let mut facts = NamedFacts::of(&self.link(), &self.intents, 500, name);
+        facts.set_side(SourceSystem::Postgres, self.postgres.clone());
+        facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
+        facts
+    }
+
+    fn link(&self) -> SyncLink {
+        let mut link = link("K1");
+        link.base.clone_from(&self.base);
+        link.agreed = self.agreed;
+        link.automation_overrides
+            .clone_from(&self.automation_overrides);
+        for late in &self.late {
+            let remote = RemoteField {
+                value: Value::Null,
+                version: Version::default(),
+                late_write: true,
+                written_concurrently: false,
+            };
+            link.remote_state.fields.insert(late.clone(), remote);
+        }
+        link
+    }
+
     /// Plans the fixture; what is kept of it as facts, and read again, must give the same plan.
-    pub(crate) fn plan(&self) -> RecordPlan {
-        let state = RecordState {
-            policy: &self.policy,
-            external_id: "K1",
-            base: &self.base,
-            agreed: self.agreed,
-            postgres: self.postgres.clone(),
-            salesforce: self.salesforce.clone(),
-            late_writes: self.late.clone(),
-            automation_overrides: &self.automation_overrides,
-            open_intents: &self.intents,
-            clock_skew_ms: 500,
-        };
-        let plan = plan_record(&state);
-        let kept = serde_json::to_string(&RecordFacts::of(&state)).expect("facts are JSON");
-        let facts: RecordFacts = serde_json::from_str(&kept).expect("facts are read as written");
-        assert_eq!(facts.plan(&self.policy), plan, "planned again from {kept}");
+    pub(crate) fn plan(&self) -> NamedPlan {
+        let mapping = Mapping::new(self.policy.clone());
+        let facts = self.facts();
+        let kept = serde_json::to_string(&facts).expect("facts are JSON");
+        let read: NamedFacts = serde_json::from_str(&kept).expect("facts are read as written");
+        let plan = facts.plan(&mapping);
+        assert_eq!(read.plan(&mapping), plan, "planned again from {kept}");
         plan
+    }
+}
+
+/// A link of which nothing is known but its external id.
+fn link(external_id: &str) -> SyncLink {
+    SyncLink {
+        record_id: RecordId(uuid::Uuid::from_u128(2)),
+        tenant: TenantId::parse("acme").expect("a tenant"),
+        object: ObjectName::parse("Account").expect("an object"),
+        org_epoch: OrgEpoch(1),
+        external_id: external_id.to_owned(),
+        canonical_id: external_id.to_owned(),
+        salesforce_id: None,
+        local_key: None,
+        base: Payload::new(),
+        agreed: false,
+        remote_state: RemoteState::default(),
+        automation_overrides: BTreeMap::new(),
+        version: 1,
     }
 }
 
@@ -103,7 +153,7 @@ pub(crate) fn check(fixture: &str, expected: &str) {
 }
 
 /// Returns what a plan does, in words.
-pub(crate) fn shown(plan: &RecordPlan) -> String {
+pub(crate) fn shown(plan: &NamedPlan) -> String {
     let mut parts = Vec::new();
     for (side, write) in [
         ("postgres", &plan.to_postgres),
@@ -111,8 +161,10 @@ pub(crate) fn shown(plan: &RecordPlan) -> String {
     ] {
         match write {
             SideWrite::None => {}
-            SideWrite::Create(fields) => parts.push(format!("create {side}{}", listed(fields))),
-            SideWrite::Update(fields) => parts.push(format!("{side} <-{}", listed(fields))),
+            SideWrite::Create(fields) => {
+                parts.push(format!("create {side}{}", listed(fields.iter())));
+            }
+            SideWrite::Update(fields) => parts.push(format!("{side} <-{}", listed(fields.iter()))),
             SideWrite::Delete => parts.push(format!("delete {side}")),
             SideWrite::SoftDelete => parts.push(format!("soft-delete {side}")),
         }
@@ -167,9 +219,9 @@ pub(crate) fn word(value: &Value) -> String {
     }
 }
 
-pub(crate) fn listed(fields: &Payload) -> String {
+pub(crate) fn listed<'f>(fields: impl IntoIterator<Item = (&'f FieldName, &'f Value)>) -> String {
     fields
-        .iter()
+        .into_iter()
         .map(|(field, value)| format!(" {field}={}", word(value)))
         .collect()
 }
@@ -224,7 +276,7 @@ pub(crate) fn intent(state: IntentState, text: &str) -> Intent {
     }
 }
 
-fn side(text: &str) -> SideState {
+fn side(text: &str) -> NamedSide {
     let (text, changed_at_ms) = match text.split_once('@') {
         Some((text, ms)) => (text.trim(), Some(ms.parse().expect("milliseconds"))),
         None => (text, None),
@@ -238,15 +290,11 @@ fn side(text: &str) -> SideState {
     if presence == Presence::Present {
         fields.entry(field("id")).or_insert(Value::text("K1"));
     }
-    SideState {
+    NamedSide {
         presence,
-        fields,
+        fields: fields.into_iter().collect(),
         changed_at_ms,
     }
-}
-
-fn named(side: SideState) -> Payload {
-    side.fields
 }
 
 /// `Phone 2 sent stored`.

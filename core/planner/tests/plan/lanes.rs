@@ -1,17 +1,19 @@
 //! Lanes for many plans at once.
 
 use syncline_planner::config::LaneThresholds;
-use syncline_planner::record::RecordPlan;
-use syncline_planner::route::{LaneBudget, RestCall, Routable, Route};
-use syncline_planner::{ApplyLane, route};
+use syncline_planner::route;
+use syncline_planner::route::Lane::{
+    Bulk, Collections, CompositeGraph, Conflict, Postgres, Single,
+};
+use syncline_planner::route::{Lane, LaneBudget, Routable};
 
 use crate::fixture::World;
 
-fn plan(fixture: &str) -> RecordPlan {
-    World::read(fixture).plan()
+fn plan(fixture: &str) -> Routable {
+    Routable::of(&World::read(fixture).plan())
 }
 
-fn edit() -> RecordPlan {
+fn edit() -> Routable {
     plan(
         "base Phone=1
           pg   Phone=2
@@ -19,7 +21,7 @@ fn edit() -> RecordPlan {
     )
 }
 
-fn contested() -> RecordPlan {
+fn contested() -> Routable {
     plan(
         "rules policy=postgres_wins
           base Phone=1
@@ -28,15 +30,7 @@ fn contested() -> RecordPlan {
     )
 }
 
-fn plain(plan: &RecordPlan) -> Routable<'_> {
-    Routable {
-        plan,
-        urgent: false,
-        has_dependencies: false,
-    }
-}
-
-fn routes(plans: &[Routable<'_>], budget: LaneBudget) -> Vec<Route> {
+fn routes(plans: &[Routable], budget: LaneBudget) -> Vec<Lane> {
     route(
         plans,
         LaneThresholds {
@@ -47,18 +41,6 @@ fn routes(plans: &[Routable<'_>], budget: LaneBudget) -> Vec<Route> {
     )
 }
 
-const SINGLE: Route = Route {
-    lane: ApplyLane::Rest,
-    call: Some(RestCall::Single),
-};
-const COLLECTIONS: Route = Route {
-    lane: ApplyLane::Rest,
-    call: Some(RestCall::Collections),
-};
-const BULK: Route = Route {
-    lane: ApplyLane::Bulk,
-    call: None,
-};
 const ALL: LaneBudget = LaneBudget {
     calls_max: None,
     graph: true,
@@ -77,11 +59,7 @@ fn what_writes_nothing_to_salesforce_takes_no_lane() {
                         pg   Phone=1
                         sf   Phone=3",
     );
-    let lanes: Vec<ApplyLane> = routes(&[plain(&conflict), plain(&inbound)], ALL)
-        .iter()
-        .map(|route| route.lane)
-        .collect();
-    assert_eq!(lanes, [ApplyLane::Conflict, ApplyLane::Noop]);
+    assert_eq!(routes(&[conflict, inbound], ALL), [Conflict, Postgres]);
 }
 
 #[test]
@@ -89,12 +67,12 @@ fn urgent_and_contested_rows_go_alone_within_limits() {
     let (edit, contested) = (edit(), contested());
     let urgent = Routable {
         urgent: true,
-        ..plain(&edit)
+        ..edit
     };
-    let plans = [plain(&edit), plain(&contested), urgent, urgent];
+    let plans = [edit, contested, urgent, urgent];
     assert_eq!(
         routes(&plans, LaneBudget::REST),
-        [COLLECTIONS, SINGLE, SINGLE, COLLECTIONS]
+        [Collections, Single, Single, Collections]
     );
     let few = LaneBudget {
         calls_max: Some(2),
@@ -102,17 +80,17 @@ fn urgent_and_contested_rows_go_alone_within_limits() {
     };
     assert_eq!(
         routes(&plans, few),
-        [COLLECTIONS, SINGLE, COLLECTIONS, COLLECTIONS]
+        [Collections, Single, Collections, Collections]
     );
 }
 
 #[test]
 fn many_plain_rows_go_by_bulk_where_it_is_available() {
     let (edit, contested) = (edit(), contested());
-    let plans = [plain(&edit), plain(&edit), plain(&edit), plain(&contested)];
-    assert_eq!(routes(&plans, ALL), [BULK, BULK, BULK, SINGLE]);
-    assert_eq!(routes(&plans[1..], ALL), [COLLECTIONS, COLLECTIONS, SINGLE]);
-    assert_eq!(routes(&plans, LaneBudget::REST)[0], COLLECTIONS);
+    let plans = [edit, edit, edit, contested];
+    assert_eq!(routes(&plans, ALL), [Bulk, Bulk, Bulk, Single]);
+    assert_eq!(routes(&plans[1..], ALL), [Collections, Collections, Single]);
+    assert_eq!(routes(&plans, LaneBudget::REST)[0], Collections);
 }
 
 #[test]
@@ -121,8 +99,8 @@ fn dependent_records_go_by_graph_where_available() {
     let bound = Routable {
         has_dependencies: true,
         urgent: true,
-        ..plain(&edit)
+        ..edit
     };
-    assert_eq!(routes(&[bound], ALL)[0].lane, ApplyLane::CompositeGraph);
-    assert_eq!(routes(&[bound], LaneBudget::REST), [SINGLE]);
+    assert_eq!(routes(&[bound], ALL), [CompositeGraph]);
+    assert_eq!(routes(&[bound], LaneBudget::REST), [Single]);
 }

@@ -1,56 +1,49 @@
 //! Every state of a small world: two fields over every base and value, every policy, owner,
 //! direction and presence. What is promised here holds without exception.
 
-use std::collections::BTreeMap;
-
-use syncline_planner::RecordFacts;
 use syncline_planner::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnFilterExit, Owner, Seed,
 };
 use syncline_planner::model::SourceSystem;
+use syncline_planner::model::fields::FieldMap;
 use syncline_planner::model::ids::FieldName;
-use syncline_planner::model::link::{AutomationOverride, Presence};
-use syncline_planner::model::value::{Payload, Value};
-use syncline_planner::record::{
-    Agreement, Confirmation, DiscardedValue, RecordPlan, RecordState, Rule, SideState, SideWrite,
-    plan_record,
-};
+use syncline_planner::model::link::Presence;
+use syncline_planner::model::value::Value;
+use syncline_planner::record::{Agreement, Confirmation, DiscardedValue, Rule};
+use syncline_planner::{Mapping, plan_record};
 
-use crate::fixture::{field, policy};
+use crate::fixture::{NamedFacts, NamedPlan, NamedSide, NamedWrite, field, policy};
+
+type Values = FieldMap<FieldName, Value>;
 
 /// One state. Fields: base, Postgres, Salesforce; none is absent.
 #[derive(Debug, Clone, PartialEq)]
 struct State {
     rules: ObjectSync,
-    base: Payload,
+    base: Values,
     agreed: bool,
-    postgres: SideState,
-    salesforce: SideState,
+    postgres: NamedSide,
+    salesforce: NamedSide,
 }
 
-const NO_AUTOMATION_OVERRIDES: &BTreeMap<FieldName, AutomationOverride> = &BTreeMap::new();
-
 impl State {
-    fn plan(&self) -> RecordPlan {
-        plan_record(&self.as_planned())
+    fn plan(&self) -> NamedPlan {
+        self.facts().plan(&Mapping::new(self.rules.clone()))
     }
 
-    fn as_planned(&self) -> RecordState<'_> {
-        RecordState {
-            policy: &self.rules,
-            external_id: "K1",
-            base: &self.base,
-            agreed: self.agreed,
-            postgres: self.postgres.clone(),
-            salesforce: self.salesforce.clone(),
-            late_writes: Vec::new(),
-            automation_overrides: NO_AUTOMATION_OVERRIDES,
-            open_intents: &[],
-            clock_skew_ms: 0,
-        }
+    fn facts(&self) -> NamedFacts {
+        let has_base = self.agreed || !self.base.is_empty();
+        let mut facts = NamedFacts {
+            base: has_base.then(|| self.base.clone()),
+            agreed: Some(self.agreed),
+            ..NamedFacts::new("K1".to_owned())
+        };
+        facts.set_side(SourceSystem::Postgres, self.postgres.clone());
+        facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
+        facts
     }
 
-    fn side(&self, side: SourceSystem) -> &SideState {
+    fn side(&self, side: SourceSystem) -> &NamedSide {
         match side {
             SourceSystem::Postgres => &self.postgres,
             SourceSystem::Salesforce => &self.salesforce,
@@ -58,18 +51,18 @@ impl State {
     }
 
     /// Carries out a plan to the end: writes, confirmations, and the observation of what was written.
-    fn after(&self, plan: &RecordPlan) -> Self {
+    fn after(&self, plan: &NamedPlan) -> Self {
         let mut next = self.clone();
         written(&mut next.postgres, &plan.to_postgres);
         written(&mut next.salesforce, &plan.to_salesforce);
-        let created = |write: &SideWrite| matches!(write, SideWrite::Create(_));
+        let created = |write: &NamedWrite| matches!(write, NamedWrite::Create(_));
         if created(&plan.to_postgres) {
             show_nulls(&mut next.postgres, &self.rules);
         }
         if created(&plan.to_salesforce) {
             show_nulls(&mut next.salesforce, &self.rules);
         }
-        for (field, step) in &plan.base_advance {
+        for (field, step) in plan.base_advance.iter() {
             next.base.insert(field.clone(), step.value.clone());
         }
         match plan.agreement {
@@ -77,7 +70,7 @@ impl State {
             Agreement::Begins(_) => next.agreed = true,
             Agreement::Ends(_) => {
                 next.agreed = false;
-                next.base.clear();
+                next.base = Values::default();
             }
         }
         next
@@ -119,25 +112,27 @@ impl State {
     }
 }
 
-fn written(side: &mut SideState, write: &SideWrite) {
+fn written(side: &mut NamedSide, write: &NamedWrite) {
     match write {
-        SideWrite::None => {}
-        SideWrite::Create(fields) => {
+        NamedWrite::None => {}
+        NamedWrite::Create(fields) => {
             side.presence = Presence::Present;
             side.fields = fields.clone();
         }
-        SideWrite::Update(fields) => side.fields.extend(fields.clone()),
-        SideWrite::Delete | SideWrite::SoftDelete => {
+        NamedWrite::Update(fields) => side.fields.extend(fields.clone()),
+        NamedWrite::Delete | NamedWrite::SoftDelete => {
             side.presence = Presence::Deleted;
-            side.fields.clear();
+            side.fields = Values::default();
         }
     }
 }
 
 /// A new record shows every field, unfilled ones as null.
-fn show_nulls(side: &mut SideState, rules: &ObjectSync) {
+fn show_nulls(side: &mut NamedSide, rules: &ObjectSync) {
     for field in rules.fields.keys() {
-        side.fields.entry(field.clone()).or_insert(Value::Null);
+        if !side.fields.contains_key(field) {
+            side.fields.insert(field.clone(), Value::Null);
+        }
     }
 }
 
@@ -186,7 +181,7 @@ fn value(text: &str) -> Value {
 
 fn state(rules: &ObjectSync, held: &[Held; 2], presence: [Presence; 2], agreed: bool) -> State {
     let names = [field("Name"), field("Phone")];
-    let column = |place: usize| -> Payload {
+    let column = |place: usize| -> Values {
         names
             .iter()
             .zip(held)
@@ -196,19 +191,19 @@ fn state(rules: &ObjectSync, held: &[Held; 2], presence: [Presence; 2], agreed: 
     };
     let side = |place: usize| {
         let present = presence[place - 1] == Presence::Present;
-        SideState {
+        NamedSide {
             presence: presence[place - 1],
             fields: if present {
                 column(place)
             } else {
-                Payload::new()
+                Values::default()
             },
             changed_at_ms: Some([0, 100_000, 0][place]),
         }
     };
     State {
         rules: rules.clone(),
-        base: if agreed { column(0) } else { Payload::new() },
+        base: if agreed { column(0) } else { Values::default() },
         agreed,
         postgres: side(1),
         salesforce: side(2),
@@ -331,13 +326,22 @@ fn carrying_out_a_plan_settles_all_but_conflicts() {
 }
 
 #[test]
-fn facts_give_the_plan_of_their_state() {
+fn a_field_that_is_not_mapped_changes_no_plan() {
+    let unmapped = field("Fax");
+    let lost = || (unmapped.clone(), Value::text("gone"));
     everywhere(&|state| {
-        let facts = RecordFacts::of(&state.as_planned());
+        let mapping = Mapping::new(state.rules.clone());
+        let mut facts = state.facts();
+        for values in [&mut facts.base, &mut facts.postgres, &mut facts.salesforce] {
+            values.iter_mut().for_each(|values| values.extend([lost()]));
+        }
+        facts.late_writes.push(unmapped.clone());
+        let placed = facts.placed(&mapping);
+        assert_eq!(placed, state.facts().placed(&mapping));
         assert_eq!(
-            facts.plan(&state.rules),
+            plan_record(&mapping, &placed).named(&mapping),
             state.plan(),
-            "{state:?}\n{facts:?}"
+            "{state:?}"
         );
     });
 }
@@ -403,14 +407,14 @@ fn no_value_is_replaced_unlogged_or_invented() {
             let held = &state.side(side).fields;
             for field in state.rules.fields.keys() {
                 let lost = match write {
-                    SideWrite::None | SideWrite::Create(_) => false,
-                    SideWrite::Update(fields) => fields
+                    NamedWrite::None | NamedWrite::Create(_) => false,
+                    NamedWrite::Update(fields) => fields
                         .get(field)
                         .is_some_and(|new| held.get(field) != Some(new)),
-                    SideWrite::Delete | SideWrite::SoftDelete => true,
+                    NamedWrite::Delete | NamedWrite::SoftDelete => true,
                 };
                 if lost && is_edit(state, side, field) {
-                    let logged = |lost: &DiscardedValue| {
+                    let logged = |lost: &DiscardedValue<FieldName>| {
                         (&lost.field, lost.side, Some(&lost.value))
                             == (field, side, held.get(field))
                     };
@@ -438,10 +442,10 @@ fn no_value_is_replaced_unlogged_or_invented() {
 fn a_base_waits_for_the_write_that_makes_it_true() {
     everywhere(&|state| {
         let plan = state.plan();
-        for (field, step) in &plan.base_advance {
+        for (field, step) in plan.base_advance.iter() {
             let held = |side: SourceSystem| state.side(side).fields.get(field) == Some(&step.value);
-            let sent = |write: &SideWrite| {
-                let created = matches!(write, SideWrite::Create(_));
+            let sent = |write: &NamedWrite| {
+                let created = matches!(write, NamedWrite::Create(_));
                 let sent = write.fields().and_then(|fields| fields.get(field));
                 sent == Some(&step.value) || (created && step.value == Value::Null)
             };
@@ -473,11 +477,12 @@ fn a_field_is_decided_without_regard_to_the_other_field() {
         .plan();
         let name = field("Name");
         assert_eq!(
-            both.explanation.fields[&name], alone.explanation.fields[&name],
+            both.explanation.fields.get(&name),
+            alone.explanation.fields.get(&name),
             "{held:?}"
         );
         let written =
-            |write: &SideWrite| write.fields().and_then(|fields| fields.get(&name)).cloned();
+            |write: &NamedWrite| write.fields().and_then(|fields| fields.get(&name)).cloned();
         assert_eq!(
             written(&both.to_postgres),
             written(&alone.to_postgres),
@@ -511,13 +516,13 @@ fn exchanging_the_sides_exchanges_the_plan() {
     });
 }
 
-fn exchanged(plan: RecordPlan) -> RecordPlan {
+fn exchanged(plan: NamedPlan) -> NamedPlan {
     let after = |after| match after {
         Confirmation::Agreed => Confirmation::Agreed,
         Confirmation::Postgres => Confirmation::Salesforce,
         Confirmation::Salesforce => Confirmation::Postgres,
     };
-    let mut plan = RecordPlan {
+    let mut plan = NamedPlan {
         to_postgres: plan.to_salesforce.clone(),
         to_salesforce: plan.to_postgres.clone(),
         ..plan
@@ -562,10 +567,10 @@ fn exchanged_rule(rule: Rule) -> Rule {
 }
 
 /// Nulls are left out of a create in Salesforce and sent in one in Postgres.
-fn without_created_nulls(mut plan: RecordPlan) -> RecordPlan {
+fn without_created_nulls(mut plan: NamedPlan) -> NamedPlan {
     let mut created = false;
     for write in [&mut plan.to_postgres, &mut plan.to_salesforce] {
-        if let SideWrite::Create(fields) = write {
+        if let NamedWrite::Create(fields) = write {
             fields.retain(|_, value| *value != Value::Null);
             created = true;
         }
@@ -596,7 +601,7 @@ fn deletes_against_edits_follow_their_policy_everywhere() {
         let plan = state.plan();
         let deletes = [&plan.to_postgres, &plan.to_salesforce]
             .iter()
-            .any(|write| matches!(write, SideWrite::Delete | SideWrite::SoftDelete));
+            .any(|write| matches!(write, NamedWrite::Delete | NamedWrite::SoftDelete));
         let against_edit = plan
             .conflicts
             .iter()
@@ -633,9 +638,11 @@ fn a_filtered_out_record_is_written_only_when_it_leaves() {
         let row = state.postgres.presence == Presence::Present;
         let closed = state.rules.direction == Direction::ToSalesforce;
         let expected = match state.rules.on_filter_exit {
-            OnFilterExit::SoftDelete if state.agreed && row && !closed => SideWrite::SoftDelete,
-            OnFilterExit::Delete if state.agreed && row && !closed => SideWrite::Delete,
-            OnFilterExit::Keep | OnFilterExit::SoftDelete | OnFilterExit::Delete => SideWrite::None,
+            OnFilterExit::SoftDelete if state.agreed && row && !closed => NamedWrite::SoftDelete,
+            OnFilterExit::Delete if state.agreed && row && !closed => NamedWrite::Delete,
+            OnFilterExit::Keep | OnFilterExit::SoftDelete | OnFilterExit::Delete => {
+                NamedWrite::None
+            }
         };
         assert_eq!(plan.to_postgres, expected, "{state:?}");
     });
@@ -649,7 +656,7 @@ fn a_returning_record_is_linked_and_loses_nothing_unlogged() {
         }
         let mut back = state.after(&state.plan());
         back.salesforce.presence = Presence::Present;
-        back.salesforce.fields = Payload::from([
+        back.salesforce.fields = Values::from_iter([
             (field("Name"), Value::text("v9")),
             (field("id"), Value::text("K1")),
         ]);
@@ -658,10 +665,13 @@ fn a_returning_record_is_linked_and_loses_nothing_unlogged() {
             return;
         }
         let row = back.postgres.presence == Presence::Present;
-        let created = matches!(plan.to_postgres, SideWrite::Create(_));
+        let created = matches!(plan.to_postgres, NamedWrite::Create(_));
         assert_eq!(created, !row, "{back:?}\n{plan:?}");
         assert!(
-            !matches!(plan.to_salesforce, SideWrite::Create(_) | SideWrite::Delete),
+            !matches!(
+                plan.to_salesforce,
+                NamedWrite::Create(_) | NamedWrite::Delete
+            ),
             "{back:?}"
         );
     });

@@ -135,10 +135,8 @@ impl Story {
 
     pub(crate) fn remote_state(&self) -> String {
         let fields = &self.link.remote_state.fields;
-        let shown = fields
-            .iter()
-            .map(|(field, held)| (field.clone(), held.value.clone()));
-        listed(&shown.collect()).trim().to_owned()
+        let shown = fields.iter().map(|(field, held)| (field, &held.value));
+        listed(shown).trim().to_owned()
     }
 
     pub(crate) fn is_late(&self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! A leased record with its locked rows and the planner's decision about exactly these rows.
 
-use crate::model::intent::WriteAction;
-use crate::ports::apply_store::{NewIntent, PlannedPostgres, RecordDecision};
+use crate::model::intent::{Intent, WriteAction};
+use crate::ports::apply_store::{PlannedPostgres, RecordDecision};
 use crate::ports::record::{ObservedRecord, ParkReason};
 use crate::ports::{MappedObject, RecordPlanner};
 use crate::store::error::RowRefusal;
@@ -122,7 +122,7 @@ impl PlannedRow<'_> {
             Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) => true,
             Some(PlannedPostgres::Insert(_) | PlannedPostgres::Update(_)) | None => false,
         };
-        let deletes = |intent: &NewIntent| intent.action == WriteAction::Delete;
+        let deletes = |intent: &Intent| intent.action == WriteAction::Delete;
         row_goes || intent.as_ref().is_some_and(deletes)
     }
 

@@ -7,14 +7,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::model::ids::{FieldName, RecordId};
+use crate::model::intent::Intent;
 use crate::model::link::{AutomationOverride, Presence};
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
+use crate::planner::route::Routable;
 use crate::ports::apply_store::{
-    IntendedWrite, NewIntent, PlanEvidence, PlanRules, PlannedRecord, PostgresSettlement,
-    RecordDecision,
+    IntendedWrite, PlanRules, PlannedRecord, PostgresSettlement, RecordDecision,
 };
 use crate::ports::record::{LeasedTask, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, StoreError};
@@ -68,7 +69,7 @@ struct BatchWrites {
     links: Vec<KnownRecord>,
     moved: Vec<RecordId>,
     aliases: Vec<RawAlias>,
-    intents: Vec<(LeasedTask, NewIntent)>,
+    intents: Vec<Intent>,
     conflicts: Vec<ConflictRow>,
     /// Records that were planned again.
     replanned: Vec<Uuid>,
@@ -151,14 +152,16 @@ impl BatchWrites {
                     postgres: _,
                     intent,
                     automation_overrides,
-                    evidence,
+                    facts,
+                    rules,
                     withheld,
                 } => {
                     let done = Done {
                         row_stood,
                         before,
                         plan,
-                        evidence,
+                        facts,
+                        rules,
                         intent,
                         automation_overrides,
                         withheld,
@@ -264,15 +267,15 @@ impl BatchWrites {
                         xid: None,
                     });
                 }
-                self.intents.push((candidate.lease.clone(), intent.clone()));
-                let write = IntendedWrite {
+                self.intents.push(intent.clone());
+                let write = Box::new(IntendedWrite {
                     lease: candidate.lease.clone(),
                     intent,
                     salesforce_id: known.link.salesforce_id.clone(),
                     withheld: done.withheld,
-                    plan: done.plan,
-                    seen_ms: done.evidence.facts.changed_at_ms.salesforce,
-                };
+                    routable: Routable::of(&done.plan),
+                    seen_ms: done.facts.changed_at_ms.salesforce,
+                });
                 self.planned
                     .push(PlannedRecord::Intended { write, wrote_row });
             }
@@ -309,17 +312,18 @@ impl BatchWrites {
 
     fn evidence(&mut self, mapped: &MappedObject, candidate: &Candidate, done: &Done) {
         let record_id = candidate.lease.record_id;
+        let rules = &done.rules;
         self.replanned.push(record_id.0);
         self.conflicts.extend(ConflictRow::all(
             mapped,
             &candidate.known.link,
             done.before.as_ref(),
-            &done.plan,
+            (&rules.mapping, &done.plan),
         ));
         self.lost
             .extend(done.plan.discarded.iter().map(|discarded| DiscardedValue {
                 record_id,
-                field: discarded.field.clone(),
+                field: rules.mapping.name(discarded.field).clone(),
                 side: enum_text(discarded.side),
                 value: [discarded.value.to_json()],
                 rule: enum_text(discarded.rule),
@@ -327,7 +331,6 @@ impl BatchWrites {
         if done.plan.is_settled() && done.plan.base_advance.is_empty() {
             return;
         }
-        let rules = &done.evidence.rules;
         self.rules.insert(rules.hash.clone(), Arc::clone(rules));
         self.journal.push(JournalLine {
             tenant: mapped.tenant.to_string(),
@@ -343,7 +346,7 @@ impl BatchWrites {
                 .as_ref()
                 .map(ToString::to_string),
             org_epoch: Some(mapped.org_epoch.0),
-            payload: serde_json::to_value(DecisionLine::of(done)).ok(),
+            payload: serde_json::to_value(DecisionLine::of(candidate, done)).ok(),
             config_hash: Some(mapped.config_hash.to_string()),
             ..JournalLine::default()
         });
@@ -446,17 +449,33 @@ fn suppressed(mapped: &MappedObject) -> ParkReason {
 #[derive(Serialize)]
 struct DecisionLine<'d> {
     #[serde(flatten)]
-    plan: &'d RecordPlan,
-    input: &'d RecordFacts,
+    plan: RecordPlan<FieldName>,
+    input: RecordFacts<FieldName>,
     rules: &'d str,
 }
 
 impl<'d> DecisionLine<'d> {
-    fn of(done: &'d Done) -> Self {
+    /// Names the fields of a decision. What is known of fields that are no longer mapped is kept as
+    /// evidence too, although no plan reads it.
+    fn of(candidate: &Candidate, done: &'d Done) -> Self {
+        let Done { facts, rules, .. } = done;
+        let sides = (**facts).clone().named(&rules.mapping);
+        let known = RecordFacts::of(
+            &candidate.known.link,
+            &candidate.intents,
+            candidate.clock_skew_ms,
+            |field| Some(field.clone()),
+        );
         Self {
-            plan: &done.plan,
-            input: &done.evidence.facts,
-            rules: &done.evidence.rules.hash,
+            plan: (*done.plan).clone().named(&rules.mapping),
+            input: RecordFacts {
+                base: known.base,
+                late_writes: known.late_writes,
+                automation_overrides: known.automation_overrides,
+                under_way: known.under_way,
+                ..sides
+            },
+            rules: &rules.hash,
         }
     }
 }
@@ -466,8 +485,9 @@ struct Done {
     row_stood: bool,
     before: Option<PostgresRow>,
     plan: Box<RecordPlan>,
-    evidence: Box<PlanEvidence>,
-    intent: Option<NewIntent>,
+    facts: Box<RecordFacts>,
+    rules: Arc<PlanRules>,
+    intent: Option<Intent>,
     automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     withheld: Vec<ParkReason>,
     row: Option<RowOutcome>,
@@ -487,9 +507,10 @@ impl Done {
             .link
             .automation_overrides
             .clone_from(&self.automation_overrides);
-        for (field, advance) in &self.plan.base_advance {
+        for (field, advance) in self.plan.base_advance.iter() {
             if advance.after == Confirmation::Agreed {
-                known.link.base.insert(field.clone(), advance.value.clone());
+                let name = self.rules.mapping.name(*field).clone();
+                known.link.base.insert(name, advance.value.clone());
             }
         }
         if let Some(settlement) = &self.settlement {

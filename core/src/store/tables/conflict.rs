@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::model::fields::FieldId;
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::link::RemoteState;
 use crate::model::value::Value;
 use crate::model::{SourceSystem, SyncLink};
+use crate::planner::mapping::Mapping;
 use crate::planner::record::{FieldConflict, RecordPlan};
 use crate::planner::rule::Rule;
 use crate::ports::record::PostgresRow;
@@ -208,9 +210,10 @@ impl ConflictRow {
         mapped: &MappedObject,
         link: &SyncLink,
         row: Option<&PostgresRow>,
-        plan: &RecordPlan,
+        (mapping, plan): (&Mapping, &RecordPlan),
     ) -> Vec<Self> {
-        let of = |field: Option<&FieldName>, conflict: Option<&FieldConflict>| {
+        let of = |field: Option<FieldId>, conflict: Option<&FieldConflict>| {
+            let field = field.map(|field| mapping.name(field));
             let wrapped = |value: Option<&Value>| value.map(|value| [value.to_json()]);
             let seen = seen(mapped, &link.remote_state, row, field);
             Self {
@@ -227,13 +230,13 @@ impl ConflictRow {
         let found = plan
             .conflicts
             .iter()
-            .map(|conflict| of(conflict.field.as_ref(), Some(conflict)));
+            .map(|conflict| of(conflict.field, Some(conflict)));
         let waiting = plan
             .explanation
             .fields
             .iter()
             .filter(|(_, rule)| **rule == Rule::WriteUnderWay)
-            .map(|(field, _)| of(Some(field), None));
+            .map(|(field, _)| of(Some(*field), None));
         found.chain(waiting).collect()
     }
 }

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Payload;
-use crate::ports::apply_store::NewIntent;
 use crate::ports::record::{LeasedTask, ParkReason, RefusedValue};
 use crate::ports::salesforce::Refusal;
 use crate::ports::{MappedObject, StoreError};
@@ -66,21 +65,18 @@ pub(crate) async fn live_intents(
 pub(crate) async fn insert_intents(
     tx: &mut Tx,
     mapped: &MappedObject,
-    intents: &[(LeasedTask, NewIntent)],
+    intents: &[Intent],
 ) -> Result<(), StoreError> {
     if intents.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = intents.iter().map(|(_, new)| new.intent_id.0).collect();
+    let ids: Vec<Uuid> = intents.iter().map(|new| new.intent_id.0).collect();
     let (records, tokens): (Vec<Uuid>, Vec<i64>) = intents
         .iter()
-        .map(|(lease, _)| (lease.record_id.0, lease.token.0))
+        .map(|new| (new.record_id.0, new.fencing_token.0))
         .unzip();
-    let (actions, lanes): (Vec<String>, Vec<String>) = intents
-        .iter()
-        .map(|(_, new)| (enum_text(new.action), enum_text(new.lane)))
-        .unzip();
-    let fields: Vec<Json<&Payload>> = intents.iter().map(|(_, new)| Json(&new.fields)).collect();
+    let actions: Vec<String> = intents.iter().map(|new| enum_text(new.action)).collect();
+    let fields: Vec<Json<&Payload>> = intents.iter().map(|new| Json(&new.fields)).collect();
     tx.run(
         "recording intents",
         sqlx::query(
@@ -89,9 +85,10 @@ pub(crate) async fn insert_intents(
             )
             select
                 new.intent_id, task.record_id, task.tenant, task.object, new.token, new.action, new.fields,
-                new.lane, task.lease_until, $2
-            from unnest($1::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $7::text[]) as new (
-                intent_id, record_id, token, action, fields, lane
+                -- How it travels by REST is chosen later, among all writes of the round.
+                'rest', task.lease_until, $2
+            from unnest($1::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[]) as new (
+                intent_id, record_id, token, action, fields
             )
             join syncline.sync_task as task using (record_id)",
         )
@@ -100,8 +97,7 @@ pub(crate) async fn insert_intents(
         .bind(records)
         .bind(tokens)
         .bind(actions)
-        .bind(fields)
-        .bind(lanes),
+        .bind(fields),
     )
     .await?;
     Ok(())

@@ -11,8 +11,8 @@ pub(crate) async fn keep_rules(
     tx: &mut Tx,
     rules: impl Iterator<Item = &Arc<PlanRules>>,
 ) -> Result<(), StoreError> {
-    let (hashes, rules): (Vec<&str>, Vec<&serde_json::Value>) = rules
-        .map(|rules| (rules.hash.as_str(), &rules.rules))
+    let (hashes, rules): (Vec<&str>, Vec<serde_json::Value>) = rules
+        .map(|rules| (rules.hash.as_str(), rules.to_json()))
         .unzip();
     if hashes.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
 // Outcomes and lanes of a batch, in words.
-import type { BatchLane } from "@syncline/planner";
+import type { Lane } from "@syncline/planner";
 import type { IconName } from "../parts/icon";
 import { VERDICT_NAMES } from "../plan";
 import type { RowOutcome } from "./messages";
@@ -20,7 +20,7 @@ export const OUTCOMES: Readonly<Record<RowOutcome, Words>> = {
   refused: { label: "Cannot be used", icon: "close", tone: "refused" },
 };
 
-export const LANES: Readonly<Record<BatchLane, Words>> = {
+export const LANES: Readonly<Record<Lane, Words>> = {
   single: { label: "Single REST calls", icon: "salesforce", tone: "salesforce" },
   collections: { label: "sObject Collections", icon: "salesforce", tone: "salesforce" },
   composite_graph: { label: "Composite graph", icon: "salesforce", tone: "salesforce" },

@@ -1,5 +1,5 @@
 // A batch in figures: outcomes, lanes, and calls against the org's limits.
-import type { BatchLane, BatchSummary } from "@syncline/planner";
+import type { Lane, BatchSummary } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { USUAL, costOf, duration, type Assumptions } from "../batch/cost";
@@ -58,7 +58,7 @@ function outcomeBars(rows: readonly Row[]): Bar[] {
 }
 
 function laneBars(summary: BatchSummary): Bar[] {
-  return (Object.keys(LANES) as BatchLane[]).flatMap((key) => {
+  return (Object.keys(LANES) as Lane[]).flatMap((key) => {
     const load = summary.lanes[key];
     if (load === undefined) return [];
     const calls = load.calls === 1 ? "1 call" : `${count(load.calls)} calls`;

@@ -1,5 +1,5 @@
 // Every record of the batch, filtered as a person likes, each to open in the record view.
-import type { BatchLane } from "@syncline/planner";
+import type { Lane } from "@syncline/planner";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { openRow } from "../batch/client";
@@ -13,7 +13,7 @@ import { VirtualList } from "./virtual-list";
 
 export interface BatchRowsProps {
   readonly rows: readonly Row[];
-  readonly routes: readonly BatchLane[];
+  readonly routes: readonly Lane[];
   readonly outcome: string | undefined;
   readonly lane: string | undefined;
   readonly onOutcome: (key: string | undefined) => void;
@@ -91,7 +91,7 @@ function Choice({ label, value, words, onChange }: ChoiceProps): JSX.Element {
   );
 }
 
-function RowLine({ row, lane }: { readonly row: Row | undefined; readonly lane: BatchLane | undefined }): JSX.Element | null {
+function RowLine({ row, lane }: { readonly row: Row | undefined; readonly lane: Lane | undefined }): JSX.Element | null {
   if (row === undefined) return null;
   const words = OUTCOMES[row.outcome];
   return (
