@@ -89,7 +89,8 @@ impl<T: Copy> BySide<T> {
     derive(ts_rs::TS),
     ts(concrete(F = FieldName))
 )]
-#[serde(deny_unknown_fields, bound(deserialize = "F: Deserialize<'de> + Ord"))]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "F: Deserialize<'de> + Ord"))]
 pub struct RecordFacts<F = FieldId> {
     /// The external id the record is known by.
     pub external_id: String,

@@ -58,12 +58,9 @@ pub struct RecordPlan<F = FieldId> {
     derive(ts_rs::TS),
     ts(concrete(F = FieldName))
 )]
-#[serde(
-    rename_all = "snake_case",
-    tag = "write",
-    content = "fields",
-    bound(deserialize = "F: Deserialize<'de> + Ord")
-)]
+// Two attributes: the TypeScript declarations are made from the one they can parse.
+#[serde(rename_all = "snake_case", tag = "write", content = "fields")]
+#[serde(bound(deserialize = "F: Deserialize<'de> + Ord"))]
 pub enum SideWrite<F = FieldId> {
     /// Nothing.
     None,

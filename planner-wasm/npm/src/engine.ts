@@ -446,7 +446,7 @@ export type SecretRef = string;
 export type Seed = "refuse" | "salesforce" | "postgres";
 
 /** A write to one side. */
-export type SideWrite = "None" | { "Create": { [key in FieldName]: Value } } | { "Update": { [key in FieldName]: Value } } | "Delete" | "SoftDelete";
+export type SideWrite = { "write": "none" } | { "write": "create", "fields": { [key in FieldName]: Value } } | { "write": "update", "fields": { [key in FieldName]: Value } } | { "write": "delete" } | { "write": "soft_delete" };
 
 /** A position in a source: opaque for Salesforce, a number for Postgres, a name for snapshots.
  *
