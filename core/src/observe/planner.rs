@@ -18,7 +18,7 @@ use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
-use crate::planner::record::{Confirmation, RecordPlan, SideWrite, plan_record};
+use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PostgresSettlement, RecordDecision};
 use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner};
@@ -27,6 +27,18 @@ use super::sides::{
     Invalid, MappedField, Unplannable, is_soft_deleted, mapped_fields, postgres_side, row_content,
     salesforce_side, unreadable_fields, wire_columns,
 };
+
+/// Returns whether the row has a value for a field that the Salesforce record has not shown yet. A create
+/// sends no nulls, so until its event comes, nothing is known of the fields that it did not send.
+fn has_value_for_unseen(plan: &RecordPlan, facts: &RecordFacts) -> bool {
+    let (Some(row), Some(_), false) = (&facts.postgres, &facts.salesforce, facts.filtered_out)
+    else {
+        return false;
+    };
+    plan.explanation.fields.iter().any(|(field, rule)| {
+        *rule == Rule::NotSeen && row.get(field).is_some_and(|value| *value != Value::Null)
+    })
+}
 
 /// Plans the records of one object.
 pub(crate) struct ObjectPlanner<'a> {
@@ -107,6 +119,13 @@ impl<'a> ObjectPlanner<'a> {
         }
         let facts = self.facts(observed, postgres, salesforce);
         let plan = plan_record(self.mapping(), &facts);
+        let just_read = observed
+            .lease
+            .as_ref()
+            .is_none_or(|lease| lease.needs_refresh);
+        if !just_read && has_value_for_unseen(&plan, &facts) {
+            return RecordDecision::Refresh;
+        }
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
         let intent = match self.intent(observed, &plan, &withheld) {

@@ -29,4 +29,5 @@ mod row_security;
 mod running;
 mod stage;
 mod streams;
+mod unseen_fields;
 mod wake_ups;

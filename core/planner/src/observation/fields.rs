@@ -113,8 +113,15 @@ pub(super) fn unexplained(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     let applied = pending
         .iter()
         .any(|intent| intent.state == IntentState::Applied);
+    // Of the same second as a read before our write: it may show the record as it was then.
+    let may_be_older = shown.order == VersionOrder::Incomparable
+        && shown
+            .prior
+            .as_ref()
+            .is_some_and(|prior| prior.version != Version::default());
     match (pending.first(), record.seen.ours, applied) {
         (None, _, _) => foreign(record, shown, false),
+        (Some(_), true, _) if may_be_older => record.apply(Effect::NeedsRefresh),
         (Some(intent), true, _) => {
             writes::automation_override(record, intent, field, value);
             record.apply(Effect::Echoed(intent.intent_id, field.clone()));
