@@ -165,7 +165,7 @@ impl SessionCache {
         })
     }
 
-    /// Returns the session; logs in if there is none yet.
+    /// Returns the session, and logs in first if necessary.
     pub(super) async fn current(&self) -> Result<Arc<Session>, SalesforceError> {
         match self.cached() {
             Some(session) => Ok(session),

@@ -113,8 +113,8 @@ fn assignments(
     Ok(assignments.join(", "))
 }
 
-/// Returns a value that no row has. Where there is none that is known to fit (a date, an enum), it is the
-/// row's own, and Postgres refuses the write that follows as it did before.
+/// Returns a value that no row has. For types without a safe placeholder (dates, enums) the row keeps its
+/// value, and Postgres refuses the next write as before.
 fn placeholder(mapped: &MappedObject, name: &str, column_type: &ColumnType) -> String {
     match column_type.kind {
         ColumnKind::Text | ColumnKind::Varchar | ColumnKind::Char | ColumnKind::Citext => {
