@@ -108,14 +108,24 @@ create table syncline.engine_tx (
     constraint engine_tx_pkey primary key (xid)
 );
 
--- Deletes are counted per object and hour: too many of them wait for a person. The row stays locked from
--- the count to the commit, so that concurrent workers cannot exceed the limit together.
+-- Deletes are counted per object: too many of them wait for a person. The row stays locked from the count to
+-- the commit, so that concurrent workers cannot exceed the limit together.
 create table syncline.sync_delete_guard (
     tenant text not null,
     object text not null,
-    window_began_at timestamptz not null default syncline.clock(),
-    deletes bigint not null default 0,
     -- A person approved deletes until this time: no delete is withheld before it.
     approved_until timestamptz,
     constraint sync_delete_guard_pkey primary key (tenant, object)
 );
+
+-- The deletes of the last day that nobody approved, one row a record: at most as many as pass without approval.
+create table syncline.sync_delete (
+    record_id uuid not null,
+    tenant text not null,
+    object text not null,
+    deleted_at timestamptz not null default syncline.clock(),
+    constraint sync_delete_pkey primary key (record_id)
+);
+
+create index sync_delete_deleted_at_idx
+    on syncline.sync_delete (tenant, object, deleted_at);

@@ -71,10 +71,12 @@
 -- table sync_dead_letter.created_at timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.closed_at timestamp with time zone
 -- table sync_dead_letter.outcome text
+-- table sync_delete.record_id uuid not null
+-- table sync_delete.tenant text not null
+-- table sync_delete.object text not null
+-- table sync_delete.deleted_at timestamp with time zone not null default syncline.clock()
 -- table sync_delete_guard.tenant text not null
 -- table sync_delete_guard.object text not null
--- table sync_delete_guard.window_began_at timestamp with time zone not null default syncline.clock()
--- table sync_delete_guard.deletes bigint not null default 0
 -- table sync_delete_guard.approved_until timestamp with time zone
 -- table sync_discarded_value.discarded_value_id bigint not null generated always as identity
 -- table sync_discarded_value.record_id uuid not null
@@ -208,6 +210,7 @@
 -- constraint sync_control_pkey on sync_control PRIMARY KEY (tenant)
 -- constraint sync_dead_letter_origin_check on sync_dead_letter CHECK ((origin = ANY (ARRAY['outbox'::text, 'observation'::text, 'task'::text])))
 -- constraint sync_dead_letter_pkey on sync_dead_letter PRIMARY KEY (dead_letter_id)
+-- constraint sync_delete_pkey on sync_delete PRIMARY KEY (record_id)
 -- constraint sync_delete_guard_pkey on sync_delete_guard PRIMARY KEY (tenant, object)
 -- constraint sync_discarded_value_pkey on sync_discarded_value PRIMARY KEY (discarded_value_id)
 -- constraint sync_discarded_value_side_check on sync_discarded_value CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
@@ -244,6 +247,8 @@
 -- CREATE INDEX sync_dead_letter_open_idx ON syncline.sync_dead_letter USING btree (tenant, object, dead_letter_id) WHERE (closed_at IS NULL)
 -- CREATE INDEX sync_dead_letter_record_id_idx ON syncline.sync_dead_letter USING btree (record_id) WHERE (closed_at IS NULL)
 -- CREATE UNIQUE INDEX sync_dead_letter_pkey ON syncline.sync_dead_letter USING btree (dead_letter_id)
+-- CREATE INDEX sync_delete_deleted_at_idx ON syncline.sync_delete USING btree (tenant, object, deleted_at)
+-- CREATE UNIQUE INDEX sync_delete_pkey ON syncline.sync_delete USING btree (record_id)
 -- CREATE UNIQUE INDEX sync_delete_guard_pkey ON syncline.sync_delete_guard USING btree (tenant, object)
 -- CREATE INDEX sync_discarded_value_logged_at_idx ON syncline.sync_discarded_value USING btree (logged_at)
 -- CREATE INDEX sync_discarded_value_record_id_idx ON syncline.sync_discarded_value USING btree (record_id, field)

@@ -227,9 +227,10 @@ pub(crate) enum Deadletters {
 pub(crate) enum Deletes {
     /// Approve the deletes of an object: those that are withheld, and all of the next hour.
     ///
-    /// The delete guard withholds deletes when more than `deletes.max_per_hour` of them (100 unless
-    /// configured) and more than a tenth of the records would be deleted within an hour, for example after a
-    /// truncate or a mistake in `where`. A record that was restored meanwhile is not deleted.
+    /// The delete guard withholds all deletes that wait when more than `deletes.max_per_hour` of them (100
+    /// unless configured) would be made within an hour, `deletes.max_per_day` (three times as many) or more than
+    /// half of the records within a day, for example after a truncate or a mistake in `where`. A record that was
+    /// restored meanwhile is not deleted.
     #[command(
         after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme"
     )]

@@ -372,6 +372,9 @@ pub struct Deletes {
     /// Deletes of an hour that need no approval, on either side; 0: no limit. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_hour: Option<u32>,
+    /// The same of a day. Absent: three times those of an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_day: Option<u32>,
 }
 
 /// Deletes of an hour that need no approval unless the object sets another limit: about as many as one
@@ -382,6 +385,12 @@ impl Deletes {
     /// Returns how many deletes of an hour need no approval; 0: no limit.
     pub fn max_per_hour(&self) -> u32 {
         self.max_per_hour.unwrap_or(MAX_DELETES_PER_HOUR)
+    }
+
+    /// Returns how many deletes of a day need no approval, where those of an hour have a limit.
+    pub fn max_per_day(&self) -> u32 {
+        self.max_per_day
+            .unwrap_or_else(|| self.max_per_hour().saturating_mul(3))
     }
 }
 

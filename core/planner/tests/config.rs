@@ -354,6 +354,12 @@ fn impossible_combinations_are_refused() {
         &at("lanes"),
         "below rest_max",
     );
+    check(
+        &object("deletes = { max_per_day = 99 }", ""),
+        8,
+        &at("deletes.max_per_day"),
+        "below max_per_hour",
+    );
 }
 
 #[test]

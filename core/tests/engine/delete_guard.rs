@@ -20,6 +20,24 @@ async fn agreed(accounts: usize) -> Stage {
     stage
 }
 
+impl Stage {
+    /// Deletes the rows of these numbers, and does all work.
+    async fn delete_rows(&self, numbers: std::ops::RangeInclusive<i32>) {
+        let (first, last) = numbers.into_inner();
+        self.sql(&format!(
+            "delete from account where external_id in (select 'a-' || n from generate_series({first}, {last}) as n)"
+        ))
+        .await;
+        self.drain().await;
+    }
+
+    /// Makes the deletes so far an hour older.
+    async fn an_hour_later(&self) {
+        self.sql("update syncline.sync_delete set deleted_at = deleted_at - interval '61 minutes'")
+            .await;
+    }
+}
+
 async fn withheld(stage: &Stage) -> i64 {
     let status = stage.store.status(&stage.tenant).await.unwrap();
     status.objects.iter().map(|of| of.withheld_deletes).sum()
@@ -42,7 +60,10 @@ async fn emptied_table_deletes_nothing_and_rows_may_return() {
     let dead_letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
     let dead_letter = dead_letter.unwrap().remove(0);
     assert_eq!(dead_letter.code, "mass_delete");
-    for expected in ["8 of 8 Account", "syncline deletes approve Account"] {
+    for expected in [
+        "8 in an hour, Account has 8 records",
+        "syncline deletes approve Account",
+    ] {
         assert!(
             dead_letter.message.contains(expected),
             "{}",
@@ -62,10 +83,7 @@ async fn emptied_table_deletes_nothing_and_rows_may_return() {
 #[tokio::test]
 async fn approval_allows_all_deletes_for_an_hour() {
     let stage = agreed(10).await;
-    stage
-        .sql("delete from account where external_id <> 'a-1' and external_id <> 'a-2'")
-        .await;
-    stage.drain().await;
+    stage.delete_rows(3..=10).await;
     assert_eq!(
         (stage.org.count("Account"), withheld(&stage).await),
         (10, 8)
@@ -99,47 +117,127 @@ async fn rows_of_deleted_records_stay_until_approved() {
 
 #[tokio::test]
 async fn single_deletes_of_an_hour_are_counted_together() {
-    let stage = agreed(8).await;
+    let stage = agreed(30).await;
     for n in 1..=5 {
-        stage
-            .sql(&format!("delete from account where external_id = 'a-{n}'"))
-            .await;
-        stage.drain().await;
+        stage.delete_rows(n..=n).await;
     }
-    assert_eq!((stage.org.count("Account"), withheld(&stage).await), (5, 2));
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (27, 2)
+    );
 
-    // After an hour the count starts again.
-    stage
-        .sql(
-            "update syncline.sync_delete_guard set window_began_at = syncline.clock() - interval '61 minutes'",
-        )
-        .await;
-    stage
-        .sql("delete from account where external_id = 'a-6'")
-        .await;
-    stage.drain().await;
-    assert_eq!(stage.org.count("Account"), 4);
+    // After an hour the three that were made do not count any more, and the two that wait still do.
+    stage.an_hour_later().await;
+    stage.delete_rows(6..=6).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (26, 2)
+    );
+    stage.delete_rows(7..=7).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (26, 3)
+    );
 }
 
 #[tokio::test]
-async fn deletes_of_a_small_share_need_no_approval() {
+async fn deletes_of_a_day_are_counted_together() {
+    let stage = agreed(40).await;
+    for hour in 0..3 {
+        stage.delete_rows(hour * 3 + 1..=hour * 3 + 3).await;
+        stage.an_hour_later().await;
+    }
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (31, 0)
+    );
+    stage.delete_rows(10..=10).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (31, 1)
+    );
+    stage
+        .sql("update syncline.sync_delete set deleted_at = deleted_at - interval '1 day'")
+        .await;
+    stage.delete_rows(11..=11).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (30, 1)
+    );
+}
+
+#[tokio::test]
+async fn no_part_of_too_many_deletes_passes() {
+    let stage = agreed(60).await;
+    stage.delete_rows(1..=6).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (60, 6),
+        "a small share of a large table waits like any other"
+    );
+
+    // A round that sees only one of the deletes counts those that are not due yet.
     let stage = agreed(60).await;
     stage
-        .sql("delete from account where external_id in ('a-1', 'a-2', 'a-3', 'a-4', 'a-5', 'a-6')")
+        .sql("delete from account where external_id in ('a-1', 'a-2', 'a-3', 'a-4')")
         .await;
-    stage.drain().await;
-    assert_eq!(
-        (stage.org.count("Account"), withheld(&stage).await),
-        (54, 0)
-    );
+    stage.capture_postgres().await;
     stage
-        .sql("delete from account where external_id = 'a-7'")
+        .sql(
+            "update syncline.sync_task set due_at = syncline.clock() + interval '1 hour'
+            where record_id in (select record_id from syncline.sync_link where external_id <> 'a-1')",
+        )
         .await;
-    stage.drain().await;
+    stage.apply("Account").await;
     assert_eq!(
         (stage.org.count("Account"), withheld(&stage).await),
-        (54, 1)
+        (60, 1)
     );
+}
+
+#[tokio::test]
+async fn half_of_a_small_table_waits_on_both_sides() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) select 'a-' || n, 'A' from generate_series(1, 20) as n")
+        .await;
+    stage.drain().await;
+    stage.delete_rows(1..=11).await;
+    assert_eq!(
+        (stage.org.count("Account"), withheld(&stage).await),
+        (20, 11)
+    );
+
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) select 'a-' || n, 'A' from generate_series(1, 20) as n")
+        .await;
+    stage.drain().await;
+    for n in 1..=11 {
+        let id = stage.org.id_of("Account", &format!("a-{n}")).unwrap();
+        stage.org.delete(&id);
+    }
+    stage.drain().await;
+    let rows = stage.one("select count(*) from account").await;
+    assert_eq!((rows, withheld(&stage).await), (json!(20), 11));
+}
+
+#[tokio::test]
+async fn rows_of_a_mistaken_filter_wait_for_approval() {
+    let lines = "deletes = { max_per_hour = 3 }\nwhere = \"Industry = 'Energy'\"\non_filter_exit = \"delete\"";
+    let stage = Stage::with_mapping(&with_line(lines)).await;
+    let energy =
+        |n: i32| json!({"Name": "E", "Industry": "Energy", "External_Id__c": format!("e-{n}")});
+    let ids: Vec<String> = (1..=8)
+        .map(|n| stage.org.insert("Account", energy(n)))
+        .collect();
+    stage.drain().await;
+    for id in &ids[..4] {
+        stage.org.update(id, json!({"Industry": "Banking"}));
+    }
+    stage.drain().await;
+    let rows = stage.one("select count(*) from account").await;
+    assert_eq!((rows, withheld(&stage).await), (json!(8), 4));
 }
 
 #[tokio::test]

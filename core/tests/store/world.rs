@@ -358,6 +358,7 @@ pub(crate) fn account() -> ObjectSync {
             on_edit: DeleteOnEdit::Manual,
             column: None,
             max_per_hour: None,
+            max_per_day: None,
         },
         lanes: LaneThresholds::default(),
         filter: None,

@@ -129,6 +129,8 @@ export type Deletes = {
   column?: ColumnName | null,
   /** Deletes of an hour that need no approval, on either side; 0: no limit. Absent: the default. */
   max_per_hour?: number | null,
+  /** The same of a day. Absent: three times those of an hour. */
+  max_per_day?: number | null,
 };
 
 /** Which way changes travel. */

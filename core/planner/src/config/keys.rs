@@ -222,7 +222,12 @@ const DELETES: &[Key] = &[
     optional(
         "max_per_hour",
         Kind::Whole(0, 1_000_000),
-        "Deletes of an hour that need no approval; more wait if they are a tenth of the records. Default: 100; 0: no limit.",
+        "Deletes of an hour that need no approval; if more wait, all wait. Default: 100; 0: no limit at all.",
+    ),
+    optional(
+        "max_per_day",
+        Kind::Whole(1, 3_000_000),
+        "Deletes of a day that need no approval. Default: three times max_per_hour.",
     ),
 ];
 

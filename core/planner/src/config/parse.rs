@@ -328,6 +328,7 @@ fn read_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Op
         on_edit: word(section, "on_edit", DeleteOnEdit::Manual),
         column,
         max_per_hour: section.whole("max_per_hour"),
+        max_per_day: section.whole("max_per_day"),
     })
 }
 

@@ -202,6 +202,12 @@ fn check_deletes(reader: &mut Reader<'_>, path: &str, section: Section<'_>, obje
         }
         (Some(_), true) | (None, false) => {}
     }
+    if object.deletes.max_per_day() < object.deletes.max_per_hour() {
+        let path = below(&at_deletes, "max_per_day");
+        let problem = "it is below max_per_hour";
+        let fix = "raise max_per_day or lower max_per_hour";
+        reader.mistake(deletes, &path, problem, fix);
+    }
     let to_salesforce = object.direction == Direction::ToSalesforce;
     if soft && to_salesforce {
         let path = below(&at_deletes, "mode");

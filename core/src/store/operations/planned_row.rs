@@ -1,5 +1,6 @@
 //! A leased record with its locked rows and the planner's decision about exactly these rows.
 
+use crate::model::ids::RecordId;
 use crate::model::intent::{Intent, WriteAction};
 use crate::ports::apply_store::{PlannedPostgres, RecordDecision};
 use crate::ports::record::{ObservedRecord, ParkReason};
@@ -47,12 +48,15 @@ pub(super) async fn withhold_mass_deletes(
     mapped: &MappedObject,
     planned: &mut [PlannedRow<'_>],
 ) -> Result<(), RowError> {
-    let deletes = planned.iter().filter(|planned| planned.deletes()).count();
-    if deletes == 0 {
+    let deletes: Vec<RecordId> = planned
+        .iter()
+        .filter(|planned| planned.deletes())
+        .map(|planned| planned.candidate.lease.record_id)
+        .collect();
+    if deletes.is_empty() {
         return Ok(());
     }
-    let deletes = i64::try_from(deletes).unwrap_or(i64::MAX);
-    if let Some(reason) = withheld_by_delete_guard(tx, mapped, deletes).await? {
+    if let Some(reason) = withheld_by_delete_guard(tx, mapped, &deletes).await? {
         for planned in planned.iter_mut().filter(|planned| planned.deletes()) {
             planned.decision = RecordDecision::Park(reason.clone());
         }

@@ -5,6 +5,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use crate::planner::policy::delete_guard::{DeleteCounts, exceeded};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::quote;
@@ -87,7 +88,7 @@ pub(super) async fn adopt_table(
     }
 }
 
-/// Fails if more records lack their row than may be deleted in an hour.
+/// Fails if more records lack their row than the delete guard lets pass.
 async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreError> {
     let table = &mapped.sync.table;
     let sql = format!(
@@ -112,8 +113,12 @@ async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreErr
         )
         .await?;
     let (records, missing) = counts.unwrap_or_default();
-    let may_go = mapped.sync.deletes.max_per_hour();
-    if may_go == 0 || missing <= i64::from(may_go) {
+    let lost = DeleteCounts {
+        in_hour: missing,
+        in_day: missing,
+        records,
+    };
+    if exceeded(&mapped.sync.deletes, lost).is_none() {
         return Ok(());
     }
     let object = &mapped.sync.object;

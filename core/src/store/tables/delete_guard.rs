@@ -1,98 +1,250 @@
 //! Counts the deletes of an object and withholds them when there are too many.
 
-use crate::planner::policy::delete_guard::{MASS_DELETE, WINDOW_MS, holds};
+use uuid::Uuid;
+
+use crate::config::OnFilterExit;
+use crate::model::ids::RecordId;
+use crate::planner::policy::delete_guard::{
+    DAY_MS, DeleteCounts, Exceeded, FEW, HOUR_MS, MASS_DELETE, exceeded,
+};
 use crate::ports::record::ParkReason;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::transaction::{Tx, interval};
 
-/// Counts `deletes` more of the object, or returns why they must wait. Concurrent workers wait for each other
+/// Waiting tasks that are examined: enough for several rounds of several workers, in constant time.
+const EXAMINED_MAX: i64 = 10_000;
+
+/// Counts the deletes of these records, or returns why they must wait. Concurrent workers wait for each other
 /// here, so that together they cannot exceed the limit.
 pub(crate) async fn withheld_by_delete_guard(
     tx: &mut Tx,
     mapped: &MappedObject,
-    deletes: i64,
+    records: &[RecordId],
 ) -> Result<Option<ParkReason>, StoreError> {
-    let (tenant, object) = (mapped.tenant.as_str(), mapped.sync.object.as_str());
-    let (before, approved) = open_window(tx, tenant, object).await?;
-    let all = before.saturating_add(deletes);
-    let max_per_hour = mapped.sync.deletes.max_per_hour();
-    // Records are counted only if the count matters.
-    if !approved && holds(all, 0, max_per_hour) {
-        let records = agreed_records(tx, tenant, object)
-            .await?
-            .saturating_add(before);
-        if holds(all, records, max_per_hour) {
-            return Ok(Some(reason(mapped, all, records)));
-        }
+    // What a person approved, or nobody limits, does not count against later deletes.
+    if mapped.sync.deletes.max_per_hour() == 0 || is_approved(tx, mapped).await? {
+        return Ok(None);
     }
-    tx.run(
-        "counting deletes",
-        sqlx::query(
-            "update syncline.sync_delete_guard
-            set deletes = $3
-            where tenant = $1
-            and object = $2",
-        )
-        .bind(tenant)
-        .bind(object)
-        .bind(all),
-    )
-    .await?;
+    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
+    let counts = count(tx, mapped, &ids).await?;
+    if let Some(limit) = exceeded(&mapped.sync.deletes, counts) {
+        let all = count_records(tx, mapped, i64::MAX).await?;
+        return Ok(Some(reason(mapped, limit, counts, all)));
+    }
+    remember(tx, mapped, &ids).await?;
     Ok(None)
 }
 
-/// Returns the deletes of the window so far, and whether a person has approved them.
-async fn open_window(tx: &mut Tx, tenant: &str, object: &str) -> Result<(i64, bool), StoreError> {
-    let row: Option<(i64, bool)> = tx
+/// Locks the object's row, and returns whether a person has approved deletes.
+async fn is_approved(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+    let row: Option<(bool,)> = tx
         .row(
-            "opening the window of deletes",
+            "locking the delete guard",
             sqlx::query_as(
                 "insert into syncline.sync_delete_guard as delete_guard (tenant, object)
                 values ($1, $2)
-                -- Locks the row, and begins a new window where the last one is over.
+                -- Locks the row.
                 on conflict (tenant, object) do update
-                set deletes = case when delete_guard.window_began_at > syncline.clock() - $3 then delete_guard.deletes else 0 end,
-                    window_began_at = case
-                        when delete_guard.window_began_at > syncline.clock() - $3 then delete_guard.window_began_at
-                        else syncline.clock()
-                    end
-                returning deletes, coalesce(approved_until > syncline.clock(), false)",
+                set approved_until = delete_guard.approved_until
+                returning coalesce(approved_until > syncline.clock(), false)",
             )
-            .bind(tenant)
-            .bind(object)
-            .bind(interval(WINDOW_MS)),
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str()),
         )
         .await?;
-    Ok(row.unwrap_or_default())
+    Ok(row.is_some_and(|(approved,)| approved))
 }
 
-async fn agreed_records(tx: &mut Tx, tenant: &str, object: &str) -> Result<i64, StoreError> {
-    let counted: Vec<i64> = tx
-        .values(
+/// Counts what was deleted, what waits and these records, each once.
+async fn count(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    records: &[Uuid],
+) -> Result<DeleteCounts, StoreError> {
+    let exits = match mapped.sync.on_filter_exit {
+        OnFilterExit::Keep => false,
+        OnFilterExit::SoftDelete | OnFilterExit::Delete => true,
+    };
+    let counted: Option<(i64, i64, i64)> = tx
+        .row(
+            "counting deletes",
+            sqlx::query_as(COUNT)
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
+                .bind(records)
+                .bind(exits)
+                .bind(MASS_DELETE)
+                .bind(EXAMINED_MAX)
+                .bind(interval(HOUR_MS))
+                .bind(interval(DAY_MS)),
+        )
+        .await?;
+    let (in_hour, in_day, gone) = counted.unwrap_or_default();
+    // Beyond twice the deletes the number of records does not matter.
+    let records = if in_day > FEW {
+        let enough = in_day.saturating_mul(2);
+        count_records(tx, mapped, enough)
+            .await?
+            .saturating_add(gone)
+    } else {
+        in_day
+    };
+    Ok(DeleteCounts {
+        in_hour,
+        in_day,
+        records,
+    })
+}
+
+/// A task waits for its delete if one side lost the record. Captured presence is only a hint, which is why the
+/// records at hand are given: the planner has decided about those.
+const COUNT: &str = "
+    with examined as (
+        (
+            select record_id
+            from syncline.sync_task
+            where tenant = $1
+            and object = $2
+            and state = 'ready'
+            order by due_at, record_id
+            limit $6
+        )
+        union all
+        (
+            select record_id
+            from syncline.sync_task
+            where tenant = $1
+            and object = $2
+            and state = 'leased'
+            limit $6
+        )
+    ),
+    waiting as (
+        select record_id from unnest($3::uuid[]) as planned (record_id)
+        union
+        select link.record_id
+        from examined
+        join syncline.sync_link as link using (record_id)
+        where link.agreed
+        and case link.remote_state ->> 'presence'
+            when 'deleted' then link.postgres_presence <> 'deleted'
+            when 'filtered_out' then $4 and link.postgres_presence <> 'deleted'
+            else link.postgres_presence = 'deleted'
+        end
+        union
+        (
+            select record_id
+            from syncline.sync_task
+            where tenant = $1
+            and object = $2
+            and state = 'parked'
+            and code = $5
+            limit $6
+        )
+    ),
+    done as (
+        select record_id, deleted_at
+        from syncline.sync_delete
+        where tenant = $1
+        and object = $2
+        and deleted_at > syncline.clock() - $8
+    )
+    select
+        (select count(*) from waiting)
+            + count(*) filter (
+                where done.deleted_at > syncline.clock() - $7
+                and not exists (select from waiting where waiting.record_id = done.record_id)
+            ),
+        (select count(*) from waiting)
+            + count(*) filter (
+                where not exists (select from waiting where waiting.record_id = done.record_id)
+            ),
+        count(*)
+    from done";
+
+/// Counts the records that both sides have or had, at most `enough`.
+async fn count_records(tx: &mut Tx, mapped: &MappedObject, enough: i64) -> Result<i64, StoreError> {
+    let counted: Option<(i64,)> = tx
+        .row(
             "counting the records of the object",
-            sqlx::query_scalar(
+            sqlx::query_as(
                 "select count(*)
-                from syncline.sync_link
+                from (
+                    select
+                    from syncline.sync_link
+                    where tenant = $1
+                    and object = $2
+                    and agreed
+                    limit $3
+                ) as counted",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(enough),
+        )
+        .await?;
+    Ok(counted.map_or(0, |(records,)| records))
+}
+
+/// Remembers the deletes for a day, and forgets older ones.
+async fn remember(tx: &mut Tx, mapped: &MappedObject, records: &[Uuid]) -> Result<(), StoreError> {
+    tx.run(
+        "remembering deletes",
+        sqlx::query(
+            "with forgotten as (
+                delete from syncline.sync_delete
                 where tenant = $1
                 and object = $2
-                and agreed",
+                and deleted_at <= syncline.clock() - $4
+                and record_id <> all($3)
             )
-            .bind(tenant)
-            .bind(object),
+            insert into syncline.sync_delete (record_id, tenant, object)
+            select record_id, $1, $2
+            from unnest($3::uuid[]) as planned (record_id)
+            order by record_id
+            -- An attempt that is repeated deletes one record.
+            on conflict (record_id) do update
+            set deleted_at = excluded.deleted_at",
         )
-        .await?;
-    Ok(counted.first().copied().unwrap_or(0))
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str())
+        .bind(records)
+        .bind(interval(DAY_MS)),
+    )
+    .await?;
+    Ok(())
 }
 
-fn reason(mapped: &MappedObject, deletes: i64, records: i64) -> ParkReason {
+fn reason(
+    mapped: &MappedObject,
+    limit: Exceeded,
+    counts: DeleteCounts,
+    records: i64,
+) -> ParkReason {
     let object = &mapped.sync.object;
+    let deletes = &mapped.sync.deletes;
+    let (counted, limit) = match limit {
+        Exceeded::Hour => (
+            format!("{} in an hour", counts.in_hour),
+            format!("{} an hour (deletes.max_per_hour)", deletes.max_per_hour()),
+        ),
+        Exceeded::Day => (
+            format!("{} in a day", counts.in_day),
+            format!("{} a day (deletes.max_per_day)", deletes.max_per_day()),
+        ),
+        Exceeded::Half => (
+            format!("{} in a day", counts.in_day),
+            "half of the records".to_owned(),
+        ),
+    };
     ParkReason {
         code: MASS_DELETE.to_owned(),
         field: None,
         message: format!(
-            "{deletes} of {records} {object} records were to be deleted within an hour. If that is meant, \
-             run `syncline deletes approve {object}`; if not, bring them back: what stands again on the side \
-             that lost it is not deleted on the other"
+            "too many deletes: {counted}, {object} has {records} records, and without approval go at most \
+             {limit}. None of those that wait is deleted. If they are meant, run `syncline deletes approve \
+             {object}`; if not, bring them back: what stands again on the side that lost it is not deleted on \
+             the other"
         ),
     }
 }

@@ -17,7 +17,7 @@ test("keys and values of an object are offered", () => {
 });
 
 test("inside an inline table its own keys and values are offered", () => {
-  assert.deepEqual(offered("[[tenant.acme.object]]\ndeletes = { "), ["column", "max_per_hour", "mode", "on_edit"]);
+  assert.deepEqual(offered("[[tenant.acme.object]]\ndeletes = { "), ["column", "max_per_day", "max_per_hour", "mode", "on_edit"]);
   assert.ok(offered('[[tenant.acme.object]]\ndeletes = { mode = "soft", on_edit = ').includes('"edit_wins"'));
   assert.deepEqual(offered('[tenant.acme.object.fields]\nName = { column = "name", owner = "'), ['"shared"', '"salesforce"', '"postgres"']);
   assert.deepEqual(offered('[tenant.acme.object.fields]\nName = { column = "name", '), ["column", "owner", "references"]);
