@@ -118,7 +118,7 @@ create table syncline.sync_delete_guard (
     constraint sync_delete_guard_pkey primary key (tenant, object)
 );
 
--- The deletes of the last day that nobody approved, one row a record: at most as many as pass without approval.
+-- The deletes of the last day that went without approval, one row a record: at most as many as the limit.
 create table syncline.sync_delete (
     record_id uuid not null,
     tenant text not null,

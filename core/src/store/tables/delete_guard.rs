@@ -21,7 +21,7 @@ pub(crate) async fn withheld_by_delete_guard(
     mapped: &MappedObject,
     records: &[RecordId],
 ) -> Result<Option<ParkReason>, StoreError> {
-    // What a person approved, or nobody limits, does not count against later deletes.
+    // Deletes that a person approved, or that have no limit, do not count against later ones.
     if mapped.sync.deletes.max_per_hour() == 0 || is_approved(tx, mapped).await? {
         return Ok(None);
     }
