@@ -17,7 +17,7 @@ use crate::model::evolve::SchemaChange;
 use crate::model::org_file::OrgFile;
 
 /// Version of the dump format.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Why a dump cannot be restored.
 #[derive(Debug, thiserror::Error)]

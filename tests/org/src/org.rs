@@ -18,7 +18,7 @@ use crate::model::id::RecordId;
 use crate::model::log::{ChangeEvent, Fetched, Position, Source, StreamError, replay_bytes};
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::permission::Permissions;
-use crate::model::schema::{ORGANIZATION, ObjectNo};
+use crate::model::schema::{ORGANIZATION, ObjectNo, PRICE_BOOK};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -167,6 +167,7 @@ impl Org {
         self.add_organization()?;
         self.add_record_types()?;
         self.add_queues()?;
+        self.add_price_book()?;
         self.model.deletions = self.deletions(self.model.now_ms);
         self.restrict_users()?;
         self.sessions = Sessions::new(&self.file.apps, |name| self.user_named(name));
@@ -241,6 +242,18 @@ impl Org {
                     .map_err(wrong)?;
             }
         }
+        Ok(())
+    }
+
+    /// Creates the standard price book of an org with products.
+    fn add_price_book(&mut self) -> Result<(), OrgFileError> {
+        let Some(prices) = self.model.schema.prices else {
+            return Ok(());
+        };
+        let fields = json!({"Name": "Standard Price Book", "IsActive": true});
+        let id = self.add_setup_record(PRICE_BOOK, &fields);
+        let id = id.map_err(|error| OrgFileError::Content(format!("price book: {error}")))?;
+        self.model.make_standard(prices, id);
         Ok(())
     }
 
@@ -320,15 +333,14 @@ impl Org {
         Some(u64::try_from(due_ms - self.now_ms()).unwrap_or(0))
     }
 
-    /// Starts the history of a new org at this time instead of the built-in one.
+    /// Starts the history of a new org at this time instead of the built-in one. The clock of an org
+    /// with a history continues from its own time, so that its events are as old as their stamps say.
     pub(crate) fn start_clock(&mut self, wall_ms: i64) {
         if self.model.log.published() == 0 && !self.restored {
             let now_ms = wall_ms + self.ahead_ms;
             self.model.log.start_at(now_ms);
             self.model.deletions = self.deletions(now_ms);
-        }
-        if self.restored {
-            // The clock continues from the time of the dump, independent of the real time so far.
+        } else {
             self.ahead_ms = self.now_ms().saturating_sub(wall_ms);
         }
         self.set_wall_ms(wall_ms);

@@ -29,6 +29,9 @@ pub(crate) const PRECONDITION_FAILED_CODE: &str = "PRECONDITION_FAILED";
 /// Error code of a direct write of the contact of a person account.
 pub(crate) const PERSON_CONTACT_CODE: &str = "INVALID_FIELD_FOR_INSERT_UPDATE";
 
+/// Error code of another price book for an opportunity with products.
+pub(crate) const PRICE_BOOK_CHANGE_CODE: &str = "FIELD_INTEGRITY_EXCEPTION";
+
 /// Error code of a retired API version.
 pub(crate) const RETIRED_VERSION_CODE: &str = "UNSUPPORTED_API_VERSION";
 

@@ -5,9 +5,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use salesforce_org::Org;
-use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY};
+use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PERSON, PRIVATE_KEY};
 use salesforce_org::server::{Options, Running, start};
+use salesforce_org::{Org, Position};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -254,4 +254,19 @@ async fn stopped_org_frees_its_ports() {
     };
     let again = start(Org::default(), &options).await.unwrap();
     assert_eq!(again.http_url(), http);
+}
+
+#[tokio::test]
+async fn events_from_before_the_start_are_still_delivered() {
+    let mut org = Org::default();
+    let stamped = org.now_ms();
+    org.insert_as(PERSON, "Account", &json!({"Name": "Early"}))
+        .unwrap();
+    let running = start(org, &Options::default()).await.unwrap();
+    running.with_org(|org| {
+        let fetched = org.fetch("/data/AccountChangeEvent", &Position::Earliest, 10);
+        assert_eq!(fetched.unwrap().events.len(), 1);
+        assert!((stamped..stamped + 600_000).contains(&org.now_ms()));
+    });
+    running.stop().await;
 }

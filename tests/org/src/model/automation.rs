@@ -6,6 +6,7 @@
 
 mod address;
 mod person;
+mod price;
 mod total;
 
 use std::collections::HashSet;
@@ -21,6 +22,7 @@ use super::value::Value;
 use super::{Actor, Model, Transform};
 pub(crate) use address::{Address, Country, Pair};
 pub(crate) use person::{AccountFields, Persons};
+pub(crate) use price::Prices;
 pub(crate) use total::{Function, Total};
 
 /// The object that says which queue serves which objects.
@@ -45,8 +47,6 @@ pub(crate) struct Automation {
     pub(crate) person_mark: Option<FieldNo>,
     /// Totals over the records of this object, kept on their parents.
     pub(crate) totals: Vec<Total>,
-    /// Totals that records of this object keep over their children.
-    pub(crate) kept: Vec<Total>,
 }
 
 /// Sets fields when another field gets one of some values.
@@ -75,11 +75,12 @@ impl Model {
         let mut draft = self.normalised(draft);
         let automation = self.schema.automation(draft.object);
         let no = draft.object;
-        let ignored = |field: FieldNo| {
-            automation.is_derived(self, no, row, field)
-                || row.is_some_and(|row| self.ignores(no, row, field))
-        };
-        draft.sets.retain(|(field, _)| !ignored(*field));
+        if let Some(row) = row {
+            draft
+                .sets
+                .retain(|(field, _)| !self.ignores(no, row, *field));
+        }
+        self.check_prices(&draft, row)?;
         for field in &automation.hierarchies {
             self.check_hierarchy(&draft, row, *field)?;
         }
@@ -116,8 +117,8 @@ impl Model {
         Ok(draft)
     }
 
-    /// Runs what follows from a saved record: declared flows, the contact of a person, the totals of its
-    /// parents.
+    /// Runs what follows from a saved record: declared flows, the contact of a person, the price book of
+    /// an opportunity, the totals of its parents.
     /// `changed` is `None` for a create, and `before` are its parents before the write.
     pub(super) fn after_save(
         &mut self,
@@ -128,6 +129,9 @@ impl Model {
     ) -> Result<(), SfError> {
         self.run_flows(tx, at, changed);
         self.save_person_contact(tx, actor, at, changed)?;
+        if changed.is_none() {
+            self.give_price_book(tx, actor, at);
+        }
         self.add_up(tx, actor, at, before)
     }
 

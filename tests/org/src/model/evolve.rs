@@ -19,6 +19,7 @@ pub(crate) struct SchemaChange {
     /// Whether it converts the field with that name instead of adding one.
     converts: bool,
     field: FieldEntry,
+    at_ms: i64,
 }
 
 /// What a field conversion does to existing values.
@@ -58,6 +59,14 @@ impl Model {
         self.new_layout(no);
         self.note_change(no, entry, false);
         Ok(())
+    }
+
+    /// Returns when an object changed last, or any object; `None` if the org file still describes it.
+    pub(crate) fn changed_ms(&self, no: Option<ObjectNo>) -> Option<i64> {
+        let named =
+            |change: &&SchemaChange| no.is_none_or(|no| self.object(no).name == change.object);
+        let changes = self.changes.iter().filter(named);
+        changes.map(|change| change.at_ms).max()
     }
 
     /// Changes the type of a custom field.
@@ -117,7 +126,9 @@ impl Model {
         let named = self.schema.find(&change.object);
         let no = named.ok_or_else(|| format!("the org has no object {}", change.object))?;
         if !change.converts {
-            return self.add_field(no, &change.field);
+            self.add_field(no, &change.field)?;
+            self.date_change(change.at_ms);
+            return Ok(());
         }
         let field = self.built(no, &change.field)?;
         let place = self.object(no).find(&field.name);
@@ -126,6 +137,7 @@ impl Model {
         self.tables[no.0].index_field(&self.schema.objects[no.0], place);
         self.new_layout(no);
         self.note_change(no, &change.field, true);
+        self.date_change(change.at_ms);
         Ok(())
     }
 
@@ -147,7 +159,15 @@ impl Model {
             object: self.object(no).name.clone(),
             converts,
             field: field.clone(),
+            at_ms: self.now_ms,
         });
+    }
+
+    /// Gives a repeated change its first time.
+    fn date_change(&mut self, at_ms: i64) {
+        if let Some(change) = self.changes.last_mut() {
+            change.at_ms = at_ms;
+        }
     }
 
     fn new_layout(&mut self, no: ObjectNo) {

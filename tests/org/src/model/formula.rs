@@ -2,7 +2,7 @@
 //!
 //! A small part of Salesforce's formula language: operands joined by one kind of operator, `&` for
 //! text, `+` and `-`, or `*` for numbers. An operand is a field (also of a parent), a quoted text,
-//! or a number. The behaviour that callers depend on is complete: a formula changes no stamp, sends
+//! or a number; a factor may also be `(1 - Percentage)`. The behaviour that callers depend on is complete: a formula changes no stamp, sends
 //! no change event, and changes when its parent does.
 
 use super::Model;
@@ -33,6 +33,8 @@ enum Operator {
     Add,
     Subtract,
     Multiply,
+    /// Multiplies by one minus a percentage. A blank percentage is none.
+    Discount,
 }
 
 /// An operand or a constant.
@@ -71,9 +73,20 @@ impl Formula {
                 '*' => Operator::Multiply,
                 other => return Err(format!("{other} is not an operator")),
             };
-            let (next, after) = operand(schema, object, rest[1..].trim_start())?;
-            formula.rest.push((operator, next));
-            rest = after;
+            let behind = rest[1..].trim_start();
+            rest = match behind.strip_prefix("(1 -") {
+                Some(inner) if operator == Operator::Multiply => {
+                    let (next, after) = operand(schema, object, inner.trim_start())?;
+                    formula.rest.push((Operator::Discount, next));
+                    let closed = after.strip_prefix(')').ok_or("a bracket is not closed")?;
+                    closed.trim_start()
+                }
+                _ => {
+                    let (next, after) = operand(schema, object, behind)?;
+                    formula.rest.push((operator, next));
+                    after
+                }
+            };
         }
         formula.check(schema)?;
         Ok(formula)
@@ -88,9 +101,10 @@ impl Formula {
         );
         let fits = |operator: Operator| match operator {
             Operator::Concatenate => kind.is_text(),
-            Operator::Add | Operator::Subtract | Operator::Multiply => number,
+            Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Discount => number,
         };
-        let product = |operator: Operator| operator == Operator::Multiply;
+        let product =
+            |operator: Operator| matches!(operator, Operator::Multiply | Operator::Discount);
         let mut operators = self.rest.iter().map(|(operator, _)| *operator);
         let copies = self.rest.is_empty() && self.first.field().is_some();
         if !operators.clone().all(fits) || !(number || kind.is_text() || copies) {
@@ -170,11 +184,15 @@ impl Formula {
     fn number<'m>(&self, model: &'m Model, own: &dyn Fn(FieldNo) -> &'m Value) -> Option<Number> {
         let mut total = self.first.number(model, self.object, own)?;
         for (operator, operand) in &self.rest {
-            let next = operand.number(model, self.object, own)?;
+            let next = operand.number(model, self.object, own);
             total = match operator {
-                Operator::Multiply => total.times(next)?,
-                Operator::Subtract => total.minus(next)?,
-                Operator::Add | Operator::Concatenate => total.plus(next)?,
+                Operator::Discount => {
+                    let percentage = next.unwrap_or(Number::whole(0));
+                    total.times(percentage.rest_of_hundred()?)?
+                }
+                Operator::Multiply => total.times(next?)?,
+                Operator::Subtract => total.minus(next?)?,
+                Operator::Add | Operator::Concatenate => total.plus(next?)?,
             };
         }
         Some(total)

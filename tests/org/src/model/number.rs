@@ -140,6 +140,15 @@ impl Number {
         })
     }
 
+    /// Returns one minus this percentage, or `None` if it has too many digits.
+    pub(crate) fn rest_of_hundred(self) -> Option<Self> {
+        let rest = Self::whole(100).minus(self)?;
+        Some(Self {
+            scale: rest.scale + 2,
+            ..rest
+        })
+    }
+
     /// Returns the number rounded to this many decimal places, half away from zero, or `None` if it
     /// is too large.
     pub(crate) fn rounded(self, scale: u32) -> Option<Self> {

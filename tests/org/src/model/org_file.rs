@@ -13,6 +13,7 @@ use std::env;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::automation::Prices;
 use super::event_file::{ChannelEntry, ManagedEntry, PlatformEventEntry, RelayEntry};
 use super::formula::Formula;
 use super::id::RecordId;
@@ -229,6 +230,7 @@ impl OrgFile {
         schema.formulas = formulas(&schema)?;
         schema.validation_rules = self.validation_rules(&schema)?;
         schema.automation = self.automation(&schema)?;
+        schema.prices = Prices::find(&schema);
         schema.countries = self.countries();
         schema.ignored_writes = self.ignored_writes(&schema)?;
         Ok(schema)

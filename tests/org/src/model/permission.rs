@@ -67,6 +67,8 @@ pub(crate) struct Permissions {
     read_only: BTreeMap<ObjectNo, Vec<FieldNo>>,
     /// Whether encrypted text is shown masked.
     pub(crate) masks: bool,
+    /// When they were given.
+    pub(crate) since_ms: i64,
     /// The declaration, for a dump.
     pub(crate) declared: Restrictions,
 }
@@ -173,7 +175,20 @@ impl Model {
         user: RecordId,
         declared: Restrictions,
     ) -> Result<(), String> {
-        let permissions = Permissions::read(self, declared)?;
+        self.restrict_since(user, self.now_ms, declared)
+    }
+
+    /// Replaces the restrictions of a user with those that it has had since a time.
+    pub(crate) fn restrict_since(
+        &mut self,
+        user: RecordId,
+        since_ms: i64,
+        declared: Restrictions,
+    ) -> Result<(), String> {
+        let permissions = Permissions {
+            since_ms,
+            ..Permissions::read(self, declared)?
+        };
         self.permissions.insert(user, permissions.into());
         Ok(())
     }

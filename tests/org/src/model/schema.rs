@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::automation::{Automation, Country};
+use super::automation::{Automation, Country, Prices};
 use super::formula::Formula;
 use super::id::RecordId;
 use super::mask::Mask;
@@ -204,6 +204,9 @@ pub(crate) const PERSON_MARK: &str = "IsPersonAccount";
 /// The object whose only record describes the org.
 pub(crate) const ORGANIZATION: &str = "Organization";
 
+/// The object of price books.
+pub(crate) const PRICE_BOOK: &str = "Pricebook2";
+
 /// Names of the fields that only the org writes.
 const SYSTEM_FIELDS: [&str; 7] = [
     "Id",
@@ -325,6 +328,8 @@ pub(crate) struct Schema {
     pub(crate) countries: Vec<Country>,
     /// The automation of each object.
     pub(crate) automation: Vec<Automation>,
+    /// The fields with prices, if the org has products.
+    pub(crate) prices: Option<Prices>,
     by_name: HashMap<String, ObjectNo>,
     by_prefix: HashMap<[u8; 3], ObjectNo>,
 }

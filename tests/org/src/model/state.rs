@@ -83,7 +83,7 @@ struct Rest {
     flows: Vec<Flow>,
     normalisers: Vec<Normaliser>,
     channels: Vec<ChannelEntry>,
-    permissions: Vec<(RecordId, Restrictions)>,
+    permissions: Vec<(RecordId, i64, Restrictions)>,
 }
 
 /// A deleted record, and the records that were deleted with it.
@@ -141,10 +141,10 @@ impl Model {
             .map(|(at, others)| (*at, others.clone()))
             .collect();
         deleted_with.sort_unstable();
-        let permissions: Vec<(&RecordId, &Restrictions)> = self
+        let permissions: Vec<(&RecordId, i64, &Restrictions)> = self
             .permissions
             .iter()
-            .map(|(user, permissions)| (user, &permissions.declared))
+            .map(|(user, permissions)| (user, permissions.since_ms, &permissions.declared))
             .collect();
         let mut cleared_with: Vec<Cleared> = self
             .cleared_with
@@ -254,8 +254,8 @@ impl Model {
         self.cleared_with = rest.cleared_with.into_iter().collect();
         (self.flows, self.normalisers) = (rest.flows, rest.normalisers);
         self.permissions.clear();
-        for (user, declared) in rest.permissions {
-            self.restrict(user, declared)?;
+        for (user, since_ms, declared) in rest.permissions {
+            self.restrict_since(user, since_ms, declared)?;
         }
         self.channels.clear();
         for channel in &rest.channels {

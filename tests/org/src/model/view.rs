@@ -77,6 +77,13 @@ impl<'m> View<'m> {
         user.is_none_or(|(_, permissions)| permissions.allows(object, action))
     }
 
+    /// Returns when what the user sees of an object's schema changed last, or of any object's;
+    /// `None` if it is as in the org file.
+    pub(crate) fn described_ms(self, object: Option<ObjectNo>) -> Option<i64> {
+        let permitted = self.user.map(|(_, permissions)| permissions.since_ms);
+        permitted.max(self.model.changed_ms(object))
+    }
+
     /// Returns the object with that name.
     pub(crate) fn find_object(self, name: &str) -> Option<ObjectNo> {
         let found = self.model.schema.find(name);

@@ -9,6 +9,7 @@ use crate::Org;
 use crate::model::error::SfError;
 use crate::model::permission::Action;
 use crate::model::schema::{Field, FieldNo, FieldType, Object, ObjectNo};
+use crate::model::stamp;
 use crate::model::value::{Value, push_json_text};
 use crate::model::view::View;
 use crate::org::START_MS;
@@ -28,7 +29,7 @@ impl Org {
             .map(|(no, _)| Json::Object(object_members(call, view, no)))
             .collect();
         let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
-        dated(call, body.to_string())
+        dated(call, view.described_ms(None), body.to_string())
     }
 
     /// Handles `GET /sobjects/O`.
@@ -40,7 +41,7 @@ impl Org {
         let view = self.view(call);
         let no = view.object_named(object)?;
         let body = json!({"objectDescribe": object_members(call, view, no), "recentItems": []});
-        dated(call, body.to_string())
+        dated(call, view.described_ms(Some(no)), body.to_string())
     }
 
     /// Handles `GET /sobjects/O/describe`.
@@ -81,7 +82,8 @@ impl Org {
         if let Some(urls) = members.get_mut("urls").and_then(Json::as_object_mut) {
             urls.extend(interface_urls(&self.base_url, object));
         }
-        dated(call, Json::Object(members).to_string())
+        let changed_ms = view.described_ms(Some(no));
+        dated(call, changed_ms, Json::Object(members).to_string())
     }
 }
 
@@ -109,9 +111,11 @@ fn child_relationships(view: View<'_>, object: &Object) -> Vec<Json> {
     children
 }
 
-/// Returns a describe, or 304 if the caller already has it. Schemas date from the start of the org.
-fn dated(call: &Call<'_>, body: String) -> Result<Response, SfError> {
-    let state = State::dated(START_MS);
+/// Returns a describe, or 304 if the caller already has it. Schemas date from the start of the org, or
+/// from their last change: of their fields, or of what the caller may see.
+fn dated(call: &Call<'_>, changed_ms: Option<i64>, body: String) -> Result<Response, SfError> {
+    let modified_ms = changed_ms.unwrap_or(START_MS);
+    let state = State::dated(stamp::floor_to_second(modified_ms));
     Ok(state.with_validators(match state.check(call)? {
         Condition::NotModified => Response::empty(304),
         Condition::Modified => Response::json(200, body),

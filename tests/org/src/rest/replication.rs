@@ -6,6 +6,8 @@ use super::Call;
 use super::message::Response;
 use crate::Org;
 use crate::model::error::SfError;
+use crate::model::id::RecordId;
+use crate::model::permission::Action;
 use crate::model::schema::ObjectNo;
 use crate::model::stamp;
 use crate::model::value::Value;
@@ -46,14 +48,19 @@ impl Org {
 
     /// Handles `/sobjects/O/deleted`.
     pub(super) fn deleted(&self, call: &Call<'_>, object: &str) -> Result<Response, SfError> {
-        let object = self.view(call).object_named(object)?;
+        let view = self.view(call);
+        let object = view.object_named(object)?;
         let window = self.window(call, DELETED_DAYS_MAX)?;
         let log = &self.model.deletions;
         let prefix = self.model.object(object).key_prefix;
+        // What left the recycle bin is shared with no one.
+        let seen = |id: RecordId| {
+            view.allows(object, Action::ViewAll) || view.row_of(object, id).is_some()
+        };
         let records: Vec<_> = log
             .between(window.start_ms, window.end_ms)
             .iter()
-            .filter(|deletion| deletion.id.prefix() == prefix)
+            .filter(|deletion| deletion.id.prefix() == prefix && seen(deletion.id))
             .map(|deletion| {
                 json!({"deletedDate": datetime(deletion.at_ms), "id": deletion.id.to_string()})
             })

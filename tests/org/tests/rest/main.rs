@@ -14,6 +14,7 @@ mod login;
 mod mutations;
 mod persons;
 mod platform;
+mod prices;
 mod properties;
 mod protocol;
 mod queries;

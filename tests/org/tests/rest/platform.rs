@@ -4,25 +4,26 @@ use salesforce_org::{Org, Request};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Fixture, refused};
+use crate::prices::{line, shop};
 
-fn with_features(names: &str) -> Fixture {
+pub(crate) fn with_features(names: &str) -> Fixture {
     let text = format!("[org]\nfeatures = [{names}]\n");
     Fixture::of(Org::from_toml(&text).unwrap())
 }
 
-fn create(f: &mut Fixture, object: &str, fields: Json) -> String {
+pub(crate) fn create(f: &mut Fixture, object: &str, fields: Json) -> String {
     let response = f.send("POST", &format!("sobjects/{object}"), &fields);
     assert_eq!(response.status, 201, "{}", response.to_json());
     response.to_json()["id"].as_str().unwrap().to_owned()
 }
 
-fn update(f: &mut Fixture, object: &str, id: &str, fields: Json) {
+pub(crate) fn update(f: &mut Fixture, object: &str, id: &str, fields: Json) {
     let response = f.send("PATCH", &format!("sobjects/{object}/{id}"), &fields);
     assert_eq!(response.status, 204, "{}", response.to_json());
 }
 
 /// Returns the values of some fields of a record.
-fn values(f: &mut Fixture, object: &str, id: &str, fields: &str) -> Vec<Json> {
+pub(crate) fn values(f: &mut Fixture, object: &str, id: &str, fields: &str) -> Vec<Json> {
     let path = format!("sobjects/{object}/{id}?fields={fields}");
     let record = f.call("GET", &path).to_json();
     fields.split(',').map(|name| record[name].clone()).collect()
@@ -30,7 +31,7 @@ fn values(f: &mut Fixture, object: &str, id: &str, fields: &str) -> Vec<Json> {
 
 const STAGE: &str = "Probability,ForecastCategory,IsClosed,IsWon,ExpectedRevenue";
 
-fn opportunity(f: &mut Fixture, fields: Json) -> String {
+pub(crate) fn opportunity(f: &mut Fixture, fields: Json) -> String {
     let mut all = json!({"Name": "Deal", "CloseDate": "2026-06-01", "StageName": "Prospecting"});
     for (name, value) in fields.as_object().unwrap() {
         all[name] = value.clone();
@@ -113,112 +114,6 @@ fn caller_values_win_over_those_that_follow() {
     assert_eq!(
         refusal.to_json()[0]["errorCode"],
         "INVALID_FIELD_FOR_INSERT_UPDATE"
-    );
-}
-
-/// An org with products, and the id of a price book entry of 20.00.
-fn shop() -> (Fixture, String) {
-    let mut f = with_features("\"products\"");
-    let product = create(
-        &mut f,
-        "Product2",
-        json!({"Name": "Lamp", "IsActive": true}),
-    );
-    let book = create(
-        &mut f,
-        "Pricebook2",
-        json!({"Name": "Retail", "IsActive": true}),
-    );
-    let entry =
-        json!({"Product2Id": product, "Pricebook2Id": book, "UnitPrice": 20, "IsActive": true});
-    let entry = create(&mut f, "PricebookEntry", entry);
-    (f, entry)
-}
-
-fn line(f: &mut Fixture, deal: &str, entry: &str, quantity: u32) -> String {
-    let fields = json!({"OpportunityId": deal, "PricebookEntryId": entry, "Quantity": quantity});
-    create(f, "OpportunityLineItem", fields)
-}
-
-#[test]
-fn products_make_the_amount_and_writes_of_it_are_ignored() {
-    let (mut f, entry) = shop();
-    let deal = opportunity(&mut f, json!({"Amount": 7}));
-    f.org.advance_ms(5_000);
-    let item = line(&mut f, &deal, &entry, 3);
-    let shown = "UnitPrice,TotalPrice";
-    assert_eq!(
-        values(&mut f, "OpportunityLineItem", &item, shown),
-        [json!(20.0), json!(60.0)]
-    );
-    let shown = "Amount,ExpectedRevenue,HasOpportunityLineItem,SystemModstamp";
-    let expected = [
-        json!(60.0),
-        json!(6.0),
-        json!(true),
-        json!("2026-05-01T09:30:05.000+0000"),
-    ];
-    assert_eq!(values(&mut f, "Opportunity", &deal, shown), expected);
-    update(
-        &mut f,
-        "Opportunity",
-        &deal,
-        json!({"Amount": 1, "NextStep": "call"}),
-    );
-    assert_eq!(
-        values(&mut f, "Opportunity", &deal, "Amount,NextStep"),
-        [json!(60.0), json!("call")]
-    );
-    let body = json!({"records": [
-        {"attributes": {"type": "Opportunity"}, "id": deal, "Amount": 2}]});
-    let saved = f.send("PATCH", "composite/sobjects", &body).to_json();
-    assert_eq!(saved[0]["success"], json!(true));
-    assert_eq!(
-        values(&mut f, "Opportunity", &deal, "Amount"),
-        [json!(60.0)]
-    );
-}
-
-#[test]
-fn totals_follow_changed_deleted_and_restored_children() {
-    let (mut f, entry) = shop();
-    let deal = opportunity(&mut f, json!({}));
-    let (first, second) = (
-        line(&mut f, &deal, &entry, 1),
-        line(&mut f, &deal, &entry, 2),
-    );
-    let amount = |f: &mut Fixture| values(f, "Opportunity", &deal, "Amount")[0].clone();
-    assert_eq!(amount(&mut f), json!(60.0));
-    update(
-        &mut f,
-        "OpportunityLineItem",
-        &second,
-        json!({"UnitPrice": 5}),
-    );
-    assert_eq!(amount(&mut f), json!(30.0));
-    let path = format!("sobjects/OpportunityLineItem/{first}");
-    assert_eq!(f.call("DELETE", &path).status, 204);
-    assert_eq!(amount(&mut f), json!(10.0));
-    let id = salesforce_org::RecordId::parse(&first).unwrap();
-    f.org
-        .undelete_as(salesforce_org::local::PERSON, id)
-        .unwrap();
-    assert_eq!(amount(&mut f), json!(30.0));
-}
-
-#[test]
-fn failed_transaction_takes_back_its_totals() {
-    let (mut f, entry) = shop();
-    let deal = opportunity(&mut f, json!({"Amount": 7}));
-    let kind = json!({"type": "OpportunityLineItem"});
-    let body = json!({"allOrNone": true, "records": [
-        {"attributes": kind, "OpportunityId": deal, "PricebookEntryId": entry, "Quantity": 1},
-        {"attributes": kind, "OpportunityId": deal, "PricebookEntryId": entry}]});
-    f.send("POST", "composite/sobjects", &body);
-    let shown = "Amount,HasOpportunityLineItem";
-    assert_eq!(
-        values(&mut f, "Opportunity", &deal, shown),
-        [json!(7.0), json!(false)]
     );
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod automation;
 mod lookups;
 mod permissions;
 mod road;

@@ -1,7 +1,7 @@
 //! What a user may see and write: objects, fields, records.
 
 use salesforce_org::local::{INTEGRATION_USER, PERSON};
-use salesforce_org::{Org, RecordId};
+use salesforce_org::{Org, RecordId, Request};
 use serde_json::{Value as Json, json};
 
 use crate::road::{Caller, READINGS, ROADS, Reading, Road};
@@ -329,4 +329,74 @@ fn permissions_of_the_org_file_survive_a_restore() {
     let wrong = text.replace("Item__c.Note__c\"] }", "Item__c.Nope__c\"] }");
     let refusal = Org::from_toml(&wrong).unwrap_err().to_string();
     assert!(refusal.contains("eve@acme.example") && refusal.contains("Nope__c"));
+}
+
+#[test]
+fn conditional_describe_answers_after_changed_permissions() {
+    let mut caller = Caller::new(ORG);
+    let paths = ["sobjects", "sobjects/Item__c", "sobjects/Item__c/describe"];
+    let status = |caller: &mut Caller, path: &str, since: &str| {
+        let target = format!("/services/data/v62.0/{path}");
+        let request = Request::new("GET", &target).bearer(&caller.token);
+        caller
+            .org
+            .request(&request.header("If-Modified-Since", since))
+    };
+    let started = "Fri, 01 May 2026 09:30:00 GMT";
+    caller.org.advance_ms(5_000);
+    for path in paths {
+        assert_eq!(status(&mut caller, path, started).status, 304, "{path}");
+    }
+    restrict(&mut caller, json!({"hidden_fields": ["Item__c.Note__c"]}));
+    caller.org.advance_ms(5_000);
+    for path in paths {
+        let answer = status(&mut caller, path, started);
+        assert_eq!(answer.status, 200, "{path}");
+        let changed = answer.header("last-modified").unwrap().to_owned();
+        assert_eq!(changed, "Fri, 01 May 2026 09:30:05 GMT");
+        assert_eq!(status(&mut caller, path, &changed).status, 304, "{path}");
+    }
+    let field = json!({"name": "Later__c", "type": "int"});
+    caller.control("schema", &json!({"object": "Item__c", "add_field": field}));
+    let restricted = "Fri, 01 May 2026 09:30:05 GMT";
+    for (path, expected) in [
+        (paths[0], 200),
+        (paths[2], 200),
+        ("sobjects/Account/describe", 304),
+    ] {
+        assert_eq!(
+            status(&mut caller, path, restricted).status,
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn deletes_outside_the_sharing_are_not_listed() {
+    let mut caller = Caller::new(ORG);
+    let shared = foreign(&mut caller, json!({"Note__c": "x"}));
+    let other = foreign(&mut caller, json!({"Note__c": "y"}));
+    for id in [&shared, &other] {
+        let id = RecordId::parse(id).unwrap();
+        caller.org.delete_as(PERSON, id).unwrap();
+    }
+    caller.org.advance_ms(120_000);
+    let listed = |caller: &mut Caller| {
+        let window = "start=2026-05-01T09:29:00Z&end=2026-05-01T09:32:00Z";
+        let answer = caller.call("GET", &format!("sobjects/Item__c/deleted?{window}"), None);
+        let deleted = answer.to_json()["deletedRecords"].clone();
+        let deleted = deleted.as_array().unwrap().clone();
+        let ids = deleted
+            .iter()
+            .map(|record| record["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&mut caller), [shared.clone(), other.clone()]);
+    let sharing = json!([{"object": "Item__c", "where": "Note__c = 'x'"}]);
+    restrict(
+        &mut caller,
+        json!({"cannot_view_all": ["Item__c"], "sharing": sharing}),
+    );
+    assert_eq!(listed(&mut caller), [shared]);
 }

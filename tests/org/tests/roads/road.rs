@@ -149,8 +149,42 @@ impl Caller {
         }
     }
 
+    /// Deletes a record, and returns its id or the code of the refusal.
+    pub(crate) fn delete(
+        &mut self,
+        road: Road,
+        object: &str,
+        (id, key): (&str, &str),
+    ) -> Result<String, String> {
+        match road {
+            Road::Row => one(&self.call("DELETE", &format!("sobjects/{object}/{id}"), None)),
+            Road::ExternalId => {
+                let path = format!("sobjects/{object}/Key__c/{key}");
+                one(&self.call("DELETE", &path, None))
+            }
+            Road::Composite => {
+                let url = format!("/services/data/v62.0/sobjects/{object}/{id}");
+                self.composite("DELETE", &url, &Json::Null)
+            }
+            Road::Collection => {
+                let path = format!("composite/sobjects?ids={id}");
+                saved(&self.call("DELETE", &path, None))
+            }
+            Road::Bulk => self.bulk(object, "delete", &json!({"Id": id})),
+            Road::BulkOne => self.bulk_one(object, "delete", &json!({"Id": id})),
+        }
+    }
+
+    /// Returns the key of the newest record.
+    pub(crate) fn last_key(&self) -> String {
+        format!("k{}", self.keys)
+    }
+
     fn composite(&mut self, method: &str, url: &str, body: &Json) -> Result<String, String> {
-        let part = json!({"method": method, "url": url, "referenceId": "a", "body": body});
+        let mut part = json!({"method": method, "url": url, "referenceId": "a"});
+        if !body.is_null() {
+            part["body"] = body.clone();
+        }
         let body = json!({"compositeRequest": [part]});
         let answer = self.call("POST", "composite", Some(&body)).to_json();
         let part = &answer["compositeResponse"][0];
@@ -297,16 +331,18 @@ fn saved(answer: &Response) -> Result<String, String> {
     }
 }
 
-/// Returns one record as CSV. Strings keep their text, everything else its JSON.
+/// Returns one record as CSV. Strings keep their text, null is the null word, everything else its JSON.
 fn csv(fields: &Json) -> String {
     let members = fields.as_object().unwrap();
     let names: Vec<&str> = members.keys().map(String::as_str).collect();
     let cells: Vec<String> = members
         .values()
         .map(|value| {
-            let plain = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let plain = match value {
+                Json::String(text) => text.clone(),
+                Json::Null => "#N/A".to_owned(),
+                other => other.to_string(),
+            };
             format!("\"{}\"", plain.replace('"', "\"\""))
         })
         .collect();

@@ -109,7 +109,7 @@ fn broken_dump_is_refused_by_line_and_changes_nothing() {
         (String::new(), "line 1: this is not a dump"),
         (with(1, "{}"), "line 1: this is not a dump"),
         (
-            with(1, &head("dump\":3", "dump\":1")),
+            with(1, &head("dump\":4", "dump\":1")),
             "line 1: the dump has format 1",
         ),
         (

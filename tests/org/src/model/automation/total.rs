@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Automation, Parents};
+use super::Parents;
 use crate::model::error::SfError;
 use crate::model::id::RecordId;
 use crate::model::number::Number;
@@ -24,9 +24,6 @@ pub(crate) struct Total {
     pub(crate) function: Function,
     /// The field of the children; `None` if they are only counted.
     pub(crate) of: Option<FieldNo>,
-    /// Whether callers may write the field while there are no children. Their writes are ignored
-    /// otherwise.
-    pub(crate) only_with_children: bool,
 }
 
 /// How a total is computed.
@@ -41,24 +38,6 @@ pub(crate) enum Function {
     Exists,
 }
 
-impl Automation {
-    /// Returns whether a field of a record is a total at the moment, so that a caller's value is
-    /// ignored.
-    pub(super) fn is_derived(
-        &self,
-        model: &Model,
-        object: ObjectNo,
-        row: Option<RowNo>,
-        field: FieldNo,
-    ) -> bool {
-        let mut kept = self.kept.iter().filter(|total| total.field == field);
-        kept.any(|total| {
-            let id = row.map(|row| model.id_of(object, row));
-            id.is_some_and(|id| total.only_with_children && !total.children(model, id).is_empty())
-        })
-    }
-}
-
 impl Total {
     fn children(&self, model: &Model, parent: RecordId) -> Vec<RowNo> {
         let table = model.table(self.child);
@@ -66,13 +45,14 @@ impl Total {
         rows.expect("the org file was checked: the reference of a total has an index")
     }
 
-    /// Returns the total of a record, or `None` if the field keeps its value.
+    /// Returns the total of a record, or `None` if the field keeps its value: without children, a field
+    /// that callers may write is theirs.
     fn value(&self, model: &Model, parent: RecordId) -> Option<Value> {
         let rows = self.children(model, parent);
-        if rows.is_empty() && self.only_with_children {
+        let field = model.field(self.parent, self.field);
+        if rows.is_empty() && field.updateable {
             return None;
         }
-        let field = model.field(self.parent, self.field);
         let table = model.table(self.child);
         let values = || {
             let values = rows

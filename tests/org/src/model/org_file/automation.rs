@@ -41,8 +41,6 @@ pub(super) struct TotalEntry {
     function: Function,
     /// The field of the children; not for a count.
     field: Option<String>,
-    #[serde(default)]
-    only_with_children: bool,
 }
 
 impl FieldEntry {
@@ -107,8 +105,7 @@ fn add(
     }
     if let Some(entry) = &declared.total {
         let total = total(schema, at, entry)?;
-        all[total.child.0].totals.push(total.clone());
-        all[total.parent.0].kept.push(total);
+        all[total.child.0].totals.push(total);
     }
     Ok(())
 }
@@ -168,7 +165,6 @@ fn total(
         field,
         function: entry.function,
         of,
-        only_with_children: entry.only_with_children,
     })
 }
 
