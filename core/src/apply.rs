@@ -18,9 +18,7 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::ports::MappedObject;
-use crate::ports::apply_store::{IntendedWrite, PlannedRecord};
 use crate::ports::job_store::NextWakeUp;
-use crate::ports::record::LeasedTask;
 
 use perform::{Batch, perform};
 use refresh::refresh;
@@ -134,46 +132,20 @@ async fn round(
         .store()
         .plan_and_write(mapped, &leases, &planner)
         .await?;
-    let intended = tally(&leases, planned, report);
+    report.settled += planned.settled;
+    report.rows_written += planned.rows_written;
+    report.requeued += planned.requeued;
+    report.parked += planned.parked.len();
+    let withheld_deletes = planned.parked.iter().filter(|code| *code == MASS_DELETE);
+    report.withheld_deletes += withheld_deletes.count();
     let batch = Batch {
         mapped,
         end: lease_end.min(deadline),
     };
     guard.mark_writes_sent();
-    perform(job, &batch, intended, report).await?;
+    perform(job, &batch, planned.writes, report).await?;
     guard.disarm();
     Ok(leased)
-}
-
-/// Counts the planned records by kind and returns the writes to make.
-fn tally(
-    leases: &[LeasedTask],
-    planned: Vec<PlannedRecord>,
-    report: &mut ApplyReport,
-) -> Vec<IntendedWrite> {
-    debug_assert!(planned.len() <= leases.len(), "a lease has one outcome");
-    let mut intended = Vec::new();
-    for record in planned {
-        match record {
-            PlannedRecord::Settled { wrote_row, .. } => {
-                report.settled += 1;
-                report.rows_written += usize::from(wrote_row);
-            }
-            PlannedRecord::Intended { write, wrote_row } => {
-                report.rows_written += usize::from(wrote_row);
-                intended.push(*write);
-            }
-            PlannedRecord::Requeued { .. } => report.requeued += 1,
-            PlannedRecord::Parked {
-                wrote_row, code, ..
-            } => {
-                report.parked += 1;
-                report.withheld_deletes += usize::from(code == MASS_DELETE);
-                report.rows_written += usize::from(wrote_row);
-            }
-        }
-    }
-    intended
 }
 
 /// Sends the wake-up of the own permit again while work is due, else frees the permit. Sends a delayed

@@ -17,8 +17,7 @@ use crate::model::value::Payload;
 use crate::observe::read::{external_id_of, observation, read_by_id, read_matching};
 use crate::planner::policy::unreadable_wait_ms;
 use crate::ports::MappedObject;
-use crate::ports::apply_store::TaskRelease;
-use crate::ports::record::LeasedTask;
+use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
 
 use super::ApplyReport;
@@ -275,14 +274,19 @@ async fn release(
         "records could not be refreshed; they wait"
     );
     report.requeued += leases.len();
-    let releases: Vec<TaskRelease> = leases
+    let releases: Vec<(LeasedTask, LeaseEnd)> = leases
         .into_iter()
-        .map(|lease| TaskRelease {
-            lease,
-            delay_ms,
-            reason: error.to_string(),
-            counts: false,
-            park: None,
+        .map(|lease| {
+            let end = LeaseEnd::Later {
+                delay_ms,
+                counts: false,
+                // The refresh that it needs was not made.
+                needs_refresh: lease.needs_refresh,
+                code: None,
+                reason: error.to_string(),
+                awaits: Vec::new(),
+            };
+            (lease, end)
         })
         .collect();
     job.store().release_tasks(mapped, &releases).await?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::config::{ObjectSync, Owner};
 use crate::model::SourceSystem;
 use crate::model::fields::{FieldId, FieldMap};
-use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
+use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
@@ -19,8 +19,8 @@ use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
-use crate::ports::apply_store::{PlanRules, PlannedPostgres, PostgresSettlement, RecordDecision};
-use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
+use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
+use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
@@ -85,7 +85,7 @@ impl<'a> ObjectPlanner<'a> {
         salesforce: SideState,
     ) -> RecordFacts {
         let mut facts = RecordFacts::of(
-            &observed.link,
+            &observed.known.link,
             &observed.intents,
             observed.clock_skew_ms,
             |name| self.mapping().field(name),
@@ -95,20 +95,22 @@ impl<'a> ObjectPlanner<'a> {
         facts
     }
 
-    fn decision(&self, observed: &ObservedRecord) -> RecordDecision {
-        if let Some(decision) = self.obstacle(observed) {
-            return decision;
+    fn planned(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+    ) -> Result<PlannedRecord, LeaseEnd> {
+        if let Some(end) = self.obstacle(lease, observed) {
+            return Err(end);
         }
+        let link = &observed.known.link;
         let sides = postgres_side(self.mapped, &self.fields, observed).and_then(|postgres| {
-            let link = &observed.link;
             let salesforce = salesforce_side(&self.fields, &link.remote_state, &observed.parents)?;
             Ok((postgres, salesforce))
         });
-        let ((mut postgres, invalid), mut salesforce) = match sides {
-            Ok(sides) => sides,
-            Err(unplannable) => return self.unplannable(observed, &unplannable),
-        };
-        let unreadable = unreadable_fields(self.mapped, &observed.link.remote_state);
+        let ((mut postgres, invalid), mut salesforce) =
+            sides.map_err(|unplannable| self.unplannable(lease, observed, &unplannable))?;
+        let unreadable = unreadable_fields(self.mapped, &link.remote_state);
         for side in [&mut postgres, &mut salesforce] {
             side.fields.retain(|id, _| {
                 let name = Some(self.mapping().name(*id));
@@ -119,28 +121,22 @@ impl<'a> ObjectPlanner<'a> {
         }
         let facts = self.facts(observed, postgres, salesforce);
         let plan = plan_record(self.mapping(), &facts);
-        let just_read = observed
-            .lease
-            .as_ref()
-            .is_none_or(|lease| lease.needs_refresh);
-        if !just_read && has_value_for_unseen(&plan, &facts) {
-            return RecordDecision::Refresh;
+        if !lease.needs_refresh && has_value_for_unseen(&plan, &facts) {
+            return Err(refresh_first());
         }
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
-        let intent = match self.intent(observed, &plan, &withheld) {
-            Ok(intent) => intent,
-            Err(reason) => return RecordDecision::Park(reason),
-        };
-        RecordDecision::Planned {
+        Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
-            intent,
-            plan: Box::new(plan),
-            facts: Box::new(facts),
+            intent: self
+                .intent(lease, &plan, &withheld)
+                .map_err(LeaseEnd::Park)?,
+            plan,
+            facts,
             rules: Arc::clone(&self.rules),
             withheld,
-        }
+        })
     }
 
     /// Returns the reasons why fields of the plan cannot be written to Salesforce: the value is invalid for
@@ -169,17 +165,17 @@ impl<'a> ObjectPlanner<'a> {
         invalid.chain(refused).collect()
     }
 
-    /// Returns why the record cannot be planned now, if it cannot.
-    fn obstacle(&self, observed: &ObservedRecord) -> Option<RecordDecision> {
+    /// Returns how the lease ends if the record cannot be planned now.
+    fn obstacle(&self, lease: &LeasedTask, observed: &ObservedRecord) -> Option<LeaseEnd> {
         if observed.row_locked {
             return wait(
-                observed,
+                lease,
                 Obstacle::RowLocked,
                 "another transaction has locked the row",
             );
         }
         if let [first, second, ..] = observed.rows.as_slice() {
-            return Some(RecordDecision::Park(duplicate_key(
+            return Some(LeaseEnd::Park(duplicate_key(
                 &self.mapped.sync,
                 first,
                 second,
@@ -189,11 +185,11 @@ impl<'a> ObjectPlanner<'a> {
             .intents
             .iter()
             .find_map(|intent| match intent.state {
-                IntentState::Unknown => Some(RecordDecision::Refresh),
+                IntentState::Unknown => Some(refresh_first()),
                 IntentState::Open => {
                     let reason = "a write of the record is under way";
-                    let wait = wait(observed, Obstacle::WriteUnderWay, reason);
-                    Some(wait.unwrap_or(RecordDecision::Refresh))
+                    let wait = wait(lease, Obstacle::WriteUnderWay, reason);
+                    Some(wait.unwrap_or_else(refresh_first))
                 }
                 IntentState::Applied
                 | IntentState::Confirmed
@@ -202,16 +198,22 @@ impl<'a> ObjectPlanner<'a> {
             })
     }
 
-    fn unplannable(&self, observed: &ObservedRecord, unplannable: &Unplannable) -> RecordDecision {
-        let park = || RecordDecision::Park(unplannable.park_reason(self.mapped));
-        match unplannable {
-            Unplannable::InvalidExternalId(_) => park(),
-            Unplannable::UnknownParent { .. } => wait(
-                observed,
-                Obstacle::MissingParent,
-                "the record it points to is not known yet",
-            )
-            .unwrap_or_else(park),
+    fn unplannable(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+        unplannable: &Unplannable,
+    ) -> LeaseEnd {
+        let waits = match unplannable {
+            Unplannable::InvalidExternalId(_) => None,
+            Unplannable::UnknownParent { .. } => {
+                let reason = "the record it points to is not known yet";
+                wait(lease, Obstacle::MissingParent, reason)
+            }
+        };
+        match waits {
+            Some(end) => end.awaiting(unknown_parents(&self.fields, observed)),
+            None => LeaseEnd::Park(unplannable.park_reason(self.mapped)),
         }
     }
 
@@ -245,7 +247,7 @@ impl<'a> ObjectPlanner<'a> {
     /// withheld, it fails with the reason.
     fn intent(
         &self,
-        observed: &ObservedRecord,
+        lease: &LeasedTask,
         plan: &RecordPlan,
         withheld: &[ParkReason],
     ) -> Result<Option<Intent>, ParkReason> {
@@ -275,13 +277,10 @@ impl<'a> ObjectPlanner<'a> {
                 [_, ..] => Ok(None),
             };
         }
-        let lease = observed.lease.as_ref();
-        let fencing_token = lease.map_or(FencingToken(0), |lease| lease.token);
-        let record_id = observed.link.record_id;
         Ok(Some(Intent {
-            intent_id: intent_id(record_id, fencing_token),
-            record_id,
-            fencing_token,
+            intent_id: intent_id(lease.record_id, lease.token),
+            record_id: lease.record_id,
+            fencing_token: lease.token,
             action,
             fields,
             state: IntentState::Open,
@@ -310,7 +309,7 @@ impl<'a> ObjectPlanner<'a> {
         facts: &RecordFacts,
     ) -> BTreeMap<FieldName, AutomationOverride> {
         let held = |side, field: FieldId| facts.held(side).and_then(|fields| fields.get(&field));
-        let mut automation_overrides = observed.link.automation_overrides.clone();
+        let mut automation_overrides = observed.known.link.automation_overrides.clone();
         automation_overrides.retain(|name, automation_override| {
             let field = self.mapping().field(name);
             field.and_then(|field| held(SourceSystem::Postgres, field))
@@ -342,30 +341,34 @@ impl<'a> ObjectPlanner<'a> {
 }
 
 impl RecordPlanner for ObjectPlanner<'_> {
-    fn plan(&self, observed: &ObservedRecord) -> RecordDecision {
+    fn plan(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+    ) -> Result<PlannedRecord, LeaseEnd> {
         // A panic in one record's plan must not roll back the other records of the transaction.
-        catch_unwind(AssertUnwindSafe(|| self.decision(observed))).unwrap_or_else(|_| {
-            RecordDecision::Park(ParkReason {
+        catch_unwind(AssertUnwindSafe(|| self.planned(lease, observed))).unwrap_or_else(|_| {
+            Err(LeaseEnd::Park(ParkReason {
                 code: "panic".to_owned(),
                 field: None,
                 message:
                     "planning the record failed; this is a fault of the engine, please report it"
                         .to_owned(),
-            })
+            }))
         })
     }
 
     fn settle_postgres(
         &self,
         observed: &ObservedRecord,
-        decision: &RecordDecision,
+        planned: &PlannedRecord,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordDecision::Planned {
+        let PlannedRecord {
             plan,
             postgres: Some(write),
             ..
-        } = decision
+        } = planned
         else {
             return PostgresSettlement {
                 base: Payload::new(),
@@ -432,18 +435,32 @@ impl ObjectPlanner<'_> {
     }
 }
 
-/// Returns how long to wait because of an obstacle, or `None` if the record must not wait.
-fn wait(observed: &ObservedRecord, obstacle: Obstacle, reason: &str) -> Option<RecordDecision> {
-    let attempt = observed.lease.as_ref().map_or(0, |lease| lease.attempt);
-    match decide(obstacle, Tries::of(observed.link.record_id, attempt)) {
-        NextStep::Wait { delay_ms, counts } => Some(RecordDecision::Wait {
-            reason: reason.to_owned(),
-            delay_ms,
-            counts,
-        }),
-        NextStep::Refresh { .. } => Some(RecordDecision::Refresh),
+/// Returns the wait or refresh that follows from an obstacle, or `None` if the record must not wait.
+fn wait(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> Option<LeaseEnd> {
+    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
+        NextStep::Wait { delay_ms, counts } => Some(LeaseEnd::wait(delay_ms, counts, reason)),
+        NextStep::Refresh { .. } => Some(refresh_first()),
         NextStep::Park => None,
     }
+}
+
+fn refresh_first() -> LeaseEnd {
+    LeaseEnd::refresh(false, "it is refreshed first")
+}
+
+/// Returns the Salesforce ids of the record's parents that have no link yet.
+fn unknown_parents(fields: &[MappedField], observed: &ObservedRecord) -> Vec<String> {
+    let seen = &observed.known.link.remote_state.fields;
+    fields
+        .iter()
+        .filter(|field| field.is_lookup)
+        .filter_map(|field| match &seen.get(&field.name)?.value {
+            Value::Text(id) => SalesforceId::parse(id).ok(),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => None,
+        })
+        .filter(|id| !observed.parents.contains_key(id))
+        .map(|id| id.to_string())
+        .collect()
 }
 
 fn is_blank(value: &Value) -> bool {

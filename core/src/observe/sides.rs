@@ -207,7 +207,7 @@ pub(crate) fn postgres_side(
     fields: &[MappedField],
     observed: &ObservedRecord,
 ) -> Result<(SideState, Vec<Invalid>), Unplannable> {
-    let gone = if observed.link.agreed {
+    let gone = if observed.known.link.agreed {
         Presence::Deleted
     } else {
         Presence::Unseen
@@ -226,7 +226,7 @@ pub(crate) fn postgres_side(
     let side = SideState {
         presence,
         fields: content.values,
-        changed_at_ms: observed.postgres_changed_at_ms,
+        changed_at_ms: observed.known.postgres_changed_at_ms,
     };
     Ok((side, content.invalid))
 }

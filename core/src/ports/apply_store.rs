@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::config::ObjectSync;
 use crate::model::hash::canonical_hash;
-use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
+use crate::model::ids::{FieldName, IntentId, SalesforceId};
 use crate::model::intent::Intent;
 use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
@@ -17,7 +17,7 @@ use crate::planner::record::RecordPlan;
 use crate::planner::route::Routable;
 
 use super::mapped_object::MappedObject;
-use super::record::{LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use super::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use super::salesforce::Refusal;
 use super::store_error::StoreError;
 
@@ -43,7 +43,7 @@ pub trait ApplyStore: Send + Sync {
         mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
-    ) -> Result<Vec<PlannedRecord>, StoreError>;
+    ) -> Result<PlannedBatch, StoreError>;
 
     /// Settles remote writes: updates link, base and intent if the fencing token is current. Then deletes the
     /// task if its generation is unchanged, else makes it ready again. Returns how many settlements came too
@@ -58,20 +58,24 @@ pub trait ApplyStore: Send + Sync {
     async fn release_tasks(
         &self,
         mapped: &MappedObject,
-        releases: &[TaskRelease],
+        releases: &[(LeasedTask, LeaseEnd)],
     ) -> Result<(), StoreError>;
 }
 
 /// Plans locked records. Pure; the engine implements it with [`crate::planner`].
 pub trait RecordPlanner: Send + Sync {
-    /// Decides what one record needs.
-    fn plan(&self, observed: &ObservedRecord) -> RecordDecision;
+    /// Decides what one record needs; or, if it cannot be planned now, how its lease ends.
+    fn plan(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+    ) -> Result<PlannedRecord, LeaseEnd>;
 
     /// Compares the values that were written with the row after its triggers ran.
     fn settle_postgres(
         &self,
         observed: &ObservedRecord,
-        decision: &RecordDecision,
+        planned: &PlannedRecord,
         returned: &PostgresRow,
     ) -> PostgresSettlement;
 }
@@ -104,40 +108,24 @@ fn rules_json(rules: &ObjectSync) -> serde_json::Value {
     serde_json::to_value(rules).expect("rules are JSON")
 }
 
-/// What the planner decides about one record.
+/// What the planner decides about one record that can be planned now.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RecordDecision {
-    /// Do this.
-    Planned {
-        /// The plan: base, conflicts and discarded values are recorded from it.
-        plan: Box<RecordPlan>,
-        /// The write to the row, in wire form.
-        postgres: Option<PlannedPostgres>,
-        /// The write to Salesforce to record now and make after the commit.
-        intent: Option<Intent>,
-        /// Automation overrides afterwards.
-        automation_overrides: BTreeMap<FieldName, AutomationOverride>,
-        /// What was known of the record: kept beside the plan, so that it can be made again.
-        facts: Box<RecordFacts>,
-        /// The rules in force, in which Salesforce owns the fields that we may not write.
-        rules: Arc<PlanRules>,
-        /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
-        /// the others go on.
-        withheld: Vec<ParkReason>,
-    },
-    /// Not now: the row is locked, a parent is missing, or a write is in flight.
-    Wait {
-        /// Why, in words without values.
-        reason: String,
-        /// When to try again, from now.
-        delay_ms: i64,
-        /// It counts as an attempt (bounded waits do, a locked row does not).
-        counts: bool,
-    },
-    /// Read the record in Salesforce first.
-    Refresh,
-    /// Stop this record.
-    Park(ParkReason),
+pub struct PlannedRecord {
+    /// The plan: base, conflicts and discarded values are recorded from it.
+    pub plan: RecordPlan,
+    /// The write to the row, in wire form.
+    pub postgres: Option<PlannedPostgres>,
+    /// The write to Salesforce to record now and make after the commit.
+    pub intent: Option<Intent>,
+    /// Automation overrides afterwards.
+    pub automation_overrides: BTreeMap<FieldName, AutomationOverride>,
+    /// What was known of the record: kept beside the plan, so that it can be made again.
+    pub facts: RecordFacts,
+    /// The rules in force, in which Salesforce owns the fields that we may not write.
+    pub rules: Arc<PlanRules>,
+    /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
+    /// the others go on.
+    pub withheld: Vec<ParkReason>,
 }
 
 /// A write to a row, values raw for `jsonb_populate_record`.
@@ -163,37 +151,19 @@ pub struct PostgresSettlement {
     pub altered: bool,
 }
 
-/// What `plan_and_write` made of one lease.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PlannedRecord {
-    /// Nothing remains to be done; the task is gone, or ready again if it grew meanwhile.
-    Settled {
-        /// The record.
-        record_id: RecordId,
-        /// A row was written.
-        wrote_row: bool,
-    },
-    /// The intent is committed: make the write now.
-    Intended {
-        /// The write.
-        write: Box<IntendedWrite>,
-        /// A row was written too.
-        wrote_row: bool,
-    },
-    /// It is planned again later.
-    Requeued {
-        /// The record.
-        record_id: RecordId,
-    },
-    /// Parked.
-    Parked {
-        /// The record.
-        record_id: RecordId,
-        /// The code of the reason.
-        code: String,
-        /// A row was written, because only a field stopped.
-        wrote_row: bool,
-    },
+/// What `plan_and_write` made of the leases.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlannedBatch {
+    /// The writes whose intents are committed: make them now.
+    pub writes: Vec<IntendedWrite>,
+    /// Rows written.
+    pub rows_written: usize,
+    /// Records without remaining work: the task is gone, or ready again if it grew meanwhile.
+    pub settled: usize,
+    /// Records that are planned again later.
+    pub requeued: usize,
+    /// The codes by which records were parked.
+    pub parked: Vec<String>,
 }
 
 /// A write to Salesforce whose intent is committed.
@@ -260,19 +230,4 @@ pub enum SettledOutcome {
     },
     /// The outcome is unknown: the intent becomes unknown, and the record is refreshed.
     Unknown,
-}
-
-/// A lease to end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskRelease {
-    /// The lease.
-    pub lease: LeasedTask,
-    /// When the task is due again, from now.
-    pub delay_ms: i64,
-    /// Why, in words without values.
-    pub reason: String,
-    /// It counts as an attempt.
-    pub counts: bool,
-    /// Park it instead.
-    pub park: Option<ParkReason>,
 }

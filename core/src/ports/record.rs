@@ -1,4 +1,4 @@
-//! One record as the store returns it: its lease, its row, and why it is parked.
+//! One record as the store returns it: its lease, its row, how the lease ends, and why it is parked.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{FencingToken, FieldName, Generation, RecordId, SalesforceId};
 use crate::model::intent::Intent;
-use crate::model::link::SyncLink;
 use crate::model::value::Value;
+use crate::planner::identity::KnownRecord;
 
 /// The right to work on one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,35 +30,95 @@ pub struct LeasedTask {
     pub transaction: Option<i64>,
 }
 
-/// A live row: JSON as Postgres encodes it, by column name.
+/// How the work of one lease ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseEnd {
+    /// No work remains, unless new work came meanwhile or `again` is set.
+    Done {
+        /// There is more work.
+        again: bool,
+    },
+    /// Try again later.
+    Later {
+        /// From now.
+        delay_ms: i64,
+        /// It was an attempt: bounded waits are, a locked row is not.
+        counts: bool,
+        /// Read the record in Salesforce first.
+        needs_refresh: bool,
+        /// A stable code, if there is one.
+        code: Option<String>,
+        /// Why, in words without values.
+        reason: String,
+        /// Parents it waits for, by any key: their creation wakes it.
+        awaits: Vec<String>,
+    },
+    /// Park the record, unless new work came meanwhile.
+    Park(ParkReason),
+}
+
+impl LeaseEnd {
+    /// Plans the record again later.
+    pub fn wait(delay_ms: i64, counts: bool, reason: &str) -> Self {
+        Self::Later {
+            delay_ms,
+            counts,
+            needs_refresh: false,
+            code: None,
+            reason: reason.to_owned(),
+            awaits: Vec::new(),
+        }
+    }
+
+    /// Reads the record in Salesforce at once and plans it again.
+    pub fn refresh(counts: bool, reason: &str) -> Self {
+        Self::Later {
+            delay_ms: 0,
+            counts,
+            needs_refresh: true,
+            code: None,
+            reason: reason.to_owned(),
+            awaits: Vec::new(),
+        }
+    }
+
+    /// Returns a wait that ends early when one of these parents is created: any keys of them.
+    pub fn awaiting(mut self, parents: Vec<String>) -> Self {
+        match &mut self {
+            Self::Later { awaits, .. } => *awaits = parents,
+            Self::Done { .. } | Self::Park(_) => {}
+        }
+        self
+    }
+}
+
+/// A row: JSON as Postgres encodes it, by column name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostgresRow {
     /// The value of the external id column.
     pub external_id: Option<String>,
     /// Mapped columns, the external id column included.
     pub columns: serde_json::Map<String, serde_json::Value>,
+    /// What identifies it: its primary key, or its external id, by column. Null in the answer to a write.
+    pub identity: serde_json::Value,
 }
 
 /// One record as one transaction reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObservedRecord {
-    /// The lease it is planned under; outside apply there is no lease.
-    pub lease: Option<LeasedTask>,
-    /// Its link: ids, remote state and base.
-    pub link: SyncLink,
+    /// Its link: ids, remote state and base; and what is known of its row.
+    pub known: KnownRecord,
     /// Its writes that are not confirmed or refused.
     pub intents: Vec<Intent>,
     /// The live rows with its key; locked in apply. More than one is a duplicate key.
     pub rows: Vec<PostgresRow>,
     /// Its row exists, but another transaction has locked it.
     pub row_locked: bool,
-    /// When Postgres last changed it, by the wall clock in the trigger.
-    pub postgres_changed_at_ms: Option<i64>,
     /// External ids of the parents that the remote state points to, by Salesforce id, as far as linked.
     pub parents: BTreeMap<SalesforceId, String>,
     /// Clock skew measured between the sides.
     pub clock_skew_ms: i64,
-    /// Values that Salesforce refused in the tries before this one: they are not sent again, so that
+    /// Values that Salesforce refused in earlier attempts: they are not sent again, so that
     /// the other fields arrive.
     pub refused: Vec<RefusedValue>,
 }

@@ -54,7 +54,7 @@ pub(crate) fn compare(
     let fields = planner.fields();
     let drifted = |fields, absent| Comparison::Drifted(item(mapped, observed, fields, absent));
     let live = read.filter(|record| record.deleted == Deleted::No);
-    if live.is_some() && observed.link.remote_state.presence == Presence::FilteredOut {
+    if live.is_some() && observed.known.link.remote_state.presence == Presence::FilteredOut {
         // It matches the filter again, and no event reported that.
         return drifted(Vec::new(), None);
     }
@@ -76,7 +76,7 @@ pub(crate) fn compare(
         // The parent is not the one in the remote state: an event is missing or on its way.
         (Some(Err(_)), _) | (Some(_), None) => return drifted(Vec::new(), None),
         (None, _) => SideState {
-            presence: if observed.link.agreed {
+            presence: if observed.known.link.agreed {
                 Presence::Deleted
             } else {
                 Presence::Unseen
@@ -116,9 +116,9 @@ pub(crate) fn reads_otherwise(
     observed: &ObservedRecord,
     read: &SalesforceRecord,
 ) -> bool {
-    let known = &observed.link.remote_state.unreadable;
+    let known = &observed.known.link.remote_state.unreadable;
     let mut fields = planner.fields().iter();
-    observed.link.remote_state.presence == Presence::Present
+    observed.known.link.remote_state.presence == Presence::Present
         && fields.any(|field| known.get(&field.name) != read.unreadable.get(&field.name))
 }
 
@@ -131,8 +131,8 @@ fn item(
     DriftItem {
         tenant: mapped.tenant.clone(),
         object: mapped.sync.object.clone(),
-        record_id: observed.link.record_id,
-        external_id: observed.link.external_id.clone(),
+        record_id: observed.known.link.record_id,
+        external_id: observed.known.link.external_id.clone(),
         fields,
         absent,
     }

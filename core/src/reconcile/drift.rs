@@ -336,8 +336,8 @@ async fn inspect_changes(
         .observe(mapped, &unmatched)
         .await?
         .into_iter()
-        .filter(|observed| observed.link.remote_state.presence == Presence::Present)
-        .map(|observed| observed.link.record_id)
+        .filter(|observed| observed.known.link.remote_state.presence == Presence::Present)
+        .map(|observed| observed.known.link.record_id)
         .collect();
     let idle = job.store().idle_records(mapped, &strayed).await?;
     findings.vanished = idle.into_iter().collect();
@@ -398,7 +398,7 @@ impl Comparisons {
             .observe(mapped, &ids)
             .await?
             .into_iter()
-            .filter_map(|observed| Some((observed.link.salesforce_id.clone()?, observed)))
+            .filter_map(|observed| Some((observed.known.link.salesforce_id.clone()?, observed)))
             .collect();
         let mut comparisons = Self::default();
         for (id, record) in read {

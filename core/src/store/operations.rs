@@ -5,7 +5,6 @@
 
 mod apply;
 mod approve_deletes;
-mod candidate;
 mod capture;
 pub(crate) mod conflicts;
 mod dead_letters;
@@ -14,13 +13,14 @@ mod duplicate_keys;
 pub(crate) mod export;
 mod install;
 mod job;
+mod leased_record;
 mod operator;
 mod parents;
 mod plan_and_write;
-mod planned_row;
 mod reconcile;
 mod record_observations;
 mod record_outcomes;
+mod refused_row;
 mod settle;
 pub(crate) mod status;
 mod sweep;

@@ -355,7 +355,10 @@ async fn reconcile_reads_without_locks_and_writes_only_tasks() {
             .iter()
             .all(|one| one.rows.len() == 1 && !one.row_locked)
     );
-    let records: Vec<_> = observed.iter().map(|one| one.link.record_id).collect();
+    let records: Vec<_> = observed
+        .iter()
+        .map(|one| one.known.link.record_id)
+        .collect();
     let vanished = world
         .store
         .vanished(&world.mapped, None, None, &ids[..1])

@@ -2,9 +2,9 @@
 //! unknown.
 
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
-use syncline::ports::apply_store::{SettledOutcome, Settlement, TaskRelease};
+use syncline::ports::apply_store::{SettledOutcome, Settlement};
 use syncline::ports::job_store::WritesSent;
-use syncline::ports::record::ParkReason;
+use syncline::ports::record::{LeaseEnd, ParkReason};
 use syncline::ports::salesforce::{Disposition, Refusal};
 use syncline::ports::{ApplyStore, JobStore, ReconcileStore};
 
@@ -251,28 +251,22 @@ async fn released_lease_is_due_after_its_delay() {
         .await;
     world.capture().await;
     let lease = world.lease().await.remove(0);
-    let release = |delay_ms, park| TaskRelease {
-        lease: lease.clone(),
-        delay_ms,
-        reason: "no time left".to_owned(),
-        counts: false,
-        park,
-    };
+    let wait = LeaseEnd::wait(0, false, "no time left");
     world
         .store
-        .release_tasks(&world.mapped, &[release(0, None)])
+        .release_tasks(&world.mapped, &[(lease.clone(), wait)])
         .await
         .unwrap();
     let again = world.lease().await;
     assert_eq!((again.len(), again[0].attempt), (1, 0));
-    let reason = ParkReason {
+    let park = LeaseEnd::Park(ParkReason {
         code: "attempts_exhausted".to_owned(),
         field: None,
         message: "tried too often".to_owned(),
-    };
+    });
     world
         .store
-        .release_tasks(&world.mapped, &[release(0, Some(reason.clone()))])
+        .release_tasks(&world.mapped, &[(lease, park.clone())])
         .await
         .unwrap();
     assert_eq!(
@@ -280,13 +274,9 @@ async fn released_lease_is_due_after_its_delay() {
         "leased",
         "a lost lease parks nothing"
     );
-    let park = TaskRelease {
-        lease: again[0].clone(),
-        ..release(0, Some(reason))
-    };
     world
         .store
-        .release_tasks(&world.mapped, &[park])
+        .release_tasks(&world.mapped, &[(again[0].clone(), park)])
         .await
         .unwrap();
     assert_eq!(

@@ -15,8 +15,8 @@ use syncline::model::canonical::{from_postgres, to_postgres_json};
 use syncline::model::cursor::SourceCursor;
 use syncline::model::fields::FieldMap;
 use syncline::model::ids::{
-    ColumnName, FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RelationName,
-    SalesforceId, TableName, TenantId,
+    ColumnName, FieldName, IntentId, ObjectName, OrgEpoch, RelationName, SalesforceId, TableName,
+    TenantId,
 };
 use syncline::model::intent::{Intent, IntentState, WriteAction};
 use syncline::model::link::Presence;
@@ -26,10 +26,10 @@ use syncline::model::value::{Payload, Value};
 use syncline::planner::facts::SideState;
 use syncline::planner::record::{Confirmation, RecordPlan, SideWrite, plan_record};
 use syncline::ports::apply_store::{
-    PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement, RecordDecision, SettledOutcome,
+    PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement, SettledOutcome,
     Settlement,
 };
-use syncline::ports::record::{LeasedTask, ObservedRecord, PostgresRow};
+use syncline::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// Plans and writes under leases.
-    pub(crate) async fn plan(&self, leases: &[LeasedTask]) -> Vec<PlannedRecord> {
+    pub(crate) async fn plan(&self, leases: &[LeasedTask]) -> PlannedBatch {
         self.store
             .plan_and_write(&self.mapped, leases, &Planner::new(&self.mapped))
             .await
@@ -136,27 +136,22 @@ impl World {
     }
 
     /// Leases, plans and writes everything that is due.
-    pub(crate) async fn apply(&self) -> Vec<PlannedRecord> {
+    pub(crate) async fn apply(&self) -> PlannedBatch {
         let leases = self.lease().await;
         self.plan(&leases).await
     }
 
     /// Settles every intended write as applied; new records get ids derived from their external ids.
-    pub(crate) async fn settle(&self, planned: &[PlannedRecord]) -> usize {
+    pub(crate) async fn settle(&self, planned: &PlannedBatch) -> usize {
         let settlements: Vec<Settlement> = planned
+            .writes
             .iter()
-            .filter_map(|planned| match planned {
-                PlannedRecord::Intended { write, .. } => Some(applied(
-                    &write.lease,
-                    write.intent.intent_id,
-                    write
-                        .salesforce_id
-                        .clone()
-                        .unwrap_or_else(|| sf_id(&write.lease.external_id)),
-                )),
-                PlannedRecord::Settled { .. }
-                | PlannedRecord::Requeued { .. }
-                | PlannedRecord::Parked { .. } => None,
+            .map(|write| {
+                let salesforce_id = write
+                    .salesforce_id
+                    .clone()
+                    .unwrap_or_else(|| sf_id(&write.lease.external_id));
+                applied(&write.lease, write.intent.intent_id, salesforce_id)
             })
             .collect();
         self.store
@@ -178,7 +173,7 @@ impl World {
     }
 
     /// Captures, applies and settles once.
-    pub(crate) async fn sync(&self) -> Vec<PlannedRecord> {
+    pub(crate) async fn sync(&self) -> PlannedBatch {
         self.capture().await;
         let planned = self.apply().await;
         self.settle(&planned).await;
@@ -245,16 +240,9 @@ pub(crate) fn applied(
 }
 
 /// Returns the intended writes of a round.
-pub(crate) fn intended(planned: &[PlannedRecord]) -> Vec<(&LeasedTask, &Intent)> {
-    planned
-        .iter()
-        .filter_map(|planned| match planned {
-            PlannedRecord::Intended { write, .. } => Some((&write.lease, &write.intent)),
-            PlannedRecord::Settled { .. }
-            | PlannedRecord::Requeued { .. }
-            | PlannedRecord::Parked { .. } => None,
-        })
-        .collect()
+pub(crate) fn intended(planned: &PlannedBatch) -> Vec<(&LeasedTask, &Intent)> {
+    let writes = planned.writes.iter();
+    writes.map(|write| (&write.lease, &write.intent)).collect()
 }
 
 /// Returns a Salesforce id that differs for every name.
@@ -448,18 +436,23 @@ impl<'a> Planner<'a> {
                 .filter_map(|(name, value)| Some((named(&name)?, value)))
                 .collect()
         };
-        let mut facts = RecordFacts::of(&observed.link, &[], observed.clock_skew_ms, named);
+        let mut facts = RecordFacts::of(&observed.known.link, &[], observed.clock_skew_ms, named);
         let row = observed.rows.first();
         let postgres = row.map_or(SideState::default(), |row| SideState {
             presence: Presence::Present,
             fields: place(self.row(row)),
-            changed_at_ms: observed.postgres_changed_at_ms,
+            changed_at_ms: observed.known.postgres_changed_at_ms,
         });
         facts.set_side(SourceSystem::Postgres, postgres);
         let salesforce = SideState {
-            presence: observed.link.remote_state.presence,
+            presence: observed.known.link.remote_state.presence,
             fields: place(self.remote_state(observed)),
-            changed_at_ms: observed.link.remote_state.presence_version.modified_ms,
+            changed_at_ms: observed
+                .known
+                .link
+                .remote_state
+                .presence_version
+                .modified_ms,
         };
         facts.set_side(SourceSystem::Salesforce, salesforce);
         facts
@@ -498,7 +491,7 @@ impl<'a> Planner<'a> {
     }
 
     fn remote_state(&self, observed: &ObservedRecord) -> Payload {
-        let remote_state = &observed.link.remote_state;
+        let remote_state = &observed.known.link.remote_state;
         remote_state
             .fields
             .iter()
@@ -527,29 +520,29 @@ impl<'a> Planner<'a> {
 }
 
 impl RecordPlanner for Planner<'_> {
-    fn plan(&self, observed: &ObservedRecord) -> RecordDecision {
+    fn plan(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+    ) -> Result<PlannedRecord, LeaseEnd> {
         if observed.row_locked {
-            return RecordDecision::Wait {
-                reason: "locked".to_owned(),
-                delay_ms: 0,
-                counts: false,
-            };
+            return Err(LeaseEnd::wait(0, false, "locked"));
         }
         if observed.rows.len() > 1 {
-            return RecordDecision::Park(syncline::ports::record::ParkReason {
+            return Err(LeaseEnd::Park(ParkReason {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!("{} rows", observed.rows.len()),
-            });
+            }));
         }
         let unknown = |state| state == IntentState::Unknown;
         if observed.intents.iter().any(|intent| unknown(intent.state)) {
-            return RecordDecision::Refresh;
+            return Err(LeaseEnd::refresh(false, "unknown"));
         }
         let facts = self.facts(observed);
         let plan = plan_record(&self.rules.mapping, &facts);
         let named = self.named(&plan);
-        RecordDecision::Planned {
+        Ok(PlannedRecord {
             postgres: match &named.to_postgres {
                 SideWrite::None => None,
                 SideWrite::Create(fields) => Some(PlannedPostgres::Insert(self.wire(fields))),
@@ -557,33 +550,27 @@ impl RecordPlanner for Planner<'_> {
                 SideWrite::Delete => Some(PlannedPostgres::Delete),
                 SideWrite::SoftDelete => Some(PlannedPostgres::SoftDelete),
             },
-            intent: intent(observed, &named.to_salesforce),
-            automation_overrides: observed.link.automation_overrides.clone(),
-            facts: Box::new(facts),
+            intent: intent(lease, &named.to_salesforce),
+            automation_overrides: observed.known.link.automation_overrides.clone(),
+            facts,
             rules: Arc::clone(&self.rules),
-            plan: Box::new(plan),
+            plan,
             withheld: Vec::new(),
-        }
+        })
     }
 
     fn settle_postgres(
         &self,
         _observed: &ObservedRecord,
-        decision: &RecordDecision,
+        planned: &PlannedRecord,
         returned: &PostgresRow,
     ) -> PostgresSettlement {
-        let RecordDecision::Planned {
-            plan,
-            postgres: Some(write),
-            ..
-        } = decision
-        else {
-            panic!("only a plan is written");
-        };
-        let plan = self.named(plan);
+        let plan = self.named(&planned.plan);
         let holds = self.row(returned);
         let mut sent = plan.to_postgres.fields().cloned().unwrap_or_default();
-        if let PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns) = write {
+        if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) =
+            &planned.postgres
+        {
             let written = self.columns().into_iter();
             let written: BTreeSet<FieldName> = written
                 .filter(|(_, column, _)| columns.contains_key(column.as_str()))
@@ -606,11 +593,14 @@ impl RecordPlanner for Planner<'_> {
     }
 }
 
-fn intent(observed: &ObservedRecord, write: &SideWrite<FieldName>) -> Option<Intent> {
+fn intent(lease: &LeasedTask, write: &SideWrite<FieldName>) -> Option<Intent> {
+    let LeasedTask {
+        record_id, token, ..
+    } = lease;
     let intent = |action, fields: &FieldMap<FieldName, Value>| Intent {
-        intent_id: intent_id(observed),
-        record_id: observed.link.record_id,
-        fencing_token: token(observed),
+        intent_id: IntentId(uuid::Uuid::new_v5(&record_id.0, &token.0.to_be_bytes())),
+        record_id: *record_id,
+        fencing_token: *token,
         action,
         fields: fields.clone().into_iter().collect(),
         state: IntentState::Open,
@@ -624,29 +614,18 @@ fn intent(observed: &ObservedRecord, write: &SideWrite<FieldName>) -> Option<Int
     }
 }
 
-fn intent_id(observed: &ObservedRecord) -> IntentId {
-    IntentId(uuid::Uuid::new_v5(
-        &observed.link.record_id.0,
-        &token(observed).0.to_be_bytes(),
-    ))
-}
-
-fn token(observed: &ObservedRecord) -> FencingToken {
-    let lease = observed.lease.as_ref();
-    lease.map_or(FencingToken(0), |lease| lease.token)
-}
-
-/// The kinds of verdict of a round, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
-pub(crate) fn kinds(planned: &[PlannedRecord]) -> Vec<String> {
-    let mut kinds: Vec<String> = planned
-        .iter()
-        .map(|planned| match planned {
-            PlannedRecord::Settled { .. } => "settled".to_owned(),
-            PlannedRecord::Intended { .. } => "intended".to_owned(),
-            PlannedRecord::Requeued { .. } => "requeued".to_owned(),
-            PlannedRecord::Parked { code, .. } => format!("parked:{code}"),
-        })
-        .collect();
+/// What became of the records of a round, sorted: `settled`, `intended`, `requeued`, `parked:<code>`.
+pub(crate) fn kinds(planned: &PlannedBatch) -> Vec<String> {
+    let counted = [
+        ("intended", planned.writes.len()),
+        ("requeued", planned.requeued),
+        ("settled", planned.settled),
+    ];
+    let counted = counted
+        .into_iter()
+        .flat_map(|(kind, count)| std::iter::repeat_n(kind.to_owned(), count));
+    let parked = planned.parked.iter().map(|code| format!("parked:{code}"));
+    let mut kinds: Vec<String> = counted.chain(parked).collect();
     kinds.sort();
     kinds
 }

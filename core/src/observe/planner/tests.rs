@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Config;
-use crate::model::ids::{Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{FencingToken, Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::planner::identity::KnownRecord;
 use crate::planner::policy::PARENT_WAITS_MAX;
-use crate::ports::record::{LeasedTask, RefusedValue};
+use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
 [tenant.acme]
@@ -103,51 +104,71 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
     let object = ObjectName::parse("Account").unwrap();
     let seen = !remote_state.is_empty();
     ObservedRecord {
-        lease: Some(LeasedTask {
-            record_id: RecordId(Uuid::nil()),
-            token: FencingToken(7),
-            generation: Generation(1),
-            attempt: 0,
-            needs_refresh: false,
-            salesforce_id: None,
-            external_id: "k-1".to_owned(),
-            transaction: None,
-        }),
-        link: SyncLink {
-            record_id: RecordId(Uuid::nil()),
-            tenant,
-            object,
-            org_epoch: OrgEpoch(1),
-            external_id: "k-1".to_owned(),
-            canonical_id: "k-1".to_owned(),
-            salesforce_id: seen.then(|| SalesforceId::parse("0015f00002J9YYE").unwrap()),
-            local_key: None,
-            agreed: seen,
-            base: payload(base),
-            remote_state: RemoteState {
-                presence: if seen {
-                    Presence::Present
-                } else {
-                    Presence::Unseen
+        known: KnownRecord {
+            link: SyncLink {
+                record_id: RecordId(Uuid::nil()),
+                tenant,
+                object,
+                org_epoch: OrgEpoch(1),
+                external_id: "k-1".to_owned(),
+                canonical_id: "k-1".to_owned(),
+                salesforce_id: seen.then(|| SalesforceId::parse("0015f00002J9YYE").unwrap()),
+                local_key: None,
+                agreed: seen,
+                base: payload(base),
+                remote_state: RemoteState {
+                    presence: if seen {
+                        Presence::Present
+                    } else {
+                        Presence::Unseen
+                    },
+                    presence_version: Version::default(),
+                    fields: remote_state
+                        .into_iter()
+                        .map(|(field, value)| (field, remote_field(value)))
+                        .collect(),
+                    unreadable: BTreeMap::new(),
                 },
-                presence_version: Version::default(),
-                fields: remote_state
-                    .into_iter()
-                    .map(|(field, value)| (field, remote_field(value)))
-                    .collect(),
-                unreadable: BTreeMap::new(),
+                automation_overrides: BTreeMap::new(),
+                version: 1,
             },
-            automation_overrides: BTreeMap::new(),
-            version: 1,
+            generated: false,
+            key_conflict: false,
+            postgres_presence: Presence::Present,
+            postgres_changed_at_ms: None,
         },
         intents: Vec::new(),
         rows: rows.iter().map(row).collect(),
         row_locked: false,
-        postgres_changed_at_ms: None,
         parents: BTreeMap::new(),
         clock_skew_ms: 0,
         refused: Vec::new(),
     }
+}
+
+fn lease() -> LeasedTask {
+    LeasedTask {
+        record_id: RecordId(Uuid::nil()),
+        token: FencingToken(7),
+        generation: Generation(1),
+        attempt: 0,
+        needs_refresh: false,
+        salesforce_id: None,
+        external_id: "k-1".to_owned(),
+        transaction: None,
+    }
+}
+
+/// The plan of a record that can be planned.
+fn planned(record: &ObservedRecord) -> PlannedRecord {
+    let planned = ObjectPlanner::new(&mapped()).plan(&lease(), record);
+    planned.unwrap()
+}
+
+/// How the lease of a record ends that cannot be planned.
+fn end(lease: &LeasedTask, record: &ObservedRecord) -> LeaseEnd {
+    let planned = ObjectPlanner::new(&mapped()).plan(lease, record);
+    planned.unwrap_err()
 }
 
 fn remote_field(value: Value) -> RemoteField {
@@ -164,6 +185,7 @@ fn row(columns: &Json) -> PostgresRow {
     PostgresRow {
         external_id: columns["key"].as_str().map(str::to_owned),
         columns,
+        identity: Json::Null,
     }
 }
 
@@ -175,30 +197,23 @@ fn agreed() -> ObservedRecord {
     )
 }
 
-fn parked(decision: RecordDecision) -> ParkReason {
-    match decision {
-        RecordDecision::Park(reason) => reason,
-        RecordDecision::Planned { .. } | RecordDecision::Wait { .. } | RecordDecision::Refresh => {
-            panic!("not parked: {decision:?}")
-        }
+fn parked(lease: &LeasedTask, record: &ObservedRecord) -> ParkReason {
+    match end(lease, record) {
+        LeaseEnd::Park(reason) => reason,
+        end @ (LeaseEnd::Done { .. } | LeaseEnd::Later { .. }) => panic!("not parked: {end:?}"),
     }
 }
 
 /// What is sent to Salesforce, and which fields are withheld with which code.
 fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
-    let mapped = mapped();
-    match ObjectPlanner::new(&mapped).plan(record) {
-        RecordDecision::Planned {
-            intent, withheld, ..
-        } => (
-            intent.map(|intent| intent.fields),
-            withheld
-                .into_iter()
-                .map(|reason| (reason.field.unwrap(), reason.code))
-                .collect(),
-        ),
-        other => panic!("not planned: {other:?}"),
-    }
+    let planned = planned(record);
+    let withheld = planned.withheld.into_iter();
+    (
+        planned.intent.map(|intent| intent.fields),
+        withheld
+            .map(|reason| (reason.field.unwrap(), reason.code))
+            .collect(),
+    )
 }
 
 #[test]
@@ -216,24 +231,18 @@ fn an_invalid_value_is_withheld_and_others_are_sent() {
 fn unreadable_field_is_written_on_neither_side() {
     let mut record = agreed();
     let reason = "it is masked".to_owned();
-    record.link.remote_state.unreadable = BTreeMap::from([(name("Name"), reason)]);
+    record.known.link.remote_state.unreadable = BTreeMap::from([(name("Name"), reason)]);
     let withheld = vec![(name("Name"), "unreadable_value".to_owned())];
     assert_eq!(sent_and_withheld(&record), (None, withheld.clone()));
     record.rows[0].columns["name"] = json!("Eve");
     record.rows[0].columns["rating"] = json!("Cold");
     let cold = Payload::from([(name("Rating"), Value::text("Cold"))]);
     assert_eq!(sent_and_withheld(&record), (Some(cold), withheld));
-    record.link.remote_state.fields.remove(&name("Name"));
-    let mapped = mapped();
-    let planner = ObjectPlanner::new(&mapped);
-    let field = planner.mapping().field(&name("Name")).unwrap();
-    match planner.plan(&record) {
-        RecordDecision::Planned { postgres, plan, .. } => {
-            assert_eq!(postgres, None);
-            assert!(!plan.base_advance.contains_key(&field));
-        }
-        other => panic!("not planned: {other:?}"),
-    }
+    record.known.link.remote_state.fields.remove(&name("Name"));
+    let planned = planned(&record);
+    let field = planned.rules.mapping.field(&name("Name")).unwrap();
+    assert_eq!(planned.postgres, None);
+    assert!(!planned.plan.base_advance.contains_key(&field));
 }
 
 #[test]
@@ -266,25 +275,26 @@ fn a_column_left_out_is_neither_agreed_nor_altered() {
     let mut record = agreed();
     for (field, value) in [("Name", "Bob"), ("Rating", "Hot")] {
         let value = remote_field(Value::text(value));
-        record.link.remote_state.fields.insert(name(field), value);
+        record
+            .known
+            .link
+            .remote_state
+            .fields
+            .insert(name(field), value);
     }
     let mut mapped = mapped();
     let mut sync = (*mapped.sync).clone();
     sync.fields.get_mut(&name("Rating")).unwrap().owner = Owner::Shared;
     mapped.sync = Arc::new(sync);
     let planner = ObjectPlanner::new(&mapped);
-    let mut decision = planner.plan(&record);
-    let RecordDecision::Planned {
-        postgres: Some(PlannedPostgres::Update(columns)),
-        ..
-    } = &mut decision
-    else {
-        panic!("no row is written: {decision:?}")
+    let mut planned = planner.plan(&lease(), &record).unwrap();
+    let Some(PlannedPostgres::Update(columns)) = &mut planned.postgres else {
+        panic!("no row is written: {planned:?}")
     };
     assert!(columns.remove("rating").is_some());
     let holds =
         json!({"key": "k-1", "name": "Bob", "rating": "Warm", "score": 1, "parent_key": null});
-    let settled = planner.settle_postgres(&record, &decision, &row(&holds));
+    let settled = planner.settle_postgres(&record, &planned, &row(&holds));
     let agreed = Payload::from([(name("Name"), Value::text("Bob"))]);
     assert_eq!((settled.base, settled.altered), (agreed, false));
 }
@@ -293,8 +303,7 @@ fn a_column_left_out_is_neither_agreed_nor_altered() {
 fn a_row_with_an_invalid_external_id_parks() {
     let mut record = agreed();
     record.rows[0].columns["key"] = json!("x".repeat(21));
-    let mapped = mapped();
-    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    let reason = parked(&lease(), &record);
     assert_eq!(reason.code, "invalid_value");
     assert_eq!(reason.field, Some(name("Key__c")));
     assert!(reason.message.contains("column key"), "{}", reason.message);
@@ -305,8 +314,7 @@ fn two_rows_of_one_key_park_with_both_names() {
     let mut record = agreed();
     let second = row(&json!({"key": "K-1", "name": "Bob"}));
     record.rows.push(second);
-    let mapped = mapped();
-    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    let reason = parked(&lease(), &record);
     assert_eq!(reason.code, "duplicate_key");
     assert!(
         reason.message.contains("\"k-1\" and \"K-1\""),
@@ -321,11 +329,10 @@ fn a_locked_row_waits_without_counting() {
         row_locked: true,
         ..agreed()
     };
-    let mapped = mapped();
-    let decision = ObjectPlanner::new(&mapped).plan(&record);
+    let end = end(&lease(), &record);
     assert!(
-        matches!(decision, RecordDecision::Wait { counts: false, .. }),
-        "{decision:?}"
+        matches!(end, LeaseEnd::Later { counts: false, .. }),
+        "{end:?}"
     );
 }
 
@@ -333,18 +340,24 @@ fn a_locked_row_waits_without_counting() {
 fn an_unknown_parent_waits_then_parks() {
     let mut record = agreed();
     record
+        .known
         .link
         .remote_state
         .fields
         .insert(name("ParentId"), remote_field(Value::text(PARENT)));
-    let mapped = mapped();
-    let decision = ObjectPlanner::new(&mapped).plan(&record);
-    assert!(
-        matches!(decision, RecordDecision::Wait { counts: true, .. }),
-        "{decision:?}"
-    );
-    record.lease.as_mut().unwrap().attempt = PARENT_WAITS_MAX;
-    let reason = parked(ObjectPlanner::new(&mapped).plan(&record));
+    match end(&lease(), &record) {
+        LeaseEnd::Later {
+            counts: true,
+            awaits,
+            ..
+        } => assert_eq!(awaits, [PARENT]),
+        end => panic!("{end:?}"),
+    }
+    let last = LeasedTask {
+        attempt: PARENT_WAITS_MAX,
+        ..lease()
+    };
+    let reason = parked(&last, &record);
     assert_eq!(reason.code, "missing_parent");
     assert_eq!(reason.field, Some(name("ParentId")));
 }
@@ -353,6 +366,7 @@ fn an_unknown_parent_waits_then_parks() {
 fn a_known_parent_travels_by_its_external_id() {
     let mut record = agreed();
     record
+        .known
         .link
         .remote_state
         .fields
@@ -360,28 +374,21 @@ fn a_known_parent_travels_by_its_external_id() {
     record
         .parents
         .insert(SalesforceId::parse(PARENT).unwrap(), "k-0".to_owned());
-    let mapped = mapped();
-    let RecordDecision::Planned { postgres, .. } = ObjectPlanner::new(&mapped).plan(&record) else {
-        panic!("not planned")
-    };
     let columns = json!({"parent_key": "k-0"}).as_object().unwrap().clone();
-    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
+    assert_eq!(
+        planned(&record).postgres,
+        Some(PlannedPostgres::Update(columns))
+    );
 }
 
 #[test]
 fn an_edit_of_a_read_only_field_is_undone() {
     let mut record = agreed();
     record.rows[0].columns["score"] = json!(2);
-    let mapped = mapped();
-    let RecordDecision::Planned {
-        postgres, intent, ..
-    } = ObjectPlanner::new(&mapped).plan(&record)
-    else {
-        panic!("not planned")
-    };
+    let planned = planned(&record);
     let columns = json!({"score": 1}).as_object().unwrap().clone();
-    assert_eq!(postgres, Some(PlannedPostgres::Update(columns)));
-    assert_eq!(intent, None);
+    assert_eq!(planned.postgres, Some(PlannedPostgres::Update(columns)));
+    assert_eq!(planned.intent, None);
 }
 
 #[test]
@@ -392,18 +399,12 @@ fn facts_and_rules_give_the_same_plan() {
     edited.rows[0].columns["score"] = json!(2);
     let mut deleted = agreed();
     deleted.rows.clear();
-    let mapped = mapped();
     for record in [agreed(), edited, deleted] {
-        let RecordDecision::Planned {
-            plan, facts, rules, ..
-        } = ObjectPlanner::new(&mapped).plan(&record)
-        else {
-            panic!("not planned")
-        };
-        let read: ObjectSync = serde_json::from_value(rules.to_json()).unwrap();
+        let planned = planned(&record);
+        let read: ObjectSync = serde_json::from_value(planned.rules.to_json()).unwrap();
         let read = PlanRules::of(read);
-        assert_eq!(plan_record(&read.mapping, &facts), *plan);
-        assert_eq!(read.hash, rules.hash);
+        assert_eq!(plan_record(&read.mapping, &planned.facts), planned.plan);
+        assert_eq!(read.hash, planned.rules.hash);
     }
 }
 
@@ -414,14 +415,7 @@ fn a_create_leaves_out_what_salesforce_computes() {
         &[json!({"key": "k-1", "name": "Ada", "rating": null, "score": 5, "parent_key": "k-0"})],
         json!({}),
     );
-    let mapped = mapped();
-    let RecordDecision::Planned {
-        intent: Some(intent),
-        ..
-    } = ObjectPlanner::new(&mapped).plan(&record)
-    else {
-        panic!("nothing is written")
-    };
+    let intent = planned(&record).intent.unwrap();
     assert_eq!(intent.action, WriteAction::Create);
     assert!(!intent.fields.contains_key(&name("Score__c")));
     assert_eq!(intent.fields[&name("Name")], Value::text("Ada"));
@@ -432,20 +426,12 @@ fn a_create_leaves_out_what_salesforce_computes() {
 fn repeated_writes_count_until_the_owner_changes_the_value() {
     let mut record = agreed();
     record
+        .known
         .link
         .remote_state
         .fields
         .insert(name("Rating"), remote_field(Value::text("Hot")));
-    let mapped = mapped();
-    let automation_overrides_of =
-        |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
-            RecordDecision::Planned {
-                automation_overrides,
-                ..
-            } => automation_overrides,
-            other => panic!("not planned: {other:?}"),
-        };
-    let first = automation_overrides_of(&record);
+    let first = planned(&record).automation_overrides;
     assert_eq!(
         first[&name("Rating")],
         AutomationOverride {
@@ -454,22 +440,23 @@ fn repeated_writes_count_until_the_owner_changes_the_value() {
             stored: Value::text("Hot"),
         }
     );
-    record.link.automation_overrides = first;
+    record.known.link.automation_overrides = first;
     record.rows[0].columns["rating"] = json!("Cold");
-    assert_eq!(automation_overrides_of(&record), BTreeMap::new());
+    assert_eq!(planned(&record).automation_overrides, BTreeMap::new());
 }
 
 #[test]
 fn a_triggers_change_to_our_write_is_a_new_edit() {
     let mut record = agreed();
     record
+        .known
         .link
         .remote_state
         .fields
         .insert(name("Name"), remote_field(Value::text("Bob")));
     let mapped = mapped();
     let planner = ObjectPlanner::new(&mapped);
-    let decision = planner.plan(&record);
+    let planned = planner.plan(&lease(), &record).unwrap();
     let returned = |written: &str, rating: &str| {
         row(
             &json!({"key": "k-1", "name": written, "rating": rating, "score": 1, "parent_key": null}),
@@ -481,7 +468,7 @@ fn a_triggers_change_to_our_write_is_a_new_edit() {
         ("BOB", "Warm", true),
         ("Bob", "Hot", true),
     ] {
-        let settled = planner.settle_postgres(&record, &decision, &returned(written, rating));
+        let settled = planner.settle_postgres(&record, &planned, &returned(written, rating));
         assert_eq!(
             (settled.base, settled.altered),
             (sent.clone(), altered),
@@ -495,15 +482,15 @@ fn planning_a_lease_twice_gives_one_intent_id() {
     let mut record = agreed();
     record.rows[0].columns["name"] = json!("Ada Ltd");
     let mapped = mapped();
-    let id = |record: &ObservedRecord| match ObjectPlanner::new(&mapped).plan(record) {
-        RecordDecision::Planned {
-            intent: Some(intent),
-            ..
-        } => intent.intent_id,
-        other => panic!("nothing is written: {other:?}"),
+    let id = |lease: &LeasedTask| {
+        let planned = ObjectPlanner::new(&mapped).plan(lease, &record).unwrap();
+        planned.intent.unwrap().intent_id
     };
-    let first = id(&record);
-    assert_eq!(id(&record), first);
-    record.lease.as_mut().unwrap().token = FencingToken(8);
-    assert_ne!(id(&record), first);
+    let first = id(&lease());
+    assert_eq!(id(&lease()), first);
+    let next = LeasedTask {
+        token: FencingToken(8),
+        ..lease()
+    };
+    assert_ne!(id(&next), first);
 }

@@ -45,20 +45,11 @@ impl From<sqlx::Error> for RowError {
     }
 }
 
-/// A row with its identity.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FoundRow {
-    /// The row.
-    pub(crate) row: PostgresRow,
-    /// Its primary key, or its external id, by column.
-    pub(crate) identity: serde_json::Value,
-}
-
 /// The rows of some records.
 #[derive(Debug, Default)]
 pub(crate) struct FoundRows {
     /// By record.
-    pub(crate) rows: BTreeMap<RecordId, Vec<FoundRow>>,
+    pub(crate) rows: BTreeMap<RecordId, Vec<PostgresRow>>,
     /// Records of which another transaction has locked a row.
     pub(crate) locked_elsewhere: BTreeSet<RecordId>,
     /// Records without a row, because their row was renamed by a change that is not captured yet.
@@ -269,11 +260,9 @@ fn add_rows(found: &mut FoundRows, rows: Vec<RowRow>) {
         if of_record.iter().any(|known| known.identity == row.identity) {
             continue;
         }
-        of_record.push(FoundRow {
-            row: PostgresRow {
-                external_id: row.external_id.filter(|id| !id.trim().is_empty()),
-                columns: row.columns.0,
-            },
+        of_record.push(PostgresRow {
+            external_id: row.external_id.filter(|id| !id.trim().is_empty()),
+            columns: row.columns.0,
             identity: row.identity,
         });
     }

@@ -3,7 +3,7 @@
 //! Postgres names the column of a rejected null, but not that of a text that is too long or of a number out
 //! of range. So the write is tried without one column after another, and every attempt is rolled back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ports::MappedObject;
 use crate::ports::apply_store::PlannedPostgres;
@@ -90,7 +90,8 @@ impl Trial<'_> {
             ..*self.write
         };
         tx.savepoint().await.map_err(RowError::Store)?;
-        let written = write_rows(tx, self.mapped, self.shape, &[write]).await;
+        let none = BTreeSet::new();
+        let written = write_rows(tx, self.mapped, self.shape, &[write], &none).await;
         tx.back().await.map_err(RowError::Store)?;
         match written {
             Ok(_) => Ok(None),

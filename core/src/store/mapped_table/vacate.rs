@@ -29,8 +29,8 @@ struct Vacated<'a> {
     place: usize,
 }
 
-/// Replaces the values of these columns in the rows that are to change them. Returns what identifies each
-/// of those rows from now on.
+/// Replaces the values of these columns in the rows that are to change them, if there are any. Returns what
+/// identifies each of those rows from now on.
 pub(crate) async fn vacate(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -38,6 +38,9 @@ pub(crate) async fn vacate(
     writes: &[RowWrite<'_>],
     columns: &BTreeSet<ColumnName>,
 ) -> Result<BTreeMap<RecordId, serde_json::Value>, RowError> {
+    if columns.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let rows: Vec<Vacated<'_>> = writes
         .iter()
         .enumerate()
@@ -55,7 +58,6 @@ pub(crate) async fn vacate(
         table = quote::table(&mapped.sync.table),
         identity = picked_json("target", &shape.identity(&mapped.sync)),
     );
-    tx.begin_writes().await?;
     let moved: Vec<(Uuid, serde_json::Value)> = tx
         .rows_raw(
             "freeing unique values",

@@ -17,6 +17,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::error::{RefusalKind, RowRefusal};
 use crate::store::mapped_table::read::RowError;
 use crate::store::mapped_table::shape::{TableShape, key_form, mapped_columns, picked_json};
+use crate::store::mapped_table::vacate::vacate;
 use crate::store::quote;
 use crate::store::transaction::{Tx, recordset};
 
@@ -53,23 +54,29 @@ pub(crate) enum RowOutcome {
 /// Performs the writes, in at most one statement per kind and set of columns, and returns each record's
 /// outcome.
 ///
-/// Deferrable constraints are checked once, after the last write: rows that reference each other can be
-/// written in any order, and an error is raised here and not by the commit.
+/// The rows first release their values of the columns `passed_on`. Deferrable constraints are checked once,
+/// after the last write: rows that reference each other can be written in any order, and an error is raised
+/// here and not by the commit.
 pub(crate) async fn write_rows(
     tx: &mut Tx,
     mapped: &MappedObject,
     shape: &TableShape,
     writes: &[RowWrite<'_>],
+    passed_on: &BTreeSet<ColumnName>,
 ) -> Result<BTreeMap<RecordId, RowOutcome>, RowError> {
-    let mut sets = Sets::default();
-    for write in writes {
-        sets.add(write);
-    }
     let mut outcomes = BTreeMap::new();
     if writes.is_empty() {
         return Ok(outcomes);
     }
     tx.begin_writes().await?;
+    let vacated = vacate(tx, mapped, shape, writes, passed_on).await?;
+    let mut sets = Sets::default();
+    for write in writes {
+        sets.add(&RowWrite {
+            identity: vacated.get(&write.record_id).or(write.identity),
+            ..*write
+        });
+    }
     if !sets.deletes.is_empty() {
         delete(tx, mapped, shape, &sets.deletes, &mut outcomes).await?;
     }
@@ -159,6 +166,7 @@ impl StandingRow {
         RowOutcome::Stands(PostgresRow {
             external_id: self.external_id.filter(|id| !id.trim().is_empty()),
             columns: self.columns.0,
+            identity: serde_json::Value::Null,
         })
     }
 }

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 
-use crate::ports::apply_store::{PlannedRecord, Settlement, TaskRelease};
-use crate::ports::record::LeasedTask;
+use crate::ports::apply_store::{PlannedBatch, Settlement};
+use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{ApplyStore, MappedObject, RecordPlanner, StoreError};
 use crate::store::PgStore;
 use crate::store::operations::plan_and_write::plan_and_write;
 use crate::store::operations::settle::settle;
-use crate::store::tables::task::{self, LeaseEnd};
+use crate::store::tables::task;
 use crate::store::transaction::Tx;
 
 #[async_trait]
@@ -31,7 +31,7 @@ impl ApplyStore for PgStore {
         mapped: &MappedObject,
         leases: &[LeasedTask],
         planner: &dyn RecordPlanner,
-    ) -> Result<Vec<PlannedRecord>, StoreError> {
+    ) -> Result<PlannedBatch, StoreError> {
         Tx::retry(|| async {
             let mut tx = self.begin().await?;
             let planned = plan_and_write(&mut tx, mapped, leases, planner).await?;
@@ -58,29 +58,10 @@ impl ApplyStore for PgStore {
     async fn release_tasks(
         &self,
         mapped: &MappedObject,
-        releases: &[TaskRelease],
+        releases: &[(LeasedTask, LeaseEnd)],
     ) -> Result<(), StoreError> {
-        let ends: Vec<(LeasedTask, LeaseEnd)> = releases
-            .iter()
-            .map(|release| (release.lease.clone(), lease_end(release)))
-            .collect();
         let mut tx = self.begin().await?;
-        task::end_leases(&mut tx, mapped, &ends).await?;
+        task::end_leases(&mut tx, mapped, releases).await?;
         tx.commit().await
-    }
-}
-
-fn lease_end(release: &TaskRelease) -> LeaseEnd {
-    match &release.park {
-        Some(reason) => LeaseEnd::Park(reason.clone()),
-        None => LeaseEnd::Later {
-            delay_ms: release.delay_ms,
-            counts: release.counts,
-            // A required refresh may not have been made.
-            needs_refresh: release.lease.needs_refresh,
-            code: None,
-            reason: release.reason.clone(),
-            awaits: Vec::new(),
-        },
     }
 }

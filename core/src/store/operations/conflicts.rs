@@ -102,11 +102,7 @@ impl PgStore {
         if found.locked_elsewhere.contains(&record_id) || found.being_renamed.contains(&record_id) {
             return Ok(Resolution::Busy);
         }
-        let row = found
-            .rows
-            .get(&record_id)
-            .and_then(|rows| rows.first())
-            .map(|found| &found.row);
+        let row = found.rows.get(&record_id).and_then(|rows| rows.first());
         let field = parse_field(open.field.as_deref())?;
         let seen = seen(mapped, &known.link.remote_state, row, field.as_ref());
         if open.version != version

@@ -106,17 +106,14 @@ impl ReconcileStore for PgStore {
             .into_iter()
             .map(|known| {
                 let record_id = known.link.record_id;
-                let rows = found.rows.remove(&record_id).unwrap_or_default();
                 ObservedRecord {
-                    lease: None,
                     intents: intents.remove(&record_id).unwrap_or_default(),
-                    rows: rows.into_iter().map(|found| found.row).collect(),
+                    rows: found.rows.remove(&record_id).unwrap_or_default(),
                     row_locked: false,
-                    postgres_changed_at_ms: known.postgres_changed_at_ms,
                     parents: parents_of(mapped, &known, &parents),
                     clock_skew_ms,
                     refused: Vec::new(),
-                    link: known.link,
+                    known,
                 }
             })
             .collect())

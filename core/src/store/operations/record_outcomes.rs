@@ -8,23 +8,22 @@ use uuid::Uuid;
 
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::Intent;
-use crate::model::link::{AutomationOverride, Presence};
+use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::Obstacle;
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
 use crate::ports::apply_store::{
-    IntendedWrite, PlanRules, PlannedRecord, PostgresSettlement, RecordDecision,
+    IntendedWrite, PlanRules, PlannedBatch, PlannedRecord, PostgresSettlement,
 };
-use crate::ports::record::{LeasedTask, ParkReason, PostgresRow};
-use crate::ports::{MappedObject, StoreError};
+use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, PostgresRow};
+use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::enum_text::enum_text;
-use crate::store::error::{RefusalKind, RowRefusal};
 use crate::store::mapped_table::shape::key_form;
 use crate::store::mapped_table::write::RowOutcome;
-use crate::store::operations::candidate::Candidate;
-use crate::store::operations::parents::references;
+use crate::store::operations::leased_record::LeasedRecord;
+use crate::store::operations::refused_row::{shortly, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
 use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
@@ -32,40 +31,13 @@ use crate::store::tables::intent::insert_intents;
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, save_records};
 use crate::store::tables::rules::keep_rules;
-use crate::store::tables::task::{LeaseEnd, NewWork, add_work, end_leases, wake_children};
+use crate::store::tables::task::{NewWork, add_work, end_leases, wake_children};
 use crate::store::transaction::Tx;
-
-/// A record and its outcome.
-pub(crate) struct Planned<'c> {
-    /// The record as it was.
-    pub(crate) candidate: &'c Candidate,
-    /// The outcome.
-    pub(crate) outcome: Outcome,
-}
-
-/// The outcome of planning and writing a record.
-pub(crate) enum Outcome {
-    /// Postgres refused its row.
-    Refused(RowRefusal),
-    /// The planner decided, and the row was written accordingly.
-    PlannedRow {
-        /// Whether there was a row before.
-        row_stood: bool,
-        /// That row.
-        before: Option<PostgresRow>,
-        /// The planner's decision.
-        decision: Box<RecordDecision>,
-        /// The outcome of the write, if the row was written.
-        row: Option<RowOutcome>,
-        /// The comparison of the row with the write.
-        settlement: Option<PostgresSettlement>,
-    },
-}
 
 /// Everything that a batch writes.
 #[derive(Default)]
 struct BatchWrites {
-    planned: Vec<PlannedRecord>,
+    planned: PlannedBatch,
     links: Vec<KnownRecord>,
     moved: Vec<RecordId>,
     aliases: Vec<RawAlias>,
@@ -84,14 +56,15 @@ struct BatchWrites {
 }
 
 /// Writes the outcomes of the batch, and returns them to the engine.
-pub(crate) async fn record_outcomes(
+pub(super) async fn record_outcomes(
     tx: &mut Tx,
     mapped: &MappedObject,
-    outcomes: Vec<Planned<'_>>,
-) -> Result<Vec<PlannedRecord>, StoreError> {
+    planner: &dyn RecordPlanner,
+    records: Vec<LeasedRecord>,
+) -> Result<PlannedBatch, StoreError> {
     let mut writes = BatchWrites::default();
-    for planned in outcomes {
-        writes.take(mapped, planned);
+    for record in records {
+        writes.take(mapped, planner, record);
     }
     make_room(tx, mapped, &writes).await?;
     free_keys(tx, &writes.moved).await?;
@@ -109,198 +82,75 @@ pub(crate) async fn record_outcomes(
 }
 
 impl BatchWrites {
-    fn take(&mut self, mapped: &MappedObject, planned: Planned<'_>) {
-        let candidate = planned.candidate;
-        match planned.outcome {
-            Outcome::Refused(refusal) => self.refused(mapped, candidate, &refusal),
-            Outcome::PlannedRow {
-                row_stood,
-                before,
-                decision,
-                row,
-                settlement,
-            } => match *decision {
-                RecordDecision::Wait {
-                    reason,
-                    delay_ms,
-                    counts,
-                } => self.later(
-                    candidate,
-                    LeaseEnd::Later {
-                        delay_ms,
-                        counts,
-                        needs_refresh: false,
-                        code: None,
-                        reason,
-                        awaits: unknown_parents(mapped, candidate),
-                    },
-                ),
-                RecordDecision::Refresh => self.later(
-                    candidate,
-                    LeaseEnd::Later {
-                        delay_ms: 0,
-                        counts: false,
-                        needs_refresh: true,
-                        code: None,
-                        reason: "it is refreshed first".to_owned(),
-                        awaits: Vec::new(),
-                    },
-                ),
-                RecordDecision::Park(reason) => self.park(candidate, reason, false),
-                RecordDecision::Planned {
-                    plan,
-                    postgres: _,
-                    intent,
-                    automation_overrides,
-                    facts,
-                    rules,
-                    withheld,
-                } => {
-                    let done = Done {
-                        row_stood,
-                        before,
-                        plan,
-                        facts,
-                        rules,
-                        intent,
-                        automation_overrides,
-                        withheld,
-                        row,
-                        settlement,
-                    };
-                    self.planned(mapped, candidate, done);
-                }
-            },
-        }
-    }
-
-    fn later(&mut self, candidate: &Candidate, end: LeaseEnd) {
-        self.planned.push(PlannedRecord::Requeued {
-            record_id: candidate.lease.record_id,
-        });
-        self.ends.push((candidate.lease.clone(), end));
-    }
-
-    fn park(&mut self, candidate: &Candidate, reason: ParkReason, wrote_row: bool) {
-        self.planned.push(PlannedRecord::Parked {
-            record_id: candidate.lease.record_id,
-            code: reason.code.clone(),
-            wrote_row,
-        });
-        self.ends
-            .push((candidate.lease.clone(), LeaseEnd::Park(reason)));
-    }
-
-    fn refused(&mut self, mapped: &MappedObject, candidate: &Candidate, refusal: &RowRefusal) {
-        let parked = park_reason(mapped, refusal);
-        let (obstacle, reason, awaits) = match refusal.kind {
-            RefusalKind::Contended => {
-                let reason = "another transaction holds a lock";
-                return self.later(
-                    candidate,
-                    shortly(Obstacle::RowContended, candidate, reason),
-                );
+    fn take(&mut self, mapped: &MappedObject, planner: &dyn RecordPlanner, record: LeasedRecord) {
+        let planned = match (&record.plan, &record.row) {
+            (Ok(_), Some(RowOutcome::KeyTaken)) => {
+                let reason = "a row with its key has appeared meanwhile";
+                let end = shortly(&record.lease, Obstacle::KeyTaken, reason);
+                return self.end(record.lease, end);
             }
-            RefusalKind::ParentMissing => (
-                Obstacle::MissingParent,
-                "the row that it references does not exist yet",
-                candidate.parents.values().cloned().collect(),
-            ),
-            RefusalKind::StillReferenced => (
-                Obstacle::StillReferenced,
-                "rows that are not gone yet point to its row",
-                Vec::new(),
-            ),
-            RefusalKind::ValueTaken => (
-                Obstacle::ValueTaken,
-                "another row has a value of it that must be unique",
-                Vec::new(),
-            ),
-            RefusalKind::TimedOut => (
-                Obstacle::StatementTimeout,
-                "the statement for its row took too long",
-                Vec::new(),
-            ),
-            RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
-                (Obstacle::RowRefused, "", Vec::new())
+            (Ok(_), Some(RowOutcome::Suppressed)) => {
+                return self.end(record.lease, LeaseEnd::Park(suppressed(mapped)));
+            }
+            (Ok(planned), Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None) => planned,
+            (Err(end), _) => {
+                let end = end.clone();
+                return self.end(record.lease, end);
             }
         };
-        match wait(obstacle, candidate) {
-            Some((delay_ms, counts)) => {
-                let end = LeaseEnd::Later {
-                    delay_ms,
-                    counts,
-                    needs_refresh: false,
-                    code: Some(parked.code),
-                    reason: reason.to_owned(),
-                    awaits,
-                };
-                self.later(candidate, end);
-            }
-            None => self.park(candidate, parked, false),
-        }
-    }
-
-    fn planned(&mut self, mapped: &MappedObject, candidate: &Candidate, done: Done) {
-        match done.row {
-            Some(RowOutcome::KeyTaken) => {
-                let reason = "a row with its key has appeared meanwhile";
-                return self.later(candidate, shortly(Obstacle::KeyTaken, candidate, reason));
-            }
-            Some(RowOutcome::Suppressed) => {
-                return self.park(candidate, suppressed(mapped), false);
-            }
-            Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None => {}
-        }
-        let known = done.leave(mapped, candidate);
-        self.names(candidate, &known, &done);
-        self.evidence(mapped, candidate, &done);
-        let altered = done.settlement.as_ref().is_some_and(|row| row.altered);
-        let wrote_row = done.row.is_some();
-        let park = withheld_fields(&done.withheld);
-        match (done.intent, park) {
+        let settlement = record
+            .returned()
+            .map(|returned| planner.settle_postgres(&record.observed, planned, returned));
+        let known = record.after(mapped, planned, settlement.as_ref());
+        self.names(&record, &known);
+        self.evidence(mapped, &record, planned);
+        self.planned.rows_written += usize::from(record.row.is_some());
+        let altered = settlement.is_some_and(|row| row.altered);
+        match (&planned.intent, withheld_fields(&planned.withheld)) {
             (Some(intent), _) => {
                 if altered {
                     self.again.push(NewWork {
-                        record_id: candidate.lease.record_id,
+                        record_id: record.lease.record_id,
                         needs_refresh: false,
                         xid: None,
                     });
                 }
                 self.intents.push(intent.clone());
-                let write = Box::new(IntendedWrite {
-                    lease: candidate.lease.clone(),
-                    intent,
+                self.planned.writes.push(IntendedWrite {
+                    lease: record.lease.clone(),
+                    intent: intent.clone(),
                     salesforce_id: known.link.salesforce_id.clone(),
-                    withheld: done.withheld,
-                    routable: Routable::of(&done.plan),
-                    seen_ms: done.facts.changed_at_ms.salesforce,
-                });
-                self.planned
-                    .push(PlannedRecord::Intended { write, wrote_row });
-            }
-            (None, Some(reason)) if !altered => self.park(candidate, reason, wrote_row),
-            (None, _) => {
-                let end = LeaseEnd::Done { again: altered };
-                self.ends.push((candidate.lease.clone(), end));
-                self.planned.push(PlannedRecord::Settled {
-                    record_id: candidate.lease.record_id,
-                    wrote_row,
+                    withheld: planned.withheld.clone(),
+                    routable: Routable::of(&planned.plan),
+                    seen_ms: planned.facts.changed_at_ms.salesforce,
                 });
             }
+            (None, Some(reason)) if !altered => {
+                self.end(record.lease.clone(), LeaseEnd::Park(reason));
+            }
+            (None, _) => self.end(record.lease.clone(), LeaseEnd::Done { again: altered }),
         }
         self.links.push(known);
     }
 
-    fn names(&mut self, candidate: &Candidate, known: &KnownRecord, done: &Done) {
+    fn end(&mut self, lease: LeasedTask, end: LeaseEnd) {
+        match &end {
+            LeaseEnd::Done { .. } => self.planned.settled += 1,
+            LeaseEnd::Later { .. } => self.planned.requeued += 1,
+            LeaseEnd::Park(reason) => self.planned.parked.push(reason.code.clone()),
+        }
+        self.ends.push((lease, end));
+    }
+
+    fn names(&mut self, record: &LeasedRecord, known: &KnownRecord) {
         let record_id = known.link.record_id;
-        if known.link.canonical_id != candidate.known.link.canonical_id {
+        if known.link.canonical_id != record.observed.known.link.canonical_id {
             self.moved.push(record_id);
         }
-        if let Some(RowOutcome::Stands(row)) = &done.row
+        if let Some(RowOutcome::Stands(row)) = &record.row
             && let Some(raw) = &row.external_id
         {
-            if !done.row_stood {
+            if record.observed.rows.is_empty() {
                 self.arrived.push(raw.clone());
             }
             self.aliases.push(RawAlias {
@@ -310,114 +160,41 @@ impl BatchWrites {
         }
     }
 
-    fn evidence(&mut self, mapped: &MappedObject, candidate: &Candidate, done: &Done) {
-        let record_id = candidate.lease.record_id;
-        let rules = &done.rules;
-        self.replanned.push(record_id.0);
+    fn evidence(&mut self, mapped: &MappedObject, record: &LeasedRecord, planned: &PlannedRecord) {
+        let link = &record.observed.known.link;
+        let PlannedRecord { plan, rules, .. } = planned;
+        self.replanned.push(link.record_id.0);
         self.conflicts.extend(ConflictRow::all(
             mapped,
-            &candidate.known.link,
-            done.before.as_ref(),
-            (&rules.mapping, &done.plan),
+            link,
+            record.observed.rows.first(),
+            (&rules.mapping, plan),
         ));
         self.lost
-            .extend(done.plan.discarded.iter().map(|discarded| DiscardedValue {
-                record_id,
+            .extend(plan.discarded.iter().map(|discarded| DiscardedValue {
+                record_id: link.record_id,
                 field: rules.mapping.name(discarded.field).clone(),
                 side: enum_text(discarded.side),
                 value: [discarded.value.to_json()],
                 rule: enum_text(discarded.rule),
             }));
-        if done.plan.is_settled() && done.plan.base_advance.is_empty() {
+        if plan.is_settled() && plan.base_advance.is_empty() {
             return;
         }
         self.rules.insert(rules.hash.clone(), Arc::clone(rules));
         self.journal.push(JournalLine {
             tenant: mapped.tenant.to_string(),
             object: mapped.sync.object.to_string(),
-            record_id: Some(record_id),
+            record_id: Some(link.record_id),
             source: "decision",
-            operation: enum_text(done.plan.explanation.record),
-            external_id: Some(candidate.known.link.external_id.clone()),
-            salesforce_id: candidate
-                .known
-                .link
-                .salesforce_id
-                .as_ref()
-                .map(ToString::to_string),
+            operation: enum_text(plan.explanation.record),
+            external_id: Some(link.external_id.clone()),
+            salesforce_id: link.salesforce_id.as_ref().map(ToString::to_string),
             org_epoch: Some(mapped.org_epoch.0),
-            payload: serde_json::to_value(DecisionLine::of(candidate, done)).ok(),
+            payload: serde_json::to_value(DecisionLine::of(record, planned)).ok(),
             config_hash: Some(mapped.config_hash.to_string()),
             ..JournalLine::default()
         });
-    }
-}
-
-/// Returns how long to wait because of an obstacle, and whether the attempt counts; `None` if the record
-/// must not wait any more.
-fn wait(obstacle: Obstacle, candidate: &Candidate) -> Option<(i64, bool)> {
-    let lease = &candidate.lease;
-    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
-        NextStep::Wait { delay_ms, counts } => Some((delay_ms, counts)),
-        NextStep::Refresh { delay_ms } => Some((delay_ms, true)),
-        NextStep::Park => None,
-    }
-}
-
-fn shortly(obstacle: Obstacle, candidate: &Candidate, reason: &str) -> LeaseEnd {
-    let (delay_ms, counts) = wait(obstacle, candidate).unwrap_or_default();
-    LeaseEnd::Later {
-        delay_ms,
-        counts,
-        needs_refresh: false,
-        code: None,
-        reason: reason.to_owned(),
-        awaits: Vec::new(),
-    }
-}
-
-/// Returns the Salesforce ids in the record's remote state that have no link.
-fn unknown_parents(mapped: &MappedObject, candidate: &Candidate) -> Vec<String> {
-    let remote_state = &candidate.known.link.remote_state.fields;
-    references(mapped, |field| {
-        remote_state.get(field).map(|field| &field.value)
-    })
-    .into_iter()
-    .filter(|(_, id)| !candidate.parents.contains_key(id))
-    .map(|(_, id)| id.to_string())
-    .collect()
-}
-
-/// Returns why a refused row is parked. The message names the constraint or column.
-pub(crate) fn park_reason(mapped: &MappedObject, refusal: &RowRefusal) -> ParkReason {
-    let code = match refusal.kind {
-        RefusalKind::ValueRejected => "invalid_value",
-        RefusalKind::ConstraintRejected => "constraint_violation",
-        RefusalKind::Raised => "row_refused",
-        RefusalKind::ParentMissing => "missing_parent",
-        RefusalKind::StillReferenced => "still_referenced",
-        RefusalKind::ValueTaken => "duplicate_value",
-        RefusalKind::Contended => "row_contended",
-        RefusalKind::TimedOut => "statement_timeout",
-    };
-    let field = mapped
-        .sync
-        .fields
-        .iter()
-        .find(|(_, mapped)| refusal.column.as_deref() == Some(mapped.column.as_str()))
-        .map(|(name, _)| name.clone());
-    let place = refusal
-        .place
-        .as_ref()
-        .map_or_else(String::new, |place| format!(" ({place})"));
-    let message = format!(
-        "table {}.{} refuses the row{place}: {}",
-        mapped.sync.table.schema, mapped.sync.table.table, refusal.message
-    );
-    ParkReason {
-        code: code.to_owned(),
-        field,
-        message,
     }
 }
 
@@ -434,17 +211,6 @@ pub(crate) fn withheld_fields(withheld: &[ParkReason]) -> Option<ParkReason> {
     })
 }
 
-fn suppressed(mapped: &MappedObject) -> ParkReason {
-    ParkReason {
-        code: "row_write_suppressed".to_owned(),
-        field: None,
-        message: format!(
-            "a trigger or rule of table {}.{} prevents the write of the row",
-            mapped.sync.table.schema, mapped.sync.table.table
-        ),
-    }
-}
-
 /// A decision in the journal: the plan and its inputs.
 #[derive(Serialize)]
 struct DecisionLine<'d> {
@@ -457,17 +223,17 @@ struct DecisionLine<'d> {
 impl<'d> DecisionLine<'d> {
     /// Names the fields of a decision. What is known of fields that are no longer mapped is kept as
     /// evidence too, although no plan reads it.
-    fn of(candidate: &Candidate, done: &'d Done) -> Self {
-        let Done { facts, rules, .. } = done;
-        let sides = (**facts).clone().named(&rules.mapping);
+    fn of(record: &LeasedRecord, planned: &'d PlannedRecord) -> Self {
+        let PlannedRecord { facts, rules, .. } = planned;
+        let sides = facts.clone().named(&rules.mapping);
         let known = RecordFacts::of(
-            &candidate.known.link,
-            &candidate.intents,
-            candidate.clock_skew_ms,
+            &record.observed.known.link,
+            &record.observed.intents,
+            record.observed.clock_skew_ms,
             |field| Some(field.clone()),
         );
         Self {
-            plan: (*done.plan).clone().named(&rules.mapping),
+            plan: planned.plan.clone().named(&rules.mapping),
             input: RecordFacts {
                 base: known.base,
                 late_writes: known.late_writes,
@@ -480,24 +246,24 @@ impl<'d> DecisionLine<'d> {
     }
 }
 
-/// A plan whose row write was performed.
-struct Done {
-    row_stood: bool,
-    before: Option<PostgresRow>,
-    plan: Box<RecordPlan>,
-    facts: Box<RecordFacts>,
-    rules: Arc<PlanRules>,
-    intent: Option<Intent>,
-    automation_overrides: BTreeMap<FieldName, AutomationOverride>,
-    withheld: Vec<ParkReason>,
-    row: Option<RowOutcome>,
-    settlement: Option<PostgresSettlement>,
-}
+impl LeasedRecord {
+    /// Returns its row as the write left it, if the write was made and the row still exists.
+    fn returned(&self) -> Option<&PostgresRow> {
+        match &self.row {
+            Some(RowOutcome::Stands(row)) => Some(row),
+            Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
+        }
+    }
 
-impl Done {
     /// Returns the record after the plan, with confirmed changes only.
-    fn leave(&self, mapped: &MappedObject, candidate: &Candidate) -> KnownRecord {
-        let mut known = candidate.known.clone();
+    fn after(
+        &self,
+        mapped: &MappedObject,
+        planned: &PlannedRecord,
+        settlement: Option<&PostgresSettlement>,
+    ) -> KnownRecord {
+        let PlannedRecord { plan, rules, .. } = planned;
+        let mut known = self.observed.known.clone();
         let confirmed = |after| match after {
             Confirmation::Agreed => true,
             Confirmation::Postgres => self.row.is_some(),
@@ -506,17 +272,17 @@ impl Done {
         known
             .link
             .automation_overrides
-            .clone_from(&self.automation_overrides);
-        for (field, advance) in self.plan.base_advance.iter() {
+            .clone_from(&planned.automation_overrides);
+        for (field, advance) in plan.base_advance.iter() {
             if advance.after == Confirmation::Agreed {
-                let name = self.rules.mapping.name(*field).clone();
+                let name = rules.mapping.name(*field).clone();
                 known.link.base.insert(name, advance.value.clone());
             }
         }
-        if let Some(settlement) = &self.settlement {
+        if let Some(settlement) = settlement {
             known.link.base.extend(settlement.base.clone());
         }
-        match self.plan.agreement {
+        match plan.agreement {
             Agreement::Stays => {}
             Agreement::Begins(after) => known.link.agreed |= confirmed(after),
             Agreement::Ends(after) if confirmed(after) => end_agreement(&mut known),
@@ -528,7 +294,7 @@ impl Done {
     }
 
     fn presence(&self, before: Presence) -> Presence {
-        match (&self.row, self.row_stood) {
+        match (&self.row, !self.observed.rows.is_empty()) {
             (Some(RowOutcome::Gone), _) => Presence::Deleted,
             (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
             (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {
@@ -541,9 +307,8 @@ impl Done {
     /// Takes over the row's external id, which also confirms a generated one.
     fn take_name(&self, mapped: &MappedObject, known: &mut KnownRecord) {
         let standing = match &self.row {
-            Some(RowOutcome::Stands(row)) => Some(row),
-            Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) => None,
-            None => self.before.as_ref(),
+            Some(_) => self.returned(),
+            None => self.observed.rows.first(),
         };
         let Some(raw) = standing.and_then(|row| row.external_id.as_ref()) else {
             return;

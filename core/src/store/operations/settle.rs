@@ -14,7 +14,7 @@ use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::ports::apply_store::{SettledOutcome, Settlement};
-use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::enum_text;
@@ -27,9 +27,7 @@ use crate::store::tables::intent::{
 };
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, lock_records, resolve_parents, save_records};
-use crate::store::tables::task::{
-    LeaseEnd, LeaseTime, end_leases, lock_leased_tasks, wake_children,
-};
+use crate::store::tables::task::{LeaseTime, end_leases, lock_leased_tasks, wake_children};
 use crate::store::transaction::Tx;
 
 /// Settles remote writes. Returns how many of them came too late: their leases are lost.
@@ -250,14 +248,7 @@ impl Settling<'_> {
             }
             SettledOutcome::Unknown => {
                 self.set_state(intent, IntentState::Unknown);
-                LeaseEnd::Later {
-                    delay_ms: 0,
-                    counts: true,
-                    needs_refresh: true,
-                    code: None,
-                    reason: "the outcome of its write is unknown".to_owned(),
-                    awaits: Vec::new(),
-                }
+                LeaseEnd::refresh(true, "the outcome of its write is unknown")
             }
         };
         self.note(one);

@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::model::ids::{FencingToken, Generation, RecordId, SalesforceId};
 use crate::ports::job_store::WritesSent;
-use crate::ports::record::{LeasedTask, ParkReason};
+use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::error::corrupt;
 use crate::store::tables::dead_letter::{
     NewDeadLetter, close_dead_letters_of, insert_dead_letters,
 };
@@ -113,30 +114,16 @@ pub(crate) async fn lease_tasks(
     worker: &str,
     lease_ms: i64,
 ) -> Result<Vec<LeasedTask>, StoreError> {
-    let rows: Vec<TaskRow> = tx
-        .rows(
-            "leasing tasks",
-            sqlx::query_as(LEASE)
-                .bind(mapped.tenant.as_str())
-                .bind(mapped.sync.object.as_str())
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .bind(worker)
-                .bind(interval(lease_ms)),
-        )
-        .await?;
-    rows.into_iter().map(LeasedTask::try_from).collect()
-}
-
-#[derive(sqlx::FromRow)]
-struct TaskRow {
-    record_id: Uuid,
-    fencing_token: i64,
-    generation: i64,
-    attempts: i32,
-    needs_refresh: bool,
-    salesforce_id: Option<String>,
-    external_id: String,
-    xid: Option<i64>,
+    tx.rows(
+        "leasing tasks",
+        sqlx::query_as(LEASE)
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(worker)
+            .bind(interval(lease_ms)),
+    )
+    .await
 }
 
 /// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still have an
@@ -198,23 +185,22 @@ const LEASE: &str = "with due as materialized (
     join syncline.sync_link as link on link.record_id = leased.record_id
     order by leased.due_at, leased.record_id";
 
-impl TryFrom<TaskRow> for LeasedTask {
-    type Error = StoreError;
-
-    fn try_from(row: TaskRow) -> Result<Self, StoreError> {
+impl FromRow<'_, PgRow> for LeasedTask {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let salesforce_id: Option<&str> = row.try_get("salesforce_id")?;
+        let attempts: i32 = row.try_get("attempts")?;
         Ok(Self {
-            record_id: RecordId(row.record_id),
-            token: FencingToken(row.fencing_token),
-            generation: Generation(row.generation),
-            attempt: u32::try_from(row.attempts).unwrap_or(0),
-            needs_refresh: row.needs_refresh,
-            salesforce_id: row
-                .salesforce_id
-                .map(|id| SalesforceId::parse(&id))
+            record_id: RecordId(row.try_get("record_id")?),
+            token: FencingToken(row.try_get("fencing_token")?),
+            generation: Generation(row.try_get("generation")?),
+            attempt: u32::try_from(attempts).unwrap_or(0),
+            needs_refresh: row.try_get("needs_refresh")?,
+            salesforce_id: salesforce_id
+                .map(SalesforceId::parse)
                 .transpose()
-                .map_err(corrupt)?,
-            external_id: row.external_id,
-            transaction: row.xid,
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
+            external_id: row.try_get("external_id")?,
+            transaction: row.try_get("xid")?,
         })
     }
 }
@@ -272,33 +258,6 @@ pub(crate) async fn lock_leased_tasks(
         .into_iter()
         .map(|(record, token)| (RecordId(record), FencingToken(token)))
         .collect())
-}
-
-/// How the work of one lease ended.
-#[derive(Debug, Clone)]
-pub(crate) enum LeaseEnd {
-    /// No work remains, unless new work came meanwhile or `again` is set.
-    Done {
-        /// There is more work.
-        again: bool,
-    },
-    /// Try again later.
-    Later {
-        /// From now.
-        delay_ms: i64,
-        /// It was an attempt.
-        counts: bool,
-        /// Read the record in Salesforce first.
-        needs_refresh: bool,
-        /// A stable code, if there is one.
-        code: Option<String>,
-        /// Why, in words without values.
-        reason: String,
-        /// Parents it waits for, by any key: their creation wakes it.
-        awaits: Vec<String>,
-    },
-    /// Park the record, unless new work came meanwhile.
-    Park(ParkReason),
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,229 @@
+//! A leased record while it is planned and written: what is known of it, its plan, and what became of its row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::ids::RecordId;
+use crate::model::intent::{Intent, WriteAction};
+use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
+use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
+use crate::ports::{MappedObject, RecordPlanner, StoreError};
+use crate::store::error::RowRefusal;
+use crate::store::mapped_table::fit::fit_columns;
+use crate::store::mapped_table::keys::RowChange;
+use crate::store::mapped_table::read::FoundRows;
+use crate::store::mapped_table::rejected_columns::Rejected;
+use crate::store::mapped_table::shape::TableShape;
+use crate::store::mapped_table::write::{RowOutcome, RowWrite};
+use crate::store::operations::parents::{parents_of, references};
+use crate::store::operations::refused_row::{park_reason, refused_row};
+use crate::store::tables::control::clock_skew;
+use crate::store::tables::intent::{live_intents, refused_values};
+use crate::store::tables::link::{lock_records, resolve_parents};
+use crate::store::tables::task::{LeaseTime, lock_leased_tasks};
+use crate::store::transaction::Tx;
+
+/// How long a record waits whose row was renamed by a change that is not captured yet; capture usually runs
+/// sooner.
+const RENAME_WAIT_MS: i64 = 500;
+
+/// A leased record.
+pub(super) struct LeasedRecord {
+    /// The lease.
+    pub(super) lease: LeasedTask,
+    /// The record, locked. Its rows are those of the last plan.
+    pub(super) observed: ObservedRecord,
+    /// The plan that was made from exactly these rows; or how the lease ends without one.
+    pub(super) plan: Result<PlannedRecord, LeaseEnd>,
+    /// What became of its row, if the plan wrote it.
+    pub(super) row: Option<RowOutcome>,
+}
+
+/// Locks links and tasks of the leases that are still valid, and loads their intents and parents.
+pub(super) async fn load_leased(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    leases: &[LeasedTask],
+) -> Result<Vec<LeasedRecord>, StoreError> {
+    let ids: Vec<RecordId> = leases.iter().map(|lease| lease.record_id).collect();
+    let known = lock_records(tx, &ids).await?;
+    let standing = lock_leased_tasks(tx, leases.iter(), LeaseTime::Left).await?;
+    let mut intents = live_intents(tx, &ids).await?;
+    let mut refused = refused_values(tx, leases).await?;
+    let clock_skew_ms = clock_skew(tx, mapped).await?;
+    let pointed: BTreeSet<_> = known
+        .iter()
+        .flat_map(|record| {
+            let remote_state = &record.link.remote_state.fields;
+            references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
+            })
+        })
+        .collect();
+    let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
+    let leases: BTreeMap<RecordId, &LeasedTask> = leases
+        .iter()
+        .filter(|lease| standing.contains(&(lease.record_id, lease.token)))
+        .map(|lease| (lease.record_id, lease))
+        .collect();
+    Ok(known
+        .into_iter()
+        .filter_map(|known| {
+            let lease = (*leases.get(&known.link.record_id)?).clone();
+            Some(LeasedRecord {
+                observed: ObservedRecord {
+                    intents: intents.remove(&lease.record_id).unwrap_or_default(),
+                    rows: Vec::new(),
+                    row_locked: false,
+                    parents: parents_of(mapped, &known, &parents),
+                    clock_skew_ms,
+                    refused: refused.remove(&lease.record_id).unwrap_or_default(),
+                    known,
+                },
+                lease,
+                // Until it is planned, all its work remains.
+                plan: Err(LeaseEnd::Done { again: true }),
+                row: None,
+            })
+        })
+        .collect())
+}
+
+impl LeasedRecord {
+    /// Takes over its locked rows, and plans it from them.
+    pub(super) fn plan(
+        &mut self,
+        found: &mut FoundRows,
+        mapped: &MappedObject,
+        shape: &TableShape,
+        planner: &dyn RecordPlanner,
+    ) {
+        let record_id = self.lease.record_id;
+        let observed = &mut self.observed;
+        observed.rows = found.rows.remove(&record_id).unwrap_or_default();
+        observed.row_locked = found.locked_elsewhere.contains(&record_id);
+        self.row = None;
+        self.plan = if found.being_renamed.contains(&record_id) {
+            let reason = "its row was renamed a moment ago";
+            Err(LeaseEnd::wait(RENAME_WAIT_MS, false, reason))
+        } else if observed.known.key_conflict && observed.rows.is_empty() {
+            Err(LeaseEnd::Park(key_conflict(observed)))
+        } else {
+            planner.plan(&self.lease, observed)
+        };
+        self.fit(mapped, shape);
+    }
+
+    /// Ends its lease because Postgres refused its row.
+    pub(super) fn refuse(&mut self, mapped: &MappedObject, refusal: &RowRefusal) {
+        let parents = self.observed.parents.values();
+        self.plan = Err(refused_row(mapped, &self.lease, parents, refusal));
+    }
+
+    /// Returns the planned write to its row, if there is one.
+    fn postgres(&self) -> Option<&PlannedPostgres> {
+        self.plan.as_ref().ok()?.postgres.as_ref()
+    }
+
+    /// Returns the write to its row, if there is one.
+    pub(super) fn row_write(&self) -> Option<RowWrite<'_>> {
+        Some(RowWrite {
+            record_id: self.lease.record_id,
+            external_id: &self.observed.known.link.external_id,
+            identity: self.observed.rows.first().map(|row| &row.identity),
+            write: self.postgres()?,
+            // On the first attempt a row may just have appeared; the second attempt shows the reason.
+            must_insert: self.lease.attempt > 0,
+        })
+    }
+
+    /// Returns the row before and after the write.
+    pub(super) fn change(&self) -> RowChange<'_> {
+        let row = self.observed.rows.first();
+        RowChange {
+            before: row.map(|row| &row.columns),
+            identity: row.map(|row| &row.identity),
+            patch: match self.postgres() {
+                Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) => {
+                    Some(columns)
+                }
+                Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) | None => None,
+            },
+        }
+    }
+
+    /// Returns whether the plan deletes the row.
+    pub(super) fn deletes_row(&self) -> bool {
+        matches!(self.postgres(), Some(PlannedPostgres::Delete))
+    }
+
+    /// Returns whether the plan deletes the row or the Salesforce record.
+    pub(super) fn deletes(&self) -> bool {
+        let Ok(planned) = &self.plan else {
+            return false;
+        };
+        let row_goes = match &planned.postgres {
+            Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) => true,
+            Some(PlannedPostgres::Insert(_) | PlannedPostgres::Update(_)) | None => false,
+        };
+        let deletes = |intent: &Intent| intent.action == WriteAction::Delete;
+        row_goes || planned.intent.as_ref().is_some_and(deletes)
+    }
+
+    /// Fits the write to the row to the types of its columns. Without those that would not hold their
+    /// value it goes on; without its external id it does not.
+    fn fit(&mut self, mapped: &MappedObject, shape: &TableShape) {
+        let Ok(PlannedRecord {
+            postgres: Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)),
+            ..
+        }) = &mut self.plan
+        else {
+            return;
+        };
+        let rejected = fit_columns(mapped, shape, columns);
+        match rejected.get(mapped.sync.external_id.column.as_str()) {
+            Some(refusal) => self.plan = Err(LeaseEnd::Park(park_reason(mapped, refusal))),
+            None if rejected.is_empty() => {}
+            None => self.leave_out(mapped, &rejected),
+        }
+    }
+
+    /// Removes columns from the write to the row, and adds the reason why each is parked. If no column
+    /// remains, the update is dropped.
+    pub(super) fn leave_out(&mut self, mapped: &MappedObject, rejected: &Rejected) {
+        let Ok(PlannedRecord {
+            postgres, withheld, ..
+        }) = &mut self.plan
+        else {
+            return;
+        };
+        let mut is_empty = false;
+        if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = postgres
+        {
+            columns.retain(|column, _| !rejected.contains_key(column));
+            is_empty = columns.is_empty();
+        }
+        if is_empty {
+            *postgres = None;
+        }
+        withheld.extend(rejected.iter().map(|(column, refusal)| {
+            let refusal = RowRefusal {
+                column: Some(column.clone()),
+                place: refusal.place.clone().or_else(|| Some(column.clone())),
+                ..refusal.clone()
+            };
+            park_reason(mapped, &refusal)
+        }));
+    }
+}
+
+fn key_conflict(observed: &ObservedRecord) -> ParkReason {
+    ParkReason {
+        code: "duplicate_key".to_owned(),
+        field: None,
+        message: format!(
+            "the row of record {} took the external id of another row that still stands; give one of \
+             the two another external id",
+            observed.known.link.external_id
+        ),
+    }
+}
