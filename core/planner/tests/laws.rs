@@ -1,4 +1,4 @@
-//! Laws of the words of the engine, over random content.
+//! Properties of the model, over random content.
 
 use proptest::prelude::{
     Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -6,7 +6,7 @@ use proptest::prelude::{
 use serde_json::{Value as Json, json};
 use syncline_planner::config::ObjectSync;
 use syncline_planner::model::canonical::{
-    ValueError, from_csv, from_postgres, from_salesforce_json, to_postgres_json, to_salesforce_json,
+    ValueError, from_csv, from_postgres, from_salesforce_json, to_postgres_json,
 };
 use syncline_planner::model::hash::{canonical_hash, canonical_json, payload_hash};
 use syncline_planner::model::ids::FieldName;
@@ -83,7 +83,7 @@ fn object() -> ObjectSync {
     .expect("rules of an object")
 }
 
-/// Returns what Postgres gives, or none if the field has no room for it.
+/// Returns the value that Postgres gives, or `None` if the field has no room for it.
 fn with_room(read: Result<Value, ValueError>) -> Option<Result<Value, ValueError>> {
     match read {
         Err(
@@ -99,13 +99,13 @@ fn with_room(read: Result<Value, ValueError>) -> Option<Result<Value, ValueError
 
 proptest! {
     #[test]
-    fn canonical_values_stay_as_they_are_by_every_lane(field in field_type(), raw in raw()) {
+    fn canonical_values_read_back_unchanged_by_every_path(field in field_type(), raw in raw()) {
         let Ok(value) = from_salesforce_json(&field, &json!(raw)) else { return Ok(()) };
-        prop_assert_eq!(from_salesforce_json(&field, &to_salesforce_json(&field, &value)), Ok(value.clone()));
+        prop_assert_eq!(from_salesforce_json(&field, &value.to_json()), Ok(value.clone()));
         if let Some(row) = with_room(from_postgres(&field, &to_postgres_json(&field, &value))) {
             prop_assert_eq!(row, Ok(value.clone()));
         }
-        let cell = match to_salesforce_json(&field, &value) {
+        let cell = match value.to_json() {
             Json::Null => String::new(),
             Json::String(text) => text,
             other => other.to_string(),
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn one_content_hashes_alike_by_every_lane(field in field_type(), raw in raw()) {
+    fn equal_content_has_equal_hashes_by_every_path(field in field_type(), raw in raw()) {
         let hash = |value: Value| payload_hash(&Payload::from([(FieldName::parse("F").expect("a field"), value)]));
         let by_rest = from_salesforce_json(&field, &json!(raw)).map(hash);
         prop_assert_eq!(from_csv(&field, &raw).map(hash), by_rest.clone());
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hash_sees_content_and_not_spelling(json in json_value()) {
+    fn a_hash_depends_on_content_not_spelling(json in json_value()) {
         let spelled = canonical_json(&json);
         let again: Json = serde_json::from_str(&spelled).expect("canonical JSON is JSON");
         prop_assert_eq!(canonical_json(&again), spelled);
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn an_order_of_versions_read_backwards_is_the_opposite(
+    fn comparing_versions_is_antisymmetric(
         one in (prop::option::of(0..4_i64), prop::option::of(0..4_i64)),
         other in (prop::option::of(0..4_i64), prop::option::of(0..4_i64)),
     ) {

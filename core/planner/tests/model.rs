@@ -1,9 +1,8 @@
-//! What the words of the engine promise: canonical values, keys, cursors, versions, refusals.
+//! Guarantees of the model: canonical values, keys, cursors, versions, refusals.
 
 use serde_json::json;
 use syncline_planner::model::canonical::{
     ValueError, from_csv, from_epoch_ms, from_postgres, from_salesforce_json, to_postgres_json,
-    to_salesforce_json,
 };
 use syncline_planner::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
 use syncline_planner::model::generate;
@@ -28,7 +27,7 @@ fn reference() -> FieldType {
 }
 
 #[test]
-fn one_content_has_one_value_whatever_lane_it_came_by() {
+fn every_path_gives_the_same_canonical_value() {
     let reads = [
         (
             TEXT,
@@ -91,7 +90,7 @@ fn one_content_has_one_value_whatever_lane_it_came_by() {
         assert_eq!(from_csv(&field, cell).as_ref(), Ok(&canonical));
         let again = to_postgres_json(&field, &canonical);
         assert_eq!(from_postgres(&field, &again).as_ref(), Ok(&canonical));
-        let again = to_salesforce_json(&field, &canonical);
+        let again = canonical.to_json();
         assert_eq!(
             from_salesforce_json(&field, &again).as_ref(),
             Ok(&canonical)
@@ -142,7 +141,7 @@ fn number_without_room_is_refused_from_postgres_alone() {
 }
 
 #[test]
-fn what_a_field_cannot_hold_is_refused_and_never_cut() {
+fn values_too_large_for_a_field_are_refused_not_cut() {
     for text in ["a\0b", "\0", "a\0 "] {
         assert_eq!(from_postgres(&TEXT, &json!(text)), Err(ValueError::Nul));
     }

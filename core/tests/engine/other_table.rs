@@ -92,7 +92,7 @@ async fn table_made_anew_is_held_until_its_rows_are_there() {
     stage.sql(MADE_ANEW).await;
     work_for_all(&stage).await;
     let said = refusal(&stage, &stage.engine).await;
-    assert!(said.contains("was made anew"), "{said}");
+    assert!(said.contains("was recreated"), "{said}");
     let said = install(&stage.store, &stage.engine, &stage, false)
         .await
         .unwrap_err();

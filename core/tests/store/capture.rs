@@ -1,9 +1,15 @@
 //! Capture from the outbox: no change is lost or skipped, and renamed rows stay the same records.
 
+use std::sync::Arc;
 use std::time::Duration;
-use syncline::ports::CaptureStore;
 
-use super::world::{World, ask, execute, kinds};
+use syncline::model::ids::{RecordId, RelationName};
+use syncline::model::key::KeyForm;
+use syncline::model::schema::FieldType;
+use syncline::ports::record::{LeaseEnd, ParkReason};
+use syncline::ports::{ApplyStore, CaptureStore, ReconcileStore};
+
+use super::world::{World, account, ask, execute, kinds};
 
 /// Returns the number of waiting outbox rows.
 async fn waiting(world: &mut World) -> String {
@@ -309,6 +315,103 @@ async fn truncate_creates_a_task_for_every_record() {
             )
             .await,
         "2"
+    );
+}
+
+#[tokio::test]
+async fn parked_record_starts_over_with_any_new_work() {
+    let mut world = World::new().await;
+    world.synced("K", "Ada").await;
+    let mut other = world.mapped.clone();
+    let mut sync = (*other.sync).clone();
+    sync.table.table = RelationName::parse("account_two").unwrap();
+    other.sync = Arc::new(sync);
+    world
+        .sql("create table public.account_two (like public.account including all)")
+        .await;
+    for way in ["change", "truncate", "another table"] {
+        park(&mut world).await;
+        match way {
+            "change" => world.sql("update public.account set name = 'Eve'").await,
+            "truncate" => world.sql("truncate public.account").await,
+            _ => world.store.install(&[other.clone()]).await.unwrap(),
+        }
+        world.capture().await;
+        let task =
+            "select state || coalesce(code, '') || coalesce(reason, '') from syncline.sync_task";
+        assert_eq!(world.ask(task).await, "ready", "{way}");
+        let open = "select count(*) from syncline.sync_dead_letter where closed_at is null";
+        assert_eq!(world.ask(open).await, "0", "{way}");
+        let leases = world.lease().await;
+        assert_eq!((leases.len(), leases[0].attempt), (1, 0), "{way}");
+        world
+            .store
+            .release_tasks(
+                &world.mapped,
+                &[(leases[0].clone(), LeaseEnd::wait(0, false, "test"))],
+            )
+            .await
+            .unwrap();
+    }
+}
+
+/// Parks the one record of this world.
+async fn park(world: &mut World) {
+    let record = world.ask("select record_id from syncline.sync_link").await;
+    let record = RecordId(record.parse().unwrap());
+    world
+        .store
+        .enqueue_repair(&world.mapped, &[record])
+        .await
+        .unwrap();
+    let leases = world.lease().await;
+    let reason = ParkReason {
+        code: "attempts_exhausted".to_owned(),
+        field: None,
+        message: "tried too often".to_owned(),
+    };
+    let park = (leases[0].clone(), LeaseEnd::Park(reason));
+    world
+        .store
+        .release_tasks(&world.mapped, &[park])
+        .await
+        .unwrap();
+    let parked = world.ask("select state from syncline.sync_task").await;
+    assert_eq!(parked, "parked");
+}
+
+#[tokio::test]
+async fn numeric_external_ids_compare_as_doubles() {
+    let table = "create table public.account (
+        id bigint generated always as identity primary key,
+        external_id numeric unique,
+        name text not null default '',
+        phone varchar(20),
+        employees integer,
+        parent_external_id numeric,
+        note text
+    )";
+    let mut world = World::with(table, account()).await;
+    let mut schema = (*world.mapped.schema).clone();
+    let key = &world.mapped.sync.external_id.field;
+    schema.fields.get_mut(key).unwrap().field_type = FieldType::Decimal {
+        precision: 18,
+        scale: 0,
+    };
+    world.mapped.schema = Arc::new(schema);
+    // Different decimals, one double.
+    world
+        .sql("insert into public.account (external_id) values (9007199254740993), (9007199254740992), (7)")
+        .await;
+    let found = world.store.duplicate_keys(&world.mapped, 10).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].external_ids,
+        ["9007199254740992", "9007199254740993"]
+    );
+    assert_eq!(
+        KeyForm::Numeric.canonical("9007199254740993"),
+        Ok(found[0].canonical_id.clone())
     );
 }
 

@@ -146,14 +146,6 @@ pub fn to_postgres_json(field: &FieldType, value: &Value) -> Json {
     }
 }
 
-/// Returns the JSON that a REST request carries.
-pub fn to_salesforce_json(field: &FieldType, value: &Value) -> Json {
-    match (field, value) {
-        (FieldType::Boolean, Value::Null) => Json::Bool(false),
-        (_, value) => value.to_json(),
-    }
-}
-
 /// Parses a date-time in any form of Salesforce or Postgres to milliseconds since the epoch:
 /// `2026-05-01T09:30:00.000+0000`, `2026-05-01 09:30:00+02` …
 pub fn datetime_ms(text: &str) -> Option<i64> {
@@ -284,7 +276,7 @@ fn boolean(raw: &str) -> Option<Value> {
     }
 }
 
-/// Fails if the field has no room for the value: it is refused before it travels, never cut.
+/// Fails if the field has no room for the value: it is refused before it is sent, never cut.
 fn check_room(field: &FieldType, json: &Json, value: &Value) -> Result<(), ValueError> {
     match (field, value) {
         (_, Value::Text(text)) if field.is_time() => check_year(field, text),

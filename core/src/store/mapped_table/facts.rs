@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::model::key::KeyForm;
 use crate::ports::operator_store::TableFacts;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
 use crate::store::mapped_table::shape::{
-    TableShape, key_form, mapped_columns, picked_json, read_shape, read_shape_only,
+    TableShape, canonical_key, mapped_columns, picked_json, read_shape, read_shape_only,
 };
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
@@ -87,16 +86,7 @@ pub(crate) async fn duplicates(
     limit: i64,
 ) -> Result<Vec<DuplicateKey>, StoreError> {
     let written = format!("{}::text", quote::column(&mapped.sync.external_id.column));
-    let compared = match key_form(mapped) {
-        KeyForm::CaseFolded => "lower(btrim(written))",
-        KeyForm::CaseSensitive => "btrim(written)",
-        KeyForm::Numeric => {
-            "case
-                when written ~ '^\\s*[-+]?\\d+(\\.\\d+)?\\s*$' then trim_scale(written::numeric)::text
-                else btrim(written)
-            end"
-        }
-    };
+    let compared = canonical_key(mapped, "written");
     let sql = format!(
         "select compared, array_agg(written order by written) as external_ids
         from (

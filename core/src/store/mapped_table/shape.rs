@@ -217,3 +217,21 @@ pub(crate) fn key_form(mapped: &MappedObject) -> KeyForm {
         .get(&mapped.sync.external_id.field)
         .map_or(KeyForm::default(), KeyForm::of)
 }
+
+/// Returns the SQL of an external id as it compares, the same as [`KeyForm::canonical`]. `written` is the SQL
+/// of the external id as text.
+pub(crate) fn canonical_key(mapped: &MappedObject, written: &str) -> String {
+    match key_form(mapped) {
+        KeyForm::CaseFolded => format!("lower(btrim({written}))"),
+        KeyForm::CaseSensitive => format!("btrim({written})"),
+        // Salesforce holds numbers as doubles. A number of more digits than this pattern allows stays text, because
+        // the cast may fail.
+        KeyForm::Numeric => format!(
+            "case
+                when {written} ~ '^\\s*[-+]?\\d{{1,255}}(\\.\\d{{1,255}})?\\s*$'
+                    then trim_scale(({written})::double precision::text::numeric)::text
+                else btrim({written})
+            end"
+        ),
+    }
+}

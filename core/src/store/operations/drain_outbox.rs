@@ -26,7 +26,7 @@ use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
 use crate::store::tables::outbox::{Claimed, OUTBOX, claim};
 use crate::store::tables::seen::{Emitted, seen_before};
-use crate::store::tables::task::{NewWork, add_work};
+use crate::store::tables::task::{NewWork, add_work, work_for};
 use crate::store::transaction::{Tx, recordset};
 
 /// Drains at most `limit` rows of the tenants' outboxes.
@@ -337,29 +337,17 @@ async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, S
     let emptied = tx
         .run(
             "adding work for a truncated table",
-            sqlx::query(
-                "with emptied as (
-                    update syncline.sync_link as link
-                    set postgres_presence = 'deleted',
-                        postgres_changed_at = syncline.clock(),
-                        version = link.version + 1
-                    from unnest($1::text[], $2::text[]) as place (tenant, object)
-                    where link.tenant = place.tenant
-                    and link.object = place.object
-                    and link.postgres_presence = 'present'
-                    returning link.record_id, link.tenant, link.object
-                )
-                insert into syncline.sync_task as task (record_id, tenant, object)
-                select record_id, tenant, object
-                from emptied
-                order by record_id
-                -- One task per record: the truncate is a new generation of it.
-                on conflict (record_id) do update
-                set generation = task.generation + 1,
-                    state = case when task.state = 'leased' then 'leased' else 'ready' end,
-                    due_at = least(task.due_at, syncline.clock()),
-                    updated_at = syncline.clock()",
-            )
+            sqlx::query(work_for(
+                "update syncline.sync_link as link
+                set postgres_presence = 'deleted',
+                    postgres_changed_at = syncline.clock(),
+                    version = link.version + 1
+                from unnest($1::text[], $2::text[]) as place (tenant, object)
+                where link.tenant = place.tenant
+                and link.object = place.object
+                and link.postgres_presence = 'present'
+                returning link.record_id, false as needs_refresh, null::bigint as xid",
+            ))
             .bind(tenants)
             .bind(objects),
         )

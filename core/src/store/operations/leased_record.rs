@@ -1,6 +1,6 @@
 //! A leased record while it is planned and written: what is known of it, its plan, and what became of its row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::ids::RecordId;
 use crate::model::intent::{Intent, WriteAction};
@@ -14,9 +14,8 @@ use crate::store::mapped_table::read::FoundRows;
 use crate::store::mapped_table::rejected_columns::Rejected;
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::mapped_table::write::{RowOutcome, RowWrite};
-use crate::store::operations::parents::{parents_of, references};
+use crate::store::operations::parents::{parents_of, remote_parents};
 use crate::store::operations::refused_row::{park_reason, refused_row};
-use crate::store::tables::control::clock_skew;
 use crate::store::tables::intent::{live_intents, refused_values};
 use crate::store::tables::link::{lock_records, resolve_parents};
 use crate::store::tables::task::{LeaseTime, lock_leased_tasks};
@@ -43,22 +42,14 @@ pub(super) async fn load_leased(
     tx: &mut Tx,
     mapped: &MappedObject,
     leases: &[LeasedTask],
+    clock_skew_ms: i64,
 ) -> Result<Vec<LeasedRecord>, StoreError> {
     let ids: Vec<RecordId> = leases.iter().map(|lease| lease.record_id).collect();
     let known = lock_records(tx, &ids).await?;
     let standing = lock_leased_tasks(tx, leases.iter(), LeaseTime::Left).await?;
     let mut intents = live_intents(tx, &ids).await?;
     let mut refused = refused_values(tx, leases).await?;
-    let clock_skew_ms = clock_skew(tx, mapped).await?;
-    let pointed: BTreeSet<_> = known
-        .iter()
-        .flat_map(|record| {
-            let remote_state = &record.link.remote_state.fields;
-            references(mapped, |field| {
-                remote_state.get(field).map(|field| &field.value)
-            })
-        })
-        .collect();
+    let pointed = remote_parents(mapped, &known);
     let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
     let leases: BTreeMap<RecordId, &LeasedTask> = leases
         .iter()

@@ -1,6 +1,6 @@
 //! The parents that a record's references point to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::value::Value;
@@ -25,17 +25,30 @@ pub(crate) fn references<'a>(
         .collect()
 }
 
+/// Returns the objects and ids that the remote states of these records point to.
+pub(crate) fn remote_parents<'k>(
+    mapped: &MappedObject,
+    records: impl IntoIterator<Item = &'k KnownRecord>,
+) -> BTreeSet<(ObjectName, SalesforceId)> {
+    let records = records.into_iter();
+    records
+        .flat_map(|record| {
+            let remote_state = &record.link.remote_state.fields;
+            references(mapped, |field| {
+                remote_state.get(field).map(|field| &field.value)
+            })
+        })
+        .collect()
+}
+
 /// Returns those of `parents` that the record's remote state points to.
 pub(crate) fn parents_of(
     mapped: &MappedObject,
     known: &KnownRecord,
     parents: &BTreeMap<SalesforceId, String>,
 ) -> BTreeMap<SalesforceId, String> {
-    let remote_state = &known.link.remote_state.fields;
-    references(mapped, |field| {
-        remote_state.get(field).map(|field| &field.value)
-    })
-    .into_iter()
-    .filter_map(|(_, id)| Some((id.clone(), parents.get(&id)?.clone())))
-    .collect()
+    remote_parents(mapped, [known])
+        .into_iter()
+        .filter_map(|(_, id)| parents.get(&id).cloned().map(|parent| (id, parent)))
+        .collect()
 }

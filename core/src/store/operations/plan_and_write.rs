@@ -21,6 +21,7 @@ use crate::store::mapped_table::write::{RowWrite, write_rows};
 use crate::store::operations::leased_record::{LeasedRecord, load_leased};
 use crate::store::operations::record_outcomes::record_outcomes;
 use crate::store::operations::table_identity::require_installed_table;
+use crate::store::tables::capture::skew_and_installed;
 use crate::store::tables::delete_guard::withheld_by_delete_guard;
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
 use crate::store::tables::link::KnownRecord;
@@ -39,9 +40,10 @@ pub(crate) async fn plan_and_write(
     planner: &dyn RecordPlanner,
 ) -> Result<PlannedBatch, StoreError> {
     mark_as_ours(tx).await?;
-    let records = load_leased(tx, mapped, leases).await?;
+    let (clock_skew_ms, installed) = skew_and_installed(tx, mapped).await?;
+    let records = load_leased(tx, mapped, leases, clock_skew_ms).await?;
     let shape = read_shape(tx, mapped).await?;
-    require_installed_table(tx, mapped, &shape).await?;
+    require_installed_table(mapped, &shape, installed.as_ref())?;
     let mut writing = Writing {
         mapped,
         shape: &shape,

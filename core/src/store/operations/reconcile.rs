@@ -12,9 +12,9 @@ use crate::ports::{MappedObject, ReconcileStore, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
 use crate::store::mapped_table::shape::{TableShape, read_shape};
-use crate::store::operations::parents::{parents_of, references};
+use crate::store::operations::parents::{parents_of, remote_parents};
 use crate::store::operations::sweep::{doubt_and_release, remove_old_rows, sweep_capture};
-use crate::store::tables::control::clock_skew;
+use crate::store::tables::capture::skew_and_installed;
 use crate::store::tables::intent::live_intents;
 use crate::store::tables::link::{KnownRecord, by_salesforce_id, resolve_parents};
 use crate::store::tables::task::{NewWork, add_work};
@@ -90,17 +90,9 @@ impl ReconcileStore for PgStore {
         let shape = read_shape(&mut tx, mapped).await?;
         let borrowed: Vec<&KnownRecord> = known.iter().collect();
         let mut found = read_taken_rows(&mut tx, mapped, &shape, borrowed).await?;
-        let pointed: BTreeSet<_> = known
-            .iter()
-            .flat_map(|known| {
-                let remote_state = &known.link.remote_state.fields;
-                references(mapped, |field| {
-                    remote_state.get(field).map(|field| &field.value)
-                })
-            })
-            .collect();
+        let pointed = remote_parents(mapped, &known);
         let parents = resolve_parents(&mut tx, &mapped.tenant, &pointed).await?;
-        let clock_skew_ms = clock_skew(&mut tx, mapped).await?;
+        let (clock_skew_ms, _) = skew_and_installed(&mut tx, mapped).await?;
         tx.rollback().await?;
         Ok(known
             .into_iter()

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::model::SourceSystem;
-use crate::model::ids::{FieldName, IntentId, ObjectName, RecordId, SalesforceId};
+use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
@@ -19,7 +19,7 @@ use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
-use crate::store::operations::parents::references;
+use crate::store::operations::parents::remote_parents;
 use crate::store::operations::record_outcomes::{end_agreement, withheld_fields};
 use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{
@@ -78,15 +78,7 @@ async fn parents(
     known: &[KnownRecord],
     intents: &BTreeMap<IntentId, Intent>,
 ) -> Result<BTreeMap<SalesforceId, String>, StoreError> {
-    let shown: BTreeSet<(ObjectName, SalesforceId)> = known
-        .iter()
-        .flat_map(|record| {
-            let remote_state = &record.link.remote_state.fields;
-            references(mapped, |field| {
-                remote_state.get(field).map(|field| &field.value)
-            })
-        })
-        .collect();
+    let shown = remote_parents(mapped, known);
     let mut parents = resolve_parents(tx, &mapped.tenant, &shown).await?;
     let sent: BTreeSet<(&str, &str)> = intents
         .values()

@@ -7,9 +7,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::planner::policy::delete_guard::{DeleteCounts, exceeded};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::mapped_table::shape::TableShape;
+use crate::store::mapped_table::shape::{TableShape, canonical_key};
 use crate::store::quote;
 use crate::store::tables::capture::{Installed, installed, other_tenant};
+use crate::store::tables::task::work_for;
 use crate::store::transaction::Tx;
 
 /// How the mapped table stands to the one that capture was installed on.
@@ -19,7 +20,7 @@ enum TableIdentity {
     Same,
     /// The mapping names another table.
     Renamed,
-    /// The table of that name was made anew: restored, rebuilt, swapped.
+    /// A table of that name was created again: restored, rebuilt, swapped.
     Rebuilt,
 }
 
@@ -41,20 +42,19 @@ impl TableIdentity {
 }
 
 /// Fails if the object's records were agreed on with another table than the one that is mapped now.
-pub(super) async fn require_installed_table(
-    tx: &mut Tx,
+pub(super) fn require_installed_table(
     mapped: &MappedObject,
     shape: &TableShape,
+    before: Option<&Installed>,
 ) -> Result<(), StoreError> {
-    let before = installed(tx, mapped).await?;
     let table = &mapped.sync.table;
-    let problem = match TableIdentity::of(before.as_ref(), mapped, shape) {
+    let problem = match TableIdentity::of(before, mapped, shape) {
         TableIdentity::Same => return Ok(()),
         TableIdentity::Renamed => "is not the table that capture is installed on",
-        TableIdentity::Rebuilt => "was made anew since capture was installed on it",
+        TableIdentity::Rebuilt => "was recreated since capture was installed on it",
     };
     Err(StoreError::Mapping(format!(
-        "table {}.{} of {} {problem}, so nothing is written: rows that it lacks would count as deleted. Run \
+        "table {}.{} of {} {problem}, so nothing is written: rows that are missing from it would count as deleted. Run \
          `syncline install`",
         table.schema, table.table, mapped.sync.object
     )))
@@ -63,7 +63,7 @@ pub(super) async fn require_installed_table(
 /// Takes the table that is mapped now as the object's own. If it is another one than before, what both
 /// sides agreed on is forgotten: rows that it lacks are created, none is deleted.
 ///
-/// Fails if another tenant captures the table, or if the table was made anew and lacks more rows than may
+/// Fails if another tenant captures the table, or if the table was recreated and lacks more rows than may
 /// be deleted in an hour, unless `new_table`.
 pub(super) async fn adopt_table(
     tx: &mut Tx,
@@ -91,18 +91,20 @@ pub(super) async fn adopt_table(
 /// Fails if more records lack their row than the delete guard lets pass.
 async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreError> {
     let table = &mapped.sync.table;
+    let external = quote::column(&mapped.sync.external_id.column);
     let sql = format!(
         "select count(*), count(*) filter (where not exists (
             select
             from {table} as target
-            where target.{external}::text = link.external_id
+            where {row_key} = {record_key}
         ))
         from syncline.sync_link as link
         where link.tenant = $1
         and link.object = $2
         and link.agreed",
         table = quote::table(table),
-        external = quote::column(&mapped.sync.external_id.column),
+        row_key = canonical_key(mapped, &format!("target.{external}::text")),
+        record_key = canonical_key(mapped, "link.external_id"),
     );
     let counts: Option<(i64, i64)> = tx
         .row(
@@ -123,7 +125,7 @@ async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreErr
     }
     let object = &mapped.sync.object;
     Err(StoreError::Mapping(format!(
-        "table {}.{} was made anew and lacks the rows of {missing} of {records} records of {object}. Restore \
+        "table {}.{} was recreated and lacks the rows of {missing} of {records} records of {object}. Restore \
          the rows and run `syncline install` again; or create them from Salesforce with \
          `syncline install --new-table {object}`",
         table.schema, table.table
@@ -134,33 +136,21 @@ async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreErr
 async fn forget_agreements(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreError> {
     tx.run(
         "forgetting what was agreed with another table",
-        sqlx::query(
-            "with forgotten as (
-                update syncline.sync_link
-                set base = '{}',
-                    agreed = false,
-                    automation_overrides = '{}',
-                    postgres_presence = 'unseen',
-                    postgres_changed_at = null,
-                    local_key = null,
-                    key_conflict = false,
-                    version = version + 1,
-                    updated_at = syncline.clock()
-                where tenant = $1
-                and object = $2
-                returning record_id, tenant, object
-            )
-            insert into syncline.sync_task as task (record_id, tenant, object)
-            select record_id, tenant, object
-            from forgotten
-            order by record_id
-            -- One task per record: the other table is a new generation of it.
-            on conflict (record_id) do update
-            set generation = task.generation + 1,
-                state = case when task.state = 'leased' then 'leased' else 'ready' end,
-                due_at = least(task.due_at, syncline.clock()),
-                updated_at = syncline.clock()",
-        )
+        sqlx::query(work_for(
+            "update syncline.sync_link
+            set base = '{}',
+                agreed = false,
+                automation_overrides = '{}',
+                postgres_presence = 'unseen',
+                postgres_changed_at = null,
+                local_key = null,
+                key_conflict = false,
+                version = version + 1,
+                updated_at = syncline.clock()
+            where tenant = $1
+            and object = $2
+            returning record_id, false as needs_refresh, null::bigint as xid",
+        ))
         .bind(mapped.tenant.as_str())
         .bind(mapped.sync.object.as_str()),
     )

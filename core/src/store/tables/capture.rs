@@ -83,6 +83,37 @@ pub(crate) async fn installed(
     .await
 }
 
+/// Returns the clock skew of the tenant, and the table that capture of the object was installed on.
+pub(crate) async fn skew_and_installed(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<(i64, Option<Installed>), StoreError> {
+    type Row = (i64, Option<String>, Option<String>, Option<i64>);
+    let row: Option<Row> = tx
+        .row(
+            "reading the clock skew and which table is captured",
+            sqlx::query_as(
+                "select
+                    coalesce(control.clock_skew_ms, 0),
+                    capture.table_schema,
+                    capture.table_name,
+                    capture.table_oid::bigint
+                from (values ($1, $2)) as mapped (tenant, object)
+                left join syncline.sync_control as control using (tenant)
+                left join syncline.sync_capture as capture using (tenant, object)",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str()),
+        )
+        .await?;
+    let (skew_ms, schema, table, oid) = row.unwrap_or_default();
+    let installed = match (schema, table, oid) {
+        (Some(schema), Some(table), Some(oid)) => Some(Installed { schema, table, oid }),
+        (_, _, _) => None,
+    };
+    Ok((skew_ms, installed))
+}
+
 /// Returns another tenant that captures the table.
 pub(crate) async fn other_tenant(
     tx: &mut Tx,

@@ -1,8 +1,8 @@
 //! Switches of a tenant, and its org.
 
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::ports::StoreError;
 use crate::ports::job_store::Control;
-use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
 use crate::store::transaction::Tx;
 
@@ -146,20 +146,4 @@ pub(crate) async fn set_clock_skew(
     )
     .await?;
     Ok(())
-}
-
-/// Returns the clock skew of the tenant.
-pub(crate) async fn clock_skew(tx: &mut Tx, mapped: &MappedObject) -> Result<i64, StoreError> {
-    let skew: Vec<i64> = tx
-        .values(
-            "reading the clock skew",
-            sqlx::query_scalar(
-                "select clock_skew_ms
-                from syncline.sync_control
-                where tenant = $1",
-            )
-            .bind(mapped.tenant.as_str()),
-        )
-        .await?;
-    Ok(skew.first().copied().unwrap_or(0))
 }

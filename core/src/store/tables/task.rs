@@ -7,16 +7,14 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row as _};
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::model::ids::{FencingToken, Generation, RecordId, SalesforceId};
 use crate::ports::job_store::WritesSent;
 use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::tables::dead_letter::{
-    NewDeadLetter, close_dead_letters_of, insert_dead_letters,
-};
+use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::transaction::{Tx, interval, recordset};
 
 /// New work for a record.
@@ -41,38 +39,58 @@ impl NewWork {
     }
 }
 
-/// Adds work to records: a new task, or a new generation of their task. A parked record becomes ready, and
-/// its dead letter is closed.
+/// Adds work to records.
 pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreError> {
     if work.is_empty() {
         return Ok(());
     }
+    let records = "select record_id, needs_refresh, xid
+        from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean, xid bigint)";
     tx.run(
         "adding work",
-        sqlx::query(
-            "insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh, xid)
-            select link.record_id, link.tenant, link.object, work.needs_refresh, work.xid
-            from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean, xid bigint)
-            join syncline.sync_link as link using (record_id)
-            order by link.record_id
-            -- One task per record: what came meanwhile is a new generation of it, and a lease goes on.
-            on conflict (record_id) do update
-            set generation = task.generation + 1,
-                state = case when task.state = 'leased' then 'leased' else 'ready' end,
-                attempts = case when task.state = 'parked' then 0 else task.attempts end,
-                due_at = least(task.due_at, syncline.clock()),
-                needs_refresh = task.needs_refresh or excluded.needs_refresh,
-                xid = coalesce(excluded.xid, task.xid),
-                code = null,
-                reason = null,
-                awaits = null,
-                updated_at = syncline.clock()",
-        )
-        .bind(recordset(work)),
+        sqlx::query(work_for(records)).bind(recordset(work)),
     )
     .await?;
-    let ids: Vec<Uuid> = work.iter().map(|work| work.record_id.0).collect();
-    close_dead_letters_of(tx, &ids, "superseded by a new change").await
+    Ok(())
+}
+
+/// Returns the statement that adds work to records: a new task, or a new generation of their task. A parked
+/// record becomes ready with no attempts, and its dead letter is closed.
+///
+/// `records` selects them, or changes their links and returns them: `record_id`, `needs_refresh` and `xid`, the
+/// Postgres transaction that the work came from.
+pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "with work as (
+            {records}
+        ),
+        closed as (
+            update syncline.sync_dead_letter as letter
+            set closed_at = syncline.clock(),
+                outcome = 'superseded by a new change'
+            from work
+            where letter.record_id = work.record_id
+            and letter.origin = 'task'
+            and letter.closed_at is null
+        )
+        insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh, xid)
+        select link.record_id, link.tenant, link.object, work.needs_refresh, work.xid
+        from work
+        join syncline.sync_link as link using (record_id)
+        order by link.record_id
+        -- One task per record: what came meanwhile is a new generation of it, and a lease goes on.
+        on conflict (record_id) do update
+        set generation = task.generation + 1,
+            state = case when task.state = 'leased' then 'leased' else 'ready' end,
+            attempts = case when task.state = 'parked' then 0 else task.attempts end,
+            due_at = least(task.due_at, syncline.clock()),
+            needs_refresh = task.needs_refresh or excluded.needs_refresh,
+            xid = coalesce(excluded.xid, task.xid),
+            code = null,
+            reason = null,
+            awaits = null,
+            updated_at = syncline.clock()"
+    ))
 }
 
 /// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
