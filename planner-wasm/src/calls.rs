@@ -49,7 +49,7 @@ pub fn check_config(toml: &str) -> Result<String, Problem> {
     Ok(text(&answer))
 }
 
-/// Plans one record: what it needs, why, and how it travels.
+/// Plans one record: what it needs, why, and its lane.
 pub fn plan_record(input: &str) -> Result<String, Problem> {
     let (facts, object) = input::record(input)?;
     let mapping = Mapping::new(object);

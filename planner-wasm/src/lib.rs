@@ -1,7 +1,7 @@
 //! The planner for browsers and Node: JSON strings in and out, so that no digit is lost.
 //!
 //! Every export is a thin shell over the function of the same name in [`calls`], which runs natively
-//! too; a test compares both byte for byte. An input that cannot be used becomes a JavaScript error
+//! too; a test compares both byte for byte. An invalid input becomes a JavaScript error
 //! whose message is JSON: `{"path": "postgres", "message": "…", "fix": "…"}`. The npm package
 //! (`npm/`) gives these exports types and turns such errors into `PlannerError`.
 
@@ -39,7 +39,7 @@ pub fn check_config(toml: &str) -> Result<String, JsError> {
     shown(calls::check_config(toml))
 }
 
-/// Plans one record and returns what it needs, why, and how it travels. The input is an object of
+/// Plans one record and returns what it needs, why, and its lane. The input is an object of
 /// `object` (its rules, as in `check_config`'s answer) and the members of `RecordFacts`: `external_id`,
 /// `base`, `postgres`, `salesforce`, …
 #[wasm_bindgen]
@@ -65,7 +65,7 @@ pub fn canonical_hash(json: &str) -> Result<String, JsError> {
     shown(calls::canonical_hash(json))
 }
 
-/// A batch that comes in chunks.
+/// A batch that arrives in chunks.
 #[wasm_bindgen]
 pub struct Batch(calls::Batch);
 
@@ -77,7 +77,7 @@ impl Batch {
         calls::Batch::begin(input).map(Self).map_err(thrown)
     }
 
-    /// Plans a chunk of JSON Lines and returns what each row came to.
+    /// Plans a chunk of JSON Lines and returns the result of each row.
     pub fn plan(&mut self, lines: &str) -> Result<String, JsError> {
         shown(self.0.plan(lines))
     }

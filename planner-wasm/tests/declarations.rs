@@ -1,6 +1,6 @@
 //! The TypeScript types of the package are those of the Rust types.
 //!
-//! `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test declarations` writes them anew.
+//! `SYNCLINE_WRITE_TYPES=1 cargo test -p planner-wasm --test declarations` writes them again.
 
 use std::collections::BTreeMap;
 use std::path::Path;

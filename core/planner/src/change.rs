@@ -61,7 +61,7 @@ pub struct PlannerContext {
     #[serde(default)]
     #[cfg_attr(feature = "typescript", ts(type = "Json | null"))]
     pub base_payload: Option<Json>,
-    /// Records that travel in this round.
+    /// Records that are sent in this round.
     #[serde(default)]
     pub batch_size: usize,
     /// A user waits for it.

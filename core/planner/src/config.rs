@@ -178,7 +178,7 @@ pub struct ObjectSync {
     pub table: TableName,
     /// Field and column that hold the external id.
     pub external_id: ExternalId,
-    /// Which way changes travel.
+    /// In which direction changes are written.
     #[serde(default)]
     pub direction: Direction,
     /// What decides a conflict on a field without an owner.
@@ -271,7 +271,7 @@ impl Owner {
     }
 }
 
-/// Which way changes travel.
+/// In which direction changes are written.
 #[derive(
     Debug,
     Clone,
@@ -360,7 +360,7 @@ pub enum Seed {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Deletes {
-    /// Whether a delete travels.
+    /// Whether a delete is written to the other side.
     #[serde(default)]
     pub mode: DeleteMode,
     /// What happens when one side deletes what the other side edited.
@@ -394,7 +394,7 @@ impl Deletes {
     }
 }
 
-/// Whether a delete travels.
+/// Whether a delete is written to the other side.
 #[derive(
     Debug,
     Clone,

@@ -119,7 +119,7 @@ pub struct RecordFacts<F = FieldId> {
         ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
     )]
     pub salesforce: Option<FieldMap<F, Value>>,
-    /// The Salesforce record lies outside the object's filter; its fields do not count then.
+    /// The Salesforce record does not match the object's filter; its fields are ignored then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered_out: bool,
     /// What a side that is null means, where it is not the usual: a record that agreed was deleted

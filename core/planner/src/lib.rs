@@ -9,7 +9,7 @@
 //! 4. [`identity`]: which record a row or an observation belongs to.
 //! 5. [`record`]: what one record needs next, from its [`facts`]. Start at [`plan_record`]; one
 //!    sentence per rule is in [`rule`].
-//! 6. [`mod@route`]: by which lane many plans travel to Salesforce.
+//! 6. [`mod@route`]: by which lane each of many plans is written to Salesforce.
 //! 7. [`policy`]: retry, wait or park when a record cannot go on; the delete guard.
 //!
 //! [`merge`] and [`change`] decide about one envelope for callers without a record.

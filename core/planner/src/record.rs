@@ -154,7 +154,7 @@ pub struct FieldConflict<F = FieldId> {
     pub salesforce: Option<Value>,
 }
 
-/// A value that lost by rule.
+/// A value that a rule discarded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "typescript",
@@ -164,9 +164,9 @@ pub struct FieldConflict<F = FieldId> {
 pub struct DiscardedValue<F = FieldId> {
     /// The field.
     pub field: F,
-    /// The side whose value lost.
+    /// The side whose value was discarded.
     pub side: SourceSystem,
-    /// The value that lost.
+    /// The discarded value.
     pub value: Value,
     /// The rule.
     pub rule: Rule,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Rule {
-    /// Both sides hold the same.
+    /// Both sides are equal.
     #[default]
     Equal,
     /// Only Postgres changed it.
@@ -70,19 +70,19 @@ pub enum Rule {
     EditBeatsDelete,
     /// One side deleted what the other edited, and a person must decide.
     DeleteAgainstEdit,
-    /// Deletes do not travel for this object.
+    /// Deletes of this object are not written to the other side.
     DeletesIgnored,
-    /// Changes do not travel in this direction; the source's value is restored.
+    /// Changes are not written in this direction; the source's value is restored.
     DirectionForbids,
     /// Salesforce automation keeps changing it back; it is shown, not fought over.
     AutomationOverride,
-    /// An earlier write of ours landed late: the agreed value is written again.
+    /// An earlier write of ours took effect late: the agreed value is written again.
     LateWrite,
     /// A write of it is under way.
     WriteUnderWay,
     /// One side has never shown the field: nothing can be said about it.
     NotSeen,
-    /// Neither side holds the record.
+    /// Neither side has the record.
     NothingThere,
     /// The record lies outside the object's filter in Salesforce and is left alone.
     FilteredOut,
@@ -94,29 +94,31 @@ impl Rule {
     /// Returns the rule in one sentence that a person without this code understands.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Equal => "Both sides hold the same.",
+            Self::Equal => "Both sides are equal.",
             Self::PostgresChanged => "Only Postgres changed it, so the change goes to Salesforce.",
             Self::SalesforceChanged => {
                 "Only Salesforce changed it, so the change goes to Postgres."
             }
-            Self::BothChanged => "Both sides changed different fields, and each change travels.",
+            Self::BothChanged => {
+                "Both sides changed different fields, so each change goes to the other side."
+            }
             Self::SameChange => "Both sides changed it to the same value.",
-            Self::SalesforceOwns => "Salesforce owns the field, so its value stands on both sides.",
-            Self::PostgresOwns => "Postgres owns the field, so its value stands on both sides.",
-            Self::Conflict => "Both sides hold different values, and a person must decide.",
+            Self::SalesforceOwns => "Salesforce owns the field, so both sides get its value.",
+            Self::PostgresOwns => "Postgres owns the field, so both sides get its value.",
+            Self::Conflict => "Both sides have different values, and a person must decide.",
             Self::SalesforceWins => "Both sides changed it, and by policy Salesforce wins.",
             Self::PostgresWins => "Both sides changed it, and by policy Postgres wins.",
             Self::LaterEditWins => "Both sides changed it, and the later edit wins.",
             Self::TieGoesToSalesforce => {
-                "Both sides changed it too close in time to tell, and the tie goes to Salesforce."
+                "Both sides changed it at almost the same time, so Salesforce wins."
             }
             Self::SeededFromSalesforce => {
-                "The sides never agreed on it before, and Salesforce gives the first value."
+                "The sides have never agreed on it, so Salesforce gives the first value."
             }
             Self::SeededFromPostgres => {
-                "The sides never agreed on it before, and Postgres gives the first value."
+                "The sides have never agreed on it, so Postgres gives the first value."
             }
-            Self::FilledIn => "One side held nothing, so the other side's value fills it in.",
+            Self::FilledIn => "One side has no value, so it gets the other side's value.",
             Self::CreatedInPostgres => "The record is new in Postgres.",
             Self::CreatedInSalesforce => "The record is new in Salesforce.",
             Self::DeletedInPostgres => "The record was deleted in Postgres.",
@@ -129,24 +131,24 @@ impl Rule {
             Self::DeleteAgainstEdit => {
                 "One side deleted what the other edited, and a person must decide."
             }
-            Self::DeletesIgnored => "Deletes do not travel for this object.",
+            Self::DeletesIgnored => "Deletes of this object are not written to the other side.",
             Self::DirectionForbids => {
-                "Changes do not travel in this direction; the source's value stands."
+                "Changes are not written in this direction, so both sides get the source's value."
             }
             Self::AutomationOverride => {
                 "Salesforce automation keeps changing it back, so nothing more is written."
             }
             Self::LateWrite => {
-                "An earlier write of ours landed late, so the agreed value is written again."
+                "An earlier write of ours took effect late, so the agreed value is written again."
             }
-            Self::WriteUnderWay => "A write of it is under way; it is decided afterwards.",
-            Self::NotSeen => "One side has not shown it yet, so nothing is done about it.",
-            Self::NothingThere => "Neither side holds the record.",
+            Self::WriteUnderWay => "A write of it is in progress; it is decided afterwards.",
+            Self::NotSeen => "One side's value is not known yet, so nothing is written.",
+            Self::NothingThere => "Neither side has the record.",
             Self::FilteredOut => {
-                "The Salesforce record lies outside the object's filter, so both sides are left alone."
+                "The Salesforce record does not match the object's filter, so nothing is written."
             }
             Self::FilterExit => {
-                "The Salesforce record left the object's filter, so its row goes; the record stays."
+                "The Salesforce record no longer matches the object's filter, so its row is removed; the record stays."
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The type table: one value by every reading road, what has no room, and docs/type-table.md.
+//! The type table: one value by every reading path, what has no room, and docs/type-table.md.
 
-#[path = "roads/values.rs"]
+#[path = "paths/values.rs"]
 mod values;
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ fn canonical(case: &Case) -> Value {
 }
 
 #[test]
-fn one_value_is_canonical_alike_by_every_road() {
+fn every_path_reads_the_same_canonical_value() {
     let hash = |value: Value| {
         payload_hash(&Payload::from([(
             FieldName::parse("F").expect("a field"),
@@ -223,7 +223,7 @@ fn column_refuses_time_it_would_round() {
 }
 
 #[test]
-fn null_is_empty_where_a_text_column_refuses_it() {
+fn null_becomes_empty_in_a_not_null_text_column() {
     let wire = |name, not_null, json| column(name, -1).wire(not_null, json);
     assert_eq!(wire("text", true, json!(null)), json!(""));
     assert_eq!(wire("bpchar", true, json!(null)), json!(""));

@@ -188,7 +188,7 @@ async fn record_leaving_the_filter_removes_its_row_only() {
         assert_eq!(names(&stage).await, json!(""), "{on_filter_exit}");
         let rows = if on_filter_exit == "delete" { 0 } else { 1 };
         assert_eq!(stage.one("select count(*) from account").await, json!(rows));
-        assert_eq!(stage.org.count("Account"), 1, "no delete travels back");
+        assert_eq!(stage.org.count("Account"), 1, "no delete comes back");
         assert_eq!(stage.org.writing_calls(), writes);
 
         come_back(&stage, &ada);

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_travel_both_ways() {
+async fn changes_are_written_both_ways() {
     let stage = Stage::over_the_network().await;
     stage
         .sql(

@@ -10,7 +10,7 @@ use syncline::model::value::Value;
 
 use crate::world::World;
 
-#[path = "../../planner/tests/roads/values.rs"]
+#[path = "../../planner/tests/paths/values.rs"]
 mod values;
 
 /// Types of columns, those among them that hold nothing.

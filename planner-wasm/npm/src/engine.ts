@@ -33,7 +33,7 @@ export type BaseAdvance = {
   after: Confirmation,
 };
 
-/** What one row of a batch came to. */
+/** The result of one row of a batch. */
 export type BatchRow = { "outcome": "planned" } & PlannedRow | { "outcome": "refused" } & Problem;
 
 /** A batch as a whole. */
@@ -42,9 +42,9 @@ export type BatchSummary = {
   rows: number,
   /** Rows that need neither a write nor a person. */
   settled: number,
-  /** Rows with a field, or as a whole, that waits for a person. Their other fields travel. */
+  /** Rows with a conflict that waits for a person: in a field or in the whole record. Their other fields are written. */
   conflicting: number,
-  /** What travels by each lane that is used. */
+  /** The records of each lane that is used. */
   lanes: { [key in Lane]?: LaneLoad },
   /** Rows by the rule that decided about the record. */
   rules: { [key in Rule]?: number },
@@ -113,7 +113,7 @@ export type Confirmation = "agreed" | "postgres" | "salesforce";
 /** What decides when both sides changed a field without an owner to different values. */
 export type ConflictPolicy = "manual_review" | "field_ownership" | "last_writer_wins" | "salesforce_wins" | "postgres_wins";
 
-/** Whether a delete travels. */
+/** Whether a delete is written to the other side. */
 export type DeleteMode = "propagate" | "soft" | "ignore";
 
 /** What happens when one side deletes what the other side edited. */
@@ -121,7 +121,7 @@ export type DeleteOnEdit = "manual" | "delete_wins" | "edit_wins";
 
 /** What happens to deletes. */
 export type Deletes = {
-  /** Whether a delete travels. */
+  /** Whether a delete is written to the other side. */
   mode: DeleteMode,
   /** What happens when one side deletes what the other side edited. */
   on_edit: DeleteOnEdit,
@@ -133,16 +133,16 @@ export type Deletes = {
   max_per_day?: number | null,
 };
 
-/** Which way changes travel. */
+/** In which direction changes are written. */
 export type Direction = "both" | "to_postgres" | "to_salesforce";
 
-/** A value that lost by rule. */
+/** A value that a rule discarded. */
 export type DiscardedValue = {
   /** The field. */
   field: FieldName,
-  /** The side whose value lost. */
+  /** The side whose value was discarded. */
   side: SourceSystem,
-  /** The value that lost. */
+  /** The discarded value. */
   value: Value,
   /** The rule. */
   rule: Rule,
@@ -210,7 +210,7 @@ export type FieldSync = {
 /** Where one record goes. */
 export type Lane = "refused" | "noop" | "conflict" | "postgres" | "single" | "collections" | "composite_graph" | "bulk";
 
-/** What travels by one lane. */
+/** The records of one lane. */
 export type LaneLoad = {
   /** Records. */
   records: number,
@@ -254,7 +254,7 @@ export type ObjectSync = {
   table: TableName,
   /** Field and column that hold the external id. */
   external_id: ExternalId,
-  /** Which way changes travel. */
+  /** In which direction changes are written. */
   direction: Direction,
   /** What decides a conflict on a field without an owner. */
   conflicts: ConflictPolicy,
@@ -304,9 +304,9 @@ export type PlannedRow = {
   to_postgres: WriteKind,
   /** What the Salesforce record needs. */
   to_salesforce: WriteKind,
-  /** Fields that wait for a person; null stands for the record as a whole. */
+  /** Fields that wait for a person; null means the whole record. */
   conflicts: Array<FieldName | null>,
-  /** Values that lost by rule. */
+  /** Values that a rule discarded. */
   discarded: number,
   /** Bytes of the values that go to Salesforce, as JSON. */
   bytes: number,
@@ -320,7 +320,7 @@ export type PlannerContext = {
   current_payload: Json | null,
   /** What both sides agreed on last; none if they never did. */
   base_payload: Json | null,
-  /** Records that travel in this round. */
+  /** Records that are sent in this round. */
   batch_size: number,
   /** A user waits for it. */
   urgent: boolean,
@@ -343,7 +343,7 @@ export type PostgresConfig = {
 /** Whether a side holds the record. */
 export type Presence = "unseen" | "present" | "deleted" | "filtered_out";
 
-/** Why an input cannot be used. */
+/** Why an input is invalid. */
 export type Problem = {
   /** The member that is wrong, as `object.fields.Name.owner`; empty for the input as a whole. */
   path: string,
@@ -353,9 +353,9 @@ export type Problem = {
   fix: string,
 };
 
-/** What one record needs, why, and how it travels. */
+/** What one record needs, why, and its lane. */
 export type RecordAnswer = {
-  /** How the record travels if it travels alone. */
+  /** Its lane if it is sent alone. */
   lane: Lane,
   /** Why, in words. */
   why: RecordExplanation,
@@ -377,7 +377,7 @@ export type RecordAnswer = {
   explanation: Explanation,
 };
 
-/** Why a record's plan is what it is. */
+/** Why a record's plan is as it is. */
 export type RecordExplanation = {
   /** The rule that decided about the record as a whole. */
   rule: Rule,
@@ -402,7 +402,7 @@ export type RecordFacts = {
   postgres: { [key in FieldName]: Value } | null,
   /** The Salesforce record's fields; null if there is no record. */
   salesforce: { [key in FieldName]: Value } | null,
-  /** The Salesforce record lies outside the object's filter; its fields do not count then. */
+  /** The Salesforce record does not match the object's filter; its fields are ignored then. */
   filtered_out?: boolean,
   /** What a side that is null means, where it is not the usual: a record that agreed was deleted
    * there, any other was never seen there. */

@@ -57,11 +57,11 @@ export type BatchRowInput = RecordFacts & {
   has_dependencies?: boolean;
 };
 
-/** A batch that comes in chunks. */
+/** A batch that arrives in chunks. */
 export interface Batch {
   /**
    * Plans a chunk of JSON Lines, one `BatchRowInput` a line, at most 1 MiB, and returns what each row
-   * came to. A row that cannot be used does not stop the others.
+   * became. An invalid row does not stop the others.
    */
   plan(lines: string): BatchRow[];
   /** Routes all rows given so far as one round, and counts what that costs. */
@@ -72,7 +72,7 @@ export interface Batch {
 
 /** A batch that came in one call. */
 export interface BatchAnswer {
-  /** What each row came to, in order. */
+  /** The result of each row, in order. */
   rows: BatchRow[];
   /** The batch as a whole. */
   summary: BatchSummary;
@@ -225,7 +225,7 @@ function attempt<Answer>(input: string, run: (input: string) => Answer): Answer 
     throw new PlannerError({ path: "", message: "it is not a text", fix: "give a string" });
   }
   if (input.length > INPUT_BYTES_MAX) {
-    const fix = "give less at once: a batch can be given in chunks";
+    const fix = "send less at once: a batch may be sent in chunks";
     throw new PlannerError({ path: "", message: `it is longer than ${INPUT_BYTES_MAX} bytes`, fix });
   }
   try {

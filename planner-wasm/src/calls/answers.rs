@@ -1,4 +1,4 @@
-//! Answers for which the planner itself has no type.
+//! Answers that the planner itself has no type for.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +22,14 @@ pub struct ConfigAnswer {
     pub mistakes: Vec<Mistake>,
 }
 
-/// What one record needs, why, and how it travels.
+/// What one record needs, why, and its lane.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RecordAnswer<'a> {
     /// What both sides need.
     #[serde(flatten)]
     pub plan: RecordPlan<FieldName>,
-    /// How the record travels if it travels alone.
+    /// Its lane if it is sent alone.
     pub lane: Lane,
     /// Why, in words.
     pub why: RecordExplanation<'a>,
@@ -37,7 +37,7 @@ pub struct RecordAnswer<'a> {
     pub unmapped: Vec<&'a FieldName>,
 }
 
-/// Why a record's plan is what it is.
+/// Why a record's plan is as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RecordExplanation<'a> {
@@ -67,14 +67,14 @@ pub struct FieldExplanation<'a> {
     pub salesforce: Option<&'a Value>,
 }
 
-/// What one row of a batch came to.
+/// The result of one row of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum BatchRow {
     /// It was planned.
     Planned(PlannedRow),
-    /// It cannot be used; the others are still planned.
+    /// It is invalid; the others are still planned.
     Refused(Problem),
 }
 
@@ -90,9 +90,9 @@ pub struct PlannedRow {
     pub to_postgres: WriteKind,
     /// What the Salesforce record needs.
     pub to_salesforce: WriteKind,
-    /// Fields that wait for a person; null stands for the record as a whole.
+    /// Fields that wait for a person; null means the whole record.
     pub conflicts: Vec<Option<FieldName>>,
-    /// Values that lost by rule.
+    /// Values that a rule discarded.
     pub discarded: usize,
     /// Bytes of the values that go to Salesforce, as JSON.
     pub bytes: usize,
@@ -115,7 +115,7 @@ pub enum WriteKind {
     SoftDelete,
 }
 
-/// What travels by one lane.
+/// The records of one lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct LaneLoad {
@@ -135,9 +135,9 @@ pub struct BatchSummary {
     pub rows: usize,
     /// Rows that need neither a write nor a person.
     pub settled: usize,
-    /// Rows with a field, or as a whole, that waits for a person. Their other fields travel.
+    /// Rows with a conflict that waits for a person: in a field or in the whole record. Their other fields are written.
     pub conflicting: usize,
-    /// What travels by each lane that is used.
+    /// The records of each lane that is used.
     pub lanes: BTreeMap<Lane, LaneLoad>,
     /// Rows by the rule that decided about the record.
     pub rules: BTreeMap<Rule, usize>,

@@ -1,4 +1,4 @@
-//! Many records at once: planned row by row as they come, routed when all have come.
+//! Plans many records: each row when it arrives; routes them when all have arrived.
 //!
 //! Rows come in chunks, so that a page can show progress and stop between them. Of each plan only
 //! what its lane depends on is kept.
@@ -17,7 +17,7 @@ use syncline_planner::{Mapping, RecordPlan};
 use super::answers::{BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
 use super::{Problem, input};
 
-/// Most rows of one batch: what a page can hold beside them.
+/// Most rows of one batch: more do not fit into a page's memory.
 const ROWS_MAX: usize = 1_000_000;
 
 /// Most records of one Composite Graph call (REST API Developer Guide, "Composite Graph Limits").
@@ -35,11 +35,11 @@ const BULK_JOB_CALLS: usize = 7;
 pub struct Batch {
     mapping: Mapping,
     budget: LaneBudget,
-    /// Nothing is kept of a row that cannot be used.
+    /// `None` for an invalid row.
     rows: Vec<Option<Kept>>,
 }
 
-/// What the batch as a whole depends on in one row that was planned.
+/// What the summary of the batch needs of one planned row.
 #[derive(Debug)]
 struct Kept {
     routable: Routable,
@@ -50,7 +50,7 @@ struct Kept {
     bytes: usize,
 }
 
-/// How a batch begins.
+/// The options of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
@@ -80,9 +80,9 @@ impl Batch {
         })
     }
 
-    /// Plans the rows of a chunk of JSON Lines and returns what each came to, as a JSON array. A row
+    /// Plans the rows of a chunk of JSON Lines and returns the result of each, as a JSON array. A row
     /// is a record as [`super::plan_record`] takes it, without its object and with, optionally,
-    /// `"urgent"` and `"has_dependencies"`. A row that cannot be used does not stop the others; blank
+    /// `"urgent"` and `"has_dependencies"`. An invalid row does not stop the others; blank
     /// lines are skipped.
     pub fn plan(&mut self, lines: &str) -> Result<String, Problem> {
         input::within_bounds(lines)?;
@@ -177,7 +177,7 @@ impl Batch {
     }
 }
 
-/// Returns the lane of a record that travels alone and may use every lane.
+/// Returns the lane of a record that is sent alone and may use every lane.
 pub(super) fn lane_alone(plan: &RecordPlan<FieldName>, object: &ObjectSync) -> Lane {
     let budget = LaneBudget {
         calls_max: None,
@@ -225,8 +225,8 @@ impl BatchSummary {
     }
 }
 
-/// Returns the calls of the records that one lane writes in one way: creates, updates and deletes
-/// never share a call.
+/// Returns the number of API calls for the records of one lane and one kind of write: creates, updates and
+/// deletes never share a call.
 fn calls_of(lane: Lane, load: LaneLoad) -> usize {
     match lane {
         Lane::Refused | Lane::Noop | Lane::Conflict | Lane::Postgres => 0,
@@ -249,7 +249,7 @@ impl WriteKind {
     }
 }
 
-/// Returns how many bytes the values of a write are as JSON.
+/// Returns the length of a write's values as JSON.
 fn bytes_of(write: &SideWrite<FieldName>) -> usize {
     let mut bytes = Counted(0);
     if let Some(fields) = write.fields() {

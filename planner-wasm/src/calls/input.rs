@@ -41,13 +41,13 @@ fn read_seed<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S) -> Result<S::Va
 pub(super) fn within_bounds(input: &str) -> Result<(), Problem> {
     if input.len() > INPUT_BYTES_MAX {
         let message = format!("it is longer than {INPUT_BYTES_MAX} bytes");
-        let fix = "give less at once: a batch can be given in chunks";
+        let fix = "send less at once: a batch may be sent in chunks";
         return Err(Problem::of_input(message, fix));
     }
     Ok(())
 }
 
-/// The facts of a record, and the members that may stand beside them.
+/// The facts of a record, and the members that may accompany them.
 ///
 /// The facts refuse members that they do not know, so serde's `flatten` cannot read both from one object.
 pub(super) struct RecordInput {

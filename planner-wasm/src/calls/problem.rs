@@ -1,8 +1,8 @@
-//! Why an input cannot be used, and what to do about it.
+//! Why an input is invalid, and how to fix it.
 
 use serde::Serialize;
 
-/// Why an input cannot be used.
+/// Why an input is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Problem {
@@ -24,7 +24,7 @@ impl Problem {
         }
     }
 
-    /// Returns that a member of the input is missing.
+    /// Returns the problem that a member of the input is missing.
     pub(super) fn missing(name: &str) -> Self {
         Self {
             path: name.to_owned(),
@@ -46,7 +46,7 @@ impl Problem {
         Self::of_data(what, path)
     }
 
-    /// Turns a message of serde into one for a person who wrote the input.
+    /// Rewrites a message of serde in plain words.
     fn of_data(what: &str, path: &str) -> Self {
         if let Some(name) = what.strip_prefix("missing field `") {
             let name = name.trim_end_matches('`');

@@ -56,7 +56,7 @@ export function App(): JSX.Element {
           <Icon name="shield" />
           Everything is planned in this browser. Nothing you enter leaves it.
         </p>
-        <p>{planner === "ready" && `Planner ${version()}: the engine’s own, compiled to WebAssembly.`}</p>
+        <p>{planner === "ready" && `Planner ${version()}: the engine’s planner, compiled to WebAssembly.`}</p>
       </footer>
     </>
   );

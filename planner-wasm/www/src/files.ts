@@ -12,7 +12,7 @@ const IMPORT_BYTES_MAX = 1 << 20;
 export async function importFile(file: File): Promise<void> {
   try {
     if (file.size > IMPORT_BYTES_MAX) {
-      throw new InputError(`It has ${count(file.size)} bytes; at most ${count(IMPORT_BYTES_MAX)} are read here. Large files belong into the batch view.`);
+      throw new InputError(`It has ${count(file.size)} bytes; at most ${count(IMPORT_BYTES_MAX)} are read here. Open large files in the batch view.`);
     }
     take(await file.text(), file.name);
   } catch (error) {

@@ -8,20 +8,20 @@ export interface LaneWords {
 }
 
 const WORDS: Readonly<Record<Lane, LaneWords>> = {
-  noop: { name: "No lane.", reason: "Nothing is to be sent." },
+  noop: { name: "No lane.", reason: "Nothing needs to be sent." },
   postgres: { name: "No lane.", reason: "The row is written in Postgres; Salesforce needs no call." },
   conflict: { name: "No lane.", reason: "Nothing is sent to Salesforce until a person has decided." },
   single: { name: "Single REST call.", reason: "It replaces a value that was set in Salesforce, so it goes alone and is checked alone." },
-  collections: { name: "sObject Collections.", reason: "It travels with up to 199 other records in one REST call." },
+  collections: { name: "sObject Collections.", reason: "It is sent with up to 199 other records in one REST call." },
   composite_graph: { name: "Composite graph.", reason: "It depends on other records, and all go in one call." },
-  bulk: { name: "Bulk API 2.0.", reason: `So many records travel together that a Bulk job is the cheaper way. ${BULK_NOTE}` },
+  bulk: { name: "Bulk API 2.0.", reason: `So many records are sent together that a Bulk job costs less. ${BULK_NOTE}` },
   refused: { name: "No lane.", reason: "The record cannot be used." },
 };
 
-/** Returns the lane of a record that travels alone. */
+/** Returns the lane of a record that is sent alone. */
 export function laneOf({ lane, discarded }: RecordAnswer): LaneWords {
   if (lane === "collections" && discarded.some(({ side }) => side === "salesforce")) {
-    return { ...WORDS.collections, reason: "The configuration allows no single calls, so it travels with up to 199 other records." };
+    return { ...WORDS.collections, reason: "The configuration allows no single calls, so it is sent with up to 199 other records." };
   }
   return WORDS[lane];
 }

@@ -95,7 +95,7 @@ async function collect(stream: ReadableStream<Uint8Array>, bytesMax: number): Pr
     length += value.length;
     if (length > bytesMax) {
       await reader.cancel();
-      throw new InputError("The link unfolds to more than this page reads.");
+      throw new InputError("The link contains more than this page can read.");
     }
     chunks.push(value);
   }

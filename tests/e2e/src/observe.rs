@@ -14,7 +14,7 @@ use crate::salesforce::Person;
 /// Records by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Both sides hold the same.
+    /// Both sides are equal.
     pub in_sync: i64,
     /// Work is waiting or under way, uncaptured changes included.
     pub pending: i64,

@@ -34,7 +34,7 @@ impl Watch {
         };
         let log = std::fs::File::create(world.folder().join("watch.log"))?;
         let process = Command::new(tool)
-            // No `-p`: with the features of one package, cargo would build every dependency anew.
+            // No `-p`: with the features of one package, cargo would rebuild every dependency.
             .args(["lambda", "watch", "--ignore-changes", "--quiet"])
             .args(["-P", &port.to_string(), "--env-file"])
             .arg(&environment)

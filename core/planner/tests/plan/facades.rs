@@ -23,7 +23,7 @@ fn conflict(fields: &[&str]) -> MergeOutcome {
 }
 
 #[test]
-fn merging_two_payloads_takes_what_the_source_may_say() {
+fn merging_takes_the_fields_the_source_may_write() {
     let incoming = json!({"Name": "Ada"});
     assert_eq!(
         merged("", None, incoming.clone()),

@@ -1,4 +1,4 @@
-//! What observations outside the object's filter do to a record.
+//! The effect of observations of filtered-out records.
 
 use syncline_planner::model::intent::IntentState;
 use syncline_planner::model::link::Presence;
@@ -26,7 +26,7 @@ fn an_unmatched_change_needs_a_refresh_and_carries_nothing() {
 }
 
 #[test]
-fn a_refresh_outside_the_filter_forgets_fields_and_works_once() {
+fn a_filtered_out_refresh_forgets_fields_and_plans_once() {
     let mut story = Story::agreed("Phone=1");
     let absorbed = story.sees("filtered_out Phone=2 @5s");
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_refresh_outside_the_filter_forgets_fields_and_works_once() {
 }
 
 #[test]
-fn what_happens_to_a_record_outside_is_no_work() {
+fn changes_of_filtered_out_records_are_no_work() {
     for seen in ["unmatched @6", "deleted @6", "missing @6", "deleted @6s"] {
         let mut story = Story::agreed("Phone=1");
         story.sees("filtered_out @5s");
@@ -157,7 +157,7 @@ fn a_refresh_settles_writes_to_a_record_that_left() {
 }
 
 #[test]
-fn a_create_seen_outside_before_its_answer_stays_outside() {
+fn a_create_seen_filtered_out_stays_filtered_out() {
     let mut story = Story::agreed("");
     let create = story.writes(IntentState::Open, "create Name=Ada");
     story.sees("filtered_out Name=Ada @5s");

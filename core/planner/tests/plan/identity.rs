@@ -11,13 +11,13 @@ use syncline_planner::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId,
 use syncline_planner::model::link::{Presence, RemoteState};
 use syncline_planner::model::value::Payload;
 
-/// External ids; the last two are one for Salesforce, which compares without case.
+/// External ids; the last two are equal for Salesforce, which ignores case.
 const KEYS: [&str; 3] = ["k1", "k2", "K2"];
 
 /// Changes in a row that are tried out.
 const STEPS_MAX: usize = 5;
 
-/// When what is known is saved and loaded again.
+/// When the records are saved and loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Batches {
     /// All changes come in one batch.
@@ -91,8 +91,8 @@ impl World {
         }
     }
 
-    /// Steps that the table's unique column allows. Rows that differ in case only are two for
-    /// Postgres and one for Salesforce: that is a mistake of the table, tried out elsewhere.
+    /// Steps that the table's unique column allows. Rows that differ only in case are equal for
+    /// Salesforce but not for Postgres: another test covers that.
     fn next_steps(&self) -> Vec<Step> {
         let is_free = |key: &str, but: Option<u32>| {
             let taken = |(row, held): (&u32, &Option<&str>)| {
@@ -117,7 +117,7 @@ impl World {
         steps
     }
 
-    /// Makes the step in the table, and takes in what its trigger reports.
+    /// Performs the step in the table, and captures what its trigger reports.
     fn make(&mut self, step: Step) {
         use OutboxOperation::{Delete, Insert};
         self.steps.push(step);
@@ -156,7 +156,7 @@ impl World {
             .take(&change(OutboxOperation::Update, row, old, new));
     }
 
-    /// Returns the place of the only record that a row goes by.
+    /// Returns the index of the one record of a row.
     fn record_of(&self, row: u32, key: Option<&str>) -> usize {
         let is_named = |entry: &Entry| match key {
             Some(key) => entry.canonical_id == key.to_lowercase(),
@@ -228,7 +228,7 @@ fn known_record(place: usize, entry: &Entry, sent: bool) -> KnownRecord {
     }
 }
 
-/// Makes every sequence of steps from here, and returns how many there are.
+/// Tries every sequence of steps from here, and returns their number.
 fn explore(world: &World, batches: Batches) -> usize {
     if world.steps.len() == STEPS_MAX {
         return 1;

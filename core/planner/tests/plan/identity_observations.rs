@@ -1,4 +1,4 @@
-//! Every short sequence of observations of two Salesforce records: no name is held twice.
+//! Every short sequence of observations of two Salesforce records: no key belongs to two records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +82,7 @@ fn known(salesforce_id: Option<SalesforceId>) -> KnownRecord {
     }
 }
 
-/// Takes the observations in, and checks after each that every record has its names to itself.
+/// Absorbs the observations, and checks after each that no key belongs to two records.
 fn check(records: Vec<KnownRecord>, observations: &[SalesforceObservation]) {
     let tenant = TenantId::parse("acme").unwrap();
     let organization_id = id("00D000000000001");

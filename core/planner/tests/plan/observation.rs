@@ -10,7 +10,7 @@ use crate::fixture::{field, listed, value, word};
 use crate::story::{ACCOUNT, Story, id};
 
 #[test]
-fn an_edit_moves_the_remote_state_and_makes_work() {
+fn an_edit_updates_the_remote_state_and_adds_work() {
     let mut story = Story::agreed("Phone=1");
     let absorbed = story.sees("changed Phone=2 @1");
     assert_eq!(
@@ -67,7 +67,7 @@ fn older_is_superseded_unordered_needs_a_refresh() {
 }
 
 #[test]
-fn an_echo_is_not_work_the_revert_after_it_is() {
+fn an_echo_is_no_work_but_a_later_revert_is() {
     let mut story = Story::agreed("Phone=0");
     let write = story.writes(IntentState::Open, "update Phone=1");
     let absorbed = story.sees("changed ours Phone=1 @1");
@@ -196,7 +196,7 @@ fn a_refresh_settles_a_write_of_unknown_outcome() {
 }
 
 #[test]
-fn an_unknown_create_that_left_nothing_is_given_up() {
+fn an_unknown_create_without_effect_is_abandoned() {
     let mut story = Story::agreed("");
     story.writes(IntentState::Unknown, "create Phone=1 id=K1");
     let absorbed = story.sees("missing @9s");

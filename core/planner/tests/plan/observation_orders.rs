@@ -26,7 +26,7 @@ enum Happening {
     Records,
 }
 
-/// One order of happenings as far as it has come.
+/// The steps so far of one order.
 #[derive(Clone)]
 struct Run {
     story: Story,
@@ -69,7 +69,7 @@ impl Run {
         self.story.sees(&text);
     }
 
-    /// Lets it happen, or returns false if it cannot happen now.
+    /// Performs the step, or returns false if it is not possible now.
     fn happens(&mut self, happening: Happening) -> bool {
         use Happening::{
             Delivers, Expires, Reads, Records, Says, Settles, UserCommits, WriteCommits,
@@ -111,7 +111,7 @@ impl Run {
         true
     }
 
-    /// Runs every order of what is left and judges each at its end. Returns how many there were.
+    /// Tries every order of the remaining steps and checks each at its end. Returns their number.
     fn all_orders(&self, left: &[Happening], plan_row: &dyn Fn(&mut Run)) -> usize {
         let mut orders = 0;
         for (place, happening) in left.iter().enumerate() {

@@ -5,7 +5,7 @@ use syncline_planner::record::{Agreement, Confirmation, Rule};
 use crate::fixture::{World, check, field, shown, word};
 
 #[test]
-fn an_edit_on_one_side_travels_to_the_other() {
+fn an_edit_on_one_side_goes_to_the_other() {
     check(
         "base Name=Ada Phone=1
            pg   Name=Ada Phone=2
@@ -151,7 +151,7 @@ fn a_new_record_is_created_with_everything_that_is_known() {
 }
 
 #[test]
-fn a_generated_id_is_filled_in_where_it_lacks() {
+fn a_generated_id_fills_the_side_without_one() {
     check(
         "base -
            pg   Name=Ada id=null
@@ -180,7 +180,7 @@ fn a_generated_id_is_filled_in_where_it_lacks() {
 }
 
 #[test]
-fn a_renamed_external_id_travels_an_emptied_one_returns() {
+fn a_renamed_external_id_is_written_an_emptied_one_restored() {
     check(
         "base Name=Ada
            pg   Name=Ada id=K2
@@ -406,7 +406,7 @@ fn a_field_with_a_write_under_way_waits_alone() {
 }
 
 #[test]
-fn what_automation_keeps_changing_back_is_not_fought_over() {
+fn repeated_automation_overrides_stop_the_writes() {
     let after = |count: u32, pg: &str| {
         format!(
             "rules Rating:postgres
@@ -473,7 +473,7 @@ fn a_row_stays_on_filter_exit_unless_configured() {
         ("on_filter_exit=keep", "nothing (FilteredOut)"),
         ("on_filter_exit=soft_delete", "soft-delete postgres"),
         ("on_filter_exit=delete", "delete postgres"),
-        // How deletes travel does not decide about leaving.
+        // The delete mode does not decide about leaving.
         ("on_filter_exit=delete mode=ignore", "delete postgres"),
         ("on_filter_exit=delete mode=soft", "delete postgres"),
     ] {
@@ -499,7 +499,7 @@ fn an_edit_lost_with_its_filtered_out_row_is_logged() {
 }
 
 #[test]
-fn a_kept_row_does_not_travel_while_filtered_out() {
+fn edits_of_a_filtered_out_row_are_not_sent() {
     check(
         "rules on_filter_exit=keep
          base  Name=Ada
@@ -520,12 +520,12 @@ fn deleting_a_row_spares_its_filtered_out_record() {
         ));
         assert_eq!(shown(&world.plan()), "nothing (FilteredOut)");
         let ended = Agreement::Ends(Confirmation::Agreed);
-        assert_eq!(world.plan().agreement, ended, "it may be captured anew");
+        assert_eq!(world.plan().agreement, ended, "it may be captured again");
     }
 }
 
 #[test]
-fn a_row_that_never_agreed_outside_is_left_alone() {
+fn a_filtered_out_record_that_never_agreed_is_left_alone() {
     for rules in [
         "on_filter_exit=keep",
         "on_filter_exit=soft_delete",

@@ -1,5 +1,5 @@
 //! Every state of a small world: two fields over every base and value, every policy, owner,
-//! direction and presence. What is promised here holds without exception.
+//! direction and presence. These properties hold for every state.
 
 use syncline_planner::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnFilterExit, Owner, Seed,
@@ -142,7 +142,7 @@ const SALESFORCE_VALUES: [Option<&str>; 5] =
     [NONE, Some("null"), Some("v0"), Some("v1"), Some("v2")];
 const FEW: [Option<&str>; 3] = [NONE, Some("null"), Some("v1")];
 
-/// Per field: base, Postgres (a column always holds something), Salesforce.
+/// Per field: base, Postgres (a column always has a value, perhaps null), Salesforce.
 type Held = [Option<&'static str>; 3];
 
 fn all_held(
@@ -386,7 +386,7 @@ fn both_sides_end_equal_or_the_plan_explains_why() {
     });
 }
 
-/// Whether `side` holds something in `field` that only its users put there.
+/// Returns whether users of `side` changed `field`.
 fn is_edit(state: &State, side: SourceSystem, field: &FieldName) -> bool {
     let base = state.base.get(field).unwrap_or(&Value::Null);
     state
@@ -439,7 +439,7 @@ fn no_value_is_replaced_unlogged_or_invented() {
 }
 
 #[test]
-fn a_base_waits_for_the_write_that_makes_it_true() {
+fn a_base_advances_only_after_its_write() {
     everywhere(&|state| {
         let plan = state.plan();
         for (field, step) in plan.base_advance.iter() {
@@ -583,7 +583,7 @@ fn without_created_nulls(mut plan: NamedPlan) -> NamedPlan {
 }
 
 #[test]
-fn nothing_travels_against_the_direction() {
+fn nothing_is_written_against_the_direction() {
     everywhere(&|state| {
         let plan = state.plan();
         let closed = match state.rules.direction {

@@ -363,7 +363,7 @@ fn an_unknown_parent_waits_then_parks() {
 }
 
 #[test]
-fn a_known_parent_travels_by_its_external_id() {
+fn a_known_parent_is_written_by_its_external_id() {
     let mut record = agreed();
     record
         .known

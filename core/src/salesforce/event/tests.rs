@@ -3,7 +3,7 @@
 use super::*;
 use values::Datum;
 
-#[path = "../../../planner/tests/roads/values.rs"]
+#[path = "../../../planner/tests/paths/values.rs"]
 mod values;
 
 use crate::salesforce::avro::fixtures::{EventFixture, SCHEMA, event, update};

@@ -1,7 +1,7 @@
 //! Fits the columns of a write to their types, before Postgres sees them.
 //!
 //! Postgres refuses what is too long, but rounds a number and respells a text without a word. The
-//! row would then hold a value that no one wrote, and it would travel back as an edit.
+//! row would then hold a value that no one wrote, and it would come back as an edit.
 
 use std::collections::BTreeMap;
 

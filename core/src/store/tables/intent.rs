@@ -85,7 +85,7 @@ pub(crate) async fn insert_intents(
             )
             select
                 new.intent_id, task.record_id, task.tenant, task.object, new.token, new.action, new.fields,
-                -- How it travels by REST is chosen later, among all writes of the round.
+                -- Its lane is chosen later, among all writes of the round.
                 'rest', task.lease_until, $2
             from unnest($1::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[]) as new (
                 intent_id, record_id, token, action, fields

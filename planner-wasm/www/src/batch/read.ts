@@ -75,7 +75,7 @@ function looksLikeChange(text: string): boolean {
 function asChange(text: string) {
   const json = parseJson(text);
   if (isChangeLine(json)) return json;
-  throw new InputError("It has no source, unlike the first line.");
+  throw new InputError("It names no source, but the first line does.");
 }
 
 async function eachLine(file: File, take: (line: string, number: number) => void, sink: Sink): Promise<void> {

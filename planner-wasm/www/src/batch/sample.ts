@@ -18,7 +18,7 @@ function numbers(seed: number): () => number {
   };
 }
 
-/** How the sample's records came to differ, in parts of 100. */
+/** Why the sample's records differ, in parts of 100. */
 const STORIES: readonly [number, (base: Values, next: () => number) => [Values | null, Values | null]][] = [
   [52, (base) => [base, base]],
   [14, (base) => [{ ...base, Name: renamed(base) }, base]],

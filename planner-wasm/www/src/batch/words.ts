@@ -32,4 +32,4 @@ export const LANES: Readonly<Record<Lane, Words>> = {
 };
 
 /** Shown beside the lane Bulk: the planner knows it, the engine does not use it yet. */
-export const BULK_NOTE = "Bulk is what this batch could cost: the engine does not open Bulk jobs yet and sends batches of any size by sObject Collections.";
+export const BULK_NOTE = "This is what the batch could cost by Bulk. The engine does not open Bulk jobs yet; it sends batches of any size by sObject Collections.";

@@ -90,7 +90,7 @@ async function read(run: number, rules: ObjectSync, source: Source): Promise<voi
 
 async function makeSample(url: string, rows: number, sink: Sink): Promise<void> {
   const answer = await fetch(url);
-  if (!answer.ok) throw new InputError(`The sample is not there: ${answer.status}.`);
+  if (!answer.ok) throw new InputError(`The sample cannot be loaded: status ${answer.status}.`);
   const { data } = Papa.parse<Record<string, string>>(await answer.text(), { header: true, skipEmptyLines: true });
   let made = 0;
   for (const record of sampleRecords(data, rows)) {

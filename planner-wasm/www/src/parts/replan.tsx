@@ -69,7 +69,7 @@ function openInRecordView(facts: RecordFacts, object: string): void {
 }
 
 function planned(facts: RecordFacts, then: ObjectSync | undefined, now: ObjectSync | undefined): { then: RecordAnswer; now: RecordAnswer } | string {
-  if (then === undefined || now === undefined) return "The history holds no rules, and the configuration does not map this object. Map it in the record view.";
+  if (then === undefined || now === undefined) return "The history contains no rules, and the configuration does not map this object. Map it in the record view.";
   try {
     return { then: planRecord(then, facts), now: planRecord(now, facts) };
   } catch (error) {

@@ -22,7 +22,7 @@ export function BatchView(): JSX.Element {
           <h2 id="batch-title">A batch of records</h2>
           <p class="lead">
             {batch.phase === "idle"
-              ? "Plan thousands of records at once, see what they come to and what that costs. They stay in this browser."
+              ? "Plan thousands of records at once, and see the result and its cost. They stay in this browser."
               : batch.name}
           </p>
         </div>

@@ -30,10 +30,10 @@ const AXES: readonly [Axis, ...Axis[]] = [
     title: "Both sides changed a field",
     policies: [
       { value: "manual_review", title: "Manual review", words: "A person decides." },
-      { value: "field_ownership", title: "Field ownership", words: "Owners decide, else a person." },
-      { value: "last_writer_wins", title: "Last writer wins", words: "The later edit, if the clocks can tell." },
-      { value: "salesforce_wins", title: "Salesforce wins", words: "Salesforce’s value stands." },
-      { value: "postgres_wins", title: "Postgres wins", words: "Postgres’s value stands." },
+      { value: "field_ownership", title: "Field ownership", words: "The field’s owner decides; without an owner, a person does." },
+      { value: "last_writer_wins", title: "Last writer wins", words: "The later edit wins, if the clocks show which one it is." },
+      { value: "salesforce_wins", title: "Salesforce wins", words: "Salesforce’s value wins." },
+      { value: "postgres_wins", title: "Postgres wins", words: "Postgres’s value wins." },
     ],
     valueIn: (rules) => rules.conflicts,
     under: (rules, value) => ({ ...rules, conflicts: value as ObjectSync["conflicts"] }),
@@ -43,7 +43,7 @@ const AXES: readonly [Axis, ...Axis[]] = [
     title: "One side deleted what the other edited",
     policies: [
       { value: "manual", title: "Manual", words: "A person decides." },
-      { value: "delete_wins", title: "Delete wins", words: "The record goes on both sides." },
+      { value: "delete_wins", title: "Delete wins", words: "The record is deleted on both sides." },
       { value: "edit_wins", title: "Edit wins", words: "The record is created again." },
     ],
     valueIn: (rules) => rules.deletes.on_edit,
@@ -51,7 +51,7 @@ const AXES: readonly [Axis, ...Axis[]] = [
   },
   {
     key: "seed",
-    title: "The sides never agreed on a field",
+    title: "The sides have never agreed on a field",
     policies: [
       { value: "refuse", title: "Refuse", words: "A person decides." },
       { value: "salesforce", title: "Salesforce", words: "Salesforce gives the first value." },

@@ -21,7 +21,7 @@ export function TimelineView(): JSX.Element {
           <h2 id="timeline-title">The history of a record</h2>
           <p class="lead">
             {history === undefined ? (
-              "Every observation, decision, write and conflict of one record, and what other rules would have made of it."
+              "Every observation, decision, write and conflict of one record, and what it would have been under other rules."
             ) : (
               <>
                 {history.object} <code>{history.externalId}</code>, {count(history.steps.length)} steps

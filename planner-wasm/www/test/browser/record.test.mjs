@@ -19,7 +19,7 @@ test("each key stroke updates the decision and its reason", () =>
       assert.match(await written(page, "Salesforce").innerText(), /\+1 555 010$/m);
       await cell.press("End");
       await cell.press("0");
-      await phone.getByText("Both sides hold the same.").waitFor();
+      await phone.getByText("Both sides are equal.").waitFor();
       await written(page, "Salesforce").getByText("Nothing is written").waitFor();
     },
   }));
@@ -30,7 +30,7 @@ test("a conflicting field waits and the others are written", () =>
       await decision(page).getByText("Needs a person").waitFor();
       await fieldRow(page, "NumberOfEmployees").getByText("Needs a person").waitFor();
       await fieldRow(page, "Name").getByText("Write to Postgres").waitFor();
-      await fieldRow(page, "Industry").getByText("Salesforce owns the field, so its value stands on both sides.").waitFor();
+      await fieldRow(page, "Industry").getByText("Salesforce owns the field, so both sides get its value.").waitFor();
       assert.match(await written(page, "Salesforce").innerText(), /Phone/);
     },
   }));
@@ -43,7 +43,7 @@ test("null, empty text and a field never seen differ", () =>
       assert.equal(await kind.inputValue(), "null");
       assert.match(await written(page, "Postgres").innerText(), /Phone\s+\+1 555 0100\s*→\s*null/);
       await kind.selectOption("absent");
-      await fieldRow(page, "Phone").getByText("One side has not shown it yet").waitFor();
+      await fieldRow(page, "Phone").getByText("One side's value is not known yet").waitFor();
       await written(page, "Postgres").getByText("Nothing is written").waitFor();
       await page.getByRole("textbox", { name: "Phone in Salesforce" }).fill("1");
       assert.equal(await kind.inputValue(), "text");
@@ -103,7 +103,7 @@ test("the editor completes keys and values from the schema", () =>
       await page.keyboard.press("Control+Space");
       await offered.getByText('"salesforce"').click();
       await page.locator(".cm-line", { hasText: 'seed = "salesforce"' }).waitFor();
-      await fieldRow(page, "Name").getByText("The sides never agreed on it before, and Salesforce gives the first value.").waitFor();
+      await fieldRow(page, "Name").getByText("The sides have never agreed on it, so Salesforce gives the first value.").waitFor();
     },
   }));
 
@@ -129,7 +129,7 @@ test("a write under way and automation withhold a field", () =>
   open({
     hash: "#example=write-under-way",
     async use(page) {
-      await fieldRow(page, "Phone").getByText("A write of it is under way; it is decided afterwards.").waitFor();
+      await fieldRow(page, "Phone").getByText("A write of it is in progress; it is decided afterwards.").waitFor();
       await page.getByRole("group", { name: "A write is under way to" }).getByRole("checkbox", { name: "Phone" }).uncheck();
       await fieldRow(page, "Phone").getByText("Write to Salesforce").waitFor();
       await page.getByRole("group", { name: /^Automation/ }).getByRole("checkbox", { name: "Phone" }).check();

@@ -1,4 +1,4 @@
-//! Values of every kind of field, as each reading road shows them. Shared by the tests of the roads: the
+//! Values of every kind of field, as each path reads them. Shared by the tests of the paths: the
 //! file that includes it has the field types in scope.
 
 use serde_json::{Value as Json, json};
@@ -7,7 +7,7 @@ use super::FieldType;
 
 /// A value as the Avro datum of a change event holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(dead_code, reason = "each test reads the roads that it can travel")]
+#[allow(dead_code, reason = "each test reads the paths that it supports")]
 pub(crate) enum Datum {
     Null,
     Boolean(bool),
@@ -18,7 +18,7 @@ pub(crate) enum Datum {
 }
 
 /// One value and its spellings.
-#[allow(dead_code, reason = "each test reads the roads that it can travel")]
+#[allow(dead_code, reason = "each test reads the paths that it supports")]
 pub(crate) struct Case {
     pub(crate) field: FieldType,
     pub(crate) canonical: Json,
