@@ -75,6 +75,8 @@ create table syncline.sync_capture (
     table_name text not null,
     table_oid oid not null,
     partitions oid[] not null,
+    -- Rows from before the triggers, or from while they were broken, are in the outbox.
+    rows_enqueued boolean not null default false,
     broken text,
     installed_at timestamptz not null default syncline.clock(),
     constraint sync_capture_pkey primary key (tenant, object)

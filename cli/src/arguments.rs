@@ -69,9 +69,12 @@ pub(crate) enum Command {
     Migrate,
     /// Put capture triggers on the mapped tables.
     ///
-    /// Existing rows are enqueued, too, so that they reach Salesforce. Running it again restores triggers
-    /// that were dropped. An object that is mapped to another table starts anew: no row that the table lacks
-    /// counts as deleted.
+    /// Existing rows are enqueued once, so that they reach Salesforce. Running it again restores triggers
+    /// that were dropped, and enqueues the rows of their tables. An object that is mapped to another table is a
+    /// new mapping: no row that the table lacks counts as deleted.
+    ///
+    /// If both sides have records and most of one side have no external id, nothing is installed: all of them
+    /// would be created a second time on the other side.
     #[command(
         after_help = "Examples:\n  syncline install\n  syncline install --new-changes-only\n  syncline install --new-table Account"
     )]
@@ -79,9 +82,15 @@ pub(crate) enum Command {
         /// Do not enqueue existing rows; each is captured when it changes.
         #[arg(long)]
         new_changes_only: bool,
-        /// The object's table was emptied or made anew: create its rows from Salesforce, delete nothing.
+        /// The object's table was emptied or recreated: create its rows from Salesforce, delete nothing.
         #[arg(long, value_name = "OBJECT")]
         new_table: Vec<String>,
+        /// No record of one side is the same as one of the other: create those without an external id.
+        #[arg(long)]
+        no_match: bool,
+        /// Stop capturing tables that the configuration does not map any more.
+        #[arg(long)]
+        remove_unmapped: bool,
     },
     /// Run capture, apply and sweep in this process, until Ctrl-C.
     ///
@@ -90,7 +99,7 @@ pub(crate) enum Command {
     Run,
     /// Show what is in sync, pending, in conflict and parked.
     ///
-    /// Exit status 1 if capture is broken.
+    /// Exit status 1 if a person must mend something: capture was never installed, is broken, or does not run.
     #[command(after_help = "Examples:\n  syncline status\n  syncline status --json")]
     Status,
     /// Show everything that happened to one record, in order.

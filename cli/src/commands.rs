@@ -7,10 +7,14 @@ mod setup;
 mod status;
 mod switches;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use anyhow::bail;
+use strsim::levenshtein;
 use syncline::host::instance::{Instance, WakeUpTarget};
-use syncline::model::ids::TenantId;
+use syncline::model::ids::{ObjectName, TenantId};
+use syncline::store::InstallOptions;
 
 use crate::arguments::{Arguments, Command, Common, Deletes};
 use crate::outcome::Outcome;
@@ -20,6 +24,47 @@ struct Context {
     instance: Instance,
     tenants: Vec<TenantId>,
 }
+
+impl Context {
+    /// Returns the object with this name. Fails, naming a similar one, if no selected tenant maps it.
+    async fn object(&self, name: &str) -> anyhow::Result<ObjectName> {
+        let mut known: BTreeSet<ObjectName> = BTreeSet::new();
+        for tenant in &self.tenants {
+            let config = self.instance.tenant(tenant).await?;
+            known.extend(config.objects.iter().map(|sync| sync.object.clone()));
+        }
+        if let Some(object) = known.iter().find(|known| known.as_str() == name) {
+            return Ok(object.clone());
+        }
+        let likeness = |known: &&ObjectName| {
+            let (one, other) = (name.to_lowercase(), known.as_str().to_lowercase());
+            levenshtein(&one, &other)
+        };
+        match known.iter().min_by_key(likeness) {
+            Some(similar) if likeness(&similar) <= EDITS_MAX => {
+                bail!("no object {name} is mapped; did you mean {similar}?")
+            }
+            Some(_) | None => {
+                let known: Vec<&str> = known.iter().map(ObjectName::as_str).collect();
+                bail!(
+                    "no object {name} is mapped; these are: {}",
+                    known.join(", ")
+                )
+            }
+        }
+    }
+
+    /// Returns the object that an option names, if it is given.
+    async fn object_option(&self, name: Option<&str>) -> anyhow::Result<Option<ObjectName>> {
+        match name {
+            Some(name) => self.object(name).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Most edits between a name that is not mapped and the one that is suggested.
+const EDITS_MAX: usize = 3;
 
 /// Executes a command.
 pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
@@ -31,7 +76,20 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Install {
             new_changes_only,
             new_table,
-        } => setup::install(&context(&common).await?, new_changes_only, &new_table).await,
+            no_match,
+            remove_unmapped,
+        } => {
+            let context = context(&common).await?;
+            let mut new_tables = Vec::with_capacity(new_table.len());
+            for name in &new_table {
+                new_tables.push(context.object(name).await?);
+            }
+            let options = InstallOptions {
+                new_tables,
+                remove_unmapped,
+            };
+            setup::install(&context, new_changes_only, no_match, &options).await
+        }
         Command::Uninstall { yes } => setup::uninstall(&context(&common).await?, yes).await,
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use syncline::config::ConfigError;
+use syncline::engine::check::FIRST_CONTACT_FIX;
 use syncline::host::error::HostError;
 use syncline::job::error::Error;
 use syncline::ports::salesforce::{Disposition, SalesforceError};
 use syncline::ports::{StoreError, WakeUpError};
+
+use crate::outcome;
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
@@ -22,7 +25,7 @@ pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
     let problem = format!("{error:#}");
     let fix = fix(error);
     if as_json {
-        println!("{:#}", json!({"error": problem, "fix": fix}));
+        outcome::print(&format!("{:#}", json!({"error": problem, "fix": fix})));
     }
     eprintln!("error: {problem}");
     if let Some(fix) = fix {
@@ -34,10 +37,8 @@ pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
 /// Prints every mistake of a configuration with its line and its fix.
 fn print_mistakes(error: &anyhow::Error, config: &ConfigError, as_json: bool) -> ExitCode {
     if as_json {
-        println!(
-            "{:#}",
-            json!({"error": error.to_string(), "mistakes": config.mistakes})
-        );
+        let printed = json!({"error": error.to_string(), "mistakes": config.mistakes});
+        outcome::print(&format!("{printed:#}"));
     }
     eprintln!("error: {error}");
     for mistake in &config.mistakes {
@@ -101,6 +102,7 @@ fn engine_fix(error: &Error) -> Option<String> {
     match error {
         Error::UnknownTenant(_) => Some("add it to syncline.toml".to_owned()),
         Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
+        Error::FirstContact { .. } => Some(FIRST_CONTACT_FIX.to_owned()),
         // The message names the correction.
         Error::UnknownField { .. } => None,
         Error::Store(error) => store_fix(error),
@@ -120,7 +122,9 @@ fn store_fix(error: &StoreError) -> Option<String> {
         ),
         StoreError::LeaseLost(_) => Some("try again: another worker took the lease".to_owned()),
         StoreError::Database { .. } => Some(
-            "run `syncline migrate` and `syncline check`; the database's log says more".to_owned(),
+            "run `syncline check`, which names missing columns and privileges, and `syncline migrate` after an \
+             update; the database's log says more"
+                .to_owned(),
         ),
         // The message names what does not fit.
         StoreError::Mapping(_) => None,
@@ -129,6 +133,9 @@ fn store_fix(error: &StoreError) -> Option<String> {
 
 fn salesforce_fix(error: &SalesforceError) -> Option<String> {
     match (error.status, error.disposition) {
+        (None, _) if error.code == "login_configuration" => Some(
+            "write the PEM key that belongs to the app's certificate to the place that `secret` names".to_owned(),
+        ),
         (None, _) => Some(
             "check `login_url` and `pubsub_url` in syncline.toml, and the network".to_owned(),
         ),

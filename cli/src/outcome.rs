@@ -1,5 +1,6 @@
 //! The outcome of a command, printed for people or as JSON for programs.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -36,16 +37,21 @@ impl Outcome {
 
     /// Prints it and returns the exit status.
     pub(crate) fn print(&self, as_json: bool) -> ExitCode {
-        let printed = match as_json {
-            true => format!("{:#}", self.json),
-            false => self.text.trim_end().to_owned(),
-        };
-        println!("{printed}");
+        match as_json {
+            true => print(&format!("{:#}", self.json)),
+            false => print(self.text.trim_end()),
+        }
         match self.status {
             Status::Well => ExitCode::SUCCESS,
             Status::Found => ExitCode::FAILURE,
         }
     }
+}
+
+/// Prints a text and a line end. A reader that has seen enough, such as `head`, is not an error.
+pub(crate) fn print(text: &str) {
+    // Nothing can be reported to a reader that is gone, and the exit status says the rest.
+    let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
 /// Returns a table with these headings, as wide as the terminal allows.

@@ -41,8 +41,8 @@ use crate::config::{AuthFlow, SalesforceConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::salesforce::{
-    EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy, ReplayFrom,
-    SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
+    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy,
+    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
 };
 
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
@@ -274,6 +274,19 @@ impl SalesforcePort for HttpSalesforce {
         }
         let stream = self.events.subscribe(topic, from, mapped).await?;
         Ok(Box::new(stream))
+    }
+
+    async fn count(
+        &self,
+        object: &ObjectName,
+        filter: Option<&str>,
+        empty: Option<&FieldName>,
+    ) -> Result<u64, SalesforceError> {
+        self.reader().count(object, filter, empty).await
+    }
+
+    async fn change_events(&self, object: &ObjectName) -> Result<ChangeEvents, SalesforceError> {
+        self.events.change_events(object).await
     }
 
     async fn limits(&self) -> Result<OrgLimits, SalesforceError> {

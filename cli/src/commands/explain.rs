@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value as Json, json};
 use syncline::RecordPlan;
 use syncline::model::fields::FieldMap;
-use syncline::model::ids::{FieldName, ObjectName};
+use syncline::model::ids::FieldName;
 use syncline::planner::record::SideWrite;
 use syncline::planner::rule::Rule;
 use syncline::store::{EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry};
@@ -20,7 +20,7 @@ pub(super) async fn explain(
     key: &str,
     object: Option<&str>,
 ) -> anyhow::Result<Outcome> {
-    let object = object.map(ObjectName::parse).transpose()?;
+    let object = context.object_option(object).await?;
     let mut timelines = Vec::new();
     let mut candidates = Vec::new();
     for tenant in &context.tenants {

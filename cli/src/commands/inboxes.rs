@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use syncline::model::SourceSystem;
-use syncline::model::ids::{ObjectName, TenantId};
+use syncline::model::ids::TenantId;
 use syncline::model::value::Value;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
@@ -34,7 +34,7 @@ pub(super) async fn dead_letters(context: &Context, asked: Deadletters) -> anyho
 
 async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
     let filter = ConflictFilter {
-        object: object(listing)?,
+        object: context.object_option(listing.object.as_deref()).await?,
         ..ConflictFilter::default()
     };
     let mut found: Vec<SyncConflict> = Vec::new();
@@ -137,7 +137,7 @@ async fn open_conflict(
 }
 
 async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
-    let object = object(listing)?;
+    let object = context.object_option(listing.object.as_deref()).await?;
     let mut found: Vec<DeadLetter> = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
@@ -214,11 +214,6 @@ async fn only_tenant(context: &Context) -> anyhow::Result<(&TenantId, PgStore)> 
         bail!("the configuration has several tenants: name one with --tenant");
     };
     Ok((tenant, context.instance.store(tenant).await?))
-}
-
-fn object(listing: &Listing) -> anyhow::Result<Option<ObjectName>> {
-    let name = listing.object.as_deref();
-    Ok(name.map(ObjectName::parse).transpose()?)
 }
 
 fn value(value: Option<&Value>, absent: &str) -> String {

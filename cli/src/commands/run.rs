@@ -1,17 +1,24 @@
 //! Runs all jobs in this process.
 
+use std::io;
 use std::sync::Arc;
 
 use serde_json::json;
 use syncline::engine::in_process;
 use syncline::host::instance::WakeUpTarget;
 
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::arguments::Common;
 use crate::outcome::Outcome;
 
 use super::wired;
 
-/// Runs until Ctrl-C, then ends every job at its next safe point.
+/// The exit status of a process that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// Runs until Ctrl-C or SIGTERM, then ends every job at its next safe point.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     let (wake_up, sent_wake_ups) = in_process::wake_up();
     let context = wired(common, WakeUpTarget::Here(Arc::new(wake_up))).await?;
@@ -28,12 +35,31 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
     let stopper = engine.clone();
     let stopping = tokio::spawn(async move {
-        // If no handler can be set, Ctrl-C ends the process at once; this loses nothing either.
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stopper.stop();
+        // If no handler can be set, a signal ends the process at once; this loses nothing either.
+        if stop_signal().await.is_err() {
+            return;
+        }
+        stopper.stop();
+        eprintln!("ending; a second signal ends it at once");
+        if stop_signal().await.is_ok() {
+            std::process::exit(INTERRUPTED);
         }
     });
     engine.run(sent_wake_ups).await;
     stopping.abort();
     Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
+}
+
+/// Waits for Ctrl-C, or for SIGTERM, by which services, containers and clusters end a process.
+async fn stop_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }

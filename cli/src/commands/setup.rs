@@ -6,7 +6,8 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use syncline::engine::check::{Finding, Level};
-use syncline::model::ids::{ObjectName, TenantId};
+use syncline::model::ids::TenantId;
+use syncline::store::InstallOptions;
 
 use crate::outcome::{Outcome, Status, table};
 
@@ -60,23 +61,23 @@ pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
 pub(super) async fn install(
     context: &Context,
     new_changes_only: bool,
-    new_tables: &[String],
+    no_match: bool,
+    options: &InstallOptions,
 ) -> anyhow::Result<Outcome> {
-    let new_tables: Vec<ObjectName> = new_tables
-        .iter()
-        .map(|name| ObjectName::parse(name))
-        .collect::<Result<_, _>>()?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
         let spinner = spinner(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
         let mapped_objects = engine.mapped_objects(tenant).await?;
+        if !no_match {
+            engine.check_first_contact(tenant).await?;
+        }
         context
             .instance
             .store(tenant)
             .await?
-            .install_anew(&mapped_objects, &new_tables)
+            .install_with(&mapped_objects, options)
             .await?;
         let enqueued = match new_changes_only {
             true => 0,

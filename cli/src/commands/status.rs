@@ -1,34 +1,76 @@
 //! Shows the state of each tenant.
 
+use serde::Serialize;
 use serde_json::json;
+use syncline::ObjectSync;
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
 use crate::outcome::{Outcome, Status, table};
 
 use super::Context;
 
+/// How long a change may wait in the outbox, in seconds, before capture counts as stopped. It is drained every
+/// second by `syncline run`, and every minute by a schedule.
+const OUTBOX_SECONDS_MAX: f64 = 300.0;
+
+/// A tenant's status, with what stands against it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: TenantStatus,
+    /// What a person must mend; empty if all is well.
+    problems: Vec<String>,
+}
+
 /// Shows what is in sync, pending, in conflict and parked, and the age of the streams.
 pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
-    let mut found: Vec<TenantStatus> = Vec::new();
+    let mut found: Vec<Shown> = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        found.push(store.status(tenant).await?);
+        let status = store.status(tenant).await?;
+        let mapped = &context.instance.tenant(tenant).await?.objects;
+        let problems = problems(&status, mapped);
+        found.push(Shown { status, problems });
     }
-    let broken = found
-        .iter()
-        .flat_map(|tenant| &tenant.objects)
-        .any(|object| object.capture_broken.is_some());
+    let well = found.iter().all(|shown| shown.problems.is_empty());
     Ok(Outcome {
         json: json!(found),
         text: found.iter().map(tenant_text).collect(),
-        status: match broken {
-            true => Status::Found,
-            false => Status::Well,
+        status: match well {
+            true => Status::Well,
+            false => Status::Found,
         },
     })
 }
 
-fn tenant_text(status: &TenantStatus) -> String {
+/// Returns what a person must mend.
+fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for sync in mapped {
+        let object = &sync.object;
+        let known = status.objects.iter().find(|known| known.object == *object);
+        let broken = known.and_then(|known| known.capture_broken.as_deref());
+        if !known.is_some_and(|known| known.capture_installed) {
+            problems.push(format!(
+                "capture was never installed for {object}, so edits in its table are not seen: run `syncline install`"
+            ));
+        } else if let Some(broken) = broken {
+            problems.push(format!(
+                "capture of {object} is broken ({broken}): run `syncline install`"
+            ));
+        }
+    }
+    let oldest = status.outbox.oldest_seconds.unwrap_or_default();
+    if oldest > OUTBOX_SECONDS_MAX {
+        problems.push(format!(
+            "changes have waited in the outbox for {}: capture of Postgres is not running or fails; look at its log",
+            age(oldest)
+        ));
+    }
+    problems
+}
+
+fn tenant_text(Shown { status, problems }: &Shown) -> String {
     let org = match &status.organization_id {
         Some(org) => format!("org {org}"),
         None => "org not yet seen".to_owned(),
@@ -46,8 +88,12 @@ fn tenant_text(status: &TenantStatus) -> String {
         ),
         None => "the outbox is empty".to_owned(),
     };
+    let problems: String = problems
+        .iter()
+        .map(|problem| format!("PROBLEM: {problem}\n"))
+        .collect();
     format!(
-        "{}: {state}; {org}; {waiting}\n{}\n{}\n",
+        "{}: {state}; {org}; {waiting}\n{problems}{}\n{}\n",
         status.tenant,
         objects_table(&status.objects),
         streams_table(&status.streams)
@@ -95,11 +141,6 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
 
 fn remarks(object: &ObjectStatus) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let Some(broken) = &object.capture_broken {
-        remarks.push(format!(
-            "capture is broken ({broken}): run `syncline install`"
-        ));
-    }
     if object.withheld_deletes > 0 {
         remarks.push(format!(
             "the delete guard withholds {} deletes, there were too many at once: run `syncline deletes approve {}`",

@@ -1,7 +1,6 @@
 //! Pauses and resumes a tenant, and approves its deletes.
 
 use serde_json::json;
-use syncline::model::ids::ObjectName;
 
 use crate::outcome::Outcome;
 
@@ -35,7 +34,7 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
 
 /// Approves the deletes of an object.
 pub(super) async fn approve_deletes(context: &Context, object: &str) -> anyhow::Result<Outcome> {
-    let object = ObjectName::parse(object)?;
+    let object = context.object(object).await?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {

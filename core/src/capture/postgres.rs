@@ -71,10 +71,16 @@ pub(crate) async fn capture_once(job: &Job<'_>, limit: usize) -> Result<CaptureR
     Ok(report)
 }
 
-/// Enqueues every row of every mapped table as if it had just been inserted.
+/// Enqueues every row as if it had just been inserted, of each table whose rows are not enqueued yet since its
+/// triggers were installed.
 pub(crate) async fn enqueue_existing_rows(job: &Job<'_>) -> Result<usize, Error> {
+    let captured = job.store().captured_objects(job.id()).await?;
+    let waiting = job
+        .mapped_objects()
+        .iter()
+        .filter(|mapped| captured.get(&mapped.sync.object) != Some(&true));
     let mut enqueued = 0;
-    for mapped in job.mapped_objects() {
+    for mapped in waiting {
         let mut after: Option<String> = None;
         loop {
             let (count, next) = job

@@ -40,6 +40,12 @@ pub enum Error {
         /// The field.
         field: FieldName,
     },
+    /// Most records of both sides cannot be recognised by the other side.
+    #[error("{}", problems.join("; "))]
+    FirstContact {
+        /// What is wrong, one text for each object.
+        problems: Vec<String>,
+    },
     /// The control plane or the tables.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,5 +1,7 @@
 //! The store's calls for capture: draining the outbox, and recording observations of Salesforce.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,13 @@ pub trait CaptureStore: Send + Sync {
         objects: &[ObjectName],
         reason: &str,
     ) -> Result<(), StoreError>;
+
+    /// Returns the objects whose tables are captured, and whether all existing rows of each are enqueued since
+    /// its triggers were installed.
+    async fn captured_objects(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<BTreeMap<ObjectName, bool>, StoreError>;
 
     /// Enqueues existing rows of a mapped table after the place `after`, as if they had just been written.
     /// Returns how many, and the place to go on from; `None` when the table is done.

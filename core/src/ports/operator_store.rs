@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::column::ColumnType;
-use crate::model::ids::ColumnName;
+use crate::model::ids::{ColumnName, FieldName, TableName};
 
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
@@ -13,23 +13,76 @@ use super::store_error::StoreError;
 /// The calls of an operator on one tenant's Postgres.
 #[async_trait]
 pub trait OperatorStore: Send + Sync {
-    /// Reads the definition of a mapped table, for `syncline check`; needs no control plane.
-    async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError>;
+    /// Reads the definition of a mapped table and counts its rows, for `syncline check`; needs no control plane.
+    /// `parents` has the column that each mapped lookup takes its values from.
+    async fn table_facts(
+        &self,
+        mapped: &MappedObject,
+        parents: &[Parent],
+    ) -> Result<TableFacts, StoreError>;
+}
+
+/// Where the values of a lookup column come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// The lookup column.
+    pub column: ColumnName,
+    /// The parent's table.
+    pub table: TableName,
+    /// The parent's external id column.
+    pub external_id: ColumnName,
+}
+
+/// What a mapped relation is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RelationKind {
+    /// There is no relation of that name.
+    #[default]
+    Missing,
+    /// An ordinary table.
+    Table,
+    /// A partitioned table: its unique indexes include the partition key.
+    Partitioned,
+    /// A view, foreign table or sequence: it cannot be captured.
+    Other,
 }
 
 /// The definition of a mapped table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableFacts {
-    /// Its columns; empty if the table does not exist.
+    /// What kind of relation it is.
+    pub kind: RelationKind,
+    /// Its columns; empty if it is not a table.
     pub columns: BTreeMap<ColumnName, ColumnFacts>,
     /// A unique index covers exactly the external id column, for all rows.
     pub external_id_unique: bool,
     /// The capture triggers are as installed.
     pub triggers_installed: bool,
+    /// Capture was installed on the object before, on this table or another.
+    pub was_installed: bool,
     /// Row security hides rows from our role; what lets it see them all.
     pub hidden_rows_fix: Option<String>,
+    /// SQL that gives our role the privileges that it lacks.
+    pub missing_grants: Vec<String>,
+    /// Foreign keys of one column: the column, and the table and column that it references.
+    pub foreign_keys: Vec<(ColumnName, TableName, ColumnName)>,
+    /// Lookup columns with values, none of which is an external id of a parent.
+    pub strange_lookups: Vec<ColumnName>,
+    /// How many rows there are; `None` if our role cannot read them.
+    pub content: Option<TableContent>,
     /// Pairs of rows whose external ids are the same for Salesforce; at most a few.
     pub duplicate_keys: Vec<(String, String)>,
+}
+
+/// Rows of a mapped table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableContent {
+    /// All rows.
+    pub rows: u64,
+    /// Rows without an external id.
+    pub without_id: u64,
+    /// Rows whose text is longer than the field holds, by field; only fields with such rows.
+    pub too_long: BTreeMap<FieldName, u64>,
 }
 
 /// The definition of a column.
@@ -41,4 +94,6 @@ pub struct ColumnFacts {
     pub not_null: bool,
     /// It is computed by the database and cannot be written.
     pub generated: bool,
+    /// The database fills it when a row is inserted without it.
+    pub has_default: bool,
 }

@@ -75,6 +75,19 @@ pub trait SalesforcePort: Send + Sync {
         objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError>;
 
+    /// Counts live records of an object that match the filter; with `empty`, only those without a value in
+    /// this field.
+    async fn count(
+        &self,
+        object: &ObjectName,
+        filter: Option<&str>,
+        empty: Option<&FieldName>,
+    ) -> Result<u64, SalesforceError>;
+
+    /// Asks the event bus whether our user gets the change events of an object. Fails if the event bus cannot
+    /// be reached.
+    async fn change_events(&self, object: &ObjectName) -> Result<ChangeEvents, SalesforceError>;
+
     /// Reads the org's limits.
     async fn limits(&self) -> Result<OrgLimits, SalesforceError>;
 }
@@ -251,6 +264,17 @@ pub enum FilterTrial {
         /// The org's message. It quotes the filter, but no record.
         message: String,
     },
+}
+
+/// Whether our user gets the change events of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeEvents {
+    /// Our user may subscribe to them.
+    Available,
+    /// Our user may not subscribe to them.
+    NotAllowed,
+    /// The object is not selected for Change Data Capture, or cannot be.
+    NotSelected,
 }
 
 /// One page of a scan.

@@ -269,6 +269,14 @@ fn object_of_event(name: &str) -> Option<ObjectName> {
     ObjectName::parse(&object).ok()
 }
 
+/// Returns the name of an object's change event: the reverse of [`object_of_event`].
+pub(super) fn event_of_object(object: &ObjectName) -> String {
+    match object.as_str().strip_suffix("__c") {
+        Some(custom) => format!("{custom}__ChangeEvent"),
+        None => format!("{object}ChangeEvent"),
+    }
+}
+
 /// Returns the value of a union, or the value itself.
 fn chosen(value: &Avro) -> &Avro {
     match value {
@@ -421,6 +429,10 @@ mod tests {
         let object = |name| object_of_event(name).map(String::from);
         assert_eq!(object("AccountChangeEvent").as_deref(), Some("Account"));
         assert_eq!(object("Foo__ChangeEvent").as_deref(), Some("Foo__c"));
+        for name in ["Account", "Foo__c"] {
+            let event = event_of_object(&ObjectName::parse(name).unwrap());
+            assert_eq!(object_of_event(&event).unwrap().as_str(), name);
+        }
         assert_eq!(object("Sync_Marker__e"), None);
     }
 

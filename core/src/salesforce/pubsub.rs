@@ -27,15 +27,16 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use self::credit::Credit;
 use self::proto::pub_sub_client::PubSubClient;
-use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest};
+use self::proto::{FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest};
 use self::stream::{Connection, OpenedStream, Subscription};
 use super::auth::{Session, SessionCache};
-use super::avro::EventSchema;
+use super::avro::{EventSchema, event_of_object};
 use super::classify::Fault;
 pub(super) use super::event::EventFilter;
 use super::event::Ourselves;
 use super::transport::{GrpcBody, GrpcFailure, Transport};
-use crate::ports::salesforce::{Disposition, ReplayFrom, SalesforceError};
+use crate::model::ids::ObjectName;
+use crate::ports::salesforce::{ChangeEvents, Disposition, ReplayFrom, SalesforceError};
 
 /// The event bus of one org. Cheap to clone.
 #[derive(Clone)]
@@ -111,6 +112,31 @@ impl EventBus {
             ended: None,
             last_message: Instant::now(),
         })
+    }
+
+    /// Asks whether our user gets the change events of an object. Fails if the bus cannot be reached.
+    pub(super) async fn change_events(
+        &self,
+        object: &ObjectName,
+    ) -> Result<ChangeEvents, SalesforceError> {
+        let what = format!("asking for the change events of {object}");
+        let topic_name = format!("/data/{}", event_of_object(object));
+        let ask = |session: Arc<Session>| {
+            let (mut client, topic_name) = (self.client(), topic_name.clone());
+            async move {
+                let request = authorized(TopicRequest { topic_name }, &session)?;
+                match client.get_topic(request).await.map(Response::into_inner) {
+                    Ok(topic) if topic.can_subscribe => Ok(ChangeEvents::Available),
+                    Ok(_) => Ok(ChangeEvents::NotAllowed),
+                    Err(status) => match status.code() {
+                        Code::NotFound => Ok(ChangeEvents::NotSelected),
+                        Code::PermissionDenied => Ok(ChangeEvents::NotAllowed),
+                        _ => Err(status),
+                    },
+                }
+            }
+        };
+        self.ask(&what, ask).await.map(|(available, _)| available)
     }
 
     /// Returns the schema with this id, from the org the first time.

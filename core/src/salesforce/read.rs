@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::describe::{Schemas, field_of};
 use super::rest::{Fetched, RestCall, RestClient};
-use super::soql::{Literal, Selection};
+use super::soql::{self, Literal, Selection};
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::Version;
@@ -117,6 +117,28 @@ impl Reader<'_> {
             TrialResult::Rows(0) => Ok(FilterTrial::MatchesNothing),
             TrialResult::Rows(_) => Ok(FilterTrial::MatchesRecords),
         }
+    }
+
+    /// Counts the live records that match the filter; with `empty`, those without a value in this field.
+    pub(super) async fn count(
+        &self,
+        object: &ObjectName,
+        filter: Option<&str>,
+        empty: Option<&FieldName>,
+    ) -> Result<u64, SalesforceError> {
+        let what = format!("counting {object}");
+        let statement = soql::count(object, filter, empty);
+        let call = self.get(
+            self.rest
+                .path(&format!("/query?{}", encoded_statement(&statement))),
+        );
+        let body = self
+            .rest
+            .fetch(&what, &call)
+            .await
+            .map_err(|fetched| fetched.into_error(&what))?;
+        let counted: Counted = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
+        Ok(counted.total_size)
     }
 
     /// Makes one query that is allowed to be refused.
@@ -253,6 +275,13 @@ struct QueryPage {
     done: bool,
     #[serde(default)]
     next_records_url: Option<String>,
+}
+
+/// The answer to `SELECT COUNT()`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    total_size: u64,
 }
 
 #[derive(Deserialize)]

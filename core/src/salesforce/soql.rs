@@ -104,11 +104,11 @@ impl Selection<'_> {
             .into_iter()
             .chain(after.map(|id| format!("Id > {}", quoted(id.as_str()))))
             .collect();
-        let condition = match conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", conditions.join(" AND ")),
-        };
-        format!("{}{condition} ORDER BY Id LIMIT {rows}", self.head())
+        format!(
+            "{}{} ORDER BY Id LIMIT {rows}",
+            self.head(),
+            where_clause(&conditions)
+        )
     }
 
     /// Returns the statements that try a filter, or `None` if it leaves no room for an id. The first
@@ -150,6 +150,28 @@ impl Selection<'_> {
     fn head(&self) -> String {
         let columns: Vec<&str> = self.columns.iter().map(FieldName::as_str).collect();
         format!("SELECT {} FROM {}", columns.join(", "), self.object)
+    }
+}
+
+/// Returns the statement that counts live records; with `empty`, those without a value in this field.
+pub(super) fn count(
+    object: &ObjectName,
+    filter: Option<&str>,
+    empty: Option<&FieldName>,
+) -> String {
+    let conditions: Vec<String> = filter
+        .map(|filter| format!("({filter})"))
+        .into_iter()
+        .chain(empty.map(|field| format!("{field} = null")))
+        .collect();
+    format!("SELECT COUNT() FROM {object}{}", where_clause(&conditions))
+}
+
+/// Returns ` WHERE` with all conditions, or nothing.
+fn where_clause(conditions: &[String]) -> String {
+    match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
     }
 }
 

@@ -4,16 +4,20 @@ use std::fmt;
 
 use crate::ports::StoreError;
 
-/// An error of Postgres without message and details, which quote values.
+/// An error of Postgres. Details are left out, and messages that may quote values.
 #[derive(Debug)]
 struct Refusal {
     code: String,
+    message: Option<String>,
     constraint: Option<String>,
     table: Option<String>,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(message) = &self.message {
+            write!(f, "{message}, ")?;
+        }
         write!(f, "SQLSTATE {}", self.code)?;
         if let Some(constraint) = &self.constraint {
             write!(f, ", constraint {constraint}")?;
@@ -51,6 +55,7 @@ fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
         sqlx::Error::Database(reported) => {
             let code = reported.code().unwrap_or_default().into_owned();
             let refusal = Refusal {
+                message: names_only(&code).then(|| reported.message().to_owned()),
                 constraint: reported.constraint().map(str::to_owned),
                 table: reported.table().map(str::to_owned),
                 code,
@@ -83,6 +88,15 @@ fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
     }
 }
 
+/// Returns whether messages of this SQLSTATE quote names of objects alone, never values: those about
+/// authorisation, missing databases and schemas, privileges and syntax, resources, and the operator.
+fn names_only(code: &str) -> bool {
+    matches!(
+        code.get(..2),
+        Some("08" | "28" | "3D" | "3F" | "42" | "53" | "55" | "57")
+    )
+}
+
 /// Returns whether the code means a connection failure, shutdown, start-up, or too many connections.
 fn out_of_reach(code: &str) -> bool {
     code.starts_with("08") || code.starts_with("57P0") || code == "53300"
@@ -94,6 +108,7 @@ pub(crate) fn contended(what: &'static str) -> StoreError {
         what,
         source: Box::new(Refusal {
             code: "40001".to_owned(),
+            message: None,
             constraint: None,
             table: None,
         }),
@@ -164,8 +179,14 @@ pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> 
         return Err(refused("writing rows")(error));
     };
     let reported = reported.downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    // The detail of other refusals is the whole row, unmapped columns included.
+    let names_key = matches!(
+        kind,
+        RefusalKind::ParentMissing | RefusalKind::StillReferenced | RefusalKind::ValueTaken
+    );
     let detail = reported
         .detail()
+        .filter(|_| names_key)
         .map_or_else(String::new, |detail| format!(" ({detail})"));
     let state = match kind {
         RefusalKind::Raised => format!(" [SQLSTATE {code}]"),

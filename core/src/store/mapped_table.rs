@@ -4,6 +4,8 @@ pub(crate) mod columns;
 pub(crate) mod facts;
 pub(crate) mod fit;
 pub(crate) mod keys;
+pub(crate) mod lookups;
+pub(crate) mod privileges;
 pub(crate) mod read;
 pub(crate) mod rejected_columns;
 pub(crate) mod shape;

@@ -11,7 +11,7 @@ mod dead_letters;
 mod drain_outbox;
 mod duplicate_keys;
 pub(crate) mod export;
-mod install;
+pub(crate) mod install;
 mod job;
 mod leased_record;
 mod operator;

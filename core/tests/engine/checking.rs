@@ -5,7 +5,7 @@ use syncline::engine::check::{Level, check_object};
 use syncline::model::column::ColumnType;
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
 use syncline::ports::SalesforcePort;
-use syncline::ports::operator_store::{ColumnFacts, TableFacts};
+use syncline::ports::operator_store::{ColumnFacts, RelationKind, TableFacts};
 
 use crate::local_org::LocalOrg;
 use crate::mapping::{MAPPING, with_line};
@@ -28,10 +28,11 @@ fn table() -> TableFacts {
             .into_iter()
             .map(|(name, type_name)| (ColumnName::parse(name).unwrap(), column(type_name)))
             .collect(),
+        kind: RelationKind::Table,
         external_id_unique: true,
         triggers_installed: true,
-        hidden_rows_fix: None,
-        duplicate_keys: Vec::new(),
+        was_installed: true,
+        ..TableFacts::default()
     }
 }
 
@@ -44,6 +45,7 @@ fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
         column_type: ColumnType::of(type_name, type_name, false, -1),
         not_null,
         generated: false,
+        has_default: false,
     }
 }
 

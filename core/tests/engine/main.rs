@@ -7,12 +7,14 @@
 
 mod bad_values;
 mod both_sides;
+mod check_tables;
 mod checking;
 mod column_types;
 mod crashes;
 mod delete_guard;
 mod faults;
 mod filters;
+mod first_contact;
 mod hostile_rows;
 mod identity;
 mod local_org;

@@ -4,7 +4,7 @@ use serde_json::json;
 use syncline::config::Config;
 use syncline::engine::SyncEngine;
 use syncline::model::ids::ObjectName;
-use syncline::store::PgStore;
+use syncline::store::{InstallOptions, PgStore};
 
 use crate::mapping::MAPPING;
 use crate::stage::Stage;
@@ -50,8 +50,12 @@ async fn install(
     anew: bool,
 ) -> Result<(), String> {
     let mapped = engine.mapped_objects(&stage.tenant).await.unwrap();
-    let new_tables = anew.then(|| ObjectName::parse("Account").unwrap());
-    let installed = store.install_anew(&mapped, new_tables.as_slice()).await;
+    let new_table = anew.then(|| ObjectName::parse("Account").unwrap());
+    let options = InstallOptions {
+        new_tables: new_table.into_iter().collect(),
+        ..InstallOptions::default()
+    };
+    let installed = store.install_with(&mapped, &options).await;
     installed.map_err(|error| format!("{error:#}"))
 }
 

@@ -10,9 +10,9 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
-    EventBatch, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy,
-    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd, Write,
-    WriteOutcome,
+    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits,
+    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd,
+    Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 
@@ -154,6 +154,19 @@ impl SalesforcePort for PausingSalesforce {
                 ReplayFrom::Earliest | ReplayFrom::Latest => None,
             },
         }))
+    }
+
+    async fn count(
+        &self,
+        object: &ObjectName,
+        filter: Option<&str>,
+        empty: Option<&FieldName>,
+    ) -> Result<u64, SalesforceError> {
+        self.inner.count(object, filter, empty).await
+    }
+
+    async fn change_events(&self, object: &ObjectName) -> Result<ChangeEvents, SalesforceError> {
+        self.inner.change_events(object).await
     }
 
     async fn limits(&self) -> Result<OrgLimits, SalesforceError> {

@@ -87,7 +87,7 @@ async fn error_names_the_missing_table_or_column() {
     world
         .sql("alter table if exists public.account add column phone text")
         .await;
-    let facts = world.store.table_facts(&world.mapped).await.unwrap();
+    let facts = world.store.table_facts(&world.mapped, &[]).await.unwrap();
     assert!(facts.columns.is_empty());
 }
 

@@ -34,6 +34,7 @@ struct ColumnRow {
     modifier: i32,
     not_null: bool,
     generated: bool,
+    has_default: bool,
     key_place: Option<i64>,
     alone_unique: bool,
     hides_rows: bool,
@@ -75,6 +76,7 @@ pub(crate) async fn read_columns(
                     ),
                     not_null: row.not_null,
                     generated: row.generated,
+                    has_default: row.has_default,
                 },
                 key_place: row.key_place,
                 alone_unique: row.alone_unique,
@@ -99,7 +101,8 @@ const READ_COLUMNS: &str = "with recursive resolved as (
             type.typbasetype,
             type.typtypmod,
             attribute.atttypmod as modifier,
-            attribute.attnotnull or type.typnotnull as not_null
+            attribute.attnotnull or type.typnotnull as not_null,
+            attribute.atthasdef or attribute.attidentity <> '' or type.typdefault is not null as has_default
         from pg_attribute as attribute
         join pg_class as class on class.oid = attribute.attrelid
         join pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -117,7 +120,8 @@ const READ_COLUMNS: &str = "with recursive resolved as (
             base.typbasetype,
             base.typtypmod,
             case when resolved.modifier >= 0 then resolved.modifier else resolved.typtypmod end,
-            resolved.not_null or base.typnotnull
+            resolved.not_null or base.typnotnull,
+            resolved.has_default or base.typdefault is not null
         from resolved
         join pg_type as base on base.oid = resolved.typbasetype
         where resolved.typtype = 'd'
@@ -131,6 +135,7 @@ const READ_COLUMNS: &str = "with recursive resolved as (
         resolved.modifier,
         resolved.not_null,
         attribute.attgenerated <> '' or attribute.attidentity = 'a' as generated,
+        resolved.has_default,
         (
             select part.place
             from pg_index as index

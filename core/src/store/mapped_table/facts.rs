@@ -3,14 +3,18 @@
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::ports::operator_store::TableFacts;
+use crate::model::ids::{FieldName, TableName};
+use crate::ports::operator_store::{Parent, RelationKind, TableContent, TableFacts};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
+use crate::store::mapped_table::lookups::{foreign_keys, strange_lookups};
+use crate::store::mapped_table::privileges::missing_grants;
 use crate::store::mapped_table::shape::{
     TableShape, canonical_key, mapped_columns, picked_json, read_shape, read_shape_only,
 };
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
+use crate::store::tables::capture::installed;
 use crate::store::transaction::Tx;
 
 /// An external id of several rows that are equal for Salesforce.
@@ -25,19 +29,25 @@ pub struct DuplicateKey {
 /// Most pairs of rows with one key that a check names.
 const DUPLICATES_SHOWN_MAX: i64 = 5;
 
-/// Reads what the database knows of a mapped table.
+/// Reads what the database knows of a mapped table. Reads rows only if our role sees all of them.
 pub(crate) async fn table_facts(
     tx: &mut Tx,
     mapped: &MappedObject,
+    parents: &[Parent],
 ) -> Result<TableFacts, StoreError> {
     let columns = read_columns(tx, &mapped.sync.table).await?;
     let mut facts = TableFacts {
+        kind: relation_kind(tx, &mapped.sync.table).await?,
         columns: columns
             .into_iter()
             .map(|column| (column.name, column.facts))
             .collect(),
         ..TableFacts::default()
     };
+    if facts.columns.is_empty() {
+        return Ok(facts);
+    }
+    facts.foreign_keys = foreign_keys(tx, mapped).await?;
     let whole = mapped_columns(&mapped.sync)
         .iter()
         .all(|column| facts.columns.contains_key(*column));
@@ -47,25 +57,126 @@ pub(crate) async fn table_facts(
         facts.hidden_rows_fix = shape
             .hidden_rows
             .map(|hidden| hidden.fix(&mapped.sync.table));
-        facts.triggers_installed = is_installed(tx, mapped).await?;
+        (facts.was_installed, facts.triggers_installed) = is_installed(tx, mapped).await?;
     }
-    if facts.hidden_rows_fix.is_none()
-        && facts.columns.contains_key(&mapped.sync.external_id.column)
-    {
-        facts.duplicate_keys = duplicates(tx, mapped, DUPLICATES_SHOWN_MAX)
-            .await?
-            .into_iter()
-            .filter_map(|duplicate| {
-                let mut written = duplicate.external_ids.into_iter();
-                Some((written.next()?, written.next()?))
-            })
-            .collect();
+    let missing = missing_grants(tx, mapped, facts.triggers_installed).await?;
+    let may_read = !missing.iter().any(|grant| grant.to_read);
+    facts.missing_grants = missing.into_iter().map(|grant| grant.repair).collect();
+    if facts.hidden_rows_fix.is_none() && may_read {
+        read_rows(tx, mapped, parents, &mut facts).await?;
     }
     Ok(facts)
 }
 
-/// Returns whether capture is installed. Without a control plane it is not.
-async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+/// Reads what only the rows show.
+async fn read_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    parents: &[Parent],
+    facts: &mut TableFacts,
+) -> Result<(), StoreError> {
+    if !facts.columns.contains_key(&mapped.sync.external_id.column) {
+        return Ok(());
+    }
+    facts.content = Some(content(tx, mapped, facts).await?);
+    facts.duplicate_keys = duplicates(tx, mapped, DUPLICATES_SHOWN_MAX)
+        .await?
+        .into_iter()
+        .filter_map(|duplicate| {
+            let mut written = duplicate.external_ids.into_iter();
+            Some((written.next()?, written.next()?))
+        })
+        .collect();
+    let mapped_parents: Vec<Parent> = parents
+        .iter()
+        .filter(|parent| facts.columns.contains_key(&parent.column))
+        .cloned()
+        .collect();
+    facts.strange_lookups = strange_lookups(tx, mapped, &mapped_parents).await?;
+    Ok(())
+}
+
+/// Counts rows: all, those without an external id, and those with a text that its field cannot hold. Reads the
+/// table once.
+async fn content(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    facts: &TableFacts,
+) -> Result<TableContent, StoreError> {
+    let texts: Vec<(&FieldName, String)> = mapped
+        .sync
+        .fields
+        .iter()
+        .filter_map(|(name, field)| {
+            let column = facts.columns.get(&field.column)?;
+            let length = mapped.schema.fields.get(name)?.field_type.length()?;
+            column.column_type.is_text().then(|| {
+                let column = quote::column(&field.column);
+                (name, format!("char_length({column}::text) > {length}"))
+            })
+        })
+        .collect();
+    let external_id = quote::column(&mapped.sync.external_id.column);
+    let without_id = format!("nullif(btrim({external_id}::text), '') is null");
+    let counts: Vec<String> = [&without_id]
+        .into_iter()
+        .chain(texts.iter().map(|(_, too_long)| too_long))
+        .map(|condition| format!("count(*) filter (where {condition})"))
+        .collect();
+    let sql = format!(
+        "select array[count(*), {}] from {}",
+        counts.join(", "),
+        quote::table(&mapped.sync.table)
+    );
+    let counted: Option<(Vec<i64>,)> = tx
+        .row(
+            "counting rows of a mapped table",
+            sqlx::query_as(AssertSqlSafe(sql)),
+        )
+        .await?;
+    let mut counted = counted
+        .unwrap_or_default()
+        .0
+        .into_iter()
+        .map(|count| u64::try_from(count).unwrap_or_default());
+    Ok(TableContent {
+        rows: counted.next().unwrap_or_default(),
+        without_id: counted.next().unwrap_or_default(),
+        too_long: texts
+            .into_iter()
+            .zip(counted)
+            .filter(|(_, rows)| *rows > 0)
+            .map(|((name, _), rows)| (name.clone(), rows))
+            .collect(),
+    })
+}
+
+async fn relation_kind(tx: &mut Tx, table: &TableName) -> Result<RelationKind, StoreError> {
+    let kinds: Vec<String> = tx
+        .values(
+            "reading the kind of a mapped relation",
+            sqlx::query_scalar(
+                "select class.relkind::text
+                from pg_class as class
+                join pg_namespace as namespace on namespace.oid = class.relnamespace
+                where namespace.nspname = $1
+                and class.relname = $2",
+            )
+            .bind(table.schema.as_str())
+            .bind(table.table.as_str()),
+        )
+        .await?;
+    Ok(match kinds.first().map(String::as_str) {
+        None => RelationKind::Missing,
+        Some("r") => RelationKind::Table,
+        Some("p") => RelationKind::Partitioned,
+        Some(_) => RelationKind::Other,
+    })
+}
+
+/// Returns whether capture was ever installed for the object, and whether it is now as it should be. Without a
+/// control plane it is not.
+async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<(bool, bool), StoreError> {
     let migrated: Vec<bool> = tx
         .values(
             "looking for the control plane",
@@ -73,10 +184,11 @@ async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreE
         )
         .await?;
     if migrated != [true] {
-        return Ok(false);
+        return Ok((false, false));
     }
+    let before = installed(tx, mapped).await?;
     let problems = capture_problems(tx, std::slice::from_ref(mapped)).await?;
-    Ok(problems.is_empty())
+    Ok((before.is_some(), problems.is_empty()))
 }
 
 /// Returns external ids of several rows that are equal for Salesforce.

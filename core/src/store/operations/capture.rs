@@ -1,5 +1,7 @@
 //! [`CaptureStore`] on Postgres.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
@@ -11,7 +13,7 @@ use crate::store::PgStore;
 use crate::store::mapped_table::facts::enqueue_rows;
 use crate::store::operations::drain_outbox::drain_outbox;
 use crate::store::operations::record_observations::record_observations;
-use crate::store::tables::{checkpoint, link};
+use crate::store::tables::{capture, checkpoint, link};
 use crate::store::transaction::Tx;
 
 #[async_trait]
@@ -75,6 +77,16 @@ impl CaptureStore for PgStore {
         tx.commit().await
     }
 
+    async fn captured_objects(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<BTreeMap<ObjectName, bool>, StoreError> {
+        let mut tx = self.begin().await?;
+        let captured = capture::captured(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(captured)
+    }
+
     async fn enqueue_existing_rows(
         &self,
         mapped: &MappedObject,
@@ -82,8 +94,11 @@ impl CaptureStore for PgStore {
         limit: usize,
     ) -> Result<(usize, Option<String>), StoreError> {
         let mut tx = self.begin().await?;
-        let enqueued = enqueue_rows(&mut tx, mapped, after, limit).await?;
+        let (count, next) = enqueue_rows(&mut tx, mapped, after, limit).await?;
+        if next.is_none() {
+            capture::note_rows_enqueued(&mut tx, mapped).await?;
+        }
         tx.commit().await?;
-        Ok(enqueued)
+        Ok((count, next))
     }
 }

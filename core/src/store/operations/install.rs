@@ -1,6 +1,8 @@
 //! Installs and removes capture triggers, and removes the control plane.
 
-use crate::model::ids::ObjectName;
+use std::collections::BTreeSet;
+
+use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::shape::read_shape;
@@ -8,34 +10,51 @@ use crate::store::mapped_table::triggers::{
     Expected, FIND_STRAYS, capture_problems, install_script, relations, run_all,
 };
 use crate::store::operations::table_identity::adopt_table;
-use crate::store::tables::capture::{CaptureProblem, remember};
+use crate::store::tables::capture::{CaptureProblem, captured, remember};
 use crate::store::transaction::{Tx, recordset};
+
+/// What an operator confirms when capture is installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstallOptions {
+    /// Objects whose table was emptied or recreated: they start from Salesforce, nothing is deleted.
+    pub new_tables: Vec<ObjectName>,
+    /// Objects that are captured but not mapped any more are no longer captured.
+    pub remove_unmapped: bool,
+}
 
 impl PgStore {
     /// Creates the capture triggers of the mapped tables, and removes this tenant's triggers from tables that
     /// are not mapped any more. May be repeated.
     ///
-    /// An object that is mapped to another table than before starts anew: what both sides agreed on is
+    /// An object that is mapped to another table than before is a new mapping: what both sides agreed on is
     /// forgotten, and no row that the table lacks counts as deleted.
     ///
     /// Creating a trigger waits for writers of that table, two seconds at most. Fails with
     /// [`StoreError::Mapping`], and changes nothing then, if a table or column does not exist, if another tenant
-    /// captures the table, or if the table was made anew and lacks many rows.
+    /// captures the table, or if the table was recreated and lacks many rows.
     pub async fn install(&self, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
-        self.install_anew(mapped_objects, &[]).await
+        let options = InstallOptions {
+            remove_unmapped: true,
+            ..InstallOptions::default()
+        };
+        self.install_with(mapped_objects, &options).await
     }
 
-    /// Does what [`PgStore::install`] does, and has each of the `new_tables` start anew: an operator knows
-    /// that its table was emptied or made anew.
-    pub async fn install_anew(
+    /// Does what [`PgStore::install`] does, as far as the operator has confirmed it. Fails, and changes nothing,
+    /// if an object is captured but not mapped and its removal is not confirmed.
+    pub async fn install_with(
         &self,
         mapped_objects: &[MappedObject],
-        new_tables: &[ObjectName],
+        options: &InstallOptions,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        if !options.remove_unmapped {
+            refuse_unmapped(&mut tx, mapped_objects).await?;
+        }
+        let problems = capture_problems(&mut tx, mapped_objects).await?;
         for mapped in mapped_objects {
             let shape = read_shape(&mut tx, mapped).await?;
-            let new_table = new_tables.contains(&mapped.sync.object);
+            let new_table = options.new_tables.contains(&mapped.sync.object);
             adopt_table(&mut tx, mapped, &shape, new_table).await?;
             let members = relations(&mut tx, shape.oid).await?;
             let script = install_script(mapped, &shape, &members);
@@ -46,7 +65,17 @@ impl PgStore {
                 .filter(|member| member.leaf)
                 .map(|member| member.oid)
                 .collect();
-            remember(&mut tx, mapped, shape.oid, &partitions).await?;
+            let was_broken = problems.iter().any(|problem| {
+                problem.tenant == mapped.tenant && problem.object == mapped.sync.object
+            });
+            remember(
+                &mut tx,
+                mapped,
+                shape.oid,
+                &partitions,
+                !was_broken && !new_table,
+            )
+            .await?;
         }
         drop_strays(&mut tx, mapped_objects).await?;
         tx.commit().await
@@ -109,6 +138,32 @@ impl PgStore {
         tx.rollback().await?;
         Ok(problems)
     }
+}
+
+/// Fails if an object of these tenants is captured but not mapped.
+async fn refuse_unmapped(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
+    let tenants: BTreeSet<&TenantId> = mapped_objects.iter().map(|mapped| &mapped.tenant).collect();
+    for tenant in tenants {
+        let unmapped: Vec<String> = captured(tx, tenant)
+            .await?
+            .into_keys()
+            .filter(|object| {
+                let mut mapped = mapped_objects
+                    .iter()
+                    .filter(|mapped| mapped.tenant == *tenant);
+                !mapped.any(|mapped| mapped.sync.object == *object)
+            })
+            .map(|object| object.to_string())
+            .collect();
+        if !unmapped.is_empty() {
+            return Err(StoreError::Mapping(format!(
+                "{} of tenant {tenant} is captured, but the configuration does not map it. Map it again; or stop \
+                 capturing its changes with `syncline install --remove-unmapped`",
+                unmapped.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Drops triggers of these tenants on tables that are not mapped any more.

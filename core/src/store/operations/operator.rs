@@ -2,16 +2,20 @@
 
 use async_trait::async_trait;
 
-use crate::ports::operator_store::TableFacts;
+use crate::ports::operator_store::{Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::facts;
 
 #[async_trait]
 impl OperatorStore for PgStore {
-    async fn table_facts(&self, mapped: &MappedObject) -> Result<TableFacts, StoreError> {
+    async fn table_facts(
+        &self,
+        mapped: &MappedObject,
+        parents: &[Parent],
+    ) -> Result<TableFacts, StoreError> {
         let mut tx = self.begin().await?;
-        let facts = facts::table_facts(&mut tx, mapped).await?;
+        let facts = facts::table_facts(&mut tx, mapped, parents).await?;
         tx.rollback().await?;
         Ok(facts)
     }

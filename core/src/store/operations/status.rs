@@ -73,6 +73,8 @@ pub struct ObjectStatus {
     pub needs_resync: bool,
     /// It is captured by polling, so an edit that our write overwrites between two polls is not detected.
     pub detection_narrowed: bool,
+    /// Capture of its table was installed.
+    pub capture_installed: bool,
     /// How capture of its table differs from what was installed.
     pub capture_broken: Option<String>,
     /// The last full comparison.
@@ -126,6 +128,7 @@ struct ObjectRow {
     oldest_work_seconds: Option<f64>,
     needs_resync: bool,
     detection_narrowed: bool,
+    capture_installed: bool,
     capture_broken: Option<String>,
     compared: Option<i64>,
     differing: Option<i64>,
@@ -286,6 +289,7 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             oldest_work_seconds: row.oldest_work_seconds,
             needs_resync: row.needs_resync,
             detection_narrowed: row.detection_narrowed,
+            capture_installed: row.capture_installed,
             capture_broken: row.capture_broken,
             last_comparison,
         })
@@ -378,6 +382,7 @@ const COUNT_RECORDS: &str = "with known as (
             and poll.stream = 'poll:' || mapped.object
             and poll.captured_at > syncline.clock() - interval '1 hour'
         ) as detection_narrowed,
+        capture.object is not null as capture_installed,
         capture.broken as capture_broken,
         comparison.compared,
         comparison.differing,

@@ -1,5 +1,7 @@
 //! The installed state of capture on a mapped table, to compare with the current one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{ObjectName, TenantId};
@@ -18,12 +20,14 @@ pub struct CaptureProblem {
     pub problem: String,
 }
 
-/// Stores the installed state of a mapped table, and replaces an earlier one.
+/// Stores the installed state of a mapped table, and replaces an earlier one. `complete`: the triggers missed
+/// no change since then.
 pub(crate) async fn remember(
     tx: &mut Tx,
     mapped: &MappedObject,
     oid: i64,
     partitions: &[i64],
+    complete: bool,
 ) -> Result<(), StoreError> {
     tx.run(
         "remembering capture triggers",
@@ -34,7 +38,7 @@ pub(crate) async fn remember(
                 -- A tenant that is known already keeps its switches.
                 on conflict (tenant) do nothing
             )
-            insert into syncline.sync_capture (tenant, object, table_schema, table_name, table_oid, partitions)
+            insert into syncline.sync_capture as capture (tenant, object, table_schema, table_name, table_oid, partitions)
             values ($1, $2, $3, $4, $5::oid, $6::oid[])
             -- Installing again makes what stands now the state to compare with.
             on conflict (tenant, object) do update
@@ -42,6 +46,7 @@ pub(crate) async fn remember(
                 table_name = excluded.table_name,
                 table_oid = excluded.table_oid,
                 partitions = excluded.partitions,
+                rows_enqueued = capture.rows_enqueued and $7,
                 broken = null,
                 installed_at = syncline.clock()",
         )
@@ -50,10 +55,52 @@ pub(crate) async fn remember(
         .bind(mapped.sync.table.schema.as_str())
         .bind(mapped.sync.table.table.as_str())
         .bind(oid)
-        .bind(partitions),
+        .bind(partitions)
+        .bind(complete),
     )
     .await?;
     Ok(())
+}
+
+/// Notes that all existing rows of the object are in the outbox.
+pub(crate) async fn note_rows_enqueued(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<(), StoreError> {
+    tx.run(
+        "noting that all rows are enqueued",
+        sqlx::query(
+            "update syncline.sync_capture
+            set rows_enqueued = true
+            where tenant = $1
+            and object = $2",
+        )
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns the captured objects of a tenant, and whether all existing rows of each are in the outbox.
+pub(crate) async fn captured(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<BTreeMap<ObjectName, bool>, StoreError> {
+    let rows: Vec<(String, bool)> = tx
+        .rows(
+            "reading which objects are captured",
+            sqlx::query_as(
+                "select object, rows_enqueued
+                from syncline.sync_capture
+                where tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(object, enqueued)| Ok((ObjectName::parse(&object).map_err(corrupt)?, enqueued)))
+        .collect()
 }
 
 /// The table that capture of an object was installed on.

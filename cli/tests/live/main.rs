@@ -1,11 +1,12 @@
-//! The example history of the planner's page is what `syncline explain` prints.
+//! The operator's program between a real Postgres and the local org.
 //!
-//! The test runs a record through a series of changes between a real Postgres and the local org. The output of
-//! `syncline explain KEY --json` must equal the page's committed example. Ids and times differ between runs, so
-//! they are replaced first.
+//! The example history of the planner's page is what `syncline explain` prints: a test takes a record through
+//! a series of changes, and the output of `syncline explain KEY --json` must equal the page's committed example.
+//! Ids and times differ between runs, so they are replaced first.
 //!
-//! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test history` writes the example.
+//! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test live` writes the example.
 
+mod operating;
 mod ordered;
 mod scene;
 mod story;
@@ -48,7 +49,7 @@ async fn page_example_is_what_explain_prints() {
     assert!(
         committed == history,
         "planner-wasm/www/src/timeline/history.json is not what the command prints. If it should be: \
-         SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test history\n{}",
+         SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test live\n{}",
         first_difference(&committed, &history)
     );
 }

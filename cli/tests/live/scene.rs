@@ -65,24 +65,48 @@ impl Scene {
         scene
     }
 
-    /// Runs the operator's program, which must succeed, and returns its output.
-    pub(crate) async fn syncline(&self, words: &[&str]) -> String {
+    /// Returns the operator's program with these arguments.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         command
             .args(words)
             .env("SYNCLINE_CONFIG", self.folder.path().join("syncline.toml"))
             .env_remove("RUST_LOG");
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = tokio::task::spawn_blocking(move || command.output())
+        command
+    }
+
+    async fn output(&self, words: &[&str]) -> Output {
+        let mut command = self.command(words);
+        tokio::task::spawn_blocking(move || command.output())
             .await
             .expect("the program is waited for")
-            .expect("the program runs");
-        let said = String::from_utf8_lossy(&stderr);
-        assert!(status.success(), "syncline {words:?}: {said}");
-        String::from_utf8(stdout).expect("it prints UTF-8")
+            .expect("the program runs")
+    }
+
+    /// Runs the operator's program, which must succeed, and returns its output.
+    pub(crate) async fn syncline(&self, words: &[&str]) -> String {
+        let output = self.output(words).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "syncline {words:?}: {error}");
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
+    }
+
+    /// Runs the operator's program, which must fail, and returns its exit status and all that it printed.
+    pub(crate) async fn failing(&self, words: &[&str]) -> (i32, String) {
+        let output = self.output(words).await;
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8(printed).expect("it prints UTF-8");
+        assert!(!output.status.success(), "syncline {words:?}: {printed}");
+        (output.status.code().expect("it ends by itself"), printed)
+    }
+
+    /// Reads one number without the engine.
+    pub(crate) async fn one(&self, query: &'static str) -> i64 {
+        let mut connection = self.database.connect().await;
+        sqlx::query_scalar(query)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a number")
     }
 
     /// Runs SQL as an application.
