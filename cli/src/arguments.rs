@@ -127,6 +127,18 @@ pub(crate) enum Command {
     /// Approve deletes that were withheld because there were too many at once.
     #[command(subcommand)]
     Deletes(Deletes),
+    /// List values that lost to the value of the other side, newest first, with the rule that decided.
+    #[command(
+        after_help = "Examples:\n  syncline discarded\n  syncline discarded --object Account --json"
+    )]
+    Discarded(Listing),
+    /// Write discarded values back: each becomes an ordinary edit of its row.
+    #[command(after_help = "Examples:\n  syncline restore 12\n  syncline restore 12 13")]
+    Restore {
+        /// The numbers that `syncline discarded` shows.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<i64>,
+    },
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
@@ -256,7 +268,7 @@ pub(crate) struct Listing {
     /// Only this object.
     #[arg(long, value_name = "NAME")]
     pub(crate) object: Option<String>,
-    /// The maximum number of entries of a tenant, oldest first.
+    /// The maximum number of entries of a tenant.
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub(crate) limit: u32,
 }

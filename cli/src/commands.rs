@@ -1,5 +1,6 @@
 //! One function per command, for the selected tenants.
 
+mod discarded;
 mod explain;
 mod inboxes;
 mod run;
@@ -14,7 +15,7 @@ use anyhow::bail;
 use strsim::levenshtein;
 use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
-use syncline::store::InstallOptions;
+use syncline::store::{InstallOptions, PgStore};
 
 use crate::arguments::{Arguments, Command, Common, Deletes};
 use crate::outcome::Outcome;
@@ -26,6 +27,14 @@ struct Context {
 }
 
 impl Context {
+    /// Returns the selected tenant, which must be one: ids are unique only within a database.
+    async fn only_tenant(&self) -> anyhow::Result<(&TenantId, PgStore)> {
+        let [tenant] = self.tenants.as_slice() else {
+            bail!("the configuration has several tenants: name one with --tenant");
+        };
+        Ok((tenant, self.instance.store(tenant).await?))
+    }
+
     /// Returns the object with this name. Fails, naming a similar one, if no selected tenant maps it.
     async fn object(&self, name: &str) -> anyhow::Result<ObjectName> {
         let mut known: BTreeSet<ObjectName> = BTreeSet::new();
@@ -97,6 +106,8 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Deletes(Deletes::Approve { object }) => {
             switches::approve_deletes(&context(&common).await?, &object).await
         }
+        Command::Discarded(listing) => discarded::list(&context(&common).await?, &listing).await,
+        Command::Restore { ids } => discarded::restore(&context(&common).await?, &ids).await,
         Command::Explain { key, object } => {
             explain::explain(&context(&common).await?, &key, object.as_deref()).await
         }

@@ -41,6 +41,8 @@ fn log_level(command: &Command) -> &'static str {
         | Command::Explain { .. }
         | Command::Conflicts(_)
         | Command::Deadletters(_)
+        | Command::Discarded(_)
+        | Command::Restore { .. }
         | Command::Pause { .. }
         | Command::Resume
         | Command::Deletes(_)

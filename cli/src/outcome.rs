@@ -3,14 +3,16 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use serde_json::Value;
+use serde_json::Value as Json;
+use syncline::model::value::Value;
 
 /// The outcome of a command.
 pub(crate) struct Outcome {
     /// The output for programs.
-    pub(crate) json: Value,
+    pub(crate) json: Json,
     /// The output for people.
     pub(crate) text: String,
     /// Whether a person must act.
@@ -27,7 +29,7 @@ pub(crate) enum Status {
 }
 
 impl Outcome {
-    pub(crate) fn well(json: Value, text: String) -> Self {
+    pub(crate) fn well(json: Json, text: String) -> Self {
         Self {
             json,
             text,
@@ -62,4 +64,20 @@ pub(crate) fn table<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(headings);
     table
+}
+
+/// Returns a value as people read it; `absent` stands for none.
+pub(crate) fn value(value: Option<&Value>, absent: &str) -> String {
+    match value {
+        None => absent.to_owned(),
+        Some(Value::Null) => "null".to_owned(),
+        Some(Value::Boolean(boolean)) => boolean.to_string(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Text(text)) => text.clone(),
+    }
+}
+
+/// Returns a time to the second.
+pub(crate) fn moment(moment: &DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -25,6 +25,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use mapped_table::facts::DuplicateKey;
 pub use operations::conflicts::Resolution;
+pub use operations::discarded_values::{DiscardedValue, Restored};
 pub use operations::export::AppendResult;
 pub use operations::install::InstallOptions;
 pub use operations::status::{

@@ -1,15 +1,13 @@
 //! Lists and resolves conflicts; lists and replays dead letters.
 
-use anyhow::{Context as _, bail};
-use chrono::{DateTime, SecondsFormat, Utc};
+use anyhow::Context as _;
 use serde_json::json;
 use syncline::model::SourceSystem;
 use syncline::model::ids::TenantId;
-use syncline::model::value::Value;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
 use crate::arguments::{ConflictNumber, Conflicts, Deadletters, Listing, Winner};
-use crate::outcome::{Outcome, Status, table};
+use crate::outcome::{Outcome, Status, moment, table, value};
 
 use super::Context;
 
@@ -82,7 +80,7 @@ async fn resolve(
     numbers: &[ConflictNumber],
     winner: Winner,
 ) -> anyhow::Result<Outcome> {
-    let (tenant, store) = only_tenant(context).await?;
+    let (tenant, store) = context.only_tenant().await?;
     let engine = context.instance.engine(tenant).await?;
     let mapped_objects = engine.mapped_objects(tenant).await?;
     let winner = match winner {
@@ -171,7 +169,7 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
     let mut replayed = Vec::new();
     let mut missing = Vec::new();
     let wanted: Vec<(&TenantId, Vec<i64>)> = match all {
-        false => vec![(only_tenant(context).await?.0, ids)],
+        false => vec![(context.only_tenant().await?.0, ids)],
         true => {
             let mut wanted = Vec::new();
             for tenant in &context.tenants {
@@ -206,26 +204,4 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
             false => Status::Found,
         },
     })
-}
-
-/// Returns the selected tenant, which must be one: ids are unique only within a database.
-async fn only_tenant(context: &Context) -> anyhow::Result<(&TenantId, PgStore)> {
-    let [tenant] = context.tenants.as_slice() else {
-        bail!("the configuration has several tenants: name one with --tenant");
-    };
-    Ok((tenant, context.instance.store(tenant).await?))
-}
-
-fn value(value: Option<&Value>, absent: &str) -> String {
-    match value {
-        None => absent.to_owned(),
-        Some(Value::Null) => "null".to_owned(),
-        Some(Value::Boolean(boolean)) => boolean.to_string(),
-        Some(Value::Number(number)) => number.to_string(),
-        Some(Value::Text(text)) => text.clone(),
-    }
-}
-
-fn moment(moment: &DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

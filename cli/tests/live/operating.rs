@@ -4,6 +4,8 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value as Json, json};
+
 use crate::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,4 +99,39 @@ async fn status_fails_while_capture_is_not_installed_or_does_not_run() {
     assert_eq!(status, 1);
     let problem = "capture was never installed for Account";
     assert!(printed.contains(problem), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn value_that_lost_can_be_restored() {
+    let scene = Scene::set().await;
+    scene
+        .sql("insert into account (external_id, name, phone) values ('C-1042', 'Ada', '1')")
+        .await;
+    scene.drain().await;
+    scene.sql("update account set phone = '2'").await;
+    scene.edit(json!({"Phone": "3"}));
+    scene.drain().await;
+    let resolve = ["conflicts", "resolve", "1", "--winner", "salesforce"];
+    scene.syncline(&resolve).await;
+    scene.drain().await;
+    let phone = "select phone::bigint from account";
+    assert_eq!(scene.one(phone).await, 3);
+
+    let printed = scene.syncline(&["discarded", "--json"]).await;
+    let lost: Json = serde_json::from_str(&printed).expect("it prints JSON");
+    assert_eq!(
+        (&lost[0]["field"], &lost[0]["value"]),
+        (&json!("Phone"), &json!("2"))
+    );
+    let id = lost[0]["discarded_value_id"].to_string();
+    scene.syncline(&["restore", &id]).await;
+    scene.drain().await;
+    assert_eq!(scene.one(phone).await, 2);
+    assert_eq!(scene.field("Phone"), json!("2"));
+
+    let (_, printed) = scene.failing(&["restore", "4711"]).await;
+    assert!(
+        printed.contains("4711: no such discarded value"),
+        "{printed}"
+    );
 }

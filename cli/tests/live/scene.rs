@@ -118,14 +118,15 @@ impl Scene {
             .expect("the application's change");
     }
 
+    /// Returns a field of the account as a Salesforce user reads it.
+    pub(crate) fn field(&self, name: &str) -> Json {
+        self.org.with_org(|org| read(org, name))
+    }
+
     /// Updates the account as a Salesforce user.
     pub(crate) fn edit(&self, fields: Json) {
         self.org.with_org(|org| {
-            let token = org.open_session(local::PERSON).expect("a session");
-            let soql = "select+Id+from+Account";
-            let query = format!("/services/data/v62.0/query?q={soql}");
-            let answer = org.request(&Request::new("GET", &query).bearer(&token));
-            let id = answer.to_json()["records"][0]["Id"].clone();
+            let id = read(org, "Id");
             let id = RecordId::parse(id.as_str().expect("an account")).expect("an id");
             org.update_as(local::PERSON, id, &fields)
                 .expect("a person's edit");
@@ -158,6 +159,13 @@ impl Scene {
         }
         panic!("the work does not end");
     }
+}
+
+fn read(org: &mut Org, field: &str) -> Json {
+    let token = org.open_session(local::PERSON).expect("a session");
+    let query = format!("/services/data/v62.0/query?q=select+{field}+from+Account");
+    let answer = org.request(&Request::new("GET", &query).bearer(&token));
+    answer.to_json()["records"][0][field].clone()
 }
 
 fn write_settings(folder: &Path, org: &Running, database: &str) {

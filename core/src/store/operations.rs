@@ -8,6 +8,7 @@ mod approve_deletes;
 mod capture;
 pub(crate) mod conflicts;
 mod dead_letters;
+pub(crate) mod discarded_values;
 mod drain_outbox;
 mod duplicate_keys;
 pub(crate) mod export;

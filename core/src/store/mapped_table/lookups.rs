@@ -72,6 +72,9 @@ pub(crate) async fn strange_lookups(
 ) -> Result<Vec<ColumnName>, StoreError> {
     let mut strange = Vec::new();
     for parent in parents {
+        if !may_read(tx, parent).await? {
+            continue;
+        }
         let sql = format!(
             "select
                 exists (select from {parents})
@@ -102,4 +105,28 @@ pub(crate) async fn strange_lookups(
         }
     }
     Ok(strange)
+}
+
+/// Returns whether the parent's table has the column, and our role sees all its rows.
+async fn may_read(tx: &mut Tx, parent: &Parent) -> Result<bool, StoreError> {
+    let readable: Vec<bool> = tx
+        .values(
+            "looking at the table of a lookup's parent",
+            sqlx::query_scalar(
+                "select has_schema_privilege(namespace.oid, 'usage')
+                    and has_column_privilege(class.oid, attribute.attnum, 'select')
+                    and not row_security_active(class.oid)
+                from pg_class as class
+                join pg_namespace as namespace on namespace.oid = class.relnamespace
+                join pg_attribute as attribute on attribute.attrelid = class.oid
+                where namespace.nspname = $1
+                and class.relname = $2
+                and attribute.attname = $3",
+            )
+            .bind(parent.table.schema.as_str())
+            .bind(parent.table.table.as_str())
+            .bind(parent.external_id.as_str()),
+        )
+        .await?;
+    Ok(readable == [true])
 }

@@ -20,7 +20,7 @@ use crate::store::tables::conflict::{
     ConflictFilter, ConflictLine, OpenConflict, SyncConflict, close, lock_conflict, parse_field,
     record_of, seen,
 };
-use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
+use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::link::{KnownRecord, lock_records, save_records};
 use crate::store::tables::task::{NewWork, add_work};
 
@@ -132,7 +132,7 @@ fn let_win(
     open: &OpenConflict,
     field: Option<&FieldName>,
     winner: SourceSystem,
-) -> Result<Vec<DiscardedValue>, StoreError> {
+) -> Result<Vec<NewDiscardedValue>, StoreError> {
     let loser = winner.other();
     let value = |side| match side {
         SourceSystem::Postgres => open.postgres_value.as_ref().and_then(Value::from_json),
@@ -156,7 +156,7 @@ fn let_win(
         .retain(|name, _| !losing.contains_key(name));
     Ok(losing
         .into_iter()
-        .map(|(field, value)| DiscardedValue {
+        .map(|(field, value)| NewDiscardedValue {
             record_id: known.link.record_id,
             field,
             side: enum_text(loser),

@@ -24,7 +24,7 @@ use crate::store::operations::parents::references;
 use crate::store::tables::alias::{Wanted, former_ids};
 use crate::store::tables::checkpoint::{lock_checkpoint, move_checkpoint};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
-use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
+use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{live_intents, save_intents};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{
@@ -92,11 +92,11 @@ fn origin(mapped: &MappedObject) -> Origin<'_> {
 }
 
 /// Returns the values to log as overwritten.
-fn lost_values(record: &SeenRecord) -> impl Iterator<Item = DiscardedValue> {
+fn lost_values(record: &SeenRecord) -> impl Iterator<Item = NewDiscardedValue> {
     record
         .overwritten()
         .iter()
-        .map(|(field, value)| DiscardedValue {
+        .map(|(field, value)| NewDiscardedValue {
             record_id: record.known.link.record_id,
             field: field.clone(),
             side: enum_text(SourceSystem::Salesforce),
@@ -310,7 +310,7 @@ async fn write(
         .cloned()
         .collect();
     save_intents(tx, &intents).await?;
-    let lost: Vec<DiscardedValue> = kept().flat_map(lost_values).collect();
+    let lost: Vec<NewDiscardedValue> = kept().flat_map(lost_values).collect();
     insert_discarded_values(tx, &lost, config_hash).await?;
     let work: Vec<NewWork> = kept()
         .filter(|record| record.dirty)

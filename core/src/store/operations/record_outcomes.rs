@@ -26,7 +26,7 @@ use crate::store::operations::leased_record::LeasedRecord;
 use crate::store::operations::refused_row::{shortly, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
-use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
+use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::insert_intents;
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, save_records};
@@ -45,7 +45,7 @@ struct BatchWrites {
     conflicts: Vec<ConflictRow>,
     /// Records that were planned again.
     replanned: Vec<Uuid>,
-    lost: Vec<DiscardedValue>,
+    lost: Vec<NewDiscardedValue>,
     journal: Vec<JournalLine>,
     /// The rules of the decisions in the journal, by hash.
     rules: BTreeMap<String, Arc<PlanRules>>,
@@ -171,7 +171,7 @@ impl BatchWrites {
             (&rules.mapping, plan),
         ));
         self.lost
-            .extend(plan.discarded.iter().map(|discarded| DiscardedValue {
+            .extend(plan.discarded.iter().map(|discarded| NewDiscardedValue {
                 record_id: link.record_id,
                 field: rules.mapping.name(discarded.field).clone(),
                 side: enum_text(discarded.side),

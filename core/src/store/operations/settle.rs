@@ -21,7 +21,7 @@ use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
 use crate::store::operations::record_outcomes::{end_agreement, withheld_fields};
-use crate::store::tables::discarded_value::{DiscardedValue, insert_discarded_values};
+use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
 };
@@ -183,7 +183,7 @@ struct BatchWrites {
     links: Vec<KnownRecord>,
     intents: Vec<Intent>,
     refusals: Vec<RefusalLine>,
-    lost: Vec<DiscardedValue>,
+    lost: Vec<NewDiscardedValue>,
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     /// External ids and Salesforce ids that exist in Salesforce from now on.
@@ -286,7 +286,7 @@ impl Settling<'_> {
                 settled
                     .overwritten
                     .into_iter()
-                    .map(|(field, value)| DiscardedValue {
+                    .map(|(field, value)| NewDiscardedValue {
                         record_id,
                         field,
                         side: enum_text(SourceSystem::Salesforce),

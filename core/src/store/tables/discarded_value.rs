@@ -1,14 +1,16 @@
 //! Discarded values. Each can be restored from here.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::model::ids::{FieldName, RecordId};
 use crate::ports::StoreError;
 use crate::store::transaction::{Tx, recordset};
 
-/// A discarded value.
+/// A discarded value to log.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct DiscardedValue {
+pub(crate) struct NewDiscardedValue {
     /// The record.
     pub(crate) record_id: RecordId,
     /// The field.
@@ -24,7 +26,7 @@ pub(crate) struct DiscardedValue {
 /// Logs discarded values, so that each can be restored.
 pub(crate) async fn insert_discarded_values(
     tx: &mut Tx,
-    lost: &[DiscardedValue],
+    lost: &[NewDiscardedValue],
     config_hash: &str,
 ) -> Result<(), StoreError> {
     if lost.is_empty() {
@@ -44,3 +46,28 @@ pub(crate) async fn insert_discarded_values(
     .await?;
     Ok(())
 }
+
+/// A discarded value as the table has it, with the names of its record.
+#[derive(sqlx::FromRow)]
+pub(crate) struct DiscardedValueRow {
+    pub(crate) discarded_value_id: i64,
+    pub(crate) record_id: Uuid,
+    pub(crate) object: String,
+    pub(crate) external_id: String,
+    pub(crate) salesforce_id: Option<String>,
+    pub(crate) field: String,
+    pub(crate) side: String,
+    pub(crate) value: serde_json::Value,
+    pub(crate) rule: String,
+    pub(crate) logged_at: DateTime<Utc>,
+}
+
+/// Lists discarded values of a tenant, newest first: of one object or all, with one number or any.
+pub(crate) const LIST: &str = "select lost.*, link.external_id, link.salesforce_id
+    from syncline.sync_discarded_value as lost
+    join syncline.sync_link as link using (record_id)
+    where lost.tenant = $1
+    and ($2::text is null or lost.object = $2)
+    and ($3::bigint is null or lost.discarded_value_id = $3)
+    order by lost.discarded_value_id desc
+    limit $4";
