@@ -2,6 +2,7 @@
 
 -- One row per record that exists on at least one side. It has ids, states and reasons, never values.
 -- Records in Salesforce that do not match their object's filter are neither in sync nor pending.
+-- A role sees the records of tables that it may read: a database may hold tables of several tenants.
 create view syncline.record_status as
 select
     link.tenant,
@@ -56,11 +57,21 @@ left join syncline.sync_checkpoint as scan
     on scan.tenant = link.tenant
     and scan.stream = 'scan:' || link.object
     and scan.needs_resync
-where link.agreed
-or link.postgres_presence = 'present'
-or link.remote_state ->> 'presence' = 'present'
-or task.record_id is not null
-or conflict.fields is not null;
+where (
+    link.agreed
+    or link.postgres_presence = 'present'
+    or link.remote_state ->> 'presence' = 'present'
+    or task.record_id is not null
+    or conflict.fields is not null
+)
+and (
+    has_table_privilege('syncline.sync_link', 'select')
+    or (link.tenant, link.object) in (
+        select capture.tenant, capture.object
+        from syncline.sync_capture as capture
+        where has_table_privilege(capture.table_oid, 'select')
+    )
+);
 
 revoke all on all tables in schema syncline from public;
 revoke all on all functions in schema syncline from public;

@@ -9,6 +9,7 @@
 mod operating;
 mod ordered;
 mod scene;
+mod secrecy;
 mod story;
 
 use std::collections::BTreeSet;

@@ -2,18 +2,19 @@
 //! another program, given a name that does not exist.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 
 use crate::scene::Scene;
+use crate::secrecy::Running;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_run_and_releases_its_streams() {
     let scene = Scene::set().await;
     let mut run = scene.command(&["run"]);
     let run = run.stderr(Stdio::piped()).spawn().expect("it runs");
-    let mut run = Ended(run);
+    let mut run = Running(run);
     let mut log = BufReader::new(run.0.stderr.take().expect("its log"));
     let mut line = String::new();
     while !line.contains("running for acme") {
@@ -24,28 +25,10 @@ async fn sigterm_ends_a_run_and_releases_its_streams() {
     while scene.one(owned).await == 0 {
         tokio::task::yield_now().await;
     }
-    terminate(&run.0);
+    run.end();
     let mut rest = String::new();
     log.read_to_string(&mut rest).expect("the rest of its log");
-    let status = run.0.wait().expect("it ends");
-    assert!(status.success(), "{status}: {rest}");
     assert_eq!(scene.one(owned).await, 0, "{rest}");
-}
-
-/// A process that does not outlive its test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // It has usually ended by itself.
-        let _ = self.0.kill();
-    }
-}
-
-fn terminate(process: &Child) {
-    let id = process.id().to_string();
-    let sent = Command::new("kill").args(["-TERM", &id]).status();
-    assert!(sent.expect("a signal is sent").success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

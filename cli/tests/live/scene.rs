@@ -91,6 +91,13 @@ impl Scene {
         String::from_utf8(output.stdout).expect("it prints UTF-8")
     }
 
+    /// Runs the operator's program and returns all that it printed.
+    pub(crate) async fn printed(&self, words: &[&str]) -> String {
+        let output = self.output(words).await;
+        let printed = [output.stdout, output.stderr].concat();
+        String::from_utf8(printed).expect("it prints UTF-8")
+    }
+
     /// Runs the operator's program, which must fail, and returns its exit status and all that it printed.
     pub(crate) async fn failing(&self, words: &[&str]) -> (i32, String) {
         let output = self.output(words).await;

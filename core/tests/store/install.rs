@@ -124,6 +124,17 @@ async fn users_need_no_rights_on_our_schema() {
         assert!(refused.is_err(), "{forbidden}");
     }
     assert_eq!(world.capture().await.counts.journaled, 3);
+    let statuses = "select count(*) from syncline.record_status";
+    assert_eq!(ask(&mut app, statuses).await, "1");
+    world
+        .sql(&format!("revoke all on public.account from {role}"))
+        .await;
+    assert_eq!(
+        ask(&mut app, statuses).await,
+        "0",
+        "a role sees the records of tables that it may read"
+    );
+    assert_eq!(world.ask(statuses).await, "1");
 }
 
 #[tokio::test]
