@@ -42,6 +42,8 @@ create table syncline.sync_control (
     paused_at timestamptz,
     paused_reason text,
     organization_id text collate "C",
+    -- The login leads to this org instead: nothing is done until a person adopts it or the login is corrected.
+    other_organization_id text collate "C",
     -- Increases when the org's id changes: positions and commit numbers of two epochs are never compared.
     org_epoch bigint not null default 0,
     -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
@@ -63,6 +65,8 @@ create table syncline.sync_checkpoint (
     fencing_token bigint not null default 0,
     lease_until timestamptz,
     captured_at timestamptz,
+    -- When its owner last read it: without new changes the position stays, and captured_at with it.
+    read_at timestamptz,
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_checkpoint_pkey primary key (tenant, stream)
 );

@@ -139,6 +139,14 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
+    /// Start anew with the org that the login leads to.
+    ///
+    /// A tenant whose login leads to another org than before is held. If that org is meant (a sandbox that was made
+    /// anew, another production org), adopting it forgets the ids and agreements of the old one: records are matched
+    /// by external id, `seed` decides about fields that differ, what one side lacks is created there, and nothing is
+    /// deleted.
+    #[command(after_help = "Examples:\n  syncline adopt --tenant acme")]
+    Adopt,
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"
@@ -253,12 +261,15 @@ pub(crate) enum Deletes {
     /// half of the records within a day, for example after a truncate or a mistake in `where`. A record that was
     /// restored meanwhile is not deleted.
     #[command(
-        after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme"
+        after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme\n  syncline deletes approve Account --unreadable"
     )]
     Approve {
         /// The object.
         #[arg(value_name = "OBJECT")]
         object: String,
+        /// Instead, treat the records that our user cannot read any more as deleted in Salesforce.
+        #[arg(long)]
+        unreadable: bool,
     },
 }
 

@@ -103,8 +103,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
-        Command::Deletes(Deletes::Approve { object }) => {
-            switches::approve_deletes(&context(&common).await?, &object).await
+        Command::Adopt => switches::adopt(&context(&common).await?).await,
+        Command::Deletes(Deletes::Approve { object, unreadable }) => {
+            switches::approve_deletes(&context(&common).await?, &object, unreadable).await
         }
         Command::Discarded(listing) => discarded::list(&context(&common).await?, &listing).await,
         Command::Restore { ids } => discarded::restore(&context(&common).await?, &ids).await,

@@ -104,7 +104,7 @@ fn engine_fix(error: &Error) -> Option<String> {
         Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
         Error::FirstContact { .. } => Some(FIRST_CONTACT_FIX.to_owned()),
         // The message names the correction.
-        Error::UnknownField { .. } => None,
+        Error::UnknownField { .. } | Error::OtherOrg { .. } => None,
         Error::Store(error) => store_fix(error),
         Error::Salesforce(error) => salesforce_fix(error),
         Error::Stream(_) => Some("try again; the stored position is kept".to_owned()),

@@ -10,6 +10,7 @@ mod refresh;
 
 use std::time::Duration;
 
+use crate::config::CaptureMode;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::guard::LeaseGuard;
@@ -17,8 +18,10 @@ use crate::job::{Job, PERMIT_MS, WAKE_UP};
 use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
+use crate::planner::policy::freshness::{Freshness, STREAM_AGE_MS_MAX};
 use crate::ports::MappedObject;
-use crate::ports::job_store::NextWakeUp;
+use crate::ports::job_store::{Control, NextWakeUp, StreamName};
+use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use perform::{Batch, perform};
 use refresh::refresh;
@@ -90,8 +93,11 @@ pub(crate) async fn apply(
             report.paused = true;
             break;
         }
-        let needs_resync = control.needs_resync.contains(object);
-        if round(job, mapped, needs_resync, deadline, &mut report).await? == 0 {
+        let state = Capture {
+            needs_resync: control.needs_resync.contains(object),
+            freshness: freshness(job, object, &control),
+        };
+        if round(job, mapped, state, deadline, &mut report).await? == 0 {
             break;
         }
     }
@@ -99,6 +105,28 @@ pub(crate) async fn apply(
     wake_up_again(job, object, permit, &mut report).await?;
     log(job, object, &report);
     Ok(report)
+}
+
+/// What is known of the capture of an object's changes in Salesforce.
+#[derive(Clone, Copy)]
+struct Capture {
+    /// Records may exist that were never seen.
+    needs_resync: bool,
+    /// How recent the remote states are.
+    freshness: Freshness,
+}
+
+/// Returns how recent the object's remote states are. Relayed events have no stream of ours that could be late.
+fn freshness(job: &Job<'_>, object: &ObjectName, control: &Control) -> Freshness {
+    let stream = match job.tenant.config.capture {
+        CaptureMode::Pubsub => format!("events:{ALL_CHANGES_TOPIC}"),
+        CaptureMode::Poll => format!("poll:{object}"),
+        CaptureMode::Relay => return Freshness::Streamed,
+    };
+    match control.stream_ages_ms.get(&StreamName(stream)) {
+        Some(age_ms) if *age_ms <= STREAM_AGE_MS_MAX => Freshness::Streamed,
+        Some(_) | None => Freshness::Behind,
+    }
 }
 
 fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
@@ -109,7 +137,7 @@ fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
 async fn round(
     job: &Job<'_>,
     mapped: &MappedObject,
-    needs_resync: bool,
+    capture: Capture,
     deadline: Deadline,
     report: &mut ApplyReport,
 ) -> Result<usize, Error> {
@@ -122,12 +150,12 @@ async fn round(
     let mut guard = LeaseGuard::records(job.shared, mapped, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
-    let leases = refresh(job, mapped, leases, needs_resync, report).await?;
+    let leases = refresh(job, mapped, leases, capture.needs_resync, report).await?;
     if leases.is_empty() {
         guard.disarm();
         return Ok(leased);
     }
-    let planner = ObjectPlanner::new(mapped);
+    let planner = ObjectPlanner::new(mapped).with_freshness(capture.freshness);
     let planned = job
         .store()
         .plan_and_write(mapped, &leases, &planner)

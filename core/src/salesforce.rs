@@ -22,7 +22,7 @@ mod soql;
 mod transport;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -199,7 +199,22 @@ impl fmt::Debug for HttpSalesforce {
 #[async_trait]
 impl SalesforcePort for HttpSalesforce {
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError> {
-        Ok(self.sessions.current().await?.identity())
+        Ok(self.sessions.of_any_org().await?.identity())
+    }
+
+    fn use_org(&self, organization: &SalesforceId) {
+        self.sessions.expect(organization);
+    }
+
+    async fn deleted_since(
+        &self,
+        object: &ObjectName,
+        since_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        self.reader()
+            .deleted_since(object, since_ms, until_ms)
+            .await
     }
 
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {

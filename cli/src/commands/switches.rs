@@ -32,14 +32,41 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
     ))
 }
 
+/// Adopts the org that the login leads to.
+pub(super) async fn adopt(context: &Context) -> anyhow::Result<Outcome> {
+    let mut text = String::new();
+    let mut json = serde_json::Map::new();
+    for tenant in &context.tenants {
+        let store = context.instance.store(tenant).await?;
+        let adopted = store.adopt_org(tenant).await?;
+        text.push_str(&match &adopted {
+            Some((org, _)) => {
+                format!("{tenant}: adopted org {org}; its records are read again and matched by external id\n")
+            }
+            None => format!("{tenant}: the login leads to the known org; nothing changes\n"),
+        });
+        let org = adopted.map(|(org, _)| org.to_string());
+        json.insert(tenant.to_string(), json!({"adopted": org}));
+    }
+    Ok(Outcome::well(serde_json::Value::Object(json), text))
+}
+
 /// Approves the deletes of an object.
-pub(super) async fn approve_deletes(context: &Context, object: &str) -> anyhow::Result<Outcome> {
+pub(super) async fn approve_deletes(
+    context: &Context,
+    object: &str,
+    unreadable: bool,
+) -> anyhow::Result<Outcome> {
     let object = context.object(object).await?;
     let mut text = String::new();
     let mut json = serde_json::Map::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
-        let approved = store.approve_deletes(tenant, &object).await?;
+        let approved = if unreadable {
+            store.approve_unreadable(tenant, &object).await?
+        } else {
+            store.approve_deletes(tenant, &object).await?
+        };
         text.push_str(&format!(
             "{tenant}: {approved} deletes of {object} are processed within a minute; for an hour the guard withholds no others\n"
         ));

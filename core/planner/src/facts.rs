@@ -261,6 +261,7 @@ impl<F: Ord> RecordFacts<F> {
         match self.presence.of(side) {
             Some(Presence::Unseen) => Presence::Unseen,
             Some(Presence::Deleted) => Presence::Deleted,
+            Some(Presence::Unreadable) => Presence::Unreadable,
             Some(Presence::Present | Presence::FilteredOut) | None => self.usual_absence(),
         }
     }

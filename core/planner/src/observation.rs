@@ -16,6 +16,7 @@ mod presence;
 mod refresh;
 mod settle;
 mod snapshot;
+mod unreadable;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -101,6 +102,7 @@ pub fn absorb(
         ObservationKind::Refresh => refresh::absorb(&mut record),
         ObservationKind::Deleted => deleted::absorb(&mut record),
         ObservationKind::Missing => missing::absorb(&mut record),
+        ObservationKind::Unreadable => unreadable::absorb(&mut record),
         ObservationKind::Gap => gap::absorb(&mut record),
         ObservationKind::Unmatched => filter::absorb_unmatched(&mut record),
         ObservationKind::FilteredOut => filter::absorb_filtered_out(&mut record),

@@ -2,9 +2,11 @@
 //!
 //! Only [`decide`] makes this decision, whether Salesforce refused a write, Postgres refused a row, or an
 //! obstacle was found before. [`withheld`] decides which fields of a refused write are left out so that the
-//! others can be written. [`delete_guard`] decides when there are so many deletes that they need approval.
+//! others can be written. [`delete_guard`] decides when there are so many deletes that they need approval,
+//! [`freshness`] when a record is read before it is written.
 
 pub mod delete_guard;
+pub mod freshness;
 
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::WriteAction;
@@ -18,6 +20,9 @@ pub const PARENT_WAITS_MAX: u32 = 10;
 
 /// Waits for another row to release a unique value, after which the value's field is parked.
 pub const VALUE_WAITS_MAX: u32 = 4;
+
+/// The code of records that our user cannot read any more, without evidence of a delete.
+pub const UNREADABLE_RECORD: &str = "unreadable_record";
 
 /// Shortest wait between two attempts.
 pub const BACKOFF_MS_MIN: i64 = 1_000;

@@ -328,6 +328,7 @@ pub fn plan_record(mapping: &Mapping, facts: &RecordFacts) -> RecordPlan {
     }
     match (postgres, salesforce) {
         (_, Presence::FilteredOut) => filtered_out::plan_filtered_out(record),
+        (_, Presence::Unreadable) => RecordPlan::because(Rule::Unreadable),
         (true, Presence::Present) => plan_fields(record),
         (true, Presence::Unseen | Presence::Deleted) => {
             one_sided::plan_one_sided(record, SourceSystem::Postgres)

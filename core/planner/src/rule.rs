@@ -88,6 +88,8 @@ pub enum Rule {
     FilteredOut,
     /// The record left the object's filter and its row goes.
     FilterExit,
+    /// Our user cannot read the record any more, and nothing shows that it was deleted.
+    Unreadable,
 }
 
 impl Rule {
@@ -149,6 +151,9 @@ impl Rule {
             }
             Self::FilterExit => {
                 "The Salesforce record no longer matches the object's filter, so its row is removed; the record stays."
+            }
+            Self::Unreadable => {
+                "Our user cannot read the Salesforce record any more, and nothing shows that it was deleted, so both sides are left alone."
             }
         }
     }

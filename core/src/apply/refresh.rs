@@ -92,6 +92,15 @@ async fn read(
         .fields
         .get(&mapped.sync.external_id.field)
         .map_or_else(KeyForm::default, KeyForm::of);
+    let absent = leases
+        .iter()
+        .filter_map(|lease| lease.salesforce_id.as_ref());
+    let absent: BTreeSet<&SalesforceId> = absent.filter(|id| !by_id.contains_key(*id)).collect();
+    let deleted = if absent.is_empty() {
+        BTreeSet::new()
+    } else {
+        deleted_recently(job, mapped).await?
+    };
     let cursor = format!("refresh:{}", job.shared.ids.uuid());
     let observations = leases.iter().flat_map(|lease| {
         let named = form
@@ -106,10 +115,45 @@ async fn read(
                 .and_then(|id| by_id.get(id))
                 .map(plan_row),
             named: named.map(plan_row),
+            is_proven_deleted: lease
+                .salesforce_id
+                .as_ref()
+                .is_none_or(|id| deleted.contains(id)),
         }
         .observations(job, mapped, &cursor)
     });
     Ok(observations.collect())
+}
+
+/// How far back the log of deletes is read: Salesforce keeps it for 15 days, and the clocks may differ.
+const DELETE_LOG_MS: i64 = 14 * 24 * 60 * 60 * 1_000;
+
+/// The log is read by minutes: the end lies after the current one.
+const DELETE_LOG_AHEAD_MS: i64 = 2 * 60 * 1_000;
+
+/// Returns the records of the object that Salesforce logged as deleted; none if it keeps no log of them.
+async fn deleted_recently(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+) -> Result<BTreeSet<SalesforceId>, Error> {
+    let now_ms = job.now_ms();
+    let (since_ms, until_ms) = (now_ms - DELETE_LOG_MS, now_ms + DELETE_LOG_AHEAD_MS);
+    let object = &mapped.sync.object;
+    match job
+        .salesforce()
+        .deleted_since(object, since_ms, until_ms)
+        .await
+    {
+        Ok(deleted) => Ok(deleted),
+        Err(error) if error.disposition == Disposition::Park => {
+            tracing::warn!(
+                tenant = %job.id(), %object, %error,
+                "the log of deletes cannot be read: records that are not found are held"
+            );
+            Ok(BTreeSet::new())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn live<'a>(
@@ -201,6 +245,8 @@ struct Observation<'a> {
     lease: &'a LeasedTask,
     by_id: Option<Found<'a>>,
     named: Option<Found<'a>>,
+    /// If nothing has its id: Salesforce logged its delete, or it never had an id.
+    is_proven_deleted: bool,
 }
 
 impl Observation<'_> {
@@ -235,14 +281,19 @@ impl Observation<'_> {
         gone.into_iter().chain(successor).collect()
     }
 
-    /// Returns the observation that the record does not exist. A record that never had an id is identified
+    /// Returns the observation that the record was not found. Absence alone does not prove a delete: our user may
+    /// not see the record any more. A record that never had an id is identified
     /// by its external id.
     fn missing(&self, mapped: &MappedObject, cursor: &str) -> SalesforceObservation {
         SalesforceObservation {
             object: mapped.sync.object.clone(),
             salesforce_id: self.lease.salesforce_id.clone().unwrap_or_else(no_id),
             external_id: Some(self.lease.external_id.clone()),
-            kind: ObservationKind::Missing,
+            kind: if self.is_proven_deleted {
+                ObservationKind::Missing
+            } else {
+                ObservationKind::Unreadable
+            },
             fields: Payload::new(),
             unreadable: BTreeMap::new(),
             version: Version::default(),

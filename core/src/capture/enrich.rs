@@ -95,6 +95,7 @@ fn must_be_read(mapped: &MappedObject, arrival: Arrival, seen: &SalesforceObserv
         | ObservationKind::Refresh
         | ObservationKind::Deleted
         | ObservationKind::Missing
+        | ObservationKind::Unreadable
         | ObservationKind::Unmatched
         | ObservationKind::FilteredOut => false,
     }

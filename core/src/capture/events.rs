@@ -165,6 +165,7 @@ impl Drain<'_> {
             return Ok(Next::Same);
         }
         let keeps_polling = self.window.wait(self.job, self.options, POLL_WAIT);
+        self.lease.drained = quiet;
         Ok(if quiet && keeps_polling.is_none() {
             Next::Done
         } else {

@@ -9,12 +9,12 @@ use crate::job::guard::StreamGuard;
 use crate::job::tenant::read_fields;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
-use crate::model::observation::{ObservationKind, SalesforceObservation};
-use crate::observe::read::{observation, read_matching};
+use crate::model::observation::SalesforceObservation;
+use crate::observe::read::{read_matching, snapshot};
 use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::{StreamLease, StreamName};
-use crate::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
+use crate::ports::salesforce::{SalesforceRecord, ScanPage};
 
 use super::backfill::Backfill;
 use super::enrich::unmatched;
@@ -179,11 +179,7 @@ impl Pass<'_> {
     }
 
     fn observation(&self, record: &SalesforceRecord) -> SalesforceObservation {
-        let kind = match record.deleted {
-            Deleted::Yes => ObservationKind::Deleted,
-            Deleted::No => ObservationKind::Snapshot,
-        };
-        observation(self.job, self.mapped, record, kind, &self.cursor)
+        snapshot(self.job, self.mapped, record, &self.cursor)
     }
 
     /// Returns the latest timestamp seen so far, never earlier than the stored one.

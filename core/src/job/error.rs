@@ -1,6 +1,6 @@
 //! Failures of a whole job. A failure of one record parks only that record.
 
-use crate::model::ids::{FieldName, ObjectName, TenantId};
+use crate::model::ids::{FieldName, ObjectName, SalesforceId, TenantId};
 
 use crate::ports::salesforce::StreamEnd;
 use crate::ports::{SalesforceError, StoreError, WakeUpError};
@@ -26,6 +26,19 @@ pub enum Error {
         tenant: TenantId,
         /// The object.
         object: ObjectName,
+    },
+    /// The login leads to another org than the one that the records belong to.
+    #[error(
+        "the login of tenant {tenant} leads to org {found}, but its records belong to org {known}. Nothing is read \
+         or written: correct salesforce.login_url, or run `syncline adopt` to start anew with that org"
+    )]
+    OtherOrg {
+        /// The tenant.
+        tenant: TenantId,
+        /// The org of the records.
+        known: SalesforceId,
+        /// The org of the login.
+        found: SalesforceId,
     },
     /// A mapped field does not exist in the org, or is not visible to our user.
     #[error(

@@ -10,6 +10,7 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 
+use crate::ports::job_store::MetOrg;
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{MappedObject, SalesforcePort, Store};
 
@@ -77,10 +78,21 @@ impl Tenant {
     async fn load(&self, now_ms: i64) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
         let identity = self.salesforce.identity().await?;
-        let org_epoch = self
+        let org_epoch = match self
             .store
-            .adopt_org(tenant, &identity.organization_id)
-            .await?;
+            .meet_org(tenant, &identity.organization_id)
+            .await?
+        {
+            MetOrg::Known(org_epoch) => org_epoch,
+            MetOrg::Other { known } => {
+                return Err(Error::OtherOrg {
+                    tenant: tenant.clone(),
+                    known,
+                    found: identity.organization_id,
+                });
+            }
+        };
+        self.salesforce.use_org(&identity.organization_id);
         let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
         let mut list = Vec::with_capacity(self.config.objects.len());
         for sync in &self.config.objects {

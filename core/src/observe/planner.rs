@@ -17,7 +17,8 @@ use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::freshness::{Freshness, must_be_read};
+use crate::planner::policy::{NextStep, Obstacle, Tries, UNREADABLE_RECORD, decide};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
@@ -28,24 +29,14 @@ use super::sides::{
     salesforce_side, unreadable_fields, wire_columns,
 };
 
-/// Returns whether the row has a value for a field that the Salesforce record has not shown yet. A create
-/// sends no nulls, so until its event comes, nothing is known of the fields that it did not send.
-fn has_value_for_unseen(plan: &RecordPlan, facts: &RecordFacts) -> bool {
-    let (Some(row), Some(_), false) = (&facts.postgres, &facts.salesforce, facts.filtered_out)
-    else {
-        return false;
-    };
-    plan.explanation.fields.iter().any(|(field, rule)| {
-        *rule == Rule::NotSeen && row.get(field).is_some_and(|value| *value != Value::Null)
-    })
-}
-
 /// Plans the records of one object.
 pub(crate) struct ObjectPlanner<'a> {
     mapped: &'a MappedObject,
     /// The rules, kept with each plan. Salesforce owns every field that our user may not write.
     rules: Arc<PlanRules>,
     fields: Vec<MappedField>,
+    /// How recent the remote state of a record is that was not read for its plan.
+    freshness: Freshness,
 }
 
 impl<'a> ObjectPlanner<'a> {
@@ -55,7 +46,13 @@ impl<'a> ObjectPlanner<'a> {
             mapped,
             fields: mapped_fields(mapped, &rules.mapping),
             rules: Arc::new(rules),
+            freshness: Freshness::Streamed,
         }
+    }
+
+    /// Sets how recent the remote states are.
+    pub(crate) fn with_freshness(self, freshness: Freshness) -> Self {
+        Self { freshness, ..self }
     }
 
     pub(crate) fn fields(&self) -> &[MappedField] {
@@ -121,7 +118,20 @@ impl<'a> ObjectPlanner<'a> {
         }
         let facts = self.facts(observed, postgres, salesforce);
         let plan = plan_record(self.mapping(), &facts);
-        if !lease.needs_refresh && has_value_for_unseen(&plan, &facts) {
+        if plan.explanation.record == Rule::Unreadable
+            && (observed.known.link.agreed || facts.postgres.is_some())
+        {
+            return Err(LeaseEnd::Park(unreadable_record(
+                &self.mapped.sync,
+                observed,
+            )));
+        }
+        let freshness = if lease.needs_refresh {
+            Freshness::JustRead
+        } else {
+            self.freshness
+        };
+        if must_be_read(self.mapping(), &plan, &facts, freshness) {
             return Err(refresh_first());
         }
         let mut withheld = self.withheld(observed, &plan, &invalid);
@@ -501,6 +511,21 @@ fn duplicate_key(sync: &ObjectSync, first: &PostgresRow, second: &PostgresRow) -
             name(first),
             name(second),
             sync.external_id.column,
+        ),
+    }
+}
+
+fn unreadable_record(sync: &ObjectSync, observed: &ObservedRecord) -> ParkReason {
+    let object = &sync.object;
+    let id = observed.known.link.salesforce_id.as_ref();
+    ParkReason {
+        code: UNREADABLE_RECORD.to_owned(),
+        field: None,
+        message: format!(
+            "Salesforce does not return {object} {} to our user any more, and nothing shows that it was deleted. \
+             Nothing is written on either side. If the user should see it, grant View All on {object} and \
+             replay; if it was deleted, run `syncline deletes approve {object} --unreadable`",
+            id.map_or("", SalesforceId::as_str)
         ),
     }
 }

@@ -10,7 +10,7 @@ use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Value;
 use crate::ports::MappedObject;
-use crate::ports::salesforce::{ReadBy, SalesforceRecord};
+use crate::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
 
 /// Records of one read by id.
 const READ_BATCH: usize = 200;
@@ -66,14 +66,18 @@ async fn read_batches(
     Ok(found)
 }
 
-/// Returns a read as an observation: every mapped field is present.
+/// Returns a read as an observation: a live record has every mapped field, a deleted one is deleted.
 pub(crate) fn snapshot(
     job: &Job<'_>,
     mapped: &MappedObject,
     record: &SalesforceRecord,
     cursor: &str,
 ) -> SalesforceObservation {
-    observation(job, mapped, record, ObservationKind::Snapshot, cursor)
+    let kind = match record.deleted {
+        Deleted::Yes => ObservationKind::Deleted,
+        Deleted::No => ObservationKind::Snapshot,
+    };
+    observation(job, mapped, record, kind, cursor)
 }
 
 /// Returns a read as an observation of this kind.

@@ -1,6 +1,6 @@
 //! The store's calls that all jobs need: switches, streams, wake-ups, and ending leases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -18,13 +18,13 @@ pub trait JobStore: Send + Sync {
     /// Returns the tenant's switches and the org it belongs to.
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError>;
 
-    /// Records the org's identity. Another org than before starts a new org epoch: streams lose their
-    /// positions and every object needs a resync.
-    async fn adopt_org(
+    /// Records which org the login leads to. The first one is the tenant's. Another one holds the tenant: nothing
+    /// is leased until a person adopts it, or the login leads to the known one again.
+    async fn meet_org(
         &self,
         tenant: &TenantId,
         organization: &SalesforceId,
-    ) -> Result<OrgEpoch, StoreError>;
+    ) -> Result<MetOrg, StoreError>;
 
     /// Acquires or renews the stream's lease for `owner`. Returns `None` if another owner has it.
     async fn acquire_stream(
@@ -79,16 +79,30 @@ pub trait JobStore: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
+/// Which org the login leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetOrg {
+    /// The tenant's, with its epoch.
+    Known(OrgEpoch),
+    /// Another one than the tenant's.
+    Other {
+        /// The tenant's.
+        known: SalesforceId,
+    },
+}
+
 /// The tenant's switches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Control {
-    /// The tenant is paused: nothing is leased, capture goes on.
+    /// The tenant is paused, or its login leads to another org: nothing is leased.
     pub paused: bool,
     /// The org it belongs to, once known.
     pub org: Option<(SalesforceId, OrgEpoch)>,
     /// Objects whose `scan:` stream needs a resync or has never run: Salesforce may have records of them
     /// that we never saw.
     pub needs_resync: BTreeSet<ObjectName>,
+    /// How long ago each stream of Salesforce was last leased, renewed or read by its owner.
+    pub stream_ages_ms: BTreeMap<StreamName, i64>,
 }
 
 /// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.
@@ -108,6 +122,8 @@ pub struct StreamLease {
     pub position: Option<SourceCursor>,
     /// Changes before the position may be missing.
     pub needs_resync: bool,
+    /// Its owner has read it to its end: what is released was up to date a moment ago.
+    pub drained: bool,
 }
 
 /// The wake-up of an object for work that falls due soon.

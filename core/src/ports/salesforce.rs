@@ -1,6 +1,6 @@
 //! The Salesforce side, as the engine needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,18 @@ pub use crate::planner::route::Lane;
 pub trait SalesforcePort: Send + Sync {
     /// Returns the org's id and our user's id.
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError>;
+
+    /// Sets the org that all other calls are for: they fail if the login leads to another one.
+    fn use_org(&self, organization: &SalesforceId);
+
+    /// Returns the records that Salesforce deleted within these times, in milliseconds since the epoch: those in
+    /// the recycle bin and those that are purged. It keeps that log for 15 days.
+    async fn deleted_since(
+        &self,
+        object: &ObjectName,
+        since_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError>;
 
     /// Describes one object; cached by the implementation until [`SalesforcePort::forget_schema`].
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError>;

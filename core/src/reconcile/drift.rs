@@ -18,7 +18,7 @@ use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::StreamName;
 use crate::ports::record::ObservedRecord;
-use crate::ports::salesforce::{SalesforceRecord, ScanPage};
+use crate::ports::salesforce::{Deleted, SalesforceRecord, ScanPage};
 
 use super::compare::{Comparison, DriftItem, compare, reads_otherwise};
 use super::{ReconcileReport, has_time};
@@ -403,10 +403,15 @@ impl Comparisons {
         let mut comparisons = Self::default();
         for (id, record) in read {
             let Some(observed) = observed.get(id) else {
-                comparisons.unrecorded.push(record.clone());
+                // A deleted record that has no link is neither new nor missing.
+                if record.deleted == Deleted::No {
+                    comparisons.unrecorded.push(record.clone());
+                }
                 continue;
             };
-            if reads_otherwise(planner, observed, record) {
+            let is_readable_again = record.deleted == Deleted::No
+                && observed.known.link.remote_state.presence == Presence::Unreadable;
+            if is_readable_again || reads_otherwise(planner, observed, record) {
                 comparisons.unrecorded.push(record.clone());
                 continue;
             }

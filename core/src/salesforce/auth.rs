@@ -116,6 +116,9 @@ pub(super) struct SessionCache {
     login: PreparedLogin,
     store: Arc<dyn TokenStore>,
     current: RwLock<Option<Arc<Session>>>,
+    /// The org that calls are for, once known. A session of another org makes no call: the login URL was changed,
+    /// or a sandbox was made anew, and ids and absences mean nothing there.
+    organization: RwLock<Option<SalesforceId>>,
     /// Locked while one call reads the shared session or logs in. Excludes a second login at the same
     /// time. Contains the last permanent refusal, which another attempt would only repeat.
     renewal: Mutex<Option<(Instant, SalesforceError)>>,
@@ -161,20 +164,65 @@ impl SessionCache {
             login_url,
             store,
             current: RwLock::new(None),
+            organization: RwLock::new(None),
             renewal: Mutex::new(None),
         })
     }
 
-    /// Returns the session, and logs in first if necessary.
+    /// Returns the session, and logs in first if necessary. Fails if it is one of another org than expected.
     pub(super) async fn current(&self) -> Result<Arc<Session>, SalesforceError> {
+        self.expected(self.of_any_org().await?)
+    }
+
+    /// Returns a session other than `dead`: the shared one, or a new one. Fails if it is one of another org than
+    /// expected.
+    pub(super) async fn renew(
+        &self,
+        dead: Option<&Session>,
+    ) -> Result<Arc<Session>, SalesforceError> {
+        self.expected(self.renew_of_any_org(dead).await?)
+    }
+
+    /// Returns the session, whatever its org.
+    pub(super) async fn of_any_org(&self) -> Result<Arc<Session>, SalesforceError> {
         match self.cached() {
             Some(session) => Ok(session),
-            None => self.renew(None).await,
+            None => self.renew_of_any_org(None).await,
         }
     }
 
-    /// Returns a session other than `dead`: the shared one, or a new one.
-    pub(super) async fn renew(
+    /// Sets the org that calls are for.
+    pub(super) fn expect(&self, organization: &SalesforceId) {
+        let mut expected = self
+            .organization
+            .write()
+            .expect("no holder of this lock panics");
+        *expected = Some(organization.clone());
+    }
+
+    fn expected(&self, session: Arc<Session>) -> Result<Arc<Session>, SalesforceError> {
+        let expected = self
+            .organization
+            .read()
+            .expect("no holder of this lock panics");
+        match expected.as_ref() {
+            Some(organization) if *organization != session.organization_id => {
+                Err(SalesforceError {
+                    what: LOGIN.to_owned(),
+                    status: None,
+                    code: "OTHER_ORG".to_owned(),
+                    message: format!(
+                        "it leads to org {}, the records are those of org {organization}",
+                        session.organization_id
+                    ),
+                    disposition: Disposition::RetryLater,
+                })
+            }
+            Some(_) | None => Ok(session),
+        }
+    }
+
+    async fn renew_of_any_org(
         &self,
         dead: Option<&Session>,
     ) -> Result<Arc<Session>, SalesforceError> {

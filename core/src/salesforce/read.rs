@@ -1,9 +1,10 @@
 //! Reads records: by id, by external id, page by page, and by when they last changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Method;
 use serde::Deserialize;
@@ -185,6 +186,33 @@ impl Reader<'_> {
         Ok(columns.page(&rows, self.page_rows))
     }
 
+    /// Reads the log of deleted records.
+    pub(super) async fn deleted_since(
+        &self,
+        object: &ObjectName,
+        since_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        let what = format!("reading deleted records of {object}");
+        let (Some(start), Some(end)) = (minute_text(since_ms), minute_text(until_ms)) else {
+            return Err(reading(object, "bad_moment", "the time is out of range"));
+        };
+        let call = self.get(self.rest.path(&format!(
+            "/sobjects/{object}/deleted/?start={start}&end={end}"
+        )));
+        let body = self
+            .rest
+            .fetch(&what, &call)
+            .await
+            .map_err(|fetched| fetched.into_error(&what))?;
+        let log: DeletedLog = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
+        Ok(log
+            .deleted_records
+            .into_iter()
+            .map(|deleted| deleted.id)
+            .collect())
+    }
+
     /// Reads the org's limits.
     pub(super) async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
         let what = "reading the limits";
@@ -282,6 +310,26 @@ struct QueryPage {
 #[serde(rename_all = "camelCase")]
 struct Counted {
     total_size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletedLog {
+    deleted_records: Vec<DeletedRecord>,
+}
+
+#[derive(Deserialize)]
+struct DeletedRecord {
+    id: SalesforceId,
+}
+
+/// Returns a time as the log of deleted records takes it, percent-encoded.
+fn minute_text(ms: i64) -> Option<String> {
+    let time = DateTime::from_timestamp_millis(ms)?;
+    Some(
+        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+            .replace(':', "%3A"),
+    )
 }
 
 #[derive(Deserialize)]

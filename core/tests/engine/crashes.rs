@@ -11,7 +11,10 @@ use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
 /// Returns a worker whose calls pause at `pause`, and the port that pauses them.
-fn pausing_worker(stage: &Stage, pause: PauseAt) -> (SyncEngine, Arc<PausingSalesforce>) {
+pub(crate) fn pausing_worker(
+    stage: &Stage,
+    pause: PauseAt,
+) -> (SyncEngine, Arc<PausingSalesforce>) {
     let inner = Arc::clone(&stage.salesforce);
     let port = PausingSalesforce::new(inner, &stage.org, pause);
     let store = Arc::new(stage.store.clone()) as Arc<dyn Store>;

@@ -205,6 +205,13 @@ impl LocalOrg {
         self.control("POST", "schema", &order);
     }
 
+    /// An administrator replaces the restrictions of our user.
+    pub(crate) fn restrict(&self, permissions: &Json) {
+        let mut order = permissions.clone();
+        order["user"] = json!(local::INTEGRATION_USER);
+        self.control("POST", "permissions", &order);
+    }
+
     /// Ends every session.
     pub(crate) fn expire_sessions(&self) {
         self.control("POST", "sessions/expire", &json!({}));

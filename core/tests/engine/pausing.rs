@@ -1,6 +1,6 @@
 //! A Salesforce port that pauses where a test needs it, and never waits for a quiet stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,6 +76,19 @@ impl PausingSalesforce {
 impl SalesforcePort for PausingSalesforce {
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError> {
         self.inner.identity().await
+    }
+
+    fn use_org(&self, organization: &SalesforceId) {
+        self.inner.use_org(organization);
+    }
+
+    async fn deleted_since(
+        &self,
+        object: &ObjectName,
+        since_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        self.inner.deleted_since(object, since_ms, until_ms).await
     }
 
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {

@@ -24,6 +24,28 @@ fn value<'a>(record: &'a SalesforceRecord, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
+async fn log_of_deletes_has_deleted_records_alone() {
+    let stand = Stand::new().await;
+    let ids = stand.create_accounts(3).await;
+    stand.person_deletes(&ids[1]);
+    let now_ms = stand.running.with_org(|org| org.now_ms());
+    let (since_ms, until_ms) = (now_ms - 86_400_000, now_ms + 120_000);
+    let account = object("Account");
+    let deleted = stand
+        .client
+        .deleted_since(&account, since_ms, until_ms)
+        .await
+        .unwrap();
+    assert_eq!(deleted, BTreeSet::from([ids[1].clone()]));
+    let too_early = stand
+        .client
+        .deleted_since(&account, since_ms - 30 * 86_400_000, until_ms)
+        .await
+        .unwrap_err();
+    assert_eq!(too_early.disposition, Disposition::Park);
+}
+
+#[tokio::test]
 async fn record_is_read_as_canonical_values_with_nulls() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({

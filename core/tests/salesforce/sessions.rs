@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_KEY};
 use secrecy::SecretString;
 use serde_json::json;
+use syncline::model::ids::SalesforceId;
 use syncline::ports::salesforce::{Disposition, Lane, SalesforcePort};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
@@ -29,6 +30,21 @@ async fn both_login_flows_log_in_the_integration_user() {
     assert_eq!(by_credentials, by_assertion);
     assert_eq!(by_assertion.organization_id.as_str(), "00D5g00000Ab1cdEAB");
     assert_eq!(by_assertion.instance_url, stand.running.http_url());
+}
+
+#[tokio::test]
+async fn session_of_another_org_makes_no_call() {
+    let stand = Stand::new().await;
+    let account = object("Account");
+    let other = SalesforceId::parse("00D000000000009AAA").unwrap();
+    stand.client.use_org(&other);
+    let refused = stand.client.describe(&account).await.unwrap_err();
+    assert_eq!(refused.code, "OTHER_ORG");
+    assert_eq!(stand.calls(DESCRIBE).await, 0);
+    // Who asks where the login leads gets an answer, and may accept it.
+    let found = stand.client.identity().await.unwrap().organization_id;
+    stand.client.use_org(&found);
+    assert!(stand.client.describe(&account).await.is_ok());
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use syncline::ports::apply_store::{
     PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement, SettledOutcome,
     Settlement,
 };
+use syncline::ports::job_store::MetOrg;
 use syncline::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
 use syncline::store::{PgStore, PgStoreOptions};
@@ -77,10 +78,12 @@ impl World {
         let mut user = database.connect().await;
         execute(&mut user, table).await;
         let mapped = mapped(sync);
-        let epoch = store
-            .adopt_org(&mapped.tenant, &mapped.organization_id)
-            .await
-            .expect("an org is adopted");
+        let met = store
+            .meet_org(&mapped.tenant, &mapped.organization_id)
+            .await;
+        let Ok(MetOrg::Known(epoch)) = met else {
+            panic!("the first org is the tenant's: {met:?}")
+        };
         let mapped = MappedObject {
             org_epoch: epoch,
             ..mapped
@@ -290,6 +293,7 @@ pub(crate) fn seen(
         ObservationKind::Changed
         | ObservationKind::Deleted
         | ObservationKind::Missing
+        | ObservationKind::Unreadable
         | ObservationKind::Gap
         | ObservationKind::Unmatched
         | ObservationKind::FilteredOut => false,

@@ -230,13 +230,19 @@ impl ObservationBatch {
                 (Some(_) | None, _) => place,
             });
         }
-        if let Some(place) = by_key.or_else(|| self.former.get(&id).copied()) {
+        let former = self
+            .former
+            .get(&id)
+            .copied()
+            .filter(|place| !self.is_another(*place, seen));
+        if let Some(place) = by_key.or(former) {
             return Some(place);
         }
         match seen.kind {
             // The record is unknown, and deleted or filtered out: nothing to keep.
             ObservationKind::Deleted
             | ObservationKind::Missing
+            | ObservationKind::Unreadable
             | ObservationKind::Unmatched
             | ObservationKind::FilteredOut => None,
             ObservationKind::Changed
@@ -246,6 +252,30 @@ impl ObservationBatch {
             | ObservationKind::Refresh
             | ObservationKind::Gap => Some(self.make(origin, seen)),
         }
+    }
+
+    /// Returns whether a live record that had a link before is another one now: its former link has the id of
+    /// its successor, and no record has its external id. It was deleted, created again under another external
+    /// id, and undeleted.
+    fn is_another(&self, place: usize, seen: &SalesforceObservation) -> bool {
+        let shows_its_external_id = match seen.kind {
+            ObservationKind::Created
+            | ObservationKind::Undeleted
+            | ObservationKind::Snapshot
+            | ObservationKind::Refresh => true,
+            ObservationKind::Changed
+            | ObservationKind::Deleted
+            | ObservationKind::Missing
+            | ObservationKind::Unreadable
+            | ObservationKind::Gap
+            | ObservationKind::Unmatched
+            | ObservationKind::FilteredOut => false,
+        };
+        let current = &self.records[place].known.link.salesforce_id;
+        shows_its_external_id
+            && current
+                .as_ref()
+                .is_some_and(|current| *current != seen.salesforce_id)
     }
 
     fn make(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> usize {

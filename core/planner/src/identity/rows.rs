@@ -288,7 +288,7 @@ impl RowIdentityMap {
                 entry.dirty = true;
                 now
             }
-            Presence::Unseen | Presence::Present | Presence::FilteredOut => {
+            Presence::Unseen | Presence::Present | Presence::FilteredOut | Presence::Unreadable => {
                 self.entries[before].key_conflict = true;
                 self.entries[before].dirty = true;
                 now

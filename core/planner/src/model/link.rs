@@ -37,6 +37,9 @@ pub enum Presence {
     /// It exists but does not match the object's filter; it is left alone, and its values are not kept. Only
     /// for Salesforce, which alone can evaluate the filter.
     FilteredOut,
+    /// It existed there, our user cannot read it any more, and nothing shows that it was deleted. Only for
+    /// Salesforce.
+    Unreadable,
 }
 
 /// One field of the remote state.

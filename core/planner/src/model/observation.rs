@@ -93,8 +93,12 @@ pub enum ObservationKind {
     Refresh,
     /// DELETE event, or a deleted row in a queryAll.
     Deleted,
-    /// A read under the lease that found neither the id nor the external id, deleted rows included.
+    /// A read under the lease that found neither the id nor the external id, and Salesforce's log of deletes has
+    /// the id.
     Missing,
+    /// A read under the lease that found neither the id nor the external id, without evidence of a delete: our user
+    /// may not see the record any more.
+    Unreadable,
     /// GAP_* or an undecodable event: the record changed in an unknown way.
     Gap,
     /// A change or a poll of a record that does not match the object's filter. It has no values; a known record

@@ -24,7 +24,11 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
         // A read found only a deleted record: our create with an unknown outcome had no effect.
         (false, _, Presence::Unseen) if unlinked => abandon_unknown(record),
         (false, _, Presence::Deleted) => {}
-        (false, _, Presence::Unseen | Presence::Present | Presence::FilteredOut) => {
+        (
+            false,
+            _,
+            Presence::Unseen | Presence::Present | Presence::FilteredOut | Presence::Unreadable,
+        ) => {
             record.apply(Effect::WasOlder);
         }
     }
@@ -46,6 +50,8 @@ pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
             (IntentState::Applied, _) | (IntentState::Unknown, WriteAction::Delete) => {
                 IntentState::Confirmed
             }
+            // Its response is still to come, and must not hide an undelete that comes first.
+            (IntentState::Open, WriteAction::Delete) => IntentState::Applied,
             (IntentState::Unknown, WriteAction::Create | WriteAction::Update) => {
                 IntentState::Abandoned
             }

@@ -31,7 +31,7 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
     let known = record.link.remote_state.presence;
     match known {
         // Another live record has the same external id.
-        Presence::Present | Presence::Unseen | Presence::FilteredOut
+        Presence::Present | Presence::Unseen | Presence::FilteredOut | Presence::Unreadable
             if linked && !record.is_current() =>
         {
             if evidence != Evidence::Authoritative {
@@ -39,12 +39,18 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
                 return None;
             }
         }
-        Presence::Deleted | Presence::FilteredOut if record.is_current() || !linked => {
+        Presence::Deleted | Presence::FilteredOut | Presence::Unreadable
+            if record.is_current() || !linked =>
+        {
             if !comes_back(record, evidence) {
                 return None;
             }
         }
-        Presence::Present | Presence::Unseen | Presence::Deleted | Presence::FilteredOut => {}
+        Presence::Present
+        | Presence::Unseen
+        | Presence::Deleted
+        | Presence::FilteredOut
+        | Presence::Unreadable => {}
     }
     if !record.is_current() && (linked || known == Presence::Deleted) {
         // A new record with the old external id: the old remote state does not apply to it.

@@ -27,15 +27,26 @@ pub struct Settled {
 
 /// Settles a write that Salesforce has confirmed: base and remote state take the values that it sent.
 ///
-/// A field whose echo arrived before the response is in the remote state already, perhaps with a later edit,
-/// and is left alone. `parents` must contain the parents that the intent's references name.
+/// `answered` is the id of the written record. A field whose echo arrived before the response is in the remote
+/// state already, perhaps with a later edit, and is left alone; so is a record that was seen as deleted before
+/// the response, or as undeleted after our delete. `parents` must contain the parents that the intent's references
+/// name.
 pub fn settle_applied(
     link: &SyncLink,
     sync: &ObjectSync,
     intent: &Intent,
+    answered: &SalesforceId,
     parents: &BTreeMap<SalesforceId, String>,
 ) -> Settled {
     match intent.action {
+        // Its event was absorbed before the response: whatever followed is in the remote state.
+        WriteAction::Delete if intent.state == IntentState::Applied => Settled {
+            base: Payload::new(),
+            agreed: false,
+            remote_state: link.remote_state.clone(),
+            overwritten: Vec::new(),
+            state: IntentState::Confirmed,
+        },
         WriteAction::Delete => Settled {
             base: Payload::new(),
             agreed: false,
@@ -47,7 +58,9 @@ pub fn settle_applied(
             overwritten: Vec::new(),
             state: IntentState::Confirmed,
         },
-        WriteAction::Create | WriteAction::Update => settle_write(link, sync, intent, parents),
+        WriteAction::Create | WriteAction::Update => {
+            settle_write(link, sync, intent, answered, parents)
+        }
     }
 }
 
@@ -55,19 +68,24 @@ fn settle_write(
     link: &SyncLink,
     sync: &ObjectSync,
     intent: &Intent,
+    answered: &SalesforceId,
     parents: &BTreeMap<SalesforceId, String>,
 ) -> Settled {
     let mut base = link.base.clone();
     let mut remote_state = link.remote_state.clone();
     let mut overwritten = Vec::new();
-    // It was seen as filtered out before the response arrived: that observation is later.
-    let filtered_out = remote_state.presence == Presence::FilteredOut;
-    if intent.action == WriteAction::Create && !filtered_out {
+    // It was seen as filtered out or deleted before the response arrived: that observation is later.
+    let left = match remote_state.presence {
+        Presence::FilteredOut => true,
+        Presence::Deleted => link.salesforce_id.as_ref() == Some(answered),
+        Presence::Unseen | Presence::Present | Presence::Unreadable => false,
+    };
+    if intent.action == WriteAction::Create && !left {
         remote_state.presence = Presence::Present;
     }
     for (field, sent) in &intent.fields {
         base.insert(field.clone(), sent.clone());
-        if filtered_out || intent.echoed.contains(field) {
+        if left || intent.echoed.contains(field) {
             continue;
         }
         let prior = remote_state.fields.remove(field);
@@ -100,7 +118,7 @@ fn settle_write(
         agreed: true,
         remote_state,
         overwritten,
-        state: if awaited && !filtered_out {
+        state: if awaited && !left {
             IntentState::Applied
         } else {
             IntentState::Confirmed

@@ -44,6 +44,36 @@ fn unreadable_field_is_known_as_such_until_it_is_read() {
 }
 
 #[test]
+fn absence_without_evidence_is_no_delete_and_ends_when_it_is_seen() {
+    let mut story = Story::agreed("Phone=1");
+    let absorbed = story.sees("unreadable @0s");
+    assert_eq!(
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Taken, true)
+    );
+    assert_eq!(story.link.remote_state.presence, Presence::Unreadable);
+    assert_eq!(story.remote_state(), "Phone=1");
+    assert!(!story.sees("unreadable @0s").dirty);
+    story.sees("refresh Phone=2 @9s");
+    assert_eq!(story.link.remote_state.presence, Presence::Present);
+    assert_eq!(story.remote_state(), "Phone=2");
+
+    // What was deleted before, by an event or by a person, stays deleted.
+    story.sees("deleted @12");
+    story.sees("unreadable @0s");
+    assert_eq!(story.link.remote_state.presence, Presence::Deleted);
+}
+
+#[test]
+fn absence_after_our_delete_is_that_delete() {
+    let mut story = Story::agreed("Phone=1");
+    story.writes(IntentState::Unknown, "delete");
+    story.sees("unreadable @0s");
+    assert_eq!(story.link.remote_state.presence, Presence::Deleted);
+    assert_eq!(story.intents[0].state, IntentState::Confirmed);
+}
+
+#[test]
 fn older_is_superseded_unordered_needs_a_refresh() {
     let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5");

@@ -292,6 +292,12 @@ fn everywhere(plan_row: &dyn Fn(&State)) -> usize {
     }
     let sides = [Presence::Present, Presence::Deleted, Presence::Unseen];
     for rules in presence_rules() {
+        for row in [Presence::Present, Presence::Deleted, Presence::Unseen] {
+            for agreed in [true, false] {
+                let sides = [row, Presence::Unreadable];
+                visit(state(&rules, &fields[0], sides, agreed));
+            }
+        }
         for held in fields.iter().step_by(7) {
             for (one, other) in sides
                 .iter()
@@ -505,9 +511,12 @@ fn exchanging_the_sides_exchanges_the_plan() {
             && [&state.postgres, &state.salesforce]
                 .iter()
                 .any(|side| side.presence == Presence::Unseen);
-        // Salesforce alone judges a filter.
-        let filtered_out = state.salesforce.presence == Presence::FilteredOut;
-        if lopsided || filtered_out || state.rules.deletes.mode == DeleteMode::Soft {
+        // Salesforce alone judges a filter, and hides records.
+        let hidden = match state.salesforce.presence {
+            Presence::FilteredOut | Presence::Unreadable => true,
+            Presence::Unseen | Presence::Present | Presence::Deleted => false,
+        };
+        if lopsided || hidden || state.rules.deletes.mode == DeleteMode::Soft {
             return;
         }
         let expected = without_created_nulls(state.plan());
@@ -645,6 +654,18 @@ fn a_filtered_out_record_is_written_only_when_it_leaves() {
             }
         };
         assert_eq!(plan.to_postgres, expected, "{state:?}");
+    });
+}
+
+#[test]
+fn an_unreadable_record_is_left_alone() {
+    everywhere(&|state| {
+        if state.salesforce.presence == Presence::Unreadable {
+            let plan = state.plan();
+            assert!(plan.is_settled(), "{state:?}\n{plan:?}");
+            assert_eq!(plan.explanation.record, Rule::Unreadable);
+            assert_eq!(plan.agreement, Agreement::Stays, "{state:?}");
+        }
     });
 }
 

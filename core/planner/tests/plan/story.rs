@@ -81,10 +81,12 @@ impl Story {
     /// Records the answer to a write: it took effect.
     pub(crate) fn settles(&mut self, place: usize) {
         let intent = &self.intents[place];
-        if intent.action == WriteAction::Create {
-            self.link.salesforce_id = Some(id(ACCOUNT));
+        let action = intent.action;
+        let answered = id(ACCOUNT);
+        let settled = settle_applied(&self.link, &policy(""), intent, &answered, &self.parents);
+        if action == WriteAction::Create {
+            self.link.salesforce_id = Some(answered);
         }
-        let settled = settle_applied(&self.link, &policy(""), intent, &self.parents);
         self.link.base = settled.base;
         self.link.agreed = settled.agreed;
         self.link.remote_state = settled.remote_state;
@@ -155,6 +157,7 @@ fn observation(text: &str) -> SalesforceObservation {
         Some("refresh") => ObservationKind::Refresh,
         Some("deleted") => ObservationKind::Deleted,
         Some("missing") => ObservationKind::Missing,
+        Some("unreadable") => ObservationKind::Unreadable,
         Some("gap") => ObservationKind::Gap,
         Some("unmatched") => ObservationKind::Unmatched,
         Some("filtered_out") => ObservationKind::FilteredOut,

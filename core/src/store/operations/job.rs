@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 
-use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::ports::job_store::{
-    Control, DelayedWakeUp, NextWakeUp, StreamLease, StreamName, WritesSent,
+    Control, DelayedWakeUp, MetOrg, NextWakeUp, StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
+use crate::store::error::contended;
 use crate::store::tables::{checkpoint, control, permit, task};
 
 #[async_trait]
@@ -20,24 +21,28 @@ impl JobStore for PgStore {
         Ok(control)
     }
 
-    async fn adopt_org(
+    async fn meet_org(
         &self,
         tenant: &TenantId,
         organization: &SalesforceId,
-    ) -> Result<OrgEpoch, StoreError> {
+    ) -> Result<MetOrg, StoreError> {
         let mut tx = self.begin().await?;
-        match control::change_org(&mut tx, tenant, organization).await? {
+        let met = match control::set_first_org(&mut tx, tenant, organization).await? {
             Some(epoch) => {
                 checkpoint::forget_positions(&mut tx, tenant).await?;
-                tx.commit().await?;
-                Ok(epoch)
+                MetOrg::Known(epoch)
             }
             None => {
-                let epoch = control::org_epoch(&mut tx, tenant).await?;
-                tx.rollback().await?;
-                Ok(epoch)
+                control::note_login(&mut tx, tenant, organization).await?;
+                match control::known_org(&mut tx, tenant).await? {
+                    Some((known, _)) if known != *organization => MetOrg::Other { known },
+                    Some((_, epoch)) => MetOrg::Known(epoch),
+                    None => return Err(contended("meeting the org")),
+                }
             }
-        }
+        };
+        tx.commit().await?;
+        Ok(met)
     }
 
     async fn acquire_stream(

@@ -393,6 +393,7 @@ fn journal_line(
         | ObservationKind::Refresh
         | ObservationKind::Deleted
         | ObservationKind::Missing
+        | ObservationKind::Unreadable
         | ObservationKind::Gap => &one.seen.fields,
     };
     JournalLine {

@@ -299,7 +299,10 @@ impl LeasedRecord {
             (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
             (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {
                 Presence::Unseen => Presence::Unseen,
-                Presence::Present | Presence::Deleted | Presence::FilteredOut => Presence::Deleted,
+                Presence::Present
+                | Presence::Deleted
+                | Presence::FilteredOut
+                | Presence::Unreadable => Presence::Deleted,
             },
         }
     }
@@ -332,8 +335,8 @@ pub(crate) fn end_agreement(known: &mut KnownRecord) {
     known.link.agreed = false;
     known.link.automation_overrides.clear();
     match known.link.remote_state.presence {
-        // The Salesforce record still exists, and may match the filter again.
-        Presence::Present | Presence::FilteredOut => {}
+        // The Salesforce record still exists, or may, and may be seen again.
+        Presence::Present | Presence::FilteredOut | Presence::Unreadable => {}
         Presence::Unseen | Presence::Deleted => known.link.salesforce_id = None,
     }
 }

@@ -264,7 +264,13 @@ impl Settling<'_> {
         let Some(mut known) = self.known.remove(&record_id) else {
             return LeaseEnd::Done { again: true };
         };
-        let settled = settle_applied(&known.link, &self.mapped.sync, &intent, &self.parents);
+        let settled = settle_applied(
+            &known.link,
+            &self.mapped.sync,
+            &intent,
+            salesforce_id,
+            &self.parents,
+        );
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
         match intent.action {

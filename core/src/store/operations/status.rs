@@ -144,7 +144,11 @@ impl PgStore {
                 "reading the tenant's switches",
                 sqlx::query_as(
                     "select
-                        case when paused_at is not null then coalesce(paused_reason, '') end as paused_reason,
+                        case
+                            when other_organization_id is not null then
+                                'the login leads to org ' || other_organization_id || '; correct it, or run syncline adopt'
+                            when paused_at is not null then coalesce(paused_reason, '')
+                        end as paused_reason,
                         organization_id,
                         org_epoch
                     from syncline.sync_control

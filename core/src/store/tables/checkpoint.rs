@@ -3,7 +3,7 @@
 //! A stream has one owner and one position. The position moves by compare-and-set under the owner's
 //! fencing token.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,12 @@ pub(crate) async fn lease_stream(
                             else known.fencing_token + 1
                         end,
                         lease_owner = excluded.lease_owner,
-                        lease_until = excluded.lease_until
+                        lease_until = excluded.lease_until,
+                        -- An owner that renews its lease reads the stream.
+                        read_at = case
+                            when known.lease_owner = excluded.lease_owner then syncline.wall_clock()
+                            else known.read_at
+                        end
                     where known.lease_owner is null
                     or known.lease_owner = excluded.lease_owner
                     or known.lease_until <= syncline.wall_clock()
@@ -67,6 +72,7 @@ pub(crate) async fn lease_stream(
             token: FencingToken(row.fencing_token),
             position: parse_position(row.position.as_deref())?,
             needs_resync: row.needs_resync,
+            drained: false,
         })
     })
     .transpose()
@@ -79,7 +85,8 @@ pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result
         sqlx::query(
             "update syncline.sync_checkpoint
                 set lease_owner = null,
-                    lease_until = null
+                    lease_until = null,
+                    read_at = case when $4 then syncline.wall_clock() else read_at end
                 where tenant = $1
                 and stream = $2
                 -- A lease that was lost meanwhile belongs to another worker.
@@ -87,10 +94,34 @@ pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result
         )
         .bind(lease.tenant.as_str())
         .bind(&lease.stream.0)
-        .bind(lease.token.0),
+        .bind(lease.token.0)
+        .bind(lease.drained),
     )
     .await?;
     Ok(())
+}
+
+/// Returns how long ago the owner of each stream last read it, in milliseconds.
+pub(crate) async fn stream_ages(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<BTreeMap<StreamName, i64>, StoreError> {
+    let rows: Vec<(String, i64)> = tx
+        .rows(
+            "measuring the ages of the streams",
+            sqlx::query_as(
+                "select stream, (extract(epoch from syncline.wall_clock() - read_at) * 1000)::bigint
+                from syncline.sync_checkpoint
+                where tenant = $1
+                and read_at is not null",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(stream, age_ms)| (StreamName(stream), age_ms))
+        .collect())
 }
 
 /// Clears the positions of every Salesforce stream: another org has other positions.
@@ -202,6 +233,7 @@ pub(crate) async fn move_checkpoint(
                     needs_resync = coalesce($6, needs_resync),
                     resync_reason = case when not coalesce($6, needs_resync) then null else resync_reason end,
                     captured_at = syncline.wall_clock(),
+                    read_at = syncline.wall_clock(),
                     updated_at = syncline.clock()
                 where tenant = $1
                 and stream = $2

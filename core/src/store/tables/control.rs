@@ -4,6 +4,7 @@ use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::StoreError;
 use crate::ports::job_store::Control;
 use crate::store::error::corrupt;
+use crate::store::tables::checkpoint::stream_ages;
 use crate::store::transaction::Tx;
 
 #[derive(sqlx::FromRow)]
@@ -21,7 +22,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
             "reading the tenant's switches",
             sqlx::query_as(
                 "select
-                        coalesce(bool_or(control.paused_at is not null), false) as paused,
+                        coalesce(bool_or(control.paused_at is not null or control.other_organization_id is not null), false) as paused,
                         min(control.organization_id) as organization_id,
                         coalesce(min(control.org_epoch), 0) as org_epoch,
                         (
@@ -42,6 +43,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
     let Some(row) = row else {
         return Ok(Control::default());
     };
+    let stream_ages_ms = stream_ages(tx, tenant).await?;
     let org = row
         .organization_id
         .map(|id| SalesforceId::parse(&id).map(|id| (id, OrgEpoch(row.org_epoch))))
@@ -57,46 +59,106 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
         paused: row.paused,
         org,
         needs_resync,
+        stream_ages_ms,
     })
 }
 
-/// Stores the tenant's org. If it is another org than before, starts and returns a new epoch.
-pub(crate) async fn change_org(
+/// Stores the tenant's first org, and returns the epoch that it starts.
+pub(crate) async fn set_first_org(
     tx: &mut Tx,
     tenant: &TenantId,
     organization: &SalesforceId,
 ) -> Result<Option<OrgEpoch>, StoreError> {
-    let changed: Option<(i64,)> = tx
+    let first: Option<(i64,)> = tx
         .row(
-            "adopting the org",
+            "recording the org",
             sqlx::query_as(
                 "insert into syncline.sync_control as control (tenant, organization_id, org_epoch)
                     values ($1, $2, 1)
-                    -- The same org again changes nothing; another one starts a new epoch.
+                    -- An org that is known stays.
                     on conflict (tenant) do update
                     set organization_id = excluded.organization_id,
                         org_epoch = control.org_epoch + 1,
                         updated_at = syncline.clock()
-                    where control.organization_id is distinct from excluded.organization_id
+                    where control.organization_id is null
                     returning org_epoch",
             )
             .bind(tenant.as_str())
             .bind(organization.as_str()),
         )
         .await?;
-    Ok(changed.map(|(epoch,)| OrgEpoch(epoch)))
+    Ok(first.map(|(epoch,)| OrgEpoch(epoch)))
 }
 
-/// Returns the tenant's org epoch.
-pub(crate) async fn org_epoch(tx: &mut Tx, tenant: &TenantId) -> Result<OrgEpoch, StoreError> {
-    let known: Option<(i64,)> = tx
+/// Records which org the login leads to: nothing if it is the tenant's, else the one that holds the tenant.
+pub(crate) async fn note_login(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    organization: &SalesforceId,
+) -> Result<(), StoreError> {
+    tx.run(
+        "recording where the login leads",
+        sqlx::query(
+            "update syncline.sync_control
+                set other_organization_id = nullif($2, organization_id),
+                    updated_at = syncline.clock()
+                where tenant = $1
+                and other_organization_id is distinct from nullif($2, organization_id)",
+        )
+        .bind(tenant.as_str())
+        .bind(organization.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Makes the org that the login leads to the tenant's, and returns it; `None` if the login leads to the known one.
+pub(crate) async fn adopt_other_org(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<Option<(SalesforceId, OrgEpoch)>, StoreError> {
+    let adopted: Option<(String, i64)> = tx
         .row(
-            "reading the org epoch",
-            sqlx::query_as("select org_epoch from syncline.sync_control where tenant = $1")
-                .bind(tenant.as_str()),
+            "adopting another org",
+            sqlx::query_as(
+                "update syncline.sync_control
+                    set organization_id = other_organization_id,
+                        other_organization_id = null,
+                        org_epoch = org_epoch + 1,
+                        updated_at = syncline.clock()
+                    where tenant = $1
+                    and other_organization_id is not null
+                    returning organization_id, org_epoch",
+            )
+            .bind(tenant.as_str()),
         )
         .await?;
-    Ok(OrgEpoch(known.map_or(0, |(epoch,)| epoch)))
+    adopted
+        .map(|(id, epoch)| Ok((SalesforceId::parse(&id).map_err(corrupt)?, OrgEpoch(epoch))))
+        .transpose()
+}
+
+/// Returns the tenant's org and its epoch.
+pub(crate) async fn known_org(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<Option<(SalesforceId, OrgEpoch)>, StoreError> {
+    let known: Option<(Option<String>, i64)> = tx
+        .row(
+            "reading the org",
+            sqlx::query_as(
+                "select organization_id, org_epoch from syncline.sync_control where tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    let Some((Some(id), epoch)) = known else {
+        return Ok(None);
+    };
+    Ok(Some((
+        SalesforceId::parse(&id).map_err(corrupt)?,
+        OrgEpoch(epoch),
+    )))
 }
 
 /// Pauses or resumes the tenant.

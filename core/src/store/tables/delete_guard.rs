@@ -128,6 +128,7 @@ const COUNT: &str = "
         where link.agreed
         and case link.remote_state ->> 'presence'
             when 'deleted' then link.postgres_presence <> 'deleted'
+            when 'unreadable' then false
             when 'filtered_out' then $4 and link.postgres_presence <> 'deleted'
             else link.postgres_presence = 'deleted'
         end

@@ -1,0 +1,108 @@
+//! Edits in Salesforce that were not captured yet when we wrote: a delete never takes them along, and an update of a
+//! worker that is behind reads them first.
+
+use serde_json::{Value as Json, json};
+
+use crate::mapping::with_line;
+use crate::stage::Stage;
+
+/// Opens a stage with one account in sync; returns its Salesforce id.
+async fn agreed(line: &str) -> (Stage, String) {
+    let stage = Stage::with_mapping(&with_line(line)).await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.org.advance_ms(5_000);
+    (stage, id)
+}
+
+/// Edits the phone in Salesforce, changes the row, and works without capturing the event.
+async fn write_unseen(stage: &Stage, id: &str, statement: &str) {
+    stage.org.update(id, json!({"Phone": "2"}));
+    stage.sql(statement).await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+}
+
+async fn discarded(stage: &Stage) -> Vec<Json> {
+    stage
+        .rows("select field, side, value from syncline.sync_discarded_value")
+        .await
+}
+
+/// Makes the stream look as if its owner had died two minutes ago.
+async fn fall_behind(stage: &Stage) {
+    stage
+        .sql("update syncline.sync_checkpoint set read_at = read_at - interval '2 minutes'")
+        .await;
+}
+
+#[tokio::test]
+async fn unseen_edit_meets_the_delete_of_its_row() {
+    let (stage, id) = agreed("deletes = { on_edit = \"manual\" }").await;
+    write_unseen(&stage, &id, "delete from account").await;
+    assert_eq!(stage.org.count("Account"), 1);
+    assert_eq!(stage.conflicts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn unseen_edit_wins_or_is_logged_by_policy() {
+    let (stage, id) = agreed("deletes = { on_edit = \"edit_wins\" }").await;
+    write_unseen(&stage, &id, "delete from account").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+
+    let (stage, id) = agreed("deletes = { on_edit = \"delete_wins\" }").await;
+    write_unseen(&stage, &id, "delete from account").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 0);
+    assert_eq!(
+        discarded(&stage).await,
+        [json!({"field": "Phone", "side": "salesforce", "value": "2"})]
+    );
+}
+
+#[tokio::test]
+async fn delete_costs_one_read_and_no_more() {
+    let (stage, _) = agreed("deletes = { on_edit = \"manual\" }").await;
+    let before = stage.org.calls();
+    stage.sql("delete from account").await;
+    stage.capture_postgres().await;
+    let report = stage.apply("Account").await;
+    assert_eq!((report.refreshed, report.applied), (1, 1), "{report:?}");
+    let calls = |calls: &std::collections::BTreeMap<String, u64>| calls.values().sum::<u64>();
+    assert_eq!(calls(&stage.org.calls()) - calls(&before), 2);
+}
+
+#[tokio::test]
+async fn worker_behind_the_stream_reads_before_it_updates() {
+    let (stage, id) = agreed("conflicts = \"manual_review\"").await;
+    fall_behind(&stage).await;
+    write_unseen(&stage, &id, "update account set phone = '3'").await;
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
+    assert_eq!(stage.conflicts().await.len(), 1);
+
+    let (stage, id) = agreed("conflicts = \"salesforce_wins\"").await;
+    fall_behind(&stage).await;
+    write_unseen(&stage, &id, "update account set phone = '3'").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn fields_that_postgres_wins_are_written_without_a_read() {
+    let (stage, _) = agreed("conflicts = \"postgres_wins\"").await;
+    fall_behind(&stage).await;
+    stage
+        .sql("update account set phone = '3', rating = 'Hot'")
+        .await;
+    stage.capture_postgres().await;
+    let report = stage.apply("Account").await;
+    assert_eq!((report.refreshed, report.applied), (0, 1), "{report:?}");
+}
