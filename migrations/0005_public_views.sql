@@ -15,6 +15,8 @@ select
         when conflict.fields is not null then 'conflict'
         when task.record_id is not null or writing.record_id is not null or scan.needs_resync then 'pending'
         when link.remote_state ->> 'presence' = 'filtered_out' then 'filtered_out'
+        -- The row of a record that was deleted in Salesforce stays, marked as deleted.
+        when not link.agreed and link.remote_state ->> 'presence' = 'deleted' then 'in_sync'
         when not link.agreed then 'pending'
         else 'in_sync'
     end as state,
@@ -25,6 +27,7 @@ select
         when writing.record_id is not null then 'a write is under way'
         when scan.needs_resync then 'the object is being read again'
         when link.remote_state ->> 'presence' = 'filtered_out' then 'outside the filter of the object'
+        when not link.agreed and link.remote_state ->> 'presence' = 'deleted' then 'deleted in Salesforce'
         when not link.agreed then 'held by one side only'
     end as reason,
     (

@@ -5,7 +5,7 @@ use syncline::engine::system::SystemClock;
 use syncline::ports::Clock;
 
 use crate::crashes::pausing_worker;
-use crate::mapping::MAPPING;
+use crate::mapping::{MAPPING, with_line};
 use crate::pausing::PauseAt;
 use crate::stage::Stage;
 
@@ -113,6 +113,33 @@ async fn full_comparison_finds_an_undeleted_record_whose_event_was_missed() {
         .unwrap();
     stage.apply("Account").await;
     assert_eq!(rows(&stage).await, json!("a-1,a-2"));
+}
+
+#[tokio::test]
+async fn row_marked_as_deleted_is_in_step() {
+    let soft = "deletes = { mode = \"soft\", column = \"deleted_at\" }";
+    let stage = Stage::with_mapping(&with_line(soft)).await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.org.delete(&id);
+    stage.drain().await;
+    let marked = "select deleted_at is not null from account";
+    assert_eq!(stage.one(marked).await, json!(true));
+    let states = "select state, reason from syncline.record_status";
+    assert_eq!(
+        stage.rows(states).await,
+        [json!({"state": "in_sync", "reason": "deleted in Salesforce"})]
+    );
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let account = status
+        .objects
+        .iter()
+        .find(|one| one.object.as_str() == "Account");
+    let account = account.unwrap();
+    assert_eq!((account.in_sync, account.pending), (1, 0));
 }
 
 #[tokio::test]

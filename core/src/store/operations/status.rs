@@ -304,7 +304,8 @@ impl TryFrom<ObjectRow> for ObjectStatus {
 const COUNT_RECORDS: &str = "with known as (
         select
             link.object,
-            link.agreed,
+            -- The row of a record that was deleted in Salesforce stays, marked as deleted.
+            link.agreed or link.remote_state ->> 'presence' = 'deleted' as agreed,
             task.state as task_state,
             task.state = 'parked' and task.code = 'mass_delete' as withheld_delete,
             extract(epoch from syncline.wall_clock() - task.dirty_since)::double precision as work_seconds,
