@@ -386,6 +386,7 @@ fn both_sides_end_equal_or_the_plan_explains_why() {
                     | Rule::NotSeen
                     | Rule::NothingThere
                     | Rule::FilteredOut
+                    | Rule::Unreadable
             );
             assert!(said, "{state:?}\n{last:?}");
         }
