@@ -159,10 +159,13 @@ fn lease() -> LeasedTask {
     }
 }
 
-/// The plan of a record that can be planned.
+/// The plan of a record that was just read and can be planned.
 fn planned(record: &ObservedRecord) -> PlannedRecord {
-    let planned = ObjectPlanner::new(&mapped()).plan(&lease(), record);
-    planned.unwrap()
+    let read = LeasedTask {
+        needs_refresh: true,
+        ..lease()
+    };
+    ObjectPlanner::new(&mapped()).plan(&read, record).unwrap()
 }
 
 /// How the lease of a record ends that cannot be planned.
