@@ -48,7 +48,7 @@ async fn records_that_leave_our_sharing_are_held() {
     compare(&stage).await;
     assert_eq!(rows(&stage).await, json!(4));
     let parked = json!({"state": "parked", "reason": "unreadable_record", "count": 4});
-    assert_eq!(held(&stage).await, [parked.clone()]);
+    assert_eq!(held(&stage).await, std::slice::from_ref(&parked));
 
     // Neither edits nor deletes of the rows are written meanwhile.
     stage
