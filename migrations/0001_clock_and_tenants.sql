@@ -50,6 +50,21 @@ create table syncline.sync_control (
     constraint sync_control_pkey primary key (tenant)
 );
 
+-- Why a tenant's org cannot be used, while it cannot: a refused sign-in, a spent quota, maintenance. It concerns
+-- every record alike, so it is kept here and counts as no record's attempt.
+create table syncline.sync_outage (
+    tenant text not null,
+    code text not null,
+    message text not null,
+    -- Only the API calls are spent: events still arrive.
+    quota boolean not null,
+    since timestamptz not null default syncline.clock(),
+    -- How often the org was tried, and when it is tried again.
+    tries integer not null default 1,
+    retry_at timestamptz not null,
+    constraint sync_outage_pkey primary key (tenant)
+);
+
 -- A stream has one owner and one position. The position is replaced by compare-and-set on its previous
 -- bytes under the lease's fencing token, never by order: replay ids have no order.
 create table syncline.sync_checkpoint (

@@ -156,6 +156,13 @@
 -- table sync_link_alias.is_current boolean not null default true
 -- table sync_link_alias.valid_from timestamp with time zone not null default syncline.clock()
 -- table sync_link_alias.valid_to timestamp with time zone
+-- table sync_outage.tenant text not null
+-- table sync_outage.code text not null
+-- table sync_outage.message text not null
+-- table sync_outage.quota boolean not null
+-- table sync_outage.since timestamp with time zone not null default syncline.clock()
+-- table sync_outage.tries integer not null default 1
+-- table sync_outage.retry_at timestamp with time zone not null
 -- table sync_outbox.outbox_id bigint not null generated always as identity
 -- table sync_outbox.tenant text
 -- table sync_outbox.object text
@@ -185,7 +192,7 @@
 -- table sync_task.object text not null
 -- table sync_task.state text not null default 'ready'::text
 -- table sync_task.generation bigint not null default 1
--- table sync_task.attempts integer not null default 0
+-- table sync_task.attempts jsonb not null default '{}'::jsonb
 -- table sync_task.due_at timestamp with time zone not null default syncline.clock()
 -- table sync_task.needs_refresh boolean not null default false
 -- table sync_task.code text
@@ -226,6 +233,7 @@
 -- constraint sync_link_alias_kind_check on sync_link_alias CHECK ((kind = ANY (ARRAY['external_id'::text, 'salesforce_id'::text])))
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_outage_pkey on sync_outage PRIMARY KEY (tenant)
 -- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
 -- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
@@ -272,6 +280,7 @@
 -- CREATE INDEX sync_link_alias_record_id_idx ON syncline.sync_link_alias USING btree (record_id, kind)
 -- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (value, kind, object, tenant) WHERE is_current
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
+-- CREATE UNIQUE INDEX sync_outage_pkey ON syncline.sync_outage USING btree (tenant)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)

@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
-use crate::config::TenantConfig;
+use crate::config::{CaptureMode, TenantConfig};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::guard::{LeaseGuard, release_orphans};
+use crate::job::outage::OrgNeed;
 use crate::job::shared::Shared;
 use crate::job::tenant::Tenant;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
@@ -84,7 +85,13 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        capture::salesforce(&self.job(tenant).await?, options).await
+        let job = self.job(tenant).await?;
+        let needs = match job.tenant.config.capture {
+            CaptureMode::Pubsub => OrgNeed::Events,
+            CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
+        };
+        job.with_org(needs, capture::salesforce(&job, options))
+            .await
     }
 
     /// Records change events that the caller received and decoded. Durable when it returns.
@@ -149,7 +156,9 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        reconcile::incremental(&self.job(tenant).await?, deadline).await
+        let job = self.job(tenant).await?;
+        job.with_org(OrgNeed::Calls, reconcile::incremental(&job, deadline))
+            .await
     }
 
     /// Compares every record of both sides, enqueues records that differ and publishes the result. A run that
@@ -160,7 +169,9 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        reconcile::full(&self.job(tenant).await?, deadline).await
+        let job = self.job(tenant).await?;
+        job.with_org(OrgNeed::Calls, reconcile::full(&job, deadline))
+            .await
     }
 
     /// Finds records of the tenant that differ between the live sides and should not. Each also differed on a

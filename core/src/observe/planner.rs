@@ -17,7 +17,7 @@ use crate::model::link::AutomationOverride;
 use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::{Cause, NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
@@ -122,7 +122,7 @@ impl<'a> ObjectPlanner<'a> {
         let facts = self.facts(observed, postgres, salesforce);
         let plan = plan_record(self.mapping(), &facts);
         if !lease.needs_refresh && has_value_for_unseen(&plan, &facts) {
-            return Err(refresh_first());
+            return Err(refresh_first(lease));
         }
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
@@ -174,6 +174,9 @@ impl<'a> ObjectPlanner<'a> {
                 "another transaction has locked the row",
             );
         }
+        if lost_too_many_workers(lease) {
+            return Some(LeaseEnd::Park(worker_lost()));
+        }
         if let [first, second, ..] = observed.rows.as_slice() {
             return Some(LeaseEnd::Park(duplicate_key(
                 &self.mapped.sync,
@@ -185,11 +188,11 @@ impl<'a> ObjectPlanner<'a> {
             .intents
             .iter()
             .find_map(|intent| match intent.state {
-                IntentState::Unknown => Some(refresh_first()),
+                IntentState::Unknown => Some(refresh_first(lease)),
                 IntentState::Open => {
                     let reason = "a write of the record is under way";
                     let wait = wait(lease, Obstacle::WriteUnderWay, reason);
-                    Some(wait.unwrap_or_else(refresh_first))
+                    Some(wait.unwrap_or_else(|| refresh_first(lease)))
                 }
                 IntentState::Applied
                 | IntentState::Confirmed
@@ -437,15 +440,19 @@ impl ObjectPlanner<'_> {
 
 /// Returns the wait or refresh that follows from an obstacle, or `None` if the record must not wait.
 fn wait(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> Option<LeaseEnd> {
-    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
-        NextStep::Wait { delay_ms, counts } => Some(LeaseEnd::wait(delay_ms, counts, reason)),
-        NextStep::Refresh { .. } => Some(refresh_first()),
+    match decide(obstacle, Tries::of(lease.record_id, &lease.attempts)) {
+        NextStep::Wait { delay_ms, cause } => Some(LeaseEnd::wait(delay_ms, cause, reason)),
+        NextStep::Refresh { .. } => Some(refresh_first(lease)),
         NextStep::Park => None,
     }
 }
 
-fn refresh_first() -> LeaseEnd {
-    LeaseEnd::refresh(false, "it is refreshed first")
+/// Returns a refresh: at once the first time, later if refreshes do not help.
+fn refresh_first(lease: &LeasedTask) -> LeaseEnd {
+    let cause = Cause::Changed;
+    let jitter = Tries::of(lease.record_id, &lease.attempts).jitter;
+    let delay_ms = cause.limits().wait_ms(lease.attempts.of(cause), jitter);
+    LeaseEnd::refresh(delay_ms, Some(cause), "it is refreshed first")
 }
 
 /// Returns the Salesforce ids of the record's parents that have no link yet.
@@ -486,6 +493,22 @@ fn intent_id(record: RecordId, token: FencingToken) -> IntentId {
         &record.0,
         format!("intent:{}", token.0).as_bytes(),
     ))
+}
+
+/// Returns whether the workers that leased the record ended too often without a result.
+fn lost_too_many_workers(lease: &LeasedTask) -> bool {
+    let tries = Tries::of(lease.record_id, &lease.attempts);
+    lease.attempts.of(Cause::Abandoned) > 0 && decide(Obstacle::WorkerLost, tries) == NextStep::Park
+}
+
+fn worker_lost() -> ParkReason {
+    ParkReason {
+        code: "worker_lost".to_owned(),
+        field: None,
+        message: "the workers that took the record ended each time before its work was done: look in their \
+                  logs for the cause (memory, time limit), then replay it"
+            .to_owned(),
+    }
 }
 
 fn duplicate_key(sync: &ObjectSync, first: &PostgresRow, second: &PostgresRow) -> ParkReason {

@@ -13,6 +13,7 @@ use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::mapping::Mapping;
+use crate::planner::policy::Cause;
 use crate::planner::record::RecordPlan;
 use crate::planner::route::Routable;
 
@@ -210,11 +211,17 @@ pub enum SettledOutcome {
         refusal: Refusal,
         /// From now.
         delay_ms: i64,
+        /// What the attempt failed on, if it counts.
+        cause: Option<Cause>,
     },
-    /// It had no effect; refresh the record before planning it again.
+    /// It had no effect; refresh the record after the delay, before planning it again.
     Refresh {
         /// The refusal.
         refusal: Refusal,
+        /// From now.
+        delay_ms: i64,
+        /// What the attempt failed on.
+        cause: Cause,
     },
     /// It had no effect because of the values of these fields; try again at once without them.
     Withhold {
@@ -228,6 +235,13 @@ pub enum SettledOutcome {
         /// The refusal.
         refusal: Refusal,
     },
-    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed.
-    Unknown,
+    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed after the delay.
+    Unknown {
+        /// From now.
+        delay_ms: i64,
+        /// What the attempt failed on, if it counts.
+        cause: Option<Cause>,
+    },
+    /// The outcome is unknown once too often: the intent becomes unknown, and the record stops.
+    Lost,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::cursor::SourceCursor;
@@ -68,6 +69,16 @@ pub trait JobStore: Send + Sync {
         permit: i32,
     ) -> Result<(), StoreError>;
 
+    /// Begins the tenant's outage, or records that the org was tried again in vain. Returns the outage.
+    async fn note_outage(
+        &self,
+        tenant: &TenantId,
+        outage: &NewOutage,
+    ) -> Result<Outage, StoreError>;
+
+    /// Ends the tenant's outage. Returns false if there was none.
+    async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError>;
+
     /// Ends leases whose worker gave up, as if they had expired. If writes may have been sent, a record
     /// with an open intent stays leased, because its write may still be on its way. Leases that were
     /// ended or lost are left alone.
@@ -89,6 +100,45 @@ pub struct Control {
     /// Objects whose `scan:` stream needs a resync or has never run: Salesforce may have records of them
     /// that we never saw.
     pub needs_resync: BTreeSet<ObjectName>,
+    /// Why its org cannot be used; absent if it can.
+    pub outage: Option<Outage>,
+}
+
+/// Why a tenant's org cannot be used. It concerns every record alike, so no record is blamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The code of Salesforce, or of the failed call.
+    pub code: String,
+    /// What Salesforce reported.
+    pub message: String,
+    /// Only the API calls are spent: events still arrive.
+    pub quota: bool,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// How often the org was tried.
+    pub tries: u32,
+    /// When it is tried again, from now; negative once that is due.
+    pub retry_in_ms: i64,
+}
+
+impl Outage {
+    /// Returns whether the org is not to be tried again yet.
+    pub fn holds(&self) -> bool {
+        self.retry_in_ms > 0
+    }
+}
+
+/// An outage to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOutage {
+    /// The code of Salesforce, or of the failed call.
+    pub code: String,
+    /// What Salesforce reported, without values.
+    pub message: String,
+    /// Only the API calls are spent.
+    pub quota: bool,
+    /// How long to wait after each failure in a row; the last wait stays.
+    pub waits_ms: Vec<i64>,
 }
 
 /// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.

@@ -171,6 +171,8 @@ pub enum WriteOutcome {
     Unknown {
         /// What happened, without values.
         reason: String,
+        /// What to do about it, apart from refreshing the record: a tenant whose org is under maintenance waits.
+        disposition: Disposition,
     },
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod engine_tx;
 pub(crate) mod intent;
 pub(crate) mod journal;
 pub(crate) mod link;
+pub(crate) mod outage;
 pub(crate) mod outbox;
 pub(crate) mod permit;
 pub(crate) mod rules;

@@ -237,8 +237,20 @@ impl Stage {
 
     /// Makes every waiting task due now.
     pub(crate) async fn make_due(&self) {
-        self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
-            .await;
+        self.sql(
+            "update syncline.sync_task set due_at = now() where state = 'ready';
+            update syncline.sync_outage set retry_at = now()",
+        )
+        .await;
+    }
+
+    /// Lets seconds pass for everything that waits.
+    pub(crate) async fn pass_seconds(&self, seconds: u32) {
+        self.sql(&format!(
+            "update syncline.sync_task set due_at = due_at - interval '{seconds} seconds';
+            update syncline.sync_outage set retry_at = retry_at - interval '{seconds} seconds'"
+        ))
+        .await;
     }
 
     /// Makes every lease of a record expire.

@@ -526,7 +526,7 @@ impl RecordPlanner for Planner<'_> {
         observed: &ObservedRecord,
     ) -> Result<PlannedRecord, LeaseEnd> {
         if observed.row_locked {
-            return Err(LeaseEnd::wait(0, false, "locked"));
+            return Err(LeaseEnd::wait(0, None, "locked"));
         }
         if observed.rows.len() > 1 {
             return Err(LeaseEnd::Park(ParkReason {
@@ -537,7 +537,7 @@ impl RecordPlanner for Planner<'_> {
         }
         let unknown = |state| state == IntentState::Unknown;
         if observed.intents.iter().any(|intent| unknown(intent.state)) {
-            return Err(LeaseEnd::refresh(false, "unknown"));
+            return Err(LeaseEnd::refresh(0, None, "unknown"));
         }
         let facts = self.facts(observed);
         let plan = plan_record(&self.rules.mapping, &facts);

@@ -13,7 +13,7 @@ use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::planner::identity::KnownRecord;
-use crate::planner::policy::PARENT_WAITS_MAX;
+use crate::planner::policy::{Attempts, Cause, PARENT_WAITS_MAX};
 use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
@@ -151,7 +151,7 @@ fn lease() -> LeasedTask {
         record_id: RecordId(Uuid::nil()),
         token: FencingToken(7),
         generation: Generation(1),
-        attempt: 0,
+        attempts: Attempts::default(),
         needs_refresh: false,
         salesforce_id: None,
         external_id: "k-1".to_owned(),
@@ -331,7 +331,13 @@ fn a_locked_row_waits_without_counting() {
     };
     let end = end(&lease(), &record);
     assert!(
-        matches!(end, LeaseEnd::Later { counts: false, .. }),
+        matches!(
+            end,
+            LeaseEnd::Later {
+                cause: Some(Cause::RowBusy),
+                ..
+            }
+        ),
         "{end:?}"
     );
 }
@@ -347,14 +353,14 @@ fn an_unknown_parent_waits_then_parks() {
         .insert(name("ParentId"), remote_field(Value::text(PARENT)));
     match end(&lease(), &record) {
         LeaseEnd::Later {
-            counts: true,
+            cause: Some(Cause::Parent),
             awaits,
             ..
         } => assert_eq!(awaits, [PARENT]),
         end => panic!("{end:?}"),
     }
     let last = LeasedTask {
-        attempt: PARENT_WAITS_MAX,
+        attempts: Attempts::default().with(Cause::Parent, PARENT_WAITS_MAX),
         ..lease()
     };
     let reason = parked(&last, &record);

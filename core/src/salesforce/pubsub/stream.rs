@@ -361,6 +361,7 @@ fn ended_by(error: SalesforceError) -> StreamEnd {
         | Disposition::RefreshSession
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
+        | Disposition::WaitForOrg
         | Disposition::Park => StreamEnd::Refused(error),
     }
 }

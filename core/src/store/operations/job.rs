@@ -4,18 +4,20 @@ use async_trait::async_trait;
 
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::job_store::{
-    Control, DelayedWakeUp, NextWakeUp, StreamLease, StreamName, WritesSent,
+    Control, DelayedWakeUp, NewOutage, NextWakeUp, Outage, StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
-use crate::store::tables::{checkpoint, control, permit, task};
+use crate::store::error::corrupt;
+use crate::store::tables::{checkpoint, control, outage, permit, task};
 
 #[async_trait]
 impl JobStore for PgStore {
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
         let mut tx = self.begin().await?;
-        let control = control::read_control(&mut tx, tenant).await?;
+        let mut control = control::read_control(&mut tx, tenant).await?;
+        control.outage = outage::read_outage(&mut tx, tenant).await?;
         tx.rollback().await?;
         Ok(control)
     }
@@ -98,6 +100,24 @@ impl JobStore for PgStore {
         let mut tx = self.begin().await?;
         permit::free_permit(&mut tx, tenant, object, permit).await?;
         tx.commit().await
+    }
+
+    async fn note_outage(
+        &self,
+        tenant: &TenantId,
+        outage: &NewOutage,
+    ) -> Result<Outage, StoreError> {
+        let mut tx = self.begin().await?;
+        let noted = outage::note_outage(&mut tx, tenant, outage).await?;
+        tx.commit().await?;
+        noted.ok_or_else(|| corrupt("an outage was recorded without a result"))
+    }
+
+    async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let ended = outage::end_outage(&mut tx, tenant).await?;
+        tx.commit().await?;
+        Ok(ended)
     }
 
     async fn abandon_tasks(

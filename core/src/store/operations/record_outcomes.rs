@@ -11,7 +11,6 @@ use crate::model::intent::Intent;
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
-use crate::planner::policy::Obstacle;
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
 use crate::ports::apply_store::{
@@ -23,7 +22,7 @@ use crate::store::enum_text::enum_text;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::mapped_table::write::RowOutcome;
 use crate::store::operations::leased_record::LeasedRecord;
-use crate::store::operations::refused_row::{shortly, suppressed};
+use crate::store::operations::refused_row::{key_taken, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
 use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
@@ -85,8 +84,7 @@ impl BatchWrites {
     fn take(&mut self, mapped: &MappedObject, planner: &dyn RecordPlanner, record: LeasedRecord) {
         let planned = match (&record.plan, &record.row) {
             (Ok(_), Some(RowOutcome::KeyTaken)) => {
-                let reason = "a row with its key has appeared meanwhile";
-                let end = shortly(&record.lease, Obstacle::KeyTaken, reason);
+                let end = key_taken(mapped, &record.lease);
                 return self.end(record.lease, end);
             }
             (Ok(_), Some(RowOutcome::Suppressed)) => {

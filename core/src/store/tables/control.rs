@@ -57,6 +57,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
         paused: row.paused,
         org,
         needs_resync,
+        outage: None,
     })
 }
 
