@@ -74,7 +74,11 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        capture::postgres::capture(&self.job(tenant).await?, options).await
+        let job = self.job(tenant).await?;
+        capture::patiently(&job, options, async || {
+            capture::postgres::capture(&job, options).await
+        })
+        .await
     }
 
     /// Drains the tenant's change events (or its polling window) and reads objects that need a resync; then
@@ -90,8 +94,10 @@ impl SyncEngine {
             CaptureMode::Pubsub => OrgNeed::Events,
             CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
         };
-        job.with_org(needs, capture::salesforce(&job, options))
-            .await
+        let captured = capture::patiently(&job, options, async || {
+            capture::salesforce(&job, options).await
+        });
+        job.with_org(needs, captured).await
     }
 
     /// Records change events that the caller received and decoded. Durable when it returns.

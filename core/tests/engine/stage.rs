@@ -141,6 +141,26 @@ impl Stage {
         open(&self.database.url_as(role))
     }
 
+    /// Returns the URL of the database, as the superuser.
+    pub(crate) fn url_text(&self) -> &str {
+        self.database.url()
+    }
+
+    /// Returns the URL of the database as a secret.
+    pub(crate) fn url(&self) -> SecretString {
+        SecretString::from(self.database.url())
+    }
+
+    /// Returns the URL of the database as another role.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        self.database.url_as(role)
+    }
+
+    /// Returns the name of the database.
+    pub(crate) fn database_name(&self) -> &str {
+        self.database.name()
+    }
+
     /// Returns a name for a role that no other test uses.
     pub(crate) fn role(&self) -> String {
         format!("{}_app", self.database.name())
@@ -384,11 +404,7 @@ async fn create_tables(url: String) {
 }
 
 fn open(url: &str) -> PgStore {
-    let options = PgStoreOptions {
-        url: SecretString::from(url),
-        statement_cache: true,
-        connections_max: 4,
-    };
+    let options = PgStoreOptions::new(SecretString::from(url));
     PgStore::open(&options).unwrap()
 }
 

@@ -201,12 +201,8 @@ async fn migrate(url: &str) {
 
 /// Opens the store of a database.
 pub(crate) fn open(url: &str) -> PgStore {
-    PgStore::open(&PgStoreOptions {
-        url: SecretString::from(url),
-        statement_cache: true,
-        connections_max: 4,
-    })
-    .expect("the URL of a test database is valid")
+    PgStore::open(&PgStoreOptions::new(SecretString::from(url)))
+        .expect("the URL of a test database is valid")
 }
 
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
