@@ -42,6 +42,8 @@ create table syncline.sync_control (
     paused_at timestamptz,
     paused_reason text,
     organization_id text collate "C",
+    -- Our user in the org: known while the org cannot be reached.
+    user_id text collate "C",
     -- Increases when the org's id changes: positions and commit numbers of two epochs are never compared.
     org_epoch bigint not null default 0,
     -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
@@ -63,6 +65,27 @@ create table syncline.sync_outage (
     tries integer not null default 1,
     retry_at timestamptz not null,
     constraint sync_outage_pkey primary key (tenant)
+);
+
+-- The schema of each mapped object as Salesforce last described it: work that does not need the org goes on while
+-- it cannot be reached.
+create table syncline.sync_schema (
+    tenant text not null,
+    object text not null,
+    described jsonb not null,
+    described_at timestamptz not null default syncline.clock(),
+    constraint sync_schema_pkey primary key (tenant, object)
+);
+
+-- Mapped fields that one side lacks: a field that was deleted or hidden in Salesforce, a column that was dropped.
+-- Their changes are withheld, everything else goes on.
+create table syncline.sync_withheld_field (
+    tenant text not null,
+    object text not null,
+    field text not null,
+    problem text not null,
+    since timestamptz not null default syncline.clock(),
+    constraint sync_withheld_field_pkey primary key (tenant, object, field)
 );
 
 -- A stream has one owner and one position. The position is replaced by compare-and-set on its previous

@@ -30,7 +30,7 @@ use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
-use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, WakeUpPort};
+use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, StoreError, WakeUpPort};
 use system::{RandomIds, SystemClock};
 
 /// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
@@ -65,6 +65,31 @@ impl SyncEngine {
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn mapped_objects(&self, tenant: &TenantId) -> Result<Vec<MappedObject>, Error> {
         Ok(self.job(tenant).await?.mapped_objects().to_vec())
+    }
+
+    /// Fails if a side lacks a mapped field, and names the correction. The jobs go on without such fields; an
+    /// operator who installs a mapping wants to know.
+    pub async fn require_every_field(&self, tenant: &TenantId) -> Result<(), Error> {
+        for mapped in self.job(tenant).await?.mapped_objects() {
+            for (field, one) in &mapped.configured.fields {
+                if mapped.sync.fields.contains_key(field) {
+                    continue;
+                }
+                if !mapped.schema.fields.contains_key(field) {
+                    return Err(Error::UnknownField {
+                        tenant: tenant.clone(),
+                        object: mapped.sync.object.clone(),
+                        field: field.clone(),
+                    });
+                }
+                let table = &mapped.sync.table;
+                return Err(Error::Store(StoreError::Mapping(format!(
+                    "table {}.{} has no column {}, but the mapping names it",
+                    table.schema, table.table, one.column
+                ))));
+            }
+        }
+        Ok(())
     }
 
     /// Drains the tenant's outbox and wakes apply; then waits for more for `options.keep_polling`.
@@ -144,7 +169,9 @@ impl SyncEngine {
         deadline: Deadline,
     ) -> Result<ApplyReport, Error> {
         let permit_guard = LeaseGuard::permit(&self.shared, tenant, object, permit);
-        let report = apply::apply(&self.job(tenant).await?, object, permit, deadline).await?;
+        let job = self.job(tenant).await?;
+        let applied = apply::apply(&job, object, permit, deadline).await;
+        let report = applied.inspect_err(|_| job.tenant.doubt())?;
         permit_guard.disarm();
         Ok(report)
     }

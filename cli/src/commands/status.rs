@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 use syncline::ObjectSync;
-use syncline::ports::job_store::Outage;
+use syncline::ports::job_store::{Outage, WithheldField};
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
 use crate::outcome::{Outcome, Status, table};
@@ -62,6 +62,7 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
         }
     }
     problems.extend(status.outage.as_ref().map(outage_text));
+    problems.extend(status.withheld.iter().map(withheld_text));
     let oldest = status.outbox.oldest_seconds.unwrap_or_default();
     if oldest > OUTBOX_SECONDS_MAX {
         problems.push(format!(
@@ -86,6 +87,20 @@ fn outage_text(outage: &Outage) -> String {
         outage.code,
         outage.message,
         outage.tries
+    )
+}
+
+fn withheld_text(withheld: &WithheldField) -> String {
+    let since = withheld.since.map(|since| since.format("%F %T").to_string());
+    let field = match withheld.field.as_str() {
+        "" => "all fields",
+        field => field,
+    };
+    format!(
+        "changes of {} ({field}) are withheld since {}: {}",
+        withheld.object,
+        since.unwrap_or_default(),
+        withheld.problem
     )
 }
 

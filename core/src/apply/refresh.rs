@@ -58,6 +58,8 @@ pub(super) async fn refresh(
                 let wait_ms = report.org_wait_ms.unwrap_or_default();
                 Waits::ForOrg { wait_ms }
             } else {
+                // A field that was deleted or hidden makes every read of its object fail.
+                job.tenant.doubt();
                 Waits::Unreadable(&error)
             };
             release(job, mapped, unknown, waits, report).await?;

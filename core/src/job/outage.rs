@@ -49,6 +49,9 @@ impl Job<'_> {
         if let Err(Error::Salesforce(error) | Error::Stream(StreamEnd::Refused(error))) = &done {
             self.note_failure(error).await;
         }
+        if done.is_err() {
+            self.tenant.doubt();
+        }
         done
     }
 

@@ -1,13 +1,16 @@
 //! The store's calls that all jobs need: switches, streams, wake-ups, and ending leases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::cursor::SourceCursor;
-use crate::model::ids::{FencingToken, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{
+    ColumnName, FencingToken, ObjectName, OrgEpoch, SalesforceId, TableName, TenantId,
+};
+use crate::model::schema::ObjectSchema;
 
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
@@ -79,6 +82,19 @@ pub trait JobStore: Send + Sync {
     /// Ends the tenant's outage. Returns false if there was none.
     async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError>;
 
+    /// Returns the columns of a table; none if it does not exist.
+    async fn columns_of(&self, table: &TableName) -> Result<BTreeSet<ColumnName>, StoreError>;
+
+    /// Returns what was last known of the tenant's org and its objects.
+    async fn known_schemas(&self, tenant: &TenantId) -> Result<KnownSchemas, StoreError>;
+
+    /// Stores what is known now. If a withheld field has come back, plans every record of its object again.
+    async fn keep_schemas(
+        &self,
+        tenant: &TenantId,
+        schemas: &MappedSchemas,
+    ) -> Result<(), StoreError>;
+
     /// Ends leases whose worker gave up, as if they had expired. If writes may have been sent, a record
     /// with an open intent stays leased, because its write may still be on its way. Leases that were
     /// ended or lost are left alone.
@@ -126,6 +142,39 @@ impl Outage {
     pub fn holds(&self) -> bool {
         self.retry_in_ms > 0
     }
+}
+
+/// What was last known of a tenant's org.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KnownSchemas {
+    /// The org and our user in it.
+    pub org: Option<(SalesforceId, SalesforceId)>,
+    /// Its objects, as last described.
+    pub objects: BTreeMap<ObjectName, ObjectSchema>,
+}
+
+/// What is known now of a tenant's org.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MappedSchemas {
+    /// Our user.
+    pub user: SalesforceId,
+    /// The objects that were described now.
+    pub described: Vec<ObjectSchema>,
+    /// Every mapped field that a side lacks.
+    pub withheld: Vec<WithheldField>,
+}
+
+/// A mapped field that a side lacks: its changes are withheld.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldField {
+    /// The object.
+    pub object: String,
+    /// The field; empty if it is the whole object.
+    pub field: String,
+    /// What is wrong, and how to mend it.
+    pub problem: String,
+    /// Since when.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// An outage to record.

@@ -26,6 +26,9 @@ pub trait SalesforcePort: Send + Sync {
     /// Drops a cached describe, after an error that contradicts it.
     fn forget_schema(&self, object: &ObjectName);
 
+    /// Takes over a schema that was described before, while the org cannot describe the object.
+    fn know_schema(&self, schema: &ObjectSchema);
+
     /// Performs the writes, batched by lane, with several concurrent calls. Returns one outcome per write,
     /// in order. Never repeats a write with an unknown outcome. `timeout` limits every call; it is shorter
     /// than the rest of the lease.

@@ -17,5 +17,6 @@ pub(crate) mod outage;
 pub(crate) mod outbox;
 pub(crate) mod permit;
 pub(crate) mod rules;
+pub(crate) mod schema;
 pub(crate) mod seen;
 pub(crate) mod task;

@@ -210,6 +210,12 @@ impl LocalOrg {
         self.control("POST", "schema", &order);
     }
 
+    /// Restricts what our user sees and may do, instead of earlier restrictions.
+    pub(crate) fn restrict(&self, mut restrictions: Json) {
+        restrictions["user"] = json!(local::INTEGRATION_USER);
+        self.control("POST", "permissions", &restrictions);
+    }
+
     /// Ends every session.
     pub(crate) fn expire_sessions(&self) {
         self.control("POST", "sessions/expire", &json!({}));

@@ -38,3 +38,4 @@ mod stage;
 mod streams;
 mod unseen_fields;
 mod wake_ups;
+mod withheld;

@@ -403,6 +403,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
                 ),
             ]),
         }),
+        configured: Arc::new(sync.clone()),
         sync: Arc::new(sync),
         organization_id: SalesforceId::parse("00D000000000001AAA").expect("an id"),
         org_epoch: OrgEpoch(0),

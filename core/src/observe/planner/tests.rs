@@ -67,6 +67,7 @@ fn mapped() -> MappedObject {
     };
     MappedObject {
         sync: Arc::new(config.tenants[&tenant].objects[0].clone()),
+        configured: Arc::new(config.tenants[&tenant].objects[0].clone()),
         schema: Arc::new(schema),
         organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
         org_epoch: OrgEpoch(1),

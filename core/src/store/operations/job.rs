@@ -1,16 +1,20 @@
 //! [`JobStore`] on Postgres: switches, streams, wake-up permits, leases of a worker that gave up.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
-use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{ColumnName, ObjectName, OrgEpoch, SalesforceId, TableName, TenantId};
 use crate::ports::job_store::{
-    Control, DelayedWakeUp, NewOutage, NextWakeUp, Outage, StreamLease, StreamName, WritesSent,
+    Control, DelayedWakeUp, KnownSchemas, MappedSchemas, NewOutage, NextWakeUp, Outage,
+    StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::error::corrupt;
-use crate::store::tables::{checkpoint, control, outage, permit, task};
+use crate::store::mapped_table::columns::read_columns;
+use crate::store::tables::{checkpoint, control, outage, permit, schema, task};
 
 #[async_trait]
 impl JobStore for PgStore {
@@ -99,6 +103,30 @@ impl JobStore for PgStore {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         permit::free_permit(&mut tx, tenant, object, permit).await?;
+        tx.commit().await
+    }
+
+    async fn columns_of(&self, table: &TableName) -> Result<BTreeSet<ColumnName>, StoreError> {
+        let mut tx = self.begin().await?;
+        let columns = read_columns(&mut tx, table).await?;
+        tx.rollback().await?;
+        Ok(columns.into_iter().map(|column| column.name).collect())
+    }
+
+    async fn known_schemas(&self, tenant: &TenantId) -> Result<KnownSchemas, StoreError> {
+        let mut tx = self.begin().await?;
+        let known = schema::known_schemas(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(known)
+    }
+
+    async fn keep_schemas(
+        &self,
+        tenant: &TenantId,
+        schemas: &MappedSchemas,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        schema::keep_schemas(&mut tx, tenant, schemas).await?;
         tx.commit().await
     }
 
