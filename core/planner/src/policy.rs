@@ -8,8 +8,8 @@ pub mod attempts;
 pub mod delete_guard;
 
 pub use self::attempts::{
-    ATTEMPTS_MAX, Attempts, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Cause, PARENT_WAITS_MAX,
-    VALUE_WAITS_MAX,
+    ATTEMPTS_MAX, Attempts, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Cause, LOOKUP_WAITS_MAX,
+    PARENT_WAITS_MAX, VALUE_WAITS_MAX,
 };
 
 use crate::model::ids::{FieldName, RecordId};
@@ -50,6 +50,8 @@ pub enum Obstacle {
     WriteRefused(Disposition),
     /// The parent that it references does not exist yet, on either side.
     MissingParent,
+    /// A lookup points to a record that is not synchronised, perhaps not yet.
+    UnknownLookup,
     /// Another transaction has locked its row.
     RowLocked,
     /// Another transaction wrote its row at the same moment.
@@ -86,6 +88,7 @@ impl Obstacle {
                 | Disposition::RefreshSession => None,
             },
             Self::MissingParent => Some(Cause::Parent),
+            Self::UnknownLookup => Some(Cause::Lookup),
             Self::RowLocked | Self::RowContended => Some(Cause::RowBusy),
             Self::KeyTaken => Some(Cause::KeyTaken),
             Self::ValueTaken => Some(Cause::ValueTaken),
@@ -158,6 +161,7 @@ pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
         Obstacle::RowRefused | Obstacle::WriteRefused(Disposition::Park) => return NextStep::Park,
         Obstacle::WriteRefused(_)
         | Obstacle::MissingParent
+        | Obstacle::UnknownLookup
         | Obstacle::RowLocked
         | Obstacle::RowContended
         | Obstacle::KeyTaken
@@ -185,6 +189,7 @@ pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
         Cause::Changed | Cause::Unknown => NextStep::Refresh { delay_ms, cause },
         Cause::Refused
         | Cause::Parent
+        | Cause::Lookup
         | Cause::RowBusy
         | Cause::KeyTaken
         | Cause::ValueTaken
@@ -203,6 +208,14 @@ pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
 /// record is not the cause, so it is never parked for it.
 pub fn unreadable_wait(tries: Tries<'_>) -> (i64, Cause) {
     let cause = Cause::Unreadable;
+    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
+    (wait_ms, cause)
+}
+
+/// Returns how long a record waits until a lookup is tried again that was withheld, and what the attempt counts
+/// as. Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
+pub fn withheld_lookup_wait(tries: Tries<'_>) -> (i64, Cause) {
+    let cause = Cause::Lookup;
     let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
     (wait_ms, cause)
 }

@@ -139,6 +139,7 @@ mod tests {
             },
             salesforce_id: None,
             withheld: Vec::new(),
+            awaits: Vec::new(),
             routable: Routable {
                 at_rest: None,
                 contested: false,

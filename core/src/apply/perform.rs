@@ -196,6 +196,7 @@ async fn settle(
                 ),
             ),
             withheld: intended.withheld.clone(),
+            awaits: intended.awaits.clone(),
         })
         .collect();
     for settlement in &settlements {

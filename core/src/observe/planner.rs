@@ -24,8 +24,8 @@ use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, Pos
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
-    Invalid, MappedField, Unplannable, is_soft_deleted, mapped_fields, postgres_side, row_content,
-    salesforce_side, unreadable_fields, wire_columns,
+    Invalid, MappedField, is_soft_deleted, mapped_fields, postgres_side, row_content,
+    salesforce_side, unknown_lookup, unreadable_fields, wire_columns,
 };
 
 /// Returns whether the row has a value for a field that the Salesforce record has not shown yet. A create
@@ -104,13 +104,23 @@ impl<'a> ObjectPlanner<'a> {
             return Err(end);
         }
         let link = &observed.known.link;
-        let sides = postgres_side(self.mapped, &self.fields, observed).and_then(|postgres| {
-            let salesforce = salesforce_side(&self.fields, &link.remote_state, &observed.parents)?;
-            Ok((postgres, salesforce))
-        });
-        let ((mut postgres, invalid), mut salesforce) =
-            sides.map_err(|unplannable| self.unplannable(lease, observed, &unplannable))?;
-        let unreadable = unreadable_fields(self.mapped, &link.remote_state);
+        let (mut postgres, invalid) = postgres_side(self.mapped, &self.fields, observed)
+            .map_err(|unplannable| LeaseEnd::Park(unplannable.park_reason(self.mapped)))?;
+        let (mut salesforce, unknown) =
+            salesforce_side(&self.fields, &link.remote_state, &observed.parents);
+        let awaits = unknown_parents(&self.fields, observed);
+        if !unknown.is_empty()
+            && observed.rows.is_empty()
+            && let Some(end) = Self::wait_for_parents(lease)
+        {
+            return Err(end.awaiting(awaits));
+        }
+        let mut unreadable = unreadable_fields(self.mapped, &link.remote_state);
+        unreadable.extend(
+            unknown
+                .iter()
+                .map(|field| unknown_lookup(self.mapped, field)),
+        );
         for side in [&mut postgres, &mut salesforce] {
             side.fields.retain(|id, _| {
                 let name = Some(self.mapping().name(*id));
@@ -136,6 +146,7 @@ impl<'a> ObjectPlanner<'a> {
             facts,
             rules: Arc::clone(&self.rules),
             withheld,
+            awaits,
         })
     }
 
@@ -201,23 +212,11 @@ impl<'a> ObjectPlanner<'a> {
             })
     }
 
-    fn unplannable(
-        &self,
-        lease: &LeasedTask,
-        observed: &ObservedRecord,
-        unplannable: &Unplannable,
-    ) -> LeaseEnd {
-        let waits = match unplannable {
-            Unplannable::InvalidExternalId(_) => None,
-            Unplannable::UnknownParent { .. } => {
-                let reason = "the record it points to is not known yet";
-                wait(lease, Obstacle::MissingParent, reason)
-            }
-        };
-        match waits {
-            Some(end) => end.awaiting(unknown_parents(&self.fields, observed)),
-            None => LeaseEnd::Park(unplannable.park_reason(self.mapped)),
-        }
+    /// Returns a wait for the parents of a row that does not exist yet: its table may not take it without them, and
+    /// they usually come soon. After some waits it is written without those lookups.
+    fn wait_for_parents(lease: &LeasedTask) -> Option<LeaseEnd> {
+        let reason = "the record it points to is not known yet";
+        wait(lease, Obstacle::UnknownLookup, reason)
     }
 
     /// Returns the plan's write to the row, in wire form.

@@ -127,6 +127,8 @@ pub struct PlannedRecord {
     /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
     /// the others go on.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups, by any key: their creation wakes the record.
+    pub awaits: Vec<String>,
 }
 
 /// A write to a row, values raw for `jsonb_populate_record`.
@@ -178,6 +180,8 @@ pub struct IntendedWrite {
     pub salesforce_id: Option<SalesforceId>,
     /// Fields that are parked once the write is made.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups.
+    pub awaits: Vec<String>,
     /// The plan as its lane sees it, which is chosen among all writes of the round.
     pub routable: Routable,
     /// When the record last changed in Salesforce, as far as it was seen.
@@ -195,6 +199,8 @@ pub struct Settlement {
     pub outcome: SettledOutcome,
     /// Fields that could not be written with it: they stop the record now, unless new work came.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups.
+    pub awaits: Vec<String>,
 }
 
 /// What is known of a remote write, and what follows.

@@ -124,6 +124,9 @@ pub struct ObservedRecord {
     pub refused: Vec<RefusedValue>,
 }
 
+/// The code of a lookup whose parent is not synchronised.
+pub const MISSING_PARENT: &str = "missing_parent";
+
 /// Why a record or field is parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkReason {

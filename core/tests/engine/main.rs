@@ -19,6 +19,7 @@ mod first_contact;
 mod hostile_rows;
 mod identity;
 mod local_org;
+mod lookups;
 mod mapping;
 mod mass_edits;
 mod one_side;

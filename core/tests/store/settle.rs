@@ -29,6 +29,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
             intent_id: intent.intent_id,
             outcome: outcome.clone(),
             withheld: Vec::new(),
+            awaits: Vec::new(),
         })
         .collect();
     world

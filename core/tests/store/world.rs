@@ -232,6 +232,7 @@ pub(crate) fn applied(
         intent_id,
         outcome: SettledOutcome::Applied { salesforce_id },
         withheld: Vec::new(),
+        awaits: Vec::new(),
     }
 }
 
@@ -553,6 +554,7 @@ impl RecordPlanner for Planner<'_> {
             rules: Arc::clone(&self.rules),
             plan,
             withheld: Vec::new(),
+            awaits: Vec::new(),
         })
     }
 

@@ -19,6 +19,8 @@ pub enum Cause {
     Changed,
     /// A parent does not exist yet.
     Parent,
+    /// The parent that a lookup points to is not synchronised.
+    Lookup,
     /// Another transaction has locked, writes or renames the row.
     RowBusy,
     /// A row with the record's key appears each time it is inserted.
@@ -58,6 +60,9 @@ pub const PARENT_WAITS_MAX: u32 = 10;
 
 /// Waits for another row to release a unique value, after which the value's field is parked.
 pub const VALUE_WAITS_MAX: u32 = 4;
+
+/// Waits for the parent of a new row, after which the row is written without that lookup.
+pub const LOOKUP_WAITS_MAX: u32 = 4;
 
 /// Shortest wait between two attempts.
 pub const BACKOFF_MS_MIN: i64 = 1_000;
@@ -102,6 +107,7 @@ impl Cause {
             // A read shows what is there; only a record that fails again has to wait for it.
             Self::Unknown | Self::Changed | Self::Abandoned => at_once_first,
             Self::Parent | Self::Referenced => limits(PARENT_WAITS_MAX),
+            Self::Lookup => limits(LOOKUP_WAITS_MAX),
             Self::ValueTaken => limits(VALUE_WAITS_MAX),
             Self::KeyTaken => Limits {
                 wait_ms_min: ROW_BUSY_MS_MIN,
@@ -181,11 +187,12 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const EVERY_CAUSE: [Cause; 12] = [
+    const EVERY_CAUSE: [Cause; 13] = [
         Cause::Refused,
         Cause::Unknown,
         Cause::Changed,
         Cause::Parent,
+        Cause::Lookup,
         Cause::RowBusy,
         Cause::KeyTaken,
         Cause::ValueTaken,

@@ -13,7 +13,7 @@ use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::planner::identity::KnownRecord;
-use crate::planner::policy::{Attempts, Cause, PARENT_WAITS_MAX};
+use crate::planner::policy::{Attempts, Cause, LOOKUP_WAITS_MAX};
 use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
@@ -344,7 +344,7 @@ fn a_locked_row_waits_without_counting() {
 }
 
 #[test]
-fn an_unknown_parent_waits_then_parks() {
+fn unknown_parent_withholds_its_lookup_alone() {
     let mut record = agreed();
     record
         .known
@@ -352,21 +352,28 @@ fn an_unknown_parent_waits_then_parks() {
         .remote_state
         .fields
         .insert(name("ParentId"), remote_field(Value::text(PARENT)));
+    let withheld = planned(&record);
+    assert_eq!(withheld.awaits, [PARENT]);
+    assert_eq!(withheld.withheld[0].code, "missing_parent");
+    assert_eq!(withheld.withheld[0].field, Some(name("ParentId")));
+
+    // A row that does not exist yet waits for its parent first.
+    record.rows.clear();
     match end(&lease(), &record) {
         LeaseEnd::Later {
-            cause: Some(Cause::Parent),
+            cause: Some(Cause::Lookup),
             awaits,
             ..
         } => assert_eq!(awaits, [PARENT]),
         end => panic!("{end:?}"),
     }
     let last = LeasedTask {
-        attempts: Attempts::default().with(Cause::Parent, PARENT_WAITS_MAX),
+        attempts: Attempts::default().with(Cause::Lookup, LOOKUP_WAITS_MAX),
         ..lease()
     };
-    let reason = parked(&last, &record);
-    assert_eq!(reason.code, "missing_parent");
-    assert_eq!(reason.field, Some(name("ParentId")));
+    let mapped = mapped();
+    let decided = ObjectPlanner::new(&mapped).plan(&last, &record);
+    assert_eq!(decided.unwrap().awaits, [PARENT]);
 }
 
 #[test]

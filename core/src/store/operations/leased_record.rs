@@ -8,7 +8,7 @@ use crate::planner::policy::{Cause, Obstacle};
 use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
-use crate::store::error::RowRefusal;
+use crate::store::error::{RefusalKind, RowRefusal};
 use crate::store::mapped_table::fit::fit_columns;
 use crate::store::mapped_table::keys::RowChange;
 use crate::store::mapped_table::read::FoundRows;
@@ -108,8 +108,23 @@ impl LeasedRecord {
 
     /// Ends its lease because Postgres refused its row.
     pub(super) fn refuse(&mut self, mapped: &MappedObject, refusal: &RowRefusal) {
-        let parents = self.observed.parents.values();
-        self.plan = Err(refused_row(mapped, &self.lease, parents, refusal));
+        let awaits = match &self.plan {
+            Ok(planned) => planned.awaits.as_slice(),
+            Err(_) => &[],
+        };
+        // A row that a constraint refuses without its withheld lookup waits for the parent.
+        let lacks_parent = !awaits.is_empty() && refusal.kind == RefusalKind::ConstraintRejected;
+        let kind = match lacks_parent {
+            true => RefusalKind::ParentMissing,
+            false => refusal.kind,
+        };
+        let refusal = RowRefusal {
+            kind,
+            ..refusal.clone()
+        };
+        let parents = self.observed.parents.values().chain(awaits);
+        let end = refused_row(mapped, &self.lease, parents, &refusal);
+        self.plan = Err(end);
     }
 
     /// Returns the planned write to its row, if there is one.

@@ -20,7 +20,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
-use crate::store::operations::record_outcomes::{end_agreement, withheld_fields};
+use crate::store::operations::record_outcomes::{end_agreement, withheld_end, withheld_fields};
 use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
@@ -209,9 +209,9 @@ impl Settling<'_> {
             SettledOutcome::Applied { salesforce_id } => {
                 match (
                     self.applied(intent, salesforce_id),
-                    withheld_fields(&one.withheld),
+                    withheld_end(&one.lease, &one.withheld, &one.awaits),
                 ) {
-                    (LeaseEnd::Done { again: false }, Some(reason)) => LeaseEnd::Park(reason),
+                    (LeaseEnd::Done { again: false }, Some(withheld)) => withheld,
                     (end, _) => end,
                 }
             }
