@@ -1,8 +1,10 @@
 //! Decides what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
+use crate::model::intent::Intent;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
+use crate::ports::record::MISSING_PARENT;
 use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 
 /// Returns what a write's outcome means for its record. A write cannot do without the field of the
@@ -75,7 +77,31 @@ fn refused(
             delay_ms,
             cause,
         },
+        NextStep::Park if disposition == Disposition::WaitForParent => {
+            without_lookups(refusal, tried, external_id, tries)
+        }
         NextStep::Park => SettledOutcome::Park { refusal },
+    }
+}
+
+/// Returns the outcome of a write whose parent does not come: the lookups that point to it are withheld, if the
+/// refusal names them.
+fn without_lookups(
+    refusal: Refusal,
+    tried: &IntendedWrite,
+    external_id: &FieldName,
+    tries: Tries<'_>,
+) -> SettledOutcome {
+    let Intent { action, fields, .. } = &tried.intent;
+    match withheld(*action, fields, &refusal.fields, external_id, tries.before) {
+        Some(fields) => SettledOutcome::Withhold {
+            refusal: Refusal {
+                code: MISSING_PARENT.to_owned(),
+                ..refusal
+            },
+            fields,
+        },
+        None => SettledOutcome::Park { refusal },
     }
 }
 
@@ -87,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
-    use crate::model::intent::{Intent, IntentState, WriteAction};
+    use crate::model::intent::{IntentState, WriteAction};
     use crate::model::value::Value;
     use crate::planner::policy::{ATTEMPTS_MAX, Attempts, Cause};
     use crate::planner::route::Routable;

@@ -163,6 +163,35 @@ async fn note_availability(job: &Job<'_>, outcomes: &[WriteOutcome], report: &mu
     }
 }
 
+/// Adds the lookups to a refusal for a missing parent: it names only the parent's external id.
+fn naming_lookups(
+    mapped: &MappedObject,
+    intended: &IntendedWrite,
+    outcome: WriteOutcome,
+) -> WriteOutcome {
+    let WriteOutcome::Refused(mut refusal) = outcome else {
+        return outcome;
+    };
+    if refusal.disposition == Disposition::WaitForParent && refusal.fields.is_empty() {
+        let is_lookup = |name: &FieldName| {
+            let field = mapped.sync.fields.get(name);
+            field.is_some_and(|field| field.references.is_some())
+        };
+        let is_named = |value: &Value| match value {
+            Value::Text(parent) => refusal.message.contains(&format!(": {parent} not found")),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => false,
+        };
+        refusal.fields = intended
+            .intent
+            .fields
+            .iter()
+            .filter(|(name, value)| is_lookup(name) && is_named(value))
+            .map(|(name, _)| name.to_string())
+            .collect();
+    }
+    WriteOutcome::Refused(refusal)
+}
+
 fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
     let refusal = Refusal {
         code: code.to_owned(),
@@ -187,7 +216,7 @@ async fn settle(
             lease: intended.lease.clone(),
             intent_id: intended.intent.intent_id,
             outcome: settled(
-                outcome,
+                naming_lookups(batch.mapped, intended, outcome),
                 intended,
                 &batch.mapped.sync.external_id.field,
                 (

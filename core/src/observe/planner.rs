@@ -20,7 +20,9 @@ use crate::planner::mapping::Mapping;
 use crate::planner::policy::{Cause, NextStep, Obstacle, Tries, decide};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
-use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use crate::ports::record::{
+    LeaseEnd, LeasedTask, MISSING_PARENT, ObservedRecord, ParkReason, PostgresRow,
+};
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
@@ -108,7 +110,7 @@ impl<'a> ObjectPlanner<'a> {
             .map_err(|unplannable| LeaseEnd::Park(unplannable.park_reason(self.mapped)))?;
         let (mut salesforce, unknown) =
             salesforce_side(&self.fields, &link.remote_state, &observed.parents);
-        let awaits = unknown_parents(&self.fields, observed);
+        let mut awaits = unknown_parents(&self.fields, observed);
         if !unknown.is_empty()
             && observed.rows.is_empty()
             && let Some(end) = Self::wait_for_parents(lease)
@@ -136,6 +138,7 @@ impl<'a> ObjectPlanner<'a> {
         }
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
+        awaits.extend(refused_parents(observed));
         Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
@@ -452,6 +455,18 @@ fn refresh_first(lease: &LeasedTask) -> LeaseEnd {
     let jitter = Tries::of(lease.record_id, &lease.attempts).jitter;
     let delay_ms = cause.limits().wait_ms(lease.attempts.of(cause), jitter);
     LeaseEnd::refresh(delay_ms, Some(cause), "it is refreshed first")
+}
+
+/// Returns the external ids of parents that Salesforce did not know in earlier attempts.
+fn refused_parents(observed: &ObservedRecord) -> impl Iterator<Item = String> {
+    observed
+        .refused
+        .iter()
+        .filter(|one| one.reason.code == MISSING_PARENT)
+        .filter_map(|one| match &one.value {
+            Value::Text(parent) => Some(parent.clone()),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => None,
+        })
 }
 
 /// Returns the Salesforce ids of the record's parents that have no link yet.

@@ -55,3 +55,37 @@ async fn lookup_of_a_filtered_out_parent_is_withheld_alone() {
     );
     assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
 }
+
+#[tokio::test]
+async fn lookup_to_a_row_that_does_not_exist_is_withheld_alone() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    stage
+        .sql(
+            "insert into contact (external_id, last_name, account_external_id)
+            values ('c-1', 'Lee', 'a-1')",
+        )
+        .await;
+    for _ in 0..14 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let there = "select LastName, Account.External_Id__c from Contact";
+    assert_eq!(stage.org.query(there)[0]["LastName"], json!("Lee"));
+    assert_eq!(
+        stage
+            .rows("select state, code from syncline.sync_task")
+            .await,
+        [json!({"state": "ready", "code": "missing_parent"})]
+    );
+
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.org.query(there)[0]["Account"]["External_Id__c"],
+        json!("a-1")
+    );
+}

@@ -96,8 +96,8 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
 }
 
 /// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
-/// on. May also wake another tenant's record; harmless. The next wait for a parent does not count, so that a task
-/// woken without need is not closer to parking.
+/// on. May also wake another tenant's record; harmless. Their attempts start anew: a lookup that was withheld is sent
+/// again, and a task woken without need is not closer to parking.
 pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {
         return Ok(());
@@ -107,9 +107,7 @@ pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), S
         sqlx::query(
             "update syncline.sync_task as task
             set due_at = syncline.clock(),
-                attempts = task.attempts || jsonb_build_object(
-                    'parent', greatest((task.attempts ->> 'parent')::integer - 1, 0)
-                ),
+                attempts = '{}',
                 awaits = null,
                 updated_at = syncline.clock()
             from (
