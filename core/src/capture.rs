@@ -103,11 +103,14 @@ const OUT_OF_REACH_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Runs a capture again while Postgres is out of reach, within the capture's own time. What was not committed is
 /// read again from the stored position.
-pub(crate) async fn patiently(
+pub(crate) async fn patiently<F>(
     job: &Job<'_>,
     options: &CaptureOptions,
-    capture: impl AsyncFn() -> Result<CaptureReport, Error>,
-) -> Result<CaptureReport, Error> {
+    capture: impl Fn() -> F,
+) -> Result<CaptureReport, Error>
+where
+    F: Future<Output = Result<CaptureReport, Error>>,
+{
     let mut pause = OUT_OF_REACH_PAUSE_MIN;
     loop {
         let done = capture().await;

@@ -99,11 +99,8 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = self.job(tenant).await?;
-        capture::patiently(&job, options, async || {
-            capture::postgres::capture(&job, options).await
-        })
-        .await
+        let job = &self.job(tenant).await?;
+        capture::patiently(job, options, || capture::postgres::capture(job, options)).await
     }
 
     /// Drains the tenant's change events (or its polling window) and reads objects that need a resync; then
@@ -114,14 +111,12 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = self.job(tenant).await?;
+        let job = &self.job(tenant).await?;
         let needs = match job.tenant.config.capture {
             CaptureMode::Pubsub => OrgNeed::Events,
             CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
         };
-        let captured = capture::patiently(&job, options, async || {
-            capture::salesforce(&job, options).await
-        });
+        let captured = capture::patiently(job, options, || capture::salesforce(job, options));
         job.with_org(needs, captured).await
     }
 

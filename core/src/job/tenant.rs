@@ -125,8 +125,8 @@ impl Tenant {
         }
         for withheld in &loaded.withheld {
             tracing::error!(
-                tenant = %tenant, object = withheld.object, field = withheld.field,
-                problem = withheld.problem,
+                tenant = %tenant, object = %withheld.object, field = %withheld.field,
+                problem = %withheld.problem,
                 "changes of a mapped field are withheld; everything else goes on"
             );
         }

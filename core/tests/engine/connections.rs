@@ -63,7 +63,7 @@ async fn half_open_connection_costs_one_call_not_an_invocation() {
     let stage = Stage::open().await;
     let proxy = Proxy::before(stage.url_text()).await;
     let store = PgStore::open(&PgStoreOptions {
-        answer_max: Duration::from_millis(300),
+        answer_max: Duration::from_secs(2),
         ..PgStoreOptions::new(SecretString::from(proxy.url()))
     })
     .unwrap();
