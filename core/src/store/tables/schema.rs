@@ -10,6 +10,7 @@ use crate::model::schema::ObjectSchema;
 use crate::ports::StoreError;
 use crate::ports::job_store::{KnownSchemas, MappedSchemas, WithheldField};
 use crate::store::error::corrupt;
+use crate::store::tables::task::work_for;
 use crate::store::transaction::{Tx, recordset};
 
 #[derive(sqlx::FromRow)]
@@ -102,11 +103,11 @@ pub(crate) async fn keep_schemas(
         .bind(described),
     )
     .await?;
-    tx.run(
-        "ending what is withheld no more",
-        sqlx::query(
-            "with ended as (
-                delete from syncline.sync_withheld_field as known
+    let ended: Vec<String> = tx
+        .values(
+            "ending what is withheld no more",
+            sqlx::query_scalar(
+                "delete from syncline.sync_withheld_field as known
                 where known.tenant = $1
                 and not exists (
                     select
@@ -114,24 +115,25 @@ pub(crate) async fn keep_schemas(
                     where now.object = known.object
                     and now.field = known.field
                 )
-                returning known.object
+                returning known.object",
             )
-            insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh)
-            select link.record_id, link.tenant, link.object, true
-            from syncline.sync_link as link
-            where link.tenant = $1
-            and link.object in (select object from ended)
-            order by link.record_id
-            -- A record that has work is planned again anyway, after a refresh.
-            on conflict (record_id) do update
-            set needs_refresh = true,
-                generation = task.generation + 1,
-                updated_at = syncline.clock()",
+            .bind(tenant.as_str())
+            .bind(recordset(&schemas.withheld)),
         )
-        .bind(tenant.as_str())
-        .bind(recordset(&schemas.withheld)),
-    )
-    .await?;
+        .await?;
+    if !ended.is_empty() {
+        let records = "select record_id, true as needs_refresh, null::bigint as xid
+            from syncline.sync_link
+            where tenant = $1
+            and object = any($2)";
+        tx.run(
+            "planning records again whose field came back",
+            sqlx::query(work_for(records))
+                .bind(tenant.as_str())
+                .bind(ended),
+        )
+        .await?;
+    }
     tx.run(
         "withholding fields",
         sqlx::query(
