@@ -230,6 +230,18 @@ impl Loaded {
         columns: &BTreeSet<ColumnName>,
     ) -> ObjectSync {
         let mut usable = sync.clone();
+        let withhold = |field: String, problem: String| WithheldField {
+            object: sync.object.to_string(),
+            field,
+            problem,
+            since: None,
+        };
+        if columns.is_empty() {
+            let table = format!("{}.{}", sync.table.schema, sync.table.table);
+            let problem = format!("table {table} does not exist or is hidden from our role");
+            self.withheld.push(withhold(String::new(), problem));
+            return usable;
+        }
         let key = &sync.external_id;
         let fields = sync.fields.iter().map(|(field, one)| (field, &one.column));
         for (field, column) in fields.chain([(&key.field, &key.column)]) {
@@ -250,12 +262,7 @@ impl Loaded {
             if field != &key.field {
                 usable.fields.remove(field);
             }
-            self.withheld.push(WithheldField {
-                object: sync.object.to_string(),
-                field: field.to_string(),
-                problem,
-                since: None,
-            });
+            self.withheld.push(withhold(field.to_string(), problem));
         }
         usable
     }

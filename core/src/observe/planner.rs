@@ -110,7 +110,10 @@ impl<'a> ObjectPlanner<'a> {
             .map_err(|unplannable| LeaseEnd::Park(unplannable.park_reason(self.mapped)))?;
         let (mut salesforce, unknown) =
             salesforce_side(&self.fields, &link.remote_state, &observed.parents);
-        let mut awaits = unknown_parents(&self.fields, observed);
+        let mut awaits = match unknown.is_empty() {
+            true => Vec::new(),
+            false => unknown_parents(&self.fields, observed),
+        };
         if !unknown.is_empty()
             && observed.rows.is_empty()
             && let Some(end) = Self::wait_for_parents(lease)
