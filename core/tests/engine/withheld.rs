@@ -8,6 +8,7 @@ use syncline::capture::CaptureOptions;
 use syncline::engine::SyncEngine;
 use syncline::model::ids::ObjectName;
 
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
 /// A fault that lasts until it is ended.
@@ -27,7 +28,8 @@ async fn with_account() -> (Stage, String) {
 /// A worker that reads schemas and tables anew.
 fn new_worker(stage: &Stage) -> SyncEngine {
     let client = Arc::new(stage.org.client());
-    stage.worker("second", Arc::new(stage.store.clone()), client)
+    let salesforce = PausingSalesforce::new(client, &stage.org, PauseAt::Never);
+    stage.worker("second", Arc::new(stage.store.clone()), salesforce)
 }
 
 /// Runs every job some times.
