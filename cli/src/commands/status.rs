@@ -91,7 +91,9 @@ fn outage_text(outage: &Outage) -> String {
 }
 
 fn withheld_text(withheld: &WithheldField) -> String {
-    let since = withheld.since.map(|since| since.format("%F %T").to_string());
+    let since = withheld
+        .since
+        .map(|since| since.format("%F %T").to_string());
     let field = match withheld.field.as_str() {
         "" => "all fields",
         field => field,

@@ -103,6 +103,32 @@ pub(crate) async fn keep_schemas(
         .bind(described),
     )
     .await?;
+    end_withheld(tx, tenant, schemas).await?;
+    tx.run(
+        "withholding fields",
+        sqlx::query(
+            "insert into syncline.sync_withheld_field as known (tenant, object, field, problem)
+            select $1, object, field, problem
+            from jsonb_to_recordset($2) as now (object text, field text, problem text)
+            order by object, field
+            -- It stays since when it began.
+            on conflict (tenant, object, field) do update
+            set problem = excluded.problem
+            where known.problem <> excluded.problem",
+        )
+        .bind(tenant.as_str())
+        .bind(recordset(&schemas.withheld)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends what is withheld no more, and plans the records of those objects again.
+async fn end_withheld(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    schemas: &MappedSchemas,
+) -> Result<(), StoreError> {
     let ended: Vec<String> = tx
         .values(
             "ending what is withheld no more",
@@ -134,22 +160,6 @@ pub(crate) async fn keep_schemas(
         )
         .await?;
     }
-    tx.run(
-        "withholding fields",
-        sqlx::query(
-            "insert into syncline.sync_withheld_field as known (tenant, object, field, problem)
-            select $1, object, field, problem
-            from jsonb_to_recordset($2) as now (object text, field text, problem text)
-            order by object, field
-            -- It stays since when it began.
-            on conflict (tenant, object, field) do update
-            set problem = excluded.problem
-            where known.problem <> excluded.problem",
-        )
-        .bind(tenant.as_str())
-        .bind(recordset(&schemas.withheld)),
-    )
-    .await?;
     Ok(())
 }
 
