@@ -220,8 +220,7 @@ impl Subscription {
                 break;
             }
         }
-        let events = self.waiting.drain(..batch.events);
-        let last = events.last();
+        let last = self.waiting.drain(..batch.events).next_back();
         let position = match (self.waiting.is_empty(), last) {
             (false, Some(last)) => last.replay_id,
             (_, _) => self.after_waiting.clone(),
