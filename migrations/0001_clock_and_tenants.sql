@@ -44,12 +44,50 @@ create table syncline.sync_control (
     organization_id text collate "C",
     -- The login leads to this org instead: nothing is done until a person adopts it or the login is corrected.
     other_organization_id text collate "C",
+    -- Our user in the org: known while the org cannot be reached.
+    user_id text collate "C",
     -- Increases when the org's id changes: positions and commit numbers of two epochs are never compared.
     org_epoch bigint not null default 0,
     -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
     clock_skew_ms bigint not null default 0,
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_control_pkey primary key (tenant)
+);
+
+-- Why a tenant's org cannot be used, while it cannot: a refused sign-in, a spent quota, maintenance. It concerns
+-- every record alike, so it is kept here and counts as no record's attempt.
+create table syncline.sync_outage (
+    tenant text not null,
+    code text not null,
+    message text not null,
+    -- Only the API calls are spent: events still arrive.
+    quota boolean not null,
+    since timestamptz not null default syncline.clock(),
+    -- How often the org was tried, and when it is tried again.
+    tries integer not null default 1,
+    retry_at timestamptz not null,
+    constraint sync_outage_pkey primary key (tenant)
+);
+
+-- The schema of each mapped object as Salesforce last described it: work that does not need the org goes on while
+-- it cannot be reached.
+create table syncline.sync_schema (
+    tenant text not null,
+    object text not null,
+    described jsonb not null,
+    described_at timestamptz not null default syncline.clock(),
+    constraint sync_schema_pkey primary key (tenant, object)
+);
+
+-- Mapped fields that one side lacks: a field that was deleted or hidden in Salesforce, a column that was dropped.
+-- Their changes are withheld, everything else goes on.
+create table syncline.sync_withheld_field (
+    tenant text not null,
+    object text not null,
+    field text not null,
+    problem text not null,
+    since timestamptz not null default syncline.clock(),
+    constraint sync_withheld_field_pkey primary key (tenant, object, field)
 );
 
 -- A stream has one owner and one position. The position is replaced by compare-and-set on its previous

@@ -91,7 +91,8 @@ create table syncline.sync_task (
     state text not null default 'ready',
     -- Increases with every new change: settling deletes the task only if it has not increased meanwhile.
     generation bigint not null default 1,
-    attempts integer not null default 0,
+    -- Failed attempts by what they failed on.
+    attempts jsonb not null default '{}',
     due_at timestamptz not null default syncline.clock(),
     -- The record must be read in Salesforce before it is planned.
     needs_refresh boolean not null default false,

@@ -28,7 +28,6 @@
 -- table sync_checkpoint.fencing_token bigint not null default 0
 -- table sync_checkpoint.lease_until timestamp with time zone
 -- table sync_checkpoint.captured_at timestamp with time zone
--- table sync_checkpoint.read_at timestamp with time zone
 -- table sync_checkpoint.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_comparison.tenant text not null
 -- table sync_comparison.object text not null
@@ -57,7 +56,7 @@
 -- table sync_control.paused_at timestamp with time zone
 -- table sync_control.paused_reason text
 -- table sync_control.organization_id text
--- table sync_control.other_organization_id text
+-- table sync_control.user_id text
 -- table sync_control.org_epoch bigint not null default 0
 -- table sync_control.clock_skew_ms bigint not null default 0
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
@@ -158,6 +157,13 @@
 -- table sync_link_alias.is_current boolean not null default true
 -- table sync_link_alias.valid_from timestamp with time zone not null default syncline.clock()
 -- table sync_link_alias.valid_to timestamp with time zone
+-- table sync_outage.tenant text not null
+-- table sync_outage.code text not null
+-- table sync_outage.message text not null
+-- table sync_outage.quota boolean not null
+-- table sync_outage.since timestamp with time zone not null default syncline.clock()
+-- table sync_outage.tries integer not null default 1
+-- table sync_outage.retry_at timestamp with time zone not null
 -- table sync_outbox.outbox_id bigint not null generated always as identity
 -- table sync_outbox.tenant text
 -- table sync_outbox.object text
@@ -173,6 +179,10 @@
 -- table sync_rules.rules_hash text not null
 -- table sync_rules.rules jsonb not null
 -- table sync_rules.last_used_on date not null default (syncline.clock())::date
+-- table sync_schema.tenant text not null
+-- table sync_schema.object text not null
+-- table sync_schema.described jsonb not null
+-- table sync_schema.described_at timestamp with time zone not null default syncline.clock()
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null
 -- table sync_seen.stream text not null
@@ -187,7 +197,7 @@
 -- table sync_task.object text not null
 -- table sync_task.state text not null default 'ready'::text
 -- table sync_task.generation bigint not null default 1
--- table sync_task.attempts integer not null default 0
+-- table sync_task.attempts jsonb not null default '{}'::jsonb
 -- table sync_task.due_at timestamp with time zone not null default syncline.clock()
 -- table sync_task.needs_refresh boolean not null default false
 -- table sync_task.code text
@@ -203,6 +213,11 @@
 -- table sync_wake_up_permit.object text not null
 -- table sync_wake_up_permit.permit integer not null
 -- table sync_wake_up_permit.expires_at timestamp with time zone not null
+-- table sync_withheld_field.tenant text not null
+-- table sync_withheld_field.object text not null
+-- table sync_withheld_field.field text not null
+-- table sync_withheld_field.problem text not null
+-- table sync_withheld_field.since timestamp with time zone not null default syncline.clock()
 -- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
@@ -228,14 +243,17 @@
 -- constraint sync_link_alias_kind_check on sync_link_alias CHECK ((kind = ANY (ARRAY['external_id'::text, 'salesforce_id'::text])))
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
+-- constraint sync_outage_pkey on sync_outage PRIMARY KEY (tenant)
 -- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
 -- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
+-- constraint sync_schema_pkey on sync_schema PRIMARY KEY (tenant, object)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- constraint sync_task_lease_check on sync_task CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL)))
 -- constraint sync_task_pkey on sync_task PRIMARY KEY (record_id)
 -- constraint sync_task_record_id_fkey on sync_task FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_task_state_check on sync_task CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])))
 -- constraint sync_wake_up_permit_pkey on sync_wake_up_permit PRIMARY KEY (tenant, object, permit)
+-- constraint sync_withheld_field_pkey on sync_withheld_field PRIMARY KEY (tenant, object, field)
 -- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
 -- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)
 -- CREATE UNIQUE INDEX sync_checkpoint_pkey ON syncline.sync_checkpoint USING btree (tenant, stream)
@@ -274,9 +292,11 @@
 -- CREATE INDEX sync_link_alias_record_id_idx ON syncline.sync_link_alias USING btree (record_id, kind)
 -- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (value, kind, object, tenant) WHERE is_current
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
+-- CREATE UNIQUE INDEX sync_outage_pkey ON syncline.sync_outage USING btree (tenant)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
+-- CREATE UNIQUE INDEX sync_schema_pkey ON syncline.sync_schema USING btree (tenant, object)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
 -- CREATE UNIQUE INDEX sync_seen_pkey ON syncline.sync_seen USING btree (tenant, org_epoch, stream, cursor, object, record, ordinal)
 -- CREATE INDEX sync_task_awaits_idx ON syncline.sync_task USING gin (awaits) WHERE (awaits IS NOT NULL)
@@ -286,6 +306,7 @@
 -- CREATE INDEX sync_task_ready_idx ON syncline.sync_task USING btree (tenant, object, due_at, record_id) WHERE (state = 'ready'::text)
 -- CREATE UNIQUE INDEX sync_task_pkey ON syncline.sync_task USING btree (record_id)
 -- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
+-- CREATE UNIQUE INDEX sync_withheld_field_pkey ON syncline.sync_withheld_field USING btree (tenant, object, field)
 -- function capture_row() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function clock() returns timestamp with time zone 

@@ -105,6 +105,8 @@ fn engine_fix(error: &Error) -> Option<String> {
         Error::FirstContact { .. } => Some(FIRST_CONTACT_FIX.to_owned()),
         // The message names the correction.
         Error::UnknownField { .. } | Error::OtherOrg { .. } => None,
+        // The message says that it is tried again, and what shows when.
+        Error::OrgUnavailable { .. } => None,
         Error::Store(error) => store_fix(error),
         Error::Salesforce(error) => salesforce_fix(error),
         Error::Stream(_) => Some("try again; the stored position is kept".to_owned()),
@@ -139,14 +141,16 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
         (None, _) => Some(
             "check `login_url` and `pubsub_url` in syncline.toml, and the network".to_owned(),
         ),
-        (Some(400 | 401 | 403), Disposition::Park | Disposition::RefreshSession) => Some(
+        (Some(400 | 401 | 403), Disposition::WaitForOrg | Disposition::RefreshSession) => Some(
             "check `client_id`, the user and the secret, and that the app is approved for that user"
                 .to_owned(),
         ),
         (Some(_), Disposition::WaitForQuota) => {
             Some("wait: the org has used all API calls of its 24 hours".to_owned())
         }
-        (Some(_), Disposition::RetryLater) => Some("try again in a minute".to_owned()),
+        (Some(_), Disposition::RetryLater | Disposition::WaitForOrg) => {
+            Some("try again in a minute".to_owned())
+        }
         (
             Some(_),
             Disposition::Park

@@ -38,13 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // An engine between them.
     let (tenant, account) = (TenantId::parse("acme")?, ObjectName::parse("Account")?);
     let config = Config::parse(MAPPING)?.tenants[&tenant].clone();
-    let url = SecretString::from(database.url());
-    let (statement_cache, connections_max) = (true, 4);
-    let options = PgStoreOptions {
-        url,
-        statement_cache,
-        connections_max,
-    };
+    let options = PgStoreOptions::new(SecretString::from(database.url()));
     let store = PgStore::open(&options)?;
     let secret = SecretString::from(local::CLIENT_SECRET);
     let login = Login::ClientCredentials { secret };

@@ -20,7 +20,8 @@ use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::planner::policy::freshness::{Freshness, STREAM_AGE_MS_MAX};
 use crate::ports::MappedObject;
-use crate::ports::job_store::{Control, NextWakeUp, StreamName};
+use crate::ports::job_store::{Control, NextWakeUp, Outage, StreamName};
+use crate::ports::salesforce::Disposition;
 use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use perform::{Batch, perform};
@@ -35,9 +36,6 @@ const LEASE_MS: i64 = 180_000;
 
 /// Least time for a round: a read, a transaction, a write and a settlement with a slow org.
 const ROUND_TIME_MIN: Duration = Duration::from_secs(10);
-
-/// How long an object waits when the org's API quota is used up.
-const QUOTA_REST_SECONDS: u32 = 60;
 
 /// The result of an apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,6 +74,23 @@ pub struct ApplyReport {
     pub paused: bool,
     /// The org's API quota is used up.
     pub quota_spent: bool,
+    /// How long records wait because the org cannot be used; absent while it can.
+    pub org_wait_ms: Option<i64>,
+    /// The tenant has an outage, and the org is to be tried again now.
+    outage_is_due: bool,
+}
+
+/// How long records wait for an org whose outage could not be recorded.
+const OUTAGE_UNRECORDED_MS: i64 = 60_000;
+
+impl ApplyReport {
+    /// Notes that the org cannot be used from now on.
+    fn note_outage(&mut self, outage: Option<Outage>, disposition: Disposition) {
+        let wait_ms = outage.map_or(OUTAGE_UNRECORDED_MS, |outage| outage.retry_in_ms.max(0));
+        self.org_wait_ms = Some(wait_ms);
+        self.outage_is_due = false;
+        self.quota_spent |= disposition == Disposition::WaitForQuota;
+    }
 }
 
 /// Works on the object's due records.
@@ -87,7 +102,8 @@ pub(crate) async fn apply(
 ) -> Result<ApplyReport, Error> {
     let mapped = job.mapped(object)?;
     let mut report = ApplyReport::default();
-    while may_begin_round(job, deadline) && !report.quota_spent {
+    // Records that need the org wait; those that need only Postgres go on, one round each time.
+    while may_begin_round(job, deadline) && report.org_wait_ms.is_none() {
         let control = job.store().control(job.id()).await?;
         if control.paused {
             report.paused = true;
@@ -97,6 +113,10 @@ pub(crate) async fn apply(
             needs_resync: control.needs_resync.contains(object),
             freshness: freshness(job, object, &control),
         };
+        if let Some(outage) = control.outage {
+            report.outage_is_due = !outage.holds();
+            report.org_wait_ms = outage.holds().then_some(outage.retry_in_ms);
+        }
         if round(job, mapped, state, deadline, &mut report).await? == 0 {
             break;
         }
@@ -190,11 +210,9 @@ async fn wake_up_again(
         .await?;
     match next {
         NextWakeUp::Now => {
-            let rest = if report.quota_spent {
-                QUOTA_REST_SECONDS
-            } else {
-                0
-            };
+            let rest = report.org_wait_ms.map_or(0, |wait_ms| {
+                u32::try_from(wait_ms / 1_000 + 1).unwrap_or(u32::MAX)
+            });
             job.wake_up_again(object, permit, rest).await;
             report.sent_again = true;
         }
@@ -236,6 +254,7 @@ fn log(job: &Job<'_>, object: &ObjectName, report: &ApplyReport) {
         parked = report.parked,
         paused = report.paused,
         quota_spent = report.quota_spent,
+        org_wait_ms = report.org_wait_ms,
         "applied due records"
     );
 }

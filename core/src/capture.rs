@@ -8,6 +8,7 @@
 pub(crate) mod backfill;
 pub(crate) mod enrich;
 pub(crate) mod events;
+mod parts;
 pub(crate) mod poll;
 pub(crate) mod postgres;
 mod window;
@@ -18,6 +19,7 @@ use crate::config::CaptureMode;
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::ports::StoreError;
 use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport};
 
 /// How long a capture may work, and how long it waits for more.
@@ -92,6 +94,36 @@ impl CaptureReport {
         self.dirty += report.dirty;
         self.echoes += report.echoes;
         self.superseded += report.superseded;
+    }
+}
+
+/// Pauses while Postgres is out of reach: a restart takes a second or two, a failover half a minute.
+const OUT_OF_REACH_PAUSE_MIN: Duration = Duration::from_millis(200);
+const OUT_OF_REACH_PAUSE_MAX: Duration = Duration::from_secs(3);
+
+/// Runs a capture again while Postgres is out of reach, within the capture's own time. What was not committed is
+/// read again from the stored position.
+pub(crate) async fn patiently<F>(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+    capture: impl Fn() -> F,
+) -> Result<CaptureReport, Error>
+where
+    F: Future<Output = Result<CaptureReport, Error>>,
+{
+    let mut pause = OUT_OF_REACH_PAUSE_MIN;
+    loop {
+        let done = capture().await;
+        let Err(Error::Store(StoreError::Unreachable(reason))) = &done else {
+            return done;
+        };
+        let left = options.deadline.remaining(job.now_ms());
+        if job.shared.stopping() || left <= pause + OUT_OF_REACH_PAUSE_MAX {
+            return done;
+        }
+        tracing::warn!(tenant = %job.id(), reason, "Postgres is out of reach; capture tries again");
+        job.shared.pause(pause).await;
+        pause = (pause * 2).min(OUT_OF_REACH_PAUSE_MAX);
     }
 }
 

@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, ApplyReport};
 use crate::capture::{self, CaptureOptions, CaptureReport};
-use crate::config::TenantConfig;
+use crate::config::{CaptureMode, TenantConfig};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::guard::{LeaseGuard, release_orphans};
+use crate::job::outage::OrgNeed;
 use crate::job::shared::Shared;
 use crate::job::tenant::Tenant;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
@@ -29,7 +30,7 @@ use crate::model::observation::SalesforceObservation;
 use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
 use crate::salesforce::RelayedEvent;
 
-use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, WakeUpPort};
+use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, StoreError, WakeUpPort};
 use system::{RandomIds, SystemClock};
 
 /// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
@@ -66,6 +67,31 @@ impl SyncEngine {
         Ok(self.job(tenant).await?.mapped_objects().to_vec())
     }
 
+    /// Fails if a side lacks a mapped field, and names the correction. The jobs go on without such fields; an
+    /// operator who installs a mapping wants to know.
+    pub async fn require_every_field(&self, tenant: &TenantId) -> Result<(), Error> {
+        for mapped in self.job(tenant).await?.mapped_objects() {
+            for (field, one) in &mapped.configured.fields {
+                if mapped.sync.fields.contains_key(field) {
+                    continue;
+                }
+                if !mapped.schema.fields.contains_key(field) {
+                    return Err(Error::UnknownField {
+                        tenant: tenant.clone(),
+                        object: mapped.sync.object.clone(),
+                        field: field.clone(),
+                    });
+                }
+                let table = &mapped.sync.table;
+                return Err(Error::Store(StoreError::Mapping(format!(
+                    "table {}.{} has no column {}, but the mapping names it",
+                    table.schema, table.table, one.column
+                ))));
+            }
+        }
+        Ok(())
+    }
+
     /// Drains the tenant's outbox and wakes apply; then waits for more for `options.keep_polling`.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn capture_postgres(
@@ -73,7 +99,8 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        capture::postgres::capture(&self.job(tenant).await?, options).await
+        let job = &self.job(tenant).await?;
+        capture::patiently(job, options, || capture::postgres::capture(job, options)).await
     }
 
     /// Drains the tenant's change events (or its polling window) and reads objects that need a resync; then
@@ -84,7 +111,13 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        capture::salesforce(&self.job(tenant).await?, options).await
+        let job = &self.job(tenant).await?;
+        let needs = match job.tenant.config.capture {
+            CaptureMode::Pubsub => OrgNeed::Events,
+            CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
+        };
+        let captured = capture::patiently(job, options, || capture::salesforce(job, options));
+        job.with_org(needs, captured).await
     }
 
     /// Records change events that the caller received and decoded. Durable when it returns.
@@ -131,7 +164,9 @@ impl SyncEngine {
         deadline: Deadline,
     ) -> Result<ApplyReport, Error> {
         let permit_guard = LeaseGuard::permit(&self.shared, tenant, object, permit);
-        let report = apply::apply(&self.job(tenant).await?, object, permit, deadline).await?;
+        let job = self.job(tenant).await?;
+        let applied = apply::apply(&job, object, permit, deadline).await;
+        let report = applied.inspect_err(|_| job.tenant.doubt())?;
         permit_guard.disarm();
         Ok(report)
     }
@@ -149,7 +184,9 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        reconcile::incremental(&self.job(tenant).await?, deadline).await
+        let job = self.job(tenant).await?;
+        job.with_org(OrgNeed::Calls, reconcile::incremental(&job, deadline))
+            .await
     }
 
     /// Compares every record of both sides, enqueues records that differ and publishes the result. A run that
@@ -160,7 +197,9 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        reconcile::full(&self.job(tenant).await?, deadline).await
+        let job = self.job(tenant).await?;
+        job.with_org(OrgNeed::Calls, reconcile::full(&job, deadline))
+            .await
     }
 
     /// Finds records of the tenant that differ between the live sides and should not. Each also differed on a

@@ -3,6 +3,7 @@
 pub mod deadline;
 pub mod error;
 pub(crate) mod guard;
+pub(crate) mod outage;
 pub(crate) mod shared;
 pub(crate) mod tenant;
 

@@ -41,6 +41,7 @@ pub struct ReconcileReport {
 /// Sweeps, then wakes apply for due work.
 pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
     let found = job.store().sweep(job.mapped_objects()).await?;
+    job.probe_org().await?;
     for broken in &found.capture_broken {
         tracing::error!(
             tenant = %job.id(), broken,

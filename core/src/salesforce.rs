@@ -226,6 +226,10 @@ impl SalesforcePort for HttpSalesforce {
         self.schemas.forget(object);
     }
 
+    fn know_schema(&self, schema: &ObjectSchema) {
+        self.schemas.know(schema);
+    }
+
     async fn write(&self, writes: &[Write], lane: Lane, timeout: Duration) -> Vec<WriteOutcome> {
         let writer = Writer {
             rest: &self.rest,

@@ -9,6 +9,7 @@
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
 //!   mapped tables by key, and those are skipped when another transaction has locked them.
 
+mod connection;
 mod enum_text;
 mod error;
 mod mapped_table;
@@ -41,7 +42,10 @@ pub use tables::dead_letter::DeadLetter;
 pub use tables::journal::{JournalEntry, JournalPosition};
 
 use crate::ports::StoreError;
+use connection::Trust;
 use error::refused;
+
+pub use connection::UrlSource;
 
 pub use crate::ports::record::LeasedTask;
 
@@ -71,13 +75,40 @@ pub struct PgStoreOptions {
     pub statement_cache: bool,
     /// Most connections of this process.
     pub connections_max: u32,
+    /// Longest wait for the answer to one statement, by this process's clock: a connection that died without a
+    /// word never answers, and the server's own limit does not end it.
+    pub answer_max: Duration,
+    /// Where the URL is read again if the server refuses the password, because it was replaced.
+    pub url_source: Option<UrlSource>,
 }
+
+impl PgStoreOptions {
+    /// Returns the options for a database, with defaults for everything else.
+    pub fn new(url: SecretString) -> Self {
+        Self {
+            url,
+            statement_cache: true,
+            connections_max: CONNECTIONS_MAX,
+            answer_max: ANSWER_MAX,
+            url_source: None,
+        }
+    }
+}
+
+/// Connections of a process that names no other number.
+const CONNECTIONS_MAX: u32 = 4;
+
+/// Longest wait for the answer to one statement: a little more than the server's own limit of 60 s.
+const ANSWER_MAX: Duration = Duration::from_secs(65);
 
 /// One tenant database: its control plane and its mapped tables.
 #[derive(Debug, Clone)]
 pub struct PgStore {
     pool: PgPool,
     statement_cache: bool,
+    trust: Trust,
+    answer_max: Duration,
+    url_source: Option<UrlSource>,
 }
 
 impl PgStore {
@@ -85,18 +116,10 @@ impl PgStore {
     ///
     /// Fails if the URL is invalid. The error does not contain the URL.
     pub fn open(options: &PgStoreOptions) -> Result<Self, StoreError> {
-        let connect: PgConnectOptions = options
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(|_| StoreError::Mapping("the Postgres URL is invalid".to_owned()))?;
-        let connect = connect.application_name("syncline");
-        let connect = if options.statement_cache {
-            connect
-        } else {
-            connect.statement_cache_capacity(0)
-        };
-        let pool = PgPoolOptions::new()
+        let connect = connect_options(&options.url, options.statement_cache)?;
+        let trust = Trust::default();
+        let pool = trust
+            .guard(PgPoolOptions::new())
             .max_connections(options.connections_max)
             .acquire_timeout(Duration::from_millis(ACQUIRE_MS))
             .idle_timeout(Duration::from_millis(IDLE_MS))
@@ -104,7 +127,22 @@ impl PgStore {
         Ok(Self {
             pool,
             statement_cache: options.statement_cache,
+            trust,
+            answer_max: options.answer_max,
+            url_source: options.url_source.clone(),
         })
+    }
+
+    /// Reads the connection URL again, for connections that are opened from now on. Returns false if there is
+    /// nowhere to read it.
+    async fn renew_url(&self) -> Result<bool, StoreError> {
+        let Some(source) = &self.url_source else {
+            return Ok(false);
+        };
+        let connect = connect_options(&source.read().await?, self.statement_cache)?;
+        self.pool.set_connect_options(connect);
+        tracing::info!("Postgres refused the password; the secret was read again");
+        Ok(true)
     }
 
     /// Returns a store over a pool that exists already.
@@ -112,6 +150,9 @@ impl PgStore {
         Self {
             pool,
             statement_cache: true,
+            trust: Trust::default(),
+            answer_max: ANSWER_MAX,
+            url_source: None,
         }
     }
 
@@ -149,4 +190,21 @@ impl PgStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Returns how to connect. Fails if the URL is invalid; the error does not contain the URL.
+fn connect_options(
+    url: &SecretString,
+    statement_cache: bool,
+) -> Result<PgConnectOptions, StoreError> {
+    let connect: PgConnectOptions = url
+        .expose_secret()
+        .parse()
+        .map_err(|_| StoreError::Mapping("the Postgres URL is invalid".to_owned()))?;
+    let connect = connect.application_name("syncline");
+    Ok(if statement_cache {
+        connect
+    } else {
+        connect.statement_cache_capacity(0)
+    })
 }

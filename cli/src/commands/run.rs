@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use syncline::engine::in_process;
 use syncline::host::instance::WakeUpTarget;
+use syncline::job::error::error_chain;
 
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,9 +24,14 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     let (wake_up, sent_wake_ups) = in_process::wake_up();
     let context = wired(common, WakeUpTarget::Here(Arc::new(wake_up))).await?;
     let engine = context.instance.engine_of(&context.tenants).await?;
-    // Reports a mistake on either side now, not in the log of the third retry.
+    // Reports a mistake on either side now, not in the log of the third retry. The other tenants run anyway.
     for tenant in &context.tenants {
-        engine.mapped_objects(tenant).await?;
+        if let Err(error) = engine.mapped_objects(tenant).await {
+            eprintln!(
+                "{tenant} cannot run yet and is tried again: {}",
+                error_chain(&error)
+            );
+        }
     }
     let names: Vec<&str> = context
         .tenants

@@ -69,6 +69,7 @@ pub(super) async fn install(
     for tenant in &context.tenants {
         let spinner = spinner(&format!("installing triggers for {tenant}"));
         let engine = context.instance.engine(tenant).await?;
+        engine.require_every_field(tenant).await?;
         let mapped_objects = engine.mapped_objects(tenant).await?;
         if !no_match {
             engine.check_first_contact(tenant).await?;

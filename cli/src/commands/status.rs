@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 use syncline::ObjectSync;
+use syncline::ports::job_store::{Outage, WithheldField};
 use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
 use crate::outcome::{Outcome, Status, table};
@@ -60,6 +61,8 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
             ));
         }
     }
+    problems.extend(status.outage.as_ref().map(outage_text));
+    problems.extend(status.withheld.iter().map(withheld_text));
     let oldest = status.outbox.oldest_seconds.unwrap_or_default();
     if oldest > OUTBOX_SECONDS_MAX {
         problems.push(format!(
@@ -68,6 +71,39 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
         ));
     }
     problems
+}
+
+fn outage_text(outage: &Outage) -> String {
+    let again = match outage.retry_in_ms {
+        ..=0 => "it is due to be tried again".to_owned(),
+        waits_ms => format!(
+            "it is tried again in {}",
+            age(std::time::Duration::from_millis(waits_ms.unsigned_abs()).as_secs_f64())
+        ),
+    };
+    format!(
+        "Salesforce cannot be used since {}: {} ({}). Tried {} times; {again}. No record is parked for it.",
+        outage.since.format("%F %T"),
+        outage.code,
+        outage.message,
+        outage.tries
+    )
+}
+
+fn withheld_text(withheld: &WithheldField) -> String {
+    let since = withheld
+        .since
+        .map(|since| since.format("%F %T").to_string());
+    let field = match withheld.field.as_str() {
+        "" => "all fields",
+        field => field,
+    };
+    format!(
+        "changes of {} ({field}) are withheld since {}: {}",
+        withheld.object,
+        since.unwrap_or_default(),
+        withheld.problem
+    )
 }
 
 fn tenant_text(Shown { status, problems }: &Shown) -> String {

@@ -5,45 +5,29 @@
 //! others can be written. [`delete_guard`] decides when there are so many deletes that they need approval,
 //! [`freshness`] when a record is read before it is written.
 
+pub mod attempts;
 pub mod delete_guard;
 pub mod freshness;
+
+pub use self::attempts::{
+    ATTEMPTS_MAX, Attempts, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Cause, LOOKUP_WAITS_MAX,
+    PARENT_WAITS_MAX, VALUE_WAITS_MAX,
+};
 
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::WriteAction;
 use crate::model::value::Payload;
 
-/// Attempts after which a record is parked: with the waits between them, after 45 minutes at most.
-pub const ATTEMPTS_MAX: u32 = 12;
-
-/// Waits for a missing parent after which a record is parked.
-pub const PARENT_WAITS_MAX: u32 = 10;
-
-/// Waits for another row to release a unique value, after which the value's field is parked.
-pub const VALUE_WAITS_MAX: u32 = 4;
+/// First and longest wait for an org that lets nobody in: long enough that failed sign-ins do not lock our user
+/// out, short enough that work goes on soon after the cause has gone.
+const ORG_WAIT_MS_MIN: i64 = 2_000;
+const ORG_WAIT_MS_MAX: i64 = 5 * 60 * 1_000;
 
 /// The code of records that our user cannot read any more, without evidence of a delete.
 pub const UNREADABLE_RECORD: &str = "unreadable_record";
 
-/// Shortest wait between two attempts.
-pub const BACKOFF_MS_MIN: i64 = 1_000;
-
-/// Longest wait: the longest delay that one SQS message may have (SQS quotas, "DelaySeconds").
-pub const BACKOFF_MS_MAX: i64 = 15 * 60 * 1_000;
-
-/// Wait for a row that another transaction has locked; it is free when that transaction ends.
-const ROW_LOCKED_MS: i64 = 500;
-
-/// Wait for a row that another transaction writes; it can be read when that transaction ends.
-const ROW_CONTENDED_MS: i64 = 300;
-
-/// Wait for a write in flight; it ends with its lease at the latest.
-const WRITE_UNDER_WAY_MS: i64 = 5_000;
-
-/// Wait for an org that could not be read: short, because the record is not the cause.
-const UNREADABLE_MS: i64 = 5_000;
-
-/// Wait for API calls, which become available within the hour; a minute keeps the log short.
-const QUOTA_MS: i64 = 60_000;
+/// First wait for API calls, which become available within the hour; a minute keeps the log short.
+const QUOTA_WAIT_MS_MIN: i64 = 60_000;
 
 /// What to do about an error of Salesforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +36,8 @@ pub enum Disposition {
     RetryLater,
     /// Wait until the org has API calls left.
     WaitForQuota,
+    /// Wait until the org can be used: sign-in, maintenance, API access.
+    WaitForOrg,
     /// Get a new session, once.
     RefreshSession,
     /// Read the record again, then plan again.
@@ -69,6 +55,8 @@ pub enum Obstacle {
     WriteRefused(Disposition),
     /// The parent that it references does not exist yet, on either side.
     MissingParent,
+    /// A lookup points to a record that is not synchronised, perhaps not yet.
+    UnknownLookup,
     /// Another transaction has locked its row.
     RowLocked,
     /// Another transaction wrote its row at the same moment.
@@ -85,20 +73,52 @@ pub enum Obstacle {
     RowRefused,
     /// A write of the record is in flight.
     WriteUnderWay,
+    /// It is not known whether its write took effect.
+    OutcomeUnknown,
+    /// The workers that leased it did not end their leases.
+    WorkerLost,
+}
+
+impl Obstacle {
+    /// Returns what the attempt failed on; `None` if it does not count as one.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::WriteRefused(disposition) => match disposition {
+                // A refusal that stands ends the attempts.
+                Disposition::RetryLater | Disposition::Park => Some(Cause::Refused),
+                Disposition::RefreshRecord => Some(Cause::Changed),
+                Disposition::WaitForParent => Some(Cause::Parent),
+                Disposition::WaitForQuota
+                | Disposition::WaitForOrg
+                | Disposition::RefreshSession => None,
+            },
+            Self::MissingParent => Some(Cause::Parent),
+            Self::UnknownLookup => Some(Cause::Lookup),
+            Self::RowLocked | Self::RowContended => Some(Cause::RowBusy),
+            Self::KeyTaken => Some(Cause::KeyTaken),
+            Self::ValueTaken => Some(Cause::ValueTaken),
+            Self::StillReferenced => Some(Cause::Referenced),
+            Self::StatementTimeout => Some(Cause::Timeout),
+            Self::RowRefused => Some(Cause::Refused),
+            Self::WriteUnderWay => Some(Cause::InFlight),
+            Self::OutcomeUnknown => Some(Cause::Unknown),
+            Self::WorkerLost => Some(Cause::Abandoned),
+        }
+    }
 }
 
 /// The earlier attempts of a record, and its jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tries {
-    /// Earlier attempts that counted.
-    pub before: u32,
+pub struct Tries<'a> {
+    /// Earlier attempts that failed.
+    pub before: &'a Attempts,
     /// Any number, which spreads the waits.
     pub jitter: u64,
 }
 
-impl Tries {
+impl<'a> Tries<'a> {
     /// Returns the attempts of a record, with its id as jitter: planning uses no random numbers.
-    pub fn of(record: RecordId, before: u32) -> Self {
+    pub fn of(record: RecordId, before: &'a Attempts) -> Self {
         Self {
             before,
             jitter: record.0.as_u64_pair().1,
@@ -113,13 +133,15 @@ pub enum NextStep {
     Wait {
         /// From now.
         delay_ms: i64,
-        /// The attempt counts towards the maximum.
-        counts: bool,
+        /// What the attempt counts as; `None` if it does not count.
+        cause: Option<Cause>,
     },
     /// Refresh the record after a wait, then plan it. The attempt counts.
     Refresh {
         /// From now.
         delay_ms: i64,
+        /// What the attempt counts as.
+        cause: Cause,
     },
     /// Stop the record with the reason.
     Park,
@@ -127,45 +149,104 @@ pub enum NextStep {
 
 /// Decides what to do when a record cannot continue.
 ///
-/// Waits between attempts grow exponentially with full jitter: any wait from the shortest to the current
-/// maximum, which doubles. A spent quota and another transaction's lock never count.
+/// Waits between attempts grow exponentially, with jitter. Each cause has its own count and maximum. What
+/// concerns the tenant, as a spent quota or a refused sign-in, never counts.
 ///
 /// ```
-/// use syncline_planner::policy::{Disposition, NextStep, Obstacle, Tries, decide};
+/// use syncline_planner::policy::{Attempts, Cause, Disposition, NextStep, Obstacle, Tries, decide};
 /// let refused = Obstacle::WriteRefused(Disposition::RetryLater);
-/// let first = decide(refused, Tries { before: 0, jitter: 7 });
-/// assert_eq!(first, NextStep::Wait { delay_ms: 1_007, counts: true });
-/// assert_eq!(decide(refused, Tries { before: 11, jitter: 7 }), NextStep::Park);
+/// let before = Attempts::default();
+/// let first = decide(refused, Tries { before: &before, jitter: 7 });
+/// assert_eq!(first, NextStep::Wait { delay_ms: 1_007, cause: Some(Cause::Refused) });
+/// let before = before.with(Cause::Refused, 11);
+/// assert_eq!(decide(refused, Tries { before: &before, jitter: 7 }), NextStep::Park);
 /// ```
-pub fn decide(obstacle: Obstacle, tries: Tries) -> NextStep {
+pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
     match obstacle {
-        Obstacle::WriteRefused(disposition) => after_refusal(disposition, tries),
-        Obstacle::MissingParent => counted(PARENT_WAITS_MAX, tries),
-        Obstacle::RowLocked => uncounted(ROW_LOCKED_MS),
-        Obstacle::RowContended => uncounted(ROW_CONTENDED_MS),
-        Obstacle::KeyTaken => NextStep::Wait {
-            delay_ms: ROW_CONTENDED_MS,
-            counts: true,
+        Obstacle::RowRefused | Obstacle::WriteRefused(Disposition::Park) => return NextStep::Park,
+        Obstacle::WriteRefused(_)
+        | Obstacle::MissingParent
+        | Obstacle::UnknownLookup
+        | Obstacle::RowLocked
+        | Obstacle::RowContended
+        | Obstacle::KeyTaken
+        | Obstacle::ValueTaken
+        | Obstacle::StillReferenced
+        | Obstacle::StatementTimeout
+        | Obstacle::WriteUnderWay
+        | Obstacle::OutcomeUnknown
+        | Obstacle::WorkerLost => {}
+    }
+    let Some(cause) = obstacle.cause() else {
+        // The tenant's own wait decides when the record is tried again.
+        return NextStep::Wait {
+            delay_ms: 0,
+            cause: None,
+        };
+    };
+    let before = tries.before.of(cause);
+    let limits = cause.limits();
+    if limits.is_last(before) {
+        return NextStep::Park;
+    }
+    let delay_ms = limits.wait_ms(before, tries.jitter);
+    match cause {
+        Cause::Changed | Cause::Unknown => NextStep::Refresh { delay_ms, cause },
+        Cause::Refused
+        | Cause::Parent
+        | Cause::Lookup
+        | Cause::RowBusy
+        | Cause::KeyTaken
+        | Cause::ValueTaken
+        | Cause::Referenced
+        | Cause::Timeout
+        | Cause::InFlight
+        | Cause::Unreadable
+        | Cause::Abandoned => NextStep::Wait {
+            delay_ms,
+            cause: Some(cause),
         },
-        Obstacle::ValueTaken => counted(VALUE_WAITS_MAX, tries),
-        Obstacle::StillReferenced => counted(PARENT_WAITS_MAX, tries),
-        Obstacle::StatementTimeout => counted(ATTEMPTS_MAX, tries),
-        Obstacle::RowRefused => NextStep::Park,
-        Obstacle::WriteUnderWay => uncounted(WRITE_UNDER_WAY_MS),
     }
 }
 
-/// Returns how long records wait when Salesforce could not be read. The attempts do not count, because the
-/// records are not the cause.
-pub fn unreadable_wait_ms(disposition: Disposition) -> i64 {
-    match disposition {
-        Disposition::WaitForQuota => QUOTA_MS,
+/// Returns how long a record waits that could not be read in Salesforce, and what the attempt counts as. The
+/// record is not the cause, so it is never parked for it.
+pub fn unreadable_wait(tries: Tries<'_>) -> (i64, Cause) {
+    let cause = Cause::Unreadable;
+    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
+    (wait_ms, cause)
+}
+
+/// Returns how long a record waits until a lookup is tried again that was withheld, and what the attempt counts
+/// as. Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
+pub fn withheld_lookup_wait(tries: Tries<'_>) -> (i64, Cause) {
+    let cause = Cause::Lookup;
+    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
+    (wait_ms, cause)
+}
+
+/// Returns how long a tenant waits until its org is tried again, after `before` failures in a row.
+pub fn org_wait_ms(disposition: Disposition, before: u32, jitter: u64) -> i64 {
+    let limits = match disposition {
+        Disposition::WaitForQuota => attempts::Limits {
+            at_once_first: false,
+            wait_ms_min: QUOTA_WAIT_MS_MIN,
+            wait_ms_max: BACKOFF_MS_MAX,
+            attempts_max: None,
+        },
         Disposition::RetryLater
+        | Disposition::WaitForOrg
         | Disposition::RefreshSession
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
-        | Disposition::Park => UNREADABLE_MS,
-    }
+        | Disposition::Park => attempts::Limits {
+            at_once_first: false,
+            wait_ms_min: ORG_WAIT_MS_MIN,
+            wait_ms_max: ORG_WAIT_MS_MAX,
+            attempts_max: None,
+        },
+    };
+    limits.wait_ms(before, jitter)
 }
 
 /// Returns the fields of a refused write to leave out so that the others can be written, or `None` if the
@@ -178,7 +259,7 @@ pub fn withheld(
     sent: &Payload,
     named: &[String],
     external_id: &FieldName,
-    tries_before: u32,
+    before: &Attempts,
 ) -> Option<Vec<FieldName>> {
     let is_named = |field: &FieldName| {
         let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
@@ -192,68 +273,22 @@ pub fn withheld(
         WriteAction::Delete => false,
     };
     let goes_on = something_remains
-        && tries_before < ATTEMPTS_MAX
+        && before.of(Cause::Refused) < ATTEMPTS_MAX
         && !named.is_empty()
         && !is_named(external_id);
     goes_on.then(|| named.into_iter().cloned().collect())
 }
 
 impl Disposition {
-    /// Returns whether the attempt counts. Waiting for the quota does not.
-    pub fn counts(self) -> bool {
+    /// Returns whether the cause lies with the tenant, not with a record: no record is blamed, and the whole
+    /// tenant waits.
+    pub fn concerns_tenant(self) -> bool {
         match self {
-            Self::WaitForQuota => false,
-            Self::RetryLater
-            | Self::RefreshSession
-            | Self::RefreshRecord
-            | Self::WaitForParent
-            | Self::Park => true,
+            // The client has renewed the session once already, and the new one was refused too.
+            Self::WaitForQuota | Self::WaitForOrg | Self::RefreshSession => true,
+            Self::RetryLater | Self::RefreshRecord | Self::WaitForParent | Self::Park => false,
         }
     }
-}
-
-fn after_refusal(disposition: Disposition, tries: Tries) -> NextStep {
-    match disposition {
-        // A session that the client could not refresh may be refreshed by the next attempt.
-        Disposition::RetryLater | Disposition::RefreshSession => counted(ATTEMPTS_MAX, tries),
-        Disposition::WaitForQuota => uncounted(backoff_ms(tries)),
-        Disposition::WaitForParent => counted(PARENT_WAITS_MAX, tries),
-        // At once the first time; a record that is refused again waits longer each time and then parks.
-        Disposition::RefreshRecord => match counted(ATTEMPTS_MAX, tries) {
-            NextStep::Wait { .. } if tries.before == 0 => NextStep::Refresh { delay_ms: 0 },
-            NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
-                NextStep::Refresh { delay_ms }
-            }
-            NextStep::Park => NextStep::Park,
-        },
-        Disposition::Park => NextStep::Park,
-    }
-}
-
-fn counted(attempts_max: u32, tries: Tries) -> NextStep {
-    if tries.before.saturating_add(1) >= attempts_max {
-        return NextStep::Park;
-    }
-    NextStep::Wait {
-        delay_ms: backoff_ms(tries),
-        counts: true,
-    }
-}
-
-fn uncounted(delay_ms: i64) -> NextStep {
-    NextStep::Wait {
-        delay_ms,
-        counts: false,
-    }
-}
-
-fn backoff_ms(tries: Tries) -> i64 {
-    let doublings = tries.before.saturating_add(1).min(20);
-    let ceiling_ms = BACKOFF_MS_MIN
-        .saturating_mul(1 << doublings)
-        .min(BACKOFF_MS_MAX);
-    let spread_ms = (ceiling_ms - BACKOFF_MS_MIN + 1).unsigned_abs();
-    BACKOFF_MS_MIN.saturating_add_unsigned(tries.jitter % spread_ms)
 }
 
 #[cfg(test)]
@@ -261,61 +296,79 @@ mod tests {
     use super::*;
     use crate::model::value::Value;
 
-    const EVERY_DISPOSITION: [Disposition; 6] = [
+    const EVERY_DISPOSITION: [Disposition; 7] = [
         Disposition::RetryLater,
         Disposition::WaitForQuota,
+        Disposition::WaitForOrg,
         Disposition::RefreshSession,
         Disposition::RefreshRecord,
         Disposition::WaitForParent,
         Disposition::Park,
     ];
 
-    fn refused(disposition: Disposition, before: u32) -> NextStep {
-        let tries = Tries { before, jitter: 7 };
-        decide(Obstacle::WriteRefused(disposition), tries)
-    }
-
-    #[test]
-    fn only_a_spent_quota_waits_without_limit() {
-        for disposition in EVERY_DISPOSITION {
-            let parks = refused(disposition, u32::MAX) == NextStep::Park;
-            assert_eq!(parks, disposition != Disposition::WaitForQuota);
-            assert_eq!(parks, disposition.counts(), "{disposition:?}");
-        }
-    }
-
-    #[test]
-    fn waits_stay_within_their_limits() {
-        for before in 0..ATTEMPTS_MAX - 1 {
-            for jitter in [0, 1, u64::MAX] {
-                let obstacle = Obstacle::WriteRefused(Disposition::RetryLater);
-                let next = decide(obstacle, Tries { before, jitter });
-                let NextStep::Wait { delay_ms, counts } = next else {
-                    panic!("{next:?}")
-                };
-                assert!((BACKOFF_MS_MIN..=BACKOFF_MS_MAX).contains(&delay_ms) && counts);
-            }
-        }
-        let last = |obstacle, most: u32| {
-            let tries = |before| Tries { before, jitter: 0 };
-            assert_ne!(decide(obstacle, tries(most - 2)), NextStep::Park);
-            assert_eq!(decide(obstacle, tries(most - 1)), NextStep::Park);
+    fn after(obstacle: Obstacle, cause: Cause, count: u32) -> NextStep {
+        let before = Attempts::default().with(cause, count);
+        let tries = Tries {
+            before: &before,
+            jitter: 7,
         };
-        last(
-            Obstacle::WriteRefused(Disposition::RetryLater),
-            ATTEMPTS_MAX,
-        );
-        last(Obstacle::MissingParent, PARENT_WAITS_MAX);
+        decide(obstacle, tries)
     }
 
     #[test]
-    fn changed_record_is_refreshed_at_once() {
-        assert_eq!(
-            refused(Disposition::RefreshRecord, 0),
-            NextStep::Refresh { delay_ms: 0 }
-        );
-        let later = refused(Disposition::RefreshRecord, 1);
-        assert!(matches!(later, NextStep::Refresh { delay_ms } if delay_ms >= BACKOFF_MS_MIN));
+    fn only_what_concerns_the_tenant_waits_without_limit() {
+        for disposition in EVERY_DISPOSITION {
+            let refused = Obstacle::WriteRefused(disposition);
+            let cause = refused.cause().unwrap_or(Cause::Refused);
+            let parks = after(refused, cause, u32::MAX) == NextStep::Park;
+            assert_ne!(parks, disposition.concerns_tenant(), "{disposition:?}");
+            assert_ne!(refused.cause().is_some(), disposition.concerns_tenant());
+        }
+    }
+
+    #[test]
+    fn attempts_of_another_cause_do_not_count() {
+        let missing = Obstacle::MissingParent;
+        let last = PARENT_WAITS_MAX - 1;
+        assert_ne!(after(missing, Cause::RowBusy, u32::MAX), NextStep::Park);
+        assert_ne!(after(missing, Cause::Parent, last - 1), NextStep::Park);
+        assert_eq!(after(missing, Cause::Parent, last), NextStep::Park);
+    }
+
+    #[test]
+    fn changed_or_doubtful_record_is_refreshed_at_once_then_later() {
+        for (obstacle, cause) in [
+            (
+                Obstacle::WriteRefused(Disposition::RefreshRecord),
+                Cause::Changed,
+            ),
+            (Obstacle::OutcomeUnknown, Cause::Unknown),
+        ] {
+            assert_eq!(
+                after(obstacle, cause, 0),
+                NextStep::Refresh { delay_ms: 0, cause }
+            );
+            let later = after(obstacle, cause, 1);
+            assert!(
+                matches!(later, NextStep::Refresh { delay_ms, .. } if delay_ms >= BACKOFF_MS_MIN)
+            );
+            assert_eq!(after(obstacle, cause, ATTEMPTS_MAX - 1), NextStep::Park);
+        }
+    }
+
+    #[test]
+    fn tenant_waits_longer_each_time_up_to_its_maximum() {
+        for (disposition, longest_ms) in [
+            (Disposition::WaitForOrg, ORG_WAIT_MS_MAX),
+            (Disposition::RefreshSession, ORG_WAIT_MS_MAX),
+            (Disposition::WaitForQuota, BACKOFF_MS_MAX),
+        ] {
+            let waits: Vec<i64> = (0..20)
+                .map(|before| org_wait_ms(disposition, before, u64::MAX))
+                .collect();
+            assert!(waits.is_sorted() && waits[0] > 0, "{waits:?}");
+            assert_eq!(waits.last(), Some(&longest_ms), "{disposition:?}");
+        }
     }
 
     #[test]
@@ -342,7 +395,10 @@ mod tests {
         ] {
             let payload: Payload = sent.iter().map(|name| (field(name), Value::Null)).collect();
             let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
-            let asked = |before| withheld(action, &payload, &named, &field("Key__c"), before);
+            let asked = |count| {
+                let before = Attempts::default().with(Cause::Refused, count);
+                withheld(action, &payload, &named, &field("Key__c"), &before)
+            };
             let expected =
                 left_out.map(|names| names.iter().map(|name| field(name)).collect::<Vec<_>>());
             assert_eq!(asked(0), expected, "{action:?} {sent:?} {named:?}");

@@ -1,22 +1,50 @@
 //! Decides what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
+use crate::model::intent::Intent;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
+use crate::ports::record::MISSING_PARENT;
 use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
 
 /// Returns what a write's outcome means for its record. A write cannot do without the field of the
 /// external id; `jitter` is any random number.
+///
+/// What concerns the tenant counts as no attempt: the record waits for `org_wait_ms`, until the org is tried again.
 pub(super) fn settled(
     outcome: WriteOutcome,
     tried: &IntendedWrite,
     external_id: &FieldName,
-    jitter: u64,
+    (jitter, org_wait_ms): (u64, i64),
 ) -> SettledOutcome {
+    let tries = Tries {
+        before: &tried.lease.attempts,
+        jitter,
+    };
     match outcome {
         WriteOutcome::Applied { salesforce_id, .. } => SettledOutcome::Applied { salesforce_id },
-        WriteOutcome::Unknown { .. } => SettledOutcome::Unknown,
-        WriteOutcome::Refused(refusal) => refused(refusal, tried, external_id, jitter),
+        WriteOutcome::Unknown { disposition, .. } if disposition.concerns_tenant() => {
+            SettledOutcome::Unknown {
+                delay_ms: org_wait_ms,
+                cause: None,
+            }
+        }
+        WriteOutcome::Unknown { .. } => match decide(Obstacle::OutcomeUnknown, tries) {
+            NextStep::Wait { delay_ms, cause } => SettledOutcome::Unknown { delay_ms, cause },
+            NextStep::Refresh { delay_ms, cause } => SettledOutcome::Unknown {
+                delay_ms,
+                cause: Some(cause),
+            },
+            NextStep::Park => SettledOutcome::Lost,
+        },
+        WriteOutcome::Refused(refusal) if refusal.disposition.concerns_tenant() => {
+            SettledOutcome::RetryLater {
+                refusal,
+                delay_ms: org_wait_ms,
+                cause: None,
+            }
+        }
+        WriteOutcome::Refused(refusal) => refused(refusal, tried, external_id, tries),
     }
 }
 
@@ -24,32 +52,56 @@ fn refused(
     refusal: Refusal,
     tried: &IntendedWrite,
     external_id: &FieldName,
-    jitter: u64,
+    tries: Tries<'_>,
 ) -> SettledOutcome {
     let disposition = refusal.disposition;
-    let attempt = tried.lease.attempt;
-    if disposition == Disposition::RefreshRecord {
-        return SettledOutcome::Refresh { refusal };
-    }
     if disposition == Disposition::Park
         && let Some(fields) = withheld(
             tried.intent.action,
             &tried.intent.fields,
             &refusal.fields,
             external_id,
-            attempt,
+            tries.before,
         )
     {
         return SettledOutcome::Withhold { refusal, fields };
     }
-    let tries = Tries {
-        before: attempt,
-        jitter,
-    };
     match decide(Obstacle::WriteRefused(disposition), tries) {
-        NextStep::Wait { delay_ms, .. } => SettledOutcome::RetryLater { refusal, delay_ms },
-        NextStep::Refresh { .. } => SettledOutcome::Refresh { refusal },
+        NextStep::Wait { delay_ms, cause } => SettledOutcome::RetryLater {
+            refusal,
+            delay_ms,
+            cause,
+        },
+        NextStep::Refresh { delay_ms, cause } => SettledOutcome::Refresh {
+            refusal,
+            delay_ms,
+            cause,
+        },
+        NextStep::Park if disposition == Disposition::WaitForParent => {
+            without_lookups(refusal, tried, external_id, tries)
+        }
         NextStep::Park => SettledOutcome::Park { refusal },
+    }
+}
+
+/// Returns the outcome of a write whose parent does not come: the lookups that point to it are withheld, if the
+/// refusal names them.
+fn without_lookups(
+    refusal: Refusal,
+    tried: &IntendedWrite,
+    external_id: &FieldName,
+    tries: Tries<'_>,
+) -> SettledOutcome {
+    let Intent { action, fields, .. } = &tried.intent;
+    match withheld(*action, fields, &refusal.fields, external_id, tries.before) {
+        Some(fields) => SettledOutcome::Withhold {
+            refusal: Refusal {
+                code: MISSING_PARENT.to_owned(),
+                ..refusal
+            },
+            fields,
+        },
+        None => SettledOutcome::Park { refusal },
     }
 }
 
@@ -61,11 +113,14 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
-    use crate::model::intent::{Intent, IntentState, WriteAction};
+    use crate::model::intent::{IntentState, WriteAction};
     use crate::model::value::Value;
-    use crate::planner::policy::ATTEMPTS_MAX;
+    use crate::planner::policy::{ATTEMPTS_MAX, Attempts, Cause};
     use crate::planner::route::Routable;
     use crate::ports::record::LeasedTask;
+
+    /// How long the tenant waits for its org.
+    const ORG_WAIT_MS: i64 = 77;
 
     fn field(name: &str) -> FieldName {
         FieldName::parse(name).unwrap()
@@ -80,8 +135,8 @@ mod tests {
         }
     }
 
-    /// A write of these fields, made for the time after so many tries.
-    fn tried(action: WriteAction, sent: &[&str], attempt: u32) -> IntendedWrite {
+    /// A write of these fields, after so many failures of each kind.
+    fn tried(action: WriteAction, sent: &[&str], count: u32) -> IntendedWrite {
         let record_id = RecordId(Uuid::nil());
         let fields = sent.iter().map(|name| (field(name), Value::text("x")));
         IntendedWrite {
@@ -89,7 +144,11 @@ mod tests {
                 record_id,
                 token: FencingToken(1),
                 generation: Generation(1),
-                attempt,
+                attempts: [Cause::Refused, Cause::Parent, Cause::Unknown]
+                    .into_iter()
+                    .fold(Attempts::default(), |attempts, cause| {
+                        attempts.with(cause, count)
+                    }),
                 needs_refresh: false,
                 salesforce_id: None,
                 external_id: "k-1".to_owned(),
@@ -106,6 +165,7 @@ mod tests {
             },
             salesforce_id: None,
             withheld: Vec::new(),
+            awaits: Vec::new(),
             routable: Routable {
                 at_rest: None,
                 contested: false,
@@ -123,7 +183,12 @@ mod tests {
         attempt: u32,
     ) -> SettledOutcome {
         let tried = tried(action, sent, attempt);
-        settled(WriteOutcome::Refused(refusal), &tried, &field("Key__c"), 0)
+        settled(
+            WriteOutcome::Refused(refusal),
+            &tried,
+            &field("Key__c"),
+            (0, ORG_WAIT_MS),
+        )
     }
 
     fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
@@ -172,29 +237,61 @@ mod tests {
     #[test]
     fn transient_refusals_retry_permanent_ones_park() {
         use SettledOutcome::{Park, RetryLater};
-        for disposition in [
-            Disposition::RetryLater,
-            Disposition::RefreshSession,
-            Disposition::WaitForParent,
-        ] {
+        for disposition in [Disposition::RetryLater, Disposition::WaitForParent] {
             assert!(matches!(outcome_of(disposition, 0), RetryLater { .. }));
             assert!(matches!(outcome_of(disposition, 1_000), Park { .. }));
         }
     }
 
     #[test]
-    fn spent_quota_never_parks_a_record() {
-        let waits = outcome_of(Disposition::WaitForQuota, 1_000);
-        assert!(matches!(waits, SettledOutcome::RetryLater { .. }));
+    fn what_concerns_the_tenant_counts_for_no_record() {
+        for disposition in [
+            Disposition::WaitForQuota,
+            Disposition::WaitForOrg,
+            Disposition::RefreshSession,
+        ] {
+            let waits = outcome_of(disposition, 1_000);
+            assert!(matches!(
+                waits,
+                SettledOutcome::RetryLater {
+                    delay_ms: ORG_WAIT_MS,
+                    cause: None,
+                    ..
+                }
+            ));
+        }
     }
 
     #[test]
-    fn unknown_outcome_stays_unknown() {
-        let unknown = WriteOutcome::Unknown {
-            reason: "timed out".to_owned(),
+    fn unknown_outcomes_wait_longer_and_end() {
+        let unknown = |disposition, count| {
+            let outcome = WriteOutcome::Unknown {
+                reason: "timed out".to_owned(),
+                disposition,
+            };
+            let tried = tried(WriteAction::Update, &["Name"], count);
+            settled(outcome, &tried, &field("Key__c"), (0, ORG_WAIT_MS))
         };
-        let tried = tried(WriteAction::Update, &[], 0);
-        let settled = settled(unknown, &tried, &field("Key__c"), 0);
-        assert_eq!(settled, SettledOutcome::Unknown);
+        let delay_ms = |count| match unknown(Disposition::RetryLater, count) {
+            SettledOutcome::Unknown { delay_ms, cause } => {
+                assert_eq!(cause, Some(Cause::Unknown));
+                delay_ms
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            delay_ms(0),
+            0,
+            "a read may show at once that it took effect"
+        );
+        assert!(delay_ms(1) > 0);
+        let last = unknown(Disposition::RetryLater, ATTEMPTS_MAX - 1);
+        assert_eq!(last, SettledOutcome::Lost);
+        let maintenance = unknown(Disposition::WaitForOrg, 1_000);
+        let waits = SettledOutcome::Unknown {
+            delay_ms: ORG_WAIT_MS,
+            cause: None,
+        };
+        assert_eq!(maintenance, waits);
     }
 }

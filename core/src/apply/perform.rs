@@ -59,7 +59,7 @@ pub(super) async fn perform(
     report.collections += collections.len();
     for (lane, intended) in [(Lane::Single, single), (Lane::Collections, collections)] {
         for chunk in intended.chunks(CHUNK_WRITES) {
-            let outcomes = send(job, batch, chunk, lane, report.quota_spent).await;
+            let outcomes = send(job, batch, chunk, lane, report).await;
             settle(job, batch, chunk, outcomes, report).await?;
         }
     }
@@ -75,7 +75,7 @@ fn by_lane(
     let routables: Vec<Routable> = intended
         .iter()
         .map(|intended| Routable {
-            urgent: intended.lease.attempt > 0,
+            urgent: intended.lease.attempts.any(),
             ..intended.routable
         })
         .collect();
@@ -91,21 +91,21 @@ fn by_lane(
     (single, collections)
 }
 
-/// Sends one chunk. Once the lease has expired or the API quota is used up, nothing is sent, and no write
-/// of the chunk had an effect.
+/// Sends one chunk. Once the lease has expired or the org cannot be used, nothing is sent, and no write of the
+/// chunk had an effect.
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
     chunk: &[IntendedWrite],
     lane: Lane,
-    quota_spent: bool,
+    report: &mut ApplyReport,
 ) -> Vec<WriteOutcome> {
     let left = batch
         .end
         .remaining(job.now_ms())
         .saturating_sub(SETTLE_MARGIN);
-    if quota_spent {
-        return not_sent(chunk, "QUOTA_SPENT", Disposition::WaitForQuota);
+    if report.org_wait_ms.is_some() {
+        return not_sent(chunk, "ORG_UNAVAILABLE", Disposition::WaitForOrg);
     }
     if left < CALL_TIME_MIN {
         return not_sent(chunk, "OUT_OF_TIME", Disposition::RetryLater);
@@ -126,7 +126,70 @@ async fn send(
         writes.len(),
         "every write has exactly one outcome"
     );
+    note_availability(job, &outcomes, report).await;
     outcomes
+}
+
+/// Records that the org cannot be used if an outcome shows it, or that it can if all were answered.
+async fn note_availability(job: &Job<'_>, outcomes: &[WriteOutcome], report: &mut ApplyReport) {
+    let failure = outcomes.iter().find_map(|outcome| match outcome {
+        WriteOutcome::Refused(refusal) if refusal.disposition.concerns_tenant() => Some((
+            refusal.code.as_str(),
+            refusal.message.as_str(),
+            refusal.disposition,
+        )),
+        WriteOutcome::Unknown {
+            reason,
+            disposition,
+        } if disposition.concerns_tenant() => Some(("UNANSWERED", reason.as_str(), *disposition)),
+        WriteOutcome::Applied { .. } | WriteOutcome::Refused(_) | WriteOutcome::Unknown { .. } => {
+            None
+        }
+    });
+    match failure {
+        Some((code, message, disposition)) => {
+            let outage = job.note_outage(code, message, disposition).await;
+            report.note_outage(outage, disposition);
+        }
+        None if report.outage_is_due => {
+            let answered =
+                |outcome: &WriteOutcome| !matches!(outcome, WriteOutcome::Unknown { .. });
+            if outcomes.iter().any(answered) {
+                report.outage_is_due = false;
+                job.end_outage_or_log().await;
+            }
+        }
+        None => {}
+    }
+}
+
+/// Adds the lookups to a refusal for a missing parent: it names only the parent's external id.
+fn naming_lookups(
+    mapped: &MappedObject,
+    intended: &IntendedWrite,
+    outcome: WriteOutcome,
+) -> WriteOutcome {
+    let WriteOutcome::Refused(mut refusal) = outcome else {
+        return outcome;
+    };
+    if refusal.disposition == Disposition::WaitForParent && refusal.fields.is_empty() {
+        let is_lookup = |name: &FieldName| {
+            let field = mapped.sync.fields.get(name);
+            field.is_some_and(|field| field.references.is_some())
+        };
+        let is_named = |value: &Value| match value {
+            Value::Text(parent) => refusal.message.contains(&format!(": {parent} not found")),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => false,
+        };
+        refusal.fields = intended
+            .intent
+            .fields
+            .iter()
+            .filter(|(name, value)| is_lookup(name) && is_named(value))
+            .map(|(name, _)| name.to_string())
+            .collect();
+    }
+    WriteOutcome::Refused(refusal)
 }
 
 fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
@@ -153,12 +216,16 @@ async fn settle(
             lease: intended.lease.clone(),
             intent_id: intended.intent.intent_id,
             outcome: settled(
-                outcome,
+                naming_lookups(batch.mapped, intended, outcome),
                 intended,
                 &batch.mapped.sync.external_id.field,
-                job.shared.ids.jitter(u64::MAX),
+                (
+                    job.shared.ids.jitter(u64::MAX),
+                    report.org_wait_ms.unwrap_or_default(),
+                ),
             ),
             withheld: intended.withheld.clone(),
+            awaits: intended.awaits.clone(),
         })
         .collect();
     for settlement in &settlements {
@@ -198,7 +265,11 @@ async fn settle_patiently(
 fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
     match outcome {
         SettledOutcome::Applied { .. } => report.applied += 1,
-        SettledOutcome::Unknown => report.unknown += 1,
+        SettledOutcome::Unknown { .. } => report.unknown += 1,
+        SettledOutcome::Lost => {
+            report.unknown += 1;
+            report.parked += 1;
+        }
         SettledOutcome::Park { .. } => {
             report.refused += 1;
             report.parked += 1;
@@ -207,10 +278,9 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
             report.refused += 1;
             report.requeued += 1;
         }
-        SettledOutcome::RetryLater { refusal, .. } => {
+        SettledOutcome::RetryLater { .. } => {
             report.refused += 1;
             report.requeued += 1;
-            report.quota_spent |= refusal.disposition == Disposition::WaitForQuota;
         }
     }
 }

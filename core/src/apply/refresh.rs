@@ -15,10 +15,12 @@ use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
 use crate::observe::read::{external_id_of, observation, read_by_id, read_matching};
-use crate::planner::policy::unreadable_wait_ms;
+use crate::planner::policy::{Tries, unreadable_wait};
 use crate::ports::MappedObject;
 use crate::ports::record::{LeaseEnd, LeasedTask};
-use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
+use crate::ports::salesforce::{
+    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
+};
 
 use super::ApplyReport;
 
@@ -26,7 +28,7 @@ use super::ApplyReport;
 const EXTERNAL_IDS_BATCH: usize = 200;
 
 /// Reads the leased records that need it, and records the observations. Returns the leases that can be
-/// planned now. If the org cannot be reached, releases the others; this does not count as an attempt.
+/// planned now. Releases the others if the org cannot be used or read.
 ///
 /// While the object needs a resync, and always if it has a filter, a record without a Salesforce id is
 /// first read by its external id: a create would overwrite a record that already has this external id.
@@ -44,14 +46,32 @@ pub(super) async fn refresh(
     if unknown.is_empty() {
         return Ok(known);
     }
+    if let Some(wait_ms) = report.org_wait_ms {
+        let waits = Waits::ForOrg { wait_ms };
+        release(job, mapped, unknown, waits, report).await?;
+        return Ok(known);
+    }
     let observations = match read(job, mapped, &unknown).await {
         Ok(observations) => observations,
         Err(Error::Salesforce(error)) => {
-            release(job, mapped, unknown, &error, report).await?;
+            let outage = job.note_failure(&error).await;
+            let waits = if error.disposition.concerns_tenant() {
+                report.note_outage(outage, error.disposition);
+                let wait_ms = report.org_wait_ms.unwrap_or_default();
+                Waits::ForOrg { wait_ms }
+            } else {
+                // A field that was deleted or hidden makes every read of its object fail.
+                job.tenant.doubt();
+                Waits::Unreadable(&error)
+            };
+            release(job, mapped, unknown, waits, report).await?;
             return Ok(known);
         }
         Err(error) => return Err(error),
     };
+    if std::mem::take(&mut report.outage_is_due) {
+        job.end_outage_or_log().await;
+    }
     job.store()
         .record_observations(std::slice::from_ref(mapped), &observations, None)
         .await?;
@@ -310,33 +330,60 @@ fn no_id() -> SalesforceId {
     SalesforceId::parse("000000000000000AAA").expect("the empty id is well formed")
 }
 
-/// Releases leases whose records could not be read, without counting an attempt.
+/// Why records could not be read.
+enum Waits<'a> {
+    /// The org cannot be used.
+    ForOrg {
+        /// Until it is tried again.
+        wait_ms: i64,
+    },
+    /// Reading them failed.
+    Unreadable(&'a SalesforceError),
+}
+
+impl Waits<'_> {
+    /// Returns how the lease of a record ends.
+    fn end(&self, lease: &LeasedTask) -> LeaseEnd {
+        let (delay_ms, cause, reason) = match self {
+            Self::ForOrg { wait_ms } => (*wait_ms, None, "the org cannot be used".to_owned()),
+            Self::Unreadable(error) => {
+                let tries = Tries::of(lease.record_id, &lease.attempts);
+                let (delay_ms, cause) = unreadable_wait(tries);
+                (delay_ms, Some(cause), error.to_string())
+            }
+        };
+        LeaseEnd::Later {
+            delay_ms,
+            cause,
+            // The refresh that it needs was not made.
+            needs_refresh: lease.needs_refresh,
+            code: None,
+            reason,
+            awaits: Vec::new(),
+        }
+    }
+}
+
+/// Releases leases whose records could not be read. Each waits longer each time it cannot be read; the records
+/// are not the cause, so none is ever parked for it.
 async fn release(
     job: &Job<'_>,
     mapped: &MappedObject,
     leases: Vec<LeasedTask>,
-    error: &SalesforceError,
+    waits: Waits<'_>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
-    report.quota_spent |= error.disposition == Disposition::WaitForQuota;
-    let delay_ms = unreadable_wait_ms(error.disposition);
-    tracing::warn!(
-        tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
-        "records could not be refreshed; they wait"
-    );
     report.requeued += leases.len();
+    if let Waits::Unreadable(error) = &waits {
+        tracing::warn!(
+            tenant = %job.id(), object = %mapped.sync.object, count = leases.len(), %error,
+            "records could not be refreshed; they wait"
+        );
+    }
     let releases: Vec<(LeasedTask, LeaseEnd)> = leases
         .into_iter()
         .map(|lease| {
-            let end = LeaseEnd::Later {
-                delay_ms,
-                counts: false,
-                // The refresh that it needs was not made.
-                needs_refresh: lease.needs_refresh,
-                code: None,
-                reason: error.to_string(),
-                awaits: Vec::new(),
-            };
+            let end = waits.end(&lease);
             (lease, end)
         })
         .collect();

@@ -19,6 +19,7 @@ use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_rela
 
 use super::backfill::Backfill;
 use super::enrich::{Arrival, complete};
+use super::parts::record_in_parts;
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
 
@@ -200,18 +201,10 @@ impl Drain<'_> {
             needs_resync: Some(false),
             out_of_scope: batch.out_of_scope,
         };
-        let recorded = self
-            .job
-            .store()
-            .record_observations(
-                self.job.mapped_objects(),
-                &observations,
-                Some((&mut self.lease, position)),
-            )
-            .await?;
+        let stream = Some((&mut *self.lease, position));
+        let dirty = record_in_parts(self.job, observations, stream, &mut self.report).await?;
         self.from = replay_from(&self.lease);
-        self.report.add_observations(&recorded);
-        wake_up_for(self.job, recorded.dirty, &mut self.report).await
+        wake_up_for(self.job, dirty, &mut self.report).await
     }
 
     /// Decides where to reopen a closed subscription.
@@ -331,11 +324,7 @@ async fn record_unordered(
             .await?;
     }
     let observations = complete(job, Arrival::Unordered, observations).await?;
-    let recorded = job
-        .store()
-        .record_observations(job.mapped_objects(), &observations, stream)
-        .await?;
-    report.add_observations(&recorded);
-    wake_up_for(job, recorded.dirty, &mut report).await?;
+    let dirty = record_in_parts(job, observations, stream, &mut report).await?;
+    wake_up_for(job, dirty, &mut report).await?;
     Ok(report)
 }

@@ -75,6 +75,7 @@ impl SyncEngine {
             let mapped = MappedObject {
                 tenant: tenant.config.tenant.clone(),
                 sync: Arc::new(sync.clone()),
+                configured: Arc::new(sync.clone()),
                 schema: Arc::new(schema),
                 organization_id: identity.organization_id.clone(),
                 org_epoch: OrgEpoch(0),

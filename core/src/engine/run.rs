@@ -124,7 +124,10 @@ impl SyncEngine {
 
     async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<Error>) {
         if let Some(error) = failure {
-            tracing::error!(tenant = %tenant, job, error = %error_chain(&error), "a job failed; it is tried again");
+            // An outage was logged when it was recorded.
+            if !matches!(error, Error::OrgUnavailable { .. }) {
+                tracing::error!(tenant = %tenant, job, error = %error_chain(&error), "a job failed; it is tried again");
+            }
             self.shared().pause(REST_AFTER_FAILURE).await;
             self.release_orphaned_leases().await;
         }

@@ -135,7 +135,7 @@ impl SalesforceApplier {
                 refusal.message,
                 refusal.disposition,
             )),
-            Some(WriteOutcome::Unknown { reason }) => Err(ApplyError::of(
+            Some(WriteOutcome::Unknown { reason, .. }) => Err(ApplyError::of(
                 "UNKNOWN_OUTCOME".to_owned(),
                 reason,
                 Disposition::RetryLater,
@@ -160,6 +160,7 @@ impl ApplyError {
             | Disposition::WaitForQuota
             | Disposition::RefreshSession
             | Disposition::RefreshRecord
+            | Disposition::WaitForOrg
             | Disposition::WaitForParent => Self::Retryable(error),
         }
     }

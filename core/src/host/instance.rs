@@ -15,15 +15,16 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::config::{CaptureMode, Config, TenantConfig};
+use crate::config::{CaptureMode, Config, SecretRef, TenantConfig};
 use crate::engine::SyncEngine;
 use crate::engine::in_process::NoWakeUps;
 use crate::engine::sqs::SqsWakeUps;
 use crate::job::error::error_chain;
 use crate::model::ids::{SalesforceId, TenantId};
+use crate::ports::StoreError;
 use crate::ports::WakeUpPort;
 use crate::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
-use crate::store::{PgStore, PgStoreOptions};
+use crate::store::{PgStore, PgStoreOptions, UrlSource};
 
 use super::aws::Aws;
 use super::error::HostError;
@@ -55,7 +56,7 @@ pub struct Instance {
     place: String,
     folder: PathBuf,
     wake_up_target: WakeUpTarget,
-    aws: Aws,
+    aws: Arc<Aws>,
     config: OnceCell<Arc<Config>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
 }
@@ -86,7 +87,7 @@ impl Instance {
             place: place.to_owned(),
             folder: folder.to_owned(),
             wake_up_target,
-            aws: Aws::default(),
+            aws: Arc::default(),
             config: OnceCell::new(),
             tenants: Mutex::default(),
         }
@@ -155,14 +156,28 @@ impl Instance {
             .get_or_try_init(|| async {
                 let url = settings::secret(&postgres.url, &self.aws).await?;
                 let store = PgStore::open(&PgStoreOptions {
-                    url,
                     statement_cache: postgres.statement_cache,
                     connections_max: postgres.connections_max,
+                    url_source: Some(self.url_source(&postgres.url)),
+                    ..PgStoreOptions::new(url)
                 })?;
                 Ok::<_, HostError>(store)
             })
             .await?;
         Ok(store.clone())
+    }
+
+    /// Returns how the URL is read again after the server has refused its password.
+    fn url_source(&self, place: &SecretRef) -> UrlSource {
+        let (place, aws) = (place.clone(), Arc::clone(&self.aws));
+        UrlSource::new(move || {
+            let (place, aws) = (place.clone(), Arc::clone(&aws));
+            Box::pin(async move {
+                settings::secret(&place, &aws)
+                    .await
+                    .map_err(|error| StoreError::Unreachable(error_chain(&error)))
+            })
+        })
     }
 
     /// Returns a tenant's org. The client logs in at its first call.

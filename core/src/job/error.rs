@@ -1,5 +1,7 @@
 //! Failures of a whole job. A failure of one record parks only that record.
 
+use chrono::{DateTime, Utc};
+
 use crate::model::ids::{FieldName, ObjectName, SalesforceId, TenantId};
 
 use crate::ports::salesforce::StreamEnd;
@@ -58,6 +60,19 @@ pub enum Error {
     FirstContact {
         /// What is wrong, one text for each object.
         problems: Vec<String>,
+    },
+    /// The org cannot be used, and is not to be tried again yet.
+    #[error(
+        "the org of tenant {tenant} cannot be used since {since} ({code}); it is tried again by itself: \
+         `syncline status` shows when"
+    )]
+    OrgUnavailable {
+        /// The tenant.
+        tenant: TenantId,
+        /// The code of the failure.
+        code: String,
+        /// When it began.
+        since: DateTime<Utc>,
     },
     /// The control plane or the tables.
     #[error(transparent)]

@@ -1,24 +1,28 @@
 //! One tenant of the engine: its configuration, its two sides, and its mapped objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Mutex;
 
 use crate::config::{ObjectSync, TenantConfig};
-use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 
-use crate::ports::job_store::MetOrg;
+use crate::ports::job_store::{MappedSchemas, MetOrg, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
-use crate::ports::{MappedObject, SalesforcePort, Store};
+use crate::ports::{MappedObject, SalesforceError, SalesforcePort, Store};
 
 use super::error::Error;
 
 /// How long describes and the org's identity are used before they are read again: the longest time until
 /// a changed field or a changed org is noticed. A changed org usually refuses our replay ids before.
 const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
+
+/// How long they are used after an error has contradicted them: a field that has disappeared is noticed at once,
+/// and an error with another cause does not make every run describe every object.
+const DOUBTED_CACHE_MS: i64 = 30 * 1_000;
 
 /// How long after its last change a tenant counts as active: capture keeps polling only for active ones.
 const ACTIVE_MS: i64 = 5 * 60 * 1_000;
@@ -31,6 +35,8 @@ pub(crate) struct Tenant {
     /// Locked while loading, so that jobs that start at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
+    /// An error has contradicted what is loaded.
+    is_doubted: AtomicBool,
 }
 
 /// The mapped objects, with describes and table definitions.
@@ -56,6 +62,7 @@ impl Tenant {
             salesforce,
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
+            is_doubted: AtomicBool::new(false),
         }
     }
 
@@ -63,7 +70,12 @@ impl Tenant {
     pub(crate) async fn mapped_objects(&self, now_ms: i64) -> Result<Arc<MappedObjects>, Error> {
         let mut loaded = self.loaded.lock().await;
         if let Some(mapped_objects) = loaded.as_ref() {
-            if now_ms - mapped_objects.loaded_at_ms < DESCRIBE_CACHE_MS {
+            let age_ms = now_ms - mapped_objects.loaded_at_ms;
+            let age_ms_max = match self.is_doubted.load(Ordering::Relaxed) {
+                true => DOUBTED_CACHE_MS,
+                false => DESCRIBE_CACHE_MS,
+            };
+            if age_ms < age_ms_max {
                 return Ok(Arc::clone(mapped_objects));
             }
             for mapped in &mapped_objects.list {
@@ -71,66 +83,118 @@ impl Tenant {
             }
         }
         let mapped_objects = Arc::new(self.load(now_ms).await?);
+        self.is_doubted.store(false, Ordering::Relaxed);
         *loaded = Some(Arc::clone(&mapped_objects));
         Ok(mapped_objects)
     }
 
+    /// Loads what both sides have now. What Salesforce cannot tell now is used as last known; an object that was
+    /// never described is left out.
     async fn load(&self, now_ms: i64) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
-        let identity = self.salesforce.identity().await?;
-        let org_epoch = match self
-            .store
-            .meet_org(tenant, &identity.organization_id)
-            .await?
-        {
+        let mut known = self.store.known_schemas(tenant).await?;
+        let (organization_id, user) = self.identity(known.org).await?;
+        let org_epoch = match self.store.meet_org(tenant, &organization_id).await? {
             MetOrg::Known(org_epoch) => org_epoch,
             MetOrg::Other { known } => {
                 return Err(Error::OtherOrg {
                     tenant: tenant.clone(),
                     known,
-                    found: identity.organization_id,
+                    found: organization_id,
                 });
             }
         };
-        self.salesforce.use_org(&identity.organization_id);
+        self.salesforce.use_org(&organization_id);
         let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
-        let mut list = Vec::with_capacity(self.config.objects.len());
+        let mut loaded = Loaded::default();
         for sync in &self.config.objects {
-            let schema = self.salesforce.describe(&sync.object).await?;
-            list.push(MappedObject {
+            let schema = match self.described(&sync.object, &mut known.objects).await {
+                Ok((schema, is_new)) => {
+                    loaded.described.extend(is_new.then(|| schema.clone()));
+                    schema
+                }
+                Err(error) => {
+                    loaded.leave_out(tenant, sync, error);
+                    continue;
+                }
+            };
+            let columns = self.store.columns_of(&sync.table).await?;
+            let usable = loaded.without_withheld(sync, &schema, &columns);
+            loaded.list.push(MappedObject {
                 tenant: tenant.clone(),
-                sync: Arc::new(self.with_known_fields(sync, &schema)?),
+                sync: Arc::new(usable),
+                configured: Arc::new(sync.clone()),
                 schema: Arc::new(schema),
-                organization_id: identity.organization_id.clone(),
+                organization_id: organization_id.clone(),
                 org_epoch,
                 config_hash: Arc::clone(&config_hash),
             });
         }
+        if let (true, Some(error)) = (loaded.list.is_empty(), loaded.first_error) {
+            return Err(error.into());
+        }
+        for withheld in &loaded.withheld {
+            tracing::error!(
+                tenant = %tenant, object = %withheld.object, field = %withheld.field,
+                problem = %withheld.problem,
+                "changes of a mapped field are withheld; everything else goes on"
+            );
+        }
+        let schemas = MappedSchemas {
+            user,
+            described: loaded.described,
+            withheld: loaded.withheld,
+        };
+        self.store.keep_schemas(tenant, &schemas).await?;
         Ok(MappedObjects {
-            list,
-            user: identity.user_id,
-            organization_id: identity.organization_id,
+            list: loaded.list,
+            user: schemas.user,
+            organization_id,
             loaded_at_ms: now_ms,
         })
     }
 
-    /// Returns the mapping, if the org has every field of it.
-    fn with_known_fields(
+    /// Returns the org and our user, as last known if the org cannot be reached.
+    async fn identity(
         &self,
-        sync: &ObjectSync,
-        schema: &ObjectSchema,
-    ) -> Result<ObjectSync, Error> {
-        match read_fields(sync)
-            .into_iter()
-            .find(|field| !schema.fields.contains_key(field))
-        {
-            None => Ok(sync.clone()),
-            Some(field) => Err(Error::UnknownField {
-                tenant: self.config.tenant.clone(),
-                object: sync.object.clone(),
-                field,
-            }),
+        known: Option<(SalesforceId, SalesforceId)>,
+    ) -> Result<(SalesforceId, SalesforceId), Error> {
+        match (self.salesforce.identity().await, known) {
+            (Ok(identity), _) => Ok((identity.organization_id, identity.user_id)),
+            (Err(error), Some(known)) => {
+                tracing::warn!(tenant = %self.config.tenant, %error, "the org is used as last known");
+                Ok(known)
+            }
+            (Err(error), None) => Err(error.into()),
         }
+    }
+
+    /// Returns the schema of an object, and whether it was described now and not before.
+    async fn described(
+        &self,
+        object: &ObjectName,
+        known: &mut BTreeMap<ObjectName, ObjectSchema>,
+    ) -> Result<(ObjectSchema, bool), SalesforceError> {
+        match (self.salesforce.describe(object).await, known.remove(object)) {
+            (Ok(schema), known) => {
+                let is_new = known.as_ref() != Some(&schema);
+                Ok((schema, is_new))
+            }
+            (Err(error), Some(known)) => {
+                tracing::warn!(
+                    tenant = %self.config.tenant, %object, %error,
+                    "an object cannot be described; its last known schema is used"
+                );
+                self.salesforce.know_schema(&known);
+                Ok((known, false))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Notes that an error contradicts what is loaded: it is loaded again soon.
+    pub(crate) fn doubt(&self) {
+        self.is_doubted.store(true, Ordering::Relaxed);
     }
 
     /// Marks the tenant as active: something changed at `now_ms`.
@@ -142,6 +206,75 @@ impl Tenant {
     /// Returns true while the last change is recent.
     pub(crate) fn is_active(&self, now_ms: i64) -> bool {
         now_ms < self.active_until_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// What loading has found so far.
+#[derive(Default)]
+struct Loaded {
+    list: Vec<MappedObject>,
+    described: Vec<ObjectSchema>,
+    withheld: Vec<WithheldField>,
+    first_error: Option<SalesforceError>,
+}
+
+impl Loaded {
+    /// Leaves out an object of which nothing is known.
+    fn leave_out(&mut self, tenant: &TenantId, sync: &ObjectSync, error: SalesforceError) {
+        tracing::error!(%tenant, object = %sync.object, %error, "an object cannot be described; it is left out");
+        self.withheld.push(WithheldField {
+            object: sync.object.to_string(),
+            field: String::new(),
+            problem: format!("the object cannot be described: {error}"),
+            since: None,
+        });
+        self.first_error.get_or_insert(error);
+    }
+
+    /// Returns the mapping without the fields that a side lacks. Without its external id nothing of an object can
+    /// be synchronised, so that is kept, and the work itself reports it.
+    fn without_withheld(
+        &mut self,
+        sync: &ObjectSync,
+        schema: &ObjectSchema,
+        columns: &BTreeSet<ColumnName>,
+    ) -> ObjectSync {
+        let mut usable = sync.clone();
+        let withhold = |field: String, problem: String| WithheldField {
+            object: sync.object.to_string(),
+            field,
+            problem,
+            since: None,
+        };
+        if columns.is_empty() {
+            let table = format!("{}.{}", sync.table.schema, sync.table.table);
+            let problem = format!("table {table} does not exist or is hidden from our role");
+            self.withheld.push(withhold(String::new(), problem));
+            return usable;
+        }
+        let key = &sync.external_id;
+        let fields = sync.fields.iter().map(|(field, one)| (field, &one.column));
+        for (field, column) in fields.chain([(&key.field, &key.column)]) {
+            let problem = if !schema.fields.contains_key(field) {
+                format!(
+                    "{}.{field} does not exist in the org or is hidden from its user: correct the name in \
+                     syncline.toml or grant read access to the field",
+                    sync.object
+                )
+            } else if !columns.contains(column) {
+                format!(
+                    "table {}.{} has no column {column}: correct the name in syncline.toml or add the column",
+                    sync.table.schema, sync.table.table
+                )
+            } else {
+                continue;
+            };
+            if field != &key.field {
+                usable.fields.remove(field);
+            }
+            self.withheld.push(withhold(field.to_string(), problem));
+        }
+        usable
     }
 }
 

@@ -18,15 +18,17 @@ use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::freshness::{Freshness, must_be_read};
-use crate::planner::policy::{NextStep, Obstacle, Tries, UNREADABLE_RECORD, decide};
+use crate::planner::policy::{Cause, NextStep, Obstacle, Tries, UNREADABLE_RECORD, decide};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
-use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use crate::ports::record::{
+    LeaseEnd, LeasedTask, MISSING_PARENT, ObservedRecord, ParkReason, PostgresRow,
+};
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
-    Invalid, MappedField, Unplannable, is_soft_deleted, mapped_fields, postgres_side, row_content,
-    salesforce_side, unreadable_fields, wire_columns,
+    Invalid, MappedField, is_soft_deleted, mapped_fields, postgres_side, row_content,
+    salesforce_side, unknown_lookup, unreadable_fields, wire_columns,
 };
 
 /// Plans the records of one object.
@@ -101,13 +103,26 @@ impl<'a> ObjectPlanner<'a> {
             return Err(end);
         }
         let link = &observed.known.link;
-        let sides = postgres_side(self.mapped, &self.fields, observed).and_then(|postgres| {
-            let salesforce = salesforce_side(&self.fields, &link.remote_state, &observed.parents)?;
-            Ok((postgres, salesforce))
-        });
-        let ((mut postgres, invalid), mut salesforce) =
-            sides.map_err(|unplannable| self.unplannable(lease, observed, &unplannable))?;
-        let unreadable = unreadable_fields(self.mapped, &link.remote_state);
+        let (mut postgres, invalid) = postgres_side(self.mapped, &self.fields, observed)
+            .map_err(|unplannable| LeaseEnd::Park(unplannable.park_reason(self.mapped)))?;
+        let (mut salesforce, unknown) =
+            salesforce_side(&self.fields, &link.remote_state, &observed.parents);
+        let mut awaits = match unknown.is_empty() {
+            true => Vec::new(),
+            false => unknown_parents(&self.fields, observed),
+        };
+        if !unknown.is_empty()
+            && observed.rows.is_empty()
+            && let Some(end) = Self::wait_for_parents(lease)
+        {
+            return Err(end.awaiting(awaits));
+        }
+        let mut unreadable = unreadable_fields(self.mapped, &link.remote_state);
+        unreadable.extend(
+            unknown
+                .iter()
+                .map(|field| unknown_lookup(self.mapped, field)),
+        );
         for side in [&mut postgres, &mut salesforce] {
             side.fields.retain(|id, _| {
                 let name = Some(self.mapping().name(*id));
@@ -132,10 +147,11 @@ impl<'a> ObjectPlanner<'a> {
             self.freshness
         };
         if must_be_read(self.mapping(), &plan, &facts, freshness) {
-            return Err(refresh_first());
+            return Err(refresh_first(lease));
         }
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
+        awaits.extend(refused_parents(observed));
         Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
@@ -146,6 +162,7 @@ impl<'a> ObjectPlanner<'a> {
             facts,
             rules: Arc::clone(&self.rules),
             withheld,
+            awaits,
         })
     }
 
@@ -184,6 +201,9 @@ impl<'a> ObjectPlanner<'a> {
                 "another transaction has locked the row",
             );
         }
+        if lost_too_many_workers(lease) {
+            return Some(LeaseEnd::Park(worker_lost()));
+        }
         if let [first, second, ..] = observed.rows.as_slice() {
             return Some(LeaseEnd::Park(duplicate_key(
                 &self.mapped.sync,
@@ -195,11 +215,11 @@ impl<'a> ObjectPlanner<'a> {
             .intents
             .iter()
             .find_map(|intent| match intent.state {
-                IntentState::Unknown => Some(refresh_first()),
+                IntentState::Unknown => Some(refresh_first(lease)),
                 IntentState::Open => {
                     let reason = "a write of the record is under way";
                     let wait = wait(lease, Obstacle::WriteUnderWay, reason);
-                    Some(wait.unwrap_or_else(refresh_first))
+                    Some(wait.unwrap_or_else(|| refresh_first(lease)))
                 }
                 IntentState::Applied
                 | IntentState::Confirmed
@@ -208,23 +228,11 @@ impl<'a> ObjectPlanner<'a> {
             })
     }
 
-    fn unplannable(
-        &self,
-        lease: &LeasedTask,
-        observed: &ObservedRecord,
-        unplannable: &Unplannable,
-    ) -> LeaseEnd {
-        let waits = match unplannable {
-            Unplannable::InvalidExternalId(_) => None,
-            Unplannable::UnknownParent { .. } => {
-                let reason = "the record it points to is not known yet";
-                wait(lease, Obstacle::MissingParent, reason)
-            }
-        };
-        match waits {
-            Some(end) => end.awaiting(unknown_parents(&self.fields, observed)),
-            None => LeaseEnd::Park(unplannable.park_reason(self.mapped)),
-        }
+    /// Returns a wait for the parents of a row that does not exist yet: its table may not take it without them, and
+    /// they usually come soon. After some waits it is written without those lookups.
+    fn wait_for_parents(lease: &LeasedTask) -> Option<LeaseEnd> {
+        let reason = "the record it points to is not known yet";
+        wait(lease, Obstacle::UnknownLookup, reason)
     }
 
     /// Returns the plan's write to the row, in wire form.
@@ -447,15 +455,31 @@ impl ObjectPlanner<'_> {
 
 /// Returns the wait or refresh that follows from an obstacle, or `None` if the record must not wait.
 fn wait(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> Option<LeaseEnd> {
-    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
-        NextStep::Wait { delay_ms, counts } => Some(LeaseEnd::wait(delay_ms, counts, reason)),
-        NextStep::Refresh { .. } => Some(refresh_first()),
+    match decide(obstacle, Tries::of(lease.record_id, &lease.attempts)) {
+        NextStep::Wait { delay_ms, cause } => Some(LeaseEnd::wait(delay_ms, cause, reason)),
+        NextStep::Refresh { .. } => Some(refresh_first(lease)),
         NextStep::Park => None,
     }
 }
 
-fn refresh_first() -> LeaseEnd {
-    LeaseEnd::refresh(false, "it is refreshed first")
+/// Returns a refresh: at once the first time, later if refreshes do not help.
+fn refresh_first(lease: &LeasedTask) -> LeaseEnd {
+    let cause = Cause::Changed;
+    let jitter = Tries::of(lease.record_id, &lease.attempts).jitter;
+    let delay_ms = cause.limits().wait_ms(lease.attempts.of(cause), jitter);
+    LeaseEnd::refresh(delay_ms, Some(cause), "it is refreshed first")
+}
+
+/// Returns the external ids of parents that Salesforce did not know in earlier attempts.
+fn refused_parents(observed: &ObservedRecord) -> impl Iterator<Item = String> {
+    observed
+        .refused
+        .iter()
+        .filter(|one| one.reason.code == MISSING_PARENT)
+        .filter_map(|one| match &one.value {
+            Value::Text(parent) => Some(parent.clone()),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => None,
+        })
 }
 
 /// Returns the Salesforce ids of the record's parents that have no link yet.
@@ -496,6 +520,22 @@ fn intent_id(record: RecordId, token: FencingToken) -> IntentId {
         &record.0,
         format!("intent:{}", token.0).as_bytes(),
     ))
+}
+
+/// Returns whether the workers that leased the record ended too often without a result.
+fn lost_too_many_workers(lease: &LeasedTask) -> bool {
+    let tries = Tries::of(lease.record_id, &lease.attempts);
+    lease.attempts.of(Cause::Abandoned) > 0 && decide(Obstacle::WorkerLost, tries) == NextStep::Park
+}
+
+fn worker_lost() -> ParkReason {
+    ParkReason {
+        code: "worker_lost".to_owned(),
+        field: None,
+        message: "the workers that took the record ended each time before its work was done: look in their \
+                  logs for the cause (memory, time limit), then replay it"
+            .to_owned(),
+    }
 }
 
 fn duplicate_key(sync: &ObjectSync, first: &PostgresRow, second: &PostgresRow) -> ParkReason {

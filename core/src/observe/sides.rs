@@ -14,7 +14,7 @@ use crate::model::value::Value;
 use crate::planner::facts::SideState;
 use crate::planner::mapping::Mapping;
 use crate::ports::MappedObject;
-use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
+use crate::ports::record::{MISSING_PARENT, ObservedRecord, ParkReason, PostgresRow};
 
 /// One mapped field, with what is needed to convert its values.
 #[derive(Debug, Clone)]
@@ -88,24 +88,26 @@ pub(crate) fn unreadable_fields(
 pub(crate) enum Unplannable {
     /// Its external id is invalid, so the record cannot be identified.
     InvalidExternalId(Invalid),
-    /// The remote state points to a parent that has no link yet.
-    UnknownParent { field: FieldName },
+}
+
+/// Returns why a lookup is withheld whose parent has no link.
+pub(crate) fn unknown_lookup(mapped: &MappedObject, field: &FieldName) -> ParkReason {
+    ParkReason {
+        code: MISSING_PARENT.to_owned(),
+        field: Some(field.clone()),
+        message: format!(
+            "the record that {}.{field} points to is not synchronised. Map its object, or bring the record into \
+             its filter; it is tried again by itself",
+            mapped.sync.object
+        ),
+    }
 }
 
 impl Unplannable {
     /// Returns why the record is parked.
     pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
-        let object = &mapped.sync.object;
         match self {
             Self::InvalidExternalId(invalid) => invalid.park_reason(mapped),
-            Self::UnknownParent { field } => ParkReason {
-                code: "missing_parent".to_owned(),
-                field: Some(field.clone()),
-                message: format!(
-                    "the record that {object}.{field} points to is not synchronised. Map its object, or \
-                     bring the record into its filter, and retry"
-                ),
-            },
         }
     }
 }
@@ -240,59 +242,64 @@ pub(crate) fn is_soft_deleted(sync: &ObjectSync, row: &PostgresRow) -> bool {
         .is_some_and(|filled| !filled.is_null())
 }
 
-/// Returns the Salesforce side of a record, from its remote state.
+/// Returns the Salesforce side of a record, from its remote state, and the lookups whose parents are unknown: the
+/// side lacks them.
 pub(crate) fn salesforce_side(
     fields: &[MappedField],
     remote_state: &RemoteState,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Result<SideState, Unplannable> {
+) -> (SideState, Vec<FieldName>) {
     if remote_state.presence != Presence::Present {
-        return Ok(SideState {
+        let side = SideState {
             presence: remote_state.presence,
             fields: FieldMap::default(),
             changed_at_ms: remote_state.presence_version.modified_ms,
-        });
+        };
+        return (side, Vec::new());
     }
     let seen = |name: &FieldName| remote_state.fields.get(name).map(|field| &field.value);
-    Ok(SideState {
+    let (named, unknown) = named_by_external_id(fields, seen, parents);
+    let side = SideState {
         presence: Presence::Present,
-        fields: named_by_external_id(fields, seen, parents)?,
+        fields: named,
         changed_at_ms: remote_state
             .fields
             .values()
             .map(|field| field.version.modified_ms)
             .max()
             .flatten(),
-    })
+    };
+    (side, unknown)
 }
 
 /// Returns what was seen of each mapped field, with each mapped lookup's id replaced by its parent's
-/// external id.
+/// external id; and the lookups whose parents are unknown.
 pub(crate) fn named_by_external_id<'v>(
     fields: &[MappedField],
     seen: impl Fn(&FieldName) -> Option<&'v Value>,
     parents: &BTreeMap<SalesforceId, String>,
-) -> Result<FieldMap<FieldId, Value>, Unplannable> {
+) -> (FieldMap<FieldId, Value>, Vec<FieldName>) {
+    let mut unknown = Vec::new();
     let mut named = FieldMap::with_capacity(fields.len());
     for field in fields {
         let Some(value) = seen(&field.name) else {
             continue;
         };
         let value = match (field.is_lookup, value) {
-            (true, Value::Text(id)) => {
-                parent_name(id, parents).map(Value::Text).ok_or_else(|| {
-                    Unplannable::UnknownParent {
-                        field: field.name.clone(),
-                    }
-                })?
-            }
+            (true, Value::Text(id)) => match parent_name(id, parents) {
+                Some(name) => Value::Text(name),
+                None => {
+                    unknown.push(field.name.clone());
+                    continue;
+                }
+            },
             (true, Value::Null | Value::Boolean(_) | Value::Number(_)) | (false, _) => {
                 value.clone()
             }
         };
         named.insert(field.id, value);
     }
-    Ok(named)
+    (named, unknown)
 }
 
 fn parent_name(id: &str, parents: &BTreeMap<SalesforceId, String>) -> Option<String> {

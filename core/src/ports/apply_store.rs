@@ -13,6 +13,7 @@ use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::mapping::Mapping;
+use crate::planner::policy::Cause;
 use crate::planner::record::RecordPlan;
 use crate::planner::route::Routable;
 
@@ -126,6 +127,8 @@ pub struct PlannedRecord {
     /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
     /// the others go on.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups, by any key: their creation wakes the record.
+    pub awaits: Vec<String>,
 }
 
 /// A write to a row, values raw for `jsonb_populate_record`.
@@ -177,6 +180,8 @@ pub struct IntendedWrite {
     pub salesforce_id: Option<SalesforceId>,
     /// Fields that are parked once the write is made.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups.
+    pub awaits: Vec<String>,
     /// The plan as its lane sees it, which is chosen among all writes of the round.
     pub routable: Routable,
     /// When the record last changed in Salesforce, as far as it was seen.
@@ -194,6 +199,8 @@ pub struct Settlement {
     pub outcome: SettledOutcome,
     /// Fields that could not be written with it: they stop the record now, unless new work came.
     pub withheld: Vec<ParkReason>,
+    /// Parents of withheld lookups.
+    pub awaits: Vec<String>,
 }
 
 /// What is known of a remote write, and what follows.
@@ -210,11 +217,17 @@ pub enum SettledOutcome {
         refusal: Refusal,
         /// From now.
         delay_ms: i64,
+        /// What the attempt failed on, if it counts.
+        cause: Option<Cause>,
     },
-    /// It had no effect; refresh the record before planning it again.
+    /// It had no effect; refresh the record after the delay, before planning it again.
     Refresh {
         /// The refusal.
         refusal: Refusal,
+        /// From now.
+        delay_ms: i64,
+        /// What the attempt failed on.
+        cause: Cause,
     },
     /// It had no effect because of the values of these fields; try again at once without them.
     Withhold {
@@ -228,6 +241,13 @@ pub enum SettledOutcome {
         /// The refusal.
         refusal: Refusal,
     },
-    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed.
-    Unknown,
+    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed after the delay.
+    Unknown {
+        /// From now.
+        delay_ms: i64,
+        /// What the attempt failed on, if it counts.
+        cause: Option<Cause>,
+    },
+    /// The outcome is unknown once too often: the intent becomes unknown, and the record stops.
+    Lost,
 }

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::cursor::SourceCursor;
-use crate::model::ids::{FencingToken, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{
+    ColumnName, FencingToken, ObjectName, OrgEpoch, SalesforceId, TableName, TenantId,
+};
+use crate::model::schema::ObjectSchema;
 
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
@@ -68,6 +72,29 @@ pub trait JobStore: Send + Sync {
         permit: i32,
     ) -> Result<(), StoreError>;
 
+    /// Begins the tenant's outage, or records that the org was tried again in vain. Returns the outage.
+    async fn note_outage(
+        &self,
+        tenant: &TenantId,
+        outage: &NewOutage,
+    ) -> Result<Outage, StoreError>;
+
+    /// Ends the tenant's outage. Returns false if there was none.
+    async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError>;
+
+    /// Returns the columns of a table; none if it does not exist.
+    async fn columns_of(&self, table: &TableName) -> Result<BTreeSet<ColumnName>, StoreError>;
+
+    /// Returns what was last known of the tenant's org and its objects.
+    async fn known_schemas(&self, tenant: &TenantId) -> Result<KnownSchemas, StoreError>;
+
+    /// Stores what is known now. If a withheld field has come back, plans every record of its object again.
+    async fn keep_schemas(
+        &self,
+        tenant: &TenantId,
+        schemas: &MappedSchemas,
+    ) -> Result<(), StoreError>;
+
     /// Ends leases whose worker gave up, as if they had expired. If writes may have been sent, a record
     /// with an open intent stays leased, because its write may still be on its way. Leases that were
     /// ended or lost are left alone.
@@ -103,6 +130,78 @@ pub struct Control {
     pub needs_resync: BTreeSet<ObjectName>,
     /// How long ago each stream of Salesforce was last leased, renewed or read by its owner.
     pub stream_ages_ms: BTreeMap<StreamName, i64>,
+    /// Why its org cannot be used; absent if it can.
+    pub outage: Option<Outage>,
+}
+
+/// Why a tenant's org cannot be used. It concerns every record alike, so no record is blamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The code of Salesforce, or of the failed call.
+    pub code: String,
+    /// What Salesforce reported.
+    pub message: String,
+    /// Only the API calls are spent: events still arrive.
+    pub quota: bool,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// How often the org was tried.
+    pub tries: u32,
+    /// When it is tried again, from now; negative once that is due.
+    pub retry_in_ms: i64,
+}
+
+impl Outage {
+    /// Returns whether the org is not to be tried again yet.
+    pub fn holds(&self) -> bool {
+        self.retry_in_ms > 0
+    }
+}
+
+/// What was last known of a tenant's org.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KnownSchemas {
+    /// The org and our user in it.
+    pub org: Option<(SalesforceId, SalesforceId)>,
+    /// Its objects, as last described.
+    pub objects: BTreeMap<ObjectName, ObjectSchema>,
+}
+
+/// What is known now of a tenant's org.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MappedSchemas {
+    /// Our user.
+    pub user: SalesforceId,
+    /// The objects that were described now.
+    pub described: Vec<ObjectSchema>,
+    /// Every mapped field that a side lacks.
+    pub withheld: Vec<WithheldField>,
+}
+
+/// A mapped field that a side lacks: its changes are withheld.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldField {
+    /// The object.
+    pub object: String,
+    /// The field; empty if it is the whole object.
+    pub field: String,
+    /// What is wrong, and how to mend it.
+    pub problem: String,
+    /// Since when.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// An outage to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOutage {
+    /// The code of Salesforce, or of the failed call.
+    pub code: String,
+    /// What Salesforce reported, without values.
+    pub message: String,
+    /// Only the API calls are spent.
+    pub quota: bool,
+    /// How long to wait after each failure in a row; the last wait stays.
+    pub waits_ms: Vec<i64>,
 }
 
 /// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.

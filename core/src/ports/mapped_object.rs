@@ -11,8 +11,10 @@ use crate::model::schema::ObjectSchema;
 pub struct MappedObject {
     /// The tenant.
     pub tenant: TenantId,
-    /// Table, columns, rules.
+    /// Table, columns, rules, of the fields that both sides have.
     pub sync: Arc<ObjectSync>,
+    /// The same with every mapped field, as configured.
+    pub configured: Arc<ObjectSync>,
     /// Field types.
     pub schema: Arc<ObjectSchema>,
     /// The org.

@@ -8,6 +8,7 @@ use crate::model::ids::{FencingToken, FieldName, Generation, RecordId, Salesforc
 use crate::model::intent::Intent;
 use crate::model::value::Value;
 use crate::planner::identity::KnownRecord;
+use crate::planner::policy::{Attempts, Cause};
 
 /// The right to work on one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +19,8 @@ pub struct LeasedTask {
     pub token: FencingToken,
     /// The work as it was when leased.
     pub generation: Generation,
-    /// How often it was tried before.
-    pub attempt: u32,
+    /// The failed attempts so far.
+    pub attempts: Attempts,
     /// The record must be read in Salesforce before it is planned.
     pub needs_refresh: bool,
     /// Its Salesforce id, if it has one.
@@ -42,8 +43,8 @@ pub enum LeaseEnd {
     Later {
         /// From now.
         delay_ms: i64,
-        /// It was an attempt: bounded waits are, a locked row is not.
-        counts: bool,
+        /// What the attempt failed on, if it counts.
+        cause: Option<Cause>,
         /// Read the record in Salesforce first.
         needs_refresh: bool,
         /// A stable code, if there is one.
@@ -59,10 +60,10 @@ pub enum LeaseEnd {
 
 impl LeaseEnd {
     /// Plans the record again later.
-    pub fn wait(delay_ms: i64, counts: bool, reason: &str) -> Self {
+    pub fn wait(delay_ms: i64, cause: Option<Cause>, reason: &str) -> Self {
         Self::Later {
             delay_ms,
-            counts,
+            cause,
             needs_refresh: false,
             code: None,
             reason: reason.to_owned(),
@@ -70,11 +71,11 @@ impl LeaseEnd {
         }
     }
 
-    /// Reads the record in Salesforce at once and plans it again.
-    pub fn refresh(counts: bool, reason: &str) -> Self {
+    /// Reads the record in Salesforce later and plans it again.
+    pub fn refresh(delay_ms: i64, cause: Option<Cause>, reason: &str) -> Self {
         Self::Later {
-            delay_ms: 0,
-            counts,
+            delay_ms,
+            cause,
             needs_refresh: true,
             code: None,
             reason: reason.to_owned(),
@@ -122,6 +123,9 @@ pub struct ObservedRecord {
     /// the other fields arrive.
     pub refused: Vec<RefusedValue>,
 }
+
+/// The code of a lookup whose parent is not synchronised.
+pub const MISSING_PARENT: &str = "missing_parent";
 
 /// Why a record or field is parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

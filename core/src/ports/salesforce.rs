@@ -38,6 +38,9 @@ pub trait SalesforcePort: Send + Sync {
     /// Drops a cached describe, after an error that contradicts it.
     fn forget_schema(&self, object: &ObjectName);
 
+    /// Takes over a schema that was described before, while the org cannot describe the object.
+    fn know_schema(&self, schema: &ObjectSchema);
+
     /// Performs the writes, batched by lane, with several concurrent calls. Returns one outcome per write,
     /// in order. Never repeats a write with an unknown outcome. `timeout` limits every call; it is shorter
     /// than the rest of the lease.
@@ -183,6 +186,8 @@ pub enum WriteOutcome {
     Unknown {
         /// What happened, without values.
         reason: String,
+        /// What to do about it, apart from refreshing the record: a tenant whose org is under maintenance waits.
+        disposition: Disposition,
     },
 }
 

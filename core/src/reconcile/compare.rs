@@ -68,13 +68,13 @@ pub(crate) fn compare(
         named_by_external_id(fields, |name| record.fields.get(name), &observed.parents)
     });
     let salesforce = match (named, live) {
-        (Some(Ok(named)), Some(record)) => SideState {
+        (Some((named, unknown)), Some(record)) if unknown.is_empty() => SideState {
             presence: Presence::Present,
             fields: named,
             changed_at_ms: record.version.modified_ms,
         },
         // The parent is not the one in the remote state: an event is missing or on its way.
-        (Some(Err(_)), _) | (Some(_), None) => return drifted(Vec::new(), None),
+        (Some(_), _) => return drifted(Vec::new(), None),
         (None, _) => SideState {
             presence: if observed.known.link.agreed {
                 Presence::Deleted

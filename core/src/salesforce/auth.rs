@@ -147,6 +147,34 @@ const ASSERTION_SECONDS: u64 = 180;
 /// Timeout of the whole login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A failed login. It concerns the tenant, whatever its cause, and never a record.
+struct SignInFailure {
+    error: SalesforceError,
+    /// Salesforce refused the login itself: another attempt would only repeat it.
+    stands: bool,
+}
+
+impl SignInFailure {
+    fn of(error: SalesforceError) -> Self {
+        let disposition = match error.disposition {
+            Disposition::WaitForQuota => Disposition::WaitForQuota,
+            Disposition::RetryLater
+            | Disposition::WaitForOrg
+            | Disposition::RefreshSession
+            | Disposition::RefreshRecord
+            | Disposition::WaitForParent
+            | Disposition::Park => Disposition::WaitForOrg,
+        };
+        Self {
+            stands: error.disposition == Disposition::Park,
+            error: SalesforceError {
+                disposition,
+                ..error
+            },
+        }
+    }
+}
+
 impl SessionCache {
     /// Prepares the login; nothing is sent yet. Fails if the private key is invalid.
     pub(super) fn new(
@@ -241,7 +269,7 @@ impl SessionCache {
         {
             return Err(error.clone());
         }
-        match self.log_in().await {
+        match self.log_in().await.map_err(SignInFailure::of) {
             Ok(session) => {
                 *refused = None;
                 if let Err(error) = self.store.store(&session).await {
@@ -249,9 +277,8 @@ impl SessionCache {
                 }
                 Ok(self.keep(session))
             }
-            Err(error) => {
-                *refused = (error.disposition == Disposition::Park)
-                    .then(|| (Instant::now(), error.clone()));
+            Err(SignInFailure { error, stands }) => {
+                *refused = stands.then(|| (Instant::now(), error.clone()));
                 Err(error)
             }
         }

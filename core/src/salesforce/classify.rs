@@ -149,12 +149,16 @@ fn disposition(fault: &Fault) -> Disposition {
         | "service.protection.triggered"
         | "service.protection.stream.limit.triggered"
         | "concurrent.client.limit.exceeded" => Disposition::WaitForQuota,
+        // The org as a whole cannot be used: maintenance, API access, a retired API version.
+        "SERVER_UNAVAILABLE"
+        | "API_CURRENTLY_DISABLED"
+        | "API_DISABLED_FOR_ORG"
+        | "UNSUPPORTED_API_VERSION" => Disposition::WaitForOrg,
+        _ if fault.status == Some(410) => Disposition::WaitForOrg,
         // Another record's failure, a lock, or a temporary limit: the same write may pass later.
         "UNABLE_TO_LOCK_ROW"
         | "QUERY_TIMEOUT"
-        | "SERVER_UNAVAILABLE"
         | "UNKNOWN_EXCEPTION"
-        | "API_CURRENTLY_DISABLED"
         | "INVALID_QUERY_LOCATOR"
         | "LIMIT_EXCEEDED"
         | "ALL_OR_NONE_OPERATION_ROLLED_BACK"
@@ -207,6 +211,7 @@ fn status_disposition(status: Option<u16>) -> Disposition {
         Some(301 | 302 | 307 | 308) => Disposition::RefreshSession,
         Some(404 | 412) => Disposition::RefreshRecord,
         Some(408 | 420 | 429) => Disposition::RetryLater,
+        Some(503) => Disposition::WaitForOrg,
         status if is_server_fault(status) => Disposition::RetryLater,
         _ => Disposition::Park,
     }
@@ -270,8 +275,10 @@ mod tests {
         RefreshSession 401 INVALID_AUTH_HEADER INVALID_JWT_FORMAT
         RefreshSession 400 INVALID_AUTH_HEADER INVALID_HEADER_TYPE
         WaitForQuota   403 REQUEST_LIMIT_EXCEEDED TotalRequests Limit exceeded.
-        Park           403 API_DISABLED_FOR_ORG API is not enabled
-        RetryLater     403 API_CURRENTLY_DISABLED
+        WaitForOrg     403 API_DISABLED_FOR_ORG API is not enabled
+        WaitForOrg     403 API_CURRENTLY_DISABLED
+        WaitForOrg     410 UNSUPPORTED_API_VERSION The requested API version 29.0 has been retired
+        WaitForOrg     410 HTTP_410
         Park           403 INSUFFICIENT_ACCESS_OR_READONLY insufficient access rights
         Park           400 INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY insufficient
         Park           400 CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY MyTrigger: failed
@@ -309,7 +316,7 @@ mod tests {
         Park           400 MISSING_ARGUMENT Id not specified in an update call
         RetryLater     400 ALL_OR_NONE_OPERATION_ROLLED_BACK
         RetryLater     400 PROCESSING_HALTED
-        RetryLater     503 SERVER_UNAVAILABLE
+        WaitForOrg     503 SERVER_UNAVAILABLE
         RetryLater     500 UNKNOWN_EXCEPTION An unexpected error occurred.
         RefreshRecord  412 PRECONDITION_FAILED
         Park           400 invalid_grant user hasn't approved this consumer
@@ -318,7 +325,8 @@ mod tests {
         Park           400 unsupported_grant_type grant type not supported
         Park           400 inactive_user
         WaitForQuota   400 rate_limit_exceeded
-        RetryLater     503 invalid_grant
+        WaitForOrg     503 invalid_grant
+        WaitForOrg     503 HTTP_503
         Park           400 A_CODE_OF_NEXT_YEAR
         RetryLater     502 A_CODE_OF_NEXT_YEAR
         RefreshSession 401 HTTP_401

@@ -63,6 +63,12 @@ impl Schemas {
         Ok(schema)
     }
 
+    /// Puts a schema that was described before into the cache.
+    pub(super) fn know(&self, schema: &ObjectSchema) {
+        let mut known = self.known.write().expect("no holder of this lock panics");
+        known.insert(schema.object.clone(), Arc::new(schema.clone()));
+    }
+
     /// Removes the schema of an object from the cache.
     pub(super) fn forget(&self, object: &ObjectName) {
         let mut known = self.known.write().expect("no holder of this lock panics");

@@ -50,6 +50,9 @@ pub struct HttpFailure {
     pub message: String,
 }
 
+/// Code of a request that found no connection.
+const CONNECT: &str = "connect";
+
 /// Whether a failed request may have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -101,8 +104,12 @@ impl HttpFailure {
             what: what.to_owned(),
             status: None,
             code: self.code.to_owned(),
+            disposition: match self.code {
+                // Nothing answers at the org's address.
+                CONNECT => Disposition::WaitForOrg,
+                _ => Disposition::RetryLater,
+            },
             message: self.message,
-            disposition: Disposition::RetryLater,
         }
     }
 }

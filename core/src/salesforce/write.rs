@@ -189,16 +189,13 @@ fn unanswered(failure: &CallFailure) -> WriteOutcome {
     match failure.effect {
         Effect::Possible => WriteOutcome::Unknown {
             reason: format!("{}: {}", error.code, error.message),
+            disposition: error.disposition,
         },
         Effect::None => WriteOutcome::Refused(Refusal {
             code: error.code.clone(),
             message: error.message.clone(),
             fields: Vec::new(),
-            // A failed login must not park records.
-            disposition: match error.disposition {
-                Disposition::Park => Disposition::RetryLater,
-                other => other,
-            },
+            disposition: error.disposition,
         }),
     }
 }

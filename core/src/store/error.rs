@@ -97,9 +97,10 @@ fn names_only(code: &str) -> bool {
     )
 }
 
-/// Returns whether the code means a connection failure, shutdown, start-up, or too many connections.
+/// Returns whether the code means a connection failure, a server that has become read-only, shutdown, start-up,
+/// or too many connections.
 fn out_of_reach(code: &str) -> bool {
-    code.starts_with("08") || code.starts_with("57P0") || code == "53300"
+    code.starts_with("08") || code.starts_with("57P0") || matches!(code, "53300" | "25006")
 }
 
 /// Returns the error of a call that lost a race for the same new record and must be repeated.

@@ -2,15 +2,19 @@
 //!
 //! Each statement runs in a span at debug level with the field `statement`, so that slow ones can be found.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, Transaction};
+use tokio::time::timeout;
 use tracing::instrument;
 
 use super::PgStore;
+use super::connection::{Trust, no_answer, refuses_credentials};
 use super::error::{is_contention, refused};
 use crate::ports::StoreError;
 
@@ -41,21 +45,42 @@ const CONTENTION_RETRIES_MAX: usize = 3;
 pub(crate) struct Tx {
     inner: Transaction<'static, Postgres>,
     statement_cache: bool,
+    trust: Trust,
+    answer_max: Duration,
 }
 
 impl PgStore {
-    /// Opens a transaction.
+    /// Opens a transaction. If the server refuses the password, reads it again once.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
-        let inner = self
-            .pool
-            .begin_with(BEGIN)
-            .await
-            .map_err(refused("opening a transaction"))?;
+        let opened = match self.open_transaction().await {
+            Err(error) if refuses_credentials(&error) && self.renew_url().await? => {
+                self.open_transaction().await
+            }
+            opened => opened,
+        };
         Ok(Tx {
-            inner,
+            inner: opened.map_err(refused("opening a transaction"))?,
             statement_cache: self.statement_cache,
+            trust: self.trust.clone(),
+            answer_max: self.answer_max,
         })
     }
+
+    async fn open_transaction(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        answered(&self.trust, self.answer_max, self.pool.begin_with(BEGIN)).await
+    }
+}
+
+/// Waits for an answer, at most so long. An error that condemns the connection condemns all older ones too.
+async fn answered<T>(
+    trust: &Trust,
+    answer_max: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answer = timeout(answer_max, answer).await;
+    answer
+        .unwrap_or_else(|_| Err(no_answer()))
+        .inspect_err(|error| trust.note(error))
 }
 
 impl Tx {
@@ -81,12 +106,15 @@ impl Tx {
         what: &'static str,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<u64, StoreError> {
-        query
-            .persistent(self.statement_cache)
-            .execute(&mut *self.inner)
-            .await
-            .map(|done| done.rows_affected())
-            .map_err(refused(what))
+        let query = query.persistent(self.statement_cache);
+        answered(
+            &self.trust,
+            self.answer_max,
+            query.execute(&mut *self.inner),
+        )
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(refused(what))
     }
 
     /// Runs a query and returns its rows.
@@ -111,10 +139,13 @@ impl Tx {
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
-        query
-            .persistent(self.statement_cache)
-            .fetch_all(&mut *self.inner)
-            .await
+        let query = query.persistent(self.statement_cache);
+        answered(
+            &self.trust,
+            self.answer_max,
+            query.fetch_all(&mut *self.inner),
+        )
+        .await
     }
 
     /// Runs a query and returns its one row, if there is one.
@@ -127,11 +158,14 @@ impl Tx {
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
-        query
-            .persistent(self.statement_cache)
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(refused(what))
+        let query = query.persistent(self.statement_cache);
+        answered(
+            &self.trust,
+            self.answer_max,
+            query.fetch_optional(&mut *self.inner),
+        )
+        .await
+        .map_err(refused(what))
     }
 
     /// Runs a query and returns the first column of its rows.
@@ -145,11 +179,14 @@ impl Tx {
         T: Send + Unpin,
         (T,): for<'r> FromRow<'r, PgRow>,
     {
-        query
-            .persistent(self.statement_cache)
-            .fetch_all(&mut *self.inner)
-            .await
-            .map_err(refused(what))
+        let query = query.persistent(self.statement_cache);
+        answered(
+            &self.trust,
+            self.answer_max,
+            query.fetch_all(&mut *self.inner),
+        )
+        .await
+        .map_err(refused(what))
     }
 
     /// Runs statements that take no arguments.
@@ -159,8 +196,8 @@ impl Tx {
         what: &'static str,
         sql: impl sqlx::SqlSafeStr,
     ) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql)
-            .execute(&mut *self.inner)
+        let script = sqlx::raw_sql(sql).execute(&mut *self.inner);
+        answered(&self.trust, self.answer_max, script)
             .await
             .map(|_| ())
             .map_err(refused(what))
@@ -179,8 +216,8 @@ impl Tx {
     /// Checks the deferred constraints. Returns the driver's error unchanged.
     #[instrument(level = "debug", skip_all, fields(statement = "checking constraints"))]
     pub(crate) async fn check_constraints(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("set constraints all immediate")
-            .execute(&mut *self.inner)
+        let check = sqlx::raw_sql("set constraints all immediate").execute(&mut *self.inner);
+        answered(&self.trust, self.answer_max, check)
             .await
             .map(|_| ())
     }
@@ -212,12 +249,16 @@ impl Tx {
 
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        self.inner.commit().await.map_err(refused("committing"))
+        answered(&self.trust, self.answer_max, self.inner.commit())
+            .await
+            .map_err(refused("committing"))
     }
 
     /// Rolls back.
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
-        self.inner.rollback().await.map_err(refused("rolling back"))
+        answered(&self.trust, self.answer_max, self.inner.rollback())
+            .await
+            .map_err(refused("rolling back"))
     }
 }
 

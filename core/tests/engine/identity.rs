@@ -115,3 +115,19 @@ async fn row_and_record_with_one_key_become_one() {
     assert_eq!(stage.one("select phone from account").await, json!("1"));
     assert_eq!(stage.one("select count(*) from account").await, json!(1));
 }
+
+#[tokio::test]
+async fn record_renamed_before_its_first_row_gets_the_latest_id() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.org.update(&ada, json!({"External_Id__c": "a-2"}));
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.one("select external_id from account").await,
+        json!("a-2")
+    );
+}

@@ -194,6 +194,11 @@ impl LocalOrg {
         self.with(|org| org.declare(fault));
     }
 
+    /// Ends every fault that was declared.
+    pub(crate) fn end_faults(&self) {
+        self.control("DELETE", "faults", &json!({}));
+    }
+
     /// Adds automation.
     pub(crate) fn flow(&self, flow: Json) {
         self.control("POST", "flow", &flow);

@@ -95,6 +95,10 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.describe(object).await
     }
 
+    fn know_schema(&self, schema: &ObjectSchema) {
+        self.inner.know_schema(schema);
+    }
+
     fn forget_schema(&self, object: &ObjectName) {
         self.inner.forget_schema(object);
     }

@@ -141,6 +141,26 @@ impl Stage {
         open(&self.database.url_as(role))
     }
 
+    /// Returns the URL of the database, as the superuser.
+    pub(crate) fn url_text(&self) -> &str {
+        self.database.url()
+    }
+
+    /// Returns the URL of the database as a secret.
+    pub(crate) fn url(&self) -> SecretString {
+        SecretString::from(self.database.url())
+    }
+
+    /// Returns the URL of the database as another role.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        self.database.url_as(role)
+    }
+
+    /// Returns the name of the database.
+    pub(crate) fn database_name(&self) -> &str {
+        self.database.name()
+    }
+
     /// Returns a name for a role that no other test uses.
     pub(crate) fn role(&self) -> String {
         format!("{}_app", self.database.name())
@@ -237,8 +257,20 @@ impl Stage {
 
     /// Makes every waiting task due now.
     pub(crate) async fn make_due(&self) {
-        self.sql("update syncline.sync_task set due_at = now() where state = 'ready'")
-            .await;
+        self.sql(
+            "update syncline.sync_task set due_at = now() where state = 'ready';
+            update syncline.sync_outage set retry_at = now()",
+        )
+        .await;
+    }
+
+    /// Lets seconds pass for everything that waits.
+    pub(crate) async fn pass_seconds(&self, seconds: u32) {
+        self.sql(&format!(
+            "update syncline.sync_task set due_at = due_at - interval '{seconds} seconds';
+            update syncline.sync_outage set retry_at = retry_at - interval '{seconds} seconds'"
+        ))
+        .await;
     }
 
     /// Makes every lease of a record expire.
@@ -372,11 +404,7 @@ async fn create_tables(url: String) {
 }
 
 fn open(url: &str) -> PgStore {
-    let options = PgStoreOptions {
-        url: SecretString::from(url),
-        statement_cache: true,
-        connections_max: 4,
-    };
+    let options = PgStoreOptions::new(SecretString::from(url));
     PgStore::open(&options).unwrap()
 }
 

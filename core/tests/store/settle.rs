@@ -2,6 +2,7 @@
 //! unknown.
 
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
+use syncline::planner::policy::Cause;
 use syncline::ports::apply_store::{SettledOutcome, Settlement};
 use syncline::ports::job_store::WritesSent;
 use syncline::ports::record::{LeaseEnd, ParkReason};
@@ -28,6 +29,7 @@ async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
             intent_id: intent.intent_id,
             outcome: outcome.clone(),
             withheld: Vec::new(),
+            awaits: Vec::new(),
         })
         .collect();
     world
@@ -133,12 +135,15 @@ async fn transient_refusals_retry_permanent_ones_park() {
     let later = SettledOutcome::RetryLater {
         refusal: refusal(Disposition::RetryLater),
         delay_ms: 60_000,
+        cause: Some(Cause::Refused),
     };
     settle_as(&world, later).await;
     assert!(world.lease().await.is_empty(), "not due yet");
     assert_eq!(
-        world.ask("select attempts from syncline.sync_task").await,
-        "1"
+        world
+            .ask("select attempts::text from syncline.sync_task")
+            .await,
+        r#"{"refused": 1}"#
     );
     world
         .sql("update syncline.sync_task set due_at = syncline.clock()")
@@ -146,11 +151,14 @@ async fn transient_refusals_retry_permanent_ones_park() {
     let quota = SettledOutcome::RetryLater {
         refusal: refusal(Disposition::WaitForQuota),
         delay_ms: 0,
+        cause: None,
     };
     settle_as(&world, quota).await;
     assert_eq!(
-        world.ask("select attempts from syncline.sync_task").await,
-        "1"
+        world
+            .ask("select attempts::text from syncline.sync_task")
+            .await,
+        r#"{"refused": 1}"#
     );
     let park = SettledOutcome::Park {
         refusal: refusal(Disposition::Park),
@@ -175,9 +183,9 @@ async fn transient_refusals_retry_permanent_ones_park() {
     world.capture().await;
     assert_eq!(
         world
-            .ask("select state || attempts from syncline.sync_task")
+            .ask("select state || attempts::text from syncline.sync_task")
             .await,
-        "ready0"
+        "ready{}"
     );
     let dead_letters = world
         .store
@@ -200,7 +208,11 @@ async fn unknown_write_is_refreshed_and_not_repeated() {
     world.apply().await;
     world.sql("update public.account set name = 'two'").await;
     world.capture().await;
-    settle_as(&world, SettledOutcome::Unknown).await;
+    let unknown = SettledOutcome::Unknown {
+        delay_ms: 0,
+        cause: Some(Cause::Unknown),
+    };
+    settle_as(&world, unknown).await;
     let leases = world.lease().await;
     assert!(leases[0].needs_refresh);
     world
@@ -251,14 +263,14 @@ async fn released_lease_is_due_after_its_delay() {
         .await;
     world.capture().await;
     let lease = world.lease().await.remove(0);
-    let wait = LeaseEnd::wait(0, false, "no time left");
+    let wait = LeaseEnd::wait(0, None, "no time left");
     world
         .store
         .release_tasks(&world.mapped, &[(lease.clone(), wait)])
         .await
         .unwrap();
     let again = world.lease().await;
-    assert_eq!((again.len(), again[0].attempt), (1, 0));
+    assert_eq!((again.len(), again[0].attempts.any()), (1, false));
     let park = LeaseEnd::Park(ParkReason {
         code: "attempts_exhausted".to_owned(),
         field: None,
@@ -376,7 +388,11 @@ async fn unsent_write_is_refreshed_when_its_worker_gives_up() {
         .expect("an ended lease is left alone");
     let again = world.lease().await;
     assert_eq!(
-        (again.len(), again[0].needs_refresh, again[0].attempt),
+        (
+            again.len(),
+            again[0].needs_refresh,
+            again[0].attempts.of(Cause::Abandoned)
+        ),
         (1, true, 1)
     );
     assert_eq!(

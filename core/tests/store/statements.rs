@@ -99,9 +99,9 @@ async fn number_of_statements_does_not_depend_on_records() {
 async fn store_works_without_a_statement_cache() {
     let mut world = World::new().await;
     world.store = PgStore::open(&PgStoreOptions {
-        url: SecretString::from(world.database.url().to_owned()),
         statement_cache: false,
         connections_max: 1,
+        ..PgStoreOptions::new(SecretString::from(world.database.url().to_owned()))
     })
     .unwrap();
     world.synced("K", "Ada").await;

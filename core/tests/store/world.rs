@@ -204,12 +204,8 @@ async fn migrate(url: &str) {
 
 /// Opens the store of a database.
 pub(crate) fn open(url: &str) -> PgStore {
-    PgStore::open(&PgStoreOptions {
-        url: SecretString::from(url),
-        statement_cache: true,
-        connections_max: 4,
-    })
-    .expect("the URL of a test database is valid")
+    PgStore::open(&PgStoreOptions::new(SecretString::from(url)))
+        .expect("the URL of a test database is valid")
 }
 
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
@@ -239,6 +235,7 @@ pub(crate) fn applied(
         intent_id,
         outcome: SettledOutcome::Applied { salesforce_id },
         withheld: Vec::new(),
+        awaits: Vec::new(),
     }
 }
 
@@ -411,6 +408,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
                 ),
             ]),
         }),
+        configured: Arc::new(sync.clone()),
         sync: Arc::new(sync),
         organization_id: SalesforceId::parse("00D000000000001AAA").expect("an id"),
         org_epoch: OrgEpoch(0),
@@ -530,7 +528,7 @@ impl RecordPlanner for Planner<'_> {
         observed: &ObservedRecord,
     ) -> Result<PlannedRecord, LeaseEnd> {
         if observed.row_locked {
-            return Err(LeaseEnd::wait(0, false, "locked"));
+            return Err(LeaseEnd::wait(0, None, "locked"));
         }
         if observed.rows.len() > 1 {
             return Err(LeaseEnd::Park(ParkReason {
@@ -541,7 +539,7 @@ impl RecordPlanner for Planner<'_> {
         }
         let unknown = |state| state == IntentState::Unknown;
         if observed.intents.iter().any(|intent| unknown(intent.state)) {
-            return Err(LeaseEnd::refresh(false, "unknown"));
+            return Err(LeaseEnd::refresh(0, None, "unknown"));
         }
         let facts = self.facts(observed);
         let plan = plan_record(&self.rules.mapping, &facts);
@@ -560,6 +558,7 @@ impl RecordPlanner for Planner<'_> {
             rules: Arc::clone(&self.rules),
             plan,
             withheld: Vec::new(),
+            awaits: Vec::new(),
         })
     }
 

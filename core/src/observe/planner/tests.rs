@@ -13,7 +13,7 @@ use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::planner::identity::KnownRecord;
-use crate::planner::policy::PARENT_WAITS_MAX;
+use crate::planner::policy::{Attempts, Cause, LOOKUP_WAITS_MAX};
 use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
@@ -67,6 +67,7 @@ fn mapped() -> MappedObject {
     };
     MappedObject {
         sync: Arc::new(config.tenants[&tenant].objects[0].clone()),
+        configured: Arc::new(config.tenants[&tenant].objects[0].clone()),
         schema: Arc::new(schema),
         organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
         org_epoch: OrgEpoch(1),
@@ -151,7 +152,7 @@ fn lease() -> LeasedTask {
         record_id: RecordId(Uuid::nil()),
         token: FencingToken(7),
         generation: Generation(1),
-        attempt: 0,
+        attempts: Attempts::default(),
         needs_refresh: false,
         salesforce_id: None,
         external_id: "k-1".to_owned(),
@@ -334,13 +335,19 @@ fn a_locked_row_waits_without_counting() {
     };
     let end = end(&lease(), &record);
     assert!(
-        matches!(end, LeaseEnd::Later { counts: false, .. }),
+        matches!(
+            end,
+            LeaseEnd::Later {
+                cause: Some(Cause::RowBusy),
+                ..
+            }
+        ),
         "{end:?}"
     );
 }
 
 #[test]
-fn an_unknown_parent_waits_then_parks() {
+fn unknown_parent_withholds_its_lookup_alone() {
     let mut record = agreed();
     record
         .known
@@ -348,21 +355,28 @@ fn an_unknown_parent_waits_then_parks() {
         .remote_state
         .fields
         .insert(name("ParentId"), remote_field(Value::text(PARENT)));
+    let withheld = planned(&record);
+    assert_eq!(withheld.awaits, [PARENT]);
+    assert_eq!(withheld.withheld[0].code, "missing_parent");
+    assert_eq!(withheld.withheld[0].field, Some(name("ParentId")));
+
+    // A row that does not exist yet waits for its parent first.
+    record.rows.clear();
     match end(&lease(), &record) {
         LeaseEnd::Later {
-            counts: true,
+            cause: Some(Cause::Lookup),
             awaits,
             ..
         } => assert_eq!(awaits, [PARENT]),
         end => panic!("{end:?}"),
     }
     let last = LeasedTask {
-        attempt: PARENT_WAITS_MAX,
+        attempts: Attempts::default().with(Cause::Lookup, LOOKUP_WAITS_MAX),
         ..lease()
     };
-    let reason = parked(&last, &record);
-    assert_eq!(reason.code, "missing_parent");
-    assert_eq!(reason.field, Some(name("ParentId")));
+    let mapped = mapped();
+    let decided = ObjectPlanner::new(&mapped).plan(&last, &record);
+    assert_eq!(decided.unwrap().awaits, [PARENT]);
 }
 
 #[test]

@@ -64,6 +64,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// From this many waiting events, more messages are collected into one batch: half of what may be pending.
 const BACKLOG_EVENTS: usize = 50;
 
+/// From this many records a batch ends with the current event: one event of a mass edit may have thousands of
+/// records, so that a number of events limits neither memory nor transactions.
+const RECORDS_MAX: usize = 2_000;
+
 /// How long to wait for the next message of a backlog: a long round trip.
 const BACKLOG_WAIT: Duration = Duration::from_millis(150);
 
@@ -201,17 +205,27 @@ impl Subscription {
         let count = batch_length(&self.waiting, events_max);
         let ids = schema_ids(self.waiting.iter().take(count));
         let schemas = schemas_of(&self.bus, ids).await?;
-        let events: Vec<ConsumerEvent> = self.waiting.drain(..count).collect();
-        let position = match (self.waiting.is_empty(), events.last()) {
-            (false, Some(last)) => last.replay_id.clone(),
+        let mut batch = empty_batch(self.after_waiting.clone());
+        let mut ordinals = Ordinals::default();
+        let waiting = || self.waiting.iter();
+        for (event, next) in waiting()
+            .take(count)
+            .zip(waiting().skip(1).map(Some).chain([None]))
+        {
+            self.read_into(&mut batch, event, &schemas, &mut ordinals);
+            batch.events += 1;
+            // Events of one replay id stay together: a position between them does not exist.
+            let ends_here = next.is_none_or(|next| next.replay_id != event.replay_id);
+            if ends_here && batch.observations.len() >= RECORDS_MAX {
+                break;
+            }
+        }
+        let last = self.waiting.drain(..batch.events).next_back();
+        let position = match (self.waiting.is_empty(), last) {
+            (false, Some(last)) => last.replay_id,
             (_, _) => self.after_waiting.clone(),
         };
-        let mut batch = empty_batch(position.clone());
-        batch.events = events.len();
-        let mut ordinals = Ordinals::default();
-        for event in &events {
-            self.read_into(&mut batch, event, &schemas, &mut ordinals);
-        }
+        batch.position = SourceCursor::SalesforceReplayId(position.clone());
         self.resume = ReplayFrom::After(position);
         Ok(batch)
     }
@@ -361,6 +375,7 @@ fn ended_by(error: SalesforceError) -> StreamEnd {
         | Disposition::RefreshSession
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
+        | Disposition::WaitForOrg
         | Disposition::Park => StreamEnd::Refused(error),
     }
 }

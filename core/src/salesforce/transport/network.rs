@@ -10,7 +10,7 @@ use reqwest::{Client, redirect};
 use tonic::codegen::Service;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use super::{Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
+use super::{CONNECT, Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
 use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// The network: one pool of HTTP connections, one gRPC channel.
@@ -121,7 +121,7 @@ fn failure_of(error: &reqwest::Error) -> HttpFailure {
     let (effect, code) = if error.is_builder() {
         (Effect::None, "bad_request")
     } else if error.is_connect() {
-        (Effect::None, "connect")
+        (Effect::None, CONNECT)
     } else if error.is_timeout() {
         (Effect::Possible, "timeout")
     } else {

@@ -87,6 +87,7 @@ fn without_results(answer: &Answer) -> Result<Fault, WriteOutcome> {
         300..500 => Ok(fault),
         500.. => Err(WriteOutcome::Unknown {
             reason: format!("HTTP {}: {}", answer.status, fault.code),
+            disposition: fault.disposition(),
         }),
         _ => Err(unreadable(answer.status)),
     }
@@ -95,6 +96,7 @@ fn without_results(answer: &Answer) -> Result<Fault, WriteOutcome> {
 fn unreadable(status: u16) -> WriteOutcome {
     WriteOutcome::Unknown {
         reason: format!("HTTP {status} with an unreadable body"),
+        disposition: Disposition::RetryLater,
     }
 }
 
@@ -105,7 +107,10 @@ fn is_for_content(fault: &Fault) -> bool {
         Disposition::Park | Disposition::RefreshRecord | Disposition::WaitForParent => {
             matches!(fault.status, Some(400 | 413))
         }
-        Disposition::RetryLater | Disposition::WaitForQuota | Disposition::RefreshSession => false,
+        Disposition::RetryLater
+        | Disposition::WaitForQuota
+        | Disposition::WaitForOrg
+        | Disposition::RefreshSession => false,
     }
 }
 
@@ -136,6 +141,7 @@ impl SaveResult {
             },
             None => WriteOutcome::Unknown {
                 reason: "a success without a record id".to_owned(),
+                disposition: Disposition::RetryLater,
             },
         }
     }

@@ -57,7 +57,8 @@ impl Expected {
 
 /// Returns the arguments of the row trigger: tenant, object, external id column and mapped columns.
 fn leading_arguments(mapped: &MappedObject) -> [String; 4] {
-    let columns = mapped_columns(&mapped.sync);
+    // As configured: a field that is withheld for a while does not change the triggers.
+    let columns = mapped_columns(&mapped.configured);
     [
         mapped.tenant.to_string(),
         mapped.sync.object.to_string(),

@@ -357,8 +357,9 @@ async fn insert(
     match_inserted(mapped, inserts, returned, outcomes)
 }
 
-/// Assigns each returned row to its record. An insert returns only the row itself, so it is matched by its
-/// canonical external id.
+/// Assigns each returned row to its record. An insert returns only the row itself, so it is matched by the
+/// canonical external id that was inserted: a record that was renamed before its first row has another one than its
+/// link.
 fn match_inserted(
     mapped: &MappedObject,
     inserts: &[Insert<'_>],
@@ -366,9 +367,15 @@ fn match_inserted(
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let form = key_form(mapped);
+    let column = mapped.sync.external_id.column.as_str();
+    let inserted = |insert: &Insert<'_>| match insert.columns.get(column) {
+        Some(serde_json::Value::String(text)) => form.canonical(text).ok(),
+        Some(serde_json::Value::Number(number)) => form.canonical(&number.to_string()).ok(),
+        Some(_) | None => form.canonical(insert.external_id).ok(),
+    };
     let mut waiting: BTreeMap<String, RecordId> = inserts
         .iter()
-        .filter_map(|insert| Some((form.canonical(insert.external_id).ok()?, insert.record_id)))
+        .filter_map(|insert| Some((inserted(insert)?, insert.record_id)))
         .collect();
     for row in returned {
         let key = row

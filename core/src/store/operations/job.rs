@@ -1,22 +1,27 @@
 //! [`JobStore`] on Postgres: switches, streams, wake-up permits, leases of a worker that gave up.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
-use crate::model::ids::{ObjectName, SalesforceId, TenantId};
+use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
 use crate::ports::job_store::{
-    Control, DelayedWakeUp, MetOrg, NextWakeUp, StreamLease, StreamName, WritesSent,
+    Control, DelayedWakeUp, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp, Outage,
+    StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
-use crate::store::error::contended;
-use crate::store::tables::{checkpoint, control, permit, task};
+use crate::store::error::{contended, corrupt};
+use crate::store::mapped_table::columns::read_columns;
+use crate::store::tables::{checkpoint, control, outage, permit, schema, task};
 
 #[async_trait]
 impl JobStore for PgStore {
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
         let mut tx = self.begin().await?;
-        let control = control::read_control(&mut tx, tenant).await?;
+        let mut control = control::read_control(&mut tx, tenant).await?;
+        control.outage = outage::read_outage(&mut tx, tenant).await?;
         tx.rollback().await?;
         Ok(control)
     }
@@ -103,6 +108,48 @@ impl JobStore for PgStore {
         let mut tx = self.begin().await?;
         permit::free_permit(&mut tx, tenant, object, permit).await?;
         tx.commit().await
+    }
+
+    async fn columns_of(&self, table: &TableName) -> Result<BTreeSet<ColumnName>, StoreError> {
+        let mut tx = self.begin().await?;
+        let columns = read_columns(&mut tx, table).await?;
+        tx.rollback().await?;
+        Ok(columns.into_iter().map(|column| column.name).collect())
+    }
+
+    async fn known_schemas(&self, tenant: &TenantId) -> Result<KnownSchemas, StoreError> {
+        let mut tx = self.begin().await?;
+        let known = schema::known_schemas(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(known)
+    }
+
+    async fn keep_schemas(
+        &self,
+        tenant: &TenantId,
+        schemas: &MappedSchemas,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        schema::keep_schemas(&mut tx, tenant, schemas).await?;
+        tx.commit().await
+    }
+
+    async fn note_outage(
+        &self,
+        tenant: &TenantId,
+        outage: &NewOutage,
+    ) -> Result<Outage, StoreError> {
+        let mut tx = self.begin().await?;
+        let noted = outage::note_outage(&mut tx, tenant, outage).await?;
+        tx.commit().await?;
+        noted.ok_or_else(|| corrupt("an outage was recorded without a result"))
+    }
+
+    async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let ended = outage::end_outage(&mut tx, tenant).await?;
+        tx.commit().await?;
+        Ok(ended)
     }
 
     async fn abandon_tasks(

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::model::ids::RecordId;
 use crate::model::intent::{Intent, WriteAction};
+use crate::planner::policy::{Cause, Obstacle};
 use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
-use crate::store::error::RowRefusal;
+use crate::store::error::{RefusalKind, RowRefusal};
 use crate::store::mapped_table::fit::fit_columns;
 use crate::store::mapped_table::keys::RowChange;
 use crate::store::mapped_table::read::FoundRows;
@@ -15,15 +16,11 @@ use crate::store::mapped_table::rejected_columns::Rejected;
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::mapped_table::write::{RowOutcome, RowWrite};
 use crate::store::operations::parents::{parents_of, remote_parents};
-use crate::store::operations::refused_row::{park_reason, refused_row};
+use crate::store::operations::refused_row::{park_reason, refused_row, shortly};
 use crate::store::tables::intent::{live_intents, refused_values};
 use crate::store::tables::link::{lock_records, resolve_parents};
 use crate::store::tables::task::{LeaseTime, lock_leased_tasks};
 use crate::store::transaction::Tx;
-
-/// How long a record waits whose row was renamed by a change that is not captured yet; capture usually runs
-/// sooner.
-const RENAME_WAIT_MS: i64 = 500;
 
 /// A leased record.
 pub(super) struct LeasedRecord {
@@ -53,13 +50,18 @@ pub(super) async fn load_leased(
     let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
     let leases: BTreeMap<RecordId, &LeasedTask> = leases
         .iter()
-        .filter(|lease| standing.contains(&(lease.record_id, lease.token)))
+        .filter(|lease| standing.contains_key(&(lease.record_id, lease.token)))
         .map(|lease| (lease.record_id, lease))
         .collect();
     Ok(known
         .into_iter()
         .filter_map(|known| {
-            let lease = (*leases.get(&known.link.record_id)?).clone();
+            let mut lease = (*leases.get(&known.link.record_id)?).clone();
+            // What came since it was leased is planned now, so it needs no further plan: else the refresh of a
+            // record would be work of its own, and end each wait of its retries at once.
+            if let Some(generation) = standing[&(lease.record_id, lease.token)] {
+                lease.generation = generation;
+            }
             Some(LeasedRecord {
                 observed: ObservedRecord {
                     intents: intents.remove(&lease.record_id).unwrap_or_default(),
@@ -95,7 +97,7 @@ impl LeasedRecord {
         self.row = None;
         self.plan = if found.being_renamed.contains(&record_id) {
             let reason = "its row was renamed a moment ago";
-            Err(LeaseEnd::wait(RENAME_WAIT_MS, false, reason))
+            Err(shortly(&self.lease, Obstacle::RowContended, reason))
         } else if observed.known.key_conflict && observed.rows.is_empty() {
             Err(LeaseEnd::Park(key_conflict(observed)))
         } else {
@@ -106,8 +108,23 @@ impl LeasedRecord {
 
     /// Ends its lease because Postgres refused its row.
     pub(super) fn refuse(&mut self, mapped: &MappedObject, refusal: &RowRefusal) {
-        let parents = self.observed.parents.values();
-        self.plan = Err(refused_row(mapped, &self.lease, parents, refusal));
+        let awaits = match &self.plan {
+            Ok(planned) => planned.awaits.as_slice(),
+            Err(_) => &[],
+        };
+        // A row that a constraint refuses without its withheld lookup waits for the parent.
+        let lacks_parent = !awaits.is_empty() && refusal.kind == RefusalKind::ConstraintRejected;
+        let kind = match lacks_parent {
+            true => RefusalKind::ParentMissing,
+            false => refusal.kind,
+        };
+        let refusal = RowRefusal {
+            kind,
+            ..refusal.clone()
+        };
+        let parents = self.observed.parents.values().chain(awaits);
+        let end = refused_row(mapped, &self.lease, parents, &refusal);
+        self.plan = Err(end);
     }
 
     /// Returns the planned write to its row, if there is one.
@@ -123,7 +140,7 @@ impl LeasedRecord {
             identity: self.observed.rows.first().map(|row| &row.identity),
             write: self.postgres()?,
             // On the first attempt a row may just have appeared; the second attempt shows the reason.
-            must_insert: self.lease.attempt > 0,
+            must_insert: self.lease.attempts.of(Cause::KeyTaken) > 0,
         })
     }
 

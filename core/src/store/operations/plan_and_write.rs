@@ -273,7 +273,7 @@ impl Writing<'_> {
             | RefusalKind::ParentMissing
             | RefusalKind::StillReferenced => true,
             RefusalKind::ValueTaken => {
-                let tries = Tries::of(lease.record_id, lease.attempt);
+                let tries = Tries::of(lease.record_id, &lease.attempts);
                 decide(Obstacle::ValueTaken, tries) != NextStep::Park
             }
             RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {

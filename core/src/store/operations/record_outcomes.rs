@@ -11,19 +11,19 @@ use crate::model::intent::Intent;
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
-use crate::planner::policy::Obstacle;
+use crate::planner::policy::{Tries, withheld_lookup_wait};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
 use crate::ports::apply_store::{
     IntendedWrite, PlanRules, PlannedBatch, PlannedRecord, PostgresSettlement,
 };
-use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, PostgresRow};
+use crate::ports::record::{LeaseEnd, LeasedTask, MISSING_PARENT, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::mapped_table::write::RowOutcome;
 use crate::store::operations::leased_record::LeasedRecord;
-use crate::store::operations::refused_row::{shortly, suppressed};
+use crate::store::operations::refused_row::{key_taken, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
 use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
@@ -85,8 +85,7 @@ impl BatchWrites {
     fn take(&mut self, mapped: &MappedObject, planner: &dyn RecordPlanner, record: LeasedRecord) {
         let planned = match (&record.plan, &record.row) {
             (Ok(_), Some(RowOutcome::KeyTaken)) => {
-                let reason = "a row with its key has appeared meanwhile";
-                let end = shortly(&record.lease, Obstacle::KeyTaken, reason);
+                let end = key_taken(mapped, &record.lease);
                 return self.end(record.lease, end);
             }
             (Ok(_), Some(RowOutcome::Suppressed)) => {
@@ -106,7 +105,8 @@ impl BatchWrites {
         self.evidence(mapped, &record, planned);
         self.planned.rows_written += usize::from(record.row.is_some());
         let altered = settlement.is_some_and(|row| row.altered);
-        match (&planned.intent, withheld_fields(&planned.withheld)) {
+        let withheld = withheld_end(&record.lease, &planned.withheld, &planned.awaits);
+        match (&planned.intent, withheld) {
             (Some(intent), _) => {
                 if altered {
                     self.again.push(NewWork {
@@ -121,13 +121,12 @@ impl BatchWrites {
                     intent: intent.clone(),
                     salesforce_id: known.link.salesforce_id.clone(),
                     withheld: planned.withheld.clone(),
+                    awaits: planned.awaits.clone(),
                     routable: Routable::of(&planned.plan),
                     seen_ms: planned.facts.changed_at_ms.salesforce,
                 });
             }
-            (None, Some(reason)) if !altered => {
-                self.end(record.lease.clone(), LeaseEnd::Park(reason));
-            }
+            (None, Some(end)) if !altered => self.end(record.lease.clone(), end),
             (None, _) => self.end(record.lease.clone(), LeaseEnd::Done { again: altered }),
         }
         self.links.push(known);
@@ -196,6 +195,29 @@ impl BatchWrites {
             ..JournalLine::default()
         });
     }
+}
+
+/// Returns how a lease ends whose work is done but for withheld fields; `None` if there are none. Lookups wait for
+/// their parents, other fields are parked.
+pub(super) fn withheld_end(
+    lease: &LeasedTask,
+    withheld: &[ParkReason],
+    awaits: &[String],
+) -> Option<LeaseEnd> {
+    let reason = withheld_fields(withheld)?;
+    if awaits.is_empty() || withheld.iter().any(|one| one.code != MISSING_PARENT) {
+        return Some(LeaseEnd::Park(reason));
+    }
+    let (delay_ms, cause) = withheld_lookup_wait(Tries::of(lease.record_id, &lease.attempts));
+    Some(LeaseEnd::Later {
+        delay_ms,
+        cause: Some(cause),
+        needs_refresh: false,
+        code: Some(reason.code),
+        reason: "a record that it points to is not synchronised; that lookup is withheld"
+            .to_owned(),
+        awaits: awaits.to_vec(),
+    })
 }
 
 /// Returns why withheld fields are parked: the code and field of the first, and the messages of all.

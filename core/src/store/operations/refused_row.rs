@@ -14,13 +14,7 @@ pub(super) fn refused_row<'a>(
     refusal: &RowRefusal,
 ) -> LeaseEnd {
     let (obstacle, reason) = match refusal.kind {
-        RefusalKind::Contended => {
-            return shortly(
-                lease,
-                Obstacle::RowContended,
-                "another transaction holds a lock",
-            );
-        }
+        RefusalKind::Contended => (Obstacle::RowContended, "another transaction holds a lock"),
         RefusalKind::ParentMissing => (
             Obstacle::MissingParent,
             "the row that it references does not exist yet",
@@ -41,37 +35,58 @@ pub(super) fn refused_row<'a>(
             (Obstacle::RowRefused, "")
         }
     };
-    let parked = park_reason(mapped, refusal);
-    match wait(lease, obstacle) {
-        Some((delay_ms, counts)) => LeaseEnd::Later {
-            delay_ms,
-            counts,
-            needs_refresh: false,
-            code: Some(parked.code),
-            reason: reason.to_owned(),
-            awaits: match obstacle {
-                Obstacle::MissingParent => parents.cloned().collect(),
-                _ => Vec::new(),
-            },
-        },
-        None => LeaseEnd::Park(parked),
+    let awaits = match obstacle {
+        Obstacle::MissingParent => parents.cloned().collect(),
+        _ => Vec::new(),
+    };
+    wait_or_park(lease, obstacle, reason, park_reason(mapped, refusal)).awaiting(awaits)
+}
+
+/// Returns a wait because of an obstacle, or the end of the waits.
+fn wait_or_park(
+    lease: &LeasedTask,
+    obstacle: Obstacle,
+    reason: &str,
+    parked: ParkReason,
+) -> LeaseEnd {
+    let (delay_ms, cause) = match decide(obstacle, Tries::of(lease.record_id, &lease.attempts)) {
+        NextStep::Wait { delay_ms, cause } => (delay_ms, cause),
+        NextStep::Refresh { delay_ms, cause } => (delay_ms, Some(cause)),
+        NextStep::Park => return LeaseEnd::Park(parked),
+    };
+    LeaseEnd::Later {
+        delay_ms,
+        cause,
+        needs_refresh: false,
+        code: Some(parked.code),
+        reason: reason.to_owned(),
+        awaits: Vec::new(),
     }
 }
 
-/// Returns how long to wait because of an obstacle, and whether the attempt counts; `None` if the record
-/// must not wait any more.
-fn wait(lease: &LeasedTask, obstacle: Obstacle) -> Option<(i64, bool)> {
-    match decide(obstacle, Tries::of(lease.record_id, lease.attempt)) {
-        NextStep::Wait { delay_ms, counts } => Some((delay_ms, counts)),
-        NextStep::Refresh { delay_ms } => Some((delay_ms, true)),
-        NextStep::Park => None,
-    }
+/// Returns how the lease of a record ends whose insert found a row with its key.
+pub(super) fn key_taken(mapped: &MappedObject, lease: &LeasedTask) -> LeaseEnd {
+    let parked = ParkReason {
+        code: "key_taken".to_owned(),
+        field: Some(mapped.sync.external_id.field.clone()),
+        message: format!(
+            "table {}.{} has a row with the record's external id in column {}, and that row belongs to another \
+             record or cannot be read: correct one of the two external ids",
+            mapped.sync.table.schema, mapped.sync.table.table, mapped.sync.external_id.column
+        ),
+    };
+    let reason = "a row with its key has appeared meanwhile";
+    wait_or_park(lease, Obstacle::KeyTaken, reason, parked)
 }
 
-/// Returns a short wait for another transaction.
+/// Returns a wait for another transaction, which ends by itself.
 pub(super) fn shortly(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> LeaseEnd {
-    let (delay_ms, counts) = wait(lease, obstacle).unwrap_or_default();
-    LeaseEnd::wait(delay_ms, counts, reason)
+    let step = decide(obstacle, Tries::of(lease.record_id, &lease.attempts));
+    let (delay_ms, cause) = match step {
+        NextStep::Wait { delay_ms, cause } => (delay_ms, cause),
+        NextStep::Refresh { .. } | NextStep::Park => (0, None),
+    };
+    LeaseEnd::wait(delay_ms, cause, reason)
 }
 
 /// Returns why a refused row is parked. The message names the constraint or column.

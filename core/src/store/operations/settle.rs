@@ -12,7 +12,7 @@ use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::Cause;
 use crate::ports::apply_store::{SettledOutcome, Settlement};
 use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::ports::salesforce::{Disposition, Refusal};
@@ -20,7 +20,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
-use crate::store::operations::record_outcomes::{end_agreement, withheld_fields};
+use crate::store::operations::record_outcomes::{end_agreement, withheld_end, withheld_fields};
 use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
@@ -61,7 +61,7 @@ pub(crate) async fn settle(
     };
     let mut lost = 0;
     for one in settlements {
-        if standing.contains(&(one.lease.record_id, one.lease.token)) {
+        if standing.contains_key(&(one.lease.record_id, one.lease.token)) {
             settling.take(one);
         } else {
             lost += 1;
@@ -151,7 +151,8 @@ async fn taken_ids(
             | SettledOutcome::Refresh { .. }
             | SettledOutcome::Withhold { .. }
             | SettledOutcome::Park { .. }
-            | SettledOutcome::Unknown => None,
+            | SettledOutcome::Unknown { .. }
+            | SettledOutcome::Lost => None,
         })
         .collect();
     let rows: Vec<(String, Uuid)> = tx
@@ -208,39 +209,52 @@ impl Settling<'_> {
             SettledOutcome::Applied { salesforce_id } => {
                 match (
                     self.applied(intent, salesforce_id),
-                    withheld_fields(&one.withheld),
+                    withheld_end(&one.lease, &one.withheld, &one.awaits),
                 ) {
-                    (LeaseEnd::Done { again: false }, Some(reason)) => LeaseEnd::Park(reason),
+                    (LeaseEnd::Done { again: false }, Some(withheld)) => withheld,
                     (end, _) => end,
                 }
             }
-            SettledOutcome::RetryLater { refusal, delay_ms } => {
+            SettledOutcome::RetryLater {
+                refusal,
+                delay_ms,
+                cause,
+            } => {
                 let awaits = match refusal.disposition {
                     Disposition::WaitForParent => sent_parents(self.mapped, &intent),
                     Disposition::RetryLater
                     | Disposition::WaitForQuota
+                    | Disposition::WaitForOrg
                     | Disposition::RefreshSession
                     | Disposition::RefreshRecord
                     | Disposition::Park => Vec::new(),
                 };
                 self.refused(intent, refusal, &[]);
-                later(refusal, *delay_ms, false, awaits)
+                later(refusal, (*delay_ms, *cause), false, awaits)
             }
-            SettledOutcome::Refresh { refusal } => {
+            SettledOutcome::Refresh {
+                refusal,
+                delay_ms,
+                cause,
+            } => {
                 self.refused(intent, refusal, &[]);
-                refresh(&one.lease, refusal)
+                later(refusal, (*delay_ms, Some(*cause)), true, Vec::new())
             }
             SettledOutcome::Withhold { refusal, fields } => {
                 self.refused(intent, refusal, fields);
-                later(refusal, 0, false, Vec::new())
+                later(refusal, (0, Some(Cause::Refused)), false, Vec::new())
             }
             SettledOutcome::Park { refusal } => {
                 self.refused(intent, refusal, &[]);
                 LeaseEnd::Park(park_reason_of(one, refusal))
             }
-            SettledOutcome::Unknown => {
+            SettledOutcome::Unknown { delay_ms, cause } => {
                 self.set_state(intent, IntentState::Unknown);
-                LeaseEnd::refresh(true, "the outcome of its write is unknown")
+                LeaseEnd::refresh(*delay_ms, *cause, "the outcome of its write is unknown")
+            }
+            SettledOutcome::Lost => {
+                self.set_state(intent, IntentState::Unknown);
+                LeaseEnd::Park(unknown_outcome())
             }
         };
         self.note(one);
@@ -322,10 +336,10 @@ impl Settling<'_> {
         let status = match &one.outcome {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
             SettledOutcome::RetryLater { refusal, .. }
-            | SettledOutcome::Refresh { refusal }
+            | SettledOutcome::Refresh { refusal, .. }
             | SettledOutcome::Withhold { refusal, .. }
             | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
-            SettledOutcome::Unknown => "unknown".to_owned(),
+            SettledOutcome::Unknown { .. } | SettledOutcome::Lost => "unknown".to_owned(),
         };
         self.writes.journal.push(JournalLine {
             tenant: self.mapped.tenant.to_string(),
@@ -354,10 +368,15 @@ impl Settling<'_> {
     }
 }
 
-fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<String>) -> LeaseEnd {
+fn later(
+    refusal: &Refusal,
+    (delay_ms, cause): (i64, Option<Cause>),
+    needs_refresh: bool,
+    awaits: Vec<String>,
+) -> LeaseEnd {
     LeaseEnd::Later {
         delay_ms,
-        counts: refusal.disposition.counts(),
+        cause,
         needs_refresh,
         code: Some(refusal.code.clone()),
         reason: format!("Salesforce refused the write ({})", refusal.code),
@@ -365,14 +384,13 @@ fn later(refusal: &Refusal, delay_ms: i64, needs_refresh: bool, awaits: Vec<Stri
     }
 }
 
-/// Returns what to do when the record has changed since it was planned: a refresh, or parking it.
-fn refresh(lease: &LeasedTask, refusal: &Refusal) -> LeaseEnd {
-    let tries = Tries::of(lease.record_id, lease.attempt);
-    match decide(Obstacle::WriteRefused(Disposition::RefreshRecord), tries) {
-        NextStep::Wait { delay_ms, .. } | NextStep::Refresh { delay_ms } => {
-            later(refusal, delay_ms, true, Vec::new())
-        }
-        NextStep::Park => LeaseEnd::Park(park_reason(refusal)),
+fn unknown_outcome() -> ParkReason {
+    ParkReason {
+        code: "unknown_outcome".to_owned(),
+        field: None,
+        message: "Salesforce never answered a write of the record completely, and a read showed each time that it \
+                  had no effect: look at the network and the status of the org, then replay it"
+            .to_owned(),
     }
 }
 

@@ -7,13 +7,15 @@ use crate::model::SyncLink;
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::ports::StoreError;
-use crate::ports::job_store::StreamName;
+use crate::ports::job_store::{Outage, StreamName, WithheldField};
 use crate::store::PgStore;
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::{CheckpointState, read_checkpoints};
 use crate::store::tables::intent::live_intents;
 use crate::store::tables::journal::{JournalEntry, record_journal};
 use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
+use crate::store::tables::outage::read_outage;
+use crate::store::tables::schema::withheld_fields;
 
 /// The status of a tenant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,10 @@ pub struct TenantStatus {
     pub tenant: TenantId,
     /// The reason why it is paused; absent if it is not.
     pub paused: Option<String>,
+    /// Why its org cannot be used, and since when; absent if it can.
+    pub outage: Option<Outage>,
+    /// Mapped fields that a side lacks: their changes are withheld.
+    pub withheld: Vec<WithheldField>,
     /// Its org, once known.
     pub organization_id: Option<SalesforceId>,
     /// The org's epoch.
@@ -177,6 +183,8 @@ impl PgStore {
             )
             .await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
+        let outage = read_outage(&mut tx, tenant).await?;
+        let withheld = withheld_fields(&mut tx, tenant).await?;
         tx.rollback().await?;
         let objects: Result<Vec<ObjectStatus>, StoreError> =
             rows.into_iter().map(ObjectStatus::try_from).collect();
@@ -188,6 +196,8 @@ impl PgStore {
             .map_err(corrupt)?;
         Ok(TenantStatus {
             tenant: tenant.clone(),
+            outage,
+            withheld,
             organization_id,
             org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
             paused: control.and_then(|control| control.paused_reason),

@@ -1,5 +1,6 @@
 //! The sweep: ends expired leases, refreshes records with unknown writes, and removes old rows.
 
+use crate::planner::policy::Cause;
 use crate::ports::reconcile_store::SweepReport;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::triggers::capture_problems;
@@ -109,8 +110,12 @@ async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), S
                         lease_until = null,
                         -- Invalidates the dead worker's token.
                         fencing_token = default,
-                        attempts = task.attempts + 1,
-                        due_at = syncline.clock(),
+                        attempts = task.attempts || jsonb_build_object(
+                            'abandoned', coalesce((task.attempts ->> 'abandoned')::integer, 0) + 1
+                        ),
+                        due_at = syncline.clock() + interval '1 millisecond' * ($3::bigint[])[
+                            least(coalesce((task.attempts ->> 'abandoned')::integer, 0) + 1, cardinality($3))
+                        ],
                         needs_refresh = true,
                         code = 'lease_expired',
                         reason = 'its worker did not finish in time',
@@ -122,7 +127,8 @@ async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), S
                 select (select count(*) from returned), (select count(*) from doubted)",
             )
             .bind(tenants)
-            .bind(ROWS_MAX),
+            .bind(ROWS_MAX)
+            .bind(Cause::Abandoned.longest_waits_ms()),
         )
         .await?;
     let (returned, doubted) = counts.first().copied().unwrap_or_default();

@@ -60,6 +60,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
         org,
         needs_resync,
         stream_ages_ms,
+        outage: None,
     })
 }
 

@@ -163,7 +163,7 @@ pub(crate) const REPLAY: &str = "with letter as (
         on conflict (record_id) do update
         set state = case when task.state = 'leased' then 'leased' else 'ready' end,
             generation = task.generation + 1,
-            attempts = 0,
+            attempts = '{}',
             due_at = syncline.clock(),
             needs_refresh = true,
             code = null,

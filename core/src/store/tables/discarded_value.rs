@@ -23,7 +23,8 @@ pub(crate) struct NewDiscardedValue {
     pub(crate) rule: String,
 }
 
-/// Logs discarded values, so that each can be restored.
+/// Logs discarded values, so that each can be restored. A value is logged once for one piece of work, however
+/// often a refused write is planned again.
 pub(crate) async fn insert_discarded_values(
     tx: &mut Tx,
     lost: &[NewDiscardedValue],
@@ -38,7 +39,18 @@ pub(crate) async fn insert_discarded_values(
             "insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash)
             select lost.record_id, link.tenant, link.object, lost.field, lost.side, lost.value -> 0, lost.rule, $2
             from jsonb_to_recordset($1) as lost (record_id uuid, field text, side text, value jsonb, rule text)
-            join syncline.sync_link as link using (record_id)",
+            join syncline.sync_link as link using (record_id)
+            where not exists (
+                select
+                from syncline.sync_discarded_value as known
+                join syncline.sync_task as task using (record_id)
+                where known.record_id = lost.record_id
+                and known.field = lost.field
+                and known.side = lost.side
+                and known.value = lost.value -> 0
+                and known.rule = lost.rule
+                and known.logged_at >= task.dirty_since
+            )",
         )
         .bind(recordset(lost))
         .bind(config_hash),

@@ -203,7 +203,7 @@ pub(crate) async fn refused_values(
 ) -> Result<BTreeMap<RecordId, Vec<RefusedValue>>, StoreError> {
     let tried: Vec<Uuid> = leases
         .iter()
-        .filter(|lease| lease.attempt > 0)
+        .filter(|lease| lease.attempts.any())
         .map(|lease| lease.record_id.0)
         .collect();
     if tried.is_empty() {

@@ -3,14 +3,16 @@
 //! Ending a lease names its fencing token. A worker whose lease was lost still has the old token, so
 //! its late answer changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::model::ids::{FencingToken, Generation, RecordId, SalesforceId};
+use crate::planner::policy::Cause;
 use crate::ports::job_store::WritesSent;
 use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{MappedObject, StoreError};
@@ -82,7 +84,7 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
         on conflict (record_id) do update
         set generation = task.generation + 1,
             state = case when task.state = 'leased' then 'leased' else 'ready' end,
-            attempts = case when task.state = 'parked' then 0 else task.attempts end,
+            attempts = case when task.state = 'parked' then '{{}}' else task.attempts end,
             due_at = least(task.due_at, syncline.clock()),
             needs_refresh = task.needs_refresh or excluded.needs_refresh,
             xid = coalesce(excluded.xid, task.xid),
@@ -94,8 +96,8 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
 }
 
 /// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
-/// on. May also wake another tenant's record; harmless. The next attempt does not count, so that a task woken
-/// without need is not closer to parking.
+/// on. May also wake another tenant's record; harmless. Their attempts start anew: a lookup that was withheld is sent
+/// again, and a task woken without need is not closer to parking.
 pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {
         return Ok(());
@@ -105,7 +107,7 @@ pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), S
         sqlx::query(
             "update syncline.sync_task as task
             set due_at = syncline.clock(),
-                attempts = greatest(task.attempts - 1, 0),
+                attempts = '{}',
                 awaits = null,
                 updated_at = syncline.clock()
             from (
@@ -206,12 +208,12 @@ const LEASE: &str = "with due as materialized (
 impl FromRow<'_, PgRow> for LeasedTask {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let salesforce_id: Option<&str> = row.try_get("salesforce_id")?;
-        let attempts: i32 = row.try_get("attempts")?;
+        let Json(attempts) = row.try_get("attempts")?;
         Ok(Self {
             record_id: RecordId(row.try_get("record_id")?),
             token: FencingToken(row.try_get("fencing_token")?),
             generation: Generation(row.try_get("generation")?),
-            attempt: u32::try_from(attempts).unwrap_or(0),
+            attempts,
             needs_refresh: row.try_get("needs_refresh")?,
             salesforce_id: salesforce_id
                 .map(SalesforceId::parse)
@@ -240,24 +242,29 @@ struct LeaseRef {
     token: FencingToken,
 }
 
+/// The leases that stand, with the generation of work that a plan from now on covers: all work that came until
+/// now, unless some of it needs a refresh first.
+pub(crate) type StandingLeases = BTreeMap<(RecordId, FencingToken), Option<Generation>>;
+
 /// Locks the tasks that are still leased under these fencing tokens, and returns them. A worker whose lease
 /// was ended by a sweep or given to another worker has an old token. Excludes ending the same lease twice.
 pub(crate) async fn lock_leased_tasks(
     tx: &mut Tx,
     leases: impl Iterator<Item = &LeasedTask>,
     time: LeaseTime,
-) -> Result<BTreeSet<(RecordId, FencingToken)>, StoreError> {
+) -> Result<StandingLeases, StoreError> {
     let references: Vec<LeaseRef> = leases
         .map(|lease| LeaseRef {
             record_id: lease.record_id,
             token: lease.token,
         })
         .collect();
-    let rows: Vec<(Uuid, i64)> = tx
+    let rows: Vec<(Uuid, i64, Option<i64>)> = tx
         .rows(
             "locking leased tasks",
             sqlx::query_as(
-                "select task.record_id, task.fencing_token
+                "select task.record_id, task.fencing_token,
+                    case when not task.needs_refresh then task.generation end
                 from jsonb_to_recordset($1) as leased (record_id uuid, token bigint)
                 join syncline.sync_task as task using (record_id)
                 where task.state = 'leased'
@@ -274,7 +281,10 @@ pub(crate) async fn lock_leased_tasks(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(record, token)| (RecordId(record), FencingToken(token)))
+        .map(|(record, token, generation)| {
+            let lease = (RecordId(record), FencingToken(token));
+            (lease, generation.map(Generation))
+        })
         .collect())
 }
 
@@ -286,7 +296,7 @@ struct Ended<'a> {
     again: bool,
     park: bool,
     delay_ms: i64,
-    counts: bool,
+    cause: Option<Cause>,
     needs_refresh: bool,
     code: Option<&'a str>,
     reason: Option<&'a str>,
@@ -347,7 +357,7 @@ const END_LEASES: &str = "with ended as (
         select *
         from jsonb_to_recordset($1) as ended (
             record_id uuid, token bigint, generation bigint, again boolean, park boolean, delay_ms bigint,
-            counts boolean, needs_refresh boolean, code text, reason text, awaits text[]
+            cause text, needs_refresh boolean, code text, reason text, awaits text[]
         )
     ),
     returned as (
@@ -358,8 +368,10 @@ const END_LEASES: &str = "with ended as (
                 else syncline.clock() + ended.delay_ms * interval '1 millisecond'
             end,
             attempts = case
-                when ended.counts then task.attempts + 1
-                when ended.delay_ms < 0 and not ended.park then 0
+                when ended.cause is not null then task.attempts || jsonb_build_object(
+                    ended.cause, coalesce((task.attempts ->> ended.cause)::integer, 0) + 1
+                )
+                when ended.delay_ms < 0 and not ended.park then '{}'
                 else task.attempts
             end,
             needs_refresh = task.needs_refresh or ended.needs_refresh,
@@ -376,7 +388,12 @@ const END_LEASES: &str = "with ended as (
         and task.fencing_token = ended.token
         returning task.record_id, task.state, task.attempts
     )
-    select record_id, attempts
+    select record_id,
+        (
+            -- The attempt that parked it is one more.
+            select 1 + coalesce(sum(failed.value::integer), 0)::integer
+            from jsonb_each_text(returned.attempts) as failed
+        ) as attempts
     from returned
     where state = 'parked'";
 
@@ -388,7 +405,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         again: false,
         park: false,
         delay_ms: -1,
-        counts: false,
+        cause: None,
         needs_refresh: false,
         code: None,
         reason: None,
@@ -401,7 +418,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         },
         LeaseEnd::Later {
             delay_ms,
-            counts,
+            cause,
             needs_refresh,
             code,
             reason,
@@ -409,7 +426,7 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         } => Ended {
             awaits: (!awaits.is_empty()).then_some(awaits),
             delay_ms: (*delay_ms).max(0),
-            counts: *counts,
+            cause: *cause,
             needs_refresh: *needs_refresh,
             code: code.as_deref(),
             reason: Some(reason),
@@ -417,7 +434,6 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
         },
         LeaseEnd::Park(reason) => Ended {
             park: true,
-            counts: true,
             code: Some(&reason.code),
             ..blank
         },
@@ -467,7 +483,8 @@ pub(crate) async fn abandon_leases(
             .bind(records)
             .bind(tokens)
             .bind(refreshes)
-            .bind(writes_sent == WritesSent::Maybe),
+            .bind(writes_sent == WritesSent::Maybe)
+            .bind(Cause::Abandoned.longest_waits_ms()),
     )
     .await?;
     Ok(())
@@ -498,8 +515,12 @@ const ABANDON: &str = "with abandoned as (
         lease_until = null,
         -- Invalidates the worker's token.
         fencing_token = default,
-        attempts = task.attempts + 1,
-        due_at = syncline.clock(),
+        attempts = task.attempts || jsonb_build_object(
+            'abandoned', coalesce((task.attempts ->> 'abandoned')::integer, 0) + 1
+        ),
+        due_at = syncline.clock() + interval '1 millisecond' * ($6::bigint[])[
+            least(coalesce((task.attempts ->> 'abandoned')::integer, 0) + 1, cardinality($6))
+        ],
         needs_refresh = task.needs_refresh or abandoned.needs_refresh or task.record_id in (select record_id from doubted),
         code = 'lease_abandoned',
         reason = 'its worker gave up',

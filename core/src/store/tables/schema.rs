@@ -1,0 +1,200 @@
+//! The last known schema of each mapped object, and the fields that are withheld because a side lacks them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use crate::model::ids::{ObjectName, SalesforceId, TenantId};
+use crate::model::schema::ObjectSchema;
+use crate::ports::StoreError;
+use crate::ports::job_store::{KnownSchemas, MappedSchemas, WithheldField};
+use crate::store::error::corrupt;
+use crate::store::tables::task::work_for;
+use crate::store::transaction::{Tx, recordset};
+
+#[derive(sqlx::FromRow)]
+struct OrgRow {
+    organization_id: String,
+    user_id: String,
+}
+
+/// Returns what was last known of the org and its objects.
+pub(crate) async fn known_schemas(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<KnownSchemas, StoreError> {
+    let org: Option<OrgRow> = tx
+        .row(
+            "reading the known org",
+            sqlx::query_as(
+                "select organization_id, user_id
+                from syncline.sync_control
+                where tenant = $1
+                and organization_id is not null
+                and user_id is not null",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    let org = match org {
+        Some(row) => Some((
+            SalesforceId::parse(&row.organization_id).map_err(corrupt)?,
+            SalesforceId::parse(&row.user_id).map_err(corrupt)?,
+        )),
+        None => None,
+    };
+    let rows: Vec<(String, Json<ObjectSchema>)> = tx
+        .rows(
+            "reading known schemas",
+            sqlx::query_as("select object, described from syncline.sync_schema where tenant = $1")
+                .bind(tenant.as_str()),
+        )
+        .await?;
+    let objects: Result<BTreeMap<ObjectName, ObjectSchema>, StoreError> = rows
+        .into_iter()
+        .map(|(object, Json(schema))| Ok((ObjectName::parse(&object).map_err(corrupt)?, schema)))
+        .collect();
+    Ok(KnownSchemas {
+        org,
+        objects: objects?,
+    })
+}
+
+/// Stores what is known now, and plans every record of an object again of which a withheld field has come back:
+/// both sides may have changed it meanwhile.
+pub(crate) async fn keep_schemas(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    schemas: &MappedSchemas,
+) -> Result<(), StoreError> {
+    tx.run(
+        "keeping the user of the org",
+        sqlx::query(
+            "update syncline.sync_control
+            set user_id = $2
+            where tenant = $1
+            and user_id is distinct from $2",
+        )
+        .bind(tenant.as_str())
+        .bind(schemas.user.as_str()),
+    )
+    .await?;
+    let (objects, described): (Vec<&str>, Vec<Json<&ObjectSchema>>) = schemas
+        .described
+        .iter()
+        .map(|schema| (schema.object.as_str(), Json(schema)))
+        .unzip();
+    tx.run(
+        "keeping schemas",
+        sqlx::query(
+            "insert into syncline.sync_schema as known (tenant, object, described)
+            select $1, object, described
+            from unnest($2::text[], $3::jsonb[]) as now (object, described)
+            order by object
+            -- An unchanged schema is not written again.
+            on conflict (tenant, object) do update
+            set described = excluded.described,
+                described_at = syncline.clock()
+            where known.described is distinct from excluded.described",
+        )
+        .bind(tenant.as_str())
+        .bind(objects)
+        .bind(described),
+    )
+    .await?;
+    end_withheld(tx, tenant, schemas).await?;
+    tx.run(
+        "withholding fields",
+        sqlx::query(
+            "insert into syncline.sync_withheld_field as known (tenant, object, field, problem)
+            select $1, object, field, problem
+            from jsonb_to_recordset($2) as now (object text, field text, problem text)
+            order by object, field
+            -- It stays since when it began.
+            on conflict (tenant, object, field) do update
+            set problem = excluded.problem
+            where known.problem <> excluded.problem",
+        )
+        .bind(tenant.as_str())
+        .bind(recordset(&schemas.withheld)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends what is withheld no more, and plans the records of those objects again.
+async fn end_withheld(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    schemas: &MappedSchemas,
+) -> Result<(), StoreError> {
+    let ended: Vec<String> = tx
+        .values(
+            "ending what is withheld no more",
+            sqlx::query_scalar(
+                "delete from syncline.sync_withheld_field as known
+                where known.tenant = $1
+                and not exists (
+                    select
+                    from jsonb_to_recordset($2) as now (object text, field text, problem text)
+                    where now.object = known.object
+                    and now.field = known.field
+                )
+                returning known.object",
+            )
+            .bind(tenant.as_str())
+            .bind(recordset(&schemas.withheld)),
+        )
+        .await?;
+    if !ended.is_empty() {
+        let records = "select record_id, true as needs_refresh, null::bigint as xid
+            from syncline.sync_link
+            where tenant = $1
+            and object = any($2)";
+        tx.run(
+            "planning records again whose field came back",
+            sqlx::query(work_for(records))
+                .bind(tenant.as_str())
+                .bind(ended),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct WithheldRow {
+    object: String,
+    field: String,
+    problem: String,
+    since: DateTime<Utc>,
+}
+
+/// Returns the withheld fields of a tenant.
+pub(crate) async fn withheld_fields(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<Vec<WithheldField>, StoreError> {
+    let rows: Vec<WithheldRow> = tx
+        .rows(
+            "reading withheld fields",
+            sqlx::query_as(
+                "select object, field, problem, since
+                from syncline.sync_withheld_field
+                where tenant = $1
+                order by object, field",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| WithheldField {
+            object: row.object,
+            field: row.field,
+            problem: row.problem,
+            since: Some(row.since),
+        })
+        .collect())
+}

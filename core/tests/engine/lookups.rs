@@ -1,0 +1,91 @@
+//! Lookups to parents that are not synchronised.
+
+use serde_json::json;
+
+use crate::mapping::with_line;
+use crate::stage::Stage;
+
+/// A contact whose account does not match the filter of accounts. Returns the account's Salesforce id.
+async fn with_foreign_account(stage: &Stage) -> String {
+    let eve = stage.org.insert(
+        "Account",
+        json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-1"}),
+    );
+    stage.org.insert(
+        "Contact",
+        json!({"LastName": "Lee", "AccountId": eve, "External_Id__c": "c-1"}),
+    );
+    eve
+}
+
+#[tokio::test]
+async fn lookup_of_a_filtered_out_parent_is_withheld_alone() {
+    let stage = Stage::with_mapping(&with_line("where = \"Type = 'Customer'\"")).await;
+    stage.drain().await;
+    let eve = with_foreign_account(&stage).await;
+    for _ in 0..8 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let contacts = "select last_name, account_external_id as account from contact";
+    assert_eq!(
+        stage.rows(contacts).await,
+        [json!({"last_name": "Lee", "account": null})]
+    );
+    // Its other fields are synchronised, both ways.
+    stage
+        .sql("update contact set email = 'lee@example.com'")
+        .await;
+    stage.drain().await;
+    let there = "select Email from Contact";
+    assert_eq!(stage.org.query(there)[0]["Email"], json!("lee@example.com"));
+    assert_eq!(
+        stage
+            .rows("select state, code from syncline.sync_task")
+            .await,
+        [json!({"state": "ready", "code": "missing_parent"})]
+    );
+
+    stage.org.advance_ms(1_000);
+    stage.org.update(&eve, json!({"Type": "Customer"}));
+    stage.drain().await;
+    assert_eq!(
+        stage.rows(contacts).await,
+        [json!({"last_name": "Lee", "account": "a-1"})]
+    );
+    assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn lookup_to_a_row_that_does_not_exist_is_withheld_alone() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    stage
+        .sql(
+            "insert into contact (external_id, last_name, account_external_id)
+            values ('c-1', 'Lee', 'a-1')",
+        )
+        .await;
+    for _ in 0..14 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let there = "select LastName, Account.External_Id__c from Contact";
+    assert_eq!(stage.org.query(there)[0]["LastName"], json!("Lee"));
+    assert_eq!(
+        stage
+            .rows("select state, code from syncline.sync_task")
+            .await,
+        [json!({"state": "ready", "code": "missing_parent"})]
+    );
+
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.org.query(there)[0]["Account"]["External_Id__c"],
+        json!("a-1")
+    );
+}

@@ -1,0 +1,68 @@
+//! Edits of thousands of records in Salesforce.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+
+/// Records of one call, and of its one event.
+const CALL_RECORDS: usize = 200;
+
+/// Creates accounts and captures them; returns their Salesforce ids.
+async fn captured_accounts(stage: &Stage, count: usize) -> Vec<String> {
+    stage.drain().await;
+    let ids = (0..count)
+        .map(|n| {
+            let fields =
+                json!({"Name": format!("Account {n}"), "External_Id__c": format!("a-{n}")});
+            stage.org.insert("Account", fields)
+        })
+        .collect();
+    stage.capture_salesforce().await;
+    ids
+}
+
+fn edit_all(stage: &Stage, ids: &[String]) {
+    for ids in ids.chunks(CALL_RECORDS) {
+        stage.org.update_together(ids, &json!({"Phone": "1"}));
+    }
+}
+
+#[tokio::test]
+async fn mass_edit_is_recorded_in_bounded_parts() {
+    let stage = Stage::open().await;
+    let ids = captured_accounts(&stage, 2_400).await;
+    edit_all(&stage, &ids);
+    let captured = stage.capture_salesforce().await;
+    assert_eq!(captured.counts.seen, 2_400);
+    // Twelve events of 200 records each, which one batch of events would hold.
+    assert!(captured.batches >= 2, "{captured:?}");
+}
+
+#[tokio::test]
+async fn part_that_postgres_refuses_is_halved() {
+    let stage = Stage::open().await;
+    let ids = captured_accounts(&stage, 600).await;
+    stage
+        .sql(
+            "create function too_much() returns trigger language plpgsql as $$
+            begin
+                if (select count(*) from added) > 160 then
+                    raise exception 'too much at once' using errcode = '54000';
+                end if;
+                return null;
+            end $$;
+            create trigger too_much after insert on syncline.sync_seen
+                referencing new table as added
+                for each statement execute function too_much()",
+        )
+        .await;
+    edit_all(&stage, &ids);
+    let captured = stage.capture_salesforce().await;
+    assert_eq!(captured.counts.seen, 600);
+    assert!(captured.batches >= 4, "{captured:?}");
+    let again = stage.capture_salesforce().await;
+    assert_eq!(
+        again.counts.seen, 0,
+        "the position has moved over all of them"
+    );
+}
