@@ -18,9 +18,7 @@ use crate::observe::read::{external_id_of, observation, read_by_id, read_matchin
 use crate::planner::policy::{Tries, unreadable_wait};
 use crate::ports::MappedObject;
 use crate::ports::record::{LeaseEnd, LeasedTask};
-use crate::ports::salesforce::{
-    Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord,
-};
+use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
 
 use super::ApplyReport;
 

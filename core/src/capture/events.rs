@@ -41,6 +41,14 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(20);
 /// How often a closed subscription is opened again in one run.
 const REOPENED_MAX: usize = 5;
 
+/// How long Salesforce keeps events (Pub/Sub API guide, "Event Message Durability").
+const RETENTION_MS: i64 = 72 * 60 * 60 * 1_000;
+
+/// A stream that was read to its end within this time has lost nothing, even if its position has aged out: all
+/// events since then are still kept. On a quiet topic a newer position comes only after a longer wait than a
+/// function may listen.
+const READ_AGE_MAX_MS: i64 = RETENTION_MS / 3 * 2;
+
 /// Returns the name of the tenant's event stream.
 pub(super) fn stream() -> StreamName {
     StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
@@ -68,7 +76,10 @@ pub(super) async fn capture(
         opened: 0,
         received: false,
     };
-    let ended = drain.run().await;
+    let ended = match drain.resync_if_incomplete().await {
+        Ok(()) => drain.run().await,
+        Err(error) => Err(error),
+    };
     let Drain {
         backfill,
         report,
@@ -113,6 +124,23 @@ enum Next {
 }
 
 impl Drain<'_> {
+    /// Reads every object again if the stream has no position and was not read for so long that events may
+    /// have been deleted unread.
+    async fn resync_if_incomplete(&mut self) -> Result<(), Error> {
+        match self.lease.position {
+            None if !self.was_read_lately() => {
+                self.start_over("the event stream was not read").await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns whether the stream was read to its end so lately that all events since then are still kept. A
+    /// new stream has missed nothing.
+    fn was_read_lately(&self) -> bool {
+        self.lease.age_ms.is_none_or(|age| age < READ_AGE_MAX_MS)
+    }
+
     async fn run(&mut self) -> Result<(), Error> {
         loop {
             self.opened += 1;
@@ -214,20 +242,8 @@ impl Drain<'_> {
         }
         match end {
             StreamEnd::PositionLost(reason) => {
-                tracing::warn!(
-                    tenant = %self.job.id(), reason,
-                    "the stored replay position is lost; every object is read again completely"
-                );
-                let all: Vec<ObjectName> = self
-                    .job
-                    .mapped_objects()
-                    .iter()
-                    .map(|mapped| mapped.sync.object.clone())
-                    .collect();
-                self.mark_needs_resync(&all, "the stored replay position was lost")
-                    .await?;
-                self.from = ReplayFrom::Earliest;
-                Ok(())
+                tracing::warn!(tenant = %self.job.id(), reason, "the stored replay position is lost");
+                self.start_over("the stored replay position was lost").await
             }
             StreamEnd::Closed(reason) => {
                 tracing::info!(tenant = %self.job.id(), reason, "the subscription is opened again");
@@ -235,6 +251,25 @@ impl Drain<'_> {
             }
             StreamEnd::Refused(error) => Err(error.into()),
         }
+    }
+
+    /// Starts at the oldest event kept. If events may have been deleted unread, every object is read again. One
+    /// transaction, so that a resync that is done is not done again.
+    async fn start_over(&mut self, reason: &str) -> Result<(), Error> {
+        let mapped_objects = self.job.mapped_objects().iter();
+        let missed: Vec<ObjectName> = match self.was_read_lately() {
+            true => Vec::new(),
+            false => mapped_objects
+                .map(|mapped| mapped.sync.object.clone())
+                .collect(),
+        };
+        let store = self.job.store();
+        store
+            .clear_position(&mut self.lease, &missed, reason)
+            .await?;
+        self.backfill.add(&missed);
+        self.from = ReplayFrom::Earliest;
+        Ok(())
     }
 
     async fn mark_needs_resync(

@@ -67,6 +67,13 @@ async fn pass(
     let Some(lease) = job.acquire(&stream).await? else {
         return Ok(false);
     };
+    if lease.position.is_none() {
+        // The object may have been captured by events until some days ago.
+        let object = std::slice::from_ref(&mapped.sync.object);
+        job.store()
+            .mark_needs_resync(job.id(), object, "polling begins")
+            .await?;
+    }
     let mut pass = Pass {
         job,
         mapped,

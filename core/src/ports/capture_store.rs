@@ -43,6 +43,15 @@ pub trait CaptureStore: Send + Sync {
         stream: Option<(&mut StreamLease, StreamPosition)>,
     ) -> Result<ObservationReport, StoreError>;
 
+    /// Clears the position of a stream and marks objects for a resync, in one transaction: the stream begins
+    /// again at the oldest event that is kept. Fails if the lease or its position is not current any more.
+    async fn clear_position(
+        &self,
+        lease: &mut StreamLease,
+        needs_resync: &[ObjectName],
+        reason: &str,
+    ) -> Result<(), StoreError>;
+
     /// Marks the objects as needing a resync: their scan streams start over.
     async fn mark_needs_resync(
         &self,

@@ -223,6 +223,8 @@ pub struct StreamLease {
     pub needs_resync: bool,
     /// Its owner has read it to its end: what is released was up to date a moment ago.
     pub drained: bool,
+    /// How long ago the stream was last read, in milliseconds; absent if it never was.
+    pub age_ms: Option<i64>,
 }
 
 /// The wake-up of an object for work that falls due soon.

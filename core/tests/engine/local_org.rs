@@ -22,6 +22,9 @@ pub(crate) const BASE: &str = "/services/data/v62.0";
 /// How soon a quiet subscription gets the newest position: at once, so that no test waits.
 const KEEP_ALIVE: Duration = Duration::from_millis(1);
 
+/// How soon a quiet subscription gets the newest position in Salesforce.
+const LONG_KEEP_ALIVE: Duration = Duration::from_secs(270);
+
 /// Rows of one page of a scan: few, so that tests with some records read several pages.
 const PAGE_ROWS: usize = 50;
 
@@ -32,6 +35,8 @@ const EVERY_DELIVERY: u32 = 1_000_000;
 #[derive(Clone)]
 pub(crate) struct LocalOrg {
     access: Access,
+    /// A quiet subscription gets the newest position.
+    pub(crate) keeps_alive: bool,
 }
 
 /// How the org is reached.
@@ -53,6 +58,15 @@ impl LocalOrg {
     pub(crate) fn of(org: Org) -> Self {
         Self {
             access: Access::InProcess(InProcess::new(org, KEEP_ALIVE)),
+            keeps_alive: true,
+        }
+    }
+
+    /// Returns the built-in org as a function sees it that never listens long enough for a keep-alive.
+    pub(crate) fn without_keep_alives() -> Self {
+        Self {
+            access: Access::InProcess(InProcess::new(Org::default(), LONG_KEEP_ALIVE)),
+            keeps_alive: false,
         }
     }
 
@@ -61,6 +75,7 @@ impl LocalOrg {
         let running = server::start(Org::default(), &server::Options::default()).await;
         Self {
             access: Access::Network(Arc::new(running.unwrap())),
+            keeps_alive: true,
         }
     }
 

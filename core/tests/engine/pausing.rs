@@ -202,8 +202,17 @@ struct PromptStream {
 }
 
 impl PromptStream {
-    /// Returns whether the caller has everything up to the newest position.
+    /// Returns whether the caller has everything: up to the newest position, or all events if no position
+    /// comes without one.
     fn is_quiet(&self) -> bool {
+        if !self.org.keeps_alive {
+            let from = self
+                .position
+                .clone()
+                .map_or(Position::Earliest, Position::After);
+            let next = self.org.with(|org| org.fetch(&self.topic, &from, 1));
+            return next.is_ok_and(|next| next.events.is_empty());
+        }
         let head = self
             .org
             .with(|org| org.fetch(&self.topic, &Position::Latest, 0));

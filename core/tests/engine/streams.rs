@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline::capture::CaptureOptions;
+use syncline::config::CaptureMode;
 use syncline::engine::system::SystemClock;
 use syncline::ports::job_store::StreamName;
 use syncline::ports::salesforce::{Changes, Interest, ReplayFrom};
 use syncline::ports::{Clock, JobStore};
 use syncline::salesforce::ALL_CHANGES_TOPIC;
 
+use crate::local_org::LocalOrg;
 use crate::mapping::MAPPING;
 use crate::stage::Stage;
+
+/// The stored position of the event stream.
+const POSITION: &str = "select position from syncline.sync_checkpoint where stream like 'events:%'";
 
 /// Longer than any event takes on a busy machine.
 const WAIT: Duration = Duration::from_secs(60);
@@ -73,20 +78,91 @@ async fn lost_position_causes_a_scan_that_finds_deletes() {
         .org
         .insert("Account", json!({"Name": "Dora", "External_Id__c": "a-3"}));
     stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    age_stream(&stage, 73).await;
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select count(*) from account").await, json!(2));
+}
+
+async fn stage_without_keep_alives() -> Stage {
+    let stage = Stage::of(LocalOrg::without_keep_alives(), MAPPING).await;
+    stage.install().await;
+    stage
+}
+
+/// Makes the event stream look as if it was last read this many hours ago.
+async fn age_stream(stage: &Stage, hours: u32) {
+    let aged = format!(
+        "update syncline.sync_checkpoint set read_at = read_at - interval '{hours} hours'
+        where stream like 'events:%'"
+    );
+    stage.sql(&aged).await;
+}
+
+#[tokio::test]
+async fn lost_position_is_resynced_once() {
+    let stage = stage_without_keep_alives().await;
+    stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    age_stream(&stage, 73).await;
+    assert_eq!(stage.capture_salesforce().await.scanned, 1);
+    stage.drain().await;
+    assert_eq!(stage.one(POSITION).await, json!(null), "the topic is quiet");
+    assert_eq!(stage.capture_salesforce().await.scanned, 0);
+    assert_eq!(stage.capture_salesforce().await.scanned, 0);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn position_that_ages_out_on_a_quiet_topic_needs_no_resync() {
+    let stage = stage_without_keep_alives().await;
+    let id = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    stage.org.advance_ms(salesforce_org::RETENTION_MS - 60_000);
+    age_stream(&stage, 71).await;
+    stage.capture_salesforce().await;
+
+    // The stream was read to its end an hour ago, and one event came since then.
+    stage.org.advance_ms(120_000);
+    age_stream(&stage, 1).await;
+    stage.org.update(&id, json!({"Phone": "2"}));
+    assert_eq!(stage.capture_salesforce().await.scanned, 0);
+    stage.drain().await;
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn stream_without_position_that_was_not_read_is_resynced() {
+    let stage = Stage::open().await;
+    let id = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    stage
+        .sql("update syncline.sync_checkpoint set position = null where stream like 'events:%'")
+        .await;
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    age_stream(&stage, 73).await;
+    assert_eq!(stage.capture_salesforce().await.scanned, 1);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.capture_salesforce().await.scanned, 0);
 }
 
 #[tokio::test]
 async fn quiet_stream_stores_its_position() {
     let stage = Stage::open().await;
     stage.drain().await;
-    let position = "select position from syncline.sync_checkpoint where stream like 'events:%'";
-    let before = stage.one(position).await;
+    let before = stage.one(POSITION).await;
     stage.org.advance_ms(60_000);
     stage.capture_salesforce().await;
-    assert_ne!(stage.one(position).await, before);
+    assert_ne!(stage.one(POSITION).await, before);
 }
 
 #[tokio::test]
@@ -142,6 +218,29 @@ async fn org_without_events_is_polled() {
     stage.drain_polling().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}
+
+#[tokio::test]
+async fn switch_from_events_to_polling_skips_no_edit() {
+    let stage = Stage::open().await;
+    let three_hours_ago = SystemClock.now_ms() - 3 * 60 * 60 * 1_000;
+    stage.org.set_wall_ms(three_hours_ago);
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.drain().await;
+    // No event of this edit is read any more, and polling begins with the last hour.
+    stage.org.update(&ada, json!({"Phone": "2"}));
+    let mut config = stage.config.clone();
+    config.capture = CaptureMode::Poll;
+    let poller = stage.engine_of(config);
+    let options = CaptureOptions::draining(stage.deadline());
+    let captured = poller.capture_salesforce(&stage.tenant, &options).await;
+    assert_eq!(captured.unwrap().scanned, 1);
+    stage.apply_by(&poller, "Account").await;
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+    let captured = poller.capture_salesforce(&stage.tenant, &options).await;
+    assert_eq!(captured.unwrap().scanned, 0);
 }
 
 #[tokio::test]

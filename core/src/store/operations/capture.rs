@@ -62,8 +62,25 @@ impl CaptureStore for PgStore {
         if let Some((lease, position)) = stream {
             lease.position = Some(position.cursor);
             lease.needs_resync = position.needs_resync.unwrap_or(lease.needs_resync);
+            lease.age_ms = Some(0);
         }
         Ok(report)
+    }
+
+    async fn clear_position(
+        &self,
+        lease: &mut StreamLease,
+        needs_resync: &[ObjectName],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        checkpoint::lock_checkpoint(&mut tx, lease).await?;
+        checkpoint::clear_position(&mut tx, lease).await?;
+        checkpoint::mark_scans_need_resync(&mut tx, &lease.tenant, needs_resync, reason).await?;
+        tx.commit().await?;
+        lease.position = None;
+        lease.age_ms = Some(0);
+        Ok(())
     }
 
     async fn mark_needs_resync(

@@ -22,6 +22,7 @@ struct LeaseRow {
     fencing_token: i64,
     position: Option<String>,
     needs_resync: bool,
+    age_ms: Option<i64>,
 }
 
 /// Leases the stream to `owner`, or renews its lease. Returns `None` if another owner has it.
@@ -57,7 +58,8 @@ pub(crate) async fn lease_stream(
                     where known.lease_owner is null
                     or known.lease_owner = excluded.lease_owner
                     or known.lease_until <= syncline.wall_clock()
-                    returning fencing_token, position, needs_resync",
+                    returning fencing_token, position, needs_resync,
+                        (extract(epoch from syncline.wall_clock() - read_at) * 1000)::bigint as age_ms",
                 )
                 .bind(tenant.as_str())
                 .bind(&stream.0)
@@ -73,6 +75,7 @@ pub(crate) async fn lease_stream(
             position: parse_position(row.position.as_deref())?,
             needs_resync: row.needs_resync,
             drained: false,
+            age_ms: row.age_ms,
         })
     })
     .transpose()
@@ -250,6 +253,26 @@ pub(crate) async fn move_checkpoint(
         )
         .await?;
     if moved == 1 { Ok(()) } else { Err(lost(lease)) }
+}
+
+/// Clears the position of a stream, which this transaction has locked: the next owner begins at the oldest
+/// event that is kept.
+pub(crate) async fn clear_position(tx: &mut Tx, lease: &StreamLease) -> Result<(), StoreError> {
+    tx.run(
+        "clearing a position",
+        sqlx::query(
+            "update syncline.sync_checkpoint
+            set position = null,
+                read_at = syncline.wall_clock(),
+                updated_at = syncline.clock()
+            where tenant = $1
+            and stream = $2",
+        )
+        .bind(lease.tenant.as_str())
+        .bind(&lease.stream.0),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Locks the outboxes of those tenants that have rows, and returns the tenants. Skips outboxes that another
