@@ -282,7 +282,10 @@ impl Writing<'_> {
         };
         if !waits {
             tx.savepoint().await?;
-            match self.write_without_rejected_columns(tx, record, &refusal).await {
+            match self
+                .write_without_rejected_columns(tx, record, &refusal)
+                .await
+            {
                 Ok(true) => return tx.keep().await,
                 Ok(false) => {}
                 Err(RowError::Refused(other)) => refusal = other,
