@@ -417,11 +417,10 @@ impl RecordPlanner for ObjectPlanner<'_> {
 impl ObjectPlanner<'_> {
     /// Returns false if the field's column was left out of the write because Postgres refuses its value.
     fn was_sent(&self, field: FieldId, write: &PlannedPostgres) -> bool {
-        let (PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = write else {
-            return true;
-        };
-        self.mapped_field(field)
-            .is_some_and(|field| columns.contains_key(field.column.as_str()))
+        write.columns().is_none_or(|columns| {
+            self.mapped_field(field)
+                .is_some_and(|field| columns.contains_key(field.column.as_str()))
+        })
     }
 
     /// Returns true if the row has a value that is neither the old one nor the one that was sent.

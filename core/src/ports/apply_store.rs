@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::config::ObjectSync;
 use crate::model::hash::canonical_hash;
@@ -131,8 +132,9 @@ pub struct PlannedRecord {
     pub awaits: Vec<String>,
 }
 
-/// A write to a row, values raw for `jsonb_populate_record`.
-#[derive(Debug, Clone, PartialEq)]
+/// A write to a row, values raw for `jsonb_populate_record`. As JSON: the columns that it sets, or null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum PlannedPostgres {
     /// Insert, `on conflict do nothing`; a conflict means plan again.
     Insert(serde_json::Map<String, serde_json::Value>),
@@ -142,6 +144,16 @@ pub enum PlannedPostgres {
     Delete,
     /// Fill the soft-delete column of the locked row.
     SoftDelete,
+}
+
+impl PlannedPostgres {
+    /// Returns the columns that it sets; a delete sets none.
+    pub fn columns(&self) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        match self {
+            Self::Insert(columns) | Self::Update(columns) => Some(columns),
+            Self::Delete | Self::SoftDelete => None,
+        }
+    }
 }
 
 /// After a row was written.

@@ -25,7 +25,7 @@ async fn in_step(count: usize) -> Stage {
     stage
 }
 
-const MADE_ANEW: &str = "alter table account rename to account_before;
+const RECREATED: &str = "alter table account rename to account_before;
     create table account (like account_before including all)";
 
 async fn work_for_all(stage: &Stage) {
@@ -47,10 +47,10 @@ async fn install(
     store: &PgStore,
     engine: &SyncEngine,
     stage: &Stage,
-    anew: bool,
+    is_new_table: bool,
 ) -> Result<(), String> {
     let mapped = engine.mapped_objects(&stage.tenant).await.unwrap();
-    let new_table = anew.then(|| ObjectName::parse("Account").unwrap());
+    let new_table = is_new_table.then(|| ObjectName::parse("Account").unwrap());
     let options = InstallOptions {
         new_tables: new_table.into_iter().collect(),
         ..InstallOptions::default()
@@ -60,7 +60,7 @@ async fn install(
 }
 
 #[tokio::test]
-async fn another_table_name_starts_anew_and_deletes_nothing() {
+async fn another_table_name_is_a_new_mapping_and_deletes_nothing() {
     let stage = in_step(3).await;
     stage
         .sql("create table customer (like account including all); insert into customer (external_id, name) values ('a-1', 'Eve')")
@@ -91,9 +91,9 @@ async fn another_table_name_starts_anew_and_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn table_made_anew_is_held_until_its_rows_are_there() {
+async fn recreated_table_waits_until_its_rows_are_there() {
     let stage = in_step(MANY).await;
-    stage.sql(MADE_ANEW).await;
+    stage.sql(RECREATED).await;
     work_for_all(&stage).await;
     let said = refusal(&stage, &stage.engine).await;
     assert!(said.contains("was recreated"), "{said}");
@@ -124,7 +124,7 @@ async fn table_made_anew_is_held_until_its_rows_are_there() {
 #[tokio::test]
 async fn new_table_is_filled_from_salesforce() {
     let stage = in_step(MANY).await;
-    stage.sql(MADE_ANEW).await;
+    stage.sql(RECREATED).await;
     install(&stage.store, &stage.engine, &stage, true)
         .await
         .unwrap();

@@ -26,12 +26,9 @@ pub(crate) async fn rejected_columns(
     refusal: &RowRefusal,
 ) -> Result<Rejected, RowError> {
     let key = mapped.sync.external_id.column.as_str();
-    let suspects: Vec<&String> = match write.write {
-        PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns) => {
-            columns.keys().filter(|column| *column != key).collect()
-        }
-        PlannedPostgres::Delete | PlannedPostgres::SoftDelete => Vec::new(),
-    };
+    let columns = write.write.columns().into_iter();
+    let columns = columns.flat_map(|columns| columns.keys());
+    let suspects: Vec<&String> = columns.filter(|column| *column != key).collect();
     if suspects.is_empty() {
         return Ok(Rejected::new());
     }

@@ -24,17 +24,20 @@ use crate::store::transaction::{Tx, recordset};
 type Columns = serde_json::Map<String, serde_json::Value>;
 
 /// A write to one row.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct RowWrite<'a> {
     /// The record.
     pub(crate) record_id: RecordId,
     /// Its external id, to recognise an inserted row.
+    #[serde(skip)]
     pub(crate) external_id: &'a str,
     /// The identity of the existing row; absent for an insert.
     pub(crate) identity: Option<&'a serde_json::Value>,
     /// The write.
+    #[serde(rename = "patch")]
     pub(crate) write: &'a PlannedPostgres,
     /// An insert whose key is taken is refused with Postgres's own reason. Otherwise it is planned again.
+    #[serde(skip)]
     pub(crate) must_insert: bool,
 }
 
@@ -72,7 +75,7 @@ pub(crate) async fn write_rows(
     let vacated = vacate(tx, mapped, shape, writes, passed_on).await?;
     let mut sets = Sets::default();
     for write in writes {
-        sets.add(&RowWrite {
+        sets.add(RowWrite {
             identity: vacated.get(&write.record_id).or(write.identity),
             ..*write
         });
@@ -98,25 +101,13 @@ pub(crate) async fn write_rows(
     Ok(outcomes)
 }
 
-#[derive(Serialize)]
-struct Change<'a> {
-    record_id: RecordId,
-    identity: &'a serde_json::Value,
-    patch: Option<&'a Columns>,
-}
-
-struct Insert<'a> {
-    record_id: RecordId,
-    external_id: &'a str,
-    columns: &'a Columns,
-}
-
+/// The writes by kind.
 #[derive(Default)]
 struct Sets<'a> {
-    deletes: Vec<Change<'a>>,
-    updates: Vec<Change<'a>>,
-    soft_deletes: Vec<Change<'a>>,
-    inserts: BTreeMap<InsertKind<'a>, Vec<Insert<'a>>>,
+    deletes: Vec<RowWrite<'a>>,
+    updates: Vec<RowWrite<'a>>,
+    soft_deletes: Vec<RowWrite<'a>>,
+    inserts: BTreeMap<InsertKind<'a>, Vec<RowWrite<'a>>>,
 }
 
 /// What inserts of one statement have in common.
@@ -127,29 +118,20 @@ struct InsertKind<'a> {
 }
 
 impl<'a> Sets<'a> {
-    fn add(&mut self, write: &RowWrite<'a>) {
-        let change = |patch| {
-            write.identity.map(|identity| Change {
-                record_id: write.record_id,
-                identity,
-                patch,
-            })
-        };
-        match write.write {
-            PlannedPostgres::Insert(columns) => {
+    fn add(&mut self, write: RowWrite<'a>) {
+        match (write.write, write.identity) {
+            (PlannedPostgres::Insert(columns), _) => {
                 let kind = InsertKind {
                     must_insert: write.must_insert,
                     columns: columns.keys().map(String::as_str).collect(),
                 };
-                self.inserts.entry(kind).or_default().push(Insert {
-                    record_id: write.record_id,
-                    external_id: write.external_id,
-                    columns,
-                });
+                self.inserts.entry(kind).or_default().push(write);
             }
-            PlannedPostgres::Update(patch) => self.updates.extend(change(Some(patch))),
-            PlannedPostgres::Delete => self.deletes.extend(change(None)),
-            PlannedPostgres::SoftDelete => self.soft_deletes.extend(change(None)),
+            (PlannedPostgres::Update(_), Some(_)) => self.updates.push(write),
+            (PlannedPostgres::Delete, Some(_)) => self.deletes.push(write),
+            (PlannedPostgres::SoftDelete, Some(_)) => self.soft_deletes.push(write),
+            // Without a row there is nothing to write.
+            (_, None) => {}
         }
     }
 }
@@ -201,7 +183,7 @@ async fn delete(
     tx: &mut Tx,
     mapped: &MappedObject,
     shape: &TableShape,
-    changes: &[Change<'_>],
+    writes: &[RowWrite<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let (condition, key) = identity_join(mapped, shape)?;
@@ -216,7 +198,7 @@ async fn delete(
     let gone: Vec<(Uuid,)> = tx
         .rows_raw(
             "deleting rows",
-            sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(changes)),
+            sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(writes)),
         )
         .await?;
     outcomes.extend(
@@ -230,13 +212,13 @@ async fn update(
     tx: &mut Tx,
     mapped: &MappedObject,
     shape: &TableShape,
-    changes: &[Change<'_>],
+    writes: &[RowWrite<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
-    let names: BTreeSet<&str> = changes
+    let names: BTreeSet<&str> = writes
         .iter()
-        .filter_map(|change| change.patch)
-        .flat_map(|patch| patch.keys().map(String::as_str))
+        .filter_map(|write| write.write.columns())
+        .flat_map(|columns| columns.keys().map(String::as_str))
         .collect();
     let columns = parsed(mapped, names)?;
     // Only columns that some record of the batch changes are assigned; a record that does not change one
@@ -265,14 +247,14 @@ async fn update(
         new = shape.definitions(&mapped.sync.table, &columns)?,
         returning = returning(mapped, "change.record_id"),
     );
-    standing(tx, sql, recordset(changes), outcomes).await
+    standing(tx, sql, recordset(writes), outcomes).await
 }
 
 async fn soft_delete(
     tx: &mut Tx,
     mapped: &MappedObject,
     shape: &TableShape,
-    changes: &[Change<'_>],
+    writes: &[RowWrite<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let Some(column) = &mapped.sync.deletes.column else {
@@ -293,19 +275,19 @@ async fn soft_delete(
         table = quote::table(&mapped.sync.table),
         returning = returning(mapped, "change.record_id"),
     );
-    standing(tx, sql, recordset(changes), outcomes).await
+    standing(tx, sql, recordset(writes), outcomes).await
 }
 
 async fn standing(
     tx: &mut Tx,
     sql: String,
-    changes: Json<&[Change<'_>]>,
+    writes: Json<&[RowWrite<'_>]>,
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let rows: Vec<StandingRow> = tx
         .rows_raw(
             "updating rows",
-            sqlx::query_as(AssertSqlSafe(sql)).bind(changes),
+            sqlx::query_as(AssertSqlSafe(sql)).bind(writes),
         )
         .await?;
     for row in rows {
@@ -321,7 +303,7 @@ async fn insert(
     mapped: &MappedObject,
     shape: &TableShape,
     kind: &InsertKind<'_>,
-    inserts: &[Insert<'_>],
+    inserts: &[RowWrite<'_>],
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let columns = parsed(mapped, kind.columns.iter().copied())?;
@@ -347,7 +329,7 @@ async fn insert(
         definitions = shape.definitions(&mapped.sync.table, &columns)?,
         returning = returning(mapped, "null::uuid"),
     );
-    let rows: Vec<&Columns> = inserts.iter().map(|insert| insert.columns).collect();
+    let rows: Vec<&PlannedPostgres> = inserts.iter().map(|insert| insert.write).collect();
     let returned: Vec<StandingRow> = tx
         .rows_raw(
             "inserting rows",
@@ -362,13 +344,13 @@ async fn insert(
 /// link.
 fn match_inserted(
     mapped: &MappedObject,
-    inserts: &[Insert<'_>],
+    inserts: &[RowWrite<'_>],
     returned: Vec<StandingRow>,
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let form = key_form(mapped);
     let column = mapped.sync.external_id.column.as_str();
-    let inserted = |insert: &Insert<'_>| match insert.columns.get(column) {
+    let inserted = |insert: &RowWrite<'_>| match insert.write.columns()?.get(column) {
         Some(serde_json::Value::String(text)) => form.canonical(text).ok(),
         Some(serde_json::Value::Number(number)) => form.canonical(&number.to_string()).ok(),
         Some(_) | None => form.canonical(insert.external_id).ok(),

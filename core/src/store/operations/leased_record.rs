@@ -150,12 +150,7 @@ impl LeasedRecord {
         RowChange {
             before: row.map(|row| &row.columns),
             identity: row.map(|row| &row.identity),
-            patch: match self.postgres() {
-                Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) => {
-                    Some(columns)
-                }
-                Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) | None => None,
-            },
+            patch: self.postgres().and_then(PlannedPostgres::columns),
         }
     }
 

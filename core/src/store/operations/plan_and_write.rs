@@ -282,7 +282,10 @@ impl Writing<'_> {
         };
         if !waits {
             tx.savepoint().await?;
-            match self.write_what_is_taken(tx, record, &refusal).await {
+            match self
+                .write_without_rejected_columns(tx, record, &refusal)
+                .await
+            {
                 Ok(true) => return tx.keep().await,
                 Ok(false) => {}
                 Err(RowError::Refused(other)) => refusal = other,
@@ -296,7 +299,7 @@ impl Writing<'_> {
 
     /// Finds the columns that Postgres rejects, and writes the row without them. Returns false if the refusal
     /// has another cause.
-    async fn write_what_is_taken(
+    async fn write_without_rejected_columns(
         &mut self,
         tx: &mut Tx,
         record: usize,

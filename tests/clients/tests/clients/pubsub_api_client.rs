@@ -3,18 +3,7 @@
 use salesforce_org::Org;
 use syncline_clients::{Client, Stage};
 
-const MARKER: &str = r#"
-[[platform_event]]
-name = "Sync_Marker__e"
-  [[platform_event.field]]
-  name = "Key__c"
-  type = "string"
-  length = 40
-  required = true
-  [[platform_event.field]]
-  name = "At__c"
-  type = "datetime"
-"#;
+use crate::pubsub_python::MARKER;
 
 #[tokio::test]
 async fn pubsub_client_logs_in_without_a_password() {

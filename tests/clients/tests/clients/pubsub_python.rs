@@ -5,7 +5,8 @@ use salesforce_org::local::PERSON;
 use serde_json::json;
 use syncline_clients::{Client, Stage};
 
-const MARKER: &str = r#"
+/// A platform event that an org declares.
+pub(crate) const MARKER: &str = r#"
 [[platform_event]]
 name = "Sync_Marker__e"
   [[platform_event.field]]
