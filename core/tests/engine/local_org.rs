@@ -205,6 +205,13 @@ impl LocalOrg {
         self.control("POST", "schema", &order);
     }
 
+    /// Replaces the permissions of the engine's user.
+    pub(crate) fn permit(&self, permissions: Json) {
+        let mut order = permissions;
+        order["user"] = json!(local::INTEGRATION_USER);
+        self.control("POST", "permissions", &order);
+    }
+
     /// Ends every session.
     pub(crate) fn expire_sessions(&self) {
         self.control("POST", "sessions/expire", &json!({}));

@@ -18,7 +18,7 @@ use crate::model::id::RecordId;
 use crate::model::log::{ChangeEvent, Fetched, Position, Source, StreamError, replay_bytes};
 use crate::model::org_file::{OrgFile, OrgFileError};
 use crate::model::permission::Permissions;
-use crate::model::schema::{ORGANIZATION, ObjectNo, PRICE_BOOK};
+use crate::model::schema::{ORGANIZATION, OWN_PERMISSIONS, ObjectNo, PRICE_BOOK};
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
 use crate::model::value::Value;
@@ -193,6 +193,7 @@ impl Org {
             let mut tx = Transaction::default();
             Draft::read(self.model.whole(), object, Purpose::Create, &members, &[])
                 .and_then(|draft| self.model.create(&mut tx, &actor, draft))
+                .and_then(|_| self.add_setup_record(OWN_PERMISSIONS, &json!({})))
                 .map_err(|e| OrgFileError::Content(format!("user {}: {e}", user.username)))?;
         }
         Ok(())

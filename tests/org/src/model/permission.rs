@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Model;
 use super::id::RecordId;
 use super::schema::{FieldNo, ObjectNo};
+use super::value::Value;
 use crate::soql::Criterion;
 
 /// The restrictions of a user, as declared.
@@ -164,6 +165,21 @@ fn fields(model: &Model, paths: &[String]) -> Result<BTreeMap<ObjectNo, Vec<Fiel
 }
 
 impl Model {
+    /// Writes the permissions of a user into the record that it can read.
+    fn show_permissions(&mut self, user: RecordId, permissions: &Permissions) {
+        let Some(object) = self.schema.own_permissions else {
+            return;
+        };
+        let shape = &self.schema.objects[object.0];
+        let field = shape.find("PermissionsViewEncryptedData");
+        let row = user.number();
+        let row = row.filter(|row| self.tables[object.0].row(*row).is_some());
+        if let (Some(field), Some(row)) = (field, row) {
+            let granted = Value::Bool(!permissions.masks);
+            self.tables[object.0].set(shape, row, field, granted);
+        }
+    }
+
     /// Returns the permissions of a user.
     pub(crate) fn permissions_of(&self, user: RecordId) -> Arc<Permissions> {
         self.permissions.get(&user).cloned().unwrap_or_default()
@@ -189,6 +205,7 @@ impl Model {
             since_ms,
             ..Permissions::read(self, declared)?
         };
+        self.show_permissions(user, &permissions);
         self.permissions.insert(user, permissions.into());
         Ok(())
     }

@@ -204,6 +204,9 @@ pub(crate) const PERSON_MARK: &str = "IsPersonAccount";
 /// The object whose only record describes the org.
 pub(crate) const ORGANIZATION: &str = "Organization";
 
+/// The object with the permissions of the user who reads it.
+pub(crate) const OWN_PERMISSIONS: &str = "UserPermissionAccess";
+
 /// The object of price books.
 pub(crate) const PRICE_BOOK: &str = "Pricebook2";
 
@@ -330,6 +333,8 @@ pub(crate) struct Schema {
     pub(crate) automation: Vec<Automation>,
     /// The fields with prices, if the org has products.
     pub(crate) prices: Option<Prices>,
+    /// The object with the permissions of the user who reads it.
+    pub(crate) own_permissions: Option<ObjectNo>,
     by_name: HashMap<String, ObjectNo>,
     by_prefix: HashMap<[u8; 3], ObjectNo>,
 }
@@ -348,6 +353,7 @@ impl Schema {
         schema
             .automation
             .resize_with(objects.len(), Automation::default);
+        schema.own_permissions = schema.by_name.get(OWN_PERMISSIONS).copied();
         Self { objects, ..schema }
     }
 

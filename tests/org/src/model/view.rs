@@ -133,6 +133,10 @@ impl<'m> View<'m> {
 
     /// Returns whether a record, deleted or not, is shared with the user.
     pub(crate) fn sees(self, object: ObjectNo, row: RowNo) -> bool {
+        if self.model.schema.own_permissions == Some(object) {
+            // The permissions of the nth user are the nth record.
+            return self.user.is_none_or(|(user, _)| user.number() == Some(row));
+        }
         self.allows(object, Action::ViewAll) || self.has_share(object, row, false)
     }
 

@@ -186,7 +186,7 @@ fn every_described_field_has_every_member() {
             &global["maxBatchSize"],
             global["sobjects"].as_array().unwrap().len()
         ),
-        (&json!(200), 7)
+        (&json!(200), 8)
     );
     assert_eq!(
         f.call("GET", "sobjects/Contact").to_json()["objectDescribe"]["keyPrefix"],

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::road::{Caller, ROADS, Reading, Road};
 
-const ORG: &str = r#"
+pub(crate) const ORG: &str = r#"
 [org]
 features = ["products"]
 

@@ -6,5 +6,6 @@
 mod automation;
 mod lookups;
 mod permissions;
+mod restored;
 mod road;
 mod values;

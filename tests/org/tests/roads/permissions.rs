@@ -302,9 +302,17 @@ fn encrypted_text_is_masked_for_users_without_the_permission() {
         assert_eq!(read, Ok(json!("4111-1111")), "{reading:?}");
     }
     caller.control("unconfirmed", &json!({"masked_text": "masked"}));
+    let granted = |caller: &mut Caller| {
+        let found = caller.query("SELECT PermissionsViewEncryptedData FROM UserPermissionAccess");
+        let found = found.to_json();
+        assert_eq!(found["totalSize"], 1);
+        found["records"][0]["PermissionsViewEncryptedData"].clone()
+    };
+    assert_eq!(granted(&mut caller), json!(false));
     restrict(&mut caller, json!({"view_encrypted_data": true}));
     let read = caller.read(Reading::Query, "Item__c", &id, "Card__c");
     assert_eq!(read, Ok(json!("4111-1111")));
+    assert_eq!(granted(&mut caller), json!(true));
 }
 
 #[test]

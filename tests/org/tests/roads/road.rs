@@ -63,6 +63,24 @@ impl Caller {
         }
     }
 
+    /// Returns the caller's org as text.
+    pub(crate) fn dumped(&self) -> String {
+        let mut text = Vec::new();
+        self.org.dump(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Returns the same caller with a new org that was restored from a dump of its org.
+    pub(crate) fn restored(&self, org_file: &str) -> Self {
+        let mut org = Org::from_toml(org_file).unwrap();
+        org.restore(&mut self.dumped().as_bytes()).unwrap();
+        Self {
+            org,
+            token: self.token.clone(),
+            keys: self.keys,
+        }
+    }
+
     pub(crate) fn call(&mut self, method: &str, path: &str, body: Option<&Json>) -> Response {
         let target = format!("/services/data/v62.0/{path}");
         let mut request = Request::new(method, &target).bearer(&self.token);
