@@ -120,14 +120,16 @@ fn lived_in() -> (Caller, Known) {
     (caller, known)
 }
 
-/// Returns the parts of an answer that a client sees.
-fn seen(answer: Response) -> (u16, Vec<(String, String)>, String) {
+/// The parts of an answer that a client sees: status, headers, body.
+type Seen = (u16, Vec<(String, String)>, String);
+
+fn seen(answer: Response) -> Seen {
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     (answer.status, answer.headers, body)
 }
 
 /// Reads everything that the features and permissions change.
-fn read(caller: &mut Caller, known: &Known) -> Vec<(u16, Vec<(String, String)>, String)> {
+fn read(caller: &mut Caller, known: &Known) -> Vec<Seen> {
     let window = "start=2026-05-01T09:00:00Z&end=2026-05-01T10:00:00Z";
     let mut paths = vec![
         "sobjects".to_owned(),
