@@ -268,6 +268,10 @@ impl SalesforcePort for HttpSalesforce {
         self.reader().try_filter(object, fields, filter).await
     }
 
+    async fn sees_encrypted_text(&self) -> Result<Option<bool>, SalesforceError> {
+        self.reader().sees_encrypted_text().await
+    }
+
     async fn changed_since(
         &self,
         object: &ObjectName,

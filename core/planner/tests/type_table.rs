@@ -288,6 +288,11 @@ const COLUMNS: &str = "
 - **enum**: a text that is no label parks.
 - **`text[]`**: the choices of a multi-select picklist.
 - **NOT NULL**: a text column takes empty text instead of null, a `text[]` the empty array.
+- **Encrypted text**: a value that looks masked (asterisks or `X`, and at most four other letters or digits) parks
+  its field: a mask that was taken for a value would replace it on both sides. This holds even if our user may see
+  encrypted text, because that permission can be withdrawn at any time; `syncline check` says which case it is.
+- **Compound fields**: their parts are fields of their own (`BillingCity`, `Place__Latitude__s`) and are mapped like any
+  other; `syncline check` refuses the compound itself, and files (base64).
 - **Every other type** (`json`, `jsonb`, `bytea`, `money`, `interval`, ranges, `timetz`, `numeric` with a
   negative scale, network addresses, other arrays, composite types and what extensions bring, `citext`
   excepted) cannot be mapped.

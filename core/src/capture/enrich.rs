@@ -132,6 +132,7 @@ fn replace_first(
             seen.kind = ObservationKind::Snapshot;
             seen.external_id = external_id_of(mapped, record);
             seen.fields = record.fields.clone();
+            seen.unreadable = record.unreadable.clone();
             seen.version = record.version;
         }
         Some(_) | None => {

@@ -72,6 +72,9 @@ pub trait SalesforcePort: Send + Sync {
         filter: &str,
     ) -> Result<FilterTrial, SalesforceError>;
 
+    /// Returns whether our user has the permission to see encrypted text; `None` if the org does not say.
+    async fn sees_encrypted_text(&self) -> Result<Option<bool>, SalesforceError>;
+
     /// Reads the records (deleted ones included) whose SystemModstamp is at or after `since_ms`, in
     /// (SystemModstamp, Id) order: the polling capture.
     async fn changed_since(

@@ -142,13 +142,25 @@ impl Reader<'_> {
         Ok(counted.total_size)
     }
 
+    /// Asks for the permission that unmasks encrypted text. Any user may read its own permissions (object
+    /// reference, "UserPermissionAccess").
+    pub(super) async fn sees_encrypted_text(&self) -> Result<Option<bool>, SalesforceError> {
+        let object = ObjectName::parse(OWN_PERMISSIONS).expect("it is an object name");
+        let statement =
+            format!("select Id from {OWN_PERMISSIONS} where PermissionsViewEncryptedData = true");
+        Ok(match self.try_query(&object, &statement).await? {
+            TrialResult::Rows(rows) => Some(rows > 0),
+            TrialResult::Refused { .. } => None,
+        })
+    }
+
     /// Makes one query that is allowed to be refused.
     async fn try_query(
         &self,
         object: &ObjectName,
         statement: &str,
     ) -> Result<TrialResult, SalesforceError> {
-        let what = format!("trying the filter of {object}");
+        let what = format!("trying a query of {object}");
         let call = self.get(
             self.rest
                 .path(&format!("/query?{}", encoded_statement(statement))),
@@ -355,6 +367,7 @@ struct Columns {
 }
 
 const ID: &str = "Id";
+const OWN_PERMISSIONS: &str = "UserPermissionAccess";
 const IS_DELETED: &str = "IsDeleted";
 const MODIFIED_BY: &str = "LastModifiedById";
 const STAMP: &str = "SystemModstamp";

@@ -4,6 +4,7 @@ use syncline::config::Config;
 use syncline::engine::check::{Level, check_object};
 use syncline::model::column::ColumnType;
 use syncline::model::ids::{ColumnName, FieldName, ObjectName, TenantId};
+use syncline::model::schema::FieldType;
 use syncline::ports::SalesforcePort;
 use syncline::ports::operator_store::{ColumnFacts, RelationKind, TableFacts};
 
@@ -131,6 +132,19 @@ async fn external_id_must_be_unique_on_both_sides() {
             "error: column external_id has no unique index",
         ]
     );
+}
+
+#[tokio::test]
+async fn compound_and_file_fields_are_refused() {
+    for type_name in ["address", "location", "base64", "anyType"] {
+        let found = found(|_, schema, _| {
+            let phone = schema.fields.get_mut(&field("Phone")).unwrap();
+            let name = type_name.to_owned();
+            phone.field_type = FieldType::Unsupported { name };
+        });
+        let expected = format!("error: fields of type {type_name} cannot be mapped");
+        assert_eq!(found.await, [expected]);
+    }
 }
 
 #[tokio::test]

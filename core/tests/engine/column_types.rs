@@ -378,3 +378,49 @@ async fn unreadable_value_parks_its_field_until_it_can_be_read() {
     assert_eq!(stopped(&stage).await, Vec::<Json>::new());
     assert_eq!(stage.rows(row).await, [json!({"money": 3, "whole": 3})]);
 }
+
+#[tokio::test]
+async fn case_of_a_text_counts_in_a_citext_column() {
+    let stage = Stage::of(LocalOrg::of(Org::from_toml(ORG).unwrap()), GAUGE).await;
+    stage
+        .sql(
+            "create extension citext;
+            create table gauge (key citext primary key, text citext, code citext, email citext, choices citext,
+                number numeric, money numeric, percent numeric, whole int, flag bool, day date,
+                moment timestamptz, clock time)",
+        )
+        .await;
+    stage.install().await;
+    stage
+        .sql("insert into gauge (key, text, email, choices) values ('g-1', 'red', 'ada@acme.example', 'red;blue')")
+        .await;
+    stage.drain().await;
+    let there = |stage: &Stage| {
+        let record = gauge(stage, "Key__c, Text__c, Email__c, Choices__c");
+        ["Key__c", "Text__c", "Email__c", "Choices__c"].map(|field| record[field].clone())
+    };
+    let mail = json!("ada@acme.example");
+    let choices = json!("red;blue");
+    let sent = [json!("g-1"), json!("red"), mail.clone(), choices.clone()];
+    assert_eq!(there(&stage), sent);
+
+    // Equal for the column, another text for Salesforce; an e-mail has no case on either side.
+    stage
+        .sql("update gauge set text = 'RED', email = 'Ada@Acme.Example'")
+        .await;
+    stage.drain().await;
+    assert_eq!(there(&stage), [json!("g-1"), json!("RED"), mail, choices]);
+    let id = stage.org.query("select Id from Gauge__c").remove(0)["Id"].clone();
+    stage
+        .org
+        .update(id.as_str().unwrap(), json!({"Text__c": "Red"}));
+    stage.drain().await;
+    assert_eq!(
+        stage
+            .rows("select key::text, text::text, email::text from gauge")
+            .await,
+        [json!({"key": "g-1", "text": "Red", "email": "Ada@Acme.Example"})]
+    );
+    assert_eq!(stopped(&stage).await, Vec::<Json>::new());
+    assert_eq!(stage.org.writing_calls(), 2);
+}

@@ -143,6 +143,10 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.try_filter(object, fields, filter).await
     }
 
+    async fn sees_encrypted_text(&self) -> Result<Option<bool>, SalesforceError> {
+        self.inner.sees_encrypted_text().await
+    }
+
     async fn changed_since(
         &self,
         object: &ObjectName,

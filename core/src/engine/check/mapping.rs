@@ -156,7 +156,12 @@ fn check_field(
         findings.error(
             Some(name),
             format!("fields of type {type_name} cannot be mapped"),
-            "map its parts instead, or leave it out",
+            match type_name.as_str() {
+                "address" | "location" => {
+                    "map its parts, which are fields too, such as BillingCity or Place__Latitude__s"
+                }
+                _ => "leave it out",
+            },
         );
         return;
     }

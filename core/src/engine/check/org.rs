@@ -116,8 +116,8 @@ async fn try_filter(
     }))
 }
 
-/// Reads a page of records if encrypted fields are mapped: describe does not show whether our user may see
-/// them.
+/// Finds encrypted fields that the engine cannot keep equal: describe does not show whether our user may
+/// see them, so the org is asked, and a page of records is read.
 async fn look_for_masks(
     salesforce: &dyn SalesforcePort,
     mapped: &MappedObject,
@@ -135,22 +135,42 @@ async fn look_for_masks(
     if encrypted.is_empty() {
         return Ok(Vec::new());
     }
+    let permitted = salesforce.sees_encrypted_text().await?;
     let page = salesforce
         .scan(&sync.object, &encrypted, sync.filter.as_deref(), None)
         .await?;
-    let is_masked = |name: &&FieldName| {
+    let looks_masked = |name: &&FieldName| {
         let mut records = page.records.iter();
-        records.any(|record| record.unreadable.contains_key(*name))
+        permitted == Some(false) || records.any(|record| record.unreadable.contains_key(*name))
     };
-    let masked = encrypted.iter().filter(is_masked).map(|name| Finding {
-        level: Level::Error,
-        object: sync.object.clone(),
+    let masked = encrypted.iter().filter(looks_masked);
+    let found = masked.map(|name| mask(&sync.object, name, permitted));
+    Ok(found.collect())
+}
+
+/// Returns the finding of an encrypted field with values that are masked, or only look so.
+fn mask(object: &ObjectName, name: &FieldName, permitted: Option<bool>) -> Finding {
+    let (level, what, fix) = match permitted {
+        Some(true) => (
+            Level::Warning,
+            format!(
+                "values of the encrypted field {name} look masked, although our user may see it: they are parked"
+            ),
+            "correct these values in the org, or leave the field out",
+        ),
+        Some(false) | None => (
+            Level::Error,
+            format!("the org shows our user only masked values of the encrypted field {name}"),
+            "grant the integration user the permission \"View Encrypted Data\", or leave the field out",
+        ),
+    };
+    Finding {
+        level,
+        object: object.clone(),
         field: Some(name.clone()),
-        what: format!("the org shows our user only masked values of the encrypted field {name}"),
-        fix: "grant the integration user the permission \"View Encrypted Data\", or leave the field out"
-            .to_owned(),
-    });
-    Ok(masked.collect())
+        what,
+        fix: fix.to_owned(),
+    }
 }
 
 pub(super) fn unknown_object(object: &ObjectName) -> Finding {
