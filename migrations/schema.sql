@@ -28,6 +28,7 @@
 -- table sync_checkpoint.fencing_token bigint not null default 0
 -- table sync_checkpoint.lease_until timestamp with time zone
 -- table sync_checkpoint.captured_at timestamp with time zone
+-- table sync_checkpoint.read_at timestamp with time zone
 -- table sync_checkpoint.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_comparison.tenant text not null
 -- table sync_comparison.object text not null
@@ -56,6 +57,7 @@
 -- table sync_control.paused_at timestamp with time zone
 -- table sync_control.paused_reason text
 -- table sync_control.organization_id text
+-- table sync_control.other_organization_id text
 -- table sync_control.user_id text
 -- table sync_control.org_epoch bigint not null default 0
 -- table sync_control.clock_skew_ms bigint not null default 0

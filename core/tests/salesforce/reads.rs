@@ -326,5 +326,5 @@ async fn filter_trial_fails_while_the_org_is_down() {
     let account = object("Account");
     let trial = stand.client.try_filter(&account, &[], "Type = 'Customer'");
     let error = trial.await.unwrap_err();
-    assert_eq!(error.disposition, Disposition::RetryLater);
+    assert_eq!(error.disposition, Disposition::WaitForOrg);
 }

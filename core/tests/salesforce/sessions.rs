@@ -104,7 +104,7 @@ async fn permanently_refused_login_is_not_repeated() {
     let client = client_of(options);
     for _ in 0..5 {
         let error = client.identity().await.unwrap_err();
-        assert_eq!(error.disposition, Disposition::Park, "{error}");
+        assert_eq!(error.disposition, Disposition::WaitForOrg, "{error}");
         assert_eq!(error.code, "invalid_client");
     }
     assert_eq!(stand.calls(LOGINS).await, 1);
@@ -121,13 +121,13 @@ async fn unreachable_org_is_reported_and_nothing_written() {
     let error = client.identity().await.unwrap_err();
     assert_eq!(
         (error.code.as_str(), error.disposition),
-        ("connect", Disposition::RetryLater)
+        ("connect", Disposition::WaitForOrg)
     );
     let writes = [account("a-1", &[("Name", text("Acme"))])];
     let outcomes = client
         .write(&writes, Lane::Collections, Duration::from_secs(5))
         .await;
-    assert_eq!(words(&outcomes), ["connect RetryLater"]);
+    assert_eq!(words(&outcomes), ["connect WaitForOrg"]);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn write_without_connection_had_no_effect() {
     let writes = [account("a-1", &[("Name", text("Acme"))])];
     for lane in [Lane::Single, Lane::Collections] {
         let outcomes = second.write(&writes, lane, Duration::from_secs(5)).await;
-        assert_eq!(words(&outcomes), ["connect RetryLater"], "{lane:?}");
+        assert_eq!(words(&outcomes), ["connect WaitForOrg"], "{lane:?}");
     }
 }
 

@@ -371,6 +371,7 @@ fn unknown_parent_withholds_its_lookup_alone() {
         end => panic!("{end:?}"),
     }
     let last = LeasedTask {
+        needs_refresh: true,
         attempts: Attempts::default().with(Cause::Lookup, LOOKUP_WAITS_MAX),
         ..lease()
     };

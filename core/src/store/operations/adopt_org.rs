@@ -109,7 +109,7 @@ async fn forget_records(tx: &mut Tx, tenant: &TenantId, epoch: OrgEpoch) -> Resu
                 fencing_token = excluded.fencing_token,
                 due_at = syncline.clock(),
                 needs_refresh = false,
-                attempts = 0,
+                attempts = '{}',
                 code = null,
                 reason = null,
                 updated_at = syncline.clock()",
