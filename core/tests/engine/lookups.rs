@@ -6,7 +6,7 @@ use crate::mapping::with_line;
 use crate::stage::Stage;
 
 /// A contact whose account does not match the filter of accounts. Returns the account's Salesforce id.
-async fn with_foreign_account(stage: &Stage) -> String {
+fn with_foreign_account(stage: &Stage) -> String {
     let eve = stage.org.insert(
         "Account",
         json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-1"}),
@@ -22,7 +22,7 @@ async fn with_foreign_account(stage: &Stage) -> String {
 async fn lookup_of_a_filtered_out_parent_is_withheld_alone() {
     let stage = Stage::with_mapping(&with_line("where = \"Type = 'Customer'\"")).await;
     stage.drain().await;
-    let eve = with_foreign_account(&stage).await;
+    let eve = with_foreign_account(&stage);
     for _ in 0..8 {
         stage.drain().await;
         stage.make_due().await;

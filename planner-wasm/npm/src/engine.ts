@@ -341,7 +341,7 @@ export type PostgresConfig = {
 };
 
 /** Whether a side holds the record. */
-export type Presence = "unseen" | "present" | "deleted" | "filtered_out";
+export type Presence = "unseen" | "present" | "deleted" | "filtered_out" | "unreadable";
 
 /** Why an input is invalid. */
 export type Problem = {
@@ -425,7 +425,7 @@ export type RecordFacts = {
 export type RelationName = string;
 
 /** The rules, by name. Each has one sentence in plain words, see [`Rule::sentence`]. */
-export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "automation_override" | "late_write" | "write_under_way" | "not_seen" | "nothing_there" | "filtered_out" | "filter_exit";
+export type Rule = "equal" | "postgres_changed" | "salesforce_changed" | "both_changed" | "same_change" | "salesforce_owns" | "postgres_owns" | "conflict" | "salesforce_wins" | "postgres_wins" | "later_edit_wins" | "tie_goes_to_salesforce" | "seeded_from_salesforce" | "seeded_from_postgres" | "filled_in" | "created_in_postgres" | "created_in_salesforce" | "deleted_in_postgres" | "deleted_in_salesforce" | "deleted_on_both" | "delete_beats_edit" | "edit_beats_delete" | "delete_against_edit" | "deletes_ignored" | "direction_forbids" | "automation_override" | "late_write" | "write_under_way" | "not_seen" | "nothing_there" | "filtered_out" | "filter_exit" | "unreadable";
 
 /** How to reach the org and log in to it. */
 export type SalesforceConfig = {

@@ -62,7 +62,7 @@ async function openPage(browser, url, { hash = "", theme = "light", size = SIZES
   if (before) await page.addInitScript(before);
   try {
     await page.goto(url + hash);
-    await page.getByText("the engine’s own, compiled to WebAssembly").waitFor();
+    await page.getByText("the engine’s planner, compiled to WebAssembly").waitFor();
     await use(page, { requests: seen.requests });
     assert.deepEqual(seen.errors, []);
     const origin = new URL(url).origin;

@@ -27,7 +27,7 @@ for (const [what, state, says] of [
   ["a list", packed("[]"), /JSON object/],
   ["a state without a configuration", packed('{"object":"A","record":{"external_id":"A"}}'), /^config: /],
   ["an invalid record", packed('{"config":"","object":"A","record":7}'), /JSON object/],
-  ["a hundred megabytes in a hundred kilobytes", packed("x".repeat(100_000_000)), /more than this page reads/],
+  ["a hundred megabytes in a hundred kilobytes", packed("x".repeat(100_000_000)), /more than this page can read/],
 ] as const) {
   test(`a link that holds ${what} is an error with a reason`, async () => {
     await assert.rejects(unpack(state), (error) => error instanceof InputError && says.test(error.message));
