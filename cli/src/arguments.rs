@@ -139,10 +139,10 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
-    /// Start anew with the org that the login leads to.
+    /// Take the org that the login leads to as this tenant's org.
     ///
-    /// A tenant whose login leads to another org than before is held. If that org is meant (a sandbox that was made
-    /// anew, another production org), adopting it forgets the ids and agreements of the old one: records are matched
+    /// A tenant whose login leads to another org than before is held. If that org is meant (a sandbox that was
+    /// recreated, another production org), adopting it forgets the ids and agreements of the old one: records are matched
     /// by external id, `seed` decides about fields that differ, what one side lacks is created there, and nothing is
     /// deleted.
     #[command(after_help = "Examples:\n  syncline adopt --tenant acme")]

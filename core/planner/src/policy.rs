@@ -18,7 +18,7 @@ use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::WriteAction;
 use crate::model::value::Payload;
 
-/// First and longest wait for an org that lets nobody in: long enough that failed sign-ins do not lock our user
+/// First and longest wait for an org that refuses every sign-in: long enough that failed sign-ins do not lock our user
 /// out, short enough that work goes on soon after the cause has gone.
 const ORG_WAIT_MS_MIN: i64 = 2_000;
 const ORG_WAIT_MS_MAX: i64 = 5 * 60 * 1_000;

@@ -32,7 +32,7 @@ pub enum Error {
     /// The login leads to another org than the one that the records belong to.
     #[error(
         "the login of tenant {tenant} leads to org {found}, but its records belong to org {known}. Nothing is read \
-         or written: correct salesforce.login_url, or run `syncline adopt` to start anew with that org"
+         or written: correct salesforce.login_url, or run `syncline adopt` to go on with that org"
     )]
     OtherOrg {
         /// The tenant.

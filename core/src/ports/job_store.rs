@@ -72,7 +72,7 @@ pub trait JobStore: Send + Sync {
         permit: i32,
     ) -> Result<(), StoreError>;
 
-    /// Begins the tenant's outage, or records that the org was tried again in vain. Returns the outage.
+    /// Begins the tenant's outage, or records that another try of the org failed. Returns the outage.
     async fn note_outage(
         &self,
         tenant: &TenantId,

@@ -117,7 +117,7 @@ pub(super) struct SessionCache {
     store: Arc<dyn TokenStore>,
     current: RwLock<Option<Arc<Session>>>,
     /// The org that calls are for, once known. A session of another org makes no call: the login URL was changed,
-    /// or a sandbox was made anew, and ids and absences mean nothing there.
+    /// or a sandbox was recreated, and ids and absences mean nothing there.
     organization: RwLock<Option<SalesforceId>>,
     /// Locked while one call reads the shared session or logs in. Excludes a second login at the same
     /// time. Contains the last permanent refusal, which another attempt would only repeat.

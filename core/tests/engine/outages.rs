@@ -31,7 +31,7 @@ fn refusal(status: u16, body: serde_json::Value) -> FaultAction {
     }
 }
 
-/// A worker of another process, which signs in anew.
+/// A worker of another process, which signs in by itself.
 fn new_worker(stage: &Stage) -> SyncEngine {
     let client = Arc::new(stage.org.client());
     stage.worker("second", Arc::new(stage.store.clone()), client)

@@ -25,7 +25,7 @@ async fn with_account() -> (Stage, String) {
     (stage, ada)
 }
 
-/// A worker that reads schemas and tables anew.
+/// A worker that has read no schema and no table yet.
 fn new_worker(stage: &Stage) -> SyncEngine {
     let client = Arc::new(stage.org.client());
     let salesforce = PausingSalesforce::new(client, &stage.org, PauseAt::Never);
@@ -111,7 +111,7 @@ async fn renamed_column_withholds_its_field_alone() {
 }
 
 #[tokio::test]
-async fn rows_are_captured_while_the_org_lets_nobody_in() {
+async fn rows_are_captured_while_the_org_refuses_sign_ins() {
     let (stage, _) = with_account().await;
     let refused = FaultAction::Answer {
         status: 400,

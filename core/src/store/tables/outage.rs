@@ -50,7 +50,7 @@ pub(crate) async fn read_outage(
     Ok(row.map(Outage::from))
 }
 
-/// Begins an outage, or records that the org was tried again in vain. Workers that fail at the same time count
+/// Begins an outage, or records that another try of the org failed. Workers that fail at the same time count
 /// as one try.
 pub(crate) async fn note_outage(
     tx: &mut Tx,

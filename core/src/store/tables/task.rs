@@ -96,7 +96,7 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
 }
 
 /// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
-/// on. May also wake another tenant's record; harmless. Their attempts start anew: a lookup that was withheld is sent
+/// on. May also wake another tenant's record; harmless. Their attempts are counted from zero: a lookup that was withheld is sent
 /// again, and a task woken without need is not closer to parking.
 pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {

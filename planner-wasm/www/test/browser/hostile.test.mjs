@@ -99,7 +99,7 @@ test("half a character is named where it stands", () =>
 const LINKS = [
   ["text that is not base64", "#state=***", /damaged/],
   ["HTML as a view", `#view=${encodeURIComponent(HTML)}&state=${encodeURIComponent(HTML)}`, /damaged/],
-  ["a hundred megabytes, packed", link(`{"config":"${"x".repeat(100_000_000)}"}`), /more than this page reads/],
+  ["a hundred megabytes, packed", link(`{"config":"${"x".repeat(100_000_000)}"}`), /more than this page can read/],
   ["ten thousand levels, packed", link(deep), /nested too deeply|config/],
   ["an invalid record", link('{"config":"","object":"A","record":{"external_id":7}}'), /external_id: It must be a text/],
 ];
