@@ -33,7 +33,7 @@ enum Operator {
     Add,
     Subtract,
     Multiply,
-    /// Multiplies by one minus a percentage. A blank percentage is none.
+    /// Multiplies by one minus a percentage; a blank percentage counts as zero.
     Discount,
 }
 
