@@ -107,11 +107,13 @@ impl SyncEngine {
     /// slowly than duplicates.
     pub async fn check_first_contact(&self, tenant: &TenantId) -> Result<(), Error> {
         let job = self.job(tenant).await?;
+        let captured = job.store().captured_objects(tenant).await?;
+        let mapped_objects = job.mapped_objects().iter();
         let mut problems = Vec::new();
-        for mapped in job.mapped_objects() {
-            let parents = parents_of(job.tenant, &mapped.sync);
-            let table = job.store().table_facts(mapped, &parents).await?;
-            let (false, Some(content)) = (table.was_installed, &table.content) else {
+        // Reads every row of a table, so not where capture was installed before.
+        for mapped in mapped_objects.filter(|mapped| !captured.contains_key(&mapped.sync.object)) {
+            let table = job.store().table_facts(mapped, &[]).await?;
+            let Some(content) = &table.content else {
                 continue;
             };
             let contact = FirstContact::count(job.tenant, mapped, content).await?;
