@@ -50,6 +50,9 @@ create table syncline.sync_control (
     org_epoch bigint not null default 0,
     -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
     clock_skew_ms bigint not null default 0,
+    -- When something last changed on either side: captures keep polling for active tenants only, whichever
+    -- instance they run on.
+    active_at timestamptz,
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_control_pkey primary key (tenant)
 );

@@ -61,6 +61,7 @@
 -- table sync_control.user_id text
 -- table sync_control.org_epoch bigint not null default 0
 -- table sync_control.clock_skew_ms bigint not null default 0
+-- table sync_control.active_at timestamp with time zone
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
 -- table sync_dead_letter.tenant text not null

@@ -118,12 +118,8 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 async fn context(common: &Common) -> anyhow::Result<Context> {
-    wired(common, WakeUpTarget::Silent).await
-}
-
-async fn wired(common: &Common, sent_wake_up: WakeUpTarget) -> anyhow::Result<Context> {
     let only = common.tenant.as_deref().map(TenantId::parse).transpose()?;
-    let instance = Instance::new(&common.config, Path::new(""), sent_wake_up);
+    let instance = Instance::new(&common.config, Path::new(""), WakeUpTarget::Silent);
     let tenants = instance.tenants(only.as_ref()).await?;
     Ok(Context { instance, tenants })
 }

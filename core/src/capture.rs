@@ -158,7 +158,7 @@ pub(crate) async fn salesforce(
 /// Wakes apply if a batch left new work, and marks the tenant as active.
 async fn wake_up_for(job: &Job<'_>, dirty: usize, report: &mut CaptureReport) -> Result<(), Error> {
     if dirty > 0 {
-        job.tenant.note_activity(job.now_ms());
+        job.tenant.note_activity(job.now_ms()).await;
         report.sent += job.wake_up_for_due_work().await?;
     }
     Ok(())

@@ -255,6 +255,7 @@ pub struct SyncEngineBuilder {
     clock: Option<Arc<dyn Clock>>,
     ids: Option<Arc<dyn IdSource>>,
     worker: Option<String>,
+    has_ended: Option<fn(&str) -> bool>,
 }
 
 impl SyncEngineBuilder {
@@ -300,6 +301,13 @@ impl SyncEngineBuilder {
         self
     }
 
+    /// Sets how to tell that the worker of a lease has ended without releasing it. Unless set, its leases expire.
+    #[must_use]
+    pub fn has_ended(mut self, has_ended: fn(&str) -> bool) -> Self {
+        self.has_ended = Some(has_ended);
+        self
+    }
+
     /// Returns the engine.
     pub fn build(self) -> SyncEngine {
         let ids = self.ids.unwrap_or_else(|| Arc::new(RandomIds));
@@ -315,6 +323,7 @@ impl SyncEngineBuilder {
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 ids,
                 worker,
+                has_ended: self.has_ended.unwrap_or(|_| false),
                 orphans: Arc::default(),
                 stop: CancellationToken::new(),
             }),

@@ -6,4 +6,5 @@ pub mod aws;
 pub mod error;
 pub mod instance;
 pub mod logs;
+pub mod process;
 pub mod settings;

@@ -99,12 +99,22 @@ impl<'a> Job<'a> {
         self.shared.clock.now_ms()
     }
 
-    /// Acquires a stream's lease for this run. Returns `None` if another worker has it.
+    /// Acquires a stream's lease for this run, also from a worker that is proven to have ended. Returns `None` if
+    /// another worker has it.
     pub(crate) async fn acquire(&self, stream: &StreamName) -> Result<Option<StreamGuard>, Error> {
-        let lease = self
-            .store()
+        let store = self.store();
+        let mut lease = store
             .acquire_stream(self.id(), stream, &self.owner, STREAM_LEASE_MS)
             .await?;
+        if lease.is_none()
+            && let Some(owner) = store.stream_owner(self.id(), stream).await?
+            && (self.shared.has_ended)(&owner)
+        {
+            store.end_leases_of(self.id(), &owner).await?;
+            lease = store
+                .acquire_stream(self.id(), stream, &self.owner, STREAM_LEASE_MS)
+                .await?;
+        }
         Ok(lease.map(|lease| StreamGuard::new(self.shared, lease, self.now_ms())))
     }
 

@@ -49,10 +49,10 @@ pub use connection::UrlSource;
 
 pub use crate::ports::record::LeasedTask;
 
-/// How long a call waits for a connection of the pool.
+/// How long a call waits for a connection of the pool, which the tenants of a database share.
 ///
 /// Far below the 180 s of a lease, so that a worker without a connection returns its message in time.
-const ACQUIRE_MS: u64 = 10_000;
+const ACQUIRE_MS: u64 = 30_000;
 
 /// How long an idle connection is kept: longer than the minute between two schedules.
 const IDLE_MS: u64 = 120_000;
@@ -92,6 +92,20 @@ impl PgStoreOptions {
             answer_max: ANSWER_MAX,
             url_source: None,
         }
+    }
+
+    /// Returns which database it is, by user, address and name: those of one database may share a store. Fails if
+    /// the URL is invalid.
+    pub fn database(&self) -> Result<String, StoreError> {
+        let connect = connect_options(&self.url, self.statement_cache)?;
+        let socket = connect.get_socket().map(|path| path.display().to_string());
+        Ok(format!(
+            "{}@{}:{}/{}",
+            connect.get_username(),
+            socket.unwrap_or_else(|| connect.get_host().to_owned()),
+            connect.get_port(),
+            connect.get_database().unwrap_or_default()
+        ))
     }
 }
 

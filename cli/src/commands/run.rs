@@ -2,11 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
-use syncline::engine::in_process;
-use syncline::host::instance::WakeUpTarget;
+use syncline::SyncEngine;
+use syncline::engine::in_process::{self, SentWakeUps};
+use syncline::host::error::HostError;
+use syncline::host::instance::Instance;
 use syncline::job::error::error_chain;
+use syncline::model::ids::TenantId;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,46 +20,103 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::Common;
 use crate::outcome::Outcome;
 
-use super::wired;
+use super::{Context, context};
 
 /// The exit status of a process that was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// Runs until Ctrl-C or SIGTERM, then ends every job at its next safe point.
+/// How long to wait before a tenant that cannot run is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(15);
+
+/// The engine of one tenant and the receiving end of its wake-ups.
+type Built = (SyncEngine, SentWakeUps);
+
+/// Runs until Ctrl-C or SIGTERM, then ends every job at its next safe point. Each tenant has an engine of its own:
+/// one that cannot run yet is tried again, and the others run meanwhile.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
-    let context = wired(common, WakeUpTarget::Here(Arc::new(wake_up))).await?;
-    let engine = context.instance.engine_of(&context.tenants).await?;
-    // Reports a mistake on either side now, not in the log of the third retry. The other tenants run anyway.
-    for tenant in &context.tenants {
-        if let Err(error) = engine.mapped_objects(tenant).await {
-            eprintln!(
-                "{tenant} cannot run yet and is tried again: {}",
-                error_chain(&error)
-            );
+    let Context { instance, tenants } = context(common).await?;
+    let mut engines = Vec::with_capacity(tenants.len());
+    for tenant in &tenants {
+        engines.push((tenant.clone(), build(&instance, tenant).await));
+    }
+    let none_can_run = engines.iter().all(|(_, built)| built.is_err());
+    let instance = Arc::new(instance);
+    let stop = CancellationToken::new();
+    let mut running = JoinSet::new();
+    for (tenant, built) in engines {
+        match built {
+            Err(error) if none_can_run => return Err(error.into()),
+            built => {
+                running.spawn(keep_running(
+                    Arc::clone(&instance),
+                    tenant,
+                    built,
+                    stop.clone(),
+                ));
+            }
         }
     }
-    let names: Vec<&str> = context
-        .tenants
-        .iter()
-        .map(|tenant| tenant.as_str())
-        .collect();
+    let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
     eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
+    let stopping = tokio::spawn(stop_on_signal(stop));
+    while running.join_next().await.is_some() {}
+    stopping.abort();
+    Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
+}
+
+async fn build(instance: &Instance, tenant: &TenantId) -> Result<Built, HostError> {
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let engine = instance.engine_with(tenant, Arc::new(wake_up)).await?;
+    Ok((engine, sent_wake_ups))
+}
+
+/// Runs the jobs of one tenant until `stop`. Builds its engine again while that fails.
+async fn keep_running(
+    instance: Arc<Instance>,
+    tenant: TenantId,
+    mut built: Result<Built, HostError>,
+    stop: CancellationToken,
+) {
+    let (engine, sent_wake_ups) = loop {
+        match built {
+            Ok(built) => break built,
+            Err(error) => report(&tenant, &error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TRY_AGAIN) => {}
+        }
+        built = build(&instance, &tenant).await;
+    };
+    // Reports a mistake on either side now, not in the log of the third retry. The jobs run anyway.
+    if let Err(error) = engine.mapped_objects(&tenant).await {
+        report(&tenant, &error);
+    }
     let stopper = engine.clone();
     let stopping = tokio::spawn(async move {
-        // If no handler can be set, a signal ends the process at once; this loses nothing either.
-        if stop_signal().await.is_err() {
-            return;
-        }
+        stop.cancelled().await;
         stopper.stop();
-        eprintln!("ending; a second signal ends it at once");
-        if stop_signal().await.is_ok() {
-            std::process::exit(INTERRUPTED);
-        }
     });
     engine.run(sent_wake_ups).await;
     stopping.abort();
-    Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
+}
+
+fn report(tenant: &TenantId, error: &(dyn std::error::Error + 'static)) {
+    let reason = error_chain(error);
+    eprintln!("{tenant} cannot run yet and is tried again: {reason}");
+}
+
+/// Cancels `stop` at the first signal, and ends the process at the second one.
+async fn stop_on_signal(stop: CancellationToken) {
+    // If no handler can be set, a signal ends the process at once; this loses nothing either.
+    if stop_signal().await.is_err() {
+        return;
+    }
+    stop.cancel();
+    eprintln!("ending; a second signal ends it at once");
+    if stop_signal().await.is_ok() {
+        std::process::exit(INTERRUPTED);
+    }
 }
 
 /// Waits for Ctrl-C, or for SIGTERM, by which services, containers and clusters end a process.

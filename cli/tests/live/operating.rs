@@ -3,8 +3,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use syncline::model::ids::TenantId;
+use syncline::ports::JobStore;
 
 use crate::scene::Scene;
 use crate::secrecy::Running;
@@ -29,6 +32,64 @@ async fn sigterm_ends_a_run_and_releases_its_streams() {
     let mut rest = String::new();
     log.read_to_string(&mut rest).expect("the rest of its log");
     assert_eq!(scene.one(owned).await, 0, "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_run_is_succeeded_at_once() {
+    let scene = Scene::set().await;
+    let token = "select coalesce(max(fencing_token), 0) from syncline.sync_checkpoint
+        where stream like 'events:%' and lease_owner is not null";
+    let mut killed = Running(scene.command(&["run"]).spawn().expect("it runs"));
+    let mut first = 0;
+    while first == 0 {
+        first = scene.one(token).await;
+        tokio::task::yield_now().await;
+    }
+    killed.0.kill().expect("it is killed");
+    killed.0.wait().expect("it is reaped");
+    let _successor = Running(scene.command(&["run"]).spawn().expect("it runs"));
+    let succeeded = async {
+        while scene.one(token).await == first {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Far less than a lease lasts.
+    let in_time = tokio::time::timeout(Duration::from_secs(60), succeeded).await;
+    in_time.expect("the stream has a new owner");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_of_one_database_share_its_connections() {
+    let scene = Scene::set().await;
+    let names: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
+    scene.add_tenants(&names, "env:UNUSED");
+    let instance = scene.instance();
+    let mut calls = tokio::task::JoinSet::new();
+    for name in names {
+        let tenant = TenantId::parse(&name).expect("a name");
+        let store = instance.store(&tenant).await.expect("a store");
+        calls.spawn(async move { store.control(&tenant).await });
+    }
+    while let Some(called) = calls.join_next().await {
+        called.expect("no panic").expect("no tenant is refused");
+    }
+    let open = "select count(*) from pg_stat_activity
+        where datname = current_database() and application_name = 'syncline'";
+    let open = scene.one(open).await;
+    assert!((1..=4).contains(&open), "{open} connections");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenant_without_a_secret_does_not_stop_others() {
+    let scene = Scene::set().await;
+    scene.add_tenants(&["another".to_owned()], "env:SYNCLINE_TEST_MISSING_SECRET");
+    let mut run = Running(scene.command(&["run"]).spawn().expect("it runs"));
+    let owned = "select count(*) from syncline.sync_checkpoint where lease_owner is not null";
+    while scene.one(owned).await == 0 {
+        assert!(run.0.try_wait().expect("its state").is_none(), "it ended");
+        tokio::task::yield_now().await;
+    }
+    run.end();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

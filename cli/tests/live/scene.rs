@@ -65,6 +65,32 @@ impl Scene {
         scene
     }
 
+    /// Adds tenants of the same database to the configuration, each with a table of its own and this secret.
+    pub(crate) fn add_tenants(&self, names: &[String], secret: &str) {
+        let path = self.folder.path().join("syncline.toml");
+        let acme = std::fs::read_to_string(&path).expect("the configuration");
+        let known = format!("file:{}", self.folder.path().join("secret").display());
+        let mut all = acme.clone();
+        for name in names {
+            let tenant = acme
+                .replace("tenant.acme", &format!("tenant.{name}"))
+                .replace("\"account\"", &format!("\"account_{name}\""))
+                .replace(&known, secret);
+            all.push_str(&tenant);
+        }
+        std::fs::write(&path, all).expect("the configuration is written");
+    }
+
+    /// Returns the parts of a new process.
+    pub(crate) fn instance(&self) -> Instance {
+        let place = self.folder.path().join("syncline.toml");
+        Instance::new(
+            &place.display().to_string(),
+            Path::new("."),
+            WakeUpTarget::Silent,
+        )
+    }
+
     /// Returns the operator's program with these arguments.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));

@@ -44,7 +44,7 @@ pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let window = Window::open(job, options);
+    let window = Window::open(job, options).await?;
     let mut report = CaptureReport::default();
     let mut backfill = Backfill::of_all(job);
     while window.is_open(job) && backfill.step(job, &mut report).await? {}

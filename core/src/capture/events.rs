@@ -32,6 +32,12 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// How long a drained capture waits to be sure that no other event is on its way.
 const DRAINED_AFTER: Duration = Duration::from_millis(400);
 
+/// How long a capture waits for the stream of another one: longer than a schedule lets two of them overlap.
+const HANDOVER_MAX_MS: i64 = 20_000;
+
+/// How often it tries to acquire the stream meanwhile.
+const HANDOVER_WAIT: Duration = Duration::from_millis(500);
+
 /// Longest single wait of a polling capture, so that it notices a stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
 
@@ -59,7 +65,8 @@ pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let Some(lease) = job.acquire(&stream()).await? else {
+    let window = Window::open(job, options).await?;
+    let Some(lease) = acquire(job, options, &window).await? else {
         return Ok(CaptureReport {
             leased_elsewhere: true,
             ..CaptureReport::default()
@@ -68,7 +75,7 @@ pub(super) async fn capture(
     let mut drain = Drain {
         job,
         options,
-        window: Window::open(job, options),
+        window,
         backfill: Backfill::of_all(job),
         report: CaptureReport::default(),
         from: replay_from(&lease),
@@ -89,6 +96,26 @@ pub(super) async fn capture(
     backfill.close(job).await;
     job.release(lease).await;
     ended.map(|()| report)
+}
+
+/// Acquires the stream's lease. While the capture before this one ends, waits for it: a schedule starts each a
+/// little before the other is over, so that someone always listens.
+async fn acquire(
+    job: &Job<'_>,
+    options: &CaptureOptions,
+    window: &Window,
+) -> Result<Option<StreamGuard>, Error> {
+    let begun_ms = job.now_ms();
+    loop {
+        if let Some(lease) = job.acquire(&stream()).await? {
+            return Ok(Some(lease));
+        }
+        let has_waited = job.now_ms() - begun_ms >= HANDOVER_MAX_MS;
+        match window.wait(job, options, HANDOVER_WAIT) {
+            Some(wait) if !has_waited => job.shared.pause(wait).await,
+            Some(_) | None => return Ok(None),
+        }
+    }
 }
 
 /// Returns where to subscribe: strictly after the stored position. A stream without a position starts at

@@ -37,7 +37,7 @@ pub(super) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let window = Window::open(job, options);
+    let window = Window::open(job, options).await?;
     let mut report = CaptureReport::default();
     while window.is_open(job) {
         for mapped in job.mapped_objects() {

@@ -24,7 +24,7 @@ pub(crate) async fn capture(
     job: &Job<'_>,
     options: &CaptureOptions,
 ) -> Result<CaptureReport, Error> {
-    let window = Window::open(job, options);
+    let window = Window::open(job, options).await?;
     let mut report = CaptureReport::default();
     let mut poll = Duration::from_millis(POLL_MS_MIN);
     while window.is_open(job) {

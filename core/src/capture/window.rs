@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::job::Job;
 use crate::job::deadline::Deadline;
+use crate::job::error::Error;
 
 use super::{CaptureOptions, Idle};
 
@@ -18,13 +19,16 @@ pub(super) struct Window {
 
 impl Window {
     /// Opens the window now. For an idle tenant there is no polling, unless the options ask for it.
-    pub(super) fn open(job: &Job<'_>, options: &CaptureOptions) -> Self {
+    pub(super) async fn open(job: &Job<'_>, options: &CaptureOptions) -> Result<Self, Error> {
+        if options.idle == Idle::Return && !options.keep_polling.is_zero() {
+            job.tenant.learn_activity(job.now_ms()).await?;
+        }
         let end = options.deadline.earlier_by(CLOSING_MARGIN);
         let poll_until = Deadline::after(job.now_ms(), options.keep_polling);
-        Self {
+        Ok(Self {
             end,
             poll_until: poll_until.min(end),
-        }
+        })
     }
 
     /// Returns true while another batch may begin.

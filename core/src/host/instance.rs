@@ -19,15 +19,16 @@ use crate::config::{CaptureMode, Config, SecretRef, TenantConfig};
 use crate::engine::SyncEngine;
 use crate::engine::in_process::NoWakeUps;
 use crate::engine::sqs::SqsWakeUps;
+use crate::engine::system::RandomIds;
 use crate::job::error::error_chain;
 use crate::model::ids::{SalesforceId, TenantId};
-use crate::ports::StoreError;
-use crate::ports::WakeUpPort;
+use crate::ports::{IdSource, StoreError, WakeUpPort};
 use crate::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
 use crate::store::{PgStore, PgStoreOptions, UrlSource};
 
 use super::aws::Aws;
 use super::error::HostError;
+use super::process;
 use super::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource};
 
 /// The variable that names the wake-up queue.
@@ -59,6 +60,9 @@ pub struct Instance {
     aws: Arc<Aws>,
     config: OnceCell<Arc<Config>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
+    /// By user, address and name: tenants of one database share its connections, so that their number does not
+    /// grow with the tenants.
+    databases: Mutex<BTreeMap<String, PgStore>>,
 }
 
 /// The clients of one tenant.
@@ -90,6 +94,7 @@ impl Instance {
             aws: Arc::default(),
             config: OnceCell::new(),
             tenants: Mutex::default(),
+            databases: Mutex::default(),
         }
     }
 
@@ -143,7 +148,8 @@ impl Instance {
         })
     }
 
-    /// Returns a tenant's Postgres. Connections are made when they are used.
+    /// Returns a tenant's Postgres, shared by the tenants of one database. Connections are made when they are
+    /// used.
     ///
     /// # Errors
     ///
@@ -155,16 +161,30 @@ impl Instance {
             .store
             .get_or_try_init(|| async {
                 let url = settings::secret(&postgres.url, &self.aws).await?;
-                let store = PgStore::open(&PgStoreOptions {
+                self.database(&PgStoreOptions {
                     statement_cache: postgres.statement_cache,
                     connections_max: postgres.connections_max,
                     url_source: Some(self.url_source(&postgres.url)),
                     ..PgStoreOptions::new(url)
-                })?;
-                Ok::<_, HostError>(store)
+                })
             })
             .await?;
         Ok(store.clone())
+    }
+
+    /// Returns the database, with the options of the tenant that was the first to use it.
+    fn database(&self, options: &PgStoreOptions) -> Result<PgStore, HostError> {
+        let name = options.database()?;
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = databases.get(&name) {
+            return Ok(known.clone());
+        }
+        let store = PgStore::open(options)?;
+        databases.insert(name, store.clone());
+        Ok(store)
     }
 
     /// Returns how the URL is read again after the server has refused its password.
@@ -211,23 +231,30 @@ impl Instance {
         let wired = self.wired(tenant);
         let engine = wired
             .engine
-            .get_or_try_init(|| self.engine_of(std::slice::from_ref(tenant)))
+            .get_or_try_init(|| async { self.engine_with(tenant, self.wake_up().await?).await })
             .await?;
         Ok(engine.clone())
     }
 
-    /// Returns one engine for several tenants.
+    /// Returns a new engine of one tenant that sends its wake-ups to `wake_up`.
     ///
     /// # Errors
     ///
-    /// When a secret of any of them cannot be read or no queue is configured.
-    pub async fn engine_of(&self, tenants: &[TenantId]) -> Result<SyncEngine, HostError> {
-        let mut builder = SyncEngine::builder().wake_up(self.wake_up().await?);
-        for tenant in tenants {
-            let config = self.tenant(tenant).await?.clone();
-            let store = Arc::new(self.store(tenant).await?);
-            let salesforce = self.salesforce(tenant).await?;
-            builder = builder.tenant(config, store, salesforce);
+    /// When a secret cannot be read.
+    pub async fn engine_with(
+        &self,
+        tenant: &TenantId,
+        wake_up: Arc<dyn WakeUpPort>,
+    ) -> Result<SyncEngine, HostError> {
+        let config = self.tenant(tenant).await?.clone();
+        let store = Arc::new(self.store(tenant).await?);
+        let salesforce = self.salesforce(tenant).await?;
+        let mut builder = SyncEngine::builder()
+            .wake_up(wake_up)
+            .tenant(config, store, salesforce)
+            .has_ended(process::has_ended);
+        if let Some(process) = process::name() {
+            builder = builder.worker(&format!("{process}/{}", RandomIds.uuid()));
         }
         Ok(builder.build())
     }

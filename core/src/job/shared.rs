@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) worker: String,
+    /// Whether the worker of this name is proven to have ended.
+    pub(crate) has_ended: fn(&str) -> bool,
     pub(crate) orphans: Arc<OrphanedLeases>,
     pub(crate) stop: CancellationToken,
 }

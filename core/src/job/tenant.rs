@@ -27,6 +27,9 @@ const DOUBTED_CACHE_MS: i64 = 30 * 1_000;
 /// How long after its last change a tenant counts as active: capture keeps polling only for active ones.
 const ACTIVE_MS: i64 = 5 * 60 * 1_000;
 
+/// How often a process notes in Postgres that a tenant is active.
+const NOTED_EVERY_MS: i64 = 60 * 1_000;
+
 /// One tenant with its ports.
 pub(crate) struct Tenant {
     pub(crate) config: TenantConfig,
@@ -197,13 +200,33 @@ impl Tenant {
         self.is_doubted.store(true, Ordering::Relaxed);
     }
 
-    /// Marks the tenant as active: something changed at `now_ms`.
-    pub(crate) fn note_activity(&self, now_ms: i64) {
-        self.active_until_ms
-            .fetch_max(now_ms.saturating_add(ACTIVE_MS), Ordering::Relaxed);
+    /// Marks the tenant as active: something changed at `now_ms`. Every instance learns it from Postgres, which is
+    /// told once a minute. A failure only lets another instance return early, so it is logged and not returned.
+    pub(crate) async fn note_activity(&self, now_ms: i64) {
+        let until_ms = now_ms.saturating_add(ACTIVE_MS);
+        let was_until_ms = self.active_until_ms.load(Ordering::Relaxed);
+        if until_ms < was_until_ms.saturating_add(NOTED_EVERY_MS) {
+            return;
+        }
+        self.active_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+        if let Err(error) = self.store.note_activity(&self.config.tenant).await {
+            tracing::warn!(tenant = %self.config.tenant, %error, "the tenant's activity cannot be noted");
+        }
     }
 
-    /// Returns true while the last change is recent.
+    /// Asks Postgres whether another instance has captured a change, unless this one knows of a recent one.
+    pub(crate) async fn learn_activity(&self, now_ms: i64) -> Result<(), Error> {
+        if self.is_active(now_ms) {
+            return Ok(());
+        }
+        if let Some(idle_ms) = self.store.idle_ms(&self.config.tenant).await? {
+            let until_ms = now_ms - idle_ms + ACTIVE_MS;
+            self.active_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Returns true while the last change that this process knows is recent.
     pub(crate) fn is_active(&self, now_ms: i64) -> bool {
         now_ms < self.active_until_ms.load(Ordering::Relaxed)
     }

@@ -39,6 +39,16 @@ pub trait JobStore: Send + Sync {
         lease_ms: i64,
     ) -> Result<Option<StreamLease>, StoreError>;
 
+    /// Returns the owner of the stream's lease, if it has one.
+    async fn stream_owner(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+    ) -> Result<Option<String>, StoreError>;
+
+    /// Ends every stream lease of an owner that has ended without releasing them.
+    async fn end_leases_of(&self, tenant: &TenantId, owner: &str) -> Result<(), StoreError>;
+
     /// Ends the lease. A lease that was lost meanwhile is left alone.
     async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError>;
 
@@ -71,6 +81,12 @@ pub trait JobStore: Send + Sync {
         object: &ObjectName,
         permit: i32,
     ) -> Result<(), StoreError>;
+
+    /// Records that something of the tenant has changed just now.
+    async fn note_activity(&self, tenant: &TenantId) -> Result<(), StoreError>;
+
+    /// Returns how long ago something of the tenant last changed, in milliseconds; absent if nothing ever did.
+    async fn idle_ms(&self, tenant: &TenantId) -> Result<Option<i64>, StoreError>;
 
     /// Begins the tenant's outage, or records that another try of the org failed. Returns the outage.
     async fn note_outage(

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod activity;
 mod bad_values;
 mod both_sides;
 mod check_tables;

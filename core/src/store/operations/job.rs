@@ -63,6 +63,23 @@ impl JobStore for PgStore {
         Ok(lease)
     }
 
+    async fn stream_owner(
+        &self,
+        tenant: &TenantId,
+        stream: &StreamName,
+    ) -> Result<Option<String>, StoreError> {
+        let mut tx = self.begin().await?;
+        let streams = checkpoint::read_checkpoints(&mut tx, tenant, Some(stream)).await?;
+        tx.rollback().await?;
+        Ok(streams.into_iter().find_map(|stream| stream.owner))
+    }
+
+    async fn end_leases_of(&self, tenant: &TenantId, owner: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        checkpoint::end_leases_of(&mut tx, tenant, owner).await?;
+        tx.commit().await
+    }
+
     async fn release_stream(&self, lease: &StreamLease) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         checkpoint::end_stream_lease(&mut tx, lease).await?;
@@ -132,6 +149,19 @@ impl JobStore for PgStore {
         let mut tx = self.begin().await?;
         schema::keep_schemas(&mut tx, tenant, schemas).await?;
         tx.commit().await
+    }
+
+    async fn note_activity(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        control::note_activity(&mut tx, tenant).await?;
+        tx.commit().await
+    }
+
+    async fn idle_ms(&self, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
+        let mut tx = self.begin().await?;
+        let idle_ms = control::idle_ms(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(idle_ms)
     }
 
     async fn note_outage(

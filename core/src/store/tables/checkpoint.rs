@@ -104,6 +104,28 @@ pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result
     Ok(())
 }
 
+/// Ends every lease of the owner, who has ended.
+pub(crate) async fn end_leases_of(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    owner: &str,
+) -> Result<(), StoreError> {
+    tx.run(
+        "ending the leases of an ended worker",
+        sqlx::query(
+            "update syncline.sync_checkpoint
+                set lease_owner = null,
+                    lease_until = null
+                where tenant = $1
+                and lease_owner = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(owner),
+    )
+    .await?;
+    Ok(())
+}
+
 /// Returns how long ago the owner of each stream last read it, in milliseconds.
 pub(crate) async fn stream_ages(
     tx: &mut Tx,

@@ -188,6 +188,35 @@ pub(crate) async fn set_paused(
     Ok(())
 }
 
+/// Records that something of the tenant has changed just now.
+pub(crate) async fn note_activity(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
+    tx.run(
+        "noting the tenant's activity",
+        sqlx::query(
+            "update syncline.sync_control set active_at = syncline.clock() where tenant = $1",
+        )
+        .bind(tenant.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns how long ago something of the tenant last changed, in milliseconds.
+pub(crate) async fn idle_ms(tx: &mut Tx, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
+    let row: Option<(Option<i64>,)> = tx
+        .row(
+            "measuring how long the tenant is idle",
+            sqlx::query_as(
+                "select (extract(epoch from syncline.clock() - active_at) * 1000)::bigint
+                    from syncline.sync_control
+                    where tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(row.and_then(|(idle_ms,)| idle_ms))
+}
+
 /// Stores the measured clock skew.
 pub(crate) async fn set_clock_skew(
     tx: &mut Tx,
