@@ -99,7 +99,7 @@ pub(super) async fn capture(
 }
 
 /// Acquires the stream's lease. While the capture before this one ends, waits for it: a schedule starts each a
-/// little before the other is over, so that someone always listens.
+/// little before the other is over, so that one always listens.
 async fn acquire(
     job: &Job<'_>,
     options: &CaptureOptions,
