@@ -33,6 +33,7 @@ mod pausing;
 mod policies;
 mod polling;
 mod proxy;
+mod random;
 mod reconcile;
 mod relayed;
 mod retries;
