@@ -314,6 +314,7 @@ pub(crate) fn read_fields(sync: &ObjectSync) -> Vec<FieldName> {
 /// Returns which events of the object count. With a filter all do: any change may bring a record into it.
 pub(crate) fn interest_of(sync: &ObjectSync) -> Interest {
     Interest {
+        external_id: sync.external_id.field.clone(),
         fields: read_fields(sync),
         changes: match sync.filter {
             Some(_) => Changes::All,

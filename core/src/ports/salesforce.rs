@@ -309,6 +309,8 @@ pub struct ScanPage {
 /// Which fields and changes of an object a subscription reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interest {
+    /// The field that says which record it is; an object may have other external ids.
+    pub external_id: FieldName,
     /// The fields whose values are reported.
     pub fields: Vec<FieldName>,
     /// Which changes are reported.

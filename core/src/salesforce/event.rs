@@ -29,8 +29,6 @@ pub(super) struct EventFilter {
 pub(super) struct EventObject {
     schema: Arc<ObjectSchema>,
     interest: Interest,
-    /// The mapped external id field, if there is exactly one.
-    external_id: Option<FieldName>,
 }
 
 /// How our own changes are recognised.
@@ -76,19 +74,11 @@ impl EventFilter {
         schema: Arc<ObjectSchema>,
         interest: &Interest,
     ) -> Result<(), SalesforceError> {
-        let mut external_ids = Vec::new();
         for field in &interest.fields {
-            if field_of(&schema, field)?.external_id {
-                external_ids.push(field.clone());
-            }
+            field_of(&schema, field)?;
         }
-        let external_id = match external_ids.len() {
-            1 => external_ids.pop(),
-            _ => None,
-        };
         let event_object = EventObject {
             interest: interest.clone(),
-            external_id,
             schema: Arc::clone(&schema),
         };
         self.objects.insert(schema.object.clone(), event_object);
@@ -274,7 +264,7 @@ impl EventObject {
     }
 
     fn external_id_in(&self, fields: &Payload) -> Option<String> {
-        match fields.get(self.external_id.as_ref()?)? {
+        match fields.get(&self.interest.external_id)? {
             Value::Text(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             Value::Null | Value::Boolean(_) => None,

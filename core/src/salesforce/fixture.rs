@@ -45,7 +45,9 @@ pub(super) fn mapped(
     fields: &[&str],
     changes: Changes,
 ) -> (Arc<ObjectSchema>, Interest) {
+    let key = object.fields.iter().find(|(_, field)| field.external_id);
     let interest = Interest {
+        external_id: key.expect("an external id").0.clone(),
         fields: fields.iter().map(|name| field_name(name)).collect(),
         changes,
     };

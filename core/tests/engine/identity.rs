@@ -1,7 +1,9 @@
 //! The identity of records: generated ids, renames, keys that are equal in Salesforce.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+use crate::local_org::LocalOrg;
+use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 #[tokio::test]
@@ -31,6 +33,42 @@ async fn row_without_external_id_gets_one_on_both_sides() {
             .await
             .is_string()
     );
+}
+
+#[tokio::test]
+async fn second_external_id_is_an_ordinary_field() {
+    let org = LocalOrg::new();
+    let unique = json!({"name": "IATA__c", "type": "string", "length": 80, "external_id": true, "unique": true});
+    org.convert("Account", unique);
+    let mapping = MAPPING.replace("Phone ", "IATA__c ");
+    let stage = Stage::of(org, &mapping).await;
+    stage.install().await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', 's-1'), ('a-2', 'Bob', null)")
+        .await;
+    stage.drain().await;
+    let there = json!({"Name": "Cy", "External_Id__c": "a-3", "IATA__c": "s-3"});
+    let id = stage.org.insert("Account", there);
+    // The create is known by its event alone.
+    stage.capture_salesforce().await;
+    let named = "select external_id from syncline.sync_link where salesforce_id = ";
+    let link = stage.one(&format!("{named} '{id}'")).await;
+    assert_eq!(link, json!("a-3"));
+    stage.drain().await;
+    assert_eq!(stage.tasks().await, Vec::<Json>::new());
+    let rows = stage
+        .rows("select external_id, phone from account order by external_id")
+        .await;
+    let row = |external_id, site| json!({"external_id": external_id, "phone": site});
+    let rows_expected = [
+        row("a-1", json!("s-1")),
+        row("a-2", Json::Null),
+        row("a-3", json!("s-3")),
+    ];
+    assert_eq!(rows, rows_expected);
+    let links = "select count(*) from syncline.sync_link where object = 'Account'";
+    assert_eq!(stage.one(links).await, json!(3));
+    assert_eq!(stage.org.count("Account"), 3);
 }
 
 #[tokio::test]

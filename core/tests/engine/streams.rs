@@ -299,6 +299,7 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
             .keys()
             .chain([&mapped.sync.external_id.field]);
         let interest = Interest {
+            external_id: mapped.sync.external_id.field.clone(),
             fields: fields.cloned().collect(),
             changes: Changes::OfFields,
         };

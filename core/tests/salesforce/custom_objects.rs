@@ -82,6 +82,7 @@ async fn custom_object_has_its_own_topic() {
     let stand = stand().await;
     stand.write(&[invoice("7", &[])]).await;
     let interest = Interest {
+        external_id: field("Number__c"),
         fields: fields(&["Number__c", "Corrects__c"]),
         changes: Changes::OfFields,
     };

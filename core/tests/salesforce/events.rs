@@ -32,6 +32,7 @@ fn mapped() -> BTreeMap<ObjectName, Interest> {
 
 fn interest(fields: Vec<FieldName>) -> Interest {
     Interest {
+        external_id: field("External_Id__c"),
         fields,
         changes: Changes::OfFields,
     }
