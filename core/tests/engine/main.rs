@@ -19,6 +19,7 @@ mod deleted_records;
 mod faults;
 mod filters;
 mod first_contact;
+mod hostile_postgres;
 mod hostile_rows;
 mod identity;
 mod local_org;

@@ -150,7 +150,8 @@ impl Day {
             83..86 => self.begin("sweep"),
             86..88 => self.begin("compare"),
             88..90 => self.kill().await,
-            90..96 => self.fail_next_call(),
+            90 => self.cut_connections().await,
+            91..96 => self.fail_next_call(),
             _ => self.pass_time().await,
         }
         for _ in 0..self.rng.random_range(0..YIELDS_MAX) {
@@ -398,6 +399,12 @@ impl Day {
             }
             false => self.expire_leases().await,
         }
+    }
+
+    /// Postgres ends every connection of the engine.
+    async fn cut_connections(&mut self) {
+        self.note("connections are cut");
+        self.stage.cut_connections().await;
     }
 
     async fn expire_leases(&self) {

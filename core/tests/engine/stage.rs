@@ -284,6 +284,17 @@ impl Stage {
         .await;
     }
 
+    /// Postgres ends every connection of the engine.
+    pub(crate) async fn cut_connections(&self) {
+        self.sql(
+            "select pg_terminate_backend(pid)
+            from pg_stat_activity
+            where datname = current_database()
+            and application_name = 'syncline'",
+        )
+        .await;
+    }
+
     /// Sweeps once.
     pub(crate) async fn sweep(&self) {
         self.engine.sweep(&self.tenant).await.unwrap();
