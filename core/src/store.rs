@@ -41,7 +41,7 @@ pub use tables::conflict::{ConflictFilter, SyncConflict};
 pub use tables::dead_letter::DeadLetter;
 pub use tables::journal::{JournalEntry, JournalPosition};
 
-use crate::ports::StoreError;
+use crate::ports::{OperatorStore, StoreError};
 use connection::Trust;
 use error::refused;
 
@@ -172,6 +172,7 @@ impl PgStore {
 
     /// Migrates the schema `syncline`. May be repeated and run concurrently.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.require_usable_database().await?;
         let mut migrator = sqlx::migrate::Migrator {
             migrations: MIGRATIONS.migrations.clone(),
             ..sqlx::migrate::Migrator::DEFAULT

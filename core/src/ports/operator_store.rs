@@ -13,6 +13,10 @@ use super::store_error::StoreError;
 /// The calls of an operator on one tenant's Postgres.
 #[async_trait]
 pub trait OperatorStore: Send + Sync {
+    /// Fails if the database cannot hold every text of Salesforce (its encoding is not UTF8), or is a read-only
+    /// replica; the error names the fix.
+    async fn require_usable_database(&self) -> Result<(), StoreError>;
+
     /// Reads the definition of a mapped table and counts its rows, for `syncline check`; needs no control plane.
     /// `parents` has the column that each mapped lookup takes its values from.
     async fn table_facts(

@@ -29,3 +29,4 @@ mod sweep;
 mod switches;
 mod table_identity;
 pub(crate) mod timeline;
+mod usable_database;

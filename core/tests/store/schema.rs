@@ -78,6 +78,21 @@ from (
 order by part, relation, place, line";
 
 #[tokio::test]
+async fn database_that_is_not_utf8_is_refused() {
+    let database = TestDatabase::encoded("LATIN1").await;
+    let refused = open(database.url()).migrate().await.unwrap_err().to_string();
+    let fix = "has the encoding LATIN1, which cannot hold every text of Salesforce: create a database with encoding 'UTF8'";
+    assert!(refused.contains(fix), "{refused}");
+    let mut connection = database.connect().await;
+    let ours: i64 =
+        sqlx::query_scalar("select count(*) from pg_namespace where nspname = 'syncline'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(ours, 0, "nothing was created");
+}
+
+#[tokio::test]
 async fn migrations_create_the_committed_schema() {
     let mut world = World::new().await;
     let lines: Vec<String> = sqlx::query(SHAPE)

@@ -60,6 +60,19 @@ impl TestDatabase {
         Self::empty_at(own()).await
     }
 
+    /// Makes an empty database with an encoding other than UTF8.
+    ///
+    /// # Panics
+    ///
+    /// If there is no Postgres, or it does not know the encoding.
+    pub async fn encoded(encoding: &str) -> Self {
+        let place = place();
+        let mut admin = place.connect("postgres").await;
+        let template = format!("template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'");
+        let created = Self::copy_of(&template, place, &mut admin).await;
+        created.expect("the superuser can create a database")
+    }
+
     async fn empty_at(place: &Place) -> Self {
         let mut admin = place.connect("postgres").await;
         let created = Self::copy_of("template0", place, &mut admin).await;

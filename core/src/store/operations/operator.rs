@@ -6,9 +6,16 @@ use crate::ports::operator_store::{Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::facts;
+use crate::store::operations::usable_database::require_usable_database;
 
 #[async_trait]
 impl OperatorStore for PgStore {
+    async fn require_usable_database(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        require_usable_database(&mut tx).await?;
+        tx.rollback().await
+    }
+
     async fn table_facts(
         &self,
         mapped: &MappedObject,
