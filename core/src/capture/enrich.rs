@@ -135,8 +135,13 @@ fn replace_first(
             seen.unreadable = record.unreadable.clone();
             seen.version = record.version;
         }
-        Some(_) | None => {
+        Some(_) => {
             seen.kind = ObservationKind::Deleted;
+            seen.fields.clear();
+        }
+        // It is gone, or our user cannot read it (any more).
+        None => {
+            seen.kind = ObservationKind::Unreadable;
             seen.fields.clear();
         }
     }

@@ -80,7 +80,11 @@ order by part, relation, place, line";
 #[tokio::test]
 async fn database_that_is_not_utf8_is_refused() {
     let database = TestDatabase::encoded("LATIN1").await;
-    let refused = open(database.url()).migrate().await.unwrap_err().to_string();
+    let refused = open(database.url())
+        .migrate()
+        .await
+        .unwrap_err()
+        .to_string();
     let fix = "has the encoding LATIN1, which cannot hold every text of Salesforce: create a database with encoding 'UTF8'";
     assert!(refused.contains(fix), "{refused}");
     let mut connection = database.connect().await;

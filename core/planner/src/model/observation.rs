@@ -96,8 +96,8 @@ pub enum ObservationKind {
     /// A read under the lease that found neither the id nor the external id, and Salesforce's log of deletes has
     /// the id.
     Missing,
-    /// A read under the lease that found neither the id nor the external id, without evidence of a delete: our user
-    /// may not see the record any more.
+    /// A read that found no record with this id (under the lease, nor with the external id), without evidence of a
+    /// delete: our user may not see the record any more.
     Unreadable,
     /// GAP_* or an undecodable event: the record changed in an unknown way.
     Gap,
