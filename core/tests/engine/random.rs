@@ -485,7 +485,7 @@ impl Day {
         };
         let waits = |row: &Json| {
             let parent = &row["parent"];
-            !parent.is_null() && !(has(&here, parent) && has(&there, parent))
+            !(parent.is_null() || has(&here, parent) && has(&there, parent))
         };
         for task in self.stage.tasks().await {
             let row = here.get(&self.record_of(&task));
