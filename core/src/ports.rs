@@ -20,7 +20,7 @@ pub use apply_store::{ApplyStore, RecordPlanner};
 pub use capture_store::CaptureStore;
 pub use clock::{Clock, IdSource};
 pub use job_store::JobStore;
-pub use mapped_object::MappedObject;
+pub use mapped_object::{MappedObject, MappedTable};
 pub use operator_store::OperatorStore;
 pub use reconcile_store::ReconcileStore;
 pub use salesforce::{EventStream, SalesforceError, SalesforcePort};

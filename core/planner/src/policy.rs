@@ -225,6 +225,14 @@ pub fn withheld_lookup_wait(tries: Tries<'_>) -> (i64, Cause) {
     (wait_ms, cause)
 }
 
+/// Returns how long a record waits whose row cannot be deleted while rows of other records reference it, and what the
+/// attempt counts as. Those records are the cause, so it is never parked for it; each of them wakes it.
+pub fn children_wait(tries: Tries<'_>) -> (i64, Cause) {
+    let cause = Cause::Referenced;
+    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
+    (wait_ms, cause)
+}
+
 /// Returns how long a tenant waits until its org is tried again, after `before` failures in a row.
 pub fn org_wait_ms(disposition: Disposition, before: u32, jitter: u64) -> i64 {
     let limits = match disposition {

@@ -81,6 +81,7 @@ impl SyncEngine {
                 organization_id: identity.organization_id.clone(),
                 org_epoch: OrgEpoch(0),
                 config_hash: Arc::from(tenant.config.config_hash.as_str()),
+                tables: Arc::default(),
             };
             let table = tenant
                 .store

@@ -12,7 +12,7 @@ use crate::model::schema::ObjectSchema;
 
 use crate::ports::job_store::{MappedSchemas, MetOrg, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
-use crate::ports::{MappedObject, SalesforceError, SalesforcePort, Store};
+use crate::ports::{MappedObject, MappedTable, SalesforceError, SalesforcePort, Store};
 
 use super::error::Error;
 
@@ -131,8 +131,10 @@ impl Tenant {
                 organization_id: organization_id.clone(),
                 org_epoch,
                 config_hash: Arc::clone(&config_hash),
+                tables: Arc::default(),
             });
         }
+        loaded.share_tables();
         if let (true, Some(error)) = (loaded.list.is_empty(), loaded.first_error) {
             return Err(error.into());
         }
@@ -252,6 +254,18 @@ impl Loaded {
             since: None,
         });
         self.first_error.get_or_insert(error);
+    }
+
+    /// Gives every object the tables of all.
+    fn share_tables(&mut self) {
+        let tables = self.list.iter().map(|mapped| MappedTable {
+            sync: Arc::clone(&mapped.configured),
+            schema: Arc::clone(&mapped.schema),
+        });
+        let tables: Arc<[MappedTable]> = tables.collect();
+        for mapped in &mut self.list {
+            mapped.tables = Arc::clone(&tables);
+        }
     }
 
     /// Returns the mapping without the fields that a side lacks. Without its external id nothing of an object can

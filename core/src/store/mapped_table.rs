@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod lookups;
 pub(crate) mod privileges;
 pub(crate) mod read;
+pub(crate) mod references;
 pub(crate) mod rejected_columns;
 pub(crate) mod shape;
 pub(crate) mod triggers;

@@ -7,6 +7,7 @@ mod adopt_org;
 mod apply;
 mod approve_deletes;
 mod capture;
+mod children;
 pub(crate) mod conflicts;
 mod dead_letters;
 pub(crate) mod discarded_values;

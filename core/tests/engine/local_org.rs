@@ -160,6 +160,12 @@ impl LocalOrg {
         self.with(|org| org.delete_as(local::PERSON, id)).unwrap();
     }
 
+    /// Merges one record into another as a user.
+    pub(crate) fn merge(&self, master: &str, loser: &str) {
+        let order = json!({"user": local::PERSON, "master": master, "merged": [loser]});
+        self.control("POST", "merge", &order);
+    }
+
     /// Restores a record from the recycle bin as a user.
     pub(crate) fn undelete(&self, id: &str) {
         let id = RecordId::parse(id).unwrap();

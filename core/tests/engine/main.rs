@@ -8,6 +8,7 @@
 mod activity;
 mod bad_values;
 mod both_sides;
+mod cascades;
 mod check_tables;
 mod checking;
 mod column_types;

@@ -413,6 +413,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
         organization_id: SalesforceId::parse("00D000000000001AAA").expect("an id"),
         org_epoch: OrgEpoch(0),
         config_hash: Arc::from("hash-of-the-configuration"),
+        tables: Arc::default(),
     }
 }
 

@@ -72,6 +72,7 @@ fn mapped() -> MappedObject {
         organization_id: SalesforceId::parse("00D5g00000Ab1cd").unwrap(),
         org_epoch: OrgEpoch(1),
         config_hash: Arc::from("hash"),
+        tables: Arc::default(),
         tenant,
     }
 }

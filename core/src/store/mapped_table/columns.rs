@@ -20,6 +20,10 @@ pub(crate) struct Column {
     pub(crate) key_place: Option<i64>,
     /// An index makes it unique by itself.
     pub(crate) alone_unique: bool,
+    /// A foreign key references it.
+    pub(crate) referenced: bool,
+    /// Our role may read it.
+    pub(crate) readable: bool,
     /// Row security hides rows of the table from our role.
     pub(crate) hidden_rows: Option<HiddenRows>,
 }
@@ -37,6 +41,8 @@ struct ColumnRow {
     has_default: bool,
     key_place: Option<i64>,
     alone_unique: bool,
+    referenced: bool,
+    readable: bool,
     hides_rows: bool,
     role: String,
     owned: bool,
@@ -80,6 +86,8 @@ pub(crate) async fn read_columns(
                 },
                 key_place: row.key_place,
                 alone_unique: row.alone_unique,
+                referenced: row.referenced,
+                readable: row.readable,
                 hidden_rows: row.hides_rows.then_some(HiddenRows {
                     role: row.role,
                     owned: row.owned,
@@ -125,6 +133,17 @@ const READ_COLUMNS: &str = "with recursive resolved as (
         from resolved
         join pg_type as base on base.oid = resolved.typbasetype
         where resolved.typtype = 'd'
+    ),
+    -- Once for all columns: the catalogue has no index for it.
+    referenced as materialized (
+        select part.attnum
+        from pg_constraint as key
+        cross join lateral unnest(key.confkey) as part (attnum)
+        join pg_class as class on class.oid = key.confrelid
+        join pg_namespace as namespace on namespace.oid = class.relnamespace
+        where key.contype = 'f'
+        and namespace.nspname = $1
+        and class.relname = $2
     )
     select
         class.oid::bigint as oid,
@@ -155,6 +174,13 @@ const READ_COLUMNS: &str = "with recursive resolved as (
             and index.indnkeyatts = 1
             and index.indkey[0] = attribute.attnum
         ) as alone_unique,
+        exists (
+            select
+            from referenced
+            where referenced.attnum = attribute.attnum
+        ) as referenced,
+        has_schema_privilege(namespace.oid, 'usage')
+            and has_column_privilege(class.oid, attribute.attnum, 'select') as readable,
         row_security_active(class.oid) as hides_rows,
         current_user::text as role,
         pg_has_role(class.relowner, 'usage') as owned

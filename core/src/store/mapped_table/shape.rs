@@ -3,7 +3,7 @@
 //! It is read from the catalogue in the transaction that uses it, so that no column is written with an
 //! outdated type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ObjectSync;
 use crate::model::ids::{ColumnName, TableName};
@@ -25,6 +25,8 @@ pub(crate) struct TableShape {
     pub(crate) primary_key: Vec<ColumnName>,
     /// An index makes the external id column unique by itself.
     pub(crate) external_id_unique: bool,
+    /// Columns that foreign keys reference.
+    pub(crate) referenced: BTreeSet<ColumnName>,
     /// Row security hides rows from our role.
     pub(crate) hidden_rows: Option<HiddenRows>,
 }
@@ -191,6 +193,8 @@ fn shape_of(mapped: &MappedObject, read: Vec<Column>) -> Result<TableShape, Stor
         .filter_map(|column| Some((column.key_place?, column.name.clone())))
         .collect();
     keyed.sort();
+    let referenced = read.iter().filter(|column| column.referenced);
+    let referenced = referenced.map(|column| column.name.clone()).collect();
     let columns: BTreeMap<ColumnName, ColumnFacts> = read
         .into_iter()
         .map(|column| (column.name, column.facts))
@@ -205,6 +209,7 @@ fn shape_of(mapped: &MappedObject, read: Vec<Column>) -> Result<TableShape, Stor
         columns,
         primary_key: keyed.into_iter().map(|(_, name)| name).collect(),
         external_id_unique,
+        referenced,
         hidden_rows,
     })
 }

@@ -19,6 +19,7 @@ use crate::ports::capture_store::{CaptureCounts, OutboxReport};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::contended;
 use crate::store::mapped_table::shape::key_form;
+use crate::store::operations::children::follow;
 use crate::store::tables::alias::{RawAlias, Wanted, add_raw_aliases};
 use crate::store::tables::checkpoint::{lock_outbox, note_capture};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
@@ -286,6 +287,7 @@ async fn take_in(
         })
         .collect();
     add_work(tx, &work).await?;
+    follow_renames(tx, mapped_objects, identities.entries()).await?;
     let lines: Vec<JournalLine> = accepted
         .iter()
         .zip(&places)
@@ -296,6 +298,25 @@ async fn take_in(
         .collect();
     write_journal(tx, &lines).await?;
     Ok(work.len() + emptied)
+}
+
+/// Adds work for the rows that reference renamed ones.
+async fn follow_renames(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    entries: &[Entry],
+) -> Result<(), StoreError> {
+    for mapped in mapped_objects {
+        let moved = entries.iter().filter(|entry| {
+            entry.moved && entry.tenant == mapped.tenant && entry.object == mapped.sync.object
+        });
+        let renamed = moved.flat_map(|entry| {
+            let now = &entry.external_id;
+            entry.left_behind.iter().map(|before| (before.clone(), now.clone()))
+        });
+        follow(tx, mapped, &renamed.collect()).await?;
+    }
+    Ok(())
 }
 
 /// Returns the keys by which the record of a change may be known.

@@ -15,6 +15,7 @@ use crate::store::mapped_table::read::FoundRows;
 use crate::store::mapped_table::rejected_columns::Rejected;
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::mapped_table::write::{RowOutcome, RowWrite};
+use crate::store::operations::children::Children;
 use crate::store::operations::parents::{parents_of, remote_parents};
 use crate::store::operations::refused_row::{park_reason, refused_row, shortly};
 use crate::store::tables::intent::{live_intents, refused_values};
@@ -32,6 +33,8 @@ pub(super) struct LeasedRecord {
     pub(super) plan: Result<PlannedRecord, LeaseEnd>,
     /// What became of its row, if the plan wrote it.
     pub(super) row: Option<RowOutcome>,
+    /// Rows of other records that reference its row.
+    pub(super) children: Children,
 }
 
 /// Locks links and tasks of the leases that are still valid, and loads their intents and parents.
@@ -76,6 +79,7 @@ pub(super) async fn load_leased(
                 // Until it is planned, all its work remains.
                 plan: Err(LeaseEnd::Done { again: true }),
                 row: None,
+                children: Children::default(),
             })
         })
         .collect())
@@ -95,6 +99,7 @@ impl LeasedRecord {
         observed.rows = found.rows.remove(&record_id).unwrap_or_default();
         observed.row_locked = found.locked_elsewhere.contains(&record_id);
         self.row = None;
+        self.children = Children::default();
         self.plan = if found.being_renamed.contains(&record_id) {
             let reason = "its row was renamed a moment ago";
             Err(shortly(&self.lease, Obstacle::RowContended, reason))
@@ -157,6 +162,18 @@ impl LeasedRecord {
     /// Returns whether the plan deletes the row.
     pub(super) fn deletes_row(&self) -> bool {
         matches!(self.postgres(), Some(PlannedPostgres::Delete))
+    }
+
+    /// Returns whether the plan changes a column that foreign keys reference.
+    pub(super) fn changes_key(&self, shape: &TableShape) -> bool {
+        let Some(PlannedPostgres::Update(columns)) = self.postgres() else {
+            return false;
+        };
+        let before = self.observed.rows.first().map(|row| &row.columns);
+        shape.referenced.iter().any(|column| {
+            let now = columns.get(column.as_str());
+            now.is_some() && now != before.and_then(|row| row.get(column.as_str()))
+        })
     }
 
     /// Returns whether the plan deletes the row or the Salesforce record.

@@ -15,9 +15,11 @@ use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::error::{RefusalKind, RowRefusal};
 use crate::store::mapped_table::keys::{RowChange, TableKeys, read_keys};
 use crate::store::mapped_table::read::{Locking, RowError, read_rows};
+use crate::store::mapped_table::references::{Reference, read_references};
 use crate::store::mapped_table::rejected_columns::rejected_columns;
 use crate::store::mapped_table::shape::{TableShape, read_shape};
 use crate::store::mapped_table::write::{RowWrite, write_rows};
+use crate::store::operations::children::check_children;
 use crate::store::operations::leased_record::{LeasedRecord, load_leased};
 use crate::store::operations::record_outcomes::record_outcomes;
 use crate::store::operations::table_identity::require_installed_table;
@@ -50,6 +52,7 @@ pub(crate) async fn plan_and_write(
         planner,
         records,
         keys: None,
+        references: None,
         lock_waits: 0,
     };
     writing.write(tx).await?;
@@ -66,6 +69,8 @@ struct Writing<'a> {
     records: Vec<LeasedRecord>,
     /// Read at the first refusal.
     keys: Option<TableKeys>,
+    /// Foreign keys to the table, read before the first delete or change of a key.
+    references: Option<Vec<Reference>>,
     lock_waits: usize,
 }
 
@@ -167,6 +172,7 @@ impl Writing<'_> {
         for record in records {
             self.records[*record].plan(&mut found, self.mapped, self.shape, self.planner);
         }
+        self.check_children(tx, records).await?;
         let deletes = |record: &&usize| self.records[**record].deletes();
         let deletes: Vec<usize> = records.iter().filter(deletes).copied().collect();
         if deletes.is_empty() {
@@ -182,6 +188,24 @@ impl Writing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Finds what the planned writes do to rows that reference these, if they are referenced at all.
+    async fn check_children(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
+        let shape = self.shape;
+        let concerned =
+            |record: &LeasedRecord| record.deletes_row() || record.changes_key(shape);
+        if shape.referenced.is_empty()
+            || !records.iter().any(|record| concerned(&self.records[*record]))
+        {
+            return Ok(());
+        }
+        if self.references.is_none() {
+            self.references = Some(read_references(tx, self.mapped, shape).await?);
+        }
+        let references = self.references.as_deref().unwrap_or_default();
+        let table = (self.mapped, shape);
+        check_children(tx, table, references, &mut self.records, records).await
     }
 
     fn changes(&self, records: &[usize]) -> Vec<RowChange<'_>> {

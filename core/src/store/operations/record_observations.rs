@@ -31,7 +31,7 @@ use crate::store::tables::link::{
     KnownRecord, free_keys, lock_by_names, make_links, remove_merged, resolve_parents, save_records,
 };
 use crate::store::tables::seen::{SeenRow, remember_events};
-use crate::store::tables::task::{NewWork, add_work, wake_children};
+use crate::store::tables::task::{NewWork, add_work, wake_waiting};
 use crate::store::transaction::Tx;
 
 /// Records observations and, given a stream, moves its checkpoint.
@@ -326,7 +326,7 @@ async fn write(
         .filter_map(|record| record.known.link.salesforce_id.as_ref())
         .map(ToString::to_string)
         .collect();
-    wake_children(tx, &arrived).await
+    wake_waiting(tx, &arrived).await
 }
 
 /// Creates the links of new records and sets their record ids.

@@ -15,13 +15,14 @@ use crate::planner::policy::{Tries, withheld_lookup_wait};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
 use crate::ports::apply_store::{
-    IntendedWrite, PlanRules, PlannedBatch, PlannedRecord, PostgresSettlement,
+    IntendedWrite, PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement,
 };
 use crate::ports::record::{LeaseEnd, LeasedTask, MISSING_PARENT, ParkReason, PostgresRow};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::mapped_table::write::RowOutcome;
+use crate::store::operations::children::Consequences;
 use crate::store::operations::leased_record::LeasedRecord;
 use crate::store::operations::refused_row::{key_taken, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
@@ -31,7 +32,7 @@ use crate::store::tables::intent::insert_intents;
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, save_records};
 use crate::store::tables::rules::keep_rules;
-use crate::store::tables::task::{NewWork, add_work, end_leases, wake_children};
+use crate::store::tables::task::{NewWork, add_work, end_leases, wake_waiting};
 use crate::store::transaction::Tx;
 
 /// Everything that a batch writes.
@@ -51,8 +52,10 @@ struct BatchWrites {
     rules: BTreeMap<String, Arc<PlanRules>>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     again: Vec<NewWork>,
-    /// External ids of rows that exist from now on.
-    arrived: Vec<String>,
+    /// External ids of rows for which other records wait: they exist from now on, reference another row, or are gone.
+    awaited: Vec<String>,
+    /// What the writes did to rows of other records.
+    consequences: Consequences,
 }
 
 /// Writes the outcomes of the batch, and returns them to the engine.
@@ -77,12 +80,21 @@ pub(super) async fn record_outcomes(
     keep_rules(tx, writes.rules.values()).await?;
     add_work(tx, &writes.again).await?;
     end_leases(tx, mapped, &writes.ends).await?;
-    wake_children(tx, &writes.arrived).await?;
+    writes.consequences.record(tx, mapped).await?;
+    wake_waiting(tx, &writes.awaited).await?;
     Ok(writes.planned)
 }
 
 impl BatchWrites {
-    fn take(&mut self, mapped: &MappedObject, planner: &dyn RecordPlanner, record: LeasedRecord) {
+    fn take(
+        &mut self,
+        mapped: &MappedObject,
+        planner: &dyn RecordPlanner,
+        mut record: LeasedRecord,
+    ) {
+        let written = matches!(record.row, Some(RowOutcome::Stands(_) | RowOutcome::Gone));
+        self.consequences
+            .add(std::mem::take(&mut record.children), written);
         let planned = match (&record.plan, &record.row) {
             (Ok(_), Some(RowOutcome::KeyTaken)) => {
                 let end = key_taken(mapped, &record.lease);
@@ -101,7 +113,7 @@ impl BatchWrites {
             .returned()
             .map(|returned| planner.settle_postgres(&record.observed, planned, returned));
         let known = record.after(mapped, planned, settlement.as_ref());
-        self.names(&record, &known);
+        self.names(mapped, &record, &known);
         self.evidence(mapped, &record, planned);
         self.planned.rows_written += usize::from(record.row.is_some());
         let altered = settlement.is_some_and(|row| row.altered);
@@ -141,16 +153,24 @@ impl BatchWrites {
         self.ends.push((lease, end));
     }
 
-    fn names(&mut self, record: &LeasedRecord, known: &KnownRecord) {
+    fn names(&mut self, mapped: &MappedObject, record: &LeasedRecord, known: &KnownRecord) {
         let record_id = known.link.record_id;
         if known.link.canonical_id != record.observed.known.link.canonical_id {
             self.moved.push(record_id);
+        }
+        let before = &record.observed.known;
+        if !before.generated {
+            self.consequences
+                .rename(&before.link.external_id, &known.link.external_id);
+        }
+        if record.lets_others_go(mapped) {
+            self.awaited.push(before.link.external_id.clone());
         }
         if let Some(RowOutcome::Stands(row)) = &record.row
             && let Some(raw) = &row.external_id
         {
             if record.observed.rows.is_empty() {
-                self.arrived.push(raw.clone());
+                self.awaited.push(raw.clone());
             }
             self.aliases.push(RawAlias {
                 record_id,
@@ -274,6 +294,22 @@ impl LeasedRecord {
         match &self.row {
             Some(RowOutcome::Stands(row)) => Some(row),
             Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
+        }
+    }
+
+    /// Returns whether its row may not reference the row of another record any more.
+    fn lets_others_go(&self, mapped: &MappedObject) -> bool {
+        match (&self.row, &self.plan) {
+            (Some(RowOutcome::Gone), _) => true,
+            (Some(RowOutcome::Stands(_)), Ok(planned)) => {
+                let columns = planned.postgres.as_ref().and_then(PlannedPostgres::columns);
+                let lookups = mapped.sync.fields.values();
+                let mut lookups = lookups.filter(|field| field.references.is_some());
+                lookups.any(|field| {
+                    columns.is_some_and(|columns| columns.contains_key(field.column.as_str()))
+                })
+            }
+            (Some(_) | None, _) => false,
         }
     }
 

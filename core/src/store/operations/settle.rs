@@ -27,7 +27,7 @@ use crate::store::tables::intent::{
 };
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, lock_records, resolve_parents, save_records};
-use crate::store::tables::task::{LeaseTime, end_leases, lock_leased_tasks, wake_children};
+use crate::store::tables::task::{LeaseTime, end_leases, lock_leased_tasks, wake_waiting};
 use crate::store::transaction::Tx;
 
 /// Settles remote writes. Returns how many of them came too late: their leases are lost.
@@ -364,7 +364,7 @@ impl Settling<'_> {
         insert_discarded_values(tx, &writes.lost, &self.mapped.config_hash).await?;
         write_journal(tx, &writes.journal).await?;
         end_leases(tx, self.mapped, &writes.ends).await?;
-        wake_children(tx, &writes.arrived).await
+        wake_waiting(tx, &writes.arrived).await
     }
 }
 

@@ -95,15 +95,15 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
     ))
 }
 
-/// Makes tasks due that wait for any of these keys: Salesforce ids or external ids that records have from now
-/// on. May also wake another tenant's record; harmless. Their attempts are counted from zero: a lookup that was withheld is sent
+/// Makes tasks due that wait for any of these keys: Salesforce ids or external ids of records that exist from now on,
+/// or whose rows have let go of others. May also wake another tenant's record; harmless. Their attempts are counted from zero: a lookup that was withheld is sent
 /// again, and a task woken without need is not closer to parking.
-pub(crate) async fn wake_children(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
+pub(crate) async fn wake_waiting(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {
         return Ok(());
     }
     tx.run(
-        "waking children",
+        "waking records that wait for others",
         sqlx::query(
             "update syncline.sync_task as task
             set due_at = syncline.clock(),

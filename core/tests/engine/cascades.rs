@@ -1,0 +1,212 @@
+//! Foreign keys of mapped tables: our write to one row never removes or edits another record.
+
+use serde_json::{Value as Json, json};
+
+use crate::stage::Stage;
+
+/// An account `a-1` with contacts and an account `a-2`, in step. Returns the Salesforce ids of the accounts.
+async fn family(foreign_key: &str, contacts: usize) -> (Stage, String, String) {
+    let stage = Stage::open().await;
+    stage
+        .sql(&format!(
+            "alter table contact add constraint of_account
+                foreign key (account_external_id) references account (external_id) {foreign_key};
+            insert into account (external_id, name) values ('a-1', 'Ada'), ('a-2', 'Bob');
+            insert into contact (external_id, last_name, account_external_id)
+                select 'c-' || n, 'Lee', 'a-1' from generate_series(1, {contacts}) as n"
+        ))
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let id = |key| stage.org.id_of("Account", key).unwrap();
+    let (first, second) = (id("a-1"), id("a-2"));
+    (stage, first, second)
+}
+
+async fn parents(stage: &Stage) -> Vec<Json> {
+    stage
+        .rows("select account_external_id as parent, count(*) from contact group by 1 order by 1")
+        .await
+}
+
+async fn open_letters(stage: &Stage) -> Json {
+    let open = "select count(*) from syncline.sync_dead_letter where closed_at is null";
+    stage.one(open).await
+}
+
+#[tokio::test]
+async fn merge_repoints_children_before_the_loser_goes() {
+    for foreign_key in ["on delete cascade", "on delete restrict", "on delete set null"] {
+        let (stage, first, second) = family(foreign_key, 40).await;
+        stage.org.merge(&second, &first);
+        stage.drain().await;
+        assert_eq!(
+            parents(&stage).await,
+            [json!({"parent": "a-2", "count": 40})],
+            "{foreign_key}"
+        );
+        assert_eq!(stage.org.count("Contact"), 40, "{foreign_key}");
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new(), "{foreign_key}");
+        assert_eq!(open_letters(&stage).await, json!(0), "{foreign_key}");
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn cascade_removes_no_row_whose_record_lives() {
+    let (stage, first, _) = family("on delete cascade", 3).await;
+    // The event of the delete arrives alone: the lookups of the contacts are cleared without one.
+    stage.org.delete(&first);
+    stage.capture_salesforce().await;
+    stage.apply("Account").await;
+    assert_eq!(stage.one("select count(*) from contact").await, json!(3));
+    let waiting = stage.tasks().await;
+    let parent = waiting.iter().find(|task| task["object"] == "Account");
+    assert_eq!(parent.unwrap()["code"], json!("waits_for_children"));
+    assert_eq!(waiting.len(), 4, "each child is read: {waiting:?}");
+
+    stage.drain().await;
+    assert_eq!(
+        parents(&stage).await,
+        [json!({"parent": null, "count": 3})]
+    );
+    assert_eq!(stage.org.count("Contact"), 3);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn cascade_through_an_unmapped_table_waits_for_children() {
+    let (stage, first, _) = family("on delete set null", 0).await;
+    stage
+        .sql(
+            "create table membership (id int primary key, account text not null references account (external_id) on delete cascade);
+            alter table contact add column membership int references membership on delete cascade;
+            insert into membership values (1, 'a-1');
+            insert into contact (external_id, last_name, membership) values ('c-1', 'Lee', 1)",
+        )
+        .await;
+    stage.drain().await;
+    stage.org.delete(&first);
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from contact").await, json!(1));
+    assert_eq!(stage.one("select count(*) from account").await, json!(2));
+    assert_eq!(
+        stage.tasks().await[0]["code"],
+        json!("waits_for_children")
+    );
+
+    stage.sql("update contact set membership = null").await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn reference_that_our_delete_clears_is_no_edit() {
+    for (foreign_key, left) in [
+        ("on delete set null", json!(null)),
+        ("on delete set default", json!("a-2")),
+    ] {
+        let (stage, first, second) = family(foreign_key, 3).await;
+        stage
+            .sql("alter table contact alter column account_external_id set default 'a-2'")
+            .await;
+        let ids: Vec<String> = (1..=3)
+            .map(|n| stage.org.id_of("Contact", &format!("c-{n}")).unwrap())
+            .collect();
+        // One contact is moved, and one is deleted, before the events are read.
+        stage.org.update(&ids[0], json!({"AccountId": second}));
+        stage.org.delete(&first);
+        stage.org.delete(&ids[1]);
+        stage.capture_salesforce().await;
+        stage.apply("Account").await;
+        let held = "select account_external_id from contact where external_id = 'c-3'";
+        assert_eq!(stage.one(held).await, left, "{foreign_key}");
+        stage.drain().await;
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new(), "{foreign_key}");
+        assert_eq!(open_letters(&stage).await, json!(0), "{foreign_key}");
+        // Salesforce cleared the lookup of the third, which no edit in Postgres undoes.
+        assert_eq!(stage.org.value(&ids[2], "AccountId"), None, "{foreign_key}");
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn table_that_references_itself_loses_no_live_row() {
+    for foreign_key in ["on delete cascade", "on delete set null", ""] {
+        let stage = Stage::open().await;
+        stage
+            .sql(&format!(
+                "alter table account add foreign key (parent_external_id) references account (external_id) {foreign_key};
+                insert into account (external_id, name, parent_external_id)
+                    values ('a-1', 'Ada', null), ('a-2', 'Bob', 'a-1'), ('a-3', 'Eve', 'a-2')"
+            ))
+            .await;
+        stage.drain().await;
+        stage.assert_equal().await;
+        let ids = ["a-1", "a-2"].map(|key| stage.org.id_of("Account", key).unwrap());
+        stage.org.delete(&ids[0]);
+        stage.org.delete(&ids[1]);
+        for _ in 0..4 {
+            stage.drain().await;
+            stage.make_due().await;
+        }
+        assert_eq!(
+            stage.rows("select external_id, parent_external_id as parent from account").await,
+            [json!({"external_id": "a-3", "parent": null})],
+            "{foreign_key}"
+        );
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn children_follow_the_rename_of_their_parent() {
+    for foreign_key in ["on update cascade", "on update set null", "none"] {
+        let (stage, first, _) = family("on update cascade", 3).await;
+        stage.sql("alter table contact drop constraint of_account").await;
+        if foreign_key != "none" {
+            stage
+                .sql(&format!(
+                    "alter table contact add foreign key (account_external_id) references account (external_id) {foreign_key}"
+                ))
+                .await;
+        }
+        stage.org.update(&first, json!({"External_Id__c": "a-9"}));
+        stage.drain().await;
+        assert_eq!(
+            parents(&stage).await,
+            [json!({"parent": "a-9", "count": 3})],
+            "{foreign_key}"
+        );
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn children_follow_a_rename_made_in_postgres() {
+    let (stage, first, _) = family("on update cascade", 3).await;
+    stage.sql("alter table contact drop constraint of_account").await;
+    stage.sql("update account set external_id = 'a-9' where external_id = 'a-1'").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&first, "External_Id__c").as_deref(), Some("a-9"));
+    assert_eq!(
+        parents(&stage).await,
+        [json!({"parent": "a-9", "count": 3})]
+    );
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn child_of_a_renamed_parent_is_deleted_without_a_conflict() {
+    let (stage, first, _) = family("on update cascade", 1).await;
+    let contact = stage.org.id_of("Contact", "c-1").unwrap();
+    stage.org.update(&first, json!({"External_Id__c": "a-9"}));
+    stage.org.delete(&contact);
+    stage.drain().await;
+    assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+    assert_eq!(stage.one("select count(*) from contact").await, json!(0));
+    stage.assert_equal().await;
+}
