@@ -1,7 +1,7 @@
 -- Observations: the outbox, the journal, and the events that were already recorded.
 
 -- Written inside users' transactions, so an insert must not fail or wait: one table without partitions,
--- no constraint except the key, no foreign key. Capture deletes the rows that it takes.
+-- no constraint, no foreign key. Capture deletes the rows that it takes.
 create table syncline.sync_outbox (
     outbox_id bigint generated always as identity,
     tenant text,
@@ -17,15 +17,26 @@ create table syncline.sync_outbox (
     tombstone boolean,
     cursor text,
     xid bigint,
-    changed_at timestamptz,
-    constraint sync_outbox_pkey primary key (outbox_id)
+    changed_at timestamptz
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
+-- A replica that takes over may number rows from 1 again: so ids are in no constraint, which would refuse the
+-- users' own writes.
+create index sync_outbox_id_idx
+    on syncline.sync_outbox (outbox_id);
+
+-- Without a key, replication needs the whole row to delete it.
+alter table syncline.sync_outbox replica identity full;
+
 -- Renames that are not captured yet: if a row is absent under its known external id, it may just have been
--- renamed. That does not count as a delete.
+-- renamed, which does not count as a delete; and a row under that external id may be another record's.
 create index sync_outbox_renamed_idx
     on syncline.sync_outbox (tenant, object, old_external_id)
+    where old_external_id is not null;
+
+create index sync_outbox_renamed_to_idx
+    on syncline.sync_outbox (tenant, object, external_id)
     where old_external_id is not null;
 
 -- Append-only evidence of observations and decisions, by day. Only the id is unique: sync_seen removes

@@ -152,12 +152,18 @@ impl<'a> ObjectPlanner<'a> {
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
         awaits.extend(refused_parents(observed));
+        let intent = self
+            .intent(lease, &plan, &withheld)
+            .map_err(LeaseEnd::Park)?;
         Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
-            intent: self
-                .intent(lease, &plan, &withheld)
-                .map_err(LeaseEnd::Park)?,
+            intent: match intent {
+                Some(intent) if observed.external_id_held => {
+                    Some(self.exchange_external_id(lease, observed, intent)?)
+                }
+                intent => intent,
+            },
             plan,
             facts,
             rules: Arc::clone(&self.rules),
@@ -306,6 +312,39 @@ impl<'a> ObjectPlanner<'a> {
         }))
     }
 
+    /// Records that exchange their external ids in Salesforce first give up their own: it is cleared, and the next
+    /// write sends the new one. Other fields are sent at once.
+    fn exchange_external_id(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+        mut intent: Intent,
+    ) -> Result<Intent, LeaseEnd> {
+        let field = &self.mapped.sync.external_id.field;
+        let schema = self.mapped.schema.fields.get(field);
+        let sent = match (intent.action, intent.fields.get(field)) {
+            (WriteAction::Update, Some(Value::Text(sent))) => sent.clone(),
+            (WriteAction::Update, Some(sent @ Value::Number(_))) => sent.to_json().to_string(),
+            (WriteAction::Update | WriteAction::Create | WriteAction::Delete, _) => {
+                return Ok(intent);
+            }
+        };
+        if !schema.is_some_and(|schema| schema.nillable) {
+            return Ok(intent);
+        }
+        let there = observed.known.link.remote_state.fields.get(field);
+        if there.is_some_and(|there| there.value != Value::Null) {
+            intent.fields.insert(field.clone(), Value::Null);
+            return Ok(intent);
+        }
+        let reason = "another record still has its external id in Salesforce";
+        match wait(lease, Obstacle::ValueTaken, reason) {
+            Some(end) => Err(end.awaiting(vec![sent])),
+            // Salesforce names the record that has it.
+            None => Ok(intent),
+        }
+    }
+
     fn mapped_field(&self, id: FieldId) -> Option<&MappedField> {
         self.fields.iter().find(|field| field.id == id)
     }
@@ -407,6 +446,8 @@ impl RecordPlanner for ObjectPlanner<'_> {
             })
             .collect();
         let holds = row_content(&self.fields, returned).values;
+        let mut base = base;
+        base.extend(self.defaults(plan, write, &holds));
         PostgresSettlement {
             base,
             altered: self.is_altered(observed, (plan, write), &holds),
@@ -415,6 +456,27 @@ impl RecordPlanner for ObjectPlanner<'_> {
 }
 
 impl ObjectPlanner<'_> {
+    /// Returns the values that a new row has instead of those that Postgres refuses: they are no edits.
+    fn defaults(
+        &self,
+        plan: &RecordPlan,
+        write: &PlannedPostgres,
+        holds: &FieldMap<FieldId, Value>,
+    ) -> Payload {
+        let SideWrite::Create(values) = &plan.to_postgres else {
+            return Payload::new();
+        };
+        let left_out = values
+            .keys()
+            .filter(|field| !self.was_sent(**field, write));
+        left_out
+            .filter_map(|field| {
+                let name = self.mapping().name(*field).clone();
+                Some((name, holds.get(field)?.clone()))
+            })
+            .collect()
+    }
+
     /// Returns false if the field's column was left out of the write because Postgres refuses its value.
     fn was_sent(&self, field: FieldId, write: &PlannedPostgres) -> bool {
         write.columns().is_none_or(|columns| {
@@ -441,7 +503,11 @@ impl ObjectPlanner<'_> {
             .map(|row| row_content(&self.fields, row).values)
             .unwrap_or_default();
         holds.iter().any(|(field, withheld)| {
-            let sent = expected.get(field).filter(|_| self.was_sent(*field, write));
+            let planned = expected.get(field);
+            let sent = planned.filter(|_| self.was_sent(*field, write));
+            if created && planned.is_some() && sent.is_none() {
+                return false;
+            }
             let wanted = sent.or_else(|| before.get(field));
             match wanted {
                 Some(wanted) => wanted != withheld,

@@ -44,6 +44,7 @@ mod running;
 mod stage;
 mod stored_values;
 mod streams;
+mod swapped_keys;
 mod unreadable_records;
 mod unseen_edits;
 mod unseen_fields;

@@ -52,7 +52,8 @@ pub(crate) struct FoundRows {
     pub(crate) rows: BTreeMap<RecordId, Vec<PostgresRow>>,
     /// Records of which another transaction has locked a row.
     pub(crate) locked_elsewhere: BTreeSet<RecordId>,
-    /// Records without a row, because their row was renamed by a change that is not captured yet.
+    /// Records whose row has got or lost their external id by a change that is not captured yet: the row that
+    /// has it now may be another record's.
     pub(crate) being_renamed: BTreeSet<RecordId>,
 }
 
@@ -91,12 +92,8 @@ pub(crate) async fn read_rows(
             found.locked_elsewhere.insert(*record);
         }
     }
-    let missing: Vec<&Spelling> = spellings
-        .iter()
-        .filter(|spelling| !found.rows.contains_key(&spelling.record_id))
-        .collect();
-    if locking == Locking::Lock && !missing.is_empty() {
-        found.being_renamed = being_renamed(tx, mapped, &missing).await?;
+    if locking == Locking::Lock && !spellings.is_empty() {
+        found.being_renamed = being_renamed(tx, mapped, &spellings).await?;
     }
     Ok(found)
 }
@@ -268,26 +265,38 @@ fn add_rows(found: &mut FoundRows, rows: Vec<RowRow>) {
     }
 }
 
-/// Returns the records whose row was renamed by a change that waits in the outbox. The rename and its outbox
-/// row were committed together. So a transaction that does not find the row by its old external id finds the
-/// outbox row, until capture has renamed the record.
+/// Returns the records whose external id a row got or lost by a change that waits in the outbox. The rename and its
+/// outbox row were committed together. So a transaction that finds the row by its new external id, or not by its
+/// old one, finds the outbox row, until capture has renamed the record.
 async fn being_renamed(
     tx: &mut Tx,
     mapped: &MappedObject,
-    missing: &[&Spelling],
+    spellings: &[Spelling],
 ) -> Result<BTreeSet<RecordId>, StoreError> {
     let rows: Vec<Uuid> = tx
         .values(
             "looking for renames that wait",
             sqlx::query_scalar(
-                "select wanted.\"syncline record\"
-                from jsonb_to_recordset($1) as wanted (\"syncline record\" uuid, \"syncline key\" text)
+                "with wanted as materialized (
+                    select *
+                    from jsonb_to_recordset($1) as wanted (\"syncline record\" uuid, \"syncline key\" text)
+                )
+                select wanted.\"syncline record\"
+                from wanted
                 join syncline.sync_outbox as renamed
                     on renamed.tenant = $2
                     and renamed.object = $3
-                    and renamed.old_external_id = wanted.\"syncline key\"",
+                    and renamed.old_external_id = wanted.\"syncline key\"
+                union
+                select wanted.\"syncline record\"
+                from wanted
+                join syncline.sync_outbox as renamed
+                    on renamed.tenant = $2
+                    and renamed.object = $3
+                    and renamed.external_id = wanted.\"syncline key\"
+                where renamed.old_external_id is not null",
             )
-            .bind(recordset(missing))
+            .bind(recordset(spellings))
             .bind(mapped.tenant.as_str())
             .bind(mapped.sync.object.as_str()),
         )

@@ -63,25 +63,23 @@ pub(super) async fn check_children(
         .map(|place| (records[*place].lease.record_id, *place))
         .collect();
     let mut blocked: BTreeSet<RecordId> = BTreeSet::new();
+    let mut along: Vec<(RecordId, RecordId)> = Vec::new();
     for row in found {
         let reference = &references[row.reference];
         let own = row.external_id.as_deref().filter(|_| reference.is_within(shape));
-        let own = own.and_then(|id| written.get(id));
-        let blocks = match (reference.on_delete, own) {
-            // It goes in the same statement.
-            (_, Some(OwnWrite::Delete)) => false,
-            (_, Some(OwnWrite::Other)) => true,
-            (Effect::Refuses | Effect::Cascades, None) => true,
-            (Effect::Replaces, None) => reference.refuses_null,
-        };
+        let own = own.and_then(|id| written.get(id)).copied();
         let children = &mut records[places[&row.record_id]].children;
-        if blocks {
-            blocked.insert(row.record_id);
-            children.blocking.extend(child(reference, row));
-        } else if own.is_none() {
-            children.changed.extend(child(reference, row));
+        match (own, reference.on_delete, reference.refuses_null) {
+            // It goes in the same statement, unless it must wait itself.
+            (Some(OwnWrite::Delete(child)), _, _) => along.push((row.record_id, child)),
+            (None, Effect::Replaces, false) => children.changed.extend(child(reference, row)),
+            (Some(OwnWrite::Other), _, _) | (None, _, _) => {
+                blocked.insert(row.record_id);
+                children.blocking.extend(child(reference, row));
+            }
         }
     }
+    block_chains(&mut blocked, &along);
     for record in blocked {
         let record = &mut records[places[&record]];
         record.children.changed.clear();
@@ -94,6 +92,19 @@ pub(super) async fn check_children(
         children.changed.extend(child(reference, row));
     }
     Ok(())
+}
+
+/// A row whose child waits waits, too: else the foreign keys between them would remove the child and what it waits
+/// for.
+fn block_chains(blocked: &mut BTreeSet<RecordId>, along: &[(RecordId, RecordId)]) {
+    let mut waiting: Vec<RecordId> = blocked.iter().copied().collect();
+    while let Some(child) = waiting.pop() {
+        for (parent, _) in along.iter().filter(|(_, of)| *of == child) {
+            if blocked.insert(*parent) {
+                waiting.push(*parent);
+            }
+        }
+    }
 }
 
 async fn find(
@@ -125,7 +136,7 @@ async fn find(
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OwnWrite {
-    Delete,
+    Delete(RecordId),
     Other,
 }
 
@@ -135,7 +146,7 @@ fn written(records: &[LeasedRecord], batch: &[usize]) -> BTreeMap<String, OwnWri
         record.row_write()?;
         let row = record.observed.rows.first()?;
         let write = match record.deletes_row() {
-            true => OwnWrite::Delete,
+            true => OwnWrite::Delete(record.lease.record_id),
             false => OwnWrite::Other,
         };
         Some((row.external_id.as_ref()?.trim().to_owned(), write))

@@ -1,9 +1,12 @@
 //! A leased record while it is planned and written: what is known of it, its plan, and what became of its row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
 
 use crate::model::ids::RecordId;
 use crate::model::intent::{Intent, WriteAction};
+use crate::model::value::Value;
 use crate::planner::policy::{Cause, Obstacle};
 use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
@@ -13,13 +16,13 @@ use crate::store::mapped_table::fit::fit_columns;
 use crate::store::mapped_table::keys::RowChange;
 use crate::store::mapped_table::read::FoundRows;
 use crate::store::mapped_table::rejected_columns::Rejected;
-use crate::store::mapped_table::shape::TableShape;
+use crate::store::mapped_table::shape::{TableShape, key_form};
 use crate::store::mapped_table::write::{RowOutcome, RowWrite};
 use crate::store::operations::children::Children;
 use crate::store::operations::parents::{parents_of, remote_parents};
 use crate::store::operations::refused_row::{park_reason, refused_row, shortly};
 use crate::store::tables::intent::{live_intents, refused_values};
-use crate::store::tables::link::{lock_records, resolve_parents};
+use crate::store::tables::link::{KnownRecord, lock_records, resolve_parents};
 use crate::store::tables::task::{LeaseTime, lock_leased_tasks};
 use crate::store::transaction::Tx;
 
@@ -51,6 +54,7 @@ pub(super) async fn load_leased(
     let mut refused = refused_values(tx, leases).await?;
     let pointed = remote_parents(mapped, &known);
     let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
+    let held = held_external_ids(tx, mapped, &known).await?;
     let leases: BTreeMap<RecordId, &LeasedTask> = leases
         .iter()
         .filter(|lease| standing.contains_key(&(lease.record_id, lease.token)))
@@ -71,6 +75,7 @@ pub(super) async fn load_leased(
                     rows: Vec::new(),
                     row_locked: false,
                     parents: parents_of(mapped, &known, &parents),
+                    external_id_held: held.contains(&lease.record_id),
                     clock_skew_ms,
                     refused: refused.remove(&lease.record_id).unwrap_or_default(),
                     known,
@@ -83,6 +88,59 @@ pub(super) async fn load_leased(
             })
         })
         .collect())
+}
+
+/// Returns the records that were renamed in Postgres and whose external id another record still has in Salesforce,
+/// which was renamed, too.
+async fn held_external_ids(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    known: &[KnownRecord],
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let field = &mapped.sync.external_id.field;
+    let form = key_form(mapped);
+    let renamed = known.iter().map(|known| &known.link).filter(|link| {
+        let there = link.remote_state.fields.get(field).map(|seen| &seen.value);
+        let canonical = match there {
+            Some(Value::Text(text)) => form.canonical(text).ok(),
+            Some(Value::Number(number)) => form.canonical(&number.to_string()).ok(),
+            Some(Value::Null | Value::Boolean(_)) | None => None,
+        };
+        link.salesforce_id.is_some()
+            && there.is_some()
+            && canonical.as_ref() != Some(&link.canonical_id)
+    });
+    let (ids, external_ids): (Vec<Uuid>, Vec<&str>) = renamed
+        .map(|link| (link.record_id.0, link.external_id.as_str()))
+        .unzip();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let held: Vec<Uuid> = tx
+        .values(
+            "looking for external ids that are still held",
+            sqlx::query_scalar(
+                "select wanted.record_id
+                from unnest($3::uuid[], $4::text[]) as wanted (record_id, external_id)
+                join syncline.sync_link_alias as former
+                    on former.tenant = $1
+                    and former.object = $2
+                    and former.kind = 'external_id'
+                    and former.value = wanted.external_id
+                    and not former.is_current
+                    and former.record_id <> wanted.record_id
+                join syncline.sync_link as holder on holder.record_id = former.record_id
+                where holder.remote_state ->> 'presence' = 'present'
+                and holder.remote_state -> 'fields' -> $5 ->> 'value' = wanted.external_id",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(ids)
+            .bind(external_ids)
+            .bind(field.as_str()),
+        )
+        .await?;
+    Ok(held.into_iter().map(RecordId).collect())
 }
 
 impl LeasedRecord {

@@ -132,9 +132,8 @@ impl Writing<'_> {
             }
             Err(RowError::Refused(mut refusal)) => {
                 tx.back().await?;
-                // Postgres reports the same error for both ends of a foreign key.
-                if let ([record], RefusalKind::ParentMissing) = (records, refusal.kind)
-                    && self.records[*record].deletes_row()
+                if refusal.kind == RefusalKind::ParentMissing
+                    && self.is_still_referenced(records, &refusal)
                 {
                     refusal.kind = RefusalKind::StillReferenced;
                 }
@@ -142,6 +141,15 @@ impl Writing<'_> {
             }
             Err(RowError::Store(error)) => Err(error),
         }
+    }
+
+    /// Postgres reports the same error for both ends of a foreign key.
+    fn is_still_referenced(&self, records: &[usize], refusal: &RowRefusal) -> bool {
+        let mut references = self.references.iter().flatten();
+        let from_elsewhere = references.any(|reference| {
+            !reference.is_within(self.shape) && refusal.place.as_ref() == Some(&reference.name)
+        });
+        from_elsewhere || matches!(records, [record] if self.records[*record].deletes_row())
     }
 
     async fn plan_and_write(

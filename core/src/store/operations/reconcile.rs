@@ -103,6 +103,7 @@ impl ReconcileStore for PgStore {
                     rows: found.rows.remove(&record_id).unwrap_or_default(),
                     row_locked: false,
                     parents: parents_of(mapped, &known, &parents),
+                    external_id_held: false,
                     clock_skew_ms,
                     refused: Vec::new(),
                     known,

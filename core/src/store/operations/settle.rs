@@ -187,7 +187,7 @@ struct BatchWrites {
     lost: Vec<NewDiscardedValue>,
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
-    /// External ids and Salesforce ids that exist in Salesforce from now on.
+    /// External ids and Salesforce ids that exist in Salesforce from now on, and external ids that are free there.
     arrived: Vec<String>,
 }
 
@@ -285,14 +285,25 @@ impl Settling<'_> {
             salesforce_id,
             &self.parents,
         );
+        let field = &self.mapped.sync.external_id.field;
+        let before = known.link.remote_state.fields.get(field);
+        let given_up = match (intent.fields.get(field), before.map(|seen| seen.value.clone())) {
+            (Some(_), Some(Value::Text(before))) => Some(before),
+            (Some(_) | None, _) => None,
+        };
+        // Another record may take it now.
+        self.writes.arrived.extend(given_up);
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
+        let cleared = intent.fields.get(field) == Some(&Value::Null);
+        if cleared {
+            known.link.base.remove(field);
+        }
         match intent.action {
             WriteAction::Delete => end_agreement(&mut known),
             WriteAction::Create | WriteAction::Update => {
                 known.link.agreed |= settled.agreed;
                 known.link.salesforce_id = Some(salesforce_id.clone());
-                let field = &self.mapped.sync.external_id.field;
                 known.generated &= !intent.fields.contains_key(field);
                 if intent.action == WriteAction::Create {
                     self.writes.arrived.push(known.link.external_id.clone());
@@ -316,7 +327,8 @@ impl Settling<'_> {
             );
         self.writes.links.push(known);
         self.set_state(intent, settled.state);
-        LeaseEnd::Done { again: false }
+        // An external id that was cleared for an exchange is written next.
+        LeaseEnd::Done { again: cleared }
     }
 
     fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {

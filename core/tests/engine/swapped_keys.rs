@@ -1,0 +1,85 @@
+//! Two records exchange their external ids.
+
+use serde_json::{Value as Json, json};
+
+use crate::stage::Stage;
+
+/// Swaps the external ids of the two rows in one transaction.
+const SWAP: &str = "begin;
+    update account set external_id = 'swap' where external_id = 'a-1';
+    update account set external_id = 'a-1' where external_id = 'a-2';
+    update account set external_id = 'a-2' where external_id = 'swap';
+    commit";
+
+/// Two accounts in step. Returns their Salesforce ids.
+async fn two() -> (Stage, String, String) {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1'), ('a-2', 'Bob', '2')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let id = |key| stage.org.id_of("Account", key).unwrap();
+    let (ada, bob) = (id("a-1"), id("a-2"));
+    (stage, ada, bob)
+}
+
+async fn names(stage: &Stage) -> Vec<Json> {
+    stage
+        .rows("select external_id, name from account order by name")
+        .await
+}
+
+#[tokio::test]
+async fn values_go_to_no_row_that_another_record_has_now() {
+    let (stage, ada, _) = two().await;
+    stage.org.update(&ada, json!({"Phone": "9"}));
+    stage.capture_salesforce().await;
+    // The record is planned before its row's new external id is captured.
+    stage.sql(SWAP).await;
+    stage.apply("Account").await;
+    let phones = "select name, phone from account order by name";
+    assert_eq!(
+        stage.rows(phones).await,
+        [json!({"name": "Ada", "phone": "1"}), json!({"name": "Bob", "phone": "2"})]
+    );
+    stage.make_due().await;
+    stage.drain().await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(
+        stage.rows(phones).await,
+        [json!({"name": "Ada", "phone": "9"}), json!({"name": "Bob", "phone": "2"})]
+    );
+}
+
+#[tokio::test]
+async fn swapped_external_ids_reach_salesforce_in_two_steps() {
+    let (stage, ada, bob) = two().await;
+    let before = stage.org.writing_calls();
+    stage.sql("update account set phone = '7' where external_id = 'a-1'").await;
+    stage.sql(SWAP).await;
+    stage.drain().await;
+    assert_eq!(
+        names(&stage).await,
+        [json!({"external_id": "a-2", "name": "Ada"}), json!({"external_id": "a-1", "name": "Bob"})]
+    );
+    assert_eq!(stage.org.value(&ada, "External_Id__c").as_deref(), Some("a-2"));
+    assert_eq!(stage.org.value(&bob, "External_Id__c").as_deref(), Some("a-1"));
+    assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("7"));
+    assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+    stage.assert_equal().await;
+    let writes = stage.org.writing_calls() - before;
+    assert!(writes <= 4, "{writes} writes");
+}
+
+#[tokio::test]
+async fn external_ids_that_move_along_a_chain_all_arrive() {
+    let (stage, ada, bob) = two().await;
+    stage.sql("update account set external_id = 'a-3' where external_id = 'a-2'").await;
+    stage.sql("update account set external_id = 'a-2' where external_id = 'a-1'").await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&ada, "External_Id__c").as_deref(), Some("a-2"));
+    assert_eq!(stage.org.value(&bob, "External_Id__c").as_deref(), Some("a-3"));
+    stage.assert_equal().await;
+}
