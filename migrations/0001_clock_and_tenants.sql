@@ -176,3 +176,16 @@ create table syncline.sync_delete (
 
 create index sync_delete_deleted_at_idx
     on syncline.sync_delete (tenant, object, deleted_at);
+
+-- Values that were cleared within the last hour without approval, one row a record and field.
+create table syncline.sync_clear (
+    record_id uuid not null,
+    field text not null,
+    tenant text not null,
+    object text not null,
+    cleared_at timestamptz not null default syncline.clock(),
+    constraint sync_clear_pkey primary key (record_id, field)
+);
+
+create index sync_clear_cleared_at_idx
+    on syncline.sync_clear (tenant, object, cleared_at);

@@ -30,6 +30,11 @@
 -- table sync_checkpoint.captured_at timestamp with time zone
 -- table sync_checkpoint.read_at timestamp with time zone
 -- table sync_checkpoint.updated_at timestamp with time zone not null default syncline.clock()
+-- table sync_clear.record_id uuid not null
+-- table sync_clear.field text not null
+-- table sync_clear.tenant text not null
+-- table sync_clear.object text not null
+-- table sync_clear.cleared_at timestamp with time zone not null default syncline.clock()
 -- table sync_comparison.tenant text not null
 -- table sync_comparison.object text not null
 -- table sync_comparison.compared bigint not null
@@ -224,6 +229,7 @@
 -- constraint engine_tx_pkey on engine_tx PRIMARY KEY (xid)
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
+-- constraint sync_clear_pkey on sync_clear PRIMARY KEY (record_id, field)
 -- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object)
 -- constraint sync_conflict_pkey on sync_conflict PRIMARY KEY (conflict_id)
 -- constraint sync_conflict_record_id_fkey on sync_conflict FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
@@ -247,7 +253,6 @@
 -- constraint sync_link_alias_pkey on sync_link_alias PRIMARY KEY (alias_id)
 -- constraint sync_link_alias_record_id_fkey on sync_link_alias FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_outage_pkey on sync_outage PRIMARY KEY (tenant)
--- constraint sync_outbox_pkey on sync_outbox PRIMARY KEY (outbox_id)
 -- constraint sync_rules_pkey on sync_rules PRIMARY KEY (rules_hash)
 -- constraint sync_schema_pkey on sync_schema PRIMARY KEY (tenant, object)
 -- constraint sync_seen_pkey on sync_seen PRIMARY KEY (tenant, org_epoch, stream, cursor, object, record, ordinal)
@@ -260,6 +265,8 @@
 -- CREATE UNIQUE INDEX engine_tx_pkey ON syncline.engine_tx USING btree (xid)
 -- CREATE UNIQUE INDEX sync_capture_pkey ON syncline.sync_capture USING btree (tenant, object)
 -- CREATE UNIQUE INDEX sync_checkpoint_pkey ON syncline.sync_checkpoint USING btree (tenant, stream)
+-- CREATE INDEX sync_clear_cleared_at_idx ON syncline.sync_clear USING btree (tenant, object, cleared_at)
+-- CREATE UNIQUE INDEX sync_clear_pkey ON syncline.sync_clear USING btree (record_id, field)
 -- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object)
 -- CREATE INDEX sync_conflict_closed_idx ON syncline.sync_conflict USING btree (closed_at) WHERE (state <> 'open'::text)
 -- CREATE INDEX sync_conflict_inbox_idx ON syncline.sync_conflict USING btree (tenant, object, conflict_id) WHERE (state = 'open'::text)
@@ -296,8 +303,9 @@
 -- CREATE UNIQUE INDEX sync_link_alias_current_key ON syncline.sync_link_alias USING btree (value, kind, object, tenant) WHERE is_current
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
 -- CREATE UNIQUE INDEX sync_outage_pkey ON syncline.sync_outage USING btree (tenant)
+-- CREATE INDEX sync_outbox_id_idx ON syncline.sync_outbox USING btree (outbox_id)
 -- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
--- CREATE UNIQUE INDEX sync_outbox_pkey ON syncline.sync_outbox USING btree (outbox_id)
+-- CREATE INDEX sync_outbox_renamed_to_idx ON syncline.sync_outbox USING btree (tenant, object, external_id) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
 -- CREATE UNIQUE INDEX sync_schema_pkey ON syncline.sync_schema USING btree (tenant, object)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)

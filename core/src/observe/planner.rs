@@ -152,18 +152,12 @@ impl<'a> ObjectPlanner<'a> {
         let mut withheld = self.withheld(observed, &plan, &invalid);
         withheld.extend(unreadable);
         awaits.extend(refused_parents(observed));
-        let intent = self
-            .intent(lease, &plan, &withheld)
-            .map_err(LeaseEnd::Park)?;
+        let intent = self.intent(lease, &plan, &withheld);
+        let intent = intent.map_err(LeaseEnd::Park)?;
         Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
-            intent: match intent {
-                Some(intent) if observed.external_id_held => {
-                    Some(self.exchange_external_id(lease, observed, intent)?)
-                }
-                intent => intent,
-            },
+            intent: self.exchange_external_id(lease, observed, intent)?,
             plan,
             facts,
             rules: Arc::clone(&self.rules),
@@ -318,30 +312,34 @@ impl<'a> ObjectPlanner<'a> {
         &self,
         lease: &LeasedTask,
         observed: &ObservedRecord,
-        mut intent: Intent,
-    ) -> Result<Intent, LeaseEnd> {
+        intent: Option<Intent>,
+    ) -> Result<Option<Intent>, LeaseEnd> {
+        let mut intent = match intent {
+            Some(intent) if observed.external_id_held => intent,
+            intent => return Ok(intent),
+        };
         let field = &self.mapped.sync.external_id.field;
         let schema = self.mapped.schema.fields.get(field);
         let sent = match (intent.action, intent.fields.get(field)) {
             (WriteAction::Update, Some(Value::Text(sent))) => sent.clone(),
             (WriteAction::Update, Some(sent @ Value::Number(_))) => sent.to_json().to_string(),
             (WriteAction::Update | WriteAction::Create | WriteAction::Delete, _) => {
-                return Ok(intent);
+                return Ok(Some(intent));
             }
         };
         if !schema.is_some_and(|schema| schema.nillable) {
-            return Ok(intent);
+            return Ok(Some(intent));
         }
         let there = observed.known.link.remote_state.fields.get(field);
         if there.is_some_and(|there| there.value != Value::Null) {
             intent.fields.insert(field.clone(), Value::Null);
-            return Ok(intent);
+            return Ok(Some(intent));
         }
         let reason = "another record still has its external id in Salesforce";
         match wait(lease, Obstacle::ValueTaken, reason) {
             Some(end) => Err(end.awaiting(vec![sent])),
             // Salesforce names the record that has it.
-            None => Ok(intent),
+            None => Ok(Some(intent)),
         }
     }
 
@@ -466,9 +464,7 @@ impl ObjectPlanner<'_> {
         let SideWrite::Create(values) = &plan.to_postgres else {
             return Payload::new();
         };
-        let left_out = values
-            .keys()
-            .filter(|field| !self.was_sent(**field, write));
+        let left_out = values.keys().filter(|field| !self.was_sent(**field, write));
         left_out
             .filter_map(|field| {
                 let name = self.mapping().name(*field).clone();

@@ -3,6 +3,7 @@
 pub(crate) mod alias;
 pub(crate) mod capture;
 pub(crate) mod checkpoint;
+pub(crate) mod clear_guard;
 pub(crate) mod comparison;
 pub(crate) mod conflict;
 pub(crate) mod control;

@@ -248,3 +248,46 @@ async fn row_is_inserted_without_the_columns_the_table_refuses() {
     stage.drain().await;
     stage.assert_equal().await;
 }
+
+#[tokio::test]
+async fn default_instead_of_a_refused_value_is_no_edit() {
+    for default in [
+        "default 'none'",
+        "default 'none', alter column phone set not null",
+    ] {
+        let stage = Stage::open().await;
+        stage
+            .sql(&format!(
+                "create type phone_kind as enum ('none', 'mobile');
+                alter table account alter column phone type phone_kind using phone::phone_kind;
+                alter table account alter column phone set {default}"
+            ))
+            .await;
+        stage.drain().await;
+        let id = stage.org.insert(
+            "Account",
+            json!({"Name": "Ada", "Phone": "satellite", "External_Id__c": "a-1"}),
+        );
+        stage.drain().await;
+        let row = stage.rows("select name, phone from account").await;
+        assert_eq!(row, [json!({"name": "Ada", "phone": "none"})]);
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+        assert_eq!(dead_letters(&stage).await, ["invalid_value of Phone"]);
+
+        stage.sql("update account set name = 'Ada Ltd'").await;
+        stage.drain().await;
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+        assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Ada Ltd"));
+        assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("satellite"));
+
+        stage
+            .sql("alter type phone_kind add value 'satellite'")
+            .await;
+        let dead_letter = stage.store.dead_letters(&stage.tenant, None, 1).await;
+        let dead_letter = dead_letter.unwrap()[0].dead_letter_id;
+        let replayed = stage.store.replay_dead_letter(&stage.tenant, dead_letter);
+        assert!(replayed.await.unwrap());
+        stage.drain().await;
+        stage.assert_equal().await;
+    }
+}

@@ -36,7 +36,11 @@ async fn open_letters(stage: &Stage) -> Json {
 
 #[tokio::test]
 async fn merge_repoints_children_before_the_loser_goes() {
-    for foreign_key in ["on delete cascade", "on delete restrict", "on delete set null"] {
+    for foreign_key in [
+        "on delete cascade",
+        "on delete restrict",
+        "on delete set null",
+    ] {
         let (stage, first, second) = family(foreign_key, 40).await;
         stage.org.merge(&second, &first);
         stage.drain().await;
@@ -88,10 +92,7 @@ async fn cascade_through_an_unmapped_table_waits_for_children() {
     stage.drain().await;
     assert_eq!(stage.one("select count(*) from contact").await, json!(1));
     assert_eq!(stage.one("select count(*) from account").await, json!(2));
-    assert_eq!(
-        stage.tasks().await[0]["code"],
-        json!("waits_for_children")
-    );
+    assert_eq!(stage.tasks().await[0]["code"], json!("waits_for_children"));
 
     stage.sql("update contact set membership = null").await;
     stage.make_due().await;
@@ -153,7 +154,9 @@ async fn table_that_references_itself_loses_no_live_row() {
             stage.make_due().await;
         }
         assert_eq!(
-            stage.rows("select external_id, parent_external_id as parent from account").await,
+            stage
+                .rows("select external_id, parent_external_id as parent from account")
+                .await,
             [json!({"external_id": "a-3", "parent": null})],
             "{foreign_key}"
         );
@@ -165,7 +168,9 @@ async fn table_that_references_itself_loses_no_live_row() {
 async fn children_follow_the_rename_of_their_parent() {
     for foreign_key in ["on update cascade", "on update set null", "none"] {
         let (stage, first, _) = family("on update cascade", 3).await;
-        stage.sql("alter table contact drop constraint of_account").await;
+        stage
+            .sql("alter table contact drop constraint of_account")
+            .await;
         if foreign_key != "none" {
             stage
                 .sql(&format!(
@@ -188,10 +193,17 @@ async fn children_follow_the_rename_of_their_parent() {
 #[tokio::test]
 async fn children_follow_a_rename_made_in_postgres() {
     let (stage, first, _) = family("on update cascade", 3).await;
-    stage.sql("alter table contact drop constraint of_account").await;
-    stage.sql("update account set external_id = 'a-9' where external_id = 'a-1'").await;
+    stage
+        .sql("alter table contact drop constraint of_account")
+        .await;
+    stage
+        .sql("update account set external_id = 'a-9' where external_id = 'a-1'")
+        .await;
     stage.drain().await;
-    assert_eq!(stage.org.value(&first, "External_Id__c").as_deref(), Some("a-9"));
+    assert_eq!(
+        stage.org.value(&first, "External_Id__c").as_deref(),
+        Some("a-9")
+    );
     assert_eq!(
         parents(&stage).await,
         [json!({"parent": "a-9", "count": 3})]

@@ -11,6 +11,7 @@ mod both_sides;
 mod cascades;
 mod check_tables;
 mod checking;
+mod cleared_values;
 mod column_types;
 mod compounds;
 mod connections;

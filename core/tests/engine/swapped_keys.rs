@@ -41,7 +41,10 @@ async fn values_go_to_no_row_that_another_record_has_now() {
     let phones = "select name, phone from account order by name";
     assert_eq!(
         stage.rows(phones).await,
-        [json!({"name": "Ada", "phone": "1"}), json!({"name": "Bob", "phone": "2"})]
+        [
+            json!({"name": "Ada", "phone": "1"}),
+            json!({"name": "Bob", "phone": "2"})
+        ]
     );
     stage.make_due().await;
     stage.drain().await;
@@ -49,7 +52,10 @@ async fn values_go_to_no_row_that_another_record_has_now() {
     stage.drain().await;
     assert_eq!(
         stage.rows(phones).await,
-        [json!({"name": "Ada", "phone": "9"}), json!({"name": "Bob", "phone": "2"})]
+        [
+            json!({"name": "Ada", "phone": "9"}),
+            json!({"name": "Bob", "phone": "2"})
+        ]
     );
 }
 
@@ -57,15 +63,26 @@ async fn values_go_to_no_row_that_another_record_has_now() {
 async fn swapped_external_ids_reach_salesforce_in_two_steps() {
     let (stage, ada, bob) = two().await;
     let before = stage.org.writing_calls();
-    stage.sql("update account set phone = '7' where external_id = 'a-1'").await;
+    stage
+        .sql("update account set phone = '7' where external_id = 'a-1'")
+        .await;
     stage.sql(SWAP).await;
     stage.drain().await;
     assert_eq!(
         names(&stage).await,
-        [json!({"external_id": "a-2", "name": "Ada"}), json!({"external_id": "a-1", "name": "Bob"})]
+        [
+            json!({"external_id": "a-2", "name": "Ada"}),
+            json!({"external_id": "a-1", "name": "Bob"})
+        ]
     );
-    assert_eq!(stage.org.value(&ada, "External_Id__c").as_deref(), Some("a-2"));
-    assert_eq!(stage.org.value(&bob, "External_Id__c").as_deref(), Some("a-1"));
+    assert_eq!(
+        stage.org.value(&ada, "External_Id__c").as_deref(),
+        Some("a-2")
+    );
+    assert_eq!(
+        stage.org.value(&bob, "External_Id__c").as_deref(),
+        Some("a-1")
+    );
     assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("7"));
     assert_eq!(stage.conflicts().await, Vec::<Json>::new());
     stage.assert_equal().await;
@@ -76,10 +93,20 @@ async fn swapped_external_ids_reach_salesforce_in_two_steps() {
 #[tokio::test]
 async fn external_ids_that_move_along_a_chain_all_arrive() {
     let (stage, ada, bob) = two().await;
-    stage.sql("update account set external_id = 'a-3' where external_id = 'a-2'").await;
-    stage.sql("update account set external_id = 'a-2' where external_id = 'a-1'").await;
+    stage
+        .sql("update account set external_id = 'a-3' where external_id = 'a-2'")
+        .await;
+    stage
+        .sql("update account set external_id = 'a-2' where external_id = 'a-1'")
+        .await;
     stage.drain().await;
-    assert_eq!(stage.org.value(&ada, "External_Id__c").as_deref(), Some("a-2"));
-    assert_eq!(stage.org.value(&bob, "External_Id__c").as_deref(), Some("a-3"));
+    assert_eq!(
+        stage.org.value(&ada, "External_Id__c").as_deref(),
+        Some("a-2")
+    );
+    assert_eq!(
+        stage.org.value(&bob, "External_Id__c").as_deref(),
+        Some("a-3")
+    );
     stage.assert_equal().await;
 }

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use syncline::ports::ReconcileStore;
+use syncline::ports::{MappedTable, ReconcileStore};
 
 use secrecy::SecretString;
-use syncline::model::observation::ObservationKind::{Changed, Created};
+use syncline::model::observation::ObservationKind::{Changed, Created, Deleted};
 use syncline::store::{PgStore, PgStoreOptions};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
-use super::world::{World, kinds, seen};
+use super::world::{World, kinds, seen, sf_id};
 
 /// Counts the statements that the driver logs on this thread.
 struct Statements(Arc<AtomicUsize>);
@@ -93,6 +93,50 @@ async fn number_of_statements_does_not_depend_on_records() {
         few.iter().all(|(_, statements)| *statements > 1),
         "they are counted: {few:?}"
     );
+}
+
+/// Counts the statements of a delete whose foreign key clears a column of so many rows.
+async fn delete_of_a_parent(children: usize) -> usize {
+    let mut world = World::new().await;
+    let table = MappedTable {
+        sync: Arc::clone(&world.mapped.configured),
+        schema: Arc::clone(&world.mapped.schema),
+    };
+    world.mapped.tables = Arc::from([table]);
+    world
+        .sql(
+            "alter table public.account drop constraint account_parent_external_id_fkey;
+            alter table public.account add foreign key (parent_external_id)
+                references public.account (external_id) on delete set null",
+        )
+        .await;
+    let parent = sf_id("P");
+    let child = |n| {
+        seen(
+            Created,
+            &format!("C{n}"),
+            &[("ParentId", parent.as_str())],
+            1,
+        )
+    };
+    world.see(&[seen(Created, "P", &[], 1)]).await;
+    world.apply().await;
+    let born: Vec<_> = (0..children).map(child).collect();
+    world.see(&born).await;
+    world.apply().await;
+    let parents = "select count(parent_external_id) from public.account";
+    assert_eq!(world.ask(parents).await, children.to_string());
+    world.see(&[seen(Deleted, "P", &[], 2)]).await;
+    let (statements, _) = count(world.apply()).await;
+    assert_eq!(world.ask(parents).await, "0");
+    let work = "select count(*) from syncline.sync_task where needs_refresh";
+    assert_eq!(world.ask(work).await, children.to_string());
+    statements
+}
+
+#[tokio::test]
+async fn number_of_statements_does_not_depend_on_children() {
+    assert_eq!(delete_of_a_parent(2).await, delete_of_a_parent(150).await);
 }
 
 #[tokio::test]

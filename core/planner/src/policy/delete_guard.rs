@@ -19,6 +19,24 @@ pub const MASS_DELETE: &str = "mass_delete";
 /// So many deletes of a day need no approval, even if they are most of a small table.
 pub const FEW: i64 = 5;
 
+/// The code of records that wait because one of their fields would be cleared.
+pub const MASS_CLEAR: &str = "mass_clear";
+
+/// So many values of a field may be cleared within an hour, even if they are all there are.
+pub const FEW_CLEARS: i64 = 100;
+
+/// Returns whether clearing so many values of a field within an hour, of `values` that there were, needs approval.
+///
+/// ```
+/// use syncline_planner::policy::delete_guard::too_many_clears;
+/// assert!(too_many_clears(100, 199));
+/// assert!(!too_many_clears(100, 200), "half of them may go");
+/// assert!(!too_many_clears(99, 99));
+/// ```
+pub fn too_many_clears(in_hour: i64, values: i64) -> bool {
+    in_hour >= FEW_CLEARS && in_hour.saturating_mul(2) > values
+}
+
 /// Deletes of an object, each record once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeleteCounts {

@@ -253,8 +253,7 @@ pub(crate) async fn referencing_rows(
             let external_id = reference
                 .table
                 .map(|place| &mapped.tables[place].sync.external_id.column);
-            let children =
-                children(tx, reference, (&parent_name, external_id), &parents).await?;
+            let children = children(tx, reference, (&parent_name, external_id), &parents).await?;
             if reference.is_mapped {
                 found.extend(children.into_iter().map(|child| ReferencingRow {
                     record_id: RecordId(child.record_id),
@@ -365,12 +364,15 @@ pub(crate) async fn rows_with(
     let known = read_columns(tx, &table.sync.table).await?;
     let key = &table.sync.external_id.column;
     let readable = |wanted: &ColumnName| {
-        let mut readable = known.iter().filter(|one| one.readable && one.hidden_rows.is_none());
+        let mut readable = known
+            .iter()
+            .filter(|one| one.readable && one.hidden_rows.is_none());
         readable.find(|one| one.name == *wanted)
     };
     // What concerns a table that we cannot read stops that table alone.
     let all = columns.iter().copied().chain([key]);
-    let Some(facts) = readable(column).filter(|_| all.into_iter().all(|one| readable(one).is_some()))
+    let Some(facts) =
+        readable(column).filter(|_| all.into_iter().all(|one| readable(one).is_some()))
     else {
         return Ok(Vec::new());
     };

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::model::ids::{ObjectName, RecordId, TenantId};
 use crate::planner::policy::UNREADABLE_RECORD;
-use crate::planner::policy::delete_guard::MASS_DELETE;
+use crate::planner::policy::delete_guard::{MASS_CLEAR, MASS_DELETE};
 use crate::ports::StoreError;
 use crate::store::PgStore;
 use crate::store::tables::dead_letter::close_dead_letters_of;
@@ -15,8 +15,8 @@ use crate::store::transaction::{Tx, interval};
 const APPROVAL_MS: i64 = 60 * 60 * 1_000;
 
 impl PgStore {
-    /// Approves the deletes of an object for the next hour, and makes the withheld ones ready. Returns how
-    /// many.
+    /// Approves the deletes and cleared values of an object for the next hour, and makes the withheld ones ready.
+    /// Returns how many.
     pub async fn approve_deletes(
         &self,
         tenant: &TenantId,
@@ -26,8 +26,10 @@ impl PgStore {
         lift_guard(&mut tx, tenant, object).await?;
         let withheld = parked(&mut tx, tenant, object, MASS_DELETE).await?;
         make_ready(&mut tx, &withheld, true).await?;
+        let cleared = parked(&mut tx, tenant, object, MASS_CLEAR).await?;
+        make_ready(&mut tx, &cleared, true).await?;
         tx.commit().await?;
-        Ok(withheld.len())
+        Ok(withheld.len() + cleared.len())
     }
 
     /// Declares the records of an object that our user cannot read any more as deleted in Salesforce, which also

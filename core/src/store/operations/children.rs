@@ -56,7 +56,15 @@ pub(super) async fn check_children(
     batch: &[usize],
 ) -> Result<(), RowError> {
     let deleted = |record: &LeasedRecord| record.deletes_row();
-    let found = find(tx, (mapped, shape), references, (records, batch), deleted, true).await?;
+    let found = find(
+        tx,
+        (mapped, shape),
+        references,
+        (records, batch),
+        deleted,
+        true,
+    )
+    .await?;
     let written = written(records, batch);
     let places: BTreeMap<RecordId, usize> = batch
         .iter()
@@ -66,7 +74,10 @@ pub(super) async fn check_children(
     let mut along: Vec<(RecordId, RecordId)> = Vec::new();
     for row in found {
         let reference = &references[row.reference];
-        let own = row.external_id.as_deref().filter(|_| reference.is_within(shape));
+        let own = row
+            .external_id
+            .as_deref()
+            .filter(|_| reference.is_within(shape));
         let own = own.and_then(|id| written.get(id)).copied();
         let children = &mut records[places[&row.record_id]].children;
         match (own, reference.on_delete, reference.refuses_null) {
@@ -86,7 +97,16 @@ pub(super) async fn check_children(
         record.plan = Err(waits_for_children(&record.lease, &record.children.blocking));
     }
     let rekeyed = |record: &LeasedRecord| record.changes_key(shape);
-    for row in find(tx, (mapped, shape), references, (records, batch), rekeyed, false).await? {
+    for row in find(
+        tx,
+        (mapped, shape),
+        references,
+        (records, batch),
+        rekeyed,
+        false,
+    )
+    .await?
+    {
         let reference = &references[row.reference];
         let children = &mut records[places[&row.record_id]].children;
         children.changed.extend(child(reference, row));
@@ -125,12 +145,7 @@ async fn find(
             })
         })
         .collect();
-    let concerns = |reference: &Reference| match (deleted, reference.on_delete) {
-        // Rows of one table that reference each other go in one statement.
-        (true, Effect::Refuses) => !reference.is_within(table.1),
-        (true, Effect::Cascades | Effect::Replaces) => true,
-        (false, _) => reference.on_update != Effect::Refuses,
-    };
+    let concerns = |reference: &Reference| deleted || reference.on_update != Effect::Refuses;
     referencing_rows(tx, table, references, &rows, deleted, concerns).await
 }
 
@@ -151,7 +166,10 @@ fn written(records: &[LeasedRecord], batch: &[usize]) -> BTreeMap<String, OwnWri
         };
         Some((row.external_id.as_ref()?.trim().to_owned(), write))
     };
-    batch.iter().filter_map(|place| own(&records[*place])).collect()
+    batch
+        .iter()
+        .filter_map(|place| own(&records[*place]))
+        .collect()
 }
 
 fn child(reference: &Reference, row: ReferencingRow) -> Option<Child> {
@@ -169,7 +187,8 @@ fn waits_for_children(lease: &LeasedTask, blocking: &[Child]) -> LeaseEnd {
         cause: Some(cause),
         needs_refresh: false,
         code: Some(WAITS_FOR_CHILDREN.to_owned()),
-        reason: "rows of other records reference its row; they are repointed or deleted first".to_owned(),
+        reason: "rows of other records reference its row; they are repointed or deleted first"
+            .to_owned(),
         awaits: blocking
             .iter()
             .take(AWAITED_MAX)
@@ -205,10 +224,14 @@ impl Consequences {
     /// Records what the batch did: the changed columns as expected, and work for every record that it concerns.
     pub(super) async fn record(self, tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreError> {
         let mut expected = Expected::default();
-        expected.add_changed(tx, &mapped.tables, &self.changed).await?;
+        expected
+            .add_changed(tx, &mapped.tables, &self.changed)
+            .await?;
         follow_renames(tx, mapped, &self.renamed, &mut expected).await?;
         for child in &self.blocking {
-            expected.entry(&mapped.tables[child.table], &child.external_id).needs_refresh = true;
+            expected
+                .entry(&mapped.tables[child.table], &child.external_id)
+                .needs_refresh = true;
         }
         expected.save(tx, mapped).await
     }
@@ -301,9 +324,9 @@ impl Expected {
                 for (field, column) in &fields {
                     let json = row.columns.get(column.as_str());
                     let schema = table.schema.fields.get(*field);
-                    let value = json.zip(schema).map(|(json, schema)| {
-                        canonical::from_postgres(&schema.field_type, json)
-                    });
+                    let value = json
+                        .zip(schema)
+                        .map(|(json, schema)| canonical::from_postgres(&schema.field_type, json));
                     if let Some(Ok(value)) = value {
                         expected.base.insert((*field).clone(), value);
                     }

@@ -312,7 +312,10 @@ async fn follow_renames(
         });
         let renamed = moved.flat_map(|entry| {
             let now = &entry.external_id;
-            entry.left_behind.iter().map(|before| (before.clone(), now.clone()))
+            entry
+                .left_behind
+                .iter()
+                .map(|before| (before.clone(), now.clone()))
         });
         follow(tx, mapped, &renamed.collect()).await?;
     }

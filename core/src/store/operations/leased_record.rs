@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::model::ids::RecordId;
+use crate::model::SourceSystem;
+use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
 use crate::planner::policy::{Cause, Obstacle};
+use crate::planner::record::SideWrite;
 use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
@@ -245,6 +247,53 @@ impl LeasedRecord {
         };
         let deletes = |intent: &Intent| intent.action == WriteAction::Delete;
         row_goes || planned.intent.as_ref().is_some_and(deletes)
+    }
+
+    /// Returns the fields with a value that the plan clears, on either side.
+    pub(super) fn clears(&self) -> Vec<FieldName> {
+        let Ok(planned) = &self.plan else {
+            return Vec::new();
+        };
+        let mapping = &planned.rules.mapping;
+        let sides = [
+            (SourceSystem::Postgres, &planned.plan.to_postgres),
+            (SourceSystem::Salesforce, &planned.plan.to_salesforce),
+        ];
+        let mut cleared = Vec::new();
+        for (side, write) in sides {
+            let (SideWrite::Update(values), Some(held)) = (write, planned.facts.held(side)) else {
+                continue;
+            };
+            let emptied = values.iter().filter(|(field, value)| {
+                **value == Value::Null && held.get(field).is_some_and(|had| *had != Value::Null)
+            });
+            cleared.extend(emptied.map(|(field, _)| mapping.name(*field).clone()));
+        }
+        cleared.retain(|field| planned.rules.mapping.rules().fields.contains_key(field));
+        cleared
+    }
+
+    /// Leaves a field out of the plan's writes to both sides, for this reason.
+    pub(super) fn withhold(&mut self, mapped: &MappedObject, reason: &ParkReason) {
+        let (Some(field), Ok(planned)) = (&reason.field, &mut self.plan) else {
+            return;
+        };
+        let column = mapped.sync.fields.get(field).map(|field| &field.column);
+        if let (Some(column), Some(PlannedPostgres::Update(columns))) =
+            (column, &mut planned.postgres)
+        {
+            columns.remove(column.as_str());
+            if columns.is_empty() {
+                planned.postgres = None;
+            }
+        }
+        if let Some(intent) = &mut planned.intent {
+            intent.fields.remove(field);
+            if intent.action == WriteAction::Update && intent.fields.is_empty() {
+                planned.intent = None;
+            }
+        }
+        planned.withheld.push(reason.clone());
     }
 
     /// Fits the write to the row to the types of its columns. Without those that would not hold their

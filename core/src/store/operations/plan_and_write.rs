@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::ids::{ColumnName, RecordId};
+use crate::model::ids::{ColumnName, FieldName, RecordId};
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
 use crate::ports::apply_store::PlannedBatch;
 use crate::ports::record::{LeaseEnd, LeasedTask};
@@ -24,6 +24,7 @@ use crate::store::operations::leased_record::{LeasedRecord, load_leased};
 use crate::store::operations::record_outcomes::record_outcomes;
 use crate::store::operations::table_identity::require_installed_table;
 use crate::store::tables::capture::skew_and_installed;
+use crate::store::tables::clear_guard::withheld_by_clear_guard;
 use crate::store::tables::delete_guard::withheld_by_delete_guard;
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
 use crate::store::tables::link::KnownRecord;
@@ -169,8 +170,8 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Locks the rows of the records and plans each. Withholds the deletes, on both sides, if there were too
-    /// many recently.
+    /// Locks the rows of the records and plans each. Withholds deletes and cleared values if there were too many
+    /// recently.
     async fn plan(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
         let known: Vec<&KnownRecord> = records
             .iter()
@@ -181,6 +182,12 @@ impl Writing<'_> {
             self.records[*record].plan(&mut found, self.mapped, self.shape, self.planner);
         }
         self.check_children(tx, records).await?;
+        self.withhold_deletes(tx, records).await?;
+        self.withhold_clears(tx, records).await
+    }
+
+    /// Withholds the deletes, on both sides, if there were too many recently.
+    async fn withhold_deletes(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
         let deletes = |record: &&usize| self.records[**record].deletes();
         let deletes: Vec<usize> = records.iter().filter(deletes).copied().collect();
         if deletes.is_empty() {
@@ -198,13 +205,38 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Withholds the fields of which too many values were cleared recently.
+    async fn withhold_clears(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
+        let mut clears: Vec<(RecordId, FieldName)> = Vec::new();
+        for record in records {
+            let record = &self.records[*record];
+            let fields = record.clears().into_iter();
+            clears.extend(fields.map(|field| (record.lease.record_id, field)));
+        }
+        let withheld = withheld_by_clear_guard(tx, self.mapped, &clears).await?;
+        if withheld.is_empty() {
+            return Ok(());
+        }
+        let clears: BTreeSet<(RecordId, FieldName)> = clears.into_iter().collect();
+        for record in records {
+            let record = &mut self.records[*record];
+            for (field, reason) in &withheld {
+                if clears.contains(&(record.lease.record_id, field.clone())) {
+                    record.withhold(self.mapped, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Finds what the planned writes do to rows that reference these, if they are referenced at all.
     async fn check_children(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
         let shape = self.shape;
-        let concerned =
-            |record: &LeasedRecord| record.deletes_row() || record.changes_key(shape);
+        let concerned = |record: &LeasedRecord| record.deletes_row() || record.changes_key(shape);
         if shape.referenced.is_empty()
-            || !records.iter().any(|record| concerned(&self.records[*record]))
+            || !records
+                .iter()
+                .any(|record| concerned(&self.records[*record]))
         {
             return Ok(());
         }

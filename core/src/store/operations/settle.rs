@@ -286,12 +286,8 @@ impl Settling<'_> {
             &self.parents,
         );
         let field = &self.mapped.sync.external_id.field;
-        let before = known.link.remote_state.fields.get(field);
-        let given_up = match (intent.fields.get(field), before.map(|seen| seen.value.clone())) {
-            (Some(_), Some(Value::Text(before))) => Some(before),
-            (Some(_) | None, _) => None,
-        };
         // Another record may take it now.
+        let given_up = given_up(&known, &intent, field);
         self.writes.arrived.extend(given_up);
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
@@ -377,6 +373,15 @@ impl Settling<'_> {
         write_journal(tx, &writes.journal).await?;
         end_leases(tx, self.mapped, &writes.ends).await?;
         wake_waiting(tx, &writes.arrived).await
+    }
+}
+
+/// Returns the external id that the record gives up by this write.
+fn given_up(known: &KnownRecord, intent: &Intent, field: &FieldName) -> Option<String> {
+    intent.fields.get(field)?;
+    match &known.link.remote_state.fields.get(field)?.value {
+        Value::Text(before) => Some(before.clone()),
+        Value::Null | Value::Boolean(_) | Value::Number(_) => None,
     }
 }
 

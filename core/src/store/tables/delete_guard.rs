@@ -36,7 +36,7 @@ pub(crate) async fn withheld_by_delete_guard(
 }
 
 /// Locks the object's row, and returns whether a person has approved deletes.
-async fn is_approved(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+pub(crate) async fn is_approved(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
     let row: Option<(bool,)> = tx
         .row(
             "locking the delete guard",
