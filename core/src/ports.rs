@@ -13,6 +13,7 @@ pub mod operator_store;
 pub mod reconcile_store;
 pub mod record;
 pub mod salesforce;
+pub mod secret_source;
 pub mod store_error;
 pub mod wakeup;
 
@@ -24,6 +25,7 @@ pub use mapped_object::{MappedObject, MappedTable};
 pub use operator_store::OperatorStore;
 pub use reconcile_store::ReconcileStore;
 pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
+pub use secret_source::{SecretSource, SecretUnreadable};
 pub use store_error::StoreError;
 pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
 

@@ -40,6 +40,7 @@ use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
+use crate::ports::SecretSource;
 use crate::ports::salesforce::{
     ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy,
     ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
@@ -65,6 +66,8 @@ pub struct SalesforceOptions {
     pub client_id: String,
     /// How to log in.
     pub login: Login,
+    /// Where the secret of the login is read again if the org refuses it, because it was replaced.
+    pub secret_source: Option<SecretSource>,
     /// The tag that our writes carry, by which change events show that a change was ours.
     pub client_tag: String,
     /// Most concurrent calls, for writes and for reads.
@@ -99,6 +102,7 @@ impl SalesforceOptions {
             api_version: api_version.to_owned(),
             client_id: client_id.to_owned(),
             login,
+            secret_source: None,
             client_tag: CLIENT_TAG.to_owned(),
             calls_in_flight: CALLS_IN_FLIGHT,
             page_rows: PAGE_ROWS,
@@ -151,13 +155,14 @@ impl HttpSalesforce {
         options: SalesforceOptions,
         tokens: Arc<dyn TokenStore>,
     ) -> Result<Self, SalesforceError> {
-        let sessions = Arc::new(SessionCache::new(
+        let sessions = SessionCache::new(
             Arc::clone(&transport),
             &options.login_url,
             &options.client_id,
             options.login,
             tokens,
-        )?);
+        )?;
+        let sessions = Arc::new(sessions.with_secret_source(options.secret_source));
         Ok(Self {
             rest: RestClient::new(
                 Arc::clone(&transport),

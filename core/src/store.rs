@@ -41,11 +41,9 @@ pub use tables::conflict::{ConflictFilter, SyncConflict};
 pub use tables::dead_letter::DeadLetter;
 pub use tables::journal::{JournalEntry, JournalPosition};
 
-use crate::ports::{OperatorStore, StoreError};
+use crate::ports::{OperatorStore, SecretSource, StoreError};
 use connection::Trust;
 use error::refused;
-
-pub use connection::UrlSource;
 
 pub use crate::ports::record::LeasedTask;
 
@@ -79,7 +77,7 @@ pub struct PgStoreOptions {
     /// word never answers, and the server's own limit does not end it.
     pub answer_max: Duration,
     /// Where the URL is read again if the server refuses the password, because it was replaced.
-    pub url_source: Option<UrlSource>,
+    pub url_source: Option<SecretSource>,
 }
 
 impl PgStoreOptions {
@@ -122,7 +120,7 @@ pub struct PgStore {
     statement_cache: bool,
     trust: Trust,
     answer_max: Duration,
-    url_source: Option<UrlSource>,
+    url_source: Option<SecretSource>,
 }
 
 impl PgStore {
@@ -153,7 +151,9 @@ impl PgStore {
         let Some(source) = &self.url_source else {
             return Ok(false);
         };
-        let connect = connect_options(&source.read().await?, self.statement_cache)?;
+        let url = source.read().await;
+        let url = url.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let connect = connect_options(&url, self.statement_cache)?;
         self.pool.set_connect_options(connect);
         tracing::info!("Postgres refused the password; the secret was read again");
         Ok(true)

@@ -22,9 +22,9 @@ use crate::engine::sqs::SqsWakeUps;
 use crate::engine::system::RandomIds;
 use crate::job::error::error_chain;
 use crate::model::ids::{SalesforceId, TenantId};
-use crate::ports::{IdSource, StoreError, WakeUpPort};
+use crate::ports::{IdSource, SecretSource, SecretUnreadable, WakeUpPort};
 use crate::salesforce::{HttpSalesforce, MemoryTokenStore, SalesforceOptions};
-use crate::store::{PgStore, PgStoreOptions, UrlSource};
+use crate::store::{PgStore, PgStoreOptions};
 
 use super::aws::Aws;
 use super::error::HostError;
@@ -164,7 +164,7 @@ impl Instance {
                 self.database(&PgStoreOptions {
                     statement_cache: postgres.statement_cache,
                     connections_max: postgres.connections_max,
-                    url_source: Some(self.url_source(&postgres.url)),
+                    url_source: Some(self.secret_source(&postgres.url)),
                     ..PgStoreOptions::new(url)
                 })
             })
@@ -187,15 +187,16 @@ impl Instance {
         Ok(store)
     }
 
-    /// Returns how the URL is read again after the server has refused its password.
-    fn url_source(&self, place: &SecretRef) -> UrlSource {
+    /// Returns how a secret is read again after it was refused.
+    fn secret_source(&self, place: &SecretRef) -> SecretSource {
         let (place, aws) = (place.clone(), Arc::clone(&self.aws));
-        UrlSource::new(move || {
+        SecretSource::new(move || {
             let (place, aws) = (place.clone(), Arc::clone(&aws));
             Box::pin(async move {
-                settings::secret(&place, &aws)
-                    .await
-                    .map_err(|error| StoreError::Unreachable(error_chain(&error)))
+                let secret = settings::secret(&place, &aws).await;
+                secret.map_err(|error| SecretUnreadable {
+                    reason: error_chain(&error),
+                })
             })
         })
     }
@@ -212,8 +213,14 @@ impl Instance {
             .salesforce
             .get_or_try_init(|| async {
                 let secret = settings::secret(&config.salesforce.secret, &self.aws).await?;
-                let options =
-                    SalesforceOptions::from_config(&config.salesforce, &config.api_version, secret);
+                let options = SalesforceOptions {
+                    secret_source: Some(self.secret_source(&config.salesforce.secret)),
+                    ..SalesforceOptions::from_config(
+                        &config.salesforce,
+                        &config.api_version,
+                        secret,
+                    )
+                };
                 let tokens = Arc::new(MemoryTokenStore::default());
                 let client = HttpSalesforce::new(options, tokens)?;
                 Ok::<_, HostError>(Arc::new(client))

@@ -20,6 +20,7 @@ use super::classify::Fault;
 use super::rest::bearer;
 use super::transport::{HttpFailure, Transport};
 use crate::model::ids::SalesforceId;
+use crate::ports::SecretSource;
 use crate::ports::salesforce::{Disposition, OrgIdentity, SalesforceError};
 
 /// How a server logs in to the org without a person.
@@ -39,6 +40,15 @@ pub enum Login {
         /// Consumer secret.
         secret: SecretString,
     },
+}
+
+impl Login {
+    fn secret_mut(&mut self) -> &mut SecretString {
+        match self {
+            Self::JwtBearer { private_key, .. } => private_key,
+            Self::ClientCredentials { secret } => secret,
+        }
+    }
 }
 
 /// A session in an org.
@@ -113,7 +123,8 @@ pub(super) struct SessionCache {
     transport: Arc<dyn Transport>,
     login_url: String,
     client_id: String,
-    login: PreparedLogin,
+    login: RwLock<Login>,
+    secret_source: Option<SecretSource>,
     store: Arc<dyn TokenStore>,
     current: RwLock<Option<Arc<Session>>>,
     /// The org that calls are for, once known. A session of another org makes no call: the login URL was changed,
@@ -185,16 +196,24 @@ impl SessionCache {
         store: Arc<dyn TokenStore>,
     ) -> Result<Self, SalesforceError> {
         let login_url = login_url.trim_end_matches('/').to_owned();
+        prepare(login.clone(), &login_url)?;
         Ok(Self {
             transport,
             client_id: client_id.to_owned(),
-            login: prepare(login, &login_url)?,
+            login: RwLock::new(login),
+            secret_source: None,
             login_url,
             store,
             current: RwLock::new(None),
             organization: RwLock::new(None),
             renewal: Mutex::new(None),
         })
+    }
+
+    /// Sets where the secret is read again after a refused login.
+    pub(super) fn with_secret_source(mut self, source: Option<SecretSource>) -> Self {
+        self.secret_source = source;
+        self
     }
 
     /// Returns the session, and logs in first if necessary. Fails if it is one of another org than expected.
@@ -269,7 +288,7 @@ impl SessionCache {
         {
             return Err(error.clone());
         }
-        match self.log_in().await.map_err(SignInFailure::of) {
+        match self.log_in_with_latest_secret().await {
             Ok(session) => {
                 *refused = None;
                 if let Err(error) = self.store.store(&session).await {
@@ -296,6 +315,40 @@ impl SessionCache {
         session
     }
 
+    /// Logs in. If the org refuses the secret and another one is stored by now, logs in with that.
+    async fn log_in_with_latest_secret(&self) -> Result<Session, SignInFailure> {
+        let refused = match self.log_in().await.map_err(SignInFailure::of) {
+            Ok(session) => return Ok(session),
+            Err(failure) => failure,
+        };
+        if !refused.stands || !self.takes_another_secret().await {
+            return Err(refused);
+        }
+        self.log_in().await.map_err(SignInFailure::of)
+    }
+
+    /// Reads the secret again. Returns whether it is another one.
+    async fn takes_another_secret(&self) -> bool {
+        let Some(source) = &self.secret_source else {
+            return false;
+        };
+        let secret = match source.read().await {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::warn!(%error, "the org refused the login");
+                return false;
+            }
+        };
+        let mut login = self.login.write().expect("no holder of this lock panics");
+        let known = login.secret_mut();
+        let is_another = known.expose_secret() != secret.expose_secret();
+        *known = secret;
+        if is_another {
+            tracing::info!("the org refused the login; the secret was read again");
+        }
+        is_another
+    }
+
     async fn log_in(&self) -> Result<Session, SalesforceError> {
         let request = Request::post(format!("{}/services/oauth2/token", self.login_url))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -307,7 +360,8 @@ impl SessionCache {
     }
 
     fn login_form(&self) -> Result<Vec<(&'static str, String)>, SalesforceError> {
-        match &self.login {
+        let login = self.login.read().expect("no holder of this lock panics");
+        match &prepare(login.clone(), &self.login_url)? {
             PreparedLogin::JwtBearer {
                 username,
                 key,

@@ -1,53 +1,21 @@
-//! Connections that cannot be trusted any more, and credentials that were replaced.
+//! Connections that cannot be trusted any more.
 //!
 //! A pool keeps connections that look fine: to a server that has become read-only, or to one that does not
 //! answer any more. The first error that shows it makes every connection of the pool distrusted that is older
 //! than that moment; the pool closes them instead of lending them again.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use secrecy::SecretString;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 use tokio::time::timeout;
-
-use crate::ports::StoreError;
 
 /// How long an idle connection may take to answer before it is lent.
 const PING_MAX: Duration = Duration::from_secs(3);
 
 /// A connection that was idle for less than this is lent without a question.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Reads the connection URL again.
-type ReadUrl = dyn Fn() -> BoxFuture<'static, Result<SecretString, StoreError>> + Send + Sync;
-
-/// Where the connection URL comes from, to read it again after the server has refused the password.
-#[derive(Clone)]
-pub struct UrlSource(Arc<ReadUrl>);
-
-impl UrlSource {
-    /// Returns a source that calls `read`.
-    pub fn new(
-        read: impl Fn() -> BoxFuture<'static, Result<SecretString, StoreError>> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(read))
-    }
-
-    /// Reads the URL.
-    pub(super) async fn read(&self) -> Result<SecretString, StoreError> {
-        (self.0)().await
-    }
-}
-
-impl fmt::Debug for UrlSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UrlSource")
-    }
-}
 
 /// Since when the connections of a pool are trusted.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use syncline::capture::CaptureOptions;
+use syncline::ports::SecretSource;
 use syncline::ports::StoreError;
-use syncline::store::{PgStore, PgStoreOptions, UrlSource};
+use syncline::store::{PgStore, PgStoreOptions};
 
 use crate::proxy::Proxy;
 use crate::stage::Stage;
@@ -88,7 +89,7 @@ async fn replaced_credentials_are_read_again_in_the_same_call() {
     replaced.close().await;
     let next = SecretString::from(stage.url_as(&new));
     let store = PgStore::open(&PgStoreOptions {
-        url_source: Some(UrlSource::new(move || {
+        url_source: Some(SecretSource::new(move || {
             let next = next.clone();
             Box::pin(async move { Ok(next) })
         })),

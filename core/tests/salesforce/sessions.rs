@@ -1,6 +1,7 @@
 //! Sessions: one login, shared, renewed once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,6 +9,7 @@ use salesforce_org::local::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_USER, PRIVATE_
 use secrecy::SecretString;
 use serde_json::json;
 use syncline::model::ids::SalesforceId;
+use syncline::ports::SecretSource;
 use syncline::ports::salesforce::{Disposition, Lane, SalesforcePort};
 use syncline::salesforce::{HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions};
 
@@ -30,6 +32,33 @@ async fn both_login_flows_log_in_the_integration_user() {
     assert_eq!(by_credentials, by_assertion);
     assert_eq!(by_assertion.organization_id.as_str(), "00D5g00000Ab1cdEAB");
     assert_eq!(by_assertion.instance_url, stand.running.http_url());
+}
+
+#[tokio::test]
+async fn replaced_secret_is_read_again_in_the_same_call() {
+    let stand = Stand::new().await;
+    let read = Arc::new(AtomicUsize::new(0));
+    let stored = |secret: &'static str| {
+        let read = Arc::clone(&read);
+        SecretSource::new(move || {
+            read.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(SecretString::from(secret)) })
+        })
+    };
+    let client = |source| {
+        let mut options = options_of(&stand.running);
+        let secret = SecretString::from("the former secret");
+        options.login = Login::ClientCredentials { secret };
+        options.secret_source = Some(source);
+        client_of(options)
+    };
+    assert!(client(stored(CLIENT_SECRET)).identity().await.is_ok());
+    assert_eq!(read.load(Ordering::Relaxed), 1);
+    // The stored one is the one that was refused: it is not sent twice.
+    let before = stand.calls(LOGINS).await;
+    let refused = client(stored("the former secret")).identity().await;
+    assert_eq!(refused.unwrap_err().disposition, Disposition::WaitForOrg);
+    assert_eq!(stand.calls(LOGINS).await - before, 1);
 }
 
 #[tokio::test]
