@@ -10,7 +10,7 @@ use crate::model::SourceSystem;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{AutomationOverride, Presence, SyncLink};
+use crate::model::link::{AutomationOverride, Presence, SyncLink, present};
 use crate::model::value::Value;
 
 use super::mapping::Mapping;
@@ -36,6 +36,20 @@ impl<F> Default for SideState<F> {
             changed_at_ms: None,
         }
     }
+}
+
+/// An edit in Salesforce that a write of ours replaced before it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct OverwrittenValue {
+    /// Its value.
+    pub value: Value,
+    /// The base that it was made from; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Apart: the TypeScript declarations are made from the one above.
+    #[serde(deserialize_with = "present")]
+    pub base: Option<Value>,
 }
 
 /// Something that each side may have one of.
@@ -139,6 +153,13 @@ pub struct RecordFacts<F = FieldId> {
         ts(as = "std::collections::BTreeMap<FieldName, AutomationOverride>")
     )]
     pub automation_overrides: FieldMap<F, AutomationOverride>,
+    /// Edits in Salesforce that our writes replaced before they were seen, and that are not decided yet.
+    #[serde(default, skip_serializing_if = "FieldMap::is_empty")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, OverwrittenValue>")
+    )]
+    pub overwritten: FieldMap<F, OverwrittenValue>,
     /// Fields with a write to Salesforce under way.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub under_way: Vec<F>,
@@ -168,6 +189,7 @@ impl<F: Ord> RecordFacts<F> {
             changed_at_ms: BySide::default(),
             late_writes: Vec::new(),
             automation_overrides: FieldMap::default(),
+            overwritten: FieldMap::default(),
             under_way: Vec::new(),
             under_way_action: None,
             clock_skew_ms: 0,
@@ -296,6 +318,7 @@ impl<F: Ord> RecordFacts<F> {
             changed_at_ms: self.changed_at_ms,
             late_writes: self.late_writes.into_iter().filter_map(key).collect(),
             automation_overrides: self.automation_overrides.rekeyed(key),
+            overwritten: self.overwritten.rekeyed(key),
             under_way: self.under_way.into_iter().filter_map(key).collect(),
             under_way_action,
             clock_skew_ms: self.clock_skew_ms,

@@ -12,6 +12,7 @@ mod fields;
 mod filter;
 mod gap;
 mod missing;
+mod overwritten;
 mod presence;
 mod refresh;
 mod settle;
@@ -46,7 +47,7 @@ pub struct Absorbed {
     pub echoed: Vec<(IntentId, FieldName)>,
     /// Intents whose state the observation settles.
     pub intents: Vec<(IntentId, IntentState)>,
-    /// Values that a write of ours replaced unseen: logged, never applied.
+    /// Values that a write of ours replaced unseen, and about which nothing is left to decide: logged.
     pub overwritten: Vec<(FieldName, Value)>,
     /// The status of the observation.
     pub status: AbsorbStatus,

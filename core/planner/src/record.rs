@@ -16,7 +16,7 @@ use crate::model::key::KeyForm;
 use crate::model::link::Presence;
 use crate::model::value::Value;
 
-use super::facts::RecordFacts;
+use super::facts::{OverwrittenValue, RecordFacts};
 use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 use super::mapping::Mapping;
 pub use super::rule::Rule;
@@ -370,6 +370,12 @@ impl<'a> Record<'a> {
         self.facts.base.as_ref()?.get(&field)
     }
 
+    /// Returns the edit in Salesforce that a write of ours replaced, if it can be written again.
+    fn overwritten(self, field: FieldId) -> Option<&'a OverwrittenValue> {
+        let may_write = self.may_write(SourceSystem::Salesforce);
+        self.facts.overwritten.get(&field).filter(|_| may_write)
+    }
+
     fn may_write(self, side: SourceSystem) -> bool {
         field::may_write(self.rules().direction, side)
     }
@@ -453,31 +459,29 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
     if field == Mapping::EXTERNAL_ID && (*postgres == Value::Null || *salesforce == Value::Null) {
         return fill_in_external_id(record, plan);
     }
-    if record.is_overridden_by_automation(field) {
+    // An edit that a write of ours replaced unseen is decided as if Salesforce still had it.
+    let edit = record.overwritten(field);
+    if edit.is_none() && record.is_overridden_by_automation(field) {
         return Rule::AutomationOverride;
     }
-    if record.is_late_write(field) && postgres != salesforce {
+    if edit.is_none() && record.is_late_write(field) && postgres != salesforce {
         return reassert(record, field, postgres, plan);
     }
-    let base = record.base(field);
-    let seen = ThreeWay::of(base, postgres, salesforce, is_null);
+    let base = edit.map_or_else(|| record.base(field), |edit| edit.base.as_ref());
+    let edited = edit.map_or(salesforce, |edit| &edit.value);
+    let seen = ThreeWay::of(base, postgres, edited, is_null);
     match decide_field(record, field, seen) {
         FieldDecision::Agree(rule) => {
-            if base != Some(postgres) {
-                plan.advance(field, postgres, Confirmation::Agreed);
-            }
+            agree(record, field, postgres, plan);
             rule
         }
         FieldDecision::Take { from, rule } => {
             let to = from.other();
             let (value, replaced) = match from {
-                SourceSystem::Postgres => (postgres, salesforce),
-                SourceSystem::Salesforce => (salesforce, postgres),
+                SourceSystem::Postgres => (postgres, edited),
+                SourceSystem::Salesforce => (edited, postgres),
             };
-            plan.side(to).set(field, value.clone());
-            if base != Some(value) {
-                plan.advance(field, value, Confirmation::of(to));
-            }
+            agree(record, field, value, plan);
             if seen.would_be_lost(to) {
                 plan.discarded.push(DiscardedValue {
                     field,
@@ -493,10 +497,25 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
                 field: Some(field),
                 base: base.cloned(),
                 postgres: Some(postgres.clone()),
-                salesforce: Some(salesforce.clone()),
+                salesforce: Some(edited.clone()),
             });
             Rule::Conflict
         }
+    }
+}
+
+/// Plans the write of the value to each side that has another one.
+fn agree(record: Record<'_>, field: FieldId, value: &Value, plan: &mut RecordPlan) {
+    let mut after = Confirmation::Agreed;
+    // Salesforce last: its confirmation comes after the commit that wrote the row.
+    for side in [SourceSystem::Postgres, SourceSystem::Salesforce] {
+        if record.value(side, field) != Some(value) {
+            plan.side(side).set(field, value.clone());
+            after = Confirmation::of(side);
+        }
+    }
+    if record.base(field) != Some(value) {
+        plan.advance(field, value, after);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::ports::record::{
 use crate::ports::{MappedObject, RecordPlanner};
 
 use super::sides::{
-    Invalid, MappedField, is_soft_deleted, mapped_fields, postgres_side, row_content,
+    Invalid, MappedField, is_soft_deleted, mapped_fields, overwritten, postgres_side, row_content,
     salesforce_side, unknown_lookup, unreadable_fields, wire_columns,
 };
 
@@ -91,6 +91,8 @@ impl<'a> ObjectPlanner<'a> {
         );
         facts.set_side(SourceSystem::Postgres, postgres);
         facts.set_side(SourceSystem::Salesforce, salesforce);
+        let remote_state = &observed.known.link.remote_state;
+        facts.overwritten = overwritten(&self.fields, remote_state, &observed.parents);
         facts
     }
 

@@ -11,7 +11,7 @@ use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
 use crate::model::schema::FieldType;
 use crate::model::value::Value;
-use crate::planner::facts::SideState;
+use crate::planner::facts::{OverwrittenValue, SideState};
 use crate::planner::mapping::Mapping;
 use crate::ports::MappedObject;
 use crate::ports::record::{MISSING_PARENT, ObservedRecord, ParkReason, PostgresRow};
@@ -270,6 +270,24 @@ pub(crate) fn salesforce_side(
             .flatten(),
     };
     (side, unknown)
+}
+
+/// Returns the edits that our writes replaced before they were seen. A lookup whose parent is unknown waits.
+pub(crate) fn overwritten(
+    fields: &[MappedField],
+    remote_state: &RemoteState,
+    parents: &BTreeMap<SalesforceId, String>,
+) -> FieldMap<FieldId, OverwrittenValue> {
+    let edit = |name: &FieldName| remote_state.fields.get(name)?.overwritten.as_ref();
+    let (values, _) =
+        named_by_external_id(fields, |name| edit(name).map(|edit| &edit.value), parents);
+    let edits = fields.iter().filter_map(|field| {
+        let edit = edit(&field.name)?;
+        let value = values.get(&field.id)?.clone();
+        let base = edit.base.clone();
+        Some((field.id, OverwrittenValue { value, base }))
+    });
+    edits.collect()
 }
 
 /// Returns what was seen of each mapped field, with each mapped lookup's id replaced by its parent's

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::config::ObjectSync;
+use crate::model::fields::FieldId;
 use crate::model::hash::canonical_hash;
 use crate::model::ids::{FieldName, IntentId, SalesforceId};
 use crate::model::intent::Intent;
@@ -15,7 +16,7 @@ use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::Cause;
-use crate::planner::record::RecordPlan;
+use crate::planner::record::{RecordPlan, Rule};
 use crate::planner::route::Routable;
 
 use super::mapped_object::MappedObject;
@@ -130,6 +131,21 @@ pub struct PlannedRecord {
     pub withheld: Vec<ParkReason>,
     /// Parents of withheld lookups, by any key: their creation wakes the record.
     pub awaits: Vec<String>,
+}
+
+impl PlannedRecord {
+    /// Returns the fields whose overwritten edits need no further plan: it writes or logs their values.
+    pub fn decided_overwritten(&self) -> impl Iterator<Item = FieldId> + '_ {
+        let of_record = self.plan.conflicts.iter().any(|one| one.field.is_none());
+        let rules = &self.plan.explanation.fields;
+        let waits = move |field: &FieldId| match rules.get(field) {
+            Some(Rule::Conflict | Rule::WriteUnderWay | Rule::NotSeen) => true,
+            Some(_) => of_record,
+            None => true,
+        };
+        let overwritten = self.facts.overwritten.keys().copied();
+        overwritten.filter(move |field| !waits(field))
+    }
 }
 
 /// A write to a row, values raw for `jsonb_populate_record`. As JSON: the columns that it sets, or null.

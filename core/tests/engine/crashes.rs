@@ -119,7 +119,7 @@ async fn worker_with_an_expired_lease_settles_nothing() {
 }
 
 #[tokio::test]
-async fn edit_that_our_write_replaced_unseen_is_logged() {
+async fn edit_that_our_write_replaced_unseen_becomes_a_conflict() {
     let stage = Stage::open().await;
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
@@ -135,12 +135,10 @@ async fn edit_that_our_write_replaced_unseen_is_logged() {
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Two"));
-    assert_eq!(
-        stage
-            .rows("select field, side, value from syncline.sync_discarded_value")
-            .await,
-        vec![json!({"field": "Name", "side": "salesforce", "value": "Three"})]
-    );
+    let conflict = json!({
+        "field": "Name", "base_value": "Ada", "postgres_value": "Two", "salesforce_value": "Three"
+    });
+    assert_eq!(stage.conflicts().await, [conflict]);
 }
 
 #[tokio::test]

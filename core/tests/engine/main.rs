@@ -24,6 +24,7 @@ mod first_contact;
 mod hostile_postgres;
 mod hostile_rows;
 mod identity;
+mod late_events;
 mod local_org;
 mod lookups;
 mod mapping;

@@ -123,7 +123,7 @@ async fn observation_older_than_the_remote_state_is_superseded() {
 }
 
 #[tokio::test]
-async fn edit_that_our_write_replaced_unseen_is_logged() {
+async fn edit_that_our_write_replaced_unseen_is_decided_once_ordered() {
     let mut world = World::new().await;
     world.synced("K", "Ada").await;
     world
@@ -136,9 +136,14 @@ async fn edit_that_our_write_replaced_unseen_is_logged() {
         .see(&[seen(Changed, "K", &[("Name", "theirs")], 11)])
         .await;
     assert_eq!((report.superseded, report.dirty), (1, 0));
+    let report = world
+        .see(&[seen(Changed, "K", &[("Name", "ours")], 12)])
+        .await;
+    assert_eq!((report.superseded, report.dirty), (1, 1));
+    world.apply().await;
     assert_eq!(
         world
-            .ask("select value #>> '{}' from syncline.sync_discarded_value")
+            .ask("select salesforce_value #>> '{}' from syncline.sync_conflict")
             .await,
         "theirs"
     );

@@ -282,6 +282,14 @@ export type OnFilterExit = "keep" | "soft_delete" | "delete";
 /** Whose value stands for a field. */
 export type Owner = "shared" | "salesforce" | "postgres";
 
+/** An edit in Salesforce that a write of ours replaced before it was seen. */
+export type OverwrittenValue = {
+  /** Its value. */
+  value: Value,
+  /** The base that it was made from; absent if there was none. */
+  base?: Value | null,
+};
+
 /** What to do about one envelope. */
 export type PlanDecision = {
   /** The lane. */
@@ -413,6 +421,8 @@ export type RecordFacts = {
   late_writes?: Array<FieldName>,
   /** Fields that Salesforce automation changed back, and how often. */
   automation_overrides?: { [key in FieldName]: AutomationOverride },
+  /** Edits in Salesforce that our writes replaced before they were seen, and that are not decided yet. */
+  overwritten?: { [key in FieldName]: OverwrittenValue },
   /** Fields with a write to Salesforce under way. */
   under_way?: Array<FieldName>,
   /** What the write that is under way does; an update unless given. */

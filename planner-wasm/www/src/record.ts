@@ -81,6 +81,10 @@ const CHECKS: { readonly [name in keyof RecordFacts]-?: Check } = {
     whole(member(json, "count") ?? 0, `${path}.count`);
     for (const name of ["sent", "stored"]) value(member(json, name) ?? null, `${path}.${name}`);
   }),
+  overwritten: each((json, path) => {
+    if (!isObject(json)) throw new InputError("It must be an object.", path);
+    for (const name of ["value", "base"]) value(member(json, name) ?? null, `${path}.${name}`);
+  }),
   under_way: must("It must be a list of fields.", isListOfTexts),
   under_way_action: must("It must be a text.", (json) => typeof json === "string"),
   clock_skew_ms: whole,

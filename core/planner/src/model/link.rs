@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::ids::{FieldName, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
+use super::ids::{FieldName, IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use super::observation::Version;
 use super::value::{Payload, Value};
 
@@ -53,10 +53,83 @@ pub struct RemoteField {
     /// never adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_write: bool,
-    /// The value was observed while a write of ours to the field was open: if that write is confirmed, it has
-    /// replaced this value unseen.
+    /// The value was observed while this write of ours to the field was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_write: Option<IntentId>,
+    /// What a write of ours to the field replaced, or may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+    /// An edit that cannot be ordered against a write of ours yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contender: Option<Contender>,
+    /// An edit that a write of ours replaced before it was seen: the next plan decides about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten: Option<OverwrittenEdit>,
+}
+
+impl RemoteField {
+    /// Returns a field that was seen for the first time.
+    pub fn new(value: Value, version: Version) -> Self {
+        Self {
+            value,
+            version,
+            late_write: false,
+            concurrent_write: None,
+            replaced: None,
+            contender: None,
+            overwritten: None,
+        }
+    }
+}
+
+/// What a write of ours replaced: an edit between the versions was overwritten, even if it becomes known later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The version that was seen last before the write.
+    pub after: Version,
+    /// The version of the write, if a later edit has replaced it since; else it is the field's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Version>,
+    /// The base before the write.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub base: Option<Value>,
+}
+
+/// An edit that came before or after a write of ours: its echo or a read will show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contender {
+    /// Its value.
+    pub value: Value,
+    /// Its version.
+    pub version: Version,
+    /// A read has not shown the edit. The read may be older than the edit, so a second one decides.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub written_concurrently: bool,
+    pub is_doubted: bool,
+}
+
+/// An edit in Salesforce that a write of ours replaced before it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverwrittenEdit {
+    /// Its value.
+    pub value: Value,
+    /// Its version.
+    pub version: Version,
+    /// The base that it was made from.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub base: Option<Value>,
+}
+
+/// Reads a value that is there: null is a value, unlike no value.
+pub(crate) fn present<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(json).map(Some)
 }
 
 /// The last observed state of the record in Salesforce.

@@ -43,6 +43,7 @@ pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
     if record.link.remote_state.presence != Presence::Deleted && !ours {
         record.apply(Effect::Took);
     }
+    record.apply(Effect::LogOverwritten);
     record.apply(Effect::Presence(Presence::Deleted));
     take_version(record);
     for intent in record.intents {

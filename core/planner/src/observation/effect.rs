@@ -25,12 +25,14 @@ pub(super) enum Effect {
     TakeId,
     /// The old remote state is no longer valid.
     ForgetRemoteState,
+    /// Nothing is left to decide about the edits that our writes overwrote: they are logged.
+    LogOverwritten,
     /// Whether the record exists.
     Presence(Presence),
     /// The version of the observation that showed the presence.
     PresenceVersion(Version),
     /// A field of the remote state.
-    Field(FieldName, RemoteField),
+    Field(FieldName, Box<RemoteField>),
     /// A field whose value cannot be read, and why.
     Unreadable(FieldName, String),
     /// A field of our write was echoed.
@@ -99,12 +101,16 @@ impl<'a> Absorbing<'a> {
             Effect::NeedsRefresh => absorbed.needs_refresh = true,
             Effect::Dirty => absorbed.dirty = true,
             Effect::TakeId => absorbed.salesforce_id = Some(self.seen.salesforce_id.clone()),
-            Effect::ForgetRemoteState => absorbed.remote_state = RemoteState::default(),
+            Effect::ForgetRemoteState => {
+                absorbed.log_overwritten();
+                absorbed.remote_state = RemoteState::default();
+            }
+            Effect::LogOverwritten => absorbed.log_overwritten(),
             Effect::Presence(presence) => absorbed.remote_state.presence = presence,
             Effect::PresenceVersion(version) => absorbed.remote_state.presence_version = version,
             Effect::Field(field, remote) => {
                 absorbed.remote_state.unreadable.remove(&field);
-                absorbed.remote_state.fields.insert(field, remote);
+                absorbed.remote_state.fields.insert(field, *remote);
             }
             Effect::Unreadable(field, reason) => {
                 absorbed.remote_state.unreadable.insert(field, reason);
@@ -145,5 +151,17 @@ impl<'a> Absorbing<'a> {
             AbsorbStatus::Unchanged
         };
         absorbed
+    }
+}
+
+impl Absorbed {
+    fn log_overwritten(&mut self) {
+        for (field, remote) in &mut self.remote_state.fields {
+            let overwritten = remote.overwritten.take().map(|edit| edit.value);
+            let contender = remote.contender.take().map(|edit| edit.value);
+            let lost = overwritten.into_iter().chain(contender);
+            self.overwritten
+                .extend(lost.map(|value| (field.clone(), value)));
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Absorbs the fields of an observation, each by its own version.
 
-use crate::model::ids::FieldName;
+use crate::model::ids::{FieldName, IntentId};
 use crate::model::intent::IntentState;
 use crate::model::link::RemoteField;
 use crate::model::observation::{Version, VersionOrder};
 use crate::model::value::Value;
 
 use super::effect::{Absorbing, Effect};
-use super::writes;
+use super::{overwritten, writes};
 
 /// One field of the observation.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'
         match order {
             // The same event again.
             VersionOrder::Same => {}
-            VersionOrder::Older => record.apply(Effect::WasOlder),
+            VersionOrder::Older => overwritten::older(record, field, value, prior),
             VersionOrder::Newer | VersionOrder::Incomparable => {
                 let shown = Shown {
                     field,
@@ -89,19 +89,11 @@ pub(super) fn from_event(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
 
 /// Absorbs a value that is the echo of our write. Returns false if it is not an echo.
 pub(super) fn echoes(record: &mut Absorbing<'_>, shown: &Shown<'_>) -> bool {
-    let Some(replaced) = writes::echo(record, shown.field, shown.value) else {
+    let Some(echo) = writes::echo(record, shown.field, shown.value) else {
         return false;
     };
-    if !replaced {
-        // An edit observed while our write was open was replaced by it.
-        let lost = shown.prior.as_ref();
-        if let Some(lost) =
-            lost.filter(|prior| prior.written_concurrently && prior.value != *shown.value)
-        {
-            let lost = lost.value.clone();
-            record.apply(Effect::Overwritten(shown.field.clone(), lost));
-        }
-        put(record, shown);
+    if !echo.replaced {
+        overwritten::land(record, shown, &echo.writes);
     }
     true
 }
@@ -119,24 +111,22 @@ pub(super) fn unexplained(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
             .prior
             .as_ref()
             .is_some_and(|prior| prior.version != Version::default());
-    match (pending.first(), record.seen.ours, applied) {
-        (None, _, _) => foreign(record, shown, false),
-        (Some(_), true, _) if may_be_older => record.apply(Effect::NeedsRefresh),
-        (Some(intent), true, _) => {
+    match (pending.as_slice(), record.seen.ours, applied) {
+        ([], _, _) => foreign(record, shown, None),
+        ([_, ..], true, _) if may_be_older => record.apply(Effect::NeedsRefresh),
+        ([intent, ..], true, _) => {
             writes::automation_override(record, intent, field, value);
             record.apply(Effect::Echoed(intent.intent_id, field.clone()));
-            put(record, shown);
+            overwritten::land(record, shown, &[intent.intent_id]);
             record.apply(Effect::Took);
         }
-        (Some(_), false, true) => {
-            record.apply(Effect::Overwritten(field.clone(), value.clone()));
-        }
-        (Some(_), false, false) => foreign(record, shown, true),
+        ([_, ..], false, true) => overwritten::contend(record, shown),
+        ([.., newest], false, false) => foreign(record, shown, Some(newest.intent_id)),
     }
 }
 
-/// Absorbs a user's edit. `concurrent`: a write of ours to the field is open.
-fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
+/// Absorbs a user's edit. `concurrent`: the write of ours to the field that is open.
+fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: Option<IntentId>) {
     let Shown {
         field,
         value,
@@ -145,13 +135,14 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
     } = *shown;
     let differs = shown.differs();
     if differs && order == VersionOrder::Incomparable {
+        overwritten::contend_with_write(record, shown);
         return record.apply(Effect::NeedsRefresh);
     }
     let late = writes::is_late_write(record, field, value);
     let mut remote = stored(record, shown);
     remote.late_write = late || (remote.late_write && !differs);
-    remote.written_concurrently |= concurrent;
-    record.apply(Effect::Field(field.clone(), remote));
+    overwritten::succeed(record, shown, concurrent, &mut remote);
+    record.apply(Effect::Field(field.clone(), Box::new(remote)));
     // A field that is seen for the first time is a change unless it is null or equals the base.
     let is_new = match prior {
         Some(_) => differs,
@@ -162,14 +153,9 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: bool) {
     }
 }
 
-fn put(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
-    let remote = stored(record, shown);
-    record.apply(Effect::Field(shown.field.clone(), remote));
-}
-
 /// Returns the field for the remote state. If the values are equal and from the same second, it keeps the
 /// version with a commit number.
-fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
+pub(super) fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
     let version = record.seen.version;
     let same = shown
         .prior
@@ -180,20 +166,12 @@ fn stored(record: &Absorbing<'_>, shown: &Shown<'_>) -> RemoteField {
             && prior.version != Version::default()
             && version.commit_number.is_none()
     });
-    RemoteField {
-        version: known.map_or(version, |prior| prior.version),
-        late_write: same.is_some_and(|prior| prior.late_write),
-        written_concurrently: same.is_some_and(|prior| prior.written_concurrently),
-        ..first_seen(shown.value, version)
-    }
-}
-
-/// Returns a field that is seen for the first time.
-pub(super) fn first_seen(value: &Value, version: Version) -> RemoteField {
-    RemoteField {
-        value: value.clone(),
-        version,
-        late_write: false,
-        written_concurrently: false,
+    let version = known.map_or(version, |prior| prior.version);
+    match same {
+        Some(prior) => RemoteField {
+            version,
+            ..prior.clone()
+        },
+        None => RemoteField::new(shown.value.clone(), version),
     }
 }

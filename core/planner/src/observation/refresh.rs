@@ -1,10 +1,12 @@
 //! A read under the record's lease, with no write of ours in flight: authoritative.
 
 use crate::model::intent::IntentState;
+use crate::model::link::RemoteField;
 use crate::model::observation::VersionOrder;
 
 use super::effect::{Absorbing, Effect};
 use super::fields::{self, Shown};
+use super::overwritten;
 use super::presence::{Evidence, appears};
 use super::writes::{self, shows};
 
@@ -38,9 +40,10 @@ fn field(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     }
     let late = writes::is_abandoned(record, field, value) && !writes::is_base(record, field, value);
     let known_late = prior.as_ref().is_some_and(|prior| prior.late_write);
-    let mut remote = fields::first_seen(value, record.seen.version);
+    let mut remote = RemoteField::new(value.clone(), record.seen.version);
     remote.late_write = late && (known_late || ours);
-    record.apply(Effect::Field(field.clone(), remote));
+    overwritten::complete_read(record, shown, &mut remote);
+    record.apply(Effect::Field(field.clone(), Box::new(remote)));
     if differs {
         record.apply(Effect::Took);
     }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use crate::config::ObjectSync;
 use crate::model::ids::{FieldName, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
+use crate::model::link::{Contender, Presence, RemoteField, RemoteState, Replaced, SyncLink};
+use crate::model::observation::Version;
 use crate::model::value::{Payload, Value};
-
-use super::writes::shows;
 
 /// The result of settling a confirmed write.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +18,6 @@ pub struct Settled {
     pub agreed: bool,
     /// The remote state afterwards.
     pub remote_state: RemoteState,
-    /// Values that the write replaced unseen: logged, so that they can be restored.
-    pub overwritten: Vec<(FieldName, Value)>,
     /// The intent's state afterwards: applied, or confirmed if no echo is awaited.
     pub state: IntentState,
 }
@@ -44,7 +41,6 @@ pub fn settle_applied(
             base: Payload::new(),
             agreed: false,
             remote_state: link.remote_state.clone(),
-            overwritten: Vec::new(),
             state: IntentState::Confirmed,
         },
         WriteAction::Delete => Settled {
@@ -55,7 +51,6 @@ pub fn settle_applied(
                 presence_version: link.remote_state.presence_version,
                 ..RemoteState::default()
             },
-            overwritten: Vec::new(),
             state: IntentState::Confirmed,
         },
         WriteAction::Create | WriteAction::Update => {
@@ -73,7 +68,6 @@ fn settle_write(
 ) -> Settled {
     let mut base = link.base.clone();
     let mut remote_state = link.remote_state.clone();
-    let mut overwritten = Vec::new();
     // It was seen as filtered out or deleted before the response arrived: that observation is later.
     let left = match remote_state.presence {
         Presence::FilteredOut => true,
@@ -89,23 +83,10 @@ fn settle_write(
             continue;
         }
         let prior = remote_state.fields.remove(field);
-        let version = prior
-            .as_ref()
-            .map(|prior| prior.version)
-            .unwrap_or_default();
-        if let Some(prior) =
-            prior.filter(|prior| prior.written_concurrently && !shows(&prior.value, sent, parents))
-        {
-            overwritten.push((field.clone(), prior.value));
-        }
         // If the parent is not linked yet, the field counts as not seen until its echo.
         if let Some(value) = stored_form(sync, field, sent, parents) {
-            let taken = RemoteField {
-                value,
-                version,
-                late_write: false,
-                written_concurrently: false,
-            };
+            let base = link.base.get(field);
+            let taken = written(intent, prior, value, base);
             remote_state.fields.insert(field.clone(), taken);
         }
     }
@@ -117,12 +98,44 @@ fn settle_write(
         base,
         agreed: true,
         remote_state,
-        overwritten,
         state: if awaited && !left {
             IntentState::Applied
         } else {
             IntentState::Confirmed
         },
+    }
+}
+
+/// Returns a field as the write left it. An edit that was seen while the write was open came before or after it:
+/// the echo will show.
+fn written(
+    intent: &Intent,
+    prior: Option<RemoteField>,
+    value: Value,
+    base: Option<&Value>,
+) -> RemoteField {
+    let Some(prior) = prior else {
+        return RemoteField::new(value, Version::default());
+    };
+    let is_concurrent = prior.concurrent_write == Some(intent.intent_id);
+    let replaced = prior.replaced.filter(|_| is_concurrent);
+    let replaced = replaced.unwrap_or_else(|| Replaced {
+        after: prior.version,
+        before: None,
+        base: base.cloned(),
+    });
+    let concurrent = is_concurrent.then(|| Contender {
+        value: prior.value,
+        version: prior.version,
+        is_doubted: false,
+    });
+    RemoteField {
+        contender: concurrent
+            .or(prior.contender)
+            .filter(|edit| edit.value != value),
+        overwritten: prior.overwritten.filter(|edit| edit.value != value),
+        replaced: Some(replaced.clone()),
+        ..RemoteField::new(value, replaced.after)
     }
 }
 

@@ -56,9 +56,16 @@ pub(super) fn awaits_echo(record: &Absorbing<'_>, field: &FieldName) -> bool {
         .any(|intent| intent.state == IntentState::Applied)
 }
 
-/// Marks the write that the value echoes, and older ones. Returns `None` if the value is not an echo, else
-/// whether a later confirmed write has already replaced it.
-pub(super) fn echo(record: &mut Absorbing<'_>, field: &FieldName, value: &Value) -> Option<bool> {
+/// The echo of a write.
+pub(super) struct Echo {
+    /// The write, and older ones.
+    pub(super) writes: Vec<IntentId>,
+    /// A later confirmed write has already replaced it.
+    pub(super) replaced: bool,
+}
+
+/// Marks the write that the value echoes, and older ones. Returns `None` if the value is not an echo.
+pub(super) fn echo(record: &mut Absorbing<'_>, field: &FieldName, value: &Value) -> Option<Echo> {
     let pending = pending(record, field);
     let place = pending
         .iter()
@@ -66,10 +73,14 @@ pub(super) fn echo(record: &mut Absorbing<'_>, field: &FieldName, value: &Value)
     let replaced = pending[place + 1..]
         .iter()
         .any(|intent| intent.state == IntentState::Applied);
-    for intent in &pending[..=place] {
-        record.apply(Effect::Echoed(intent.intent_id, field.clone()));
+    let writes: Vec<IntentId> = pending[..=place]
+        .iter()
+        .map(|intent| intent.intent_id)
+        .collect();
+    for write in &writes {
+        record.apply(Effect::Echoed(*write, field.clone()));
     }
-    Some(replaced)
+    Some(Echo { writes, replaced })
 }
 
 /// Counts that Salesforce stored another value than the one we sent.

@@ -7,6 +7,7 @@ use crate::model::hash::canonical_payload;
 use crate::model::link::Presence;
 use crate::model::value::{Payload, Value};
 
+use super::super::facts::OverwrittenValue;
 use super::super::field::Authority;
 use super::super::mapping::Mapping;
 use super::{
@@ -103,14 +104,18 @@ pub(super) fn edits(record: Record<'_>, holder: SourceSystem) -> Vec<Edit<'_>> {
                 holder == SourceSystem::Salesforce && record.facts.late_writes.contains(field);
             !late && !record.is_overridden_by_automation(*field)
         })
-        .filter_map(|field| Some((field, record.value(holder, field)?)))
-        .filter(|(field, value)| {
+        .filter_map(|field| {
+            let edit = overwritten(record, holder, field);
+            let base = edit.map_or_else(|| record.base(field), |edit| edit.base.as_ref());
+            let held = record.value(holder, field)?;
+            Some((field, edit.map_or(held, |edit| &edit.value), base))
+        })
+        .filter(|(field, value, base)| {
             // The engine fills in external ids: an empty or new one is not a user's edit.
-            let base = record.base(*field);
             let named = **value != Value::Null && base.is_some();
             base.unwrap_or(&Value::Null) != *value && (*field != Mapping::EXTERNAL_ID || named)
         })
-        .map(|(field, value)| {
+        .map(|(field, value, _)| {
             let authority = record.mapping.authority(field);
             let other = authority.filter(|over| over.side() != holder);
             Edit {
@@ -121,6 +126,20 @@ pub(super) fn edits(record: Record<'_>, holder: SourceSystem) -> Vec<Edit<'_>> {
             }
         })
         .collect()
+}
+
+/// Returns the edit that a write of ours replaced on the side that holds the record.
+fn overwritten<'a>(
+    record: Record<'a>,
+    holder: SourceSystem,
+    field: FieldId,
+) -> Option<&'a OverwrittenValue> {
+    match holder {
+        // The external id names the record that is created.
+        SourceSystem::Salesforce if field == Mapping::EXTERNAL_ID => None,
+        SourceSystem::Salesforce => record.overwritten(field),
+        SourceSystem::Postgres => None,
+    }
 }
 
 fn delete_against_edit(
@@ -172,15 +191,22 @@ fn create(record: Record<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
     for field in record.mapping.fields() {
         let value = match record.value(holder, field) {
             _ if field == Mapping::EXTERNAL_ID => external_id_value(record),
-            Some(value) => value.clone(),
+            Some(value) => overwritten(record, holder, field)
+                .map_or(value, |edit| &edit.value)
+                .clone(),
             None => {
                 plan.explanation.fields.insert(field, Rule::NotSeen);
                 continue;
             }
         };
         let omitted = value == Value::Null && target == SourceSystem::Salesforce;
+        let mut after = Confirmation::of(target);
+        if overwritten(record, holder, field).is_some() {
+            plan.side(holder).set(field, value.clone());
+            after = Confirmation::of(holder);
+        }
         if !omitted || record.base(field).is_some() {
-            plan.advance(field, &value, Confirmation::of(target));
+            plan.advance(field, &value, after);
         }
         if !omitted {
             values.insert(field, value);

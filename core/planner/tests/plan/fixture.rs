@@ -105,10 +105,8 @@ impl World {
             .clone_from(&self.automation_overrides);
         for late in &self.late {
             let remote = RemoteField {
-                value: Value::Null,
-                version: Version::default(),
                 late_write: true,
-                written_concurrently: false,
+                ..RemoteField::new(Value::Null, Version::default())
             };
             link.remote_state.fields.insert(late.clone(), remote);
         }

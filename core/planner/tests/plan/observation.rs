@@ -121,14 +121,143 @@ fn an_edit_before_our_echo_is_logged_not_applied() {
     let absorbed = story.sees("changed Phone=3 @1");
     assert_eq!(
         (absorbed.status, absorbed.dirty),
-        (AbsorbStatus::Superseded, false)
+        (AbsorbStatus::Superseded, false),
+        "the echo will show which came last"
     );
-    story.sees("changed ours Phone=2 @2");
+    let absorbed = story.sees("changed ours Phone=2 @2");
     assert_eq!(
-        (story.remote_state(), story.overwritten.clone()),
+        (absorbed.status, absorbed.dirty),
+        (AbsorbStatus::Superseded, true),
+        "the edit is to be decided"
+    );
+    assert_eq!(
+        (story.remote_state(), story.lost()),
         ("Phone=2".to_owned(), vec![value("3")])
     );
     assert_eq!(story.intents[write].state, IntentState::Confirmed);
+}
+
+#[test]
+fn an_edit_after_our_echo_that_arrives_first_stands() {
+    let edit = "changed Phone=3 @2";
+    let echo = "changed ours Phone=2 @1";
+    for steps in [
+        ["settle", edit, echo],
+        [edit, "settle", echo],
+        [edit, echo, "settle"],
+    ] {
+        let mut story = Story::agreed("Phone=1");
+        let write = story.writes(IntentState::Open, "update Phone=2");
+        for step in steps {
+            match step {
+                "settle" => story.settles(write),
+                seen => {
+                    story.sees(seen);
+                }
+            }
+        }
+        assert_eq!(
+            (story.remote_state(), story.lost(), story.dirty),
+            ("Phone=3".to_owned(), vec![], true),
+            "{steps:?}"
+        );
+        assert_eq!(listed(&story.link.base), " Phone=2", "{steps:?}");
+        assert_eq!(
+            story.intents[write].state,
+            IntentState::Confirmed,
+            "{steps:?}"
+        );
+    }
+}
+
+#[test]
+fn an_edit_under_our_write_is_lost_once_when_its_event_comes_last() {
+    for outcome in [IntentState::Unknown, IntentState::Applied] {
+        let mut story = Story::agreed("Phone=1");
+        let write = story.writes(IntentState::Open, "update Phone=3");
+        match outcome {
+            IntentState::Applied => story.settles(write),
+            _ => story.intents[write].state = outcome,
+        }
+        story.sees("refresh ours Phone=3 @9s");
+        assert_eq!(story.lost(), [], "{outcome:?}");
+        assert!(story.sees("changed Phone=2 @7").dirty);
+        story.sees("changed Phone=2 @7");
+        story.sees("changed ours Phone=3 @9");
+        assert_eq!(story.lost(), [value("2")], "{outcome:?}");
+        let remote = &story.link.remote_state.fields[&field("Phone")];
+        let edit = remote.overwritten.as_ref().unwrap();
+        assert_eq!(edit.base, Some(value("1")), "it was made from this");
+        assert_eq!(story.remote_state(), "Phone=3");
+    }
+}
+
+#[test]
+fn an_edit_that_ends_at_the_base_is_no_loss() {
+    let mut story = Story::agreed("Phone=1");
+    story.writes(IntentState::Unknown, "update Phone=3");
+    story.sees("refresh ours Phone=3 @9s");
+    story.sees("changed Phone=2 @6");
+    story.sees("changed Phone=1 @7");
+    assert_eq!(story.lost(), []);
+}
+
+#[test]
+fn an_overwritten_edit_that_a_later_one_replaces_is_logged() {
+    let mut story = Story::agreed("Phone=1");
+    story.writes(IntentState::Unknown, "update Phone=3");
+    story.sees("refresh ours Phone=3 @9s");
+    story.sees("changed Phone=2 @7");
+    story.sees("changed Phone=4 @10");
+    assert_eq!(story.overwritten, [value("2")]);
+    assert_eq!(story.remote_state(), "Phone=4");
+    story.sees("changed Phone=5 @8");
+    assert_eq!(
+        story.overwritten,
+        [value("2"), value("5")],
+        "under our write"
+    );
+}
+
+#[test]
+fn an_edit_of_the_second_of_our_write_is_lost_once_the_write_stands() {
+    let agreed = || {
+        let mut story = Story::agreed("Phone=1");
+        story.writes(IntentState::Unknown, "update Phone=3");
+        story.sees("refresh ours Phone=3 @9s");
+        assert!(story.sees("changed Phone=2 @9.90").needs_refresh);
+        story
+    };
+    let mut story = agreed();
+    assert!(
+        story.sees("refresh ours Phone=3 @9s").needs_refresh,
+        "this read may be older than the edit"
+    );
+    story.sees("refresh ours Phone=3 @9s");
+    assert_eq!(
+        (story.lost(), story.needs_refresh),
+        (vec![value("2")], false)
+    );
+
+    let mut story = agreed();
+    story.sees("refresh Phone=2 @9s");
+    assert_eq!(
+        (story.lost(), story.remote_state()),
+        (vec![], "Phone=2".to_owned()),
+        "it came after our write"
+    );
+}
+
+#[test]
+fn overwritten_edit_of_a_record_that_goes_is_logged() {
+    for gone in ["deleted @12", "filtered_out @12s"] {
+        let mut story = Story::agreed("Phone=1");
+        story.writes(IntentState::Unknown, "update Phone=3");
+        story.sees("refresh ours Phone=3 @9s");
+        story.sees("changed Phone=2 @7");
+        story.sees(gone);
+        assert_eq!(story.overwritten, [value("2")], "{gone}");
+    }
 }
 
 #[test]

@@ -90,8 +90,6 @@ impl Story {
         self.link.base = settled.base;
         self.link.agreed = settled.agreed;
         self.link.remote_state = settled.remote_state;
-        self.overwritten
-            .extend(settled.overwritten.into_iter().map(|(_, value)| value));
         self.intents[place].state = settled.state;
     }
 
@@ -139,6 +137,14 @@ impl Story {
         let fields = &self.link.remote_state.fields;
         let shown = fields.iter().map(|(field, held)| (field, &held.value));
         listed(shown).trim().to_owned()
+    }
+
+    /// Returns the edits that our writes replaced: logged, or to be decided.
+    pub(crate) fn lost(&self) -> Vec<Value> {
+        let remote = self.link.remote_state.fields.values();
+        let undecided = remote.filter_map(|remote| remote.overwritten.as_ref());
+        let undecided = undecided.map(|edit| edit.value.clone());
+        self.overwritten.iter().cloned().chain(undecided).collect()
     }
 
     pub(crate) fn is_late(&self, name: &str) -> bool {

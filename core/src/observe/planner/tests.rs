@@ -178,12 +178,7 @@ fn end(lease: &LeasedTask, record: &ObservedRecord) -> LeaseEnd {
 }
 
 fn remote_field(value: Value) -> RemoteField {
-    RemoteField {
-        value,
-        version: Version::default(),
-        late_write: false,
-        written_concurrently: false,
-    }
+    RemoteField::new(value, Version::default())
 }
 
 fn row(columns: &Json) -> PostgresRow {

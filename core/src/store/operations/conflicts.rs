@@ -126,6 +126,12 @@ impl PgStore {
     }
 }
 
+fn forget_overwritten(known: &mut KnownRecord, field: &FieldName) {
+    if let Some(remote) = known.link.remote_state.fields.get_mut(field) {
+        remote.overwritten = None;
+    }
+}
+
 /// Changes the base so that only the winner has changed, and returns the losing value.
 fn let_win(
     known: &mut KnownRecord,
@@ -148,7 +154,20 @@ fn let_win(
         // The edit wins: the record has no base any more, so the edited side creates it on the other.
         end_agreement(known);
     } else {
-        known.link.base.extend(losing.clone());
+        for (name, lost) in &losing {
+            let fields = &mut known.link.remote_state.fields;
+            match fields
+                .get_mut(name)
+                .and_then(|remote| remote.overwritten.as_mut())
+            {
+                // Salesforce has our value already: the edit that it replaced is forgotten, or written again.
+                Some(edit) if loser == SourceSystem::Postgres => edit.base = Some(lost.clone()),
+                Some(_) => forget_overwritten(known, name),
+                None => {
+                    known.link.base.insert(name.clone(), lost.clone());
+                }
+            }
+        }
     }
     known
         .link

@@ -34,9 +34,14 @@ pub(crate) fn remote_parents<'k>(
     records
         .flat_map(|record| {
             let remote_state = &record.link.remote_state.fields;
-            references(mapped, |field| {
+            let held = references(mapped, |field| {
                 remote_state.get(field).map(|field| &field.value)
-            })
+            });
+            let overwritten = references(mapped, |field| {
+                let edit = remote_state.get(field)?.overwritten.as_ref();
+                edit.map(|edit| &edit.value)
+            });
+            held.into_iter().chain(overwritten)
         })
         .collect()
 }

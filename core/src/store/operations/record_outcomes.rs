@@ -346,6 +346,12 @@ impl LeasedRecord {
             Agreement::Ends(after) if confirmed(after) => end_agreement(&mut known),
             Agreement::Ends(_) => {}
         }
+        for field in planned.decided_overwritten() {
+            let name = rules.mapping.name(field);
+            if let Some(remote) = known.link.remote_state.fields.get_mut(name) {
+                remote.overwritten = None;
+            }
+        }
         known.postgres_presence = self.presence(known.postgres_presence);
         self.take_name(mapped, &mut known);
         known

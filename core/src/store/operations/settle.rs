@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::model::SourceSystem;
 use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
@@ -17,11 +16,9 @@ use crate::ports::apply_store::{SettledOutcome, Settlement};
 use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::enum_text::enum_text;
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
 use crate::store::operations::record_outcomes::{end_agreement, withheld_end, withheld_fields};
-use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
 };
@@ -184,7 +181,6 @@ struct BatchWrites {
     links: Vec<KnownRecord>,
     intents: Vec<Intent>,
     refusals: Vec<RefusalLine>,
-    lost: Vec<NewDiscardedValue>,
     journal: Vec<JournalLine>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     /// External ids and Salesforce ids that exist in Salesforce from now on, and external ids that are free there.
@@ -307,20 +303,6 @@ impl Settling<'_> {
                 }
             }
         }
-        self.writes
-            .lost
-            .extend(
-                settled
-                    .overwritten
-                    .into_iter()
-                    .map(|(field, value)| NewDiscardedValue {
-                        record_id,
-                        field,
-                        side: enum_text(SourceSystem::Salesforce),
-                        value: [value.to_json()],
-                        rule: "overwritten".to_owned(),
-                    }),
-            );
         self.writes.links.push(known);
         self.set_state(intent, settled.state);
         // An external id that was cleared for an exchange is written next.
@@ -369,7 +351,6 @@ impl Settling<'_> {
         save_records(tx, &writes.links, &self.mapped.config_hash).await?;
         save_intents(tx, &writes.intents).await?;
         save_refusals(tx, &writes.refusals).await?;
-        insert_discarded_values(tx, &writes.lost, &self.mapped.config_hash).await?;
         write_journal(tx, &writes.journal).await?;
         end_leases(tx, self.mapped, &writes.ends).await?;
         wake_waiting(tx, &writes.arrived).await

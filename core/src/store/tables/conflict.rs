@@ -343,12 +343,14 @@ pub(crate) fn seen(
         mapped.sync.fields.get(field).map(|field| &field.column)
     };
     let shown_row = column.and_then(|column| row?.columns.get(column.as_str()));
-    let shown = remote_state
-        .fields
-        .get(field)
-        .map(|field| field.value.to_json());
+    let remote = remote_state.fields.get(field);
+    let shown = remote.map(|field| field.value.to_json());
+    let overwritten = remote.and_then(|field| field.overwritten.as_ref());
     SeenSides {
         postgres: serde_json::json!([shown_row]),
-        salesforce: serde_json::json!([shown]),
+        salesforce: match overwritten {
+            Some(edit) => serde_json::json!([shown, edit.value.to_json()]),
+            None => serde_json::json!([shown]),
+        },
     }
 }
