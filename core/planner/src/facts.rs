@@ -126,6 +126,13 @@ pub struct RecordFacts<F = FieldId> {
         ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
     )]
     pub postgres: Option<FieldMap<F, Value>>,
+    /// The fields of a row that is marked as deleted.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "Option<std::collections::BTreeMap<FieldName, Value>>")
+    )]
+    pub soft_deleted: Option<FieldMap<F, Value>>,
     /// The Salesforce record's fields; null if there is no record.
     #[serde(default)]
     #[cfg_attr(
@@ -183,6 +190,7 @@ impl<F: Ord> RecordFacts<F> {
             base: None,
             agreed: None,
             postgres: None,
+            soft_deleted: None,
             salesforce: None,
             filtered_out: false,
             presence: BySide::default(),
@@ -312,6 +320,7 @@ impl<F: Ord> RecordFacts<F> {
             base: self.base.map(values),
             agreed: self.agreed,
             postgres: self.postgres.map(values),
+            soft_deleted: self.soft_deleted.map(values),
             salesforce: self.salesforce.map(values),
             filtered_out: self.filtered_out,
             presence: self.presence,

@@ -30,7 +30,7 @@ use crate::model::value::{Payload, Value};
 
 use effect::Absorbing;
 
-pub use settle::{Settled, settle_applied};
+pub use settle::{Settled, base_after_delete, settle_applied};
 
 /// The result of absorbing an observation.
 #[derive(Debug, Clone, PartialEq)]

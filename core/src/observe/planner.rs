@@ -13,7 +13,7 @@ use crate::model::SourceSystem;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
-use crate::model::link::AutomationOverride;
+use crate::model::link::{AutomationOverride, Presence};
 use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
@@ -89,6 +89,8 @@ impl<'a> ObjectPlanner<'a> {
             observed.clock_skew_ms,
             |name| self.mapping().field(name),
         );
+        let is_marked = postgres.presence == Presence::Deleted && !observed.rows.is_empty();
+        facts.soft_deleted = is_marked.then(|| postgres.fields.clone());
         facts.set_side(SourceSystem::Postgres, postgres);
         facts.set_side(SourceSystem::Salesforce, salesforce);
         let remote_state = &observed.known.link.remote_state;

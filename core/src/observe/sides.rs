@@ -216,7 +216,7 @@ pub(crate) fn postgres_side(
     };
     let (presence, content) = match observed.rows.first() {
         Some(row) if is_soft_deleted(&mapped.sync, row) => {
-            (Presence::Deleted, RowContent::default())
+            (Presence::Deleted, row_content(fields, row))
         }
         Some(row) => (Presence::Present, row_content(fields, row)),
         None => (gone, RowContent::default()),

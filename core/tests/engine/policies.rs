@@ -70,6 +70,30 @@ async fn soft_delete_fills_the_column_undelete_clears_it() {
 }
 
 #[tokio::test]
+async fn undelete_meets_the_edit_of_the_marked_row() {
+    let soft = "deletes = { mode = \"soft\", column = \"deleted_at\" }";
+    let (stage, id) = agreed_under(soft).await;
+    stage.org.delete(&id);
+    stage.drain().await;
+    stage
+        .sql("update account set phone = '2', name = 'Here'")
+        .await;
+    stage.drain().await;
+    stage.org.undelete(&id);
+    stage.org.update(&id, json!({"Phone": "3"}));
+    stage.drain().await;
+    let conflict = json!({
+        "field": "Phone", "base_value": "1", "postgres_value": "2", "salesforce_value": "3"
+    });
+    assert_eq!(stage.conflicts().await, [conflict]);
+    assert_eq!(stage.org.value(&id, "Name").as_deref(), Some("Here"));
+    let row = stage
+        .one("select phone || ', ' || (deleted_at is null) from account")
+        .await;
+    assert_eq!(row, json!("2, true"));
+}
+
+#[tokio::test]
 async fn soft_deleted_row_is_deleted_in_salesforce() {
     let (stage, _) = agreed_under("deletes = { mode = \"soft\", column = \"deleted_at\" }").await;
     stage.sql("update account set deleted_at = now()").await;

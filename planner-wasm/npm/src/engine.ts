@@ -408,6 +408,8 @@ export type RecordFacts = {
   agreed?: boolean | null,
   /** The row's fields; null if there is no row. */
   postgres: { [key in FieldName]: Value } | null,
+  /** The fields of a row that is marked as deleted. */
+  soft_deleted?: { [key in FieldName]: Value } | null,
   /** The Salesforce record's fields; null if there is no record. */
   salesforce: { [key in FieldName]: Value } | null,
   /** The Salesforce record does not match the object's filter; its fields are ignored then. */

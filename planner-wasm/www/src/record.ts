@@ -71,6 +71,7 @@ const CHECKS: { readonly [name in keyof RecordFacts]-?: Check } = {
   base: readFields,
   postgres: readFields,
   salesforce: readFields,
+  soft_deleted: readFields,
   agreed: must("It must be true or false.", isFlag),
   filtered_out: must("It must be true or false.", isFlag),
   presence: must("It must be an object.", isObject),

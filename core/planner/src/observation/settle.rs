@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::ObjectSync;
+use crate::config::{DeleteMode, ObjectSync};
 use crate::model::ids::{FieldName, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::link::{Contender, Presence, RemoteField, RemoteState, Replaced, SyncLink};
@@ -38,13 +38,13 @@ pub fn settle_applied(
     match intent.action {
         // Its event was absorbed before the response: whatever followed is in the remote state.
         WriteAction::Delete if intent.state == IntentState::Applied => Settled {
-            base: Payload::new(),
+            base: base_after_delete(link, sync),
             agreed: false,
             remote_state: link.remote_state.clone(),
             state: IntentState::Confirmed,
         },
         WriteAction::Delete => Settled {
-            base: Payload::new(),
+            base: base_after_delete(link, sync),
             agreed: false,
             remote_state: RemoteState {
                 presence: Presence::Deleted,
@@ -56,6 +56,14 @@ pub fn settle_applied(
         WriteAction::Create | WriteAction::Update => {
             settle_write(link, sync, intent, answered, parents)
         }
+    }
+}
+
+/// Returns the base after a delete. A row that is only marked as deleted may be edited before the record comes back.
+pub fn base_after_delete(link: &SyncLink, sync: &ObjectSync) -> Payload {
+    match sync.deletes.mode {
+        DeleteMode::Soft => link.base.clone(),
+        DeleteMode::Propagate | DeleteMode::Ignore => Payload::new(),
     }
 }
 

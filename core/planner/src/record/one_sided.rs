@@ -7,12 +7,12 @@ use crate::model::hash::canonical_payload;
 use crate::model::link::Presence;
 use crate::model::value::{Payload, Value};
 
-use super::super::facts::OverwrittenValue;
+use super::super::facts::{OverwrittenValue, RecordFacts};
 use super::super::field::Authority;
 use super::super::mapping::Mapping;
 use super::{
     Agreement, Confirmation, DiscardedValue, FieldConflict, Record, RecordPlan, Rule, SideWrite,
-    external_id_value,
+    external_id_value, plan_fields,
 };
 
 /// Plans a record that only `holder` has.
@@ -184,6 +184,11 @@ fn delete(record: Record<'_>, holder: SourceSystem, rule: Rule) -> RecordPlan {
 /// Nulls are left out of a create in Salesforce, so that its defaults apply; the next observation shows the
 /// resulting values.
 fn create(record: Record<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
+    if let (SourceSystem::Postgres, Some(marked), Some(_)) =
+        (target, &record.facts.soft_deleted, &record.facts.base)
+    {
+        return unmark(record, marked, rule);
+    }
     let mut plan = RecordPlan::because(rule);
     plan.agreement = Agreement::Begins(Confirmation::of(target));
     let holder = target.other();
@@ -215,6 +220,26 @@ fn create(record: Record<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
     }
     *plan.side(target) = SideWrite::Create(values);
     name_on_holder(record, holder, &mut plan);
+    plan
+}
+
+/// Removes the mark from a row that is marked as deleted. It may have been edited since: its fields are merged with
+/// those of the record, from the base before the delete.
+fn unmark(record: Record<'_>, marked: &FieldMap<FieldId, Value>, rule: Rule) -> RecordPlan {
+    let facts = RecordFacts {
+        postgres: Some(marked.clone()),
+        ..record.facts.clone()
+    };
+    let mut plan = plan_fields(Record {
+        facts: &facts,
+        ..record
+    });
+    let values = plan.to_postgres.fields().cloned().unwrap_or_default();
+    plan.to_postgres = SideWrite::Create(values);
+    plan.agreement = Agreement::Begins(Confirmation::Postgres);
+    if plan.conflicts.is_empty() {
+        plan.explanation.record = rule;
+    }
     plan
 }
 

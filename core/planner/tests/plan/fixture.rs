@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use syncline_planner::model::fields::FieldMap;
 use syncline_planner::model::ids::{
     FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RecordId, TenantId,
 };
@@ -46,6 +47,8 @@ pub(crate) struct World {
     pub(crate) late: Vec<FieldName>,
     pub(crate) automation_overrides: BTreeMap<FieldName, AutomationOverride>,
     pub(crate) intents: Vec<Intent>,
+    /// The fields of a row that is marked as deleted.
+    pub(crate) marked: Option<FieldMap<FieldName, Value>>,
 }
 
 impl World {
@@ -58,6 +61,7 @@ impl World {
             salesforce: NamedSide::default(),
             late: Vec::new(),
             automation_overrides: BTreeMap::new(),
+            marked: None,
             intents: Vec::new(),
         };
         for line in fixture
@@ -74,6 +78,10 @@ impl World {
                     world.base = side(rest).fields.into_iter().collect();
                 }
                 "pg" => world.postgres = side(rest),
+                "marked" => {
+                    world.marked = Some(side(rest).fields);
+                    world.agreed = false;
+                }
                 "sf" => world.salesforce = side(rest),
                 "late" => world.late = rest.split(' ').map(field).collect(),
                 "override" => {
@@ -94,6 +102,7 @@ impl World {
         let mut facts = NamedFacts::of(&self.link(), &self.intents, 500, name);
         facts.set_side(SourceSystem::Postgres, self.postgres.clone());
         facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
+        facts.soft_deleted.clone_from(&self.marked);
         facts
     }
 

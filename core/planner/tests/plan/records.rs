@@ -552,3 +552,22 @@ fn a_row_is_deleted_only_after_writes_under_way() {
         "nothing (WriteUnderWay)",
     );
 }
+
+#[test]
+fn an_undelete_meets_the_edit_of_a_marked_row() {
+    check(
+        "base   Name=Ada Phone=1 Rating=Hot
+         marked Name=Bea Phone=2 Rating=Hot
+         pg     -
+         sf     Name=Ada Phone=3 Rating=Cold",
+        "create postgres Rating=Cold; salesforce <- Name=Bea; conflict Phone 1|2|3",
+    );
+    check(
+        "rules policy=salesforce_wins
+         base   Phone=1
+         marked Phone=2
+         pg     -
+         sf     Phone=3",
+        "create postgres Phone=3; lost postgres Phone=2",
+    );
+}

@@ -152,7 +152,7 @@ fn let_win(
     let deleted_by_loser = field.is_none() && value(loser).is_none();
     if deleted_by_loser {
         // The edit wins: the record has no base any more, so the edited side creates it on the other.
-        end_agreement(known);
+        end_agreement(known, Payload::new());
     } else {
         for (name, lost) in &losing {
             let fields = &mut known.link.remote_state.fields;

@@ -11,6 +11,7 @@ use crate::model::intent::Intent;
 use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
+use crate::planner::observation::base_after_delete;
 use crate::planner::policy::{Tries, withheld_lookup_wait};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
@@ -343,7 +344,10 @@ impl LeasedRecord {
         match plan.agreement {
             Agreement::Stays => {}
             Agreement::Begins(after) => known.link.agreed |= confirmed(after),
-            Agreement::Ends(after) if confirmed(after) => end_agreement(&mut known),
+            Agreement::Ends(after) if confirmed(after) => {
+                let base = base_after_delete(&known.link, &mapped.sync);
+                end_agreement(&mut known, base);
+            }
             Agreement::Ends(_) => {}
         }
         for field in planned.decided_overwritten() {
@@ -393,9 +397,9 @@ impl LeasedRecord {
     }
 }
 
-/// Ends the agreement of both sides: clears the base, so that the record may be created again.
-pub(crate) fn end_agreement(known: &mut KnownRecord) {
-    known.link.base = Payload::new();
+/// Ends the agreement of both sides, so that the record may be created again; `base` is what is kept of the base.
+pub(crate) fn end_agreement(known: &mut KnownRecord, base: Payload) {
+    known.link.base = base;
     known.link.agreed = false;
     known.link.automation_overrides.clear();
     match known.link.remote_state.presence {

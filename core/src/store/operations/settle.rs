@@ -292,7 +292,10 @@ impl Settling<'_> {
             known.link.base.remove(field);
         }
         match intent.action {
-            WriteAction::Delete => end_agreement(&mut known),
+            WriteAction::Delete => {
+                let base = std::mem::take(&mut known.link.base);
+                end_agreement(&mut known, base);
+            }
             WriteAction::Create | WriteAction::Update => {
                 known.link.agreed |= settled.agreed;
                 known.link.salesforce_id = Some(salesforce_id.clone());
