@@ -4,6 +4,7 @@
 //! process may die after each of them: the leases expire, the intents show which writes may have been
 //! sent, and the next worker refreshes before it writes.
 
+mod changed;
 mod outcome;
 mod perform;
 mod refresh;
@@ -170,6 +171,7 @@ async fn round(
     let mut guard = LeaseGuard::records(job.shared, mapped, &leases);
     report.rounds += usize::from(leased > 0);
     report.leased += leased;
+    let refreshed_at_ms = job.now_ms();
     let leases = refresh(job, mapped, leases, capture.needs_resync, report).await?;
     if leases.is_empty() {
         guard.disarm();
@@ -189,6 +191,7 @@ async fn round(
     let batch = Batch {
         mapped,
         end: lease_end.min(deadline),
+        refreshed_at_ms,
     };
     guard.mark_writes_sent();
     perform(job, &batch, planned.writes, report).await?;

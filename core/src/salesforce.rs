@@ -254,6 +254,14 @@ impl SalesforcePort for HttpSalesforce {
         self.reader().by(object, by, fields).await
     }
 
+    async fn modified_at(
+        &self,
+        object: &ObjectName,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError> {
+        self.reader().modified_at(object, ids).await
+    }
+
     async fn scan(
         &self,
         object: &ObjectName,

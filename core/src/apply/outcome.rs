@@ -173,6 +173,7 @@ mod tests {
                 has_dependencies: false,
             },
             seen_ms: None,
+            may_run_over: false,
         }
     }
 

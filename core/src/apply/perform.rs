@@ -1,6 +1,6 @@
 //! Makes the writes of the recorded intents, each once, and settles their outcomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::{CaptureMode, DuplicateRules};
@@ -20,6 +20,7 @@ use crate::ports::salesforce::{
 use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
+use super::changed::{LastModified, not_made, unread};
 use super::outcome::settled;
 
 /// Writes that are sent and settled together, so that no outcome waits long to be recorded.
@@ -45,6 +46,8 @@ pub(super) struct Batch<'a> {
     pub(super) mapped: &'a MappedObject,
     /// The end of the lease or of the job, whichever comes first.
     pub(super) end: Deadline,
+    /// When the refresh of the round began.
+    pub(super) refreshed_at_ms: i64,
 }
 
 /// Makes the writes lane by lane, chunk by chunk, and settles each chunk before the next is sent.
@@ -58,16 +61,20 @@ pub(super) async fn perform(
     report.single += single.len();
     report.collections += collections.len();
     for (lane, intended) in [(Lane::Single, single), (Lane::Collections, collections)] {
-        for chunk in intended.chunks(CHUNK_WRITES) {
-            let outcomes = send(job, batch, chunk, lane, report).await;
+        let mut modified = LastModified::default();
+        let mut left = intended.as_slice();
+        while !left.is_empty() {
+            let (chunk, rest) = left.split_at(left.len().min(CHUNK_WRITES));
+            let outcomes = send(job, batch, (lane, chunk, left), &mut modified, report).await;
             settle(job, batch, chunk, outcomes, report).await?;
+            left = rest;
         }
     }
     Ok(())
 }
 
 /// Splits the writes by lane. A record that was refused before is sent in a single call, so that it cannot
-/// delay others.
+/// delay others; so is one that alone may run an edit over, because a single call has a condition.
 fn by_lane(
     batch: &Batch<'_>,
     intended: Vec<IntendedWrite>,
@@ -80,9 +87,16 @@ fn by_lane(
         })
         .collect();
     let lanes = route(&routables, batch.mapped.sync.lanes, LaneBudget::REST);
+    let is_guarded =
+        |intended: &IntendedWrite, lane: Lane| lane != Lane::Single && intended.may_run_over;
+    let guarded = intended.iter().zip(&lanes);
+    let is_alone = guarded
+        .filter(|(one, lane)| is_guarded(one, **lane))
+        .count()
+        == 1;
     let (mut single, mut collections) = (Vec::new(), Vec::new());
     for (intended, lane) in intended.into_iter().zip(lanes) {
-        if lane == Lane::Single {
+        if lane == Lane::Single || (is_alone && is_guarded(&intended, lane)) {
             single.push(intended);
         } else {
             collections.push(intended);
@@ -91,13 +105,13 @@ fn by_lane(
     (single, collections)
 }
 
-/// Sends one chunk. Once the lease has expired or the org cannot be used, nothing is sent, and no write of the
-/// chunk had an effect.
+/// Sends one chunk of the writes that are left. Once the lease has expired or the org cannot be used, nothing is
+/// sent, and no write of the chunk had an effect. Neither is the write of a record that has changed meanwhile.
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    chunk: &[IntendedWrite],
-    lane: Lane,
+    (lane, chunk, left_to_send): (Lane, &[IntendedWrite], &[IntendedWrite]),
+    modified: &mut LastModified,
     report: &mut ApplyReport,
 ) -> Vec<WriteOutcome> {
     let left = batch
@@ -110,8 +124,29 @@ async fn send(
     if left < CALL_TIME_MIN {
         return not_sent(chunk, "OUT_OF_TIME", Disposition::RetryLater);
     }
+    // A single call has a condition instead.
+    let changed = match lane == Lane::Single {
+        true => Ok(BTreeSet::new()),
+        false => {
+            let next = chunk.len();
+            modified.changed(job, batch, left_to_send, next).await
+        }
+    };
+    let changed = match changed {
+        Ok(changed) => changed,
+        Err(error) => {
+            let outcomes = vec![unread(&error); chunk.len()];
+            note_availability(job, &outcomes, report).await;
+            return outcomes;
+        }
+    };
+    let is_changed = |intended: &IntendedWrite| {
+        let id = intended.salesforce_id.as_ref();
+        id.is_some_and(|id| changed.contains(id))
+    };
     let writes: Vec<Write> = chunk
         .iter()
+        .filter(|intended| !is_changed(intended))
         .map(|intended| Write {
             unmodified_since_ms: unmodified_since(job, intended, lane),
             ..write(job, batch.mapped, intended)
@@ -127,7 +162,14 @@ async fn send(
         "every write has exactly one outcome"
     );
     note_availability(job, &outcomes, report).await;
-    outcomes
+    let mut sent = outcomes.into_iter();
+    let outcomes = chunk.iter().map(|intended| match is_changed(intended) {
+        true => not_made(),
+        false => sent
+            .next()
+            .expect("every write that was sent has an outcome"),
+    });
+    outcomes.collect()
 }
 
 /// Records that the org cannot be used if an outcome shows it, or that it can if all were answered.
@@ -285,11 +327,12 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
     }
 }
 
-/// Returns the If-Unmodified-Since time. When polling, a single-record write uses it so that it cannot
-/// overwrite an edit we have not seen.
+/// Returns the If-Unmodified-Since time of a single-record write: it cannot overwrite an edit that we have not seen.
+/// When polling, every such write has one, because an edit that is overwritten is never seen.
 fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: Lane) -> Option<i64> {
     let polls = job.tenant.config.capture == CaptureMode::Poll;
-    intended.seen_ms.filter(|_| polls && lane == Lane::Single)
+    let is_guarded = lane == Lane::Single && (polls || intended.may_run_over);
+    intended.seen_ms.filter(|_| is_guarded)
 }
 
 /// Returns the write of an intent.

@@ -55,6 +55,14 @@ pub trait SalesforcePort: Send + Sync {
         fields: &[FieldName],
     ) -> Result<Vec<SalesforceRecord>, SalesforceError>;
 
+    /// Reads when records were last modified, in milliseconds since the epoch: one call for up to 2,000 of them.
+    /// Records that do not exist are absent from the result.
+    async fn modified_at(
+        &self,
+        object: &ObjectName,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError>;
+
     /// Reads the next page of all live records of an object in id order, strictly after `after`.
     async fn scan(
         &self,

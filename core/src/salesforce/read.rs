@@ -44,6 +44,10 @@ enum Rows {
 /// Timeout of a query with all its pages. Salesforce itself ends a query after two minutes.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Records of one retrieve of sObject Collections (REST API Developer Guide, "Get Multiple Records with the Same
+/// Object Type").
+const RETRIEVED_MAX: usize = 2_000;
+
 /// Most pages of one query: far more than any statement here needs.
 const PAGES_MAX: usize = 500;
 
@@ -77,6 +81,38 @@ impl Reader<'_> {
             .map(|record| (record.salesforce_id.clone(), record))
             .collect();
         Ok(unique.into_values().collect())
+    }
+
+    /// Reads when records were last modified: by the requests of a retrieve of sObject Collections.
+    pub(super) async fn modified_at(
+        &self,
+        object: &ObjectName,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError> {
+        let columns = self.columns(object, &[]).await?;
+        let stamp = columns.last_modified()?;
+        let what = format!("reading when records of {object} were modified");
+        let mut modified = BTreeMap::new();
+        for ids in ids.chunks(RETRIEVED_MAX) {
+            let body = serde_json::json!({"ids": ids, "fields": [ID, stamp.as_str()]});
+            let call = RestCall {
+                method: Method::POST,
+                body: Some(body.to_string().into()),
+                ..self.get(self.rest.path(&format!("/composite/sobjects/{object}")))
+            };
+            let body = self
+                .rest
+                .fetch(&what, &call)
+                .await
+                .map_err(|fetched| fetched.into_error(&what))?;
+            let rows: Vec<Option<Row>> =
+                serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
+            modified.extend(rows.iter().flatten().filter_map(|row| {
+                let at = row.get(stamp.as_str()).and_then(Json::as_str);
+                Some((id_in(row, ID)?, canonical::datetime_ms(at?)?))
+            }));
+        }
+        Ok(modified)
     }
 
     /// Reads the next page of all live records in id order.
@@ -371,6 +407,7 @@ const OWN_PERMISSIONS: &str = "UserPermissionAccess";
 const IS_DELETED: &str = "IsDeleted";
 const MODIFIED_BY: &str = "LastModifiedById";
 const STAMP: &str = "SystemModstamp";
+const LAST_MODIFIED: &str = "LastModifiedDate";
 
 impl Columns {
     fn new(schema: &Arc<ObjectSchema>, fields: &[FieldName]) -> Self {
@@ -402,6 +439,15 @@ impl Columns {
     fn stamp(&self) -> Result<FieldName, SalesforceError> {
         let stamp = FieldName::parse(STAMP).expect("it is a field name");
         field_of(&self.schema, &stamp).map(|field| field.name.clone())
+    }
+
+    /// Returns the field that says when a record was last modified. Not every object has the first one.
+    fn last_modified(&self) -> Result<FieldName, SalesforceError> {
+        let known = FieldName::parse(LAST_MODIFIED).expect("it is a field name");
+        match self.schema.fields.contains_key(&known) {
+            true => Ok(known),
+            false => self.stamp(),
+        }
     }
 
     fn literals(&self, by: &ReadBy) -> Result<(FieldName, Vec<Literal>), SalesforceError> {

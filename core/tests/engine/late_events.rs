@@ -1,6 +1,8 @@
 //! Events that come after a write of ours that overwrote their edit: the policy decides about the edit, whichever
 //! way it becomes known.
 
+use std::collections::BTreeMap;
+
 use salesforce_org::FaultAction;
 use serde_json::{Value as Json, json};
 use syncline::SourceSystem;
@@ -172,4 +174,94 @@ async fn overwritten_edit_meets_the_delete_of_its_row() {
     assert_eq!(edit, "{\"Phone\":\"2\"}");
     resolve(&stage, SourceSystem::Salesforce).await;
     assert_eq!(both_sides(&stage, &id).await, [json!("2"), json!("2")]);
+}
+
+/// Accounts in sync, each edited in Salesforce and then in its row; no event of those edits is captured.
+async fn edited_on_both_sides(policy: &str, count: usize) -> Stage {
+    let stage = Stage::with_mapping(&with_line(policy)).await;
+    stage
+        .sql(&format!(
+            "insert into account (external_id, name, phone)
+            select 'a-' || n, 'Account ' || n, '1' from generate_series(1, {count}) as n"
+        ))
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    stage.org.advance_ms(5_000);
+    for account in stage.org.query("select Id from Account") {
+        let id = account["Id"].as_str().unwrap();
+        stage.org.update(id, json!({"Phone": "2"}));
+    }
+    stage.org.advance_ms(5_000);
+    stage.sql("update account set phone = '3'").await;
+    stage.capture_postgres().await;
+    stage
+}
+
+fn phones(stage: &Stage, phone: &str) -> usize {
+    let soql = format!("select Id from Account where Phone = '{phone}'");
+    stage.org.query(&soql).len()
+}
+
+/// The calls since `before`, by method and resource.
+fn calls_since(stage: &Stage, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let calls = stage.org.calls().into_iter();
+    let since = calls.map(|(name, count)| {
+        let known = before.get(&name).copied().unwrap_or_default();
+        (name, count - known)
+    });
+    since.filter(|(_, count)| *count > 0).collect()
+}
+
+#[tokio::test]
+async fn unseen_edits_are_found_before_they_are_overwritten() {
+    for count in [1, 20] {
+        let stage = edited_on_both_sides("conflicts = \"manual_review\"", count).await;
+        while stage.apply("Account").await.leased > 0 {}
+        assert_eq!(phones(&stage, "2"), count, "no edit is overwritten");
+        stage.drain().await;
+        assert_eq!(stage.conflicts().await.len(), count);
+        assert_eq!(discarded(&stage).await, [] as [Json; 0]);
+
+        let stage = edited_on_both_sides("conflicts = \"salesforce_wins\"", count).await;
+        stage.drain().await;
+        stage.assert_equal().await;
+        assert_eq!(phones(&stage, "2"), count);
+    }
+}
+
+#[tokio::test]
+async fn one_read_finds_the_changes_of_a_whole_batch() {
+    let stage = edited_on_both_sides("conflicts = \"manual_review\"", 450).await;
+    stage.capture_salesforce().await;
+    stage.apply("Account").await;
+    assert_eq!(stage.conflicts().await.len(), 450);
+    stage.sql("update account set name = name || ' Ltd'").await;
+    stage.capture_postgres().await;
+    let before = stage.org.calls();
+    let applied = stage.apply("Account").await;
+    assert_eq!(applied.applied, 450, "{applied:?}");
+    let calls = calls_since(&stage, &before);
+    assert_eq!(calls.values().sum::<u64>(), 4, "{calls:?}");
+}
+
+#[tokio::test]
+async fn unseen_edit_of_one_record_costs_one_refused_call_and_one_read() {
+    let stage = edited_on_both_sides("conflicts = \"manual_review\"", 1).await;
+    let before = stage.org.calls();
+    while stage.apply("Account").await.leased > 0 {}
+    let calls = calls_since(&stage, &before);
+    assert_eq!(calls.values().sum::<u64>(), 2, "{calls:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_read_where_postgres_wins() {
+    let stage = edited_on_both_sides("conflicts = \"postgres_wins\"", 450).await;
+    let before = stage.org.calls();
+    let applied = stage.apply("Account").await;
+    assert_eq!(applied.applied, 450, "{applied:?}");
+    let calls = calls_since(&stage, &before);
+    assert_eq!(calls.values().sum::<u64>(), 3, "{calls:?}");
+    stage.drain().await;
+    assert_eq!(discarded(&stage).await.len(), 450, "each edit is logged");
 }

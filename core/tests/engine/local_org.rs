@@ -258,6 +258,8 @@ impl LocalOrg {
         self.calls()
             .iter()
             .filter(|(name, _)| !name.starts_with("GET") && name.contains("sobjects"))
+            // Reads by a list of ids.
+            .filter(|(name, _)| !(name.starts_with("POST") && name.contains("composite/sobjects")))
             .map(|(_, count)| count)
             .sum()
     }

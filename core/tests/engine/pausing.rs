@@ -123,6 +123,14 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.read(object, by, fields).await
     }
 
+    async fn modified_at(
+        &self,
+        object: &ObjectName,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError> {
+        self.inner.modified_at(object, ids).await
+    }
+
     async fn scan(
         &self,
         object: &ObjectName,

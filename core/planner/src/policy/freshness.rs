@@ -48,7 +48,7 @@ fn deletes(plan: &RecordPlan) -> bool {
 
 /// Returns whether the update could replace an edit that would win or must be decided. Fields that Postgres owns,
 /// or that it wins anyway, are written whatever Salesforce has.
-fn may_run_over(mapping: &Mapping, plan: &RecordPlan) -> bool {
+pub fn may_run_over(mapping: &Mapping, plan: &RecordPlan) -> bool {
     let SideWrite::Update(values) = &plan.to_salesforce else {
         return false;
     };

@@ -12,6 +12,7 @@ use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::observation::base_after_delete;
+use crate::planner::policy::freshness::may_run_over;
 use crate::planner::policy::{Tries, withheld_lookup_wait};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
@@ -137,6 +138,7 @@ impl BatchWrites {
                     awaits: planned.awaits.clone(),
                     routable: Routable::of(&planned.plan),
                     seen_ms: planned.facts.changed_at_ms.salesforce,
+                    may_run_over: may_run_over(&planned.rules.mapping, &planned.plan),
                 });
             }
             (None, Some(end)) if !altered => self.end(record.lease.clone(), end),
