@@ -140,10 +140,11 @@ async fn edit_that_our_write_replaced_unseen_is_decided_once_ordered() {
         .see(&[seen(Changed, "K", &[("Name", "ours")], 12)])
         .await;
     assert_eq!((report.superseded, report.dirty), (1, 1));
-    world.apply().await;
     assert_eq!(
         world
-            .ask("select salesforce_value #>> '{}' from syncline.sync_conflict")
+            .ask(
+                "select remote_state #>> '{fields,Name,overwritten,value}' from syncline.sync_link"
+            )
             .await,
         "theirs"
     );

@@ -279,9 +279,6 @@ export type ObjectSync = {
 /** What happens in Postgres to a record that leaves the filter. */
 export type OnFilterExit = "keep" | "soft_delete" | "delete";
 
-/** Whose value stands for a field. */
-export type Owner = "shared" | "salesforce" | "postgres";
-
 /** An edit in Salesforce that a write of ours replaced before it was seen. */
 export type OverwrittenValue = {
   /** Its value. */
@@ -289,6 +286,9 @@ export type OverwrittenValue = {
   /** The base that it was made from; absent if there was none. */
   base?: Value | null,
 };
+
+/** Whose value stands for a field. */
+export type Owner = "shared" | "salesforce" | "postgres";
 
 /** What to do about one envelope. */
 export type PlanDecision = {

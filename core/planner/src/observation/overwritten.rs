@@ -239,7 +239,7 @@ pub(super) fn succeed(
     remote.concurrent_write = concurrent;
     remote.replaced = match concurrent {
         Some(_) if prior.concurrent_write == concurrent => prior.replaced.clone(),
-        Some(_) => Some(replaces(record, shown.field, prior)),
+        Some(_) => Some(replaces(record, shown.field, prior.version)),
         None => prior.replaced.clone().map(|replaced| Replaced {
             before: replaced.before.or(Some(prior.version)),
             ..replaced
@@ -309,12 +309,19 @@ fn replaced_by(record: &Absorbing<'_>, shown: &Shown<'_>, prior: &RemoteField) -
     if is_settled || prior.concurrent_write.is_some() {
         return prior.replaced.clone();
     }
-    Some(replaces(record, shown.field, prior))
+    Some(replaces(record, shown.field, last_seen(prior)))
 }
 
-fn replaces(record: &Absorbing<'_>, field: &FieldName, prior: &RemoteField) -> Replaced {
+/// Returns the version up to which every edit of the field was seen. What our earlier writes replaced was not.
+pub(super) fn last_seen(prior: &RemoteField) -> Version {
+    let ours = prior.replaced.as_ref();
+    ours.filter(|replaced| replaced.before.is_none())
+        .map_or(prior.version, |replaced| replaced.after)
+}
+
+fn replaces(record: &Absorbing<'_>, field: &FieldName, after: Version) -> Replaced {
     Replaced {
-        after: prior.version,
+        after,
         before: None,
         base: record.link.base.get(field).cloned(),
     }

@@ -9,6 +9,8 @@ use crate::model::link::{Contender, Presence, RemoteField, RemoteState, Replaced
 use crate::model::observation::Version;
 use crate::model::value::{Payload, Value};
 
+use super::overwritten::last_seen;
+
 /// The result of settling a confirmed write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
@@ -126,13 +128,16 @@ fn written(
         return RemoteField::new(value, Version::default());
     };
     let is_concurrent = prior.concurrent_write == Some(intent.intent_id);
-    let replaced = prior.replaced.filter(|_| is_concurrent);
+    let replaced = prior.replaced.clone().filter(|_| is_concurrent);
+    let version = replaced
+        .as_ref()
+        .map_or(prior.version, |replaced| replaced.after);
     let replaced = replaced.unwrap_or_else(|| Replaced {
-        after: prior.version,
+        after: last_seen(&prior),
         before: None,
         base: base.cloned(),
     });
-    let concurrent = is_concurrent.then(|| Contender {
+    let concurrent = is_concurrent.then_some(Contender {
         value: prior.value,
         version: prior.version,
         is_doubted: false,
@@ -142,8 +147,8 @@ fn written(
             .or(prior.contender)
             .filter(|edit| edit.value != value),
         overwritten: prior.overwritten.filter(|edit| edit.value != value),
-        replaced: Some(replaced.clone()),
-        ..RemoteField::new(value, replaced.after)
+        replaced: Some(replaced),
+        ..RemoteField::new(value, version)
     }
 }
 
