@@ -79,6 +79,8 @@ create table syncline.sync_schema (
     object text not null,
     described jsonb not null,
     described_at timestamptz not null default syncline.clock(),
+    -- The mapped fields that both sides had last: every record is read and planned again when another one is added.
+    used_fields text[],
     constraint sync_schema_pkey primary key (tenant, object)
 );
 
@@ -127,16 +129,38 @@ create table syncline.sync_capture (
     constraint sync_capture_pkey primary key (tenant, object)
 );
 
--- The result of the last full comparison of an object.
+-- Full comparisons of each object: the last finished one, and the one under way. No values, only keys.
 create table syncline.sync_comparison (
     tenant text not null,
     object text not null,
-    compared bigint not null,
-    differing bigint not null,
+    started_at timestamptz not null default syncline.clock(),
+    finished_at timestamptz,
     config_hash text not null,
-    compared_at timestamptz not null default syncline.clock(),
-    constraint sync_comparison_pkey primary key (tenant, object)
+    -- Where it goes on: the side and the last key.
+    position jsonb,
+    -- Rows and Salesforce records that were counted, rows that were compared with a Salesforce record, rows that the
+    -- walk of the table met, and links of records that neither side has any more.
+    row_count bigint not null default 0,
+    in_salesforce bigint not null default 0,
+    pairs bigint not null default 0,
+    rows_met bigint not null default 0,
+    gone bigint not null default 0,
+    -- Records by class; records that differ by field; keys of some records that a person may look at.
+    classes jsonb not null default '{}',
+    fields jsonb not null default '{}',
+    samples jsonb not null default '[]',
+    updated_at timestamptz not null default syncline.clock(),
+    constraint sync_comparison_pkey primary key (tenant, object, started_at),
+    constraint sync_comparison_position_check check ((finished_at is null) = (position is not null))
 );
+
+create unique index sync_comparison_running_key
+    on syncline.sync_comparison (tenant, object)
+    where finished_at is null;
+
+create unique index sync_comparison_finished_key
+    on syncline.sync_comparison (tenant, object)
+    where finished_at is not null;
 
 -- A wake-up needs a free permit, so that wake-ups cannot multiply.
 create table syncline.sync_wake_up_permit (

@@ -37,10 +37,19 @@
 -- table sync_clear.cleared_at timestamp with time zone not null default syncline.clock()
 -- table sync_comparison.tenant text not null
 -- table sync_comparison.object text not null
--- table sync_comparison.compared bigint not null
--- table sync_comparison.differing bigint not null
+-- table sync_comparison.started_at timestamp with time zone not null default syncline.clock()
+-- table sync_comparison.finished_at timestamp with time zone
 -- table sync_comparison.config_hash text not null
--- table sync_comparison.compared_at timestamp with time zone not null default syncline.clock()
+-- table sync_comparison."position" jsonb
+-- table sync_comparison.row_count bigint not null default 0
+-- table sync_comparison.in_salesforce bigint not null default 0
+-- table sync_comparison.pairs bigint not null default 0
+-- table sync_comparison.rows_met bigint not null default 0
+-- table sync_comparison.gone bigint not null default 0
+-- table sync_comparison.classes jsonb not null default '{}'::jsonb
+-- table sync_comparison.fields jsonb not null default '{}'::jsonb
+-- table sync_comparison.samples jsonb not null default '[]'::jsonb
+-- table sync_comparison.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_conflict.conflict_id bigint not null generated always as identity
 -- table sync_conflict.record_id uuid not null
 -- table sync_conflict.tenant text not null
@@ -191,6 +200,7 @@
 -- table sync_schema.object text not null
 -- table sync_schema.described jsonb not null
 -- table sync_schema.described_at timestamp with time zone not null default syncline.clock()
+-- table sync_schema.used_fields text[]
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null
 -- table sync_seen.stream text not null
@@ -230,7 +240,8 @@
 -- constraint sync_capture_pkey on sync_capture PRIMARY KEY (tenant, object)
 -- constraint sync_checkpoint_pkey on sync_checkpoint PRIMARY KEY (tenant, stream)
 -- constraint sync_clear_pkey on sync_clear PRIMARY KEY (record_id, field)
--- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object)
+-- constraint sync_comparison_pkey on sync_comparison PRIMARY KEY (tenant, object, started_at)
+-- constraint sync_comparison_position_check on sync_comparison CHECK (((finished_at IS NULL) = ("position" IS NOT NULL)))
 -- constraint sync_conflict_pkey on sync_conflict PRIMARY KEY (conflict_id)
 -- constraint sync_conflict_record_id_fkey on sync_conflict FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_conflict_state_check on sync_conflict CHECK ((state = ANY (ARRAY['open'::text, 'resolved'::text, 'closed'::text])))
@@ -267,7 +278,9 @@
 -- CREATE UNIQUE INDEX sync_checkpoint_pkey ON syncline.sync_checkpoint USING btree (tenant, stream)
 -- CREATE INDEX sync_clear_cleared_at_idx ON syncline.sync_clear USING btree (tenant, object, cleared_at)
 -- CREATE UNIQUE INDEX sync_clear_pkey ON syncline.sync_clear USING btree (record_id, field)
--- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object)
+-- CREATE UNIQUE INDEX sync_comparison_finished_key ON syncline.sync_comparison USING btree (tenant, object) WHERE (finished_at IS NOT NULL)
+-- CREATE UNIQUE INDEX sync_comparison_pkey ON syncline.sync_comparison USING btree (tenant, object, started_at)
+-- CREATE UNIQUE INDEX sync_comparison_running_key ON syncline.sync_comparison USING btree (tenant, object) WHERE (finished_at IS NULL)
 -- CREATE INDEX sync_conflict_closed_idx ON syncline.sync_conflict USING btree (closed_at) WHERE (state <> 'open'::text)
 -- CREATE INDEX sync_conflict_inbox_idx ON syncline.sync_conflict USING btree (tenant, object, conflict_id) WHERE (state = 'open'::text)
 -- CREATE INDEX sync_conflict_record_id_idx ON syncline.sync_conflict USING btree (record_id)

@@ -30,7 +30,8 @@ First steps:
   syncline check        does the mapping fit the database and the org?
   syncline install      capture every change of the mapped tables from now on
   syncline run          keep both sides equal, until Ctrl-C
-  syncline status       what is in sync, pending, in conflict, parked?";
+  syncline status       what is in sync, pending, in conflict, parked?
+  syncline compare      are both sides equal, record by record?";
 
 /// The options of every command.
 #[derive(Debug, Args)]
@@ -92,11 +93,30 @@ pub(crate) enum Command {
         #[arg(long)]
         remove_unmapped: bool,
     },
-    /// Run capture, apply and sweep in this process, until Ctrl-C.
+    /// Run capture, apply, sweep and comparisons in this process, until Ctrl-C.
     ///
-    /// For use without AWS. Several may run at once: leases share the work between them.
+    /// What changed lately is compared every 15 minutes, everything once a day. For use without AWS. Several may run at once: leases share the work between them.
     #[command(after_help = "Examples:\n  syncline run\n  RUST_LOG=syncline=debug syncline run")]
     Run,
+    /// Compare every record of both sides, completely, and report what differs and why.
+    ///
+    /// Each record and each row is in one class: equal, deleted, pending, appeared, kept_apart, filtered_out;
+    /// conflicting, parked, delete_withheld, withheld, unreadable; only_in_salesforce, only_in_postgres, without_id,
+    /// unexplained. A difference is unexplained only if a second read shows it too and the record has no open work.
+    /// Nothing is written to a record: what is unexplained is enqueued, to be read and planned again.
+    ///
+    /// A comparison that was interrupted goes on where it stopped, whoever began it.
+    ///
+    /// Exit status 0 if every record is in one of the first six classes; 1 if any is in another one, or if the
+    /// comparison did not come to its end.
+    #[command(
+        after_help = "Examples:\n  syncline compare\n  syncline compare --object Account\n  syncline compare --tenant acme --json"
+    )]
+    Compare {
+        /// Only this object.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+    },
     /// Show what is in sync, pending, in conflict and parked.
     ///
     /// Exit status 1 if a person must mend something: capture was never installed, is broken, or does not run.

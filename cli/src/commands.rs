@@ -1,5 +1,6 @@
 //! One function per command, for the selected tenants.
 
+mod compare;
 mod discarded;
 mod explain;
 mod inboxes;
@@ -100,6 +101,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             setup::install(&context, new_changes_only, no_match, &options).await
         }
         Command::Uninstall { yes } => setup::uninstall(&context(&common).await?, yes).await,
+        Command::Compare { object } => {
+            compare::compare(&context(&common).await?, object.as_deref()).await
+        }
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,

@@ -37,6 +37,7 @@ fn log_level(command: &Command) -> &'static str {
         Command::Check
         | Command::Migrate
         | Command::Install { .. }
+        | Command::Compare { .. }
         | Command::Status
         | Command::Explain { .. }
         | Command::Conflicts(_)

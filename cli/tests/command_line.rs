@@ -92,6 +92,7 @@ fn every_command_has_help_with_an_example() {
         &["migrate"],
         &["install"],
         &["run"],
+        &["compare"],
         &["status"],
         &["explain"],
         &["conflicts", "list"],

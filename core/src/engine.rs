@@ -27,7 +27,10 @@ use crate::job::shared::Shared;
 use crate::job::tenant::Tenant;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
-use crate::reconcile::{self, DriftItem, ReconcileReport, SweepOutcome};
+use crate::ports::comparison::Begin;
+use crate::reconcile::{
+    self, CompareOptions, DriftItem, OnProgress, ReconcileReport, SweepOutcome,
+};
 use crate::salesforce::RelayedEvent;
 
 use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, StoreError, WakeUpPort};
@@ -189,7 +192,7 @@ impl SyncEngine {
             .await
     }
 
-    /// Compares every record of both sides, enqueues records that differ and publishes the result. A run that
+    /// Compares every record of both sides, enqueues what nothing explains and publishes the result. A run that
     /// reaches its deadline continues there with the next call.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn reconcile_full(
@@ -197,9 +200,26 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
+        let options = CompareOptions {
+            object: None,
+            begin: Begin::Now,
+        };
+        self.compare(tenant, &options, deadline, &mut |_| {}).await
+    }
+
+    /// Compares every record of both sides as [`SyncEngine::reconcile_full`] does, of the chosen objects, and calls
+    /// `on_progress` after each page.
+    #[tracing::instrument(skip_all, fields(tenant = %tenant))]
+    pub async fn compare(
+        &self,
+        tenant: &TenantId,
+        options: &CompareOptions,
+        deadline: Deadline,
+        on_progress: OnProgress<'_>,
+    ) -> Result<ReconcileReport, Error> {
         let job = self.job(tenant).await?;
-        job.with_org(OrgNeed::Calls, reconcile::full(&job, deadline))
-            .await
+        let compared = reconcile::full(&job, options, deadline, on_progress);
+        job.with_org(OrgNeed::Calls, compared).await
     }
 
     /// Finds records of the tenant that differ between the live sides and should not. Each also differed on a

@@ -5,14 +5,19 @@
 
 pub(crate) mod compare;
 pub(crate) mod drift;
+pub(crate) mod full;
+mod page;
 
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::ports::comparison::{Finding, RecordClass};
 use crate::ports::reconcile_store::SweepReport;
 
 pub use compare::DriftItem;
-pub(crate) use drift::{detect, full, incremental, repair};
+pub(crate) use drift::{detect, incremental, repair};
+pub use full::{CompareOptions, OnProgress};
+pub(crate) use full::{FULL_EVERY, full};
 
 /// The result of a sweep, and the wake-ups that it sent.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,12 +35,21 @@ pub struct ReconcileReport {
     pub compared: u64,
     /// Records that also differed on a second read and have no open work.
     pub drifted: Vec<DriftItem>,
-    /// Records that are allowed to differ: they have a conflict, or a rule keeps them apart.
+    /// Records that are not equal, and something explains that.
     pub allowed: u64,
     /// Records enqueued to be read on both sides.
     pub enqueued: usize,
-    /// Every record of every object was compared; false if the deadline was reached first.
+    /// Every record of every object was compared; false if the deadline was reached first, or if another worker
+    /// compares an object.
     pub complete: bool,
+}
+
+impl ReconcileReport {
+    fn count(&mut self, finding: &Finding) {
+        self.compared += u64::from(finding.rows > 0 || finding.in_salesforce);
+        let is_allowed = finding.class != RecordClass::Equal && !finding.class.is_unexplained();
+        self.allowed += u64::from(is_allowed);
+    }
 }
 
 /// Sweeps, then wakes apply for due work.
@@ -66,4 +80,17 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
 fn has_time(job: &Job<'_>, deadline: Deadline) -> bool {
     const PAGE_TIME_MIN: std::time::Duration = std::time::Duration::from_secs(10);
     !job.shared.stopping() && deadline.remaining(job.now_ms()) >= PAGE_TIME_MIN
+}
+
+fn log(job: &Job<'_>, kind: &str, report: &ReconcileReport) {
+    tracing::info!(
+        tenant = %job.id(),
+        kind,
+        compared = report.compared,
+        drifted = report.drifted.len(),
+        allowed = report.allowed,
+        enqueued = report.enqueued,
+        complete = report.complete,
+        "compared both live sides"
+    );
 }

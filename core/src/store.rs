@@ -30,7 +30,7 @@ pub use operations::discarded_values::{DiscardedValue, Restored};
 pub use operations::export::AppendResult;
 pub use operations::install::InstallOptions;
 pub use operations::status::{
-    LastComparison, ObjectStatus, OutboxStatus, RecordHistory, TenantStatus,
+    ObjectStatus, OutboxStatus, PublishedComparison, RecordHistory, TenantStatus,
 };
 pub use operations::timeline::{
     EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry,

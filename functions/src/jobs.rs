@@ -17,7 +17,8 @@ use syncline::host::instance::Instance;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::ports::WakeUp;
-use syncline::reconcile::{ReconcileReport, SweepOutcome};
+use syncline::ports::comparison::Begin;
+use syncline::reconcile::{CompareOptions, ReconcileReport, SweepOutcome};
 use syncline::salesforce::RelayedEvent;
 use tokio::sync::Mutex;
 use tracing::error;
@@ -198,7 +199,20 @@ async fn reconcile_one(
     let end = limits.stop();
     Ok(match kind {
         ReconcileKind::Sweep => swept(&engine.sweep(tenant).await?),
-        ReconcileKind::Incremental => compared(&engine.reconcile_incremental(tenant, end).await?),
+        ReconcileKind::Incremental => {
+            let lately = engine.reconcile_incremental(tenant, end).await?;
+            // A full comparison that ran out of time goes on with the time that is left.
+            let unfinished = CompareOptions {
+                object: None,
+                begin: Begin::Never,
+            };
+            let full = engine
+                .compare(tenant, &unfinished, end, &mut |_| {})
+                .await?;
+            let mut done = compared(&lately);
+            done["full"] = compared(&full);
+            done
+        }
         ReconcileKind::Full => compared(&engine.reconcile_full(tenant, end).await?),
         ReconcileKind::Migrate => unreachable!("migrating needs no engine and was done before"),
     })

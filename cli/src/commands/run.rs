@@ -107,7 +107,7 @@ fn report(tenant: &TenantId, error: &(dyn std::error::Error + 'static)) {
 }
 
 /// Cancels `stop` at the first signal, and ends the process at the second one.
-async fn stop_on_signal(stop: CancellationToken) {
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
     // If no handler can be set, a signal ends the process at once; this loses nothing either.
     if stop_signal().await.is_err() {
         return;

@@ -8,7 +8,7 @@ use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
 
 use crate::outcome::{Outcome, Status, table};
 
-use super::Context;
+use super::{Context, compare};
 
 /// How long a change may wait in the outbox, in seconds, before capture counts as stopped. It is drained every
 /// second by `syncline run`, and every minute by a schedule.
@@ -149,17 +149,6 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
         "remarks",
     ]);
     for object in objects {
-        let last_comparison = object.last_comparison.map_or_else(
-            || "never".to_owned(),
-            |last_comparison| {
-                format!(
-                    "{}, {} of {} differed",
-                    last_comparison.compared_at.format("%F %R"),
-                    last_comparison.differing,
-                    last_comparison.compared
-                )
-            },
-        );
         shown.add_row([
             object.object.to_string(),
             object.records.to_string(),
@@ -168,11 +157,31 @@ fn objects_table(objects: &[ObjectStatus]) -> String {
             object.conflicts.to_string(),
             object.parked.to_string(),
             object.oldest_work_seconds.map(age).unwrap_or_default(),
-            last_comparison,
+            comparison_text(object),
             remarks(object).join("; "),
         ]);
     }
     shown.to_string()
+}
+
+/// Returns when the object was compared completely, and what was found.
+fn comparison_text(object: &ObjectStatus) -> String {
+    let under_way = object
+        .comparing_since
+        .map(|since| format!("under way since {}", since.format("%F %R")));
+    let last = object.last_comparison.as_ref().map(|last| {
+        let classes = compare::classes_text(&last.classes);
+        let result = match last.verified_equal {
+            true => format!("verified equal, {} records", last.records),
+            false => format!("{} records: {classes}", last.records),
+        };
+        format!("{}: {result}", last.finished_at.format("%F %R"))
+    });
+    let texts: Vec<String> = last.into_iter().chain(under_way).collect();
+    match texts.is_empty() {
+        true => "never".to_owned(),
+        false => texts.join("; "),
+    }
 }
 
 fn remarks(object: &ObjectStatus) -> Vec<String> {

@@ -176,6 +176,16 @@ impl Scene {
         self.org.with_org(|org| org.declare(&refusal.once()));
     }
 
+    /// Makes the org refuse the next write of this account.
+    pub(crate) fn refuse_next_write_of(&self, external_id: &str) {
+        let refusal = FaultAction::RejectRow {
+            external_id: external_id.to_owned(),
+            code: "FIELD_CUSTOM_VALIDATION_EXCEPTION".to_owned(),
+            message: "no".to_owned(),
+        };
+        self.org.with_org(|org| org.declare(&refusal.once()));
+    }
+
     /// Runs all jobs until there is no more work.
     pub(crate) async fn drain(&self) {
         let account = ObjectName::parse("Account").expect("a name");

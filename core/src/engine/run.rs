@@ -9,6 +9,8 @@ use tokio::task::JoinSet;
 use crate::capture::{CaptureOptions, Idle};
 use crate::job::error::{Error, error_chain};
 use crate::model::ids::TenantId;
+use crate::ports::comparison::Begin;
+use crate::reconcile::{CompareOptions, FULL_EVERY};
 
 use super::SyncEngine;
 use super::in_process::SentWakeUps;
@@ -23,6 +25,15 @@ const APPLY_TURN: Duration = Duration::from_secs(120);
 /// How often the sweep runs; in the cloud it is a schedule of one minute.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
+/// How often recent changes are compared; in the cloud it is a schedule.
+const COMPARE_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// How long one slice of a comparison runs before it acquires its leases and loads its mapped objects again.
+const COMPARE_TURN: Duration = Duration::from_secs(60);
+
+/// The pause between two slices: comparing leaves calls and time to synchronising.
+const COMPARE_PAUSE: Duration = Duration::from_secs(15);
+
 /// How long a job that failed waits before it is tried again.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -30,14 +41,15 @@ const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 const APPLIES_AT_A_TIME: usize = 4;
 
 impl SyncEngine {
-    /// Runs capture of both sides, apply and sweep for every tenant until [`SyncEngine::stop`].
+    /// Runs capture of both sides, apply, sweep and comparisons for every tenant until [`SyncEngine::stop`].
     /// `sent_wake_ups` must be the receiving end of the engine's own queue.
     pub async fn run(&self, mut sent_wake_ups: SentWakeUps) {
         let mut jobs = JoinSet::new();
         for tenant in self.tenants() {
             jobs.spawn(self.clone().keep_capturing_postgres(tenant.clone()));
             jobs.spawn(self.clone().keep_capturing_salesforce(tenant.clone()));
-            jobs.spawn(self.clone().keep_sweeping(tenant));
+            jobs.spawn(self.clone().keep_sweeping(tenant.clone()));
+            jobs.spawn(self.clone().keep_comparing(tenant));
         }
         let applies = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
         loop {
@@ -111,6 +123,32 @@ impl SyncEngine {
             let swept = self.sweep(&tenant).await;
             self.rest_after(&tenant, "sweep", swept.err()).await;
             self.shared().pause(SWEEP_EVERY).await;
+        }
+    }
+
+    /// Compares what changed lately, and everything once a day in slices.
+    async fn keep_comparing(self, tenant: TenantId) {
+        let everything = CompareOptions {
+            object: None,
+            begin: Begin::After {
+                ms: i64::try_from(FULL_EVERY.as_millis()).unwrap_or(i64::MAX),
+            },
+        };
+        while !self.shared().stopping() {
+            let end = self.deadline_in(COMPARE_TURN);
+            let lately = self.reconcile_incremental(&tenant, end).await;
+            self.rest_after(&tenant, "comparison of recent changes", lately.err())
+                .await;
+            let next = self.deadline_in(COMPARE_EVERY);
+            while !self.shared().stopping()
+                && !next.remaining(self.shared().clock.now_ms()).is_zero()
+            {
+                let end = self.deadline_in(COMPARE_TURN);
+                let compared = self.compare(&tenant, &everything, end, &mut |_| {}).await;
+                self.rest_after(&tenant, "full comparison", compared.err())
+                    .await;
+                self.shared().pause(COMPARE_PAUSE).await;
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 
-use crate::ports::job_store::{MappedSchemas, MetOrg, WithheldField};
+use crate::ports::job_store::{MappedSchemas, MetOrg, UsableFields, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{MappedObject, MappedTable, SalesforceError, SalesforcePort, Store};
 
@@ -145,10 +145,15 @@ impl Tenant {
                 "changes of a mapped field are withheld; everything else goes on"
             );
         }
+        let usable = loaded.list.iter().map(|mapped| UsableFields {
+            object: mapped.sync.object.clone(),
+            fields: mapped.sync.fields.keys().cloned().collect(),
+        });
         let schemas = MappedSchemas {
             user,
             described: loaded.described,
             withheld: loaded.withheld,
+            usable: usable.collect(),
         };
         self.store.keep_schemas(tenant, &schemas).await?;
         Ok(MappedObjects {

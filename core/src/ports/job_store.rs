@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{
-    ColumnName, FencingToken, ObjectName, OrgEpoch, SalesforceId, TableName, TenantId,
+    ColumnName, FencingToken, FieldName, ObjectName, OrgEpoch, SalesforceId, TableName, TenantId,
 };
 use crate::model::schema::ObjectSchema;
 
@@ -192,6 +192,17 @@ pub struct MappedSchemas {
     pub described: Vec<ObjectSchema>,
     /// Every mapped field that a side lacks.
     pub withheld: Vec<WithheldField>,
+    /// The mapped fields of each object that both sides have.
+    pub usable: Vec<UsableFields>,
+}
+
+/// The mapped fields of an object that both sides have: these are read and written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UsableFields {
+    /// The object.
+    pub object: ObjectName,
+    /// Its fields.
+    pub fields: Vec<FieldName>,
 }
 
 /// A mapped field that a side lacks: its changes are withheld.

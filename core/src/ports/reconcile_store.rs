@@ -1,14 +1,14 @@
 //! The store's calls for reconcile: the sweep, and comparing both sides.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{RecordId, SalesforceId};
 
+use super::comparison::{Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord};
+use super::job_store::StreamLease;
 use super::mapped_object::MappedObject;
-use super::record::ObservedRecord;
 use super::store_error::StoreError;
 
 /// The calls of reconcile on one tenant's Postgres.
@@ -18,12 +18,41 @@ pub trait ReconcileStore: Send + Sync {
     /// removes rows past their retention.
     async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError>;
 
-    /// Reads links and live rows of the records with these Salesforce ids, without locks.
-    async fn observe(
+    /// Reads links and live rows of the records of one page, without locks; and which of them were linked after
+    /// `started_at`.
+    async fn observe_page(
         &self,
         mapped: &MappedObject,
-        ids: &[SalesforceId],
-    ) -> Result<Vec<ObservedRecord>, StoreError>;
+        seen: &[SeenRecord<'_>],
+        started_at: Option<DateTime<Utc>>,
+    ) -> Result<ObservedPage, StoreError>;
+
+    /// Reads at most `limit` rows after a row, in the order of their identity, with the links of those that have no
+    /// Salesforce id.
+    async fn observe_rows(
+        &self,
+        mapped: &MappedObject,
+        started_at: DateTime<Utc>,
+        after: Option<&serde_json::Value>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError>;
+
+    /// Returns what may explain that the sides of these records differ, whose rows were read before.
+    async fn explain(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<Explanations, StoreError>;
+
+    /// Returns at most `limit` Salesforce ids of links in the range `(after, upto]` that are not among `seen`, in
+    /// order: the scan did not return them.
+    async fn ids_not_seen(
+        &self,
+        mapped: &MappedObject,
+        range: (Option<&SalesforceId>, Option<&SalesforceId>),
+        seen: &[&SalesforceId],
+        limit: usize,
+    ) -> Result<Vec<SalesforceId>, StoreError>;
 
     /// Returns linked records whose Salesforce id is in `(after, upto]` and not among `seen`: the scan did
     /// not return them. `upto = None`: to the end.
@@ -42,20 +71,29 @@ pub trait ReconcileStore: Send + Sync {
         records: &[RecordId],
     ) -> Result<usize, StoreError>;
 
-    /// Returns those of `records` that have no task, no open or unknown intent: drift on them is real.
-    async fn idle_records(
+    /// Captures rows that belong to no record, by what identifies them, as if they had just been written. Does
+    /// nothing while the object's existing rows are left out on purpose. Returns how many.
+    async fn enqueue_unknown_rows(
         &self,
         mapped: &MappedObject,
-        records: &[RecordId],
-    ) -> Result<BTreeSet<RecordId>, StoreError>;
+        rows: &[serde_json::Value],
+    ) -> Result<usize, StoreError>;
 
-    /// Publishes the result of a full comparison.
-    async fn publish_comparison(
+    /// Begins a comparison of the object if it is time, and returns the one under way. One that compares under
+    /// another configuration starts over.
+    async fn begin_comparison(
         &self,
         mapped: &MappedObject,
-        compared: u64,
-        differing: u64,
-    ) -> Result<(), StoreError>;
+        begin: Begin,
+    ) -> Result<Option<Comparison>, StoreError>;
+
+    /// Stores the progress of a comparison under the lease of its stream. Without a position it is finished: it
+    /// replaces the last one, and the time is returned.
+    async fn save_comparison(
+        &self,
+        lease: &StreamLease,
+        comparison: &Comparison,
+    ) -> Result<Option<DateTime<Utc>>, StoreError>;
 }
 
 /// What a sweep found.

@@ -1,17 +1,22 @@
-//! Compares one record on both live sides, and distinguishes drift from an allowed difference.
+//! Compares one record on both live sides, and classifies the difference.
 //!
 //! Pure. Two sides may differ while there is a conflict, while a rule keeps them apart, or while a write is
-//! in flight. They have drifted if a plan from both would write a value.
+//! in flight. A difference is open if a plan from both sides would write it or would need a person.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::fields::FieldId;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
 use crate::model::link::Presence;
+use crate::model::value::Value;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::sides::{MappedField, named_by_external_id, postgres_side};
 use crate::planner::facts::SideState;
+use crate::planner::policy::UNREADABLE_RECORD;
+use crate::planner::policy::delete_guard::MASS_DELETE;
+use crate::planner::record::{RecordPlan, Rule, SideWrite};
 use crate::ports::MappedObject;
+use crate::ports::comparison::{OpenWork, RecordClass};
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
@@ -33,81 +38,282 @@ pub struct DriftItem {
 }
 
 /// The result of comparing one record.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Comparison {
-    /// Both sides are equal.
-    Equal,
-    /// They differ, and no write is planned: there is a conflict, or a rule keeps them apart.
-    Allowed,
-    /// They differ and should not.
-    Drifted(DriftItem),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Fields that differ.
+    differing: BTreeSet<FieldName>,
+    /// Fields that Salesforce does not let us read.
+    unreadable: BTreeSet<FieldName>,
+    /// Fields that cannot be compared: a side lacks them, or a lookup's parent is not synchronised.
+    withheld: BTreeSet<FieldName>,
+    /// The side that lacks the record, if one does.
+    pub(crate) absent: Option<&'static str>,
+    needs: Needs,
 }
 
-/// Compares a record's row with the record just read in Salesforce with the object's filter. `None`:
+/// What both sides would need to become equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Needs {
+    /// Nothing: they are equal, as far as they can be compared.
+    #[default]
+    Nothing,
+    /// Nothing: this class explains that they differ.
+    Explained(RecordClass),
+    /// These fields must be written or decided.
+    Fields(BTreeSet<FieldName>),
+    /// The whole record must be written or decided.
+    Record,
+}
+
+impl Difference {
+    fn of(needs: Needs, absent: Option<&'static str>) -> Self {
+        Self {
+            absent,
+            needs,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether its class depends on the record's open work.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.needs, Needs::Fields(_) | Needs::Record)
+    }
+
+    /// Returns the fields that differ or cannot be compared.
+    pub(crate) fn fields(&self) -> Vec<FieldName> {
+        let sets = [&self.differing, &self.unreadable, &self.withheld];
+        let fields: BTreeSet<&FieldName> = sets.into_iter().flatten().collect();
+        fields.into_iter().cloned().collect()
+    }
+
+    /// Returns the fields that differ.
+    pub(crate) fn differing(&self) -> Vec<FieldName> {
+        self.differing.iter().cloned().collect()
+    }
+
+    /// Returns the record's class. `work` is what may explain an open difference.
+    pub(crate) fn class(&self, work: Option<&OpenWork>) -> RecordClass {
+        let whole = Some(None);
+        match &self.needs {
+            Needs::Explained(class) => *class,
+            Needs::Nothing if !self.unreadable.is_empty() => RecordClass::Unreadable,
+            Needs::Nothing if !self.withheld.is_empty() => RecordClass::Withheld,
+            Needs::Nothing => RecordClass::Equal,
+            Needs::Fields(fields) => {
+                let decides = |work: &&OpenWork| {
+                    let mut fields = fields.iter().cloned().map(Some);
+                    work.conflicts.contains(&None)
+                        || fields.all(|field| work.conflicts.contains(&field))
+                };
+                explained(work)
+                    .or(work.filter(decides).map(|_| RecordClass::Conflicting))
+                    .unwrap_or(RecordClass::Unexplained)
+            }
+            Needs::Record => {
+                let decides = |work: &&OpenWork| work.conflicts.first() == whole.as_ref();
+                explained(work)
+                    .or(work.filter(decides).map(|_| RecordClass::Conflicting))
+                    .unwrap_or(match self.absent {
+                        Some(SALESFORCE) => RecordClass::OnlyInPostgres,
+                        Some(_) => RecordClass::OnlyInSalesforce,
+                        None => RecordClass::Unexplained,
+                    })
+            }
+        }
+    }
+}
+
+/// Returns the class of a record whose open work explains any difference.
+pub(crate) fn explained(work: Option<&OpenWork>) -> Option<RecordClass> {
+    let work = work?;
+    match (work.is_pending, work.parked.as_deref()) {
+        (true, _) => Some(RecordClass::Pending),
+        (false, None) => None,
+        (false, Some(MASS_DELETE)) => Some(RecordClass::DeleteWithheld),
+        (false, Some(UNREADABLE_RECORD)) => Some(RecordClass::Unreadable),
+        (false, Some(_)) if work.parked_field.is_some() => Some(RecordClass::Withheld),
+        (false, Some(_)) => Some(RecordClass::Parked),
+    }
+}
+
+const SALESFORCE: &str = "Salesforce";
+const POSTGRES: &str = "Postgres";
+
+/// Compares a record's rows with the record just read in Salesforce with the object's filter. `None`:
 /// Salesforce lacks the record.
 pub(crate) fn compare(
     mapped: &MappedObject,
     planner: &ObjectPlanner<'_>,
     observed: &ObservedRecord,
     read: Option<&SalesforceRecord>,
-) -> Comparison {
+) -> Difference {
     let fields = planner.fields();
-    let drifted = |fields, absent| Comparison::Drifted(item(mapped, observed, fields, absent));
     let live = read.filter(|record| record.deleted == Deleted::No);
-    if live.is_some() && observed.known.link.remote_state.presence == Presence::FilteredOut {
+    let presence = observed.known.link.remote_state.presence;
+    if observed.rows.len() > 1 {
+        return Difference::of(Needs::Record, None);
+    }
+    let Ok((postgres, _)) = postgres_side(mapped, fields, observed) else {
+        return Difference::of(Needs::Record, None);
+    };
+    let Some(record) = live else {
+        return without_salesforce(planner, observed, postgres);
+    };
+    if presence == Presence::FilteredOut {
         // It matches the filter again, and no event reported that.
-        return drifted(Vec::new(), None);
+        let absent = (postgres.presence != Presence::Present).then_some(POSTGRES);
+        return Difference::of(Needs::Record, absent);
     }
-    let unreadable = live.map(|record| &record.unreadable);
-    // Apply parks a value that its field cannot hold, and a second row, with the reason.
-    let mut postgres = match postgres_side(mapped, fields, observed) {
-        Ok((postgres, invalid)) if invalid.is_empty() => postgres,
-        Ok(_) | Err(_) => return Comparison::Allowed,
+    let (named, unknown) =
+        named_by_external_id(fields, |name| record.fields.get(name), &observed.parents);
+    let salesforce = SideState {
+        presence: Presence::Present,
+        fields: named,
+        changed_at_ms: record.version.modified_ms,
     };
-    let named = live.map(|record| {
-        named_by_external_id(fields, |name| record.fields.get(name), &observed.parents)
-    });
-    let salesforce = match (named, live) {
-        (Some((named, unknown)), Some(record)) if unknown.is_empty() => SideState {
-            presence: Presence::Present,
-            fields: named,
-            changed_at_ms: record.version.modified_ms,
-        },
-        // The parent is not the one in the remote state: an event is missing or on its way.
-        (Some(_), _) => return drifted(Vec::new(), None),
-        (None, _) => SideState {
-            presence: if observed.known.link.agreed {
-                Presence::Deleted
-            } else {
-                Presence::Unseen
-            },
-            ..SideState::default()
-        },
-    };
-    if let Some(unreadable) = unreadable.filter(|unreadable| !unreadable.is_empty()) {
-        let readable = |field: &&MappedField| !unreadable.contains_key(&field.name);
-        let readable: BTreeSet<FieldId> = fields
-            .iter()
-            .filter(readable)
-            .map(|field| field.id)
-            .collect();
-        postgres.fields.retain(|id, _| readable.contains(id));
+    if postgres.presence != Presence::Present {
+        let plan = planner.plan_sides(observed, postgres, salesforce);
+        return Difference::of(needs_record(&plan), Some(POSTGRES));
     }
-    let differing = differing(fields, &postgres, &salesforce);
-    let absent = absent(&postgres, &salesforce);
-    if differing.is_empty() && absent.is_none() {
-        return if unreadable.is_none_or(BTreeMap::is_empty) {
-            Comparison::Equal
-        } else {
-            Comparison::Allowed
+    compare_fields(
+        mapped,
+        planner,
+        observed,
+        (postgres, salesforce),
+        (record, unknown),
+    )
+}
+
+/// Classifies a row whose record Salesforce lacks, or a link whose record both sides lack.
+fn without_salesforce(
+    planner: &ObjectPlanner<'_>,
+    observed: &ObservedRecord,
+    postgres: SideState,
+) -> Difference {
+    let link = &observed.known.link;
+    let class = match (
+        postgres.presence == Presence::Present,
+        link.remote_state.presence,
+    ) {
+        (false, _) if observed.rows.is_empty() => return Difference::default(),
+        (false, _) => RecordClass::Deleted,
+        (true, Presence::FilteredOut) => RecordClass::FilteredOut,
+        (true, Presence::Unreadable) => RecordClass::Unreadable,
+        (true, Presence::Unseen | Presence::Present | Presence::Deleted) => {
+            let salesforce = SideState {
+                presence: match (link.agreed, link.remote_state.presence) {
+                    (true, _) | (false, Presence::Deleted) => Presence::Deleted,
+                    (
+                        false,
+                        Presence::Unseen
+                        | Presence::Present
+                        | Presence::FilteredOut
+                        | Presence::Unreadable,
+                    ) => Presence::Unseen,
+                },
+                ..SideState::default()
+            };
+            let plan = planner.plan_sides(observed, postgres, salesforce);
+            return Difference::of(needs_record(&plan), Some(SALESFORCE));
+        }
+    };
+    Difference::of(Needs::Explained(class), Some(SALESFORCE))
+}
+
+fn needs_record(plan: &RecordPlan) -> Needs {
+    let is_under_way = plan.explanation.record == Rule::WriteUnderWay;
+    match plan.is_settled() && !is_under_way {
+        true => Needs::Explained(RecordClass::KeptApart),
+        false => Needs::Record,
+    }
+}
+
+/// Compares the fields of a record that both sides have.
+fn compare_fields(
+    mapped: &MappedObject,
+    planner: &ObjectPlanner<'_>,
+    observed: &ObservedRecord,
+    (mut postgres, salesforce): (SideState, SideState),
+    (record, unknown): (&SalesforceRecord, Vec<FieldName>),
+) -> Difference {
+    let fields = planner.fields();
+    let mut difference = Difference::default();
+    let usable: BTreeSet<&FieldName> = mapped.sync.fields.keys().collect();
+    let configured = mapped.configured.fields.keys();
+    difference
+        .withheld
+        .extend(configured.filter(|name| !usable.contains(name)).cloned());
+    let is_mapped = |name: &&FieldName| fields.iter().any(|field| field.name == **name);
+    difference
+        .unreadable
+        .extend(record.unreadable.keys().filter(is_mapped).cloned());
+    let mut moved = BTreeSet::new();
+    for name in unknown {
+        let known = observed.known.link.remote_state.fields.get(&name);
+        match known.map(|known| &known.value) == record.fields.get(&name) {
+            true => difference.withheld.insert(name),
+            // It points to another parent than the event of it said that came last.
+            false => moved.insert(name),
         };
     }
-    let plan = planner.plan_sides(observed, postgres, salesforce);
-    if plan.writes_nothing() {
-        Comparison::Allowed
-    } else {
-        drifted(differing, absent)
+    let is_compared = |field: &&MappedField| {
+        let name = &field.name;
+        !difference.unreadable.contains(name)
+            && !difference.withheld.contains(name)
+            && !moved.contains(name)
+    };
+    let compared: BTreeSet<FieldId> = fields
+        .iter()
+        .filter(is_compared)
+        .map(|field| field.id)
+        .collect();
+    postgres.fields.retain(|id, _| compared.contains(id));
+    let held = |side: &SideState, field: &MappedField| -> Option<Value> {
+        side.fields.get(&field.id).cloned()
+    };
+    difference.differing = fields
+        .iter()
+        .filter(|field| compared.contains(&field.id))
+        .filter(|field| held(&postgres, field) != held(&salesforce, field))
+        .map(|field| field.name.clone())
+        .collect();
+    if !difference.differing.is_empty() || !moved.is_empty() {
+        let plan = planner.plan_sides(observed, postgres, salesforce);
+        let mut open = open_fields(fields, &plan);
+        open.extend(moved.iter().cloned());
+        difference.needs = match open.is_empty() {
+            true => Needs::Explained(RecordClass::KeptApart),
+            false => Needs::Fields(open),
+        };
+        difference.differing.extend(moved);
     }
+    difference
+}
+
+/// Returns the fields that the plan would write now or after a write that is under way, or would have a person
+/// decide.
+fn open_fields(fields: &[MappedField], plan: &RecordPlan) -> BTreeSet<FieldName> {
+    let written = |write: &SideWrite, field: &MappedField| match write {
+        SideWrite::None => false,
+        SideWrite::Create(values) | SideWrite::Update(values) => values.contains_key(&field.id),
+        SideWrite::Delete | SideWrite::SoftDelete => true,
+    };
+    let decided = |field: &MappedField| {
+        let mut conflicts = plan.conflicts.iter();
+        conflicts.any(|conflict| conflict.field.is_none_or(|id| id == field.id))
+    };
+    let waits =
+        |field: &MappedField| plan.explanation.fields.get(&field.id) == Some(&Rule::WriteUnderWay);
+    fields
+        .iter()
+        .filter(|field| {
+            written(&plan.to_postgres, field)
+                || written(&plan.to_salesforce, field)
+                || decided(field)
+                || waits(field)
+        })
+        .map(|field| field.name.clone())
+        .collect()
 }
 
 /// Returns whether other fields of the record can be read than last time.
@@ -120,50 +326,4 @@ pub(crate) fn reads_otherwise(
     let mut fields = planner.fields().iter();
     observed.known.link.remote_state.presence == Presence::Present
         && fields.any(|field| known.get(&field.name) != read.unreadable.get(&field.name))
-}
-
-fn item(
-    mapped: &MappedObject,
-    observed: &ObservedRecord,
-    fields: Vec<FieldName>,
-    absent: Option<&'static str>,
-) -> DriftItem {
-    DriftItem {
-        tenant: mapped.tenant.clone(),
-        object: mapped.sync.object.clone(),
-        record_id: observed.known.link.record_id,
-        external_id: observed.known.link.external_id.clone(),
-        fields,
-        absent,
-    }
-}
-
-fn differing(
-    fields: &[MappedField],
-    postgres: &SideState,
-    salesforce: &SideState,
-) -> Vec<FieldName> {
-    let there = |side: &SideState| side.presence == Presence::Present;
-    if !(there(postgres) && there(salesforce)) {
-        return Vec::new();
-    }
-    let mut differing: Vec<FieldName> = fields
-        .iter()
-        .filter(|field| postgres.fields.contains_key(&field.id))
-        .filter(|field| postgres.fields.get(&field.id) != salesforce.fields.get(&field.id))
-        .map(|field| field.name.clone())
-        .collect();
-    differing.sort();
-    differing
-}
-
-fn absent(postgres: &SideState, salesforce: &SideState) -> Option<&'static str> {
-    match (
-        postgres.presence == Presence::Present,
-        salesforce.presence == Presence::Present,
-    ) {
-        (true, true) | (false, false) => None,
-        (true, false) => Some("Salesforce"),
-        (false, true) => Some("Postgres"),
-    }
 }

@@ -12,4 +12,5 @@ pub(crate) mod rejected_columns;
 pub(crate) mod shape;
 pub(crate) mod triggers;
 pub(crate) mod vacate;
+pub(crate) mod walk;
 pub(crate) mod write;

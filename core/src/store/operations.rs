@@ -8,6 +8,7 @@ mod apply;
 mod approve_deletes;
 mod capture;
 mod children;
+mod compare;
 pub(crate) mod conflicts;
 mod dead_letters;
 pub(crate) mod discarded_values;

@@ -372,6 +372,8 @@ async fn unreadable_value_parks_its_field_until_it_can_be_read() {
         (report.compared, report.allowed, report.enqueued),
         (1, 1, 0)
     );
+    let classes = "select classes from syncline.sync_comparison where object = 'Gauge__c'";
+    assert_eq!(stage.one(classes).await, json!({"unreadable": 1}));
 
     stage.org.update(&id, json!({"Money__c": "3.00"}));
     stage.drain().await;

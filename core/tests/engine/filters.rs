@@ -369,7 +369,8 @@ async fn kept_and_filtered_out_records_are_not_drift() {
         .unwrap();
     assert_eq!(
         (full.compared, full.drifted.len(), full.enqueued),
-        (0, 0, 0)
+        (1, 0, 0),
+        "the row that was kept"
     );
     stage.org.set_wall_ms(SystemClock.now_ms());
     let recent = stage

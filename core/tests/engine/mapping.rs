@@ -59,3 +59,10 @@ pub(crate) fn with_line(line: &str) -> String {
     let key = "external_id = { field = \"External_Id__c\", column = \"external_id\" }\n";
     MAPPING.replacen(key, &format!("{key}{line}\n"), 1)
 }
+
+/// Returns [`MAPPING`] without one field.
+pub(crate) fn without_field(field: &str) -> String {
+    let of_field = |line: &&str| !line.starts_with(&format!("{field} "));
+    let lines: Vec<&str> = MAPPING.lines().filter(of_field).collect();
+    lines.join("\n")
+}

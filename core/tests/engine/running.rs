@@ -52,3 +52,42 @@ async fn engine_syncs_both_ways_until_it_is_stopped() {
         .unwrap();
     stage.assert_equal().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn running_engine_compares_and_mends_what_no_event_reported() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage
+        .unnoticed("update account set name = 'Unnoticed'")
+        .await;
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let engine = SyncEngine::builder()
+        .tenant(
+            stage.config.clone(),
+            Arc::new(stage.store.clone()),
+            Arc::clone(&stage.salesforce),
+        )
+        .wake_up(Arc::new(wake_up))
+        .build();
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run(sent_wake_ups).await }
+    });
+    let mended = async {
+        while stage.org.value(&id, "Name").as_deref() != Some("Unnoticed") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, mended)
+        .await
+        .expect("the comparison finds it");
+    engine.stop();
+    tokio::time::timeout(TIMEOUT, running)
+        .await
+        .expect("it stops")
+        .unwrap();
+}

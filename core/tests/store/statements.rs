@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use syncline::ports::comparison::SeenRecord;
 use syncline::ports::{MappedTable, ReconcileStore};
 
 use secrecy::SecretString;
@@ -79,6 +80,30 @@ async fn round(records: usize) -> Vec<(&'static str, usize)> {
     let (updated, plans) = count(world.apply()).await;
     counts.push(("lease and update", updated));
     assert_eq!(kinds(&plans), vec!["settled"; records]);
+    let ids: Vec<_> = (0..records).map(|n| sf_id(&format!("S{n}"))).collect();
+    let page: Vec<SeenRecord<'_>> = ids
+        .iter()
+        .map(|salesforce_id| SeenRecord {
+            salesforce_id,
+            fields: None,
+            external_id: None,
+        })
+        .collect();
+    let now = chrono::Utc::now();
+    let (observed, page) = count(world.store.observe_page(&world.mapped, &page, Some(now))).await;
+    counts.push(("observe a page of Salesforce", observed));
+    let compared: Vec<_> = page.expect("it is observed").linked;
+    let compared: Vec<_> = compared
+        .iter()
+        .map(|one| one.known.link.record_id)
+        .collect();
+    assert_eq!(compared.len(), records);
+    let (explained, _) = count(world.store.explain(&world.mapped, &compared)).await;
+    counts.push(("explain differences", explained));
+    let (walked, rows) = count(world.store.observe_rows(&world.mapped, now, None, 1_000)).await;
+    counts.push(("observe a page of rows", walked));
+    let rows = rows.expect("they are walked").rows;
+    assert_eq!(rows, 2 * u64::try_from(records).unwrap());
     let (swept, _) = count(world.store.sweep(world.mapped_objects())).await;
     counts.push(("sweep", swept));
     counts

@@ -9,9 +9,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
 use crate::store::mapped_table::lookups::{foreign_keys, strange_lookups};
 use crate::store::mapped_table::privileges::missing_grants;
-use crate::store::mapped_table::shape::{
-    TableShape, canonical_key, mapped_columns, picked_json, read_shape, read_shape_only,
-};
+use crate::store::mapped_table::shape::{canonical_key, mapped_columns, read_shape_only};
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
 use crate::store::tables::capture::installed;
@@ -225,90 +223,4 @@ pub(crate) async fn duplicates(
             external_ids,
         })
         .collect())
-}
-
-/// Puts rows after a place in identity order into the outbox. Returns how many, and the next place.
-pub(crate) async fn enqueue_rows(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<(usize, Option<String>), StoreError> {
-    let after: Option<serde_json::Value> = after
-        .map(|after| {
-            serde_json::from_str(after)
-                .map_err(|_| StoreError::Mapping("not a position in a table".to_owned()))
-        })
-        .transpose()?;
-    let shape = read_shape(tx, mapped).await?;
-    let sql = enqueue_sql(mapped, &shape, after.is_some())?;
-    let places: Vec<serde_json::Value> = tx
-        .values(
-            "enqueueing existing rows",
-            sqlx::query_scalar(AssertSqlSafe(sql))
-                .bind(mapped.tenant.as_str())
-                .bind(mapped.sync.object.as_str())
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .bind(after),
-        )
-        .await?;
-    let next = if places.len() == limit {
-        places.last().map(ToString::to_string)
-    } else {
-        None
-    };
-    Ok((places.len(), next))
-}
-
-/// Rows in identity order after a place, into the outbox, as if they had just been written.
-fn enqueue_sql(
-    mapped: &MappedObject,
-    shape: &TableShape,
-    after: bool,
-) -> Result<String, StoreError> {
-    let columns = shape.identity(&mapped.sync);
-    let names: Vec<String> = columns.iter().map(|column| quote::column(column)).collect();
-    let of = |alias: &str| {
-        let names: Vec<String> = names.iter().map(|name| format!("{alias}.{name}")).collect();
-        names.join(", ")
-    };
-    let (from, condition) = if after {
-        (
-            format!(
-                "cross join jsonb_to_record($4) as place ({})",
-                shape.definitions(&mapped.sync.table, columns.iter().copied())?
-            ),
-            format!("where ({}) > ({})", of("target"), of("place")),
-        )
-    } else {
-        (String::new(), "where $4::jsonb is null".to_owned())
-    };
-    let external = quote::column(&mapped.sync.external_id.column);
-    let local_key = if shape.primary_key.is_empty() {
-        "null::jsonb".to_owned()
-    } else {
-        "page.place".to_owned()
-    };
-    Ok(format!(
-        "with page as materialized (
-            select {identity} as place, nullif(btrim(target.{external}::text), '') is null as keyless,
-                target.{external}::text as external_id
-            from {table} as target
-            {from}
-            {condition}
-            order by {order}
-            limit $3
-        ),
-        enqueued as (
-            insert into syncline.sync_outbox (tenant, object, operation, external_id, local_key, tombstone, changed_at)
-            select $1, $2, 'backfill', case when not page.keyless then page.external_id end,
-                case when page.keyless then {local_key} end, false, null
-            from page
-        )
-        select place
-        from page",
-        identity = picked_json("target", &columns),
-        table = quote::table(&mapped.sync.table),
-        order = of("target"),
-    ))
 }

@@ -10,7 +10,7 @@ use crate::ports::capture_store::{ObservationReport, OutboxReport, StreamPositio
 use crate::ports::job_store::StreamLease;
 use crate::ports::{CaptureStore, MappedObject, StoreError};
 use crate::store::PgStore;
-use crate::store::mapped_table::facts::enqueue_rows;
+use crate::store::mapped_table::walk::enqueue_rows;
 use crate::store::operations::drain_outbox::drain_outbox;
 use crate::store::operations::record_observations::record_observations;
 use crate::store::tables::{capture, checkpoint, link};

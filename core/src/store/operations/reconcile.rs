@@ -2,55 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::sweep::PARTITION_DAYS_AHEAD;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::model::ids::{RecordId, SalesforceId};
+use crate::ports::comparison::{
+    Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord,
+};
+use crate::ports::job_store::StreamLease;
 use crate::ports::reconcile_store::SweepReport;
-use crate::ports::record::ObservedRecord;
 use crate::ports::{MappedObject, ReconcileStore, StoreError};
 use crate::store::PgStore;
-use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
-use crate::store::mapped_table::shape::{TableShape, read_shape};
-use crate::store::operations::parents::{parents_of, remote_parents};
-use crate::store::operations::sweep::{doubt_and_release, remove_old_rows, sweep_capture};
-use crate::store::tables::capture::skew_and_installed;
-use crate::store::tables::intent::live_intents;
-use crate::store::tables::link::{KnownRecord, by_salesforce_id, resolve_parents};
+use crate::store::mapped_table::walk::enqueue_places;
+use crate::store::operations::compare;
+use crate::store::operations::sweep::{
+    PARTITION_DAYS_AHEAD, doubt_and_release, remove_old_rows, sweep_capture,
+};
+use crate::store::tables::capture::captured;
 use crate::store::tables::task::{NewWork, add_work};
 use crate::store::tables::{comparison, journal, link};
-use crate::store::transaction::Tx;
-
-/// Reads the rows of records; where Postgres refuses an external id that the column's type does not take,
-/// tries the halves. A record whose external id no row can have has no row.
-async fn read_taken_rows(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
-    records: Vec<&KnownRecord>,
-) -> Result<FoundRows, StoreError> {
-    let mut found = FoundRows::default();
-    let mut batches = vec![records];
-    // Each refusal halves a batch, so there are at most twice as many batches as records.
-    while let Some(batch) = batches.pop() {
-        tx.savepoint().await?;
-        match read_rows(tx, mapped, shape, &batch, Locking::Refresh).await {
-            Ok(read) => {
-                tx.keep().await?;
-                found.rows.extend(read.rows);
-            }
-            Err(RowError::Refused(_)) => {
-                tx.back().await?;
-                if batch.len() > 1 {
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    batches.extend([second.to_vec(), first.to_vec()]);
-                }
-            }
-            Err(RowError::Store(error)) => return Err(error),
-        }
-    }
-    Ok(found)
-}
 
 #[async_trait]
 impl ReconcileStore for PgStore {
@@ -78,38 +48,53 @@ impl ReconcileStore for PgStore {
         Ok(report)
     }
 
-    async fn observe(
+    async fn observe_page(
         &self,
         mapped: &MappedObject,
-        ids: &[SalesforceId],
-    ) -> Result<Vec<ObservedRecord>, StoreError> {
+        seen: &[SeenRecord<'_>],
+        started_at: Option<DateTime<Utc>>,
+    ) -> Result<ObservedPage, StoreError> {
         let mut tx = self.begin().await?;
-        let known = by_salesforce_id(&mut tx, mapped, ids).await?;
-        let records: Vec<RecordId> = known.iter().map(|known| known.link.record_id).collect();
-        let mut intents = live_intents(&mut tx, &records).await?;
-        let shape = read_shape(&mut tx, mapped).await?;
-        let borrowed: Vec<&KnownRecord> = known.iter().collect();
-        let mut found = read_taken_rows(&mut tx, mapped, &shape, borrowed).await?;
-        let pointed = remote_parents(mapped, &known);
-        let parents = resolve_parents(&mut tx, &mapped.tenant, &pointed).await?;
-        let (clock_skew_ms, _) = skew_and_installed(&mut tx, mapped).await?;
+        let page = compare::observe_page(&mut tx, mapped, seen, started_at).await?;
         tx.rollback().await?;
-        Ok(known
-            .into_iter()
-            .map(|known| {
-                let record_id = known.link.record_id;
-                ObservedRecord {
-                    intents: intents.remove(&record_id).unwrap_or_default(),
-                    rows: found.rows.remove(&record_id).unwrap_or_default(),
-                    row_locked: false,
-                    parents: parents_of(mapped, &known, &parents),
-                    external_id_held: false,
-                    clock_skew_ms,
-                    refused: Vec::new(),
-                    known,
-                }
-            })
-            .collect())
+        Ok(page)
+    }
+
+    async fn observe_rows(
+        &self,
+        mapped: &MappedObject,
+        started_at: DateTime<Utc>,
+        after: Option<&serde_json::Value>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
+        let mut tx = self.begin().await?;
+        let page = compare::observe_rows(&mut tx, mapped, started_at, after, limit).await?;
+        tx.rollback().await?;
+        Ok(page)
+    }
+
+    async fn explain(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<Explanations, StoreError> {
+        let mut tx = self.begin().await?;
+        let explanations = comparison::explain(&mut tx, mapped, records).await?;
+        tx.rollback().await?;
+        Ok(explanations)
+    }
+
+    async fn ids_not_seen(
+        &self,
+        mapped: &MappedObject,
+        range: (Option<&SalesforceId>, Option<&SalesforceId>),
+        seen: &[&SalesforceId],
+        limit: usize,
+    ) -> Result<Vec<SalesforceId>, StoreError> {
+        let mut tx = self.begin().await?;
+        let ids = link::ids_not_seen(&mut tx, mapped, range, seen, limit).await?;
+        tx.rollback().await?;
+        Ok(ids)
     }
 
     async fn vanished(
@@ -138,25 +123,40 @@ impl ReconcileStore for PgStore {
         Ok(work.len())
     }
 
-    async fn idle_records(
+    async fn enqueue_unknown_rows(
         &self,
         mapped: &MappedObject,
-        records: &[RecordId],
-    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        rows: &[serde_json::Value],
+    ) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
-        let idle = link::idle_records(&mut tx, mapped, records).await?;
-        tx.rollback().await?;
-        Ok(idle)
+        let all = captured(&mut tx, &mapped.tenant).await?;
+        let enqueued = match all.get(&mapped.sync.object) {
+            Some(true) => enqueue_places(&mut tx, mapped, rows).await?,
+            Some(false) | None => 0,
+        };
+        tx.commit().await?;
+        Ok(usize::try_from(enqueued).unwrap_or(usize::MAX))
     }
 
-    async fn publish_comparison(
+    async fn begin_comparison(
         &self,
         mapped: &MappedObject,
-        compared: u64,
-        differing: u64,
-    ) -> Result<(), StoreError> {
+        begin: Begin,
+    ) -> Result<Option<Comparison>, StoreError> {
         let mut tx = self.begin().await?;
-        comparison::publish_comparison(&mut tx, mapped, compared, differing).await?;
-        tx.commit().await
+        let comparison = comparison::begin_comparison(&mut tx, mapped, begin).await?;
+        tx.commit().await?;
+        Ok(comparison)
+    }
+
+    async fn save_comparison(
+        &self,
+        lease: &StreamLease,
+        comparison: &Comparison,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let mut tx = self.begin().await?;
+        let finished_at = comparison::save_comparison(&mut tx, lease, comparison).await?;
+        tx.commit().await?;
+        Ok(finished_at)
     }
 }

@@ -1,21 +1,26 @@
 //! Status: counts and ages per object, streams, one record's history.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::SyncLink;
-use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::ids::{FieldName, ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::intent::Intent;
 use crate::ports::StoreError;
+use crate::ports::comparison::{Comparison, RecordClass};
 use crate::ports::job_store::{Outage, StreamName, WithheldField};
 use crate::store::PgStore;
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::{CheckpointState, read_checkpoints};
+use crate::store::tables::comparison::read_comparisons;
 use crate::store::tables::intent::live_intents;
 use crate::store::tables::journal::{JournalEntry, record_journal};
 use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
 use crate::store::tables::outage::read_outage;
 use crate::store::tables::schema::withheld_fields;
+use crate::store::transaction::Tx;
 
 /// The status of a tenant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,19 +88,29 @@ pub struct ObjectStatus {
     pub capture_installed: bool,
     /// How capture of its table differs from what was installed.
     pub capture_broken: Option<String>,
-    /// The last full comparison.
-    pub last_comparison: Option<LastComparison>,
+    /// The last full comparison that was finished.
+    pub last_comparison: Option<PublishedComparison>,
+    /// Since when a full comparison is under way.
+    pub comparing_since: Option<DateTime<Utc>>,
 }
 
-/// The result of a full comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastComparison {
-    /// Records compared.
-    pub compared: i64,
-    /// Records that differed.
-    pub differing: i64,
-    /// When.
-    pub compared_at: DateTime<Utc>,
+/// The result of a full comparison, without the keys of records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedComparison {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it had compared everything.
+    pub finished_at: DateTime<Utc>,
+    /// The configuration under which it compared.
+    pub config_hash: String,
+    /// Every row and every record was met, and is equal or deleted on both sides.
+    pub verified_equal: bool,
+    /// Records of either side; the sum of the classes.
+    pub records: u64,
+    /// Records by class.
+    pub classes: BTreeMap<RecordClass, u64>,
+    /// By field, the records in which it differs or cannot be compared.
+    pub fields: BTreeMap<FieldName, u64>,
 }
 
 /// Link, state, writes and journal of one record.
@@ -136,9 +151,6 @@ struct ObjectRow {
     detection_narrowed: bool,
     capture_installed: bool,
     capture_broken: Option<String>,
-    compared: Option<i64>,
-    differing: Option<i64>,
-    compared_at: Option<DateTime<Utc>>,
 }
 
 impl PgStore {
@@ -176,18 +188,11 @@ impl PgStore {
                 .bind(tenant.as_str()),
             )
             .await?;
-        let rows: Vec<ObjectRow> = tx
-            .rows(
-                "counting records",
-                sqlx::query_as(COUNT_RECORDS).bind(tenant.as_str()),
-            )
-            .await?;
+        let objects = objects(&mut tx, tenant).await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
         let outage = read_outage(&mut tx, tenant).await?;
         let withheld = withheld_fields(&mut tx, tenant).await?;
         tx.rollback().await?;
-        let objects: Result<Vec<ObjectStatus>, StoreError> =
-            rows.into_iter().map(ObjectStatus::try_from).collect();
         let organization_id = control
             .as_ref()
             .and_then(|control| control.organization_id.as_deref())
@@ -202,9 +207,17 @@ impl PgStore {
             org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
             paused: control.and_then(|control| control.paused_reason),
             outbox: outbox.unwrap_or_default(),
-            objects: objects?,
+            objects,
             streams,
         })
+    }
+
+    /// Returns the tenant's full comparisons: of each object the last finished one, and the one under way.
+    pub async fn comparisons(&self, tenant: &TenantId) -> Result<Vec<Comparison>, StoreError> {
+        let mut tx = self.begin().await?;
+        let comparisons = read_comparisons(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(comparisons)
     }
 
     /// Returns the positions of the tenant's streams.
@@ -275,18 +288,31 @@ impl PgStore {
     }
 }
 
+/// Counts the records of each object, and adds its comparisons.
+async fn objects(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<ObjectStatus>, StoreError> {
+    let rows: Vec<ObjectRow> = tx
+        .rows(
+            "counting records",
+            sqlx::query_as(COUNT_RECORDS).bind(tenant.as_str()),
+        )
+        .await?;
+    let mut objects: Vec<ObjectStatus> = rows
+        .into_iter()
+        .map(ObjectStatus::try_from)
+        .collect::<Result<_, _>>()?;
+    for comparison in read_comparisons(tx, tenant).await? {
+        let mut known = objects.iter_mut();
+        if let Some(object) = known.find(|object| object.object == comparison.object) {
+            object.publish(comparison);
+        }
+    }
+    Ok(objects)
+}
+
 impl TryFrom<ObjectRow> for ObjectStatus {
     type Error = StoreError;
 
     fn try_from(row: ObjectRow) -> Result<Self, StoreError> {
-        let last_comparison = match (row.compared, row.differing, row.compared_at) {
-            (Some(compared), Some(differing), Some(compared_at)) => Some(LastComparison {
-                compared,
-                differing,
-                compared_at,
-            }),
-            (_, _, _) => None,
-        };
         // While an object needs a resync, no record of it is known to be in sync.
         let in_sync = if row.needs_resync { 0 } else { row.in_sync };
         Ok(Self {
@@ -305,8 +331,28 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             detection_narrowed: row.detection_narrowed,
             capture_installed: row.capture_installed,
             capture_broken: row.capture_broken,
-            last_comparison,
+            last_comparison: None,
+            comparing_since: None,
         })
+    }
+}
+
+impl ObjectStatus {
+    fn publish(&mut self, comparison: Comparison) {
+        let Some(finished_at) = comparison.finished_at else {
+            self.comparing_since = Some(comparison.started_at);
+            return;
+        };
+        let tally = comparison.tally;
+        self.last_comparison = Some(PublishedComparison {
+            started_at: comparison.started_at,
+            finished_at,
+            config_hash: comparison.config_hash,
+            verified_equal: tally.is_verified_equal(),
+            records: tally.records(),
+            classes: tally.classes,
+            fields: tally.fields,
+        });
     }
 }
 
@@ -398,10 +444,7 @@ const COUNT_RECORDS: &str = "with known as (
             and poll.captured_at > syncline.clock() - interval '1 hour'
         ) as detection_narrowed,
         capture.object is not null as capture_installed,
-        capture.broken as capture_broken,
-        comparison.compared,
-        comparison.differing,
-        comparison.compared_at
+        capture.broken as capture_broken
     from mapped
     left join counted using (object)
     left join syncline.sync_checkpoint as scan
@@ -410,7 +453,4 @@ const COUNT_RECORDS: &str = "with known as (
     left join syncline.sync_capture as capture
         on capture.tenant = $1
         and capture.object = mapped.object
-    left join syncline.sync_comparison as comparison
-        on comparison.tenant = $1
-        and comparison.object = mapped.object
     order by mapped.object";

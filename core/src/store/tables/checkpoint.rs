@@ -277,6 +277,30 @@ pub(crate) async fn move_checkpoint(
     if moved == 1 { Ok(()) } else { Err(lost(lease)) }
 }
 
+/// Notes that the owner of a stream without a position has moved on. Fails if its lease is lost, and excludes other
+/// owners until the end of the transaction.
+pub(crate) async fn note_progress(tx: &mut Tx, lease: &StreamLease) -> Result<(), StoreError> {
+    let noted = tx
+        .run(
+            "noting the progress of a stream",
+            sqlx::query(
+                "update syncline.sync_checkpoint
+                set needs_resync = false,
+                    captured_at = syncline.wall_clock(),
+                    read_at = syncline.wall_clock(),
+                    updated_at = syncline.clock()
+                where tenant = $1
+                and stream = $2
+                and fencing_token = $3",
+            )
+            .bind(lease.tenant.as_str())
+            .bind(&lease.stream.0)
+            .bind(lease.token.0),
+        )
+        .await?;
+    if noted == 1 { Ok(()) } else { Err(lost(lease)) }
+}
+
 /// Clears the position of a stream, which this transaction has locked: the next owner begins at the oldest
 /// event that is kept.
 pub(crate) async fn clear_position(tx: &mut Tx, lease: &StreamLease) -> Result<(), StoreError> {

@@ -532,36 +532,116 @@ pub(crate) async fn records_of(
     Ok(ours.into_iter().map(RecordId).collect())
 }
 
-/// Returns those of `records` without a task and without an open or unknown intent.
-pub(crate) async fn idle_records(
+/// Returns at most `limit` Salesforce ids of links in `(after, upto]` that are not among `seen`, in id order.
+pub(crate) async fn ids_not_seen(
     tx: &mut Tx,
     mapped: &MappedObject,
-    records: &[RecordId],
-) -> Result<BTreeSet<RecordId>, StoreError> {
-    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
-    let idle: Vec<Uuid> = tx
+    (after, upto): (Option<&SalesforceId>, Option<&SalesforceId>),
+    seen: &[&SalesforceId],
+    limit: usize,
+) -> Result<Vec<SalesforceId>, StoreError> {
+    let seen: Vec<&str> = seen.iter().map(|id| id.as_str()).collect();
+    let ids: Vec<String> = tx
         .values(
-            "finding idle records",
+            "finding links that a page does not show",
             sqlx::query_scalar(
-                "select link.record_id
-                    from syncline.sync_link as link
-                    where link.record_id = any($1)
-                    and link.tenant = $2
-                    and not exists (
-                        select
-                        from syncline.sync_task as task
-                        where task.record_id = link.record_id
-                    )
-                    and not exists (
-                        select
-                        from syncline.sync_intent as intent
-                        where intent.record_id = link.record_id
-                        and intent.state in ('open', 'unknown')
-                    )",
+                "select link.salesforce_id
+                from syncline.sync_link as link
+                where link.tenant = $1
+                and link.object = $2
+                and link.salesforce_id is not null
+                and ($3::text is null or link.salesforce_id > $3)
+                and ($4::text is null or link.salesforce_id <= $4)
+                and not exists (
+                    select
+                    from unnest($5::text[]) as shown (id)
+                    where shown.id = link.salesforce_id
+                )
+                order by link.salesforce_id
+                limit $6",
             )
-            .bind(ids)
-            .bind(mapped.tenant.as_str()),
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(after.map(SalesforceId::as_str))
+            .bind(upto.map(SalesforceId::as_str))
+            .bind(seen)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
         )
         .await?;
-    Ok(idle.into_iter().map(RecordId).collect())
+    ids.iter()
+        .map(|id| SalesforceId::parse(id).map_err(corrupt))
+        .collect()
+}
+
+/// Returns records by their canonical external ids.
+pub(crate) async fn named(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    canonical_ids: &[&str],
+) -> Result<BTreeMap<String, RecordId>, StoreError> {
+    let rows: Vec<(String, Uuid)> = tx
+        .rows(
+            "finding records by external id",
+            sqlx::query_as(
+                "select canonical_id, record_id
+                from syncline.sync_link
+                where tenant = $1
+                and object = $2
+                and canonical_id = any($3)",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(canonical_ids),
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(name, record)| (name, RecordId(record)))
+        .collect())
+}
+
+/// Returns the links that rows with these external ids or primary keys may belong to, without locks.
+pub(crate) async fn of_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    canonical_ids: &[String],
+    written: &[&str],
+    local_keys: &[&serde_json::Value],
+) -> Result<Vec<KnownRecord>, StoreError> {
+    let rows: Vec<LinkRow> = tx
+        .rows(
+            "finding the links of rows",
+            sqlx::query_as(
+                "select link.*
+                from syncline.sync_link as link
+                where link.record_id in (
+                    select record_id
+                    from syncline.sync_link
+                    where tenant = $1
+                    and object = $2
+                    and canonical_id = any($3)
+                    union
+                    select record_id
+                    from syncline.sync_link_alias
+                    where tenant = $1
+                    and object = $2
+                    and kind = 'external_id'
+                    and is_current
+                    and value = any($4)
+                    union
+                    select record_id
+                    from syncline.sync_link
+                    where tenant = $1
+                    and object = $2
+                    and local_key = any($5)
+                )",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(canonical_ids)
+            .bind(written)
+            .bind(local_keys),
+        )
+        .await?;
+    rows.into_iter().map(KnownRecord::try_from).collect()
 }

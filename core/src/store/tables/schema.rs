@@ -61,8 +61,8 @@ pub(crate) async fn known_schemas(
     })
 }
 
-/// Stores what is known now, and plans every record of an object again of which a withheld field has come back:
-/// both sides may have changed it meanwhile.
+/// Stores what is known now. Reads and plans every record of an object again of which a field is mapped newly or a
+/// withheld field has come back: nothing is known of the field in Salesforce, and both sides may have changed it.
 pub(crate) async fn keep_schemas(
     tx: &mut Tx,
     tenant: &TenantId,
@@ -103,7 +103,9 @@ pub(crate) async fn keep_schemas(
         .bind(described),
     )
     .await?;
-    end_withheld(tx, tenant, schemas).await?;
+    let mut again = newly_used(tx, tenant, schemas).await?;
+    again.extend(end_withheld(tx, tenant, schemas).await?);
+    plan_again(tx, tenant, &again).await?;
     tx.run(
         "withholding fields",
         sqlx::query(
@@ -123,44 +125,82 @@ pub(crate) async fn keep_schemas(
     Ok(())
 }
 
-/// Ends what is withheld no more, and plans the records of those objects again.
+/// Reads and plans every record of these objects.
+async fn plan_again(tx: &mut Tx, tenant: &TenantId, objects: &[String]) -> Result<(), StoreError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let records = "select record_id, true as needs_refresh, null::bigint as xid
+        from syncline.sync_link
+        where tenant = $1
+        and object = any($2)";
+    tx.run(
+        "planning records again that have another field",
+        sqlx::query(work_for(records))
+            .bind(tenant.as_str())
+            .bind(objects),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores the fields that are used, and returns the objects that use another one than before.
+async fn newly_used(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    schemas: &MappedSchemas,
+) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "finding fields that are mapped newly",
+        sqlx::query_scalar(
+            "with now as (
+                select object, fields
+                from jsonb_to_recordset($2) as now (object text, fields text[])
+            ),
+            kept as (
+                update syncline.sync_schema as known
+                set used_fields = now.fields
+                from now
+                where known.tenant = $1
+                and known.object = now.object
+                and known.used_fields is distinct from now.fields
+            )
+            -- Sees the fields as they were before.
+            select known.object
+            from syncline.sync_schema as known
+            join now using (object)
+            where known.tenant = $1
+            and not known.used_fields @> now.fields",
+        )
+        .bind(tenant.as_str())
+        .bind(recordset(&schemas.usable)),
+    )
+    .await
+}
+
+/// Ends what is withheld no more, and returns the objects.
 async fn end_withheld(
     tx: &mut Tx,
     tenant: &TenantId,
     schemas: &MappedSchemas,
-) -> Result<(), StoreError> {
-    let ended: Vec<String> = tx
-        .values(
-            "ending what is withheld no more",
-            sqlx::query_scalar(
-                "delete from syncline.sync_withheld_field as known
-                where known.tenant = $1
-                and not exists (
-                    select
-                    from jsonb_to_recordset($2) as now (object text, field text, problem text)
-                    where now.object = known.object
-                    and now.field = known.field
-                )
-                returning known.object",
+) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "ending what is withheld no more",
+        sqlx::query_scalar(
+            "delete from syncline.sync_withheld_field as known
+            where known.tenant = $1
+            and not exists (
+                select
+                from jsonb_to_recordset($2) as now (object text, field text, problem text)
+                where now.object = known.object
+                and now.field = known.field
             )
-            .bind(tenant.as_str())
-            .bind(recordset(&schemas.withheld)),
+            returning known.object",
         )
-        .await?;
-    if !ended.is_empty() {
-        let records = "select record_id, true as needs_refresh, null::bigint as xid
-            from syncline.sync_link
-            where tenant = $1
-            and object = any($2)";
-        tx.run(
-            "planning records again whose field came back",
-            sqlx::query(work_for(records))
-                .bind(tenant.as_str())
-                .bind(ended),
-        )
-        .await?;
-    }
-    Ok(())
+        .bind(tenant.as_str())
+        .bind(recordset(&schemas.withheld)),
+    )
+    .await
 }
 
 #[derive(sqlx::FromRow)]
