@@ -47,10 +47,10 @@ use error::refused;
 
 pub use crate::ports::record::LeasedTask;
 
-/// How long a call waits for a connection of the pool, which the tenants of a database share.
+/// How long a call waits for a connection of the pool.
 ///
 /// Far below the 180 s of a lease, so that a worker without a connection returns its message in time.
-const ACQUIRE_MS: u64 = 30_000;
+const ACQUIRE_MS: u64 = 10_000;
 
 /// How long an idle connection is kept: longer than the minute between two schedules.
 const IDLE_MS: u64 = 120_000;

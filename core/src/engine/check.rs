@@ -60,8 +60,8 @@ impl SyncEngine {
             .tenants
             .get(tenant)
             .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
-        tenant.store.require_usable_database().await?;
         let identity = tenant.salesforce.identity().await?;
+        tenant.store.require_usable_database().await?;
         let mut findings = Vec::new();
         let mut tables: BTreeMap<ObjectName, TableFacts> = BTreeMap::new();
         for sync in &tenant.config.objects {

@@ -49,6 +49,9 @@ pub(crate) struct Tx {
     answer_max: Duration,
 }
 
+/// How often a call waits for a connection while others use all of them: the tenants of a database share them.
+const WAITS_MAX: usize = 3;
+
 impl PgStore {
     /// Opens a transaction. If the server refuses the password, reads it again once.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
@@ -66,8 +69,18 @@ impl PgStore {
         })
     }
 
+    /// Waits longer if other calls use every connection than if none can be opened.
     async fn open_transaction(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        answered(&self.trust, self.answer_max, self.pool.begin_with(BEGIN)).await
+        let mut waits = 0;
+        loop {
+            waits += 1;
+            let opened = answered(&self.trust, self.answer_max, self.pool.begin_with(BEGIN)).await;
+            let are_all_used = self.pool.size() >= self.pool.options().get_max_connections();
+            match opened {
+                Err(sqlx::Error::PoolTimedOut) if are_all_used && waits < WAITS_MAX => {}
+                opened => return opened,
+            }
+        }
     }
 }
 

@@ -101,6 +101,7 @@ async fn closed_stream_is_an_error() {
 #[tokio::test]
 async fn drift_is_found_and_repair_enqueued() {
     let stand = Stand::open().await;
+    stand.live_ten_minutes_ago();
     let engine = stand.engine();
     engine.run_capture_postgres_once().await.unwrap();
     stand
@@ -152,6 +153,7 @@ async fn drift_is_found_and_repair_enqueued() {
 #[tokio::test]
 async fn reconcile_enqueues_drifted_records() {
     let stand = Stand::open().await;
+    stand.live_ten_minutes_ago();
     let engine = stand.engine();
     engine.run_capture_postgres_once().await.unwrap();
     stand

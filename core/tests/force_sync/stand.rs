@@ -55,6 +55,11 @@ impl Stand {
             .unwrap()
     }
 
+    /// Sets the org's clock back: what changed just now may still differ, because its event is on its way.
+    pub(crate) fn live_ten_minutes_ago(&self) {
+        self.org.with_org(|org| org.advance_ms(-600_000));
+    }
+
     /// Runs SQL as a user of the database.
     pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
