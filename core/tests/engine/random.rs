@@ -558,11 +558,40 @@ impl Day {
                 || is_logged
                 || deleted && (shown(here) || shown(there))
         };
-        self.unreplaced
+        let mut lost = Vec::new();
+        for edit in self.unreplaced.iter().filter(|edit| !is_kept(edit)) {
+            let (key, field, value) = edit;
+            let evidence = self.evidence(key).await;
+            lost.push(format!("lost: {key}.{field} = {value}\n{evidence}"));
+        }
+        lost
+    }
+
+    /// Returns what the control plane knows of a record.
+    async fn evidence(&self, key: &str) -> String {
+        let names: Vec<String> = self
+            .names
             .iter()
-            .filter(|edit| !is_kept(edit))
-            .map(|(key, field, value)| format!("lost: {key}.{field} = {value}"))
-            .collect()
+            .filter(|(_, of)| *of == key)
+            .map(|(name, _)| format!("'{name}'"))
+            .collect();
+        let links = format!(
+            "select record_id from syncline.sync_link where external_id in ({})",
+            names.join(", ")
+        );
+        let mut lines = Vec::new();
+        for table in [
+            "sync_link",
+            "sync_conflict",
+            "sync_discarded_value",
+            "sync_intent",
+            "sync_journal",
+        ] {
+            let rows = format!("select * from syncline.{table} where record_id in ({links})");
+            let rows = self.stage.rows(&rows).await;
+            lines.extend(rows.iter().map(|row| format!("{table}: {row}")));
+        }
+        lines.join("\n")
     }
 
     /// Returns the open conflicts by external id and field; a delete that met an edit has no field.

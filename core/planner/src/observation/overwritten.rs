@@ -111,8 +111,12 @@ pub(super) fn contend_with_write(record: &mut Absorbing<'_>, shown: &Shown<'_>) 
         .prior
         .as_ref()
         .and_then(|prior| prior.replaced.as_ref());
+    // Of one second, too: what was seen before the write may have been read before the edit.
     let is_unseen = |replaced: &Replaced| {
-        order_after(record.seen.version, replaced.after) == VersionOrder::Newer
+        matches!(
+            order_after(record.seen.version, replaced.after),
+            VersionOrder::Newer | VersionOrder::Incomparable
+        )
     };
     if !record.seen.ours && replaced.is_some_and(is_unseen) {
         contend(record, shown);
