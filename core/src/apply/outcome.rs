@@ -1,7 +1,6 @@
 //! Decides what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
-use crate::model::intent::Intent;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
 use crate::ports::record::MISSING_PARENT;
@@ -78,30 +77,34 @@ fn refused(
             cause,
         },
         NextStep::Park if disposition == Disposition::WaitForParent => {
-            without_lookups(refusal, tried, external_id, tries)
+            without_lookups(refusal, tried, external_id)
         }
         NextStep::Park => SettledOutcome::Park { refusal },
     }
 }
 
 /// Returns the outcome of a write whose parent does not come: the lookups that point to it are withheld, if the
-/// refusal names them.
+/// refusal names them, even if nothing else is left to write.
 fn without_lookups(
     refusal: Refusal,
     tried: &IntendedWrite,
     external_id: &FieldName,
-    tries: Tries<'_>,
 ) -> SettledOutcome {
-    let Intent { action, fields, .. } = &tried.intent;
-    match withheld(*action, fields, &refusal.fields, external_id, tries.before) {
-        Some(fields) => SettledOutcome::Withhold {
-            refusal: Refusal {
-                code: MISSING_PARENT.to_owned(),
-                ..refusal
-            },
-            fields,
+    let is_named = |field: &FieldName| {
+        let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
+        refusal.fields.iter().any(names)
+    };
+    let sent = tried.intent.fields.keys();
+    let fields: Vec<FieldName> = sent.filter(|field| is_named(field)).cloned().collect();
+    if fields.is_empty() || fields.contains(external_id) {
+        return SettledOutcome::Park { refusal };
+    }
+    SettledOutcome::Withhold {
+        refusal: Refusal {
+            code: MISSING_PARENT.to_owned(),
+            ..refusal
         },
-        None => SettledOutcome::Park { refusal },
+        fields,
     }
 }
 
@@ -113,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
-    use crate::model::intent::{IntentState, WriteAction};
+    use crate::model::intent::{Intent, IntentState, WriteAction};
     use crate::model::value::Value;
     use crate::planner::policy::{ATTEMPTS_MAX, Attempts, Cause};
     use crate::planner::route::Routable;

@@ -89,3 +89,32 @@ async fn lookup_to_a_row_that_does_not_exist_is_withheld_alone() {
         json!("a-1")
     );
 }
+
+#[tokio::test]
+async fn edit_of_a_lookup_alone_waits_for_its_parent() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into contact (external_id, last_name) values ('c-1', 'Lee')")
+        .await;
+    stage.drain().await;
+    stage
+        .sql("update contact set account_external_id = 'a-1'")
+        .await;
+    for _ in 0..20 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    assert_eq!(
+        stage
+            .rows("select state, code from syncline.sync_task")
+            .await,
+        [json!({"state": "ready", "code": "missing_parent"})]
+    );
+    let letters = "select count(*) from syncline.sync_dead_letter where closed_at is null";
+    assert_eq!(stage.one(letters).await, json!(0));
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+}

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use salesforce_org::{FaultAction, RecordId, local};
 use serde_json::{Value as Json, json};
+use sqlx::AssertSqlSafe;
 use syncline::capture::CaptureOptions;
 use syncline::job::error::Error;
 use syncline::model::ids::ObjectName;
@@ -223,27 +224,50 @@ impl Day {
         }
     }
 
-    /// Writes one field of a record that a user sees.
-    async fn write(&mut self, side: Side, seen: &Json, field: &'static str, value: Json) {
+    /// Writes one field of a record that a user sees. Returns false if it is gone by now.
+    async fn write(&mut self, side: Side, seen: &Json, field: &'static str, value: Json) -> bool {
         let (key, name) = (text(seen, "key"), text(seen, "name_of"));
         self.note(&format!("{side:?}: {key}.{field} = {value}"));
-        self.replace(&key, field, seen);
-        match side {
+        let replaced = match side {
             Side::Postgres => {
                 let column = COLUMNS.iter().find(|(known, _)| *known == field).unwrap().1;
                 let value = match value.as_str() {
                     Some(value) => format!("'{value}'"),
                     None => "null".to_owned(),
                 };
-                let update =
-                    format!("update account set {column} = {value} where external_id = '{name}'");
-                self.stage.sql(&update).await;
+                self.change_row(&name, &format!("update account set {column} = {value}"))
+                    .await
             }
-            Side::Salesforce => self
-                .stage
-                .org
-                .update(&text(seen, "Id"), json!({ field: value })),
+            Side::Salesforce => {
+                let id = text(seen, "Id");
+                self.stage.org.update(&id, json!({ field: value }));
+                Some(seen.clone())
+            }
+        };
+        if let Some(replaced) = &replaced {
+            self.replace(&key, field, replaced);
         }
+        replaced.is_some()
+    }
+
+    /// Changes a row as a user, and returns it as it was: the engine may have written it since it was seen.
+    async fn change_row(&self, name: &str, change: &str) -> Option<Json> {
+        let mut transaction = self.stage.pool.begin().await.unwrap();
+        let row = format!(
+            "select jsonb_build_object('Name', name, 'Phone', phone)
+            from account where external_id = '{name}' for update"
+        );
+        let row: Option<Json> = sqlx::query_scalar(AssertSqlSafe(row))
+            .fetch_optional(&mut *transaction)
+            .await
+            .unwrap();
+        let change = format!("{change} where external_id = '{name}'");
+        sqlx::raw_sql(AssertSqlSafe(change))
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        row
     }
 
     async fn edit(&mut self) {
@@ -253,8 +277,9 @@ impl Day {
         };
         let field = FIELDS[self.rng.random_range(0..FIELDS.len())];
         let value = self.new_value();
-        self.write(side, &seen, field, json!(value)).await;
-        self.unreplaced.insert((key, field, value));
+        if self.write(side, &seen, field, json!(value)).await {
+            self.unreplaced.insert((key, field, value));
+        }
     }
 
     async fn clear(&mut self) {
@@ -320,20 +345,22 @@ impl Day {
         };
         self.deletes += 1;
         self.note(&format!("{side:?}: delete {key}"));
-        for field in FIELDS {
-            self.replace(&key, field, &seen);
-        }
-        match side {
+        let deleted = match side {
             Side::Postgres => {
-                let name = text(&seen, "name_of");
-                let delete = format!("delete from account where external_id = '{name}'");
-                self.stage.sql(&delete).await;
+                self.change_row(&text(&seen, "name_of"), "delete from account")
+                    .await
             }
             Side::Salesforce => {
                 let id = text(&seen, "Id");
                 self.stage.org.delete(&id);
                 self.bin.push(id);
+                Some(seen)
             }
+        };
+        for field in FIELDS {
+            deleted
+                .iter()
+                .for_each(|deleted| self.replace(&key, field, deleted));
         }
     }
 
@@ -458,6 +485,8 @@ impl Day {
         }
         let stage = &self.stage;
         stage.org.end_faults();
+        // It may find a connection that was cut.
+        let _ = stage.engine.sweep(&stage.tenant).await;
         self.expire_leases().await;
         let mut quiet_rounds = 0;
         for _ in 0..ROUNDS_MAX {

@@ -135,7 +135,7 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: Option<Int
     } = *shown;
     let differs = shown.differs();
     if differs && order == VersionOrder::Incomparable {
-        overwritten::contend_with_write(record, shown);
+        overwritten::contend_with_write(record, shown, concurrent);
         return record.apply(Effect::NeedsRefresh);
     }
     let late = writes::is_late_write(record, field, value);

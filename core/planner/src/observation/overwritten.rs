@@ -105,8 +105,12 @@ pub(super) fn contend(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     record.apply(Effect::Field(shown.field.clone(), Box::new(contended)));
 }
 
-/// Keeps an edit of the same second as a write of ours, until a read shows which of them stands.
-pub(super) fn contend_with_write(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
+/// Keeps an edit of the same second as a write of ours, which may be open, until a read shows which of them stands.
+pub(super) fn contend_with_write(
+    record: &mut Absorbing<'_>,
+    shown: &Shown<'_>,
+    concurrent: Option<IntentId>,
+) {
     let replaced = shown
         .prior
         .as_ref()
@@ -118,7 +122,7 @@ pub(super) fn contend_with_write(record: &mut Absorbing<'_>, shown: &Shown<'_>) 
             VersionOrder::Newer | VersionOrder::Incomparable
         )
     };
-    if !record.seen.ours && replaced.is_some_and(is_unseen) {
+    if !record.seen.ours && (concurrent.is_some() || replaced.is_some_and(is_unseen)) {
         contend(record, shown);
     }
 }

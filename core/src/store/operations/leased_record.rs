@@ -34,6 +34,8 @@ pub(super) struct LeasedRecord {
     pub(super) lease: LeasedTask,
     /// The record, locked. Its rows are those of the last plan.
     pub(super) observed: ObservedRecord,
+    /// Something came since it was leased that only a read can order: it is not planned before that.
+    pub(super) is_doubted: bool,
     /// The plan that was made from exactly these rows; or how the lease ends without one.
     pub(super) plan: Result<PlannedRecord, LeaseEnd>,
     /// What became of its row, if the plan wrote it.
@@ -68,7 +70,8 @@ pub(super) async fn load_leased(
             let mut lease = (*leases.get(&known.link.record_id)?).clone();
             // What came since it was leased is planned now, so it needs no further plan: else the refresh of a
             // record would be work of its own, and end each wait of its retries at once.
-            if let Some(generation) = standing[&(lease.record_id, lease.token)] {
+            let generation = standing[&(lease.record_id, lease.token)];
+            if let Some(generation) = generation {
                 lease.generation = generation;
             }
             Some(LeasedRecord {
@@ -83,6 +86,7 @@ pub(super) async fn load_leased(
                     known,
                 },
                 lease,
+                is_doubted: generation.is_none(),
                 // Until it is planned, all its work remains.
                 plan: Err(LeaseEnd::Done { again: true }),
                 row: None,

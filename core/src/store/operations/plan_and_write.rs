@@ -78,7 +78,8 @@ struct Writing<'a> {
 impl Writing<'_> {
     async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         // Groups of records that are written together. Within each group, they depend on each other.
-        let mut parts: Vec<Vec<Vec<usize>>> = vec![vec![(0..self.records.len()).collect()]];
+        let planned = (0..self.records.len()).filter(|place| !self.records[*place].is_doubted);
+        let mut parts: Vec<Vec<Vec<usize>>> = vec![vec![planned.collect()]];
         let mut is_whole_batch = true;
         // Each refusal divides a part or finishes its records, so there are at most a few times as many
         // attempts as records.
