@@ -1,6 +1,7 @@
 //! Decides what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
+use crate::model::intent::WriteAction;
 use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
 use crate::ports::record::MISSING_PARENT;
@@ -21,7 +22,13 @@ pub(super) fn settled(
         jitter,
     };
     match outcome {
-        WriteOutcome::Applied { salesforce_id, .. } => SettledOutcome::Applied { salesforce_id },
+        WriteOutcome::Applied {
+            salesforce_id,
+            created,
+        } => SettledOutcome::Applied {
+            salesforce_id,
+            found: tried.intent.action == WriteAction::Create && created == Some(false),
+        },
         WriteOutcome::Unknown { disposition, .. } if disposition.concerns_tenant() => {
             SettledOutcome::Unknown {
                 delay_ms: org_wait_ms,
@@ -116,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
-    use crate::model::intent::{Intent, IntentState, WriteAction};
+    use crate::model::intent::{Intent, IntentState};
     use crate::model::value::Value;
     use crate::planner::policy::{ATTEMPTS_MAX, Attempts, Cause};
     use crate::planner::route::Routable;

@@ -241,6 +241,8 @@ pub enum SettledOutcome {
     Applied {
         /// The record's id.
         salesforce_id: SalesforceId,
+        /// A create found a record that we did not know: what it holds beside our values is not seen yet.
+        found: bool,
     },
     /// It had no effect; try again after the delay.
     RetryLater {

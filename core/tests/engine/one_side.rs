@@ -293,3 +293,22 @@ async fn writes_of_a_users_trigger_are_captured() {
         json!("Bob")
     );
 }
+
+#[tokio::test]
+async fn create_that_finds_an_unknown_record_reads_it() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    let there = json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"});
+    stage.org.insert("Account", there);
+    // Its create event has expired unread.
+    stage.org.advance_ms(salesforce_org::RETENTION_MS + 60_000);
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.one("select phone from account").await, json!("1"));
+    assert_eq!(stage.org.count("Account"), 1);
+}

@@ -233,7 +233,10 @@ pub(crate) fn applied(
     Settlement {
         lease: lease.clone(),
         intent_id,
-        outcome: SettledOutcome::Applied { salesforce_id },
+        outcome: SettledOutcome::Applied {
+            salesforce_id,
+            found: false,
+        },
         withheld: Vec::new(),
         awaits: Vec::new(),
     }

@@ -143,7 +143,7 @@ async fn taken_ids(
     let ids: Vec<&str> = settlements
         .iter()
         .filter_map(|one| match &one.outcome {
-            SettledOutcome::Applied { salesforce_id } => Some(salesforce_id.as_str()),
+            SettledOutcome::Applied { salesforce_id, .. } => Some(salesforce_id.as_str()),
             SettledOutcome::RetryLater { .. }
             | SettledOutcome::Refresh { .. }
             | SettledOutcome::Withhold { .. }
@@ -199,14 +199,21 @@ struct Settling<'a> {
 impl Settling<'_> {
     fn take(&mut self, one: &Settlement) {
         let Some(intent) = self.intents.get(&one.intent_id).cloned() else {
-            return;
+            let end = LeaseEnd::Done { again: true };
+            return self.writes.ends.push((one.lease.clone(), end));
         };
         let end = match &one.outcome {
-            SettledOutcome::Applied { salesforce_id } => {
+            SettledOutcome::Applied {
+                salesforce_id,
+                found,
+            } => {
                 match (
                     self.applied(intent, salesforce_id),
                     withheld_end(&one.lease, &one.withheld, &one.awaits),
                 ) {
+                    (LeaseEnd::Done { .. }, _) if *found => {
+                        LeaseEnd::refresh(0, None, "its create found a record that was unknown")
+                    }
                     (LeaseEnd::Done { again: false }, Some(withheld)) => withheld,
                     (end, _) => end,
                 }
