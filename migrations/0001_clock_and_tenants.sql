@@ -48,8 +48,13 @@ create table syncline.sync_control (
     user_id text collate "C",
     -- Increases when the org's id changes: positions and commit numbers of two epochs are never compared.
     org_epoch bigint not null default 0,
-    -- Clock skew measured between the sides, beyond the fixed tolerance of the rules.
-    clock_skew_ms bigint not null default 0,
+    -- How far Salesforce's clock is ahead of this database's, as last measured, and by how much that may be wrong.
+    -- The sum is how far apart two edits must be, beyond a fixed tolerance, for the later one to win.
+    clock_skew_ms bigint,
+    clock_uncertainty_ms bigint,
+    clock_measured_at timestamptz,
+    -- Set by a person, instead of that sum.
+    clock_skew_set_ms bigint,
     -- When something last changed on either side: captures keep polling for active tenants only, whichever
     -- instance they run on.
     active_at timestamptz,

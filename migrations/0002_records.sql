@@ -31,6 +31,9 @@ create table syncline.sync_link (
     -- The row as last captured: a hint for renames and vanished rows, never an input of the plan.
     postgres_presence text not null default 'unseen',
     postgres_changed_at timestamptz,
+    -- When mapped columns were last edited, by field, in milliseconds since the epoch: only while the record has
+    -- work, for objects whose later edit wins.
+    postgres_edited jsonb not null default '{}',
     version bigint not null default 1,
     created_at timestamptz not null default syncline.clock(),
     updated_at timestamptz not null default syncline.clock(),
@@ -233,6 +236,8 @@ create table syncline.sync_discarded_value (
     side text not null,
     value jsonb not null,
     rule text not null,
+    -- When each side edited the field, if that decided.
+    edited jsonb,
     config_hash text not null,
     logged_at timestamptz not null default syncline.clock(),
     constraint sync_discarded_value_pkey primary key (discarded_value_id),

@@ -74,7 +74,10 @@
 -- table sync_control.other_organization_id text
 -- table sync_control.user_id text
 -- table sync_control.org_epoch bigint not null default 0
--- table sync_control.clock_skew_ms bigint not null default 0
+-- table sync_control.clock_skew_ms bigint
+-- table sync_control.clock_uncertainty_ms bigint
+-- table sync_control.clock_measured_at timestamp with time zone
+-- table sync_control.clock_skew_set_ms bigint
 -- table sync_control.active_at timestamp with time zone
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
@@ -105,6 +108,7 @@
 -- table sync_discarded_value.side text not null
 -- table sync_discarded_value.value jsonb not null
 -- table sync_discarded_value.rule text not null
+-- table sync_discarded_value.edited jsonb
 -- table sync_discarded_value.config_hash text not null
 -- table sync_discarded_value.logged_at timestamp with time zone not null default syncline.clock()
 -- table sync_export_watermark.tenant text not null
@@ -162,6 +166,7 @@
 -- table sync_link.automation_overrides jsonb not null default '{}'::jsonb
 -- table sync_link.postgres_presence text not null default 'unseen'::text
 -- table sync_link.postgres_changed_at timestamp with time zone
+-- table sync_link.postgres_edited jsonb not null default '{}'::jsonb
 -- table sync_link.version bigint not null default 1
 -- table sync_link.created_at timestamp with time zone not null default syncline.clock()
 -- table sync_link.updated_at timestamp with time zone not null default syncline.clock()

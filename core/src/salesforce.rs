@@ -10,6 +10,7 @@ mod auth;
 mod avro;
 mod bitmap;
 mod classify;
+mod clock;
 mod describe;
 mod event;
 #[cfg(test)]
@@ -42,8 +43,9 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits, ReadBy,
-    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
+    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity, OrgLimits,
+    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write,
+    WriteOutcome,
 };
 
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
@@ -209,6 +211,10 @@ impl SalesforcePort for HttpSalesforce {
 
     fn use_org(&self, organization: &SalesforceId) {
         self.sessions.expect(organization);
+    }
+
+    fn clock(&self) -> Option<OrgClock> {
+        self.rest.clock()
     }
 
     async fn deleted_since(

@@ -1,6 +1,8 @@
 //! Lists and restores discarded values.
 
+use chrono::DateTime;
 use serde_json::json;
+use syncline::SourceSystem;
 use syncline::store::{DiscardedValue, Restored};
 
 use crate::arguments::Listing;
@@ -26,7 +28,7 @@ pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result
             lost.field.to_string(),
             value(Some(&lost.value), ""),
             side.to_owned(),
-            lost.rule.clone(),
+            rule(lost),
             moment(&lost.logged_at),
         ]);
     }
@@ -35,6 +37,20 @@ pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result
         false => shown.to_string(),
     };
     Ok(Outcome::well(json!(found), text))
+}
+
+/// Returns what decided against the value, with the times of both sides' edits if those did.
+fn rule(lost: &DiscardedValue) -> String {
+    let Some(edited) = &lost.edited else {
+        return lost.rule.clone();
+    };
+    let sides = [SourceSystem::Postgres, SourceSystem::Salesforce].map(|side| {
+        let at = DateTime::from_timestamp_millis(edited.of(side)?.at_ms)?;
+        let name: &str = side.into();
+        Some(format!("{name} {}", moment(&at)))
+    });
+    let times: Vec<String> = sides.into_iter().flatten().collect();
+    format!("{} ({})", lost.rule, times.join(", "))
 }
 
 /// Writes discarded values back into their rows.

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::SourceSystem;
+use crate::model::edit_time::EditTime;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, IntentState, WriteAction};
@@ -26,6 +27,8 @@ pub struct SideState<F = FieldId> {
     pub fields: FieldMap<F, Value>,
     /// When the side last changed, milliseconds since the epoch, by its own clock.
     pub changed_at_ms: Option<i64>,
+    /// When its fields were edited, where that is known and may matter.
+    pub edited: FieldMap<F, EditTime>,
 }
 
 impl<F> Default for SideState<F> {
@@ -34,6 +37,7 @@ impl<F> Default for SideState<F> {
             presence: Presence::Unseen,
             fields: FieldMap::default(),
             changed_at_ms: None,
+            edited: FieldMap::default(),
         }
     }
 }
@@ -50,6 +54,50 @@ pub struct OverwrittenValue {
     // Apart: the TypeScript declarations are made from the one above.
     #[serde(deserialize_with = "present")]
     pub base: Option<Value>,
+    /// When it was made, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<EditTime>,
+}
+
+/// When the fields of each side were edited, where that is known and may matter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(concrete(F = FieldName))
+)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct FieldEdits<F = FieldId> {
+    /// Those of the row.
+    #[serde(default, skip_serializing_if = "FieldMap::is_empty")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, EditTime>")
+    )]
+    pub postgres: FieldMap<F, EditTime>,
+    /// Those of the Salesforce record.
+    #[serde(default, skip_serializing_if = "FieldMap::is_empty")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(as = "std::collections::BTreeMap<FieldName, EditTime>")
+    )]
+    pub salesforce: FieldMap<F, EditTime>,
+}
+
+impl<F> Default for FieldEdits<F> {
+    fn default() -> Self {
+        Self {
+            postgres: FieldMap::default(),
+            salesforce: FieldMap::default(),
+        }
+    }
+}
+
+impl<F> FieldEdits<F> {
+    fn is_empty(&self) -> bool {
+        self.postgres.is_empty() && self.salesforce.is_empty()
+    }
 }
 
 /// Something that each side may have one of.
@@ -83,7 +131,7 @@ impl<T: Copy> BySide<T> {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.postgres.is_none() && self.salesforce.is_none()
     }
 
@@ -150,6 +198,13 @@ pub struct RecordFacts<F = FieldId> {
     /// When each side last changed, milliseconds since the epoch, by its own clock.
     #[serde(default, skip_serializing_if = "BySide::is_empty")]
     pub changed_at_ms: BySide<i64>,
+    /// When each side edited its fields. A field for which that is not known on both sides is decided by the times
+    /// of the record.
+    #[serde(
+        default = "FieldEdits::default",
+        skip_serializing_if = "FieldEdits::is_empty"
+    )]
+    pub edited: FieldEdits<F>,
     /// Fields of Salesforce that late writes changed: ours, abandoned before they landed.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub late_writes: Vec<F>,
@@ -195,6 +250,7 @@ impl<F: Ord> RecordFacts<F> {
             filtered_out: false,
             presence: BySide::default(),
             changed_at_ms: BySide::default(),
+            edited: FieldEdits::default(),
             late_writes: Vec::new(),
             automation_overrides: FieldMap::default(),
             overwritten: FieldMap::default(),
@@ -264,6 +320,10 @@ impl<F: Ord> RecordFacts<F> {
             self.presence.set(side, Some(state.presence));
         }
         self.changed_at_ms.set(side, state.changed_at_ms);
+        match side {
+            SourceSystem::Postgres => self.edited.postgres = state.edited,
+            SourceSystem::Salesforce => self.edited.salesforce = state.edited,
+        }
     }
 
     /// Returns the fields that a side holds, if it holds the record.
@@ -325,6 +385,10 @@ impl<F: Ord> RecordFacts<F> {
             filtered_out: self.filtered_out,
             presence: self.presence,
             changed_at_ms: self.changed_at_ms,
+            edited: FieldEdits {
+                postgres: self.edited.postgres.rekeyed(key),
+                salesforce: self.edited.salesforce.rekeyed(key),
+            },
             late_writes: self.late_writes.into_iter().filter_map(key).collect(),
             automation_overrides: self.automation_overrides.rekeyed(key),
             overwritten: self.overwritten.rekeyed(key),

@@ -4,8 +4,10 @@
 
 use crate::config::{ConflictPolicy, Direction, ObjectSync, Owner, Seed};
 use crate::model::SourceSystem;
+use crate::model::edit_time::EditTime;
 use crate::model::ids::FieldName;
 
+use super::facts::BySide;
 use super::rule::Rule;
 
 /// Clocks of the two sides are never closer than this: Salesforce stamps whole seconds, and a
@@ -135,17 +137,17 @@ pub(super) fn may_write(direction: Direction, side: SourceSystem) -> bool {
     }
 }
 
-/// Returns the side that edited later, if the times differ by more than the clocks may.
-pub(super) fn later_edit(
-    postgres_ms: Option<i64>,
-    salesforce_ms: Option<i64>,
-    skew_ms: i64,
-) -> Option<SourceSystem> {
-    let lead_ms = postgres_ms?.saturating_sub(salesforce_ms?);
+/// Returns the side that edited later: whenever within what is known the edits were made, they differ by more than
+/// the clocks may.
+pub(super) fn later_edit(edited: BySide<EditTime>, skew_ms: i64) -> Option<SourceSystem> {
+    let (postgres, salesforce) = (edited.postgres?, edited.salesforce?);
     let tolerance_ms = CLOCK_TOLERANCE_MS.saturating_add(skew_ms.saturating_abs());
-    if lead_ms > tolerance_ms {
+    let is_later = |one: EditTime, other: EditTime| {
+        one.earliest_ms().saturating_sub(other.at_ms) > tolerance_ms
+    };
+    if is_later(postgres, salesforce) {
         Some(SourceSystem::Postgres)
-    } else if lead_ms < -tolerance_ms {
+    } else if is_later(salesforce, postgres) {
         Some(SourceSystem::Salesforce)
     } else {
         None

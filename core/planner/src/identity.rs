@@ -8,7 +8,10 @@
 pub mod observations;
 pub mod rows;
 
+use std::collections::BTreeMap;
+
 use crate::model::SyncLink;
+use crate::model::ids::FieldName;
 use crate::model::link::Presence;
 
 /// A record: its link, and what the link does not contain.
@@ -24,4 +27,7 @@ pub struct KnownRecord {
     pub postgres_presence: Presence,
     /// When the row last changed, by the trigger's clock.
     pub postgres_changed_at_ms: Option<i64>,
+    /// When mapped columns of the row were last edited, by field and by the trigger's clock. Kept only while the
+    /// record has work: it decides which of two edits is later.
+    pub postgres_edited: BTreeMap<FieldName, i64>,
 }

@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod change;
 pub mod column;
 pub mod cursor;
+pub mod edit_time;
 pub mod fields;
 pub mod generate;
 pub mod hash;

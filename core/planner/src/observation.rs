@@ -7,6 +7,7 @@
 mod changed;
 mod created;
 mod deleted;
+mod edit_time;
 mod effect;
 mod fields;
 mod filter;

@@ -7,8 +7,9 @@ mod one_sided;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ObjectSync;
+use crate::config::{ConflictPolicy, ObjectSync};
 use crate::model::SourceSystem;
+use crate::model::edit_time::EditTime;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
 use crate::model::intent::WriteAction;
@@ -16,7 +17,7 @@ use crate::model::key::KeyForm;
 use crate::model::link::Presence;
 use crate::model::value::Value;
 
-use super::facts::{OverwrittenValue, RecordFacts};
+use super::facts::{BySide, OverwrittenValue, RecordFacts};
 use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 use super::mapping::Mapping;
 pub use super::rule::Rule;
@@ -170,6 +171,9 @@ pub struct DiscardedValue<F = FieldId> {
     pub value: Value,
     /// The rule.
     pub rule: Rule,
+    /// The times that were compared, if times were.
+    #[serde(default, skip_serializing_if = "BySide::is_empty")]
+    pub edited: BySide<EditTime>,
 }
 
 /// Why the plan is what it is.
@@ -266,6 +270,7 @@ impl RecordPlan {
                     side: lost.side,
                     value: lost.value,
                     rule: lost.rule,
+                    edited: lost.edited,
                 })
                 .collect(),
             explanation: Explanation {
@@ -376,6 +381,26 @@ impl<'a> Record<'a> {
         self.facts.overwritten.get(&field).filter(|_| may_write)
     }
 
+    /// Returns when each side edited the field. If that is not known of one of them, an edit of the one cannot be
+    /// compared with one of the other, and the times at which the sides last changed at all count.
+    fn edited(self, field: FieldId) -> BySide<EditTime> {
+        let salesforce = match self.overwritten(field) {
+            Some(edit) => edit.edited,
+            None => self.facts.edited.salesforce.get(&field).copied(),
+        };
+        let postgres = self.facts.edited.postgres.get(&field).copied();
+        if postgres.is_some() && salesforce.is_some() {
+            return BySide {
+                postgres,
+                salesforce,
+            };
+        }
+        BySide {
+            postgres: self.facts.changed_at_ms.postgres.map(EditTime::at),
+            salesforce: self.facts.changed_at_ms.salesforce.map(EditTime::at),
+        }
+    }
+
     fn may_write(self, side: SourceSystem) -> bool {
         field::may_write(self.rules().direction, side)
     }
@@ -483,11 +508,15 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
             };
             agree(record, field, value, plan);
             if seen.would_be_lost(to) {
+                let compares_times =
+                    matches!(rule, Rule::LaterEditWins | Rule::TieGoesToSalesforce);
+                let edited = compares_times.then(|| record.edited(field));
                 plan.discarded.push(DiscardedValue {
                     field,
                     side: to,
                     value: replaced.clone(),
                     rule,
+                    edited: edited.unwrap_or_default(),
                 });
             }
             rule
@@ -533,16 +562,21 @@ fn decide_field(record: Record<'_>, field: FieldId, seen: ThreeWay) -> FieldDeci
             rule: Rule::FilledIn,
         };
     }
-    let changed_at_ms = &record.facts.changed_at_ms;
+    let conflicts = record.rules().conflicts;
+    let later = match conflicts {
+        ConflictPolicy::LastWriterWins => {
+            field::later_edit(record.edited(field), record.facts.clock_skew_ms)
+        }
+        ConflictPolicy::ManualReview
+        | ConflictPolicy::FieldOwnership
+        | ConflictPolicy::SalesforceWins
+        | ConflictPolicy::PostgresWins => None,
+    };
     let rules = FieldRules {
         authority,
-        conflicts: record.rules().conflicts,
+        conflicts,
         seed: record.rules().seed,
-        later: field::later_edit(
-            changed_at_ms.postgres,
-            changed_at_ms.salesforce,
-            record.facts.clock_skew_ms,
-        ),
+        later,
     };
     field::decide(seen, rules)
 }
@@ -567,6 +601,7 @@ fn reassert(record: Record<'_>, field: FieldId, postgres: &Value, plan: &mut Rec
             side: SourceSystem::Postgres,
             value: postgres.clone(),
             rule: Rule::SalesforceOwns,
+            edited: BySide::default(),
         });
     }
     Rule::LateWrite

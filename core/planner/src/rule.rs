@@ -46,7 +46,7 @@ pub enum Rule {
     PostgresWins,
     /// Both changed it and the later edit wins.
     LaterEditWins,
-    /// Both changed it, too close in time to tell, and the tie goes to Salesforce.
+    /// Both changed it, the times do not show which edit is later, and the tie goes to Salesforce.
     TieGoesToSalesforce,
     /// The field has no base and is seeded from Salesforce.
     SeededFromSalesforce,
@@ -112,7 +112,7 @@ impl Rule {
             Self::PostgresWins => "Both sides changed it, and by policy Postgres wins.",
             Self::LaterEditWins => "Both sides changed it, and the later edit wins.",
             Self::TieGoesToSalesforce => {
-                "Both sides changed it at almost the same time, so Salesforce wins."
+                "Both sides changed it, and the times do not show which edit is later, so Salesforce wins."
             }
             Self::SeededFromSalesforce => {
                 "The sides have never agreed on it, so Salesforce gives the first value."

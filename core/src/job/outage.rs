@@ -25,7 +25,7 @@ pub(crate) enum OrgNeed {
 impl Job<'_> {
     /// Fails while the org is not to be tried again yet. A spent quota does not stop change events.
     async fn require_org(&self, needs: OrgNeed) -> Result<(), Error> {
-        let control = self.store().control(self.id()).await?;
+        let control = self.control().await?;
         let stops = |outage: &Outage| needs == OrgNeed::Calls || !outage.quota;
         match control.outage.filter(Outage::holds).filter(stops) {
             None => Ok(()),
@@ -115,7 +115,7 @@ impl Job<'_> {
     /// Tries the org once if it has an outage and its wait is over, so that an outage ends even if no record has
     /// work.
     pub(crate) async fn probe_org(&self) -> Result<(), Error> {
-        let control = self.store().control(self.id()).await?;
+        let control = self.control().await?;
         if control.outage.is_none_or(|outage| outage.holds()) {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::config::{FieldSync, ObjectSync};
 use crate::model::canonical::{self, ValueError};
+use crate::model::edit_time::EditTime;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::{ColumnName, FieldName, SalesforceId};
 use crate::model::link::{Presence, RemoteState};
@@ -229,6 +230,10 @@ pub(crate) fn postgres_side(
         presence,
         fields: content.values,
         changed_at_ms: observed.known.postgres_changed_at_ms,
+        edited: edits(fields, |name| {
+            let at_ms = observed.known.postgres_edited.get(name)?;
+            Some(EditTime::at(*at_ms))
+        }),
     };
     Ok((side, content.invalid))
 }
@@ -254,6 +259,7 @@ pub(crate) fn salesforce_side(
             presence: remote_state.presence,
             fields: FieldMap::default(),
             changed_at_ms: remote_state.presence_version.modified_ms,
+            edited: FieldMap::default(),
         };
         return (side, Vec::new());
     }
@@ -268,8 +274,20 @@ pub(crate) fn salesforce_side(
             .map(|field| field.version.modified_ms)
             .max()
             .flatten(),
+        edited: edits(fields, |name| remote_state.fields.get(name)?.edited),
     };
     (side, unknown)
+}
+
+/// Returns when each field was edited, of those for which that is known.
+fn edits(
+    fields: &[MappedField],
+    edited: impl Fn(&FieldName) -> Option<EditTime>,
+) -> FieldMap<FieldId, EditTime> {
+    let fields = fields.iter();
+    fields
+        .filter_map(|field| Some((field.id, edited(&field.name)?)))
+        .collect()
 }
 
 /// Returns the edits that our writes replaced before they were seen. A lookup whose parent is unknown waits.
@@ -284,8 +302,12 @@ pub(crate) fn overwritten(
     let edits = fields.iter().filter_map(|field| {
         let edit = edit(&field.name)?;
         let value = values.get(&field.id)?.clone();
-        let base = edit.base.clone();
-        Some((field.id, OverwrittenValue { value, base }))
+        let overwritten = OverwrittenValue {
+            value,
+            base: edit.base.clone(),
+            edited: edit.edited,
+        };
+        Some((field.id, overwritten))
     });
     edits.collect()
 }

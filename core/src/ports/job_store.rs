@@ -14,6 +14,7 @@ use crate::model::schema::ObjectSchema;
 
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
+use super::salesforce::OrgClock;
 use super::store_error::StoreError;
 
 /// Switches, streams, wake-ups and leases of one tenant's Postgres.
@@ -21,6 +22,9 @@ use super::store_error::StoreError;
 pub trait JobStore: Send + Sync {
     /// Returns the tenant's switches and the org it belongs to.
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError>;
+
+    /// Stores how far the clocks of both sides are apart, for every instance.
+    async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError>;
 
     /// Records which org the login leads to. The first one is the tenant's. Another one holds the tenant: nothing
     /// is leased until a person adopts it, or the login leads to the known one again.
@@ -148,6 +152,44 @@ pub struct Control {
     pub stream_ages_ms: BTreeMap<StreamName, i64>,
     /// Why its org cannot be used; absent if it can.
     pub outage: Option<Outage>,
+    /// The database's time when this was read, milliseconds since the epoch; absent for a tenant without switches.
+    pub database_ms: Option<i64>,
+    /// How far the clocks of both sides were apart, and how long ago that was measured.
+    pub clock_skew: Option<(ClockSkew, i64)>,
+}
+
+/// How far the clocks of both sides are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSkew {
+    /// Milliseconds by which Salesforce's clock is ahead of the database's.
+    pub skew_ms: i64,
+    /// By how much that may be wrong, in both directions.
+    pub uncertainty_ms: i64,
+}
+
+/// How long a measured skew is good: clocks that are not corrected drift by some milliseconds in that time.
+const SKEW_AGE_MS_MAX: i64 = 300_000;
+
+impl ClockSkew {
+    /// Returns the skew that the two clocks show at one moment.
+    pub fn between(salesforce: OrgClock, database_ms: i64, database_uncertainty_ms: i64) -> Self {
+        Self {
+            skew_ms: salesforce.now_ms.saturating_sub(database_ms),
+            uncertainty_ms: salesforce
+                .uncertainty_ms
+                .saturating_add(database_uncertainty_ms),
+        }
+    }
+
+    /// Returns whether this measurement replaces a known one: that is old, or both cannot be right.
+    pub fn replaces(self, known: Option<(Self, i64)>) -> bool {
+        let Some((known, age_ms)) = known else {
+            return true;
+        };
+        let apart_ms = self.skew_ms.saturating_sub(known.skew_ms).saturating_abs();
+        age_ms > SKEW_AGE_MS_MAX
+            || apart_ms > self.uncertainty_ms.saturating_add(known.uncertainty_ms)
+    }
 }
 
 /// Why a tenant's org cannot be used. It concerns every record alike, so no record is blamed.

@@ -119,7 +119,7 @@ pub struct ObservedRecord {
     pub parents: BTreeMap<SalesforceId, String>,
     /// In Salesforce another record still has its external id, whose row has another one by now.
     pub external_id_held: bool,
-    /// Clock skew measured between the sides.
+    /// Milliseconds by which the clocks of the sides may differ.
     pub clock_skew_ms: i64,
     /// Values that Salesforce refused in earlier attempts: they are not sent again, so that
     /// the other fields arrive.

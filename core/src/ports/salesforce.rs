@@ -23,6 +23,9 @@ pub trait SalesforcePort: Send + Sync {
     /// Sets the org that all other calls are for: they fail if the login leads to another one.
     fn use_org(&self, organization: &SalesforceId);
 
+    /// Returns what time it is in the org, as its last answers show it; `None` before enough of them.
+    fn clock(&self) -> Option<OrgClock>;
+
     /// Returns the records that Salesforce deleted within these times, in milliseconds since the epoch: those in
     /// the recycle bin and those that are purged. It keeps that log for 15 days.
     async fn deleted_since(
@@ -116,6 +119,15 @@ pub trait SalesforcePort: Send + Sync {
 
     /// Reads the org's limits.
     async fn limits(&self) -> Result<OrgLimits, SalesforceError>;
+}
+
+/// What time it is in an org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrgClock {
+    /// Its time, milliseconds since the epoch.
+    pub now_ms: i64,
+    /// By how much that may be wrong, in both directions.
+    pub uncertainty_ms: i64,
 }
 
 /// The org and our user in it.

@@ -170,6 +170,7 @@ pub(crate) fn compare(
         presence: Presence::Present,
         fields: named,
         changed_at_ms: record.version.modified_ms,
+        ..SideState::default()
     };
     if postgres.presence != Presence::Present {
         let plan = planner.plan_sides(observed, postgres, salesforce);

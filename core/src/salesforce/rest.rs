@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use http::{Method, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
+use super::clock::{self, ClockMeter};
 use super::transport::{Effect, HttpFailure, Transport};
-use crate::ports::salesforce::SalesforceError;
+use crate::ports::salesforce::{OrgClock, SalesforceError};
 
 /// Makes REST calls.
 pub(super) struct RestClient {
@@ -22,6 +23,7 @@ pub(super) struct RestClient {
     /// Value of `Sforce-Call-Options`.
     call_options: String,
     usage: Mutex<Option<ApiUsage>>,
+    clock: ClockMeter,
 }
 
 /// API requests of the last 24 hours, as the last response counted them.
@@ -75,6 +77,7 @@ impl RestClient {
             base_path: format!("/services/data/v{api_version}"),
             call_options: format!("client={client_tag}"),
             usage: Mutex::new(None),
+            clock: ClockMeter::default(),
         }
     }
 
@@ -86,6 +89,11 @@ impl RestClient {
     /// Returns the API requests used, as the last response counted them.
     pub(super) fn usage(&self) -> Option<ApiUsage> {
         *self.usage.lock().expect("no holder of this lock panics")
+    }
+
+    /// Returns the org's time, as its last answers show it.
+    pub(super) fn clock(&self) -> Option<OrgClock> {
+        self.clock.read()
     }
 
     /// Makes a call. Renews an expired session once and repeats the call: Salesforce refused it before it
@@ -131,7 +139,11 @@ impl RestClient {
             return Err(failed(HttpFailure::no_time_left()));
         }
         let request = self.request(call, session).map_err(failed)?;
+        let sent_ms = clock::now_ms();
         let answer = self.transport.send(request, left).await.map_err(failed)?;
+        if let Some(date) = text_of(&answer, DATE.as_str()) {
+            self.clock.note(sent_ms, date);
+        }
         self.note_usage(&answer);
         Ok(Answer {
             status: answer.status().as_u16(),
@@ -157,13 +169,18 @@ impl RestClient {
     }
 
     fn note_usage(&self, answer: &Response<Bytes>) {
-        let header = answer.headers().get("sforce-limit-info");
-        let text = header.and_then(|value| value.to_str().ok());
-        if let Some(usage) = text.and_then(ApiUsage::parse) {
+        let usage = text_of(answer, "sforce-limit-info");
+        if let Some(usage) = usage.and_then(ApiUsage::parse) {
             let mut noted = self.usage.lock().expect("no holder of this lock panics");
             *noted = Some(usage);
         }
     }
+}
+
+/// Returns a header of an answer, if it has one that is text.
+fn text_of<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+    let header = answer.headers().get(name)?;
+    header.to_str().ok()
 }
 
 /// Why a fetch failed.

@@ -10,9 +10,9 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
-    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgIdentity, OrgLimits,
-    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd,
-    Write, WriteOutcome,
+    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
+    OrgLimits, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
+    StreamEnd, Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 
@@ -80,6 +80,10 @@ impl SalesforcePort for PausingSalesforce {
 
     fn use_org(&self, organization: &SalesforceId) {
         self.inner.use_org(organization);
+    }
+
+    fn clock(&self) -> Option<OrgClock> {
+        self.inner.clock()
     }
 
     async fn deleted_since(

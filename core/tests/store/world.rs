@@ -448,6 +448,7 @@ impl<'a> Planner<'a> {
             presence: Presence::Present,
             fields: place(self.row(row)),
             changed_at_ms: observed.known.postgres_changed_at_ms,
+            ..SideState::default()
         });
         facts.set_side(SourceSystem::Postgres, postgres);
         let salesforce = SideState {
@@ -459,6 +460,7 @@ impl<'a> Planner<'a> {
                 .remote_state
                 .presence_version
                 .modified_ms,
+            ..SideState::default()
         };
         facts.set_side(SourceSystem::Salesforce, salesforce);
         facts

@@ -146,10 +146,20 @@ export type DiscardedValue = {
   value: Value,
   /** The rule. */
   rule: Rule,
+  /** The times that were compared, if times were. */
+  edited?: BySide<EditTime>,
 };
 
 /** Duplicate rules on our writes. */
 export type DuplicateRules = "enforce" | "allow";
+
+/** When a field was edited, milliseconds since the epoch, by the clock of its side. */
+export type EditTime = {
+  /** When; with `since_ms`, at the latest. */
+  at_ms: number,
+  /** The edit may have been made as early as this. */
+  since_ms?: number | null,
+};
 
 /** Why the plan is what it is. */
 export type Explanation = {
@@ -178,6 +188,14 @@ export type FieldConflict = {
   postgres: Value | null,
   /** What Salesforce holds, likewise. */
   salesforce: Value | null,
+};
+
+/** When the fields of each side were edited, where that is known and may matter. */
+export type FieldEdits = {
+  /** Those of the row. */
+  postgres?: { [key in FieldName]: EditTime },
+  /** Those of the Salesforce record. */
+  salesforce?: { [key in FieldName]: EditTime },
 };
 
 /** Why one field's plan is what it is. */
@@ -285,6 +303,8 @@ export type OverwrittenValue = {
   value: Value,
   /** The base that it was made from; absent if there was none. */
   base?: Value | null,
+  /** When it was made, as far as that is known. */
+  edited?: EditTime | null,
 };
 
 /** Whose value stands for a field. */
@@ -419,6 +439,9 @@ export type RecordFacts = {
   presence?: BySide<Presence>,
   /** When each side last changed, milliseconds since the epoch, by its own clock. */
   changed_at_ms?: BySide<number>,
+  /** When each side edited its fields. A field for which that is not known on both sides is decided by the times
+   * of the record. */
+  edited?: FieldEdits,
   /** Fields of Salesforce that late writes changed: ours, abandoned before they landed. */
   late_writes?: Array<FieldName>,
   /** Fields that Salesforce automation changed back, and how often. */

@@ -110,6 +110,13 @@ impl Cases {
             "changed_at_ms": {"postgres": self.random.random_range(0..6_000), "salesforce": 3_000},
             "clock_skew_ms": self.random.random_range(0..1_000),
         });
+        if self.chance(50) {
+            let time = self.random.random_range(0..6_000);
+            record["edited"] = json!({
+                "postgres": {"Name": {"at_ms": time}, "Phone": {"at_ms": 6_000 - time}},
+                "salesforce": {"Name": {"at_ms": 3_000, "since_ms": time.min(2_000)}},
+            });
+        }
         if self.chance(80) {
             record["base"] = base;
         }

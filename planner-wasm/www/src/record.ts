@@ -76,6 +76,14 @@ const CHECKS: { readonly [name in keyof RecordFacts]-?: Check } = {
   filtered_out: must("It must be true or false.", isFlag),
   presence: must("It must be an object.", isObject),
   changed_at_ms: each((json, path) => wholeOrNull(json, path)),
+  edited: each((json, path) => {
+    if (!isObject(json)) throw new InputError("It must be an object.", path);
+    for (const [field, time] of Object.entries(json)) {
+      if (!isObject(time)) throw new InputError("It must be an object.", `${path}.${field}`);
+      whole(member(time, "at_ms") ?? null, `${path}.${field}.at_ms`);
+      wholeOrNull(member(time, "since_ms") ?? null, `${path}.${field}.since_ms`);
+    }
+  }),
   late_writes: must("It must be a list of fields.", isListOfTexts),
   automation_overrides: each((json, path) => {
     if (!isObject(json)) throw new InputError("It must be an object.", path);

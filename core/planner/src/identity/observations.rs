@@ -312,6 +312,7 @@ impl ObservationBatch {
             key_conflict: false,
             postgres_presence: Presence::Unseen,
             postgres_changed_at_ms: None,
+            postgres_edited: BTreeMap::new(),
         };
         self.add(known, None, Vec::new())
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::KnownRecord;
 use crate::model::change::OutboxOperation;
 use crate::model::hash::canonical_json;
-use crate::model::ids::{ObjectName, TenantId};
+use crate::model::ids::{FieldName, ObjectName, TenantId};
 use crate::model::link::Presence;
 
 /// An external id, as written and in canonical form.
@@ -40,6 +40,8 @@ pub struct KeyedChange {
     pub generated: Option<RowKey>,
     /// When, by the trigger's clock.
     pub changed_at_ms: Option<i64>,
+    /// The fields that it edited, if their times may matter.
+    pub fields: Vec<FieldName>,
     /// The transaction.
     pub xid: Option<i64>,
 }
@@ -65,6 +67,8 @@ pub struct Entry {
     pub presence: Presence,
     /// When it last changed.
     pub changed_at_ms: Option<i64>,
+    /// When its fields were last edited, see [`KnownRecord::postgres_edited`].
+    pub edited: BTreeMap<FieldName, i64>,
     /// The transaction of the last change.
     pub xid: Option<i64>,
     /// External ids as written in this batch.
@@ -77,6 +81,25 @@ pub struct Entry {
     pub moved: bool,
     /// Its row took the external id of another record that still has its own.
     pub key_conflict: bool,
+}
+
+impl Entry {
+    /// Notes when fields were edited that both sides agreed on before: only those can be decided by their times. A
+    /// transaction that commits late may bring an earlier time than one that is known.
+    fn note_edits(&mut self, change: &KeyedChange) {
+        let (Some(known), Some(at_ms)) = (&self.known, change.changed_at_ms) else {
+            return;
+        };
+        let base = &known.link.base;
+        for field in change
+            .fields
+            .iter()
+            .filter(|field| base.contains_key(*field))
+        {
+            let last_ms = self.edited.entry(field.clone()).or_insert(at_ms);
+            *last_ms = at_ms.max(*last_ms);
+        }
+    }
 }
 
 type Place = (TenantId, ObjectName);
@@ -104,6 +127,7 @@ impl RowIdentityMap {
                 local_key: link.local_key.clone(),
                 presence: record.postgres_presence,
                 changed_at_ms: record.postgres_changed_at_ms,
+                edited: record.postgres_edited.clone(),
                 xid: None,
                 raw_ids: BTreeSet::new(),
                 left_behind: BTreeSet::new(),
@@ -126,6 +150,7 @@ impl RowIdentityMap {
         for entry in &mut self.entries {
             if &entry.tenant == tenant && &entry.object == object {
                 entry.presence = Presence::Deleted;
+                entry.edited.clear();
                 entry.dirty = true;
             }
         }
@@ -147,6 +172,11 @@ impl RowIdentityMap {
             OutboxOperation::Delete | OutboxOperation::Truncate => Presence::Deleted,
         };
         entry.changed_at_ms = entry.changed_at_ms.max(change.changed_at_ms);
+        if entry.presence == Presence::Deleted {
+            entry.edited.clear();
+        } else {
+            entry.note_edits(change);
+        }
         entry.xid = change.xid.or(entry.xid);
         index
     }
@@ -225,6 +255,7 @@ impl RowIdentityMap {
             local_key: None,
             presence: Presence::Unseen,
             changed_at_ms: None,
+            edited: BTreeMap::new(),
             xid: None,
             raw_ids: BTreeSet::new(),
             left_behind: BTreeSet::new(),
@@ -332,6 +363,7 @@ mod tests {
             local_key: None,
             generated: None,
             changed_at_ms: None,
+            fields: Vec::new(),
             xid: None,
         }
     }

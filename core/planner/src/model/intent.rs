@@ -82,3 +82,13 @@ pub struct Intent {
     /// Fields whose echo was seen.
     pub echoed: BTreeSet<FieldName>,
 }
+
+impl Intent {
+    /// Returns whether the write may still have an effect, or its echo is awaited.
+    pub fn is_pending(&self) -> bool {
+        match self.state {
+            IntentState::Open | IntentState::Unknown | IntentState::Applied => true,
+            IntentState::Confirmed | IntentState::Refused | IntentState::Abandoned => false,
+        }
+    }
+}

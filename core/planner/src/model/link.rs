@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::edit_time::EditTime;
 use super::ids::{FieldName, IntentId, ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use super::observation::Version;
 use super::value::{Payload, Value};
@@ -49,6 +50,9 @@ pub struct RemoteField {
     pub value: Value,
     /// The version of that observation.
     pub version: Version,
+    /// When the value was set, while it differs from the base: which edit is later may have to be decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<EditTime>,
     /// The value is a late write, one of ours that was abandoned: the base is written again, and this value is
     /// never adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -73,6 +77,7 @@ impl RemoteField {
         Self {
             value,
             version,
+            edited: None,
             late_write: false,
             concurrent_write: None,
             replaced: None,
@@ -106,6 +111,9 @@ pub struct Contender {
     pub value: Value,
     /// Its version.
     pub version: Version,
+    /// When it was made, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<EditTime>,
     /// A read has not shown the edit. The read may be older than the edit, so a second one decides.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_doubted: bool,
@@ -118,6 +126,9 @@ pub struct OverwrittenEdit {
     pub value: Value,
     /// Its version.
     pub version: Version,
+    /// When it was made, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<EditTime>,
     /// The base that it was made from.
     #[serde(
         default,

@@ -6,7 +6,7 @@ use crate::model::observation::VersionOrder;
 
 use super::effect::{Absorbing, Effect};
 use super::presence::take_version;
-use super::writes::{abandon_unknown, is_pending};
+use super::writes::abandon_unknown;
 
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
     let known = &record.link.remote_state;
@@ -39,7 +39,7 @@ pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
     let ours = record
         .intents
         .iter()
-        .any(|intent| intent.action == WriteAction::Delete && is_pending(intent));
+        .any(|intent| intent.action == WriteAction::Delete && intent.is_pending());
     if record.link.remote_state.presence != Presence::Deleted && !ours {
         record.apply(Effect::Took);
     }

@@ -117,7 +117,7 @@ impl<'a> Absorbing<'a> {
             }
             Effect::Echoed(intent, field) => absorbed.echoed.push((intent, field)),
             Effect::Intent(intent, state) => absorbed.intents.push((intent, state)),
-            Effect::BaseAdvance(values) => absorbed.base_advance.extend(values),
+            Effect::BaseAdvance(values) => absorbed.advance_base(values),
             Effect::AutomationOverride(field, changed_back) => {
                 absorbed.automation_overrides.insert(field, changed_back);
             }
@@ -155,6 +155,16 @@ impl<'a> Absorbing<'a> {
 }
 
 impl Absorbed {
+    /// Both sides agree on the values: it does not matter any more when they were edited.
+    fn advance_base(&mut self, values: Payload) {
+        for field in values.keys() {
+            if let Some(remote) = self.remote_state.fields.get_mut(field) {
+                remote.edited = None;
+            }
+        }
+        self.base_advance.extend(values);
+    }
+
     fn log_overwritten(&mut self) {
         for (field, remote) in &mut self.remote_state.fields {
             let overwritten = remote.overwritten.take().map(|edit| edit.value);

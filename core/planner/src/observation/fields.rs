@@ -7,7 +7,7 @@ use crate::model::observation::{Version, VersionOrder};
 use crate::model::value::Value;
 
 use super::effect::{Absorbing, Effect};
-use super::{overwritten, writes};
+use super::{edit_time, overwritten, writes};
 
 /// One field of the observation.
 #[derive(Debug)]
@@ -40,7 +40,10 @@ pub(super) fn take<'a>(record: &mut Absorbing<'a>, take_one: fn(&mut Absorbing<'
         match order {
             // The same event again.
             VersionOrder::Same => {}
-            VersionOrder::Older => overwritten::older(record, field, value, prior),
+            VersionOrder::Older => {
+                let prior = edit_time::narrow(record, field, value, prior);
+                overwritten::older(record, field, value, prior);
+            }
             VersionOrder::Newer | VersionOrder::Incomparable => {
                 let shown = Shown {
                     field,
@@ -141,6 +144,10 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: Option<Int
     let late = writes::is_late_write(record, field, value);
     let mut remote = stored(record, shown);
     remote.late_write = late || (remote.late_write && !differs);
+    remote.edited = match concurrent {
+        Some(_) => edit_time::of(record, shown),
+        None => edit_time::kept(record, shown),
+    };
     overwritten::succeed(record, shown, concurrent, &mut remote);
     record.apply(Effect::Field(field.clone(), Box::new(remote)));
     // A field that is seen for the first time is a change unless it is null or equals the base.

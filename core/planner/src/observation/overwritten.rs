@@ -9,6 +9,7 @@ use crate::model::link::{Contender, OverwrittenEdit, RemoteField, Replaced};
 use crate::model::observation::{ObservationKind, Version, VersionOrder};
 use crate::model::value::Value;
 
+use super::edit_time;
 use super::effect::{Absorbing, Effect};
 use super::fields::{Shown, stored};
 use super::writes::{self, shows};
@@ -46,6 +47,7 @@ pub(super) fn older(
         let edit = Contender {
             value: value.clone(),
             version,
+            edited: edit_time::since(record, replaced.after.modified_ms),
             is_doubted: false,
         };
         overwrite(record, &mut remote, edit);
@@ -96,6 +98,7 @@ pub(super) fn contend(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     let contender = Some(Contender {
         value: shown.value.clone(),
         version,
+        edited: edit_time::of(record, shown),
         is_doubted: false,
     });
     let contended = RemoteField {
@@ -130,6 +133,8 @@ pub(super) fn contend_with_write(
 /// Takes what a write of ours left in the field, unless an edit came after it.
 pub(super) fn land(record: &mut Absorbing<'_>, shown: &Shown<'_>, writes: &[IntentId]) {
     let mut remote = stored(record, shown);
+    let is_sent = is_sent_by(record, shown, writes);
+    remote.edited = edit_time::kept(record, shown).filter(|_| !is_sent);
     if let Some(prior) = &shown.prior {
         remote.replaced = replaced_by(record, shown, prior);
         remote.overwritten.clone_from(&prior.overwritten);
@@ -140,6 +145,16 @@ pub(super) fn land(record: &mut Absorbing<'_>, shown: &Shown<'_>, writes: &[Inte
         }
     }
     record.apply(Effect::Field(shown.field.clone(), Box::new(remote)));
+}
+
+/// Returns whether one of the writes sent the value: it is no edit of Salesforce.
+fn is_sent_by(record: &Absorbing<'_>, shown: &Shown<'_>, writes: &[IntentId]) -> bool {
+    let mut intents = record.intents.iter();
+    intents.any(|intent| {
+        let sent = intent.fields.get(shown.field);
+        writes.contains(&intent.intent_id)
+            && sent.is_some_and(|sent| shows(shown.value, sent, record.parents))
+    })
 }
 
 /// Orders an edit against the write of ours that the observation shows.
@@ -195,6 +210,7 @@ fn standing(
     RemoteField {
         concurrent_write: open.map(|intent| intent.intent_id),
         replaced,
+        edited: edit.edited,
         ..RemoteField::new(edit.value, edit.version)
     }
 }
@@ -219,6 +235,7 @@ fn overwrite(record: &mut Absorbing<'_>, remote: &mut RemoteField, edit: Contend
     remote.overwritten = is_edit.then_some(OverwrittenEdit {
         value: edit.value,
         version: edit.version,
+        edited: edit.edited,
         base,
     });
     if is_edit {
@@ -306,6 +323,7 @@ fn beside(prior: &RemoteField, writes: &[IntentId]) -> Option<Contender> {
     let concurrent = is_concurrent.then(|| Contender {
         value: prior.value.clone(),
         version: prior.version,
+        edited: prior.edited,
         is_doubted: false,
     });
     prior.contender.clone().or(concurrent)

@@ -5,7 +5,6 @@ use crate::model::link::Presence;
 use crate::model::observation::{Version, VersionOrder};
 
 use super::effect::{Absorbing, Effect};
-use super::writes::is_pending;
 
 /// What an observation of a live record proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +61,7 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
         let created_by_us = record
             .intents
             .iter()
-            .any(|intent| intent.action == WriteAction::Create && is_pending(intent));
+            .any(|intent| intent.action == WriteAction::Create && intent.is_pending());
         if !created_by_us {
             record.apply(Effect::Took);
         }

@@ -6,9 +6,9 @@ use crate::model::observation::VersionOrder;
 
 use super::effect::{Absorbing, Effect};
 use super::fields::{self, Shown};
-use super::overwritten;
 use super::presence::{Evidence, appears};
 use super::writes::{self, shows};
+use super::{edit_time, overwritten};
 
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
     if appears(record, Evidence::Authoritative).is_some() {
@@ -42,6 +42,7 @@ fn field(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
     let known_late = prior.as_ref().is_some_and(|prior| prior.late_write);
     let mut remote = RemoteField::new(value.clone(), record.seen.version);
     remote.late_write = late && (known_late || ours);
+    remote.edited = edit_time::kept(record, shown);
     overwritten::complete_read(record, shown, &mut remote);
     record.apply(Effect::Field(field.clone(), Box::new(remote)));
     if differs {

@@ -140,6 +140,7 @@ fn written(
     let concurrent = is_concurrent.then_some(Contender {
         value: prior.value,
         version: prior.version,
+        edited: prior.edited,
         is_doubted: false,
     });
     RemoteField {

@@ -5,7 +5,7 @@ use crate::model::link::Presence;
 
 use super::deleted::set_deleted;
 use super::effect::{Absorbing, Effect};
-use super::writes::{abandon_unknown, is_pending};
+use super::writes::abandon_unknown;
 
 /// Absorbs the absence. The record keeps its fields and its id: it may be seen again as it was.
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
@@ -19,7 +19,7 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     if presence == Presence::Deleted {
         return;
     }
-    let deletes = |intent: &Intent| intent.action == WriteAction::Delete && is_pending(intent);
+    let deletes = |intent: &Intent| intent.action == WriteAction::Delete && intent.is_pending();
     if record.intents.iter().any(deletes) {
         // Our own delete explains it.
         return set_deleted(record);

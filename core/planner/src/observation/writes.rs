@@ -26,14 +26,6 @@ pub(super) fn shows(
         }
 }
 
-/// Returns whether the echo of the write is still awaited.
-pub(super) fn is_pending(intent: &Intent) -> bool {
-    match intent.state {
-        IntentState::Open | IntentState::Unknown | IntentState::Applied => true,
-        IntentState::Confirmed | IntentState::Refused | IntentState::Abandoned => false,
-    }
-}
-
 /// Returns the writes to the field whose echo has not been seen, oldest first.
 pub(super) fn pending<'a>(record: &Absorbing<'a>, field: &FieldName) -> Vec<&'a Intent> {
     let echoed_now = &record.so_far().echoed;
@@ -41,7 +33,7 @@ pub(super) fn pending<'a>(record: &Absorbing<'a>, field: &FieldName) -> Vec<&'a 
         .intents
         .iter()
         .filter(|intent| {
-            is_pending(intent)
+            intent.is_pending()
                 && intent.fields.contains_key(field)
                 && !intent.echoed.contains(field)
                 && !echoed_now.contains(&(intent.intent_id, field.clone()))

@@ -7,7 +7,7 @@ use crate::model::hash::canonical_payload;
 use crate::model::link::Presence;
 use crate::model::value::{Payload, Value};
 
-use super::super::facts::{OverwrittenValue, RecordFacts};
+use super::super::facts::{BySide, OverwrittenValue, RecordFacts};
 use super::super::field::Authority;
 use super::super::mapping::Mapping;
 use super::{
@@ -80,6 +80,7 @@ impl Edit<'_> {
             side,
             value: self.value.clone(),
             rule: self.rule,
+            edited: BySide::default(),
         }
     }
 }

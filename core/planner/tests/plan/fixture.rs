@@ -10,11 +10,12 @@
 //! `-` is a deleted side (or no base), `?` one that never held the record, `filtered_out` one that holds it
 //! outside the filter, `null` a cleared field.
 //! The external id `id` is K1 on both sides and in the base unless it is given. Sides end in
-//! `@1000` to say when they were edited.
+//! `@1000` to say when they last changed; `edits pg Phone=1000 Name=1000..2000` says when fields were edited.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use syncline_planner::model::edit_time::EditTime;
 use syncline_planner::model::fields::FieldMap;
 use syncline_planner::model::ids::{
     FencingToken, FieldName, IntentId, ObjectName, OrgEpoch, RecordId, TenantId,
@@ -49,7 +50,12 @@ pub(crate) struct World {
     pub(crate) intents: Vec<Intent>,
     /// The fields of a row that is marked as deleted.
     pub(crate) marked: Option<FieldMap<FieldName, Value>>,
+    /// When fields were edited, by side.
+    pub(crate) edits: Vec<(SourceSystem, EditTimes)>,
 }
+
+/// When fields were edited.
+pub(crate) type EditTimes = FieldMap<FieldName, EditTime>;
 
 impl World {
     pub(crate) fn read(fixture: &str) -> Self {
@@ -62,6 +68,7 @@ impl World {
             late: Vec::new(),
             automation_overrides: BTreeMap::new(),
             marked: None,
+            edits: Vec::new(),
             intents: Vec::new(),
         };
         for line in fixture
@@ -83,6 +90,10 @@ impl World {
                     world.agreed = false;
                 }
                 "sf" => world.salesforce = side(rest),
+                "edits" => {
+                    let (side, edits) = rest.split_once(' ').expect("a side and its edits");
+                    world.edits.push((system(side), edit_times(edits)));
+                }
                 "late" => world.late = rest.split(' ').map(field).collect(),
                 "override" => {
                     let (name, automation_override) = automation_override(rest);
@@ -103,6 +114,12 @@ impl World {
         facts.set_side(SourceSystem::Postgres, self.postgres.clone());
         facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
         facts.soft_deleted.clone_from(&self.marked);
+        for (side, edits) in &self.edits {
+            match side {
+                SourceSystem::Postgres => facts.edited.postgres.clone_from(edits),
+                SourceSystem::Salesforce => facts.edited.salesforce.clone_from(edits),
+            }
+        }
         facts
     }
 
@@ -301,7 +318,33 @@ fn side(text: &str) -> NamedSide {
         presence,
         fields: fields.into_iter().collect(),
         changed_at_ms,
+        edited: FieldMap::default(),
     }
+}
+
+fn system(word: &str) -> SourceSystem {
+    match word {
+        "pg" => SourceSystem::Postgres,
+        "sf" => SourceSystem::Salesforce,
+        other => panic!("no such side: {other}"),
+    }
+}
+
+/// `Phone=1000 Name=1000..2000`.
+fn edit_times(text: &str) -> EditTimes {
+    let ms = |text: &str| text.parse::<i64>().expect("milliseconds");
+    let edits = text
+        .split_whitespace()
+        .map(|word| word.split_once('=').expect("field=time"));
+    edits
+        .map(|(name, text)| {
+            let time = match text.split_once("..") {
+                Some((since, at)) => EditTime::between(Some(ms(since)), ms(at)),
+                None => EditTime::at(ms(text)),
+            };
+            (field(name), time)
+        })
+        .collect()
 }
 
 /// `Phone 2 sent stored`.

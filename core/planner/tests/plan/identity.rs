@@ -77,6 +77,7 @@ fn change(
         local_key: nameless.then(|| local_key(row)),
         generated: nameless.then(|| row_key(&format!("generated-{row}"))),
         changed_at_ms: None,
+        fields: Vec::new(),
         xid: None,
     }
 }
@@ -225,6 +226,7 @@ fn known_record(place: usize, entry: &Entry, sent: bool) -> KnownRecord {
         key_conflict: entry.key_conflict,
         postgres_presence: entry.presence,
         postgres_changed_at_ms: entry.changed_at_ms,
+        postgres_edited: entry.edited.clone(),
     }
 }
 

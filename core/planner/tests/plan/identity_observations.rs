@@ -79,6 +79,7 @@ fn known(salesforce_id: Option<SalesforceId>) -> KnownRecord {
         key_conflict: false,
         postgres_presence: Presence::Present,
         postgres_changed_at_ms: None,
+        postgres_edited: BTreeMap::new(),
     }
 }
 

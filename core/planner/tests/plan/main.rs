@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod edit_times;
+mod exchanged;
 mod facades;
 mod filtered_out;
 mod fixture;

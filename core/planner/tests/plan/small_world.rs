@@ -12,6 +12,7 @@ use syncline_planner::model::value::Value;
 use syncline_planner::record::{Agreement, Confirmation, DiscardedValue, Rule};
 use syncline_planner::{Mapping, plan_record};
 
+use crate::exchanged::exchanged;
 use crate::fixture::{NamedFacts, NamedPlan, NamedSide, NamedWrite, field, policy};
 
 type Values = FieldMap<FieldName, Value>;
@@ -199,6 +200,7 @@ fn state(rules: &ObjectSync, held: &[Held; 2], presence: [Presence; 2], agreed: 
                 Values::default()
             },
             changed_at_ms: Some([0, 100_000, 0][place]),
+            ..NamedSide::default()
         }
     };
     State {
@@ -524,56 +526,6 @@ fn exchanging_the_sides_exchanges_the_plan() {
         let plan = without_created_nulls(exchanged(state.swapped().plan()));
         assert_eq!(plan, expected, "{state:?}");
     });
-}
-
-fn exchanged(plan: NamedPlan) -> NamedPlan {
-    let after = |after| match after {
-        Confirmation::Agreed => Confirmation::Agreed,
-        Confirmation::Postgres => Confirmation::Salesforce,
-        Confirmation::Salesforce => Confirmation::Postgres,
-    };
-    let mut plan = NamedPlan {
-        to_postgres: plan.to_salesforce.clone(),
-        to_salesforce: plan.to_postgres.clone(),
-        ..plan
-    };
-    for step in plan.base_advance.values_mut() {
-        step.after = after(step.after);
-    }
-    plan.agreement = match plan.agreement {
-        Agreement::Stays => Agreement::Stays,
-        Agreement::Begins(step) => Agreement::Begins(after(step)),
-        Agreement::Ends(step) => Agreement::Ends(after(step)),
-    };
-    for conflict in &mut plan.conflicts {
-        std::mem::swap(&mut conflict.postgres, &mut conflict.salesforce);
-    }
-    for lost in &mut plan.discarded {
-        lost.side = lost.side.other();
-        lost.rule = exchanged_rule(lost.rule);
-    }
-    plan.explanation.record = exchanged_rule(plan.explanation.record);
-    for rule in plan.explanation.fields.values_mut() {
-        *rule = exchanged_rule(*rule);
-    }
-    plan
-}
-
-fn exchanged_rule(rule: Rule) -> Rule {
-    let pairs = [
-        (Rule::PostgresChanged, Rule::SalesforceChanged),
-        (Rule::PostgresOwns, Rule::SalesforceOwns),
-        (Rule::PostgresWins, Rule::SalesforceWins),
-        (Rule::SeededFromPostgres, Rule::SeededFromSalesforce),
-        (Rule::CreatedInPostgres, Rule::CreatedInSalesforce),
-        (Rule::DeletedInPostgres, Rule::DeletedInSalesforce),
-    ];
-    let other = |(one, other)| match rule {
-        rule if rule == one => Some(other),
-        rule if rule == other => Some(one),
-        _ => None,
-    };
-    pairs.into_iter().find_map(other).unwrap_or(rule)
 }
 
 /// Nulls are left out of a create in Salesforce and sent in one in Postgres.

@@ -138,6 +138,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
             key_conflict: false,
             postgres_presence: Presence::Present,
             postgres_changed_at_ms: None,
+            postgres_edited: BTreeMap::new(),
         },
         intents: Vec::new(),
         rows: rows.iter().map(row).collect(),

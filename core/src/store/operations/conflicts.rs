@@ -181,6 +181,7 @@ fn let_win(
             side: enum_text(loser),
             value: [value.to_json()],
             rule: "resolved_by_a_person".to_owned(),
+            edited: None,
         })
         .collect())
 }

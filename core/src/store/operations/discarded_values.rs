@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Direction, FieldSync, Owner};
 use crate::model::SourceSystem;
+use crate::model::edit_time::EditTime;
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::value::Value;
+use crate::planner::facts::BySide;
 use crate::ports::apply_store::PlannedPostgres;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
@@ -41,6 +43,8 @@ pub struct DiscardedValue {
     pub value: Value,
     /// What decided against it.
     pub rule: String,
+    /// When each side edited the field, if that decided.
+    pub edited: Option<BySide<EditTime>>,
     /// When.
     pub logged_at: DateTime<Utc>,
 }
@@ -200,6 +204,7 @@ impl TryFrom<DiscardedValueRow> for DiscardedValue {
             value: Value::from_json(&row.value)
                 .ok_or_else(|| corrupt("a discarded value that is no value"))?,
             rule: row.rule,
+            edited: row.edited.map(|edited| edited.0),
             logged_at: row.logged_at,
         })
     }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::config::ConflictPolicy;
 use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
 use crate::model::hash::canonical_hash;
-use crate::model::ids::{OrgEpoch, RecordId};
+use crate::model::ids::{FieldName, OrgEpoch, RecordId};
 use crate::model::link::RemoteState;
 use crate::model::value::Payload;
 use crate::model::{SyncLink, generate};
@@ -194,8 +195,28 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
         local_key: row.local_key.clone(),
         generated,
         changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
+        fields: edited_fields(mapped, valid, row),
         xid: row.xid,
     })
+}
+
+/// Returns the fields of the columns that a change names, if the later edit of a field wins.
+fn edited_fields(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Vec<FieldName> {
+    let is_edit = match valid.operation {
+        OutboxOperation::Insert | OutboxOperation::Update => true,
+        OutboxOperation::Delete | OutboxOperation::Truncate | OutboxOperation::Backfill => false,
+    };
+    let by_time = mapped.configured.conflicts == ConflictPolicy::LastWriterWins;
+    let Some(serde_json::Value::Object(changed)) =
+        row.changed.as_ref().filter(|_| is_edit && by_time)
+    else {
+        return Vec::new();
+    };
+    let fields = mapped.configured.fields.iter();
+    fields
+        .filter(|(_, field)| changed.contains_key(field.column.as_str()))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject>) -> JournalLine {
@@ -469,6 +490,7 @@ fn updated(entry: &Entry) -> Option<KnownRecord> {
     record.key_conflict = entry.key_conflict;
     record.postgres_presence = entry.presence;
     record.postgres_changed_at_ms = entry.changed_at_ms;
+    record.postgres_edited.clone_from(&entry.edited);
     Some(record)
 }
 
@@ -498,6 +520,7 @@ fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
         key_conflict: false,
         postgres_presence: entry.presence,
         postgres_changed_at_ms: entry.changed_at_ms,
+        postgres_edited: BTreeMap::new(),
     }
 }
 

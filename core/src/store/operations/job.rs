@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
 use crate::ports::job_store::{
-    Control, DelayedWakeUp, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp, Outage,
-    StreamLease, StreamName, WritesSent,
+    ClockSkew, Control, DelayedWakeUp, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp,
+    Outage, StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
@@ -24,6 +24,12 @@ impl JobStore for PgStore {
         control.outage = outage::read_outage(&mut tx, tenant).await?;
         tx.rollback().await?;
         Ok(control)
+    }
+
+    async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        control::note_clock_skew(&mut tx, tenant, skew).await?;
+        tx.commit().await
     }
 
     async fn meet_org(

@@ -28,7 +28,8 @@ use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_
 use crate::store::tables::intent::{live_intents, save_intents};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{
-    KnownRecord, free_keys, lock_by_names, make_links, remove_merged, resolve_parents, save_records,
+    KnownRecord, free_keys, lock_by_names, make_links, remove_merged, resolve_parents,
+    save_seen_records,
 };
 use crate::store::tables::seen::{SeenRow, remember_events};
 use crate::store::tables::task::{NewWork, add_work, wake_waiting};
@@ -102,6 +103,7 @@ fn lost_values(record: &SeenRecord) -> impl Iterator<Item = NewDiscardedValue> {
             side: enum_text(SourceSystem::Salesforce),
             value: [value.to_json()],
             rule: "overwritten".to_owned(),
+            edited: None,
         })
 }
 
@@ -302,7 +304,12 @@ async fn write(
         .filter(|record| !record.merged && record.is_changed())
         .map(|record| record.known.clone())
         .collect();
-    save_records(tx, &changed, config_hash).await?;
+    let idle = of(|record| {
+        let mut writes = record.live.iter();
+        !record.dirty && !record.known.postgres_edited.is_empty() && !writes.any(Intent::is_pending)
+    });
+    let idle = idle.into_iter().collect();
+    save_seen_records(tx, &changed, &idle, config_hash).await?;
     make_new(tx, batch).await?;
     let kept = || batch.records().iter().filter(|record| !record.merged);
     let intents: Vec<Intent> = kept()

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::model::SourceSystem;
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::Intent;
 use crate::model::link::Presence;
 use crate::model::value::Payload;
-use crate::planner::facts::RecordFacts;
+use crate::planner::facts::{BySide, RecordFacts};
 use crate::planner::observation::base_after_delete;
 use crate::planner::policy::freshness::may_run_over;
 use crate::planner::policy::{Tries, withheld_lookup_wait};
@@ -199,6 +200,7 @@ impl BatchWrites {
                 side: enum_text(discarded.side),
                 value: [discarded.value.to_json()],
                 rule: enum_text(discarded.rule),
+                edited: Some(discarded.edited).filter(|edited| *edited != BySide::default()),
             }));
         if plan.is_settled() && plan.base_advance.is_empty() {
             return;
@@ -358,9 +360,50 @@ impl LeasedRecord {
                 remote.overwritten = None;
             }
         }
+        self.forget_edits(planned, settlement, &mut known);
         known.postgres_presence = self.presence(known.postgres_presence);
         self.take_name(mapped, &mut known);
         known
+    }
+
+    /// Forgets when fields were edited that both sides agree on from now on. Those of a write whose echo is awaited
+    /// stay: an edit in Salesforce that it replaced may still become known.
+    fn forget_edits(
+        &self,
+        planned: &PlannedRecord,
+        settlement: Option<&PostgresSettlement>,
+        known: &mut KnownRecord,
+    ) {
+        let PlannedRecord { facts, rules, .. } = planned;
+        let row = facts.held(SourceSystem::Postgres);
+        let is_agreed = |name: &FieldName| {
+            let is_settled = settlement.is_some_and(|settled| settled.base.contains_key(name));
+            let in_row = || row?.get(&rules.mapping.field(name)?);
+            is_settled
+                || known
+                    .link
+                    .base
+                    .get(name)
+                    .is_none_or(|base| in_row() == Some(base))
+        };
+        let is_awaited = |name: &FieldName| {
+            let mut writes = self.observed.intents.iter();
+            writes.any(|intent| intent.is_pending() && intent.fields.contains_key(name))
+        };
+        known
+            .postgres_edited
+            .retain(|name, _| !is_agreed(name) || is_awaited(name));
+        let advanced = planned.plan.base_advance.iter();
+        let advanced = advanced.filter(|(_, advance)| advance.after == Confirmation::Agreed);
+        let advanced = advanced.map(|(field, _)| rules.mapping.name(*field));
+        let settled = settlement
+            .into_iter()
+            .flat_map(|settled| settled.base.keys());
+        for name in advanced.chain(settled) {
+            if let Some(remote) = known.link.remote_state.fields.get_mut(name) {
+                remote.edited = None;
+            }
+        }
     }
 
     fn presence(&self, before: Presence) -> Presence {

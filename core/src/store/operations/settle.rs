@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::model::ids::{FieldName, IntentId, RecordId, SalesforceId};
+use crate::model::ids::{FieldName, Generation, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
@@ -58,10 +58,9 @@ pub(crate) async fn settle(
     };
     let mut lost = 0;
     for one in settlements {
-        if standing.contains_key(&(one.lease.record_id, one.lease.token)) {
-            settling.take(one);
-        } else {
-            lost += 1;
+        match standing.get(&(one.lease.record_id, one.lease.token)) {
+            Some(generation) => settling.take(one, *generation),
+            None => lost += 1,
         }
     }
     settling.write(tx).await?;
@@ -197,7 +196,7 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    fn take(&mut self, one: &Settlement) {
+    fn take(&mut self, one: &Settlement, generation: Option<Generation>) {
         let Some(intent) = self.intents.get(&one.intent_id).cloned() else {
             let end = LeaseEnd::Done { again: true };
             return self.writes.ends.push((one.lease.clone(), end));
@@ -207,8 +206,9 @@ impl Settling<'_> {
                 salesforce_id,
                 found,
             } => {
+                let is_all = one.withheld.is_empty() && generation == Some(one.lease.generation);
                 match (
-                    self.applied(intent, salesforce_id),
+                    self.applied(intent, salesforce_id, is_all),
                     withheld_end(&one.lease, &one.withheld, &one.awaits),
                 ) {
                     (LeaseEnd::Done { .. }, _) if *found => {
@@ -264,7 +264,8 @@ impl Settling<'_> {
         self.writes.ends.push((one.lease.clone(), end));
     }
 
-    fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId) -> LeaseEnd {
+    /// Settles a confirmed write. `is_all`: no other work of the record is left.
+    fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId, is_all: bool) -> LeaseEnd {
         let record_id = intent.record_id;
         let holder = self.taken.insert(salesforce_id.clone(), record_id);
         if let Some(holder) = holder.filter(|holder| *holder != record_id) {
@@ -294,6 +295,9 @@ impl Settling<'_> {
         self.writes.arrived.extend(given_up);
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
+        if is_all && settled.state == IntentState::Confirmed {
+            known.postgres_edited.clear();
+        }
         let cleared = intent.fields.get(field) == Some(&Value::Null);
         if cleared {
             known.link.base.remove(field);

@@ -37,12 +37,32 @@ pub struct TenantStatus {
     pub organization_id: Option<SalesforceId>,
     /// The org's epoch.
     pub org_epoch: OrgEpoch,
+    /// How far the clocks of both sides are apart; absent until it was measured or set.
+    pub clock_skew: Option<ClockSkewStatus>,
     /// Rows that wait in the outbox.
     pub outbox: OutboxStatus,
     /// Its objects.
     pub objects: Vec<ObjectStatus>,
     /// Its streams.
     pub streams: Vec<CheckpointState>,
+}
+
+/// How far the clocks of both sides are apart. Where the later edit wins, edits count as made at the same time
+/// unless they are further apart than two seconds and this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct ClockSkewStatus {
+    /// Milliseconds by which Salesforce's clock is ahead of the database's, as last measured.
+    #[sqlx(rename = "clock_skew_ms")]
+    pub skew_ms: Option<i64>,
+    /// By how much that may be wrong, in both directions.
+    #[sqlx(rename = "clock_uncertainty_ms")]
+    pub uncertainty_ms: Option<i64>,
+    /// When it was measured.
+    #[sqlx(rename = "clock_measured_at")]
+    pub measured_at: Option<DateTime<Utc>>,
+    /// Milliseconds that a person has set; they count instead.
+    #[sqlx(rename = "clock_skew_set_ms")]
+    pub set_ms: Option<i64>,
 }
 
 /// Rows that wait in the outbox.
@@ -133,6 +153,8 @@ struct ControlRow {
     paused_reason: Option<String>,
     organization_id: Option<String>,
     org_epoch: i64,
+    #[sqlx(flatten)]
+    clock_skew: ClockSkewStatus,
 }
 
 #[derive(sqlx::FromRow)]
@@ -168,7 +190,11 @@ impl PgStore {
                             when paused_at is not null then coalesce(paused_reason, '')
                         end as paused_reason,
                         organization_id,
-                        org_epoch
+                        org_epoch,
+                        clock_skew_ms,
+                        clock_uncertainty_ms,
+                        clock_measured_at,
+                        clock_skew_set_ms
                     from syncline.sync_control
                     where tenant = $1",
                 )
@@ -204,6 +230,10 @@ impl PgStore {
             outage,
             withheld,
             organization_id,
+            clock_skew: control
+                .as_ref()
+                .map(|control| control.clock_skew)
+                .filter(|clock| clock.skew_ms.is_some() || clock.set_ms.is_some()),
             org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
             paused: control.and_then(|control| control.paused_reason),
             outbox: outbox.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Pauses a tenant, and records its clock skew.
+//! Pauses a tenant, and sets its clock skew.
 
 use crate::model::ids::TenantId;
 use crate::ports::StoreError;
@@ -18,8 +18,13 @@ impl PgStore {
         tx.commit().await
     }
 
-    /// Records the measured difference between the clocks of the two sides.
-    pub async fn set_clock_skew(&self, tenant: &TenantId, skew_ms: i64) -> Result<(), StoreError> {
+    /// Sets by how many milliseconds the clocks of the two sides may differ, instead of what is measured; `None`
+    /// lets the measurement count again.
+    pub async fn set_clock_skew(
+        &self,
+        tenant: &TenantId,
+        skew_ms: Option<i64>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         control::set_clock_skew(&mut tx, tenant, skew_ms).await?;
         tx.commit().await

@@ -143,6 +143,7 @@ async fn forget_agreements(tx: &mut Tx, mapped: &MappedObject) -> Result<(), Sto
                 automation_overrides = '{}',
                 postgres_presence = 'unseen',
                 postgres_changed_at = null,
+                postgres_edited = '{}',
                 local_key = null,
                 key_conflict = false,
                 version = version + 1,

@@ -89,7 +89,8 @@ pub enum EntryKind {
     /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
     /// `config_hash`. Decisions from before inputs were kept have neither `input` nor `rules`.
     Decided,
-    /// A rule discarded a value: `field`, `side`, `value`, `rule`.
+    /// A rule discarded a value: `field`, `side`, `value`, `rule`, and `edited`, the
+    /// times of both sides' edits if those decided.
     DiscardedValue,
     /// A conflict about a field, or the whole record if `field` is null, was opened: `conflict_id`, `field`,
     /// `base`, `postgres`, `salesforce`.
@@ -311,7 +312,7 @@ const HISTORY: &str = "select at, kind, particulars
         union all
         select
             logged_at, 2, discarded_value_id, 'discarded_value',
-            jsonb_build_object('field', field, 'side', side, 'value', value, 'rule', rule)
+            jsonb_build_object('field', field, 'side', side, 'value', value, 'rule', rule, 'edited', edited)
         from syncline.sync_discarded_value
         where record_id = $1
         union all

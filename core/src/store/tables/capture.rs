@@ -130,7 +130,7 @@ pub(crate) async fn installed(
     .await
 }
 
-/// Returns the clock skew of the tenant, and the table that capture of the object was installed on.
+/// Returns by how much the clocks of the tenant's sides may differ, and the table that capture of the object was installed on.
 pub(crate) async fn skew_and_installed(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -141,7 +141,7 @@ pub(crate) async fn skew_and_installed(
             "reading the clock skew and which table is captured",
             sqlx::query_as(
                 "select
-                    coalesce(control.clock_skew_ms, 0),
+                    coalesce(control.clock_skew_set_ms, abs(control.clock_skew_ms) + control.clock_uncertainty_ms, 0),
                     capture.table_schema,
                     capture.table_name,
                     capture.table_oid::bigint

@@ -2,7 +2,7 @@
 
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::StoreError;
-use crate::ports::job_store::Control;
+use crate::ports::job_store::{ClockSkew, Control};
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::stream_ages;
 use crate::store::transaction::Tx;
@@ -13,6 +13,10 @@ struct ControlRow {
     organization_id: Option<String>,
     org_epoch: i64,
     needs_resync: Vec<String>,
+    database_ms: i64,
+    clock_skew_ms: Option<i64>,
+    clock_uncertainty_ms: Option<i64>,
+    clock_skew_age_ms: Option<i64>,
 }
 
 /// Reads the tenant's switches.
@@ -33,7 +37,11 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
                                 and scan.stream = 'scan:' || capture.object
                             where capture.tenant = $1
                             and coalesce(scan.needs_resync, true)
-                        ) as needs_resync
+                        ) as needs_resync,
+                        (extract(epoch from syncline.wall_clock()) * 1000)::bigint as database_ms,
+                        min(control.clock_skew_ms) as clock_skew_ms,
+                        min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
+                        (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms
                     from syncline.sync_control as control
                     where control.tenant = $1",
             )
@@ -55,12 +63,28 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
         .map(|object| ObjectName::parse(object))
         .collect::<Result<_, _>>()
         .map_err(corrupt)?;
+    let clock_skew = match (
+        row.clock_skew_ms,
+        row.clock_uncertainty_ms,
+        row.clock_skew_age_ms,
+    ) {
+        (Some(skew_ms), Some(uncertainty_ms), Some(age_ms)) => {
+            let skew = ClockSkew {
+                skew_ms,
+                uncertainty_ms,
+            };
+            Some((skew, age_ms))
+        }
+        (_, _, _) => None,
+    };
     Ok(Control {
         paused: row.paused,
         org,
         needs_resync,
         stream_ages_ms,
         outage: None,
+        database_ms: Some(row.database_ms),
+        clock_skew,
     })
 }
 
@@ -218,19 +242,42 @@ pub(crate) async fn idle_ms(tx: &mut Tx, tenant: &TenantId) -> Result<Option<i64
 }
 
 /// Stores the measured clock skew.
-pub(crate) async fn set_clock_skew(
+pub(crate) async fn note_clock_skew(
     tx: &mut Tx,
     tenant: &TenantId,
-    skew_ms: i64,
+    skew: ClockSkew,
 ) -> Result<(), StoreError> {
     tx.run(
         "recording the clock skew",
         sqlx::query(
-            "insert into syncline.sync_control (tenant, clock_skew_ms)
+            "update syncline.sync_control
+                set clock_skew_ms = $2,
+                    clock_uncertainty_ms = $3,
+                    clock_measured_at = syncline.clock()
+                where tenant = $1",
+        )
+        .bind(tenant.as_str())
+        .bind(skew.skew_ms)
+        .bind(skew.uncertainty_ms),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Sets the clock skew that counts instead of the measured one.
+pub(crate) async fn set_clock_skew(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    skew_ms: Option<i64>,
+) -> Result<(), StoreError> {
+    tx.run(
+        "setting the clock skew",
+        sqlx::query(
+            "insert into syncline.sync_control (tenant, clock_skew_set_ms)
                 values ($1, $2)
-                -- The last measurement counts; the other switches stay as they are.
+                -- The other switches stay as they are.
                 on conflict (tenant) do update
-                set clock_skew_ms = excluded.clock_skew_ms,
+                set clock_skew_set_ms = excluded.clock_skew_set_ms,
                     updated_at = syncline.clock()",
         )
         .bind(tenant.as_str())

@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::model::edit_time::EditTime;
 use crate::model::ids::{FieldName, RecordId};
+use crate::planner::facts::BySide;
 use crate::ports::StoreError;
 use crate::store::transaction::{Tx, recordset};
 
@@ -21,6 +24,8 @@ pub(crate) struct NewDiscardedValue {
     pub(crate) value: [serde_json::Value; 1],
     /// The rule.
     pub(crate) rule: String,
+    /// When each side edited the field, if that decided.
+    pub(crate) edited: Option<BySide<EditTime>>,
 }
 
 /// Logs discarded values, so that each can be restored. A value is logged once for one piece of work, however
@@ -36,9 +41,9 @@ pub(crate) async fn insert_discarded_values(
     tx.run(
         "logging discarded values",
         sqlx::query(
-            "insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash)
-            select lost.record_id, link.tenant, link.object, lost.field, lost.side, lost.value -> 0, lost.rule, $2
-            from jsonb_to_recordset($1) as lost (record_id uuid, field text, side text, value jsonb, rule text)
+            "insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, edited, config_hash)
+            select lost.record_id, link.tenant, link.object, lost.field, lost.side, lost.value -> 0, lost.rule, lost.edited, $2
+            from jsonb_to_recordset($1) as lost (record_id uuid, field text, side text, value jsonb, rule text, edited jsonb)
             join syncline.sync_link as link using (record_id)
             where not exists (
                 select
@@ -71,6 +76,7 @@ pub(crate) struct DiscardedValueRow {
     pub(crate) side: String,
     pub(crate) value: serde_json::Value,
     pub(crate) rule: String,
+    pub(crate) edited: Option<Json<BySide<EditTime>>>,
     pub(crate) logged_at: DateTime<Utc>,
 }
 

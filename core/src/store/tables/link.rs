@@ -37,6 +37,7 @@ pub(crate) struct LinkRow {
     pub(crate) automation_overrides: Json<BTreeMap<FieldName, AutomationOverride>>,
     pub(crate) postgres_presence: String,
     pub(crate) postgres_changed_at: Option<DateTime<Utc>>,
+    pub(crate) postgres_edited: Json<BTreeMap<FieldName, i64>>,
     pub(crate) version: i64,
 }
 
@@ -68,6 +69,7 @@ impl TryFrom<LinkRow> for KnownRecord {
             key_conflict: row.key_conflict,
             postgres_presence: parse_enum(&row.postgres_presence)?,
             postgres_changed_at_ms: row.postgres_changed_at.map(|at| at.timestamp_millis()),
+            postgres_edited: row.postgres_edited.0,
         })
     }
 }
@@ -248,6 +250,8 @@ struct SavedLink<'a> {
     automation_overrides: &'a BTreeMap<FieldName, AutomationOverride>,
     postgres_presence: String,
     postgres_changed_at_ms: Option<i64>,
+    postgres_edited: &'a BTreeMap<FieldName, i64>,
+    is_idle: bool,
 }
 
 /// Saves complete links. This transaction has locked them, so it overwrites no other change. Then updates the
@@ -257,10 +261,24 @@ pub(crate) async fn save_records(
     records: &[KnownRecord],
     config_hash: &str,
 ) -> Result<(), StoreError> {
+    save_seen_records(tx, records, &BTreeSet::new(), config_hash).await
+}
+
+/// Like [`save_records`]. Those of `idle` that have no task forget when their columns were edited: nothing is left to
+/// decide about them.
+pub(crate) async fn save_seen_records(
+    tx: &mut Tx,
+    records: &[KnownRecord],
+    idle: &BTreeSet<RecordId>,
+    config_hash: &str,
+) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
     }
-    let saved: Vec<SavedLink<'_>> = records.iter().map(saved_link).collect();
+    let saved: Vec<SavedLink<'_>> = records
+        .iter()
+        .map(|record| saved_link(record, idle.contains(&record.link.record_id)))
+        .collect();
     tx.run(
         "saving links",
         sqlx::query(
@@ -279,12 +297,20 @@ pub(crate) async fn save_records(
                 automation_overrides = saved.automation_overrides,
                 postgres_presence = saved.postgres_presence,
                 postgres_changed_at = to_timestamp(saved.postgres_changed_at_ms / 1000.0),
+                postgres_edited = case
+                    when saved.is_idle and not exists (
+                        select
+                        from syncline.sync_task as task
+                        where task.record_id = link.record_id
+                    ) then '{}'
+                    else saved.postgres_edited
+                end,
                 version = link.version + 1,
                 updated_at = syncline.clock()
             from jsonb_to_recordset($1) as saved (
                 record_id uuid, external_id text, canonical_id text, generated boolean, key_conflict boolean, salesforce_id text,
                 local_key jsonb, org_epoch bigint, base jsonb, agreed boolean, remote_state jsonb, automation_overrides jsonb,
-                postgres_presence text, postgres_changed_at_ms bigint
+                postgres_presence text, postgres_changed_at_ms bigint, postgres_edited jsonb, is_idle boolean
             )
             where link.record_id = saved.record_id",
         )
@@ -299,7 +325,7 @@ pub(crate) async fn save_records(
     align_aliases(tx, &ids).await
 }
 
-fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
+fn saved_link(record: &KnownRecord, is_idle: bool) -> SavedLink<'_> {
     SavedLink {
         record_id: record.link.record_id,
         tenant: &record.link.tenant,
@@ -317,6 +343,8 @@ fn saved_link(record: &KnownRecord) -> SavedLink<'_> {
         automation_overrides: &record.link.automation_overrides,
         postgres_presence: enum_text(record.postgres_presence),
         postgres_changed_at_ms: record.postgres_changed_at_ms,
+        postgres_edited: &record.postgres_edited,
+        is_idle,
     }
 }
 
@@ -366,7 +394,10 @@ pub(crate) async fn make_links(
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    let new: Vec<SavedLink<'_>> = records.iter().map(saved_link).collect();
+    let new: Vec<SavedLink<'_>> = records
+        .iter()
+        .map(|record| saved_link(record, false))
+        .collect();
     let made: Vec<MadeRow> = tx
         .rows(
             "making links",

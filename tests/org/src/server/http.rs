@@ -23,6 +23,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use super::Shared;
 use super::connection::{Connection, Connections, Origin};
 use crate::model::error::SfError;
+use crate::model::stamp;
 use crate::rest::message::{Delivery, Request, Response};
 use crate::rest::refusal;
 
@@ -97,6 +98,8 @@ pub(crate) async fn answer(shared: &Shared, call: &Request) -> Response {
     let (response, latency_ms, log_head, released) = {
         let mut org = shared.lock();
         let response = org.request(call);
+        let date = stamp::http_date(org.now_ms());
+        let response = response.with_header("date", &date);
         let released = response.hold.then(|| shared.released());
         let head = org.model.log.head();
         shared.release(org.releases);

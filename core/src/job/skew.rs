@@ -1,0 +1,39 @@
+//! Measures how far the clocks of both sides are apart, wherever the tenant's switches are read.
+
+use std::time::Instant;
+
+use crate::ports::job_store::{ClockSkew, Control};
+
+use super::Job;
+use super::error::Error;
+
+impl Job<'_> {
+    /// Reads the tenant's switches. Their answer has the database's time, so this is also where the clocks of both
+    /// sides are compared.
+    pub(crate) async fn control(&self) -> Result<Control, Error> {
+        let asked_at = Instant::now();
+        let control = self.store().control(self.id()).await?;
+        let round_trip_ms = i64::try_from(asked_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.measure_skew(&control, round_trip_ms).await;
+        Ok(control)
+    }
+
+    /// Stores how far the clocks are apart, if that has changed or is not known any more. A failure only leaves the
+    /// last measurement in place, so it is logged and not returned.
+    async fn measure_skew(&self, control: &Control, round_trip_ms: i64) {
+        let (Some(salesforce), Some(database_ms)) =
+            (self.salesforce().clock(), control.database_ms)
+        else {
+            return;
+        };
+        // The database's time is from some moment of the round trip, and has grown since.
+        let half_ms = round_trip_ms / 2 + 1;
+        let skew = ClockSkew::between(salesforce, database_ms.saturating_add(half_ms), half_ms);
+        if !skew.replaces(control.clock_skew) {
+            return;
+        }
+        if let Err(error) = self.store().note_clock_skew(self.id(), skew).await {
+            tracing::warn!(tenant = %self.id(), %error, "the skew of the clocks cannot be stored now");
+        }
+    }
+}
