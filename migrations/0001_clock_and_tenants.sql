@@ -62,6 +62,44 @@ create table syncline.sync_control (
     constraint sync_control_pkey primary key (tenant)
 );
 
+-- What is the same in every connection to this database and differs in another one.
+--
+-- The system identifier belongs to the cluster; a physical copy has it, too. It is null if our role may not ask for
+-- it. Not one expression: Postgres checks the privileges of all functions of a statement, reached or not.
+create function syncline.this_database()
+returns table (system_identifier text, database_oid bigint, database_name text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if has_function_privilege('pg_catalog.pg_control_system()', 'execute') then
+        system_identifier := (select control.system_identifier::text from pg_control_system() as control);
+    end if;
+    select database.oid::bigint, database.datname::text
+    into database_oid, database_name
+    from pg_database as database
+    where database.datname = current_database();
+    return next;
+end
+$$;
+
+-- Which database the records of a tenant belong to. In any other one, and at any other endpoint, nothing of the
+-- tenant is done until a person adopts it. Per tenant, because each configures its endpoint, and because a copy may
+-- go on for one tenant and stand still for another.
+create table syncline.sync_database (
+    tenant text not null,
+    system_identifier text,
+    database_oid bigint not null,
+    database_name text not null,
+    -- Host or socket, port and name of the connection URL.
+    endpoint text not null,
+    -- A person declared this database a copy: nothing of the tenant is ever done in it.
+    copy_since timestamptz,
+    known_since timestamptz not null default syncline.clock(),
+    constraint sync_database_pkey primary key (tenant)
+);
+
 -- Why a tenant's org cannot be used, while it cannot: a refused sign-in, a spent quota, maintenance. It concerns
 -- every record alike, so it is kept here and counts as no record's attempt.
 create table syncline.sync_outage (

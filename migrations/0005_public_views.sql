@@ -76,6 +76,38 @@ and (
     )
 );
 
+-- Moves every sequence of the control plane past the values that its table has. After logical replication, the
+-- replica's sequences begin at 1 again.
+create function syncline.advance_sequences()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    numbered record;
+    highest bigint;
+begin
+    for numbered in
+        select
+            format('%I.%I', namespace.nspname, class.relname) as table_name,
+            attribute.attname::text as column_name,
+            pg_get_serial_sequence(format('%I.%I', namespace.nspname, class.relname), attribute.attname) as sequence
+        from pg_attribute as attribute
+        join pg_class as class on class.oid = attribute.attrelid
+        join pg_namespace as namespace on namespace.oid = class.relnamespace
+        where namespace.nspname = 'syncline'
+        and attribute.attidentity <> ''
+        and not class.relispartition
+        union all
+        select 'syncline.sync_task', 'fencing_token', 'syncline.fencing_token'
+    loop
+        execute format('select max(%I) from %s', numbered.column_name, numbered.table_name) into highest;
+        -- Never back: a value that was given once is not given again.
+        perform setval(numbered.sequence, greatest(highest, nextval(numbered.sequence)));
+    end loop;
+end
+$$;
+
 revoke all on all tables in schema syncline from public;
 revoke all on all functions in schema syncline from public;
 grant usage on schema syncline to public;

@@ -80,6 +80,13 @@
 -- table sync_control.clock_skew_set_ms bigint
 -- table sync_control.active_at timestamp with time zone
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
+-- table sync_database.tenant text not null
+-- table sync_database.system_identifier text
+-- table sync_database.database_oid bigint not null
+-- table sync_database.database_name text not null
+-- table sync_database.endpoint text not null
+-- table sync_database.copy_since timestamp with time zone
+-- table sync_database.known_since timestamp with time zone not null default syncline.clock()
 -- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
 -- table sync_dead_letter.tenant text not null
 -- table sync_dead_letter.object text not null
@@ -251,6 +258,7 @@
 -- constraint sync_conflict_record_id_fkey on sync_conflict FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_conflict_state_check on sync_conflict CHECK ((state = ANY (ARRAY['open'::text, 'resolved'::text, 'closed'::text])))
 -- constraint sync_control_pkey on sync_control PRIMARY KEY (tenant)
+-- constraint sync_database_pkey on sync_database PRIMARY KEY (tenant)
 -- constraint sync_dead_letter_origin_check on sync_dead_letter CHECK ((origin = ANY (ARRAY['outbox'::text, 'observation'::text, 'task'::text])))
 -- constraint sync_dead_letter_pkey on sync_dead_letter PRIMARY KEY (dead_letter_id)
 -- constraint sync_delete_pkey on sync_delete PRIMARY KEY (record_id)
@@ -292,6 +300,7 @@
 -- CREATE UNIQUE INDEX sync_conflict_open_key ON syncline.sync_conflict USING btree (record_id, COALESCE(field, ''::text)) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_conflict_pkey ON syncline.sync_conflict USING btree (conflict_id)
 -- CREATE UNIQUE INDEX sync_control_pkey ON syncline.sync_control USING btree (tenant)
+-- CREATE UNIQUE INDEX sync_database_pkey ON syncline.sync_database USING btree (tenant)
 -- CREATE INDEX sync_dead_letter_closed_at_idx ON syncline.sync_dead_letter USING btree (closed_at) WHERE (closed_at IS NOT NULL)
 -- CREATE INDEX sync_dead_letter_open_idx ON syncline.sync_dead_letter USING btree (tenant, object, dead_letter_id) WHERE (closed_at IS NULL)
 -- CREATE INDEX sync_dead_letter_record_id_idx ON syncline.sync_dead_letter USING btree (record_id) WHERE (closed_at IS NULL)
@@ -336,6 +345,7 @@
 -- CREATE UNIQUE INDEX sync_task_pkey ON syncline.sync_task USING btree (record_id)
 -- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
 -- CREATE UNIQUE INDEX sync_withheld_field_pkey ON syncline.sync_withheld_field USING btree (tenant, object, field)
+-- function advance_sequences() returns void search_path=pg_catalog, pg_temp
 -- function capture_row() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function clock() returns timestamp with time zone 
@@ -343,6 +353,7 @@
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
 -- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
 -- function new_id() returns uuid 
+-- function this_database() returns TABLE(system_identifier text, database_oid bigint, database_name text) search_path=pg_catalog, pg_temp
 -- function wall_clock() returns timestamp with time zone 
 -- grant execute on clock to public
 -- grant execute on emit to public

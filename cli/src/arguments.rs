@@ -159,14 +159,31 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
-    /// Take the org that the login leads to as this tenant's org.
+    /// Go on with another database or another org, or declare this database a copy.
     ///
-    /// A tenant whose login leads to another org than before is held. If that org is meant (a sandbox that was
-    /// recreated, another production org), adopting it forgets the ids and agreements of the old one: records are matched
-    /// by external id, `seed` decides about fields that differ, what one side lacks is created there, and nothing is
-    /// deleted.
-    #[command(after_help = "Examples:\n  syncline adopt --tenant acme")]
-    Adopt,
+    /// The records of a tenant belong to one database and one org. While the connection leads to another database
+    /// (a restored backup, a copy for tests, a replica that took over, another address) or the login to another
+    /// org, nothing is read or written. This command shows what has changed and lets you decide:
+    ///
+    /// `adopt` goes on with the database and the org that are connected now. After a move, in a promoted replica or in
+    /// a restored backup: every record is read again on both sides, writes that were under way are checked, and
+    /// nothing is deleted because the copy is older. With another org the ids and agreements of the old one are
+    /// forgotten: records are matched by external id, `seed` decides about fields that differ, and what one side lacks is
+    /// created there.
+    ///
+    /// `adopt --copy` declares this database a copy: it never reads from or writes to Salesforce, and its tables are no
+    /// longer captured, until a person runs `adopt` in it. The original is not affected.
+    #[command(
+        after_help = "Examples:\n  syncline adopt --tenant acme\n  syncline adopt --copy --yes\n  syncline adopt --yes --json"
+    )]
+    Adopt {
+        /// This database is a copy: nothing is done in it.
+        #[arg(long)]
+        copy: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Stop writing to either side. Changes are still captured, and wait.
     #[command(
         after_help = "Examples:\n  syncline pause --tenant acme --reason 'loading last year'"

@@ -1,5 +1,6 @@
 //! One function per command, for the selected tenants.
 
+mod adopt;
 mod compare;
 mod discarded;
 mod explain;
@@ -107,7 +108,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status => status::status(&context(&common).await?).await,
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
-        Command::Adopt => switches::adopt(&context(&common).await?).await,
+        Command::Adopt { copy, yes } => {
+            adopt::adopt(&context(&common).await?, adopt::Asked { copy, yes }).await
+        }
         Command::Deletes(Deletes::Approve { object, unreadable }) => {
             switches::approve_deletes(&context(&common).await?, &object, unreadable).await
         }

@@ -104,7 +104,7 @@ fn engine_fix(error: &Error) -> Option<String> {
         Error::UnknownObject { .. } => Some("map it in syncline.toml".to_owned()),
         Error::FirstContact { .. } => Some(FIRST_CONTACT_FIX.to_owned()),
         // The message names the correction.
-        Error::UnknownField { .. } | Error::OtherOrg { .. } => None,
+        Error::UnknownField { .. } | Error::OtherOrg { .. } | Error::DatabaseHeld { .. } => None,
         // The message says that it is tried again, and what shows when.
         Error::OrgUnavailable { .. } => None,
         Error::Store(error) => store_fix(error),

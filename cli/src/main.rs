@@ -46,7 +46,7 @@ fn log_level(command: &Command) -> &'static str {
         | Command::Restore { .. }
         | Command::Pause { .. }
         | Command::Resume
-        | Command::Adopt
+        | Command::Adopt { .. }
         | Command::Deletes(_)
         | Command::Uninstall { .. } => "error",
     }

@@ -105,6 +105,7 @@ pub(crate) async fn apply(
     let mut report = ApplyReport::default();
     // Records that need the org wait; those that need only Postgres go on, one round each time.
     while may_begin_round(job, deadline) && report.org_wait_ms.is_none() {
+        // Asked again each round: connections may lead to another server since the last one.
         let control = job.control().await?;
         if control.paused {
             report.paused = true;

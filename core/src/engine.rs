@@ -102,7 +102,7 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = &self.job(tenant).await?;
+        let job = &capture::begin(&self.shared, tenant, options).await?;
         capture::patiently(job, options, || capture::postgres::capture(job, options)).await
     }
 
@@ -114,7 +114,7 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = &self.job(tenant).await?;
+        let job = &capture::begin(&self.shared, tenant, options).await?;
         let needs = match job.tenant.config.capture {
             CaptureMode::Pubsub => OrgNeed::Events,
             CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
@@ -167,11 +167,18 @@ impl SyncEngine {
         deadline: Deadline,
     ) -> Result<ApplyReport, Error> {
         let permit_guard = LeaseGuard::permit(&self.shared, tenant, object, permit);
-        let job = self.job(tenant).await?;
-        let applied = apply::apply(&job, object, permit, deadline).await;
-        let report = applied.inspect_err(|_| job.tenant.doubt())?;
-        permit_guard.disarm();
-        Ok(report)
+        let applied = match self.job(tenant).await {
+            Ok(job) => {
+                let applied = apply::apply(&job, object, permit, deadline).await;
+                applied.inspect_err(|_| job.tenant.doubt())
+            }
+            Err(error) => Err(error),
+        };
+        // A database that is not the tenant's is left as it is, its permits included.
+        if applied.as_ref().is_err_and(Error::is_database_held) || applied.is_ok() {
+            permit_guard.disarm();
+        }
+        applied
     }
 
     /// Ends the leases of crashed workers, checks the triggers, deletes old rows and wakes apply for due work.

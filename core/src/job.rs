@@ -55,11 +55,13 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
+    /// Begins a run. Fails, before anything is read or written, if the connected database is not the tenant's.
     pub(crate) async fn begin(shared: &'a Shared, tenant: &TenantId) -> Result<Self, Error> {
         let tenant = shared
             .tenants
             .get(tenant)
             .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
+        tenant.enter_database().await?;
         let loaded = tenant.mapped_objects(shared.clock.now_ms()).await?;
         Ok(Self {
             shared,

@@ -8,6 +8,7 @@ pub mod apply_store;
 pub mod capture_store;
 pub mod clock;
 pub mod comparison;
+pub mod database;
 pub mod job_store;
 pub mod mapped_object;
 pub mod operator_store;

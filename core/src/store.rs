@@ -96,14 +96,7 @@ impl PgStoreOptions {
     /// the URL is invalid.
     pub fn database(&self) -> Result<String, StoreError> {
         let connect = connect_options(&self.url, self.statement_cache)?;
-        let socket = connect.get_socket().map(|path| path.display().to_string());
-        Ok(format!(
-            "{}@{}:{}/{}",
-            connect.get_username(),
-            socket.unwrap_or_else(|| connect.get_host().to_owned()),
-            connect.get_port(),
-            connect.get_database().unwrap_or_default()
-        ))
+        Ok(format!("{}@{}", connect.get_username(), endpoint(&connect)))
     }
 }
 
@@ -159,6 +152,11 @@ impl PgStore {
         Ok(true)
     }
 
+    /// Returns where connections lead: host or socket, port and name, no user and no secret.
+    fn endpoint(&self) -> String {
+        endpoint(&self.pool.connect_options())
+    }
+
     /// Returns a store over a pool that exists already.
     pub fn over(pool: PgPool) -> Self {
         Self {
@@ -205,6 +203,17 @@ impl PgStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Returns host or socket, port and name of a connection.
+fn endpoint(connect: &PgConnectOptions) -> String {
+    let socket = connect.get_socket().map(|path| path.display().to_string());
+    format!(
+        "{}:{}/{}",
+        socket.unwrap_or_else(|| connect.get_host().to_owned()),
+        connect.get_port(),
+        connect.get_database().unwrap_or_default()
+    )
 }
 
 /// Returns how to connect. Fails if the URL is invalid; the error does not contain the URL.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
 use syncline::host::instance::Instance;
+use syncline::job::error::Error;
 use syncline::model::SourceSystem;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::ports::WakeUp;
@@ -101,8 +102,11 @@ async fn capture_relayed(
         |tenant, events: Vec<RelayedEvent>| {
             async move {
                 let engine = instance.engine(&tenant).await?;
-                engine.capture_envelopes(&tenant, &events).await?;
-                Ok(())
+                match engine.capture_envelopes(&tenant, &events).await {
+                    // A copy never reads them.
+                    Err(error) if error.is_copy() => Ok(()),
+                    captured => Ok(captured.map(drop)?),
+                }
             }
             .boxed()
         },
@@ -157,10 +161,14 @@ pub(crate) async fn apply(
                 ..
             } = payload::wake_up(&body)?;
             let engine = instance.engine(&tenant).await?;
-            engine
-                .apply(&tenant, &object, permit, limits.stop())
-                .await?;
-            Ok(())
+            match engine.apply(&tenant, &object, permit, limits.stop()).await {
+                // Delivering the wake-up again would change nothing; the sweep sends new ones.
+                Err(held) if held.is_database_held() => {
+                    error!(tenant = %tenant, reason = %held, "nothing is applied");
+                    Ok(())
+                }
+                applied => Ok(applied.map(drop)?),
+            }
         }
         .boxed()
     })
@@ -251,7 +259,7 @@ async fn for_each_tenant<'a>(
     let work = &work;
     let results: Vec<_> = stream::iter(tenants)
         .map(|tenant| async move {
-            let done = attempt(limits, || work(tenant.clone())).await;
+            let done = attempt(limits, || still_if_copy(work(tenant.clone()))).await;
             (tenant, done)
         })
         .buffer_unordered(TENANTS_AT_ONCE)
@@ -273,6 +281,16 @@ async fn for_each_tenant<'a>(
         }
     }
     Ok(outcome)
+}
+
+/// Does the work of one tenant. A database that a person declared a copy stands still, and that is no failure.
+async fn still_if_copy(work: BoxFuture<'_, anyhow::Result<Value>>) -> anyhow::Result<Value> {
+    match work.await {
+        Err(failure) if failure.downcast_ref::<Error>().is_some_and(Error::is_copy) => {
+            Ok(json!({"copy": failure.to_string()}))
+        }
+        done => done,
+    }
 }
 
 fn captured(report: &CaptureReport) -> Value {

@@ -51,7 +51,9 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
 pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
     for tenant in &context.tenants {
         let spinner = spinner(&format!("migrating the database of {tenant}"));
-        context.instance.store(tenant).await?.migrate().await?;
+        let store = context.instance.store(tenant).await?;
+        store.migrate().await?;
+        store.remember_database(tenant).await?;
         spinner.finish_and_clear();
     }
     Ok(done(context, "the schema `syncline` is up to date"))
@@ -164,10 +166,12 @@ fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
         let level = match finding.level {
             Level::Error => "error",
             Level::Warning => "warning",
+            Level::Note => "note",
         };
-        let place = match &finding.field {
-            Some(field) => format!("{}.{field}", finding.object),
-            None => finding.object.to_string(),
+        let place = match (&finding.object, &finding.field) {
+            (Some(object), Some(field)) => format!("{object}.{field}"),
+            (Some(object), None) => object.to_string(),
+            (None, _) => String::new(),
         };
         shown.add_row([level, &place, &finding.what, &finding.fix]);
     }

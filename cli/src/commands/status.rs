@@ -46,6 +46,13 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
 
 /// Returns what a person must mend.
 fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
+    // In another database than the tenant's, or in a copy, nothing else says anything.
+    if let Some(hold) = status.database.hold() {
+        return match status.database.needs_decision() {
+            true => vec![hold],
+            false => Vec::new(),
+        };
+    }
     let mut problems = Vec::new();
     for sync in mapped {
         let object = &sync.object;
@@ -111,10 +118,12 @@ fn tenant_text(Shown { status, problems }: &Shown) -> String {
         Some(org) => format!("org {org}"),
         None => "org not yet seen".to_owned(),
     };
-    let state = match status.paused.as_deref() {
-        None => "running".to_owned(),
-        Some("") => "PAUSED".to_owned(),
-        Some(reason) => format!("PAUSED: {reason}"),
+    let state = match (status.database.hold(), status.paused.as_deref()) {
+        (Some(_), _) if status.database.needs_decision() => "HELD".to_owned(),
+        (Some(hold), _) => format!("COPY: {hold}"),
+        (None, None) => "running".to_owned(),
+        (None, Some("")) => "PAUSED".to_owned(),
+        (None, Some(reason)) => format!("PAUSED: {reason}"),
     };
     let waiting = match status.outbox.oldest_seconds {
         Some(seconds) => format!(

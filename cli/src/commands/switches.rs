@@ -32,25 +32,6 @@ pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
     ))
 }
 
-/// Adopts the org that the login leads to.
-pub(super) async fn adopt(context: &Context) -> anyhow::Result<Outcome> {
-    let mut text = String::new();
-    let mut json = serde_json::Map::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let adopted = store.adopt_org(tenant).await?;
-        text.push_str(&match &adopted {
-            Some((org, _)) => {
-                format!("{tenant}: adopted org {org}; its records are read again and matched by external id\n")
-            }
-            None => format!("{tenant}: the login leads to the known org; nothing changes\n"),
-        });
-        let org = adopted.map(|(org, _)| org.to_string());
-        json.insert(tenant.to_string(), json!({"adopted": org}));
-    }
-    Ok(Outcome::well(serde_json::Value::Object(json), text))
-}
-
 /// Approves the deletes of an object.
 pub(super) async fn approve_deletes(
     context: &Context,

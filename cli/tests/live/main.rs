@@ -6,6 +6,7 @@
 //!
 //! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test live` writes the example.
 
+mod adopting;
 mod comparing;
 mod operating;
 mod ordered;

@@ -81,6 +81,14 @@ impl Scene {
         std::fs::write(&path, all).expect("the configuration is written");
     }
 
+    /// Lets the configuration lead to a copy of the database, and returns it.
+    pub(crate) async fn move_to_copy(&self) -> TestDatabase {
+        let copy = self.database.copied().await;
+        let url = self.folder.path().join("database.url");
+        std::fs::write(url, copy.url()).expect("the URL is written");
+        copy
+    }
+
     /// Returns the parts of a new process.
     pub(crate) fn instance(&self) -> Instance {
         let place = self.folder.path().join("syncline.toml");
@@ -135,20 +143,12 @@ impl Scene {
 
     /// Reads one number without the engine.
     pub(crate) async fn one(&self, query: &'static str) -> i64 {
-        let mut connection = self.database.connect().await;
-        sqlx::query_scalar(query)
-            .fetch_one(&mut connection)
-            .await
-            .expect("a number")
+        number(&self.database, query).await
     }
 
     /// Runs SQL as an application.
     pub(crate) async fn sql(&self, statement: &'static str) {
-        let mut connection = self.database.connect().await;
-        sqlx::raw_sql(statement)
-            .execute(&mut connection)
-            .await
-            .expect("the application's change");
+        execute(&self.database, statement).await;
     }
 
     /// Returns a field of the account as a Salesforce user reads it.
@@ -188,13 +188,23 @@ impl Scene {
 
     /// Runs all jobs until there is no more work.
     pub(crate) async fn drain(&self) {
+        self.drain_with(&self.engine).await;
+    }
+
+    /// Like `drain`, in the database that the configuration leads to.
+    pub(crate) async fn drain_configured(&self) {
+        let engine = self.instance().engine(&self.tenant).await;
+        self.drain_with(&engine.expect("an engine")).await;
+    }
+
+    async fn drain_with(&self, engine: &SyncEngine) {
         let account = ObjectName::parse("Account").expect("a name");
         for _ in 0..ROUNDS_MAX {
-            let deadline = self.engine.deadline_in(Duration::from_secs(600));
+            let deadline = engine.deadline_in(Duration::from_secs(600));
             let options = CaptureOptions::draining(deadline);
-            let here = self.engine.capture_postgres(&self.tenant, &options).await;
-            let there = self.engine.capture_salesforce(&self.tenant, &options).await;
-            let applied = self.engine.apply(&self.tenant, &account, 0, deadline).await;
+            let here = engine.capture_postgres(&self.tenant, &options).await;
+            let there = engine.capture_salesforce(&self.tenant, &options).await;
+            let applied = engine.apply(&self.tenant, &account, 0, deadline).await;
             let seen = here.expect("a capture").counts.seen + there.expect("a capture").counts.seen;
             if seen + applied.expect("an apply").leased == 0 {
                 return;
@@ -202,6 +212,24 @@ impl Scene {
         }
         panic!("the work does not end");
     }
+}
+
+/// Reads one number of a database without the engine.
+pub(crate) async fn number(database: &TestDatabase, query: &'static str) -> i64 {
+    let mut connection = database.connect().await;
+    sqlx::query_scalar(query)
+        .fetch_one(&mut connection)
+        .await
+        .expect("a number")
+}
+
+/// Runs SQL in a database as an application.
+pub(crate) async fn execute(database: &TestDatabase, statement: &'static str) {
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(statement)
+        .execute(&mut connection)
+        .await
+        .expect("the application's change");
 }
 
 fn read(org: &mut Org, field: &str) -> Json {

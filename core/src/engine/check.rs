@@ -3,6 +3,7 @@
 //! [`check_object`] and [`check_lookups`] are pure: they compare the mapping with the object's describe and with
 //! the table. What only the org can answer, `org` asks.
 
+mod database;
 mod first_contact;
 mod mapping;
 mod org;
@@ -35,6 +36,8 @@ pub enum Level {
     Error,
     /// Some records may be parked, or some edits undone.
     Warning,
+    /// Worth knowing; nothing is wrong.
+    Note,
 }
 
 /// One mismatch.
@@ -42,8 +45,8 @@ pub enum Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// The object.
-    pub object: ObjectName,
+    /// The object; absent if it concerns the tenant.
+    pub object: Option<ObjectName>,
     /// The field that causes it, if there is one.
     pub field: Option<FieldName>,
     /// What is wrong.
@@ -62,7 +65,7 @@ impl SyncEngine {
             .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
         let identity = tenant.salesforce.identity().await?;
         tenant.store.require_usable_database().await?;
-        let mut findings = Vec::new();
+        let mut findings = database::findings(tenant).await?;
         let mut tables: BTreeMap<ObjectName, TableFacts> = BTreeMap::new();
         for sync in &tenant.config.objects {
             let schema = match tenant.salesforce.describe(&sync.object).await {
@@ -162,7 +165,7 @@ impl<'a> Findings<'a> {
     fn add(&mut self, level: Level, field: Option<&FieldName>, what: String, fix: &str) {
         self.found.push(Finding {
             level,
-            object: self.object.clone(),
+            object: Some(self.object.clone()),
             field: field.cloned(),
             what,
             fix: fix.to_owned(),

@@ -37,6 +37,9 @@ const COMPARE_PAUSE: Duration = Duration::from_secs(15);
 /// How long a job that failed waits before it is tried again.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
+/// How long a job waits that may not run because of the database: a person decides, and that takes minutes.
+const REST_WHILE_HELD: Duration = Duration::from_secs(30);
+
 /// Concurrent applies: they mostly wait for Salesforce, and share the connection pool.
 const APPLIES_AT_A_TIME: usize = 4;
 
@@ -161,13 +164,21 @@ impl SyncEngine {
     }
 
     async fn rest_after(&self, tenant: &TenantId, job: &str, failure: Option<Error>) {
-        if let Some(error) = failure {
+        let Some(error) = failure else {
+            return;
+        };
+        if error.is_copy() {
+            tracing::info!(tenant = %tenant, job, reason = %error, "a job stands still");
+        } else if !matches!(error, Error::OrgUnavailable { .. }) {
             // An outage was logged when it was recorded.
-            if !matches!(error, Error::OrgUnavailable { .. }) {
-                tracing::error!(tenant = %tenant, job, error = %error_chain(&error), "a job failed; it is tried again");
-            }
-            self.shared().pause(REST_AFTER_FAILURE).await;
-            self.release_orphaned_leases().await;
+            tracing::error!(tenant = %tenant, job, error = %error_chain(&error), "a job failed; it is tried again");
         }
+        if error.is_database_held() {
+            // Nothing is released in a database that is not the tenant's.
+            self.shared().pause(REST_WHILE_HELD).await;
+            return;
+        }
+        self.shared().pause(REST_AFTER_FAILURE).await;
+        self.release_orphaned_leases().await;
     }
 }

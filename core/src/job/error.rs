@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::ids::{FieldName, ObjectName, SalesforceId, TenantId};
 
+use crate::ports::database::DatabaseState;
 use crate::ports::salesforce::StreamEnd;
 use crate::ports::{SalesforceError, StoreError, WakeUpError};
 
@@ -12,6 +13,18 @@ pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     causes.join(": ")
+}
+
+impl Error {
+    /// Returns whether nothing is done because a person declared this database a copy.
+    pub fn is_copy(&self) -> bool {
+        matches!(self, Self::DatabaseHeld { state, .. } if matches!(**state, DatabaseState::Copy { .. }))
+    }
+
+    /// Returns whether nothing is done because of the database.
+    pub fn is_database_held(&self) -> bool {
+        matches!(self, Self::DatabaseHeld { .. })
+    }
 }
 
 /// Why a job failed. Nothing is lost: committed work is kept, and the rest is done when the job runs
@@ -41,6 +54,14 @@ pub enum Error {
         known: SalesforceId,
         /// The org of the login.
         found: SalesforceId,
+    },
+    /// The records belong to another database, or this one is a copy.
+    #[error("tenant {tenant} is held: {}", state.hold().unwrap_or_default())]
+    DatabaseHeld {
+        /// The tenant.
+        tenant: TenantId,
+        /// How the connected database stands to the tenant's.
+        state: Box<DatabaseState>,
     },
     /// A mapped field does not exist in the org, or is not visible to our user.
     #[error(

@@ -8,12 +8,13 @@ use super::Job;
 use super::error::Error;
 
 impl Job<'_> {
-    /// Reads the tenant's switches. Their answer has the database's time, so this is also where the clocks of both
+    /// Reads the tenant's switches, and fails if the connected database is not the tenant's. Their answer has the database's time, so this is also where the clocks of both
     /// sides are compared.
     pub(crate) async fn control(&self) -> Result<Control, Error> {
         let asked_at = Instant::now();
         let control = self.store().control(self.id()).await?;
         let round_trip_ms = i64::try_from(asked_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.tenant.require_database(&control)?;
         self.measure_skew(&control, round_trip_ms).await;
         Ok(control)
     }

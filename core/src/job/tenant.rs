@@ -10,7 +10,8 @@ use crate::config::{ObjectSync, TenantConfig};
 use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 
-use crate::ports::job_store::{MappedSchemas, MetOrg, UsableFields, WithheldField};
+use crate::ports::database::DatabaseState;
+use crate::ports::job_store::{Control, MappedSchemas, MetOrg, UsableFields, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{MappedObject, MappedTable, SalesforceError, SalesforcePort, Store};
 
@@ -66,6 +67,29 @@ impl Tenant {
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
             is_doubted: AtomicBool::new(false),
+        }
+    }
+
+    /// Fails if the connected database is not the tenant's; the first one becomes it.
+    pub(crate) async fn enter_database(&self) -> Result<(), Error> {
+        let tenant = &self.config.tenant;
+        let mut control = self.store.control(tenant).await?;
+        if control.database == DatabaseState::New {
+            self.store.meet_database(tenant).await?;
+            // Another process may have been first, at another endpoint.
+            control = self.store.control(tenant).await?;
+        }
+        self.require_database(&control)
+    }
+
+    /// Fails if nothing may be done because of the database.
+    pub(super) fn require_database(&self, control: &Control) -> Result<(), Error> {
+        match control.database.hold() {
+            None => Ok(()),
+            Some(_) => Err(Error::DatabaseHeld {
+                tenant: self.config.tenant.clone(),
+                state: Box::new(control.database.clone()),
+            }),
         }
     }
 

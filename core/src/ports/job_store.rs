@@ -12,6 +12,7 @@ use crate::model::ids::{
 };
 use crate::model::schema::ObjectSchema;
 
+use super::database::DatabaseState;
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
 use super::salesforce::OrgClock;
@@ -20,11 +21,14 @@ use super::store_error::StoreError;
 /// Switches, streams, wake-ups and leases of one tenant's Postgres.
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Returns the tenant's switches and the org it belongs to.
+    /// Returns the tenant's switches, and the org and the database it belongs to.
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError>;
 
     /// Stores how far the clocks of both sides are apart, for every instance.
     async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError>;
+
+    /// Makes the connected database the tenant's, unless it has one.
+    async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError>;
 
     /// Records which org the login leads to. The first one is the tenant's. Another one holds the tenant: nothing
     /// is leased until a person adopts it, or the login leads to the known one again.
@@ -139,8 +143,10 @@ pub enum MetOrg {
 }
 
 /// The tenant's switches.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Control {
+    /// How the connected database stands to the tenant's.
+    pub database: DatabaseState,
     /// The tenant is paused, or its login leads to another org: nothing is leased.
     pub paused: bool,
     /// The org it belongs to, once known.

@@ -1,12 +1,13 @@
-//! The store's call for `syncline check`.
+//! The store's calls for `syncline check`.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
 use crate::model::column::ColumnType;
-use crate::model::ids::{ColumnName, FieldName, TableName};
+use crate::model::ids::{ColumnName, FieldName, TableName, TenantId};
 
+use super::database::{DatabaseIdentity, DatabaseState};
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
 
@@ -16,6 +17,12 @@ pub trait OperatorStore: Send + Sync {
     /// Fails if the database cannot hold every text of Salesforce (its encoding is not UTF8), or is a read-only
     /// replica; the error names the fix.
     async fn require_usable_database(&self) -> Result<(), StoreError>;
+
+    /// Returns how the connected database stands to the tenant's, and what it is; `None` without a control plane.
+    async fn database_state(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<(DatabaseState, DatabaseIdentity)>, StoreError>;
 
     /// Reads the definition of a mapped table and counts its rows, for `syncline check`; needs no control plane.
     /// `parents` has the column that each mapped lookup takes its values from.

@@ -3,6 +3,7 @@
 //! [`job`], [`capture`], [`apply`], [`reconcile`] and [`operator`] implement the ports. The others contain
 //! the steps of the larger calls, and the calls of the command line.
 
+mod adopt_database;
 mod adopt_org;
 mod apply;
 mod approve_deletes;

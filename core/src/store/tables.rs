@@ -7,6 +7,7 @@ pub(crate) mod clear_guard;
 pub(crate) mod comparison;
 pub(crate) mod conflict;
 pub(crate) mod control;
+pub(crate) mod database;
 pub(crate) mod dead_letter;
 pub(crate) mod delete_guard;
 pub(crate) mod discarded_value;

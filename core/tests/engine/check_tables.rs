@@ -133,9 +133,12 @@ async fn missing_privileges_are_named_as_grants() {
         assert!(fixes.contains(&grant.as_str()), "{grant}: {fixes:#?}");
     }
     let owns = format!(" to {role}");
-    let to_install = found
-        .iter()
-        .find(|one| one.object.as_str() == "Contact" && one.what.contains("lacks a privilege"));
+    let to_install = found.iter().find(|one| {
+        one.object
+            .as_ref()
+            .is_some_and(|object| object.as_str() == "Contact")
+            && one.what.contains("lacks a privilege")
+    });
     let to_install = to_install.map(|one| one.fix.as_str()).unwrap_or_default();
     assert!(
         to_install.ends_with(&owns),

@@ -80,6 +80,7 @@ async fn found(
             let level = match finding.level {
                 Level::Error => "error",
                 Level::Warning => "warning",
+                Level::Note => "note",
             };
             format!("{level}: {}", finding.what)
         })
@@ -231,7 +232,8 @@ async fn found_of_filter(stage: &Stage) -> Vec<String> {
     let of_filter = found.into_iter().filter(|one| one.what.contains("filter"));
     of_filter
         .map(|one| {
-            assert_eq!((one.object.as_str(), &one.field), ("Account", &None));
+            let object = one.object.as_ref().map(ObjectName::as_str);
+            assert_eq!((object, &one.field), (Some("Account"), &None));
             format!("{:?}: {} ({})", one.level, one.what, one.fix)
         })
         .collect()

@@ -116,6 +116,8 @@ async fn capture_survives_a_restart_of_postgres() {
     stage.drain().await;
     let proxy = Proxy::before(stage.url_text()).await;
     let store = PgStore::open(&PgStoreOptions::new(SecretString::from(proxy.url()))).unwrap();
+    // The proxy is another address of the database.
+    store.adopt_database(&stage.tenant).await.unwrap();
     let worker = stage.worker("proxied", Arc::new(store), Arc::clone(&stage.salesforce));
     worker.mapped_objects(&stage.tenant).await.unwrap();
     stage

@@ -54,4 +54,5 @@ mod unreadable_records;
 mod unseen_edits;
 mod unseen_fields;
 mod wake_ups;
+mod which_database;
 mod withheld;

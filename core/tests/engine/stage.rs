@@ -67,6 +67,14 @@ impl Stage {
         Self::between(LocalOrg::new(), mapping, tables().await)
     }
 
+    /// Returns a stage over a copy of the database, with the same org. Ends every connection to this one.
+    pub(crate) async fn copy(&self) -> Self {
+        let copy = Self::between(self.org.clone(), MAPPING, self.database.copied().await);
+        // The first call over an ended connection fails, and has the pool close all of them.
+        let _ = self.store.status(&self.tenant).await;
+        copy
+    }
+
     fn between(org: LocalOrg, mapping: &str, database: TestDatabase) -> Self {
         let client = Arc::new(org.client());
         let salesforce: Arc<dyn SalesforcePort> =

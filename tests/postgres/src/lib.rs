@@ -103,6 +103,24 @@ impl TestDatabase {
         }
     }
 
+    /// Makes a copy of this database on the same server, after it has ended every connection to it.
+    ///
+    /// # Panics
+    ///
+    /// If the database is not on the server of the tests, or a connection does not end.
+    pub async fn copied(&self) -> Self {
+        let place = place();
+        let mut admin = place.connect("postgres").await;
+        let end = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = $1";
+        sqlx::query(end)
+            .bind(&self.name)
+            .execute(&mut admin)
+            .await
+            .expect("the superuser can end connections");
+        let copied = Self::copy_of(&self.name, place, &mut admin).await;
+        copied.expect("a database without connections can be copied")
+    }
+
     async fn copy_of(
         template: &str,
         place: &Place,

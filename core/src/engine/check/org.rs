@@ -53,7 +53,7 @@ async fn look_for_events(tenant: &Tenant, mapped: &MappedObject) -> Option<Findi
     };
     Some(Finding {
         level: Level::Error,
-        object: object.clone(),
+        object: Some(object.clone()),
         field: None,
         what,
         fix,
@@ -109,7 +109,7 @@ async fn try_filter(
     };
     Ok(Some(Finding {
         level,
-        object: sync.object.clone(),
+        object: Some(sync.object.clone()),
         field: None,
         what,
         fix: fix.to_owned(),
@@ -166,7 +166,7 @@ fn mask(object: &ObjectName, name: &FieldName, permitted: Option<bool>) -> Findi
     };
     Finding {
         level,
-        object: object.clone(),
+        object: Some(object.clone()),
         field: Some(name.clone()),
         what,
         fix: fix.to_owned(),
@@ -176,7 +176,7 @@ fn mask(object: &ObjectName, name: &FieldName, permitted: Option<bool>) -> Findi
 pub(super) fn unknown_object(object: &ObjectName) -> Finding {
     Finding {
         level: Level::Error,
-        object: object.clone(),
+        object: Some(object.clone()),
         field: None,
         what: format!("the org has no object {object}, or it is hidden from our user"),
         fix: "correct its name in syncline.toml, or grant the integration user access".to_owned(),

@@ -145,6 +145,26 @@ pub(crate) async fn run_all(
         .await
 }
 
+/// Returns the statements that drop every capture trigger of a tenant.
+pub(crate) async fn tenant_triggers(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "finding the capture triggers of a tenant",
+        sqlx::query_scalar(
+            "select format('drop trigger %I on %s', trigger.tgname, trigger.tgrelid::regclass)
+            from pg_trigger as trigger
+            join pg_proc as function on function.oid = trigger.tgfoid
+            where function.pronamespace = 'syncline'::regnamespace
+            and trigger.tgparentid = 0
+            and substring(trigger.tgargs for octet_length($1) + 1) = convert_to($1, 'UTF8') || '\\x00'::bytea",
+        )
+        .bind(tenant.as_str()),
+    )
+    .await
+}
+
 #[derive(sqlx::FromRow)]
 struct ProblemRow {
     tenant: String,

@@ -20,7 +20,7 @@ use crate::store::tables::{checkpoint, control, outage, permit, schema, task};
 impl JobStore for PgStore {
     async fn control(&self, tenant: &TenantId) -> Result<Control, StoreError> {
         let mut tx = self.begin().await?;
-        let mut control = control::read_control(&mut tx, tenant).await?;
+        let mut control = control::read_control(&mut tx, tenant, &self.endpoint()).await?;
         control.outage = outage::read_outage(&mut tx, tenant).await?;
         tx.rollback().await?;
         Ok(control)
@@ -30,6 +30,10 @@ impl JobStore for PgStore {
         let mut tx = self.begin().await?;
         control::note_clock_skew(&mut tx, tenant, skew).await?;
         tx.commit().await
+    }
+
+    async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        self.remember_database(tenant).await
     }
 
     async fn meet_org(

@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 
+use crate::model::ids::TenantId;
+use crate::ports::database::{DatabaseIdentity, DatabaseState};
 use crate::ports::operator_store::{Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::facts;
 use crate::store::operations::usable_database::require_usable_database;
+use crate::store::tables::database::{database_state, has_control_plane};
 
 #[async_trait]
 impl OperatorStore for PgStore {
@@ -14,6 +17,20 @@ impl OperatorStore for PgStore {
         let mut tx = self.begin().await?;
         require_usable_database(&mut tx).await?;
         tx.rollback().await
+    }
+
+    async fn database_state(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<(DatabaseState, DatabaseIdentity)>, StoreError> {
+        let mut tx = self.begin().await?;
+        let state = if has_control_plane(&mut tx).await? {
+            Some(database_state(&mut tx, tenant, &self.endpoint()).await?)
+        } else {
+            None
+        };
+        tx.rollback().await?;
+        Ok(state)
     }
 
     async fn table_facts(

@@ -10,11 +10,13 @@ use crate::model::ids::{FieldName, ObjectName, OrgEpoch, SalesforceId, TenantId}
 use crate::model::intent::Intent;
 use crate::ports::StoreError;
 use crate::ports::comparison::{Comparison, RecordClass};
+use crate::ports::database::DatabaseState;
 use crate::ports::job_store::{Outage, StreamName, WithheldField};
 use crate::store::PgStore;
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::{CheckpointState, read_checkpoints};
 use crate::store::tables::comparison::read_comparisons;
+use crate::store::tables::database::database_state;
 use crate::store::tables::intent::live_intents;
 use crate::store::tables::journal::{JournalEntry, record_journal};
 use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
@@ -27,6 +29,8 @@ use crate::store::transaction::Tx;
 pub struct TenantStatus {
     /// The tenant.
     pub tenant: TenantId,
+    /// How the connected database stands to the tenant's.
+    pub database: DatabaseState,
     /// The reason why it is paused; absent if it is not.
     pub paused: Option<String>,
     /// Why its org cannot be used, and since when; absent if it can.
@@ -214,6 +218,7 @@ impl PgStore {
                 .bind(tenant.as_str()),
             )
             .await?;
+        let (database, _) = database_state(&mut tx, tenant, &self.endpoint()).await?;
         let objects = objects(&mut tx, tenant).await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
         let outage = read_outage(&mut tx, tenant).await?;
@@ -227,6 +232,7 @@ impl PgStore {
             .map_err(corrupt)?;
         Ok(TenantStatus {
             tenant: tenant.clone(),
+            database,
             outage,
             withheld,
             organization_id,

@@ -5,6 +5,7 @@ use crate::ports::StoreError;
 use crate::ports::job_store::{ClockSkew, Control};
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::stream_ages;
+use crate::store::tables::database::{DatabaseColumns, KNOWN_AND_FOUND};
 use crate::store::transaction::Tx;
 
 #[derive(sqlx::FromRow)]
@@ -17,40 +18,47 @@ struct ControlRow {
     clock_skew_ms: Option<i64>,
     clock_uncertainty_ms: Option<i64>,
     clock_skew_age_ms: Option<i64>,
+    #[sqlx(flatten)]
+    database: DatabaseColumns,
 }
 
-/// Reads the tenant's switches.
-pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Control, StoreError> {
+/// Reads the tenant's switches, and compares its database with the connected one.
+pub(crate) async fn read_control(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    endpoint: &str,
+) -> Result<Control, StoreError> {
+    let sql = format!(
+        "select
+            coalesce(bool_or(control.paused_at is not null or control.other_organization_id is not null), false) as paused,
+            min(control.organization_id) as organization_id,
+            coalesce(min(control.org_epoch), 0) as org_epoch,
+            (
+                select coalesce(array_agg(capture.object order by capture.object), '{{}}')
+                from syncline.sync_capture as capture
+                left join syncline.sync_checkpoint as scan
+                    on scan.tenant = capture.tenant
+                    and scan.stream = 'scan:' || capture.object
+                where capture.tenant = $1
+                and coalesce(scan.needs_resync, true)
+            ) as needs_resync,
+            (extract(epoch from syncline.wall_clock()) * 1000)::bigint as database_ms,
+            min(control.clock_skew_ms) as clock_skew_ms,
+            min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
+            (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms,
+            {KNOWN_AND_FOUND}
+        from syncline.sync_control as control
+        where control.tenant = $1"
+    );
     let row: Option<ControlRow> = tx
         .row(
             "reading the tenant's switches",
-            sqlx::query_as(
-                "select
-                        coalesce(bool_or(control.paused_at is not null or control.other_organization_id is not null), false) as paused,
-                        min(control.organization_id) as organization_id,
-                        coalesce(min(control.org_epoch), 0) as org_epoch,
-                        (
-                            select coalesce(array_agg(capture.object order by capture.object), '{}')
-                            from syncline.sync_capture as capture
-                            left join syncline.sync_checkpoint as scan
-                                on scan.tenant = capture.tenant
-                                and scan.stream = 'scan:' || capture.object
-                            where capture.tenant = $1
-                            and coalesce(scan.needs_resync, true)
-                        ) as needs_resync,
-                        (extract(epoch from syncline.wall_clock()) * 1000)::bigint as database_ms,
-                        min(control.clock_skew_ms) as clock_skew_ms,
-                        min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
-                        (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms
-                    from syncline.sync_control as control
-                    where control.tenant = $1",
-            )
-            .bind(tenant.as_str()),
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(tenant.as_str())
+                .bind(endpoint),
         )
         .await?;
-    let Some(row) = row else {
-        return Ok(Control::default());
-    };
+    let row = row.ok_or_else(|| corrupt("an aggregate without a row"))?;
     let stream_ages_ms = stream_ages(tx, tenant).await?;
     let org = row
         .organization_id
@@ -78,6 +86,7 @@ pub(crate) async fn read_control(tx: &mut Tx, tenant: &TenantId) -> Result<Contr
         (_, _, _) => None,
     };
     Ok(Control {
+        database: row.database.state(),
         paused: row.paused,
         org,
         needs_resync,
