@@ -144,6 +144,60 @@ async fn short_statement_timeout_of_the_role_is_not_ours() {
 }
 
 #[tokio::test]
+async fn transaction_that_commits_late_is_captured() {
+    let stage = Stage::open().await;
+    let mut late = stage.pool.begin().await.unwrap();
+    sqlx::query("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .execute(&mut *late)
+        .await
+        .unwrap();
+    for round in 0..3 {
+        stage
+            .sql(&format!(
+                "insert into account (external_id, name) values ('b-{round}', 'Bob')"
+            ))
+            .await;
+        stage.drain().await;
+        stage.sweep().await;
+        stage.assert_equal().await;
+    }
+    late.commit().await.unwrap();
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 4);
+}
+
+#[tokio::test]
+async fn disabled_triggers_are_reported_and_lose_nothing() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) select 'a-' || n, 'Ada' from generate_series(1, 3) as n")
+        .await;
+    stage.drain().await;
+    stage.sql("alter table account disable trigger all").await;
+    stage
+        .sql("update account set name = 'Eve' where external_id = 'a-1'; delete from account where external_id = 'a-2'")
+        .await;
+    stage.drain().await;
+    let mapped = stage.engine.mapped_objects(&stage.tenant).await.unwrap();
+    let problems = stage.store.check_install(&mapped).await.unwrap();
+    let said: Vec<_> = problems.iter().map(|one| one.problem.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "row trigger does not fire always on account",
+            "truncate trigger does not fire always on account",
+        ]
+    );
+    stage.install().await;
+    let compared = stage.engine.reconcile_full(&stage.tenant, stage.deadline());
+    compared.await.unwrap();
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 2);
+}
+
+#[tokio::test]
 async fn truncate_cascade_deletes_like_any_other_delete() {
     let stage = Stage::open().await;
     stage

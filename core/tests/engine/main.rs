@@ -36,6 +36,7 @@ mod one_side;
 mod other_table;
 mod outages;
 mod over_the_network;
+mod partitions;
 mod pausing;
 mod policies;
 mod polling;

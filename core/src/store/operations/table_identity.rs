@@ -22,6 +22,8 @@ enum TableIdentity {
     Renamed,
     /// A table of that name was created again: restored, rebuilt, swapped.
     Rebuilt,
+    /// A partition was detached or dropped, with rows that no one deleted.
+    LostPartitions,
 }
 
 impl TableIdentity {
@@ -29,6 +31,9 @@ impl TableIdentity {
         let table = &mapped.sync.table;
         match installed {
             None => Self::Same,
+            Some(before) if before.oid == shape.oid && before.lost_partitions => {
+                Self::LostPartitions
+            }
             Some(before) if before.oid == shape.oid => Self::Same,
             Some(before)
                 if before.schema == table.schema.as_str()
@@ -52,6 +57,7 @@ pub(super) fn require_installed_table(
         TableIdentity::Same => return Ok(()),
         TableIdentity::Renamed => "is not the table that capture is installed on",
         TableIdentity::Rebuilt => "was recreated since capture was installed on it",
+        TableIdentity::LostPartitions => "has lost a partition since capture was installed on it",
     };
     Err(StoreError::Mapping(format!(
         "table {}.{} of {} {problem}, so nothing is written: rows that are missing from it would count as deleted. Run \
@@ -63,8 +69,8 @@ pub(super) fn require_installed_table(
 /// Takes the table that is mapped now as the object's own. If it is another one than before, what both
 /// sides agreed on is forgotten: rows that it lacks are created, none is deleted.
 ///
-/// Fails if another tenant captures the table, or if the table was recreated and lacks more rows than may
-/// be deleted in an hour, unless `new_table`.
+/// Fails if another tenant captures the table, or if the table was recreated or has lost partitions and lacks
+/// more rows than may be deleted in an hour, unless `new_table`.
 pub(super) async fn adopt_table(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -81,15 +87,16 @@ pub(super) async fn adopt_table(
     }
     let before = installed(tx, mapped).await?;
     match TableIdentity::of(before.as_ref(), mapped, shape) {
-        TableIdentity::Same if !new_table => Ok(()),
-        TableIdentity::Same | TableIdentity::Renamed => forget_agreements(tx, mapped).await,
-        TableIdentity::Rebuilt if new_table => forget_agreements(tx, mapped).await,
-        TableIdentity::Rebuilt => require_rows(tx, mapped).await,
+        TableIdentity::Renamed => forget_agreements(tx, mapped).await,
+        _ if new_table => forget_agreements(tx, mapped).await,
+        TableIdentity::Same => Ok(()),
+        TableIdentity::Rebuilt => require_rows(tx, mapped, "was recreated").await,
+        TableIdentity::LostPartitions => require_rows(tx, mapped, "has lost a partition").await,
     }
 }
 
 /// Fails if more records lack their row than the delete guard lets pass.
-async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreError> {
+async fn require_rows(tx: &mut Tx, mapped: &MappedObject, what: &str) -> Result<(), StoreError> {
     let table = &mapped.sync.table;
     let external = quote::column(&mapped.sync.external_id.column);
     let sql = format!(
@@ -125,7 +132,7 @@ async fn require_rows(tx: &mut Tx, mapped: &MappedObject) -> Result<(), StoreErr
     }
     let object = &mapped.sync.object;
     Err(StoreError::Mapping(format!(
-        "table {}.{} was recreated and lacks the rows of {missing} of {records} records of {object}. Restore \
+        "table {}.{} {what} and lacks the rows of {missing} of {records} records of {object}. Restore \
          the rows and run `syncline install` again; or create them from Salesforce with \
          `syncline install --new-table {object}`",
         table.schema, table.table

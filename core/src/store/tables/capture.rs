@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::{MappedObject, StoreError};
@@ -109,7 +110,17 @@ pub(crate) struct Installed {
     pub(crate) schema: String,
     pub(crate) table: String,
     pub(crate) oid: i64,
+    /// A partition that capture was installed on is not part of the table any more.
+    pub(crate) lost_partitions: bool,
 }
+
+/// Whether a partition of the alias `capture` was detached or dropped since.
+const LOST_PARTITIONS: &str = "exists (
+        select
+        from unnest(capture.partitions) as known (oid)
+        where known.oid <> capture.table_oid
+        and known.oid not in (select tree.relid from pg_partition_tree(capture.table_oid) as tree)
+    )";
 
 /// Returns the table that capture of the object was installed on.
 pub(crate) async fn installed(
@@ -118,12 +129,13 @@ pub(crate) async fn installed(
 ) -> Result<Option<Installed>, StoreError> {
     tx.row(
         "reading which table is captured",
-        sqlx::query_as(
-            "select table_schema as schema, table_name as \"table\", table_oid::bigint as oid
-            from syncline.sync_capture
+        sqlx::query_as(AssertSqlSafe(format!(
+            "select table_schema as schema, table_name as \"table\", table_oid::bigint as oid,
+                {LOST_PARTITIONS} as lost_partitions
+            from syncline.sync_capture as capture
             where tenant = $1
-            and object = $2",
-        )
+            and object = $2"
+        )))
         .bind(mapped.tenant.as_str())
         .bind(mapped.sync.object.as_str()),
     )
@@ -135,27 +147,33 @@ pub(crate) async fn skew_and_installed(
     tx: &mut Tx,
     mapped: &MappedObject,
 ) -> Result<(i64, Option<Installed>), StoreError> {
-    type Row = (i64, Option<String>, Option<String>, Option<i64>);
+    type Row = (i64, Option<String>, Option<String>, Option<i64>, bool);
     let row: Option<Row> = tx
         .row(
             "reading the clock skew and which table is captured",
-            sqlx::query_as(
+            sqlx::query_as(AssertSqlSafe(format!(
                 "select
                     coalesce(control.clock_skew_set_ms, abs(control.clock_skew_ms) + control.clock_uncertainty_ms, 0),
                     capture.table_schema,
                     capture.table_name,
-                    capture.table_oid::bigint
+                    capture.table_oid::bigint,
+                    {LOST_PARTITIONS}
                 from (values ($1, $2)) as mapped (tenant, object)
                 left join syncline.sync_control as control using (tenant)
-                left join syncline.sync_capture as capture using (tenant, object)",
-            )
+                left join syncline.sync_capture as capture using (tenant, object)"
+            )))
             .bind(mapped.tenant.as_str())
             .bind(mapped.sync.object.as_str()),
         )
         .await?;
-    let (skew_ms, schema, table, oid) = row.unwrap_or_default();
+    let (skew_ms, schema, table, oid, lost_partitions) = row.unwrap_or_default();
     let installed = match (schema, table, oid) {
-        (Some(schema), Some(table), Some(oid)) => Some(Installed { schema, table, oid }),
+        (Some(schema), Some(table), Some(oid)) => Some(Installed {
+            schema,
+            table,
+            oid,
+            lost_partitions,
+        }),
         (_, _, _) => None,
     };
     Ok((skew_ms, installed))
