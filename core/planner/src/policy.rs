@@ -1,7 +1,7 @@
 //! Decides what to do when a record cannot continue: wait, refresh it, or park it.
 //!
-//! Only [`decide`] makes this decision, whether Salesforce refused a write, Postgres refused a row, or an
-//! obstacle was found before. [`withheld`] decides which fields of a refused write are left out so that the
+//! Only [`decide`] makes this decision, whether Salesforce refused a write, Postgres refused a row, or something
+//! else was in the way. [`withheld`] decides which fields of a refused write are left out so that the
 //! others can be written. [`delete_guard`] decides when there are so many deletes that they need approval,
 //! [`freshness`] when a record is read before it is written.
 
@@ -10,8 +10,8 @@ pub mod delete_guard;
 pub mod freshness;
 
 pub use self::attempts::{
-    ATTEMPTS_MAX, Attempts, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Cause, LOOKUP_WAITS_MAX,
-    PARENT_WAITS_MAX, VALUE_WAITS_MAX,
+    ATTEMPTS_MAX, Attempts, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Cause, LOOKUP_ATTEMPTS_MAX,
+    PARENT_ATTEMPTS_MAX, VALUE_ATTEMPTS_MAX,
 };
 
 use crate::model::ids::{FieldName, RecordId};
@@ -42,69 +42,10 @@ pub enum Disposition {
     RefreshSession,
     /// Read the record again, then plan again.
     RefreshRecord,
-    /// Wait, at most [`PARENT_WAITS_MAX`] times, until the parent exists.
+    /// Wait until the parent exists, for at most [`PARENT_ATTEMPTS_MAX`] attempts.
     WaitForParent,
     /// Stop this record with the reason.
     Park,
-}
-
-/// Why a record cannot continue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Obstacle {
-    /// Salesforce refused the record's write.
-    WriteRefused(Disposition),
-    /// The parent that it references does not exist yet, on either side.
-    MissingParent,
-    /// A lookup points to a record that is not synchronised, perhaps not yet.
-    UnknownLookup,
-    /// Another transaction has locked its row.
-    RowLocked,
-    /// Another transaction wrote its row at the same moment.
-    RowContended,
-    /// A row with its key appeared after the record was planned.
-    KeyTaken,
-    /// Another row has one of its unique values, and may release it soon.
-    ValueTaken,
-    /// The row cannot be deleted yet: other rows reference it.
-    StillReferenced,
-    /// The statement for its row timed out.
-    StatementTimeout,
-    /// Postgres refused its row: a value, a constraint or a trigger.
-    RowRefused,
-    /// A write of the record is in flight.
-    WriteUnderWay,
-    /// It is not known whether its write took effect.
-    OutcomeUnknown,
-    /// The workers that leased it did not end their leases.
-    WorkerLost,
-}
-
-impl Obstacle {
-    /// Returns what the attempt failed on; `None` if it does not count as one.
-    pub fn cause(self) -> Option<Cause> {
-        match self {
-            Self::WriteRefused(disposition) => match disposition {
-                // A refusal that stands ends the attempts.
-                Disposition::RetryLater | Disposition::Park => Some(Cause::Refused),
-                Disposition::RefreshRecord => Some(Cause::Changed),
-                Disposition::WaitForParent => Some(Cause::Parent),
-                Disposition::WaitForQuota
-                | Disposition::WaitForOrg
-                | Disposition::RefreshSession => None,
-            },
-            Self::MissingParent => Some(Cause::Parent),
-            Self::UnknownLookup => Some(Cause::Lookup),
-            Self::RowLocked | Self::RowContended => Some(Cause::RowBusy),
-            Self::KeyTaken => Some(Cause::KeyTaken),
-            Self::ValueTaken => Some(Cause::ValueTaken),
-            Self::StillReferenced => Some(Cause::Referenced),
-            Self::StatementTimeout => Some(Cause::Timeout),
-            Self::RowRefused => Some(Cause::Refused),
-            Self::WriteUnderWay => Some(Cause::InFlight),
-            Self::OutcomeUnknown => Some(Cause::Unknown),
-            Self::WorkerLost => Some(Cause::Abandoned),
-        }
-    }
 }
 
 /// The earlier attempts of a record, and its jitter.
@@ -149,47 +90,21 @@ pub enum NextStep {
 
 /// Decides what to do when a record cannot continue.
 ///
-/// Waits between attempts grow exponentially, with jitter. Each cause has its own count and maximum. What
-/// concerns the tenant, as a spent quota or a refused sign-in, never counts.
+/// Waits between attempts grow exponentially, with jitter. Each cause has its own count and maximum.
 ///
 /// ```
-/// use syncline_planner::policy::{Attempts, Cause, Disposition, NextStep, Obstacle, Tries, decide};
-/// let refused = Obstacle::WriteRefused(Disposition::RetryLater);
+/// use syncline_planner::policy::{Attempts, Cause, NextStep, Tries, decide};
 /// let before = Attempts::default();
-/// let first = decide(refused, Tries { before: &before, jitter: 7 });
+/// let first = decide(Cause::Refused, Tries { before: &before, jitter: 7 });
 /// assert_eq!(first, NextStep::Wait { delay_ms: 1_007, cause: Some(Cause::Refused) });
 /// let before = before.with(Cause::Refused, 11);
-/// assert_eq!(decide(refused, Tries { before: &before, jitter: 7 }), NextStep::Park);
+/// assert_eq!(decide(Cause::Refused, Tries { before: &before, jitter: 7 }), NextStep::Park);
 /// ```
-pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
-    match obstacle {
-        Obstacle::RowRefused | Obstacle::WriteRefused(Disposition::Park) => return NextStep::Park,
-        Obstacle::WriteRefused(_)
-        | Obstacle::MissingParent
-        | Obstacle::UnknownLookup
-        | Obstacle::RowLocked
-        | Obstacle::RowContended
-        | Obstacle::KeyTaken
-        | Obstacle::ValueTaken
-        | Obstacle::StillReferenced
-        | Obstacle::StatementTimeout
-        | Obstacle::WriteUnderWay
-        | Obstacle::OutcomeUnknown
-        | Obstacle::WorkerLost => {}
-    }
-    let Some(cause) = obstacle.cause() else {
-        // The tenant's own wait decides when the record is tried again.
-        return NextStep::Wait {
-            delay_ms: 0,
-            cause: None,
-        };
-    };
-    let before = tries.before.of(cause);
-    let limits = cause.limits();
-    if limits.is_last(before) {
+pub fn decide(cause: Cause, tries: Tries<'_>) -> NextStep {
+    if cause.limits().is_last(tries.before.of(cause)) {
         return NextStep::Park;
     }
-    let delay_ms = limits.wait_ms(before, tries.jitter);
+    let delay_ms = wait_ms(cause, tries);
     match cause {
         Cause::Changed | Cause::Unknown => NextStep::Refresh { delay_ms, cause },
         Cause::Refused
@@ -209,28 +124,27 @@ pub fn decide(obstacle: Obstacle, tries: Tries<'_>) -> NextStep {
     }
 }
 
-/// Returns how long a record waits that could not be read in Salesforce, and what the attempt counts as. The
-/// record is not the cause, so it is never parked for it.
-pub fn unreadable_wait(tries: Tries<'_>) -> (i64, Cause) {
-    let cause = Cause::Unreadable;
-    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
-    (wait_ms, cause)
+/// Decides what to do when Salesforce refused a record's write. What concerns the tenant, as a spent quota or a
+/// refused sign-in, never counts: the record waits `org_wait_ms`, until the org is tried again.
+pub fn decide_refusal(disposition: Disposition, tries: Tries<'_>, org_wait_ms: i64) -> NextStep {
+    match disposition {
+        Disposition::Park => NextStep::Park,
+        Disposition::RetryLater => decide(Cause::Refused, tries),
+        Disposition::RefreshRecord => decide(Cause::Changed, tries),
+        Disposition::WaitForParent => decide(Cause::Parent, tries),
+        Disposition::WaitForQuota | Disposition::WaitForOrg | Disposition::RefreshSession => {
+            NextStep::Wait {
+                delay_ms: org_wait_ms,
+                cause: None,
+            }
+        }
+    }
 }
 
-/// Returns how long a record waits until a lookup is tried again that was withheld, and what the attempt counts
-/// as. Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
-pub fn withheld_lookup_wait(tries: Tries<'_>) -> (i64, Cause) {
-    let cause = Cause::Lookup;
-    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
-    (wait_ms, cause)
-}
-
-/// Returns how long a record waits whose row cannot be deleted while rows of other records reference it, and what the
-/// attempt counts as. Those records are the cause, so it is never parked for it; each of them wakes it.
-pub fn children_wait(tries: Tries<'_>) -> (i64, Cause) {
-    let cause = Cause::Referenced;
-    let wait_ms = cause.limits().wait_ms(tries.before.of(cause), tries.jitter);
-    (wait_ms, cause)
+/// Returns how long a record waits after the next failure on this cause. For records that are never parked for it,
+/// because others are the cause.
+pub fn wait_ms(cause: Cause, tries: Tries<'_>) -> i64 {
+    cause.limits().wait_ms(tries.before.of(cause), tries.jitter)
 }
 
 /// Returns how long a tenant waits until its org is tried again, after `before` failures in a row.
@@ -257,8 +171,8 @@ pub fn org_wait_ms(disposition: Disposition, before: u32, jitter: u64) -> i64 {
     limits.wait_ms(before, jitter)
 }
 
-/// Returns the fields of a refused write to leave out so that the others can be written, or `None` if the
-/// whole write stops.
+/// Returns the fields of a refused write to leave out so that the others can be written; none if the whole write
+/// stops.
 ///
 /// `named` are the fields that the refusal names. Each such attempt leaves out at least one field more, so
 /// their number is limited. The external id cannot be left out.
@@ -268,23 +182,35 @@ pub fn withheld(
     named: &[String],
     external_id: &FieldName,
     before: &Attempts,
-) -> Option<Vec<FieldName>> {
+) -> Vec<FieldName> {
+    let left_out = withheld_lookups(sent, named, external_id);
+    let something_remains = match action {
+        WriteAction::Create => true,
+        WriteAction::Update => left_out.len() < sent.len(),
+        WriteAction::Delete => false,
+    };
+    match something_remains && before.of(Cause::Refused) < ATTEMPTS_MAX {
+        true => left_out,
+        false => Vec::new(),
+    }
+}
+
+/// Returns the lookups of a refused write to leave out because their parents do not come, even if nothing else is
+/// left to write; none if the refusal names none of them, or the external id.
+pub fn withheld_lookups(
+    sent: &Payload,
+    named: &[String],
+    external_id: &FieldName,
+) -> Vec<FieldName> {
     let is_named = |field: &FieldName| {
         let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
         named.iter().any(names)
     };
-    let (named, others): (Vec<&FieldName>, Vec<&FieldName>) =
-        sent.keys().partition(|field| is_named(field));
-    let something_remains = match action {
-        WriteAction::Create => true,
-        WriteAction::Update => !others.is_empty(),
-        WriteAction::Delete => false,
-    };
-    let goes_on = something_remains
-        && before.of(Cause::Refused) < ATTEMPTS_MAX
-        && !named.is_empty()
-        && !is_named(external_id);
-    goes_on.then(|| named.into_iter().cloned().collect())
+    if is_named(external_id) {
+        return Vec::new();
+    }
+    let fields = sent.keys();
+    fields.filter(|field| is_named(field)).cloned().collect()
 }
 
 impl Disposition {
@@ -314,53 +240,54 @@ mod tests {
         Disposition::Park,
     ];
 
-    fn after(obstacle: Obstacle, cause: Cause, count: u32) -> NextStep {
-        let before = Attempts::default().with(cause, count);
-        let tries = Tries {
-            before: &before,
-            jitter: 7,
-        };
-        decide(obstacle, tries)
+    fn tries(before: &Attempts) -> Tries<'_> {
+        Tries { before, jitter: 7 }
+    }
+
+    fn after(cause: Cause, failed_on: Cause, count: u32) -> NextStep {
+        decide(cause, tries(&Attempts::default().with(failed_on, count)))
     }
 
     #[test]
     fn only_what_concerns_the_tenant_waits_without_limit() {
+        let spent = [Cause::Refused, Cause::Changed, Cause::Parent]
+            .into_iter()
+            .fold(Attempts::default(), |all, cause| all.with(cause, u32::MAX));
         for disposition in EVERY_DISPOSITION {
-            let refused = Obstacle::WriteRefused(disposition);
-            let cause = refused.cause().unwrap_or(Cause::Refused);
-            let parks = after(refused, cause, u32::MAX) == NextStep::Park;
-            assert_ne!(parks, disposition.concerns_tenant(), "{disposition:?}");
-            assert_ne!(refused.cause().is_some(), disposition.concerns_tenant());
+            let step = decide_refusal(disposition, tries(&spent), 77);
+            let waits = NextStep::Wait {
+                delay_ms: 77,
+                cause: None,
+            };
+            let expected = match disposition.concerns_tenant() {
+                true => waits,
+                false => NextStep::Park,
+            };
+            assert_eq!(step, expected, "{disposition:?}");
         }
     }
 
     #[test]
     fn attempts_of_another_cause_do_not_count() {
-        let missing = Obstacle::MissingParent;
-        let last = PARENT_WAITS_MAX - 1;
-        assert_ne!(after(missing, Cause::RowBusy, u32::MAX), NextStep::Park);
-        assert_ne!(after(missing, Cause::Parent, last - 1), NextStep::Park);
-        assert_eq!(after(missing, Cause::Parent, last), NextStep::Park);
+        let last = PARENT_ATTEMPTS_MAX - 1;
+        let parent = Cause::Parent;
+        assert_ne!(after(parent, Cause::RowBusy, u32::MAX), NextStep::Park);
+        assert_ne!(after(parent, parent, last - 1), NextStep::Park);
+        assert_eq!(after(parent, parent, last), NextStep::Park);
     }
 
     #[test]
     fn changed_or_doubtful_record_is_refreshed_at_once_then_later() {
-        for (obstacle, cause) in [
-            (
-                Obstacle::WriteRefused(Disposition::RefreshRecord),
-                Cause::Changed,
-            ),
-            (Obstacle::OutcomeUnknown, Cause::Unknown),
-        ] {
+        for cause in [Cause::Changed, Cause::Unknown] {
             assert_eq!(
-                after(obstacle, cause, 0),
+                after(cause, cause, 0),
                 NextStep::Refresh { delay_ms: 0, cause }
             );
-            let later = after(obstacle, cause, 1);
+            let later = after(cause, cause, 1);
             assert!(
                 matches!(later, NextStep::Refresh { delay_ms, .. } if delay_ms >= BACKOFF_MS_MIN)
             );
-            assert_eq!(after(obstacle, cause, ATTEMPTS_MAX - 1), NextStep::Park);
+            assert_eq!(after(cause, cause, ATTEMPTS_MAX - 1), NextStep::Park);
         }
     }
 
@@ -388,18 +315,13 @@ mod tests {
                 Update,
                 &["Name", "Rating"][..],
                 &["rating"][..],
-                Some(&["Rating"][..]),
+                &["Rating"][..],
             ),
-            (Update, &["Rating"], &["Rating"], None),
-            (Update, &["Name", "Rating"], &[], None),
-            (Update, &["Key__c", "Name"], &["Key__c"], None),
-            (
-                Create,
-                &["Key__c", "Rating"],
-                &["Rating"],
-                Some(&["Rating"]),
-            ),
-            (Delete, &[], &["Rating"], None),
+            (Update, &["Rating"], &["Rating"], &[]),
+            (Update, &["Name", "Rating"], &[], &[]),
+            (Update, &["Key__c", "Name"], &["Key__c"], &[]),
+            (Create, &["Key__c", "Rating"], &["Rating"], &["Rating"]),
+            (Delete, &[], &["Rating"], &[]),
         ] {
             let payload: Payload = sent.iter().map(|name| (field(name), Value::Null)).collect();
             let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
@@ -407,10 +329,9 @@ mod tests {
                 let before = Attempts::default().with(Cause::Refused, count);
                 withheld(action, &payload, &named, &field("Key__c"), &before)
             };
-            let expected =
-                left_out.map(|names| names.iter().map(|name| field(name)).collect::<Vec<_>>());
+            let expected: Vec<FieldName> = left_out.iter().map(|name| field(name)).collect();
             assert_eq!(asked(0), expected, "{action:?} {sent:?} {named:?}");
-            assert_eq!(asked(ATTEMPTS_MAX), None, "it ends");
+            assert_eq!(asked(ATTEMPTS_MAX), [], "it ends");
         }
     }
 }

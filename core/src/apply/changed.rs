@@ -71,7 +71,7 @@ impl LastModified {
 
 /// Returns the outcome of a write that is not made because its record has changed: it is read and planned again.
 pub(super) fn not_made() -> WriteOutcome {
-    WriteOutcome::Refused(Refusal {
+    WriteOutcome::NotSent(Refusal {
         code: "CHANGED_SINCE_SEEN".to_owned(),
         message: "the record was changed in Salesforce since it was last seen".to_owned(),
         fields: Vec::new(),
@@ -83,9 +83,10 @@ pub(super) fn not_made() -> WriteOutcome {
 pub(super) fn unread(error: &SalesforceError) -> WriteOutcome {
     let disposition = match error.disposition {
         concerns_tenant if concerns_tenant.concerns_tenant() => concerns_tenant,
-        _ => Disposition::RetryLater,
+        // Whatever the read failed on, the record is read before it is planned again.
+        _ => Disposition::RefreshRecord,
     };
-    WriteOutcome::Refused(Refusal {
+    WriteOutcome::NotSent(Refusal {
         code: error.code.clone(),
         message: error.message.clone(),
         fields: Vec::new(),

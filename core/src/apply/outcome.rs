@@ -1,8 +1,10 @@
-//! Decides what the outcome of a write means for its record.
+//! Asks the policy what the outcome of a write means for its record.
 
 use crate::model::ids::FieldName;
-use crate::model::intent::WriteAction;
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide, withheld};
+use crate::model::intent::{Intent, WriteAction};
+use crate::planner::policy::{
+    BACKOFF_MS_MIN, Cause, NextStep, Tries, decide, decide_refusal, withheld, withheld_lookups,
+};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome};
 use crate::ports::record::MISSING_PARENT;
 use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome};
@@ -29,89 +31,63 @@ pub(super) fn settled(
             salesforce_id,
             found: tried.intent.action == WriteAction::Create && created == Some(false),
         },
-        WriteOutcome::Unknown { disposition, .. } if disposition.concerns_tenant() => {
-            SettledOutcome::Unknown {
-                delay_ms: org_wait_ms,
-                cause: None,
-            }
-        }
-        WriteOutcome::Unknown { .. } => match decide(Obstacle::OutcomeUnknown, tries) {
-            NextStep::Wait { delay_ms, cause } => SettledOutcome::Unknown { delay_ms, cause },
-            NextStep::Refresh { delay_ms, cause } => SettledOutcome::Unknown {
-                delay_ms,
-                cause: Some(cause),
+        WriteOutcome::Unknown { disposition, .. } => SettledOutcome::Unknown {
+            next: match disposition.concerns_tenant() {
+                true => decide_refusal(disposition, tries, org_wait_ms),
+                false => decide(Cause::Unknown, tries),
             },
-            NextStep::Park => SettledOutcome::Lost,
         },
-        WriteOutcome::Refused(refusal) if refusal.disposition.concerns_tenant() => {
-            SettledOutcome::RetryLater {
-                refusal,
-                delay_ms: org_wait_ms,
-                cause: None,
-            }
+        WriteOutcome::NotSent(refusal) => SettledOutcome::Refused {
+            next: match refusal.disposition {
+                // Our own time was up: the record is not the cause.
+                Disposition::RetryLater => NextStep::Wait {
+                    delay_ms: BACKOFF_MS_MIN,
+                    cause: None,
+                },
+                other => decide_refusal(other, tries, org_wait_ms),
+            },
+            refusal,
+            sent: false,
+            withheld: Vec::new(),
+        },
+        WriteOutcome::Refused(refusal) => {
+            refused(refusal, tried, external_id, (tries, org_wait_ms))
         }
-        WriteOutcome::Refused(refusal) => refused(refusal, tried, external_id, tries),
     }
 }
 
 fn refused(
-    refusal: Refusal,
+    mut refusal: Refusal,
     tried: &IntendedWrite,
     external_id: &FieldName,
-    tries: Tries<'_>,
+    (tries, org_wait_ms): (Tries<'_>, i64),
 ) -> SettledOutcome {
     let disposition = refusal.disposition;
-    if disposition == Disposition::Park
-        && let Some(fields) = withheld(
-            tried.intent.action,
-            &tried.intent.fields,
-            &refusal.fields,
-            external_id,
-            tries.before,
-        )
-    {
-        return SettledOutcome::Withhold { refusal, fields };
-    }
-    match decide(Obstacle::WriteRefused(disposition), tries) {
-        NextStep::Wait { delay_ms, cause } => SettledOutcome::RetryLater {
-            refusal,
-            delay_ms,
-            cause,
-        },
-        NextStep::Refresh { delay_ms, cause } => SettledOutcome::Refresh {
-            refusal,
-            delay_ms,
-            cause,
-        },
-        NextStep::Park if disposition == Disposition::WaitForParent => {
-            without_lookups(refusal, tried, external_id)
+    let mut next = decide_refusal(disposition, tries, org_wait_ms);
+    let Intent { action, fields, .. } = &tried.intent;
+    let withheld = match (next, disposition) {
+        (NextStep::Park, Disposition::Park) => {
+            withheld(*action, fields, &refusal.fields, external_id, tries.before)
         }
-        NextStep::Park => SettledOutcome::Park { refusal },
-    }
-}
-
-/// Returns the outcome of a write whose parent does not come: the lookups that point to it are withheld, if the
-/// refusal names them, even if nothing else is left to write.
-fn without_lookups(
-    refusal: Refusal,
-    tried: &IntendedWrite,
-    external_id: &FieldName,
-) -> SettledOutcome {
-    let is_named = |field: &FieldName| {
-        let names = |name: &String| name.eq_ignore_ascii_case(field.as_str());
-        refusal.fields.iter().any(names)
+        (NextStep::Park, Disposition::WaitForParent) => {
+            withheld_lookups(fields, &refusal.fields, external_id)
+        }
+        (_, _) => Vec::new(),
     };
-    let sent = tried.intent.fields.keys();
-    let fields: Vec<FieldName> = sent.filter(|field| is_named(field)).cloned().collect();
-    if fields.is_empty() || fields.contains(external_id) {
-        return SettledOutcome::Park { refusal };
+    if !withheld.is_empty() {
+        if disposition == Disposition::WaitForParent {
+            MISSING_PARENT.clone_into(&mut refusal.code);
+        }
+        next = NextStep::Wait {
+            delay_ms: 0,
+            cause: Some(Cause::Refused),
+        };
     }
-    SettledOutcome::Withhold {
-        refusal: Refusal {
-            code: MISSING_PARENT.to_owned(),
-            ..refusal
-        },
-        fields,
+    SettledOutcome::Refused {
+        refusal,
+        sent: true,
+        withheld,
+        next,
     }
 }
 
@@ -123,14 +99,18 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
-    use crate::model::intent::{Intent, IntentState};
+    use crate::model::intent::IntentState;
     use crate::model::value::Value;
-    use crate::planner::policy::{ATTEMPTS_MAX, Attempts, Cause};
+    use crate::planner::policy::{ATTEMPTS_MAX, Attempts};
     use crate::planner::route::Routable;
     use crate::ports::record::LeasedTask;
 
     /// How long the tenant waits for its org.
     const ORG_WAIT_MS: i64 = 77;
+    const ORG_WAITS: NextStep = NextStep::Wait {
+        delay_ms: ORG_WAIT_MS,
+        cause: None,
+    };
 
     fn field(name: &str) -> FieldName {
         FieldName::parse(name).unwrap()
@@ -202,9 +182,15 @@ mod tests {
         )
     }
 
-    fn outcome_of(disposition: Disposition, attempt: u32) -> SettledOutcome {
+    fn next_of(disposition: Disposition, attempt: u32) -> NextStep {
         let sent = (WriteAction::Update, ["Name"].as_slice());
-        outcome(sent, refusal(disposition, &[]), attempt)
+        match outcome(sent, refusal(disposition, &[]), attempt) {
+            SettledOutcome::Refused { next, sent, .. } => {
+                assert!(sent);
+                next
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -234,8 +220,10 @@ mod tests {
             let refused = |attempt| {
                 let refusal = refusal(Disposition::Park, named);
                 match outcome((action, sent), refusal, attempt) {
-                    SettledOutcome::Withhold { fields, .. } => fields,
-                    SettledOutcome::Park { .. } => Vec::new(),
+                    SettledOutcome::Refused { withheld, next, .. } => {
+                        assert_eq!(next == NextStep::Park, withheld.is_empty());
+                        withheld
+                    }
                     other => panic!("{other:?}"),
                 }
             };
@@ -247,10 +235,12 @@ mod tests {
 
     #[test]
     fn transient_refusals_retry_permanent_ones_park() {
-        use SettledOutcome::{Park, RetryLater};
         for disposition in [Disposition::RetryLater, Disposition::WaitForParent] {
-            assert!(matches!(outcome_of(disposition, 0), RetryLater { .. }));
-            assert!(matches!(outcome_of(disposition, 1_000), Park { .. }));
+            assert!(matches!(
+                next_of(disposition, 0),
+                NextStep::Wait { cause: Some(_), .. }
+            ));
+            assert_eq!(next_of(disposition, 1_000), NextStep::Park);
         }
     }
 
@@ -261,15 +251,7 @@ mod tests {
             Disposition::WaitForOrg,
             Disposition::RefreshSession,
         ] {
-            let waits = outcome_of(disposition, 1_000);
-            assert!(matches!(
-                waits,
-                SettledOutcome::RetryLater {
-                    delay_ms: ORG_WAIT_MS,
-                    cause: None,
-                    ..
-                }
-            ));
+            assert_eq!(next_of(disposition, 1_000), ORG_WAITS);
         }
     }
 
@@ -284,8 +266,10 @@ mod tests {
             settled(outcome, &tried, &field("Key__c"), (0, ORG_WAIT_MS))
         };
         let delay_ms = |count| match unknown(Disposition::RetryLater, count) {
-            SettledOutcome::Unknown { delay_ms, cause } => {
-                assert_eq!(cause, Some(Cause::Unknown));
+            SettledOutcome::Unknown {
+                next: NextStep::Refresh { delay_ms, cause },
+            } => {
+                assert_eq!(cause, Cause::Unknown);
                 delay_ms
             }
             other => panic!("{other:?}"),
@@ -297,12 +281,33 @@ mod tests {
         );
         assert!(delay_ms(1) > 0);
         let last = unknown(Disposition::RetryLater, ATTEMPTS_MAX - 1);
-        assert_eq!(last, SettledOutcome::Lost);
+        let next = NextStep::Park;
+        assert_eq!(last, SettledOutcome::Unknown { next });
         let maintenance = unknown(Disposition::WaitForOrg, 1_000);
-        let waits = SettledOutcome::Unknown {
-            delay_ms: ORG_WAIT_MS,
-            cause: None,
+        assert_eq!(maintenance, SettledOutcome::Unknown { next: ORG_WAITS });
+    }
+
+    #[test]
+    fn write_that_was_not_sent_counts_no_attempt() {
+        let not_sent = |disposition| {
+            let outcome = WriteOutcome::NotSent(refusal(disposition, &["Name"]));
+            let tried = tried(WriteAction::Update, &["Name", "Phone"], 1_000);
+            match settled(outcome, &tried, &field("Key__c"), (0, ORG_WAIT_MS)) {
+                SettledOutcome::Refused {
+                    sent: false, next, ..
+                } => next,
+                other => panic!("{other:?}"),
+            }
         };
-        assert_eq!(maintenance, waits);
+        assert!(matches!(
+            not_sent(Disposition::RetryLater),
+            NextStep::Wait { cause: None, .. }
+        ));
+        assert_eq!(not_sent(Disposition::WaitForOrg), ORG_WAITS);
+        let changed = not_sent(Disposition::RefreshRecord);
+        assert!(
+            matches!(changed, NextStep::Refresh { cause, .. } if cause == Cause::Changed),
+            "{changed:?}"
+        );
     }
 }

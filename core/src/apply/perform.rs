@@ -11,6 +11,7 @@ use crate::job::tenant::mapped_object;
 use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
+use crate::planner::policy::NextStep;
 use crate::planner::route::{Lane, LaneBudget, Routable, route};
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
 use crate::ports::record::LeasedTask;
@@ -175,18 +176,23 @@ async fn send(
 /// Records that the org cannot be used if an outcome shows it, or that it can if all were answered.
 async fn note_availability(job: &Job<'_>, outcomes: &[WriteOutcome], report: &mut ApplyReport) {
     let failure = outcomes.iter().find_map(|outcome| match outcome {
-        WriteOutcome::Refused(refusal) if refusal.disposition.concerns_tenant() => Some((
-            refusal.code.as_str(),
-            refusal.message.as_str(),
-            refusal.disposition,
-        )),
+        WriteOutcome::Refused(refusal) | WriteOutcome::NotSent(refusal)
+            if refusal.disposition.concerns_tenant() =>
+        {
+            Some((
+                refusal.code.as_str(),
+                refusal.message.as_str(),
+                refusal.disposition,
+            ))
+        }
         WriteOutcome::Unknown {
             reason,
             disposition,
         } if disposition.concerns_tenant() => Some(("UNANSWERED", reason.as_str(), *disposition)),
-        WriteOutcome::Applied { .. } | WriteOutcome::Refused(_) | WriteOutcome::Unknown { .. } => {
-            None
-        }
+        WriteOutcome::Applied { .. }
+        | WriteOutcome::Refused(_)
+        | WriteOutcome::NotSent(_)
+        | WriteOutcome::Unknown { .. } => None,
     });
     match failure {
         Some((code, message, disposition)) => {
@@ -241,7 +247,7 @@ fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Ve
         fields: Vec::new(),
         disposition,
     };
-    vec![WriteOutcome::Refused(refusal); chunk.len()]
+    vec![WriteOutcome::NotSent(refusal); chunk.len()]
 }
 
 async fn settle(
@@ -307,22 +313,16 @@ async fn settle_patiently(
 fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
     match outcome {
         SettledOutcome::Applied { .. } => report.applied += 1,
-        SettledOutcome::Unknown { .. } => report.unknown += 1,
-        SettledOutcome::Lost => {
+        SettledOutcome::Unknown { next } => {
             report.unknown += 1;
-            report.parked += 1;
+            report.parked += usize::from(*next == NextStep::Park);
         }
-        SettledOutcome::Park { .. } => {
-            report.refused += 1;
-            report.parked += 1;
-        }
-        SettledOutcome::Refresh { .. } | SettledOutcome::Withhold { .. } => {
-            report.refused += 1;
-            report.requeued += 1;
-        }
-        SettledOutcome::RetryLater { .. } => {
-            report.refused += 1;
-            report.requeued += 1;
+        SettledOutcome::Refused { sent, next, .. } => {
+            report.refused += usize::from(*sent);
+            match next {
+                NextStep::Park => report.parked += 1,
+                NextStep::Wait { .. } | NextStep::Refresh { .. } => report.requeued += 1,
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::model::key::KeyForm;
 use crate::model::observation::{ObservationKind, SalesforceObservation, Version};
 use crate::model::value::Payload;
 use crate::observe::read::{external_id_of, observation, read_by_id, read_matching};
-use crate::planner::policy::{Tries, unreadable_wait};
+use crate::planner::policy::{Cause, Tries, wait_ms};
 use crate::ports::MappedObject;
 use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::salesforce::{Deleted, Disposition, ReadBy, SalesforceError, SalesforceRecord};
@@ -346,8 +346,8 @@ impl Waits<'_> {
             Self::ForOrg { wait_ms } => (*wait_ms, None, "the org cannot be used".to_owned()),
             Self::Unreadable(error) => {
                 let tries = Tries::of(lease.record_id, &lease.attempts);
-                let (delay_ms, cause) = unreadable_wait(tries);
-                (delay_ms, Some(cause), error.to_string())
+                let cause = Cause::Unreadable;
+                (wait_ms(cause, tries), Some(cause), error.to_string())
             }
         };
         LeaseEnd::Later {

@@ -130,11 +130,9 @@ impl SalesforceApplier {
                 salesforce_id,
                 created,
             }) => Ok((salesforce_id, created)),
-            Some(WriteOutcome::Refused(refusal)) => Err(ApplyError::of(
-                refusal.code,
-                refusal.message,
-                refusal.disposition,
-            )),
+            Some(WriteOutcome::Refused(refusal) | WriteOutcome::NotSent(refusal)) => Err(
+                ApplyError::of(refusal.code, refusal.message, refusal.disposition),
+            ),
             Some(WriteOutcome::Unknown { reason, .. }) => Err(ApplyError::of(
                 "UNKNOWN_OUTCOME".to_owned(),
                 reason,

@@ -18,7 +18,7 @@ use crate::model::value::{Payload, Value};
 use crate::planner::facts::{RecordFacts, SideState};
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::freshness::{Freshness, must_be_read};
-use crate::planner::policy::{Cause, NextStep, Obstacle, Tries, UNREADABLE_RECORD, decide};
+use crate::planner::policy::{Cause, NextStep, Tries, UNREADABLE_RECORD, decide, wait_ms};
 use crate::planner::record::{Confirmation, RecordPlan, Rule, SideWrite, plan_record};
 use crate::ports::apply_store::{PlanRules, PlannedPostgres, PlannedRecord, PostgresSettlement};
 use crate::ports::record::{
@@ -76,7 +76,7 @@ impl<'a> ObjectPlanner<'a> {
         plan_record(self.mapping(), &facts)
     }
 
-    /// Plans a record, and returns the evidence of the plan.
+    /// Returns what is known of a record: what its plan is made from.
     fn facts(
         &self,
         observed: &ObservedRecord,
@@ -199,11 +199,8 @@ impl<'a> ObjectPlanner<'a> {
     /// Returns how the lease ends if the record cannot be planned now.
     fn obstacle(&self, lease: &LeasedTask, observed: &ObservedRecord) -> Option<LeaseEnd> {
         if observed.row_locked {
-            return wait(
-                lease,
-                Obstacle::RowLocked,
-                "another transaction has locked the row",
-            );
+            let reason = "another transaction has locked the row";
+            return wait(lease, Cause::RowBusy, reason);
         }
         if lost_too_many_workers(lease) {
             return Some(LeaseEnd::Park(worker_lost()));
@@ -222,7 +219,7 @@ impl<'a> ObjectPlanner<'a> {
                 IntentState::Unknown => Some(refresh_first(lease)),
                 IntentState::Open => {
                     let reason = "a write of the record is under way";
-                    let wait = wait(lease, Obstacle::WriteUnderWay, reason);
+                    let wait = wait(lease, Cause::InFlight, reason);
                     Some(wait.unwrap_or_else(|| refresh_first(lease)))
                 }
                 IntentState::Applied
@@ -236,7 +233,7 @@ impl<'a> ObjectPlanner<'a> {
     /// they usually come soon. After some waits it is written without those lookups.
     fn wait_for_parents(lease: &LeasedTask) -> Option<LeaseEnd> {
         let reason = "the record it points to is not known yet";
-        wait(lease, Obstacle::UnknownLookup, reason)
+        wait(lease, Cause::Lookup, reason)
     }
 
     /// Returns the plan's write to the row, in wire form.
@@ -340,7 +337,7 @@ impl<'a> ObjectPlanner<'a> {
             return Ok(Some(intent));
         }
         let reason = "another record still has its external id in Salesforce";
-        match wait(lease, Obstacle::ValueTaken, reason) {
+        match wait(lease, Cause::ValueTaken, reason) {
             Some(end) => Err(end.awaiting(vec![sent])),
             // Salesforce names the record that has it.
             None => Ok(Some(intent)),
@@ -502,7 +499,7 @@ impl ObjectPlanner<'_> {
             .first()
             .map(|row| row_content(&self.fields, row).values)
             .unwrap_or_default();
-        holds.iter().any(|(field, withheld)| {
+        holds.iter().any(|(field, held)| {
             let planned = expected.get(field);
             let sent = planned.filter(|_| self.was_sent(*field, write));
             if created && planned.is_some() && sent.is_none() {
@@ -510,28 +507,24 @@ impl ObjectPlanner<'_> {
             }
             let wanted = sent.or_else(|| before.get(field));
             match wanted {
-                Some(wanted) => wanted != withheld,
+                Some(wanted) => wanted != held,
                 // A default of a new row is a change; null is not.
-                None => created && !is_blank(withheld),
+                None => created && !is_blank(held),
             }
         })
     }
 }
 
-/// Returns the wait or refresh that follows from an obstacle, or `None` if the record must not wait.
-fn wait(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> Option<LeaseEnd> {
-    match decide(obstacle, Tries::of(lease.record_id, &lease.attempts)) {
-        NextStep::Wait { delay_ms, cause } => Some(LeaseEnd::wait(delay_ms, cause, reason)),
-        NextStep::Refresh { .. } => Some(refresh_first(lease)),
-        NextStep::Park => None,
-    }
+/// Returns the wait that follows from what is in the way, or `None` if the record must not wait any longer.
+fn wait(lease: &LeasedTask, cause: Cause, reason: &str) -> Option<LeaseEnd> {
+    let step = decide(cause, Tries::of(lease.record_id, &lease.attempts));
+    LeaseEnd::after(step, reason)
 }
 
 /// Returns a refresh: at once the first time, later if refreshes do not help.
 fn refresh_first(lease: &LeasedTask) -> LeaseEnd {
     let cause = Cause::Changed;
-    let jitter = Tries::of(lease.record_id, &lease.attempts).jitter;
-    let delay_ms = cause.limits().wait_ms(lease.attempts.of(cause), jitter);
+    let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
     LeaseEnd::refresh(delay_ms, Some(cause), "it is refreshed first")
 }
 
@@ -590,7 +583,7 @@ fn intent_id(record: RecordId, token: FencingToken) -> IntentId {
 /// Returns whether the workers that leased the record ended too often without a result.
 fn lost_too_many_workers(lease: &LeasedTask) -> bool {
     let tries = Tries::of(lease.record_id, &lease.attempts);
-    lease.attempts.of(Cause::Abandoned) > 0 && decide(Obstacle::WorkerLost, tries) == NextStep::Park
+    lease.attempts.of(Cause::Abandoned) > 0 && decide(Cause::Abandoned, tries) == NextStep::Park
 }
 
 fn worker_lost() -> ParkReason {

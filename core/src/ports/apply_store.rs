@@ -15,7 +15,7 @@ use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::mapping::Mapping;
-use crate::planner::policy::Cause;
+use crate::planner::policy::NextStep;
 use crate::planner::record::{RecordPlan, Rule};
 use crate::planner::route::Routable;
 
@@ -244,43 +244,21 @@ pub enum SettledOutcome {
         /// A create found a record that we did not know: what it holds beside our values is not seen yet.
         found: bool,
     },
-    /// It had no effect; try again after the delay.
-    RetryLater {
-        /// The refusal.
+    /// It had no effect.
+    Refused {
+        /// Why.
         refusal: Refusal,
-        /// From now.
-        delay_ms: i64,
-        /// What the attempt failed on, if it counts.
-        cause: Option<Cause>,
+        /// Salesforce refused it; else it was not sent.
+        sent: bool,
+        /// The fields whose values are the cause: the others are written without them. Never the external id.
+        withheld: Vec<FieldName>,
+        /// What follows.
+        next: NextStep,
     },
-    /// It had no effect; refresh the record after the delay, before planning it again.
-    Refresh {
-        /// The refusal.
-        refusal: Refusal,
-        /// From now.
-        delay_ms: i64,
-        /// What the attempt failed on.
-        cause: Cause,
-    },
-    /// It had no effect because of the values of these fields; try again at once without them.
-    Withhold {
-        /// The refusal.
-        refusal: Refusal,
-        /// The fields: never the external id, and never all fields of the write.
-        fields: Vec<FieldName>,
-    },
-    /// It had no effect; stop the record.
-    Park {
-        /// The refusal.
-        refusal: Refusal,
-    },
-    /// The outcome is unknown: the intent becomes unknown, and the record is refreshed after the delay.
+    /// The outcome is unknown: the intent becomes unknown, and the record is read before it is planned again, or
+    /// stops if that happened too often.
     Unknown {
-        /// From now.
-        delay_ms: i64,
-        /// What the attempt failed on, if it counts.
-        cause: Option<Cause>,
+        /// What follows.
+        next: NextStep,
     },
-    /// The outcome is unknown once too often: the intent becomes unknown, and the record stops.
-    Lost,
 }

@@ -8,7 +8,7 @@ use crate::model::ids::{FencingToken, FieldName, Generation, RecordId, Salesforc
 use crate::model::intent::Intent;
 use crate::model::value::Value;
 use crate::planner::identity::KnownRecord;
-use crate::planner::policy::{Attempts, Cause};
+use crate::planner::policy::{Attempts, Cause, NextStep};
 
 /// The right to work on one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +59,17 @@ pub enum LeaseEnd {
 }
 
 impl LeaseEnd {
+    /// Returns what follows from a decision; `None` if the record stops.
+    pub fn after(step: NextStep, reason: &str) -> Option<Self> {
+        match step {
+            NextStep::Wait { delay_ms, cause } => Some(Self::wait(delay_ms, cause, reason)),
+            NextStep::Refresh { delay_ms, cause } => {
+                Some(Self::refresh(delay_ms, Some(cause), reason))
+            }
+            NextStep::Park => None,
+        }
+    }
+
     /// Plans the record again later.
     pub fn wait(delay_ms: i64, cause: Option<Cause>, reason: &str) -> Self {
         Self::Later {
@@ -81,6 +92,15 @@ impl LeaseEnd {
             reason: reason.to_owned(),
             awaits: Vec::new(),
         }
+    }
+
+    /// Returns a wait with a stable code.
+    pub fn coded(mut self, with: &str) -> Self {
+        match &mut self {
+            Self::Later { code, .. } => *code = Some(with.to_owned()),
+            Self::Done { .. } | Self::Park(_) => {}
+        }
+        self
     }
 
     /// Returns a wait that ends early when one of these parents is created: any keys of them.

@@ -205,6 +205,8 @@ pub enum WriteOutcome {
     },
     /// It had no effect.
     Refused(Refusal),
+    /// It was not sent, and so had no effect: the refusal is ours.
+    NotSent(Refusal),
     /// It may have had an effect. Refresh the record before writing again.
     Unknown {
         /// What happened, without values.
@@ -214,7 +216,7 @@ pub enum WriteOutcome {
     },
 }
 
-/// Why Salesforce refused a write. The text may quote record values: it goes to the dead letter,
+/// Why a write was refused. The text may quote record values: it goes to the dead letter,
 /// never to a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -194,7 +194,7 @@ pub(crate) fn applied(outcome: &WriteOutcome) -> SalesforceId {
 pub(crate) fn word(outcome: &WriteOutcome) -> String {
     match outcome {
         WriteOutcome::Applied { .. } => "applied".to_owned(),
-        WriteOutcome::Refused(refusal) => {
+        WriteOutcome::Refused(refusal) | WriteOutcome::NotSent(refusal) => {
             let what: Disposition = refusal.disposition;
             format!("{} {what:?}", refusal.code)
         }

@@ -2,7 +2,7 @@
 //! unknown.
 
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
-use syncline::planner::policy::Cause;
+use syncline::planner::policy::{Cause, NextStep};
 use syncline::ports::apply_store::{SettledOutcome, Settlement};
 use syncline::ports::job_store::WritesSent;
 use syncline::ports::record::{LeaseEnd, ParkReason};
@@ -17,6 +17,15 @@ fn refusal(disposition: Disposition) -> Refusal {
         message: "refused".to_owned(),
         fields: Vec::new(),
         disposition,
+    }
+}
+
+fn refused(disposition: Disposition, next: NextStep) -> SettledOutcome {
+    SettledOutcome::Refused {
+        refusal: refusal(disposition),
+        sent: true,
+        withheld: Vec::new(),
+        next,
     }
 }
 
@@ -132,12 +141,11 @@ async fn transient_refusals_retry_permanent_ones_park() {
         .sql("insert into public.account (external_id) values ('K')")
         .await;
     world.capture().await;
-    let later = SettledOutcome::RetryLater {
-        refusal: refusal(Disposition::RetryLater),
+    let later = NextStep::Wait {
         delay_ms: 60_000,
         cause: Some(Cause::Refused),
     };
-    settle_as(&world, later).await;
+    settle_as(&world, refused(Disposition::RetryLater, later)).await;
     assert!(world.lease().await.is_empty(), "not due yet");
     assert_eq!(
         world
@@ -148,22 +156,18 @@ async fn transient_refusals_retry_permanent_ones_park() {
     world
         .sql("update syncline.sync_task set due_at = syncline.clock()")
         .await;
-    let quota = SettledOutcome::RetryLater {
-        refusal: refusal(Disposition::WaitForQuota),
+    let quota = NextStep::Wait {
         delay_ms: 0,
         cause: None,
     };
-    settle_as(&world, quota).await;
+    settle_as(&world, refused(Disposition::WaitForQuota, quota)).await;
     assert_eq!(
         world
             .ask("select attempts::text from syncline.sync_task")
             .await,
         r#"{"refused": 1}"#
     );
-    let park = SettledOutcome::Park {
-        refusal: refusal(Disposition::Park),
-    };
-    settle_as(&world, park).await;
+    settle_as(&world, refused(Disposition::Park, NextStep::Park)).await;
     assert_eq!(
         world
             .ask("select state || code from syncline.sync_task")
@@ -209,8 +213,10 @@ async fn unknown_write_is_refreshed_and_not_repeated() {
     world.sql("update public.account set name = 'two'").await;
     world.capture().await;
     let unknown = SettledOutcome::Unknown {
-        delay_ms: 0,
-        cause: Some(Cause::Unknown),
+        next: NextStep::Refresh {
+            delay_ms: 0,
+            cause: Cause::Unknown,
+        },
     };
     settle_as(&world, unknown).await;
     let leases = world.lease().await;

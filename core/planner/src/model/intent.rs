@@ -56,7 +56,7 @@ pub enum IntentState {
     Applied,
     /// Confirmed, and every field echoed or read back.
     Confirmed,
-    /// Refused by Salesforce: it had no effect.
+    /// It had no effect: Salesforce refused it, or it was not sent.
     Refused,
     /// The outcome is unknown: the record must be refreshed before it is written again.
     Unknown,

@@ -52,19 +52,19 @@ pub struct Limits {
     pub attempts_max: Option<u32>,
 }
 
-/// Failures after which a record is parked: with the waits between them, after 45 minutes at most.
+/// Failures after which a record is parked: with the waits between them, after 47 minutes at most.
 pub const ATTEMPTS_MAX: u32 = 12;
 
-/// Waits for a missing parent after which a record is parked.
-pub const PARENT_WAITS_MAX: u32 = 10;
+/// Attempts without a missing parent after which a record is parked.
+pub const PARENT_ATTEMPTS_MAX: u32 = 10;
 
-/// Waits for another row to release a unique value, after which the value's field is parked.
-pub const VALUE_WAITS_MAX: u32 = 4;
+/// Attempts while another row has a unique value, after which the value's field is parked.
+pub const VALUE_ATTEMPTS_MAX: u32 = 4;
 
-/// Waits for the parent of a new row, after which the row is written without that lookup.
-pub const LOOKUP_WAITS_MAX: u32 = 4;
+/// Attempts without the parent of a new row, after which the row is written without that lookup.
+pub const LOOKUP_ATTEMPTS_MAX: u32 = 4;
 
-/// Shortest wait between two attempts.
+/// Shortest wait between two attempts, unless the cause has its own.
 pub const BACKOFF_MS_MIN: i64 = 1_000;
 
 /// Longest wait: the longest delay that one SQS message may have (SQS quotas, "DelaySeconds").
@@ -106,9 +106,9 @@ impl Cause {
             Self::Refused | Self::Timeout => limits(ATTEMPTS_MAX),
             // A read shows what is there; only a record that fails again has to wait for it.
             Self::Unknown | Self::Changed | Self::Abandoned => at_once_first,
-            Self::Parent | Self::Referenced => limits(PARENT_WAITS_MAX),
-            Self::Lookup => limits(LOOKUP_WAITS_MAX),
-            Self::ValueTaken => limits(VALUE_WAITS_MAX),
+            Self::Parent | Self::Referenced => limits(PARENT_ATTEMPTS_MAX),
+            Self::Lookup => limits(LOOKUP_ATTEMPTS_MAX),
+            Self::ValueTaken => limits(VALUE_ATTEMPTS_MAX),
             Self::KeyTaken => Limits {
                 wait_ms_min: ROW_BUSY_MS_MIN,
                 ..limits(ATTEMPTS_MAX)

@@ -13,7 +13,7 @@ use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::planner::identity::KnownRecord;
-use crate::planner::policy::{Attempts, Cause, LOOKUP_WAITS_MAX};
+use crate::planner::policy::{Attempts, Cause, LOOKUP_ATTEMPTS_MAX};
 use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
@@ -370,7 +370,7 @@ fn unknown_parent_withholds_its_lookup_alone() {
     }
     let last = LeasedTask {
         needs_refresh: true,
-        attempts: Attempts::default().with(Cause::Lookup, LOOKUP_WAITS_MAX),
+        attempts: Attempts::default().with(Cause::Lookup, LOOKUP_ATTEMPTS_MAX),
         ..lease()
     };
     let mapped = mapped();

@@ -169,7 +169,9 @@ mod tests {
     fn word(outcome: &WriteOutcome) -> String {
         match outcome {
             WriteOutcome::Applied { created, .. } => format!("applied {created:?}"),
-            WriteOutcome::Refused(refusal) => format!("refused {}", refusal.code),
+            WriteOutcome::Refused(refusal) | WriteOutcome::NotSent(refusal) => {
+                format!("refused {}", refusal.code)
+            }
             WriteOutcome::Unknown { .. } => "unknown".to_owned(),
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::model::canonical;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RecordId};
 use crate::model::value::Payload;
-use crate::planner::policy::{Tries, children_wait};
+use crate::planner::policy::{Cause, Tries, wait_ms};
 use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{MappedObject, MappedTable, StoreError};
 use crate::store::mapped_table::read::RowError;
@@ -181,20 +181,14 @@ fn child(reference: &Reference, row: ReferencingRow) -> Option<Child> {
 }
 
 fn waits_for_children(lease: &LeasedTask, blocking: &[Child]) -> LeaseEnd {
-    let (delay_ms, cause) = children_wait(Tries::of(lease.record_id, &lease.attempts));
-    LeaseEnd::Later {
-        delay_ms,
-        cause: Some(cause),
-        needs_refresh: false,
-        code: Some(WAITS_FOR_CHILDREN.to_owned()),
-        reason: "rows of other records reference its row; they are repointed or deleted first"
-            .to_owned(),
-        awaits: blocking
-            .iter()
-            .take(AWAITED_MAX)
-            .map(|child| child.external_id.clone())
-            .collect(),
-    }
+    // Those records are the cause, so it is never parked for it; each of them wakes it.
+    let cause = Cause::Referenced;
+    let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
+    let reason = "rows of other records reference its row; they are repointed or deleted first";
+    let awaited = blocking.iter().take(AWAITED_MAX);
+    LeaseEnd::wait(delay_ms, Some(cause), reason)
+        .coded(WAITS_FOR_CHILDREN)
+        .awaiting(awaited.map(|child| child.external_id.clone()).collect())
 }
 
 /// What a batch did to rows of other records.

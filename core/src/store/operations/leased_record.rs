@@ -8,7 +8,7 @@ use crate::model::SourceSystem;
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
-use crate::planner::policy::{Cause, Obstacle};
+use crate::planner::policy::Cause;
 use crate::planner::record::SideWrite;
 use crate::ports::apply_store::{PlannedPostgres, PlannedRecord};
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason};
@@ -166,7 +166,7 @@ impl LeasedRecord {
         self.children = Children::default();
         self.plan = if found.being_renamed.contains(&record_id) {
             let reason = "its row was renamed a moment ago";
-            Err(shortly(&self.lease, Obstacle::RowContended, reason))
+            Err(shortly(&self.lease, reason))
         } else if observed.known.key_conflict && observed.rows.is_empty() {
             Err(LeaseEnd::Park(key_conflict(observed)))
         } else {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::ids::{ColumnName, FieldName, RecordId};
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::{Cause, NextStep, Tries, decide};
 use crate::ports::apply_store::PlannedBatch;
 use crate::ports::record::{LeaseEnd, LeasedTask};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
@@ -339,7 +339,7 @@ impl Writing<'_> {
             | RefusalKind::StillReferenced => true,
             RefusalKind::ValueTaken => {
                 let tries = Tries::of(lease.record_id, &lease.attempts);
-                decide(Obstacle::ValueTaken, tries) != NextStep::Park
+                decide(Cause::ValueTaken, tries) != NextStep::Park
             }
             RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
                 false

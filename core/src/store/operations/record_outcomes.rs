@@ -14,7 +14,7 @@ use crate::model::value::Payload;
 use crate::planner::facts::{BySide, RecordFacts};
 use crate::planner::observation::base_after_delete;
 use crate::planner::policy::freshness::may_run_over;
-use crate::planner::policy::{Tries, withheld_lookup_wait};
+use crate::planner::policy::{Cause, Tries, wait_ms};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
 use crate::ports::apply_store::{
@@ -233,16 +233,12 @@ pub(super) fn withheld_end(
     if awaits.is_empty() || withheld.iter().any(|one| one.code != MISSING_PARENT) {
         return Some(LeaseEnd::Park(reason));
     }
-    let (delay_ms, cause) = withheld_lookup_wait(Tries::of(lease.record_id, &lease.attempts));
-    Some(LeaseEnd::Later {
-        delay_ms,
-        cause: Some(cause),
-        needs_refresh: false,
-        code: Some(reason.code),
-        reason: "a record that it points to is not synchronised; that lookup is withheld"
-            .to_owned(),
-        awaits: awaits.to_vec(),
-    })
+    // Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
+    let cause = Cause::Lookup;
+    let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
+    let waits = "a record that it points to is not synchronised; that lookup is withheld";
+    let end = LeaseEnd::wait(delay_ms, Some(cause), waits);
+    Some(end.coded(&reason.code).awaiting(awaits.to_vec()))
 }
 
 /// Returns why withheld fields are parked: the code and field of the first, and the messages of all.

@@ -1,6 +1,6 @@
 //! How the lease of a record ends whose row Postgres refused.
 
-use crate::planner::policy::{NextStep, Obstacle, Tries, decide};
+use crate::planner::policy::{Cause, Tries, decide, wait_ms};
 use crate::ports::MappedObject;
 use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::store::error::{RefusalKind, RowRefusal};
@@ -13,54 +13,39 @@ pub(super) fn refused_row<'a>(
     parents: impl Iterator<Item = &'a String>,
     refusal: &RowRefusal,
 ) -> LeaseEnd {
-    let (obstacle, reason) = match refusal.kind {
-        RefusalKind::Contended => (Obstacle::RowContended, "another transaction holds a lock"),
+    let parked = park_reason(mapped, refusal);
+    let (cause, reason) = match refusal.kind {
+        RefusalKind::Contended => (Cause::RowBusy, "another transaction holds a lock"),
         RefusalKind::ParentMissing => (
-            Obstacle::MissingParent,
+            Cause::Parent,
             "the row that it references does not exist yet",
         ),
         RefusalKind::StillReferenced => (
-            Obstacle::StillReferenced,
+            Cause::Referenced,
             "rows that are not gone yet point to its row",
         ),
         RefusalKind::ValueTaken => (
-            Obstacle::ValueTaken,
+            Cause::ValueTaken,
             "another row has a value of it that must be unique",
         ),
-        RefusalKind::TimedOut => (
-            Obstacle::StatementTimeout,
-            "the statement for its row took too long",
-        ),
+        RefusalKind::TimedOut => (Cause::Timeout, "the statement for its row took too long"),
         RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
-            (Obstacle::RowRefused, "")
+            return LeaseEnd::Park(parked);
         }
     };
-    let awaits = match obstacle {
-        Obstacle::MissingParent => parents.cloned().collect(),
-        _ => Vec::new(),
-    };
-    wait_or_park(lease, obstacle, reason, park_reason(mapped, refusal)).awaiting(awaits)
+    let end = wait_or_park(lease, cause, reason, parked);
+    match cause {
+        Cause::Parent => end.awaiting(parents.cloned().collect()),
+        _ => end,
+    }
 }
 
-/// Returns a wait because of an obstacle, or the end of the waits.
-fn wait_or_park(
-    lease: &LeasedTask,
-    obstacle: Obstacle,
-    reason: &str,
-    parked: ParkReason,
-) -> LeaseEnd {
-    let (delay_ms, cause) = match decide(obstacle, Tries::of(lease.record_id, &lease.attempts)) {
-        NextStep::Wait { delay_ms, cause } => (delay_ms, cause),
-        NextStep::Refresh { delay_ms, cause } => (delay_ms, Some(cause)),
-        NextStep::Park => return LeaseEnd::Park(parked),
-    };
-    LeaseEnd::Later {
-        delay_ms,
-        cause,
-        needs_refresh: false,
-        code: Some(parked.code),
-        reason: reason.to_owned(),
-        awaits: Vec::new(),
+/// Returns a wait because of what is in the way, or the end of the waits.
+fn wait_or_park(lease: &LeasedTask, cause: Cause, reason: &str, parked: ParkReason) -> LeaseEnd {
+    let step = decide(cause, Tries::of(lease.record_id, &lease.attempts));
+    match LeaseEnd::after(step, reason) {
+        Some(end) => end.coded(&parked.code),
+        None => LeaseEnd::Park(parked),
     }
 }
 
@@ -76,17 +61,14 @@ pub(super) fn key_taken(mapped: &MappedObject, lease: &LeasedTask) -> LeaseEnd {
         ),
     };
     let reason = "a row with its key has appeared meanwhile";
-    wait_or_park(lease, Obstacle::KeyTaken, reason, parked)
+    wait_or_park(lease, Cause::KeyTaken, reason, parked)
 }
 
 /// Returns a wait for another transaction, which ends by itself.
-pub(super) fn shortly(lease: &LeasedTask, obstacle: Obstacle, reason: &str) -> LeaseEnd {
-    let step = decide(obstacle, Tries::of(lease.record_id, &lease.attempts));
-    let (delay_ms, cause) = match step {
-        NextStep::Wait { delay_ms, cause } => (delay_ms, cause),
-        NextStep::Refresh { .. } | NextStep::Park => (0, None),
-    };
-    LeaseEnd::wait(delay_ms, cause, reason)
+pub(super) fn shortly(lease: &LeasedTask, reason: &str) -> LeaseEnd {
+    let cause = Cause::RowBusy;
+    let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
+    LeaseEnd::wait(delay_ms, Some(cause), reason)
 }
 
 /// Returns why a refused row is parked. The message names the constraint or column.

@@ -11,7 +11,7 @@ use crate::model::ids::{FieldName, Generation, IntentId, RecordId, SalesforceId}
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
-use crate::planner::policy::Cause;
+use crate::planner::policy::NextStep;
 use crate::ports::apply_store::{SettledOutcome, Settlement};
 use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::ports::salesforce::{Disposition, Refusal};
@@ -143,12 +143,7 @@ async fn taken_ids(
         .iter()
         .filter_map(|one| match &one.outcome {
             SettledOutcome::Applied { salesforce_id, .. } => Some(salesforce_id.as_str()),
-            SettledOutcome::RetryLater { .. }
-            | SettledOutcome::Refresh { .. }
-            | SettledOutcome::Withhold { .. }
-            | SettledOutcome::Park { .. }
-            | SettledOutcome::Unknown { .. }
-            | SettledOutcome::Lost => None,
+            SettledOutcome::Refused { .. } | SettledOutcome::Unknown { .. } => None,
         })
         .collect();
     let rows: Vec<(String, Uuid)> = tx
@@ -218,46 +213,37 @@ impl Settling<'_> {
                     (end, _) => end,
                 }
             }
-            SettledOutcome::RetryLater {
+            SettledOutcome::Refused {
                 refusal,
-                delay_ms,
-                cause,
+                sent,
+                withheld,
+                next,
             } => {
                 let awaits = match refusal.disposition {
-                    Disposition::WaitForParent => sent_parents(self.mapped, &intent),
-                    Disposition::RetryLater
-                    | Disposition::WaitForQuota
-                    | Disposition::WaitForOrg
-                    | Disposition::RefreshSession
-                    | Disposition::RefreshRecord
-                    | Disposition::Park => Vec::new(),
+                    Disposition::WaitForParent if withheld.is_empty() => {
+                        sent_parents(self.mapped, &intent)
+                    }
+                    _ => Vec::new(),
                 };
-                self.refused(intent, refusal, &[]);
-                later(refusal, (*delay_ms, *cause), false, awaits)
+                self.refused(intent, refusal, withheld);
+                match LeaseEnd::after(*next, &no_effect(refusal, *sent)) {
+                    Some(end) => end.coded(&refusal.code).awaiting(awaits),
+                    None => LeaseEnd::Park(park_reason_of(one, refusal)),
+                }
             }
-            SettledOutcome::Refresh {
-                refusal,
-                delay_ms,
-                cause,
-            } => {
-                self.refused(intent, refusal, &[]);
-                later(refusal, (*delay_ms, Some(*cause)), true, Vec::new())
-            }
-            SettledOutcome::Withhold { refusal, fields } => {
-                self.refused(intent, refusal, fields);
-                later(refusal, (0, Some(Cause::Refused)), false, Vec::new())
-            }
-            SettledOutcome::Park { refusal } => {
-                self.refused(intent, refusal, &[]);
-                LeaseEnd::Park(park_reason_of(one, refusal))
-            }
-            SettledOutcome::Unknown { delay_ms, cause } => {
+            SettledOutcome::Unknown { next } => {
                 self.set_state(intent, IntentState::Unknown);
-                LeaseEnd::refresh(*delay_ms, *cause, "the outcome of its write is unknown")
-            }
-            SettledOutcome::Lost => {
-                self.set_state(intent, IntentState::Unknown);
-                LeaseEnd::Park(unknown_outcome())
+                let reason = "the outcome of its write is unknown";
+                match *next {
+                    // It is read first, however long it waits.
+                    NextStep::Wait { delay_ms, cause } => {
+                        LeaseEnd::refresh(delay_ms, cause, reason)
+                    }
+                    NextStep::Refresh { delay_ms, cause } => {
+                        LeaseEnd::refresh(delay_ms, Some(cause), reason)
+                    }
+                    NextStep::Park => LeaseEnd::Park(unknown_outcome()),
+                }
             }
         };
         self.note(one);
@@ -339,11 +325,11 @@ impl Settling<'_> {
     fn note(&mut self, one: &Settlement) {
         let status = match &one.outcome {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
-            SettledOutcome::RetryLater { refusal, .. }
-            | SettledOutcome::Refresh { refusal, .. }
-            | SettledOutcome::Withhold { refusal, .. }
-            | SettledOutcome::Park { refusal } => format!("refused: {}", refusal.code),
-            SettledOutcome::Unknown { .. } | SettledOutcome::Lost => "unknown".to_owned(),
+            SettledOutcome::Refused { refusal, sent, .. } => match sent {
+                true => format!("refused: {}", refusal.code),
+                false => format!("not sent: {}", refusal.code),
+            },
+            SettledOutcome::Unknown { .. } => "unknown".to_owned(),
         };
         self.writes.journal.push(JournalLine {
             tenant: self.mapped.tenant.to_string(),
@@ -380,19 +366,10 @@ fn given_up(known: &KnownRecord, intent: &Intent, field: &FieldName) -> Option<S
     }
 }
 
-fn later(
-    refusal: &Refusal,
-    (delay_ms, cause): (i64, Option<Cause>),
-    needs_refresh: bool,
-    awaits: Vec<String>,
-) -> LeaseEnd {
-    LeaseEnd::Later {
-        delay_ms,
-        cause,
-        needs_refresh,
-        code: Some(refusal.code.clone()),
-        reason: format!("Salesforce refused the write ({})", refusal.code),
-        awaits,
+fn no_effect(refusal: &Refusal, sent: bool) -> String {
+    match sent {
+        true => format!("Salesforce refused the write ({})", refusal.code),
+        false => format!("the write was not sent ({})", refusal.code),
     }
 }
 
