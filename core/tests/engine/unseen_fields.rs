@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::mapping::with_line;
 use crate::stage::Stage;
 
 /// An account that was just created in Salesforce, without a phone. Its event has not come.
@@ -74,4 +75,32 @@ async fn many_edits_before_the_event_need_one_read() {
     apply_until_quiet(&stage).await;
     stage.drain().await;
     stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn policies_decide_about_fields_that_a_create_left_out() {
+    for (policy, kept, conflicts) in [
+        ("salesforce_wins", "1", 0),
+        ("postgres_wins", "2", 0),
+        ("manual_review", "1", 1),
+    ] {
+        let stage = Stage::with_mapping(&with_line(&format!("conflicts = \"{policy}\""))).await;
+        stage
+            .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+            .await;
+        stage.drain().await;
+        let id = stage.org.id_of("Account", "a-1").unwrap();
+        stage.org.update(&id, json!({"Phone": "1"}));
+        stage.sql("update account set phone = '2'").await;
+        stage.drain().await;
+        let there = stage.org.value(&id, "Phone");
+        assert_eq!(there.as_deref(), Some(kept), "{policy}");
+        let open = stage.conflicts().await;
+        assert_eq!(open.len(), conflicts, "{policy}: {open:?}");
+        if conflicts == 0 {
+            stage.assert_equal().await;
+        } else {
+            assert_eq!(open[0]["base_value"], json!(null));
+        }
+    }
 }

@@ -28,13 +28,13 @@ pub struct Settled {
 ///
 /// `answered` is the id of the written record. A field whose echo arrived before the response is in the remote
 /// state already, perhaps with a later edit, and is left alone; so is a record that was seen as deleted before
-/// the response, or as undeleted after our delete. `parents` must contain the parents that the intent's references
-/// name.
+/// the response, or as undeleted after our delete. `found`: the create found a record that was not known. `parents`
+/// must contain the parents that the intent's references name.
 pub fn settle_applied(
     link: &SyncLink,
     sync: &ObjectSync,
     intent: &Intent,
-    answered: &SalesforceId,
+    (answered, found): (&SalesforceId, bool),
     parents: &BTreeMap<SalesforceId, String>,
 ) -> Settled {
     match intent.action {
@@ -56,7 +56,14 @@ pub fn settle_applied(
             state: IntentState::Confirmed,
         },
         WriteAction::Create | WriteAction::Update => {
-            settle_write(link, sync, intent, answered, parents)
+            let mut settled = settle_write(link, sync, intent, answered, parents);
+            if intent.action == WriteAction::Create && !found {
+                // A create sends no nulls: what the new record holds there was put in by Salesforce.
+                for field in sync.fields.keys() {
+                    settled.base.entry(field.clone()).or_insert(Value::Null);
+                }
+            }
+            settled
         }
     }
 }

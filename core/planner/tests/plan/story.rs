@@ -83,7 +83,13 @@ impl Story {
         let intent = &self.intents[place];
         let action = intent.action;
         let answered = id(ACCOUNT);
-        let settled = settle_applied(&self.link, &policy(""), intent, &answered, &self.parents);
+        let settled = settle_applied(
+            &self.link,
+            &policy(""),
+            intent,
+            (&answered, false),
+            &self.parents,
+        );
         if action == WriteAction::Create {
             self.link.salesforce_id = Some(answered);
         }

@@ -203,7 +203,7 @@ impl Settling<'_> {
             } => {
                 let is_all = one.withheld.is_empty() && generation == Some(one.lease.generation);
                 match (
-                    self.applied(intent, salesforce_id, is_all),
+                    self.applied(intent, (salesforce_id, *found), is_all),
                     withheld_end(&one.lease, &one.withheld, &one.awaits),
                 ) {
                     (LeaseEnd::Done { .. }, _) if *found => {
@@ -250,8 +250,14 @@ impl Settling<'_> {
         self.writes.ends.push((one.lease.clone(), end));
     }
 
-    /// Settles a confirmed write. `is_all`: no other work of the record is left.
-    fn applied(&mut self, intent: Intent, salesforce_id: &SalesforceId, is_all: bool) -> LeaseEnd {
+    /// Settles a confirmed write. `found`: a create found a record that was not known; `is_all`: no other work of
+    /// the record is left.
+    fn applied(
+        &mut self,
+        intent: Intent,
+        (salesforce_id, found): (&SalesforceId, bool),
+        is_all: bool,
+    ) -> LeaseEnd {
         let record_id = intent.record_id;
         let holder = self.taken.insert(salesforce_id.clone(), record_id);
         if let Some(holder) = holder.filter(|holder| *holder != record_id) {
@@ -272,7 +278,7 @@ impl Settling<'_> {
             &known.link,
             &self.mapped.sync,
             &intent,
-            salesforce_id,
+            (salesforce_id, found),
             &self.parents,
         );
         let field = &self.mapped.sync.external_id.field;
