@@ -13,7 +13,7 @@ use crate::model::error::SfError;
 use crate::model::event_file::{ManagedEntry, RelayEntry, RelayState};
 use crate::model::id::RecordId;
 use crate::model::lifecycle::Conversion;
-use crate::model::org_file::FieldEntry;
+use crate::model::org_file::{FieldEntry, ValidationEntry};
 use crate::model::schema::ObjectNo;
 use crate::model::table::RowNo;
 use crate::model::transaction::Transaction;
@@ -80,6 +80,10 @@ struct SchemaRequest {
     object: String,
     add_field: Option<FieldEntry>,
     convert_field: Option<FieldEntry>,
+    add_validation_rule: Option<ValidationEntry>,
+    remove_validation_rule: Option<String>,
+    /// Whether the object is selected for change events.
+    change_events: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +131,10 @@ pub(crate) fn answer(org: &mut Org, request: &Request, rest: &str) -> Option<Out
             Ok(json!({}))
         }
         ("POST", "pubsub/refusals") => read(request).and_then(|order| refuse(org, order)),
+        ("DELETE", "pubsub/refusals") => {
+            org.bus.stop_refusing();
+            Ok(json!({}))
+        }
         ("POST", "pubsub/managed") => read(request).and_then(|entry: ManagedEntry| {
             let id = org.add_managed(&entry)?;
             Ok(json!({"id": id.to_string()}))
@@ -241,6 +249,15 @@ fn schema(org: &mut Org, order: &SchemaRequest) -> Outcome {
     if let Some(entry) = &order.convert_field {
         let actor = system(org);
         org.model.convert_field(&actor, no, entry)?;
+    }
+    if let Some(entry) = &order.add_validation_rule {
+        org.model.add_validation_rule(no, entry)?;
+    }
+    if let Some(name) = &order.remove_validation_rule {
+        org.model.remove_validation_rule(no, name)?;
+    }
+    if let Some(selected) = order.change_events {
+        org.model.select_for_events(no, selected);
     }
     Ok(json!({}))
 }

@@ -69,7 +69,10 @@ impl Model {
             "data" => self
                 .schema
                 .numbered()
-                .find(|(_, object)| object.change_events && object.event_name() == event)
+                .find(|(_, object)| {
+                    let has_events = object.change_events && object.is_selected;
+                    has_events && object.event_name() == event
+                })
                 .map(|(no, _)| Topic::One(no))
                 .or_else(|| {
                     channels()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::change::ChangeKind;
 use super::layout::Layout;
 use super::log::Source;
-use super::org_file::{FieldEntry, build_field};
+use super::org_file::{FieldEntry, ValidationEntry, build_field};
 use super::schema::{Field, FieldNo, FieldType, ObjectNo};
 use super::value::Value;
 use super::{Actor, Model};
@@ -16,10 +16,24 @@ use crate::unconfirmed::MERGED_RECORDS_MAX;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SchemaChange {
     object: String,
-    /// Whether it converts the field with that name instead of adding one.
-    converts: bool,
-    field: FieldEntry,
+    change: Alteration,
     at_ms: i64,
+}
+
+/// What an administrator changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Alteration {
+    /// Adds a field.
+    AddField(Box<FieldEntry>),
+    /// Converts the field with that name.
+    ConvertField(Box<FieldEntry>),
+    /// Adds a validation rule, or replaces the one with that name.
+    AddValidationRule(ValidationEntry),
+    /// Removes a validation rule.
+    RemoveValidationRule(String),
+    /// Selects the object for change events, or removes it from the selection.
+    SelectForEvents(bool),
 }
 
 /// What a field conversion does to existing values.
@@ -57,7 +71,7 @@ impl Model {
         object.fields.push(field);
         self.tables[no.0].widen(&self.schema.objects[no.0], place);
         self.new_layout(no);
-        self.note_change(no, entry, false);
+        self.note_change(no, Alteration::AddField(Box::new(entry.clone())));
         Ok(())
     }
 
@@ -102,7 +116,7 @@ impl Model {
         self.schema.objects[no.0].fields[place.0] = field;
         self.tables[no.0].index_field(&self.schema.objects[no.0], place);
         self.new_layout(no);
-        self.note_change(no, entry, true);
+        self.note_change(no, Alteration::ConvertField(Box::new(entry.clone())));
         match loss {
             Loss::Nothing => {}
             Loss::Everything => {
@@ -121,23 +135,66 @@ impl Model {
         Ok(())
     }
 
+    /// Adds a validation rule, or replaces the one with that name. Stored records are not checked.
+    pub(crate) fn add_validation_rule(
+        &mut self,
+        no: ObjectNo,
+        entry: &ValidationEntry,
+    ) -> Result<(), String> {
+        let rule = entry.read(&self.schema, no)?;
+        let rules = &mut self.schema.validation_rules;
+        rules.retain(|known| !known.is_named(no, rule.name()));
+        rules.push(rule);
+        self.note_change(no, Alteration::AddValidationRule(entry.clone()));
+        Ok(())
+    }
+
+    /// Removes a validation rule.
+    pub(crate) fn remove_validation_rule(
+        &mut self,
+        no: ObjectNo,
+        name: &str,
+    ) -> Result<(), String> {
+        let rules = &mut self.schema.validation_rules;
+        let before = rules.len();
+        rules.retain(|known| !known.is_named(no, name));
+        if rules.len() == before {
+            return Err(format!("there is no validation rule {name}"));
+        }
+        self.note_change(no, Alteration::RemoveValidationRule(name.to_owned()));
+        Ok(())
+    }
+
+    /// Selects an object for change events, or removes it from the selection: its changes have no events
+    /// any more.
+    pub(crate) fn select_for_events(&mut self, no: ObjectNo, selected: bool) {
+        self.schema.objects[no.0].is_selected = selected;
+        self.note_change(no, Alteration::SelectForEvents(selected));
+    }
+
     /// Repeats a change in an org without records and subscribers.
     pub(crate) fn repeat(&mut self, change: &SchemaChange) -> Result<(), String> {
         let named = self.schema.find(&change.object);
         let no = named.ok_or_else(|| format!("the org has no object {}", change.object))?;
-        if !change.converts {
-            self.add_field(no, &change.field)?;
-            self.date_change(change.at_ms);
-            return Ok(());
+        match &change.change {
+            Alteration::AddField(field) => self.add_field(no, field)?,
+            Alteration::ConvertField(field) => self.repeat_conversion(no, field)?,
+            Alteration::AddValidationRule(rule) => self.add_validation_rule(no, rule)?,
+            Alteration::RemoveValidationRule(name) => self.remove_validation_rule(no, name)?,
+            Alteration::SelectForEvents(selected) => self.select_for_events(no, *selected),
         }
-        let field = self.built(no, &change.field)?;
+        self.date_change(change.at_ms);
+        Ok(())
+    }
+
+    fn repeat_conversion(&mut self, no: ObjectNo, entry: &FieldEntry) -> Result<(), String> {
+        let field = self.built(no, entry)?;
         let place = self.object(no).find(&field.name);
         let place = place.ok_or_else(|| format!("the org has no field {}", field.name))?;
         self.schema.objects[no.0].fields[place.0] = field;
         self.tables[no.0].index_field(&self.schema.objects[no.0], place);
         self.new_layout(no);
-        self.note_change(no, &change.field, true);
-        self.date_change(change.at_ms);
+        self.note_change(no, Alteration::ConvertField(Box::new(entry.clone())));
         Ok(())
     }
 
@@ -154,11 +211,10 @@ impl Model {
         }
     }
 
-    fn note_change(&mut self, no: ObjectNo, field: &FieldEntry, converts: bool) {
+    fn note_change(&mut self, no: ObjectNo, change: Alteration) {
         self.changes.push(SchemaChange {
             object: self.object(no).name.clone(),
-            converts,
-            field: field.clone(),
+            change,
             at_ms: self.now_ms,
         });
     }

@@ -29,7 +29,7 @@ pub(crate) use field::{FieldEntry, build_field};
 use field::{label_of, ordered_fields};
 use platform::CountryEntry;
 pub(crate) use platform::QueueEntry;
-use rules::ValidationEntry;
+pub(crate) use rules::ValidationEntry;
 
 /// Key prefix of record types.
 const RECORD_TYPE_PREFIX: [u8; 3] = *b"012";
@@ -322,6 +322,7 @@ fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileErr
         key_prefix,
         writable: entry.writable.unwrap_or(true),
         change_events: entry.change_events.unwrap_or(true),
+        is_selected: true,
         system: SystemFields {
             id: at("Id"),
             is_deleted: at("IsDeleted"),

@@ -207,7 +207,7 @@ impl Model {
     /// event is sent.
     fn body_of(&self, touch: &Touch) -> Option<(Body, usize)> {
         let object = self.object(touch.object);
-        if !object.change_events {
+        if !object.change_events || !object.is_selected {
             return None;
         }
         let row = self.table(touch.object).row(touch.row)?;

@@ -262,6 +262,8 @@ pub(crate) struct Object {
     pub(crate) key_prefix: [u8; 3],
     pub(crate) writable: bool,
     pub(crate) change_events: bool,
+    /// An administrator has not removed it from the selection for change events.
+    pub(crate) is_selected: bool,
     pub(crate) fields: Vec<Field>,
     pub(crate) system: SystemFields,
     /// The id of the only record of an object that always has exactly one.

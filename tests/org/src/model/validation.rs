@@ -26,6 +26,7 @@ use super::value::Value;
 #[derive(Clone, Debug)]
 pub(crate) struct ValidationRule {
     object: ObjectNo,
+    name: String,
     wrong_if: Test,
     message: String,
     /// The field that shows the message; `None` for the top of the page.
@@ -97,6 +98,18 @@ enum TermValue {
     Date(i32),
     Datetime(i64),
     Time(i32),
+}
+
+impl ValidationRule {
+    /// Returns the name of the rule.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns whether it is the object's rule with this name.
+    pub(crate) fn is_named(&self, object: ObjectNo, name: &str) -> bool {
+        self.object == object && self.name == name
+    }
 }
 
 impl Model {

@@ -115,6 +115,11 @@ impl Bus {
         self.planned.push(planned);
     }
 
+    /// Drops the refusals that are planned.
+    pub(crate) fn stop_refusing(&mut self) {
+        self.planned.clear();
+    }
+
     /// Returns and removes the refusal planned for this rpc.
     pub(crate) fn take_refusal(&mut self, rpc: &str, mid_stream: bool) -> Option<Refusal> {
         let fits = |planned: &&mut PlannedRefusal| {

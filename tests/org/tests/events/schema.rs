@@ -3,7 +3,7 @@
 use salesforce_org::Position;
 use serde_json::json;
 
-use crate::stage::{Stage, kinds};
+use crate::stage::{Stage, kinds, steps};
 
 const TOPIC: &str = "/data/AccountChangeEvent";
 
@@ -144,4 +144,21 @@ fn multipicklist_conversion_is_a_gap_text_conversion_silent() {
             .unwrap(),
         "x"
     );
+}
+
+#[test]
+fn object_without_selection_has_no_events_and_no_topic() {
+    let mut stage = Stage::new();
+    let id = stage.account("a");
+    let select = |selected: bool| json!({"object": "Account", "change_events": selected});
+    stage.control("schema", &select(false));
+    let since = stage.now();
+    stage.update(&id, json!({"Name": "b"}));
+    stage.insert("Contact", json!({"LastName": "c"}));
+    assert_eq!(steps(&stage.since(&since)), [("Contact", "CREATE")]);
+    assert!(stage.org.get_topic(TOPIC).is_err());
+
+    stage.control("schema", &select(true));
+    stage.update(&id, json!({"Name": "c"}));
+    assert_eq!(kinds(&stage.of_topic(TOPIC, &since)), ["UPDATE"]);
 }

@@ -239,3 +239,38 @@ fn rules_do_not_apply_to_deletes() {
         .request(&Request::new("DELETE", &target).bearer(&f.token));
     assert_eq!(answer.status, 204);
 }
+
+#[test]
+fn rule_is_added_replaced_and_removed_while_the_org_runs() {
+    let mut f = Fixture::new();
+    let id = f.account(json!({"Name": "a"}));
+    let mut order = |change: Json| {
+        let mut order = json!({"object": "Account"});
+        order
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        f.org
+            .request(&Request::new("POST", "/_org/schema").json(&order))
+            .status
+    };
+    let rule = |formula: &str| json!({"add_validation_rule": {"name": "Phone", "formula": formula, "message": PHONE, "field": "Phone"}});
+    assert_eq!(order(rule("FALSE")), 200);
+    assert_eq!(order(rule("ISBLANK(Phone)")), 200);
+    assert_eq!(order(rule("ISBLANK(")), 400);
+    let path = format!("sobjects/Account/{id}");
+    let answer = f.send("PATCH", &path, &json!({"Name": "b"}));
+    assert_eq!(
+        error_of(&answer.to_json()[0]),
+        refusal(PHONE, json!(["Phone"]))
+    );
+
+    let mut remove = |name: &str| {
+        let order = json!({"object": "Account", "remove_validation_rule": name});
+        f.org
+            .request(&Request::new("POST", "/_org/schema").json(&order))
+            .status
+    };
+    assert_eq!((remove("Other"), remove("Phone")), (400, 200));
+    assert_eq!(f.send("PATCH", &path, &json!({"Name": "b"})).status, 204);
+}

@@ -105,6 +105,15 @@ fn control() -> impl Strategy<Value = Step> {
             json!({"object": "Account", "convert_field":
             {"name": "Elevation__c", "type": "string", "length": 20}}),
         ),
+        (
+            "schema",
+            json!({"object": "Contact", "add_validation_rule":
+            {"name": "No_X", "formula": "LastName = 'x'", "message": "No x.", "field": "LastName"}}),
+        ),
+        (
+            "schema",
+            json!({"object": "Contact", "change_events": false}),
+        ),
         ("events/gap", json!({"object": "Account", "next": 2})),
         (
             "events/limits",

@@ -1,21 +1,35 @@
 //! The conditions of an org file: validation rules and ignored writes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{OrgFile, OrgFileError, content};
-use crate::model::schema::Schema;
+use crate::model::schema::{ObjectNo, Schema};
 use crate::model::validation::{Declared, IgnoredWrite, ValidationRule};
 
 /// A validation rule, as declared.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ValidationEntry {
+pub(crate) struct ValidationEntry {
     name: String,
     /// True for an invalid record.
     formula: String,
     message: String,
     /// The field that shows the message; the top of the page by default.
     field: Option<String>,
+}
+
+impl ValidationEntry {
+    /// Reads the rule of an object, or returns what is wrong with it.
+    pub(crate) fn read(&self, schema: &Schema, object: ObjectNo) -> Result<ValidationRule, String> {
+        let declared = Declared {
+            object,
+            name: &self.name,
+            formula: &self.formula,
+            message: &self.message,
+            field: self.field.as_deref(),
+        };
+        ValidationRule::read(schema, &declared)
+    }
 }
 
 impl OrgFile {
@@ -28,13 +42,7 @@ impl OrgFile {
         for entry in &self.objects {
             let object = schema.find(&entry.name);
             for rule in &entry.validation_rules {
-                let declared = object.map(|object| Declared {
-                    object,
-                    formula: &rule.formula,
-                    message: &rule.message,
-                    field: rule.field.as_deref(),
-                });
-                let read = declared.map(|declared| ValidationRule::read(schema, &declared));
+                let read = object.map(|object| rule.read(schema, object));
                 let wrong = |why: String| content(format!("{}.{}: {why}", entry.name, rule.name));
                 rules.extend(read.transpose().map_err(wrong)?);
             }

@@ -22,6 +22,7 @@ const COMPARISONS: [(&str, Comparison); 8] = [
 /// A rule, as declared.
 pub(crate) struct Declared<'a> {
     pub(crate) object: ObjectNo,
+    pub(crate) name: &'a str,
     pub(crate) formula: &'a str,
     pub(crate) message: &'a str,
     pub(crate) field: Option<&'a str>,
@@ -40,6 +41,7 @@ impl ValidationRule {
         });
         Ok(Self {
             object: declared.object,
+            name: declared.name.to_owned(),
             wrong_if,
             message: declared.message.to_owned(),
             field: field.transpose()?,
