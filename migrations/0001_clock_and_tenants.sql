@@ -168,6 +168,8 @@ create table syncline.sync_capture (
     -- Rows from before the triggers, or from while they were broken, are in the outbox.
     rows_enqueued boolean not null default false,
     broken text,
+    -- Why no change events of the object arrive from Salesforce.
+    events_missing text,
     installed_at timestamptz not null default syncline.clock(),
     constraint sync_capture_pkey primary key (tenant, object)
 );

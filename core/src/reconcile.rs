@@ -5,6 +5,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod drift;
+mod events;
 pub(crate) mod full;
 mod page;
 
@@ -24,6 +25,8 @@ pub(crate) use full::{FULL_EVERY, full};
 pub struct SweepOutcome {
     /// What the store found.
     pub found: SweepReport,
+    /// Why of which objects no change events arrive.
+    pub events_missing: Vec<String>,
     /// Wake-ups sent for due work.
     pub sent: usize,
 }
@@ -62,6 +65,7 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
             "capture of a table is broken; run `syncline install` to repair it"
         );
     }
+    let events_missing = events::missing(job).await?;
     let sent = job.wake_up_for_due_work().await?;
     tracing::info!(
         tenant = %job.id(),
@@ -69,11 +73,16 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
         intents_unknown = found.intents_unknown,
         echoes_missing = found.echoes_missing,
         capture_broken = found.capture_broken.len(),
+        events_missing = events_missing.len(),
         rows_removed = found.rows_removed,
         sent,
         "swept"
     );
-    Ok(SweepOutcome { found, sent })
+    Ok(SweepOutcome {
+        found,
+        events_missing,
+        sent,
+    })
 }
 
 /// Returns true while there is time for another page.

@@ -315,6 +315,7 @@ fn swept(outcome: &SweepOutcome) -> Value {
         "intents_unknown": outcome.found.intents_unknown,
         "echoes_missing": outcome.found.echoes_missing,
         "capture_broken": outcome.found.capture_broken,
+        "events_missing": outcome.events_missing,
         "rows_removed": outcome.found.rows_removed,
         "woken": outcome.sent,
     })

@@ -67,6 +67,7 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
                 "capture of {object} is broken ({broken}): run `syncline install`"
             ));
         }
+        problems.extend(known.and_then(|known| known.events_missing.clone()));
     }
     problems.extend(status.outage.as_ref().map(outage_text));
     problems.extend(status.withheld.iter().map(withheld_text));
@@ -220,7 +221,10 @@ fn remarks(object: &ObjectStatus) -> Vec<String> {
         ));
     }
     if object.detection_narrowed {
-        remarks.push("polled: an edit between two polls may be missed".to_owned());
+        remarks.push(
+            "without events: an edit that our write replaces between two readings may be missed"
+                .to_owned(),
+        );
     }
     remarks
 }

@@ -25,6 +25,9 @@ const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 /// and an error with another cause does not make every run describe every object.
 const DOUBTED_CACHE_MS: i64 = 30 * 1_000;
 
+/// How often the org is asked of which objects change events arrive.
+const EVENTS_ASKED_EVERY_MS: i64 = 10 * 60 * 1_000;
+
 /// How long after its last change a tenant counts as active: capture keeps polling only for active ones.
 const ACTIVE_MS: i64 = 5 * 60 * 1_000;
 
@@ -41,6 +44,8 @@ pub(crate) struct Tenant {
     active_until_ms: AtomicI64,
     /// An error has contradicted what is loaded.
     is_doubted: AtomicBool,
+    /// When the org was last asked of which objects change events arrive.
+    events_asked_at_ms: AtomicI64,
 }
 
 /// The mapped objects, with describes and table definitions.
@@ -67,6 +72,7 @@ impl Tenant {
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
             is_doubted: AtomicBool::new(false),
+            events_asked_at_ms: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -229,6 +235,16 @@ impl Tenant {
     /// Notes that an error contradicts what is loaded: it is loaded again soon.
     pub(crate) fn doubt(&self) {
         self.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether it is time to ask the org of which objects change events arrive, and begins to.
+    pub(crate) fn asks_for_events(&self, now_ms: i64) -> bool {
+        let asked_at_ms = self.events_asked_at_ms.load(Ordering::Relaxed);
+        let is_due = now_ms.saturating_sub(asked_at_ms) >= EVENTS_ASKED_EVERY_MS;
+        if is_due {
+            self.events_asked_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+        is_due
     }
 
     /// Marks the tenant as active: something changed at `now_ms`. Every instance learns it from Postgres, which is

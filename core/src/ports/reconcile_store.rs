@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::ids::{RecordId, SalesforceId};
+use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 
 use super::comparison::{Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord};
 use super::job_store::StreamLease;
@@ -17,6 +17,16 @@ pub trait ReconcileStore: Send + Sync {
     /// Handles expired leases, unknown intents, intents without an echo and broken capture triggers, and
     /// removes rows past their retention.
     async fn sweep(&self, mapped_objects: &[MappedObject]) -> Result<SweepReport, StoreError>;
+
+    /// Stores of which objects change events arrive, with the reason where none do.
+    async fn note_events(
+        &self,
+        tenant: &TenantId,
+        found: &[(ObjectName, Option<String>)],
+    ) -> Result<(), StoreError>;
+
+    /// Returns why of which objects no change events arrive.
+    async fn missing_events(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError>;
 
     /// Reads links and live rows of the records of one page, without locks; and which of them were linked after
     /// `started_at`.

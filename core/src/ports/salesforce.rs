@@ -319,6 +319,28 @@ pub enum ChangeEvents {
     NotSelected,
 }
 
+impl ChangeEvents {
+    /// Returns why the object's events do not arrive, and how to correct it; `None` if they do.
+    pub fn problem(self, object: &ObjectName) -> Option<(String, &'static str)> {
+        match self {
+            Self::Available => None,
+            Self::NotSelected => Some((
+                format!(
+                    "change events of {object} are not enabled: edits in Salesforce arrive only by comparison"
+                ),
+                "select the object in Setup under Change Data Capture, or set capture = \"poll\" for the tenant",
+            )),
+            Self::NotAllowed => Some((
+                format!(
+                    "our user may not read the change events of {object}: its edits in Salesforce arrive only by \
+                     comparison"
+                ),
+                "grant the integration user the permission \"View All Records\" of the object",
+            )),
+        }
+    }
+}
+
 /// One page of a scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanPage {

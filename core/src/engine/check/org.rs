@@ -7,7 +7,7 @@ use crate::job::tenant::{Tenant, read_fields};
 use crate::model::ids::{FieldName, ObjectName};
 use crate::model::type_table::FieldKind;
 use crate::ports::operator_store::TableFacts;
-use crate::ports::salesforce::{ChangeEvents, FilterTrial};
+use crate::ports::salesforce::FilterTrial;
 use crate::ports::{MappedObject, SalesforcePort};
 
 /// Returns what the org shows about a mapped object.
@@ -36,19 +36,10 @@ async fn look_for_events(tenant: &Tenant, mapped: &MappedObject) -> Option<Findi
         return None;
     }
     let (what, fix) = match tenant.salesforce.change_events(object).await {
-        Ok(ChangeEvents::Available) => return None,
-        Ok(ChangeEvents::NotSelected) => (
-            format!("change events of {object} are not enabled: edits in Salesforce would not arrive"),
-            "select the object in Setup under Change Data Capture, or set capture = \"poll\" for the tenant"
-                .to_owned(),
-        ),
-        Ok(ChangeEvents::NotAllowed) => (
-            format!("our user may not read the change events of {object}: its edits in Salesforce would not arrive"),
-            "grant the integration user the permission \"View All Records\" of the object".to_owned(),
-        ),
+        Ok(events) => events.problem(object)?,
         Err(error) => (
             format!("the event bus of the org cannot be reached: {error}"),
-            "correct `pubsub_url` in syncline.toml, and allow outgoing connections to its port".to_owned(),
+            "correct `pubsub_url` in syncline.toml, and allow outgoing connections to its port",
         ),
     };
     Some(Finding {
@@ -56,7 +47,7 @@ async fn look_for_events(tenant: &Tenant, mapped: &MappedObject) -> Option<Findi
         object: Some(object.clone()),
         field: None,
         what,
-        fix,
+        fix: fix.to_owned(),
     })
 }
 

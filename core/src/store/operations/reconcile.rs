@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::ids::{RecordId, SalesforceId};
+use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::ports::comparison::{
     Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord,
 };
@@ -20,7 +20,7 @@ use crate::store::operations::sweep::{
 };
 use crate::store::tables::capture::captured;
 use crate::store::tables::task::{NewWork, add_work};
-use crate::store::tables::{comparison, journal, link};
+use crate::store::tables::{capture, comparison, journal, link};
 
 #[async_trait]
 impl ReconcileStore for PgStore {
@@ -46,6 +46,23 @@ impl ReconcileStore for PgStore {
         journal::drop_partitions(&mut tx).await?;
         tx.commit().await?;
         Ok(report)
+    }
+
+    async fn note_events(
+        &self,
+        tenant: &TenantId,
+        found: &[(ObjectName, Option<String>)],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        capture::note_events(&mut tx, tenant, found).await?;
+        tx.commit().await
+    }
+
+    async fn missing_events(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError> {
+        let mut tx = self.begin().await?;
+        let missing = capture::missing_events(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(missing)
     }
 
     async fn observe_page(

@@ -106,12 +106,15 @@ pub struct ObjectStatus {
     pub oldest_work_seconds: Option<f64>,
     /// All its records must be read again.
     pub needs_resync: bool,
-    /// It is captured by polling, so an edit that our write overwrites between two polls is not detected.
+    /// It is captured by polling or comparison, so an edit that our write overwrites between two of them is not
+    /// detected.
     pub detection_narrowed: bool,
     /// Capture of its table was installed.
     pub capture_installed: bool,
     /// How capture of its table differs from what was installed.
     pub capture_broken: Option<String>,
+    /// Why no change events of it arrive from Salesforce.
+    pub events_missing: Option<String>,
     /// The last full comparison that was finished.
     pub last_comparison: Option<PublishedComparison>,
     /// Since when a full comparison is under way.
@@ -177,6 +180,7 @@ struct ObjectRow {
     detection_narrowed: bool,
     capture_installed: bool,
     capture_broken: Option<String>,
+    events_missing: Option<String>,
 }
 
 impl PgStore {
@@ -367,6 +371,7 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             detection_narrowed: row.detection_narrowed,
             capture_installed: row.capture_installed,
             capture_broken: row.capture_broken,
+            events_missing: row.events_missing,
             last_comparison: None,
             comparing_since: None,
         })
@@ -472,7 +477,7 @@ const COUNT_RECORDS: &str = "with known as (
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,
         coalesce(scan.needs_resync, true) as needs_resync,
-        exists (
+        capture.events_missing is not null or exists (
             select
             from syncline.sync_checkpoint as poll
             where poll.tenant = $1
@@ -480,7 +485,8 @@ const COUNT_RECORDS: &str = "with known as (
             and poll.captured_at > syncline.clock() - interval '1 hour'
         ) as detection_narrowed,
         capture.object is not null as capture_installed,
-        capture.broken as capture_broken
+        capture.broken as capture_broken,
+        capture.events_missing
     from mapped
     left join counted using (object)
     left join syncline.sync_checkpoint as scan

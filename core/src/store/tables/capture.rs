@@ -63,6 +63,62 @@ pub(crate) async fn remember(
     Ok(())
 }
 
+/// An object of which change events arrive from Salesforce, or the reason why none do.
+#[derive(Debug, Serialize)]
+struct FoundEvents<'a> {
+    object: &'a ObjectName,
+    problem: Option<&'a str>,
+}
+
+/// Stores of which objects change events arrive.
+pub(crate) async fn note_events(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    found: &[(ObjectName, Option<String>)],
+) -> Result<(), StoreError> {
+    let found: Vec<FoundEvents<'_>> = found
+        .iter()
+        .map(|(object, problem)| FoundEvents {
+            object,
+            problem: problem.as_deref(),
+        })
+        .collect();
+    tx.run(
+        "noting of which objects events arrive",
+        sqlx::query(
+            "update syncline.sync_capture as capture
+            set events_missing = found.problem
+            from jsonb_to_recordset($2) as found (object text, problem text)
+            where capture.tenant = $1
+            and capture.object = found.object
+            and capture.events_missing is distinct from found.problem",
+        )
+        .bind(tenant.as_str())
+        .bind(recordset(&found)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns why of which objects no change events arrive.
+pub(crate) async fn missing_events(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "reading of which objects no events arrive",
+        sqlx::query_scalar(
+            "select events_missing
+            from syncline.sync_capture
+            where tenant = $1
+            and events_missing is not null
+            order by object",
+        )
+        .bind(tenant.as_str()),
+    )
+    .await
+}
+
 /// Notes that all existing rows of the object are in the outbox.
 pub(crate) async fn note_rows_enqueued(
     tx: &mut Tx,
