@@ -209,6 +209,10 @@ impl SalesforcePort for HttpSalesforce {
         Ok(self.sessions.of_any_org().await?.identity())
     }
 
+    async fn sign_in_again(&self) -> Result<(), SalesforceError> {
+        self.sessions.replace().await
+    }
+
     fn use_org(&self, organization: &SalesforceId) {
         self.sessions.expect(organization);
     }

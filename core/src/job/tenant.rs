@@ -25,6 +25,10 @@ const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 /// and an error with another cause does not make every run describe every object.
 const DOUBTED_CACHE_MS: i64 = 30 * 1_000;
 
+/// How long another org behind the login stands, before the tenant signs in again: long enough that sign-ins are few,
+/// short enough that work goes on soon after the login has been corrected.
+const OTHER_ORG_STANDS_MS: i64 = 60 * 1_000;
+
 /// How often the org is asked of which objects change events arrive.
 const EVENTS_ASKED_EVERY_MS: i64 = 10 * 60 * 1_000;
 
@@ -46,6 +50,15 @@ pub(crate) struct Tenant {
     is_doubted: AtomicBool,
     /// When the org was last asked of which objects change events arrive.
     events_asked_at_ms: AtomicI64,
+    /// The org that the login led to instead of that of the records, when that was found.
+    other_org: Mutex<Option<(i64, OtherOrg)>>,
+}
+
+/// Another org than that of the records.
+#[derive(Clone)]
+struct OtherOrg {
+    known: SalesforceId,
+    found: SalesforceId,
 }
 
 /// The mapped objects, with describes and table definitions.
@@ -73,6 +86,7 @@ impl Tenant {
             active_until_ms: AtomicI64::new(i64::MIN),
             is_doubted: AtomicBool::new(false),
             events_asked_at_ms: AtomicI64::new(i64::MIN),
+            other_org: Mutex::new(None),
         }
     }
 
@@ -126,15 +140,15 @@ impl Tenant {
     async fn load(&self, now_ms: i64) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
         let mut known = self.store.known_schemas(tenant).await?;
+        self.leave_other_org(now_ms).await?;
         let (organization_id, user) = self.identity(known.org).await?;
         let org_epoch = match self.store.meet_org(tenant, &organization_id).await? {
             MetOrg::Known(org_epoch) => org_epoch,
             MetOrg::Other { known } => {
-                return Err(Error::OtherOrg {
-                    tenant: tenant.clone(),
-                    known,
-                    found: organization_id,
-                });
+                let found = organization_id;
+                let other = OtherOrg { known, found };
+                *self.other_org.lock().await = Some((now_ms, other.clone()));
+                return Err(self.is_other(other));
             }
         };
         self.salesforce.use_org(&organization_id);
@@ -192,6 +206,29 @@ impl Tenant {
             organization_id,
             loaded_at_ms: now_ms,
         })
+    }
+
+    /// Signs in again if the last login led to another org: it may have been corrected. Fails if that was found only a
+    /// moment ago.
+    async fn leave_other_org(&self, now_ms: i64) -> Result<(), Error> {
+        let mut other_org = self.other_org.lock().await;
+        let Some((found_at_ms, other)) = other_org.as_ref() else {
+            return Ok(());
+        };
+        if now_ms.saturating_sub(*found_at_ms) < OTHER_ORG_STANDS_MS {
+            return Err(self.is_other(other.clone()));
+        }
+        self.salesforce.sign_in_again().await?;
+        *other_org = None;
+        Ok(())
+    }
+
+    fn is_other(&self, OtherOrg { known, found }: OtherOrg) -> Error {
+        Error::OtherOrg {
+            tenant: self.config.tenant.clone(),
+            known,
+            found,
+        }
     }
 
     /// Returns the org and our user, as last known if the org cannot be reached.

@@ -20,6 +20,9 @@ pub trait SalesforcePort: Send + Sync {
     /// Returns the org's id and our user's id.
     async fn identity(&self) -> Result<OrgIdentity, SalesforceError>;
 
+    /// Signs in again, because the session may be one of an org that the login does not lead to any more.
+    async fn sign_in_again(&self) -> Result<(), SalesforceError>;
+
     /// Sets the org that all other calls are for: they fail if the login leads to another one.
     fn use_org(&self, organization: &SalesforceId);
 

@@ -230,6 +230,12 @@ impl SessionCache {
         self.expected(self.renew_of_any_org(dead).await?)
     }
 
+    /// Replaces the session by a new one, whatever its org.
+    pub(super) async fn replace(&self) -> Result<(), SalesforceError> {
+        let known = self.cached();
+        self.renew_of_any_org(known.as_deref()).await.map(|_| ())
+    }
+
     /// Returns the session, whatever its org.
     pub(super) async fn of_any_org(&self) -> Result<Arc<Session>, SalesforceError> {
         match self.cached() {

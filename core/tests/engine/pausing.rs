@@ -78,6 +78,10 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.identity().await
     }
 
+    async fn sign_in_again(&self) -> Result<(), SalesforceError> {
+        self.inner.sign_in_again().await
+    }
+
     fn use_org(&self, organization: &SalesforceId) {
         self.inner.use_org(organization);
     }
