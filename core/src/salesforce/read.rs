@@ -269,7 +269,7 @@ impl Reader<'_> {
             .rest
             .fetch(what, &call)
             .await
-            .map_err(|fetched| fetched.into_error(what))?;
+            .map_err(|fetched| fetched.into_error_of_org(what))?;
         let limits: BTreeMap<String, Limit> = serde_json::from_slice(&body).unwrap_or_default();
         let pair = |name: &str| limits.get(name).and_then(Limit::pair);
         Ok(OrgLimits {
@@ -312,7 +312,7 @@ impl Reader<'_> {
                     self.schemas.forget(object);
                     return Err(fault.into_error(&what));
                 }
-                Err(other) => return Err(other.into_error(&what)),
+                Err(other) => return Err(other.into_error_of_org(&what)),
             };
             let page: QueryPage = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
             found.extend(page.records);

@@ -12,7 +12,7 @@ use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::clock::{self, ClockMeter};
 use super::transport::{Effect, HttpFailure, Transport};
-use crate::ports::salesforce::{OrgClock, SalesforceError};
+use crate::ports::salesforce::{Disposition, OrgClock, SalesforceError};
 
 /// Makes REST calls.
 pub(super) struct RestClient {
@@ -197,6 +197,19 @@ impl Fetched {
         match self {
             Self::Failed(error) => error,
             Self::Refused(fault) => fault.into_error(what),
+        }
+    }
+
+    /// Like [`Self::into_error`], for a call whose path names no record and no object: if it is not found, the org does
+    /// not have the API version.
+    pub(super) fn into_error_of_org(self, what: &str) -> SalesforceError {
+        let error = self.into_error(what);
+        match error.status {
+            Some(404) => SalesforceError {
+                disposition: Disposition::WaitForOrg,
+                ..error
+            },
+            Some(_) | None => error,
         }
     }
 }
