@@ -106,3 +106,27 @@ async fn fields_that_postgres_wins_are_written_without_a_read() {
     let report = stage.apply("Account").await;
     assert_eq!((report.refreshed, report.applied), (0, 1), "{report:?}");
 }
+
+#[tokio::test]
+async fn row_created_again_takes_nothing_of_the_deleted_record() {
+    for deleted_in_postgres in [true, false] {
+        let (stage, id) = agreed("deletes = { on_edit = \"delete_wins\" }").await;
+        match deleted_in_postgres {
+            true => stage.sql("delete from account").await,
+            false => stage.org.delete(&id),
+        }
+        stage.drain().await;
+        stage.org.advance_ms(5_000);
+        stage
+            .sql("insert into account (external_id, name) values ('a-1', 'Bob')")
+            .await;
+        stage.capture_postgres().await;
+        stage.apply("Account").await;
+        stage.apply("Account").await;
+        stage.drain().await;
+        stage.assert_equal().await;
+        let row = stage.rows("select name, phone from account").await;
+        assert_eq!(row, [json!({"name": "Bob", "phone": null})]);
+        assert_eq!(discarded(&stage).await, [] as [Json; 0]);
+    }
+}

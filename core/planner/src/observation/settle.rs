@@ -92,6 +92,10 @@ fn settle_write(
         Presence::Unseen | Presence::Present | Presence::Unreadable => false,
     };
     if intent.action == WriteAction::Create && !left {
+        if remote_state.presence == Presence::Deleted {
+            // Nothing of the deleted record is in the new one.
+            remote_state = RemoteState::default();
+        }
         remote_state.presence = Presence::Present;
     }
     for (field, sent) in &intent.fields {
