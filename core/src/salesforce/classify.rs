@@ -82,16 +82,19 @@ impl Fault {
 
     /// Returns the name of the column that does not exist, if that is the error.
     pub(super) fn missing_column(&self) -> Option<&str> {
-        let rest = self.message.split_once("No such column '")?.1;
-        rest.split_once('\'').map(|(column, _)| column)
+        missing_column(&self.message)
     }
 
     fn stated(status: Option<u16>, stated: StatedError) -> Self {
+        let mut fields = stated.fields.unwrap_or_default();
+        if fields.is_empty() && stated.code == "INVALID_FIELD" {
+            fields.extend(missing_column(&stated.message).map(str::to_owned));
+        }
         Self {
             status,
             code: stated.code,
             message: stated.message,
-            fields: stated.fields.unwrap_or_default(),
+            fields,
         }
     }
 
@@ -197,6 +200,11 @@ fn disposition(fault: &Fault) -> Disposition {
 /// `Foreign key external ID: x not found for field Ext__c in entity Account`.
 fn names_a_missing_parent(message: &str) -> bool {
     message.contains("Foreign key external ID") && message.contains("not found")
+}
+
+fn missing_column(message: &str) -> Option<&str> {
+    let rest = message.split_once("No such column '")?.1;
+    rest.split_once('\'').map(|(column, _)| column)
 }
 
 fn is_server_fault(status: Option<u16>) -> bool {
