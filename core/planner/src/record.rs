@@ -426,12 +426,17 @@ impl<'a> Record<'a> {
         self.facts
             .automation_overrides
             .get(&field)
-            .is_some_and(|automation_override| {
-                automation_override.count >= AUTOMATION_OVERRIDES_MAX
-                    && self.value(SourceSystem::Postgres, field) == Some(&automation_override.sent)
-                    && self.value(SourceSystem::Salesforce, field)
-                        == Some(&automation_override.stored)
-            })
+            .is_some_and(|stored| stored.count >= AUTOMATION_OVERRIDES_MAX)
+            && self.is_stored_otherwise(field)
+    }
+
+    /// Salesforce has not kept the row's value: it ignored the write, or automation changed it.
+    fn is_stored_otherwise(self, field: FieldId) -> bool {
+        let stored = self.facts.automation_overrides.get(&field);
+        stored.is_some_and(|stored| {
+            self.value(SourceSystem::Postgres, field) == Some(&stored.sent)
+                && self.value(SourceSystem::Salesforce, field) == Some(&stored.stored)
+        })
     }
 
     fn is_late_write(self, field: FieldId) -> bool {
@@ -507,18 +512,22 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
                 SourceSystem::Salesforce => (edited, postgres),
             };
             agree(record, field, value, plan);
-            if seen.would_be_lost(to) {
+            let lost_by = match record.is_stored_otherwise(field) {
+                true if to == SourceSystem::Postgres => Some(Rule::AutomationOverride),
+                _ => seen.would_be_lost(to).then_some(rule),
+            };
+            plan.discarded.extend(lost_by.map(|rule| {
                 let compares_times =
                     matches!(rule, Rule::LaterEditWins | Rule::TieGoesToSalesforce);
                 let edited = compares_times.then(|| record.edited(field));
-                plan.discarded.push(DiscardedValue {
+                DiscardedValue {
                     field,
                     side: to,
                     value: replaced.clone(),
                     rule,
                     edited: edited.unwrap_or_default(),
-                });
-            }
+                }
+            }));
             rule
         }
         FieldDecision::Conflict => {

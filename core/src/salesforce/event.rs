@@ -139,8 +139,11 @@ impl EventFilter {
             // `001*` and an id of zeroes mean that the event does not name its records.
             Some(_) | None => return EventReading::NeedsResync(object.clone()),
         };
+        let ours = ourselves.made(header);
         let (kind, fields) = match content(event_object) {
             Content::Known(kind, fields) => (kind, fields),
+            // It may be the event of a write of ours of which Salesforce has ignored every mapped field.
+            Content::NothingMapped if ours => (ObservationKind::Changed, Payload::new()),
             Content::NothingMapped => return EventReading::OutOfScope,
             Content::Ambiguous => (ObservationKind::Gap, Payload::new()),
         };
@@ -154,7 +157,7 @@ impl EventFilter {
             version: meta.version,
             cursor: meta.cursor,
             ordinal: meta.ordinal,
-            ours: ourselves.made(header),
+            ours,
             transaction_key: Some(header.transaction_key.clone()).filter(|key| !key.is_empty()),
         };
         let observations =

@@ -14,4 +14,8 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     }
     fields::take(record, fields::from_event);
     writes::confirm_echoed(record);
+    if record.seen.ours && writes::lacks_fields(record) {
+        // The event of a write names what the write changed. Salesforce has ignored the rest, or stores it otherwise.
+        record.apply(Effect::NeedsRefresh);
+    }
 }

@@ -144,6 +144,19 @@ pub(super) fn confirm_echoed(record: &mut Absorbing<'_>) {
     }
 }
 
+/// Returns whether the event of our oldest update that awaits one does not name all its fields.
+pub(super) fn lacks_fields(record: &Absorbing<'_>) -> bool {
+    let mut awaited = record.intents.iter().filter(|intent| {
+        let was_echoed = intent
+            .fields
+            .keys()
+            .all(|field| intent.echoed.contains(field));
+        matches!(intent.state, IntentState::Open | IntentState::Applied) && !was_echoed
+    });
+    let oldest = awaited.find(|intent| intent.action == WriteAction::Update);
+    oldest.is_some_and(|intent| !is_fully_echoed(record, intent))
+}
+
 /// Settles every write by a read under the lease, including those with an unknown outcome.
 pub(super) fn settle_by_read(record: &mut Absorbing<'_>) {
     for intent in record.intents {
