@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use syncline::SyncEngine;
@@ -28,6 +28,10 @@ const INTERRUPTED: i32 = 130;
 /// How long to wait before a tenant that cannot run is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
 
+/// First and longest pause before a tenant is started again whose jobs ended by a panic.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(200);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// The engine of one tenant and the receiving end of its wake-ups.
 type Built = (SyncEngine, SentWakeUps);
 
@@ -47,7 +51,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
         match built {
             Err(error) if none_can_run => return Err(error.into()),
             built => {
-                running.spawn(keep_running(
+                running.spawn(run_tenant(
                     Arc::clone(&instance),
                     tenant,
                     built,
@@ -68,6 +72,57 @@ async fn build(instance: &Instance, tenant: &TenantId) -> Result<Built, HostErro
     let (wake_up, sent_wake_ups) = in_process::wake_up();
     let engine = instance.engine_with(tenant, Arc::new(wake_up)).await?;
     Ok((engine, sent_wake_ups))
+}
+
+/// Runs one tenant until `stop`, with a new engine if the first one panics.
+async fn run_tenant(
+    instance: Arc<Instance>,
+    tenant: TenantId,
+    built: Result<Built, HostError>,
+    stop: CancellationToken,
+) {
+    let mut first = Some(built);
+    let start = || {
+        let (instance, tenant, stop) = (Arc::clone(&instance), tenant.clone(), stop.clone());
+        let built = first.take();
+        async move {
+            let built = match built {
+                Some(built) => built,
+                None => build(&instance, &tenant).await,
+            };
+            keep_running(instance, tenant, built, stop).await;
+        }
+    };
+    keep_alive(&tenant, &stop, start).await;
+}
+
+/// Runs a tenant until it ends, and starts it again if it panics. Returns how often it was started again.
+async fn keep_alive<F>(
+    tenant: &TenantId,
+    stop: &CancellationToken,
+    mut start: impl FnMut() -> F,
+) -> usize
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut pause = RESTART_PAUSE_MIN;
+    let mut restarts = 0;
+    loop {
+        let began = Instant::now();
+        if tokio::spawn(start()).await.is_ok() {
+            return restarts;
+        }
+        if began.elapsed() >= RESTART_PAUSE_MAX {
+            pause = RESTART_PAUSE_MIN;
+        }
+        eprintln!("{tenant} has panicked and is started again in {pause:?}; please report it");
+        tokio::select! {
+            () = stop.cancelled() => return restarts,
+            () = tokio::time::sleep(pause) => {}
+        }
+        restarts += 1;
+        pause = (pause * 2).min(RESTART_PAUSE_MAX);
+    }
 }
 
 /// Runs the jobs of one tenant until `stop`. Builds its engine again while that fails.
@@ -131,4 +186,32 @@ async fn stop_signal() -> io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tenant_that_panics_is_started_again() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let stop = CancellationToken::new();
+        let mut started = 0;
+        let restarts = keep_alive(&tenant, &stop, || {
+            started += 1;
+            let fails = started == 1;
+            async move { assert!(!fails, "it fails once") }
+        });
+        assert_eq!(restarts.await, 1);
+        assert_eq!(started, 2);
+    }
+
+    #[tokio::test]
+    async fn stopped_tenant_is_not_started_again() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let restarts = keep_alive(&tenant, &stop, || async { panic!("it fails") });
+        assert_eq!(restarts.await, 0);
+    }
 }

@@ -1,8 +1,10 @@
 //! Runs all jobs in one process until it is stopped, without a queue and schedules.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -40,6 +42,11 @@ const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How long a job waits that may not run because of the database: a person decides, and that takes minutes.
 const REST_WHILE_HELD: Duration = Duration::from_secs(30);
 
+/// First and longest pause before a job that panicked is started again. After it ran for the longest one, the first
+/// one is used again.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(200);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Concurrent applies: they mostly wait for Salesforce, and share the connection pool.
 const APPLIES_AT_A_TIME: usize = 4;
 
@@ -49,10 +56,11 @@ impl SyncEngine {
     pub async fn run(&self, mut sent_wake_ups: SentWakeUps) {
         let mut jobs = JoinSet::new();
         for tenant in self.tenants() {
-            jobs.spawn(self.clone().keep_capturing_postgres(tenant.clone()));
-            jobs.spawn(self.clone().keep_capturing_salesforce(tenant.clone()));
-            jobs.spawn(self.clone().keep_sweeping(tenant.clone()));
-            jobs.spawn(self.clone().keep_comparing(tenant));
+            let engine = || (self.clone(), tenant.clone());
+            jobs.spawn(keep_alive(engine(), Self::keep_capturing_postgres));
+            jobs.spawn(keep_alive(engine(), Self::keep_capturing_salesforce));
+            jobs.spawn(keep_alive(engine(), Self::keep_sweeping));
+            jobs.spawn(keep_alive(engine(), Self::keep_comparing));
         }
         let applies = Arc::new(Semaphore::new(APPLIES_AT_A_TIME));
         loop {
@@ -89,12 +97,19 @@ impl SyncEngine {
             ..
         } = wake_up;
         let deadline = self.deadline_in(APPLY_TURN);
-        if let Err(error) = self.apply(&tenant, &object, permit, deadline).await {
-            // The next sweep sends the wake-up again.
-            tracing::error!(tenant = %tenant, object = %object, error = %error_chain(&error), "apply failed");
-            self.shared().pause(REST_AFTER_FAILURE).await;
-            self.release_orphaned_leases().await;
+        let applied = self.apply(&tenant, &object, permit, deadline);
+        // The next sweep sends the wake-up again.
+        match AssertUnwindSafe(applied).catch_unwind().await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => {
+                tracing::error!(tenant = %tenant, object = %object, error = %error_chain(&error), "apply failed");
+            }
+            Err(_) => {
+                tracing::error!(tenant = %tenant, object = %object, "apply panicked; its records are tried again");
+            }
         }
+        self.shared().pause(REST_AFTER_FAILURE).await;
+        self.release_orphaned_leases().await;
     }
 
     async fn keep_capturing_postgres(self, tenant: TenantId) {
@@ -180,5 +195,35 @@ impl SyncEngine {
         }
         self.shared().pause(REST_AFTER_FAILURE).await;
         self.release_orphaned_leases().await;
+    }
+}
+
+/// Runs a job of a tenant until it ends. Starts it again if it panics: no other job would do its work.
+async fn keep_alive<F>(
+    (engine, tenant): (SyncEngine, TenantId),
+    job: impl Fn(SyncEngine, TenantId) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    let mut pause = RESTART_PAUSE_MIN;
+    loop {
+        let began = Instant::now();
+        let run = AssertUnwindSafe(job(engine.clone(), tenant.clone()));
+        if run.catch_unwind().await.is_ok() {
+            return;
+        }
+        if began.elapsed() >= RESTART_PAUSE_MAX {
+            pause = RESTART_PAUSE_MIN;
+        }
+        // The message is not repeated: it may quote a record.
+        tracing::error!(
+            tenant = %tenant,
+            job = std::any::type_name_of_val(&job),
+            restart_in_ms = pause.as_millis(),
+            "a job panicked; it is started again"
+        );
+        engine.release_orphaned_leases().await;
+        engine.shared().pause(pause).await;
+        pause = (pause * 2).min(RESTART_PAUSE_MAX);
     }
 }

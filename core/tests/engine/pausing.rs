@@ -1,6 +1,7 @@
 //! A Salesforce port that pauses where a test needs it, and never waits for a quiet stream.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct PausingSalesforce {
     org: LocalOrg,
     pause: PauseAt,
     before: Mutex<Option<Action>>,
+    /// Subscriptions that panic.
+    panics: AtomicUsize,
     /// Notified when a call pauses.
     pub(crate) paused: Notify,
     /// Resumes a paused call.
@@ -54,6 +57,7 @@ impl PausingSalesforce {
             org: org.clone(),
             pause,
             before: Mutex::new(None),
+            panics: AtomicUsize::new(0),
             paused: Notify::new(),
             resume: Notify::new(),
         })
@@ -62,6 +66,16 @@ impl PausingSalesforce {
     /// Runs an action just before the next write is sent.
     pub(crate) fn before_next_write(&self, action: impl FnOnce() + Send + 'static) {
         *self.before.lock().unwrap() = Some(Box::new(action));
+    }
+
+    /// Lets the next subscriptions panic, as a fault of the engine does.
+    pub(crate) fn panic_at_subscriptions(&self, count: usize) {
+        self.panics.store(count, Ordering::Relaxed);
+    }
+
+    /// Returns how many subscriptions are still to panic.
+    pub(crate) fn panics_left(&self) -> usize {
+        self.panics.load(Ordering::Relaxed)
     }
 
     async fn pause_at(&self, place: PauseAt) {
@@ -181,6 +195,9 @@ impl SalesforcePort for PausingSalesforce {
         from: &ReplayFrom,
         objects: &BTreeMap<ObjectName, Interest>,
     ) -> Result<Box<dyn EventStream>, SalesforceError> {
+        let left = self.panics.load(Ordering::Relaxed);
+        self.panics.store(left.saturating_sub(1), Ordering::Relaxed);
+        assert_eq!(left, 0, "the test lets it panic");
         let inner = self.inner.subscribe(topic, from, objects).await?;
         Ok(Box::new(PromptStream {
             inner,

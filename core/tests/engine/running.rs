@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process;
+use syncline::ports::SalesforcePort;
 
+use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
 /// Longer than anything here takes on a busy machine.
@@ -85,6 +87,44 @@ async fn running_engine_compares_and_mends_what_no_event_reported() {
     tokio::time::timeout(TIMEOUT, mended)
         .await
         .expect("the comparison finds it");
+    engine.stop();
+    tokio::time::timeout(TIMEOUT, running)
+        .await
+        .expect("it stops")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_that_panics_is_started_again() {
+    let stage = Stage::open().await;
+    stage.drain().await;
+    let port = PausingSalesforce::new(Arc::clone(&stage.salesforce), &stage.org, PauseAt::Never);
+    port.panic_at_subscriptions(2);
+    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let engine = SyncEngine::builder()
+        .tenant(
+            stage.config.clone(),
+            Arc::new(stage.store.clone()),
+            Arc::clone(&port) as Arc<dyn SalesforcePort>,
+        )
+        .wake_up(Arc::new(wake_up))
+        .build();
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run(sent_wake_ups).await }
+    });
+    stage
+        .org
+        .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    let synced = async {
+        while stage.one("select count(*) from account").await != json!(1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, synced)
+        .await
+        .expect("the capture is started again");
+    assert_eq!(port.panics_left(), 0);
     engine.stop();
     tokio::time::timeout(TIMEOUT, running)
         .await
