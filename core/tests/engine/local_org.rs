@@ -215,9 +215,23 @@ impl LocalOrg {
         self.with(|org| org.declare(fault));
     }
 
-    /// Ends every fault that was declared.
+    /// Ends every fault that was declared, every planned refusal of the event bus, and every lock.
     pub(crate) fn end_faults(&self) {
-        self.control("DELETE", "faults", &json!({}));
+        for what in ["faults", "pubsub/refusals", "locks"] {
+            self.control("DELETE", what, &json!({}));
+        }
+    }
+
+    /// An administrator changes the schema of an object: its validation rules, its fields, its events.
+    pub(crate) fn administer(&self, object: &str, change: Json) {
+        let mut order = change;
+        order["object"] = json!(object);
+        self.control("POST", "schema", &order);
+    }
+
+    /// Makes the org do what this control endpoint offers.
+    pub(crate) fn order(&self, endpoint: &str, order: &Json) {
+        self.control("POST", endpoint, order);
     }
 
     /// Adds automation.
@@ -227,8 +241,7 @@ impl LocalOrg {
 
     /// An administrator changes the type of a field.
     pub(crate) fn convert(&self, object: &str, field: Json) {
-        let order = json!({"object": object, "convert_field": field});
-        self.control("POST", "schema", &order);
+        self.administer(object, json!({"convert_field": field}));
     }
 
     /// An administrator replaces the restrictions of our user.

@@ -25,6 +25,7 @@ mod filters;
 mod first_contact;
 mod hostile_postgres;
 mod hostile_rows;
+mod hostile_salesforce;
 mod identity;
 mod late_events;
 mod local_org;

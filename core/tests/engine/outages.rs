@@ -120,7 +120,7 @@ async fn refused_sign_in_is_the_tenants_state() {
     assert_eq!(stage.rows(tasks).await, [json!({"attempts": {}})]);
 
     // Nothing is tried before its time, by no worker.
-    let logins = || stage.org.calls().get("POST login").copied();
+    let logins = || stage.org.calls().get("POST (fault)").copied();
     let before = logins();
     assert_eq!(stage.apply("Account").await.leased, 0);
     assert_eq!(logins(), before);
