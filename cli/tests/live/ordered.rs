@@ -98,17 +98,30 @@ impl Moments {
         if let ("observed", Some(side)) = (kind(entry), entry["side"].as_str()) {
             self.seen.insert(side.to_owned(), replaced);
         }
-        let Some(changed) = entry
-            .pointer_mut("/input/changed_at_ms")
-            .and_then(Json::as_object_mut)
-        else {
-            return;
-        };
-        for (side, at) in changed {
+        // Measured, so that it differs between runs.
+        if let Some(input) = entry.get_mut("input").and_then(Json::as_object_mut) {
+            input.remove("clock_skew_ms");
+        }
+        for (side, at) in members(entry, "/input/changed_at_ms") {
             if at.is_number() {
-                *at = json!(self.seen.get(side).map(DateTime::timestamp_millis));
+                *at = json!(self.last_of(side));
             }
         }
+        for side in ["postgres", "salesforce"] {
+            let path = format!("/input/edited/{side}");
+            for (_, edited) in members(entry, &path) {
+                edited["at_ms"] = json!(self.last_of(side));
+                if edited["since_ms"].is_number() {
+                    let before = self.seen.get(side).map(|last| *last - STEP);
+                    edited["since_ms"] = json!(before.as_ref().map(DateTime::timestamp_millis));
+                }
+            }
+        }
+    }
+
+    /// Returns the last change of a side, in milliseconds.
+    fn last_of(&self, side: &str) -> Option<i64> {
+        self.seen.get(side).map(DateTime::timestamp_millis)
     }
 
     /// Returns the replacement of a time; equal times have the same one.
@@ -120,6 +133,15 @@ impl Moments {
         let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
         beginning + STEP * self.count
     }
+}
+
+/// Returns the members of the object at this path, if there is one.
+fn members<'a>(
+    entry: &'a mut Json,
+    path: &str,
+) -> impl Iterator<Item = (&'a String, &'a mut Json)> + use<'a> {
+    let object = entry.pointer_mut(path).and_then(Json::as_object_mut);
+    object.into_iter().flatten()
 }
 
 fn kind(entry: &Json) -> &str {
