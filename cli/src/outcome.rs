@@ -1,6 +1,6 @@
 //! The outcome of a command, printed for people or as JSON for programs.
 
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -39,21 +39,29 @@ impl Outcome {
 
     /// Prints it and returns the exit status.
     pub(crate) fn print(&self, as_json: bool) -> ExitCode {
-        match as_json {
+        let printed = match as_json {
             true => print(&format!("{:#}", self.json)),
             false => print(self.text.trim_end()),
-        }
-        match self.status {
-            Status::Well => ExitCode::SUCCESS,
-            Status::Found => ExitCode::FAILURE,
+        };
+        match (self.status, printed) {
+            (Status::Well, true) => ExitCode::SUCCESS,
+            (Status::Found, _) | (_, false) => ExitCode::FAILURE,
         }
     }
 }
 
-/// Prints a text and a line end. A reader that has seen enough, such as `head`, is not an error.
-pub(crate) fn print(text: &str) {
-    // Nothing can be reported to a reader that is gone, and the exit status says the rest.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+/// Prints a text and a line end. Reports an output that cannot be written, such as a full disk, and returns false.
+/// A reader that has seen enough, such as `head`, is not an error.
+pub(crate) fn print(text: &str) -> bool {
+    let mut output = io::stdout().lock();
+    let written = writeln!(output, "{text}").and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: the output cannot be written: {error}");
+            false
+        }
+        Ok(()) | Err(_) => true,
+    }
 }
 
 /// Returns a table with these headings, as wide as the terminal allows.

@@ -80,17 +80,74 @@ fn text_of(timeline: &RecordTimeline) -> String {
     if timeline.entries.is_empty() {
         text.push_str("nothing is recorded\n");
     }
-    for entry in &timeline.entries {
-        let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let [first, more @ ..] = &lines(entry)[..] else {
-            continue;
-        };
-        text.push_str(&format!("{at}  {first}\n"));
-        for line in more {
-            text.push_str(&format!("{:at$}  {line}\n", "", at = at.len()));
+    let entries = timeline.entries.iter().map(|entry| Shown {
+        at: entry.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        lines: lines(entry),
+    });
+    text.push_str(&entries_text(&entries.collect::<Vec<Shown>>()));
+    text
+}
+
+/// An entry as it is shown.
+struct Shown {
+    at: String,
+    lines: Vec<String>,
+}
+
+/// Most entries of one try: decided, discarded values, write recorded, write ended, answer, stopped.
+const TRY_ENTRIES_MAX: usize = 8;
+
+/// Formats entries. Of equal tries in a row the first is shown, and how often and until when it was repeated.
+fn entries_text(entries: &[Shown]) -> String {
+    let mut text = String::new();
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let (length, times) = tries(rest);
+        let (all, after) = rest.split_at(length * times);
+        for shown in &all[..length] {
+            let mut at = shown.at.as_str();
+            for line in &shown.lines {
+                text.push_str(&format!("{at:width$}  {line}\n", width = shown.at.len()));
+                at = "";
+            }
         }
+        if let (Some(first), Some(last)) = (all.get(length), all.last()) {
+            let again = match times - 1 {
+                1 => "once more".to_owned(),
+                again => format!("{again} more times, first at {}", first.at),
+            };
+            let what = match length {
+                1 => "the same",
+                _ => "the same entries",
+            };
+            text.push_str(&format!("{}  {what} {again}\n", last.at));
+        }
+        rest = after;
     }
     text
+}
+
+/// Returns how many entries the first try has and how often it follows itself unchanged, so that most entries are
+/// covered; one entry, once, if nothing is repeated.
+fn tries(entries: &[Shown]) -> (usize, usize) {
+    let lengths = 1..=TRY_ENTRIES_MAX.min(entries.len());
+    let repeated = lengths.map(|length| {
+        let (first, _) = entries.split_at(length);
+        let is_equal = |chunk: &&[Shown]| {
+            chunk.len() == length
+                && chunk
+                    .iter()
+                    .zip(first)
+                    .all(|(one, other)| one.lines == other.lines)
+        };
+        (length, entries.chunks(length).take_while(is_equal).count())
+    });
+    // The shortest of those that cover the same entries.
+    repeated
+        .filter(|(_, times)| *times > 1)
+        .rev()
+        .max_by_key(|(length, times)| length * times)
+        .unwrap_or((1, 1))
 }
 
 /// Formats an entry as one or more lines.
@@ -253,5 +310,30 @@ impl Particulars<'_> {
             None | Some(Json::Null) => String::new(),
             Some(refusal) => format!(": {refusal}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_tries_are_shown_once_with_their_count() {
+        let mut entries: Vec<(u32, &str)> = vec![(0, "seen")];
+        for number in 1..=3 {
+            entries.extend([(number, "decided"), (number, "refused")]);
+        }
+        entries.extend([(4, "decided"), (4, "applied"), (5, "echo"), (6, "echo")]);
+        let shown = |(at, line): &(u32, &str)| Shown {
+            at: format!("0{at}:00"),
+            lines: vec![(*line).to_owned()],
+        };
+        let shown: Vec<Shown> = entries.iter().map(shown).collect();
+        assert_eq!(
+            entries_text(&shown),
+            "00:00  seen\n01:00  decided\n01:00  refused\n\
+             03:00  the same entries 2 more times, first at 02:00\n\
+             04:00  decided\n04:00  applied\n05:00  echo\n06:00  the same once more\n"
+        );
     }
 }

@@ -104,6 +104,20 @@ async fn reader_that_stops_early_is_not_an_error() {
     assert_eq!(error, "", "{:?}", ended.status);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_that_cannot_be_written_is_an_error() {
+    let scene = Scene::set().await;
+    for words in [["status"].as_slice(), &["status", "--json"]] {
+        let full = std::fs::File::create("/dev/full").expect("the device");
+        let status = scene.command(words).stdout(full).output();
+        let ended = status.expect("it ends");
+        assert_eq!(ended.status.code(), Some(1), "{words:?}");
+        let error = String::from_utf8_lossy(&ended.stderr);
+        assert!(error.contains("the output cannot be written"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_object_is_an_error_with_a_suggestion() {
     let scene = Scene::set().await;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::ports::StoreError;
 
 /// An error of Postgres. Details are left out, and messages that may quote values.
@@ -142,8 +144,45 @@ pub(crate) struct RowRefusal {
     pub(crate) place: Option<String>,
     /// The column, if Postgres names one.
     pub(crate) column: Option<String>,
-    /// Postgres's message. Quotes values: for the dead letter, never for a log.
+    /// Postgres's message, without values that it quotes. A trigger's own message is kept as it is, and may quote
+    /// values: for the dead letter, never for a log.
     pub(crate) message: String,
+    /// The key that another row has or lacks, if Postgres reports it.
+    pub(crate) key: Option<Box<RefusedKey>>,
+}
+
+/// A key that was refused. Its detail quotes values, so it is shown only if every column is mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedKey {
+    /// Schema and table of the constraint.
+    pub(crate) table: Option<(String, String)>,
+    /// The columns, as Postgres writes them; an index may have expressions.
+    pub(crate) columns: Vec<String>,
+    /// Postgres's sentence with the values.
+    pub(crate) detail: String,
+}
+
+impl RefusedKey {
+    fn of(reported: &PgDatabaseError) -> Option<Self> {
+        let detail = reported.detail()?;
+        // "Key (one, other)=(1, 2) already exists.", in the server's language.
+        let (_, key) = detail.split_once('(')?;
+        let (columns, _) = key.split_once(")=(")?;
+        let unquoted = |column: &str| {
+            let quoted = column
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            quoted.map_or_else(|| column.to_owned(), |name| name.replace("\"\"", "\""))
+        };
+        Some(Self {
+            table: reported
+                .schema()
+                .zip(reported.table())
+                .map(|(schema, table)| (schema.to_owned(), table.to_owned())),
+            columns: columns.split(", ").map(unquoted).collect(),
+            detail: detail.to_owned(),
+        })
+    }
 }
 
 /// The kind of a refusal, which decides what to do about it.
@@ -179,19 +218,21 @@ pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> 
     let Some(kind) = refusal_kind(&code) else {
         return Err(refused("writing rows")(error));
     };
-    let reported = reported.downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    let reported = reported.downcast_ref::<PgDatabaseError>();
     // The detail of other refusals is the whole row, unmapped columns included.
     let names_key = matches!(
         kind,
         RefusalKind::ParentMissing | RefusalKind::StillReferenced | RefusalKind::ValueTaken
     );
-    let detail = reported
-        .detail()
-        .filter(|_| names_key)
-        .map_or_else(String::new, |detail| format!(" ({detail})"));
     let state = match kind {
         RefusalKind::Raised => format!(" [SQLSTATE {code}]"),
         _ => String::new(),
+    };
+    // The author of a trigger chose what its own messages show.
+    let is_own_message = reported.routine() == Some("exec_stmt_raise");
+    let message = match quotes_values(&code) && !is_own_message {
+        true => without_quoted(reported.message()),
+        false => reported.message().to_owned(),
     };
     Ok(RowRefusal {
         kind,
@@ -200,8 +241,30 @@ pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> 
             .or_else(|| reported.column())
             .map(str::to_owned),
         column: reported.column().map(str::to_owned),
-        message: format!("{}{detail}{state}", reported.message()),
+        message: format!("{message}{state}"),
+        key: RefusedKey::of(reported).filter(|_| names_key).map(Box::new),
     })
+}
+
+/// Returns whether Postgres's own messages with this SQLSTATE quote values: those about invalid data, and about
+/// the syntax of SQL that a trigger builds. They may come from columns that are not mapped, through generated
+/// columns, indexes and triggers.
+fn quotes_values(code: &str) -> bool {
+    code.starts_with("22") || code == "42601"
+}
+
+/// Returns the message without what is between its first and its last quotation mark, in any language.
+fn without_quoted(message: &str) -> String {
+    const MARKS: [char; 9] = ['"', '“', '”', '„', '«', '»', '‹', '›', '「'];
+    let first = message.find(MARKS);
+    let last = message.rfind(|mark| MARKS.contains(&mark) || mark == '」');
+    match first.zip(last) {
+        Some((first, last)) => {
+            let after = message[last..].chars().next().map_or(0, char::len_utf8);
+            format!("{}\"…\"{}", &message[..first], &message[last + after..])
+        }
+        None => message.to_owned(),
+    }
 }
 
 /// Returns what an error with this SQLSTATE calls for, or none if it is not about a row: connection
@@ -228,6 +291,27 @@ fn refusal_kind(code: &str) -> Option<RefusalKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_values_are_cut_out_of_messages() {
+        for (message, cut) in [
+            (
+                "invalid input syntax for type integer: \"a \"b\" c\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
+            (
+                "value \"12\" is out of range for type smallint",
+                "value \"…\" is out of range for type smallint",
+            ),
+            (
+                "ungültige Eingabe für Typ integer: »x«",
+                "ungültige Eingabe für Typ integer: \"…\"",
+            ),
+            ("division by zero", "division by zero"),
+        ] {
+            assert_eq!(without_quoted(message), cut);
+        }
+    }
 
     #[test]
     fn only_errors_of_server_and_transaction_are_not_the_rows() {

@@ -199,6 +199,53 @@ async fn taken_unique_value_waits_then_stops_its_field_alone() {
         parked(&stage).await,
         [json!(["a-2", "duplicate_value", "Phone"])]
     );
+    let said = stage
+        .one("select message from syncline.sync_dead_letter")
+        .await;
+    let said = said.as_str().unwrap();
+    assert!(said.contains("(phone)=(2)"), "a mapped value: {said}");
+}
+
+#[tokio::test]
+async fn values_of_unmapped_columns_stay_out_of_dead_letters() {
+    for (obstacle, kept) in [
+        (
+            "create unique index u1 on account (secret)",
+            ["\"u1\"", "columns secret"],
+        ),
+        (
+            "create function read_it() returns trigger language plpgsql as $$
+            begin perform new.secret::int; return new; end $$;
+            create trigger read_it before insert on account for each row execute function read_it()",
+            ["type integer", "…"],
+        ),
+        (
+            "alter table account add column size int generated always as (secret::int) stored",
+            ["type integer", "…"],
+        ),
+    ] {
+        let stage = Stage::with_mapping(MAPPING).await;
+        stage
+            .sql(
+                "insert into account (external_id, name) values ('mine', 'Mine');
+                alter table account add column secret text default '12345';
+                alter table account alter column secret set default 'MARKUNMAPPED'",
+            )
+            .await;
+        stage.drain().await;
+        if obstacle.starts_with("create unique") {
+            stage.sql("update account set secret = 'MARKUNMAPPED'").await;
+        }
+        stage.sql(obstacle).await;
+        created_in_salesforce(&stage, 1);
+        stage.drain().await;
+        wait_out(&stage).await;
+        let said = "select string_agg(message, ' ') from syncline.sync_dead_letter";
+        let said = stage.one(said).await;
+        let said = said.as_str().expect(obstacle);
+        assert!(!said.contains("MARK"), "{said}");
+        assert!(kept.iter().all(|part| said.contains(part)), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -73,5 +73,6 @@ fn refusal(column: &ColumnName, error: &ColumnError) -> RowRefusal {
         place: Some(column.to_string()),
         column: Some(column.to_string()),
         message: error.to_string(),
+        key: None,
     }
 }

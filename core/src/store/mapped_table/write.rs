@@ -388,6 +388,7 @@ fn key_rewritten(mapped: &MappedObject) -> RowRefusal {
         place: Some(column.to_owned()),
         column: Some(column.to_owned()),
         message: format!("a trigger changes {column} of new rows; it must keep the inserted value"),
+        key: None,
     }
 }
 

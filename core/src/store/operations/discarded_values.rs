@@ -19,6 +19,7 @@ use crate::store::error::corrupt;
 use crate::store::mapped_table::read::{Locking, RowError, read_rows};
 use crate::store::mapped_table::shape::read_shape;
 use crate::store::mapped_table::write::{RowOutcome, RowWrite, write_rows};
+use crate::store::operations::refused_row::refusal_text;
 use crate::store::tables::discarded_value::{DiscardedValueRow, LIST};
 use crate::store::tables::link::lock_records;
 
@@ -125,7 +126,7 @@ impl PgStore {
         let shape = read_shape(&mut tx, mapped).await?;
         let found = match read_rows(&mut tx, mapped, &shape, &[known], Locking::Lock).await {
             Ok(found) => found,
-            Err(error) => return refused(error),
+            Err(error) => return refused(mapped, error),
         };
         if found.locked_elsewhere.contains(&lost.record_id) {
             return Ok(Restored::Busy);
@@ -154,7 +155,7 @@ impl PgStore {
                     });
                 }
             },
-            Err(error) => return refused(error),
+            Err(error) => return refused(mapped, error),
         }
         tx.commit().await?;
         Ok(Restored::Written)
@@ -175,10 +176,10 @@ fn editable<'a>(
 }
 
 /// Returns why Postgres refused the row, or the error itself if it is not about a row.
-fn refused(error: RowError) -> Result<Restored, StoreError> {
+fn refused(mapped: &MappedObject, error: RowError) -> Result<Restored, StoreError> {
     match error {
         RowError::Refused(refusal) => Ok(Restored::Refused {
-            message: refusal.message,
+            message: refusal_text(mapped, &refusal),
         }),
         RowError::Store(error) => Err(error),
     }

@@ -4,6 +4,7 @@ use crate::planner::policy::{Cause, Tries, decide, wait_ms};
 use crate::ports::MappedObject;
 use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
 use crate::store::error::{RefusalKind, RowRefusal};
+use crate::store::mapped_table::shape::mapped_columns;
 
 /// Returns whether the record waits or parks. `parents` are the external ids of those that its remote state
 /// points to.
@@ -95,13 +96,34 @@ pub(super) fn park_reason(mapped: &MappedObject, refusal: &RowRefusal) -> ParkRe
         .map_or_else(String::new, |place| format!(" ({place})"));
     let message = format!(
         "table {}.{} refuses the row{place}: {}",
-        mapped.sync.table.schema, mapped.sync.table.table, refusal.message
+        mapped.sync.table.schema,
+        mapped.sync.table.table,
+        refusal_text(mapped, refusal)
     );
     ParkReason {
         code: code.to_owned(),
         field,
         message,
     }
+}
+
+/// Returns Postgres's message. It shows the values of a refused key only if all its columns are mapped: a reader of
+/// dead letters may not be allowed to read the others.
+pub(super) fn refusal_text(mapped: &MappedObject, refusal: &RowRefusal) -> String {
+    let Some(key) = &refusal.key else {
+        return refusal.message.clone();
+    };
+    let table = &mapped.sync.table;
+    let is_ours = key.table.as_ref().is_some_and(|(schema, name)| {
+        schema == table.schema.as_str() && name == table.table.as_str()
+    });
+    let columns = mapped_columns(&mapped.sync);
+    let is_mapped = |name: &String| columns.iter().any(|column| column.as_str() == name);
+    let shown = match is_ours && key.columns.iter().all(is_mapped) {
+        true => key.detail.clone(),
+        false => format!("columns {}", key.columns.join(", ")),
+    };
+    format!("{} ({shown})", refusal.message)
 }
 
 /// Returns why a record is parked whose row was not written although nothing refused it.
