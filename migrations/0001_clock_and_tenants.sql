@@ -157,6 +157,19 @@ create table syncline.sync_checkpoint (
     constraint sync_checkpoint_pkey primary key (tenant, stream)
 );
 
+-- How the jobs fare that run at fixed intervals: `syncline status` reports one that fails or does not run.
+create table syncline.sync_job (
+    tenant text not null,
+    job text not null,
+    succeeded_at timestamptz,
+    -- When it failed first after its last success.
+    failing_since timestamptz,
+    failed_at timestamptz,
+    -- Why it failed last, without values.
+    error text,
+    constraint sync_job_pkey primary key (tenant, job)
+);
+
 -- The capture triggers that `install` created, so that a sweep notices when they are gone or changed.
 create table syncline.sync_capture (
     tenant text not null,

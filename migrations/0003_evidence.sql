@@ -17,7 +17,9 @@ create table syncline.sync_outbox (
     tombstone boolean,
     cursor text,
     xid bigint,
-    changed_at timestamptz
+    changed_at timestamptz,
+    -- When a row was entered that is no change of that moment: a row from before the triggers, or a replayed one.
+    entered_at timestamptz
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 

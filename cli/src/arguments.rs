@@ -119,9 +119,14 @@ pub(crate) enum Command {
     },
     /// Show what is in sync, pending, in conflict and parked.
     ///
-    /// Exit status 1 if a person must mend something: capture was never installed, is broken, or does not run.
-    #[command(after_help = "Examples:\n  syncline status\n  syncline status --json")]
-    Status,
+    /// Exit status 1 if a person must mend something: capture was never installed or is broken, a capture of either
+    /// side or the sweep has not ended well for five minutes, comparisons fail, or the org cannot be used.
+    #[command(after_help = "Examples:\n  syncline status\n  syncline status --json --stale-minutes 40")]
+    Status {
+        /// How long a job may not have ended well; more where schedules run less often than each minute.
+        #[arg(long, default_value_t = 5, value_name = "COUNT")]
+        stale_minutes: u32,
+    },
     /// Show everything that happened to one record, in order.
     ///
     /// Observed changes of both sides, decisions and their reasons, writes and their results, conflicts and

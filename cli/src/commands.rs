@@ -105,7 +105,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Compare { object } => {
             compare::compare(&context(&common).await?, object.as_deref()).await
         }
-        Command::Status => status::status(&context(&common).await?).await,
+        Command::Status { stale_minutes } => {
+            status::status(&context(&common).await?, stale_minutes).await
+        }
         Command::Pause { reason } => switches::pause(&context(&common).await?, &reason).await,
         Command::Resume => switches::resume(&context(&common).await?).await,
         Command::Adopt { copy, yes } => {

@@ -38,7 +38,7 @@ fn log_level(command: &Command) -> &'static str {
         | Command::Migrate
         | Command::Install { .. }
         | Command::Compare { .. }
-        | Command::Status
+        | Command::Status { .. }
         | Command::Explain { .. }
         | Command::Conflicts(_)
         | Command::Deadletters(_)

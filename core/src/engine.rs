@@ -20,7 +20,7 @@ use crate::capture::{self, CaptureOptions, CaptureReport};
 use crate::config::{CaptureMode, TenantConfig};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
-use crate::job::error::Error;
+use crate::job::error::{Error, error_chain};
 use crate::job::guard::{LeaseGuard, release_orphans};
 use crate::job::outage::OrgNeed;
 use crate::job::shared::Shared;
@@ -28,6 +28,7 @@ use crate::job::tenant::Tenant;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::observation::SalesforceObservation;
 use crate::ports::comparison::Begin;
+use crate::ports::job_store::JobKind;
 use crate::reconcile::{
     self, CompareOptions, DriftItem, OnProgress, ReconcileReport, SweepOutcome,
 };
@@ -102,8 +103,11 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = &capture::begin(&self.shared, tenant, options).await?;
-        capture::patiently(job, options, || capture::postgres::capture(job, options)).await
+        self.noted(tenant, JobKind::CapturePostgres, async {
+            let job = &capture::begin(&self.shared, tenant, options).await?;
+            capture::patiently(job, options, || capture::postgres::capture(job, options)).await
+        })
+        .await
     }
 
     /// Drains the tenant's change events (or its polling window) and reads objects that need a resync; then
@@ -114,13 +118,16 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        let job = &capture::begin(&self.shared, tenant, options).await?;
-        let needs = match job.tenant.config.capture {
-            CaptureMode::Pubsub => OrgNeed::Events,
-            CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
-        };
-        let captured = capture::patiently(job, options, || capture::salesforce(job, options));
-        job.with_org(needs, captured).await
+        self.noted(tenant, JobKind::CaptureSalesforce, async {
+            let job = &capture::begin(&self.shared, tenant, options).await?;
+            let needs = match job.tenant.config.capture {
+                CaptureMode::Pubsub => OrgNeed::Events,
+                CaptureMode::Poll | CaptureMode::Relay => OrgNeed::Calls,
+            };
+            let captured = capture::patiently(job, options, || capture::salesforce(job, options));
+            job.with_org(needs, captured).await
+        })
+        .await
     }
 
     /// Records change events that the caller received and decoded. Durable when it returns.
@@ -184,7 +191,10 @@ impl SyncEngine {
     /// Ends the leases of crashed workers, checks the triggers, deletes old rows and wakes apply for due work.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, Error> {
-        reconcile::sweep(&self.job(tenant).await?).await
+        self.noted(tenant, JobKind::Sweep, async {
+            reconcile::sweep(&self.job(tenant).await?).await
+        })
+        .await
     }
 
     /// Compares recent changes in Salesforce with the rows, and enqueues what differs.
@@ -194,9 +204,12 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        let job = self.job(tenant).await?;
-        job.with_org(OrgNeed::Calls, reconcile::incremental(&job, deadline))
-            .await
+        self.noted(tenant, JobKind::CompareRecent, async {
+            let job = self.job(tenant).await?;
+            job.with_org(OrgNeed::Calls, reconcile::incremental(&job, deadline))
+                .await
+        })
+        .await
     }
 
     /// Compares every record of both sides, enqueues what nothing explains and publishes the result. A run that
@@ -224,9 +237,12 @@ impl SyncEngine {
         deadline: Deadline,
         on_progress: OnProgress<'_>,
     ) -> Result<ReconcileReport, Error> {
-        let job = self.job(tenant).await?;
-        let compared = reconcile::full(&job, options, deadline, on_progress);
-        job.with_org(OrgNeed::Calls, compared).await
+        self.noted(tenant, JobKind::Compare, async {
+            let job = self.job(tenant).await?;
+            let compared = reconcile::full(&job, options, deadline, on_progress);
+            job.with_org(OrgNeed::Calls, compared).await
+        })
+        .await
     }
 
     /// Finds records of the tenant that differ between the live sides and should not. Each also differed on a
@@ -263,6 +279,25 @@ impl SyncEngine {
     /// does not depend on it.
     pub async fn release_orphaned_leases(&self) -> usize {
         release_orphans(self.shared()).await
+    }
+
+    /// Does a job and notes how it ended, so that `syncline status` reports a job that fails or does not run. A
+    /// note that cannot be written changes nothing: the job then looks older than it is.
+    async fn noted<T>(
+        &self,
+        tenant: &TenantId,
+        kind: JobKind,
+        job: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let done = Box::pin(job).await;
+        let error = done.as_ref().err().map(|error| error_chain(error));
+        if let Some(known) = self.shared.tenants.get(tenant) {
+            let noted = known.store.note_job(tenant, kind, error.as_deref()).await;
+            if let Err(error) = noted {
+                tracing::warn!(tenant = %tenant, %error, "how a job ended cannot be noted now");
+            }
+        }
+        done
     }
 
     pub(crate) async fn job(&self, tenant: &TenantId) -> Result<Job<'_>, Error> {

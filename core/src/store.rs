@@ -39,6 +39,7 @@ pub use tables::capture::CaptureProblem;
 pub use tables::checkpoint::CheckpointState;
 pub use tables::conflict::{ConflictFilter, SyncConflict};
 pub use tables::dead_letter::DeadLetter;
+pub use tables::job::JobStatus;
 pub use tables::journal::{JournalEntry, JournalPosition};
 
 use crate::ports::{OperatorStore, SecretSource, StoreError};

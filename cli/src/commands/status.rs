@@ -1,18 +1,17 @@
 //! Shows the state of each tenant.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
-use syncline::ObjectSync;
-use syncline::ports::job_store::{Outage, WithheldField};
-use syncline::store::{CheckpointState, ObjectStatus, TenantStatus};
+use syncline::config::{CaptureMode, TenantConfig};
+use syncline::ports::job_store::{JobKind, Outage, WithheldField};
+use syncline::store::{CheckpointState, JobStatus, ObjectStatus, TenantStatus};
 
 use crate::outcome::{Outcome, Status, table};
 
 use super::{Context, compare};
-
-/// How long a change may wait in the outbox, in seconds, before capture counts as stopped. It is drained every
-/// second by `syncline run`, and every minute by a schedule.
-const OUTBOX_SECONDS_MAX: f64 = 300.0;
 
 /// A tenant's status, with what stands against it.
 #[derive(Serialize)]
@@ -24,13 +23,17 @@ struct Shown {
 }
 
 /// Shows what is in sync, pending, in conflict and parked, and the age of the streams.
-pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
+///
+/// A job counts as stopped once it has not ended well for `stale_minutes`. `syncline run` and the schedules run each
+/// of them at least once a minute.
+pub(super) async fn status(context: &Context, stale_minutes: u32) -> anyhow::Result<Outcome> {
+    let stale = Duration::from_secs(60).saturating_mul(stale_minutes);
     let mut found: Vec<Shown> = Vec::new();
     for tenant in &context.tenants {
         let store = context.instance.store(tenant).await?;
         let status = store.status(tenant).await?;
-        let mapped = &context.instance.tenant(tenant).await?.objects;
-        let problems = problems(&status, mapped);
+        let config = context.instance.tenant(tenant).await?;
+        let problems = problems(&status, config, stale.as_secs_f64());
         found.push(Shown { status, problems });
     }
     let well = found.iter().all(|shown| shown.problems.is_empty());
@@ -45,7 +48,7 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Returns what a person must mend.
-fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
+fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<String> {
     // In another database than the tenant's, or in a copy, nothing else says anything.
     if let Some(hold) = status.database.hold() {
         return match status.database.needs_decision() {
@@ -54,7 +57,7 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
         };
     }
     let mut problems = Vec::new();
-    for sync in mapped {
+    for sync in &config.objects {
         let object = &sync.object;
         let known = status.objects.iter().find(|known| known.object == *object);
         let broken = known.and_then(|known| known.capture_broken.as_deref());
@@ -71,14 +74,119 @@ fn problems(status: &TenantStatus, mapped: &[ObjectSync]) -> Vec<String> {
     }
     problems.extend(status.outage.as_ref().map(outage_text));
     problems.extend(status.withheld.iter().map(withheld_text));
+    problems.extend(outbox_problem(status, stale));
+    problems.extend(REGULAR_JOBS.iter().filter_map(|job| stopped_job(status, *job, stale)));
+    problems.extend(status.jobs.iter().filter_map(|job| failing_comparison(status, job, stale)));
+    problems.extend(stale_streams(status, config, stale));
+    problems
+}
+
+/// Jobs that `syncline run` and the schedules run at least once a minute, whether there is work or not.
+const REGULAR_JOBS: [JobKind; 3] = [
+    JobKind::CapturePostgres,
+    JobKind::CaptureSalesforce,
+    JobKind::Sweep,
+];
+
+/// Returns how many seconds ago a moment was, by the database's clock.
+fn seconds_since(status: &TenantStatus, moment: DateTime<Utc>) -> f64 {
+    (status.read_at - moment).as_seconds_f64()
+}
+
+/// A first load may take longer than that: the outbox is stale only if capture takes nothing from it.
+fn outbox_problem(status: &TenantStatus, stale: f64) -> Option<String> {
     let oldest = status.outbox.oldest_seconds.unwrap_or_default();
-    if oldest > OUTBOX_SECONDS_MAX {
-        problems.push(format!(
+    let mut streams = status.streams.iter();
+    let taken = streams.find(|stream| stream.stream.0 == "outbox");
+    let taken = taken.and_then(|stream| stream.captured_at);
+    let is_taken = taken.is_some_and(|at| seconds_since(status, at) <= stale);
+    (oldest > stale && !is_taken).then(|| {
+        format!(
             "changes have waited in the outbox for {}: capture of Postgres is not running or fails; look at its log",
             age(oldest)
-        ));
+        )
+    })
+}
+
+/// Returns what is wrong with a job that should run all the time. Before its first run, it is expected since capture
+/// was installed; the tenants of a new configuration are not late.
+fn stopped_job(status: &TenantStatus, kind: JobKind, stale: f64) -> Option<String> {
+    // An outage is a problem of its own, with its reason and its next try.
+    if kind == JobKind::CaptureSalesforce && status.outage.is_some() {
+        return None;
     }
-    problems
+    let known = status.jobs.iter().find(|job| job.job == kind);
+    let succeeded_at = known.and_then(|job| job.succeeded_at);
+    let expected_since = succeeded_at.into_iter().chain(status.installed_at).max()?;
+    let late = seconds_since(status, expected_since);
+    if late <= stale {
+        return None;
+    }
+    let name = job_name(kind);
+    let since = match succeeded_at {
+        Some(_) => format!("has not ended well for {}", age(late)),
+        None => "has never ended well".to_owned(),
+    };
+    let is_trying = |job: &&JobStatus| {
+        job.failed_at
+            .is_some_and(|at| seconds_since(status, at) <= stale)
+    };
+    let error = known.filter(is_trying).and_then(|job| job.error.as_deref());
+    Some(match error {
+        Some(error) => format!("{name} {since}; it fails: {error}"),
+        None => format!(
+            "{name} {since} and does not run: start `syncline run`, or enable its schedule and look at its log"
+        ),
+    })
+}
+
+/// Returns why comparisons fail. They may be scheduled at any interval, so only errors show that they are late.
+fn failing_comparison(status: &TenantStatus, job: &JobStatus, stale: f64) -> Option<String> {
+    let is_comparison = matches!(job.job, JobKind::CompareRecent | JobKind::Compare);
+    let late = seconds_since(status, job.failing_since?);
+    (is_comparison && late > stale && status.outage.is_none()).then(|| {
+        let error = job.error.as_deref().unwrap_or_default();
+        format!("{} fails for {}: {error}", job_name(job.job), age(late))
+    })
+}
+
+/// Returns the streams of Salesforce that no capture reads although the capture itself ends well.
+fn stale_streams(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<String> {
+    let is_stopped = stopped_job(status, JobKind::CaptureSalesforce, stale).is_some();
+    if is_stopped || status.outage.is_some() {
+        return Vec::new();
+    }
+    let is_read = |stream: &&CheckpointState| match config.capture {
+        CaptureMode::Pubsub => stream.stream.0.starts_with("events:"),
+        CaptureMode::Poll => {
+            let mut objects = config.objects.iter();
+            objects.any(|sync| stream.stream.0 == format!("poll:{}", sync.object))
+        }
+        CaptureMode::Relay => false,
+    };
+    let problem = |stream: &CheckpointState| {
+        let last = stream.read_at.into_iter().chain(stream.captured_at).max()?;
+        let late = seconds_since(status, last);
+        (late > stale).then(|| {
+            format!(
+                "the stream {} was not read for {}: look at the log of the capture of Salesforce",
+                stream.stream.0,
+                age(late)
+            )
+        })
+    };
+    let streams = status.streams.iter().filter(is_read);
+    streams.filter_map(problem).collect()
+}
+
+fn job_name(job: JobKind) -> &'static str {
+    match job {
+        JobKind::CapturePostgres => "capture of Postgres",
+        JobKind::CaptureSalesforce => "capture of Salesforce",
+        JobKind::Sweep => "the sweep",
+        JobKind::CompareRecent => "the comparison of recent changes",
+        JobKind::Compare => "the full comparison",
+    }
 }
 
 fn outage_text(outage: &Outage) -> String {
@@ -126,13 +234,13 @@ fn tenant_text(Shown { status, problems }: &Shown) -> String {
         (None, Some("")) => "PAUSED".to_owned(),
         (None, Some(reason)) => format!("PAUSED: {reason}"),
     };
-    let waiting = match status.outbox.oldest_seconds {
-        Some(seconds) => format!(
-            "{} changes wait in the outbox, the oldest for {}",
-            status.outbox.waiting,
+    let waiting = match (status.outbox.waiting, status.outbox.oldest_seconds) {
+        (0, _) => "the outbox is empty".to_owned(),
+        (waiting, Some(seconds)) => format!(
+            "{waiting} changes wait in the outbox, the oldest for {}",
             age(seconds)
         ),
-        None => "the outbox is empty".to_owned(),
+        (waiting, None) => format!("{waiting} changes wait in the outbox"),
     };
     let problems: String = problems
         .iter()

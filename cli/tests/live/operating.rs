@@ -160,6 +160,72 @@ async fn status_fails_while_capture_is_not_installed_or_does_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_fails_while_a_job_fails_or_does_not_run() {
+    let scene = Scene::set().await;
+    scene
+        .sql("insert into account (external_id, name) values ('C-1042', 'Ada')")
+        .await;
+    scene.drain().await;
+    scene.sweep().await;
+    scene.syncline(&["status"]).await;
+    // The engine was stopped six minutes ago.
+    let stopped = "update syncline.sync_job set succeeded_at = succeeded_at - interval '6 minutes';
+        update syncline.sync_capture set installed_at = installed_at - interval '1 day'";
+    scene.sql(stopped).await;
+    let (status, printed) = scene.failing(&["status"]).await;
+    assert_eq!(status, 1);
+    for job in ["capture of Postgres", "capture of Salesforce", "the sweep"] {
+        let problem = format!("{job} has not ended well for 6 min and does not run");
+        assert!(printed.contains(&problem), "{printed}");
+    }
+    scene.syncline(&["status", "--stale-minutes", "15"]).await;
+
+    // It runs again, but the address of the event bus is dead.
+    scene.drain().await;
+    scene.sweep().await;
+    scene.syncline(&["status"]).await;
+    scene.fail_capture_of_salesforce().await;
+    scene.syncline(&["status"]).await;
+    let lasts = "update syncline.sync_job set succeeded_at = succeeded_at - interval '6 minutes'
+        where job = 'capture_salesforce'";
+    scene.sql(lasts).await;
+    let (_, printed) = scene.failing(&["status"]).await;
+    let problem = "capture of Salesforce has not ended well for 6 min; it fails: ";
+    assert!(printed.contains(problem), "{printed}");
+
+    scene.drain().await;
+    let unread = "update syncline.sync_checkpoint
+        set read_at = read_at - interval '3 days', captured_at = captured_at - interval '3 days'
+        where stream like 'events:%'";
+    scene.sql(unread).await;
+    let (_, printed) = scene.failing(&["status"]).await;
+    let problem = "the stream events:/data/ChangeEvents was not read for 3 d";
+    assert!(printed.contains(problem), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_from_before_the_triggers_have_an_age() {
+    let scene = Scene::set().await;
+    scene
+        .sql(
+            "alter table account disable trigger all;
+            insert into account (external_id, name) values ('C-1042', 'Ada');
+            alter table account enable trigger all;
+            delete from syncline.sync_capture",
+        )
+        .await;
+    scene.syncline(&["install"]).await;
+    let printed = scene.syncline(&["status"]).await;
+    assert!(printed.contains("1 changes wait in the outbox, the oldest for"), "{printed}");
+    scene
+        .sql("update syncline.sync_outbox set entered_at = entered_at - interval '10 minutes'")
+        .await;
+    let (_, printed) = scene.failing(&["status"]).await;
+    let problem = "changes have waited in the outbox for 10 min";
+    assert!(printed.contains(problem), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn value_that_lost_can_be_restored() {
     let scene = Scene::set().await;
     scene

@@ -186,6 +186,25 @@ impl Scene {
         self.org.with_org(|org| org.declare(&refusal.once()));
     }
 
+    /// Sweeps once.
+    pub(crate) async fn sweep(&self) {
+        self.engine.sweep(&self.tenant).await.expect("a sweep");
+    }
+
+    /// Captures Salesforce once with a process whose event bus has a dead address.
+    pub(crate) async fn fail_capture_of_salesforce(&self) {
+        let path = self.folder.path().join("syncline.toml");
+        let config = std::fs::read_to_string(&path).expect("the configuration");
+        let dead = config.replace(&self.org.grpc_url(), "http://127.0.0.1:1");
+        std::fs::write(&path, dead).expect("the configuration is written");
+        let engine = self.instance().engine(&self.tenant).await;
+        let engine = engine.expect("an engine");
+        std::fs::write(&path, config).expect("the configuration is written");
+        let options = CaptureOptions::draining(engine.deadline_in(Duration::from_secs(60)));
+        let captured = engine.capture_salesforce(&self.tenant, &options).await;
+        captured.expect_err("the event bus cannot be reached");
+    }
+
     /// Runs all jobs until there is no more work.
     pub(crate) async fn drain(&self) {
         self.drain_with(&self.engine).await;

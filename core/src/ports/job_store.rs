@@ -103,6 +103,14 @@ pub trait JobStore: Send + Sync {
         outage: &NewOutage,
     ) -> Result<Outage, StoreError>;
 
+    /// Notes that a job of the tenant ended, well or with this error.
+    async fn note_job(
+        &self,
+        tenant: &TenantId,
+        job: JobKind,
+        error: Option<&str>,
+    ) -> Result<(), StoreError>;
+
     /// Ends the tenant's outage. Returns false if there was none.
     async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError>;
 
@@ -128,6 +136,33 @@ pub trait JobStore: Send + Sync {
         leases: &[LeasedTask],
         writes_sent: WritesSent,
     ) -> Result<(), StoreError>;
+}
+
+/// A job that runs at fixed intervals.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum JobKind {
+    /// Capture of Postgres.
+    CapturePostgres,
+    /// Capture of Salesforce.
+    CaptureSalesforce,
+    /// The sweep.
+    Sweep,
+    /// The comparison of recent changes.
+    CompareRecent,
+    /// The full comparison.
+    Compare,
 }
 
 /// Which org the login leads to.

@@ -13,6 +13,7 @@ pub(crate) mod delete_guard;
 pub(crate) mod discarded_value;
 pub(crate) mod engine_tx;
 pub(crate) mod intent;
+pub(crate) mod job;
 pub(crate) mod journal;
 pub(crate) mod link;
 pub(crate) mod outage;

@@ -193,8 +193,8 @@ fn insert_sql(shape: &TableShape) -> String {
         "page.place"
     };
     format!(
-        "insert into syncline.sync_outbox (tenant, object, operation, external_id, local_key, tombstone, changed_at)
+        "insert into syncline.sync_outbox (tenant, object, operation, external_id, local_key, tombstone, changed_at, entered_at)
         select $1, $2, 'backfill', case when not page.keyless then page.external_id end,
-            case when page.keyless then {local_key} end, false, null"
+            case when page.keyless then {local_key} end, false, null, syncline.wall_clock()"
     )
 }

@@ -466,8 +466,8 @@ async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreEr
     tx.run(
         "revisiting rows with another spelling",
         sqlx::query(
-            "insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone)
-            select alias.tenant, alias.object, 'backfill', alias.value, false
+            "insert into syncline.sync_outbox (tenant, object, operation, external_id, tombstone, entered_at)
+            select alias.tenant, alias.object, 'backfill', alias.value, false, syncline.wall_clock()
             from jsonb_to_recordset($1) as left_behind (record_id uuid, spellings jsonb)
             join syncline.sync_link_alias as alias using (record_id)
             where alias.kind = 'external_id'

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
 use crate::ports::job_store::{
-    ClockSkew, Control, DelayedWakeUp, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp,
+    ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp,
     Outage, StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
@@ -14,7 +14,7 @@ use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::error::{contended, corrupt};
 use crate::store::mapped_table::columns::read_columns;
-use crate::store::tables::{checkpoint, control, outage, permit, schema, task};
+use crate::store::tables::{checkpoint, control, job, outage, permit, schema, task};
 
 #[async_trait]
 impl JobStore for PgStore {
@@ -183,6 +183,17 @@ impl JobStore for PgStore {
         let noted = outage::note_outage(&mut tx, tenant, outage).await?;
         tx.commit().await?;
         noted.ok_or_else(|| corrupt("an outage was recorded without a result"))
+    }
+
+    async fn note_job(
+        &self,
+        tenant: &TenantId,
+        job: JobKind,
+        error: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        job::note_job(&mut tx, tenant, job, error).await?;
+        tx.commit().await
     }
 
     async fn end_outage(&self, tenant: &TenantId) -> Result<bool, StoreError> {

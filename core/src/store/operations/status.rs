@@ -18,6 +18,7 @@ use crate::store::tables::checkpoint::{CheckpointState, read_checkpoints};
 use crate::store::tables::comparison::read_comparisons;
 use crate::store::tables::database::database_state;
 use crate::store::tables::intent::live_intents;
+use crate::store::tables::job::{JobStatus, read_jobs};
 use crate::store::tables::journal::{JournalEntry, record_journal};
 use crate::store::tables::link::{FIND_BY_NAME, KnownRecord, LinkRow};
 use crate::store::tables::outage::read_outage;
@@ -49,6 +50,12 @@ pub struct TenantStatus {
     pub objects: Vec<ObjectStatus>,
     /// Its streams.
     pub streams: Vec<CheckpointState>,
+    /// Its jobs.
+    pub jobs: Vec<JobStatus>,
+    /// Since when capture is installed on a table of it; absent if it never was.
+    pub installed_at: Option<DateTime<Utc>>,
+    /// The database's time when this was read.
+    pub read_at: DateTime<Utc>,
 }
 
 /// How far the clocks of both sides are apart. Where the later edit wins, edits count as made at the same time
@@ -209,22 +216,12 @@ impl PgStore {
                 .bind(tenant.as_str()),
             )
             .await?;
-        let outbox: Option<OutboxStatus> = tx
-            .row(
-                "measuring the outbox",
-                sqlx::query_as(
-                    "select
-                        count(*) as waiting,
-                        extract(epoch from syncline.wall_clock() - min(changed_at))::double precision as oldest_seconds
-                    from syncline.sync_outbox
-                    where tenant = $1",
-                )
-                .bind(tenant.as_str()),
-            )
-            .await?;
+        let outbox = outbox(&mut tx, tenant).await?;
         let (database, _) = database_state(&mut tx, tenant, &self.endpoint()).await?;
         let objects = objects(&mut tx, tenant).await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
+        let jobs = read_jobs(&mut tx, tenant).await?;
+        let (read_at, installed_at) = installed_since(&mut tx, tenant).await?;
         let outage = read_outage(&mut tx, tenant).await?;
         let withheld = withheld_fields(&mut tx, tenant).await?;
         tx.rollback().await?;
@@ -246,9 +243,12 @@ impl PgStore {
                 .filter(|clock| clock.skew_ms.is_some() || clock.set_ms.is_some()),
             org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
             paused: control.and_then(|control| control.paused_reason),
-            outbox: outbox.unwrap_or_default(),
+            outbox,
             objects,
             streams,
+            jobs,
+            installed_at,
+            read_at,
         })
     }
 
@@ -326,6 +326,44 @@ impl PgStore {
             journal,
         }))
     }
+}
+
+/// Measures the tenant's outbox.
+async fn outbox(tx: &mut Tx, tenant: &TenantId) -> Result<OutboxStatus, StoreError> {
+    let outbox: Option<OutboxStatus> = tx
+        .row(
+            "measuring the outbox",
+            sqlx::query_as(
+                "select
+                    count(*) as waiting,
+                    extract(epoch from syncline.wall_clock() - min(coalesce(entered_at, changed_at)))::double precision
+                        as oldest_seconds
+                from syncline.sync_outbox
+                where tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(outbox.unwrap_or_default())
+}
+
+/// Returns the database's time, and since when capture is installed on a table of the tenant.
+async fn installed_since(
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<(DateTime<Utc>, Option<DateTime<Utc>>), StoreError> {
+    let row: Option<(DateTime<Utc>, Option<DateTime<Utc>>)> = tx
+        .row(
+            "reading since when capture is installed",
+            sqlx::query_as(
+                "select syncline.wall_clock(), min(installed_at)
+                from syncline.sync_capture
+                where tenant = $1",
+            )
+            .bind(tenant.as_str()),
+        )
+        .await?;
+    row.ok_or_else(|| corrupt("an aggregate without a row"))
 }
 
 /// Counts the records of each object, and adds its comparisons.

@@ -417,6 +417,8 @@ pub struct CheckpointState {
     pub leased_until: Option<DateTime<Utc>>,
     /// When it moved last.
     pub captured_at: Option<DateTime<Utc>>,
+    /// When its owner last read it, with or without new changes.
+    pub read_at: Option<DateTime<Utc>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -429,6 +431,7 @@ struct CheckpointRow {
     fencing_token: i64,
     lease_until: Option<DateTime<Utc>>,
     captured_at: Option<DateTime<Utc>>,
+    read_at: Option<DateTime<Utc>>,
 }
 
 /// Returns the state of one stream of the tenant, or of each of them.
@@ -441,7 +444,8 @@ pub(crate) async fn read_checkpoints(
         .rows(
             "reading checkpoints",
             sqlx::query_as(
-                "select stream, position, needs_resync, resync_reason, lease_owner, fencing_token, lease_until, captured_at
+                "select stream, position, needs_resync, resync_reason, lease_owner, fencing_token, lease_until, captured_at,
+                    read_at
                 from syncline.sync_checkpoint
                 where tenant = $1
                 and ($2::text is null or stream = $2)
@@ -466,6 +470,7 @@ pub(crate) async fn read_checkpoints(
                 fencing_token: FencingToken(row.fencing_token),
                 leased_until: row.lease_until,
                 captured_at: row.captured_at,
+                read_at: row.read_at,
             })
         })
         .collect()
