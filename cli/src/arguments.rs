@@ -121,7 +121,9 @@ pub(crate) enum Command {
     ///
     /// Exit status 1 if a person must mend something: capture was never installed or is broken, a capture of either
     /// side or the sweep has not ended well for five minutes, comparisons fail, or the org cannot be used.
-    #[command(after_help = "Examples:\n  syncline status\n  syncline status --json --stale-minutes 40")]
+    #[command(
+        after_help = "Examples:\n  syncline status\n  syncline status --json --stale-minutes 40"
+    )]
     Status {
         /// How long a job may not have ended well; more where schedules run less often than each minute.
         #[arg(long, default_value_t = 5, value_name = "COUNT")]

@@ -20,7 +20,8 @@ use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::{InstallOptions, PgStore};
 
 use crate::arguments::{Arguments, Command, Common, Deletes};
-use crate::outcome::Outcome;
+use crate::failure;
+use crate::outcome::{Outcome, TenantFailure};
 
 /// The engine's parts and the selected tenants of a command.
 struct Context {
@@ -35,6 +36,23 @@ impl Context {
             bail!("the configuration has several tenants: name one with --tenant");
         };
         Ok((tenant, self.instance.store(tenant).await?))
+    }
+
+    /// Asks each selected tenant. One that fails does not stop the others: its failure is returned beside their
+    /// answers. If only one is selected, its error is the command's.
+    async fn each<T>(
+        &self,
+        ask: impl AsyncFn(&TenantId) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Vec<(TenantId, T)>, Vec<TenantFailure>)> {
+        let (mut answers, mut failures) = (Vec::new(), Vec::new());
+        for tenant in &self.tenants {
+            match Box::pin(ask(tenant)).await {
+                Ok(answer) => answers.push((tenant.clone(), answer)),
+                Err(error) if self.tenants.len() == 1 => return Err(error),
+                Err(error) => failures.push(failure::of_tenant(tenant, &error)),
+            }
+        }
+        Ok((answers, failures))
     }
 
     /// Returns the object with this name. Fails, naming a similar one, if no selected tenant maps it.

@@ -9,10 +9,11 @@ use syncline::config::ConfigError;
 use syncline::engine::check::FIRST_CONTACT_FIX;
 use syncline::host::error::HostError;
 use syncline::job::error::Error;
+use syncline::model::ids::TenantId;
 use syncline::ports::salesforce::{Disposition, SalesforceError};
 use syncline::ports::{StoreError, WakeUpError};
 
-use crate::outcome;
+use crate::outcome::{self, TenantFailure};
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
@@ -32,6 +33,15 @@ pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
         eprintln!("  fix: {fix}");
     }
     ExitCode::FAILURE
+}
+
+/// Returns why a tenant has no answer, with the fix.
+pub(crate) fn of_tenant(tenant: &TenantId, error: &anyhow::Error) -> TenantFailure {
+    TenantFailure {
+        tenant: tenant.clone(),
+        error: format!("{error:#}"),
+        fix: fix(error),
+    }
 }
 
 /// Prints every mistake of a configuration with its line and its fix.

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use serde_json::Value as Json;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use syncline::model::ids::TenantId;
 use syncline::model::value::Value;
 
 /// The outcome of a command.
@@ -17,6 +19,18 @@ pub(crate) struct Outcome {
     pub(crate) text: String,
     /// Whether a person must act.
     pub(crate) status: Status,
+    /// Tenants without an answer, and why.
+    pub(crate) failures: Vec<TenantFailure>,
+}
+
+/// Why a tenant has no answer.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TenantFailure {
+    pub(crate) tenant: TenantId,
+    /// What went wrong.
+    pub(crate) error: String,
+    /// What to do about it.
+    pub(crate) fix: Option<String>,
 }
 
 /// Whether a person must act.
@@ -34,7 +48,23 @@ impl Outcome {
             json,
             text,
             status: Status::Well,
+            failures: Vec::new(),
         }
+    }
+
+    /// Adds the tenants without an answer: to a JSON list as further elements, to a JSON object by their names.
+    pub(crate) fn with_failures(mut self, failures: Vec<TenantFailure>) -> Self {
+        for failure in &failures {
+            match &mut self.json {
+                Json::Array(answers) => answers.push(json!(failure)),
+                Json::Object(answers) => {
+                    answers.insert(failure.tenant.to_string(), json!(failure));
+                }
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+            }
+        }
+        self.failures = failures;
+        self
     }
 
     /// Prints it and returns the exit status.
@@ -43,7 +73,13 @@ impl Outcome {
             true => print(&format!("{:#}", self.json)),
             false => print(self.text.trim_end()),
         };
-        match (self.status, printed) {
+        for TenantFailure { tenant, error, fix } in &self.failures {
+            eprintln!("error: {tenant}: {error}");
+            if let Some(fix) = fix {
+                eprintln!("  fix: {fix}");
+            }
+        }
+        match (self.status, printed && self.failures.is_empty()) {
             (Status::Well, true) => ExitCode::SUCCESS,
             (Status::Found, _) | (_, false) => ExitCode::FAILURE,
         }

@@ -101,9 +101,8 @@ pub(super) async fn adopt(context: &Context, asked: Asked) -> anyhow::Result<Out
         json.insert(tenant.to_string(), result);
     }
     Ok(Outcome {
-        json: serde_json::Value::Object(json),
-        text,
         status,
+        ..Outcome::well(serde_json::Value::Object(json), text)
     })
 }
 

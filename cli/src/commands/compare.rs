@@ -52,23 +52,23 @@ pub(super) async fn compare(context: &Context, object: Option<&str>) -> anyhow::
     };
     let stop = CancellationToken::new();
     let stopping = tokio::spawn(stop_on_signal(stop.clone()));
-    let mut all = Vec::new();
-    for tenant in &context.tenants {
-        all.push(compared(context, tenant, &options, &stop).await?);
-    }
+    let asked = context.each(async |tenant| compared(context, tenant, &options, &stop).await);
+    let asked = asked.await;
     stopping.abort();
+    let (all, failures) = asked?;
+    let all: Vec<Compared> = all.into_iter().map(|(_, compared)| compared).collect();
     let is_well = |one: &Compared| {
         let mut objects = one.objects.iter();
         one.complete && objects.all(|shown| shown.comparison.tally.is_well())
     };
-    Ok(Outcome {
+    let outcome = Outcome {
         status: match all.iter().all(is_well) {
             true => Status::Well,
             false => Status::Found,
         },
-        text: all.iter().map(text).collect(),
-        json: json!(all),
-    })
+        ..Outcome::well(json!(all), all.iter().map(text).collect())
+    };
+    Ok(outcome.with_failures(failures))
 }
 
 async fn compared(

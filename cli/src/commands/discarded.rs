@@ -13,12 +13,14 @@ use super::Context;
 /// Lists discarded values, newest first.
 pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
     let object = context.object_option(listing.object.as_deref()).await?;
-    let mut found: Vec<DiscardedValue> = Vec::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let page = store.discarded_values(tenant, object.as_ref(), listing.limit.into());
-        found.extend(page.await?);
-    }
+    let (found, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let page = store.discarded_values(tenant, object.as_ref(), listing.limit.into());
+            Ok(page.await?)
+        })
+        .await?;
+    let found: Vec<DiscardedValue> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table(["id", "record", "field", "value", "of", "rule", "since"]);
     for lost in &found {
         let side: &str = lost.side.into();
@@ -36,7 +38,7 @@ pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result
         true => "no discarded values".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text))
+    Ok(Outcome::well(json!(found), text).with_failures(failures))
 }
 
 /// Returns what decided against the value, with the times of both sides' edits if those did.
@@ -78,8 +80,7 @@ pub(super) async fn restore(context: &Context, ids: &[i64]) -> anyhow::Result<Ou
         json.push(json!({"discarded_value_id": id, "restored": restored}));
     }
     Ok(Outcome {
-        json: json!(json),
-        text,
         status,
+        ..Outcome::well(json!(json), text)
     })
 }

@@ -23,20 +23,34 @@ pub(super) async fn explain(
     let object = context.object_option(object).await?;
     let mut timelines = Vec::new();
     let mut candidates = Vec::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        match store.timeline(tenant, object.as_ref(), key).await? {
+    let (answers, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            Ok(store.timeline(tenant, object.as_ref(), key).await?)
+        })
+        .await?;
+    for (_, answer) in answers {
+        match answer {
             TimelineAnswer::Found(timeline) => timelines.push(timeline),
             TimelineAnswer::Several(several) => candidates.extend(several),
             TimelineAnswer::Unknown => {}
         }
     }
     match (timelines.as_slice(), candidates.is_empty()) {
+        // A tenant without an answer may know the record.
+        ([], true) if !failures.is_empty() => {
+            let text = format!("no other tenant knows a record by {key:?}");
+            Ok(Outcome::well(json!([]), text).with_failures(failures))
+        }
         ([], true) => bail!(
             "no record is known by {key:?}: name an external id, a Salesforce id or a record id, as \
              `syncline conflicts list` or the view syncline.record_status show it"
         ),
-        ([timeline], true) => Ok(Outcome::well(json!(timeline), text_of(timeline))),
+        ([timeline], true) => {
+            let mut outcome = Outcome::well(json!(timeline), text_of(timeline));
+            outcome.failures = failures;
+            Ok(outcome)
+        }
         (timelines, _) => {
             candidates.extend(timelines.iter().map(|timeline| timeline.record.clone()));
             bail!(

@@ -35,12 +35,14 @@ async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<
         object: context.object_option(listing.object.as_deref()).await?,
         ..ConflictFilter::default()
     };
-    let mut found: Vec<SyncConflict> = Vec::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let page = store.conflicts(tenant, &filter, listing.limit.into());
-        found.extend(page.await?);
-    }
+    let (found, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let page = store.conflicts(tenant, &filter, listing.limit.into());
+            Ok(page.await?)
+        })
+        .await?;
+    let found: Vec<SyncConflict> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table([
         "id",
         "record",
@@ -72,7 +74,7 @@ async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<
         true => "no open conflicts".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text))
+    Ok(Outcome::well(json!(found), text).with_failures(failures))
 }
 
 async fn resolve(
@@ -115,9 +117,8 @@ async fn resolve(
         json.push(json!({"conflict_id": number.id, "resolution": resolution}));
     }
     Ok(Outcome {
-        json: json!(json),
-        text,
         status,
+        ..Outcome::well(json!(json), text)
     })
 }
 
@@ -136,12 +137,14 @@ async fn open_conflict(
 
 async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Result<Outcome> {
     let object = context.object_option(listing.object.as_deref()).await?;
-    let mut found: Vec<DeadLetter> = Vec::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let page = store.dead_letters(tenant, object.as_ref(), listing.limit.into());
-        found.extend(page.await?);
-    }
+    let (found, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let page = store.dead_letters(tenant, object.as_ref(), listing.limit.into());
+            Ok(page.await?)
+        })
+        .await?;
+    let found: Vec<DeadLetter> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table(["id", "record", "field", "reason", "what to do", "since"]);
     for dead_letter in &found {
         let record = dead_letter.external_id.as_deref().unwrap_or_default();
@@ -162,7 +165,7 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
         true => "no dead letters".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text))
+    Ok(Outcome::well(json!(found), text).with_failures(failures))
 }
 
 async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<Outcome> {
@@ -197,11 +200,10 @@ async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<O
         text.push_str(&format!("{id}: no such dead letter\n"));
     }
     Ok(Outcome {
-        json: json!({"replayed": replayed, "missing": missing}),
-        text,
         status: match missing.is_empty() {
             true => Status::Well,
             false => Status::Found,
         },
+        ..Outcome::well(json!({"replayed": replayed, "missing": missing}), text)
     })
 }

@@ -18,13 +18,15 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Compares the configuration with both live sides.
 pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
-    let mut found: Vec<(TenantId, Vec<Finding>)> = Vec::new();
-    for tenant in &context.tenants {
-        let spinner = spinner(&format!("checking {tenant}"));
-        let engine = context.instance.engine(tenant).await?;
-        found.push((tenant.clone(), engine.check(tenant).await?));
-        spinner.finish_and_clear();
-    }
+    let (found, failures) = context
+        .each(async |tenant| {
+            let spinner = spinner(&format!("checking {tenant}"));
+            let engine = context.instance.engine(tenant).await?;
+            let findings = engine.check(tenant).await;
+            spinner.finish_and_clear();
+            Ok(findings?)
+        })
+        .await?;
     let mut text = String::new();
     for (tenant, findings) in &found {
         text.push_str(&findings_text(tenant, findings));
@@ -37,26 +39,30 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
         .iter()
         .map(|(tenant, findings)| (tenant.to_string(), json!(findings)))
         .collect();
-    Ok(Outcome {
-        json: serde_json::Value::Object(json),
-        text,
+    let outcome = Outcome {
         status: match mistakes {
             true => Status::Found,
             false => Status::Well,
         },
-    })
+        ..Outcome::well(serde_json::Value::Object(json), text)
+    };
+    Ok(outcome.with_failures(failures))
 }
 
 /// Brings the control plane's schema up to date.
 pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
-    for tenant in &context.tenants {
-        let spinner = spinner(&format!("migrating the database of {tenant}"));
-        let store = context.instance.store(tenant).await?;
-        store.migrate().await?;
-        store.remember_database(tenant).await?;
-        spinner.finish_and_clear();
-    }
-    Ok(done(context, "the schema `syncline` is up to date"))
+    let (migrated, failures) = context
+        .each(async |tenant| {
+            let spinner = spinner(&format!("migrating the database of {tenant}"));
+            let store = context.instance.store(tenant).await?;
+            store.migrate().await?;
+            store.remember_database(tenant).await?;
+            spinner.finish_and_clear();
+            Ok(())
+        })
+        .await?;
+    let names: Vec<&TenantId> = migrated.iter().map(|(tenant, ())| tenant).collect();
+    Ok(done(&names, "the schema `syncline` is up to date").with_failures(failures))
 }
 
 /// Installs the capture triggers and enqueues existing rows.
@@ -122,8 +128,9 @@ pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Ou
         // Makes no call to the org: uninstalling must work without it.
         context.instance.store(tenant).await?.uninstall().await?;
     }
+    let names: Vec<&TenantId> = context.tenants.iter().collect();
     Ok(done(
-        context,
+        &names,
         "triggers and the schema `syncline` are removed; tables and records stay",
     ))
 }
@@ -148,13 +155,12 @@ async fn refuse_if_shared(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn done(context: &Context, what: &str) -> Outcome {
-    let names: Vec<String> = context.tenants.iter().map(ToString::to_string).collect();
-    let text = names
+fn done(tenants: &[&TenantId], what: &str) -> Outcome {
+    let text = tenants
         .iter()
         .map(|name| format!("{name}: {what}\n"))
         .collect();
-    Outcome::well(json!({"tenants": names, "done": true}), text)
+    Outcome::well(json!({"tenants": tenants, "done": true}), text)
 }
 
 fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {

@@ -28,23 +28,25 @@ struct Shown {
 /// of them at least once a minute.
 pub(super) async fn status(context: &Context, stale_minutes: u32) -> anyhow::Result<Outcome> {
     let stale = Duration::from_secs(60).saturating_mul(stale_minutes);
-    let mut found: Vec<Shown> = Vec::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let status = store.status(tenant).await?;
-        let config = context.instance.tenant(tenant).await?;
-        let problems = problems(&status, config, stale.as_secs_f64());
-        found.push(Shown { status, problems });
-    }
+    let (found, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let status = store.status(tenant).await?;
+            let config = context.instance.tenant(tenant).await?;
+            let problems = problems(&status, config, stale.as_secs_f64());
+            Ok(Shown { status, problems })
+        })
+        .await?;
+    let found: Vec<Shown> = found.into_iter().map(|(_, shown)| shown).collect();
     let well = found.iter().all(|shown| shown.problems.is_empty());
-    Ok(Outcome {
-        json: json!(found),
-        text: found.iter().map(tenant_text).collect(),
+    let outcome = Outcome {
         status: match well {
             true => Status::Well,
             false => Status::Found,
         },
-    })
+        ..Outcome::well(json!(found), found.iter().map(tenant_text).collect())
+    };
+    Ok(outcome.with_failures(failures))
 }
 
 /// Returns what a person must mend.
@@ -75,8 +77,17 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
     problems.extend(status.outage.as_ref().map(outage_text));
     problems.extend(status.withheld.iter().map(withheld_text));
     problems.extend(outbox_problem(status, stale));
-    problems.extend(REGULAR_JOBS.iter().filter_map(|job| stopped_job(status, *job, stale)));
-    problems.extend(status.jobs.iter().filter_map(|job| failing_comparison(status, job, stale)));
+    problems.extend(
+        REGULAR_JOBS
+            .iter()
+            .filter_map(|job| stopped_job(status, *job, stale)),
+    );
+    problems.extend(
+        status
+            .jobs
+            .iter()
+            .filter_map(|job| failing_comparison(status, job, stale)),
+    );
     problems.extend(stale_streams(status, config, stale));
     problems
 }

@@ -93,6 +93,41 @@ async fn tenant_without_a_secret_does_not_stop_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_tenant_does_not_hide_the_others() {
+    let scene = Scene::set().await;
+    scene.add_tenants(&["zz".to_owned()], "env:UNUSED");
+    scene.point_tenant_at("zz", "env:SYNCLINE_TEST_MISSING_URL");
+    for words in [
+        ["status"].as_slice(),
+        &["check"],
+        &["conflicts", "list"],
+        &["deadletters", "list"],
+        &["discarded"],
+        &["compare"],
+        &["migrate"],
+    ] {
+        let (status, printed) = scene.failing(words).await;
+        assert_eq!(status, 1, "{words:?}");
+        let error = "error: zz: the environment variable SYNCLINE_TEST_MISSING_URL is not set";
+        assert!(printed.contains(error), "{words:?}: {printed}");
+        let answer = match words {
+            ["conflicts", ..] => "no open conflicts",
+            ["deadletters", ..] => "no dead letters",
+            ["discarded"] => "no discarded values",
+            _ => "acme: ",
+        };
+        assert!(printed.contains(answer), "{words:?}: {printed}");
+    }
+    let (_, printed) = scene.failing(&["status", "--json"]).await;
+    let (json, _) = printed.split_once("\nerror:").expect("an error too");
+    let answers: Json = serde_json::from_str(json).expect("it prints JSON");
+    assert_eq!(answers[0]["tenant"], "acme");
+    assert_eq!(answers[1]["tenant"], "zz");
+    let fix = answers[1]["fix"].as_str().expect("a fix");
+    assert!(fix.contains("export SYNCLINE_TEST_MISSING_URL"), "{fix}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reader_that_stops_early_is_not_an_error() {
     let scene = Scene::set().await;
     let mut status = scene.command(&["status", "--json"]);
@@ -216,7 +251,10 @@ async fn rows_from_before_the_triggers_have_an_age() {
         .await;
     scene.syncline(&["install"]).await;
     let printed = scene.syncline(&["status"]).await;
-    assert!(printed.contains("1 changes wait in the outbox, the oldest for"), "{printed}");
+    assert!(
+        printed.contains("1 changes wait in the outbox, the oldest for"),
+        "{printed}"
+    );
     scene
         .sql("update syncline.sync_outbox set entered_at = entered_at - interval '10 minutes'")
         .await;

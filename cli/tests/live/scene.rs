@@ -89,6 +89,17 @@ impl Scene {
         copy
     }
 
+    /// Gives a tenant, which must be the last one, another place of the database's URL.
+    pub(crate) fn point_tenant_at(&self, tenant: &str, place: &str) {
+        let path = self.folder.path().join("syncline.toml");
+        let all = std::fs::read_to_string(&path).expect("the configuration");
+        let begin = all.find(&format!("[tenant.{tenant}]")).expect("the tenant");
+        let url = format!("file:{}", self.folder.path().join("database.url").display());
+        let (others, last) = all.split_at(begin);
+        let changed = format!("{others}{}", last.replace(&url, place));
+        std::fs::write(&path, changed).expect("the configuration is written");
+    }
+
     /// Returns the parts of a new process.
     pub(crate) fn instance(&self) -> Instance {
         let place = self.folder.path().join("syncline.toml");

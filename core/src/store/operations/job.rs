@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
 use crate::ports::job_store::{
-    ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage, NextWakeUp,
-    Outage, StreamLease, StreamName, WritesSent,
+    ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage,
+    NextWakeUp, Outage, StreamLease, StreamName, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError};
