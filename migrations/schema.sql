@@ -18,7 +18,6 @@
 -- table sync_capture.partitions oid[] not null
 -- table sync_capture.rows_enqueued boolean not null default false
 -- table sync_capture.broken text
--- table sync_capture.events_missing text
 -- table sync_capture.installed_at timestamp with time zone not null default syncline.clock()
 -- table sync_checkpoint.tenant text not null
 -- table sync_checkpoint.stream text not null
@@ -139,6 +138,12 @@
 -- table sync_intent.refusal jsonb
 -- table sync_intent.created_at timestamp with time zone not null default syncline.wall_clock()
 -- table sync_intent.updated_at timestamp with time zone not null default syncline.clock()
+-- table sync_job.tenant text not null
+-- table sync_job.job text not null
+-- table sync_job.succeeded_at timestamp with time zone
+-- table sync_job.failing_since timestamp with time zone
+-- table sync_job.failed_at timestamp with time zone
+-- table sync_job.error text
 -- table sync_journal.journal_id bigint not null generated always as identity
 -- table sync_journal.journaled_at timestamp with time zone not null default syncline.clock()
 -- table sync_journal.xid xid8 not null default pg_current_xact_id()
@@ -206,6 +211,7 @@
 -- table sync_outbox.cursor text
 -- table sync_outbox.xid bigint
 -- table sync_outbox.changed_at timestamp with time zone
+-- table sync_outbox.entered_at timestamp with time zone
 -- table sync_rules.rules_hash text not null
 -- table sync_rules.rules jsonb not null
 -- table sync_rules.last_used_on date not null default (syncline.clock())::date
@@ -270,6 +276,7 @@
 -- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
 -- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'confirmed'::text, 'refused'::text, 'unknown'::text, 'abandoned'::text])))
+-- constraint sync_job_pkey on sync_job PRIMARY KEY (tenant, job)
 -- constraint sync_journal_pkey on sync_journal PRIMARY KEY (journaled_at, journal_id)
 -- constraint sync_link_pkey on sync_link PRIMARY KEY (record_id)
 -- constraint sync_link_postgres_presence_check on sync_link CHECK ((postgres_presence = ANY (ARRAY['unseen'::text, 'present'::text, 'deleted'::text])))
@@ -319,6 +326,7 @@
 -- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text]))
 -- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
+-- CREATE UNIQUE INDEX sync_job_pkey ON syncline.sync_job USING btree (tenant, job)
 -- CREATE INDEX sync_journal_export_idx ON ONLY syncline.sync_journal USING btree (xid, journal_id)
 -- CREATE INDEX sync_journal_record_id_idx ON ONLY syncline.sync_journal USING btree (record_id, journal_id)
 -- CREATE UNIQUE INDEX sync_journal_pkey ON ONLY syncline.sync_journal USING btree (journaled_at, journal_id)

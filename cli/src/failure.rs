@@ -128,16 +128,16 @@ fn engine_fix(error: &Error) -> Option<String> {
 
 fn store_fix(error: &StoreError) -> Option<String> {
     match error {
-        StoreError::Unreachable(_) => Some(
-            "start Postgres, or correct host and port in the URL that `postgres.url` names"
-                .to_owned(),
-        ),
+        StoreError::Unreachable(_) => error.fix().map(str::to_owned),
         StoreError::LeaseLost(_) => Some("try again: another worker took the lease".to_owned()),
-        StoreError::Database { .. } => Some(
-            "run `syncline check`, which names missing columns and privileges, and `syncline migrate` after an \
-             update; the database's log says more"
-                .to_owned(),
-        ),
+        StoreError::Database { .. } => Some(error.fix().map_or_else(
+            || {
+                "run `syncline check`, which names missing columns and privileges, and `syncline migrate` after an \
+                 update; the database's log says more"
+                    .to_owned()
+            },
+            str::to_owned,
+        )),
         // The message names what does not fit.
         StoreError::Mapping(_) => None,
     }

@@ -155,7 +155,7 @@ where
         if shared.stopping() || left <= pause + OUT_OF_REACH_PAUSE_MAX {
             return done;
         }
-        tracing::warn!(%tenant, reason, "Postgres is out of reach; capture tries again");
+        tracing::warn!(%tenant, %reason, "Postgres is out of reach; capture tries again");
         shared.pause(pause).await;
         pause = (pause * 2).min(OUT_OF_REACH_PAUSE_MAX);
         retries += 1;

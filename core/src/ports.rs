@@ -28,7 +28,7 @@ pub use operator_store::OperatorStore;
 pub use reconcile_store::ReconcileStore;
 pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
 pub use secret_source::{SecretSource, SecretUnreadable};
-pub use store_error::StoreError;
+pub use store_error::{OutOfReach, StoreError};
 pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
 
 /// One tenant's Postgres, with the calls of all jobs.

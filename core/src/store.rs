@@ -9,6 +9,7 @@
 //! - Our own locks are taken in one order: links by record id, then tasks by record id, then rows of
 //!   mapped tables by key, and those are skipped when another transaction has locked them.
 
+mod advice;
 mod connection;
 mod enum_text;
 mod error;
@@ -42,7 +43,8 @@ pub use tables::dead_letter::DeadLetter;
 pub use tables::job::JobStatus;
 pub use tables::journal::{JournalEntry, JournalPosition};
 
-use crate::ports::{OperatorStore, SecretSource, StoreError};
+use crate::ports::{OperatorStore, OutOfReach, SecretSource, StoreError};
+use advice::{Server, check_scheme, url_problem};
 use connection::Trust;
 use error::refused;
 
@@ -146,7 +148,12 @@ impl PgStore {
             return Ok(false);
         };
         let url = source.read().await;
-        let url = url.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let url = url.map_err(|error| {
+            StoreError::Unreachable(OutOfReach {
+                reason: error.to_string(),
+                fix: None,
+            })
+        })?;
         let connect = connect_options(&url, self.statement_cache)?;
         self.pool.set_connect_options(connect);
         tracing::info!("Postgres refused the password; the secret was read again");
@@ -184,12 +191,28 @@ impl PgStore {
             Ok(()) => self.make_journal_partitions(DAYS_AHEAD_AT_FIRST).await,
             Err(sqlx::migrate::MigrateError::Execute(error))
             | Err(sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
-                Err(refused("migrating the control plane")(error))
+                Err(refused("migrating the control plane", &self.server())(error))
             }
             Err(other) => Err(StoreError::Database {
                 what: "migrating the control plane",
+                fix: Some("use the version of the program that migrated this database last, or a newer one".to_owned()),
                 source: Box::new(other),
             }),
+        }
+    }
+
+    /// Returns where and as whom it connects.
+    fn server(&self) -> Server {
+        let connect = self.pool.connect_options();
+        let socket = connect.get_socket().map(|path| path.display().to_string());
+        Server {
+            host: socket.unwrap_or_else(|| connect.get_host().to_owned()),
+            port: connect.get_port(),
+            user: connect.get_username().to_owned(),
+            database: connect
+                .get_database()
+                .unwrap_or_else(|| connect.get_username())
+                .to_owned(),
         }
     }
 
@@ -222,10 +245,14 @@ fn connect_options(
     url: &SecretString,
     statement_cache: bool,
 ) -> Result<PgConnectOptions, StoreError> {
-    let connect: PgConnectOptions = url
-        .expose_secret()
-        .parse()
-        .map_err(|_| StoreError::Mapping("the Postgres URL is invalid".to_owned()))?;
+    let invalid = |problem: String| {
+        StoreError::Mapping(format!(
+            "the URL that `postgres.url` names is invalid: {problem}"
+        ))
+    };
+    check_scheme(url.expose_secret()).map_err(invalid)?;
+    let connect: Result<PgConnectOptions, sqlx::Error> = url.expose_secret().parse();
+    let connect = connect.map_err(|error| invalid(url_problem(&error)))?;
     let connect = connect.application_name("syncline");
     Ok(if statement_cache {
         connect

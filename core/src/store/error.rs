@@ -1,10 +1,12 @@
 //! Classifies database errors, without the values that they quote.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use sqlx::postgres::PgDatabaseError;
 
-use crate::ports::StoreError;
+use super::advice::{Server, fix};
+use crate::ports::{OutOfReach, StoreError};
 
 /// An error of Postgres. Details are left out, and messages that may quote values.
 #[derive(Debug)]
@@ -46,47 +48,95 @@ impl fmt::Display for Driver {
 impl std::error::Error for Driver {}
 
 /// Returns the function that converts an error of the driver during `what`.
-pub(crate) fn refused(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |error| classify(what, &error)
+pub(crate) fn refused<'s>(
+    what: &'static str,
+    server: &'s Server,
+) -> impl Fn(sqlx::Error) -> StoreError + use<'s> {
+    move |error| classify(what, server, &error)
 }
 
-fn classify(what: &'static str, error: &sqlx::Error) -> StoreError {
-    let database =
-        |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Database { what, source };
+fn classify(what: &'static str, server: &Server, error: &sqlx::Error) -> StoreError {
+    let database = |fix: Option<String>, source: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::Database { what, fix, source }
+    };
+    let unreachable = |reason: String, fix: &str| {
+        StoreError::Unreachable(OutOfReach {
+            reason: format!("{what}: {reason}"),
+            fix: Some(fix.to_owned()),
+        })
+    };
     match error {
-        sqlx::Error::Database(reported) => {
-            let code = reported.code().unwrap_or_default().into_owned();
-            let refusal = Refusal {
-                message: names_only(&code).then(|| reported.message().to_owned()),
-                constraint: reported.constraint().map(str::to_owned),
-                table: reported.table().map(str::to_owned),
-                code,
-            };
-            if out_of_reach(&refusal.code) {
-                StoreError::Unreachable(format!("{what}: {refusal}"))
-            } else {
-                database(Box::new(refusal))
-            }
-        }
-        sqlx::Error::Io(_) => StoreError::Unreachable(format!("{what}: the connection broke")),
-        sqlx::Error::Tls(_) => StoreError::Unreachable(format!("{what}: TLS failed")),
-        sqlx::Error::PoolTimedOut => {
-            StoreError::Unreachable(format!("{what}: no connection in time"))
-        }
+        sqlx::Error::Database(reported) => refusal(what, server, reported.as_ref()),
+        sqlx::Error::Io(io) => unreachable(io_text(server, io), START_IT),
+        sqlx::Error::Tls(tls) => unreachable(
+            format!("TLS with {server} failed: {tls}"),
+            "turn TLS on in Postgres and name its certificate with sslrootcert in the URL, or set sslmode=disable \
+             there if the network is trusted",
+        ),
+        sqlx::Error::PoolTimedOut => unreachable(
+            format!("no connection to {server} became free in time"),
+            "raise `postgres.connections_max`, or try again when less work runs",
+        ),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
-            StoreError::Unreachable(format!("{what}: the pool is closed"))
+            unreachable("the pool is closed".to_owned(), START_IT)
         }
-        sqlx::Error::Protocol(_) => {
-            StoreError::Unreachable(format!("{what}: the server broke the protocol"))
-        }
+        sqlx::Error::Protocol(_) => unreachable(
+            format!("{server} does not speak Postgres's protocol"),
+            "correct host and port in the URL that `postgres.url` names",
+        ),
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::TypeNotFound { .. } => database(Box::new(Driver(
-            "the result does not have the expected columns",
-        ))),
-        _ => database(Box::new(Driver("the driver refused"))),
+        | sqlx::Error::TypeNotFound { .. } => database(
+            Some("run `syncline migrate`: the schema may be older than the program".to_owned()),
+            Box::new(Driver("the result does not have the expected columns")),
+        ),
+        _ => database(None, Box::new(Driver("the driver refused"))),
+    }
+}
+
+/// What to do if nothing answers.
+const START_IT: &str =
+    "start Postgres, or correct host and port in the URL that `postgres.url` names";
+
+/// Converts an error that Postgres reported.
+fn refusal(
+    what: &'static str,
+    server: &Server,
+    reported: &dyn sqlx::error::DatabaseError,
+) -> StoreError {
+    let code = reported.code().unwrap_or_default().into_owned();
+    let fix = fix(&code, reported.message(), server);
+    let refusal = Refusal {
+        message: names_only(&code).then(|| reported.message().to_owned()),
+        constraint: reported.constraint().map(str::to_owned),
+        table: reported.table().map(str::to_owned),
+        code,
+    };
+    match out_of_reach(&refusal.code) {
+        true => StoreError::Unreachable(OutOfReach {
+            reason: format!("{what}: {refusal}"),
+            fix,
+        }),
+        false => StoreError::Database {
+            what,
+            fix,
+            source: Box::new(refusal),
+        },
+    }
+}
+
+/// Returns why no connection was made, or why it broke.
+fn io_text(server: &Server, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => format!("connection refused by {server}"),
+        ErrorKind::TimedOut => format!("{server} does not answer"),
+        ErrorKind::NotFound => format!("there is no socket of Postgres at {}", server.host),
+        _ if error.to_string().contains("lookup address") => {
+            format!("the host {} is not known", server.host)
+        }
+        _ => format!("the connection to {server} broke"),
     }
 }
 
@@ -109,6 +159,7 @@ fn out_of_reach(code: &str) -> bool {
 pub(crate) fn contended(what: &'static str) -> StoreError {
     StoreError::Database {
         what,
+        fix: None,
         source: Box::new(Refusal {
             code: "40001".to_owned(),
             message: None,
@@ -212,11 +263,11 @@ pub(crate) enum RefusalKind {
 /// are about the server, the connection or the transaction as a whole.
 pub(crate) fn row_refusal(error: sqlx::Error) -> Result<RowRefusal, StoreError> {
     let sqlx::Error::Database(reported) = &error else {
-        return Err(refused("writing rows")(error));
+        return Err(refused("writing rows", &Server::default())(error));
     };
     let code = reported.code().unwrap_or_default();
     let Some(kind) = refusal_kind(&code) else {
-        return Err(refused("writing rows")(error));
+        return Err(refused("writing rows", &Server::default())(error));
     };
     let reported = reported.downcast_ref::<PgDatabaseError>();
     // The detail of other refusals is the whole row, unmapped columns included.

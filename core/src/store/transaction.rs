@@ -2,18 +2,20 @@
 //!
 //! Each statement runs in a span at debug level with the field `statement`, so that slow ones can be found.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::types::Json;
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::{Connection as _, FromRow, Postgres, Transaction};
 use tokio::time::timeout;
 use tracing::instrument;
 
 use super::PgStore;
+use super::advice::Server;
 use super::connection::{Trust, no_answer, refuses_credentials};
 use super::error::{is_contention, refused};
 use crate::ports::StoreError;
@@ -44,10 +46,14 @@ const CONTENTION_RETRIES_MAX: usize = 3;
 /// A transaction that is rolled back unless it is committed.
 pub(crate) struct Tx {
     inner: Transaction<'static, Postgres>,
+    server: Arc<Server>,
     statement_cache: bool,
     trust: Trust,
     answer_max: Duration,
 }
+
+/// How long a connection may take that is opened to learn why none could be opened.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How often a call waits for a connection while others use all of them: the tenants of a database share them.
 const WAITS_MAX: usize = 3;
@@ -61,8 +67,10 @@ impl PgStore {
             }
             opened => opened,
         };
+        let server = Arc::new(self.server());
         Ok(Tx {
-            inner: opened.map_err(refused("opening a transaction"))?,
+            inner: opened.map_err(refused("opening a transaction", &server))?,
+            server,
             statement_cache: self.statement_cache,
             trust: self.trust.clone(),
             answer_max: self.answer_max,
@@ -78,8 +86,29 @@ impl PgStore {
             let are_all_used = self.pool.size() >= self.pool.options().get_max_connections();
             match opened {
                 Err(sqlx::Error::PoolTimedOut) if are_all_used && waits < WAITS_MAX => {}
+                // The pool tries again until time is up, and forgets why.
+                Err(sqlx::Error::PoolTimedOut) if !are_all_used => {
+                    let reason = self.connection_failure().await;
+                    return Err(reason.unwrap_or(sqlx::Error::PoolTimedOut));
+                }
                 opened => return opened,
             }
+        }
+    }
+}
+
+impl PgStore {
+    /// Returns why no connection can be opened, or `None` if one can be opened now.
+    async fn connection_failure(&self) -> Option<sqlx::Error> {
+        let options = self.pool.connect_options();
+        match timeout(CONNECT_MAX, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
+                // It was only tried.
+                drop(connection);
+                None
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(no_answer()),
         }
     }
 }
@@ -127,7 +156,7 @@ impl Tx {
         )
         .await
         .map(|done| done.rows_affected())
-        .map_err(refused(what))
+        .map_err(refused(what, &self.server))
     }
 
     /// Runs a query and returns its rows.
@@ -139,7 +168,9 @@ impl Tx {
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
-        self.rows_raw(what, query).await.map_err(refused(what))
+        self.rows_raw(what, query)
+            .await
+            .map_err(refused(what, &self.server))
     }
 
     /// Runs a query and returns its rows, or the driver's error as it is.
@@ -178,7 +209,7 @@ impl Tx {
             query.fetch_optional(&mut *self.inner),
         )
         .await
-        .map_err(refused(what))
+        .map_err(refused(what, &self.server))
     }
 
     /// Runs a query and returns the first column of its rows.
@@ -199,7 +230,7 @@ impl Tx {
             query.fetch_all(&mut *self.inner),
         )
         .await
-        .map_err(refused(what))
+        .map_err(refused(what, &self.server))
     }
 
     /// Runs statements that take no arguments.
@@ -213,7 +244,7 @@ impl Tx {
         answered(&self.trust, self.answer_max, script)
             .await
             .map(|_| ())
-            .map_err(refused(what))
+            .map_err(refused(what, &self.server))
     }
 
     /// Prepares for writes to customers' tables, until [`Tx::check_constraints`]: turns row security on for
@@ -264,14 +295,14 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         answered(&self.trust, self.answer_max, self.inner.commit())
             .await
-            .map_err(refused("committing"))
+            .map_err(refused("committing", &self.server))
     }
 
     /// Rolls back.
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         answered(&self.trust, self.answer_max, self.inner.rollback())
             .await
-            .map_err(refused("rolling back"))
+            .map_err(refused("rolling back", &self.server))
     }
 }
 
