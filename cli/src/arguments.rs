@@ -303,7 +303,8 @@ pub(crate) enum Deletes {
     /// The delete guard withholds all deletes that wait when more than `deletes.max_per_hour` of them (100
     /// unless configured) would be made within an hour, `deletes.max_per_day` (three times as many) or more than
     /// half of the records within a day, for example after a truncate or a mistake in `where`. A record that was
-    /// restored meanwhile is not deleted.
+    /// restored meanwhile is not deleted. A field that would be cleared on many records at once is withheld and
+    /// approved in the same way.
     #[command(
         after_help = "Examples:\n  syncline deletes approve Account\n  syncline deletes approve Contact --tenant acme\n  syncline deletes approve Account --unreadable"
     )]

@@ -15,7 +15,7 @@ use crate::config::CaptureMode;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::guard::LeaseGuard;
-use crate::job::{Job, PERMIT_MS, WAKE_UP};
+use crate::job::{DELAYED_WAKE_UP, Job, PERMIT_MS};
 use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
@@ -210,20 +210,20 @@ async fn wake_up_again(
 ) -> Result<(), Error> {
     let next = job
         .store()
-        .keep_or_free_permit(job.id(), object, permit, PERMIT_MS, WAKE_UP)
+        .keep_or_free_permit(job.id(), object, permit, PERMIT_MS, DELAYED_WAKE_UP)
         .await?;
     match next {
         NextWakeUp::Now => {
-            let rest = report.org_wait_ms.map_or(0, |wait_ms| {
+            let delay_seconds = report.org_wait_ms.map_or(0, |wait_ms| {
                 u32::try_from(wait_ms / 1_000 + 1).unwrap_or(u32::MAX)
             });
-            job.wake_up_again(object, permit, rest).await;
+            job.wake_up_again(object, permit, delay_seconds).await;
             report.sent_again = true;
         }
         NextWakeUp::After { delay_ms } => {
             // Not before the work is due: an early wake-up would only send another one.
             let delay_seconds = u32::try_from(delay_ms.max(0) / 1000 + 1).unwrap_or(u32::MAX);
-            job.wake_up_again(object, WAKE_UP.permit, delay_seconds)
+            job.wake_up_again(object, DELAYED_WAKE_UP.permit, delay_seconds)
                 .await;
         }
         NextWakeUp::Unneeded => {}

@@ -32,7 +32,7 @@ const TASKS_PER_PERMIT: i64 = 2_000;
 
 /// The wake-up for work that falls due soon; its permit comes after those of due work. What falls due
 /// after the next sweep, one minute away, is left to the sweep.
-pub(crate) const WAKE_UP: DelayedWakeUp = DelayedWakeUp {
+pub(crate) const DELAYED_WAKE_UP: DelayedWakeUp = DelayedWakeUp {
     permit: PERMITS_MAX,
     within_ms: 60_000,
 };

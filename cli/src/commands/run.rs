@@ -69,7 +69,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
 }
 
 async fn build(instance: &Instance, tenant: &TenantId) -> Result<Built, HostError> {
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let (wake_up, sent_wake_ups) = in_process::channel();
     let engine = instance.engine_with(tenant, Arc::new(wake_up)).await?;
     Ok((engine, sent_wake_ups))
 }

@@ -49,7 +49,7 @@ pub(super) async fn approve_deletes(
             store.approve_deletes(tenant, &object).await?
         };
         text.push_str(&format!(
-            "{tenant}: {approved} deletes of {object} are processed within a minute; for an hour the guard withholds no others\n"
+            "{tenant}: {approved} records of {object}, deleted or with a cleared value, are processed within a minute; for an hour the guards withhold no others\n"
         ));
         json.insert(tenant.to_string(), json!({"approved": approved}));
     }

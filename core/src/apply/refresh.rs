@@ -104,7 +104,7 @@ async fn read(
         Some(_) => Some(read_matching(job, mapped, &found).await?),
         None => None,
     };
-    let plan_row = |record| Found::of(record, shown.as_ref());
+    let with_filter = |record| Found::of(record, shown.as_ref());
     let form = mapped
         .schema
         .fields
@@ -131,8 +131,8 @@ async fn read(
                 .salesforce_id
                 .as_ref()
                 .and_then(|id| by_id.get(id))
-                .map(plan_row),
-            named: named.map(plan_row),
+                .map(with_filter),
+            named: named.map(with_filter),
             is_proven_deleted: lease
                 .salesforce_id
                 .as_ref()

@@ -174,7 +174,7 @@ impl Pass<'_> {
             .map(|record| record.salesforce_id.clone())
             .collect();
         let shown = read_matching(self.job, self.mapped, &ids).await?;
-        let planned = records.iter().map(|record| {
+        let observations = records.iter().map(|record| {
             let found = shown.get(&record.salesforce_id);
             let mut seen = self.observation(found.unwrap_or(record));
             if found.is_none() {
@@ -182,7 +182,7 @@ impl Pass<'_> {
             }
             seen
         });
-        Ok(planned.collect())
+        Ok(observations.collect())
     }
 
     fn observation(&self, record: &SalesforceRecord) -> SalesforceObservation {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use crate::ports::{WakeUp, WakeUpError, WakeUpPort};
 
 /// Returns the two ends of a queue: its sender and its receiver.
-pub fn wake_up() -> (InProcessWakeUps, SentWakeUps) {
+pub fn channel() -> (InProcessWakeUps, SentWakeUps) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (InProcessWakeUps { sender }, SentWakeUps { receiver })
 }
@@ -38,9 +38,9 @@ impl SentWakeUps {
 #[async_trait]
 impl WakeUpPort for InProcessWakeUps {
     async fn send(&self, wake_ups: &[(WakeUp, u32)]) -> Result<(), WakeUpError> {
-        for (taken, send) in wake_ups.iter().enumerate() {
+        for (taken, wake_up) in wake_ups.iter().enumerate() {
             self.sender
-                .send(send.clone())
+                .send(wake_up.clone())
                 .map_err(|closed| WakeUpError {
                     count: wake_ups.len() - taken,
                     reason: closed.to_string(),

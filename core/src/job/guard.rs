@@ -19,7 +19,7 @@ use super::shared::Shared;
 /// Leases and permits that were dropped without a release.
 #[derive(Default)]
 pub(crate) struct OrphanedLeases {
-    orphan: Mutex<Vec<OrphanedLease>>,
+    leases: Mutex<Vec<OrphanedLease>>,
 }
 
 /// One lease or permit.
@@ -41,12 +41,12 @@ impl OrphanedLease {
 
 impl OrphanedLeases {
     fn add(&self, orphan: OrphanedLease) {
-        let mut all = self.orphan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(orphan);
     }
 
     fn take_all(&self) -> Vec<OrphanedLease> {
-        let mut all = self.orphan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *all)
     }
 }
@@ -118,8 +118,8 @@ impl LeaseGuard {
     /// Takes all leases from the list, each with its own guard: a lease that cannot be released now returns
     /// to the list.
     fn orphans(shared: &Shared) -> Vec<Self> {
-        let orphan = shared.orphans.take_all().into_iter();
-        orphan.map(|orphan| Self::new(shared, orphan)).collect()
+        let orphans = shared.orphans.take_all().into_iter();
+        orphans.map(|orphan| Self::new(shared, orphan)).collect()
     }
 
     /// Guards the records of one round.

@@ -7,6 +7,7 @@ use serde_json::json;
 use syncline::engine::SyncEngine;
 use syncline::engine::in_process;
 use syncline::ports::SalesforcePort;
+use tokio::task::JoinHandle;
 
 use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
@@ -14,15 +15,14 @@ use crate::stage::Stage;
 /// Longer than anything here takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn engine_syncs_both_ways_until_it_is_stopped() {
-    let stage = Stage::open().await;
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
+/// Starts an engine that does all jobs until it is stopped.
+fn started(stage: &Stage, salesforce: Arc<dyn SalesforcePort>) -> (SyncEngine, JoinHandle<()>) {
+    let (wake_up, sent_wake_ups) = in_process::channel();
     let engine = SyncEngine::builder()
         .tenant(
             stage.config.clone(),
             Arc::new(stage.store.clone()),
-            Arc::clone(&stage.salesforce),
+            salesforce,
         )
         .wake_up(Arc::new(wake_up))
         .build();
@@ -30,6 +30,13 @@ async fn engine_syncs_both_ways_until_it_is_stopped() {
         let engine = engine.clone();
         async move { engine.run(sent_wake_ups).await }
     });
+    (engine, running)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engine_syncs_both_ways_until_it_is_stopped() {
+    let stage = Stage::open().await;
+    let (engine, running) = started(&stage, Arc::clone(&stage.salesforce));
     stage
         .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
         .await;
@@ -66,19 +73,7 @@ async fn running_engine_compares_and_mends_what_no_event_reported() {
     stage
         .unnoticed("update account set name = 'Unnoticed'")
         .await;
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
-    let engine = SyncEngine::builder()
-        .tenant(
-            stage.config.clone(),
-            Arc::new(stage.store.clone()),
-            Arc::clone(&stage.salesforce),
-        )
-        .wake_up(Arc::new(wake_up))
-        .build();
-    let running = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.run(sent_wake_ups).await }
-    });
+    let (engine, running) = started(&stage, Arc::clone(&stage.salesforce));
     let mended = async {
         while stage.org.value(&id, "Name").as_deref() != Some("Unnoticed") {
             tokio::task::yield_now().await;
@@ -100,19 +95,7 @@ async fn job_that_panics_is_started_again() {
     stage.drain().await;
     let port = PausingSalesforce::new(Arc::clone(&stage.salesforce), &stage.org, PauseAt::Never);
     port.panic_at_subscriptions(2);
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
-    let engine = SyncEngine::builder()
-        .tenant(
-            stage.config.clone(),
-            Arc::new(stage.store.clone()),
-            Arc::clone(&port) as Arc<dyn SalesforcePort>,
-        )
-        .wake_up(Arc::new(wake_up))
-        .build();
-    let running = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.run(sent_wake_ups).await }
-    });
+    let (engine, running) = started(&stage, Arc::clone(&port) as Arc<dyn SalesforcePort>);
     stage
         .org
         .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 
 /// Returns an engine that sends wake-ups, and the queue that records them.
 fn waking(stage: &Stage) -> (SyncEngine, SentWakeUps) {
-    let (wake_up, sent_wake_ups) = in_process::wake_up();
+    let (wake_up, sent_wake_ups) = in_process::channel();
     let engine = SyncEngine::builder()
         .tenant(
             stage.config.clone(),

@@ -21,7 +21,7 @@ impl InProcess {
     ///
     /// When the configuration or a secret cannot be read.
     pub async fn start(world: &World) -> anyhow::Result<Self> {
-        let (wake_up, sent_wake_ups) = in_process::wake_up();
+        let (wake_up, sent_wake_ups) = in_process::channel();
         let operator = world.operator(WakeUpTarget::Here(Arc::new(wake_up)));
         let engine = operator.engine(&tenant()).await?;
         let running = tokio::spawn({

@@ -71,7 +71,7 @@ const TENANT: &[Key] = &[
     optional(
         "capture",
         Kind::OneOf(&["pubsub", "relay", "poll"]),
-        "How Salesforce's changes are captured; polling is always the fallback. Default: pubsub.",
+        "How Salesforce's changes are captured. Default: pubsub.",
     ),
     optional("object", Kind::List(OBJECT), "The mapped objects."),
 ];

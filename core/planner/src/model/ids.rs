@@ -204,16 +204,14 @@ fn checksum(fifteen: &str) -> String {
 
 /// Returns the 15 characters in the case that the checksum gives.
 fn repair_case(eighteen: &str) -> Option<String> {
-    let (id, dead_letters) = eighteen.split_at(15);
+    let (id, suffix) = eighteen.split_at(15);
     let mut repaired = String::with_capacity(15);
-    for (group, dead_letter) in id
+    for (group, letter) in id
         .as_bytes()
         .chunks(5)
-        .zip(dead_letters.to_ascii_uppercase().bytes())
+        .zip(suffix.to_ascii_uppercase().bytes())
     {
-        let bits = CHECKSUM_LETTERS
-            .iter()
-            .position(|known| *known == dead_letter)?;
+        let bits = CHECKSUM_LETTERS.iter().position(|known| *known == letter)?;
         for (place, byte) in group.iter().enumerate() {
             let upper = bits & (1 << place) != 0;
             if upper && !byte.is_ascii_alphabetic() {
