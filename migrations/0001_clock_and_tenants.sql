@@ -97,6 +97,16 @@ create table syncline.sync_database (
     -- A person declared this database a copy: nothing of the tenant is ever done in it.
     copy_since timestamptz,
     known_since timestamptz not null default syncline.clock(),
+    -- The values that this database may have given the fence since the last time that it surely did: after a crash or a
+    -- lost answer, each may be there. Any other value was written by another copy.
+    fence_known text[] not null default '{}',
+    fence_claimed_at timestamptz,
+    fence_moved_at timestamptz,
+    fence_problem text,
+    fence_lost_at timestamptz,
+    fence_lost_to text,
+    -- A person decided that this database goes on: the next move accepts any value.
+    fence_takes_over boolean not null default false,
     constraint sync_database_pkey primary key (tenant)
 );
 

@@ -87,6 +87,13 @@
 -- table sync_database.endpoint text not null
 -- table sync_database.copy_since timestamp with time zone
 -- table sync_database.known_since timestamp with time zone not null default syncline.clock()
+-- table sync_database.fence_known text[] not null default '{}'::text[]
+-- table sync_database.fence_claimed_at timestamp with time zone
+-- table sync_database.fence_moved_at timestamp with time zone
+-- table sync_database.fence_problem text
+-- table sync_database.fence_lost_at timestamp with time zone
+-- table sync_database.fence_lost_to text
+-- table sync_database.fence_takes_over boolean not null default false
 -- table sync_dead_letter.dead_letter_id bigint not null generated always as identity
 -- table sync_dead_letter.tenant text not null
 -- table sync_dead_letter.object text not null

@@ -126,7 +126,7 @@ where
     while_out_of_reach(job.shared, job.id(), options, |retries| async move {
         if retries > 0 {
             // Another server may answer now.
-            job.tenant.enter_database().await?;
+            job.tenant.enter_database(&*job.shared.ids).await?;
         }
         capture().await
     })

@@ -34,7 +34,9 @@ use crate::reconcile::{
 };
 use crate::salesforce::RelayedEvent;
 
-use crate::ports::{Clock, IdSource, MappedObject, SalesforcePort, Store, StoreError, WakeUpPort};
+use crate::ports::{
+    Clock, FencePort, IdSource, MappedObject, SalesforcePort, Store, StoreError, WakeUpPort,
+};
 use system::{RandomIds, SystemClock};
 
 /// Keeps the tables and the org of its tenants equal. Cheap to clone: clones share everything.
@@ -332,6 +334,15 @@ impl SyncEngineBuilder {
         let tenant = config.tenant.clone();
         self.tenants
             .insert(tenant, Tenant::new(config, store, salesforce));
+        self
+    }
+
+    /// Sets the fence of a tenant that was added before.
+    #[must_use]
+    pub fn fence(mut self, tenant: &TenantId, fence: Arc<dyn FencePort>) -> Self {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.fence = Some(fence);
+        }
         self
     }
 

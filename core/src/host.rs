@@ -4,6 +4,7 @@
 
 pub mod aws;
 pub mod error;
+pub mod fence;
 pub mod instance;
 pub mod logs;
 pub mod process;

@@ -2,6 +2,7 @@
 
 pub mod deadline;
 pub mod error;
+mod fence;
 pub(crate) mod guard;
 pub(crate) mod outage;
 pub(crate) mod shared;
@@ -61,7 +62,7 @@ impl<'a> Job<'a> {
             .tenants
             .get(tenant)
             .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
-        tenant.enter_database().await?;
+        tenant.enter_database(&*shared.ids).await?;
         let loaded = tenant.mapped_objects(shared.clock.now_ms()).await?;
         Ok(Self {
             shared,

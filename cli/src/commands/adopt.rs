@@ -8,7 +8,7 @@ use serde_json::json;
 use syncline::job::error::error_chain;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::ports::comparison::Begin;
-use syncline::ports::database::{DatabaseIdentity, DatabaseState};
+use syncline::ports::database::{DatabaseIdentity, DatabaseState, FoundDatabase};
 use syncline::ports::job_store::MetOrg;
 use syncline::ports::{
     CaptureStore as _, JobStore as _, OperatorStore as _, ReconcileStore as _, SalesforcePort as _,
@@ -50,9 +50,12 @@ struct OtherOrg {
 impl Found {
     fn changes_database(&self, asked: Asked) -> bool {
         match &self.database {
-            DatabaseState::New | DatabaseState::Known => asked.copy,
+            // Only a job asks the fence.
+            DatabaseState::New | DatabaseState::Known | DatabaseState::FenceUnreachable => {
+                asked.copy
+            }
             DatabaseState::Copy { .. } => !asked.copy,
-            DatabaseState::Changed { .. } => true,
+            DatabaseState::Changed { .. } | DatabaseState::Fenced { .. } => true,
         }
     }
 
@@ -109,7 +112,12 @@ pub(super) async fn adopt(context: &Context, asked: Asked) -> anyhow::Result<Out
 /// Looks which database and which org are connected. A copy has nothing to do with the org, so it is not asked.
 async fn look(context: &Context, tenant: &TenantId, asked: Asked) -> anyhow::Result<Found> {
     let store = context.instance.store(tenant).await?;
-    let Some((database, connected)) = store.database_state(tenant).await? else {
+    let Some(FoundDatabase {
+        state: database,
+        identity: connected,
+        ..
+    }) = store.database_state(tenant).await?
+    else {
         bail!("the database has no schema `syncline` yet: run `syncline migrate`");
     };
     let mut found = Found {
@@ -142,7 +150,13 @@ fn found_text(tenant: &TenantId, found: &Found, asked: Asked) -> String {
     let connected = &found.connected;
     match &found.database {
         DatabaseState::New => line(format!("no job ran yet; connected is {connected}")),
-        DatabaseState::Known => line(format!("connected is the tenant's database, {connected}")),
+        DatabaseState::Fenced { by, .. } => line(format!(
+            "connected is {connected}; another copy of it is at work ({})",
+            by.as_deref().unwrap_or("unknown")
+        )),
+        DatabaseState::Known | DatabaseState::FenceUnreachable => {
+            line(format!("connected is the tenant's database, {connected}"));
+        }
         DatabaseState::Copy { since } => line(format!(
             "connected is {connected}, declared a copy at {}",
             since.format("%F %T")

@@ -164,8 +164,13 @@ fn done(tenants: &[&TenantId], what: &str) -> Outcome {
 }
 
 fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
+    let fits = findings.iter().all(|finding| finding.level == Level::Note);
+    let heading = match fits {
+        true => format!("{tenant}: the mapping fits both sides\n"),
+        false => format!("{tenant}:\n"),
+    };
     if findings.is_empty() {
-        return format!("{tenant}: the mapping fits both sides\n");
+        return heading;
     }
     let mut shown = table(["", "where", "what", "fix"]);
     for finding in findings {
@@ -181,7 +186,7 @@ fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
         };
         shown.add_row([level, &place, &finding.what, &finding.fix]);
     }
-    format!("{tenant}:\n{shown}\n")
+    format!("{heading}{shown}\n")
 }
 
 /// Returns a spinner, which shows on a terminal only.

@@ -74,6 +74,11 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
         }
         problems.extend(known.and_then(|known| known.events_missing.clone()));
     }
+    problems.extend(status.fence_problem.as_ref().map(|problem| {
+        format!(
+            "the fence cannot be reached ({problem}): jobs go on until 15 minutes after it was reached last"
+        )
+    }));
     problems.extend(status.outage.as_ref().map(outage_text));
     problems.extend(status.withheld.iter().map(withheld_text));
     problems.extend(outbox_problem(status, stale));

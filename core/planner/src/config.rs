@@ -43,6 +43,10 @@ pub struct TenantConfig {
     pub api_version: String,
     /// How Salesforce's changes are captured.
     pub capture: CaptureMode,
+    /// The counter outside the database by which two physical copies notice each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub fence: Option<FenceRef>,
     /// Mapped objects, parents before children where the references allow it.
     pub objects: Vec<ObjectSync>,
     /// Hash of the tenant's configuration, stored with every decision.
@@ -124,6 +128,47 @@ impl fmt::Display for SecretRef {
 }
 
 impl Serialize for SecretRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where a fence is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
+pub enum FenceRef {
+    /// `ssm:/name`.
+    Ssm(String),
+    /// `file:path`, for one machine.
+    File(String),
+}
+
+impl FenceRef {
+    /// Parses the address of a fence.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, place) = text.split_once(':')?;
+        if place.is_empty() {
+            return None;
+        }
+        match kind {
+            "ssm" => Some(Self::Ssm(place.to_owned())),
+            "file" => Some(Self::File(place.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FenceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssm(name) => write!(f, "ssm:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+        }
+    }
+}
+
+impl Serialize for FenceRef {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -167,6 +167,7 @@ fn tenant_config(
         api_version: String::new(),
         // Events come through `capture_stream`, in the order that the caller gives them.
         capture: CaptureMode::Relay,
+        fence: None,
         objects,
         config_hash: canonical_hash(&json),
     })

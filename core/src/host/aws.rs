@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
@@ -85,6 +86,60 @@ impl Aws {
         value.ok_or(AwsError::Nothing("the parameter has no value"))
     }
 
+    /// Returns a parameter of SSM and its version; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// When AWS cannot be asked or says no.
+    pub async fn versioned_parameter(&self, name: &str) -> Result<Option<(String, i64)>, AwsError> {
+        let asked = self.ssm().await?.get_parameter().name(name).send().await;
+        let answer = match asked {
+            Err(error) if is_service_error(&error, |error| error.is_parameter_not_found()) => {
+                return Ok(None);
+            }
+            asked => asked.map_err(AwsError::of)?,
+        };
+        let found = answer.parameter;
+        let found = found.and_then(|found| Some((found.value?, found.version)));
+        found
+            .map(Some)
+            .ok_or(AwsError::Nothing("the parameter has no value"))
+    }
+
+    /// Sets a parameter of SSM in one attempt and returns its new version. Returns `None` if it exists already and is
+    /// not to be replaced.
+    ///
+    /// # Errors
+    ///
+    /// When AWS cannot be asked or says no.
+    pub async fn put_parameter(
+        &self,
+        name: &str,
+        value: &str,
+        replace: bool,
+    ) -> Result<Option<i64>, AwsError> {
+        // A second attempt after a lost answer would count as two versions.
+        let once = aws_sdk_ssm::config::Builder::new().retry_config(RetryConfig::disabled());
+        let put = self
+            .ssm()
+            .await?
+            .put_parameter()
+            .name(name)
+            .value(value)
+            .r#type(aws_sdk_ssm::types::ParameterType::String)
+            .overwrite(replace)
+            .customize()
+            .config_override(once)
+            .send()
+            .await;
+        match put {
+            Err(error) if is_service_error(&error, |error| error.is_parameter_already_exists()) => {
+                Ok(None)
+            }
+            put => Ok(Some(put.map_err(AwsError::of)?.version)),
+        }
+    }
+
     /// Returns the text of a secret of Secrets Manager.
     ///
     /// # Errors
@@ -159,6 +214,11 @@ impl Aws {
             None => Err(AwsError::NoRegion),
         }
     }
+}
+
+/// Returns whether AWS refused the call with such an error.
+fn is_service_error<E>(error: &SdkError<E, HttpResponse>, is: impl Fn(&E) -> bool) -> bool {
+    matches!(error, SdkError::ServiceError(refused) if is(refused.err()))
 }
 
 fn timeouts() -> TimeoutConfig {

@@ -28,6 +28,7 @@ use crate::store::{PgStore, PgStoreOptions};
 
 use super::aws::Aws;
 use super::error::HostError;
+use super::fence::fence;
 use super::process;
 use super::settings::{self, CONFIG_DEFAULT, CONFIG_VARIABLE, ConfigSource};
 
@@ -256,10 +257,14 @@ impl Instance {
         let config = self.tenant(tenant).await?.clone();
         let store = Arc::new(self.store(tenant).await?);
         let salesforce = self.salesforce(tenant).await?;
+        let fence = config.fence.as_ref().map(|place| fence(place, &self.aws));
         let mut builder = SyncEngine::builder()
             .wake_up(wake_up)
             .tenant(config, store, salesforce)
             .has_ended(process::has_ended);
+        if let Some(fence) = fence {
+            builder = builder.fence(tenant, fence);
+        }
         if let Some(process) = process::name() {
             builder = builder.worker(&format!("{process}/{}", RandomIds.uuid()));
         }

@@ -13,7 +13,9 @@ use crate::model::schema::ObjectSchema;
 use crate::ports::database::DatabaseState;
 use crate::ports::job_store::{Control, MappedSchemas, MetOrg, UsableFields, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
-use crate::ports::{MappedObject, MappedTable, SalesforceError, SalesforcePort, Store};
+use crate::ports::{
+    FencePort, IdSource, MappedObject, MappedTable, SalesforceError, SalesforcePort, Store,
+};
 
 use super::error::Error;
 
@@ -43,6 +45,8 @@ pub(crate) struct Tenant {
     pub(crate) config: TenantConfig,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) salesforce: Arc<dyn SalesforcePort>,
+    /// What two physical copies of the database notice each other by.
+    pub(crate) fence: Option<Arc<dyn FencePort>>,
     /// Locked while loading, so that jobs that start at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
@@ -82,6 +86,7 @@ impl Tenant {
             config,
             store,
             salesforce,
+            fence: None,
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
             is_doubted: AtomicBool::new(false),
@@ -90,8 +95,9 @@ impl Tenant {
         }
     }
 
-    /// Fails if the connected database is not the tenant's; the first one becomes it.
-    pub(crate) async fn enter_database(&self) -> Result<(), Error> {
+    /// Fails if the connected database is not the tenant's, or if another copy of it is at work; the first database
+    /// becomes the tenant's.
+    pub(crate) async fn enter_database(&self, ids: &dyn IdSource) -> Result<(), Error> {
         let tenant = &self.config.tenant;
         let mut control = self.store.control(tenant).await?;
         if control.database == DatabaseState::New {
@@ -99,7 +105,8 @@ impl Tenant {
             // Another process may have been first, at another endpoint.
             control = self.store.control(tenant).await?;
         }
-        self.require_database(&control)
+        self.require_database(&control)?;
+        self.pass_fence(control, ids).await
     }
 
     /// Fails if nothing may be done because of the database.

@@ -54,6 +54,17 @@ impl fmt::Display for DatabaseIdentity {
     }
 }
 
+/// What is known of the connected database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDatabase {
+    /// How it stands to the tenant's.
+    pub state: DatabaseState,
+    /// Which one it is.
+    pub identity: DatabaseIdentity,
+    /// Why the fence cannot be used, if it cannot.
+    pub fence_problem: Option<String>,
+}
+
 /// How the connected database stands to the tenant's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -67,6 +78,15 @@ pub enum DatabaseState {
         /// Since when.
         since: DateTime<Utc>,
     },
+    /// Another copy of this database has moved the fence: a person must decide.
+    Fenced {
+        /// Since when this is known.
+        since: DateTime<Utc>,
+        /// What the fence says of the other one.
+        by: Option<String>,
+    },
+    /// The fence cannot be reached for too long; it ends by itself.
+    FenceUnreachable,
     /// It is another one than the tenant's, or is reached by another endpoint: a person must decide.
     Changed {
         /// The tenant's.
@@ -86,6 +106,19 @@ impl DatabaseState {
                  after all, run `syncline adopt`",
                 since.format("%F %T")
             )),
+            Self::Fenced { since, by } => Some(format!(
+                "another copy of this database is at work: the fence was moved by {}, not by this one (since {}). \
+                 Nothing is read or written. If this database goes on instead of the other one, run `syncline adopt`, and \
+                 the other one is held; if it is a copy, run `syncline adopt --copy`",
+                by.as_deref().unwrap_or("another one"),
+                since.format("%F %T")
+            )),
+            Self::FenceUnreachable => Some(
+                "the fence could not be reached for 15 minutes, so whether another copy of this database is at work is \
+                 not known. Nothing is read or written until it can be reached: check the address `fence`, and that \
+                 it may be read and written"
+                    .to_owned(),
+            ),
             Self::Changed { known, found } => Some(format!(
                 "another database ({}): the records belong to {known}, this one is {found}. Nothing is read or written. \
                  If this database goes on instead (a move, a promoted replica, a restored backup), run `syncline \
@@ -97,7 +130,7 @@ impl DatabaseState {
 
     /// Returns whether a person must decide.
     pub fn needs_decision(&self) -> bool {
-        matches!(self, Self::Changed { .. })
+        matches!(self, Self::Changed { .. } | Self::Fenced { .. })
     }
 }
 

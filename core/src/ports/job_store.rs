@@ -13,6 +13,7 @@ use crate::model::ids::{
 use crate::model::schema::ObjectSchema;
 
 use super::database::DatabaseState;
+use super::fence::{FenceClaim, FenceMove};
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
 use super::salesforce::OrgClock;
@@ -29,6 +30,22 @@ pub trait JobStore: Send + Sync {
 
     /// Makes the connected database the tenant's, unless it has one.
     async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError>;
+
+    /// Claims the right to move the fence, unless another process claimed it in the last `every_ms`. `id` is unique.
+    async fn claim_fence(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        every_ms: i64,
+    ) -> Result<Option<FenceClaim>, StoreError>;
+
+    /// Records what became of the fence.
+    async fn settle_fence(
+        &self,
+        tenant: &TenantId,
+        claim: &FenceClaim,
+        moved: &FenceMove,
+    ) -> Result<(), StoreError>;
 
     /// Records which org the login leads to. The first one is the tenant's. Another one holds the tenant: nothing
     /// is leased until a person adopts it, or the login leads to the known one again.
@@ -182,6 +199,8 @@ pub enum MetOrg {
 pub struct Control {
     /// How the connected database stands to the tenant's.
     pub database: DatabaseState,
+    /// How long ago this database moved the fence; absent if it never did.
+    pub fence_age_ms: Option<i64>,
     /// The tenant is paused, or its login leads to another org: nothing is leased.
     pub paused: bool,
     /// The org it belongs to, once known.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::model::column::ColumnType;
 use crate::model::ids::{ColumnName, FieldName, TableName, TenantId};
 
-use super::database::{DatabaseIdentity, DatabaseState};
+use super::database::FoundDatabase;
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
 
@@ -18,11 +18,8 @@ pub trait OperatorStore: Send + Sync {
     /// replica; the error names the fix.
     async fn require_usable_database(&self) -> Result<(), StoreError>;
 
-    /// Returns how the connected database stands to the tenant's, and what it is; `None` without a control plane.
-    async fn database_state(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Option<(DatabaseState, DatabaseIdentity)>, StoreError>;
+    /// Returns what is known of the connected database; `None` without a control plane.
+    async fn database_state(&self, tenant: &TenantId) -> Result<Option<FoundDatabase>, StoreError>;
 
     /// Reads the definition of a mapped table and counts its rows, for `syncline check`; needs no control plane.
     /// `parents` has the column that each mapped lookup takes its values from.

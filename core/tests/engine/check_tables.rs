@@ -8,7 +8,7 @@ use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 async fn findings(stage: &Stage) -> Vec<Finding> {
-    stage.engine.check(&stage.tenant).await.unwrap()
+    stage.mismatches(&stage.engine).await
 }
 
 /// Asserts that exactly one finding has this text, and returns what to do about it.
@@ -115,7 +115,7 @@ async fn missing_privileges_are_named_as_grants() {
     let role = stage.role();
     let store = Arc::new(stage.store_as(&role).await);
     let engine = stage.worker(&role, store, Arc::clone(&stage.salesforce));
-    assert_eq!(engine.check(&stage.tenant).await.unwrap(), []);
+    assert_eq!(stage.mismatches(&engine).await, []);
     stage
         .sql(&format!(
             "revoke all on account from {role};

@@ -21,6 +21,7 @@ mod delete_guard;
 mod deleted_records;
 mod edit_times;
 mod faults;
+mod fence;
 mod filters;
 mod first_contact;
 mod hostile_postgres;

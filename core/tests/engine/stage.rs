@@ -10,6 +10,7 @@ use syncline::apply::ApplyReport;
 use syncline::capture::{CaptureOptions, CaptureReport};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::SyncEngine;
+use syncline::engine::check::{Finding, Level};
 use syncline::job::deadline::Deadline;
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::ports::{SalesforcePort, Store};
@@ -47,6 +48,24 @@ impl Stage {
         let stage = Self::between(LocalOrg::new(), mapping, migrated_tables().await);
         stage.install().await;
         stage
+    }
+
+    /// Opens a stage whose database is on a server of this process alone, which can be copied.
+    pub(crate) async fn alone() -> Self {
+        let database = TestDatabase::alone().await;
+        create_tables(database.url().to_owned()).await;
+        let stage = Self::between(LocalOrg::new(), MAPPING, database);
+        stage.store.migrate().await.unwrap();
+        let mapped_objects = stage.engine.mapped_objects(&stage.tenant).await.unwrap();
+        stage.store.install(&mapped_objects).await.unwrap();
+        // Tests of it reach it by another address.
+        stage.sql("delete from syncline.sync_database").await;
+        stage
+    }
+
+    /// Returns the database.
+    pub(crate) fn database(&self) -> &TestDatabase {
+        &self.database
     }
 
     /// Opens a stage whose org is reached over the network.
@@ -172,6 +191,13 @@ impl Stage {
     /// Returns a name for a role that no other test uses.
     pub(crate) fn role(&self) -> String {
         format!("{}_app", self.database.name())
+    }
+
+    /// Returns what `check` finds, without its notes.
+    pub(crate) async fn mismatches(&self, engine: &SyncEngine) -> Vec<Finding> {
+        let mut found = engine.check(&self.tenant).await.unwrap();
+        found.retain(|finding| finding.level != Level::Note);
+        found
     }
 
     /// Runs SQL as a user of the database.

@@ -177,6 +177,9 @@ export type ExternalId = {
   column: ColumnName,
 };
 
+/** Where a fence is kept. */
+export type FenceRef = string;
+
 /** What two sides differ about. */
 export type FieldConflict = {
   /** The field; none when one side deleted the record that the other edited. */
@@ -527,6 +530,8 @@ export type TenantConfig = {
   api_version: string,
   /** How Salesforce's changes are captured. */
   capture: CaptureMode,
+  /** The counter outside the database by which two physical copies notice each other. */
+  fence?: FenceRef,
   /** Mapped objects, parents before children where the references allow it. */
   objects: Array<ObjectSync>,
   /** Hash of the tenant's configuration, stored with every decision. */

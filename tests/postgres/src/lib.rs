@@ -9,6 +9,7 @@ mod server;
 mod shared;
 
 use std::env;
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -38,6 +39,8 @@ pub struct TestDatabase {
     name: String,
     /// Drops the database on a server that outlives this process.
     _on_shared: Option<Arc<shared::DropOnExit>>,
+    /// The server of a physical copy ends with it.
+    _copy: Option<Arc<Server>>,
 }
 
 impl TestDatabase {
@@ -103,6 +106,34 @@ impl TestDatabase {
         }
     }
 
+    /// Makes a physical copy of the server of this process alone, and returns this database in it.
+    ///
+    /// # Panics
+    ///
+    /// If the database was not made by [`TestDatabase::alone`], or the server cannot be copied.
+    pub fn physical_copy(&self) -> Self {
+        let Place::Own(server) = own() else {
+            panic!("the server of this process alone is shared with no one");
+        };
+        let copy = server.copied();
+        let url = copy.url(&self.name);
+        Self {
+            url,
+            name: self.name.clone(),
+            _on_shared: None,
+            _copy: Some(Arc::new(copy)),
+        }
+    }
+
+    /// Returns the folder of the socket of the server of this process alone, or of its copy.
+    pub fn socket_folder(&self) -> PathBuf {
+        match (&self._copy, own()) {
+            (Some(copy), _) => copy.socket_folder().to_owned(),
+            (None, Place::Own(server)) => server.socket_folder().to_owned(),
+            (None, Place::Shared(_)) => panic!("the server of this process alone is not shared"),
+        }
+    }
+
     /// Makes a copy of this database on the same server, after it has ended every connection to it.
     ///
     /// # Panics
@@ -138,6 +169,7 @@ impl TestDatabase {
             url: place.url(&name),
             name,
             _on_shared: on_shared,
+            _copy: None,
         })
     }
 

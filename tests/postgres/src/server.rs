@@ -68,6 +68,35 @@ impl Server {
         }
     }
 
+    /// Starts a server on a physical copy of this one: same system identifier, same databases.
+    pub(crate) fn copied(&self) -> Self {
+        let binaries = binaries();
+        let folder = own_folder(&fast_folder());
+        let copied = as_server_user(binaries.join("pg_basebackup"))
+            .arg("-D")
+            .arg(folder.join("data"))
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync"])
+            .status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "the base backup failed"
+        );
+        let mut watcher = launch(&binaries, &folder);
+        let log = watcher.stderr.take().expect("the error output is piped");
+        wait_until_ready(log);
+        Self {
+            folder,
+            _watcher: watcher,
+        }
+    }
+
+    /// Returns the folder of its socket.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the URL of a database of this server, as the superuser.
     pub(crate) fn url(&self, database: &str) -> String {
         format!(

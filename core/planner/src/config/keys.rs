@@ -19,6 +19,8 @@ pub(super) enum Kind {
     OneOf(&'static [&'static str]),
     /// Where a secret is kept.
     Secret,
+    /// Where the fence is kept.
+    Fence,
     /// A section.
     Section(&'static [Key]),
     /// A section for each name.
@@ -72,6 +74,11 @@ const TENANT: &[Key] = &[
         "capture",
         Kind::OneOf(&["pubsub", "relay", "poll"]),
         "How Salesforce's changes are captured. Default: pubsub.",
+    ),
+    optional(
+        "fence",
+        Kind::Fence,
+        "A counter outside the database, by which two physical copies of it notice each other: ssm:/name, or file:path on one machine.",
     ),
     optional("object", Kind::List(OBJECT), "The mapped objects."),
 ];

@@ -12,11 +12,11 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, RelationName, TableNa
 
 use super::keys::FILE;
 use super::mistake::ConfigError;
-use super::read::{Reader, SECRET_FIX, Section, Text, below, item_path};
+use super::read::{FENCE_FIX, Reader, SECRET_FIX, Section, Text, below, item_path};
 use super::{
     AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
-    DuplicateRules, ExternalId, FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner,
-    PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
+    DuplicateRules, ExternalId, FenceRef, FieldSync, LaneThresholds, ObjectSync, OnFilterExit,
+    Owner, PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
 };
 
 /// The global Pub/Sub endpoint (Pub/Sub API guide, "Endpoints").
@@ -113,12 +113,27 @@ fn read_tenant(
             .map_or(API_VERSION, |version| version.text)
             .to_owned(),
         capture: word(section, "capture", CaptureMode::Pubsub),
+        fence: read_fence(reader, &path, section),
         objects: rules::parents_first(objects.into_iter().map(|(_, object)| object).collect()),
         config_hash: String::new(),
     };
     let json = serde_json::to_value(&tenant).expect("a configuration is JSON");
     tenant.config_hash = canonical_hash(&json);
     Some(tenant)
+}
+
+fn read_fence(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<FenceRef> {
+    let text = section.text("fence")?;
+    let fence = FenceRef::parse(text.text);
+    if fence.is_none() {
+        reader.mistake(
+            text.at,
+            &below(path, "fence"),
+            "it is not the address of a fence",
+            FENCE_FIX,
+        );
+    }
+    fence
 }
 
 fn is_api_version(text: &str) -> bool {

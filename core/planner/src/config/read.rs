@@ -111,7 +111,8 @@ impl<'t> Reader<'t> {
     fn check_kind(&mut self, path: &str, item: &Spanned<DeValue<'_>>, kind: &'static Kind) {
         let at = start(item);
         match (kind, item.get_ref()) {
-            (Kind::Text | Kind::Secret, DeValue::String(text)) if !text.trim().is_empty() => {}
+            (Kind::Text | Kind::Secret | Kind::Fence, DeValue::String(text))
+                if !text.trim().is_empty() => {}
             (Kind::Flag, DeValue::Boolean(_)) => {}
             (Kind::Whole(least, most), value)
                 if whole(value).is_some_and(|number| (*least..=*most).contains(&number)) => {}
@@ -278,6 +279,7 @@ fn wanted(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text => "a text that is not empty",
         Kind::Secret => "the address of a secret",
+        Kind::Fence => "the address of a fence",
         Kind::OneOf(_) => "a text",
         Kind::Flag => "true or false",
         Kind::Whole(_, _) => "a whole number in its range",
@@ -290,6 +292,7 @@ fn shape(kind: &Kind) -> String {
     match kind {
         Kind::Text => "write it in quotes".to_owned(),
         Kind::Secret => SECRET_FIX.to_owned(),
+        Kind::Fence => FENCE_FIX.to_owned(),
         Kind::OneOf(words) => format!("write one of {}", quoted(words)),
         Kind::Flag => "write true or false, without quotes".to_owned(),
         Kind::Whole(least, most) => format!("write a number from {least} to {most}"),
@@ -300,6 +303,9 @@ fn shape(kind: &Kind) -> String {
 
 /// The forms of a secret's address.
 pub(super) const SECRET_FIX: &str = "write env:NAME, secretsmanager:ID, ssm:/name or file:path";
+
+/// The forms of a fence's address.
+pub(super) const FENCE_FIX: &str = "write ssm:/name, or file:path on one machine";
 
 fn quoted(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -52,6 +52,10 @@ fn of_kind(kind: &Kind) -> Map<String, Json> {
             ("type", Json::from("string")),
             ("pattern", Json::from("^(env|secretsmanager|ssm|file):.+")),
         ]),
+        Kind::Fence => schema([
+            ("type", Json::from("string")),
+            ("pattern", Json::from("^(ssm|file):.+")),
+        ]),
         Kind::Section(keys) => section(keys),
         Kind::Named(keys) => schema([
             ("type", Json::from("object")),

@@ -3,19 +3,28 @@
 use super::{Finding, Level};
 use crate::job::error::Error;
 use crate::job::tenant::Tenant;
-use crate::ports::database::DatabaseState;
+use crate::ports::database::{DatabaseState, FoundDatabase};
 
 /// Returns what a person should know of the connected database.
 pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
     let known = tenant.store.database_state(&tenant.config.tenant).await?;
-    let Some((state, found)) = known else {
+    let Some(FoundDatabase {
+        state,
+        identity: found,
+        fence_problem,
+    }) = known
+    else {
         return Ok(Vec::new());
     };
     let mut findings = Vec::new();
     if let Some(what) = state.hold() {
         let (level, fix) = match state {
             DatabaseState::Copy { .. } => (Level::Note, "nothing, if it is meant to stand still"),
-            DatabaseState::New | DatabaseState::Known | DatabaseState::Changed { .. } => (
+            DatabaseState::FenceUnreachable => (Level::Error, "make the fence reachable"),
+            DatabaseState::New
+            | DatabaseState::Known
+            | DatabaseState::Fenced { .. }
+            | DatabaseState::Changed { .. } => (
                 Level::Error,
                 "run `syncline adopt` or `syncline adopt --copy`",
             ),
@@ -29,6 +38,22 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
              its name and the endpoint"
                 .to_owned(),
             "grant execute on function pg_control_system() to our role, then run `syncline adopt`",
+        ));
+    }
+    if let Some(problem) = fence_problem {
+        findings.push(finding(
+            Level::Warning,
+            format!("the fence cannot be reached: {problem}"),
+            "check the address `fence`, and that it may be read and written",
+        ));
+    }
+    if tenant.config.fence.is_none() {
+        findings.push(finding(
+            Level::Note,
+            "two physical copies of this database (snapshots, clones, base backups) behind one endpoint would not \
+             notice each other: there is no `fence`"
+                .to_owned(),
+            "set `fence` to an SSM parameter, or to a file if all jobs run on one machine",
         ));
     }
     Ok(findings)

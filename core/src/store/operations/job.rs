@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
+use crate::ports::fence::{FenceClaim, FenceMove};
 use crate::ports::job_store::{
     ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage,
     NextWakeUp, Outage, StreamLease, StreamName, WritesSent,
@@ -14,7 +15,7 @@ use crate::ports::{JobStore, MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::error::{contended, corrupt};
 use crate::store::mapped_table::columns::read_columns;
-use crate::store::tables::{checkpoint, control, job, outage, permit, schema, task};
+use crate::store::tables::{checkpoint, control, database, job, outage, permit, schema, task};
 
 #[async_trait]
 impl JobStore for PgStore {
@@ -34,6 +35,29 @@ impl JobStore for PgStore {
 
     async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.remember_database(tenant).await
+    }
+
+    async fn claim_fence(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        every_ms: i64,
+    ) -> Result<Option<FenceClaim>, StoreError> {
+        let mut tx = self.begin().await?;
+        let claim = database::claim_fence(&mut tx, tenant, id, every_ms).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    async fn settle_fence(
+        &self,
+        tenant: &TenantId,
+        claim: &FenceClaim,
+        moved: &FenceMove,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        database::settle_fence(&mut tx, tenant, claim, moved).await?;
+        tx.commit().await
     }
 
     async fn meet_org(

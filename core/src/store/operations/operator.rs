@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::model::ids::TenantId;
-use crate::ports::database::{DatabaseIdentity, DatabaseState};
+use crate::ports::database::FoundDatabase;
 use crate::ports::operator_store::{Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
 use crate::store::PgStore;
@@ -19,10 +19,7 @@ impl OperatorStore for PgStore {
         tx.rollback().await
     }
 
-    async fn database_state(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Option<(DatabaseState, DatabaseIdentity)>, StoreError> {
+    async fn database_state(&self, tenant: &TenantId) -> Result<Option<FoundDatabase>, StoreError> {
         let mut tx = self.begin().await?;
         let state = if has_control_plane(&mut tx).await? {
             Some(database_state(&mut tx, tenant, &self.endpoint()).await?)

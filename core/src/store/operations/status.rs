@@ -32,6 +32,8 @@ pub struct TenantStatus {
     pub tenant: TenantId,
     /// How the connected database stands to the tenant's.
     pub database: DatabaseState,
+    /// Why the fence cannot be used, if it cannot.
+    pub fence_problem: Option<String>,
     /// The reason why it is paused; absent if it is not.
     pub paused: Option<String>,
     /// Why its org cannot be used, and since when; absent if it can.
@@ -217,7 +219,7 @@ impl PgStore {
             )
             .await?;
         let outbox = outbox(&mut tx, tenant).await?;
-        let (database, _) = database_state(&mut tx, tenant, &self.endpoint()).await?;
+        let found = database_state(&mut tx, tenant, &self.endpoint()).await?;
         let objects = objects(&mut tx, tenant).await?;
         let streams = read_checkpoints(&mut tx, tenant, None).await?;
         let jobs = read_jobs(&mut tx, tenant).await?;
@@ -233,7 +235,8 @@ impl PgStore {
             .map_err(corrupt)?;
         Ok(TenantStatus {
             tenant: tenant.clone(),
-            database,
+            database: found.state,
+            fence_problem: found.fence_problem,
             outage,
             withheld,
             organization_id,

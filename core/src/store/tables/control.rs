@@ -86,6 +86,7 @@ pub(crate) async fn read_control(
         (_, _, _) => None,
     };
     Ok(Control {
+        fence_age_ms: row.database.fence_age_ms(),
         database: row.database.state(),
         paused: row.paused,
         org,

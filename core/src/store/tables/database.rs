@@ -6,13 +6,16 @@ use sqlx::types::Json;
 
 use crate::model::ids::TenantId;
 use crate::ports::StoreError;
-use crate::ports::database::{DatabaseIdentity, DatabaseState};
+use crate::ports::database::{DatabaseIdentity, DatabaseState, FoundDatabase};
+use crate::ports::fence::{FenceClaim, FenceMove};
 use crate::store::error::corrupt;
-use crate::store::transaction::Tx;
+use crate::store::transaction::{Tx, interval};
 
 /// Two columns of a query: what is known of the tenant `$1`, and the connected database at the endpoint `$2`.
 pub(crate) const KNOWN_AND_FOUND: &str = "(
-        select to_jsonb(known)
+        select to_jsonb(known) || jsonb_build_object(
+            'fence_age_ms', (extract(epoch from syncline.wall_clock() - known.fence_moved_at) * 1000)::bigint
+        )
         from syncline.sync_database as known
         where known.tenant = $1
     ) as known_database,
@@ -28,14 +31,32 @@ pub(crate) struct DatabaseColumns {
     found_database: Json<DatabaseIdentity>,
 }
 
+/// Most values of the fence whose fate is unknown: each needs a lost answer, and after fifteen minutes of those nothing
+/// else happens.
+const FENCE_VALUES_MAX: i32 = 100;
+
 #[derive(Deserialize)]
 struct KnownDatabase {
     #[serde(flatten)]
     identity: DatabaseIdentity,
     copy_since: Option<DateTime<Utc>>,
+    fence_lost_at: Option<DateTime<Utc>>,
+    fence_lost_to: Option<String>,
+    fence_age_ms: Option<i64>,
+    fence_problem: Option<String>,
 }
 
 impl DatabaseColumns {
+    /// Returns how long ago this database moved the fence, in milliseconds.
+    pub(crate) fn fence_age_ms(&self) -> Option<i64> {
+        self.known_database.as_ref()?.0.fence_age_ms
+    }
+
+    /// Returns why the fence cannot be used, if it cannot.
+    fn fence_problem(&self) -> Option<String> {
+        self.known_database.as_ref()?.0.fence_problem.clone()
+    }
+
     /// Returns how the connected database stands to the tenant's.
     pub(crate) fn state(self) -> DatabaseState {
         let Some(Json(known)) = self.known_database else {
@@ -48,9 +69,13 @@ impl DatabaseColumns {
                 found,
             };
         }
-        match known.copy_since {
-            Some(since) => DatabaseState::Copy { since },
-            None => DatabaseState::Known,
+        match (known.copy_since, known.fence_lost_at) {
+            (Some(since), _) => DatabaseState::Copy { since },
+            (None, Some(since)) => DatabaseState::Fenced {
+                since,
+                by: known.fence_lost_to,
+            },
+            (None, None) => DatabaseState::Known,
         }
     }
 }
@@ -60,7 +85,7 @@ pub(crate) async fn database_state(
     tx: &mut Tx,
     tenant: &TenantId,
     endpoint: &str,
-) -> Result<(DatabaseState, DatabaseIdentity), StoreError> {
+) -> Result<FoundDatabase, StoreError> {
     let columns: Option<DatabaseColumns> = tx
         .row(
             "looking which database this is",
@@ -70,8 +95,11 @@ pub(crate) async fn database_state(
         )
         .await?;
     let columns = columns.ok_or_else(|| corrupt("a database without an identity"))?;
-    let found = columns.found_database.0.clone();
-    Ok((columns.state(), found))
+    Ok(FoundDatabase {
+        identity: columns.found_database.0.clone(),
+        fence_problem: columns.fence_problem(),
+        state: columns.state(),
+    })
 }
 
 /// Returns whether the control plane is in the database: before the first migration nothing is known.
@@ -129,11 +157,104 @@ pub(crate) async fn replace_database(
                 database_name = excluded.database_name,
                 endpoint = excluded.endpoint,
                 copy_since = excluded.copy_since,
-                known_since = syncline.clock()",
+                known_since = syncline.clock(),
+                fence_claimed_at = null,
+                fence_moved_at = null,
+                fence_problem = null,
+                fence_lost_at = null,
+                fence_lost_to = null,
+                fence_takes_over = true",
         )
         .bind(tenant.as_str())
         .bind(endpoint)
         .bind(is_copy),
+    )
+    .await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    next: String,
+    known: Vec<String>,
+    takes_over: bool,
+}
+
+/// Claims the right to move the fence. The new value names this database, for a person who finds it.
+pub(crate) async fn claim_fence(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    id: &str,
+    every_ms: i64,
+) -> Result<Option<FenceClaim>, StoreError> {
+    let row: Option<ClaimRow> = tx
+        .row(
+            "claiming the fence",
+            sqlx::query_as(
+                "with known as materialized (
+                    select tenant, fence_known, $2 || ' ' || endpoint as next
+                    from syncline.sync_database
+                    where tenant = $1
+                    and (fence_claimed_at is null or fence_claimed_at <= syncline.wall_clock() - $3)
+                    -- One process moves the fence at a time; the others do not wait for it.
+                    for update skip locked
+                )
+                update syncline.sync_database as claimed
+                set fence_known = known.fence_known[greatest(1, cardinality(known.fence_known) - $4):] || known.next,
+                    fence_claimed_at = syncline.wall_clock()
+                from known
+                where claimed.tenant = known.tenant
+                returning known.next, known.fence_known as known, claimed.fence_takes_over as takes_over",
+            )
+            .bind(tenant.as_str())
+            .bind(id)
+            .bind(interval(every_ms))
+            .bind(FENCE_VALUES_MAX),
+        )
+        .await?;
+    Ok(row.map(|row| FenceClaim {
+        next: row.next,
+        known: row.known,
+        takes_over: row.takes_over,
+    }))
+}
+
+/// Records what became of the fence, unless another process has settled it since.
+pub(crate) async fn settle_fence(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    claim: &FenceClaim,
+    moved: &FenceMove,
+) -> Result<(), StoreError> {
+    let (outcome, found, problem) = match moved {
+        FenceMove::Moved => ("moved", None, None),
+        FenceMove::Lost { found } => ("lost", found.as_deref(), None),
+        FenceMove::Unread { reason } => ("unread", None, Some(reason.as_str())),
+        FenceMove::Unknown { reason } => ("unknown", None, Some(reason.as_str())),
+    };
+    tx.run(
+        "recording the fence",
+        sqlx::query(
+            "update syncline.sync_database
+            set fence_known = case $3
+                    when 'moved' then array[$2]
+                    when 'unread' then array_remove(fence_known, $2)
+                    else fence_known
+                end,
+                fence_moved_at = case when $3 = 'moved' then syncline.wall_clock() else fence_moved_at end,
+                fence_takes_over = fence_takes_over and $3 <> 'moved',
+                fence_lost_at = case when $3 = 'lost' then syncline.clock() else fence_lost_at end,
+                -- The id in front of the endpoint says nothing to a person.
+                fence_lost_to = case when $3 = 'lost' then substring($4 from ' (.*)$') else fence_lost_to end,
+                fence_problem = $5
+            where tenant = $1
+            and $2 = any(fence_known)",
+        )
+        .bind(tenant.as_str())
+        .bind(&claim.next)
+        .bind(outcome)
+        .bind(found)
+        .bind(problem),
     )
     .await?;
     Ok(())
